@@ -1,0 +1,95 @@
+//! Every rule, registered once: recipes, `setaccio rules` and the reference are all derived from this list.
+
+use serde_json::Value;
+
+use crate::{
+    context::Context,
+    row::Kind,
+    rule::{RuleError, Spec, Step},
+    rules,
+};
+
+/// A rule that recipes can name.
+pub struct RuleInfo {
+    /// The value of `rule` in a recipe.
+    pub name: &'static str,
+    /// Kinds of row it can work on.
+    pub kinds: &'static [Kind],
+    /// JSON Schema of its table; descriptions are the doc comments of the settings.
+    pub schema: fn() -> Value,
+    /// Its settings with nothing said.
+    pub defaults: fn() -> Result<toml::Table, RuleError>,
+    build: fn(toml::Table, &Context) -> Result<Vec<Step>, RuleError>,
+}
+
+const fn info<S: Spec>() -> RuleInfo {
+    RuleInfo {
+        name: S::NAME,
+        kinds: S::KINDS,
+        schema: || schemars::schema_for!(S).to_value(),
+        defaults: || {
+            let spec = parse::<S>(toml::Table::new())?;
+            toml::Table::try_from(&spec).map_err(|e| RuleError::setting(e.to_string()))
+        },
+        build: |table, context| parse::<S>(table)?.compile(context),
+    }
+}
+
+fn parse<S: Spec>(table: toml::Table) -> Result<S, RuleError> {
+    table.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
+}
+
+/// All rules, in the order the reference lists them.
+pub static RULES: &[RuleInfo] =
+    &[info::<rules::column::Column>(), info::<rules::min_words_per_line::MinWordsPerLine>()];
+
+/// The rule called `name`.
+///
+/// # Errors
+/// Nothing is called that; the message names the nearest rule.
+pub fn find(name: &str) -> Result<&'static RuleInfo, RuleError> {
+    RULES.iter().find(|r| r.name == name).ok_or_else(|| {
+        let names = RULES.iter().map(|r| r.name);
+        RuleError::Unknown(format!(
+            "unknown rule `{name}`{}; `setaccio rules` lists them",
+            crate::suggest::nearest(name, names)
+        ))
+    })
+}
+
+impl RuleInfo {
+    /// Build the steps of one `[[screen]]` entry from its table, `rule` and `as` already taken out.
+    ///
+    /// # Errors
+    /// As [`Spec::compile`], and unknown keys, with the nearest known one.
+    pub fn compile(&self, table: toml::Table, context: &Context) -> Result<Vec<Step>, RuleError> {
+        (self.build)(table, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_named_once_and_documents_every_setting() {
+        for (i, rule) in RULES.iter().enumerate() {
+            assert!(RULES[..i].iter().all(|r| r.name != rule.name), "{} twice", rule.name);
+            let schema = (rule.schema)();
+            assert!(schema["description"].is_string(), "{} says nothing of itself", rule.name);
+            for (key, setting) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(setting["description"].is_string(), "{}.{key} says nothing of itself", rule.name);
+            }
+            (rule.defaults)().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+        }
+    }
+
+    #[test]
+    fn unknown_names_and_keys_point_at_the_nearest() {
+        let unknown = find("colum").err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(unknown.contains("did you mean `column`?"), "{unknown}");
+        let table: toml::Table = "colunm = 'x'".parse().unwrap_or_default();
+        let key = find("column").and_then(|r| r.compile(table, &Context::default())).err().map(|e| e.to_string());
+        assert!(key.as_deref().unwrap_or_default().contains("did you mean `column`?"), "{key:?}");
+    }
+}

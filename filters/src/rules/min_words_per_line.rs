@@ -1,0 +1,60 @@
+//! Drop lines of fewer than `min` words: menus, captions and other crumbs of web pages.
+//! Rule 5 of clean_mc4_it. A word is a run of characters between white space.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::Kind,
+    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+};
+
+/// Drop lines of fewer than `min` words.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MinWordsPerLine {
+    /// Least number of words a line must have.
+    pub min: usize,
+}
+
+impl Default for MinWordsPerLine {
+    fn default() -> Self {
+        Self { min: 3 }
+    }
+}
+
+impl Spec for MinWordsPerLine {
+    const NAME: &'static str = "min_words_per_line";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        if self.min == 0 {
+            return Err(RuleError::setting("`min` is 0, which drops nothing; give 1 or more, or remove the rule"));
+        }
+        Ok(vec![Step::line(Self::NAME, self.clone())])
+    }
+}
+
+impl LineRule for MinWordsPerLine {
+    fn line(&self, line: &str) -> LineVerdict {
+        if line.split_whitespace().nth(self.min - 1).is_some() { LineVerdict::Keep } else { LineVerdict::DropLine }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_words_between_white_space() {
+        let rule = MinWordsPerLine::default();
+        for (line, verdict) in [
+            ("Leggi tutto.", LineVerdict::DropLine),
+            ("Il gatto dorme.", LineVerdict::Keep),
+            ("Home  |  Contatti", LineVerdict::Keep),
+        ] {
+            assert_eq!(rule.line(line), verdict, "{line}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A recipe's rules in order, applied to one row at a time.
+//!
+//! Neighbouring line rules share one pass: each line runs through all of them before the next line is
+//! looked at, as in the script that made clean_mc4_it, so a document rule hidden in a line rule
+//! ("lorem ipsum", `{`) sees only what the line rules before it left.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    row::{Content, Kind, Row},
+    rule::{Judge, LineVerdict, RuleError, Step, Verdict},
+};
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Rows dropped.
+    pub dropped: u64,
+    /// Bytes (UTF-8, as read) of the dropped rows.
+    pub dropped_bytes: u64,
+    /// Rows with at least one text changed by a document rule.
+    pub rows_edited: u64,
+    /// Lines removed.
+    pub lines_dropped: u64,
+    /// Lines changed and kept.
+    pub lines_edited: u64,
+}
+
+impl Tally {
+    /// Add another's counts to this one.
+    pub fn add(&mut self, other: &Tally) {
+        self.dropped += other.dropped;
+        self.dropped_bytes += other.dropped_bytes;
+        self.rows_edited += other.rows_edited;
+        self.lines_dropped += other.lines_dropped;
+        self.lines_edited += other.lines_edited;
+    }
+}
+
+/// Why a row was dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Index of the step.
+    pub step: usize,
+    /// The matched word or the measured value.
+    pub detail: String,
+}
+
+/// The compiled rules.
+pub struct Screen {
+    steps: Vec<Step>,
+}
+
+impl Screen {
+    /// Put `steps` in order, numbering repeated names (`length`, `length#2`).
+    ///
+    /// # Errors
+    /// A line rule in a recipe whose rows have no lines.
+    pub fn new(mut steps: Vec<Step>, kind: Kind) -> Result<Self, RuleError> {
+        for i in 0..steps.len() {
+            if kind != Kind::Text && matches!(steps[i].judge, Judge::Line(_)) {
+                return Err(RuleError::setting(format!(
+                    "`{}` works on the lines of texts, and this recipe's kind is {}",
+                    steps[i].name,
+                    kind.name()
+                )));
+            }
+            let base = steps[i].name.clone();
+            let mut n = 2;
+            while steps[..i].iter().any(|s| s.name == steps[i].name) {
+                steps[i].name = format!("{base}#{n}").into();
+                n += 1;
+            }
+        }
+        Ok(Self { steps })
+    }
+
+    /// The steps' names in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.steps.iter().map(|s| s.name.as_ref())
+    }
+
+    /// A zeroed tally for every step.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<Tally> {
+        vec![Tally::default(); self.steps.len()]
+    }
+
+    /// Run one row through. A dropped row is left as it was read, for the rejects; a kept one is edited.
+    /// `tallies` has one entry a step ([`Screen::tallies`]).
+    pub fn apply(&self, row: &mut Row, tallies: &mut [Tally]) -> Option<Dropped> {
+        let bytes = row.content.bytes();
+        let language = row.language.clone();
+        let mut as_read: Option<Content> = None;
+        let mut at = 0;
+        while at < self.steps.len() {
+            let (next, verdict) = match &self.steps[at].judge {
+                Judge::Document(rule) => {
+                    // Rules edit in place, so the copy for the rejects is made before the first that may.
+                    let before = (as_read.is_none() && rule.edits()).then(|| row.content.clone());
+                    let verdict = rule.judge(row);
+                    if matches!(verdict, Verdict::Edited(_)) {
+                        tallies[at].rows_edited += 1;
+                        as_read = as_read.or(before);
+                    }
+                    let dropped = match verdict {
+                        Verdict::Drop(detail) => Some(Dropped { step: at, detail }),
+                        _ => None,
+                    };
+                    (at + 1, dropped)
+                }
+                Judge::Line(_) => {
+                    let end = at + self.steps[at..].iter().take_while(|s| matches!(s.judge, Judge::Line(_))).count();
+                    let Content::Text(text) = &mut row.content else { unreachable!("checked in Screen::new") };
+                    match self.lines(at..end, text, tallies) {
+                        Ok(None) => (end, None),
+                        Ok(Some(edited)) => {
+                            let read = std::mem::replace(text, edited);
+                            as_read.get_or_insert(Content::Text(read));
+                            (end, None)
+                        }
+                        Err(dropped) => (end, Some(dropped)),
+                    }
+                }
+            };
+            if let Some(dropped) = verdict {
+                tallies[dropped.step].dropped += 1;
+                tallies[dropped.step].dropped_bytes += bytes;
+                if let Some(content) = as_read {
+                    row.content = content;
+                }
+                row.language = language;
+                return Some(dropped);
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// One pass of the line rules `steps` over `text`: the new text, or `None` if nothing changed.
+    /// Lines are stripped; empty ones vanish without being counted, as the original's do.
+    fn lines(
+        &self,
+        steps: std::ops::Range<usize>,
+        text: &str,
+        tallies: &mut [Tally],
+    ) -> Result<Option<String>, Dropped> {
+        let mut kept = String::with_capacity(text.len());
+        'lines: for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            let mut edited: Option<String> = None;
+            for step in steps.clone() {
+                let Judge::Line(rule) = &self.steps[step].judge else { unreachable!("a run of line rules") };
+                match rule.line(edited.as_deref().unwrap_or(line)) {
+                    LineVerdict::Keep => {}
+                    LineVerdict::Edit(text) => {
+                        tallies[step].lines_edited += 1;
+                        edited = Some(text);
+                    }
+                    LineVerdict::DropLine => {
+                        tallies[step].lines_dropped += 1;
+                        continue 'lines;
+                    }
+                    LineVerdict::DropDocument(detail) => return Err(Dropped { step, detail }),
+                }
+            }
+            if !kept.is_empty() {
+                kept.push('\n');
+            }
+            kept.push_str(edited.as_deref().unwrap_or(line));
+        }
+        Ok((kept != text).then_some(kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{context::Context, registry::find, rule::DocumentRule};
+
+    fn screen(rules: &[&str], kind: Kind) -> Result<Screen, RuleError> {
+        let steps = rules.iter().map(|r| find(r)?.compile(toml::Table::new(), &Context::default()));
+        Screen::new(steps.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), kind)
+    }
+
+    struct TooShort;
+    impl DocumentRule for TooShort {
+        fn judge(&self, row: &mut Row) -> Verdict {
+            let bytes = row.content.bytes();
+            if bytes < 20 { Verdict::Drop(format!("{bytes} bytes")) } else { Verdict::Keep }
+        }
+    }
+
+    #[test]
+    fn a_dropped_row_is_left_as_read() {
+        let mut screen = screen(&["min_words_per_line"], Kind::Text).unwrap_or_else(|e| panic!("{e}"));
+        screen.steps.push(Step::document("too_short", TooShort));
+        let mut tallies = screen.tallies();
+        let mut row = Row::text("Home\nIl gatto dorme.");
+        assert_eq!(screen.apply(&mut row, &mut tallies), Some(Dropped { step: 1, detail: "15 bytes".into() }));
+        assert_eq!(row, Row::text("Home\nIl gatto dorme."));
+        assert_eq!(tallies[0], Tally { lines_dropped: 1, ..Tally::default() });
+        assert_eq!(tallies[1], Tally { dropped: 1, dropped_bytes: 20, ..Tally::default() });
+    }
+
+    #[test]
+    fn repeated_rules_are_numbered_and_line_rules_need_lines() {
+        let rules = ["min_words_per_line", "min_words_per_line"];
+        let names: Vec<String> =
+            screen(&rules, Kind::Text).map(|s| s.names().map(str::to_owned).collect()).unwrap_or_default();
+        assert_eq!(names, ["min_words_per_line", "min_words_per_line#2"]);
+        let refused = screen(&rules, Kind::Chat).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("works on the lines of texts, and this recipe's kind is chat"), "{refused}");
+    }
+}

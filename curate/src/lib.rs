@@ -1,1 +1,27 @@
+//! The streaming engine: recipe, source, merge, screen, dedup, sample, shard, ledger, card.
 
+pub mod blocks;
+pub mod build;
+pub mod card;
+pub mod carried;
+pub mod columns;
+pub mod error;
+pub mod finish;
+pub mod folder;
+pub mod keys;
+pub mod ledger;
+pub mod lock;
+pub mod merge;
+pub mod origin;
+pub mod overrides;
+pub mod plan;
+pub mod recipe;
+pub mod rejects;
+pub mod render;
+pub mod shards;
+pub mod source;
+pub mod stats;
+pub mod task;
+pub mod workers;
+
+pub use error::{Error, Result};

@@ -1,0 +1,195 @@
+//! Files of carried rows: each task writes one, with a block per bucket of the output's order, so that
+//! merging reads from every file just the part that it needs. Every block is checked when it is read.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::RecordBatch,
+    compute::concat_batches,
+    datatypes::SchemaRef,
+    ipc::{
+        CompressionType,
+        reader::StreamReader,
+        writer::{IpcWriteOptions, StreamWriter},
+    },
+};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+
+/// Where a block lies and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Bucket of its rows.
+    pub bucket: u32,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// xxh3 of these bytes.
+    pub hash: u64,
+    /// Bytes of content in its rows.
+    pub content: u64,
+}
+
+/// Appends blocks to a file under a temporary name.
+pub struct BlockWriter {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+    offset: u64,
+    blocks: Vec<Block>,
+    buffer: Vec<u8>,
+}
+
+impl BlockWriter {
+    /// A writer of what will be `path`.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
+        Ok(Self { file, path: path.to_owned(), offset: 0, blocks: Vec::new(), buffer: Vec::new() })
+    }
+
+    /// Append rows of one bucket, `content` bytes of text in all.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn write(&mut self, bucket: u32, batch: &RecordBatch, content: u64) -> Result<()> {
+        self.buffer.clear();
+        let options = IpcWriteOptions::default()
+            .try_with_compression(Some(CompressionType::LZ4_FRAME))
+            .map_err(Error::encode(&self.path))?;
+        let mut writer = StreamWriter::try_new_with_options(&mut self.buffer, &batch.schema(), options)
+            .map_err(Error::encode(&self.path))?;
+        writer.write(batch).and_then(|()| writer.finish()).map_err(Error::encode(&self.path))?;
+        self.file.write_all(&self.buffer).map_err(Error::io("write", &self.path))?;
+        let length = self.buffer.len() as u64;
+        self.blocks.push(Block { bucket, offset: self.offset, length, hash: xxh3_64(&self.buffer), content });
+        self.offset += length;
+        Ok(())
+    }
+
+    /// Flush to disk and give the file its name.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn finish(self) -> Result<Vec<Block>> {
+        self.file.as_file().sync_data().map_err(Error::io("flush", &self.path))?;
+        self.file.persist(&self.path).map_err(|e| Error::io("write", &self.path)(e.error))?;
+        Ok(self.blocks)
+    }
+}
+
+/// Read one block back, all columns or those of `projection`.
+///
+/// # Errors
+/// The block is not what was written.
+fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    file.seek(SeekFrom::Start(block.offset)).map_err(Error::io("read", path))?;
+    file.take(block.length).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 != block.length || xxh3_64(&bytes) != block.hash {
+        let message = "is not what the task wrote: the disk lost some of it; remove this file and the .json \
+                       of the same name, and run the same command again";
+        return Err(Error::Damaged { path: path.to_owned(), message: message.into() });
+    }
+    StreamReader::try_new(bytes.as_slice(), projection.map(<[usize]>::to_vec))
+        .and_then(Iterator::collect)
+        .map_err(Error::encode(path))
+}
+
+/// The blocks of all tasks, by bucket, in order of task.
+pub struct Index {
+    files: Vec<PathBuf>,
+    buckets: Vec<Vec<(usize, Block)>>,
+}
+
+impl Index {
+    /// Sort the blocks of `files` into `buckets` buckets.
+    pub fn new<'a>(files: impl IntoIterator<Item = (PathBuf, &'a [Block])>, buckets: u32) -> Self {
+        let mut index = Self { files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
+        for (path, blocks) in files {
+            for block in blocks {
+                index.buckets[block.bucket as usize].push((index.files.len(), *block));
+            }
+            index.files.push(path);
+        }
+        index
+    }
+
+    /// Bytes of content in each bucket.
+    pub fn content(&self) -> Vec<u64> {
+        self.buckets.iter().map(|blocks| blocks.iter().map(|(_, b)| b.content).sum()).collect()
+    }
+
+    /// The rows of a range of buckets as one batch, all columns or those of `projection`.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn gather(
+        &self,
+        range: &std::ops::Range<u32>,
+        schema: &SchemaRef,
+        projection: Option<&[usize]>,
+    ) -> Result<RecordBatch> {
+        let mut batches = Vec::new();
+        for (file, block) in self.buckets[range.start as usize..range.end as usize].iter().flatten() {
+            batches.extend(read(&self.files[*file], block, projection)?);
+        }
+        let schema = match projection {
+            Some(columns) => Arc::new(schema.project(columns).map_err(Error::encode("carried rows"))?),
+            None => schema.clone(),
+        };
+        concat_batches(&schema, &batches).map_err(Error::encode("carried rows"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{
+        array::{ArrayRef, StringArray},
+        datatypes::{DataType, Field, Schema},
+    };
+
+    fn batch(texts: &[&str]) -> RecordBatch {
+        let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
+        RecordBatch::try_new(schema, vec![column]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn blocks_come_back_by_bucket_and_damage_is_noticed() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let path = dir.path().join("task.blocks");
+        let mut writer = BlockWriter::create(&path)?;
+        writer.write(0, &batch(&["uno"]), 3)?;
+        writer.write(1, &batch(&["due", "tre"]), 6)?;
+        writer.write(0, &batch(&["quattro"]), 7)?;
+        assert!(!path.exists(), "the name is given last");
+        let blocks = writer.finish()?;
+        let index = Index::new([(path.clone(), blocks.as_slice())], 3);
+        assert_eq!(index.content(), [10, 6, 0]);
+        let schema = batch(&[]).schema();
+        assert_eq!(index.gather(&(0..1), &schema, None)?, batch(&["uno", "quattro"]));
+        assert_eq!(index.gather(&(0..2), &schema, None)?, batch(&["uno", "quattro", "due", "tre"]));
+        assert_eq!(index.gather(&(2..3), &schema, None)?, batch(&[]));
+
+        let mut bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let last = bytes.len() - 30;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+        assert!(matches!(index.gather(&(0..1), &schema, None), Err(Error::Damaged { .. })));
+        assert_eq!(index.gather(&(1..2), &schema, None)?, batch(&["due", "tre"]));
+        Ok(())
+    }
+}

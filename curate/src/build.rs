@@ -1,0 +1,154 @@
+//! A build from plan to published folder: run the tasks, merge their rows, write shards, rejects,
+//! ledger, lock and card, and put them in place of an earlier build.
+
+use std::path::Path;
+
+use crate::{
+    card,
+    error::{Error, Result},
+    finish,
+    folder::{Folder, remove, write_whole},
+    ledger::Ledger,
+    lock,
+    plan::{Plan, Task},
+    task::{self, Manifest},
+    workers,
+};
+
+/// Who watches a build, and may stop it.
+pub trait Watch: Sync {
+    /// Whether to stop at the next safe point.
+    fn cancelled(&self) -> bool;
+    /// A stage of `steps` pieces of work begins.
+    fn stage(&self, name: &'static str, steps: usize);
+    /// So many pieces are done.
+    fn done(&self, steps: u64);
+    /// Rows went through, with so many bytes of text.
+    fn rows(&self, rows: u64, bytes: u64);
+}
+
+/// Nobody.
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn cancelled(&self) -> bool {
+        false
+    }
+    fn stage(&self, _: &'static str, _: usize) {}
+    fn done(&self, _: u64) {}
+    fn rows(&self, _: u64, _: u64) {}
+}
+
+/// Which part of a build to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The tasks of slice `number` (from 1) of `of`, and nothing after them.
+    Slice {
+        /// Which slice.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// What comes after the tasks, all of which must be done.
+    Finish,
+}
+
+/// What a build did.
+#[derive(Debug)]
+pub enum Done {
+    /// The folder already held this very build.
+    UpToDate(Ledger),
+    /// So many tasks are done; so many were before.
+    Tasks {
+        /// Tasks of this part.
+        done: usize,
+        /// Of these, done by an earlier run.
+        reused: usize,
+    },
+    /// A new build was published; so many of its tasks were done by earlier runs.
+    Built {
+        /// Its ledger.
+        ledger: Ledger,
+        /// Tasks that an earlier run had done.
+        reused: usize,
+    },
+}
+
+/// Do `part` of the build of `plan` into `out`.
+///
+/// # Errors
+/// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
+pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch: &dyn Watch) -> Result<Done> {
+    let folder = Folder::open(out, matches!(part, Part::Slice { .. }))?;
+    if !force
+        && part == Part::Whole
+        && let Some(ledger) = current(plan, out)
+    {
+        return Ok(Done::UpToDate(ledger));
+    }
+    let work = folder.work();
+    std::fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
+    let pool = workers::pool(jobs)?;
+    if part == Part::Finish {
+        return finish(plan, &folder, &pool, plan.tasks.len(), watch);
+    }
+    let mine: Vec<&Task> = match part {
+        Part::Slice { number, of } => plan.tasks.iter().filter(|t| t.index % of == number - 1).collect(),
+        _ => plan.tasks.iter().collect(),
+    };
+    let todo: Vec<&Task> = mine.iter().copied().filter(|t| task::finished(&work, t).is_none()).collect();
+    let reused = mine.len() - todo.len();
+    watch.stage("screen", mine.len());
+    watch.done(reused as u64);
+    workers::ordered(
+        &pool,
+        todo.len(),
+        |i| task::run(plan, todo[i], &work, watch).inspect(|_| watch.done(1)).map(drop),
+        |()| Ok(()),
+    )?;
+    if matches!(part, Part::Slice { .. }) {
+        return Ok(Done::Tasks { done: mine.len(), reused });
+    }
+    finish(plan, &folder, &pool, reused, watch)
+}
+
+/// The ledger of the build in `out`, if it is of this plan and its files are there at their sizes.
+fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
+    let ledger: Ledger = serde_json::from_slice(&std::fs::read(out.join("ledger.json")).ok()?).ok()?;
+    let there = |name: &str| std::fs::metadata(out.join(name)).ok().map(|m| m.len());
+    let whole = ledger.files.iter().all(|f| there(&f.path) == Some(f.bytes));
+    let texts = there("README.md").is_some() && there("recipe.lock.toml").is_some();
+    (ledger.fingerprint == plan.fingerprint && whole && texts).then_some(ledger)
+}
+
+fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize, watch: &dyn Watch) -> Result<Done> {
+    let work = folder.work();
+    let manifests = manifests(plan, &work)?;
+    let staging = folder.fresh_staging()?;
+    let ledger = finish::merge(plan, &work, &manifests, &staging, pool, watch)?;
+    let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode("ledger.json"))?;
+    write_whole(&staging.join("ledger.json"), format!("{json}\n").as_bytes())?;
+    let lock = lock::Lock::new(plan);
+    write_whole(&staging.join(lock::NAME), lock.to_toml()?.as_bytes())?;
+    card::write(&staging, &ledger, &lock)?;
+    if watch.cancelled() {
+        remove(&staging)?;
+        return Err(Error::Interrupted);
+    }
+    folder.publish()?;
+    Ok(Done::Built { ledger, reused })
+}
+
+/// What every task left; an error names those that are missing.
+fn manifests(plan: &Plan, work: &Path) -> Result<Vec<Manifest>> {
+    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| task::finished(work, t)).collect();
+    let missing: Vec<String> = found.iter().zip(1..).filter(|(m, _)| m.is_none()).map(|(_, n)| n.to_string()).collect();
+    if missing.is_empty() {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    let shown = missing.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    let more = if missing.len() > 20 { ", ..." } else { "" };
+    Err(Error::Unfinished { missing: missing.len(), total: plan.tasks.len(), slices: format!("tasks {shown}{more}") })
+}

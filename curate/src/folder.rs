@@ -1,0 +1,217 @@
+//! The output folder: its layout, its lock, and how a finished build takes the place of an earlier one.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Error, Result};
+
+/// Everything that a build publishes, in the order it is put in place; the ledger last, because it is
+/// what says that a build is there.
+pub const PUBLISHED: [&str; 6] = ["data", "rejects", "recipe.lock.toml", "waterfall.svg", "README.md", "ledger.json"];
+
+/// An output folder held by this process.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Create or open `root` and hold it: alone, or `shared` with other slices of the same build.
+    /// A publication that was cut short is completed first.
+    ///
+    /// # Errors
+    /// Another build holds it, it cannot be written to, or it holds a `data` folder that is not ours.
+    pub fn open(root: &Path, shared: bool) -> Result<Self> {
+        let hidden = root.join(".setaccio");
+        fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
+        let path = hidden.join("lock");
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
+        let held = if shared { lock.try_lock_shared() } else { lock.try_lock() };
+        match held {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy(root.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+        }
+        let folder = Self { root: root.to_owned(), _lock: lock };
+        if !shared && folder.marker().exists() {
+            folder.put_in_place()?;
+        }
+        if !root.join("ledger.json").exists()
+            && let Some(foreign) = PUBLISHED.iter().map(|n| root.join(n)).find(|p| p.exists())
+        {
+            let message = "is there already, in a folder that holds no ledger of ours; choose another --out";
+            return Err(Error::Damaged { path: foreign, message: message.into() });
+        }
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where finished tasks wait for the end of the build.
+    pub fn work(&self) -> PathBuf {
+        self.root.join(".setaccio/work")
+    }
+
+    /// Where the new build is put together.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join(".setaccio/staging")
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.root.join(".setaccio/publishing")
+    }
+
+    /// An empty staging folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn fresh_staging(&self) -> Result<PathBuf> {
+        let staging = self.staging();
+        remove(&staging)?;
+        for sub in ["data", "rejects"] {
+            let path = staging.join(sub);
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        }
+        Ok(staging)
+    }
+
+    /// Replace the earlier build by what is staged, and clear the work. From the moment the marker is on
+    /// disk the new build is the one that counts: a crash later is made good by the next `open`.
+    ///
+    /// # Errors
+    /// The file system refuses; the next `open` goes on from there.
+    pub fn publish(&self) -> Result<()> {
+        sync_dir(&self.staging())?;
+        write_whole(&self.marker(), b"staging is complete\n")?;
+        self.put_in_place()
+    }
+
+    fn put_in_place(&self) -> Result<()> {
+        let old = self.root.join(".setaccio/old");
+        fs::create_dir_all(&old).map_err(Error::io("create", &old))?;
+        for name in PUBLISHED {
+            let (new, place, aside) = (self.staging().join(name), self.root.join(name), old.join(name));
+            if new.exists() {
+                if place.exists() {
+                    remove(&aside)?;
+                    fs::rename(&place, &aside).map_err(Error::io("move aside", &place))?;
+                }
+                fs::rename(&new, &place).map_err(Error::io("put in place", &place))?;
+            }
+        }
+        sync_dir(&self.root)?;
+        for path in [self.marker(), old, self.staging(), self.work()] {
+            remove(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Write a file whole or not at all: to a temporary name, flushed, then renamed.
+///
+/// # Errors
+/// The file system refuses.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .permissions(readable())
+        .tempfile_in(folder)
+        .map_err(Error::io("create a file in", folder))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
+    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+    Ok(())
+}
+
+/// What an ordinary file gets, where `tempfile` would make one that only its owner reads.
+fn readable() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o644)
+}
+
+/// Remove a file or folder, if it is there.
+///
+/// # Errors
+/// The file system refuses.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Make renames inside `path` durable.
+fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|d| d.sync_all()).map_err(Error::io("flush", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temp() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn stage(folder: &Folder, text: &str) {
+        let staging = folder.fresh_staging().unwrap_or_else(|e| panic!("{e}"));
+        for name in &PUBLISHED[2..] {
+            write_whole(&staging.join(name), text.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+
+    fn ledger(root: &Path) -> String {
+        fs::read_to_string(root.join("ledger.json")).unwrap_or_default()
+    }
+
+    #[test]
+    fn one_build_at_a_time_but_many_slices() -> Result<()> {
+        let dir = temp();
+        let held = Folder::open(dir.path(), false)?;
+        assert!(matches!(Folder::open(dir.path(), false), Err(Error::Busy(_))));
+        assert!(matches!(Folder::open(dir.path(), true), Err(Error::Busy(_))));
+        drop(held);
+        let _one = Folder::open(dir.path(), true)?;
+        let _two = Folder::open(dir.path(), true)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_cut_publication_is_completed_at_the_next_start() -> Result<()> {
+        for done in 0..=PUBLISHED.len() {
+            let dir = temp();
+            let folder = Folder::open(dir.path(), false)?;
+            stage(&folder, "first");
+            folder.publish()?;
+            assert_eq!(ledger(dir.path()), "first");
+            stage(&folder, "second");
+            write_whole(&folder.marker(), b"")?;
+            for name in &PUBLISHED[..done] {
+                remove(&dir.path().join(name))?;
+                fs::rename(folder.staging().join(name), dir.path().join(name)).map_err(Error::io("move", name))?;
+            }
+            drop(folder);
+            let folder = Folder::open(dir.path(), false)?;
+            assert_eq!(ledger(dir.path()), "second", "cut after {done} moves");
+            assert!(!folder.staging().exists() && !folder.marker().exists());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let dir = temp();
+        fs::create_dir(dir.path().join("data")).unwrap_or_else(|e| panic!("{e}"));
+        let error = Folder::open(dir.path(), false).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("choose another --out"), "{error}");
+    }
+}

@@ -1,0 +1,303 @@
+//! The checked plan: raw recipe in, everything that a build needs out, before a row is read.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::SystemTime,
+};
+
+use serde::Serialize;
+use setaccio_filters::{
+    context::{Context, ListUse},
+    registry,
+    screen::Screen,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    build::Watch,
+    carried::hex,
+    error::{Error, Result},
+    origin::{self, Origin},
+    recipe::{Loaded, Source},
+    render::{self, Renderer},
+    source::{self, InputFile, Limits, Schema, Slice},
+    workers,
+};
+
+/// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
+pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
+
+/// Text that one bucket should hold, in bytes; merging holds one bucket a thread.
+const BUCKET_BYTES: u64 = 4 << 20;
+
+/// Everything decided.
+pub struct Plan {
+    /// The recipe and where it is.
+    pub loaded: Loaded,
+    /// Where the inputs are taken from.
+    pub origin: Origin,
+    /// Input files, in order of source, then name.
+    pub files: Vec<Planned>,
+    /// The work, in order.
+    pub tasks: Vec<Task>,
+    /// The compiled rules.
+    pub screen: Screen,
+    /// The word lists they use.
+    pub lists: Vec<ListUse>,
+    /// Template and tokenizer.
+    pub renderer: Renderer,
+    /// SHA-256 of template and tokenizer, by the key of `[output]` that names them.
+    pub assets: Vec<(String, String)>,
+    /// Number of ranges that the output's order is cut into, a power of two.
+    pub buckets: u32,
+    /// Equal fingerprints, equal output bytes.
+    pub fingerprint: String,
+}
+
+/// One input file.
+pub struct Planned {
+    /// Number of its source in the recipe.
+    pub source: u16,
+    /// How its columns are laid out.
+    pub schema: &'static dyn Schema,
+    /// What was found.
+    pub input: InputFile,
+    modified: Option<SystemTime>,
+}
+
+/// One piece of work.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its number.
+    pub index: usize,
+    /// Number of its file in the plan.
+    pub file: usize,
+    /// The part of the file.
+    pub slice: Slice,
+    /// Read no more rows than this.
+    pub rows: Option<u64>,
+    /// SHA-256 of all that decides its result.
+    pub key: String,
+}
+
+/// What a plan is made from.
+pub struct Request<'a> {
+    /// The recipe.
+    pub loaded: Loaded,
+    /// Where inputs are taken from.
+    pub origin: Origin,
+    /// Folders to look for word lists in.
+    pub list_dirs: Vec<PathBuf>,
+    /// Threads.
+    pub jobs: usize,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// Count rows of compressed files too, by reading them through.
+    pub count: bool,
+}
+
+/// Find and inspect the inputs, compile the rules, cut the work into tasks.
+///
+/// # Errors
+/// Whatever is wrong with the recipe, its rules, lists, template or input files.
+pub fn make(request: Request<'_>) -> Result<Plan> {
+    let Request { loaded, origin, list_dirs, jobs, watch, count } = request;
+    let recipe = &loaded.recipe;
+    let (renderer, assets, tokenizer) = assets(&loaded)?;
+    let context = Context { list_dirs, tokenizer, used: Mutex::default() };
+    let screen = compile(&loaded, &context)?;
+    let mut lists = context.used.into_inner().unwrap_or_default();
+    lists.sort();
+    lists.dedup();
+    let limits = Limits {
+        slice_bytes: recipe.read.task_bytes,
+        max_row_bytes: recipe.read.max_row_bytes,
+        count_compressed: count || recipe.read.limit.is_some(),
+    };
+    let files = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
+    let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
+    let mut plan = Plan {
+        origin,
+        files,
+        tasks: Vec::new(),
+        screen,
+        lists,
+        renderer,
+        assets,
+        buckets: u32::try_from(buckets).unwrap_or(4096),
+        fingerprint: String::new(),
+        loaded,
+    };
+    plan.tasks = tasks(&plan);
+    let inputs: Vec<_> = plan.files.iter().map(|f| (f.source, &f.input.name, &f.input.sha256)).collect();
+    plan.fingerprint = digest(&(ENGINE, &plan.loaded.recipe, inputs, &plan.lists, &plan.assets));
+    Ok(plan)
+}
+
+impl Plan {
+    /// How inputs are read.
+    pub fn limits(&self) -> Limits {
+        let read = &self.loaded.recipe.read;
+        Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+    }
+
+    /// The source of a planned file.
+    pub fn source(&self, file: &Planned) -> &Source {
+        &self.loaded.recipe.source[usize::from(file.source)]
+    }
+
+    /// Check that a file is still the one that was inspected.
+    ///
+    /// # Errors
+    /// It was changed meanwhile.
+    pub fn unchanged(&self, file: usize) -> Result<()> {
+        let Planned { input, modified, .. } = &self.files[file];
+        let now = fs::metadata(&input.path).map_err(Error::io("read", &input.path))?;
+        if now.len() == input.bytes && now.modified().ok() == *modified {
+            return Ok(());
+        }
+        let message = "was changed while the build read it; run the build again once it is whole";
+        Err(Error::Damaged { path: input.path.clone(), message: message.into() })
+    }
+}
+
+/// Compile `[[screen]]`.
+fn compile(loaded: &Loaded, context: &Context) -> Result<Screen> {
+    let recipe = &loaded.recipe;
+    let mut steps = Vec::new();
+    for (i, table) in recipe.screen.iter().enumerate() {
+        let mut table = table.clone();
+        let named = |value: Option<toml::Value>| value.and_then(|v| v.as_str().map(str::to_owned));
+        let rule = named(table.remove("rule"));
+        let alias = named(table.remove("as"));
+        let wrap = |error| Error::Rule {
+            file: loaded.file.clone(),
+            number: i + 1,
+            rule: rule.clone().unwrap_or_else(|| "no rule named".into()),
+            error,
+        };
+        let info = registry::find(rule.as_deref().unwrap_or_default()).map_err(wrap)?;
+        if !info.kinds.contains(&recipe.kind) {
+            let message = format!("it does not work on rows of kind {}", recipe.kind.name());
+            return Err(wrap(setaccio_filters::rule::RuleError::setting(message)));
+        }
+        let mut compiled = info.compile(table, context).map_err(wrap)?;
+        if let (Some(alias), [one]) = (alias, compiled.as_mut_slice()) {
+            one.name = alias.into();
+        }
+        steps.append(&mut compiled);
+    }
+    Screen::new(steps, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+}
+
+type Assets = (Renderer, Vec<(String, String)>, Option<std::sync::Arc<tokenizers::Tokenizer>>);
+
+/// Load the template and the tokenizer.
+fn assets(loaded: &Loaded) -> Result<Assets> {
+    let output = &loaded.recipe.output;
+    let mut hashes = Vec::new();
+    let mut read = |key: &str, name: &str| {
+        let path = loaded.folder.join(name);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        hashes.push((key.to_owned(), hex(&Sha256::digest(&bytes))));
+        Ok::<_, Error>((path, bytes))
+    };
+    let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
+    let template = template
+        .map(|(path, bytes)| {
+            String::from_utf8(bytes).map_err(|e| Error::Render(format!("{}: not UTF-8: {e}", path.display())))
+        })
+        .transpose()?;
+    let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
+    let tokenizer = tokenizer.map(|(path, _)| render::tokenizer(&path)).transpose()?;
+    let renderer = Renderer::new(template, tokenizer.clone(), &output.bos_token, &output.eos_token)?;
+    Ok((renderer, hashes, tokenizer))
+}
+
+/// Find and inspect all input files, several at a time.
+fn inspect(loaded: &Loaded, origin: &Origin, limits: &Limits, jobs: usize, watch: &dyn Watch) -> Result<Vec<Planned>> {
+    let mut found = Vec::new();
+    for (i, source) in loaded.recipe.source.iter().enumerate() {
+        let schema = source::find_schema(&source.schema)?;
+        if schema.kind() != loaded.recipe.kind {
+            return Err(Error::recipe(
+                &loaded.file,
+                format!(
+                    "source `{}`: schema `{}` gives rows of kind {}, and the recipe's kind is {}",
+                    source.name,
+                    source.schema,
+                    schema.kind().name(),
+                    loaded.recipe.kind.name()
+                ),
+            ));
+        }
+        let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
+        for (path, name) in origin::files(loaded, source, origin)? {
+            found.push((number, schema, path, name));
+        }
+    }
+    watch.stage("inspect", found.len());
+    let mut files = Vec::with_capacity(found.len());
+    workers::ordered(
+        &workers::pool(jobs)?,
+        found.len(),
+        |i| {
+            let (source, schema, path, name) = &found[i];
+            let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
+            let input = source::inspect(path, name, limits, &|| watch.cancelled());
+            // A pass that was cancelled has nothing to say of the file.
+            let input = if watch.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+            watch.done(1);
+            Ok(Planned { source: *source, schema: *schema, input, modified })
+        },
+        |file| {
+            files.push(file);
+            Ok(())
+        },
+    )?;
+    Ok(files)
+}
+
+/// Cut the files into tasks, in order, and stop each source at the recipe's limit.
+fn tasks(plan: &Plan) -> Vec<Task> {
+    let recipe = &plan.loaded.recipe;
+    let mut tasks = Vec::new();
+    let mut read = vec![0_u64; recipe.source.len()];
+    for (number, file) in plan.files.iter().enumerate() {
+        let done = &mut read[usize::from(file.source)];
+        for slice in &file.input.slices {
+            let rows = recipe.read.limit.map(|limit| limit.saturating_sub(*done));
+            if rows == Some(0) {
+                break;
+            }
+            *done += slice.rows().or(file.input.rows).unwrap_or(0);
+            let key = digest(&(
+                (ENGINE, recipe.kind, recipe.seed, &recipe.screen, &plan.lists, &plan.assets, plan.buckets),
+                (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, plan.source(file)),
+                (&file.input.name, &file.input.sha256, slice, rows),
+            ));
+            tasks.push(Task { index: tasks.len(), file: number, slice: slice.clone(), rows, key });
+        }
+    }
+    tasks
+}
+
+/// The part of `[output]` that tasks see; how shards are cut is no reason to run them again.
+fn keep_and_render(plan: &Plan) -> impl Serialize {
+    let output = &plan.loaded.recipe.output;
+    (&output.keep, &output.rendered, &output.bos_token, &output.eos_token, output.zstd_level)
+}
+
+/// SHA-256 of a value's JSON, hex.
+fn digest(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    hex(&Sha256::digest(json))
+}
+
+/// The recipe folder's `lists` and the repository's own, then those that were installed.
+pub fn list_dirs(loaded: &Loaded, installed: &Path) -> Vec<PathBuf> {
+    vec![loaded.folder.join("lists"), loaded.folder.join("../filters/lists"), installed.to_owned()]
+}

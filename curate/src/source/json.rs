@@ -1,0 +1,214 @@
+//! JSON arrays and JSON lines, streamed element by element.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::PathBuf,
+};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Format, InputFile, Limits, Position, Slice, SourceError,
+    compress::{Packing, unpack},
+    frame::{Frame, FrameError, Framer},
+    record::{self, Read as Item},
+};
+use crate::carried::hex;
+
+const BUFFER: usize = 256 << 10;
+
+/// Text that a compressed byte stands for, about: natural language in gzip.
+const PACKED: u64 = 4;
+
+/// Hash the file and, if it is plain, cut it into slices in the same pass.
+pub fn inspect(
+    file: &mut File,
+    name: &str,
+    format: Format,
+    limits: &Limits,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<InputFile, SourceError> {
+    let (packing, array) = parts(format);
+    let mut hashing = Hashing { file: &mut *file, hash: Sha256::new() };
+    let mut slices = vec![Slice::Whole];
+    let mut rows = None;
+    if packing == Packing::Plain {
+        let (cut, counted) = cut(&mut hashing, name, array, limits, cancelled)?;
+        (slices, rows) = (cut, Some(counted));
+    } else if limits.count_compressed {
+        let unpacked = unpack(packing, &mut hashing).map_err(|e| at(name, 0, FrameError::Io(e)))?;
+        rows = Some(count(unpacked, name, array, limits, cancelled)?);
+    }
+    // Whatever follows the last element belongs to the hash too.
+    let mut rest = vec![0; BUFFER];
+    while !cancelled() && hashing.read(&mut rest).map_err(|e| at(name, 0, FrameError::Io(e)))? > 0 {}
+    let sha256 = hex(&hashing.hash.finalize());
+    let bytes = file.metadata().map_or(0, |m| m.len());
+    let text_bytes = if packing == Packing::Plain { bytes } else { bytes * PACKED };
+    Ok(InputFile { path: PathBuf::new(), name: name.to_owned(), bytes, sha256, rows, format, slices, text_bytes })
+}
+
+fn parts(format: Format) -> (Packing, bool) {
+    match format {
+        Format::Array(packing) => (packing, true),
+        Format::Lines(packing) => (packing, false),
+        Format::Parquet => (Packing::Plain, false),
+    }
+}
+
+fn cut(
+    input: impl Read,
+    name: &str,
+    array: bool,
+    limits: &Limits,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<(Vec<Slice>, u64), SourceError> {
+    let mut framer = Framer::file(BufReader::with_capacity(BUFFER, input), array, 0);
+    let (mut slices, mut buffer, mut rows) = (Vec::new(), Vec::new(), 0);
+    let mut open: Option<(u64, u64)> = None;
+    let close = |slices: &mut Vec<Slice>, (start, first_row): (u64, u64), end, rows: u64| {
+        slices.push(Slice::Bytes { start, end, first_row, rows: rows - first_row });
+    };
+    while !cancelled() && framer.next(&mut buffer).map_err(|e| at(name, rows, e))?.is_some() {
+        match open {
+            Some(slice) if framer.start - slice.0 >= limits.slice_bytes => {
+                close(&mut slices, slice, framer.start, rows);
+                open = Some((framer.start, rows));
+            }
+            None => open = Some((framer.start, rows)),
+            Some(_) => {}
+        }
+        rows += 1;
+        if let Some(slice) = open
+            && framer.offset() - slice.0 >= limits.slice_bytes
+        {
+            close(&mut slices, slice, framer.offset(), rows);
+            open = None;
+        }
+    }
+    if let Some(slice) = open {
+        // The array's `]` is left out: a slice holds elements alone.
+        close(&mut slices, slice, framer.offset(), rows);
+    }
+    Ok((slices, rows))
+}
+
+fn count(
+    input: impl Read,
+    name: &str,
+    array: bool,
+    limits: &Limits,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<u64, SourceError> {
+    let slices = cut(input, name, array, &Limits { slice_bytes: u64::MAX, ..*limits }, cancelled)?;
+    Ok(slices.1)
+}
+
+/// Read a slice as records.
+pub fn open(
+    file: &InputFile,
+    slice: &Slice,
+    limits: &Limits,
+) -> Result<Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>, SourceError> {
+    let (packing, array) = parts(file.format);
+    let unreadable = |e: std::io::Error| SourceError::new(&file.name, format!("cannot be read: {e}"));
+    let mut raw = File::open(&file.path).map_err(unreadable)?;
+    let max = limits.max_row_bytes;
+    let name = file.name.clone();
+    Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
+        raw.seek(SeekFrom::Start(*start)).map_err(unreadable)?;
+        let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
+        Box::new(Records::new(Framer::cut(input, array, max), name, *first_row))
+    } else {
+        let input = BufReader::with_capacity(BUFFER, unpack(packing, raw).map_err(unreadable)?);
+        Box::new(Records::new(Framer::file(input, array, max), name, 0))
+    })
+}
+
+struct Records<R> {
+    framer: Framer<R>,
+    name: String,
+    row: u64,
+    buffer: Vec<u8>,
+    failed: bool,
+}
+
+impl<R: BufRead> Records<R> {
+    fn new(framer: Framer<R>, name: String, row: u64) -> Self {
+        Self { framer, name, row, buffer: Vec::new(), failed: false }
+    }
+}
+
+impl<R: BufRead> Iterator for Records<R> {
+    type Item = Result<Item, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let frame = match self.framer.next(&mut self.buffer) {
+            Ok(frame) => frame?,
+            Err(error) => {
+                self.failed = true;
+                return Some(Err(at(&self.name, self.row, error)));
+            }
+        };
+        let place = Position { row_group: None, row: self.row };
+        self.row += 1;
+        Some(Ok(match frame {
+            Frame::TooLong(bytes) => Item::Bad(place, too_long(bytes), record::raw(&self.buffer)),
+            Frame::Whole => match serde_json::from_slice(&self.buffer) {
+                Ok(Value::Object(record)) => Item::Record(place, record),
+                Ok(other) => {
+                    let reason = format!("is {}, where an object is required", record::shown(&other));
+                    Item::Bad(place, reason, record::raw(&self.buffer))
+                }
+                Err(e) => {
+                    let utf8 = std::str::from_utf8(&self.buffer).err().map(|e| e.valid_up_to());
+                    let reason = utf8.map_or_else(
+                        || format!("is not JSON: {e} of the row"),
+                        |byte| format!("is not valid UTF-8 from its byte {byte} on"),
+                    );
+                    Item::Bad(place, reason, record::raw(&self.buffer))
+                }
+            },
+        }))
+    }
+}
+
+/// What is said of a row above `read.max_row_bytes`.
+pub fn too_long(bytes: u64) -> String {
+    format!("holds {bytes} bytes, more than read.max_row_bytes allows")
+}
+
+fn at(name: &str, row: u64, error: FrameError) -> SourceError {
+    let message = match error {
+        FrameError::Broken(what) => format!("{what}; fetch the file again"),
+        FrameError::Io(e) => format!("reading stops here: {e}; the file is cut short or damaged, fetch it again"),
+    };
+    SourceError::at(name, Position { row_group: None, row }, message)
+}
+
+/// Hashes what is read through it.
+struct Hashing<'a> {
+    file: &'a mut File,
+    hash: Sha256,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// SHA-256 of a whole file, hex.
+pub fn hash(file: &mut File, name: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<String, SourceError> {
+    let mut hashing = Hashing { file, hash: Sha256::new() };
+    let mut buffer = vec![0; BUFFER];
+    while !cancelled() && hashing.read(&mut buffer).map_err(|e| at(name, 0, FrameError::Io(e)))? > 0 {}
+    Ok(hex(&hashing.hash.finalize()))
+}

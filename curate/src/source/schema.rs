@@ -1,0 +1,91 @@
+//! Schemas: how the columns of a known kind of source become a row. Registered once, here.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use setaccio_filters::{
+    row::{Content, Kind, Row},
+    suggest,
+};
+
+use super::{Item, Position, SourceError, record, record::Record, schemas};
+
+/// A column that a schema looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a source without it is refused.
+    pub required: bool,
+}
+
+/// A required column.
+pub const fn required(name: &'static str) -> ColumnSpec {
+    ColumnSpec { name, required: true }
+}
+
+/// An optional column.
+pub const fn optional(name: &'static str) -> ColumnSpec {
+    ColumnSpec { name, required: false }
+}
+
+/// How columns become a row.
+pub trait Schema: Sync {
+    /// The value of `schema` in a recipe.
+    fn name(&self) -> &'static str;
+    /// What its rows are.
+    fn kind(&self) -> Kind;
+    /// Which public data sets look like this.
+    fn about(&self) -> &'static str;
+    /// The columns that it takes; scalar columns beside them are kept as columns.
+    fn columns(&self) -> &'static [ColumnSpec];
+    /// Take the content out of a record.
+    ///
+    /// # Errors
+    /// What is missing or of the wrong type.
+    fn content(&self, record: &mut Record) -> Result<Content, String>;
+}
+
+/// All schemas.
+pub static SCHEMAS: &[&dyn Schema] = &[
+    &schemas::alpaca::Alpaca,
+    &schemas::baize::Baize,
+    &schemas::dolly::Dolly,
+    &schemas::kto::Kto,
+    &schemas::messages::Messages,
+    &schemas::orca::Orca,
+    &schemas::preference::Preference,
+    &schemas::sharegpt::ShareGpt,
+    &schemas::text::Text,
+];
+
+/// The schema called `name`.
+///
+/// # Errors
+/// There is none; the nearest is named.
+pub fn find_schema(name: &str) -> Result<&'static dyn Schema, SourceError> {
+    SCHEMAS.iter().find(|s| s.name() == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = SCHEMAS.iter().map(|s| s.name()).collect();
+        let near = suggest::nearest(name, names.iter().copied());
+        SourceError::new("recipe", format!("unknown schema `{name}`{near}; there are {}", names.join(", ")))
+    })
+}
+
+/// Make a row of a record, or say what is wrong with it.
+pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>, at: Position) -> Item {
+    for (column, here) in rename {
+        if let Some(value) = record.remove(here) {
+            record.insert(column.clone(), value);
+        }
+    }
+    match schema.content(&mut record) {
+        Ok(content) => {
+            record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));
+            Item::Row { at, row: Row { content, language: None, columns: record } }
+        }
+        Err(reason) => {
+            let raw = record::raw(Value::Object(record).to_string().as_bytes());
+            Item::Bad { at, reason, raw }
+        }
+    }
+}

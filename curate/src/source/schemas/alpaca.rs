@@ -1,0 +1,30 @@
+//! Instructions without a system prompt: Stanford Alpaca and its translations.
+
+use setaccio_filters::row::{Content, Kind};
+
+use super::orca::instruction;
+use crate::source::{
+    record::Record,
+    schema::{ColumnSpec, Schema, optional, required},
+};
+
+/// `instruction`, optional `input`, `output`.
+pub struct Alpaca;
+
+impl Schema for Alpaca {
+    fn name(&self) -> &'static str {
+        "alpaca"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+    fn about(&self) -> &'static str {
+        "Stanford Alpaca, Camoscio, Stambecco"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("instruction"), optional("input"), required("output")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        instruction(record, None, "input", "output")
+    }
+}

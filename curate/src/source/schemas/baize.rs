@@ -1,0 +1,49 @@
+//! Baize chats, as Fauno has them: one text with `[|Human|]` and `[|AI|]` before the turns.
+
+use setaccio_filters::row::{Content, Kind, Message};
+
+use crate::source::{
+    record,
+    record::Record,
+    schema::{ColumnSpec, Schema, required},
+};
+
+/// `input`: a sentence of introduction, then the turns, most often with an empty human turn at the end.
+pub struct Baize;
+
+const MARKS: [(&str, &str); 2] = [("[|Human|]", "user"), ("[|AI|]", "assistant")];
+
+impl Schema for Baize {
+    fn name(&self) -> &'static str {
+        "baize"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+    fn about(&self) -> &'static str {
+        "Baize and Fauno: one text with [|Human|] and [|AI|] turns"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("input")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        let text = record::text(record, "input")?;
+        let mut turns: Vec<Message> = Vec::new();
+        let mut rest = &text[first_mark(&text).ok_or("column `input` has neither [|Human|] nor [|AI|]")?..];
+        while let Some((mark, role)) = MARKS.iter().find(|(mark, _)| rest.starts_with(mark)) {
+            rest = &rest[mark.len()..];
+            let end = first_mark(rest).unwrap_or(rest.len());
+            turns.push(Message::new(*role, rest[..end].trim()));
+            rest = &rest[end..];
+        }
+        // The set's own way to say that it is the person's turn again.
+        if turns.last().is_some_and(|t| t.role == "user" && t.content.is_empty()) {
+            turns.pop();
+        }
+        Ok(Content::Chat(turns))
+    }
+}
+
+fn first_mark(text: &str) -> Option<usize> {
+    MARKS.iter().filter_map(|(mark, _)| text.find(mark)).min()
+}

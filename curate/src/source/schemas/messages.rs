@@ -1,0 +1,30 @@
+//! Conversations as a list of messages: UltraChat and most chat sets on the Hub.
+
+use setaccio_filters::row::{Content, Kind};
+
+use crate::source::{
+    record,
+    record::Record,
+    schema::{ColumnSpec, Schema, required},
+};
+
+/// `messages`; `prompt`, `prompt_id` and the like stay columns.
+pub struct Messages;
+
+impl Schema for Messages {
+    fn name(&self) -> &'static str {
+        "messages"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+    fn about(&self) -> &'static str {
+        "ultrachat_200k and other lists of {role, content}"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("messages")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        record::messages(record, "messages").map(Content::Chat)
+    }
+}

@@ -1,0 +1,44 @@
+//! Instructions under a system prompt: WizardLM_Orca, alpaca_orca, dolly-v2_orca and their merge.
+
+use setaccio_filters::row::{Content, Kind, Message};
+
+use crate::source::{
+    record,
+    record::Record,
+    schema::{ColumnSpec, Schema, optional, required},
+};
+
+/// `system`, `instruction`, optional `input`, `output`.
+pub struct Orca;
+
+impl Schema for Orca {
+    fn name(&self) -> &'static str {
+        "orca"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+    fn about(&self) -> &'static str {
+        "WizardLM_Orca, alpaca_orca, dolly-v2_orca, wizard_alpaca_dolly_orca"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("system"), required("instruction"), optional("input"), required("output")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        let system = record::optional_text(record, "system")?;
+        instruction(record, system, "input", "output")
+    }
+}
+
+/// A one-turn chat: `instruction`, a blank line and the input (if there is any), then the answer.
+pub fn instruction(record: &mut Record, system: Option<String>, input: &str, output: &str) -> Result<Content, String> {
+    let mut question = record::text(record, "instruction")?;
+    if let Some(input) = record::optional_text(record, input)?.filter(|i| !i.trim().is_empty()) {
+        question.push_str("\n\n");
+        question.push_str(&input);
+    }
+    let answer = record::text(record, output)?;
+    let system = system.filter(|s| !s.trim().is_empty()).map(|s| Message::new("system", s));
+    let turns = [Message::new("user", question), Message::new("assistant", answer)];
+    Ok(Content::Chat(system.into_iter().chain(turns).collect()))
+}

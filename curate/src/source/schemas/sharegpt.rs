@@ -1,0 +1,37 @@
+//! ShareGPT exports.
+
+use setaccio_filters::row::{Content, Kind, Message};
+
+use crate::source::{
+    record,
+    record::Record,
+    schema::{ColumnSpec, Schema, optional, required},
+};
+
+/// `conversations` of {from, value}, optional `system`.
+pub struct ShareGpt;
+
+impl Schema for ShareGpt {
+    fn name(&self) -> &'static str {
+        "sharegpt"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+    fn about(&self) -> &'static str {
+        "ShareGPT exports: lists of {from, value}"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("conversations"), optional("system")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        let mut turns = record::messages(record, "conversations")?;
+        let system = record::optional_text(record, "system")?.filter(|s| !s.trim().is_empty());
+        if let Some(system) = system
+            && turns.first().is_none_or(|t| t.role != "system")
+        {
+            turns.insert(0, Message::new("system", system));
+        }
+        Ok(Content::Chat(turns))
+    }
+}

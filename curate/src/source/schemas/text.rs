@@ -1,0 +1,30 @@
+//! Plain documents: mC4, OSCAR, and whatever has a `text`.
+
+use setaccio_filters::row::{Content, Kind};
+
+use crate::source::{
+    record,
+    record::Record,
+    schema::{ColumnSpec, Schema, required},
+};
+
+/// One text a row.
+pub struct Text;
+
+impl Schema for Text {
+    fn name(&self) -> &'static str {
+        "text"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+    fn about(&self) -> &'static str {
+        "documents: mC4, clean_mc4_it, C4, OSCAR"
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        const { &[required("text")] }
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        record::text(record, "text").map(Content::Text)
+    }
+}

@@ -1,0 +1,73 @@
+//! Arrow values as JSON: every spelling of a text, list or struct comes out the same.
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, StructArray},
+    datatypes::{
+        DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+        UInt32Type, UInt64Type,
+    },
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use serde_json::{Map, Value};
+
+/// Whether a type is a single value rather than a list or an object.
+pub fn is_scalar(data_type: &DataType) -> bool {
+    !data_type.is_nested() || matches!(data_type, DataType::Dictionary(_, value) if !value.is_nested())
+}
+
+/// The value in row `i` of a column.
+///
+/// # Errors
+/// A type that has no place in JSON.
+pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
+    if column.is_null(i) {
+        return Ok(Value::Null);
+    }
+    Ok(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(i).into(),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(i).into(),
+        DataType::Utf8View => column.as_string_view().value(i).into(),
+        DataType::Boolean => column.as_boolean().value(i).into(),
+        DataType::Int8 => column.as_primitive::<Int8Type>().value(i).into(),
+        DataType::Int16 => column.as_primitive::<Int16Type>().value(i).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(i).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(i).into(),
+        DataType::UInt8 => column.as_primitive::<UInt8Type>().value(i).into(),
+        DataType::UInt16 => column.as_primitive::<UInt16Type>().value(i).into(),
+        DataType::UInt32 => column.as_primitive::<UInt32Type>().value(i).into(),
+        DataType::UInt64 => column.as_primitive::<UInt64Type>().value(i).into(),
+        DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(i)).into(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(i).into(),
+        DataType::List(_) => list(&column.as_list::<i32>().value(i))?,
+        DataType::LargeList(_) => list(&column.as_list::<i64>().value(i))?,
+        DataType::FixedSizeList(..) => list(&column.as_fixed_size_list().value(i))?,
+        DataType::Struct(_) => object(column.as_struct(), i)?,
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            json(dictionary.values(), dictionary.normalized_keys()[i])?
+        }
+        DataType::Date32
+        | DataType::Date64
+        | DataType::Timestamp(..)
+        | DataType::Time32(_)
+        | DataType::Time64(_)
+        | DataType::Decimal128(..) => {
+            let formatter =
+                ArrayFormatter::try_new(column.as_ref(), &FormatOptions::default()).map_err(|e| e.to_string())?;
+            formatter.value(i).to_string().into()
+        }
+        other => return Err(format!("is of type {other}, which has no place in a row")),
+    })
+}
+
+fn list(items: &ArrayRef) -> Result<Value, String> {
+    (0..items.len()).map(|i| json(items, i)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+}
+
+fn object(fields: &StructArray, i: usize) -> Result<Value, String> {
+    let mut object = Map::with_capacity(fields.num_columns());
+    for (name, column) in fields.column_names().into_iter().zip(fields.columns()) {
+        object.insert(name.to_owned(), json(column, i)?);
+    }
+    Ok(Value::Object(object))
+}

@@ -1,1 +1,65 @@
-fn main() {}
+//! `setaccio`: from raw public data to a published fine-tuned adapter.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod card;
+mod inputs;
+mod lists;
+mod plan;
+mod preview;
+mod progress;
+mod rules;
+mod schemas;
+mod style;
+mod verify;
+
+#[derive(Parser)]
+#[command(name = "setaccio", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Build(build::Args),
+    Plan(plan::Args),
+    Preview(preview::Args),
+    Verify(verify::Args),
+    Card(card::Args),
+    Lists(lists::Args),
+    Rules(rules::Args),
+    Schemas(schemas::Args),
+}
+
+/// Exit code of a run that Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Build(args) => build::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Preview(args) => preview::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Card(args) => card::run(&args),
+        Command::Lists(args) => lists::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Schemas(_) => {
+            schemas::run();
+            Ok(())
+        }
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    // A reader that has seen enough (`| head`) is no failure.
+    if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
+    match error.downcast_ref::<setaccio_curate::Error>() {
+        Some(setaccio_curate::Error::Interrupted) => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::FAILURE,
+    }
+}

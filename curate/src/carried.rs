@@ -10,7 +10,7 @@ use arrow::{
     },
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use setaccio_filters::row::Row;
+use setaccio_filters::{hash::hex, row::Row};
 
 use crate::{
     columns::{ContentBuilder, KeptBuilder, content_fields},
@@ -168,10 +168,4 @@ impl<'a> Carrier<'a> {
 /// The source's other columns as one JSON object.
 pub fn meta_json(row: &Row) -> String {
     serde_json::to_string(&row.columns).unwrap_or_default()
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| char::from(DIGITS[usize::from(d)])).collect()
 }

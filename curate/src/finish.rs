@@ -174,7 +174,7 @@ fn stretch(
         let part = select(batch, rows, &sources)?;
         splits[i].rows = rows.len() as u64;
         splits[i].bytes = rows.iter().map(|k| k.bytes).sum();
-        splits[i].arrow_bytes = part.columns().iter().map(|c| arrow_bytes(c)).sum();
+        splits[i].arrow_bytes = part.columns().iter().map(arrow_bytes).sum();
         written.push(part);
     }
     if recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
@@ -337,14 +337,18 @@ fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {
     let mut flow = Flow::default();
-    flows.iter().for_each(|f| flow.add(f));
+    for part in flows {
+        flow.add(part);
+    }
     let sources = names.iter().zip(flows).map(|(n, f)| SourceFlow { source: (*n).to_owned(), flow: *f }).collect();
     Stage { stage: name.to_owned(), flow, sources, rules }
 }
 
 fn rule(name: &str, names: &[&str], tallies: &[Tally]) -> RuleCount {
     let mut tally = Tally::default();
-    tallies.iter().for_each(|t| tally.add(t));
+    for part in tallies {
+        tally.add(part);
+    }
     let touched = names.iter().zip(tallies).filter(|(_, t)| **t != Tally::default());
     let sources = touched.map(|(n, t)| SourceTally { source: (*n).to_owned(), tally: *t }).collect();
     RuleCount { rule: name.to_owned(), tally, sources }

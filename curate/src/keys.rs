@@ -131,7 +131,7 @@ fn feed_turns(turns: &[Message], sink: &mut dyn FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use setaccio_filters::row::Row;
+    use setaccio_filters::{hash::hex, row::Row};
 
     fn key(text: &str, dedup: &Dedup) -> Key {
         Key::new(&Content::Text(text.into()), dedup, 42)
@@ -140,11 +140,10 @@ mod tests {
     #[test]
     fn ids_are_what_python_gives() {
         // python3 -c "import hashlib; print(hashlib.sha256('perché no?'.encode()).hexdigest()[:32])"
-        let hex = |id: [u8; 16]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert_eq!(hex(id(&Content::Text("perché no?".into()))), "0dd1d9e2afc21394dca9d0a59c9ab9e6");
+        assert_eq!(hex(&id(&Content::Text("perché no?".into()))), "0dd1d9e2afc21394dca9d0a59c9ab9e6");
         // hashlib.sha256('user\x1fCiao\x1eassistant\x1fCiao!\x1e'.encode())
         assert_eq!(
-            hex(id(&Row::chat(&[("user", "Ciao"), ("assistant", "Ciao!")]).content)),
+            hex(&id(&Row::chat(&[("user", "Ciao"), ("assistant", "Ciao!")]).content)),
             "33582cf72c2921091a85558a40022b48"
         );
     }

@@ -8,6 +8,7 @@ pub mod columns;
 pub mod error;
 pub mod finish;
 pub mod folder;
+pub mod hash;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
@@ -22,6 +23,7 @@ pub mod shards;
 pub mod source;
 pub mod stats;
 pub mod task;
+pub mod verify;
 pub mod workers;
 
 pub use error::{Error, Result};

@@ -10,14 +10,13 @@ use std::{
 use serde::Serialize;
 use setaccio_filters::{
     context::{Context, ListUse},
+    hash::sha256,
     registry,
     screen::Screen,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     build::Watch,
-    carried::hex,
     error::{Error, Result},
     origin::{self, Origin},
     recipe::{Loaded, Source},
@@ -202,7 +201,7 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let mut read = |key: &str, name: &str| {
         let path = loaded.folder.join(name);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        hashes.push((key.to_owned(), hex(&Sha256::digest(&bytes))));
+        hashes.push((key.to_owned(), sha256(&bytes)));
         Ok::<_, Error>((path, bytes))
     };
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
@@ -293,8 +292,7 @@ fn keep_and_render(plan: &Plan) -> impl Serialize {
 
 /// SHA-256 of a value's JSON, hex.
 fn digest(value: &impl Serialize) -> String {
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    hex(&Sha256::digest(json))
+    sha256(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// The recipe folder's `lists` and the repository's own, then those that were installed.

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        ArrayRef, AsArray, Int32Builder, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Builder,
-    },
+    array::{ArrayRef, AsArray, Int32Builder, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Builder},
     compute::take,
     datatypes::{DataType, Field, Schema, SchemaRef, UInt16Type, UInt32Type},
 };
-use setaccio_filters::row::{Kind, Row};
+use setaccio_filters::{
+    hash::hex,
+    row::{Kind, Row},
+};
 
 use crate::{
-    carried::{HIDDEN, hex, meta_json},
+    carried::{HIDDEN, meta_json},
     columns::{ContentBuilder, content_fields},
     error::{Error, Result},
     keys,

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -19,11 +18,10 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
-    carried::hex,
     error::{Error, Result},
+    hash::Hashing,
     ledger::FileEntry,
 };
 
@@ -91,7 +89,10 @@ impl Format {
                     }
                 }
             }
-            writers.into_iter().map(|w| w.close()).collect::<parquet::errors::Result<Vec<_>>>()
+            writers
+                .into_iter()
+                .map(parquet::arrow::arrow_writer::ArrowColumnWriter::close)
+                .collect::<parquet::errors::Result<Vec<_>>>()
         };
         let chunks = encode().map_err(Error::encode("row group"))?;
         Ok(RowGroup { chunks, rows: batch.num_rows() as u64, content })
@@ -110,7 +111,7 @@ pub struct ShardWriter<'a> {
 
 struct Shard {
     path: PathBuf,
-    writer: SerializedFileWriter<Hashing>,
+    writer: SerializedFileWriter<Hashing<File>>,
     rows: u64,
     content: u64,
 }
@@ -141,7 +142,7 @@ impl<'a> ShardWriter<'a> {
             None => self.start()?,
         };
         let RowGroup { chunks, rows, content } = group;
-        let append = |writer: &mut SerializedFileWriter<Hashing>| {
+        let append = |writer: &mut SerializedFileWriter<Hashing<File>>| {
             let mut group = writer.next_row_group()?;
             chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
             group.close()
@@ -160,7 +161,7 @@ impl<'a> ShardWriter<'a> {
     fn start(&self) -> Result<Shard> {
         let path = self.folder.join(format!("{}-{:05}.tmp", self.prefix, self.closed.len()));
         let file = File::create(&path).map_err(Error::io("create", &path))?;
-        let sink = Hashing { file, hash: Sha256::new(), bytes: 0 };
+        let sink = Hashing::new(file);
         let writer = ArrowWriter::try_new(sink, self.format.schema.clone(), Some(self.format.properties.clone()))
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(Error::encode(&path))?
@@ -171,8 +172,9 @@ impl<'a> ShardWriter<'a> {
     fn close(&mut self, shard: Shard) -> Result<()> {
         let Shard { path, writer, rows, .. } = shard;
         let sink = writer.into_inner().map_err(Error::encode(&path))?;
-        sink.file.sync_all().map_err(Error::io("flush", &path))?;
-        let entry = FileEntry { path: String::new(), rows, bytes: sink.bytes, sha256: hex(&sink.hash.finalize()) };
+        let (file, sha256, bytes) = sink.finish();
+        file.sync_all().map_err(Error::io("flush", &path))?;
+        let entry = FileEntry { path: String::new(), rows, bytes, sha256 };
         self.closed.push((path, entry));
         Ok(())
     }
@@ -198,25 +200,5 @@ impl<'a> ShardWriter<'a> {
             entries.push(entry);
         }
         Ok(entries)
-    }
-}
-
-/// Hashes what it writes.
-struct Hashing {
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(buffer)?;
-        self.hash.update(&buffer[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

@@ -32,7 +32,7 @@ struct Cell {
 
 #[derive(Clone, Copy, Debug)]
 struct Rows {
-    rows: u64,
+    count: u64,
     total: u64,
     min: u64,
     max: u64,
@@ -50,7 +50,7 @@ impl Stats {
         let languages = batch.column(HIDDEN + 1).as_string::<i32>();
         let sources = batch.column(2).as_primitive::<UInt16Type>();
         let measured = [4, 5, 6].map(|c| batch.column(c).as_primitive::<UInt32Type>());
-        let tokens = batch.column_by_name("tokens").map(|c| c.as_primitive::<Int32Type>());
+        let tokens = batch.column_by_name("tokens").map(arrow::array::AsArray::as_primitive::<Int32Type>);
         for kept in rows {
             let i = kept.row as usize;
             let language = if languages.is_null(i) { "und" } else { languages.value(i) };
@@ -61,7 +61,7 @@ impl Stats {
                 let split = u8::from(split > 0);
                 let source = sources.value(i);
                 let cell = Cell { split, source, language: language.to_owned(), measure, value: three_digits(length) };
-                let one = Rows { rows: 1, total: length, min: length, max: length };
+                let one = Rows { count: 1, total: length, min: length, max: length };
                 self.cells.entry(cell).and_modify(|c| c.add(&one)).or_insert(one);
             }
         }
@@ -98,7 +98,7 @@ impl Stats {
             Column::from(Series::new("language".into(), languages)),
             column("measure", &|c, _| c.measure.into()),
             column("value", &|c, _| c.value),
-            column("rows", &|_, r| r.rows),
+            column("rows", &|_, r| r.count),
             column("total", &|_, r| r.total),
             column("min", &|_, r| r.min),
             column("max", &|_, r| r.max),
@@ -108,7 +108,7 @@ impl Stats {
 
 impl Rows {
     fn add(&mut self, other: &Rows) {
-        self.rows += other.rows;
+        self.count += other.count;
         self.total += other.total;
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
@@ -203,7 +203,7 @@ mod tests {
         let mut stats = Stats::default();
         let mut put = |length: u64, rows: u64| {
             let cell = Cell { split: 0, source: 0, language: "it".into(), measure: 0, value: three_digits(length) };
-            let cells = Rows { rows, total: length * rows, min: length, max: length };
+            let cells = Rows { count: rows, total: length * rows, min: length, max: length };
             stats.cells.entry(cell).and_modify(|c| c.add(&cells)).or_insert(cells);
         };
         put(10, 90);

@@ -1,9 +1,12 @@
 //! What keeps, edits or drops a document: one file per rule, its serde struct is its TOML schema.
 
 pub mod context;
+pub mod hash;
+pub mod lists;
 pub mod registry;
 pub mod row;
 pub mod rule;
 pub mod rules;
 pub mod screen;
 pub mod suggest;
+mod words;

@@ -27,21 +27,50 @@ const fn info<S: Spec>() -> RuleInfo {
         name: S::NAME,
         kinds: S::KINDS,
         schema: || schemars::schema_for!(S).to_value(),
-        defaults: || {
-            let spec = parse::<S>(toml::Table::new())?;
-            toml::Table::try_from(&spec).map_err(|e| RuleError::setting(e.to_string()))
-        },
+        defaults: defaults::<S>,
         build: |table, context| parse::<S>(table)?.compile(context),
     }
 }
 
+fn defaults<S: Spec>() -> Result<toml::Table, RuleError> {
+    toml::Table::try_from(S::default()).map_err(|e| RuleError::setting(e.to_string()))
+}
+
+/// A recipe's table over the defaults: what it leaves out, at any depth, stays as it is.
 fn parse<S: Spec>(table: toml::Table) -> Result<S, RuleError> {
-    table.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
+    let mut whole = defaults::<S>()?;
+    overlay(&mut whole, table);
+    whole.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
+}
+
+fn overlay(under: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => overlay(under, over),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
 }
 
 /// All rules, in the order the reference lists them.
-pub static RULES: &[RuleInfo] =
-    &[info::<rules::column::Column>(), info::<rules::min_words_per_line::MinWordsPerLine>()];
+pub static RULES: &[RuleInfo] = &[
+    info::<rules::answer::Answer>(),
+    info::<rules::bad_words::BadWords>(),
+    info::<rules::citations::Citations>(),
+    info::<rules::clean_mc4_it::CleanMc4It>(),
+    info::<rules::column::Column>(),
+    info::<rules::language::Language>(),
+    info::<rules::length::Length>(),
+    info::<rules::line_end::LineEnd>(),
+    info::<rules::long_tokens::LongTokens>(),
+    info::<rules::min_words_per_line::MinWordsPerLine>(),
+    info::<rules::phrases::Phrases>(),
+    info::<rules::preference_sanity::PreferenceSanity>(),
+    info::<rules::regex::Regex>(),
+    info::<rules::roles::Roles>(),
+    info::<rules::sentences::Sentences>(),
+    info::<rules::strip_role_tokens::StripRoleTokens>(),
+];
 
 /// The rule called `name`.
 ///
@@ -82,6 +111,14 @@ mod tests {
             }
             (rule.defaults)().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
         }
+    }
+
+    #[test]
+    fn what_a_recipe_leaves_out_keeps_its_default() {
+        let table: toml::Table = "[length]\nmin_chars = 300\n[bad_words]\nwords = ['x']".parse().unwrap_or_default();
+        let spec = parse::<rules::clean_mc4_it::CleanMc4It>(table).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((spec.length.min_chars, spec.length.max_chars), (Some(300), Some(50_000)));
+        assert!(spec.policy.phrases.iter().any(|p| p == "privacy policy"));
     }
 
     #[test]

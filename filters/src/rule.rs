@@ -80,7 +80,7 @@ impl Step {
 }
 
 /// A rule's settings: the struct IS the TOML table of a `[[screen]]` entry.
-pub trait Spec: Serialize + DeserializeOwned + JsonSchema + 'static {
+pub trait Spec: Default + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// The value of `rule` in a recipe.
     const NAME: &'static str;
     /// Kinds of row it can work on.

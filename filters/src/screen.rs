@@ -146,7 +146,7 @@ impl Screen {
         tallies: &mut [Tally],
     ) -> Result<Option<String>, Dropped> {
         let mut kept = String::with_capacity(text.len());
-        'lines: for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        'lines: for line in split_lines(text).map(str::trim).filter(|l| !l.is_empty()) {
             let mut edited: Option<String> = None;
             for step in steps.clone() {
                 let Judge::Line(rule) = &self.steps[step].judge else { unreachable!("a run of line rules") };
@@ -172,6 +172,14 @@ impl Screen {
     }
 }
 
+/// Lines as Python's `splitlines` cuts them, which is what the rules of clean_mc4_it were written for;
+/// `\r\n` gives an empty line more, and empty lines are left out anyway.
+fn split_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| {
+        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +188,41 @@ mod tests {
     fn screen(rules: &[&str], kind: Kind) -> Result<Screen, RuleError> {
         let steps = rules.iter().map(|r| find(r)?.compile(toml::Table::new(), &Context::default()));
         Screen::new(steps.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), kind)
+    }
+
+    #[test]
+    fn lines_are_cut_as_python_cuts_them() {
+        // python3: "a\nb\r\nc\rd\x0be\x0cf\x1cg\x1dh\x1ei\x85j\u2028k\u2029l".splitlines() gives a to l
+        let text = "a\nb\r\nc\rd\u{b}e\u{c}f\u{1c}g\u{1d}h\u{1e}i\u{85}j\u{2028}k\u{2029}l";
+        let lines: Vec<&str> = split_lines(text).filter(|l| !l.is_empty()).collect();
+        assert_eq!(lines.concat(), "abcdefghijkl");
+        assert_eq!(lines.len(), 12);
+    }
+
+    #[test]
+    fn rows_in_are_rows_kept_and_dropped() -> Result<(), RuleError> {
+        let steps = [("line_end", ""), ("length", "min_chars = 10"), ("phrases", "phrases = ['pubblicità']")];
+        let steps = steps.iter().map(|(r, t)| find(r)?.compile(t.parse().unwrap_or_default(), &Context::default()));
+        let screen = Screen::new(steps.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), Kind::Text)?;
+        let mut tallies = screen.tallies();
+        let texts =
+            ["Menu\nIl gatto dorme sul divano.", "Menu", "Il cane.", "Solo pubblicità qui dentro.\nE poi basta così."];
+        let kept = texts.iter().filter(|t| screen.apply(&mut Row::text(**t), &mut tallies).is_none()).count() as u64;
+        assert_eq!(kept + tallies.iter().map(|t| t.dropped).sum::<u64>(), texts.len() as u64);
+        assert_eq!(tallies.iter().map(|t| t.dropped).collect::<Vec<_>>(), [0, 2, 0]);
+        assert_eq!(tallies.iter().map(|t| t.lines_dropped).collect::<Vec<_>>(), [2, 0, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_language_told_by_a_rule_is_taken_back_on_a_drop() -> Result<(), RuleError> {
+        let mut steps = find("language")?.compile(toml::Table::new(), &Context::default())?;
+        steps.push(Step::document("too_short", TooShort));
+        let screen = Screen::new(steps, Kind::Text)?;
+        let mut row = Row::text("Il gatto è nero qui");
+        assert!(screen.apply(&mut row, &mut screen.tallies()).is_some());
+        assert_eq!(row.language, None);
+        Ok(())
     }
 
     struct TooShort;

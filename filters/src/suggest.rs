@@ -21,3 +21,19 @@ pub fn explain(message: &str) -> String {
         _ => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_suggested_and_far_ones_are_not() {
+        assert_eq!(nearest("treshold", ["keep", "threshold"]), " (did you mean `threshold`?)");
+        assert_eq!(nearest("xyz", ["keep", "threshold"]), "");
+        let field = explain("unknown field `kep`, expected one of `keep`, `threshold`");
+        assert!(field.ends_with(" (did you mean `keep`?)"), "{field}");
+        let variant = explain("unknown variant `hole`, expected `whole` or `windows`");
+        assert!(variant.ends_with(" (did you mean `whole`?)"), "{variant}");
+        assert_eq!(explain("missing field `name`"), "missing field `name`");
+    }
+}

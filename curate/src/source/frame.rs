@@ -199,12 +199,12 @@ impl State {
                     i += 1;
                     continue;
                 }
-                let Some(n) = memchr::memchr2(b'"', b'\\', &chunk[i..]) else { return None };
+                let n = memchr::memchr2(b'"', b'\\', &chunk[i..])?;
                 i += n + 1;
                 if chunk[i - 1] == b'"' {
-                    self.string = false
+                    self.string = false;
                 } else {
-                    self.escaped = true
+                    self.escaped = true;
                 }
                 continue;
             }

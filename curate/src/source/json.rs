@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     Format, InputFile, Limits, Position, Slice, SourceError,
@@ -15,7 +14,7 @@ use super::{
     frame::{Frame, FrameError, Framer},
     record::{self, Read as Item},
 };
-use crate::carried::hex;
+use crate::hash::Hashing;
 
 const BUFFER: usize = 256 << 10;
 
@@ -28,10 +27,10 @@ pub fn inspect(
     name: &str,
     format: Format,
     limits: &Limits,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let (packing, array) = parts(format);
-    let mut hashing = Hashing { file: &mut *file, hash: Sha256::new() };
+    let mut hashing = Hashing::new(&mut *file);
     let mut slices = vec![Slice::Whole];
     let mut rows = None;
     if packing == Packing::Plain {
@@ -42,10 +41,8 @@ pub fn inspect(
         rows = Some(count(unpacked, name, array, limits, cancelled)?);
     }
     // Whatever follows the last element belongs to the hash too.
-    let mut rest = vec![0; BUFFER];
-    while !cancelled() && hashing.read(&mut rest).map_err(|e| at(name, 0, FrameError::Io(e)))? > 0 {}
-    let sha256 = hex(&hashing.hash.finalize());
-    let bytes = file.metadata().map_or(0, |m| m.len());
+    hashing.drain(cancelled).map_err(|e| at(name, 0, FrameError::Io(e)))?;
+    let (_, sha256, bytes) = hashing.finish();
     let text_bytes = if packing == Packing::Plain { bytes } else { bytes * PACKED };
     Ok(InputFile { path: PathBuf::new(), name: name.to_owned(), bytes, sha256, rows, format, slices, text_bytes })
 }
@@ -63,7 +60,7 @@ fn cut(
     name: &str,
     array: bool,
     limits: &Limits,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<(Vec<Slice>, u64), SourceError> {
     let mut framer = Framer::file(BufReader::with_capacity(BUFFER, input), array, 0);
     let (mut slices, mut buffer, mut rows) = (Vec::new(), Vec::new(), 0);
@@ -100,7 +97,7 @@ fn count(
     name: &str,
     array: bool,
     limits: &Limits,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<u64, SourceError> {
     let slices = cut(input, name, array, &Limits { slice_bytes: u64::MAX, ..*limits }, cancelled)?;
     Ok(slices.1)
@@ -191,24 +188,9 @@ fn at(name: &str, row: u64, error: FrameError) -> SourceError {
     SourceError::at(name, Position { row_group: None, row }, message)
 }
 
-/// Hashes what is read through it.
-struct Hashing<'a> {
-    file: &'a mut File,
-    hash: Sha256,
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read(buffer)?;
-        self.hash.update(&buffer[..n]);
-        Ok(n)
-    }
-}
-
 /// SHA-256 of a whole file, hex.
-pub fn hash(file: &mut File, name: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<String, SourceError> {
-    let mut hashing = Hashing { file, hash: Sha256::new() };
-    let mut buffer = vec![0; BUFFER];
-    while !cancelled() && hashing.read(&mut buffer).map_err(|e| at(name, 0, FrameError::Io(e)))? > 0 {}
-    Ok(hex(&hashing.hash.finalize()))
+pub fn hash(file: &mut File, name: &str, cancelled: &dyn Fn() -> bool) -> Result<String, SourceError> {
+    let mut hashing = Hashing::new(file);
+    hashing.drain(cancelled).map_err(|e| at(name, 0, FrameError::Io(e)))?;
+    Ok(hashing.finish().1)
 }

@@ -184,7 +184,7 @@ pub fn inspect(
     path: &Path,
     name: &str,
     limits: &Limits,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(name, format!("cannot be read: {e}"));
     let mut file = File::open(path).map_err(unreadable)?;

@@ -25,7 +25,7 @@ pub fn inspect(
     file: &mut File,
     name: &str,
     limits: &Limits,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let metadata = load(file, name)?;
     file.rewind().map_err(|e| SourceError::new(name, format!("cannot be read: {e}")))?;

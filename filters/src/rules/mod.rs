@@ -1,4 +1,18 @@
 //! One file per rule. CONTRIBUTING.md says how to add one.
 
+pub mod answer;
+pub mod bad_words;
+pub mod citations;
+pub mod clean_mc4_it;
 pub mod column;
+pub mod language;
+pub mod length;
+pub mod line_end;
+pub mod long_tokens;
 pub mod min_words_per_line;
+pub mod phrases;
+pub mod preference_sanity;
+pub mod regex;
+pub mod roles;
+pub mod sentences;
+pub mod strip_role_tokens;

@@ -1,0 +1,108 @@
+//! YAML front matter, in the fields and order that `datasets` writes.
+
+use std::fmt::Write;
+
+use setaccio_filters::row::Kind;
+
+use super::strictest;
+use crate::{ledger::Ledger, lock::Lock, recipe::ColumnType};
+
+/// The whole block, with its fences.
+pub fn matter(ledger: &Ledger, lock: &Lock) -> String {
+    let recipe = &lock.recipe;
+    let mut out = String::from("---\n");
+    let mut put = |line: String| {
+        let _ = writeln!(out, "{line}");
+    };
+    put(format!("pretty_name: {}", quoted(&recipe.title)));
+    let mut list = |name: &str, values: &[String]| {
+        if !values.is_empty() {
+            put(format!("{name}:"));
+            for value in values {
+                put(format!("- {}", quoted(value)));
+            }
+        }
+    };
+    list("language", &recipe.card.language);
+    list("license", &[strictest(recipe.source.iter().map(|s| s.license.as_str())).to_owned()]);
+    list("task_categories", &recipe.card.task_categories);
+    list("size_categories", &[size(ledger.rows_out()).to_owned()]);
+    let mut tags = vec!["setaccio".to_owned()];
+    tags.extend(recipe.card.tags.iter().cloned());
+    list("tags", &tags);
+    list("source_datasets", &recipe.source.iter().map(|s| s.repo.clone()).collect::<Vec<_>>());
+    put("configs:\n- config_name: default\n  data_files:".into());
+    for split in &ledger.splits {
+        put(format!("  - split: {0}\n    path: data/{0}-*", split.split));
+    }
+    put("dataset_info:\n  features:".into());
+    features(lock).into_iter().for_each(&mut put);
+    put("  splits:".into());
+    for split in &ledger.splits {
+        put(format!(
+            "  - name: {}\n    num_bytes: {}\n    num_examples: {}",
+            split.split, split.arrow_bytes, split.rows
+        ));
+    }
+    let download: u64 = ledger.files.iter().filter(|f| f.path.starts_with("data/")).map(|f| f.bytes).sum();
+    let size: u64 = ledger.splits.iter().map(|s| s.arrow_bytes).sum();
+    put(format!("  download_size: {download}\n  dataset_size: {size}\n---"));
+    out
+}
+
+/// The columns as `datasets` features.
+fn features(lock: &Lock) -> Vec<String> {
+    let output = &lock.recipe.output;
+    let column = |name: &str, dtype: &str| format!("  - name: {}\n    dtype: {dtype}", quoted(name));
+    let turns = |name: &str| {
+        format!(
+            "  - name: {name}\n    list:\n    - name: role\n      dtype: string\n    - name: content\n      dtype: string"
+        )
+    };
+    let mut features: Vec<String> = ["id", "source", "language"].map(|name| column(name, "string")).to_vec();
+    match lock.recipe.kind {
+        Kind::Text => features.push(column("text", "string")),
+        Kind::Chat => features.push(turns("messages")),
+        Kind::Preference => features.extend(["prompt", "chosen", "rejected"].map(turns)),
+    }
+    for (name, kind) in &output.keep {
+        let dtype = match kind {
+            ColumnType::String => "string",
+            ColumnType::Int64 => "int64",
+            ColumnType::Float64 => "float64",
+            ColumnType::Bool => "bool",
+        };
+        features.push(column(name, dtype));
+    }
+    if output.template.is_some() {
+        features.push(column(&output.rendered, "string"));
+    }
+    if output.tokenizer.is_some() {
+        features.push(column("tokens", "int32"));
+    }
+    features
+}
+
+/// The Hub's size category of so many rows.
+pub fn size(rows: u64) -> &'static str {
+    match rows {
+        0..1_000 => "n<1K",
+        1_000..10_000 => "1K<n<10K",
+        10_000..100_000 => "10K<n<100K",
+        100_000..1_000_000 => "100K<n<1M",
+        1_000_000..10_000_000 => "1M<n<10M",
+        10_000_000..100_000_000 => "10M<n<100M",
+        100_000_000..1_000_000_000 => "100M<n<1B",
+        _ => "n>1B",
+    }
+}
+
+/// A YAML scalar: plain where that is safe, or else in JSON's quotes, which YAML reads. Words that YAML
+/// takes for something else (`no` is Norwegian, and false) are always quoted.
+fn quoted(text: &str) -> String {
+    let odd =
+        ["no", "yes", "on", "off", "true", "false", "null", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./<".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if begins && !odd && text.chars().all(plain) { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}

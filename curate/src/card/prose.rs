@@ -1,0 +1,191 @@
+//! The card's text after the front matter.
+
+use std::fmt::Write;
+
+use setaccio_filters::row::Kind;
+
+use super::{Step, grouped, percent, strictest};
+use crate::{ledger::Ledger, lock::Lock, recipe::Recipe};
+
+/// Everything below the fences.
+pub fn body(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
+    let sections = [
+        opening(ledger, lock),
+        sources(ledger, lock),
+        way(ledger, lock, steps),
+        lengths(ledger),
+        languages(ledger),
+        limits(lock),
+        rebuild(ledger, lock),
+        citations(&lock.recipe),
+    ];
+    sections.iter().filter(|s| !s.is_empty()).flat_map(|s| ["\n", s]).collect()
+}
+
+fn opening(ledger: &Ledger, lock: &Lock) -> String {
+    let recipe = &lock.recipe;
+    let rows: Vec<String> = ledger.splits.iter().map(|s| format!("{} {}", grouped(s.rows), s.split)).collect();
+    let what = match recipe.kind {
+        Kind::Text => "a document (`text`)",
+        Kind::Chat => "a conversation (`messages`, a list of `role` and `content`)",
+        Kind::Preference => {
+            "a prompt with a preferred and a dispreferred answer (`prompt`, `chosen`, `rejected`, lists of `role` and `content`)"
+        }
+    };
+    let mut out = format!("# {}\n\n{}\n\n", recipe.title, recipe.about.trim());
+    if lock.from == "samples" {
+        out.push_str(
+            "> **These are the sample rows that come with Setaccio, not the full data.** They show what the recipe does. \
+             Build it from the sources below for data to train on.\n\n",
+        );
+    }
+    let _ = writeln!(
+        out,
+        "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.",
+        rows.join(", "),
+    );
+    for note in &ledger.notes {
+        let _ = writeln!(out, "\n{note}");
+    }
+    out
+}
+
+fn sources(ledger: &Ledger, lock: &Lock) -> String {
+    let recipe = &lock.recipe;
+    let mut out = String::from(
+        "## Sources\n\n| source | repository | revision | licence | rows read | rows here |\n|---|---|---|---|---:|---:|\n",
+    );
+    for source in &recipe.source {
+        let read = flow(ledger, "read", &source.name).0;
+        let here = flow(ledger, "split", &source.name).1;
+        let _ = writeln!(
+            out,
+            "| {} | [{repo}](https://huggingface.co/datasets/{repo}) | {} | {} | {} | {} |",
+            source.name,
+            source.revision,
+            source.license,
+            grouped(read),
+            grouped(here),
+            repo = source.repo,
+        );
+    }
+    let license = strictest(recipe.source.iter().map(|s| s.license.as_str()));
+    let _ = write!(
+        out,
+        "\nThe licence of the whole, `{license}`, is the strictest of these; each row's own is its source's.\n"
+    );
+    out
+}
+
+fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {
+    let flows = ledger.stage(stage).into_iter().flat_map(|s| &s.sources);
+    flows.filter(|f| f.source == source).map(|f| (f.flow.rows_in, f.flow.rows_out)).next().unwrap_or_default()
+}
+
+fn way(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
+    let mut out = String::from(
+        "## What was kept and what was dropped\n\n![Rows kept and dropped by each step](waterfall.svg)\n\n\
+         | step | rows in | dropped | share | edits |\n|---|---:|---:|---:|---|\n",
+    );
+    for step in steps {
+        let share = percent(step.dropped, step.rows_in);
+        let name = if step.rule { format!("`{}`", step.name) } else { step.name.clone() };
+        let [rows_in, dropped] = [step.rows_in, step.dropped].map(grouped);
+        let _ = writeln!(out, "| {name} | {rows_in} | {dropped} | {share:.1}% | {} |", step.edits);
+    }
+    let _ = write!(
+        out,
+        "| **left** | **{}** | | | |\n\nEvery dropped row is kept whole in `rejects/`, with the rule and the word or value that dropped it.\n",
+        grouped(ledger.rows_out())
+    );
+    if !lock.list.is_empty() {
+        out.push_str("\nWord lists:\n\n| list | entries | SHA-256 |\n|---|---:|---|\n");
+        for list in &lock.list {
+            let _ = writeln!(out, "| {} | {} | `{}` |", list.name, list.entries, list.sha256);
+        }
+    }
+    out
+}
+
+fn lengths(ledger: &Ledger) -> String {
+    if ledger.lengths.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "## Lengths\n\n| split | measure | mean | 5% | median | 95% | longest | total |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for l in &ledger.lengths {
+        let [p5, median, p95, max, total] = [l.p5, l.median, l.p95, l.max, l.total].map(grouped);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {:.1} | {p5} | {median} | {p95} | {max} | {total} |",
+            l.split, l.measure, l.mean
+        );
+    }
+    out.push_str("\nQuantiles to three digits.\n");
+    out
+}
+
+fn languages(ledger: &Ledger) -> String {
+    let whole: u64 = ledger.mix.iter().map(|m| m.rows).sum();
+    if whole == 0 {
+        return String::new();
+    }
+    let mut out =
+        String::from("## Languages\n\n| source | language | rows | share | characters |\n|---|---|---:|---:|---:|\n");
+    for m in &ledger.mix {
+        let share = percent(m.rows, whole);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {share:.1}% | {} |",
+            m.source,
+            m.language,
+            grouped(m.rows),
+            grouped(m.characters)
+        );
+    }
+    out.push_str("\n`und`: neither the source nor a rule says.\n");
+    out
+}
+
+fn limits(lock: &Lock) -> String {
+    let mut out = String::from("## Known limits\n\n");
+    for limit in &lock.recipe.card.limits {
+        let _ = writeln!(out, "- {limit}");
+    }
+    out.push_str(
+        "- Word lists drop good texts that quote a listed word, and pass bad ones that use none.\n\
+         - Deduplication finds rows that are the same but for case and white space, not those that are alike.\n\
+         - Languages are told by character statistics, and short texts are told badly.\n",
+    );
+    out
+}
+
+fn rebuild(ledger: &Ledger, lock: &Lock) -> String {
+    let recipe = &lock.recipe;
+    let from = if lock.from == "samples" { String::new() } else { " --from DIR".into() };
+    let mut out = format!(
+        "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\
+         ```\nsetaccio build pipelines/{}.toml{from}\n```\n\n\
+         `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n\
+         | input | bytes | SHA-256 |\n|---|---:|---|\n",
+        lock.engine, recipe.name, ledger.fingerprint, recipe.seed
+    );
+    for input in &lock.input {
+        let _ = writeln!(out, "| {} | {} | `{}` |", input.file, grouped(input.bytes), input.sha256);
+    }
+    out
+}
+
+fn citations(recipe: &Recipe) -> String {
+    let mut cited: Vec<&str> = recipe.source.iter().filter_map(|s| s.citation.as_deref()).collect();
+    cited.dedup();
+    if cited.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("## Citations\n\n");
+    for citation in cited {
+        let _ = writeln!(out, "- {}", citation.trim());
+    }
+    out
+}

@@ -1,0 +1,109 @@
+//! Drop conversations whose answer says nothing: empty, a stand-in for an answer, or the question again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::length::answers;
+use crate::{
+    context::Context,
+    row::{Content, Kind, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+};
+
+/// Drop rows whose answer is empty, a placeholder, or an echo of what was asked.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Answer {
+    /// Drop rows with an answer that is empty or white space.
+    pub empty: bool,
+    /// Drop rows with an answer that repeats a turn before it.
+    pub echo: bool,
+    /// Whole answers that say nothing, without regard to case, punctuation and white space.
+    pub placeholders: Vec<String>,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        let placeholders =
+            ["n/a", "none", "null", "nan", "<nooutput>", "<noinput>", "output", "todo", "...", "nessun output"];
+        Self { empty: true, echo: true, placeholders: placeholders.map(str::to_owned).to_vec() }
+    }
+}
+
+impl Spec for Answer {
+    const NAME: &'static str = "answer";
+    const KINDS: &'static [Kind] = &[Kind::Chat, Kind::Preference];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        let rule = Self { placeholders: self.placeholders.iter().map(|p| normal(p)).collect(), ..self.clone() };
+        Ok(vec![Step::document(Self::NAME, rule)])
+    }
+}
+
+/// Lower case, without punctuation around words.
+fn normal(text: &str) -> String {
+    let words = text.split_whitespace().map(|w| w.trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase());
+    let words: Vec<String> = words.filter(|w| !w.is_empty()).collect();
+    if words.is_empty() { text.trim().to_owned() } else { words.join(" ") }
+}
+
+impl DocumentRule for Answer {
+    fn judge(&self, row: &mut Row) -> Verdict {
+        for (i, answer) in answers(&row.content).enumerate() {
+            if self.empty && answer.trim().is_empty() {
+                return Verdict::Drop(format!("answer {} is empty", i + 1));
+            }
+            // Long answers are neither; normalising them would be work for nothing.
+            if answer.len() <= 64 && self.placeholders.contains(&normal(answer)) {
+                return Verdict::Drop(format!("answer {} is {:?}", i + 1, answer.trim()));
+            }
+        }
+        if self.echo && echoes(&row.content) {
+            return Verdict::Drop("the answer repeats the question".into());
+        }
+        Verdict::Keep
+    }
+}
+
+/// Whether an answer repeats the turn before it.
+fn echoes(content: &Content) -> bool {
+    let same = |question: Option<&str>, answer: &str| {
+        // Equal texts have about equal lengths: most pairs need no normalising.
+        question.is_some_and(|q| q.len().abs_diff(answer.len()) <= 64 && normal(q) == normal(answer))
+    };
+    match content {
+        Content::Text(_) => false,
+        Content::Chat(turns) => turns.windows(2).any(|pair| {
+            pair[1].role == "assistant" && pair[0].role == "user" && same(Some(&pair[0].content), &pair[1].content)
+        }),
+        Content::Preference { prompt, chosen, .. } => {
+            let question = prompt.iter().rfind(|m| m.role == "user").map(|m| m.content.as_str());
+            chosen.iter().any(|m| same(question, &m.content))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_say_nothing_are_dropped() {
+        let mut steps = Answer::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let crate::rule::Judge::Document(rule) = steps.remove(0).judge else { panic!("a document rule") };
+        for (question, answer, dropped) in [
+            ("Chi scrisse la Commedia?", "Dante Alighieri.", None),
+            ("Chi scrisse la Commedia?", " \n", Some("answer 1 is empty")),
+            ("Chi scrisse la Commedia?", "N/A.", Some("answer 1 is \"N/A.\"")),
+            ("Chi scrisse la Commedia?", "...", Some("answer 1 is \"...\"")),
+            ("Chi scrisse la Commedia?", "None of the others did.", None),
+            ("Chi scrisse la Commedia?", "chi scrisse  la commedia", Some("the answer repeats the question")),
+        ] {
+            let mut row = Row::chat(&[("user", question), ("assistant", answer)]);
+            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            assert_eq!(rule.judge(&mut row), expected, "{answer}");
+        }
+        let mut second = Row::chat(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")]);
+        assert_eq!(rule.judge(&mut second), Verdict::Drop("answer 2 is empty".into()));
+    }
+}

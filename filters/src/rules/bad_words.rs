@@ -1,0 +1,105 @@
+//! Drop documents that hold a listed word. Rule 1 of clean_mc4_it; lists such as LDNOOBW.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    lists::{self, ListRef},
+    row::{Kind, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    words::Finder,
+};
+
+/// Drop documents that hold a word of the lists: whole words, without regard to case.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BadWords {
+    /// The lists, each by name and SHA-256.
+    pub lists: Vec<ListRef>,
+    /// Further words.
+    pub words: Vec<String>,
+    /// Entries of the lists that are let pass.
+    pub except: Vec<String>,
+    /// Matches that a document may hold without being dropped.
+    pub tolerate: usize,
+}
+
+impl BadWords {
+    /// The rule under the name it has as a step.
+    pub(super) fn step(&self, name: &'static str, context: &Context) -> Result<Step, RuleError> {
+        let mut words = self.words.clone();
+        for list in &self.lists {
+            words.extend(lists::load(list, context)?);
+        }
+        if let Some(unknown) = self.except.iter().find(|e| !words.contains(e)) {
+            return Err(RuleError::setting(format!("`except` names {unknown:?}, which is in none of the lists")));
+        }
+        words.retain(|w| !self.except.contains(w));
+        words.sort();
+        words.dedup();
+        Ok(Step::document(name, Judge { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
+    }
+}
+
+impl Spec for BadWords {
+    const NAME: &'static str = "bad_words";
+    const KINDS: &'static [Kind] = Kind::ALL;
+
+    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
+        Ok(vec![self.step(Self::NAME, context)?])
+    }
+}
+
+struct Judge {
+    finder: Finder,
+    tolerate: usize,
+}
+
+impl DocumentRule for Judge {
+    fn judge(&self, row: &mut Row) -> Verdict {
+        let mut buffer = String::new();
+        let mut tolerated = 0;
+        for text in row.content.texts() {
+            for word in self.finder.find(text, &mut buffer) {
+                if tolerated == self.tolerate {
+                    return Verdict::Drop(word.to_owned());
+                }
+                tolerated += 1;
+            }
+        }
+        Verdict::Keep
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(rule: &BadWords, row: &mut Row) -> Verdict {
+        let step = rule.step("bad_words", &Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let crate::rule::Judge::Document(rule) = step.judge else { panic!("a document rule") };
+        rule.judge(row)
+    }
+
+    #[test]
+    fn the_match_is_reported_and_some_can_be_tolerated() {
+        let words = vec!["cavolo".to_owned(), "acciderba".to_owned()];
+        let rule = BadWords { words, ..BadWords::default() };
+        assert_eq!(judge(&rule, &mut Row::text("Che Cavolo dici?")), Verdict::Drop("cavolo".into()));
+        assert_eq!(judge(&rule, &mut Row::text("cavolfiore")), Verdict::Keep);
+        let chat = Row::chat(&[("user", "Ciao"), ("assistant", "Acciderba!")]);
+        assert_eq!(judge(&rule, &mut chat.clone()), Verdict::Drop("acciderba".into()));
+        let lenient = BadWords { tolerate: 1, ..rule.clone() };
+        assert_eq!(judge(&lenient, &mut chat.clone()), Verdict::Keep);
+        let except = BadWords { except: vec!["acciderba".into()], ..rule };
+        assert_eq!(judge(&except, &mut chat.clone()), Verdict::Keep);
+    }
+
+    #[test]
+    fn an_exception_from_nothing_and_a_rule_of_nothing_are_refused() {
+        let rule = BadWords { words: vec!["a".into()], except: vec!["b".into()], ..BadWords::default() };
+        assert!(rule.compile(&Context::default()).is_err_and(|e| e.to_string().contains("none of the lists")));
+        assert!(BadWords::default().compile(&Context::default()).is_err_and(|e| e.to_string().contains("no words")));
+    }
+}

@@ -1,0 +1,72 @@
+//! Delete the citation marks of encyclopaedias. Rule 3 of clean_mc4_it.
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::Kind,
+    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+};
+
+/// Delete `[12]`, and the marks of `marks`, from lines.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Citations {
+    /// What is deleted between square brackets besides numbers, without regard to case.
+    pub marks: Vec<String>,
+}
+
+impl Default for Citations {
+    fn default() -> Self {
+        Self { marks: vec!["edit".into(), "citation needed".into()] }
+    }
+}
+
+impl Spec for Citations {
+    const NAME: &'static str = "citations";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        let marks = self.marks.iter().map(|m| regex::escape(m));
+        let inner = std::iter::once(r"\d+".to_owned()).chain(marks).collect::<Vec<_>>().join("|");
+        let pattern = Regex::new(&format!(r"(?i)\[(?:{inner})\]")).map_err(|e| RuleError::setting(e.to_string()))?;
+        Ok(vec![Step::line(Self::NAME, Delete(pattern))])
+    }
+}
+
+struct Delete(Regex);
+
+impl LineRule for Delete {
+    fn line(&self, line: &str) -> LineVerdict {
+        if memchr::memchr(b'[', line.as_bytes()).is_none() {
+            return LineVerdict::Keep;
+        }
+        match self.0.replace_all(line, "") {
+            std::borrow::Cow::Borrowed(_) => LineVerdict::Keep,
+            std::borrow::Cow::Owned(edited) => LineVerdict::Edit(edited.trim().to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_go_and_other_brackets_stay() {
+        let steps = Citations::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let crate::rule::Judge::Line(rule) = &steps[0].judge else { panic!("a line rule") };
+        for (line, edited) in [
+            ("Roma[12] è antica.[3]", Some("Roma è antica.")),
+            ("Storia [Edit]", Some("Storia")),
+            ("È nato a Bari.[citation needed]", Some("È nato a Bari.")),
+            ("Disse [sic] così.", None),
+            ("vettore[i] = 3", None),
+        ] {
+            let expected = edited.map_or(LineVerdict::Keep, |e| LineVerdict::Edit(e.into()));
+            assert_eq!(rule.line(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Drop lines that do not end as a sentence does. Rule 4 of clean_mc4_it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::Kind,
+    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+};
+
+/// Drop lines that do not end in one of `marks`, or end in one of `not`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LineEnd {
+    /// Endings that keep a line.
+    pub marks: Vec<String>,
+    /// Endings that drop it all the same.
+    pub not: Vec<String>,
+    /// Keep lines that end in the typographic `…`, `”` or `»` too, which the original loses.
+    pub accept_typographic: bool,
+}
+
+impl Default for LineEnd {
+    fn default() -> Self {
+        let owned = |marks: &[&str]| marks.iter().map(|m| (*m).to_owned()).collect();
+        Self { marks: owned(&[".", "?", "!", "\""]), not: owned(&["..."]), accept_typographic: false }
+    }
+}
+
+impl Spec for LineEnd {
+    const NAME: &'static str = "line_end";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        if self.marks.is_empty() && !self.accept_typographic {
+            return Err(RuleError::setting("`marks` is empty, which drops every line"));
+        }
+        let mut rule = self.clone();
+        if self.accept_typographic {
+            rule.marks.extend(["\u{2026}", "\u{201d}", "\u{bb}"].map(str::to_owned));
+        }
+        Ok(vec![Step::line(Self::NAME, rule)])
+    }
+}
+
+impl LineRule for LineEnd {
+    fn line(&self, line: &str) -> LineVerdict {
+        let ends = |marks: &[String]| marks.iter().any(|m| line.ends_with(m.as_str()));
+        if ends(&self.marks) && !ends(&self.not) { LineVerdict::Keep } else { LineVerdict::DropLine }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_the_original_or_with_typographic_marks() {
+        let rule = |accept_typographic| {
+            let spec = LineEnd { accept_typographic, ..LineEnd::default() };
+            spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}")).remove(0)
+        };
+        for (line, original, typographic) in [
+            ("Il gatto dorme.", true, true),
+            ("Dorme ancora?", true, true),
+            ("Disse \"buonanotte\"", true, true),
+            ("Leggi tutto...", false, false),
+            ("E poi si vedrà…", false, true),
+            ("Disse “buonanotte”", false, true),
+            ("Disse «buonanotte»", false, true),
+            ("Home page", false, false),
+        ] {
+            for (accept, kept) in [(false, original), (true, typographic)] {
+                let step = rule(accept);
+                let crate::rule::Judge::Line(rule) = &step.judge else { panic!("a line rule") };
+                let expected = if kept { LineVerdict::Keep } else { LineVerdict::DropLine };
+                assert_eq!(rule.line(line), expected, "{line} {accept}");
+            }
+        }
+    }
+}

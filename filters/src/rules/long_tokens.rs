@@ -1,0 +1,58 @@
+//! Drop lines that hold a token no language has: encoded data, minified code. Rule 2 of clean_mc4_it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::Kind,
+    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+};
+
+/// Drop lines that hold a run of more than `max` characters without white space.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LongTokens {
+    /// Characters that a token may have.
+    pub max: usize,
+}
+
+impl Default for LongTokens {
+    fn default() -> Self {
+        Self { max: 1000 }
+    }
+}
+
+impl Spec for LongTokens {
+    const NAME: &'static str = "long_tokens";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        Ok(vec![Step::line(Self::NAME, self.clone())])
+    }
+}
+
+impl LineRule for LongTokens {
+    fn line(&self, line: &str) -> LineVerdict {
+        // Bytes are at least as many as characters, and most lines are short in bytes already.
+        let long = line.len() > self.max
+            && line.split_whitespace().any(|t| t.len() > self.max && t.chars().nth(self.max).is_some());
+        if long { LineVerdict::DropLine } else { LineVerdict::Keep }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_characters_not_bytes() {
+        let rule = LongTokens::default();
+        let case = |token: &str, n: usize| rule.line(&format!("Il codice {} è finito.", token.repeat(n)));
+        assert_eq!(case("a", 1000), LineVerdict::Keep);
+        assert_eq!(case("a", 1001), LineVerdict::DropLine);
+        assert_eq!(case("è", 1000), LineVerdict::Keep);
+        assert_eq!(case("è", 1001), LineVerdict::DropLine);
+        assert_eq!(case("una parola ", 400), LineVerdict::Keep);
+    }
+}

@@ -1,0 +1,132 @@
+//! Drop preference pairs that teach nothing or the wrong thing.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::roles::{out_of_order, unanswered};
+use crate::{
+    context::Context,
+    row::{Content, Kind, Message, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+};
+
+/// Drop pairs with equal or empty sides, no prompt, turns out of order, or scores the wrong way round.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreferenceSanity {
+    /// Drop pairs whose sides are equal but for white space.
+    pub equal: bool,
+    /// Drop pairs with an empty prompt or side.
+    pub empty: bool,
+    /// Drop pairs whose turns do not alternate, or do not end with the assistant.
+    pub roles: bool,
+    /// Drop pairs whose chosen side scores lower than the rejected one; rows without scores pass.
+    pub scores: bool,
+    /// Drop pairs with equal scores too.
+    pub ties: bool,
+    /// The columns of the chosen and the rejected side's score.
+    pub score_columns: [String; 2],
+}
+
+impl Default for PreferenceSanity {
+    fn default() -> Self {
+        let score_columns = ["score_chosen", "score_rejected"].map(str::to_owned);
+        Self { equal: true, empty: true, roles: true, scores: true, ties: false, score_columns }
+    }
+}
+
+impl Spec for PreferenceSanity {
+    const NAME: &'static str = "preference_sanity";
+    const KINDS: &'static [Kind] = &[Kind::Preference];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        if self.ties && !self.scores {
+            return Err(RuleError::setting("`ties` compares scores: set `scores = true`, or `ties = false`"));
+        }
+        Ok(vec![Step::document(Self::NAME, self.clone())])
+    }
+}
+
+impl DocumentRule for PreferenceSanity {
+    fn judge(&self, row: &mut Row) -> Verdict {
+        let Content::Preference { prompt, chosen, rejected } = &row.content else { return Verdict::Keep };
+        let objection = (|| {
+            if self.empty {
+                for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
+                    if turns.iter().all(|t| t.content.trim().is_empty()) {
+                        return Some(format!("{side} is empty"));
+                    }
+                }
+            }
+            if self.equal && words(chosen).eq(words(rejected)) {
+                return Some("chosen and rejected are equal".into());
+            }
+            if self.roles {
+                for (side, turns) in [("chosen", chosen), ("rejected", rejected)] {
+                    let whole: Vec<&Message> = prompt.iter().chain(turns).collect();
+                    if let Some(fault) = out_of_order(&whole).or_else(|| unanswered(&whole)) {
+                        return Some(format!("{side}: {fault}"));
+                    }
+                }
+            }
+            let [better, worse] = self.score_columns.each_ref().map(|c| row.columns.get(c).and_then(Value::as_f64));
+            let (better, worse) = better.zip(worse).filter(|_| self.scores)?;
+            let wrong = better < worse || (self.ties && better <= worse);
+            wrong.then(|| format!("chosen scores {better}, rejected {worse}"))
+        })();
+        objection.map_or(Verdict::Keep, Verdict::Drop)
+    }
+}
+
+fn words(turns: &[Message]) -> impl Iterator<Item = &str> {
+    turns.iter().flat_map(|t| t.content.split_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(text: &str) -> Vec<Message> {
+        text.split('|')
+            .filter(|t| !t.is_empty())
+            .filter_map(|t| t.split_once(':'))
+            .map(|(r, c)| Message::new(r, c))
+            .collect()
+    }
+
+    #[test]
+    fn each_check_names_what_is_wrong() {
+        let rule = PreferenceSanity { ties: true, ..PreferenceSanity::default() };
+        for (prompt, chosen, rejected, scores, dropped) in [
+            ("user:Chi?", "assistant:Dante.", "assistant:Boh.", None, None),
+            ("user:Chi?", "assistant:Dante.", "assistant: Dante. ", None, Some("chosen and rejected are equal")),
+            ("", "assistant:Dante.", "assistant:Boh.", None, Some("prompt is empty")),
+            ("user:Chi?", "assistant: ", "assistant:Boh.", None, Some("chosen is empty")),
+            ("user:Chi?", "assistant:Dante.", "", None, Some("rejected is empty")),
+            ("user:Chi?|user:Eh?", "assistant:a", "assistant:b", None, Some("chosen: turn 2: user follows user")),
+            ("user:Chi?", "assistant:a", "assistant:b|user:c", None, Some("rejected: the last turn is the user's")),
+            ("user:Chi?", "assistant:a", "assistant:b", Some((7.0, 8.5)), Some("chosen scores 7, rejected 8.5")),
+            ("user:Chi?", "assistant:a", "assistant:b", Some((7.0, 7.0)), Some("chosen scores 7, rejected 7")),
+            ("user:Chi?", "assistant:a", "assistant:b", Some((8.5, 7.0)), None),
+        ] {
+            let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(turns);
+            let mut row = Row::new(Content::Preference { prompt, chosen, rejected });
+            if let Some((better, worse)) = scores {
+                row.columns.insert("score_chosen".into(), better.into());
+                row.columns.insert("score_rejected".into(), worse.into());
+            }
+            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            assert_eq!(rule.judge(&mut row), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn checks_can_be_switched_off() {
+        let rule = PreferenceSanity { equal: false, empty: false, roles: false, scores: false, ..Default::default() };
+        let mut row = Row::new(Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] });
+        assert_eq!(rule.judge(&mut row), Verdict::Keep);
+        let error = PreferenceSanity { ties: true, ..rule }.compile(&Context::default());
+        assert!(error.is_err_and(|e| e.to_string().contains("`scores = true`")));
+    }
+}

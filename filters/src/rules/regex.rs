@@ -1,0 +1,132 @@
+//! Keep or drop rows by regular expressions over their texts or one column.
+
+use ::regex::{Regex as Pattern, RegexBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::length::answers;
+use crate::{
+    context::Context,
+    row::{Kind, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+};
+
+/// Which texts are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum On {
+    /// All of them.
+    #[default]
+    All,
+    /// The user's turns.
+    User,
+    /// The answers.
+    Answer,
+}
+
+/// Drop rows where one of `drop` matches, or where none of `keep` does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Regex {
+    /// Patterns that drop a row.
+    pub drop: Vec<String>,
+    /// Patterns of which a row must match one; none: any row will do.
+    pub keep: Vec<String>,
+    /// Which texts are looked at.
+    pub on: On,
+    /// A column to look at instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Take upper and lower case for the same.
+    pub ignore_case: bool,
+}
+
+impl Spec for Regex {
+    const NAME: &'static str = "regex";
+    const KINDS: &'static [Kind] = Kind::ALL;
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        if self.drop.is_empty() && self.keep.is_empty() {
+            return Err(RuleError::setting("give `drop` or `keep` at least one pattern"));
+        }
+        let compile = |patterns: &[String]| {
+            let built = patterns.iter().map(|p| {
+                let pattern = RegexBuilder::new(p).case_insensitive(self.ignore_case).build();
+                pattern.map_err(|e| RuleError::setting(format!("the pattern {p:?} is no regular expression: {e}")))
+            });
+            built.collect::<Result<Vec<_>, _>>()
+        };
+        let (drop, keep) = (compile(&self.drop)?, compile(&self.keep)?);
+        Ok(vec![Step::document(Self::NAME, Judge { spec: self.clone(), drop, keep })])
+    }
+}
+
+struct Judge {
+    spec: Regex,
+    drop: Vec<Pattern>,
+    keep: Vec<Pattern>,
+}
+
+impl DocumentRule for Judge {
+    fn judge(&self, row: &mut Row) -> Verdict {
+        let column = self.spec.column.as_ref().map(|name| match row.columns.get(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        });
+        let texts: Vec<&str> = match (&column, self.spec.on) {
+            (Some(value), _) => vec![value],
+            (None, On::All) => row.content.texts().collect(),
+            (None, On::User) => {
+                row.content.messages().filter(|m| m.role == "user").map(|m| m.content.as_str()).collect()
+            }
+            (None, On::Answer) => answers(&row.content).collect(),
+        };
+        if let Some(found) = self.drop.iter().find_map(|p| texts.iter().find_map(|t| p.find(t))) {
+            return Verdict::Drop(found.as_str().chars().take(80).collect());
+        }
+        if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|t| p.is_match(t))) {
+            return Verdict::Drop("no pattern of `keep` matches".into());
+        }
+        Verdict::Keep
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(spec: &Regex, row: &Row) -> Verdict {
+        let mut steps = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let crate::rule::Judge::Document(rule) = steps.remove(0).judge else { panic!("a document rule") };
+        rule.judge(&mut row.clone())
+    }
+
+    #[test]
+    fn patterns_drop_keep_and_look_where_they_are_told() {
+        let row = Row::chat(&[("user", "Scrivi a mario@esempio.it"), ("assistant", "Fatto.")]);
+        let mail = vec![r"\w+@\w+\.it".to_owned()];
+        assert_eq!(
+            judge(&Regex { drop: mail.clone(), ..Regex::default() }, &row),
+            Verdict::Drop("mario@esempio.it".into())
+        );
+        assert_eq!(judge(&Regex { drop: mail.clone(), on: On::Answer, ..Regex::default() }, &row), Verdict::Keep);
+        assert_eq!(judge(&Regex { keep: mail, on: On::User, ..Regex::default() }, &row), Verdict::Keep);
+        let keep = Regex { keep: vec!["^FATTO".into()], on: On::Answer, ..Regex::default() };
+        assert_eq!(judge(&keep, &row), Verdict::Drop("no pattern of `keep` matches".into()));
+        assert_eq!(judge(&Regex { ignore_case: true, ..keep }, &row), Verdict::Keep);
+        let mut page = Row::text("testo");
+        page.columns.insert("url".into(), "https://esempio.it/tag/x".into());
+        let url = Regex { drop: vec!["/tag/".into()], column: Some("url".into()), ..Regex::default() };
+        assert_eq!(judge(&url, &page), Verdict::Drop("/tag/".into()));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_shown() {
+        let spec = Regex { drop: vec!["(".into()], ..Regex::default() };
+        assert!(
+            spec.compile(&Context::default()).is_err_and(|e| e.to_string().contains("\"(\" is no regular expression"))
+        );
+    }
+}

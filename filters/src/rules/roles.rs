@@ -1,0 +1,98 @@
+//! Drop conversations that a chat template cannot take: roles that do not alternate, no answer at the end.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::{Kind, Message, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+};
+
+/// Drop conversations whose turns are not: one system turn at most, then user and assistant in turn, the
+/// assistant last. Tool turns may stand between assistant turns.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Roles {
+    /// Most turns, system turns not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<usize>,
+    /// Let the last turn be the user's.
+    pub open_end: bool,
+}
+
+impl Spec for Roles {
+    const NAME: &'static str = "roles";
+    const KINDS: &'static [Kind] = &[Kind::Chat];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        Ok(vec![Step::document(Self::NAME, self.clone())])
+    }
+}
+
+impl DocumentRule for Roles {
+    fn judge(&self, row: &mut Row) -> Verdict {
+        let turns: Vec<&Message> = row.content.messages().collect();
+        let fault = out_of_order(&turns).or_else(|| if self.open_end { None } else { unanswered(&turns) });
+        let said = turns.iter().filter(|t| t.role != "system").count();
+        let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}"));
+        fault.or(long).map_or(Verdict::Keep, Verdict::Drop)
+    }
+}
+
+/// Which turn is out of order, and why.
+pub(super) fn out_of_order(turns: &[&Message]) -> Option<String> {
+    let mut before = "";
+    for (i, turn) in turns.iter().enumerate() {
+        let follows = match turn.role.as_str() {
+            "system" => i == 0,
+            "user" => matches!(before, "" | "system" | "assistant"),
+            "assistant" => matches!(before, "user" | "tool"),
+            "tool" => matches!(before, "assistant" | "tool"),
+            other => return Some(format!("turn {} has the unknown role {other:?}", i + 1)),
+        };
+        if !follows {
+            let place = if before.is_empty() { "comes first".to_owned() } else { format!("follows {before}") };
+            return Some(format!("turn {}: {} {place}", i + 1, turn.role));
+        }
+        before = &turn.role;
+    }
+    None
+}
+
+/// Why the conversation has no answer at its end.
+pub(super) fn unanswered(turns: &[&Message]) -> Option<String> {
+    match turns.last() {
+        Some(last) if last.role == "assistant" => None,
+        Some(last) => Some(format!("the last turn is the {}'s", last.role)),
+        None => Some("there are no turns".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_alternate_and_end_with_an_answer() {
+        for (roles, dropped) in [
+            ("user assistant", None),
+            ("system user assistant user assistant", None),
+            ("user assistant tool assistant", None),
+            ("user assistant user", Some("the last turn is the user's")),
+            ("user user assistant", Some("turn 2: user follows user")),
+            ("assistant user assistant", Some("turn 1: assistant comes first")),
+            ("user system assistant", Some("turn 2: system follows user")),
+            ("user narrator assistant", Some("turn 2 has the unknown role \"narrator\"")),
+            ("", Some("there are no turns")),
+            ("user assistant user assistant user assistant", Some("6 turns, at most 4")),
+        ] {
+            let turns: Vec<(&str, &str)> = roles.split_whitespace().map(|r| (r, "x")).collect();
+            let rule = Roles { max_turns: Some(4), open_end: false };
+            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            assert_eq!(rule.judge(&mut Row::chat(&turns)), expected, "{roles}");
+        }
+        let open = Roles { open_end: true, ..Roles::default() };
+        assert_eq!(open.judge(&mut Row::chat(&[("user", "x")])), Verdict::Keep);
+    }
+}

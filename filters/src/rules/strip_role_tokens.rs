@@ -1,0 +1,97 @@
+//! Delete the role tokens that some sets carry inside their texts, as ANITA did before training.
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    row::{Kind, Row},
+    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+};
+
+/// Delete `<<human>>:`, `<<assistant>>:` and their variants, with the white space around them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StripRoleTokens {
+    /// The names between `<<` and `>>`, without regard to case; a colon after them goes too.
+    pub roles: Vec<String>,
+    /// Further tokens, deleted as they stand.
+    pub tokens: Vec<String>,
+}
+
+impl Default for StripRoleTokens {
+    fn default() -> Self {
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        Self { roles: owned(&["human", "user", "assistant", "bot", "ai", "gpt", "system"]), tokens: Vec::new() }
+    }
+}
+
+impl Spec for StripRoleTokens {
+    const NAME: &'static str = "strip_role_tokens";
+    const KINDS: &'static [Kind] = Kind::ALL;
+
+    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+        let mut parts: Vec<String> = self.tokens.iter().map(|t| regex::escape(t)).collect();
+        if !self.roles.is_empty() {
+            let roles = self.roles.iter().map(|r| regex::escape(r)).collect::<Vec<_>>().join("|");
+            parts.push(format!(r"(?i:<<\s*(?:{roles})\s*>>\s*:?)"));
+        }
+        if parts.is_empty() {
+            return Err(RuleError::setting("`roles` and `tokens` are empty: there is nothing to delete"));
+        }
+        let pattern = format!(r"([ \t]*)(?:{})[ \t]*(\r?\n)?", parts.join("|"));
+        let pattern = Regex::new(&pattern).map_err(|e| RuleError::setting(e.to_string()))?;
+        Ok(vec![Step::document(Self::NAME, Strip(pattern))])
+    }
+}
+
+struct Strip(Regex);
+
+impl DocumentRule for Strip {
+    fn edits(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, row: &mut Row) -> Verdict {
+        let mut edited = 0;
+        for text in row.content.texts_mut() {
+            if !self.0.is_match(text) {
+                continue;
+            }
+            // A token in the middle of a line leaves one space, at a line's end the line break.
+            let without = self.0.replace_all(text, |found: &regex::Captures<'_>| {
+                let newline = found.get(2).map_or("", |m| m.as_str());
+                if newline.is_empty() && !found[1].is_empty() { " ".to_owned() } else { newline.to_owned() }
+            });
+            *text = without.trim().to_owned();
+            edited += 1;
+        }
+        if edited == 0 { Verdict::Keep } else { Verdict::Edited(edited) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_and_text_stays() {
+        let steps = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let crate::rule::Judge::Document(rule) = &steps[0].judge else { panic!("a document rule") };
+        for (text, expected) in [
+            ("<<human>>: Ciao", "Ciao"),
+            ("<<HUMAN>> Ciao\n<<Assistant>>: Salve", "Ciao\nSalve"),
+            ("Domanda. << assistant >>: Risposta.", "Domanda. Risposta."),
+            ("Fine <<assistant>>:", "Fine"),
+            ("<<human>>:\nCiao", "Ciao"),
+            ("a << b >> c", "a << b >> c"),
+            ("L'humano parla", "L'humano parla"),
+        ] {
+            let mut row = Row::text(text);
+            let verdict = rule.judge(&mut row);
+            assert_eq!(row, Row::text(expected), "{text}");
+            assert_eq!(verdict, if text == expected { Verdict::Keep } else { Verdict::Edited(1) }, "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `setaccio build`: follow a recipe from sources to shards, rejects, ledger and card.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use setaccio_curate::{
+    build::{self, Done, Part},
+    ledger::Ledger,
+    origin::Origin,
+    plan::Plan,
+};
+
+use crate::{
+    inputs,
+    progress::Progress,
+    style::{FAINT, GOOD, HEAD, NAME, count},
+};
+
+/// Build a data set: shards, rejects, ledger, lock and card
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inputs: inputs::Args,
+    /// Folder to write [default: data/out/NAME OF THE RECIPE]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Do slice I of N and nothing more; any machine that sees DIR can do another
+    #[arg(long, value_name = "I/N", conflicts_with = "finish", value_parser = slice)]
+    task: Option<Part>,
+    /// Join the slices that are done
+    #[arg(long)]
+    finish: bool,
+    /// Build again even if DIR holds this very build
+    #[arg(long)]
+    force: bool,
+}
+
+fn slice(text: &str) -> Result<Part, String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((number, of)) if (1..=of).contains(&number) => Ok(Part::Slice { number, of }),
+        _ => Err("write I/N with I from 1 to N, for instance 3/7".into()),
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Progress::new()?;
+    let plan = args.inputs.plan(&progress, false)?;
+    let recipe = &plan.loaded.recipe;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&recipe.name));
+    let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };
+    if out.is_file() {
+        bail!("{} is a file; name a folder with --out", out.display());
+    }
+    let done = build::run(&plan, &out, part, args.force, args.inputs.jobs(), &progress);
+    progress.clear();
+    match done? {
+        Done::UpToDate(ledger) => {
+            anstream::println!(
+                "{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again",
+                out.display()
+            );
+            summary(&ledger, &plan, &out);
+        }
+        Done::Tasks { done, reused } => {
+            let new = done - reused;
+            anstream::println!(
+                "{GOOD}slice done:{GOOD:#} {done} tasks, {new} of them now; `--finish` joins all slices"
+            );
+        }
+        Done::Built { ledger, reused } => {
+            let tasks = plan.tasks.len();
+            anstream::println!("{GOOD}built:{GOOD:#} {tasks} tasks, {reused} of them done before");
+            summary(&ledger, &plan, &out);
+        }
+    }
+    Ok(())
+}
+
+fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
+    let recipe = &plan.loaded.recipe;
+    anstream::println!("\n{HEAD}{:<28} {:>12} {:>12} {:>12}{HEAD:#}", "stage and rule", "in", "dropped", "out");
+    for stage in &ledger.stages {
+        let flow = stage.flow;
+        let dropped = flow.rows_in - flow.rows_out;
+        let [rows_in, dropped, rows_out] = [flow.rows_in, dropped, flow.rows_out].map(count);
+        anstream::println!("{NAME}{:<28}{NAME:#} {rows_in:>12} {dropped:>12} {rows_out:>12}", stage.stage);
+        for rule in stage.rules.iter().filter(|r| r.rule != stage.stage) {
+            let tally = rule.tally;
+            let lines = tally.lines_dropped + tally.lines_edited;
+            if tally.dropped + tally.rows_edited + lines == 0 {
+                continue;
+            }
+            let mut edits = Vec::new();
+            for (n, what) in [
+                (tally.lines_dropped, "lines dropped"),
+                (tally.lines_edited, "lines edited"),
+                (tally.rows_edited, "rows edited"),
+            ] {
+                if n > 0 {
+                    edits.push(format!("{} {what}", count(n)));
+                }
+            }
+            let dropped = count(tally.dropped);
+            anstream::println!(
+                "  {:<26} {:>12} {dropped:>12} {:>12}  {FAINT}{}{FAINT:#}",
+                rule.rule,
+                "",
+                "",
+                edits.join(", ")
+            );
+        }
+    }
+    for split in &ledger.splits {
+        let (rows, mb) = (count(split.rows), megabytes(split.bytes));
+        anstream::println!("\n{HEAD}{}{HEAD:#}: {rows} rows, {mb} of text", split.split);
+    }
+    for note in &ledger.notes {
+        anstream::println!("note: {note}");
+    }
+    anstream::println!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
+    if plan.origin == Origin::Samples {
+        anstream::println!("\nThese are the bundled samples. The full data would come from");
+        for source in &recipe.source {
+            let rows = source.rows.map_or(String::new(), |n| format!(", about {} rows", count(n)));
+            anstream::println!(
+                "  {NAME}{}{NAME:#}  https://huggingface.co/datasets/{} at {} ({}{rows})",
+                source.name,
+                source.repo,
+                source.revision,
+                source.license
+            );
+        }
+        anstream::println!("put them in DIR/<owner>/<name> and add `--from DIR`; `setaccio plan` shows what is found");
+    }
+}
+
+/// Bytes as a person says them.
+pub fn megabytes(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+    let mb = bytes as f64 / 1e6;
+    if mb < 1.0 { format!("{:.1} kB", mb * 1e3) } else { format!("{mb:.1} MB") }
+}

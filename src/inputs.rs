@@ -1,0 +1,59 @@
+//! The arguments that build, plan and preview share: a recipe and where its rows come from.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use setaccio_curate::{
+    build::Watch,
+    origin::Origin,
+    plan::{self, Plan, Request},
+    recipe::{self, OnBadRow},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Recipe to follow, for instance pipelines/sft-mix.toml
+    pub recipe: PathBuf,
+    /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
+    #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
+    pub from: Origin,
+    /// Threads; the output does not depend on them [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Read at most N rows of each source
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Change one value of the recipe, for instance --set sample.rows=1000 or --set screen.language.threshold=0.8
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// What a row that cannot be read does: stop the build, or skip to the rejects [default: the recipe's]
+    #[arg(long, value_name = "stop|skip", value_parser = bad_row)]
+    pub on_bad_row: Option<OnBadRow>,
+}
+
+fn bad_row(text: &str) -> Result<OnBadRow, String> {
+    match text {
+        "stop" => Ok(OnBadRow::Stop),
+        "skip" => Ok(OnBadRow::Skip),
+        _ => Err("say `stop` or `skip`".into()),
+    }
+}
+
+impl Args {
+    /// Threads to use.
+    pub fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.map_or_else(cores, std::num::NonZero::get)
+    }
+
+    /// The checked plan. With `count`, rows of compressed files are counted by reading them through.
+    pub fn plan(&self, watch: &dyn Watch, count: bool) -> Result<Plan> {
+        let mut loaded = recipe::load(&self.recipe, &self.set)?;
+        let read = &mut loaded.recipe.read;
+        read.limit = self.limit.or(read.limit);
+        read.on_bad_row = self.on_bad_row.unwrap_or(read.on_bad_row);
+        let list_dirs = plan::list_dirs(&loaded, &crate::lists::installed());
+        let origin = self.from.clone();
+        Ok(plan::make(Request { loaded, origin, list_dirs, jobs: self.jobs(), watch, count })?)
+    }
+}

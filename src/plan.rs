@@ -1,0 +1,105 @@
+//! `setaccio plan`: what a build would do, without doing it.
+
+use anyhow::Result;
+use setaccio_curate::{carried, recipe::Sample};
+
+use crate::{
+    build::megabytes,
+    inputs,
+    progress::Progress,
+    style::{FAINT, HEAD, NAME, count},
+};
+
+/// Show stages, inputs, expected rows and columns without running anything
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inputs: inputs::Args,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Progress::new()?;
+    let plan = args.inputs.plan(&progress, true)?;
+    progress.clear();
+    let recipe = &plan.loaded.recipe;
+    anstream::println!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
+    anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}", plan.origin);
+    for (number, source) in (0_u16..).zip(&recipe.source) {
+        let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {} rows", count(n)));
+        anstream::println!(
+            "  {NAME}{}{NAME:#}  schema {}, {} at {}, {}{stated}",
+            source.name,
+            source.schema,
+            source.repo,
+            source.revision,
+            source.license
+        );
+        for file in plan.files.iter().filter(|f| f.source == number) {
+            let input = &file.input;
+            let rows = input.rows.map_or_else(|| "rows not counted".into(), |n| format!("{} rows", count(n)));
+            let tasks = input.slices.len();
+            anstream::println!("    {}  {}, {rows}, {tasks} tasks", input.name, megabytes(input.bytes));
+            anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.sha256);
+        }
+    }
+    let expected: Option<u64> = plan.files.iter().map(|f| f.input.rows).sum();
+    let expected = expected.map_or_else(|| "unknown".into(), count);
+    anstream::println!("\n{HEAD}stages{HEAD:#}");
+    anstream::println!(
+        "  read    {expected} rows expected, in {} tasks; bad rows {:?}",
+        plan.tasks.len(),
+        recipe.read.on_bad_row
+    );
+    let steps: Vec<&str> = plan.screen.names().collect();
+    anstream::println!("  screen  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
+    for list in &plan.lists {
+        anstream::println!(
+            "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",
+            list.name,
+            list.entries,
+            list.sha256
+        );
+    }
+    match &recipe.dedup {
+        Some(dedup) => anstream::println!("  dedup   exact, on the {:?}; kept first: {}", dedup.on, preference(&plan)),
+        None => anstream::println!("  dedup   none"),
+    }
+    let weights = recipe.source.iter().any(|s| s.weight.is_some());
+    anstream::println!(
+        "  sample  {}{}",
+        sample(recipe.sample.as_ref()),
+        if weights { ", by weight of source" } else { "" }
+    );
+    anstream::println!(
+        "  split   {:.1}% validation, by content hash; seed {}",
+        recipe.split.validation * 100.0,
+        recipe.seed
+    );
+    anstream::println!("\n{HEAD}columns{HEAD:#}");
+    let schema = carried::output_schema(&carried::schema(recipe, &plan.renderer));
+    for field in schema.fields() {
+        anstream::println!("  {:<12} {}", field.name(), field.data_type());
+    }
+    Ok(())
+}
+
+fn sample(sample: Option<&Sample>) -> String {
+    match sample.map(|s| (s.rows, s.fraction)) {
+        Some((Some(rows), _)) => format!("{} rows, by seeded content hash", count(rows)),
+        Some((None, Some(fraction))) => format!("{:.2}% of the rows, by seeded content hash", fraction * 100.0),
+        _ => "every row".into(),
+    }
+}
+
+fn preference(plan: &setaccio_curate::plan::Plan) -> String {
+    let recipe = &plan.loaded.recipe;
+    let prefer = recipe.dedup.iter().flat_map(|d| &d.prefer);
+    let others = recipe.source.iter().map(|s| &s.name);
+    let mut order: Vec<&str> = Vec::new();
+    for name in prefer.chain(others) {
+        if !order.contains(&name.as_str()) {
+            order.push(name);
+        }
+    }
+    order.join(", ")
+}

@@ -1,0 +1,107 @@
+//! `setaccio preview`: what the rules make of the first rows, before anything is built.
+
+use anyhow::Result;
+use setaccio_curate::{
+    plan::Plan,
+    source::{self, Item},
+};
+use setaccio_filters::row::{Content, Row};
+
+use crate::{
+    inputs,
+    progress::Progress,
+    style::{BAD, FAINT, GOOD, HEAD, NAME, snippet},
+};
+
+/// Show kept and dropped rows with the reasons
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inputs: inputs::Args,
+    /// Rows to show, evenly from all sources
+    #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+    rows: usize,
+    /// Show dropped rows alone
+    #[arg(long)]
+    dropped: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Progress::new()?;
+    let plan = args.inputs.plan(&progress, false)?;
+    progress.clear();
+    let names: Vec<&str> = plan.screen.names().collect();
+    let sources = plan.loaded.recipe.source.len();
+    let (mut kept, mut dropped) = (0, 0);
+    for (number, source) in plan.loaded.recipe.source.iter().enumerate() {
+        // The first sources show one row more if the number does not divide.
+        let share = args.rows / sources + usize::from(number < args.rows % sources);
+        let mut shown = 0;
+        for item in items(&plan, number) {
+            if shown == share {
+                break;
+            }
+            let (reason, text) = match item? {
+                Item::Bad { at, reason, raw } => {
+                    (Some(format!("bad_row: {at} {reason}")), vec![("raw".to_owned(), raw)])
+                }
+                Item::Row { mut row, .. } => {
+                    row.language.clone_from(&source.language);
+                    let mut tallies = plan.screen.tallies();
+                    let verdict = plan.screen.apply(&mut row, &mut tallies);
+                    let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
+                    let reason = verdict.map(|d| format!("{}: {}", names[d.step], d.detail));
+                    if reason.is_none() && edited { (None, told(&row, " (edited)")) } else { (reason, told(&row, "")) }
+                }
+            };
+            if reason.is_some() {
+                dropped += 1;
+            } else {
+                kept += 1;
+            }
+            if args.dropped && reason.is_none() {
+                continue;
+            }
+            shown += 1;
+            match reason {
+                Some(reason) => {
+                    anstream::println!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {BAD}{reason}{BAD:#}", source.name);
+                }
+                None => anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}", source.name),
+            }
+            for (label, text) in text {
+                anstream::println!("    {FAINT}{label:<10}{FAINT:#} {}", snippet(&text, 96));
+            }
+        }
+    }
+    anstream::println!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build");
+    Ok(())
+}
+
+/// Rows of one source in order.
+fn items(plan: &Plan, source: usize) -> impl Iterator<Item = Result<Item>> {
+    let tasks = plan.tasks.iter().filter(move |t| usize::from(plan.files[t.file].source) == source);
+    tasks.flat_map(|task| {
+        let file = &plan.files[task.file];
+        let rename = &plan.source(file).rename;
+        let opened = source::open(&file.input, &task.slice, file.schema, rename, &plan.limits());
+        let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let items: Box<dyn Iterator<Item = _>> = match opened {
+            Ok(items) => Box::new(items.take(rows).map(|i| i.map_err(Into::into))),
+            Err(error) => Box::new(std::iter::once(Err(error.into()))),
+        };
+        items
+    })
+}
+
+fn told(row: &Row, note: &str) -> Vec<(String, String)> {
+    match &row.content {
+        Content::Text(text) => vec![(format!("text{note}"), text.clone())],
+        Content::Chat(turns) => turns.iter().map(|t| (t.role.clone(), t.content.clone())).collect(),
+        Content::Preference { prompt, chosen, rejected } => {
+            let last =
+                |turns: &[setaccio_filters::row::Message]| turns.last().map_or_else(String::new, |t| t.content.clone());
+            vec![("prompt".into(), last(prompt)), ("chosen".into(), last(chosen)), ("rejected".into(), last(rejected))]
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a person sees of long work: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use setaccio_curate::build::Watch;
+
+/// Plain lines come no oftener than this.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+pub struct Progress {
+    cancelled: Arc<AtomicBool>,
+    terminal: bool,
+    bar: ProgressBar,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    plain: Mutex<Plain>,
+}
+
+struct Plain {
+    stage: &'static str,
+    steps: u64,
+    done: u64,
+    began: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    /// Watch for Ctrl-C: the first stops cleanly, the second at once.
+    pub fn new() -> Result<Self> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let flag = cancelled.clone();
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(crate::INTERRUPTED));
+            }
+            anstream::eprintln!("\nstopping; once more to stop at once");
+        })
+        .context("cannot watch for Ctrl-C")?;
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let now = Instant::now();
+        Ok(Self {
+            cancelled,
+            terminal,
+            bar: ProgressBar::with_draw_target(Some(0), target),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            plain: Mutex::new(Plain { stage: "", steps: 0, done: 0, began: now, told: now }),
+        })
+    }
+
+    /// Leave no trace of the bar.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn speed(&self, began: Instant) -> String {
+        let seconds = began.elapsed().as_secs_f64().max(0.001);
+        let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        if rows == 0 {
+            return String::new();
+        }
+        #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+        let (rows, bytes) = (rows as f64 / seconds, bytes as f64 / seconds / 1e6);
+        format!("{rows:.0} rows/s, {bytes:.1} MB/s")
+    }
+}
+
+impl Watch for Progress {
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn stage(&self, name: &'static str, steps: usize) {
+        self.rows.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        *plain = Plain { stage: name, steps: steps as u64, done: 0, began: now, told: now };
+        if self.terminal {
+            let look = "{prefix:>8} {wide_bar:.cyan/blue} {pos}/{len}  {msg}  {eta} left";
+            self.bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_length(steps as u64);
+            self.bar.set_prefix(name);
+            self.bar.reset();
+        }
+    }
+
+    fn done(&self, steps: u64) {
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        plain.done += steps;
+        let speed = self.speed(plain.began);
+        if self.terminal {
+            self.bar.inc(steps);
+            self.bar.set_message(speed);
+        } else if plain.told.elapsed() >= PLAIN_EVERY {
+            plain.told = Instant::now();
+            let left = left(plain.began.elapsed(), plain.done, plain.steps);
+            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.steps);
+        }
+    }
+
+    fn rows(&self, rows: u64, bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Once every few rows is enough for the eye.
+        if self.terminal && self.rows.load(Ordering::Relaxed).is_multiple_of(1024) {
+            let began = self.plain.lock().unwrap_or_else(PoisonError::into_inner).began;
+            self.bar.set_message(self.speed(began));
+        }
+    }
+}
+
+fn left(elapsed: Duration, done: u64, steps: u64) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    #[allow(clippy::cast_precision_loss, reason = "an estimate")]
+    let seconds = elapsed.as_secs_f64() * (steps.saturating_sub(done)) as f64 / done as f64;
+    format!("{seconds:.0} s left")
+}

@@ -1,0 +1,49 @@
+//! The colours of the command line; `anstream` leaves them out where there is no terminal.
+
+use anstyle::{AnsiColor, Style};
+
+/// What went well, and rows that are kept.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What failed, and rows that are dropped.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Names worth finding again.
+pub const NAME: Style = AnsiColor::Cyan.on_default();
+/// Headings.
+pub const HEAD: Style = Style::new().bold();
+/// What may be skipped.
+pub const FAINT: Style = Style::new().dimmed();
+
+/// A number with thin separators: 1234567 as 1,234,567.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The start of a text on one line, at most `width` characters.
+pub fn snippet(text: &str, width: usize) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= width {
+        return line;
+    }
+    let cut: String = line.chars().take(width.saturating_sub(1)).collect();
+    format!("{cut}\u{2026}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_snippets() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(snippet("uno\n due  tre", 20), "uno due tre");
+        assert_eq!(snippet("perché no", 7), "perché\u{2026}");
+    }
+}

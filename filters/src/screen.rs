@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn a_language_told_by_a_rule_is_taken_back_on_a_drop() -> Result<(), RuleError> {
         let mut steps = find("language")?.compile(toml::Table::new(), &Context::default())?;
-        steps.push(Step::document("too_short", TooShort));
+        steps.extend(find("length")?.compile(toml::toml!(min_chars = 100), &Context::default())?);
         let screen = Screen::new(steps, Kind::Text)?;
-        let mut row = Row::text("Il gatto è nero qui");
+        let mut row = Row::text("Il gatto dorme sul divano.");
         assert!(screen.apply(&mut row, &mut screen.tallies()).is_some());
         assert_eq!(row.language, None);
         Ok(())

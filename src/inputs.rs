@@ -11,6 +11,7 @@ use setaccio_curate::{
 };
 
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Recipe to follow, for instance pipelines/sft-mix.toml
     pub recipe: PathBuf,

@@ -23,6 +23,9 @@ fn assign(table: &mut Table, keys: &[&str], value: Value) -> Result<(), String> 
         table.insert((*key).to_owned(), value);
         return Ok(());
     }
+    if matches!(*key, "screen" | "source") && !table.contains_key(*key) {
+        return Err(format!("the recipe has no [[{key}]]"));
+    }
     match table.entry(*key).or_insert_with(|| Value::Table(Table::new())) {
         Value::Table(inner) => assign(inner, rest, value),
         Value::Array(list) => match rest {
@@ -84,6 +87,7 @@ mod tests {
     fn a_path_to_nowhere_is_refused() {
         let error = set(RECIPE, "screen.lenght.max=1").err().unwrap_or_default();
         assert!(error.contains("there is no `lenght`; there are language, length"), "{error}");
+        assert!(set("seed = 1", "screen.language.threshold=1").is_err_and(|e| e.contains("no [[screen]]")));
         assert!(set(RECIPE, "seed").is_err_and(|e| e.contains("write key=value")));
         assert!(set(RECIPE, "seed.x=1").is_err_and(|e| e.contains("is a value")));
         assert!(set(RECIPE, "screen.language=1").is_err_and(|e| e.contains("name one entry")));

@@ -295,7 +295,9 @@ fn digest(value: &impl Serialize) -> String {
     sha256(&serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// The recipe folder's `lists` and the repository's own, then those that were installed.
+/// The recipe folder's `lists`; the repository's own, seen from the recipe or from where the command runs;
+/// then those that were installed.
 pub fn list_dirs(loaded: &Loaded, installed: &Path) -> Vec<PathBuf> {
-    vec![loaded.folder.join("lists"), loaded.folder.join("../filters/lists"), installed.to_owned()]
+    let own = [loaded.folder.join("lists"), loaded.folder.join("../filters/lists"), "filters/lists".into()];
+    own.into_iter().chain([installed.to_owned()]).collect()
 }

@@ -41,12 +41,14 @@ pub struct Framer<R> {
     ended: bool,
     /// Whether the stream is a cut from the middle of a file.
     inside: bool,
+    /// Whether an array's element has been read, so that a comma must come before the next.
+    follows: bool,
 }
 
 impl<R: BufRead> Framer<R> {
     /// Frame a whole file.
     pub fn file(input: R, array: bool, max: u64) -> Self {
-        Self { input, array, offset: 0, start: 0, max, begun: false, ended: false, inside: false }
+        Self { input, array, offset: 0, start: 0, max, begun: false, ended: false, inside: false, follows: false }
     }
 
     /// Frame whole elements cut out of a file.
@@ -134,11 +136,15 @@ impl<R: BufRead> Framer<R> {
 
     fn element(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>, FrameError> {
         let mut next = self.skip_space()?;
-        if next == Some(b',') {
+        let comma = next == Some(b',');
+        if comma {
             self.consume(1);
             next = self.skip_space()?;
         }
         match next {
+            Some(byte) if byte == b',' || comma != (self.follows && byte != b']') => {
+                return Err(FrameError::Broken("a `,` is missing or one too many before this element".into()));
+            }
             None if self.inside => {
                 self.ended = true;
                 return Ok(None);
@@ -155,6 +161,7 @@ impl<R: BufRead> Framer<R> {
             Some(_) => {}
         }
         self.start = self.offset;
+        self.follows = true;
         let mut state = State::default();
         loop {
             let chunk = self.input.fill_buf()?;

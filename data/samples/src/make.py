@@ -1,9 +1,10 @@
 """Writes the bundled samples from the readable sources beside this script. camoscio.json, stambecco.json and fauno.json
 are their own source.
 
-    pip install pyarrow==25.0.0
+    pip install pyarrow==26.0.1
     python data/samples/src/make.py              # all of them
     python data/samples/src/make.py NAME ...     # only these
+    python data/samples/src/make.py --check      # none, but tell which are not what their sources say
 
 A line of *.jsonl is one row, shortened: `turns` stands for user and assistant in turn, `prompt` and `chosen` for
 the conversation they make. `case` and `expect` mark a planted case; they go to expected/, never into a sample.
@@ -14,6 +15,7 @@ import gzip
 import hashlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -56,6 +58,9 @@ def systems():
 
 
 def orca(row, _):
+    """`repeat` says how often the output is written in a row."""
+    if "repeat" in row:
+        row = row | {"output": (row["output"] * row["repeat"]).strip()}
     return {"system": systems()[row["system"]], **{k: row[k] for k in ("instruction", "input", "output") if k in row}}
 
 
@@ -251,7 +256,23 @@ WRITERS = dict.fromkeys(SAMPLES, sample) | {
 }
 
 
+def check():
+    """Writes everything elsewhere and compares."""
+    global OUT
+    kept = OUT
+    with tempfile.TemporaryDirectory() as folder:
+        OUT = Path(folder)
+        (OUT / "expected").mkdir()
+        for name, write in WRITERS.items():
+            write(name)
+        stale = [name for name in WRITERS if (OUT / name).read_bytes() != (kept / name).read_bytes()]
+    if stale:
+        sys.exit(f"not what src/ says: {', '.join(stale)}; run data/samples/src/make.py")
+
+
 def main(names):
+    if names == ["--check"]:
+        return check()
     unknown = [name for name in names if name not in WRITERS]
     if unknown:
         sys.exit(f"unknown sample {', '.join(unknown)}; there are: {', '.join(WRITERS)}")

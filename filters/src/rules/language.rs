@@ -134,6 +134,8 @@ pub struct Language {
     pub candidates: Vec<String>,
     /// Least confidence, from 0 to 1, of a kept row.
     pub threshold: f64,
+    /// A text told with less confidence is taken for one too short to tell.
+    pub doubt: f64,
     /// A text with fewer letters is too short to tell.
     pub min_letters: usize,
     /// What becomes of such texts.
@@ -154,6 +156,7 @@ impl Default for Language {
             keep: vec!["it".into()],
             candidates: CANDIDATES.iter().map(|c| (*c).to_owned()).collect(),
             threshold: 0.0,
+            doubt: 0.0,
             min_letters: 20,
             short: Short::Keep,
             mode: Mode::Windows,
@@ -176,8 +179,10 @@ impl Language {
         if self.keep.is_empty() {
             return Err(RuleError::setting("`keep` is empty, which drops every row; name the languages to keep"));
         }
-        if !(0.0..=1.0).contains(&self.threshold) {
-            return Err(RuleError::setting(format!("threshold = {} must be from 0 to 1", self.threshold)));
+        for (name, value) in [("threshold", self.threshold), ("doubt", self.doubt)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(RuleError::setting(format!("{name} = {value} must be from 0 to 1")));
+            }
         }
         if self.windows == 0 || self.window_chars == 0 {
             return Err(RuleError::setting("`windows` and `window_chars` must be above 0"));
@@ -204,7 +209,7 @@ struct Judge {
 }
 
 impl Judge {
-    /// The language of a text and the confidence in it, or `None` if it is too short to tell.
+    /// The language of a text and the confidence in it, or `None` if it cannot be told.
     fn detect(&self, text: &str) -> Option<(&'static str, f64)> {
         let enough = text.chars().filter(|c| c.is_alphabetic()).nth(self.spec.min_letters.saturating_sub(1)).is_some();
         if !enough {
@@ -214,16 +219,20 @@ impl Judge {
             Mode::Whole => text.to_owned(),
             Mode::Windows => windows(text, self.spec.windows, self.spec.window_chars),
         };
-        let info = self.detector.detect(&looked)?;
+        let info = self.detector.detect(&looked).filter(|i| i.confidence() >= self.spec.doubt)?;
         let code = CODES.iter().find(|(_, lang)| *lang == info.lang()).map_or("und", |(code, _)| code);
         Some((code, info.confidence()))
+    }
+
+    fn untold(&self) -> String {
+        let doubt = if self.spec.doubt > 0.0 { ", or in doubt" } else { "" };
+        format!("too short to tell: fewer than {} letters{doubt}", self.spec.min_letters)
     }
 
     /// Why this text speaks against its row, if it does; and its language.
     fn object(&self, text: &str) -> (Option<String>, Option<&'static str>) {
         let Some((code, confidence)) = self.detect(text) else {
-            let short = || format!("too short to tell: fewer than {} letters", self.spec.min_letters);
-            return ((self.spec.short == Short::Drop).then(short), None);
+            return ((self.spec.short == Short::Drop).then(|| self.untold()), None);
         };
         let kept = self.spec.keep.iter().any(|k| k == code) && confidence >= self.spec.threshold;
         ((!kept).then(|| format!("{code} {confidence:.2}")), Some(code))
@@ -331,7 +340,12 @@ mod tests {
             Verdict::Drop("too short to tell: fewer than 20 letters".into())
         );
         let sure = Language { threshold: 1.0, ..Language::default() };
-        assert!(matches!(judge(&sure, &mut Row::text("una persona sola canta la rosa")), Verdict::Drop(_)));
+        let between = || Row::text("una persona sola canta la rosa");
+        assert!(matches!(judge(&sure, &mut between()), Verdict::Drop(_)));
+        let doubting = Language { doubt: 1.0, keep: vec!["de".into()], ..Language::default() };
+        assert_eq!(judge(&doubting, &mut between()), Verdict::Keep);
+        let strict = Language { short: Short::Drop, ..doubting };
+        assert!(matches!(judge(&strict, &mut between()), Verdict::Drop(d) if d.ends_with("or in doubt")));
     }
 
     #[test]

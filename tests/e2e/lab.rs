@@ -1,0 +1,201 @@
+//! A bench to try the program on: a folder of inputs and a recipe, runs, and what they leave.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// The repository.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A temporary folder with inputs in `data/<source>/` and a recipe.
+pub struct Lab {
+    dir: tempfile::TempDir,
+}
+
+/// How one run ended.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// The run, if it went well.
+    pub fn good(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// What it said, if it failed as a command should.
+    pub fn bad(self) -> String {
+        let said = self.stdout + &self.stderr;
+        assert_eq!(self.code, Some(1), "{said}");
+        said
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+impl Lab {
+    /// A lab whose recipe has one text source, `web`, in the schema `text`, and these further settings.
+    pub fn text(settings: &str) -> Self {
+        Self::new("text", &[("web", "text")], settings)
+    }
+
+    /// A lab with sources of these names and schemas.
+    pub fn new(kind: &str, sources: &[(&str, &str)], settings: &str) -> Self {
+        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        let mut recipe = format!("name = 'lab'\ntitle = 'Lab'\nabout = 'A test.'\nkind = '{kind}'\n");
+        for (name, schema) in sources {
+            write!(
+                recipe,
+                "[[source]]\nname = '{name}'\nschema = '{schema}'\nrepo = 'lab/{name}'\nrevision = 'main'\n\
+                 files = ['**/*']\nsamples = 'none'\nlicense = 'mit'\nlanguage = 'it'\n"
+            )
+            .unwrap();
+        }
+        lab.write("lab.toml", format!("{recipe}{settings}\n"));
+        lab
+    }
+
+    /// A path in the lab.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Write a file of the lab.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// `setaccio build` of the lab's recipe into `out`, ready to run.
+    pub fn command(&self, out: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+        command.arg("build").arg(self.path("lab.toml")).arg("--out").arg(self.path(out));
+        command.arg("--from").arg(self.path("data")).args(args).stdin(Stdio::null());
+        command.current_dir(ROOT);
+        command
+    }
+
+    /// Build into `out`.
+    pub fn build(&self, out: &str, args: &[&str]) -> Run {
+        self.command(out, args).output().unwrap().into()
+    }
+
+    /// The published files of `out`.
+    pub fn published(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
+        published(&self.path(out))
+    }
+
+    /// The ids of a split of `out`, in order.
+    pub fn ids(&self, out: &str, split: &str) -> Vec<String> {
+        column(&self.path(out).join("data"), split, "id")
+    }
+}
+
+/// Run the program.
+pub fn setaccio(args: &[&str]) -> Run {
+    Command::new(env!("CARGO_BIN_EXE_setaccio")).args(args).current_dir(ROOT).output().unwrap().into()
+}
+
+/// Every file of a built folder but the hidden ones.
+pub fn published(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            if entry.path().is_dir() && !name.starts_with('.') {
+                walk(&entry.path(), &format!("{prefix}{name}/"), found);
+            } else if entry.path().is_file() {
+                found.insert(format!("{prefix}{name}"), fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(out, "", &mut found);
+    found
+}
+
+/// The batches of all Parquet files of a folder whose names begin with `prefix`.
+pub fn batches(folder: &Path, prefix: &str) -> Vec<RecordBatch> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().flatten().map(|e| e.path()).collect();
+    paths.retain(|p| p.file_name().unwrap().to_string_lossy().starts_with(prefix));
+    paths.sort();
+    let read = |p: &PathBuf| ParquetRecordBatchReaderBuilder::try_new(fs::File::open(p).unwrap()).unwrap().build();
+    paths.iter().flat_map(|p| read(p).unwrap().map(Result::unwrap)).collect()
+}
+
+/// One string column of all Parquet files of a folder whose names begin with `prefix`; nulls are empty.
+pub fn column(folder: &Path, prefix: &str, name: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for batch in batches(folder, prefix) {
+        let strings = batch.column_by_name(name).unwrap().as_string::<i32>().clone();
+        values.extend((0..strings.len()).map(|i| strings.value(i).to_owned()));
+    }
+    values
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % sides as u64).unwrap()
+    }
+
+    /// A few Italian sentences, a paragraph or two.
+    pub fn text(&mut self) -> String {
+        const WHO: [&str; 8] =
+            ["Il maestro", "La nonna", "Un contadino", "La maestra", "Il fornaio", "Una bambina", "Lo zio", "Il gatto"];
+        const DOES: [&str; 8] =
+            ["racconta", "dimentica", "ritrova", "prepara", "nasconde", "descrive", "compra", "aspetta"];
+        const WHAT: [&str; 8] = [
+            "una vecchia storia",
+            "il pane appena fatto",
+            "le chiavi di casa",
+            "un libro di favole",
+            "la bicicletta rossa",
+            "il treno delle sette",
+            "un cesto di castagne",
+            "la lettera della sorella",
+        ];
+        let mut text = String::new();
+        if self.roll(9) == 0 {
+            text.push_str("Accidenti! ");
+        }
+        for _ in 0..4 + self.roll(8) {
+            let (who, does, what) = (WHO[self.roll(8)], DOES[self.roll(8)], WHAT[self.roll(8)]);
+            let number = self.roll(1000);
+            let end = if self.roll(4) == 0 { "\n" } else { " " };
+            write!(text, "{who} {does} {what} per la {number}esima volta.{end}").unwrap();
+        }
+        text.trim_end().to_owned()
+    }
+
+    /// JSON lines of `n` texts in mC4's layout; about one in eleven says what an earlier one said.
+    pub fn lines(&mut self, n: usize) -> String {
+        let mut texts: Vec<String> = Vec::new();
+        for i in 0..n {
+            let again = i > 0 && self.roll(11) == 0;
+            texts.push(if again { texts[self.roll(i)].clone() } else { self.text() });
+        }
+        let line = |text| format!("{}\n", serde_json::json!({ "text": text, "url": "https://x.example/" }));
+        texts.into_iter().map(line).collect()
+    }
+}

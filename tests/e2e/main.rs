@@ -1,0 +1,9 @@
+//! End to end, through the command line: what a user types, what a user finds.
+
+mod bad_input;
+mod interruption;
+mod lab;
+mod recipes;
+mod same_bytes;
+mod sampling;
+mod sources;

@@ -1,0 +1,196 @@
+//! Every recipe that ships plans, builds from the samples and verifies, and its rules catch what was planted for them.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use arrow::{array::AsArray, datatypes::UInt64Type};
+use serde_json::Value;
+
+use crate::lab::{ROOT, batches, column, setaccio};
+
+/// The names of the recipes.
+fn recipes() -> Vec<String> {
+    let found = fs::read_dir(format!("{ROOT}/pipelines")).unwrap().flatten().map(|e| e.path());
+    let mut found: Vec<PathBuf> = found.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
+    found.sort();
+    found.iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// A recipe built from the samples.
+struct Built {
+    dir: tempfile::TempDir,
+    said: String,
+}
+
+fn build(recipe: &str, args: &[&str]) -> Built {
+    let dir = tempfile::tempdir().unwrap();
+    let file = format!("pipelines/{recipe}.toml");
+    let run = setaccio(&[&["build", &file, "--out", dir.path().to_str().unwrap()], args].concat()).good();
+    Built { dir, said: run.stdout }
+}
+
+impl Built {
+    /// The rule that dropped each row, by file and number of the row.
+    fn dropped(&self) -> BTreeMap<(String, u64), String> {
+        let mut found = BTreeMap::new();
+        for batch in batches(&self.dir.path().join("rejects"), "") {
+            let text = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().clone();
+            let (files, rules) = (text("file"), text("rule"));
+            let rows = batch.column_by_name("row").unwrap().as_primitive::<UInt64Type>().clone();
+            for i in 0..rows.len() {
+                found.insert((files.value(i).to_owned(), rows.value(i)), rules.value(i).to_owned());
+            }
+        }
+        found
+    }
+
+    fn kept(&self, name: &str) -> Vec<String> {
+        column(&self.dir.path().join("data"), "", name)
+    }
+
+    fn ledger(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.dir.path().join("ledger.json")).unwrap()).unwrap()
+    }
+}
+
+/// The lines of a file of expectations.
+fn expected(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(format!("{ROOT}/data/samples/expected/{name}.jsonl")).unwrap();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn every_recipe_plans_builds_verifies_and_writes_its_card_again() {
+    let recipes = recipes();
+    assert!(recipes.len() >= 7, "{recipes:?}");
+    for recipe in recipes {
+        let plan = setaccio(&["plan", &format!("pipelines/{recipe}.toml")]).good().stdout;
+        assert!(plan.contains("stages") && plan.contains("columns"), "{plan}");
+        let built = build(&recipe, &[]);
+        assert!(built.said.contains("https://huggingface.co/datasets/"), "where the full data would come from");
+        let out = built.dir.path();
+        let shown = out.to_str().unwrap();
+        setaccio(&["verify", shown]).good();
+        let card = fs::read_to_string(out.join("README.md")).unwrap();
+        fs::remove_file(out.join("README.md")).unwrap();
+        setaccio(&["card", shown]).good();
+        assert_eq!(fs::read_to_string(out.join("README.md")).unwrap(), card);
+        let rows = built.kept("id").len();
+        assert!(rows >= 50, "{recipe} keeps {rows} rows");
+        let head = fs::read_to_string(format!("{ROOT}/pipelines/{recipe}.toml")).unwrap();
+        assert!(head.contains("#   setaccio build") && head.contains("# Where the numbers come from"), "{recipe}");
+    }
+}
+
+/// Which of several copies stays goes by content, not by position: one that was expected to stay may go.
+fn are_copies(met: Option<&str>, expected: Option<&str>) -> bool {
+    matches!((met, expected), (Some("dedup"), None) | (None, Some("dedup")))
+}
+
+#[test]
+fn planted_rows_meet_the_rule_they_were_planted_for() {
+    let planted = expected("chats");
+    let mut seen = 0;
+    let runs: [(&str, &[&str]); 5] = [
+        ("sft-mix", &[]),
+        ("sft-mix", &["--set", "variant=merged"]),
+        ("dpo-mix", &[]),
+        ("ultrachat", &[]),
+        ("dolly", &[]),
+    ];
+    for (recipe, args) in runs {
+        let built = build(recipe, args);
+        let dropped = built.dropped();
+        let ledger = built.ledger();
+        let rules: Vec<&str> = ledger["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|s| s["rules"].as_array().unwrap())
+            .map(|r| r["rule"].as_str().unwrap())
+            .collect();
+        let read = fs::read_to_string(built.dir.path().join("recipe.lock.toml")).unwrap();
+        let mut copies = 0;
+        for case in &planted {
+            let file = format!("samples/{}", case["file"].as_str().unwrap());
+            if !read.contains(&format!("\"{file}\"")) {
+                continue;
+            }
+            let rule = case["expect"].as_str().unwrap();
+            let by = dropped.get(&(file, case["index"].as_u64().unwrap())).map(String::as_str);
+            // An editing rule keeps its row, and so does a rule that this recipe does not have.
+            let drops = rules.contains(&rule) && rule != "strip_role_tokens";
+            let expected = drops.then_some(rule);
+            copies += isize::from(by == Some("dedup")) - isize::from(expected == Some("dedup"));
+            assert!(by == expected || are_copies(by, expected), "{recipe}: {case} met {by:?}");
+            seen += 1;
+        }
+        assert_eq!(copies, 0, "{recipe}: of several copies one stays");
+    }
+    assert!(seen >= 90, "only {seen} planted cases were met");
+}
+
+#[test]
+fn no_role_token_is_left() {
+    for args in [&[][..], &["--set", "variant=merged"]] {
+        let built = build("sft-mix", args);
+        for text in built.kept("text") {
+            let lower = text.to_lowercase();
+            assert!(!lower.contains("<<human>>") && !lower.contains("<<assistant>>"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn web_pages_come_out_as_the_oracle_says() {
+    let built = build("clean-web-it", &[]);
+    let dropped = built.dropped();
+    let urls = built.kept("url");
+    let texts: BTreeMap<String, String> = urls.into_iter().zip(built.kept("text")).collect();
+    let pages = batches_of_sample();
+    for (row, case) in (0_u64..).zip(expected("mc4_raw_it")) {
+        let url = case["url"].as_str().unwrap();
+        let verdict = case["expected"].as_str().unwrap();
+        let by = dropped.get(&("samples/mc4_raw_it.parquet".into(), row)).map(|r| r.replace("clean_mc4_it.", ""));
+        assert_eq!(by.as_deref(), (verdict != "keep").then_some(verdict), "{case}");
+        let Some(lines) = case["kept_lines"].as_array() else { continue };
+        // The lines that stay, in order; citations are cut out of them, so compare what is left of each.
+        let source: Vec<&str> = pages[url].lines().collect();
+        let kept: Vec<&str> = texts[url].lines().collect();
+        assert_eq!(kept.len(), lines.len(), "{url}");
+        for (line, index) in kept.iter().zip(lines) {
+            let original = source[usize::try_from(index.as_u64().unwrap()).unwrap()].trim();
+            let cited = original.contains('[');
+            assert!(cited || *line == original, "{url}: {line:?} is not {original:?}");
+            assert!(line.chars().all(|c| original.contains(c)) && !line.contains("[1]"), "{url}: {line:?}");
+        }
+    }
+}
+
+fn batches_of_sample() -> BTreeMap<String, String> {
+    let folder = PathBuf::from(format!("{ROOT}/data/samples"));
+    let [urls, texts] = ["url", "text"].map(|c| column(&folder, "mc4_raw_it.parquet", c));
+    urls.into_iter().zip(texts).collect()
+}
+
+#[test]
+fn clean_web_text_comes_out_as_its_sources_say() {
+    let built = build("adapt-it", &[]);
+    let dropped = built.dropped();
+    let mut copies = 0;
+    for (row, case) in (0_u64..).zip(expected("clean_mc4_it")) {
+        let verdict = case["expected"].as_str().unwrap();
+        let rule = if verdict == "duplicate" { "dedup" } else { verdict };
+        let by = dropped.get(&("samples/clean_mc4_it.json.gz".into(), row)).map(String::as_str);
+        let expected = (rule != "keep").then_some(rule);
+        copies += isize::from(by == Some("dedup")) - isize::from(expected == Some("dedup"));
+        assert!(by == expected || are_copies(by, expected), "{case} met {by:?}");
+    }
+    assert_eq!(copies, 0, "of several copies one stays");
+}
+
+#[test]
+fn a_preview_shows_both_kinds_of_rows_and_their_reasons() {
+    let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "85"]).good().stdout;
+    assert!(shown.contains("kept") && shown.contains("clean_mc4_it.lorem_ipsum"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "colours belong on a terminal");
+}

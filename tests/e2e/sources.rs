@@ -1,0 +1,189 @@
+//! The same rows in every container and layout give the same data set.
+
+use std::{io::Write, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, FixedSizeListArray, GenericListArray, LargeStringArray, OffsetSizeTrait, RecordBatch,
+        StringArray, StringViewArray, StructArray,
+    },
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field},
+};
+use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+
+use crate::lab::{Dice, Lab, ROOT, column};
+
+fn texts() -> Vec<String> {
+    let mut dice = Dice(8);
+    (0..60).map(|i| format!("{i}. {}", dice.text())).collect()
+}
+
+fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: usize) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties =
+        WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group)).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
+
+/// A file name and its bytes.
+type File = (&'static str, Vec<u8>);
+
+fn containers() -> Vec<File> {
+    let texts = texts();
+    let row = |t: &String| serde_json::json!({ "text": t }).to_string();
+    let lines: String = texts.iter().map(|t| row(t) + "\n").collect();
+    let array = format!("[\n{}\n]\n", texts.iter().map(row).collect::<Vec<_>>().join(",\n"));
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&array).unwrap()).unwrap();
+    // Several gzip members in a row are one file, as `cat a.gz b.gz` makes.
+    let (head, tail) = lines.split_at(lines.find("\n").unwrap() + 1);
+    let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
+    vec![
+        ("lines.jsonl", lines.clone().into_bytes()),
+        ("no-last-newline.jsonl", lines.trim_end().to_owned().into_bytes()),
+        ("crlf.jsonl", lines.replace('\n', "\r\n").into_bytes()),
+        ("bom.jsonl", [b"\xef\xbb\xbf", lines.as_bytes()].concat()),
+        ("blank-lines.jsonl", lines.replace('\n', "\n\n").into_bytes()),
+        ("lines.json.gz", gzip(lines.as_bytes())),
+        ("members.json.gz", members),
+        ("lines.jsonl.zst", zstd::encode_all(lines.as_bytes(), 3).unwrap()),
+        ("array.json", array.clone().into_bytes()),
+        ("pretty.json", pretty.into_bytes()),
+        ("bom-array.json", [b"\xef\xbb\xbf", array.as_bytes()].concat()),
+        ("array.json.gz", gzip(array.as_bytes())),
+        ("array.json.zst", zstd::encode_all(array.as_bytes(), 3).unwrap()),
+        ("string.parquet", parquet(vec![("text", Arc::new(StringArray::from(texts.clone())))], Compression::SNAPPY, 7)),
+        (
+            "large.parquet",
+            parquet(
+                vec![("text", Arc::new(LargeStringArray::from(texts.clone())))],
+                Compression::ZSTD(parquet::basic::ZstdLevel::default()),
+                100,
+            ),
+        ),
+        (
+            "view.parquet",
+            parquet(
+                vec![("text", Arc::new(StringViewArray::from_iter_values(&texts)))],
+                Compression::GZIP(parquet::basic::GzipLevel::default()),
+                13,
+            ),
+        ),
+        ("lz4.parquet", parquet(vec![("text", Arc::new(StringArray::from(texts)))], Compression::LZ4_RAW, 60)),
+    ]
+}
+
+#[test]
+fn every_container_gives_the_same_rows_whole_and_in_slices() {
+    let mut first: Option<Vec<String>> = None;
+    for (name, bytes) in containers() {
+        for task_bytes in ["1000000", "900"] {
+            let lab = Lab::text("");
+            lab.write(&format!("data/web/{name}"), &bytes);
+            lab.build("out", &["--set", &format!("read.task_bytes={task_bytes}")]).good();
+            let ids = lab.ids("out", "train");
+            assert_eq!(ids.len(), 60, "{name}");
+            assert_eq!(&ids, first.get_or_insert_with(|| ids.clone()), "{name} in tasks of {task_bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn rows_are_found_again_by_the_place_their_reject_names() {
+    for (name, bytes) in containers() {
+        let lab = Lab::text("[[screen]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
+        lab.write(&format!("data/web/{name}"), &bytes);
+        lab.build("out", &[]).good();
+        let rejects = crate::lab::batches(&lab.path("out/rejects"), "");
+        let row = rejects.iter().find(|b| b.num_rows() > 0).map(|b| b.column_by_name("row").unwrap().clone()).unwrap();
+        let row = arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(&row);
+        assert_eq!((row.len(), row.value(0)), (1, 41), "{name}");
+    }
+}
+
+/// Messages as a list of structs with its fields in one order or the other.
+fn turns<O: OffsetSizeTrait>(rows: &[Vec<(&str, &str)>], role_first: bool) -> ArrayRef {
+    let roles: StringArray = rows.iter().flatten().map(|t| Some(t.0)).collect();
+    let contents: StringArray = rows.iter().flatten().map(|t| Some(t.1)).collect();
+    let field = |name: &str| Arc::new(Field::new(name, DataType::Utf8, true));
+    let mut fields: Vec<(Arc<Field>, ArrayRef)> =
+        vec![(field("role"), Arc::new(roles)), (field("content"), Arc::new(contents))];
+    if !role_first {
+        fields.reverse();
+    }
+    let structs = StructArray::from(fields);
+    let item = Arc::new(Field::new("item", structs.data_type().clone(), true));
+    let offsets = OffsetBuffer::<O>::from_lengths(rows.iter().map(Vec::len));
+    Arc::new(GenericListArray::new(item, offsets, Arc::new(structs), None))
+}
+
+#[test]
+fn lists_large_lists_and_any_order_of_fields_are_the_same_messages() {
+    let rows: Vec<Vec<(&str, &str)>> = vec![
+        vec![("user", "Che ore sono?"), ("assistant", "Le sette.")],
+        vec![("system", "Sii breve."), ("user", "Ciao"), ("assistant", "Ciao a te.")],
+    ];
+    let fixed = {
+        let list = turns::<i32>(&[rows[0].clone(), rows[0].clone()], true);
+        let values = arrow::array::AsArray::as_list::<i32>(&list).values().clone();
+        let item = Arc::new(Field::new("item", values.data_type().clone(), true));
+        Arc::new(FixedSizeListArray::new(item, 2, values, None)) as ArrayRef
+    };
+    let mut ids = Vec::new();
+    for array in [turns::<i32>(&rows, true), turns::<i32>(&rows, false), turns::<i64>(&rows, true), fixed] {
+        let lab = Lab::new("chat", &[("chats", "messages")], "");
+        lab.write("data/chats/x.parquet", parquet(vec![("messages", array)], Compression::SNAPPY, 10));
+        lab.build("out", &[]).good();
+        ids.push(lab.ids("out", "train"));
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0], ids[2]);
+    assert!(ids[3].iter().all(|id| ids[0].contains(id)));
+}
+
+#[test]
+fn both_versions_of_the_preference_mix_read_alike() {
+    let ids = |sample: &str| {
+        let lab = Lab::new("preference", &[("orpo", "preference")], "");
+        let bytes = std::fs::read(format!("{ROOT}/data/samples/{sample}")).unwrap();
+        lab.write("data/orpo/x.parquet", bytes);
+        lab.build("out", &[]).good();
+        column(&lab.path("out/data"), "", "id")
+    };
+    let (new, old) = (ids("orpo_dpo_mix_40k.parquet"), ids("orpo_dpo_mix_40k_v1_0.parquet"));
+    assert!(old.len() >= 20);
+    assert!(old.iter().all(|id| new.contains(id)), "a row without `question` and in large lists is another row");
+}
+
+#[test]
+fn columns_go_by_the_names_that_a_recipe_gives_them() {
+    let lab = Lab::text("");
+    lab.write("data/web/x.jsonl", "{\"contenuto\": \"Il testo sta altrove.\"}\n");
+    lab.build("out", &["--set", "source.web.rename={ text = 'contenuto' }"]).good();
+    assert_eq!(column(&lab.path("out/data"), "train", "text"), ["Il testo sta altrove."]);
+}
+
+#[test]
+fn a_limit_reads_the_first_rows_of_each_source() {
+    for (name, bytes) in containers() {
+        let lab = Lab::text("");
+        lab.write(&format!("data/web/{name}"), &bytes);
+        lab.build("out", &["--limit", "17", "--set", "read.task_bytes=900"]).good();
+        let mut numbers: Vec<usize> = column(&lab.path("out/data"), "train", "text")
+            .iter()
+            .map(|t| t.split_once('.').unwrap().0.parse().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..17).collect::<Vec<_>>(), "{name}");
+    }
+}

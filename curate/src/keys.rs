@@ -1,6 +1,11 @@
 //! The hashes that a row is known by: its id, what deduplication compares, its place in the output.
 
-use setaccio_filters::row::{Content, Message};
+use std::borrow::Cow;
+
+use setaccio_filters::{
+    row::{Content, Message},
+    words::fold_into,
+};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
@@ -64,40 +69,37 @@ pub fn id(content: &Content) -> [u8; 16] {
 /// The hash of the normalised content.
 fn same(content: &Content, dedup: &Dedup) -> u128 {
     let mut hash = Xxh3::new();
-    let mut buffer = String::new();
+    let mut buffer = Vec::new();
     feed(content, dedup.on, &mut |part| {
         if part.len() == 1 && part[0] < b' ' {
             hash.update(part);
         } else if let Ok(text) = std::str::from_utf8(part) {
-            buffer.clear();
-            normalise(text, dedup, &mut buffer);
-            hash.update(buffer.as_bytes());
+            hash.update(normalise(text, dedup, &mut buffer));
         }
     });
     hash.digest128()
 }
 
 /// Unicode NFC always, so that one text typed in two ways is one; the rest as the recipe says.
-fn normalise(text: &str, dedup: &Dedup, out: &mut String) {
-    let mut space = false;
-    let mut push = |c: char| {
-        if dedup.whitespace && c.is_whitespace() {
-            space = !out.is_empty();
-        } else if !dedup.punctuation || c.is_alphanumeric() || c.is_whitespace() {
-            if std::mem::take(&mut space) {
-                out.push(' ');
-            }
-            if !dedup.lowercase {
-                out.push(c);
-            } else if c.is_ascii() {
-                out.push(c.to_ascii_lowercase());
-            } else {
-                out.extend(c.to_lowercase());
-            }
-        }
-    };
+fn normalise<'a>(text: &str, dedup: &Dedup, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     // Most text is NFC already, and telling so is far cheaper than composing it.
-    if unicode_normalization::is_nfc(text) { text.chars().for_each(&mut push) } else { text.nfc().for_each(&mut push) }
+    let mut text = Cow::Borrowed(text);
+    if !unicode_normalization::is_nfc(&text) {
+        text = Cow::Owned(text.nfc().collect());
+    }
+    if dedup.punctuation {
+        text = Cow::Owned(text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).collect());
+    }
+    match (dedup.lowercase, dedup.whitespace) {
+        (true, true) => fold_into(&text, buffer),
+        (lowercase, whitespace) => {
+            buffer.clear();
+            let words =
+                if whitespace { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text.into_owned() };
+            buffer.extend_from_slice(if lowercase { words.to_lowercase() } else { words }.as_bytes());
+        }
+    }
+    if dedup.whitespace { buffer.trim_ascii() } else { buffer }
 }
 
 /// What a hash sees of a row, part by part.

@@ -9,4 +9,4 @@ pub mod rule;
 pub mod rules;
 pub mod screen;
 pub mod suggest;
-mod words;
+pub mod words;

@@ -1,8 +1,15 @@
 //! Finding listed words and phrases in text, whole words by Unicode's rules, without regard to case.
 
+use std::{cell::RefCell, ops::ControlFlow};
+
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use crate::rule::RuleError;
+
+thread_local! {
+    /// Working space, kept because lines are many and short.
+    static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One automaton for any number of words.
 pub struct Finder {
@@ -22,7 +29,7 @@ impl Finder {
                 "there are no words to look for; give `lists` or words, or remove the rule",
             ));
         }
-        let folded: Vec<String> = words.iter().map(|w| fold(w)).collect();
+        let folded: Vec<Vec<u8>> = words.iter().map(|w| fold(w)).collect();
         let automaton = AhoCorasickBuilder::new()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::DFA))
@@ -31,24 +38,59 @@ impl Finder {
         Ok(Self { automaton, words, whole })
     }
 
-    /// The words found in `text`, as they are listed, in order. `buffer` is working space.
-    pub fn find<'a>(&'a self, text: &str, buffer: &'a mut String) -> impl Iterator<Item = &'a str> {
-        fold_into(text, buffer);
-        let folded: &'a str = buffer;
-        // Overlapping: a match inside a longer word must not hide a whole word that begins within it.
-        self.automaton
-            .find_overlapping_iter(folded)
-            .filter(move |m| !self.whole || is_whole(folded, m.start(), m.end()))
-            .map(|m| self.words[m.pattern().as_usize()].as_str())
+    /// Show `visit` the words found in `text`, as they are listed, in order, until it breaks.
+    pub fn find<'a>(&'a self, text: &str, mut visit: impl FnMut(&'a str) -> ControlFlow<()>) {
+        FOLDED.with_borrow_mut(|folded| {
+            fold_into(text, folded);
+            // Overlapping: a match inside a longer word must not hide a whole word that begins within it.
+            for m in self.automaton.find_overlapping_iter(folded.as_slice()) {
+                if self.whole && !is_whole(folded, m.start(), m.end()) {
+                    continue;
+                }
+                if visit(&self.words[m.pattern().as_usize()]).is_break() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// The first word found.
+    pub fn first(&self, text: &str) -> Option<&str> {
+        let mut first = None;
+        self.find(text, |word| {
+            first = Some(word);
+            ControlFlow::Break(())
+        });
+        first
     }
 }
 
 /// Whether no word character touches the span, unless it itself ends in none there.
-fn is_whole(text: &str, start: usize, end: usize) -> bool {
+fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
     let inner = &text[start..end];
-    let before = text[..start].chars().next_back().is_some_and(is_word);
-    let after = text[end..].chars().next().is_some_and(is_word);
-    !(before && inner.chars().next().is_some_and(is_word) || after && inner.chars().next_back().is_some_and(is_word))
+    let joined = |a, b| is_word_at(a) && is_word_at(b);
+    !(joined(last_char(&text[..start]), first_char(inner)) || joined(last_char(inner), first_char(&text[end..])))
+}
+
+fn is_word_at(c: Option<char>) -> bool {
+    c.is_some_and(is_word)
+}
+
+/// The first character of UTF-8 bytes.
+fn first_char(bytes: &[u8]) -> Option<char> {
+    let end = (1..=4).find(|n| bytes.get(*n).is_none_or(|b| !is_inside(*b)))?;
+    std::str::from_utf8(bytes.get(..end)?).ok()?.chars().next()
+}
+
+/// The last character of UTF-8 bytes.
+fn last_char(bytes: &[u8]) -> Option<char> {
+    let start = bytes.iter().rposition(|b| !is_inside(*b))?;
+    std::str::from_utf8(&bytes[start..]).ok()?.chars().next()
+}
+
+/// Whether a byte of UTF-8 is none that a character begins with.
+fn is_inside(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 /// Letters, digits, marks that combine with them, and the underscore, as in `\w`.
@@ -56,39 +98,54 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || unicode_normalization::char::is_combining_mark(c)
 }
 
-fn fold(text: &str) -> String {
-    let mut folded = String::new();
+fn fold(text: &str) -> Vec<u8> {
+    let mut folded = Vec::new();
     fold_into(text, &mut folded);
     folded
 }
 
-/// Lower case, and every run of white space as one space.
-fn fold_into(text: &str, out: &mut String) {
+/// Lower case, and every run of white space as one space; UTF-8.
+pub fn fold_into(text: &str, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(text.len());
-    let mut space = false;
-    for c in text.chars() {
-        if c.is_ascii() {
-            if c.is_ascii_whitespace() {
-                if !space {
-                    out.push(' ');
-                }
-                space = true;
-                continue;
-            }
-            out.push(c.to_ascii_lowercase());
-        } else if c.is_whitespace() {
-            if !space {
-                out.push(' ');
-            }
-            space = true;
-            continue;
-        } else {
-            out.extend(c.to_lowercase());
+    let mut rest = text;
+    // All of a web corpus goes through here: stretches of ASCII are copied and mapped, what lies between
+    // them goes character by character.
+    while !rest.is_empty() {
+        let ascii = ascii_prefix(rest.as_bytes());
+        let start = out.len();
+        out.extend_from_slice(&rest.as_bytes()[..ascii]);
+        for byte in &mut out[start..] {
+            *byte = if byte.is_ascii_whitespace() || *byte == VERTICAL_TAB { b' ' } else { byte.to_ascii_lowercase() };
         }
-        space = false;
+        rest = &rest[ascii..];
+        let other = rest.bytes().position(|b| b.is_ascii()).unwrap_or(rest.len());
+        for c in rest[..other].chars() {
+            if c.is_whitespace() {
+                out.push(b' ');
+            } else {
+                for lower in c.to_lowercase() {
+                    out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+        }
+        rest = &rest[other..];
+    }
+    if memchr::memmem::find(out, b"  ").is_some() {
+        out.dedup_by(|b, a| *a == b' ' && *b == b' ');
     }
 }
+
+/// Length of the stretch of ASCII that `bytes` begin with.
+fn ascii_prefix(bytes: &[u8]) -> usize {
+    const STEP: usize = 32;
+    let steps = bytes.chunks(STEP).take_while(|c| c.is_ascii()).count();
+    let start = (steps * STEP).min(bytes.len());
+    start + bytes[start..].iter().take_while(|b| b.is_ascii()).count()
+}
+
+/// White space to Unicode, though not to `is_ascii_whitespace`.
+const VERTICAL_TAB: u8 = 0x0b;
 
 #[cfg(test)]
 mod tests {
@@ -97,7 +154,29 @@ mod tests {
     fn found(words: &[&str], text: &str) -> Vec<String> {
         let finder = Finder::new(words.iter().map(|w| (*w).to_owned()).collect(), true);
         let finder = finder.unwrap_or_else(|e| panic!("{e}"));
-        finder.find(text, &mut String::new()).map(str::to_owned).collect()
+        let mut found = Vec::new();
+        finder.find(text, |word| {
+            found.push(word.to_owned());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(finder.first(text), found.first().map(String::as_str));
+        found
+    }
+
+    #[test]
+    fn folding_is_lower_case_and_single_spaces() {
+        for text in ["", " ", "A  B\t\n C", "È\u{a0} É\u{2003}\u{b}x", "İıK ß", "\u{3000}\u{3000}中文  X", "fine\n"]
+        {
+            let mut expected = String::new();
+            for c in text.to_lowercase().chars() {
+                match c.is_whitespace() {
+                    true if expected.ends_with(' ') => {}
+                    true => expected.push(' '),
+                    false => expected.push(c),
+                }
+            }
+            assert_eq!(String::from_utf8_lossy(&fold(text)), expected);
+        }
     }
 
     #[test]

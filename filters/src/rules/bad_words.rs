@@ -1,5 +1,7 @@
 //! Drop documents that hold a listed word. Rule 1 of clean_mc4_it; lists such as LDNOOBW.
 
+use std::ops::ControlFlow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,14 +60,19 @@ struct Judge {
 
 impl DocumentRule for Judge {
     fn judge(&self, row: &mut Row) -> Verdict {
-        let mut buffer = String::new();
-        let mut tolerated = 0;
+        let mut left = self.tolerate;
+        let mut dropped = None;
         for text in row.content.texts() {
-            for word in self.finder.find(text, &mut buffer) {
-                if tolerated == self.tolerate {
-                    return Verdict::Drop(word.to_owned());
+            self.finder.find(text, |word| {
+                if left == 0 {
+                    dropped = Some(word.to_owned());
+                    return ControlFlow::Break(());
                 }
-                tolerated += 1;
+                left -= 1;
+                ControlFlow::Continue(())
+            });
+            if let Some(word) = dropped {
+                return Verdict::Drop(word);
             }
         }
         Verdict::Keep

@@ -3,9 +3,11 @@
 //! Telling languages is by far the dearest of the rules, and its cost grows with the text: `windows`
 //! looks at a few stretches of a long text only. How often the two agree is in BENCHMARKS.md.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use whatlang::{Detector, Lang};
+use whatlang::{Detector, Info, Lang};
 
 use crate::{
     context::Context,
@@ -146,6 +148,9 @@ pub struct Language {
     pub windows: usize,
     /// Length of each, in characters.
     pub window_chars: usize,
+    /// With mode `windows`, so many characters of each are looked at first; if they leave no doubt, the rest
+    /// is not. 0: never.
+    pub glance_chars: usize,
     /// Which messages of a conversation must be of a kept language.
     pub per: Per,
 }
@@ -162,6 +167,7 @@ impl Default for Language {
             mode: Mode::Windows,
             windows: 3,
             window_chars: 200,
+            glance_chars: 60,
             per: Per::Message,
         }
     }
@@ -215,13 +221,24 @@ impl Judge {
         if !enough {
             return None;
         }
-        let looked = match self.spec.mode {
-            Mode::Whole => text.to_owned(),
-            Mode::Windows => windows(text, self.spec.windows, self.spec.window_chars),
-        };
-        let info = self.detector.detect(&looked).filter(|i| i.confidence() >= self.spec.doubt)?;
+        let info = self.look(text).filter(|i| i.confidence() >= self.spec.doubt)?;
         let code = CODES.iter().find(|(_, lang)| *lang == info.lang()).map_or("und", |(code, _)| code);
         Some((code, info.confidence()))
+    }
+
+    fn look(&self, text: &str) -> Option<Info> {
+        let Language { mode, windows: n, window_chars, glance_chars, .. } = self.spec;
+        if mode == Mode::Whole {
+            return self.detector.detect(text);
+        }
+        if glance_chars > 0
+            && let Cow::Owned(glance) = windows(text, n, glance_chars)
+            && let Some(info) = self.detector.detect(&glance)
+            && info.confidence() >= 1.0
+        {
+            return Some(info);
+        }
+        self.detector.detect(&windows(text, n, window_chars))
     }
 
     fn untold(&self) -> String {
@@ -275,11 +292,11 @@ impl DocumentRule for Judge {
 
 /// `n` stretches of about `chars` characters each, evenly spread and cut at white space, or all of a
 /// text that is not much longer. Links and code between them are as likely as anywhere.
-fn windows(text: &str, n: usize, chars: usize) -> String {
+fn windows(text: &str, n: usize, chars: usize) -> Cow<'_, str> {
     // Two bytes a character cover Latin, Greek and Cyrillic scripts.
     let span = chars * 2;
     if text.len() <= n * span {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(n * (span + 1));
     for i in 0..n {
@@ -290,7 +307,7 @@ fn windows(text: &str, n: usize, chars: usize) -> String {
         out.push_str(&window[..end]);
         out.push(' ');
     }
-    out
+    Cow::Owned(out)
 }
 
 /// The first place from `at` on where a word begins; `at` itself, on a character, if there is none near.

@@ -61,8 +61,7 @@ struct Judge {
 
 impl LineRule for Judge {
     fn line(&self, line: &str) -> LineVerdict {
-        let mut buffer = String::new();
-        match (self.finder.find(line, &mut buffer).next(), self.drops) {
+        match (self.finder.first(line), self.drops) {
             (None, _) => LineVerdict::Keep,
             (Some(_), Drops::Line) => LineVerdict::DropLine,
             (Some(phrase), Drops::Document) => LineVerdict::DropDocument(phrase.to_owned()),

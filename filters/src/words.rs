@@ -1,8 +1,11 @@
 //! Finding listed words and phrases in text, whole words by Unicode's rules, without regard to case.
 
-use std::{cell::RefCell, ops::ControlFlow};
+use std::{
+    cell::RefCell,
+    ops::ControlFlow::{self, Continue},
+};
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, Match, MatchKind};
 
 use crate::rule::RuleError;
 
@@ -30,9 +33,12 @@ impl Finder {
             ));
         }
         let folded: Vec<Vec<u8>> = words.iter().map(|w| fold(w)).collect();
+        // Phrases are few, and found by vector instructions; words are many, and all their matches are needed.
+        let (matches, kind) =
+            if whole { (MatchKind::Standard, Some(AhoCorasickKind::DFA)) } else { (MatchKind::LeftmostFirst, None) };
         let automaton = AhoCorasickBuilder::new()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
+            .match_kind(matches)
+            .kind(kind)
             .build(&folded)
             .map_err(|e| RuleError::setting(format!("the words are too many: {e}")))?;
         Ok(Self { automaton, words, whole })
@@ -42,15 +48,16 @@ impl Finder {
     pub fn find<'a>(&'a self, text: &str, mut visit: impl FnMut(&'a str) -> ControlFlow<()>) {
         FOLDED.with_borrow_mut(|folded| {
             fold_into(text, folded);
-            // Overlapping: a match inside a longer word must not hide a whole word that begins within it.
-            for m in self.automaton.find_overlapping_iter(folded.as_slice()) {
-                if self.whole && !is_whole(folded, m.start(), m.end()) {
-                    continue;
-                }
-                if visit(&self.words[m.pattern().as_usize()]).is_break() {
-                    break;
-                }
-            }
+            let text = folded.as_slice();
+            let mut visit = |m: Match| visit(&self.words[m.pattern().as_usize()]);
+            // What breaks has said so to the caller already.
+            let _ = if self.whole {
+                // Overlapping: a match inside a longer word must not hide a whole word that begins within it.
+                let mut found = self.automaton.find_overlapping_iter(text);
+                found.try_for_each(|m| if is_whole(text, m.start(), m.end()) { visit(m) } else { Continue(()) })
+            } else {
+                self.automaton.find_iter(text).try_for_each(visit)
+            };
         });
     }
 

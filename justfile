@@ -11,20 +11,20 @@ setaccio := "cargo run --release --quiet --"
 _list:
     @just --list --unsorted
 
-# install the full LDNOOBW word lists from a `naughty-words` npm package (.tgz or folder) [before a build that names them]
+# install the full LDNOOBW word lists from an unpacked `naughty-words` npm package, or from LDNOOBW itself
 [group('1 prepare')]
 install-lists path:
-    {{ setaccio }} lists install "$1"
+    @{{ setaccio }} lists install "$1"
 
 # show what a build would do: stages, inputs, rows, columns
 [group('2 look')]
 plan recipe from='samples':
-    {{ setaccio }} plan "pipelines/$1.toml" --from "$2"
+    @{{ setaccio }} plan "pipelines/$1.toml" --from "$2"
 
 # show kept and dropped rows of a recipe, with reasons
 [group('2 look')]
 preview recipe from='samples' n='20':
-    {{ setaccio }} preview "pipelines/$1.toml" --from "$2" -n "$3"
+    @{{ setaccio }} preview "pipelines/$1.toml" --from "$2" -n "$3"
 
 # instruction rows for SFT: the three Orca sets, role tokens removed
 [group('3 curate')]
@@ -61,12 +61,12 @@ build-all from='samples' *args: (build-sft-mix from args) (build-dpo-mix from ar
 # check every hash and count of what a build wrote
 [group('4 trust')]
 verify name:
-    {{ setaccio }} verify "data/out/$1"
+    @{{ setaccio }} verify "data/out/$1"
 
 # write the card again from the ledger
 [group('4 trust')]
 card name:
-    {{ setaccio }} card "data/out/$1"
+    @{{ setaccio }} card "data/out/$1"
 
 # the tests, as the README has them
 [group('5 develop')]
@@ -89,4 +89,4 @@ bench-language *args:
     benches/language.sh "$@"
 
 _build name from *args:
-    {{ setaccio }} build "pipelines/{{ name }}.toml" --from "{{ from }}" {{ args }}
+    @{{ setaccio }} build "pipelines/{{ name }}.toml" --from "{{ from }}" {{ args }}

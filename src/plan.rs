@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
         plan.tasks.len(),
         recipe.read.on_bad_row
     );
-    let steps: Vec<&str> = plan.screen.names().collect();
+    let steps: Vec<&str> = plan.steps();
     anstream::println!("  screen  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
         anstream::println!(

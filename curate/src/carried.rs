@@ -13,7 +13,7 @@ use arrow::{
 use setaccio_filters::{hash::hex, row::Row};
 
 use crate::{
-    columns::{ContentBuilder, KeptBuilder, content_fields},
+    columns::{ContentBuilder, KeptBuilder, content_fields, fits},
     error::{Error, Result},
     keys::{self, Key},
     recipe::{Dedup, Recipe},
@@ -71,6 +71,8 @@ pub struct Passed {
     pub at: Position,
     /// Its key.
     pub key: Key,
+    /// Its text through the template, and the tokens of that, where the recipe wants them.
+    rendered: Option<(String, i32)>,
 }
 
 /// Makes carried batches.
@@ -88,16 +90,38 @@ impl<'a> Carrier<'a> {
         Self { recipe, renderer, dedup, schema: schema(recipe, renderer) }
     }
 
-    /// A row with its key.
-    pub fn pass(&self, row: Row, at: Position) -> Passed {
+    /// Make a row ready to be carried, or say why the output has no place for it.
+    ///
+    /// # Errors
+    /// A kept column of another type, or a template or tokenizer that fails on the row; the row comes back.
+    #[allow(clippy::result_large_err, reason = "no larger than what comes back when it is well")]
+    pub fn pass(&self, row: Row, at: Position) -> std::result::Result<Passed, (Row, String)> {
+        for (column, kind) in &self.recipe.output.keep {
+            if let Err(e) = fits(*kind, row.columns.get(column)) {
+                return Err((row, format!("kept column `{column}` {e}")));
+            }
+        }
+        let rendered = match self.rendered(&row) {
+            Ok(rendered) => rendered,
+            Err(reason) => return Err((row, reason)),
+        };
         let key = Key::new(&row.content, &self.dedup, self.recipe.seed);
-        Passed { row, at, key }
+        Ok(Passed { row, at, key, rendered })
+    }
+
+    fn rendered(&self, row: &Row) -> std::result::Result<Option<(String, i32)>, String> {
+        if !self.renderer.renders() && !self.renderer.counts() {
+            return Ok(None);
+        }
+        let text = self.renderer.render(&row.content)?;
+        let tokens = self.renderer.count(&text)?;
+        Ok(Some((text, tokens)))
     }
 
     /// Rows of one source file as a batch.
     ///
     /// # Errors
-    /// A kept column of another type, a template that fails on a row.
+    /// Arrow refuses the columns.
     pub fn batch(&self, rows: &[Passed], source: u16, file: u32, name: &str) -> Result<RecordBatch> {
         let n = rows.len();
         let (mut order, mut same) = (UInt64Builder::with_capacity(n), FixedSizeBinaryBuilder::with_capacity(n, 16));
@@ -110,8 +134,7 @@ impl<'a> Carrier<'a> {
         let mut kept: Vec<_> =
             self.recipe.output.keep.iter().map(|(name, kind)| (name, KeptBuilder::new(*kind))).collect();
         let (mut rendered, mut tokens) = (StringBuilder::new(), Int32Builder::new());
-        for Passed { row, at, key } in rows {
-            let failed = |reason: String| Error::BadRow { file: name.to_owned(), at: at.to_string(), reason };
+        for Passed { row, at, key, rendered: through } in rows {
             order.append_value(key.order);
             same.append_value(key.same.to_be_bytes()).map_err(Error::encode(name))?;
             sources.append_value(source);
@@ -128,14 +151,11 @@ impl<'a> Carrier<'a> {
             languages.append_option(row.language.as_deref());
             content.push(Some(&row.content));
             for (column, builder) in &mut kept {
-                builder.push(row.columns.get(*column)).map_err(|e| failed(format!("kept column `{column}` {e}")))?;
+                builder.push(row.columns.get(*column));
             }
-            if self.renderer.renders() || self.renderer.counts() {
-                let text = self.renderer.render(&row.content).map_err(&failed)?;
-                if self.renderer.counts() {
-                    tokens.append_value(self.renderer.count(&text).map_err(&failed)?);
-                }
+            if let Some((text, count)) = through {
                 rendered.append_value(text);
+                tokens.append_value(*count);
             }
         }
         let mut columns: Vec<ArrayRef> = vec![

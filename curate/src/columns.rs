@@ -119,12 +119,8 @@ impl KeptBuilder {
         Field::new(name, data_type, true)
     }
 
-    /// Add one value; absent is null.
-    ///
-    /// # Errors
-    /// The value is not of the column's type: what it is instead.
-    pub fn push(&mut self, value: Option<&Value>) -> Result<(), String> {
-        let wrong = |want: &str| Err(format!("holds {}, which is no {want}", value.unwrap_or(&Value::Null)));
+    /// Add one value that [`fits`]; absent is null.
+    pub fn push(&mut self, value: Option<&Value>) {
         let present = value.filter(|v| !v.is_null());
         match self {
             Self::String(column) => match present {
@@ -132,20 +128,10 @@ impl KeptBuilder {
                 Some(other) => column.append_value(other.to_string()),
                 None => column.append_null(),
             },
-            Self::Int64(column) => match present.map(Value::as_i64) {
-                Some(None) => return wrong("int64"),
-                number => column.append_option(number.flatten()),
-            },
-            Self::Float64(column) => match present.map(Value::as_f64) {
-                Some(None) => return wrong("float64"),
-                number => column.append_option(number.flatten()),
-            },
-            Self::Bool(column) => match present.map(Value::as_bool) {
-                Some(None) => return wrong("bool"),
-                truth => column.append_option(truth.flatten()),
-            },
+            Self::Int64(column) => column.append_option(present.and_then(Value::as_i64)),
+            Self::Float64(column) => column.append_option(present.and_then(Value::as_f64)),
+            Self::Bool(column) => column.append_option(present.and_then(Value::as_bool)),
         }
-        Ok(())
     }
 
     /// The column.
@@ -157,4 +143,19 @@ impl KeptBuilder {
             Self::Bool(c) => Arc::new(c.finish()),
         }
     }
+}
+
+/// Whether a value can stand in a kept column of this type.
+///
+/// # Errors
+/// What it is instead.
+pub fn fits(kind: ColumnType, value: Option<&Value>) -> Result<(), String> {
+    let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(()) };
+    let (good, want) = match kind {
+        ColumnType::String => (true, "string"),
+        ColumnType::Int64 => (value.is_i64(), "int64"),
+        ColumnType::Float64 => (value.is_number(), "float64"),
+        ColumnType::Bool => (value.is_boolean(), "bool"),
+    };
+    if good { Ok(()) } else { Err(format!("holds {value}, which is no {want}")) }
 }

@@ -40,13 +40,15 @@ pub enum Error {
     Source(#[from] SourceError),
     /// A row that cannot be read, with `on_bad_row = "stop"`.
     #[error(
-        "{file}, {at}, rule `bad_row`: {reason}\n  mend or remove the row, or run again with `--on-bad-row skip` to put such rows among the rejects"
+        "{file}, {at}, rule `{rule}`: {reason}\n  mend or remove the row, or run again with `--on-bad-row skip` to put such rows among the rejects"
     )]
     BadRow {
         /// The input file.
         file: String,
         /// Row group and row.
         at: String,
+        /// What refuses it: reading, or the output.
+        rule: &'static str,
         /// What is wrong with it.
         reason: String,
     },

@@ -287,7 +287,7 @@ impl Totals {
 fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
     let recipe = &plan.loaded.recipe;
     let n = recipe.source.len();
-    let steps: Vec<&str> = plan.screen.names().collect();
+    let steps: Vec<&str> = plan.steps();
     let (mut read, mut screen) = (vec![Flow::default(); n], vec![Flow::default(); n]);
     let mut tallies = vec![vec![Tally::default(); n]; steps.len()];
     for (task, manifest) in plan.tasks.iter().zip(manifests) {

@@ -28,6 +28,9 @@ use crate::{
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
 
+/// Name of the step that drops rows for which a template, a tokenizer or a kept column has no place.
+pub const OUTPUT: &str = "output";
+
 /// Text that one bucket should hold, in bytes; merging holds one bucket a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
 
@@ -141,6 +144,12 @@ impl Plan {
     pub fn limits(&self) -> Limits {
         let read = &self.loaded.recipe.read;
         Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+    }
+
+    /// Names of the steps of the stage `screen`: the rules, then the output's own demands if it makes any.
+    pub fn steps(&self) -> Vec<&str> {
+        let demands = self.renderer.renders() || self.renderer.counts() || !self.loaded.recipe.output.keep.is_empty();
+        self.screen.names().chain(demands.then_some(OUTPUT)).collect()
     }
 
     /// The source of a planned file.

@@ -16,11 +16,11 @@ use crate::{
     error::{Error, Result},
     folder::write_whole,
     ledger::{FileEntry, Flow},
-    plan::{Plan, Task},
+    plan::{OUTPUT, Plan, Task},
     recipe::OnBadRow,
     rejects::{self, Loss, Rejects},
     shards::{Format, ShardWriter},
-    source::{self, Item},
+    source::{self, Item, Position},
 };
 
 /// Text held before it is written, in bytes.
@@ -82,15 +82,17 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
         format: &format,
         carrier: &carrier,
     };
+    let steps = plan.steps();
     let mut manifest = Manifest {
         key: task.key.clone(),
         read: Flow::default(),
         screen: Flow::default(),
-        tallies: plan.screen.tallies(),
+        tallies: vec![Tally::default(); steps.len()],
         blocks: Vec::new(),
         rejects: None,
     };
-    let names: Vec<&str> = plan.screen.names().collect();
+    let stops = recipe.read.on_bad_row == OnBadRow::Stop;
+    let bad = |at: Position, rule, reason| Error::BadRow { file: file.name.clone(), at: at.to_string(), rule, reason };
     let mut rejects = Rejects::new(recipe.kind, &source.name, &file.name);
     let mut passed: Vec<Passed> = Vec::new();
     let mut held = 0;
@@ -100,9 +102,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
             return Err(Error::Interrupted);
         }
         match item? {
-            Item::Bad { at, reason, .. } if recipe.read.on_bad_row == OnBadRow::Stop => {
-                return Err(Error::BadRow { file: file.name.clone(), at: at.to_string(), reason });
-            }
+            Item::Bad { at, reason, .. } if stops => return Err(bad(at, BAD_ROW, reason)),
             Item::Bad { at, reason, raw } => {
                 manifest.read.count(raw.len() as u64, None);
                 rejects.push(at, BAD_ROW, &reason, &Loss::Unreadable(&raw));
@@ -114,12 +114,32 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
                 watch.rows(1, bytes);
                 if let Some(dropped) = plan.screen.apply(&mut row, &mut manifest.tallies) {
                     manifest.screen.count(bytes, None);
-                    rejects.push(at, names[dropped.step], &dropped.detail, &Loss::Screened(&row));
-                } else {
-                    let kept = row.content.bytes();
-                    manifest.screen.count(bytes, Some(kept));
-                    held += kept;
-                    passed.push(carrier.pass(row, at));
+                    rejects.push(at, steps[dropped.step], &dropped.detail, &Loss::Screened(&row));
+                    continue;
+                }
+                match carrier.pass(row, at) {
+                    Ok(row) => {
+                        let kept = row.row.content.bytes();
+                        manifest.screen.count(bytes, Some(kept));
+                        held += kept;
+                        passed.push(row);
+                    }
+                    Err((_, reason)) if recipe.read.on_bad_row == OnBadRow::Stop => {
+                        return Err(Error::BadRow {
+                            file: file.name.clone(),
+                            at: at.to_string(),
+                            rule: OUTPUT,
+                            reason,
+                        });
+                    }
+                    Err((row, reason)) => {
+                        manifest.screen.count(bytes, None);
+                        if let Some(tally) = manifest.tallies.last_mut() {
+                            tally.dropped += 1;
+                            tally.dropped_bytes += bytes;
+                        }
+                        rejects.push(at, OUTPUT, &reason, &Loss::Screened(&row));
+                    }
                 }
             }
         }

@@ -264,3 +264,16 @@ fn verify_sees_what_was_changed() {
     std::fs::write(out.join("ledger.json"), ledger.replacen("\"rows_in\": 50", "\"rows_in\": 51", 1)).unwrap();
     verify().bad();
 }
+
+#[test]
+fn a_kept_column_of_another_type_is_an_error_that_names_it() {
+    let lab = Lab::text("[output]\nkeep = { score = 'float64' }\n");
+    lab.write("data/web/x.jsonl", "{\"text\": \"uno\", \"score\": 1}\n{\"text\": \"due\", \"score\": \"alto\"}\n");
+    let said = lab.build("out", &[]).bad();
+    assert!(said.contains("row 1 (from 0), rule `output`: kept column `score` holds \"alto\""), "{said}");
+    let said = lab.build("out", &["--on-bad-row", "skip"]).good().stdout;
+    assert!(said.contains("output"), "{said}");
+    assert_eq!(column(&lab.path("out/rejects"), "screen", "rule"), ["output"]);
+    let out = lab.path("out");
+    setaccio(&["verify", out.to_str().unwrap()]).good();
+}

@@ -1,6 +1,7 @@
 //! Killed, interrupted, out of space, or met by another build: what was whole stays, and the next run goes on.
 
 use std::{
+    collections::BTreeMap,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -30,7 +31,7 @@ fn signal(child: u32, signal: &str) {
 }
 
 fn wait_for(happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !happened() {
         assert!(Instant::now() < deadline, "it did not happen within a minute");
         std::thread::sleep(Duration::from_millis(2));
@@ -53,8 +54,8 @@ fn killed_at_twenty_random_moments_it_resumes_to_the_same_bytes() {
         if earlier {
             lab.build(&out, &["--limit", "50"]).good();
         }
-        let before = if earlier { lab.published(&out) } else { Default::default() };
-        let mut moment = took.mul_f64(dice.roll(1000) as f64 / 1000.0);
+        let before = if earlier { lab.published(&out) } else { BTreeMap::default() };
+        let mut moment = took * dice.roll32(1000) / 1000;
         for _ in 0..3 {
             let mut child =
                 lab.command(&out, &["--jobs", "2"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -62,10 +63,10 @@ fn killed_at_twenty_random_moments_it_resumes_to_the_same_bytes() {
             cut += usize::from(child.try_wait().unwrap().is_none());
             child.kill().unwrap();
             child.wait().unwrap();
-            let left = if lab.path(&out).is_dir() { lab.published(&out) } else { Default::default() };
+            let left = if lab.path(&out).is_dir() { lab.published(&out) } else { BTreeMap::default() };
             let publishing = lab.path(&out).join(".setaccio/publishing").exists();
             assert!(publishing || left == before || left == whole, "round {round}: a build half in place");
-            moment = took.mul_f64(dice.roll(300) as f64 / 1000.0);
+            moment = took * dice.roll32(300) / 1000;
         }
         lab.build(&out, &["--jobs", "2"]).good();
         assert_eq!(lab.published(&out), whole, "round {round}");

@@ -159,6 +159,10 @@ impl Dice {
         usize::try_from((self.0 >> 33) % sides as u64).unwrap()
     }
 
+    pub fn roll32(&mut self, sides: u32) -> u32 {
+        u32::try_from(self.roll(sides as usize)).unwrap()
+    }
+
     /// A few Italian sentences, a paragraph or two.
     pub fn text(&mut self) -> String {
         const WHO: [&str; 8] =

@@ -1,9 +1,11 @@
 //! End to end, through the command line: what a user types, what a user finds.
 
 mod bad_input;
+mod contributing;
 mod interruption;
 mod lab;
 mod recipes;
 mod same_bytes;
 mod sampling;
 mod sources;
+mod templates;

@@ -46,7 +46,7 @@ fn containers() -> Vec<File> {
     let array = format!("[\n{}\n]\n", texts.iter().map(row).collect::<Vec<_>>().join(",\n"));
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&array).unwrap()).unwrap();
     // Several gzip members in a row are one file, as `cat a.gz b.gz` makes.
-    let (head, tail) = lines.split_at(lines.find("\n").unwrap() + 1);
+    let (head, tail) = lines.split_at(lines.find('\n').unwrap() + 1);
     let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
     vec![
         ("lines.jsonl", lines.clone().into_bytes()),

@@ -20,7 +20,7 @@ fn turns(turns: &[(&str, &str)]) -> Vec<Message> {
 }
 
 #[test]
-fn instructions() {
+fn instructions_and_documents() {
     let cases = [
         (
             "orca",
@@ -41,6 +41,11 @@ fn instructions() {
             "dolly",
             json!({"instruction": "Chi?", "context": "Dante.", "response": "Dante."}),
             chat(&[("user", "Chi?\n\nDante."), ("assistant", "Dante.")]),
+        ),
+        (
+            "text",
+            json!({"text": "Una pagina.", "timestamp": "2019-04-21T10:00:00Z", "url": "https://x.example/"}),
+            Content::Text("Una pagina.".into()),
         ),
     ];
     for (schema, record, expected) in cases {

@@ -1,0 +1,78 @@
+//! The steps of CONTRIBUTING.md, followed: what it names is there, and what it tells to write works.
+
+use std::{fs, path::Path};
+
+use crate::lab::{ROOT, column, setaccio};
+
+fn read(name: &str) -> String {
+    fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
+}
+
+#[test]
+fn every_path_that_the_guides_name_is_there() {
+    for guide in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "data/samples/README.md"] {
+        let text = read(guide);
+        // Code between backticks; of three backticks in a row, what is between is shown as it is.
+        for code in text.replace("```", "\n").lines().flat_map(|l| l.split('`').skip(1).step_by(2)) {
+            let path = code.trim_end_matches('/');
+            let a_path =
+                path.contains('/') && path.contains(char::is_alphabetic) && !path.contains([' ', '<', '*', '$', '~']);
+            let ours = ["src", "filters", "curate", "pipelines", "data/samples", "tests", "benches", ".ci"];
+            if a_path && !path.contains("NAME") && ours.iter().any(|o| path.starts_with(o)) {
+                assert!(Path::new(ROOT).join(path).exists(), "{guide} names {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
+    let rules = setaccio(&["rules"]).good().stdout;
+    let names: Vec<&str> = rules.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    let modules = read("filters/src/rules/mod.rs");
+    assert_eq!(names.len(), modules.matches("pub mod").count(), "a rule without a file, or a file without a rule");
+    assert!(names.is_sorted(), "{names:?}");
+    for name in names {
+        assert!(modules.contains(&format!("pub mod {name};")), "{name}");
+        let file = read(&format!("filters/src/rules/{name}.rs"));
+        assert!(file.contains("#[cfg(test)]"), "{name} has no table test");
+        let shown = setaccio(&["rules", name]).good().stdout;
+        let settings = shown.lines().skip(2).take_while(|l| !l.is_empty());
+        for setting in settings {
+            assert!(setting.split_whitespace().count() > 2, "{name}: `{setting}` is not explained");
+        }
+        assert!(shown.contains(&format!("rule = \"{name}\"")), "{shown}");
+    }
+}
+
+#[test]
+fn a_source_is_added_as_the_guide_says() {
+    let guide = read("CONTRIBUTING.md");
+    let source = guide.split("```toml\n").nth(1).and_then(|s| s.split("```").next()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    write("data/samples/my_pages.jsonl", "{\"body\": \"La prima pagina.\"}\n{\"body\": \"La seconda pagina.\"}\n");
+    let head = "name = 'mine'\ntitle = 'Mine'\nabout = 'Pages.'\nkind = 'text'\n";
+    let recipe = write("pipelines/mine.toml", &format!("{head}\n{source}"));
+    let out = dir.path().join("out");
+    setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).good();
+    assert_eq!(column(&out.join("data"), "train", "text").len(), 2);
+}
+
+#[test]
+fn every_schema_is_a_file_with_a_case() {
+    let schemas = setaccio(&["schemas"]).good().stdout;
+    let names: Vec<&str> =
+        schemas.lines().filter(|l| !l.starts_with(' ')).filter_map(|l| l.split_whitespace().next()).collect();
+    let cases = read("curate/src/source/schemas/tests.rs");
+    assert!(names.len() >= 9, "{schemas}");
+    for name in names {
+        assert!(Path::new(ROOT).join(format!("curate/src/source/schemas/{name}.rs")).exists(), "{name}");
+        assert!(cases.contains(&format!("\"{name}\"")), "{name} has no case");
+    }
+}

@@ -53,6 +53,8 @@ impl Args {
         let read = &mut loaded.recipe.read;
         read.limit = self.limit.or(read.limit);
         read.on_bad_row = self.on_bad_row.unwrap_or(read.on_bad_row);
+        loaded.changes.extend(self.limit.map(|n| format!("--limit {n}")));
+        loaded.changes.extend(self.on_bad_row.map(|what| format!("--on-bad-row {what}")));
         let list_dirs = plan::list_dirs(&loaded, &crate::lists::installed());
         let origin = self.from.clone();
         Ok(plan::make(Request { loaded, origin, list_dirs, jobs: self.jobs(), watch, count })?)

@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     let expected = expected.map_or_else(|| "unknown".into(), count);
     anstream::println!("\n{HEAD}stages{HEAD:#}");
     anstream::println!(
-        "  read    {expected} rows expected, in {} tasks; bad rows {:?}",
+        "  read    {expected} rows expected, in {} tasks; a bad row: {}",
         plan.tasks.len(),
         recipe.read.on_bad_row
     );

@@ -6,6 +6,7 @@ use setaccio_filters::context::ListUse;
 
 use crate::{
     error::{Error, Result},
+    origin::Origin,
     plan::{ENGINE, Plan},
     recipe::Recipe,
 };
@@ -18,6 +19,8 @@ pub const NAME: &str = "recipe.lock.toml";
 pub struct Lock {
     /// Program and engine version.
     pub engine: String,
+    /// The command that builds it; where the inputs lie is for its reader to say.
+    pub command: String,
     /// `samples`, `folder` or `hub`.
     pub from: String,
     /// As in the ledger.
@@ -75,6 +78,7 @@ impl Lock {
         });
         Self {
             engine: ENGINE.into(),
+            command: command(plan),
             from: plan.origin.kind().into(),
             fingerprint: plan.fingerprint.clone(),
             assets: plan
@@ -96,4 +100,17 @@ impl Lock {
         let text = toml::to_string(self).map_err(Error::encode(NAME))?;
         Ok(format!("# Written by `setaccio build`; `setaccio verify` checks it. Do not edit.\n{text}"))
     }
+}
+
+fn command(plan: &Plan) -> String {
+    let loaded = &plan.loaded;
+    let folder = if loaded.folder.ends_with("pipelines") { "pipelines/" } else { "" };
+    let from = match plan.origin {
+        Origin::Samples => "",
+        Origin::Hub => " --from hub",
+        Origin::Dir(_) => " --from DIR",
+    };
+    let mut words = vec![format!("setaccio build {folder}{}{from}", loaded.file)];
+    words.extend(loaded.changes.iter().cloned());
+    words.join(" ")
 }

@@ -194,6 +194,15 @@ pub enum OnBadRow {
     Skip,
 }
 
+impl std::fmt::Display for OnBadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Skip => "skip",
+        })
+    }
+}
+
 /// What is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -273,6 +282,8 @@ pub struct Loaded {
     pub file: String,
     /// Folder that its paths are relative to.
     pub folder: PathBuf,
+    /// Arguments that changed the recipe, as a shell reads them.
+    pub changes: Vec<String>,
 }
 
 /// Read a recipe and apply `key=value` overrides.
@@ -304,7 +315,8 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-    Ok(Loaded { recipe, file, folder })
+    let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
+    Ok(Loaded { recipe, file, folder, changes })
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {

@@ -130,6 +130,13 @@ fn planted_rows_meet_the_rule_they_were_planted_for() {
 }
 
 #[test]
+fn a_card_says_the_command_that_built_it() {
+    let built = build("dolly", &["--set", "seed=7", "--limit", "60"]);
+    let card = fs::read_to_string(built.dir.path().join("README.md")).unwrap();
+    assert!(card.contains("\nsetaccio build pipelines/dolly.toml --set 'seed=7' --limit 60\n"), "{card}");
+}
+
+#[test]
 fn no_role_token_is_left() {
     for args in [&[][..], &["--set", "variant=merged"]] {
         let built = build("sft-mix", args);

@@ -144,7 +144,9 @@ fn languages(ledger: &Ledger) -> String {
             grouped(m.characters)
         );
     }
-    out.push_str("\n`und`: neither the source nor a rule says.\n");
+    if out.contains("| und |") {
+        out.push_str("\n`und`: neither the source nor a rule says.\n");
+    }
     out
 }
 
@@ -163,13 +165,12 @@ fn limits(lock: &Lock) -> String {
 
 fn rebuild(ledger: &Ledger, lock: &Lock) -> String {
     let recipe = &lock.recipe;
-    let from = if lock.from == "samples" { String::new() } else { " --from DIR".into() };
     let mut out = format!(
         "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\
-         ```\nsetaccio build pipelines/{}.toml{from}\n```\n\n\
+         ```\n{}\n```\n\n\
          `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n\
          | input | bytes | SHA-256 |\n|---|---:|---|\n",
-        lock.engine, recipe.name, ledger.fingerprint, recipe.seed
+        lock.engine, lock.command, ledger.fingerprint, recipe.seed
     );
     for input in &lock.input {
         let _ = writeln!(out, "| {} | {} | `{}` |", input.file, grouped(input.bytes), input.sha256);

@@ -150,5 +150,9 @@ fn manifests(plan: &Plan, work: &Path) -> Result<Vec<Manifest>> {
     }
     let shown = missing.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
     let more = if missing.len() > 20 { ", ..." } else { "" };
-    Err(Error::Unfinished { missing: missing.len(), total: plan.tasks.len(), slices: format!("tasks {shown}{more}") })
+    Err(Error::Unfinished {
+        missing: missing.len(),
+        total: plan.tasks.len(),
+        tasks: format!("run first {shown}{more}"),
+    })
 }

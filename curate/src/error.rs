@@ -69,14 +69,14 @@ pub enum Error {
     #[error("interrupted; finished tasks are kept, and the same command goes on from there")]
     Interrupted,
     /// A `--finish` before every slice is there.
-    #[error("{missing} of {total} tasks are not done yet: run the slices that hold them first ({slices})")]
+    #[error("{missing} of {total} tasks are not done yet: {tasks}; task T is in slice (T - 1) mod N + 1 of N")]
     Unfinished {
         /// Tasks without a manifest.
         missing: usize,
         /// All tasks of the plan.
         total: usize,
         /// Their numbers, for a person.
-        slices: String,
+        tasks: String,
     },
     /// A file of the work folder or of a finished build is not what its manifest says.
     #[error("{path}: {message}")]

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::Int32Type,
+};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, ROOT, column};
@@ -39,4 +43,37 @@ fn a_template_that_refuses_a_row_is_an_error_that_names_it() {
     lab.build("out", &["--on-bad-row", "skip"]).good();
     assert_eq!(lab.ids("out", "train").len(), 1);
     assert_eq!(column(&lab.path("out/rejects"), "", "rule"), ["output"]);
+}
+
+/// A tokenizer whose every word and mark is one token.
+const TOKENIZER: &str = r#"{
+  "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
+  "added_tokens": [{"id": 1, "content": "<|begin_of_text|>", "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true},
+                   {"id": 2, "content": "<|eot_id|>", "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true}],
+  "pre_tokenizer": {"type": "Whitespace"},
+  "model": {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"}
+}"#;
+
+#[test]
+fn tokens_are_counted_in_the_rendered_text() {
+    let template = format!("{ROOT}/pipelines/templates/text-llama3.jinja");
+    let output = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\ntokenizer = 'tokenizer.json'\n");
+    let lab = Lab::text(&format!("[[screen]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
+    lab.write("tokenizer.json", TOKENIZER);
+    let rows = ["Il gatto dorme.", "Uno due tre quattro cinque sei sette."].map(|t| json!({"text": t}).to_string());
+    lab.write("data/web/x.jsonl", rows.join("\n"));
+    lab.build("out", &[]).good();
+    let batch = crate::lab::batches(&lab.path("out/data"), "train").pop().unwrap();
+    let tokens = batch.column_by_name("tokens").unwrap().as_primitive::<Int32Type>().clone();
+    // Four of the sentence, and the two that the template writes; the rule counts the text as it was read.
+    assert_eq!((tokens.len(), tokens.value(0)), (1, 6));
+    let details = column(&lab.path("out/rejects"), "screen", "detail");
+    assert!(details[0].contains('8'), "{details:?}");
+    let card = fs::read_to_string(lab.path("out/README.md")).unwrap();
+    assert!(card.contains("| train | tokens | 6"), "{card}");
+    lab.write("tokenizer.json", "{}");
+    let said = lab.build("out", &[]).bad();
+    assert!(said.contains("tokenizer.json") && said.contains("output.tokenizer"), "{said}");
 }

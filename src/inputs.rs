@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
     pub from: Origin,
     /// Threads; the output does not depend on them [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// Read at most N rows of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -44,7 +44,7 @@ impl Args {
     /// Threads to use.
     pub fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.jobs.map_or_else(cores, std::num::NonZero::get)
+        self.jobs.map_or_else(cores, usize::from)
     }
 
     /// The checked plan. With `count`, rows of compressed files are counted by reading them through.

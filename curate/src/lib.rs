@@ -5,6 +5,7 @@ pub mod build;
 pub mod card;
 pub mod carried;
 pub mod columns;
+mod counts;
 pub mod error;
 pub mod finish;
 pub mod folder;

@@ -1,5 +1,6 @@
 //! What keeps, edits or drops a document: one file per rule, its serde struct is its TOML schema.
 
+mod codes;
 pub mod context;
 pub mod hash;
 pub mod lists;

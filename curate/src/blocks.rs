@@ -9,8 +9,8 @@ use std::{
 };
 
 use arrow::{
-    array::RecordBatch,
-    compute::concat_batches,
+    array::{RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
     datatypes::SchemaRef,
     ipc::{
         CompressionType,
@@ -36,6 +36,8 @@ pub struct Block {
     pub hash: u64,
     /// Bytes of content in its rows.
     pub content: u64,
+    /// Its rows.
+    pub rows: u32,
 }
 
 /// Appends blocks to a file under a temporary name.
@@ -72,7 +74,8 @@ impl BlockWriter {
         writer.write(batch).and_then(|()| writer.finish()).map_err(Error::encode(&self.path))?;
         self.file.write_all(&self.buffer).map_err(Error::io("write", &self.path))?;
         let length = self.buffer.len() as u64;
-        self.blocks.push(Block { bucket, offset: self.offset, length, hash: xxh3_64(&self.buffer), content });
+        let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+        self.blocks.push(Block { bucket, offset: self.offset, length, hash: xxh3_64(&self.buffer), content, rows });
         self.offset += length;
         Ok(())
     }
@@ -98,8 +101,10 @@ fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<
     file.seek(SeekFrom::Start(block.offset)).map_err(Error::io("read", path))?;
     file.take(block.length).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 != block.length || xxh3_64(&bytes) != block.hash {
-        let message = "is not what the task wrote: the disk lost some of it; remove this file and the .json \
-                       of the same name, and run the same command again";
+        // Without its manifest the task counts as not done, and is.
+        crate::folder::remove(&path.with_extension("json"))?;
+        let message = "is not what the task wrote: the disk lost some of it; run the same command again, which does \
+                       that task anew (after `--finish`: run its slice again)";
         return Err(Error::Damaged { path: path.to_owned(), message: message.into() });
     }
     StreamReader::try_new(bytes.as_slice(), projection.map(<[usize]>::to_vec))
@@ -151,6 +156,28 @@ impl Index {
         };
         concat_batches(&schema, &batches).map_err(Error::encode("carried rows"))
     }
+
+    /// Some of the rows of a range of buckets: those at `rows`, ascending, as [`Index::gather`] numbers them.
+    /// Blocks that hold none of them are not read.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn pick(&self, range: &std::ops::Range<u32>, schema: &SchemaRef, rows: &[u32]) -> Result<RecordBatch> {
+        let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
+        for (file, block) in self.buckets[range.start as usize..range.end as usize].iter().flatten() {
+            let mine = rest.partition_point(|row| *row < first + block.rows);
+            let (here, later) = rest.split_at(mine);
+            if !here.is_empty() {
+                let whole = concat_batches(schema, &read(&self.files[*file], block, None)?);
+                let indices = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
+                picked
+                    .push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("carried rows"))?);
+            }
+            rest = later;
+            first += block.rows;
+        }
+        concat_batches(schema, &picked).map_err(Error::encode("carried rows"))
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +210,8 @@ mod tests {
         assert_eq!(index.gather(&(0..1), &schema, None)?, batch(&["uno", "quattro"]));
         assert_eq!(index.gather(&(0..2), &schema, None)?, batch(&["uno", "quattro", "due", "tre"]));
         assert_eq!(index.gather(&(2..3), &schema, None)?, batch(&[]));
+        assert_eq!(index.pick(&(0..2), &schema, &[0, 3])?, batch(&["uno", "tre"]));
+        assert_eq!(index.pick(&(0..2), &schema, &[])?, batch(&[]));
 
         let mut bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let last = bytes.len() - 30;

@@ -1,10 +1,11 @@
 //! What comes after the tasks: merge the carried rows into shards, gather the rejects, keep the ledger.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::Range, path::Path};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray, UInt32Array},
     compute::take_record_batch,
+    datatypes::SchemaRef,
 };
 
 use crate::{
@@ -14,10 +15,10 @@ use crate::{
     counts::{self, Totals},
     error::{Error, Result},
     ledger::{FileEntry, Flow, Ledger, SplitRows},
-    merge::{Kept, Merger, allot, stretches},
+    merge::{Kept, Merger, Resolved, allot, stretches},
     plan::Plan,
     recipe::LeftOut,
-    rejects,
+    rejects::{self, Merged},
     shards::{Format, RowGroup, ShardWriter},
     stats::Stats,
     task::{Manifest, blocks_path},
@@ -25,14 +26,21 @@ use crate::{
 };
 
 /// One stretch of the output, encoded.
+#[derive(Default)]
 struct Stretch {
-    train: RowGroup,
-    validation: RecordBatch,
-    rejected: RowGroup,
+    train: Vec<RowGroup>,
+    validation: Vec<(RecordBatch, u64)>,
+    rejected: Vec<RowGroup>,
     stats: Stats,
     splits: [SplitRows; 2],
     dedup: Vec<Flow>,
     sample: Vec<Flow>,
+}
+
+impl Stretch {
+    fn flows(&mut self, resolved: &Resolved) {
+        (self.dedup, self.sample) = (resolved.dedup.clone(), resolved.sample.clone());
+    }
 }
 
 /// Merge everything that the tasks left in `work` into `staging`.
@@ -48,14 +56,23 @@ pub fn merge(
     watch: &dyn Watch,
 ) -> Result<Ledger> {
     let recipe = &plan.loaded.recipe;
-    let merger = Merger::new(recipe);
     let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (blocks_path(work, t), m.blocks.as_slice()));
-    let index = Index::new(files, plan.buckets);
-    let ranges = stretches(&index.content(), recipe.output.row_group_bytes);
     let carried = carried::schema(recipe, &plan.renderer);
+    let merge = Merge {
+        plan,
+        merger: Merger::new(recipe),
+        index: Index::new(files, plan.buckets),
+        output: Format::new(carried::output_schema(&carried), recipe.output.zstd_level)?,
+        reject: Format::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?,
+        carried,
+        sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
+        files: plan.files.iter().map(|f| f.input.name.as_str()).collect(),
+    };
+    let (merger, output, reject) = (&merge.merger, &merge.output, &merge.reject);
+    let ranges = stretches(&merge.index.content(), recipe.output.row_group_bytes);
     let mut notes = Vec::new();
     let allowed = if merger.counts_first() {
-        let counts = count(plan, &merger, &index, &ranges, pool, watch)?;
+        let counts = count(&merge, &ranges, pool, watch)?;
         let available = counts.iter().fold(vec![0; merger.classes()], |mut sum, there| {
             sum.iter_mut().zip(there).for_each(|(s, n)| *s += n);
             sum
@@ -67,12 +84,10 @@ pub fn merge(
         None
     };
 
-    let output = Format::new(carried::output_schema(&carried), recipe.output.zstd_level)?;
-    let reject = Format::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?;
     let (data, rejected) = (staging.join("data"), staging.join("rejects"));
-    let mut train = ShardWriter::new(&output, &data, "train", recipe.output.shard_bytes);
-    let mut validation = ShardWriter::new(&output, &data, "validation", recipe.output.shard_bytes);
-    let mut merged = ShardWriter::new(&reject, &rejected, "merge", recipe.output.shard_bytes);
+    let mut train = ShardWriter::new(output, &data, "train", recipe.output.shard_bytes);
+    let mut validation = ShardWriter::new(output, &data, "validation", recipe.output.shard_bytes);
+    let mut merged = ShardWriter::new(reject, &rejected, "merge", recipe.output.shard_bytes);
     let mut pending = Pending::default();
     let mut total = Totals::new(recipe.source.len());
     let mut stats = Stats::default();
@@ -85,28 +100,22 @@ pub fn merge(
             if watch.cancelled() {
                 return Err(Error::Interrupted);
             }
-            let batch = index.gather(&ranges[i], &carried, None)?;
-            let allowed = allowed.as_ref().map(|a| a[i].as_slice());
-            let made = stretch(plan, &merger, &output, &reject, &batch, allowed)?;
+            let made = merge.stretch(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice()))?;
             watch.done(1);
             Ok(made)
         },
         |made| {
-            train.push(made.train)?;
-            merged.push(made.rejected)?;
-            pending.push(
-                &output,
-                made.validation,
-                made.splits[1].bytes,
-                &mut validation,
-                recipe.output.row_group_bytes,
-            )?;
+            made.train.into_iter().try_for_each(|group| train.push(group))?;
+            made.rejected.into_iter().try_for_each(|group| merged.push(group))?;
+            for (batch, bytes) in made.validation {
+                pending.push(output, batch, bytes, &mut validation, recipe.output.row_group_bytes)?;
+            }
             total.add(&made.dedup, &made.sample, &made.splits);
             stats.add(&made.stats);
             Ok(())
         },
     )?;
-    pending.flush(&output, &mut validation)?;
+    pending.flush(output, &mut validation)?;
 
     let mut entries = train.finish(true)?;
     entries.extend(validation.finish(false)?);
@@ -121,14 +130,12 @@ pub fn merge(
 
 /// Rows that would stay in each stretch, per class, were there no limit.
 fn count(
-    plan: &Plan,
-    merger: &Merger<'_>,
-    index: &Index,
-    ranges: &[std::ops::Range<u32>],
+    merge: &Merge<'_>,
+    ranges: &[Range<u32>],
     pool: &rayon::ThreadPool,
     watch: &dyn Watch,
 ) -> Result<Vec<Vec<u64>>> {
-    let carried = carried::schema(&plan.loaded.recipe, &plan.renderer);
+    let Merge { merger, index, carried, .. } = merge;
     let mut counts = Vec::with_capacity(ranges.len());
     watch.stage("count", ranges.len());
     workers::ordered(
@@ -138,7 +145,7 @@ fn count(
             if watch.cancelled() {
                 return Err(Error::Interrupted);
             }
-            let batch = index.gather(&ranges[i], &carried, Some(&DECIDING))?;
+            let batch = index.gather(&ranges[i], carried, Some(&DECIDING))?;
             let resolved = merger.resolve(&batch, [0, 1, 2, 3, 4], None);
             let mut there = vec![0; merger.classes()];
             resolved.kept.iter().for_each(|k| there[merger.class(k.source)] += 1);
@@ -153,45 +160,116 @@ fn count(
     Ok(counts)
 }
 
-fn stretch(
-    plan: &Plan,
-    merger: &Merger<'_>,
-    output: &Format,
-    reject: &Format,
-    batch: &RecordBatch,
-    allowed: Option<&[u64]>,
-) -> Result<Stretch> {
-    let recipe = &plan.loaded.recipe;
-    let sources: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
-    let files: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
-    let mut resolved = merger.resolve(batch, DECIDING, allowed);
-    let (validates, trains): (Vec<Kept>, Vec<Kept>) = resolved.kept.iter().partition(|k| k.validation);
-    let mut stats = Stats::default();
-    let mut splits = [SplitRows::default(), SplitRows::default()];
-    let mut written = Vec::with_capacity(2);
-    for (i, rows) in [trains, validates].iter().enumerate() {
-        stats.count(i, batch, rows);
-        let part = select(batch, rows, &sources)?;
-        splits[i].rows = rows.len() as u64;
-        splits[i].bytes = rows.iter().map(|k| k.bytes).sum();
-        splits[i].arrow_bytes = part.columns().iter().map(arrow_bytes).sum();
-        written.push(part);
+/// What the workers of a merge share.
+struct Merge<'a> {
+    plan: &'a Plan,
+    merger: Merger<'a>,
+    index: Index,
+    carried: SchemaRef,
+    output: Format,
+    reject: Format,
+    sources: Vec<&'a str>,
+    files: Vec<&'a str>,
+}
+
+/// Content that is merged in one piece, in row groups. More of it falls in one stretch where a bucket was
+/// guessed too small, or where a great many rows are the same.
+const PIECE: u64 = 4;
+
+impl Merge<'_> {
+    fn stretch(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Stretch> {
+        let group = self.plan.loaded.recipe.output.row_group_bytes;
+        let mut made = Stretch::default();
+        if self.index.content()[range.start as usize..range.end as usize].iter().sum::<u64>() <= group * PIECE {
+            let batch = self.index.gather(range, &self.carried, None)?;
+            let resolved = self.merger.resolve(&batch, DECIDING, allowed);
+            made.flows(&resolved);
+            self.write(&mut made, &batch, &resolved.kept, &self.told(resolved.lost))?;
+            return Ok(made);
+        }
+        // Decide on what deciding takes, then fetch the rows a piece at a time.
+        let batch = self.index.gather(range, &self.carried, Some(&DECIDING))?;
+        let resolved = self.merger.resolve(&batch, [0, 1, 2, 3, 4], allowed);
+        drop(batch);
+        made.flows(&resolved);
+        for mut kept in pieces(resolved.kept, group, |k| k.bytes) {
+            let mut rows: Vec<u32> = kept.iter().map(|k| k.row).collect();
+            rows.sort_unstable();
+            let batch = self.index.pick(range, &self.carried, &rows)?;
+            for k in &mut kept {
+                k.row = place(&rows, k.row);
+            }
+            self.write(&mut made, &batch, &kept, &[])?;
+        }
+        let mut lost = self.told(resolved.lost);
+        lost.sort_unstable_by_key(|l| l.row);
+        for mut lost in pieces(lost, group, |l| l.bytes) {
+            let rows: Vec<u32> = lost.iter().map(|l| l.row).collect();
+            let batch = self.index.pick(range, &self.carried, &rows)?;
+            for l in &mut lost {
+                l.row = place(&rows, l.row);
+            }
+            self.write(&mut made, &batch, &[], &lost)?;
+        }
+        Ok(made)
     }
-    if recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
-        resolved.lost.retain(|l| l.stage != "sample");
+
+    /// The lost rows that go to the rejects.
+    fn told(&self, mut lost: Vec<Merged>) -> Vec<Merged> {
+        if self.plan.loaded.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
+            lost.retain(|l| l.stage != "sample");
+        }
+        lost
     }
-    let lost = rejects::merged(recipe.kind, batch, &resolved.lost, &sources, &files)?;
-    let (validation, train) = (written.pop(), written.pop());
-    let empty = || RecordBatch::new_empty(carried::output_schema(&batch.schema()));
-    Ok(Stretch {
-        train: output.encode(&train.unwrap_or_else(empty), splits[0].bytes)?,
-        validation: validation.unwrap_or_else(empty),
-        rejected: reject.encode(&lost, 0)?,
-        stats,
-        splits,
-        dedup: resolved.dedup,
-        sample: resolved.sample,
-    })
+
+    /// Encode rows of a batch.
+    fn write(&self, made: &mut Stretch, batch: &RecordBatch, kept: &[Kept], lost: &[Merged]) -> Result<()> {
+        let (validates, trains): (Vec<Kept>, Vec<Kept>) = kept.iter().partition(|k| k.validation);
+        for (i, rows) in [trains, validates].iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            made.stats.count(i, batch, rows);
+            let part = select(batch, rows, &self.sources)?;
+            let bytes = rows.iter().map(|k| k.bytes).sum();
+            made.splits[i].rows += rows.len() as u64;
+            made.splits[i].bytes += bytes;
+            made.splits[i].arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();
+            if i == 0 {
+                made.train.push(self.output.encode(&part, bytes)?);
+            } else {
+                made.validation.push((part, bytes));
+            }
+        }
+        if !lost.is_empty() {
+            let kind = self.plan.loaded.recipe.kind;
+            let batch = rejects::merged(kind, batch, lost, &self.sources, &self.files)?;
+            made.rejected.push(self.reject.encode(&batch, 0)?);
+        }
+        Ok(())
+    }
+}
+
+/// Cut a list into pieces of about `target` bytes.
+fn pieces<T>(list: Vec<T>, target: u64, bytes: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let mut pieces: Vec<Vec<T>> = Vec::new();
+    let mut held = 0;
+    for item in list {
+        let more = bytes(&item);
+        match pieces.last_mut() {
+            Some(piece) if held + more <= target => {
+                piece.push(item);
+                held += more;
+            }
+            _ => {
+                pieces.push(vec![item]);
+                held = more;
+            }
+        }
+    }
+    pieces
+}
+
+/// Where `row` is among the picked `rows`.
+fn place(rows: &[u32], row: u32) -> u32 {
+    rows.binary_search(&row).ok().and_then(|i| u32::try_from(i).ok()).unwrap_or(u32::MAX)
 }
 
 /// The output columns of `rows`, in their order.

@@ -111,14 +111,14 @@ impl<'a> Merger<'a> {
                 let of = first.map_or_else(String::new, |f| {
                     format!("same as {} of {}", f.id, self.recipe.source[usize::from(f.source)].name)
                 });
-                done.lost.push(Merged { row: c.row, stage: "dedup", detail: of });
+                done.lost.push(Merged { row: c.row, bytes: c.bytes, stage: "dedup", detail: of });
                 continue;
             }
             first = Some(c);
             done.dedup[source].count(c.bytes, Some(c.bytes));
             if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
                 done.sample[source].count(c.bytes, None);
-                done.lost.push(Merged { row: c.row, stage: "sample", detail });
+                done.lost.push(Merged { row: c.row, bytes: c.bytes, stage: "sample", detail });
                 continue;
             }
             done.sample[source].count(c.bytes, Some(c.bytes));

@@ -158,6 +158,8 @@ impl Rejects {
 pub struct Merged {
     /// Row of the carried batch.
     pub row: u32,
+    /// Bytes of its content.
+    pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
     /// Which row it repeats, or why it is not of the sample.

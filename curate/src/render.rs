@@ -31,6 +31,8 @@ impl Renderer {
                 // As transformers sets jinja2 up for chat templates.
                 let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
                 env.set_syntax(syntax.map_err(|e| Error::Render(format!("template: {e:#}")))?);
+                // Published templates call methods of Python's strings and lists.
+                env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
                 env.add_function(
                     "raise_exception",
                     |message: String| -> std::result::Result<String, minijinja::Error> {

@@ -56,6 +56,11 @@ impl<R: BufRead> Framer<R> {
         Self { begun: true, inside: true, ..Self::file(input, array, max) }
     }
 
+    /// A longer element is too long, in bytes.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
     /// Bytes consumed so far.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -7,12 +7,13 @@ use std::{
 };
 
 use serde_json::Value;
+use setaccio_filters::row::Row;
 
 use super::{
-    Format, InputFile, Limits, Position, Slice, SourceError,
+    Format, InputFile, Item, Items, Limits, Position, Slice, SourceError,
     compress::{Packing, unpack},
     frame::{Frame, FrameError, Framer},
-    record::{self, Read as Item},
+    record::{self, Convert},
 };
 use crate::hash::Hashing;
 
@@ -104,11 +105,7 @@ fn count(
 }
 
 /// Read a slice as records.
-pub fn open(
-    file: &InputFile,
-    slice: &Slice,
-    limits: &Limits,
-) -> Result<Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>, SourceError> {
+pub fn open(file: &InputFile, slice: &Slice, limits: &Limits, convert: Convert) -> Result<Items, SourceError> {
     let (packing, array) = parts(file.format);
     let unreadable = |e: std::io::Error| SourceError::new(&file.name, format!("cannot be read: {e}"));
     let mut raw = File::open(&file.path).map_err(unreadable)?;
@@ -117,10 +114,10 @@ pub fn open(
     Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
         raw.seek(SeekFrom::Start(*start)).map_err(unreadable)?;
         let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
-        Box::new(Records::new(Framer::cut(input, array, max), name, *first_row))
+        Box::new(Records::new(Framer::cut(input, array, max), name, *first_row, convert))
     } else {
         let input = BufReader::with_capacity(BUFFER, unpack(packing, raw).map_err(unreadable)?);
-        Box::new(Records::new(Framer::file(input, array, max), name, 0))
+        Box::new(Records::new(Framer::file(input, array, max), name, 0, convert))
     })
 }
 
@@ -130,11 +127,12 @@ struct Records<R> {
     row: u64,
     buffer: Vec<u8>,
     failed: bool,
+    convert: Convert,
 }
 
 impl<R: BufRead> Records<R> {
-    fn new(framer: Framer<R>, name: String, row: u64) -> Self {
-        Self { framer, name, row, buffer: Vec::new(), failed: false }
+    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert) -> Self {
+        Self { framer, name, row, buffer: Vec::new(), failed: false, convert }
     }
 }
 
@@ -152,32 +150,36 @@ impl<R: BufRead> Iterator for Records<R> {
                 return Some(Err(at(&self.name, self.row, error)));
             }
         };
-        let place = Position { row_group: None, row: self.row };
+        let at = Position { row_group: None, row: self.row };
         self.row += 1;
-        Some(Ok(match frame {
-            Frame::TooLong(bytes) => Item::Bad(place, too_long(bytes), record::raw(&self.buffer)),
-            Frame::Whole => match serde_json::from_slice(&self.buffer) {
-                Ok(Value::Object(record)) => Item::Record(place, record),
-                Ok(other) => {
-                    let reason = format!("is {}, where an object is required", record::shown(&other));
-                    Item::Bad(place, reason, record::raw(&self.buffer))
-                }
-                Err(e) => {
-                    let utf8 = std::str::from_utf8(&self.buffer).err().map(|e| e.valid_up_to());
-                    let reason = utf8.map_or_else(
-                        || format!("is not JSON: {e} of the row"),
-                        |byte| format!("is not valid UTF-8 from its byte {byte} on"),
-                    );
-                    Item::Bad(place, reason, record::raw(&self.buffer))
-                }
-            },
+        let read = match frame {
+            Frame::TooLong(bytes) => Err(too_long(bytes, self.framer.max())),
+            Frame::Whole => self.row(),
+        };
+        Some(Ok(match read {
+            Ok(row) => Item::Row { at, row },
+            Err(reason) => Item::Bad { at, reason, raw: record::raw(&self.buffer) },
         }))
     }
 }
 
+impl<R: BufRead> Records<R> {
+    /// The row in the buffer.
+    fn row(&self) -> Result<Row, String> {
+        match serde_json::from_slice(&self.buffer) {
+            Ok(Value::Object(record)) => (self.convert)(record),
+            Ok(other) => Err(format!("is {}, where an object is required", record::shown(&other))),
+            Err(e) => Err(match std::str::from_utf8(&self.buffer) {
+                Ok(_) => format!("is not JSON: {e} of the row"),
+                Err(e) => format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()),
+            }),
+        }
+    }
+}
+
 /// What is said of a row above `read.max_row_bytes`.
-pub fn too_long(bytes: u64) -> String {
-    format!("holds {bytes} bytes, more than read.max_row_bytes allows")
+pub fn too_long(bytes: u64, max: u64) -> String {
+    format!("holds {bytes} bytes, more than read.max_row_bytes allows, which is {max} (--set read.max_row_bytes=N)")
 }
 
 fn at(name: &str, row: u64, error: FrameError) -> SourceError {

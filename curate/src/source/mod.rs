@@ -213,16 +213,10 @@ pub fn open(
     rename: &BTreeMap<String, String>,
     limits: &Limits,
 ) -> Result<Items, SourceError> {
-    let items = match file.format {
-        Format::Parquet => parquet::open(file, slice, schema, rename, limits)?,
-        _ => json::open(file, slice, limits)?,
-    };
-    let rename = rename.clone();
-    Ok(Box::new(items.map(move |item| {
-        let (at, record) = match item? {
-            record::Read::Record(at, record) => (at, record),
-            record::Read::Bad(at, reason, raw) => return Ok(Item::Bad { at, reason, raw }),
-        };
-        Ok(schema::row(schema, record, &rename, at))
-    })))
+    let renamed = rename.clone();
+    let convert: record::Convert = Box::new(move |record| schema::row(schema, record, &renamed));
+    match file.format {
+        Format::Parquet => parquet::open(file, slice, schema, rename, limits, convert),
+        _ => json::open(file, slice, limits, convert),
+    }
 }

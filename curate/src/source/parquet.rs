@@ -1,19 +1,32 @@
 //! Parquet, by row groups, in batches of a bounded size.
 
-use std::{collections::BTreeMap, fs::File, io::Seek, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    io::Seek,
+    path::PathBuf,
+    sync::Arc,
+};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{
-        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-        RowSelection, RowSelector,
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
+    basic::{ConvertedType, Type as PhysicalType},
+    file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
+    schema::types::{SchemaDescriptor, Type},
 };
 
 use super::{
-    Format, InputFile, Limits, Position, Schema, Slice, SourceError, json,
-    record::{self, Read, Record},
+    Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError, json,
+    record::{self, Convert, Record},
     value,
 };
 
@@ -63,10 +76,59 @@ pub fn inspect(
 
 fn load(file: &File, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     // Writers embed Arrow schemas that other readers cannot always follow; Parquet's own types suffice.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(file, options).map_err(|e| {
-        SourceError::new(name, format!("is no whole Parquet file: {e}; it was cut short or damaged, fetch it again"))
-    })
+    let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ArrowReaderMetadata::load(file, options())
+        .and_then(|whole| ArrowReaderMetadata::try_new(Arc::new(texts_as_bytes(whole.metadata())?), options()))
+        .map_err(|e| {
+            let message = format!("is no whole Parquet file: {e}; it was cut short or damaged, fetch it again");
+            SourceError::new(name, message)
+        })
+}
+
+/// The same file with its texts declared as bytes: the reader checks a whole page for UTF-8, and one bad
+/// value in a dictionary would spoil a row group. Values are checked one by one instead.
+fn texts_as_bytes(metadata: &ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
+    let file = metadata.file_metadata();
+    let root = plain(file.schema_descr().root_schema())?;
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
+    let created_by = file.created_by().map(str::to_owned);
+    let file = FileMetaData::new(file.version(), file.num_rows(), created_by, None, schema.clone(), None);
+    let groups = metadata.row_groups().iter().map(|group| {
+        RowGroupMetaData::builder(schema.clone())
+            .set_num_rows(group.num_rows())
+            .set_total_byte_size(group.total_byte_size())
+            .set_column_metadata(group.columns().to_vec())
+            .build()
+    });
+    Ok(ParquetMetaData::new(file, groups.collect::<parquet::errors::Result<Vec<_>>>()?))
+}
+
+fn plain(node: &Type) -> parquet::errors::Result<Type> {
+    let info = node.get_basic_info();
+    let id = info.has_id().then(|| info.id());
+    match node {
+        Type::PrimitiveType { physical_type: PhysicalType::BYTE_ARRAY, .. }
+            if info.converted_type() != ConvertedType::DECIMAL =>
+        {
+            Type::primitive_type_builder(info.name(), PhysicalType::BYTE_ARRAY)
+                .with_repetition(info.repetition())
+                .with_id(id)
+                .build()
+        }
+        Type::PrimitiveType { .. } => Ok(node.clone()),
+        Type::GroupType { fields, .. } => {
+            let fields = fields.iter().map(|f| plain(f).map(Arc::new)).collect::<parquet::errors::Result<Vec<_>>>()?;
+            let mut group = Type::group_type_builder(info.name())
+                .with_fields(fields)
+                .with_converted_type(info.converted_type())
+                .with_logical_type(info.logical_type_ref().cloned())
+                .with_id(id);
+            if info.has_repetition() {
+                group = group.with_repetition(info.repetition());
+            }
+            group.build()
+        }
+    }
 }
 
 /// Read a slice as records: the schema's columns and every scalar one.
@@ -76,7 +138,8 @@ pub fn open(
     schema: &'static dyn Schema,
     rename: &BTreeMap<String, String>,
     limits: &Limits,
-) -> Result<Box<dyn Iterator<Item = Result<Read, SourceError>> + Send>, SourceError> {
+    convert: Convert,
+) -> Result<Items, SourceError> {
     let Slice::RowGroups { first, count, first_row, .. } = *slice else {
         return Err(SourceError::new(&file.name, "is Parquet, and is read by row groups"));
     };
@@ -95,7 +158,8 @@ pub fn open(
         groups.push(Group { file: file.name.clone(), number: group, first_row: row, rows, batch });
         row += rows;
     }
-    let source = Source { file: source, metadata, mask, max: limits.max_row_bytes };
+    let needed = schema.columns().iter().map(|c| rename.get(c.name).map_or(c.name, String::as_str).to_owned());
+    let source = Source { file: source, metadata, mask, max: limits.max_row_bytes, needed: needed.collect(), convert };
     Ok(Box::new(Records {
         source,
         groups: groups.into_iter(),
@@ -124,7 +188,8 @@ fn columns(
             Err(_) => {}
         }
     }
-    let scalars = there.fields().iter().enumerate().filter(|(_, f)| value::is_scalar(f.data_type()));
+    let kept = |t: &DataType| value::is_scalar(t) && value::has_place(t);
+    let scalars = there.fields().iter().enumerate().filter(|(_, f)| kept(f.data_type()));
     wanted.extend(scalars.map(|(i, _)| i));
     wanted.sort_unstable();
     wanted.dedup();
@@ -136,6 +201,9 @@ struct Source {
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     max: u64,
+    /// Columns that the schema takes; what cannot be read of the others is left out.
+    needed: HashSet<String>,
+    convert: Convert,
 }
 
 #[derive(Clone)]
@@ -152,12 +220,12 @@ struct Records {
     groups: std::vec::IntoIter<Group>,
     /// The group being read, and how many of its rows were.
     open: Option<(Group, ParquetRecordBatchReader, u64)>,
-    ready: std::vec::IntoIter<Read>,
+    ready: std::vec::IntoIter<Item>,
     failed: bool,
 }
 
 impl Iterator for Records {
-    type Item = Result<Read, SourceError>;
+    type Item = Result<Item, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -184,7 +252,7 @@ impl Records {
     fn fill(&mut self) -> Result<bool, SourceError> {
         let Some((group, mut reader, read)) = self.open.take() else {
             let Some(group) = self.groups.next() else { return Ok(false) };
-            let reader = self.source.reader(&group, 0, group.rows)?;
+            let reader = self.source.reader(&group)?;
             self.open = Some((group, reader, 0));
             return Ok(true);
         };
@@ -197,20 +265,8 @@ impl Records {
             }
             Some(Ok(batch)) => {
                 let rows = batch.num_rows() as u64;
-                self.ready = records(&group, read, &batch, self.source.max).into_iter();
+                self.ready = self.source.items(&group, read, &batch).into_iter();
                 self.open = Some((group, reader, read + rows));
-            }
-            // One bad text spoils a whole batch: find it, and go on behind it.
-            Some(Err(e)) if e.to_string().to_ascii_lowercase().contains("utf") => {
-                let rows = (group.batch as u64).min(group.rows - read);
-                let mut found = Vec::new();
-                self.source.bisect(&group, read, rows, &mut found)?;
-                self.ready = found.into_iter();
-                let next = read + rows;
-                if next < group.rows {
-                    let reader = self.source.reader(&group, next, group.rows - next)?;
-                    self.open = Some((group, reader, next));
-                }
             }
             Some(Err(e)) => return Err(group.error(read, &e.to_string())),
         }
@@ -219,43 +275,44 @@ impl Records {
 }
 
 impl Source {
-    fn reader(&self, group: &Group, skip: u64, rows: u64) -> Result<ParquetRecordBatchReader, SourceError> {
-        let file = self.file.try_clone().map_err(|e| group.error(skip, &e.to_string()))?;
-        let [skipped, selected] = [skip, rows].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+    fn reader(&self, group: &Group) -> Result<ParquetRecordBatchReader, SourceError> {
+        let file = self.file.try_clone().map_err(|e| group.error(0, &e.to_string()))?;
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![group.number as usize])
             .with_projection(self.mask.clone())
-            .with_batch_size(group.batch);
-        if skip > 0 || rows < group.rows {
-            builder = builder.with_row_selection(RowSelection::from(vec![
-                RowSelector::skip(skipped),
-                RowSelector::select(selected),
-            ]));
-        }
-        builder.build().map_err(|e| group.error(skip, &e.to_string()))
+            .with_batch_size(group.batch)
+            .build()
+            .map_err(|e| group.error(0, &e.to_string()))
     }
 
-    /// Read rows of a stretch that holds a text which is not UTF-8, halving it until that row is alone.
-    fn bisect(&self, group: &Group, skip: u64, rows: u64, found: &mut Vec<Read>) -> Result<(), SourceError> {
-        let batches: Result<Vec<RecordBatch>, _> = self.reader(group, skip, rows)?.collect();
-        match batches {
-            Ok(batches) => {
-                let mut at = skip;
-                for batch in batches {
-                    found.extend(records(group, at, &batch, self.max));
-                    at += batch.num_rows() as u64;
+    fn items(&self, group: &Group, read: u64, batch: &RecordBatch) -> Vec<Item> {
+        (0..batch.num_rows())
+            .map(|i| {
+                let at = group.place(read + i as u64);
+                match self.record(batch, i).and_then(&self.convert) {
+                    Ok(row) => Item::Row { at, row },
+                    Err(reason) => {
+                        let whole = serde_json::Value::Object(value::lossy(batch, i)).to_string();
+                        Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
+                    }
                 }
-            }
-            Err(_) if rows <= 1 => {
-                found.push(Read::Bad(group.place(skip), "holds text that is not valid UTF-8".into(), String::new()));
-            }
-            Err(_) => {
-                let half = rows / 2;
-                self.bisect(group, skip, half, found)?;
-                self.bisect(group, skip + half, rows - half, found)?;
+            })
+            .collect()
+    }
+
+    fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
+        let mut record = Record::with_capacity(batch.num_columns());
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            match value::json(column, i) {
+                Ok(value) => drop(record.insert(field.name().clone(), value)),
+                Err(e) if self.needed.contains(field.name()) => {
+                    return Err(format!("column `{}` {e}", field.name()));
+                }
+                Err(_) => {}
             }
         }
-        Ok(())
+        let bytes: u64 = record.values().map(text_bytes).sum();
+        if bytes > self.max { Err(json::too_long(bytes, self.max)) } else { Ok(record) }
     }
 }
 
@@ -270,27 +327,6 @@ impl Group {
     }
 }
 
-fn records(group: &Group, read: u64, batch: &RecordBatch, max: u64) -> Vec<Read> {
-    let schema = batch.schema();
-    (0..batch.num_rows())
-        .map(|i| {
-            let at = group.place(read + i as u64);
-            let mut record = Record::with_capacity(batch.num_columns());
-            for (field, column) in schema.fields().iter().zip(batch.columns()) {
-                match value::json(column, i) {
-                    Ok(value) => record.insert(field.name().clone(), value),
-                    Err(e) => return Read::Bad(at, format!("column `{}` {e}", field.name()), String::new()),
-                };
-            }
-            let bytes: u64 = record.values().map(text_bytes).sum();
-            if bytes > max {
-                return Read::Bad(at, json::too_long(bytes), record::raw(&longest(&record)));
-            }
-            Read::Record(at, record)
-        })
-        .collect()
-}
-
 fn text_bytes(value: &serde_json::Value) -> u64 {
     match value {
         serde_json::Value::String(text) => text.len() as u64,
@@ -298,10 +334,4 @@ fn text_bytes(value: &serde_json::Value) -> u64 {
         serde_json::Value::Object(fields) => fields.values().map(text_bytes).sum(),
         _ => 8,
     }
-}
-
-/// The start of a record's longest text: what a person needs to find it again.
-fn longest(record: &Record) -> Vec<u8> {
-    let texts = record.values().filter_map(serde_json::Value::as_str);
-    texts.max_by_key(|t| t.len()).unwrap_or_default().as_bytes().to_vec()
 }

@@ -1,20 +1,13 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
 use serde_json::{Map, Value};
-use setaccio_filters::row::Message;
-
-use super::Position;
+use setaccio_filters::row::{Message, Row};
 
 /// Column name to value.
 pub type Record = Map<String, Value>;
 
-/// What a container gives.
-pub enum Read {
-    /// A record.
-    Record(Position, Record),
-    /// Something that is none: why, and what was read of it.
-    Bad(Position, String, String),
-}
+/// Makes a row of a record, or says what is wrong with it.
+pub type Convert = Box<dyn Fn(Record) -> Result<Row, String> + Send>;
 
 /// Take a text that must be there.
 pub fn text(record: &mut Record, column: &str) -> Result<String, String> {

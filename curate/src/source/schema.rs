@@ -8,7 +8,7 @@ use setaccio_filters::{
     suggest,
 };
 
-use super::{Item, Position, SourceError, record, record::Record, schemas};
+use super::{SourceError, record::Record, schemas};
 
 /// A column that a schema looks at.
 #[derive(Clone, Copy, Debug)]
@@ -71,21 +71,15 @@ pub fn find_schema(name: &str) -> Result<&'static dyn Schema, SourceError> {
     })
 }
 
-/// Make a row of a record, or say what is wrong with it.
-pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>, at: Position) -> Item {
-    for (column, here) in rename {
-        if let Some(value) = record.remove(here) {
-            record.insert(column.clone(), value);
-        }
-    }
-    match schema.content(&mut record) {
-        Ok(content) => {
-            record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));
-            Item::Row { at, row: Row { content, language: None, columns: record } }
-        }
-        Err(reason) => {
-            let raw = record::raw(Value::Object(record).to_string().as_bytes());
-            Item::Bad { at, reason, raw }
-        }
-    }
+/// Make a row of a record. `rename` maps a schema's column to the name it has here.
+///
+/// # Errors
+/// What is wrong with the record.
+pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>) -> Result<Row, String> {
+    // All are taken before one is put back, so that two columns can change names.
+    let taken: Vec<_> = rename.iter().map(|(column, here)| (column, record.remove(here))).collect();
+    record.extend(taken.into_iter().filter_map(|(column, value)| Some((column.clone(), value?))));
+    let content = schema.content(&mut record)?;
+    record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));
+    Ok(Row { content, language: None, columns: record })
 }

@@ -1,7 +1,7 @@
 //! Arrow values as JSON: every spelling of a text, list or struct comes out the same.
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, StructArray},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StructArray},
     datatypes::{
         DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
         UInt32Type, UInt64Type,
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 /// Whether a type is a single value rather than a list or an object.
 pub fn is_scalar(data_type: &DataType) -> bool {
-    !data_type.is_nested() || matches!(data_type, DataType::Dictionary(_, value) if !value.is_nested())
+    !data_type.is_nested()
 }
 
 /// The value in row `i` of a column.
@@ -20,13 +20,12 @@ pub fn is_scalar(data_type: &DataType) -> bool {
 /// # Errors
 /// A type that has no place in JSON.
 pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
-    if column.is_null(i) {
+    // A column of the type null has no buffer that says so.
+    if column.is_null(i) || column.data_type() == &DataType::Null {
         return Ok(Value::Null);
     }
     Ok(match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(i).into(),
-        DataType::LargeUtf8 => column.as_string::<i64>().value(i).into(),
-        DataType::Utf8View => column.as_string_view().value(i).into(),
+        DataType::Binary => text(column.as_binary::<i32>().value(i))?,
         DataType::Boolean => column.as_boolean().value(i).into(),
         DataType::Int8 => column.as_primitive::<Int8Type>().value(i).into(),
         DataType::Int16 => column.as_primitive::<Int16Type>().value(i).into(),
@@ -42,10 +41,6 @@ pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
         DataType::LargeList(_) => list(&column.as_list::<i64>().value(i))?,
         DataType::FixedSizeList(..) => list(&column.as_fixed_size_list().value(i))?,
         DataType::Struct(_) => object(column.as_struct(), i)?,
-        DataType::Dictionary(..) => {
-            let dictionary = column.as_any_dictionary();
-            json(dictionary.values(), dictionary.normalized_keys()[i])?
-        }
         DataType::Date32
         | DataType::Date64
         | DataType::Timestamp(..)
@@ -60,6 +55,12 @@ pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
     })
 }
 
+fn text(bytes: &[u8]) -> Result<Value, String> {
+    std::str::from_utf8(bytes)
+        .map(Value::from)
+        .map_err(|e| format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()))
+}
+
 fn list(items: &ArrayRef) -> Result<Value, String> {
     (0..items.len()).map(|i| json(items, i)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
@@ -67,7 +68,39 @@ fn list(items: &ArrayRef) -> Result<Value, String> {
 fn object(fields: &StructArray, i: usize) -> Result<Value, String> {
     let mut object = Map::with_capacity(fields.num_columns());
     for (name, column) in fields.column_names().into_iter().zip(fields.columns()) {
-        object.insert(name.to_owned(), json(column, i)?);
+        if has_place(column.data_type()) {
+            object.insert(name.to_owned(), json(column, i)?);
+        }
     }
     Ok(Value::Object(object))
+}
+
+/// A row as far as it can be read: what is wrong with a value stands in its place, and bytes that are no
+/// UTF-8 are marked.
+pub fn lossy(batch: &RecordBatch, i: usize) -> Map<String, Value> {
+    let fields = batch.schema_ref().fields().iter().map(|f| f.name().clone());
+    let values = batch.columns().iter().map(|column| match json(column, i) {
+        Ok(value) => value,
+        Err(_) if column.data_type() == &DataType::Binary => {
+            String::from_utf8_lossy(column.as_binary::<i32>().value(i)).into_owned().into()
+        }
+        Err(reason) => reason.into(),
+    });
+    fields.zip(values).collect()
+}
+
+/// Whether a type's values can stand in a row. Columns of other types are left out.
+pub fn has_place(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            has_place(item.data_type())
+        }
+        DataType::Float16 | DataType::Map(..) | DataType::FixedSizeBinary(_) | DataType::Interval(_) => false,
+        other => {
+            other.is_null()
+                || other.is_temporal()
+                || other.is_numeric()
+                || matches!(other, DataType::Binary | DataType::Boolean | DataType::Struct(_))
+        }
+    }
 }

@@ -20,6 +20,29 @@ pub struct Column {
     pub drop: Vec<String>,
     /// Drop rows whose value is none of these (empty: any value will do).
     pub keep: Vec<String>,
+    /// What becomes of a row that has no such column at all: were it kept, a misspelt name would drop nothing.
+    pub absent: Absent,
+}
+
+/// What becomes of a row without the column that a rule looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Absent {
+    /// It is dropped.
+    #[default]
+    Drop,
+    /// It is kept.
+    Keep,
+}
+
+impl Absent {
+    /// The verdict on a row that has no column of this name.
+    pub fn verdict(self, column: &str) -> Verdict {
+        match self {
+            Self::Drop => Verdict::Drop(format!("there is no column `{column}`")),
+            Self::Keep => Verdict::Keep,
+        }
+    }
 }
 
 impl Spec for Column {
@@ -40,7 +63,8 @@ impl Spec for Column {
 impl DocumentRule for Column {
     fn judge(&self, row: &mut Row) -> Verdict {
         let value = match row.columns.get(&self.column) {
-            None | Some(Value::Null) => None,
+            None => return self.absent.verdict(&self.column),
+            Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(other) => Some(other.to_string()),
         };
@@ -65,15 +89,22 @@ mod tests {
 
     #[test]
     fn drops_listed_values_exactly() {
-        let rule = Column { column: "source".into(), drop: vec!["toxic-dpo-v0.2".into()], keep: vec![] };
+        let rule = Column { column: "source".into(), drop: vec!["toxic-dpo-v0.2".into()], ..Column::default() };
         assert_eq!(judge(&rule, "toxic-dpo-v0.2".into()), Verdict::Drop("source = toxic-dpo-v0.2".into()));
         assert_eq!(judge(&rule, "Toxic-DPO-v0.2".into()), Verdict::Keep);
         assert_eq!(judge(&rule, Value::Null), Verdict::Keep);
     }
 
     #[test]
+    fn a_row_without_the_column_does_not_slip_through() {
+        let rule = Column { column: "sorce".into(), drop: vec!["x".into()], ..Column::default() };
+        assert_eq!(judge(&rule, "x".into()), Verdict::Drop("there is no column `sorce`".into()));
+        assert_eq!(judge(&Column { absent: Absent::Keep, ..rule }, "x".into()), Verdict::Keep);
+    }
+
+    #[test]
     fn keeps_only_listed_values() {
-        let rule = Column { column: "source".into(), drop: vec![], keep: vec!["a".into(), "true".into()] };
+        let rule = Column { column: "source".into(), keep: vec!["a".into(), "true".into()], ..Column::default() };
         assert_eq!(judge(&rule, true.into()), Verdict::Keep);
         assert_eq!(judge(&rule, "b".into()), Verdict::Drop("source = b".into()));
         assert_eq!(judge(&rule, Value::Null), Verdict::Drop("source = null".into()));

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::length::answers;
+use super::{column::Absent, length::answers};
 use crate::{
     context::Context,
     row::{Kind, Row},
@@ -38,6 +38,8 @@ pub struct Regex {
     /// A column to look at instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// What becomes of a row that has no such column at all.
+    pub absent: Absent,
     /// Take upper and lower case for the same.
     pub ignore_case: bool,
 }
@@ -70,6 +72,11 @@ struct Judge {
 
 impl DocumentRule for Judge {
     fn judge(&self, row: &mut Row) -> Verdict {
+        if let Some(name) = self.spec.column.as_ref().filter(|name| !row.columns.contains_key(*name))
+            && self.spec.absent == Absent::Drop
+        {
+            return self.spec.absent.verdict(name);
+        }
         let column = self.spec.column.as_ref().map(|name| match row.columns.get(name) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
@@ -120,6 +127,8 @@ mod tests {
         page.columns.insert("url".into(), "https://esempio.it/tag/x".into());
         let url = Regex { drop: vec!["/tag/".into()], column: Some("url".into()), ..Regex::default() };
         assert_eq!(judge(&url, &page), Verdict::Drop("/tag/".into()));
+        assert_eq!(judge(&url, &row), Verdict::Drop("there is no column `url`".into()));
+        assert_eq!(judge(&Regex { absent: Absent::Keep, ..url }, &row), Verdict::Keep);
     }
 
     #[test]

@@ -82,10 +82,7 @@ pub enum Done {
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch: &dyn Watch) -> Result<Done> {
     let folder = Folder::open(out, matches!(part, Part::Slice { .. }))?;
-    if !force
-        && part == Part::Whole
-        && let Some(ledger) = current(plan, out)
-    {
+    if !force && let Some(ledger) = current(plan, out) {
         return Ok(Done::UpToDate(ledger));
     }
     let work = folder.work();
@@ -128,6 +125,10 @@ fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize,
     let manifests = manifests(plan, &work)?;
     let staging = folder.fresh_staging()?;
     let ledger = finish::merge(plan, &work, &manifests, &staging, pool, watch)?;
+    if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
+        remove(&staging)?;
+        return Err(Error::Empty(ledger.drops()));
+    }
     let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode("ledger.json"))?;
     write_whole(&staging.join("ledger.json"), format!("{json}\n").as_bytes())?;
     let lock = lock::Lock::new(plan);

@@ -68,6 +68,9 @@ pub enum Error {
     /// Ctrl-C.
     #[error("interrupted; finished tasks are kept, and the same command goes on from there")]
     Interrupted,
+    /// Nothing to train on.
+    #[error("no row is left to train on: {0}; `setaccio preview` shows why; nothing was written")]
+    Empty(String),
     /// A `--finish` before every slice is there.
     #[error("{missing} of {total} tasks are not done yet: {tasks}; task T is in slice (T - 1) mod N + 1 of N")]
     Unfinished {

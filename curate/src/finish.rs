@@ -1,9 +1,9 @@
 //! What comes after the tasks: merge the carried rows into shards, gather the rejects, keep the ledger.
 
-use std::{fs, io, ops::Range, path::Path};
+use std::{collections::BTreeSet, fs, io, ops::Range, path::Path};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray, UInt32Array},
+    array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array},
     compute::take_record_batch,
     datatypes::SchemaRef,
 };
@@ -35,6 +35,8 @@ struct Stretch {
     splits: [SplitRows; 2],
     dedup: Vec<Flow>,
     sample: Vec<Flow>,
+    /// Kept columns that hold anything.
+    filled: BTreeSet<String>,
 }
 
 impl Stretch {
@@ -91,6 +93,7 @@ pub fn merge(
     let mut pending = Pending::default();
     let mut total = Totals::new(recipe.source.len());
     let mut stats = Stats::default();
+    let mut filled = BTreeSet::new();
 
     watch.stage("write", ranges.len());
     workers::ordered(
@@ -110,6 +113,7 @@ pub fn merge(
             for (batch, bytes) in made.validation {
                 pending.push(output, batch, bytes, &mut validation, recipe.output.row_group_bytes)?;
             }
+            filled.extend(made.filled);
             total.add(&made.dedup, &made.sample, &made.splits);
             stats.add(&made.stats);
             Ok(())
@@ -117,6 +121,9 @@ pub fn merge(
     )?;
     pending.flush(output, &mut validation)?;
 
+    notes.extend(recipe.output.keep.keys().filter(|name| !filled.contains(*name)).map(|name| {
+        format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
+    }));
     let mut entries = train.finish(true)?;
     entries.extend(validation.finish(false)?);
     entries.extend(gather_rejects(plan, work, manifests, &rejected)?);
@@ -229,6 +236,9 @@ impl Merge<'_> {
             made.stats.count(i, batch, rows);
             let part = select(batch, rows, &self.sources)?;
             let bytes = rows.iter().map(|k| k.bytes).sum();
+            let keep = self.plan.loaded.recipe.output.keep.keys();
+            let filled = keep.filter(|name| part.column_by_name(name).is_some_and(|c| c.null_count() < c.len()));
+            made.filled.extend(filled.cloned());
             made.splits[i].rows += rows.len() as u64;
             made.splits[i].bytes += bytes;
             made.splits[i].arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();

@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    ledger::Ledger,
+    verify,
+};
 
 /// Everything that a build publishes, in the order it is put in place; the ledger last, because it is
 /// what says that a build is there.
@@ -27,25 +31,28 @@ impl Folder {
     /// Another build holds it, it cannot be written to, or it holds a `data` folder that is not ours.
     pub fn open(root: &Path, shared: bool) -> Result<Self> {
         let hidden = root.join(".setaccio");
+        let cut_short = hidden.join("publishing").exists();
+        if !cut_short {
+            ours(root)?;
+        }
         fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
         let path = hidden.join("lock");
         let lock =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
-        let held = if shared { lock.try_lock_shared() } else { lock.try_lock() };
-        match held {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy(root.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
-        let folder = Self { root: root.to_owned(), _lock: lock };
-        if !shared && folder.marker().exists() {
+        let hold = |shared: bool| match if shared { lock.try_lock_shared() } else { lock.try_lock() } {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy(root.to_owned())),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        };
+        // Completing a publication takes the folder for oneself, even before a slice.
+        hold(shared && !cut_short)?;
+        let folder = Self { root: root.to_owned(), _lock: lock.try_clone().map_err(Error::io("open", &path))? };
+        if folder.marker().exists() {
             folder.put_in_place()?;
         }
-        if !root.join("ledger.json").exists()
-            && let Some(foreign) = PUBLISHED.iter().map(|n| root.join(n)).find(|p| p.exists())
-        {
-            let message = "is there already, in a folder that holds no ledger of ours; choose another --out";
-            return Err(Error::Damaged { path: foreign, message: message.into() });
+        if shared && cut_short {
+            lock.unlock().map_err(Error::io("unlock", &path))?;
+            hold(true)?;
         }
         Ok(folder)
     }
@@ -115,6 +122,26 @@ impl Folder {
     }
 }
 
+/// Check that whatever a build would replace in `root` is an earlier build's.
+fn ours(root: &Path) -> Result<()> {
+    let foreign = |path: PathBuf| {
+        let message = "is there already, and no build wrote it; move it away or choose another --out";
+        Err(Error::Damaged { path, message: message.into() })
+    };
+    let ledger = fs::read(root.join("ledger.json")).ok();
+    let ledger = ledger.and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
+    match ledger.filter(|l| !l.fingerprint.is_empty()) {
+        None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| p.exists()) {
+            Some(path) => foreign(path),
+            None => Ok(()),
+        },
+        Some(ledger) => match verify::strangers(root, &ledger)?.into_iter().next() {
+            Some(name) => foreign(root.join(name)),
+            None => Ok(()),
+        },
+    }
+}
+
 /// Write a file whole or not at all: to a temporary name, flushed, then renamed.
 ///
 /// # Errors
@@ -165,12 +192,15 @@ mod tests {
     fn stage(folder: &Folder, text: &str) {
         let staging = folder.fresh_staging().unwrap_or_else(|e| panic!("{e}"));
         for name in &PUBLISHED[2..] {
-            write_whole(&staging.join(name), text.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+            let ledger = Ledger { fingerprint: text.to_owned(), ..Ledger::default() };
+            let json = serde_json::to_vec(&ledger).unwrap_or_else(|e| panic!("{e}"));
+            write_whole(&staging.join(name), &json).unwrap_or_else(|e| panic!("{e}"));
         }
     }
 
     fn ledger(root: &Path) -> String {
-        fs::read_to_string(root.join("ledger.json")).unwrap_or_default()
+        let bytes = fs::read(root.join("ledger.json")).unwrap_or_default();
+        serde_json::from_slice::<Ledger>(&bytes).map(|l| l.fingerprint).unwrap_or_default()
     }
 
     #[test]
@@ -187,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_cut_publication_is_completed_at_the_next_start() -> Result<()> {
-        for done in 0..=PUBLISHED.len() {
+        for (done, shared) in (0..=PUBLISHED.len()).flat_map(|n| [(n, false), (n, true)]) {
             let dir = temp();
             let folder = Folder::open(dir.path(), false)?;
             stage(&folder, "first");
@@ -200,7 +230,7 @@ mod tests {
                 fs::rename(folder.staging().join(name), dir.path().join(name)).map_err(Error::io("move", name))?;
             }
             drop(folder);
-            let folder = Folder::open(dir.path(), false)?;
+            let folder = Folder::open(dir.path(), shared)?;
             assert_eq!(ledger(dir.path()), "second", "cut after {done} moves");
             assert!(!folder.staging().exists() && !folder.marker().exists());
         }
@@ -213,5 +243,8 @@ mod tests {
         fs::create_dir(dir.path().join("data")).unwrap_or_else(|e| panic!("{e}"));
         let error = Folder::open(dir.path(), false).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("choose another --out"), "{error}");
+        assert!(!dir.path().join(".setaccio").exists(), "nothing is left in it");
+        fs::write(dir.path().join("ledger.json"), "{}").unwrap_or_else(|e| panic!("{e}"));
+        assert!(Folder::open(dir.path(), false).is_err());
     }
 }

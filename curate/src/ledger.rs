@@ -186,6 +186,16 @@ impl Ledger {
         self.splits.iter().map(|s| s.rows).sum()
     }
 
+    /// What dropped how many rows, for a person.
+    pub fn drops(&self) -> String {
+        let read = self.stages.first().map_or(0, |s| s.flow.rows_in);
+        let rules = self.stages.iter().flat_map(|s| &s.rules).filter(|r| r.tally.dropped > 0);
+        let dropped: Vec<String> = rules.map(|r| format!("{} by {}", r.tally.dropped, r.rule)).collect();
+        let dropped =
+            if dropped.is_empty() { "none were dropped".into() } else { format!("dropped {}", dropped.join(", ")) };
+        format!("{read} rows read, {dropped}")
+    }
+
     /// What does not add up, in sentences; nothing, in every ledger that a build wrote.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

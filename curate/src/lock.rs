@@ -2,7 +2,7 @@
 //! lock gives the same bytes. It names files as the recipe does, never by a path of the machine.
 
 use serde::{Deserialize, Serialize};
-use setaccio_filters::context::ListUse;
+use setaccio_filters::{context::ListUse, hash::sha256};
 
 use crate::{
     error::{Error, Result},
@@ -63,6 +63,12 @@ pub struct Input {
 }
 
 impl Lock {
+    /// SHA-256 of all that decides the bytes: everything here but itself and the command.
+    pub fn digest(&self) -> String {
+        let bare = Self { fingerprint: String::new(), command: String::new(), ..self.clone() };
+        sha256(&serde_json::to_vec(&bare).unwrap_or_default())
+    }
+
     /// Of a plan.
     pub fn new(plan: &Plan) -> Self {
         let input = plan.files.iter().map(|file| {

@@ -164,9 +164,15 @@ impl<'a> Merger<'a> {
         )]
         let most = available.iter().zip(&weights).map(|(n, w)| (*n as f64 * sum / w) as u64).min().unwrap_or(0);
         let total = wanted.map_or(most, |n| n.min(most));
-        let note = wanted.filter(|n| *n > total).map(|n| {
-            format!("The recipe asks for {n} rows; the sources have enough for {total} in the recipe's proportions.")
-        });
+        let note = match wanted {
+            Some(n) if n > total => Some(format!(
+                "The recipe asks for {n} rows; the sources have enough for {total} in the recipe's proportions."
+            )),
+            None if all > total => {
+                Some(format!("{total} of {all} rows are here: with more, the recipe's proportions could not be kept."))
+            }
+            _ => None,
+        };
         (shares(total, &weights, available), note)
     }
 }

@@ -18,6 +18,7 @@ use setaccio_filters::{
 use crate::{
     build::Watch,
     error::{Error, Result},
+    lock::Lock,
     origin::{self, Origin},
     recipe::{Loaded, Source},
     render::{self, Renderer},
@@ -134,8 +135,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         loaded,
     };
     plan.tasks = tasks(&plan);
-    let inputs: Vec<_> = plan.files.iter().map(|f| (f.source, &f.input.name, &f.input.sha256)).collect();
-    plan.fingerprint = digest(&(ENGINE, &plan.loaded.recipe, inputs, &plan.lists, &plan.assets));
+    plan.fingerprint = Lock::new(&plan).digest();
     Ok(plan)
 }
 

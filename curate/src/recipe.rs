@@ -320,9 +320,14 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {
-    let slug = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let slug = |s: &str| {
+        !s.is_empty() && !s.starts_with('.') && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
     if !slug(&recipe.name) {
-        return Err(format!("name = {:?}: use letters, digits, `-`, `_` and `.`", recipe.name));
+        return Err(format!(
+            "name = {:?}: use letters, digits, `-`, `_` and `.`, which may not come first",
+            recipe.name
+        ));
     }
     if recipe.source.is_empty() {
         return Err("there is no [[source]] to read; sources of another `variant` are left out".into());
@@ -357,6 +362,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     if !(0.0..1.0).contains(&recipe.split.validation) {
         return Err("split.validation must be at least 0 and below 1".into());
+    }
+    if recipe.read.limit == Some(0) {
+        return Err("read.limit must be above 0".into());
     }
     if recipe.read.max_row_bytes == 0 || recipe.read.task_bytes == 0 || recipe.output.row_group_bytes == 0 {
         return Err("read.max_row_bytes, read.task_bytes and output.row_group_bytes must be above 0".into());

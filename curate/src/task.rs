@@ -20,7 +20,7 @@ use crate::{
     recipe::OnBadRow,
     rejects::{self, Loss, Rejects},
     shards::{Format, ShardWriter},
-    source::{self, Item, Position},
+    source::{self, Item, Position, Slice, SourceError},
 };
 
 /// Text held before it is written, in bytes.
@@ -154,6 +154,10 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
     out.carry(&mut passed)?;
     out.reject(&mut rejects)?;
     plan.unchanged(task.file)?;
+    // Only now is it known of a compressed file.
+    if task.slice == Slice::Whole && manifest.read.rows_in == 0 {
+        return Err(SourceError::no_rows(&file.name).into());
+    }
     manifest.blocks = out.blocks.finish()?;
     manifest.rejects = out.rejected.finish(false)?.pop();
     let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;

@@ -6,6 +6,7 @@ use arrow::array::AsArray;
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 
 use crate::{
+    card,
     error::{Error, Result},
     hash::Hashing,
     ledger::{FileEntry, Ledger},
@@ -51,6 +52,16 @@ pub fn verify(out: &Path) -> Result<Report> {
     report.check(ledger.fingerprint == lock.fingerprint, || {
         "ledger.json and recipe.lock.toml are of different builds".into()
     });
+    report.check(lock.digest() == lock.fingerprint, || format!("{}: it was changed after the build", lock::NAME));
+    for stranger in strangers(out, &ledger)? {
+        report.check(false, || format!("{stranger}: the build wrote no such file"));
+    }
+    for (name, expected) in card::files(&ledger, &lock) {
+        let found = std::fs::read(out.join(name)).unwrap_or_default();
+        report.check(found == expected.as_bytes(), || {
+            format!("{name}: it is not what the ledger says; `setaccio card` writes it again")
+        });
+    }
     let mut splits: BTreeMap<&str, u64> = ledger.splits.iter().map(|s| (s.split.as_str(), 0)).collect();
     let mut drops = Drops::new();
     for entry in &ledger.files {
@@ -111,6 +122,28 @@ pub fn read(out: &Path) -> Result<(Ledger, Lock)> {
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let lock = toml::from_str(&text).map_err(|e| damaged(&path, format!("is no lock: {e}")))?;
     Ok((ledger, lock))
+}
+
+/// Files among the shards and rejects that the ledger does not know.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub fn strangers(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in ["data", "rejects"] {
+        let path = out.join(folder);
+        let entries = match std::fs::read_dir(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(Error::io("list", &path))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(Error::io("list", &path))?.file_name();
+            found.push(format!("{folder}/{}", name.to_string_lossy()));
+        }
+    }
+    found.retain(|name| ledger.files.iter().all(|f| f.path != *name));
+    found.sort();
+    Ok(found)
 }
 
 fn hash(path: &Path) -> Result<(u64, String)> {

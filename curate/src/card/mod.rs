@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     folder::write_whole,
     ledger::{Ledger, STAGES},
     lock::Lock,
@@ -22,16 +22,28 @@ pub use license::strictest;
 /// # Errors
 /// The file system refuses.
 pub fn write(folder: &Path, ledger: &Ledger, lock: &Lock) -> Result<()> {
-    write_whole(&folder.join("waterfall.svg"), waterfall::draw(&steps(ledger)).as_bytes())?;
-    write_whole(&folder.join("README.md"), compose(ledger, lock).as_bytes())
+    files(ledger, lock).into_iter().try_for_each(|(name, text)| write_whole(&folder.join(name), text.as_bytes()))
+}
+
+/// The picture and the card, by name.
+pub fn files(ledger: &Ledger, lock: &Lock) -> [(&'static str, String); 2] {
+    [("waterfall.svg", waterfall::draw(&steps(ledger))), ("README.md", compose(ledger, lock))]
 }
 
 /// Write the card of a finished build again.
 ///
 /// # Errors
-/// There is no build, or the file system refuses.
+/// There is no build, its ledger or lock was changed, or the file system refuses.
 pub fn rewrite(folder: &Path) -> Result<()> {
     let (ledger, lock) = verify::read(folder)?;
+    if let Some(fault) = ledger.faults().into_iter().next() {
+        let message = format!("does not add up ({fault}); build the folder again");
+        return Err(Error::Damaged { path: folder.join("ledger.json"), message });
+    }
+    if lock.digest() != lock.fingerprint {
+        let message = "was changed after the build; build the folder again".into();
+        return Err(Error::Damaged { path: folder.join(crate::lock::NAME), message });
+    }
     write(folder, &ledger, &lock)
 }
 

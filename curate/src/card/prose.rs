@@ -5,7 +5,11 @@ use std::fmt::Write;
 use setaccio_filters::row::Kind;
 
 use super::{Step, grouped, percent, strictest};
-use crate::{ledger::Ledger, lock::Lock, recipe::Recipe};
+use crate::{
+    ledger::Ledger,
+    lock::Lock,
+    recipe::{LeftOut, Recipe},
+};
 
 /// Everything below the fences.
 pub fn body(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
@@ -95,8 +99,14 @@ fn way(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
     }
     let _ = write!(
         out,
-        "| **left** | **{}** | | | |\n\nEvery dropped row is kept whole in `rejects/`, with the rule and the word or value that dropped it.\n",
-        grouped(ledger.rows_out())
+        "| **left** | **{}** | | | |\n\n{}\n",
+        grouped(ledger.rows_out()),
+        match lock.recipe.sample.as_ref().map(|s| s.left_out) {
+            Some(LeftOut::Count) =>
+                "Every row that a rule dropped is kept whole in `rejects/`, with the rule and the word or value that \
+                 dropped it; rows outside the sample are only counted.",
+            _ => "Every dropped row is kept whole in `rejects/`, with the rule and the word or value that dropped it.",
+        }
     );
     if !lock.list.is_empty() {
         out.push_str("\nWord lists:\n\n| list | entries | SHA-256 |\n|---|---:|---|\n");
@@ -155,11 +165,26 @@ fn limits(lock: &Lock) -> String {
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {limit}");
     }
-    out.push_str(
-        "- Word lists drop good texts that quote a listed word, and pass bad ones that use none.\n\
-         - Deduplication finds rows that are the same but for case and white space, not those that are alike.\n\
-         - Languages are told by character statistics, and short texts are told badly.\n",
-    );
+    let tells = |rule: &str| lock.recipe.screen.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
+    for (true_here, limit) in [
+        (
+            !lock.list.is_empty(),
+            "Word lists drop good texts that quote a listed word, and pass bad ones that use none.",
+        ),
+        (
+            lock.recipe.dedup.is_some(),
+            "Deduplication finds rows that are the same but for what the recipe ignores, not those that are alike.",
+        ),
+        (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),
+        (
+            tells("language") || tells("clean_mc4_it"),
+            "Languages are told by character statistics, and short texts are told badly.",
+        ),
+    ] {
+        if true_here {
+            let _ = writeln!(out, "- {limit}");
+        }
+    }
     out
 }
 

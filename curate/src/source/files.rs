@@ -1,6 +1,9 @@
 //! Which files a source has: names, globs or folders, sorted by name.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use super::SourceError;
 
@@ -14,6 +17,8 @@ const KNOWN: [&str; 9] =
 /// A pattern that is no glob, a folder that cannot be read.
 pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceError> {
     let mut found = Vec::new();
+    // As shells have it: `*` takes no hidden file.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     for pattern in patterns {
         let shown = root.join(pattern);
         if shown.is_dir() {
@@ -22,14 +27,17 @@ pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceErro
         }
         let escaped = PathBuf::from(glob::Pattern::escape(&root.to_string_lossy())).join(pattern);
         let bad = |e: String| SourceError::new(pattern, e);
-        let matches = glob::glob(&escaped.to_string_lossy()).map_err(|e| bad(format!("is no glob: {e}")))?;
+        let matches =
+            glob::glob_with(&escaped.to_string_lossy(), options).map_err(|e| bad(format!("is no glob: {e}")))?;
         for path in matches {
             let path = path.map_err(|e| bad(e.to_string()))?;
             if path.is_dir() { folder(&path, &mut found)? } else { found.push(path) }
         }
     }
     found.sort();
-    found.dedup();
+    // One file by two names, through links or patterns, is one file.
+    let mut seen = HashSet::new();
+    found.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
     Ok(found)
 }
 

@@ -167,6 +167,11 @@ impl SourceError {
         Self { file: file.to_owned(), at: None, message: message.into() }
     }
 
+    /// A file without rows.
+    pub fn no_rows(file: &str) -> Self {
+        Self::new(file, "holds no rows; fetch it again, or take it out of the recipe")
+    }
+
     fn at(file: &str, at: Position, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), at: Some(at), message: message.into() }
     }
@@ -197,7 +202,7 @@ pub fn inspect(
         format => json::inspect(&mut file, name, format, limits, cancelled)?,
     };
     if found.rows == Some(0) {
-        return Err(SourceError::new(name, "holds no rows; fetch it again, or take it out of the recipe"));
+        return Err(SourceError::no_rows(name));
     }
     Ok(InputFile { path: path.to_owned(), name: name.to_owned(), bytes, ..found })
 }

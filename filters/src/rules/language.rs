@@ -118,8 +118,8 @@ impl Language {
                 return Err(RuleError::setting(format!("{name} = {value} must be from 0 to 1")));
             }
         }
-        if self.windows == 0 || self.window_chars == 0 {
-            return Err(RuleError::setting("`windows` and `window_chars` must be above 0"));
+        if !(1..=1000).contains(&self.windows) || !(1..=1_000_000).contains(&self.window_chars) {
+            return Err(RuleError::setting("`windows` must be from 1 to 1,000, `window_chars` from 1 to 1,000,000"));
         }
         let mut candidates = self.candidates.iter().chain(&self.keep).map(lang).collect::<Result<Vec<_>, _>>()?;
         candidates.sort_by_key(Lang::code);

@@ -3,6 +3,7 @@
 # (samples, hub or a folder), then whatever `setaccio build --help` lists.
 
 set positional-arguments
+set shell := ["bash", "-euc"]
 
 setaccio := "cargo run --release --quiet --"
 
@@ -28,35 +29,43 @@ preview recipe from='samples' n='20':
 
 # instruction rows for SFT: the three Orca sets, role tokens removed
 [group('3 curate')]
-build-sft-mix from='samples' *args: (_build "sft-mix" from args)
+build-sft-mix from='samples' *args:
+    @{{ setaccio }} build pipelines/sft-mix.toml --from "$1" "${@:2}"
 
 # preference pairs: orpo-dpo-mix-40k without toxic-dpo
 [group('3 curate')]
-build-dpo-mix from='samples' *args: (_build "dpo-mix" from args)
+build-dpo-mix from='samples' *args:
+    @{{ setaccio }} build pipelines/dpo-mix.toml --from "$1" "${@:2}"
 
 # Italian web text for adaptation: 100k documents of clean_mc4_it
 [group('3 curate')]
-build-adapt-it from='samples' *args: (_build "adapt-it" from args)
+build-adapt-it from='samples' *args:
+    @{{ setaccio }} build pipelines/adapt-it.toml --from "$1" "${@:2}"
 
 # raw Italian web text through the eleven rules of clean_mc4_it
 [group('3 curate')]
-build-clean-web from='samples' *args: (_build "clean-web-it" from args)
+build-clean-web from='samples' *args:
+    @{{ setaccio }} build pipelines/clean-web-it.toml --from "$1" "${@:2}"
 
 # Italian instructions: Camoscio, Stambecco, Fauno
 [group('3 curate')]
-build-it-instruct from='samples' *args: (_build "it-instruct" from args)
+build-it-instruct from='samples' *args:
+    @{{ setaccio }} build pipelines/it-instruct.toml --from "$1" "${@:2}"
 
 # chats: UltraChat 200k
 [group('3 curate')]
-build-ultrachat from='samples' *args: (_build "ultrachat" from args)
+build-ultrachat from='samples' *args:
+    @{{ setaccio }} build pipelines/ultrachat.toml --from "$1" "${@:2}"
 
 # instructions written by people: Dolly 15k
 [group('3 curate')]
-build-dolly from='samples' *args: (_build "dolly" from args)
+build-dolly from='samples' *args:
+    @{{ setaccio }} build pipelines/dolly.toml --from "$1" "${@:2}"
 
 # every data set above
 [group('3 curate')]
-build-all from='samples' *args: (build-sft-mix from args) (build-dpo-mix from args) (build-adapt-it from args) (build-clean-web from args) (build-it-instruct from args) (build-ultrachat from args) (build-dolly from args)
+build-all from='samples' *args:
+    @for recipe in pipelines/*.toml; do {{ setaccio }} build "$recipe" --from "$1" "${@:2}"; done
 
 # check every hash and count of what a build wrote
 [group('4 trust')]
@@ -87,6 +96,3 @@ bench-curate *args:
 [group('5 develop')]
 bench-language *args:
     benches/language.sh "$@"
-
-_build name from *args:
-    @{{ setaccio }} build "pipelines/{{ name }}.toml" --from "{{ from }}" {{ args }}

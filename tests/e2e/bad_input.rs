@@ -132,8 +132,11 @@ fn rows_of_parquet_that_are_no_rows() {
     assert!(other.contains("column `text` is missing; there are testo"), "{other}");
 
     let binary = said(&lab, "x.parquet", text_of_bytes(&[b"buona", b"caff\xe8"]));
-    assert!(binary.contains("row group 0"), "{binary}");
-    assert!(binary.contains("UTF-8"), "{binary}");
+    assert!(binary.contains("row group 0, row 1 (from 0)"), "{binary}");
+    assert!(binary.contains("column `text` is not valid UTF-8 from its byte 4 on"), "{binary}");
+    // One bad value costs its own row alone, though a dictionary holds it for the whole row group.
+    lab.build("out", &["--on-bad-row", "skip"]).good();
+    assert_eq!(column(&lab.path("out/rejects"), "screen", "raw"), ["{\"text\":\"caff\u{fffd}\"}"]);
 }
 
 /// A Parquet file whose column `text` is declared to be text, whatever its bytes are.
@@ -245,27 +248,6 @@ fn mistakes_in_a_recipe() {
 }
 
 #[test]
-fn verify_sees_what_was_changed() {
-    let lab = lab();
-    let out = lab.path("out");
-    let verify = || setaccio(&["verify", out.to_str().unwrap()]);
-    verify().good();
-    let shard = out.join("data/train-00000-of-00001.parquet");
-    let whole = std::fs::read(&shard).unwrap();
-    let mut flipped = whole.clone();
-    flipped[whole.len() / 2] ^= 1;
-    std::fs::write(&shard, flipped).unwrap();
-    assert!(verify().bad().contains("train-00000-of-00001.parquet"));
-    std::fs::remove_file(&shard).unwrap();
-    assert!(verify().bad().contains("train-00000-of-00001.parquet"));
-    std::fs::write(&shard, whole).unwrap();
-    verify().good();
-    let ledger = std::fs::read_to_string(out.join("ledger.json")).unwrap();
-    std::fs::write(out.join("ledger.json"), ledger.replacen("\"rows_in\": 50", "\"rows_in\": 51", 1)).unwrap();
-    verify().bad();
-}
-
-#[test]
 fn a_kept_column_of_another_type_is_an_error_that_names_it() {
     let lab = Lab::text("[output]\nkeep = { score = 'float64' }\n");
     lab.write("data/web/x.jsonl", "{\"text\": \"uno\", \"score\": 1}\n{\"text\": \"due\", \"score\": \"alto\"}\n");
@@ -276,4 +258,25 @@ fn a_kept_column_of_another_type_is_an_error_that_names_it() {
     assert_eq!(column(&lab.path("out/rejects"), "screen", "rule"), ["output"]);
     let out = lab.path("out");
     setaccio(&["verify", out.to_str().unwrap()]).good();
+}
+
+#[test]
+fn a_bad_row_is_kept_whole() {
+    let lab = Lab::new("chat", &[("web", "orca")], "");
+    let good = r#"{"system": "s", "instruction": "i", "output": "o"}"#;
+    lab.write("data/web/x.jsonl", format!("{good}\n{}", good.replace("\"o\"", "null")));
+    lab.build("out", &["--on-bad-row", "skip"]).good();
+    assert_eq!(column(&lab.path("out/rejects"), "screen", "raw"), [good.replace("\"o\"", "null")]);
+}
+
+#[test]
+fn a_rule_on_a_column_that_is_not_there_lets_nothing_slip_through() {
+    let lab = Lab::text("[[screen]]\nrule = 'column'\ncolumn = 'sorce'\ndrop = ['x']\n");
+    lab.write("data/web/x.jsonl", "{\"text\": \"a\", \"source\": \"x\"}\n{\"text\": \"b\", \"source\": \"y\"}\n");
+    let said = lab.build("out", &[]).bad();
+    assert!(said.contains("no row is left to train on: 2 rows read, dropped 2 by column"), "{said}");
+    assert!(!lab.path("out/ledger.json").exists());
+    lab.build("out", &["--set", "screen.column.column=source"]).good();
+    let said = lab.build("out", &["--set", "screen.column.absent=keep", "--set", "output.keep.sorce=string"]).good();
+    assert!(said.stdout.contains("note: The kept column `sorce` is empty in every row"), "{}", said.stdout);
 }

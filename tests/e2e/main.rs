@@ -9,3 +9,4 @@ mod same_bytes;
 mod sampling;
 mod sources;
 mod templates;
+mod trust;

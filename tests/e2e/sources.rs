@@ -4,8 +4,8 @@ use std::{io::Write, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, FixedSizeListArray, GenericListArray, LargeStringArray, OffsetSizeTrait, RecordBatch,
-        StringArray, StringViewArray, StructArray,
+        Array, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, GenericListArray, LargeStringArray, NullArray,
+        OffsetSizeTrait, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field},
@@ -20,7 +20,7 @@ fn texts() -> Vec<String> {
 }
 
 fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: usize) -> Vec<u8> {
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     let properties =
         WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group)).build();
     let mut bytes = Vec::new();
@@ -171,6 +171,24 @@ fn columns_go_by_the_names_that_a_recipe_gives_them() {
     lab.write("data/web/x.jsonl", "{\"contenuto\": \"Il testo sta altrove.\"}\n");
     lab.build("out", &["--set", "source.web.rename={ text = 'contenuto' }"]).good();
     assert_eq!(column(&lab.path("out/data"), "train", "text"), ["Il testo sta altrove."]);
+}
+
+#[test]
+fn columns_that_have_no_place_in_a_row_stand_in_nobody_s_way() {
+    let utc: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_555_840_800_000_000]).with_timezone("UTC"));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("instruction", Arc::new(StringArray::from(vec!["Di' ciao."]))),
+        ("input", Arc::new(NullArray::new(1))),
+        ("output", Arc::new(StringArray::from(vec!["Ciao."]))),
+        ("when", utc),
+        ("bytes", Arc::new(BinaryArray::from_vec(vec![b"\xff\x00"]))),
+        ("small", Arc::new(Float16Array::new_null(1))),
+        ("nothing", Arc::new(NullArray::new(1))),
+    ];
+    let lab = Lab::new("chat", &[("web", "alpaca")], "[output]\nkeep = { when = 'string' }\n");
+    lab.write("data/web/x.parquet", parquet(columns, Compression::SNAPPY, 10));
+    lab.build("out", &[]).good();
+    assert_eq!(column(&lab.path("out/data"), "train", "when"), ["2019-04-21T10:00:00Z"]);
 }
 
 #[test]

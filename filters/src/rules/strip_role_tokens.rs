@@ -40,7 +40,7 @@ impl Spec for StripRoleTokens {
         if parts.is_empty() {
             return Err(RuleError::setting("`roles` and `tokens` are empty: there is nothing to delete"));
         }
-        let pattern = format!(r"([ \t]*)(?:{})[ \t]*(\r?\n)?", parts.join("|"));
+        let pattern = format!(r"[ \t]*(?:{})[ \t]*(\r?\n)?", parts.join("|"));
         let pattern = Regex::new(&pattern).map_err(|e| RuleError::setting(e.to_string()))?;
         Ok(vec![Step::document(Self::NAME, Strip(pattern))])
     }
@@ -61,8 +61,10 @@ impl DocumentRule for Strip {
             }
             // A token in the middle of a line leaves one space, at a line's end the line break.
             let without = self.0.replace_all(text, |found: &regex::Captures<'_>| {
-                let newline = found.get(2).map_or("", |m| m.as_str());
-                if newline.is_empty() && !found[1].is_empty() { " ".to_owned() } else { newline.to_owned() }
+                let newline = found.get(1).map_or("", |m| m.as_str());
+                let before = found.get(0).map_or("", |m| &text[..m.start()]);
+                let inside = newline.is_empty() && !before.is_empty() && !before.ends_with('\n');
+                if inside { " " } else { newline }.to_owned()
             });
             *text = without.trim().to_owned();
             edited += 1;
@@ -83,6 +85,7 @@ mod tests {
             ("<<human>>: Ciao", "Ciao"),
             ("<<HUMAN>> Ciao\n<<Assistant>>: Salve", "Ciao\nSalve"),
             ("Domanda. << assistant >>: Risposta.", "Domanda. Risposta."),
+            ("Domanda.<<assistant>>:Risposta.", "Domanda. Risposta."),
             ("Fine <<assistant>>:", "Fine"),
             ("<<human>>:\nCiao", "Ciao"),
             ("a << b >> c", "a << b >> c"),

@@ -31,8 +31,10 @@ pub fn run(args: &Args) -> Result<()> {
     for (key, setting) in schema["properties"].as_object().into_iter().flatten() {
         anstream::println!("{NAME}{key:<20}{NAME:#} {}", about(setting));
     }
-    anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n[[screen]]\nrule = \"{}\"", rule.name);
-    anstream::println!("{}", toml::to_string(&(rule.defaults)()?)?);
+    let mut table = toml::Table::from_iter([("rule".to_owned(), rule.name.into())]);
+    table.extend((rule.defaults)()?);
+    let recipe = toml::Table::from_iter([("screen".to_owned(), toml::Value::from(vec![table]))]);
+    anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n{}", toml::to_string(&recipe)?);
     Ok(())
 }
 

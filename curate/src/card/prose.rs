@@ -128,8 +128,10 @@ fn lengths(ledger: &Ledger) -> String {
         let [p5, median, p95, max, total] = [l.p5, l.median, l.p95, l.max, l.total].map(grouped);
         let _ = writeln!(
             out,
-            "| {} | {} | {:.1} | {p5} | {median} | {p95} | {max} | {total} |",
-            l.split, l.measure, l.mean
+            "| {} | {} | {} | {p5} | {median} | {p95} | {max} | {total} |",
+            l.split,
+            l.measure,
+            tenths(l.mean)
         );
     }
     out.push_str("\nQuantiles to three digits.\n");
@@ -214,4 +216,11 @@ fn citations(recipe: &Recipe) -> String {
         let _ = writeln!(out, "- {}", citation.trim());
     }
     out
+}
+
+/// To one decimal, with thousands apart.
+fn tenths(number: f64) -> String {
+    let shown = format!("{number:.1}");
+    let (whole, tenth) = shown.split_once('.').unwrap_or((&shown, "0"));
+    format!("{}.{tenth}", grouped(whole.parse().unwrap_or(0)))
 }

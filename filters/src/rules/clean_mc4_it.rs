@@ -47,9 +47,9 @@ pub struct CleanMc4It {
     pub curly: Phrases,
     /// 9. Such lines are dropped.
     pub policy: Phrases,
-    /// 10. Documents of fewer sentences are dropped,
+    /// 10. Documents of fewer sentences are dropped.
     pub sentences: Sentences,
-    /// and so are those whose kept lines are shorter or longer than this.
+    /// 10. Documents whose kept lines are shorter or longer than this are dropped.
     pub length: Length,
     /// 11. Documents that are not Italian are dropped.
     pub language: Language,

@@ -84,7 +84,7 @@ fn items(plan: &Plan, source: usize) -> impl Iterator<Item = Result<Item>> {
     tasks.flat_map(|task| {
         let file = &plan.files[task.file];
         let rename = &plan.source(file).rename;
-        let opened = source::open(&file.input, &task.slice, file.schema, rename, &plan.limits());
+        let opened = source::open(&file.input, &task.slice, file.schema, rename, &plan.columns(), &plan.limits());
         let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let items: Box<dyn Iterator<Item = _>> = match opened {
             Ok(items) => Box::new(items.take(rows).map(|i| i.map_err(Into::into))),

@@ -10,9 +10,9 @@ use crate::{
     folder::{Folder, remove, write_whole},
     ledger::Ledger,
     lock,
-    plan::{Plan, Task},
+    plan::{ENGINE, Plan, Task},
     task::{self, Manifest},
-    workers,
+    verify, workers,
 };
 
 /// Who watches a build, and may stop it.
@@ -83,7 +83,15 @@ pub enum Done {
 pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch: &dyn Watch) -> Result<Done> {
     let folder = Folder::open(out, matches!(part, Part::Slice { .. }))?;
     if !force && let Some(ledger) = current(plan, out) {
+        if part == Part::Whole {
+            folder.clear()?;
+        }
         return Ok(Done::UpToDate(ledger));
+    }
+    if !force && edited(out) {
+        let message = "was changed by hand, and a build would replace it: move it away, put its text into the recipe's \
+                       [card], or build with --force";
+        return Err(Error::Damaged { path: out.join("README.md"), message: message.into() });
     }
     let work = folder.work();
     std::fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
@@ -109,6 +117,13 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
         return Ok(Done::Tasks { done: mine.len(), reused });
     }
     finish(plan, &folder, &pool, reused, watch)
+}
+
+/// Whether the card of an earlier build in `out` is not the one that this version wrote.
+fn edited(out: &Path) -> bool {
+    let Ok((ledger, lock)) = verify::read(out) else { return false };
+    let card = std::fs::read_to_string(out.join("README.md"));
+    lock.engine == ENGINE && card.is_ok_and(|text| text != card::compose(&ledger, &lock))
 }
 
 /// The ledger of the build in `out`, if it is of this plan and its files are there at their sizes.

@@ -36,6 +36,11 @@ impl Folder {
             ours(root)?;
         }
         fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
+        // What is in it is nobody's to commit or push.
+        let ignore = hidden.join(".gitignore");
+        if !ignore.exists() {
+            write_whole(&ignore, b"*\n")?;
+        }
         let path = hidden.join("lock");
         let lock =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
@@ -106,8 +111,8 @@ impl Folder {
         fs::create_dir_all(&old).map_err(Error::io("create", &old))?;
         for name in PUBLISHED {
             let (new, place, aside) = (self.staging().join(name), self.root.join(name), old.join(name));
-            if new.exists() {
-                if place.exists() {
+            if there(&new) {
+                if there(&place) {
                     remove(&aside)?;
                     fs::rename(&place, &aside).map_err(Error::io("move aside", &place))?;
                 }
@@ -115,10 +120,15 @@ impl Folder {
             }
         }
         sync_dir(&self.root)?;
-        for path in [self.marker(), old, self.staging(), self.work()] {
-            remove(&path)?;
-        }
-        Ok(())
+        self.clear()
+    }
+
+    /// Leave nothing of a build's work. The marker goes last: until then a crash is made good by the next `open`.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn clear(&self) -> Result<()> {
+        [self.root.join(".setaccio/old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| remove(p))
     }
 }
 
@@ -131,7 +141,7 @@ fn ours(root: &Path) -> Result<()> {
     let ledger = fs::read(root.join("ledger.json")).ok();
     let ledger = ledger.and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
     match ledger.filter(|l| !l.fingerprint.is_empty()) {
-        None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| p.exists()) {
+        None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| there(p)) {
             Some(path) => foreign(path),
             None => Ok(()),
         },
@@ -164,12 +174,18 @@ fn readable() -> fs::Permissions {
     fs::Permissions::from_mode(0o644)
 }
 
-/// Remove a file or folder, if it is there.
+/// Whether there is anything of this name, be it a link to nowhere.
+fn there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Remove a file, folder or link, if it is there.
 ///
 /// # Errors
 /// The file system refuses.
 pub fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
+    let removed = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
         _ => Ok(()),

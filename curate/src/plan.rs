@@ -152,6 +152,13 @@ impl Plan {
         self.screen.names().chain(demands.then_some(OUTPUT)).collect()
     }
 
+    /// Columns that rules and output look at, beside those of the schemas.
+    pub fn columns(&self) -> Vec<String> {
+        let recipe = &self.loaded.recipe;
+        let looked_at = recipe.screen.iter().filter_map(|table| table.get("column")?.as_str().map(str::to_owned));
+        recipe.output.keep.keys().cloned().chain(looked_at).collect()
+    }
+
     /// The source of a planned file.
     pub fn source(&self, file: &Planned) -> &Source {
         &self.loaded.recipe.source[usize::from(file.source)]

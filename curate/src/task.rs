@@ -96,7 +96,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
     let mut rejects = Rejects::new(recipe.kind, &source.name, &file.name);
     let mut passed: Vec<Passed> = Vec::new();
     let mut held = 0;
-    let items = source::open(file, &task.slice, planned.schema, &source.rename, &plan.limits())?;
+    let items = source::open(file, &task.slice, planned.schema, &source.rename, &plan.columns(), &plan.limits())?;
     for item in items.take(task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))) {
         if watch.cancelled() {
             return Err(Error::Interrupted);

@@ -2,7 +2,11 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::{
+    array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field},
+};
 use parquet::{
     arrow::ArrowWriter,
     data_type::{ByteArray, ByteArrayType},
@@ -279,4 +283,49 @@ fn a_rule_on_a_column_that_is_not_there_lets_nothing_slip_through() {
     lab.build("out", &["--set", "screen.column.column=source"]).good();
     let said = lab.build("out", &["--set", "screen.column.absent=keep", "--set", "output.keep.sorce=string"]).good();
     assert!(said.stdout.contains("note: The kept column `sorce` is empty in every row"), "{}", said.stdout);
+}
+
+#[test]
+fn text_that_is_none_in_messages_and_kept_columns_is_not_lost() {
+    let turn = |content: &[u8]| {
+        let field = |name: &str, kind| Arc::new(Field::new(name, kind, true));
+        let role = Arc::new(StringArray::from(vec!["user"])) as ArrayRef;
+        let content = Arc::new(BinaryArray::from_vec(vec![content])) as ArrayRef;
+        let tool = Arc::new(BinaryArray::from_vec(vec![b"\xff".as_slice()])) as ArrayRef;
+        let fields = vec![
+            (field("role", DataType::Utf8), role),
+            (field("content", DataType::Binary), content),
+            (field("tool", DataType::Binary), tool),
+        ];
+        let structs = StructArray::from(fields);
+        let item = Arc::new(Field::new("element", structs.data_type().clone(), true));
+        Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([1]), Arc::new(structs), None)) as ArrayRef
+    };
+    let file = |content: &[u8], note: &[u8]| {
+        let note = Arc::new(BinaryArray::from_vec(vec![note])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("messages", turn(content)), ("note", note)]).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    };
+    let lab = Lab::new("chat", &[("web", "messages")], "");
+    // Fields and columns that nobody asked for may hold what they like.
+    lab.write("data/web/a.parquet", file(b"Ciao", b"\xff"));
+    lab.build("out", &[]).good();
+    let said = lab.build("out", &["--set", "output.keep.note=string"]).bad();
+    assert!(said.contains("column `note` is not valid UTF-8"), "{said}");
+    lab.write("data/web/b.parquet", file(b"Ciao \xff", b"x"));
+    let said = lab.build("out", &[]).bad();
+    assert!(
+        said.contains("b.parquet") && said.contains("`messages` has a `content` that is not valid UTF-8"),
+        "{said}"
+    );
+    lab.build("out", &["--on-bad-row", "skip"]).good();
+    let raw = column(&lab.path("out/rejects"), "screen", "raw");
+    assert!(
+        raw[0].contains("\"role\":\"user\"") && raw[0].contains("Ciao \u{fffd}"),
+        "a bad row is kept whole: {raw:?}"
+    );
 }

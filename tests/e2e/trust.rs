@@ -101,5 +101,35 @@ fn what_is_done_is_not_done_twice() {
     for part in [&["--finish"][..], &["--task", "1/2"], &[]] {
         assert!(lab.build("out", part).good().stdout.starts_with("up to date"), "{part:?}");
     }
-    assert!(!lab.path("out/.setaccio/work").exists());
+    // What a kill left behind goes at the next run.
+    lab.write("out/.setaccio/old/data/x", "");
+    lab.write("out/.setaccio/work/x", "");
+    lab.build("out", &[]).good();
+    assert!(!lab.path("out/.setaccio/work").exists() && !lab.path("out/.setaccio/old").exists());
+    assert_eq!(fs::read_to_string(lab.path("out/.setaccio/.gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn a_card_edited_by_hand_is_not_lost() {
+    let lab = lab();
+    let path = lab.path("out/README.md");
+    let card = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{card}\nA note of mine.\n")).unwrap();
+    let said = lab.build("out", &["--set", "seed=5"]).bad();
+    assert!(said.contains("README.md") && said.contains("changed by hand") && said.contains("--force"), "{said}");
+    assert!(fs::read_to_string(&path).unwrap().contains("A note of mine."));
+    lab.build("out", &["--set", "seed=5", "--force"]).good();
+    verify(&lab).good();
+}
+
+#[test]
+fn links_to_nowhere_are_seen() {
+    let lab = lab();
+    fs::create_dir(lab.path("foreign")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", lab.path("foreign/README.md")).unwrap();
+    assert!(lab.build("foreign", &[]).bad().contains("no build wrote it"));
+    fs::rename(lab.path("out/data"), lab.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/gone", lab.path("out/data")).unwrap();
+    lab.build("out", &["--set", "seed=5"]).good();
+    verify(&lab).good();
 }

@@ -207,7 +207,8 @@ pub fn inspect(
     Ok(InputFile { path: path.to_owned(), name: name.to_owned(), bytes, ..found })
 }
 
-/// Read a slice. `rename` maps a schema's column to the name it has in this source.
+/// Read a slice. `rename` maps a schema's column to the name it has in this source; `wanted` are columns
+/// beside the schema's that must be readable.
 ///
 /// # Errors
 /// The file cannot be opened, or lacks a column that the schema needs.
@@ -216,12 +217,13 @@ pub fn open(
     slice: &Slice,
     schema: &'static dyn Schema,
     rename: &BTreeMap<String, String>,
+    wanted: &[String],
     limits: &Limits,
 ) -> Result<Items, SourceError> {
     let renamed = rename.clone();
     let convert: record::Convert = Box::new(move |record| schema::row(schema, record, &renamed));
     match file.format {
-        Format::Parquet => parquet::open(file, slice, schema, rename, limits, convert),
+        Format::Parquet => parquet::open(file, slice, (schema, rename, wanted), limits, convert),
         _ => json::open(file, slice, limits, convert),
     }
 }

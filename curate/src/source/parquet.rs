@@ -135,8 +135,7 @@ fn plain(node: &Type) -> parquet::errors::Result<Type> {
 pub fn open(
     file: &InputFile,
     slice: &Slice,
-    schema: &'static dyn Schema,
-    rename: &BTreeMap<String, String>,
+    (schema, rename, wanted): (&'static dyn Schema, &BTreeMap<String, String>, &[String]),
     limits: &Limits,
     convert: Convert,
 ) -> Result<Items, SourceError> {
@@ -159,7 +158,14 @@ pub fn open(
         row += rows;
     }
     let needed = schema.columns().iter().map(|c| rename.get(c.name).map_or(c.name, String::as_str).to_owned());
-    let source = Source { file: source, metadata, mask, max: limits.max_row_bytes, needed: needed.collect(), convert };
+    let source = Source {
+        file: source,
+        metadata,
+        mask,
+        max: limits.max_row_bytes,
+        needed: needed.chain(wanted.iter().cloned()).collect(),
+        convert,
+    };
     Ok(Box::new(Records {
         source,
         groups: groups.into_iter(),
@@ -201,7 +207,7 @@ struct Source {
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     max: u64,
-    /// Columns that the schema takes; what cannot be read of the others is left out.
+    /// Columns that the schema, a rule or the output takes; what cannot be read of the others is left out.
     needed: HashSet<String>,
     convert: Convert,
 }
@@ -322,7 +328,13 @@ impl Group {
     }
 
     fn error(&self, row: u64, message: &str) -> SourceError {
-        let message = format!("reading stops here: {message}; the file is damaged, fetch it again");
+        // The only codec that is left out.
+        let advice = if message.contains("brotli") {
+            "write the file with zstd, gzip, snappy or lz4 instead"
+        } else {
+            "the file is damaged, fetch it again"
+        };
+        let message = format!("reading stops here: {message}; {advice}");
         SourceError::at(&self.file, self.place(row), message)
     }
 }

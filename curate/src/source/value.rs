@@ -68,8 +68,14 @@ fn list(items: &ArrayRef) -> Result<Value, String> {
 fn object(fields: &StructArray, i: usize) -> Result<Value, String> {
     let mut object = Map::with_capacity(fields.num_columns());
     for (name, column) in fields.column_names().into_iter().zip(fields.columns()) {
-        if has_place(column.data_type()) {
-            object.insert(name.to_owned(), json(column, i)?);
+        if !has_place(column.data_type()) {
+            continue;
+        }
+        match json(column, i) {
+            Ok(value) => drop(object.insert(name.to_owned(), value)),
+            Err(e) if MESSAGE.contains(&name) => return Err(format!("has a `{name}` that {e}")),
+            // Other fields of a message are left out, whatever they are.
+            Err(_) => {}
         }
     }
     Ok(Value::Object(object))
@@ -79,15 +85,26 @@ fn object(fields: &StructArray, i: usize) -> Result<Value, String> {
 /// UTF-8 are marked.
 pub fn lossy(batch: &RecordBatch, i: usize) -> Map<String, Value> {
     let fields = batch.schema_ref().fields().iter().map(|f| f.name().clone());
-    let values = batch.columns().iter().map(|column| match json(column, i) {
-        Ok(value) => value,
-        Err(_) if column.data_type() == &DataType::Binary => {
-            String::from_utf8_lossy(column.as_binary::<i32>().value(i)).into_owned().into()
-        }
-        Err(reason) => reason.into(),
-    });
-    fields.zip(values).collect()
+    fields.zip(batch.columns().iter().map(|column| lossy_value(column, i))).collect()
 }
+
+fn lossy_value(column: &ArrayRef, i: usize) -> Value {
+    let items = |list: ArrayRef| (0..list.len()).map(|i| lossy_value(&list, i)).collect();
+    match column.data_type() {
+        _ if column.is_null(i) => Value::Null,
+        DataType::Binary => String::from_utf8_lossy(column.as_binary::<i32>().value(i)).into_owned().into(),
+        DataType::List(_) => Value::Array(items(column.as_list::<i32>().value(i))),
+        DataType::Struct(_) => {
+            let fields = column.as_struct();
+            let values = fields.columns().iter().map(|field| lossy_value(field, i));
+            Value::Object(fields.column_names().into_iter().map(str::to_owned).zip(values).collect())
+        }
+        _ => json(column, i).unwrap_or_else(Value::from),
+    }
+}
+
+/// Fields of a message, in both spellings.
+const MESSAGE: [&str; 4] = ["role", "content", "from", "value"];
 
 /// Whether a type's values can stand in a row. Columns of other types are left out.
 pub fn has_place(data_type: &DataType) -> bool {

@@ -34,20 +34,26 @@ time_of() {
         'BEGIN { printf "| %s | %.2f | %d | %d |\n", n, s, r / s, k / 1024 }'
 }
 
+# The same word lists as the peer's: LDNOOBW, Italian and English.
+export SETACCIO_LISTS="$cache/lists"
+named="$("$setaccio" lists install "$shared/ldnoobw" | grep -o '{ name.*}' | paste -sd,)"
+lists="screen.clean_mc4_it.bad_words.lists=[$named]"
+
 build() { rm -rf "$out/ours"; "$setaccio" build "$@" --out "$out/ours"; }
-export -f build
-export out setaccio
+web() { build pipelines/clean-web-it.toml --set "$lists" "$@"; }
+export -f build web
+export out setaccio lists
 
 echo "$(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(date -u +%F), commit $(git rev-parse --short HEAD)"
 echo
-build pipelines/clean-web-it.toml --from "$cache/web-200" >"$out/first" 2>&1
+web --from "$cache/web-200" >"$out/first" 2>&1
 web="$(rows "$out/ours")"
 echo "clean-web-it, 200 MB of web text, $web rows:"
 echo
 echo "| | seconds | rows/s | peak MB |"
 echo "|---|---:|---:|---:|"
-time_of "setaccio, 1 thread" "$web" bash -c 'build "$@"' - pipelines/clean-web-it.toml --from "$cache/web-200" --jobs 1
-time_of "setaccio, 2 threads" "$web" bash -c 'build "$@"' - pipelines/clean-web-it.toml --from "$cache/web-200" --jobs 2
+time_of "setaccio, 1 thread" "$web" bash -c 'web "$@"' - --from "$cache/web-200" --jobs 1
+time_of "setaccio, 2 threads" "$web" bash -c 'web "$@"' - --from "$cache/web-200" --jobs 2
 time_of "datatrove, 2 workers" "$web" "$python" benches/peers/datatrove_clean_web.py \
     "$cache/web-200/mc4-it-raw" "$out/datatrove" --workers 2 --lists "$shared/ldnoobw"
 time_of "floor (pyarrow, read + zstd write)" "$web" "$python" benches/peers/floor.py "$cache/web-200/mc4-it-raw" "$out/floor"
@@ -66,5 +72,5 @@ if [ "${1:-}" != quick ]; then
     echo
     echo "| | seconds | rows/s | peak MB |"
     echo "|---|---:|---:|---:|"
-    time_of "setaccio, 2 GB" "$((web * 10))" bash -c 'build "$@"' - pipelines/clean-web-it.toml --from "$cache/web-2000" --jobs 2
+    time_of "setaccio, 2 GB" "$((web * 10))" bash -c 'web "$@"' - --from "$cache/web-2000" --jobs 2
 fi

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use setaccio_curate::{
     build::{self, Done, Part},
+    card,
     ledger::Ledger,
     origin::Origin,
     plan::Plan,
@@ -86,29 +87,12 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
         let [rows_in, dropped, rows_out] = [flow.rows_in, dropped, flow.rows_out].map(count);
         anstream::println!("{NAME}{:<28}{NAME:#} {rows_in:>12} {dropped:>12} {rows_out:>12}", stage.stage);
         for rule in stage.rules.iter().filter(|r| r.rule != stage.stage) {
-            let tally = rule.tally;
-            let lines = tally.lines_dropped + tally.lines_edited;
-            if tally.dropped + tally.rows_edited + lines == 0 {
+            let edits = card::edits(&rule.tally);
+            if rule.tally.dropped == 0 && edits.is_empty() {
                 continue;
             }
-            let mut edits = Vec::new();
-            for (n, what) in [
-                (tally.lines_dropped, "lines dropped"),
-                (tally.lines_edited, "lines edited"),
-                (tally.rows_edited, "rows edited"),
-            ] {
-                if n > 0 {
-                    edits.push(format!("{} {what}", count(n)));
-                }
-            }
-            let dropped = count(tally.dropped);
-            anstream::println!(
-                "  {:<26} {:>12} {dropped:>12} {:>12}  {FAINT}{}{FAINT:#}",
-                rule.rule,
-                "",
-                "",
-                edits.join(", ")
-            );
+            let dropped = count(rule.tally.dropped);
+            anstream::println!("  {:<26} {:>12} {dropped:>12} {:>12}  {FAINT}{}{FAINT:#}", rule.rule, "", "", edits);
         }
     }
     for split in &ledger.splits {

@@ -1,10 +1,7 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
 use anyhow::Result;
-use setaccio_curate::{
-    plan::Plan,
-    source::{self, Item},
-};
+use setaccio_curate::{plan::Plan, source::Item};
 use setaccio_filters::row::{Content, Row};
 
 use crate::{
@@ -82,12 +79,8 @@ pub fn run(args: &Args) -> Result<()> {
 fn items(plan: &Plan, source: usize) -> impl Iterator<Item = Result<Item>> {
     let tasks = plan.tasks.iter().filter(move |t| usize::from(plan.files[t.file].source) == source);
     tasks.flat_map(|task| {
-        let file = &plan.files[task.file];
-        let rename = &plan.source(file).rename;
-        let opened = source::open(&file.input, &task.slice, file.schema, rename, &plan.columns(), &plan.limits());
-        let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let items: Box<dyn Iterator<Item = _>> = match opened {
-            Ok(items) => Box::new(items.take(rows).map(|i| i.map_err(Into::into))),
+        let items: Box<dyn Iterator<Item = _>> = match plan.read(task) {
+            Ok(items) => Box::new(items.map(|i| i.map_err(Into::into))),
             Err(error) => Box::new(std::iter::once(Err(error.into()))),
         };
         items

@@ -1,6 +1,8 @@
 //! The colours of the command line; `anstream` leaves them out where there is no terminal.
 
 use anstyle::{AnsiColor, Style};
+/// A number with its thousands apart.
+pub use setaccio_curate::card::grouped as count;
 
 /// What went well, and rows that are kept.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -12,19 +14,6 @@ pub const NAME: Style = AnsiColor::Cyan.on_default();
 pub const HEAD: Style = Style::new().bold();
 /// What may be skipped.
 pub const FAINT: Style = Style::new().dimmed();
-
-/// A number with thin separators: 1234567 as 1,234,567.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
 
 /// The start of a text on one line, at most `width` characters.
 pub fn snippet(text: &str, width: usize) -> String {

@@ -136,6 +136,15 @@ impl Index {
         self.buckets.iter().map(|blocks| blocks.iter().map(|(_, b)| b.content).sum()).collect()
     }
 
+    /// Bytes of content in a range of buckets.
+    pub fn content_of(&self, range: &std::ops::Range<u32>) -> u64 {
+        self.blocks(range).map(|(_, b)| b.content).sum()
+    }
+
+    fn blocks(&self, range: &std::ops::Range<u32>) -> impl Iterator<Item = &(usize, Block)> {
+        self.buckets[range.start as usize..range.end as usize].iter().flatten()
+    }
+
     /// The rows of a range of buckets as one batch, all columns or those of `projection`.
     ///
     /// # Errors
@@ -147,7 +156,7 @@ impl Index {
         projection: Option<&[usize]>,
     ) -> Result<RecordBatch> {
         let mut batches = Vec::new();
-        for (file, block) in self.buckets[range.start as usize..range.end as usize].iter().flatten() {
+        for (file, block) in self.blocks(range) {
             batches.extend(read(&self.files[*file], block, projection)?);
         }
         let schema = match projection {
@@ -164,7 +173,7 @@ impl Index {
     /// As [`read`].
     pub fn pick(&self, range: &std::ops::Range<u32>, schema: &SchemaRef, rows: &[u32]) -> Result<RecordBatch> {
         let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
-        for (file, block) in self.buckets[range.start as usize..range.end as usize].iter().flatten() {
+        for (file, block) in self.blocks(range) {
             let mine = rest.partition_point(|row| *row < first + block.rows);
             let (here, later) = rest.split_at(mine);
             if !here.is_empty() {

@@ -27,18 +27,6 @@ pub trait Watch: Sync {
     fn rows(&self, rows: u64, bytes: u64);
 }
 
-/// Nobody.
-pub struct Unwatched;
-
-impl Watch for Unwatched {
-    fn cancelled(&self) -> bool {
-        false
-    }
-    fn stage(&self, _: &'static str, _: usize) {}
-    fn done(&self, _: u64) {}
-    fn rows(&self, _: u64, _: u64) {}
-}
-
 /// Which part of a build to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -128,7 +116,7 @@ fn edited(out: &Path) -> bool {
 
 /// The ledger of the build in `out`, if it is of this plan and its files are there at their sizes.
 fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
-    let ledger: Ledger = serde_json::from_slice(&std::fs::read(out.join("ledger.json")).ok()?).ok()?;
+    let ledger = Ledger::of(out)?;
     let there = |name: &str| std::fs::metadata(out.join(name)).ok().map(|m| m.len());
     let whole = ledger.files.iter().all(|f| there(&f.path) == Some(f.bytes));
     let texts = there("README.md").is_some() && there("recipe.lock.toml").is_some();

@@ -95,18 +95,12 @@ pub fn merge(
     let mut stats = Stats::default();
     let mut filled = BTreeSet::new();
 
-    watch.stage("write", ranges.len());
-    workers::ordered(
-        pool,
+    each(
+        "write",
         ranges.len(),
-        |i| {
-            if watch.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let made = merge.stretch(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice()))?;
-            watch.done(1);
-            Ok(made)
-        },
+        pool,
+        watch,
+        |i| merge.stretch(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice())),
         |made| {
             made.train.into_iter().try_for_each(|group| train.push(group))?;
             made.rejected.into_iter().try_for_each(|group| merged.push(group))?;
@@ -135,6 +129,20 @@ pub fn merge(
     Ok(ledger)
 }
 
+/// One stage of the merge: `make` each of `n` stretches on the pool, `consume` them in order, and show it.
+fn each<T: Send>(
+    stage: &'static str,
+    n: usize,
+    pool: &rayon::ThreadPool,
+    watch: &dyn Watch,
+    make: impl Fn(usize) -> Result<T> + Sync,
+    consume: impl FnMut(T) -> Result<()> + Send,
+) -> Result<()> {
+    watch.stage(stage, n);
+    let make = |i| if watch.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| watch.done(1)) };
+    workers::ordered(pool, n, make, consume)
+}
+
 /// Rows that would stay in each stretch, per class, were there no limit.
 fn count(
     merge: &Merge<'_>,
@@ -144,19 +152,16 @@ fn count(
 ) -> Result<Vec<Vec<u64>>> {
     let Merge { merger, index, carried, .. } = merge;
     let mut counts = Vec::with_capacity(ranges.len());
-    watch.stage("count", ranges.len());
-    workers::ordered(
-        pool,
+    each(
+        "count",
         ranges.len(),
+        pool,
+        watch,
         |i| {
-            if watch.cancelled() {
-                return Err(Error::Interrupted);
-            }
             let batch = index.gather(&ranges[i], carried, Some(&DECIDING))?;
             let resolved = merger.resolve(&batch, [0, 1, 2, 3, 4], None);
             let mut there = vec![0; merger.classes()];
             resolved.kept.iter().for_each(|k| there[merger.class(k.source)] += 1);
-            watch.done(1);
             Ok(there)
         },
         |there| {
@@ -187,7 +192,7 @@ impl Merge<'_> {
     fn stretch(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Stretch> {
         let group = self.plan.loaded.recipe.output.row_group_bytes;
         let mut made = Stretch::default();
-        if self.index.content()[range.start as usize..range.end as usize].iter().sum::<u64>() <= group * PIECE {
+        if self.index.content_of(range) <= group * PIECE {
             let batch = self.index.gather(range, &self.carried, None)?;
             let resolved = self.merger.resolve(&batch, DECIDING, allowed);
             made.flows(&resolved);

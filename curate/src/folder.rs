@@ -2,14 +2,13 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use crate::{
     error::{Error, Result},
     ledger::Ledger,
-    verify,
 };
 
 /// Everything that a build publishes, in the order it is put in place; the ledger last, because it is
@@ -60,11 +59,6 @@ impl Folder {
             hold(true)?;
         }
         Ok(folder)
-    }
-
-    /// The folder itself.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Where finished tasks wait for the end of the build.
@@ -138,18 +132,38 @@ fn ours(root: &Path) -> Result<()> {
         let message = "is there already, and no build wrote it; move it away or choose another --out";
         Err(Error::Damaged { path, message: message.into() })
     };
-    let ledger = fs::read(root.join("ledger.json")).ok();
-    let ledger = ledger.and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
-    match ledger.filter(|l| !l.fingerprint.is_empty()) {
+    match Ledger::of(root).filter(|l| !l.fingerprint.is_empty()) {
         None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| there(p)) {
             Some(path) => foreign(path),
             None => Ok(()),
         },
-        Some(ledger) => match verify::strangers(root, &ledger)?.into_iter().next() {
+        Some(ledger) => match strangers(root, &ledger)?.into_iter().next() {
             Some(name) => foreign(root.join(name)),
             None => Ok(()),
         },
     }
+}
+
+/// Files among the shards and rejects that the ledger does not know.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub fn strangers(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in ["data", "rejects"] {
+        let path = out.join(folder);
+        let entries = match fs::read_dir(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(Error::io("list", &path))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(Error::io("list", &path))?.file_name();
+            found.push(format!("{folder}/{}", name.to_string_lossy()));
+        }
+    }
+    found.retain(|name| ledger.files.iter().all(|f| f.path != *name));
+    found.sort();
+    Ok(found)
 }
 
 /// Write a file whole or not at all: to a temporary name, flushed, then renamed.
@@ -187,7 +201,7 @@ pub fn remove(path: &Path) -> Result<()> {
     let is_dir = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
     let removed = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
         _ => Ok(()),
     }
 }

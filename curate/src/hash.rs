@@ -50,6 +50,17 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
+/// Length and SHA-256, hex, of all that is left to read.
+///
+/// # Errors
+/// Reading fails.
+pub fn rest(source: impl Read, cancelled: &dyn Fn() -> bool) -> io::Result<(u64, String)> {
+    let mut hashing = Hashing::new(source);
+    hashing.drain(cancelled)?;
+    let (_, sha256, bytes) = hashing.finish();
+    Ok((bytes, sha256))
+}
+
 impl<R: Read> Hashing<R> {
     /// Read to the end, or until `cancelled`.
     ///

@@ -1,6 +1,8 @@
 //! The ledger: rows and bytes in and out of every stage, per source and per rule. Cards, reports and
 //! `verify` read from it; nothing else is asked what happened.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use setaccio_filters::{row::Kind, screen::Tally};
 
@@ -194,6 +196,11 @@ impl Ledger {
         let dropped =
             if dropped.is_empty() { "none were dropped".into() } else { format!("dropped {}", dropped.join(", ")) };
         format!("{read} rows read, {dropped}")
+    }
+
+    /// The ledger in a folder, if there is one that can be read.
+    pub fn of(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join("ledger.json")).ok()?).ok()
     }
 
     /// What does not add up, in sentences; nothing, in every ledger that a build wrote.

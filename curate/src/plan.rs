@@ -22,7 +22,7 @@ use crate::{
     origin::{self, Origin},
     recipe::{Loaded, Source},
     render::{self, Renderer},
-    source::{self, InputFile, Limits, Schema, Slice},
+    source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
     workers,
 };
 
@@ -141,7 +141,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
 
 impl Plan {
     /// How inputs are read.
-    pub fn limits(&self) -> Limits {
+    fn limits(&self) -> Limits {
         let read = &self.loaded.recipe.read;
         Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
     }
@@ -152,8 +152,20 @@ impl Plan {
         self.screen.names().chain(demands.then_some(OUTPUT)).collect()
     }
 
+    /// What a task reads.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or lacks a column that its schema needs.
+    pub fn read(&self, task: &Task) -> std::result::Result<Items, SourceError> {
+        let Planned { schema, input, .. } = &self.files[task.file];
+        let rename = &self.source(&self.files[task.file]).rename;
+        let items = source::open(input, &task.slice, *schema, rename, &self.columns(), &self.limits())?;
+        let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(Box::new(items.take(rows)))
+    }
+
     /// Columns that rules and output look at, beside those of the schemas.
-    pub fn columns(&self) -> Vec<String> {
+    fn columns(&self) -> Vec<String> {
         let recipe = &self.loaded.recipe;
         let looked_at = recipe.screen.iter().filter_map(|table| table.get("column")?.as_str().map(str::to_owned));
         recipe.output.keep.keys().cloned().chain(looked_at).collect()

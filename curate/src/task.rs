@@ -20,7 +20,7 @@ use crate::{
     recipe::OnBadRow,
     rejects::{self, Loss, Rejects},
     shards::{Format, ShardWriter},
-    source::{self, Item, Position, Slice, SourceError},
+    source::{Item, Position, Slice, SourceError},
 };
 
 /// Text held before it is written, in bytes.
@@ -96,8 +96,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
     let mut rejects = Rejects::new(recipe.kind, &source.name, &file.name);
     let mut passed: Vec<Passed> = Vec::new();
     let mut held = 0;
-    let items = source::open(file, &task.slice, planned.schema, &source.rename, &plan.columns(), &plan.limits())?;
-    for item in items.take(task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))) {
+    for item in plan.read(task)? {
         if watch.cancelled() {
             return Err(Error::Interrupted);
         }

@@ -8,7 +8,8 @@ use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuild
 use crate::{
     card,
     error::{Error, Result},
-    hash::Hashing,
+    folder::strangers,
+    hash,
     ledger::{FileEntry, Ledger},
     lock::{self, Lock},
     recipe::LeftOut,
@@ -124,33 +125,9 @@ pub fn read(out: &Path) -> Result<(Ledger, Lock)> {
     Ok((ledger, lock))
 }
 
-/// Files among the shards and rejects that the ledger does not know.
-///
-/// # Errors
-/// A folder cannot be listed.
-pub fn strangers(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for folder in ["data", "rejects"] {
-        let path = out.join(folder);
-        let entries = match std::fs::read_dir(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(Error::io("list", &path))?,
-        };
-        for entry in entries {
-            let name = entry.map_err(Error::io("list", &path))?.file_name();
-            found.push(format!("{folder}/{}", name.to_string_lossy()));
-        }
-    }
-    found.retain(|name| ledger.files.iter().all(|f| f.path != *name));
-    found.sort();
-    Ok(found)
-}
-
 fn hash(path: &Path) -> Result<(u64, String)> {
-    let mut hashing = Hashing::new(File::open(path).map_err(Error::io("open", path))?);
-    hashing.drain(&|| false).map_err(Error::io("read", path))?;
-    let (_, sha256, bytes) = hashing.finish();
-    Ok((bytes, sha256))
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    hash::rest(file, &|| false).map_err(Error::io("read", path))
 }
 
 /// Rows of a Parquet file; those of a rejects file are counted by stage and rule, too.

@@ -6,22 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Dice, Lab, setaccio};
-
-const SETTINGS: &str = "
-[[screen]]
-rule = 'clean_mc4_it'
-bad_words = { words = ['accidenti'] }
-length = { min_chars = 150 }
-[dedup]
-[split]
-validation = 0.1
-[read]
-task_bytes = 60000
-";
+use crate::lab::{Dice, Lab, setaccio, web_rules};
 
 fn lab(rows: usize) -> Lab {
-    let lab = Lab::text(SETTINGS);
+    let lab = Lab::text(&web_rules(60_000));
     lab.write("data/web/a.jsonl", Dice(1).lines(rows));
     lab
 }

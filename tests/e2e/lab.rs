@@ -14,6 +14,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 /// The repository.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// Rules, deduplication and a split: what the tests of the engine run, in tasks of `task_bytes`.
+pub fn web_rules(task_bytes: u32) -> String {
+    format!(
+        "[[screen]]\nrule = 'clean_mc4_it'\nbad_words = {{ words = ['accidenti'] }}\nlength = {{ min_chars = 150 }}\n\
+         [dedup]\n[split]\nvalidation = 0.1\n[read]\ntask_bytes = {task_bytes}\n"
+    )
+}
+
 /// A temporary folder with inputs in `data/<source>/` and a recipe.
 pub struct Lab {
     dir: tempfile::TempDir,

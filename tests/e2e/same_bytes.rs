@@ -4,28 +4,12 @@ use std::process::Stdio;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
-use crate::lab::{Dice, Lab, batches};
-
-const SETTINGS: &str = "
-[[screen]]
-rule = 'clean_mc4_it'
-bad_words = { words = ['accidenti'] }
-length = { min_chars = 150 }
-[dedup]
-[sample]
-fraction = 0.8
-[split]
-validation = 0.1
-[read]
-task_bytes = 6000
-[output]
-shard_bytes = 6000
-row_group_bytes = 5000
-";
+use crate::lab::{Dice, Lab, batches, web_rules};
 
 /// A lab with a few files of several containers.
 fn lab(seed: u64, rows: usize) -> Lab {
-    let (lab, mut dice) = (Lab::text(SETTINGS), Dice(seed));
+    let more = "[sample]\nfraction = 0.8\n[output]\nshard_bytes = 6000\nrow_group_bytes = 5000\n";
+    let (lab, mut dice) = (Lab::text(&(web_rules(6000) + more)), Dice(seed));
     lab.write("data/web/a.jsonl", dice.lines(rows));
     lab.write("data/web/b.jsonl.zst", zstd::encode_all(dice.lines(rows / 2).as_bytes(), 3).unwrap());
     let array: Vec<String> = dice.lines(rows / 2).lines().map(str::to_owned).collect();

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use setaccio_filters::screen::Tally;
+
 use crate::{
     error::{Error, Result},
     folder::write_whole,
@@ -80,20 +82,23 @@ fn steps(ledger: &Ledger) -> Vec<Step> {
             continue;
         }
         for rule in &stage.rules {
-            let tally = rule.tally;
-            let edits = [
-                (tally.lines_dropped, "lines dropped"),
-                (tally.lines_edited, "lines edited"),
-                (tally.rows_edited, "rows edited"),
-            ];
-            let edits: Vec<String> =
-                edits.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
-            let (name, dropped) = (rule.rule.clone(), tally.dropped);
-            steps.push(Step { name, rule: true, rows_in: left, dropped, edits: edits.join(", ") });
-            left -= tally.dropped;
+            let (name, dropped) = (rule.rule.clone(), rule.tally.dropped);
+            steps.push(Step { name, rule: true, rows_in: left, dropped, edits: edits(&rule.tally) });
+            left -= dropped;
         }
     }
     steps
+}
+
+/// What a step changed without dropping a row, for people; empty if nothing.
+pub fn edits(tally: &Tally) -> String {
+    let edits = [
+        (tally.lines_dropped, "lines dropped"),
+        (tally.lines_edited, "lines edited"),
+        (tally.rows_edited, "rows edited"),
+    ];
+    let told = edits.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n)));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// 1234567 as 1,234,567.

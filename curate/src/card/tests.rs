@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::ledger::{Flow, RuleCount, Stage};
-use setaccio_filters::screen::Tally;
 
 #[test]
 fn the_strictest_license_wins_and_an_unknown_one_needs_a_reader() {

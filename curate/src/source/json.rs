@@ -182,17 +182,11 @@ pub fn too_long(bytes: u64, max: u64) -> String {
     format!("holds {bytes} bytes, more than read.max_row_bytes allows, which is {max} (--set read.max_row_bytes=N)")
 }
 
-fn at(name: &str, row: u64, error: FrameError) -> SourceError {
+/// An error of framing or reading, at a row.
+pub fn at(name: &str, row: u64, error: FrameError) -> SourceError {
     let message = match error {
         FrameError::Broken(what) => format!("{what}; fetch the file again"),
         FrameError::Io(e) => format!("reading stops here: {e}; the file is cut short or damaged, fetch it again"),
     };
     SourceError::at(name, Position { row_group: None, row }, message)
-}
-
-/// SHA-256 of a whole file, hex.
-pub fn hash(file: &mut File, name: &str, cancelled: &dyn Fn() -> bool) -> Result<String, SourceError> {
-    let mut hashing = Hashing::new(file);
-    hashing.drain(cancelled).map_err(|e| at(name, 0, FrameError::Io(e)))?;
-    Ok(hashing.finish().1)
 }

@@ -24,8 +24,12 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
+use crate::hash;
+
 use super::{
-    Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError, json,
+    Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError,
+    frame::FrameError,
+    json,
     record::{self, Convert, Record},
     value,
 };
@@ -42,7 +46,7 @@ pub fn inspect(
 ) -> Result<InputFile, SourceError> {
     let metadata = load(file, name)?;
     file.rewind().map_err(|e| SourceError::new(name, format!("cannot be read: {e}")))?;
-    let sha256 = json::hash(file, name, cancelled)?;
+    let (_, sha256) = hash::rest(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
     let mut slices: Vec<Slice> = Vec::new();
     let (mut row, mut held, mut text_bytes) = (0, 0, 0);
     for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
@@ -194,7 +198,7 @@ fn columns(
             Err(_) => {}
         }
     }
-    let kept = |t: &DataType| value::is_scalar(t) && value::has_place(t);
+    let kept = |t: &DataType| !t.is_nested() && value::has_place(t);
     let scalars = there.fields().iter().enumerate().filter(|(_, f)| kept(f.data_type()));
     wanted.extend(scalars.map(|(i, _)| i));
     wanted.sort_unstable();
@@ -212,7 +216,6 @@ struct Source {
     convert: Convert,
 }
 
-#[derive(Clone)]
 struct Group {
     file: String,
     number: u32,
@@ -265,9 +268,7 @@ impl Records {
         match reader.next() {
             None if read == group.rows => {}
             None => {
-                let message =
-                    format!("the row group ends here, {} rows short; fetch the file again", group.rows - read);
-                return Err(group.error(read, &message));
+                return Err(group.error(read, &format!("the row group ends {} rows short", group.rows - read)));
             }
             Some(Ok(batch)) => {
                 let rows = batch.num_rows() as u64;

@@ -1,4 +1,4 @@
-//! Arrow values as JSON: every spelling of a text, list or struct comes out the same.
+//! Arrow values as JSON. Read by Parquet's own types, every spelling of a text, list or struct comes out the same.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StructArray},
@@ -9,11 +9,6 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use serde_json::{Map, Value};
-
-/// Whether a type is a single value rather than a list or an object.
-pub fn is_scalar(data_type: &DataType) -> bool {
-    !data_type.is_nested()
-}
 
 /// The value in row `i` of a column.
 ///
@@ -38,8 +33,6 @@ pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
         DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(i)).into(),
         DataType::Float64 => column.as_primitive::<Float64Type>().value(i).into(),
         DataType::List(_) => list(&column.as_list::<i32>().value(i))?,
-        DataType::LargeList(_) => list(&column.as_list::<i64>().value(i))?,
-        DataType::FixedSizeList(..) => list(&column.as_fixed_size_list().value(i))?,
         DataType::Struct(_) => object(column.as_struct(), i)?,
         DataType::Date32
         | DataType::Date64
@@ -109,9 +102,7 @@ const MESSAGE: [&str; 4] = ["role", "content", "from", "value"];
 /// Whether a type's values can stand in a row. Columns of other types are left out.
 pub fn has_place(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            has_place(item.data_type())
-        }
+        DataType::List(item) => has_place(item.data_type()),
         DataType::Float16 | DataType::Map(..) | DataType::FixedSizeBinary(_) | DataType::Interval(_) => false,
         other => {
             other.is_null()

@@ -1,0 +1,1 @@
+//! Checkpoints: written whole, found whole, or recognised as torn.

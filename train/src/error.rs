@@ -1,0 +1,112 @@
+//! Every way a training run can fail, each with the place and what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a command stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe says something unknown or contradicts itself.
+    #[error("{file}: {message}")]
+    Recipe {
+        /// The recipe's file name.
+        file: String,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
+    /// A model file is missing, torn or not of this family.
+    #[error("{file}: {message}")]
+    Model {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A tensor is missing or not what the configuration says.
+    #[error("{file}: tensor `{tensor}`: {message}")]
+    Tensor {
+        /// The file it is in, or should be.
+        file: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Expected and found.
+        message: String,
+    },
+    /// A row cannot be trained on.
+    #[error("{at}: {message}")]
+    Row {
+        /// File, row group and row.
+        at: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// Loss or gradient is not a number any more.
+    #[error("step {step}: {what} is not finite; rows of the step: {rows}; {kept}")]
+    Diverged {
+        /// 1-based step.
+        step: u64,
+        /// `loss` or `gradient of NAME`.
+        what: String,
+        /// Where the step's rows came from.
+        rows: String,
+        /// Which checkpoint is the last good one, and what to try.
+        kept: String,
+    },
+    /// A file of a run is not what was written.
+    #[error("{path}: {message}")]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Reading curated shards, templates or tokenizers.
+    #[error(transparent)]
+    Curate(#[from] setaccio_curate::Error),
+    /// candle refused an operation: a fault of ours or of the device.
+    #[error("{0}")]
+    Candle(#[from] candle_core::Error),
+    /// Ctrl-C.
+    #[error("interrupted; the last checkpoint is kept, and `--resume` goes on from there")]
+    Interrupted,
+    /// Anything else a person must be told.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+    }
+
+    /// A mistake in a model's file.
+    pub fn model(file: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Model { file: file.as_ref().to_owned(), message: message.into() }
+    }
+
+    /// A tensor that is missing or wrong.
+    pub fn tensor(file: impl AsRef<Path>, tensor: &str, message: impl Into<String>) -> Self {
+        Self::Tensor { file: file.as_ref().to_owned(), tensor: tensor.to_owned(), message: message.into() }
+    }
+
+    /// A mistake in the recipe called `file`.
+    pub fn recipe(file: &str, message: impl Into<String>) -> Self {
+        Self::Recipe { file: file.to_owned(), message: message.into() }
+    }
+}

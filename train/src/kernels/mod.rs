@@ -1,0 +1,1 @@
+//! Every kernel, on the CPU and on CUDA, with one signature.

@@ -1,0 +1,19 @@
+//! QLoRA on candle: curated shards in, a PEFT adapter out.
+//!
+//! Forward and backward are written by hand, layer by layer, over candle tensors: candle's own autograd
+//! would compute and keep the gradients of frozen weights. It serves as the oracle in the tests instead.
+
+pub mod checkpoint;
+pub mod data;
+pub mod error;
+pub mod kernels;
+pub mod lora;
+pub mod model;
+pub mod nf4;
+pub mod optim;
+pub mod random;
+pub mod recipe;
+pub mod report;
+pub mod tokenizer;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! NF4 and double quantisation, as bitsandbytes has them.

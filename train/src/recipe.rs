@@ -1,0 +1,476 @@
+//! The schema of a training recipe: the structs are its TOML tables, and what they say is checked here,
+//! before a weight is read. `base = "sft.toml"` takes another recipe and changes what this one says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use setaccio_curate::overrides;
+use setaccio_filters::suggest;
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+
+/// A whole recipe.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Names the run; its folder is `runs/NAME`.
+    pub name: String,
+    /// A line for people.
+    #[serde(default)]
+    pub title: String,
+    /// Decides adapter initialisation, dropout, noise and order.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// What is trained.
+    pub model: Model,
+    /// The adapter.
+    #[serde(default)]
+    pub lora: Lora,
+    /// What it is trained on.
+    pub data: Data,
+    /// How.
+    #[serde(default)]
+    pub train: Train,
+    /// Evaluation while training.
+    #[serde(default)]
+    pub eval: Eval,
+    /// What is kept on the way.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// A Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; `tiny` is made by the program.
+    pub path: String,
+    /// What to call the base in cards and in adapter_config.json, e.g. `meta-llama/Meta-Llama-3-8B-Instruct`.
+    #[serde(default)]
+    pub repo: String,
+    /// Commit or tag of `repo`.
+    #[serde(default)]
+    pub revision: String,
+    /// Licence of the base model, for the card.
+    #[serde(default)]
+    pub license: String,
+    /// `none` keeps the linear layers as they are, `nf4` quantises them on load.
+    #[serde(default)]
+    pub quantization: Quantization,
+    /// Quantise the block scales of NF4 too.
+    #[serde(default = "yes")]
+    pub double_quant: bool,
+    /// A tokenizer.json to use instead of the model's own.
+    #[serde(default)]
+    pub tokenizer: String,
+}
+
+/// How the frozen linear layers are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantization {
+    /// As they were stored, at most in 32 bits.
+    #[default]
+    None,
+    /// 4 bits, normal float.
+    Nf4,
+}
+
+/// `[lora]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lora {
+    /// Rank.
+    pub r: usize,
+    /// The update is scaled by alpha / r, or alpha / sqrt(r) with `rslora`.
+    pub alpha: f64,
+    /// Share of the adapter's inputs set to zero while training.
+    pub dropout: f64,
+    /// Rank-stabilised scaling.
+    pub rslora: bool,
+    /// Which linear layers get an adapter.
+    pub targets: Vec<String>,
+    /// `kaiming` (A uniform, B zero) or `pissa` (the principal components of the weight).
+    pub init: Init,
+    /// Type of A and B: `f32` or `bf16`.
+    pub dtype: AdapterType,
+}
+
+/// How an adapter starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// A Kaiming-uniform with a = sqrt 5, B zero: the model starts as it was.
+    #[default]
+    Kaiming,
+    /// Principal singular values and vectors of the weight, taken out of the base (PiSSA, arXiv 2404.02948).
+    Pissa,
+}
+
+/// Type that A and B are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterType {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits; the optimiser still computes in 32.
+    Bf16,
+}
+
+/// Every linear layer of a block, by its Hugging Face name.
+pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self {
+            r: 16,
+            alpha: 16.0,
+            dropout: 0.0,
+            rslora: false,
+            targets: LINEARS.map(String::from).to_vec(),
+            init: Init::Kaiming,
+            dtype: AdapterType::F32,
+        }
+    }
+}
+
+impl Lora {
+    /// What B A x is multiplied by.
+    #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
+    pub fn scale(&self) -> f64 {
+        let r = self.r as f64;
+        self.alpha / if self.rslora { r.sqrt() } else { r }
+    }
+}
+
+/// `[data]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Folders that `setaccio build` wrote, e.g. `data/out/sft-mix`, relative to the working folder.
+    pub train: Vec<PathBuf>,
+    /// A chat template; empty takes the model's own. Relative to the recipe.
+    #[serde(default)]
+    pub template: String,
+    /// Which tokens are learned.
+    #[serde(default)]
+    pub train_on: TrainOn,
+    /// Longest row, and longest packed row, in tokens.
+    #[serde(default = "max_length")]
+    pub max_length: usize,
+    /// What happens to longer rows.
+    #[serde(default)]
+    pub overlong: Overlong,
+    /// How rows share a sequence.
+    #[serde(default)]
+    pub packing: Packing,
+    /// Use only the first N rows, 0 for all.
+    #[serde(default)]
+    pub limit: usize,
+}
+
+/// Which tokens are learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOn {
+    /// The assistant's turns and the token that ends each.
+    #[default]
+    Assistant,
+    /// The last answer and the token that ends it.
+    Completion,
+    /// Everything.
+    All,
+}
+
+/// What happens to rows longer than `max_length`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlong {
+    /// Keep the first `max_length` tokens.
+    #[default]
+    Truncate,
+    /// Leave the row out, and count it.
+    Drop,
+}
+
+/// How rows share a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// Best fit, decreasing: fills sequences of `max_length`; positions restart and no document sees another.
+    Bfd,
+    /// One row, one sequence, in shuffled order.
+    #[default]
+    None,
+    /// One row, one sequence; rows of like length in one batch.
+    Length,
+}
+
+/// `[train]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Sequences at a time.
+    pub batch: usize,
+    /// Batches a step.
+    pub accumulation: usize,
+    /// Passes over the data; ignored if `max_steps` is set.
+    pub epochs: f64,
+    /// Steps, 0 to go by epochs.
+    pub max_steps: u64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Shape of the learning rate after warmup.
+    pub schedule: Schedule,
+    /// Steps from 0 to the peak.
+    pub warmup_steps: u64,
+    /// Or a share of all steps.
+    pub warmup_ratio: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// `adamw` or `adamw_8bit`.
+    pub optimizer: Optimizer,
+    /// Decay of the first and second moments.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Gradients are scaled down to this norm; 0 leaves them.
+    pub max_grad_norm: f64,
+    /// LoRA+: the learning rate of B is this many times that of A (arXiv 2402.12354); 1 is plain LoRA.
+    pub lora_plus_ratio: f64,
+    /// NEFTune: uniform noise of alpha / sqrt(length x width) on the embeddings (arXiv 2310.05914); 0 for none.
+    pub neftune_alpha: f64,
+    /// Which layers are computed again in the backward pass instead of being kept.
+    pub recompute: Recompute,
+    /// For `recompute = "auto"`: how much memory the run may take, in GiB; 0 takes what is free.
+    pub memory_gib: f64,
+    /// A line of metrics every N steps.
+    pub log_every: u64,
+}
+
+/// Shape of the learning rate after warmup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Straight to 0 at the last step.
+    #[default]
+    Linear,
+    /// Half a cosine to 0.
+    Cosine,
+    /// As it is.
+    Constant,
+}
+
+/// The optimiser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// PyTorch's AdamW.
+    #[default]
+    Adamw,
+    /// With moments in 8 bits, as bitsandbytes keeps them.
+    #[serde(rename = "adamw_8bit")]
+    Adamw8bit,
+}
+
+/// Which layers are computed again in the backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// As many as the memory asks for.
+    #[default]
+    Auto,
+    /// Every layer.
+    All,
+    /// None.
+    None,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            batch: 8,
+            accumulation: 1,
+            epochs: 3.0,
+            max_steps: 0,
+            learning_rate: 2e-5,
+            schedule: Schedule::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
+            weight_decay: 0.0,
+            optimizer: Optimizer::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            max_grad_norm: 1.0,
+            lora_plus_ratio: 1.0,
+            neftune_alpha: 0.0,
+            recompute: Recompute::Auto,
+            memory_gib: 0.0,
+            log_every: 10,
+        }
+    }
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eval {
+    /// Evaluate every N steps and at the end; 0 only at the end.
+    pub every: u64,
+    /// At most this many rows of the `validation` split; 0 for all.
+    pub rows: usize,
+}
+
+impl Default for Eval {
+    fn default() -> Self {
+        Self { every: 0, rows: 1000 }
+    }
+}
+
+/// `[checkpoint]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checkpoint {
+    /// Every N steps and at the end; 0 only at the end.
+    pub every: u64,
+    /// The last N are kept, and the best by evaluation loss.
+    pub keep: usize,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self { every: 500, keep: 2 }
+    }
+}
+
+fn seed() -> u64 {
+    42
+}
+fn yes() -> bool {
+    true
+}
+fn max_length() -> usize {
+    1024
+}
+
+/// A recipe and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The recipe with all changes in place.
+    pub recipe: Recipe,
+    /// Its file name, for messages.
+    pub file: String,
+    /// The folder that `template` and `tokenizer` are relative to.
+    pub folder: PathBuf,
+    /// `--set` arguments, in order.
+    pub sets: Vec<String>,
+}
+
+/// Read a recipe, lay it over its base, apply `--set key=value`, and check it.
+///
+/// # Errors
+/// It is missing, not TOML, says something unknown, or contradicts itself.
+pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let mut table = read(path, &file)?;
+    for set in sets {
+        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
+    }
+    let recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| Error::recipe(&file, suggest::explain(e.message())))?;
+    check(&recipe).map_err(|e| Error::recipe(&file, e))?;
+    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+    Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
+}
+
+fn read(path: &Path, file: &str) -> Result<Table> {
+    let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
+    let mut table: Table =
+        text.parse().map_err(|e: toml::de::Error| Error::recipe(file, e.to_string().trim_end().to_owned()))?;
+    match table.remove("base") {
+        None => Ok(table),
+        Some(Value::String(base)) => {
+            let below = path.with_file_name(&base);
+            if below == path {
+                return Err(Error::recipe(file, "`base` names this very file"));
+            }
+            let mut under = read(&below, &base)?;
+            lay(&mut under, table);
+            Ok(under)
+        }
+        Some(_) => Err(Error::recipe(file, "`base` is the file name of another recipe")),
+    }
+}
+
+/// Put `over` on `under`, table by table.
+fn lay(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+fn check(recipe: &Recipe) -> std::result::Result<(), String> {
+    let (lora, train, data) = (&recipe.lora, &recipe.train, &recipe.data);
+    if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) {
+        return Err("`name` names a folder below runs/: letters, digits, - and _".into());
+    }
+    if lora.r == 0 || lora.targets.is_empty() {
+        return Err("`lora.r` is at least 1 and `lora.targets` names at least one layer".into());
+    }
+    for (i, target) in lora.targets.iter().enumerate() {
+        if !LINEARS.contains(&target.as_str()) {
+            return Err(format!("lora.targets: there is no `{target}`; there are {}", LINEARS.join(", ")));
+        }
+        if lora.targets[..i].contains(target) {
+            return Err(format!("lora.targets names `{target}` twice"));
+        }
+    }
+    let ranges = [
+        ("lora.alpha", lora.alpha, f64::MIN_POSITIVE, f64::MAX),
+        ("lora.dropout", lora.dropout, 0.0, 0.999),
+        ("train.learning_rate", train.learning_rate, 0.0, 10.0),
+        ("train.warmup_ratio", train.warmup_ratio, 0.0, 1.0),
+        ("train.weight_decay", train.weight_decay, 0.0, 10.0),
+        ("train.betas[0]", train.betas[0], 0.0, 0.999_999_9),
+        ("train.betas[1]", train.betas[1], 0.0, 0.999_999_9),
+        ("train.eps", train.eps, f64::MIN_POSITIVE, 1.0),
+        ("train.max_grad_norm", train.max_grad_norm, 0.0, f64::MAX),
+        ("train.lora_plus_ratio", train.lora_plus_ratio, f64::MIN_POSITIVE, 1e4),
+        ("train.neftune_alpha", train.neftune_alpha, 0.0, 1e4),
+        ("train.memory_gib", train.memory_gib, 0.0, f64::MAX),
+        ("train.epochs", train.epochs, 0.0, 1e6),
+    ];
+    for (name, value, low, high) in ranges {
+        if !(low..=high).contains(&value) {
+            return Err(format!("`{name}` is {value}; it goes from {low:e} to {high:e}"));
+        }
+    }
+    if train.batch == 0 || train.accumulation == 0 || train.log_every == 0 {
+        return Err("`train.batch`, `train.accumulation` and `train.log_every` are at least 1".into());
+    }
+    if train.max_steps == 0 && train.epochs == 0.0 {
+        return Err("give `train.epochs` or `train.max_steps`".into());
+    }
+    if train.warmup_steps > 0 && train.warmup_ratio > 0.0 {
+        return Err("`train.warmup_steps` and `train.warmup_ratio` say the same: keep one".into());
+    }
+    if data.max_length < 2 {
+        return Err("`data.max_length` is at least 2".into());
+    }
+    if data.train.is_empty() {
+        return Err("`data.train` names at least one folder that `setaccio build` wrote".into());
+    }
+    if recipe.checkpoint.keep == 0 {
+        return Err("`checkpoint.keep` is at least 1: a run that keeps none cannot be resumed".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What a run tells: metrics, TensorBoard events, the curve, the lock and the model card.

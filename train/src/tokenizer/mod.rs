@@ -1,0 +1,1 @@
+//! Tokenizers from a Hugging Face folder, from GGUF, or trained on the spot.

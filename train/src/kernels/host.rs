@@ -2,9 +2,7 @@
 
 use std::cell::Cell;
 
-use candle_core::{
-    CpuStorage, DType, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor, WithDType, bail,
-};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor, WithDType, bail};
 
 use super::{
     Attended,
@@ -113,7 +111,9 @@ fn tensor<T: WithDType>(elements: Vec<T>, shape: impl Into<candle_core::Shape>) 
 
 fn same(name: &str, tensors: &[&Tensor]) -> Result<()> {
     match tensors.iter().find(|t| t.elem_count() != tensors[0].elem_count()) {
-        Some(t) => Err(candle_core::Error::Msg(format!("{name}: {:?} beside {:?}", t.shape(), tensors[0].shape())).into()),
+        Some(t) => {
+            Err(candle_core::Error::Msg(format!("{name}: {:?} beside {:?}", t.shape(), tensors[0].shape())).into())
+        }
         None => Ok(()),
     }
 }

@@ -91,11 +91,8 @@ pub fn attention<T: Real>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Head
         let mut scores = vec![T::ZERO; rows * keys];
         for head in 0..heads.q {
             let (qo, ko) = ((span.q + start) * qw + head * d, span.k * kw + head / group * d);
-            let (qb, kb, vb) = (
-                Mat::rows(&q[qo..], rows, d, qw),
-                Mat::rows(&k[ko..], keys, d, kw),
-                Mat::rows(&v[ko..], keys, d, kw),
-            );
+            let (qb, kb, vb) =
+                (Mat::rows(&q[qo..], rows, d, qw), Mat::rows(&k[ko..], keys, d, kw), Mat::rows(&v[ko..], keys, d, kw));
             gemm(&mut scores, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
             for (row, sum) in softmax(&mut scores, keys, first).into_iter().enumerate() {
                 lse[row * heads.q + head] = sum;

@@ -49,7 +49,8 @@ fn one<T: Real>(row: &mut [T], target: usize, scale: T) -> RowLoss {
             // The sum in f64 of partial sums: 128k terms in f32 would cost three digits.
             let ones = [T::ONE; 1024];
             let total: f64 = weights.chunks(1024).map(|c| dot(c, &ones[..c.len()]).wide()).sum();
-            let mean: f64 = weights.chunks(1024).zip(row.chunks(1024)).map(|(w, x)| dot(w, x).wide()).sum::<f64>() / total;
+            let mean: f64 =
+                weights.chunks(1024).zip(row.chunks(1024)).map(|(w, x)| dot(w, x).wide()).sum::<f64>() / total;
             let lse = top.wide() + total.ln();
             let factor = scale * T::of(1.0 / total);
             for (x, w) in row.iter_mut().zip(&weights) {

@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod generate;
 pub mod kernels;
 pub mod lora;
 pub mod model;

@@ -38,6 +38,32 @@ pub struct Context<'a> {
     pub pass: Option<Pass>,
 }
 
+/// Keys and values of the tokens before, when a text is written token by token.
+#[derive(Clone, Debug, Default)]
+pub struct Past(Option<(Tensor, Tensor)>);
+
+impl Past {
+    /// Tokens that are there.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().and_then(|(k, _)| k.dim(0).ok()).unwrap_or(0)
+    }
+
+    /// Whether nothing was read yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// All keys and values with the new ones, [S, Hkv D].
+    fn extend(&mut self, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
+        let all = match self.0.take() {
+            None => (k, v),
+            Some((before_k, before_v)) => (Tensor::cat(&[before_k, k], 0)?, Tensor::cat(&[before_v, v], 0)?),
+        };
+        self.0 = Some(all.clone());
+        Ok(all)
+    }
+}
+
 /// What the backward pass needs of the forward pass.
 pub struct Saved {
     x: Tensor,
@@ -54,6 +80,14 @@ impl Layer {
     /// # Errors
     /// Out of memory; a fault of ours.
     pub fn forward(&self, x: &Tensor, context: &Context<'_>) -> Result<(Tensor, Saved)> {
+        self.after(x, context, None)
+    }
+
+    /// As [`Self::forward`], after a `past` that grows by these tokens.
+    ///
+    /// # Errors
+    /// Out of memory; a fault of ours.
+    pub fn after(&self, x: &Tensor, context: &Context<'_>, past: Option<&mut Past>) -> Result<(Tensor, Saved)> {
         let [wq, wk, wv, wo] = &self.attention;
         let [wgate, wup, wdown] = &self.mlp;
         let (heads, pass) = (self.heads, context.pass);
@@ -65,6 +99,10 @@ impl Layer {
         drop(normed);
         kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
         kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
+        let (k, v) = match past {
+            None => (k, v),
+            Some(past) => past.extend(k, v)?,
+        };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
         let (middle, oa) = wo.forward(&out, pass)?;
         kernels::add(&middle, x, 1.0)?;

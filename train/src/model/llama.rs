@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     head::{Head, Losses},
-    layer::{Context, Layer, Saved},
+    layer::{Context, Layer, Past, Saved},
     pass::Pass,
     rotary::Rotary,
 };
@@ -58,8 +58,8 @@ impl Llama {
         Ok(self.embedding.index_select(&ids, 0)?.to_dtype(self.dtype)?)
     }
 
-    fn context<'a>(&self, batch: &Batch, spans: &'a [Span], pass: Option<Pass>) -> Result<Context<'a>> {
-        let (cos, sin) = self.rotary.angles(&batch.positions, self.dtype, self.device())?;
+    fn context<'a>(&self, positions: &[u32], spans: &'a [Span], pass: Option<Pass>) -> Result<Context<'a>> {
+        let (cos, sin) = self.rotary.angles(positions, self.dtype, self.device())?;
         Ok(Context { cos, sin, spans, pass })
     }
 
@@ -69,12 +69,29 @@ impl Llama {
     /// An id outside the vocabulary; out of memory.
     pub fn hidden(&self, batch: &Batch) -> Result<Tensor> {
         let spans = spans(batch);
-        let context = self.context(batch, &spans, None)?;
+        let context = self.context(&batch.positions, &spans, None)?;
         let mut x = self.embed(&batch.ids)?;
         for layer in &self.layers {
             x = layer.forward(&x, &context)?.0;
         }
         Ok(x)
+    }
+
+    /// Logits [V] of what follows `ids`, which come after what `past` has seen: one [`Past`] a layer.
+    ///
+    /// # Errors
+    /// As [`Self::hidden`].
+    pub fn next(&self, ids: &[u32], past: &mut [Past]) -> Result<Tensor> {
+        let before = past.first().map_or(0, Past::len);
+        let span = Span { q: 0, q_len: ids.len(), k: 0, k_len: before + ids.len() };
+        let positions: Vec<u32> = (0_u32..).skip(before).take(ids.len()).collect();
+        let spans = [span];
+        let context = self.context(&positions, &spans, None)?;
+        let mut x = self.embed(ids)?;
+        for (layer, past) in self.layers.iter().zip(past) {
+            x = layer.after(&x, &context, Some(past))?.0;
+        }
+        Ok(self.head.logits(&x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)?)
     }
 
     /// Losses without a gradient and without dropout.
@@ -91,7 +108,7 @@ impl Llama {
     /// As [`Self::hidden`].
     pub fn train(&self, batch: &Batch, training: &Training) -> Result<Losses> {
         let spans = spans(batch);
-        let context = self.context(batch, &spans, Some(training.pass))?;
+        let context = self.context(&batch.positions, &spans, Some(training.pass))?;
         let mut x = self.embed(&batch.ids)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha);

@@ -6,7 +6,11 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as theirs;
 use serde_json::Value;
-use setaccio_train::model::{layer::Layer, llama::Llama, weight::Weight};
+use setaccio_train::model::{
+    layer::{Layer, Past},
+    llama::Llama,
+    weight::Weight,
+};
 
 use crate::formula::{VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe};
 
@@ -100,6 +104,25 @@ fn equal_candle_transformers() {
         let got = logits(&ours, &ids);
         for (got, want) in got[got.len() - VOCAB..].iter().zip(want) {
             close("logit of the last token", *got, want, 0.0, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_keys_and_values_changes_nothing() {
+    let mut model = model("llama31", DType::F32);
+    attach(&mut model, &recipe(), false);
+    let ids = &documents()[0];
+    let want = logits(&model, ids);
+    for cut in [1, 4, ids.len()] {
+        let mut past = vec![Past::default(); model.layers.len()];
+        let mut got = elements(&model.next(&ids[..cut], &mut past).unwrap());
+        for (i, id) in ids.iter().enumerate().skip(cut) {
+            assert_eq!(past[0].len(), i);
+            got = elements(&model.next(&[*id], &mut past).unwrap());
+        }
+        for (got, want) in got.iter().zip(&want[want.len() - VOCAB..]) {
+            close(&format!("cut at {cut}"), *got, *want, 0.0, 1e-5);
         }
     }
 }

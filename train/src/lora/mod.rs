@@ -1,1 +1,3 @@
 //! Low-rank adapters and their PEFT files.
+
+pub mod peft;

@@ -1,6 +1,7 @@
 //! Low-rank adapters: put on a model, taken off it, read and written as PEFT files.
 
 pub mod peft;
+pub mod pissa;
 
 use candle_core::{DType, Tensor};
 

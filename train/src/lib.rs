@@ -9,6 +9,7 @@ pub mod error;
 pub mod generate;
 pub mod kernels;
 pub mod lora;
+pub mod memory;
 pub mod model;
 pub mod nf4;
 pub mod optim;

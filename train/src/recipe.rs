@@ -381,7 +381,8 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     for set in sets {
         overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
-    let recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| Error::recipe(&file, suggest::explain(e.message())))?;
+    let recipe: Recipe =
+        table.try_into().map_err(|e: toml::de::Error| Error::recipe(&file, suggest::explain(e.message())))?;
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
     Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })

@@ -1,5 +1,18 @@
 //! From curated shards to batches of tokens.
 
+pub mod cache;
+pub mod dataset;
+pub mod mask;
+pub mod order;
+pub mod pack;
+pub mod shards;
+pub mod show;
+pub mod spans;
+
+pub use dataset::{Counts, Dataset, Watch};
+pub use order::{Order, Shape, in_order};
+pub use shards::Split;
+
 /// What the loss ignores.
 pub const IGNORE: u32 = u32::MAX;
 
@@ -51,5 +64,27 @@ impl Batch {
         self.labels.extend((n > 0).then_some(IGNORE));
         self.starts.push(self.ids.len() as u32);
         self.rows.push(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_reaches_into_the_next_document() {
+        let row = |ids: &[u32], trained: &[u8]| Example {
+            ids: ids.to_vec(),
+            trained: trained.iter().map(|t| *t == 1).collect(),
+        };
+        let mut batch = Batch::default();
+        batch.push(&row(&[5, 6, 7, 8], &[0, 0, 1, 1]), 3);
+        batch.push(&row(&[9, 10], &[0, 1]), 0);
+        batch.push(&row(&[11], &[0]), 4);
+        assert_eq!(batch.ids, [5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(batch.labels, [IGNORE, 7, 8, IGNORE, 10, IGNORE, IGNORE]);
+        assert_eq!(batch.positions, [0, 1, 2, 3, 0, 1, 0]);
+        assert_eq!((batch.starts.as_slice(), batch.rows.as_slice()), (&[0, 4, 6, 7][..], &[3, 0, 4][..]));
+        assert_eq!((batch.tokens(), batch.targets()), (7, 3));
     }
 }

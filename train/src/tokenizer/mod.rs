@@ -1,1 +1,204 @@
 //! Tokenizers from a Hugging Face folder, from GGUF, or trained on the spot.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+use setaccio_curate::folder::write_whole;
+use setaccio_filters::hash::sha256;
+use tokenizers::{AddedToken, Tokenizer};
+
+use crate::error::{Error, Result};
+
+pub mod folder;
+pub mod gguf;
+pub mod pieces;
+pub mod tiny;
+
+/// How published chat templates end a turn. Where one of these is a special token, it ends a generation
+/// even if the configuration forgets to say so: the first Llama-3 files did.
+const ENDS_OF_TURN: [&str; 4] = ["<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"];
+
+/// A tokenizer and what goes with it.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Text to ids and back. It adds nothing of its own: BOS and the like come from the chat template, or
+    /// from the caller where `adds_bos` says so.
+    pub tokenizer: Tokenizer,
+    /// Beginning of a text, and its id.
+    pub bos: Option<(String, u32)>,
+    /// End of a text, and its id.
+    pub eos: Option<(String, u32)>,
+    /// What fills a batch elsewhere; we pad nothing, and pass it on.
+    pub pad: Option<(String, u32)>,
+    /// The model's own chat template.
+    pub chat_template: Option<String>,
+    /// One more than the largest id.
+    pub vocab: usize,
+    /// The file or folder it was read from.
+    pub source: PathBuf,
+    /// SHA-256 of its tokenizer.json, hex.
+    pub sha256: String,
+    /// Every id that ends a generation, sorted.
+    pub eos_ids: Vec<u32>,
+    /// Whether a plain text is to start with BOS.
+    pub adds_bos: bool,
+    /// tokenizer.json as it was read or made.
+    json: String,
+    /// tokenizer_config.json as it was read or made.
+    config: Map<String, Value>,
+}
+
+/// What a [`Tokens`] is put together from.
+struct Parts {
+    tokenizer: Tokenizer,
+    json: String,
+    config: Map<String, Value>,
+    chat_template: Option<String>,
+    /// Ids that the model's configuration calls the end of a generation.
+    stops: Vec<u32>,
+    source: PathBuf,
+}
+
+impl Tokens {
+    /// Read the tokenizer of a model: a GGUF file, a Hugging Face folder, or a tokenizer.json in one.
+    ///
+    /// # Errors
+    /// It is missing, torn, or of a kind that is not known.
+    pub fn open(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("gguf") => gguf::open(path),
+            Some("json") => folder::open_file(path),
+            _ => folder::open(path),
+        }
+    }
+
+    fn new(parts: Parts) -> Result<Self> {
+        let Parts { mut tokenizer, json, config, chat_template, stops, source } = parts;
+        let special = |key: &str| {
+            let text = content(config.get(key)?)?;
+            Some((text.to_owned(), tokenizer.token_to_id(text)?))
+        };
+        let [bos, eos, pad] = ["bos_token", "eos_token", "pad_token"].map(special);
+        let added = tokenizer.get_added_vocabulary();
+        let ends = ENDS_OF_TURN.iter().filter(|t| added.is_special_token(t));
+        let mut eos_ids: Vec<u32> = ends.filter_map(|t| tokenizer.token_to_id(t)).chain(stops).collect();
+        eos_ids.extend(eos.as_ref().map(|(_, id)| *id));
+        eos_ids.sort_unstable();
+        eos_ids.dedup();
+        let eos = eos.or_else(|| eos_ids.first().and_then(|id| Some((tokenizer.id_to_token(*id)?, *id))));
+        if eos_ids.is_empty() {
+            let message = "no token ends a text: give `eos_token` in tokenizer_config.json or `eos_token_id` in \
+                           generation_config.json";
+            return Err(Error::model(source, message));
+        }
+        let stated = config.get("add_bos_token").and_then(Value::as_bool);
+        let does = |id: &u32| tokenizer.encode("a", true).is_ok_and(|e| e.get_ids().first() == Some(id));
+        let adds_bos = bos.as_ref().is_some_and(|(_, id)| stated.unwrap_or_else(|| does(id)));
+        // Without one, offsets are those of the whole tokens: some processors trim white space from them.
+        tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| Error::model(&source, e.to_string()))?;
+        let vocab = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        let sha256 = sha256(json.as_bytes());
+        Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
+    }
+
+    /// Ids of a text and the bytes of it that each stands for. Special tokens are those the text spells out.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    pub fn encode(&self, text: &str) -> std::result::Result<(Vec<u32>, Vec<(usize, usize)>), String> {
+        let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+    }
+
+    /// The text of ids, special tokens spelled out or left out.
+    ///
+    /// # Errors
+    /// The tokenizer refuses an id.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.tokenizer.decode(ids, skip_special).map_err(|e| Error::model(&self.source, e.to_string()))
+    }
+
+    /// Whether an id is a special token.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id);
+        token.is_some_and(|t| t.special)
+    }
+
+    /// Write tokenizer.json, tokenizer_config.json and, for what ends a generation, generation_config.json
+    /// into `folder`, for transformers and for us.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let mut config = self.config.clone();
+        config.entry("tokenizer_class").or_insert_with(|| json!("PreTrainedTokenizerFast"));
+        if let Some(template) = &self.chat_template {
+            config.insert("chat_template".into(), json!(template));
+        }
+        let mut generation = Map::new();
+        generation.insert("eos_token_id".into(), json!(self.eos_ids));
+        if let Some((_, id)) = self.bos {
+            generation.insert("bos_token_id".into(), json!(id));
+        }
+        write_whole(&folder.join("tokenizer.json"), self.json.as_bytes())?;
+        for (name, object) in [("tokenizer_config.json", config), ("generation_config.json", generation)] {
+            // Sorted, whatever map serde_json was built with.
+            let object: BTreeMap<_, _> = object.into_iter().collect();
+            let text = serde_json::to_string_pretty(&object).map_err(|e| Error::Other(e.to_string()))?;
+            write_whole(&folder.join(name), (text + "\n").as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// A special token of a configuration: text, or an object with `content`.
+fn content(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+/// A token that the text is searched for before anything else.
+fn added(content: &str, special: bool) -> AddedToken {
+    AddedToken::from(content, special).normalized(false)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// The folder of files that are too large for the repository, or a line that says so.
+    pub fn asset(name: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("SETACCIO_ASSETS").map(PathBuf::from);
+        let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/setaccio-assets")))?;
+        let path = folder.join(name);
+        if !path.exists() {
+            println!("skipped: {} is not there; tools/fetch-assets.sh brings it", path.display());
+            return None;
+        }
+        Some(path)
+    }
+
+    #[test]
+    fn a_saved_tokenizer_reads_back_the_same() {
+        let texts = ["Nel mezzo del cammin di nostra vita", "mi ritrovai per una selva oscura"];
+        let made = tiny::train(texts.into_iter(), 300).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        made.save(dir.path()).unwrap();
+        let read = Tokens::open(dir.path()).unwrap();
+        assert_eq!((&read.sha256, &read.bos, &read.eos), (&made.sha256, &made.bos, &made.eos));
+        assert_eq!((&read.eos_ids, read.vocab, read.adds_bos), (&made.eos_ids, made.vocab, made.adds_bos));
+        assert_eq!(read.chat_template, made.chat_template);
+        let again = tempfile::tempdir().unwrap();
+        read.save(again.path()).unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+            let [a, b] = [&dir, &again].map(|d| fs::read(d.path().join(name)).unwrap());
+            assert!(a == b, "{name}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A row as tokens, with those marked that the model learns to produce: the assistant's answers and the
+//! token that ends each, or the last answer, or everything.
+
+use std::{fs, ops::Range, path::Path};
+
+use setaccio_curate::render::Renderer;
+use setaccio_filters::row::{Content, Message};
+
+use super::{Example, spans};
+use crate::{
+    error::{Error, Result},
+    recipe::{Data, Overlong, TrainOn},
+    tokenizer::Tokens,
+};
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Tokens, and whether some were cut off.
+    Row(Example, bool),
+    /// Too long, and `overlong = "drop"`.
+    Overlong,
+    /// Nothing that is learned was left after cutting.
+    Unanswered,
+}
+
+/// Turns rows into tokens.
+pub struct Masker<'a> {
+    tokens: &'a Tokens,
+    chat: Option<Renderer>,
+    text: Option<Renderer>,
+    /// The templates' sources, for the cache's key.
+    pub templates: [String; 2],
+    data: Data,
+    vocab: usize,
+}
+
+impl<'a> Masker<'a> {
+    /// For a recipe's `[data]`; its `template` is looked for in `folder`. A template that reads `messages` is for
+    /// conversations, any other is for texts. `vocab` is the model's.
+    ///
+    /// # Errors
+    /// The template is missing or does not parse.
+    pub fn new(data: &Data, folder: &Path, tokens: &'a Tokens, vocab: usize) -> Result<Self> {
+        let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
+        let (bos, eos) = (token(&tokens.bos), token(&tokens.eos));
+        let renderer = |source: &str| Renderer::new(Some(source.to_owned()), None, &bos, &eos);
+        let mut templates = [tokens.chat_template.clone().unwrap_or_default(), String::new()];
+        if !data.template.is_empty() {
+            let path = folder.join(&data.template);
+            let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
+            let chat = renderer(&source)?.reads("messages");
+            templates[usize::from(!chat)] = source;
+        }
+        let [chat, text] = [&templates[0], &templates[1]]
+            .map(|source| if source.is_empty() { Ok(None) } else { renderer(source).map(Some) });
+        Ok(Self { tokens, chat: chat?, text: text?, templates, data: data.clone(), vocab })
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// What is wrong with the row, or with the template as the row shows it.
+    pub fn row(&self, content: &Content) -> std::result::Result<Made, String> {
+        let mut example = match content {
+            Content::Text(text) => self.text(text)?,
+            Content::Chat(messages) => self.chat(messages)?,
+            Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
+        };
+        if let Some(id) = example.ids.iter().find(|id| **id as usize >= self.vocab) {
+            let text = self.tokens.tokenizer.id_to_token(*id).unwrap_or_default();
+            return Err(format!(
+                "token {id} (`{text}`) is outside the model's vocabulary of {}: the tokenizer is another model's",
+                self.vocab
+            ));
+        }
+        if let Some(first) = example.trained.first_mut() {
+            *first = false;
+        }
+        if !example.trained.contains(&true) {
+            return Err("has no token to learn".into());
+        }
+        let longer = example.ids.len() > self.data.max_length;
+        if longer && self.data.overlong == Overlong::Drop {
+            return Ok(Made::Overlong);
+        }
+        example.ids.truncate(self.data.max_length);
+        example.trained.truncate(self.data.max_length);
+        Ok(if example.trained.contains(&true) { Made::Row(example, longer) } else { Made::Unanswered })
+    }
+
+    /// A document: all of it is learned, whatever `train_on` says.
+    fn text(&self, text: &str) -> std::result::Result<Example, String> {
+        if text.trim().is_empty() {
+            return Err("is empty; the rules `length` and `sentences` of `setaccio build` drop such rows".into());
+        }
+        let ids = if let Some(template) = &self.text {
+            self.tokens.encode(&template.render(&Content::Text(text.to_owned()))?)?.0
+        } else {
+            let mut ids = self.tokens.encode(text)?.0;
+            if let Some((_, bos)) = self.tokens.bos.as_ref().filter(|_| self.tokens.adds_bos) {
+                ids.insert(0, *bos);
+            }
+            ids.extend(self.tokens.eos.as_ref().map(|(_, id)| *id));
+            ids
+        };
+        let trained = vec![true; ids.len()];
+        Ok(Example { ids, trained })
+    }
+
+    fn chat(&self, messages: &[Message]) -> std::result::Result<Example, String> {
+        let Some(renderer) = &self.chat else {
+            let message = "is a conversation, and neither the tokenizer nor `data.template` has a chat template";
+            return Err(format!("{message}: name one, for instance templates/chatml.jinja"));
+        };
+        if messages.iter().all(|m| m.content.trim().is_empty()) {
+            return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
+        }
+        let full = renderer.chat(messages, false)?;
+        let (ids, offsets) = self.tokens.encode(&full.text)?;
+        let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
+        let mut answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
+        if answers.is_empty() && self.data.train_on != TrainOn::All {
+            let message =
+                "has no assistant turn, so nothing to learn; the rule `roles` of `setaccio build` drops such rows";
+            return Err(format!("{message}, and `data.train_on = \"all\"` learns them whole"));
+        }
+        let tokenised = Tokenised { ids: &ids, offsets: &offsets, text: &full.text };
+        let keep = |all: usize| if self.data.train_on == TrainOn::Completion { all - 1 } else { 0 };
+        if self.data.train_on == TrainOn::All {
+            if !answers.is_empty() && !ids.iter().any(|id| self.stops(*id)) {
+                return Err(self.endless("every turn", ""));
+            }
+        } else if renderer.marks() {
+            let Some(first) = full.generated.len().checked_sub(1).map(|_| keep(full.generated.len())) else {
+                return Err("has answers, and the template writes none of them inside {% generation %}".into());
+            };
+            for range in &full.generated[first..] {
+                trained[self.marked(&tokenised, range)?].fill(true);
+            }
+        } else {
+            answers.drain(..keep(answers.len()));
+            for i in answers {
+                let answer = spans::find(renderer, messages, i, &full.text)?;
+                trained[self.answered(&tokenised, &answer, i)?].fill(true);
+            }
+        }
+        Ok(Example { ids, trained })
+    }
+
+    /// The tokens of an answer and of the stop that ends it.
+    fn answered(
+        &self,
+        row: &Tokenised<'_>,
+        answer: &spans::Answer,
+        turn: usize,
+    ) -> std::result::Result<Range<usize>, String> {
+        let tokens = row.within(&(answer.text.start..answer.bound));
+        let after = tokens.clone().filter(|t| row.offsets[*t].0 >= answer.text.end);
+        let stop = after
+            .take_while(|t| !answer.next || self.stops(row.ids[*t]) || row.of(*t).trim().is_empty())
+            .find(|t| self.stops(row.ids[*t]));
+        match stop {
+            Some(stop) => Ok(tokens.start..stop + 1),
+            None => Err(self.endless(&format!("turn {turn}"), &row.text[answer.text.end..answer.bound])),
+        }
+    }
+
+    /// The tokens of a `{% generation %}` block, as transformers counts them: all that it touches.
+    fn marked(&self, row: &Tokenised<'_>, range: &Range<usize>) -> std::result::Result<Range<usize>, String> {
+        let tokens = row.within(range);
+        let last = tokens.clone().rev().find(|t| !row.of(*t).trim().is_empty());
+        if last.is_some_and(|t| self.stops(row.ids[t])) {
+            return Ok(tokens);
+        }
+        let block = "a {% generation %} block, whose {% endgeneration %} must come after the stop token";
+        Err(self.endless(block, &row.text[range.end..]))
+    }
+
+    fn stops(&self, id: u32) -> bool {
+        self.tokens.eos_ids.binary_search(&id).is_ok()
+    }
+
+    fn endless(&self, place: &str, after: &str) -> String {
+        let stops = self.tokens.eos_ids.iter().filter_map(|id| self.tokens.tokenizer.id_to_token(*id));
+        let stops = stops.collect::<Vec<_>>().join(" or ");
+        let after: String = after.chars().take(40).collect();
+        format!(
+            "the template ends {place} without a stop token, so the model would never learn to stop: after the answer \
+             comes {after:?}, where {stops} is expected; mend the template, or name the token that it ends turns with in \
+             `eos_token_id` of generation_config.json"
+        )
+    }
+}
+
+/// A text and its tokens.
+struct Tokenised<'a> {
+    ids: &'a [u32],
+    offsets: &'a [(usize, usize)],
+    text: &'a str,
+}
+
+impl Tokenised<'_> {
+    /// Numbers of the tokens that touch a range of bytes.
+    fn within(&self, range: &Range<usize>) -> Range<usize> {
+        let start = self.offsets.partition_point(|(_, end)| *end <= range.start);
+        let end = self.offsets.partition_point(|(begin, _)| *begin < range.end);
+        start..end.max(start)
+    }
+
+    /// The text of a token, as far as it is whole characters.
+    fn of(&self, token: usize) -> &str {
+        let (start, end) = self.offsets[token];
+        self.text.get(start..end).unwrap_or("\u{FFFD}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use setaccio_filters::row::Row;
+
+    use super::*;
+    use crate::tokenizer::tiny;
+
+    const CHATML: &str = "{% for m in messages %}<|start_header_id|>{{ m.role }}\n{{ m.content }}END\n{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant\n{% endif %}";
+    const TURNS: [(&str, &str); 5] =
+        [("system", "Sii breve."), ("user", "Uno?"), ("assistant", "1 🙂"), ("user", "Due?"), ("assistant", " 2 ")];
+
+    fn tokens() -> Tokens {
+        let words = "breve Uno Due assistant user system".split(' ').cycle().take(60);
+        tiny::train(words, 300).unwrap()
+    }
+
+    fn data(template: &str, train_on: TrainOn) -> (tempfile::TempDir, Data) {
+        let dir = tempfile::tempdir().unwrap();
+        let name = if template.is_empty() { "" } else { "t.jinja" };
+        fs::write(dir.path().join("t.jinja"), template).unwrap();
+        let mut data: Data = toml::from_str(&format!("train = ['x']\ntemplate = '{name}'")).unwrap();
+        data.train_on = train_on;
+        (dir, data)
+    }
+
+    /// The row's text with what is learned in brackets, or what is wrong with it.
+    fn shown(content: &Content, template: &str, change: impl FnOnce(&mut Data)) -> std::result::Result<String, String> {
+        let tokens = tokens();
+        let (dir, mut data) = data(template, TrainOn::Assistant);
+        change(&mut data);
+        let masker = Masker::new(&data, dir.path(), &tokens, 300).unwrap();
+        let example = match masker.row(content)? {
+            Made::Row(example, _) => example,
+            other => return Ok(format!("{other:?}")),
+        };
+        assert!(!example.trained[0]);
+        let mut text = String::new();
+        let mut start = 0;
+        for run in example.trained.chunk_by(|a, b| a == b) {
+            let part = tokens.decode(&example.ids[start..start + run.len()], false).unwrap();
+            text += &if run[0] { format!("[{part}]") } else { part };
+            start += run.len();
+        }
+        Ok(text)
+    }
+
+    fn turns(n: usize) -> Content {
+        Row::chat(&TURNS[..n]).content
+    }
+
+    #[test]
+    fn answers_and_their_stop_tokens_are_learned() {
+        let opened = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nSii breve.<|eot_id|>\
+                      <|start_header_id|>user<|end_header_id|>\n\nUno?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
+        let second = "<|start_header_id|>user<|end_header_id|>\n\nDue?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
+        let cases = [
+            (5, TrainOn::Assistant, format!("{opened}[1 🙂<|eot_id|>]{second}[2<|eot_id|>]")),
+            (5, TrainOn::Completion, format!("{opened}1 🙂<|eot_id|>{second}[2<|eot_id|>]")),
+            // A question without an answer at the end is given, not learned.
+            (
+                4,
+                TrainOn::Completion,
+                format!("{opened}[1 🙂<|eot_id|>]<|start_header_id|>user<|end_header_id|>\n\nDue?<|eot_id|>"),
+            ),
+            (
+                2,
+                TrainOn::All,
+                opened
+                    .replacen("<|begin_of_text|>", "<|begin_of_text|>[", 1)
+                    .replace("<|start_header_id|>assistant<|end_header_id|>\n\n", "]"),
+            ),
+        ];
+        for (n, train_on, expected) in cases {
+            assert_eq!(shown(&turns(n), "", |d| d.train_on = train_on).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn generation_blocks_decide_where_there_are_any() {
+        let template = "{% for m in messages %}{% if m.role == 'assistant' %}A:{% generation %}{{ m.content|trim }}<|eot_id|>{% endgeneration %}{% else %}Q:{{ m.content }}{% endif %}{% endfor %}";
+        let all = "Q:Sii breve.Q:Uno?A:[1 🙂<|eot_id|>]Q:Due?A:[2<|eot_id|>]";
+        assert_eq!(shown(&turns(5), template, |_| ()).unwrap(), all);
+        let last = "Q:Sii breve.Q:Uno?A:1 🙂<|eot_id|>Q:Due?A:[2<|eot_id|>]";
+        assert_eq!(shown(&turns(5), template, |d| d.train_on = TrainOn::Completion).unwrap(), last);
+        let late = template.replace("<|eot_id|>{% endgeneration %}", "{% endgeneration %}<|eot_id|>");
+        let error = shown(&turns(5), &late, |_| ()).unwrap_err();
+        assert!(error.contains("{% endgeneration %} must come after the stop token"), "{error}");
+    }
+
+    #[test]
+    fn documents_are_learned_whole() {
+        let text = |t: &str| Content::Text(t.into());
+        assert_eq!(shown(&text("Uno. "), "", |_| ()).unwrap(), "<|begin_of_text|>[Uno. <|eot_id|>]");
+        let template = "{{ bos_token }}~{{ text }}{{ eos_token }}";
+        assert_eq!(shown(&text("Uno. "), template, |_| ()).unwrap(), "<|begin_of_text|>[~Uno. <|eot_id|>]");
+        // A template for conversations says nothing about documents, and the other way round.
+        assert_eq!(shown(&text("Uno"), CHATML, |_| ()).unwrap(), "<|begin_of_text|>[Uno<|eot_id|>]");
+        assert!(shown(&turns(3), template, |_| ()).unwrap().ends_with("[1 🙂<|eot_id|>]"));
+    }
+
+    #[test]
+    fn long_rows_are_cut_or_dropped() {
+        let whole = shown(&turns(3), "", |_| ()).unwrap();
+        let cut = |n: usize, overlong| shown(&turns(3), "", |d| (d.max_length, d.overlong) = (n, overlong)).unwrap();
+        let n = (2..).find(|n| cut(*n, Overlong::Truncate) == whole).unwrap();
+        assert_eq!(cut(n - 1, Overlong::Truncate), whole.replace("<|eot_id|>]", "]"));
+        assert_eq!((cut(n - 1, Overlong::Drop), cut(n, Overlong::Drop)), ("Overlong".into(), whole));
+        assert_eq!(cut(5, Overlong::Truncate), "Unanswered");
+    }
+
+    #[test]
+    fn what_cannot_be_learned_is_refused() {
+        let chat = |turns: &[(&str, &str)]| Row::chat(turns).content;
+        let refused = |content: &Content, template: &str| shown(content, template, |_| ()).unwrap_err();
+        let cases = [
+            (chat(&TURNS[..2]), "", "has no assistant turn"),
+            (chat(&[("user", " "), ("assistant", "")]), "", "is empty"),
+            (Content::Text("\n".into()), "", "is empty"),
+            (turns(3), CHATML, "comes \"END\\n\", where <|eot_id|> or <|end_of_text|> is expected"),
+            (turns(3), "{{ raise_exception('no system turn' ~ messages[9].x) }}", "the template fails"),
+            (turns(3), "{% for m in messages %}{% endfor %}", "leaves turn 2 out"),
+        ];
+        for (content, template, expected) in cases {
+            let error = refused(&content, template);
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = shown(&turns(3), CHATML, |d| d.train_on = TrainOn::All).unwrap_err();
+        assert!(error.contains("never learn to stop"), "{error}");
+        let tokens = tokens();
+        let (dir, data) = data("", TrainOn::Assistant);
+        let small = Masker::new(&data, dir.path(), &tokens, 200).unwrap();
+        let error = small.row(&turns(3)).unwrap_err();
+        assert!(error.contains("outside the model's vocabulary of 200: the tokenizer is another model's"), "{error}");
+    }
+}

@@ -1,0 +1,283 @@
+//! Folders that `setaccio build` wrote, read as rows: row group by row group, in order.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use setaccio_curate::{
+    folder::PUBLISHED,
+    lock, source,
+    source::{Item, Items, Limits, Position, Slice, find_schema},
+    verify,
+};
+use setaccio_filters::{
+    hash::sha256,
+    row::{Content, Kind},
+};
+
+use crate::error::{Error, Result};
+
+/// A split of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// What is learned from.
+    Train,
+    /// What is held back.
+    Validation,
+}
+
+impl Split {
+    /// Its name, as the files begin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+        }
+    }
+}
+
+/// A folder that was checked against its ledger, so far as that goes without reading its rows.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// The recipe's name.
+    pub recipe: String,
+    /// What its rows are.
+    pub kind: Kind,
+    /// SHA-256 of its recipe.lock.toml, hex.
+    pub sha256: String,
+    /// The files of each split, in order.
+    files: Vec<Shard>,
+}
+
+/// One Parquet file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Path within the folder.
+    pub path: String,
+    /// Rows, by the ledger.
+    pub rows: u64,
+    /// SHA-256, hex, by the ledger.
+    pub sha256: String,
+}
+
+/// A row and where it lies.
+#[derive(Debug)]
+pub struct Row {
+    /// Where in its file.
+    pub at: Position,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Build {
+    /// Open a folder: its ledger and lock must be of one build, unchanged, and its files as large as written.
+    ///
+    /// # Errors
+    /// The folder is missing or not what `setaccio build` wrote.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if !folder.join("ledger.json").exists() {
+            let there = if folder.exists() { "holds no finished build" } else { "is not there" };
+            let message = format!(
+                "{there}: make it with `just build-{name}`, or with `setaccio build RECIPE --out {}`",
+                folder.display()
+            );
+            return Err(Error::Damaged { path: folder.to_owned(), message });
+        }
+        let damaged = |path: PathBuf, what: &str| {
+            let message =
+                format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
+            Err(Error::Damaged { path, message })
+        };
+        let (ledger, found) = verify::read(folder)?;
+        if ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint {
+            return damaged(folder.join(lock::NAME), "it is not the lock that the build wrote");
+        }
+        let Some(kind) = ledger.kind else {
+            return damaged(folder.join("ledger.json"), "it does not say what the rows are");
+        };
+        let path = folder.join(lock::NAME);
+        let sha256 = sha256(&fs::read(&path).map_err(Error::io("read", &path))?);
+        let mut files = Vec::new();
+        let data = format!("{}/", PUBLISHED[0]);
+        for entry in ledger.files.iter().filter(|f| f.path.starts_with(&data)) {
+            let path = folder.join(&entry.path);
+            let bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+            if bytes != entry.bytes {
+                return damaged(path, &format!("has {bytes} bytes, the ledger says {}", entry.bytes));
+            }
+            files.push(Shard { path: entry.path.clone(), rows: entry.rows, sha256: entry.sha256.clone() });
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { folder: folder.to_owned(), recipe: ledger.recipe, kind, sha256, files })
+    }
+
+    /// The files of a split, in order.
+    pub fn shards(&self, split: Split) -> impl Iterator<Item = &Shard> {
+        let prefix = format!("{}/{}-", PUBLISHED[0], split.name());
+        self.files.iter().filter(move |f| f.path.starts_with(&prefix))
+    }
+
+    /// Rows of a split.
+    pub fn rows(&self, split: Split) -> u64 {
+        self.shards(split).map(|s| s.rows).sum()
+    }
+
+    /// Read a file: check its hash, then give its row groups' sizes and its rows.
+    ///
+    /// # Errors
+    /// It is not the file that the build wrote.
+    pub fn read(&self, shard: &Shard, cancelled: &dyn Fn() -> bool) -> Result<(Vec<u64>, Rows)> {
+        let path = self.folder.join(&shard.path);
+        let name = path.display().to_string();
+        // A slice is one row group.
+        let limits = Limits { slice_bytes: 0, max_row_bytes: u64::MAX, count_compressed: false };
+        let file = source::inspect(&path, &name, &limits, cancelled).map_err(setaccio_curate::Error::from)?;
+        if cancelled() {
+            return Err(Error::Interrupted);
+        }
+        if file.sha256 != shard.sha256 || file.rows != Some(shard.rows) {
+            let message = "its bytes are not those the build wrote; run the build again".into();
+            return Err(Error::Damaged { path, message });
+        }
+        let groups: Vec<u64> = file.slices.iter().map(|s| s.rows().unwrap_or(0)).collect();
+        let schema = match self.kind {
+            Kind::Text => "text",
+            Kind::Chat => "messages",
+            Kind::Preference => "preference",
+        };
+        let schema = find_schema(schema).map_err(setaccio_curate::Error::from)?;
+        let count = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+        let whole = Slice::RowGroups { first: 0, count, first_row: 0, rows: shard.rows };
+        let items = source::open(&file, &whole, schema, &BTreeMap::new(), &[], &limits);
+        Ok((groups, Rows { name, items: items.map_err(setaccio_curate::Error::from)? }))
+    }
+}
+
+/// Where a row lies, for a person.
+pub fn place(file: &str, at: Position) -> String {
+    format!("{file}, {at}")
+}
+
+/// The rows of one file.
+pub struct Rows {
+    name: String,
+    items: Items,
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.items.next()? {
+            Ok(Item::Row { at, row }) => Ok(Row { at, content: row.content }),
+            Ok(Item::Bad { at, reason, .. }) => Err(Error::Row { at: place(&self.name, at), message: reason }),
+            Err(error) => Err(setaccio_curate::Error::from(error).into()),
+        })
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use arrow::{
+        array::RecordBatch,
+        datatypes::{Field, Schema},
+    };
+    use setaccio_curate::{
+        columns::{ContentBuilder, content_fields},
+        ledger::Ledger,
+        lock::Lock,
+        shards::{Format, ShardWriter},
+    };
+
+    use super::*;
+
+    /// Write a folder as `setaccio build` would: rows of one kind, `group` of them a row group and `shard` row
+    /// groups a file.
+    pub fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
+        let data = folder.join("data");
+        fs::create_dir_all(&data).unwrap();
+        let fields: Vec<Field> = content_fields(kind);
+        let schema = std::sync::Arc::new(Schema::new(fields));
+        let format = Format::new(schema.clone(), 3).unwrap();
+        let mut writer = ShardWriter::new(&format, &data, "train", shard);
+        for rows in rows.chunks(group) {
+            let mut columns = ContentBuilder::new(kind);
+            rows.iter().for_each(|r| columns.push(Some(r)));
+            let batch = RecordBatch::try_new(schema.clone(), columns.finish()).unwrap();
+            // One byte a row group, so that `shard` counts row groups.
+            writer.push(format.encode(&batch, 1).unwrap()).unwrap();
+        }
+        let files = writer.finish(false).unwrap();
+        let mut lock: Lock = toml::from_str(&format!(
+            "engine = 'test'\ncommand = ''\nfrom = 'samples'\nfingerprint = ''\nassets = []\ninput = []\n\
+             [recipe]\nname = 'test'\ntitle = ''\nabout = ''\nkind = '{}'\nsource = []\n",
+            kind.name()
+        ))
+        .unwrap();
+        lock.fingerprint = lock.digest();
+        let ledger = Ledger {
+            recipe: "test".into(),
+            fingerprint: lock.fingerprint.clone(),
+            kind: Some(kind),
+            files,
+            ..Ledger::default()
+        };
+        fs::write(folder.join(lock::NAME), lock.to_toml().unwrap()).unwrap();
+        fs::write(folder.join("ledger.json"), serde_json::to_vec(&ledger).unwrap()).unwrap();
+    }
+
+    fn texts(n: usize) -> Vec<Content> {
+        (0..n).map(|i| Content::Text(format!("testo {i}"))).collect()
+    }
+
+    #[test]
+    fn rows_come_in_order_with_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path(), Kind::Text, &texts(11), 3, 2);
+        let build = Build::open(dir.path()).unwrap();
+        let shards: Vec<Shard> = build.shards(Split::Train).cloned().collect();
+        assert_eq!((shards.len(), build.rows(Split::Train), build.rows(Split::Validation)), (2, 11, 0));
+        let (mut all, mut sizes) = (Vec::new(), Vec::new());
+        for shard in &shards {
+            let (groups, rows) = build.read(shard, &|| false).unwrap();
+            sizes.push(groups);
+            all.extend(rows.map(|r| r.unwrap()).map(|r| (r.at.to_string(), r.content)));
+        }
+        assert_eq!(sizes, [vec![3, 3], vec![3, 2]]);
+        assert_eq!(all.iter().map(|r| r.1.clone()).collect::<Vec<_>>(), texts(11));
+        assert_eq!(all[10].0, "row group 1, row 4 (from 0)");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_as_built_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sft-mix");
+        let error = |folder: &Path| Build::open(folder).unwrap_err().to_string();
+        assert!(error(&folder).contains("is not there: make it with `just build-sft-mix`"), "{}", error(&folder));
+        fs::create_dir(&folder).unwrap();
+        assert!(error(&folder).contains("holds no finished build"));
+        build(&folder, Kind::Text, &texts(5), 5, 1);
+        let shard = Build::open(&folder).unwrap().shards(Split::Train).next().unwrap().clone();
+        let path = folder.join(&shard.path);
+        let mut bytes = fs::read(&path).unwrap();
+        // Another byte of the same length: only reading finds it.
+        bytes[9] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let found = Build::open(&folder).unwrap().read(&shard, &|| false).err().unwrap().to_string();
+        assert!(found.contains("not those the build wrote"), "{found}");
+        bytes.pop();
+        fs::write(&path, &bytes).unwrap();
+        assert!(error(&folder).contains("bytes, the ledger says"), "{}", error(&folder));
+        let lock = folder.join(lock::NAME);
+        let text = fs::read_to_string(&lock).unwrap();
+        fs::write(&lock, text.replace("'test'", "'other'").replace("\"test\"", "\"other\"")).unwrap();
+        assert!(error(&folder).contains("not the lock that the build wrote"), "{}", error(&folder));
+    }
+}

@@ -46,16 +46,27 @@ fn main() -> Result<()> {
     println!("loaded rss {:.0} MiB, weights {:.0} MiB", status("VmRSS"), model.bytes() as f64 / 1048576.0);
     let mut data = Batch::default();
     for row in 0..batch {
-        let ids: Vec<u32> = (0..length).map(|i| (bits(key(1, "ids"), (row * length + i) as u64) % 49152) as u32).collect();
+        let ids: Vec<u32> =
+            (0..length).map(|i| (bits(key(1, "ids"), (row * length + i) as u64) % 49152) as u32).collect();
         data.push(&Example { trained: vec![true; length], ids }, row as u32);
     }
     for step in 0..4 {
         let began = Instant::now();
         let pass = Pass { seed: 1, step, micro: 0 };
-        let losses = model.train(&data, &Training { pass, scale: 1.0 / data.targets() as f64, recompute, neftune_alpha: 0.0 })?;
-        for p in model.params() { p.grad.zero_set()?; }
+        let losses = model
+            .train(&data, &Training { pass, scale: 1.0 / data.targets() as f64, recompute, neftune_alpha: 0.0 })?;
+        for p in model.params() {
+            p.grad.zero_set()?;
+        }
         let s = began.elapsed().as_secs_f64();
-        println!("step {step}: {:.3} s, {:.0} tok/s, nll {:.4}, rss {:.0} peak {:.0} MiB", s, data.tokens() as f64 / s, losses.nll / losses.targets as f64, status("VmRSS"), status("VmHWM"));
+        println!(
+            "step {step}: {:.3} s, {:.0} tok/s, nll {:.4}, rss {:.0} peak {:.0} MiB",
+            s,
+            data.tokens() as f64 / s,
+            losses.nll / losses.targets as f64,
+            status("VmRSS"),
+            status("VmHWM")
+        );
     }
     Ok(())
 }

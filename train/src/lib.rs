@@ -17,5 +17,6 @@ pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod tokenizer;
+pub mod trainer;
 
 pub use error::{Error, Result};

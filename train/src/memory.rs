@@ -134,9 +134,9 @@ impl Memory {
         match how {
             Recompute::All => self.layers,
             Recompute::None => 0,
-            Recompute::Auto => (0..self.layers)
-                .find(|n| self.parts(tokens, targets, *n).total() <= budget)
-                .unwrap_or(self.layers),
+            Recompute::Auto => {
+                (0..self.layers).find(|n| self.parts(tokens, targets, *n).total() <= budget).unwrap_or(self.layers)
+            }
         }
     }
 

@@ -6,3 +6,4 @@ mod autograd;
 mod formula;
 mod gradients;
 mod logits;
+mod sft;

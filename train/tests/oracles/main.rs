@@ -6,4 +6,6 @@ mod autograd;
 mod formula;
 mod gradients;
 mod logits;
+mod model_files;
+mod peft;
 mod sft;

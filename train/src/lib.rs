@@ -16,6 +16,7 @@ pub mod optim;
 pub mod random;
 pub mod recipe;
 pub mod report;
+pub mod session;
 pub mod tokenizer;
 pub mod trainer;
 

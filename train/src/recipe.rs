@@ -140,6 +140,11 @@ impl Default for Lora {
 }
 
 impl Lora {
+    /// Whether the layer called `module`, e.g. `model.layers.0.self_attn.q_proj`, gets an adapter.
+    pub fn covers(&self, module: &str) -> bool {
+        self.targets.iter().any(|t| Some(t.as_str()) == module.rsplit('.').next())
+    }
+
     /// What B A x is multiplied by.
     #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
     pub fn scale(&self) -> f64 {

@@ -120,6 +120,12 @@ impl Order {
         numbers.chunks(batch).map(sequences).collect()
     }
 
+    /// Tokens of the largest micro-batch of step `k`.
+    pub fn largest(&self, k: u64) -> usize {
+        let tokens = |batch: &Vec<Vec<u32>>| batch.iter().flatten().map(|row| self.lengths[*row as usize] as usize).sum();
+        self.step(k).iter().map(tokens).max().unwrap_or(0)
+    }
+
     /// The micro-batches of step `k` as tokens.
     pub fn batches(&self, data: &Dataset, k: u64) -> Vec<Batch> {
         self.step(k).iter().map(|sequences| gather(data, sequences)).collect()

@@ -3,35 +3,71 @@
 pub mod peft;
 pub mod pissa;
 
-use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{layer::Layer, linear, llama::Llama},
     optim::Param,
     random,
-    recipe::{AdapterType, Lora},
+    recipe::{AdapterType, Init, Lora},
 };
 
-/// Put a fresh adapter on every target layer: A uniform in plus or minus 1 / sqrt(in), which is Kaiming's with
-/// a = sqrt 5, and B zero.
+/// How the adapter of one layer begins.
+pub struct Start {
+    /// [r, in]
+    pub a: Tensor,
+    /// [out, r]
+    pub b: Tensor,
+    /// What the frozen weight becomes, if it does not stay as it is.
+    pub rest: Option<Tensor>,
+}
+
+/// The start of an adapter on `weight` [out, in]: A uniform in plus or minus 1 / sqrt(in), which is Kaiming's with
+/// a = sqrt 5, and B zero; or PiSSA's.
+///
+/// # Errors
+/// Out of memory; for PiSSA, a layer narrower than the rank.
+pub fn start(module: &str, weight: &Tensor, recipe: &Lora, seed: u64) -> Result<Start> {
+    let (out, input) = weight.dims2()?;
+    let key = random::key(seed, &format!("lora/{module}"));
+    if recipe.init == Init::Pissa {
+        if recipe.r > out.min(input) {
+            let message = format!("{module} is {out} by {input}: PiSSA has no {} components to start from", recipe.r);
+            return Err(Error::Other(message));
+        }
+        let split = pissa::split(weight, recipe.r, recipe.scale(), key)?;
+        return Ok(Start { a: split.a, b: split.b, rest: Some(split.rest) });
+    }
+    #[allow(clippy::cast_precision_loss, reason = "widths are small")]
+    let bound = 1.0 / (input as f32).sqrt();
+    let a = Tensor::from_vec(random::uniform_vec(key, recipe.r * input, bound), (recipe.r, input), &Device::Cpu)?;
+    Ok(Start { a, b: Tensor::zeros((out, recipe.r), DType::F32, &Device::Cpu)?, rest: None })
+}
+
+/// A copy of every A and B of a model, by module.
 ///
 /// # Errors
 /// Out of memory.
-pub fn attach(model: &mut Llama, recipe: &Lora, seed: u64) -> Result<()> {
+pub fn values(model: &Llama) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
+    let linears = model.layers.iter().flat_map(Layer::linears);
+    let pairs = linears.filter_map(|l| Some((l.name.clone(), l.lora.as_ref()?)));
+    pairs.map(|(name, lora)| Ok((name, (lora.a.value.copy()?, lora.b.value.copy()?)))).collect()
+}
+
+/// Put an adapter that was read from files on a model that it fits, for use, not for training.
+///
+/// # Errors
+/// Out of memory.
+pub fn put(model: &mut Llama, file: &peft::AdapterFile) -> Result<()> {
     let (compute, device) = (model.dtype, model.device().clone());
     for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
-        let target = linear.name.rsplit('.').next().unwrap_or_default();
-        if !recipe.targets.iter().any(|t| t == target) {
-            continue;
-        }
-        let (out, input) = linear.weight.shape();
-        #[allow(clippy::cast_precision_loss, reason = "widths are small")]
-        let bound = 1.0 / (input as f32).sqrt();
-        let a = random::uniform_vec(random::key(seed, &format!("lora/{}", linear.name)), recipe.r * input, bound);
-        let a = Tensor::from_vec(a, (recipe.r, input), &device)?;
-        let b = Tensor::zeros((out, recipe.r), DType::F32, &device)?;
-        linear.lora = Some(pair(&linear.name, &a, &b, recipe, compute)?);
+        let Some((a, b)) = file.tensors.get(&linear.name) else { continue };
+        let mut lora = pair(&linear.name, &a.to_device(&device)?, &b.to_device(&device)?, &Lora::default(), compute)?;
+        lora.scale = file.config.scale_of(&linear.name)?;
+        linear.lora = Some(lora);
     }
     Ok(())
 }

@@ -187,6 +187,24 @@ impl ModelFiles {
         }
     }
 
+    /// The type that [`ModelFiles::load_any`] would give.
+    ///
+    /// # Errors
+    /// It is missing, or of a type that candle lacks.
+    pub fn dtype(&self, name: &str) -> Result<DType> {
+        let name = self.resolve(name);
+        match &self.source {
+            // Whatever it is packed in, it is unpacked to this.
+            Source::Gguf(gguf) if gguf.info(name).is_some() => Ok(DType::F32),
+            Source::Gguf(_) => Err(self.missing(name)),
+            Source::Folder { shards, index, .. } => {
+                let info = index.get(name).and_then(|shard| shards[*shard].info(name));
+                let (dtype, _) = info.ok_or_else(|| self.missing(name))?;
+                DType::try_from(dtype).map_err(|e| Error::tensor(self.file_of(name), name, e.to_string()))
+            }
+        }
+    }
+
     /// Check by the headers alone that every tensor of the configuration is there in its shape, and that there is
     /// none beside which would be passed over: a bias, a norm, a fourth projection.
     ///

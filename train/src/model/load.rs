@@ -3,12 +3,14 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{config::Config, head::Head, layer::Layer, linear::Linear, llama::Llama, rotary::Rotary, weight::Weight};
+use super::{config::Config, head::Head, layer::Layer, linear::{self, Linear}, llama::Llama, rotary::Rotary, weight::Weight};
 use crate::{
     error::{Error, Result},
     kernels::Heads,
-    nf4::Nf4,
-    recipe::Quantization,
+    lora,
+    model::files::ModelFiles,
+    nf4::{Nf4, checkpoint},
+    recipe::{Lora, Quantization},
 };
 
 /// Where tensors come from, by their Hugging Face name.
@@ -28,6 +30,25 @@ pub trait Source {
     }
 }
 
+impl Source for ModelFiles {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.load(name, shape)
+    }
+
+    fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
+        if !checkpoint::is_quantized(name, |n| self.has(n)) {
+            return Ok(None);
+        }
+        let get = |n: &str| self.has(n).then(|| self.load_any(n)).transpose();
+        let packed = checkpoint::read(self.path(), name, get)?;
+        if packed.shape() != shape {
+            let message = format!("is {:?} and the configuration asks for {shape:?}", packed.shape());
+            return Err(Error::tensor(self.path(), name, message));
+        }
+        Ok(Some(packed))
+    }
+}
+
 /// How a model is held and computed.
 #[derive(Clone, Debug)]
 pub struct Hold {
@@ -39,12 +60,20 @@ pub struct Hold {
     pub dtype: DType,
     /// Where.
     pub device: Device,
+    /// A fresh adapter to put on it, and the seed that it starts from.
+    pub adapter: Option<(Lora, u64)>,
 }
 
 impl Hold {
-    /// On the CPU in f32, nothing quantised.
+    /// On the CPU in f32, nothing quantised, no adapter.
     pub fn plain() -> Self {
-        Self { quantization: Quantization::None, double_quant: true, dtype: DType::F32, device: Device::Cpu }
+        Self {
+            quantization: Quantization::None,
+            double_quant: true,
+            dtype: DType::F32,
+            device: Device::Cpu,
+            adapter: None,
+        }
     }
 }
 
@@ -58,9 +87,9 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
         Ok(source.tensor(name, &[n])?.to_dtype(hold.dtype)?.to_device(&hold.device)?)
     };
     let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
-        let weight = weight(&format!("{name}.weight"), (out, input), source, hold)?;
+        let (weight, lora) = weight(&name, (out, input), source, hold)?;
         let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
-        Ok(Linear { name, weight, bias, lora: None })
+        Ok(Linear { name, weight, bias, lora })
     };
     let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, h])?.to_device(&hold.device)?;
     let mut layers = Vec::with_capacity(config.layers);
@@ -98,14 +127,37 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
     Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
 }
 
-fn weight(name: &str, shape: (usize, usize), source: &dyn Source, hold: &Hold) -> Result<Weight> {
-    if let Some(packed) = source.packed(name, shape)? {
-        return Ok(Weight::Nf4(packed));
-    }
-    let stored = source.tensor(name, &[shape.0, shape.1])?;
-    match hold.quantization {
-        // On the CPU a narrow type would have to be widened at each use.
-        Quantization::None => Ok(Weight::Dense(stored.to_dtype(hold.dtype)?.to_device(&hold.device)?)),
-        Quantization::Nf4 => Ok(Weight::Nf4(Nf4::quantize(&stored.to_device(&hold.device)?, hold.double_quant)?)),
-    }
+/// The weight of the layer called `module` as it is to be held, and its adapter.
+fn weight(
+    module: &str,
+    shape: (usize, usize),
+    source: &dyn Source,
+    hold: &Hold,
+) -> Result<(Weight, Option<linear::Lora>)> {
+    let name = format!("{module}.weight");
+    let packed = source.packed(&name, shape)?;
+    // What came in 4 bits stays in 4 bits.
+    let in_four = packed.is_some() || hold.quantization == Quantization::Nf4;
+    let whole = match &packed {
+        Some(packed) => packed.dequantize(DType::F32)?,
+        None => source.tensor(&name, &[shape.0, shape.1])?,
+    };
+    let start = match &hold.adapter {
+        Some((recipe, seed)) if recipe.covers(module) => Some((recipe, lora::start(module, &whole, recipe, *seed)?)),
+        _ => None,
+    };
+    let rest = start.as_ref().and_then(|(_, start)| start.rest.clone());
+    let weight = match (rest, packed) {
+        (None, Some(packed)) => Weight::Nf4(packed),
+        (rest, _) => {
+            let whole = rest.unwrap_or(whole).to_device(&hold.device)?;
+            // On the CPU a narrow type would have to be widened at each use.
+            if in_four { Weight::Nf4(Nf4::quantize(&whole, hold.double_quant)?) } else { Weight::Dense(whole.to_dtype(hold.dtype)?) }
+        }
+    };
+    let pair = start.map(|(recipe, start)| {
+        let on = |t: &Tensor| t.to_device(&hold.device);
+        lora::pair(module, &on(&start.a)?, &on(&start.b)?, recipe, hold.dtype)
+    });
+    Ok((weight, pair.transpose()?))
 }

@@ -1,0 +1,192 @@
+//! Everything of a run that can be known, and can fail, before a weight is read: the base's files, its tokenizer, the
+//! rows as tokens, the order of the steps, the memory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::DType;
+
+use super::Watch;
+use crate::{
+    data::{self, Dataset, Order, Shape, Split, shards::Build},
+    error::{Error, Result},
+    memory::{self, Memory},
+    model::{files::ModelFiles, tiny::Tiny},
+    recipe::{Loaded, Recipe},
+    tokenizer::{self, Tokens},
+};
+
+/// `model.path` of a base that the program makes itself.
+const TINY: &str = "tiny";
+/// Texts that the tiny tokenizer is trained on, at most.
+const TINY_TEXTS: usize = 5000;
+
+/// A run that is ready to start.
+pub struct Prepared {
+    /// The recipe and where it came from.
+    pub loaded: Loaded,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The base.
+    pub files: ModelFiles,
+    /// Its tokenizer, or the recipe's.
+    pub tokens: Tokens,
+    /// What is learned from.
+    pub train: Dataset,
+    /// What is held back, if the builds have a validation split.
+    pub eval: Option<Dataset>,
+    /// The rows of each step.
+    pub order: Order,
+    /// Steps of the whole run.
+    pub total: u64,
+    /// What it takes.
+    pub memory: Memory,
+    /// Layers that are computed again in the backward pass.
+    pub recompute: usize,
+    /// Tokens and targets of the largest micro-batch.
+    pub largest: (usize, usize),
+    /// Memory that the run may take, in bytes.
+    pub budget: usize,
+}
+
+struct Tokenising<'a>(&'a dyn Watch, &'static str, std::sync::atomic::AtomicU64);
+
+impl data::Watch for Tokenising<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+
+    fn rows(&self, done: u64, of: u64) {
+        let before = self.2.swap(done, std::sync::atomic::Ordering::Relaxed);
+        if before == 0 {
+            self.0.stage(self.1, of);
+        }
+        self.0.done(done.saturating_sub(before), "");
+    }
+}
+
+impl Prepared {
+    /// Prepare the run of a recipe in `folder`.
+    ///
+    /// # Errors
+    /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
+    pub fn new(loaded: Loaded, folder: &Path, watch: &dyn Watch) -> Result<Self> {
+        let recipe = &loaded.recipe;
+        let path = base(recipe, folder, watch)?;
+        let files = ModelFiles::open(&path)?;
+        files.check()?;
+        let config = files.config();
+        fits(recipe, &loaded.file, config.sliding_window, config.max_position_embeddings)?;
+        let tokens = match recipe.model.tokenizer.as_str() {
+            "" => Tokens::open(&path)?,
+            named => Tokens::open(&loaded.folder.join(named))?,
+        };
+        let cache = folder.join("tokens");
+        fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
+        let open = |split: Split, limit: usize, stage: &'static str| {
+            let watch = Tokenising(watch, stage, 0.into());
+            let data = (&recipe.data, loaded.folder.as_path());
+            Dataset::open(data, (split, limit), (&tokens, config.vocab_size), &cache, &watch)
+        };
+        let train = open(Split::Train, recipe.data.limit, "tokenise")?;
+        if train.is_empty() {
+            return Err(Error::recipe(&loaded.file, "no row is left to train on: look at data.max_length and data.overlong"));
+        }
+        let eval = Some(open(Split::Validation, recipe.eval.rows, "tokenise")?).filter(|d| !d.is_empty());
+        let shape = Shape {
+            packing: recipe.data.packing,
+            max_length: recipe.data.max_length,
+            batch: recipe.train.batch,
+            accumulation: recipe.train.accumulation,
+        };
+        let order = Order::new(train.lengths(), shape, recipe.seed);
+        let total = match recipe.train.max_steps {
+            0 => order.steps(recipe.train.epochs),
+            steps => steps,
+        };
+        let stored = files.dtype("model.embed_tokens.weight")?;
+        let memory = Memory::new(config, recipe, stored, DType::F32);
+        let largest = largest(&order, total);
+        let budget = budget(recipe);
+        let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, budget);
+        Ok(Self { folder: folder.to_owned(), files, tokens, train, eval, order, total, memory, recompute, largest, budget, loaded })
+    }
+
+    /// Passes over the data after `steps` steps.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 steps")]
+    pub fn epoch(&self, steps: u64) -> f64 {
+        steps as f64 / self.order.steps_per_epoch().max(1) as f64
+    }
+
+    /// Rows of a step as a person would look for them.
+    pub fn places(&self, step: u64) -> String {
+        const SHOWN: usize = 8;
+        let rows: Vec<u32> = self.order.step(step).into_iter().flatten().flatten().collect();
+        let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| self.train.place(*row as usize)).collect();
+        if rows.len() > SHOWN {
+            places.push(format!("and {} more", rows.len() - SHOWN));
+        }
+        places.join("; ")
+    }
+}
+
+/// Where the base is; the tiny one is made now.
+fn base(recipe: &Recipe, folder: &Path, watch: &dyn Watch) -> Result<PathBuf> {
+    if recipe.model.path != TINY {
+        return Ok(PathBuf::from(&recipe.model.path));
+    }
+    let folder = folder.join("base");
+    let mut texts = Vec::new();
+    for build in &recipe.data.train {
+        let build = Build::open(build)?;
+        for shard in build.shards(Split::Train) {
+            for row in build.read(shard, &|| watch.cancelled())?.1 {
+                if texts.len() < TINY_TEXTS {
+                    texts.extend(row?.content.texts().map(str::to_owned));
+                }
+            }
+        }
+    }
+    let tokens = tokenizer::tiny::train(texts.into_iter(), tokenizer::tiny::VOCAB)?;
+    let bos = tokens.bos.as_ref().map(|(_, id)| *id);
+    let tiny = Tiny { bos, eos: tokens.eos_ids.clone(), ..Tiny::new(tokens.vocab, recipe.seed) };
+    // Made anew each time: it is a function of recipe and rows, and takes less time than asking whether it is still that.
+    tiny.make(&folder)?;
+    tokens.save(&folder)?;
+    Ok(folder)
+}
+
+fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {
+    let length = recipe.data.max_length;
+    if let Some(window) = window.filter(|w| *w < length) {
+        let message = format!(
+            "data.max_length is {length}, and this model's attention sees only {window} tokens back, which is not \
+             computed here: take at most {window}"
+        );
+        return Err(Error::recipe(file, message));
+    }
+    if length > positions {
+        let message = format!("data.max_length is {length}, and the model is made for {positions} positions");
+        return Err(Error::recipe(file, message));
+    }
+    Ok(())
+}
+
+/// Tokens and targets of the largest micro-batch; all tokens count as targets, which is what memory has to be there for.
+fn largest(order: &Order, total: u64) -> (usize, usize) {
+    // An epoch sees every row; later ones pair them in other ways, so look at a few of them.
+    let steps = total.min(order.steps_per_epoch().saturating_mul(3));
+    let most = (0..steps).map(|k| order.largest(k)).max().unwrap_or(0);
+    (most, most)
+}
+
+fn budget(recipe: &Recipe) -> usize {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
+    match recipe.train.memory_gib {
+        gib if gib > 0.0 => (gib * f64::from(1_u32 << 30)) as usize,
+        // Leave a tenth to others.
+        _ => memory::free().map_or(usize::MAX, |free| free / 10 * 9 + memory::held().unwrap_or(0)),
+    }
+}

@@ -1,4 +1,4 @@
-"""What transformers makes of configurations and of a GGUF file: the expected values of train/tests/oracles/model_files.rs.
+"""What transformers makes of configurations and of a GGUF file, for train/tests/oracles/model_files.rs.
 
     python tests/oracles/train/model_files.py
 

@@ -26,7 +26,7 @@ pub const CONFIG: &str = "adapter_config.json";
 /// Name of the weights.
 pub const WEIGHTS: &str = "adapter_model.safetensors";
 /// Version of PEFT whose format is written, and which the oracle loads it with.
-pub const PEFT_VERSION: &str = "0.21.0";
+pub const PEFT_VERSION: &str = "0.21.2";
 const PREFIX: &str = "base_model.model.";
 const HALVES: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 

@@ -157,7 +157,7 @@ impl ModelFiles {
     /// A tied `lm_head.weight` is the embedding.
     ///
     /// # Errors
-    /// It is missing, of another shape or type, not finite numbers' bytes at all, or reading fails; names file and tensor.
+    /// It is missing, of another shape or type, or reading fails; the message names file and tensor.
     pub fn load(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.expect(name, shape)?;
         let tensor = self.load_any(name)?;

@@ -112,7 +112,7 @@ impl Safetensors {
     }
 
     /// Decoded piece by piece: beside the result there is never more than a buffer.
-    fn values<T: WithDType, const N: usize>(&self, info: &TensorInfo, decode: fn([u8; N]) -> T) -> Result<Tensor> {
+    fn values<T: WithDType, const N: usize>(&self, info: &TensorInfo, decode: impl Fn([u8; N]) -> T) -> Result<Tensor> {
         let (begin, end) = info.data_offsets;
         let mut values = Vec::with_capacity((end - begin) / N);
         let mut buffer = vec![0; 1 << 20];

@@ -69,9 +69,8 @@ fn frequencies_are_those_of_transformers() {
 
 #[test]
 fn smollm2_from_gguf_is_that_of_transformers() {
-    let assets = std::env::var_os("SETACCIO_ASSETS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/setaccio-assets"));
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
+    let assets = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from);
     let path = assets.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
     if !path.exists() {
         println!("skipped: {} is not there; tools/fetch-assets.sh brings it", path.display());

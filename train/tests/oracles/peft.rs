@@ -1,4 +1,4 @@
-//! Adapters against PEFT: tests/oracles/train/peft.py, which says what the weights are.
+//! Adapters against PEFT: tests/oracles/train/peft_files.py, which says what the weights are.
 
 use std::{
     collections::BTreeMap,
@@ -100,7 +100,7 @@ fn peft_accepted_this_very_file() {
     }
     let dir = tempfile::tempdir().unwrap();
     save(dir.path(), &adapter).unwrap();
-    let oracle: Oracle = serde_json::from_slice(&fs::read(oracles().join("peft.json")).unwrap()).unwrap();
+    let oracle: Oracle = serde_json::from_slice(&fs::read(oracles().join("peft_files.json")).unwrap()).unwrap();
     assert_eq!(oracle.ours_sha256.len(), 2);
     for (file, hash) in oracle.ours_sha256 {
         assert_eq!(sha256(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");

@@ -1,9 +1,9 @@
 """Adapters in both directions: one that PEFT saved, for ours to load, and one that ours saved, for PEFT to load.
 
     SETACCIO_ORACLE_OUT=/tmp/ours cargo test -p setaccio-train --test oracles peft    # writes ours there
-    python tests/oracles/train/peft.py /tmp/ours
+    python tests/oracles/train/peft_files.py /tmp/ours
 
-Writes beside it peft_adapter/ (by PEFT) and peft.json: the hashes of our two files, which PEFT accepted without
+Writes beside it peft_adapter/ (by PEFT) and peft_files.json: the hashes of our two files, which PEFT accepted without
 a missing or unexpected key, and the logits [5, 64] of the ids with no adapter, with PEFT's and with ours, in f32.
 
 The base model: Llama of 2 layers, vocabulary 64, hidden 32, intermediate 64, 4 heads, 2 key-value heads, head not
@@ -28,17 +28,12 @@ import warnings
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# This script is called peft, and so is what it tests: look for it among the packages only, then come back.
-HERE = str(Path(__file__).resolve().parent)
-sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path(HERE)]
 
 import torch
+from common import HERE, key, uniform_vec, write_json
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import load_peft_weights
 from transformers import LlamaConfig, LlamaForCausalLM
-
-sys.path.insert(0, HERE)
-from common import key, uniform_vec, write_json
 
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 IDS = [1, 17, 5, 63, 30]
@@ -86,7 +81,7 @@ def theirs():
     )  # fmt: skip
     model = get_peft_model(base(), config).eval()
     fill(model, 2)
-    folder = Path(HERE) / "peft_adapter"
+    folder = HERE / "peft_adapter"
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     (folder / "README.md").unlink()  # a model card with nothing in it
@@ -99,7 +94,8 @@ def ours(folder):
         model = PeftModel.from_pretrained(base(), folder).eval()
     stored, state = load_peft_weights(folder, device="cpu"), model.state_dict()
     loaded = {k.replace(".default", ""): v for k, v in state.items() if ".lora_" in k}
-    assert stored.keys() == loaded.keys() and all(torch.equal(stored[k], loaded[k]) for k in stored), "keys or values differ"
+    assert stored.keys() == loaded.keys(), "keys differ"
+    assert all(torch.equal(stored[k], loaded[k]) for k in stored), "values differ"
     assert len(stored) == 12 and model.peft_config["default"].use_rslora
     assert type(json.loads((Path(folder) / "adapter_config.json").read_text())["lora_alpha"]) is int
     found = logits(model)

@@ -14,6 +14,7 @@ mod progress;
 mod rules;
 mod schemas;
 mod style;
+mod train;
 mod verify;
 
 #[derive(Parser)]
@@ -30,6 +31,8 @@ enum Command {
     Preview(preview::Args),
     Verify(verify::Args),
     Card(card::Args),
+    Train(train::Args),
+    Generate(train::GenerateArgs),
     Lists(lists::Args),
     Rules(rules::Args),
     Schemas(schemas::Args),
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         Command::Preview(args) => preview::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Card(args) => card::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Generate(args) => train::generate(&args),
         Command::Lists(args) => lists::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Schemas(_) => {
@@ -58,8 +63,6 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
-    match error.downcast_ref::<setaccio_curate::Error>() {
-        Some(setaccio_curate::Error::Interrupted) => ExitCode::from(INTERRUPTED),
-        _ => ExitCode::FAILURE,
-    }
+    let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted)) || train::interrupted(&error);
+    if stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
 }

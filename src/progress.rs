@@ -13,6 +13,9 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use setaccio_curate::build::Watch;
 
+#[cfg(feature = "train")]
+use crate::style::BAD;
+
 /// Plain lines come no oftener than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,27 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
+    /// So many steps more; `note` is said beside them instead of rows and bytes.
+    pub fn advance(&self, steps: u64, note: Option<&str>) {
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        plain.done += steps;
+        let speed = note.map_or_else(|| self.speed(plain.began), str::to_owned);
+        if self.terminal {
+            self.bar.inc(steps);
+            self.bar.set_message(speed);
+        } else if plain.told.elapsed() >= PLAIN_EVERY {
+            plain.told = Instant::now();
+            let left = left(plain.began.elapsed(), plain.done, plain.steps);
+            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.steps);
+        }
+    }
+
+    /// A line above the bar.
+    #[cfg(feature = "train")]
+    pub fn warn(&self, message: &str) {
+        self.bar.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {message}"));
+    }
+
     fn speed(&self, began: Instant) -> String {
         let seconds = began.elapsed().as_secs_f64().max(0.001);
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
@@ -96,17 +120,7 @@ impl Watch for Progress {
     }
 
     fn done(&self, steps: u64) {
-        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        plain.done += steps;
-        let speed = self.speed(plain.began);
-        if self.terminal {
-            self.bar.inc(steps);
-            self.bar.set_message(speed);
-        } else if plain.told.elapsed() >= PLAIN_EVERY {
-            plain.told = Instant::now();
-            let left = left(plain.began.elapsed(), plain.done, plain.steps);
-            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.steps);
-        }
+        self.advance(steps, None);
     }
 
     fn rows(&self, rows: u64, bytes: u64) {

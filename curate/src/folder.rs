@@ -207,7 +207,10 @@ pub fn remove(path: &Path) -> Result<()> {
 }
 
 /// Make renames inside `path` durable.
-fn sync_dir(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// The file system refuses.
+pub fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).and_then(|d| d.sync_all()).map_err(Error::io("flush", path))
 }
 

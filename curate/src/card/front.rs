@@ -98,11 +98,17 @@ pub fn size(rows: u64) -> &'static str {
 }
 
 /// A YAML scalar: plain where that is safe, or else in JSON's quotes, which YAML reads. Words that YAML
-/// takes for something else (`no` is Norwegian, and false) are always quoted.
-fn quoted(text: &str) -> String {
+/// takes for something else (`no` is Norwegian, and false) are always quoted, and what YAML refuses to see is escaped.
+pub fn quoted(text: &str) -> String {
     let odd =
         ["no", "yes", "on", "off", "true", "false", "null", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./<".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    if begins && !odd && text.chars().all(plain) { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if begins && !odd && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let unseen =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let escaped = |c: char| if unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
 }

@@ -17,6 +17,7 @@ mod license;
 mod prose;
 mod waterfall;
 
+pub use front::quoted;
 pub use license::strictest;
 
 /// Write the card and its picture into a folder.

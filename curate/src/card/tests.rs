@@ -17,6 +17,21 @@ fn numbers_are_grouped_and_sizes_named() {
 }
 
 #[test]
+fn front_matter_quotes_what_yaml_would_misread() {
+    let scalars = [
+        ("mit", "mit"),
+        ("no", "\"no\""),
+        ("a: b # c", "\"a: b # c\""),
+        ("1.0", "\"1.0\""),
+        ("perch\u{e9} \"s\u{ec}\"", "\"perch\u{e9} \\\"s\u{ec}\\\"\""),
+        ("a\u{7f}b\u{85}c\u{2028}d", "\"a\\u007fb\\u0085c\\u2028d\""),
+    ];
+    for (text, expected) in scalars {
+        assert_eq!(quoted(text), expected);
+    }
+}
+
+#[test]
 fn steps_follow_the_rows() {
     let flow = |rows_in, rows_out| Flow { rows_in, rows_out, ..Flow::default() };
     let rule = |rule: &str, dropped| RuleCount {

@@ -1,1 +1,9 @@
 //! What a run tells: metrics, TensorBoard events, the curve, the lock and the model card.
+
+pub mod card;
+pub mod curve;
+pub mod lock;
+pub mod metrics;
+pub mod tensorboard;
+
+mod axis;

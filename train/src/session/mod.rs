@@ -1,8 +1,12 @@
 //! A run from recipe to adapter: prepared, trained step by step, checkpointed, told about.
 
+mod finish;
 mod prepare;
+mod run;
+mod steps;
 
 pub use prepare::Prepared;
+pub use run::{Done, Start, run};
 
 /// Follows a run, and can stop it.
 pub trait Watch: Sync {

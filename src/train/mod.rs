@@ -1,0 +1,21 @@
+//! `setaccio train` and `setaccio generate`, in a build with the feature `train`; without it, how to get one.
+
+#[cfg(not(feature = "train"))]
+mod absent;
+#[cfg(feature = "train")]
+mod generate;
+#[cfg(feature = "train")]
+mod plan;
+#[cfg(feature = "train")]
+mod run;
+#[cfg(feature = "train")]
+mod watch;
+
+#[cfg(not(feature = "train"))]
+pub use absent::{Args, GenerateArgs, generate, interrupted, run};
+#[cfg(feature = "train")]
+pub use {
+    generate::{Args as GenerateArgs, run as generate},
+    run::{Args, run},
+    watch::interrupted,
+};

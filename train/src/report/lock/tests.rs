@@ -1,0 +1,107 @@
+//! What counts as the same run.
+
+use super::*;
+use crate::recipe::{Recompute, Schedule};
+
+pub(crate) fn lock() -> RunLock {
+    let recipe = "name = 'tiny'\n[model]\npath = 'tiny'\n[data]\ntrain = ['data/out/a', 'data/out/b']";
+    let recipe = toml::from_str(recipe).unwrap_or_else(|e| panic!("{e}"));
+    let hash = |file: &str| FileHash { file: file.into(), bytes: 7, sha256: sha256(file.as_bytes()) };
+    let data = |name: &str| Data {
+        name: name.into(),
+        title: format!("Title of {name}"),
+        folder: format!("data/out/{name}"),
+        recipe_lock_sha256: sha256(name.as_bytes()),
+        license: "cc-by-4.0".into(),
+        languages: vec!["it".into()],
+        repos: vec![format!("owner/{name}")],
+        rows: [("train".to_owned(), 1200), ("validation".to_owned(), 30)].into(),
+        files: vec![hash("data/train-00000-of-00001.parquet")],
+    };
+    let mut lock = RunLock::new(recipe, "setaccio train pipelines/train/tiny.toml", "f32 on cpu");
+    lock.base = vec![hash("config.json"), hash("model.safetensors")];
+    lock.data = vec![data("a"), data("b")];
+    lock.tokenizer_sha256 = sha256(b"tokenizer");
+    lock
+}
+
+#[test]
+fn what_decides_the_numbers_changes_the_fingerprint_and_is_named() -> Result<()> {
+    type Change = fn(&mut RunLock);
+    let changes: [(Change, &[&str]); 12] = [
+        (|l| l.recipe.train.learning_rate = 1e-4, &["train.learning_rate: 2e-5 -> 0.0001"]),
+        (|l| l.recipe.train.betas[1] = 0.95, &["train.betas: [0.9, 0.999] -> [0.9, 0.95]"]),
+        (|l| l.recipe.lora.dropout = 0.1, &["lora.dropout: 0.0 -> 0.1"]),
+        (|l| l.recipe.lora.targets.truncate(1), &["lora.targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj] -> [q_proj]"]),
+        (|l| l.recipe.seed = 43, &["seed: 42 -> 43"]),
+        (|l| l.recipe.train.max_steps = 9, &["train.epochs: 3.0 -> none", "train.max_steps: 0 -> 9"]),
+        (|l| l.compute = "bf16 on cuda".into(), &["compute: f32 on cpu -> bf16 on cuda"]),
+        (|l| l.tokenizer_sha256 = sha256(b"x"), &["tokenizer_sha256: 5f97e3774c51 -> 2d711642b726"]),
+        (|l| l.template_sha256 = sha256(b"x"), &["template_sha256: none -> 2d711642b726"]),
+        (|l| l.data[1].recipe_lock_sha256 = sha256(b"x"), &["data[b].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"]),
+        (|l| l.base[1].bytes = 8, &["base[model.safetensors].bytes: 7 -> 8"]),
+        (|l| l.data.reverse(), &["data[]: a, b -> b, a"]),
+    ];
+    for (change, expected) in changes {
+        let (before, mut after) = (lock(), lock());
+        change(&mut after);
+        assert_eq!(before.differences(&after)?, expected);
+        assert_ne!(before.fingerprint()?, after.fingerprint()?, "{expected:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_does_not_is_free_to_change() -> Result<()> {
+    let (before, mut after) = (lock(), lock());
+    after.command = "other".into();
+    after.adapter = before.base.clone();
+    after.data[0].folder = "elsewhere".into();
+    after.recipe.title = "Other".into();
+    after.recipe.model.path = "elsewhere".into();
+    after.recipe.train.recompute = Recompute::All;
+    after.recipe.train.log_every = 1;
+    after.recipe.checkpoint.keep = 9;
+    after.recipe.eval.every = 7;
+    assert_eq!(before.differences(&after)?, [""; 0]);
+    assert_eq!(before.fingerprint()?, after.fingerprint()?);
+    let [mut short, mut long] = [lock(), lock()];
+    for (lock, steps) in [(&mut short, 10), (&mut long, 20)] {
+        lock.recipe.train.schedule = Schedule::Constant;
+        lock.recipe.train.max_steps = steps;
+    }
+    assert_eq!(short.fingerprint()?, long.fingerprint()?, "a constant rate has no end");
+    long.recipe.train.warmup_ratio = 0.1;
+    short.recipe.train.warmup_ratio = 0.1;
+    assert_eq!(short.differences(&long)?, ["train.max_steps: 10 -> 20"]);
+    Ok(())
+}
+
+#[test]
+fn two_builds_of_one_name_are_told_apart() -> Result<()> {
+    let (mut before, mut after) = (lock(), lock());
+    before.data[1].name = "a".into();
+    after.data[1].name = "a".into();
+    after.data[1].recipe_lock_sha256 = sha256(b"x");
+    assert_eq!(before.differences(&after)?, ["data[a 2].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"]);
+    Ok(())
+}
+
+#[test]
+fn the_text_is_read_back_and_repeats() -> Result<()> {
+    let mut lock = lock();
+    lock.recipe.train.learning_rate = 0.1 + 0.2;
+    let text = lock.to_toml()?;
+    let read = RunLock::parse(Path::new(NAME), &text)?;
+    assert_eq!(read.to_toml()?, text);
+    assert_eq!(read.fingerprint()?, lock.fingerprint()?);
+    let error = RunLock::parse(Path::new(NAME), &text.replace("engine", "motor")).err().map(|e| e.to_string());
+    assert!(error.unwrap_or_default().contains("not a lock of this version"));
+    Ok(())
+}
+
+#[test]
+fn the_stated_candle_is_the_one_that_is_built() {
+    let locked = include_str!("../../../../Cargo.lock").replace("\r\n", "\n");
+    assert!(locked.contains(&format!("name = \"candle-core\"\nversion = \"{CANDLE}\"\n")));
+}

@@ -1,0 +1,147 @@
+//! The run itself: load, train, evaluate, checkpoint, and leave an adapter with all that is to be known about it.
+
+use std::path::Path;
+
+use candle_core::{DType, Device};
+use setaccio_filters::hash::sha256;
+
+use super::{Prepared, Watch, finish, steps::Run};
+use crate::{
+    checkpoint::{Loaded as Found, State, Store},
+    error::{Error, Result},
+    lora,
+    model::load::{self, Hold},
+    report::{
+        lock::{self, Data, FileHash, RunLock},
+        metrics::Metrics,
+    },
+    trainer::Trainer,
+};
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a folder that holds no other run.
+    Fresh,
+    /// From the newest checkpoint that is whole.
+    Resume,
+    /// Anew, over whatever run is there.
+    Force,
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// The folder held this very run, finished.
+    UpToDate,
+    /// It is finished now.
+    Trained {
+        /// The step that was resumed from, if it was.
+        resumed: Option<u64>,
+        /// Loss of the last step, in nats a token.
+        loss: f64,
+        /// Loss of the last evaluation, if there are rows for one.
+        eval_loss: Option<f64>,
+    },
+}
+
+/// Train. `command` is what a person would type to make this run again.
+///
+/// # Errors
+/// Whatever stops a run; the newest checkpoint stays.
+pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) -> Result<Done> {
+    let folder = &prepared.folder;
+    let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep)?;
+    let lock = lock_of(prepared, command, watch)?;
+    let fingerprint = lock.fingerprint()?;
+    let before = there(folder)?;
+    if let Some(before) = before.filter(|_| start == Start::Fresh) {
+        if before.fingerprint()? == fingerprint && finish::whole(folder, &before)? {
+            return Ok(Done::UpToDate);
+        }
+        let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
+                       another folder";
+        return Err(Error::Damaged { path: folder.clone(), message: message.into() });
+    }
+    let found = match start {
+        Start::Resume => newest(&store, folder, &lock, watch)?,
+        Start::Fresh | Start::Force => None,
+    };
+    if found.is_none() {
+        store.clear()?;
+    }
+    finish::write_lock(folder, &lock)?;
+
+    let recipe = &prepared.loaded.recipe;
+    let hold = Hold {
+        quantization: recipe.model.quantization,
+        double_quant: recipe.model.double_quant,
+        dtype: DType::F32,
+        device: Device::Cpu,
+        adapter: Some((recipe.lora.clone(), recipe.seed)),
+    };
+    watch.stage("load", prepared.files.config().layers as u64);
+    let model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {
+        watch.done(1, "");
+        !watch.cancelled()
+    })?;
+    let begun = lora::values(&model)?;
+    let trainer = Trainer::new(model, recipe, prepared.total, prepared.recompute);
+    let state = match &found {
+        Some(found) => found.state.clone(),
+        None => State { fingerprint, ..State::default() },
+    };
+    let metrics = Metrics::open(folder, state.metrics_bytes)?;
+    let mut run = Run::new(prepared, watch, store, trainer, metrics, state);
+    if let Some(found) = &found {
+        run.take_over(found)?;
+    }
+    let resumed = found.as_ref().map(|f| f.state.step);
+    run.to_the_end()?;
+    finish::finish(prepared, &run.trainer.model, &begun, lock)?;
+    Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval_loss })
+}
+
+/// The lock of the run that the folder holds, if it holds one.
+fn there(folder: &Path) -> Result<Option<RunLock>> {
+    let path = folder.join(lock::NAME);
+    path.exists().then(|| RunLock::read(&path)).transpose()
+}
+
+fn newest(store: &Store, folder: &Path, lock: &RunLock, watch: &dyn Watch) -> Result<Option<Found>> {
+    if let Some(before) = there(folder)? {
+        let differences = before.differences(lock)?;
+        if !differences.is_empty() {
+            let message = format!(
+                "holds a run that differs, and numbers of both would be mixed; give back what it was begun with, or \
+                 start anew with `--force`:\n  {}",
+                differences.join("\n  ")
+            );
+            return Err(Error::Damaged { path: folder.to_owned(), message });
+        }
+    }
+    let (found, warnings) = store.latest()?;
+    warnings.iter().for_each(|warning| watch.warn(&warning.to_string()));
+    if found.is_none() {
+        watch.warn("there is no whole checkpoint to resume from; starting from the first step");
+    }
+    Ok(found)
+}
+
+fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunLock> {
+    let recipe = &prepared.loaded.recipe;
+    let mut lock = RunLock::new(recipe.clone(), command, "f32 on cpu");
+    lock.tokenizer_sha256 = prepared.tokens.sha256.clone();
+    let template = match recipe.data.template.as_str() {
+        "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
+        file => {
+            let path = prepared.loaded.folder.join(file);
+            std::fs::read(&path).map_err(Error::io("read", &path))?
+        }
+    };
+    lock.template_sha256 = sha256(&template);
+    let base = prepared.files.hashes(&|| watch.cancelled())?;
+    lock.base = base.into_iter().map(|f| FileHash { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect();
+    lock.data = recipe.data.train.iter().map(|folder| Data::of(folder)).collect::<Result<_>>()?;
+    Ok(lock)
+}

@@ -1,0 +1,225 @@
+//! The steps of a run, with what happens between them: a line of metrics, an evaluation, a checkpoint.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use candle_core::{DType, Tensor};
+
+use super::{Prepared, Watch};
+use crate::{
+    checkpoint::{Loaded as Found, State, Store},
+    data::in_order,
+    error::{Error, Result},
+    memory,
+    model::head::Losses,
+    report::metrics::{Eval, Metrics, Step},
+    trainer::{Fault, Taken, Trainer, per},
+};
+
+/// Names of a checkpoint's tensors begin with one of these.
+const ADAPTER: &str = "adapter/";
+const OPTIMIZER: &str = "optimizer/";
+
+/// A run under way.
+pub struct Run<'a> {
+    prepared: &'a Prepared,
+    watch: &'a dyn Watch,
+    store: Store,
+    /// The model and its adapter.
+    pub trainer: Trainer,
+    metrics: Metrics,
+    /// What the next checkpoint will say.
+    pub state: State,
+    window: Window,
+}
+
+/// Sums since the last line of metrics.
+#[derive(Default)]
+struct Window {
+    loss: f64,
+    steps: u64,
+    losses: Losses,
+    tokens: u64,
+    began: Option<Instant>,
+}
+
+impl Window {
+    /// Tokens a second.
+    fn speed(&self) -> Option<f64> {
+        let seconds = self.began?.elapsed().as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+        let tokens = self.tokens as f64;
+        (seconds > 0.0).then(|| tokens / seconds)
+    }
+}
+
+fn due(every: u64, step: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn share(part: u64, of: u64) -> f64 {
+    per(part as f64, of)
+}
+
+impl<'a> Run<'a> {
+    /// About to take the step after `state`.
+    pub fn new(
+        prepared: &'a Prepared,
+        watch: &'a dyn Watch,
+        store: Store,
+        trainer: Trainer,
+        metrics: Metrics,
+        state: State,
+    ) -> Self {
+        Self { prepared, watch, store, trainer, metrics, state, window: Window::default() }
+    }
+
+    /// Put back what a checkpoint holds.
+    ///
+    /// # Errors
+    /// A tensor is missing or does not fit.
+    pub fn take_over(&mut self, found: &Found) -> Result<()> {
+        let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
+        for param in &self.trainer.params {
+            let name = format!("{ADAPTER}{}", param.name);
+            let fits = |t: &&Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
+            match found.tensors.get(&name).filter(fits) {
+                Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
+                None => return Err(damaged(format!("`{name}` is missing, or of another shape or type"))),
+            }
+        }
+        let moments = found.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(OPTIMIZER)?.to_owned(), t.clone())));
+        self.trainer.optimizer.load_state(moments.collect(), self.trainer.model.device())?;
+        if self.trainer.steps() != found.state.step {
+            let message = format!("its optimiser has taken {} steps, not {}", self.trainer.steps(), found.state.step);
+            return Err(damaged(message));
+        }
+        Ok(())
+    }
+
+    /// Take every step that is left.
+    ///
+    /// # Errors
+    /// Whatever stops a run. An interruption leaves a checkpoint of the last step that was taken.
+    pub fn to_the_end(&mut self) -> Result<()> {
+        let (recipe, total) = (&self.prepared.loaded.recipe, self.prepared.total);
+        self.watch.stage("train", total);
+        self.watch.done(self.trainer.steps(), "");
+        while self.trainer.steps() < total {
+            let before = self.trainer.steps();
+            let ended = self.step(before + 1 == total, recipe);
+            if matches!(ended, Err(Error::Interrupted)) && self.trainer.steps() > self.store.last_step().unwrap_or(0) {
+                self.save()?;
+            }
+            ended?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, last: bool, recipe: &crate::recipe::Recipe) -> Result<()> {
+        let taken = self.take()?;
+        let step = self.trainer.steps();
+        if step == 1 || due(recipe.train.log_every, step) || last {
+            self.log(&taken)?;
+        }
+        if due(recipe.eval.every, step) || last {
+            self.evaluate()?;
+        }
+        if due(recipe.checkpoint.every, step) || last {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Taken> {
+        let step = self.trainer.steps();
+        self.window.began.get_or_insert_with(Instant::now);
+        let batches = self.prepared.order.batches(&self.prepared.train, step);
+        let taken = match self.trainer.step(&batches, &|| self.watch.cancelled()) {
+            Ok(taken) => taken,
+            Err(Fault::Error(error)) => return Err(error),
+            Err(Fault::Diverged(what)) => return Err(self.diverged(step, what)),
+        };
+        self.window.loss += taken.loss();
+        self.window.steps += 1;
+        self.window.losses.add(taken.losses);
+        self.window.tokens += taken.tokens;
+        self.state.step = step + 1;
+        self.state.tokens += taken.tokens;
+        self.state.loss = taken.loss();
+        let speed = self.window.speed().map_or_else(String::new, |s| format!("  {s:.0} tokens/s"));
+        let eval = self.state.eval_loss.map_or_else(String::new, |e| format!("  eval {e:.4}"));
+        self.watch.done(1, &format!("loss {:.4}{eval}{speed}", taken.loss()));
+        Ok(taken)
+    }
+
+    fn diverged(&self, step: u64, what: String) -> Error {
+        let kept = match self.store.last_step() {
+            Some(step) => format!("the checkpoint of step {step} is kept"),
+            None => "there was no checkpoint yet".into(),
+        };
+        let kept = format!("{kept}; try a smaller train.learning_rate or train.max_grad_norm, or look at those rows");
+        Error::Diverged { step: step + 1, what, rows: self.prepared.places(step), kept }
+    }
+
+    fn log(&mut self, taken: &Taken) -> Result<()> {
+        let window = std::mem::take(&mut self.window);
+        let losses = window.losses;
+        #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+        let peak = memory::peak().map(|bytes| bytes as f64 / f64::from(1_u32 << 30));
+        self.metrics.log(&Step {
+            step: self.state.step,
+            epoch: self.prepared.epoch(self.state.step),
+            loss: per(window.loss, window.steps),
+            grad_norm: taken.grad_norm,
+            learning_rate: taken.learning_rate,
+            num_tokens: self.state.tokens,
+            mean_token_accuracy: share(losses.correct, losses.targets),
+            entropy: Some(per(losses.entropy, losses.targets)),
+            tokens_per_second: window.speed(),
+            peak_memory_gib: peak,
+            ..Step::default()
+        })
+    }
+
+    fn evaluate(&mut self) -> Result<()> {
+        let Some(rows) = &self.prepared.eval else { return Ok(()) };
+        let began = Instant::now();
+        let mut tokens = 0;
+        let batches = in_order(rows, self.prepared.loaded.recipe.train.batch);
+        let losses = self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens() as u64)?;
+        let loss = per(losses.nll, losses.targets);
+        if !loss.is_finite() {
+            return Err(self.diverged(self.state.step - 1, "the evaluation loss after it".into()));
+        }
+        // The time belongs to no training step.
+        if let Some(start) = &mut self.window.began {
+            *start += began.elapsed();
+        }
+        self.state.eval_loss = Some(loss);
+        self.metrics.eval(&Eval {
+            step: self.state.step,
+            epoch: self.prepared.epoch(self.state.step),
+            eval_loss: loss,
+            eval_mean_token_accuracy: share(losses.correct, losses.targets),
+            eval_entropy: Some(per(losses.entropy, losses.targets)),
+            eval_num_tokens: tokens,
+            ..Eval::default()
+        })
+    }
+
+    fn save(&mut self) -> Result<()> {
+        // A step can ruin the values with finite gradients; what cannot be trained on is not worth keeping.
+        for param in &self.trainer.params {
+            let sum: f64 = param.value.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar()?;
+            if !sum.is_finite() {
+                return Err(self.diverged(self.state.step - 1, format!("after it, {}", param.name)));
+            }
+        }
+        let params = self.trainer.params.iter().map(|p| (format!("{ADAPTER}{}", p.name), p.value.clone()));
+        let moments = self.trainer.optimizer.state()?.into_iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t));
+        let tensors: BTreeMap<String, Tensor> = params.chain(moments).collect();
+        self.state.metrics_bytes = self.metrics.sync()?;
+        self.store.save(&tensors, &self.state)
+    }
+}

@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
-    let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted)) || train::interrupted(&error);
+    let stopped =
+        matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted)) || train::interrupted(&error);
     if stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
 }

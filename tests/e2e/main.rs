@@ -4,9 +4,13 @@ mod bad_input;
 mod contributing;
 mod interruption;
 mod lab;
+#[cfg(not(feature = "train"))]
+mod no_trainer;
 mod recipes;
 mod same_bytes;
 mod sampling;
 mod sources;
 mod templates;
+#[cfg(feature = "train")]
+mod train;
 mod trust;

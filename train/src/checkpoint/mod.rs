@@ -201,8 +201,7 @@ impl Store {
 
     /// Steps of which there is a checkpoint, in order.
     fn steps(&self) -> Result<Vec<u64>> {
-        let mut steps: Vec<u64> =
-            self.names()?.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();
         Ok(steps)
     }

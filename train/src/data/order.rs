@@ -122,7 +122,8 @@ impl Order {
 
     /// Tokens of the largest micro-batch of step `k`.
     pub fn largest(&self, k: u64) -> usize {
-        let tokens = |batch: &Vec<Vec<u32>>| batch.iter().flatten().map(|row| self.lengths[*row as usize] as usize).sum();
+        let tokens =
+            |batch: &Vec<Vec<u32>>| batch.iter().flatten().map(|row| self.lengths[*row as usize] as usize).sum();
         self.step(k).iter().map(tokens).max().unwrap_or(0)
     }
 

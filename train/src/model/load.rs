@@ -3,7 +3,15 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{config::Config, head::Head, layer::Layer, linear::{self, Linear}, llama::Llama, rotary::Rotary, weight::Weight};
+use super::{
+    config::Config,
+    head::Head,
+    layer::Layer,
+    linear::{self, Linear},
+    llama::Llama,
+    rotary::Rotary,
+    weight::Weight,
+};
 use crate::{
     error::{Error, Result},
     kernels::Heads,
@@ -152,7 +160,11 @@ fn weight(
         (rest, _) => {
             let whole = rest.unwrap_or(whole).to_device(&hold.device)?;
             // On the CPU a narrow type would have to be widened at each use.
-            if in_four { Weight::Nf4(Nf4::quantize(&whole, hold.double_quant)?) } else { Weight::Dense(whole.to_dtype(hold.dtype)?) }
+            if in_four {
+                Weight::Nf4(Nf4::quantize(&whole, hold.double_quant)?)
+            } else {
+                Weight::Dense(whole.to_dtype(hold.dtype)?)
+            }
         }
     };
     let pair = start.map(|(recipe, start)| {

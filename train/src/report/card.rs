@@ -82,7 +82,11 @@ fn front(lock: &RunLock) -> String {
         let _ = writeln!(text, "license: {}", quoted(&recipe.model.license));
     }
     list(&mut text, "language", &mut lock.data.iter().flat_map(|d| d.languages.clone()).collect());
-    list(&mut text, "datasets", &mut lock.data.iter().flat_map(|d| d.repos.clone()).filter(|r| !r.is_empty()).collect());
+    list(
+        &mut text,
+        "datasets",
+        &mut lock.data.iter().flat_map(|d| d.repos.clone()).filter(|r| !r.is_empty()).collect(),
+    );
     text + "tags:\n  - lora\n  - setaccio\n---\n"
 }
 
@@ -117,7 +121,11 @@ fn data(text: &mut String, facts: &Facts<'_>) {
         let rows: Vec<String> = rows.iter().map(|(split, n)| format!("{} {split}", grouped(*n))).collect();
         let hash = &recipe_lock_sha256[..recipe_lock_sha256.len().min(12)];
         let title = if title.is_empty() { name } else { title };
-        let _ = writeln!(text, "| {title} (`{folder}`, its card: `{folder}/README.md`) | {} | {license} | `{hash}` |", rows.join(", "));
+        let _ = writeln!(
+            text,
+            "| {title} (`{folder}`, its card: `{folder}/README.md`) | {} | {license} | `{hash}` |",
+            rows.join(", ")
+        );
     }
     let how = match facts.lock.recipe.data.train_on {
         TrainOn::Assistant => "the assistant's turns and the token that ends each",
@@ -154,8 +162,18 @@ fn parameters(text: &mut String, facts: &Facts<'_>) {
         ("sequence length", grouped(data.max_length as u64)),
         ("packing", packing.to_owned()),
         ("learning rate", format!("{:e}, {}", train.learning_rate, word(&train.schedule))),
-        ("warmup", if train.warmup_steps > 0 { format!("{} steps", train.warmup_steps) } else { format!("{} of all steps", train.warmup_ratio) }),
-        ("optimiser", format!("{}, betas {:?}, weight decay {}", word(&train.optimizer), train.betas, train.weight_decay)),
+        (
+            "warmup",
+            if train.warmup_steps > 0 {
+                format!("{} steps", train.warmup_steps)
+            } else {
+                format!("{} of all steps", train.warmup_ratio)
+            },
+        ),
+        (
+            "optimiser",
+            format!("{}, betas {:?}, weight decay {}", word(&train.optimizer), train.betas, train.weight_decay),
+        ),
         ("gradient clipping", train.max_grad_norm.to_string()),
         ("seed", seed.to_string()),
         ("computed in", facts.lock.compute.clone()),
@@ -185,6 +203,10 @@ fn usage(text: &mut String, facts: &Facts<'_>, base: &str) {
          the base, the tokenizer, the data and the adapter. The base is {base}; its licence is {}.\n",
         facts.base,
         facts.lock.command,
-        if facts.lock.recipe.model.license.is_empty() { "not stated in the recipe".into() } else { format!("`{}`", facts.lock.recipe.model.license) }
+        if facts.lock.recipe.model.license.is_empty() {
+            "not stated in the recipe".into()
+        } else {
+            format!("`{}`", facts.lock.recipe.model.license)
+        }
     );
 }

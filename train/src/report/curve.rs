@@ -114,7 +114,11 @@ fn legend(svg: &mut String, train: &Points, smooth: bool, eval: bool) {
         x += width;
     };
     if train.is_empty() && !eval {
-        let _ = writeln!(svg, "<text x=\"{:.0}\" y=\"62\" font-size=\"12\" fill=\"{PALE}\">no step was logged yet</text>", x);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.0}\" y=\"62\" font-size=\"12\" fill=\"{PALE}\">no step was logged yet</text>",
+            x
+        );
         return;
     }
     if smooth {

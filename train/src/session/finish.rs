@@ -67,7 +67,10 @@ pub fn finish(
     let adapter = folder.join(ADAPTER);
     let file = file(prepared, model, begun)?;
     peft::save(&adapter, &file)?;
-    prepared.tokens.save(&adapter)?;
+    let mut tokens = prepared.tokens.clone();
+    // What it was trained with is what it wants to be asked with.
+    tokens.chat_template = prepared.chat_template()?.or(tokens.chat_template);
+    tokens.save(&adapter)?;
     let lines = metrics::read(folder)?;
     write_whole(&folder.join("loss.svg"), curve::svg(&recipe.name, &lines).as_bytes())?;
     lock.adapter = files(&adapter)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use candle_core::DType;
+use setaccio_curate::render::Renderer;
 
 use super::Watch;
 use crate::{
@@ -49,6 +50,8 @@ pub struct Prepared {
     pub largest: (usize, usize),
     /// Memory that the run may take, in bytes.
     pub budget: usize,
+    /// What the program holds before it reads a weight, in bytes.
+    pub base_memory: usize,
 }
 
 struct Tokenising<'a>(&'a dyn Watch, &'static str, std::sync::atomic::AtomicU64);
@@ -92,7 +95,10 @@ impl Prepared {
         };
         let train = open(Split::Train, recipe.data.limit, "tokenise")?;
         if train.is_empty() {
-            return Err(Error::recipe(&loaded.file, "no row is left to train on: look at data.max_length and data.overlong"));
+            return Err(Error::recipe(
+                &loaded.file,
+                "no row is left to train on: look at data.max_length and data.overlong",
+            ));
         }
         let eval = Some(open(Split::Validation, recipe.eval.rows, "tokenise")?).filter(|d| !d.is_empty());
         let shape = Shape {
@@ -110,14 +116,45 @@ impl Prepared {
         let memory = Memory::new(config, recipe, stored, DType::F32);
         let largest = largest(&order, total);
         let budget = budget(recipe);
-        let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, budget);
-        Ok(Self { folder: folder.to_owned(), files, tokens, train, eval, order, total, memory, recompute, largest, budget, loaded })
+        let base_memory = memory::held().unwrap_or(0);
+        let free = budget.saturating_sub(base_memory);
+        let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, free);
+        Ok(Self {
+            folder: folder.to_owned(),
+            files,
+            tokens,
+            train,
+            eval,
+            order,
+            total,
+            memory,
+            recompute,
+            largest,
+            budget,
+            base_memory,
+            loaded,
+        })
     }
 
     /// Passes over the data after `steps` steps.
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 steps")]
     pub fn epoch(&self, steps: u64) -> f64 {
         steps as f64 / self.order.steps_per_epoch().max(1) as f64
+    }
+
+    /// The recipe's own chat template, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not parse.
+    pub fn chat_template(&self) -> Result<Option<String>> {
+        let name = &self.loaded.recipe.data.template;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let path = self.loaded.folder.join(name);
+        let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
+        let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
+        Ok(chat.then_some(source))
     }
 
     /// Rows of a step as a person would look for them.

@@ -88,7 +88,8 @@ impl<'a> Run<'a> {
                 None => return Err(damaged(format!("`{name}` is missing, or of another shape or type"))),
             }
         }
-        let moments = found.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(OPTIMIZER)?.to_owned(), t.clone())));
+        let moments =
+            found.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(OPTIMIZER)?.to_owned(), t.clone())));
         self.trainer.optimizer.load_state(moments.collect(), self.trainer.model.device())?;
         if self.trainer.steps() != found.state.step {
             let message = format!("its optimiser has taken {} steps, not {}", self.trainer.steps(), found.state.step);
@@ -187,7 +188,8 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let mut tokens = 0;
         let batches = in_order(rows, self.prepared.loaded.recipe.train.batch);
-        let losses = self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens() as u64)?;
+        let losses =
+            self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens() as u64)?;
         let loss = per(losses.nll, losses.targets);
         if !loss.is_finite() {
             return Err(self.diverged(self.state.step - 1, "the evaluation loss after it".into()));

@@ -60,7 +60,8 @@ fn flatten(key: &str, kind: &str, value: &Value, found: &mut BTreeMap<String, St
                 if kind.is_empty() && name == "recipe" {
                     flatten("", "", value, found);
                 } else {
-                    let under = |parent: &str| if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
+                    let under =
+                        |parent: &str| if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
                     flatten(&under(key), &under(kind), value, found);
                 }
             }

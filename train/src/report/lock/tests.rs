@@ -32,13 +32,19 @@ fn what_decides_the_numbers_changes_the_fingerprint_and_is_named() -> Result<()>
         (|l| l.recipe.train.learning_rate = 1e-4, &["train.learning_rate: 2e-5 -> 0.0001"]),
         (|l| l.recipe.train.betas[1] = 0.95, &["train.betas: [0.9, 0.999] -> [0.9, 0.95]"]),
         (|l| l.recipe.lora.dropout = 0.1, &["lora.dropout: 0.0 -> 0.1"]),
-        (|l| l.recipe.lora.targets.truncate(1), &["lora.targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj] -> [q_proj]"]),
+        (
+            |l| l.recipe.lora.targets.truncate(1),
+            &["lora.targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj] -> [q_proj]"],
+        ),
         (|l| l.recipe.seed = 43, &["seed: 42 -> 43"]),
         (|l| l.recipe.train.max_steps = 9, &["train.epochs: 3.0 -> none", "train.max_steps: 0 -> 9"]),
         (|l| l.compute = "bf16 on cuda".into(), &["compute: f32 on cpu -> bf16 on cuda"]),
         (|l| l.tokenizer_sha256 = sha256(b"x"), &["tokenizer_sha256: 5f97e3774c51 -> 2d711642b726"]),
         (|l| l.template_sha256 = sha256(b"x"), &["template_sha256: none -> 2d711642b726"]),
-        (|l| l.data[1].recipe_lock_sha256 = sha256(b"x"), &["data[b].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"]),
+        (
+            |l| l.data[1].recipe_lock_sha256 = sha256(b"x"),
+            &["data[b].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"],
+        ),
         (|l| l.base[1].bytes = 8, &["base[model.safetensors].bytes: 7 -> 8"]),
         (|l| l.data.reverse(), &["data[]: a, b -> b, a"]),
     ];

@@ -1,0 +1,140 @@
+//! `setaccio generate`: let a model write, with or without an adapter, to see what was learned.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use anyhow::{Result, bail};
+use setaccio_curate::{build::Watch as _, render::Renderer};
+use setaccio_filters::row::Message;
+use setaccio_train::{
+    generate::{Sampling, generate},
+    lora::{self, peft},
+    model::{
+        files::ModelFiles,
+        load::{self, Hold},
+    },
+    tokenizer::Tokens,
+};
+
+use super::run::threads;
+use crate::{
+    progress::Progress,
+    style::{FAINT, NAME},
+};
+
+/// Let a model answer a prompt, with or without an adapter
+#[derive(clap::Args)]
+pub struct Args {
+    /// The base model: a Hugging Face folder or a GGUF file
+    #[arg(long, value_name = "PATH")]
+    model: PathBuf,
+    /// An adapter in PEFT's format, for instance runs/tiny/adapter
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// What to answer
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// A system prompt before it
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Write on from the prompt as it is, without the chat template
+    #[arg(long)]
+    raw: bool,
+    /// At most N new tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// 0 takes the most probable token each time
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = number::<0, 100>)]
+    temperature: f64,
+    /// Choose among the most probable tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = number::<0, 1>)]
+    top_p: f64,
+    /// Decides the choices where the temperature is above 0
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Threads; the text does not depend on them [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (f64::from(LOW)..=f64::from(HIGH)).contains(&n) => Ok(n),
+        _ => Err(format!("a number from {LOW} to {HIGH}")),
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    threads(args.jobs)?;
+    let files = ModelFiles::open(&args.model)?;
+    files.check()?;
+    let adapter = args.adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
+    if let Some((dir, file)) = &adapter {
+        file.fits(files.config(), dir)?;
+    }
+    // What an adapter was trained with lies beside it.
+    let beside = args.adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
+    let tokens = Tokens::open(beside.unwrap_or(&args.model))?;
+    let prompt = prompt(args, &tokens)?;
+
+    let progress = Progress::new()?;
+    progress.stage("load", files.config().layers);
+    let mut model = load::model(files.config(), &files, &Hold::plain(), &|_| {
+        progress.done(1);
+        !progress.cancelled()
+    })?;
+    progress.clear();
+    if let Some((_, file)) = &adapter {
+        lora::put(&mut model, file)?;
+    }
+    let sampling =
+        Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens: args.max_tokens };
+    let (mut written, mut shown) = (Vec::new(), String::new());
+    let began = std::time::Instant::now();
+    let mut out = io::stdout().lock();
+    let mut broken = None;
+    generate(&model, &prompt, &tokens.eos_ids, &sampling, &mut |id| {
+        written.push(id);
+        let text = tokens.decode(&written, true).unwrap_or_default();
+        // Half a character is shown when its other half is there.
+        if let Some(new) = text.strip_prefix(&shown).filter(|new| !new.ends_with('\u{FFFD}')) {
+            if let Err(error) = write!(out, "{new}").and_then(|()| out.flush()) {
+                broken = Some(error);
+                return false;
+            }
+            shown = text;
+        }
+        !progress.cancelled()
+    })?;
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
+    writeln!(out)?;
+    #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
+    let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
+    let name = args.adapter.as_ref().unwrap_or(&args.model).display();
+    anstream::eprintln!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
+    Ok(())
+}
+
+/// Ids of the prompt.
+fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
+    let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
+    if args.raw {
+        let mut ids = tokens.encode(&args.prompt).map_err(fault)?.0;
+        if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
+            ids.insert(0, *bos);
+        }
+        return Ok(ids);
+    }
+    let Some(template) = tokens.chat_template.clone() else {
+        bail!("this model has no chat template: give --raw to write on from the prompt as it is");
+    };
+    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
+    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
+    let system = args.system.iter().map(|text| Message::new("system", text));
+    let messages: Vec<Message> = system.chain([Message::new("user", &args.prompt)]).collect();
+    Ok(tokens.encode(&renderer.chat(&messages, true).map_err(fault)?.text).map_err(fault)?.0)
+}

@@ -1,0 +1,101 @@
+//! What a run would take, for a person.
+
+use setaccio_train::{recipe::Recompute, session::Prepared};
+
+use crate::style::{FAINT, HEAD, NAME, count};
+
+const GIB: f64 = 1_073_741_824.0;
+
+#[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+fn gib(bytes: usize) -> String {
+    let size = bytes as f64 / GIB;
+    if size < 0.1 { format!("{:.1} MiB", size * 1024.0) } else { format!("{size:.2} GiB") }
+}
+
+/// One line before a run starts.
+pub fn headline(prepared: &Prepared) {
+    let recipe = &prepared.loaded.recipe;
+    anstream::println!(
+        "{NAME}{}{NAME:#}: {} rows, {} steps of {} x {} sequences, {} trained parameters, about {} of memory",
+        recipe.name,
+        count(prepared.train.len() as u64),
+        count(prepared.total),
+        recipe.train.batch,
+        recipe.train.accumulation,
+        count(prepared.memory.trainable as u64),
+        gib(predicted(prepared)),
+    );
+}
+
+/// Peak of the run, with what the program holds before it starts.
+fn predicted(prepared: &Prepared) -> usize {
+    let (tokens, targets) = prepared.largest;
+    prepared.memory.parts(tokens, targets, prepared.recompute).total() + prepared.base_memory
+}
+
+pub fn print(prepared: &Prepared) {
+    let (recipe, config) = (&prepared.loaded.recipe, prepared.files.config());
+    let counts = prepared.train.counts();
+    let (tokens, targets) = prepared.largest;
+    let line = |name: &str, value: String| anstream::println!("  {name:<26} {value}");
+    anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.loaded.file);
+
+    anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.files.path().display());
+    line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
+    line(
+        "adapter",
+        format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
+    );
+    line("trained parameters", count(prepared.memory.trainable as u64));
+
+    anstream::println!("\n{HEAD}data{HEAD:#}");
+    line("rows", format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
+    line("cut to max_length", count(counts.truncated));
+    line("left out as too long", count(counts.dropped + counts.unanswered));
+    line("tokens, learned", format!("{}, {}", count(counts.tokens), count(counts.trained)));
+    line(
+        "sequences",
+        format!("{}, {:.1}% full", count(prepared.order.sequences() as u64), 100.0 * prepared.order.fill()),
+    );
+    line("rows held back", count(prepared.eval.as_ref().map_or(0, |d| d.len() as u64)));
+
+    anstream::println!("\n{HEAD}steps{HEAD:#}");
+    line("steps", format!("{} ({:.2} passes)", count(prepared.total), prepared.epoch(prepared.total)));
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    let all = (prepared.epoch(prepared.total) * counts.tokens as f64) as u64;
+    line("tokens of the whole run", format!("about {}", count(all)));
+    line("largest micro-batch", format!("{} tokens", count(tokens as u64)));
+
+    let parts = prepared.memory.parts(tokens, targets, prepared.recompute);
+    anstream::println!("\n{HEAD}memory{HEAD:#}");
+    line("frozen weights", gib(parts.weights));
+    line("adapter and optimiser", gib(parts.adapter));
+    let again = match prepared.recompute {
+        0 => "no layer computed again".to_owned(),
+        n => format!("{n} of {} layers computed again", config.layers),
+    };
+    line("kept for backward", format!("{}  {FAINT}{again}{FAINT:#}", gib(parts.kept)));
+    line("work on a layer or the head", gib(parts.work));
+    line("program and data", gib(prepared.base_memory));
+    line("predicted peak", format!("{HEAD}{}{HEAD:#} of {}", gib(predicted(prepared)), gib(prepared.budget)));
+    for (how, recompute) in [("nothing computed again", false), ("every layer computed again", true)] {
+        let budget = prepared.budget.saturating_sub(prepared.base_memory);
+        let most = prepared.memory.largest_batch(recipe.data.max_length, budget, recompute);
+        line(
+            "largest train.batch",
+            format!("{} sequences of {}, {how}", count(most as u64), count(recipe.data.max_length as u64)),
+        );
+    }
+    if predicted(prepared) > prepared.budget {
+        let hint = match recipe.train.recompute {
+            Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
+            _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
+        };
+        anstream::println!("\nthis is more than the run may take: {hint}");
+    }
+}

@@ -1,0 +1,279 @@
+//! `setaccio train` and `setaccio generate`, as a user meets them: the tiny recipe on the samples.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use crate::lab::{Dice, ROOT, Run, setaccio};
+
+/// The SFT mix of the samples, built once for all tests.
+fn data() -> &'static Path {
+    static DATA: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        setaccio(&["build", "pipelines/sft-mix.toml", "--out", dir.path().to_str().unwrap()]).good();
+        dir
+    })
+    .path()
+}
+
+/// `setaccio train` of the tiny recipe into `out`, with 12 steps, a checkpoint every 3 and an evaluation every 6.
+fn command(out: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.current_dir(ROOT).stdin(Stdio::null());
+    command.args(["train", "pipelines/train/tiny.toml", "--out", out.to_str().unwrap()]);
+    command.args(["--set", &format!("data.train=[{:?}]", data().to_str().unwrap())]);
+    for set in ["train.max_steps=12", "data.max_length=128", "checkpoint.every=3", "eval.every=6", "lora.dropout=0.1"] {
+        command.args(["--set", set]);
+    }
+    command.args(args);
+    command
+}
+
+fn train(out: &Path, args: &[&str]) -> Run {
+    command(out, args).output().unwrap().into()
+}
+
+/// Each line of metrics.jsonl without what the clock and the machine say.
+fn metrics(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let parse = |line: &str| -> BTreeMap<String, serde_json::Value> { serde_json::from_str(line).unwrap() };
+    let mut lines: Vec<_> = text.lines().map(parse).collect();
+    lines
+        .iter_mut()
+        .for_each(|l| l.retain(|name, _| !["tokens_per_second", "peak_memory_gib"].contains(&name.as_str())));
+    lines
+}
+
+fn losses(run: &Path) -> Vec<f64> {
+    metrics(run).iter().filter_map(|l| l.get("loss")?.as_f64()).collect()
+}
+
+/// Every file that must be the same for the same recipe, rows and seed.
+fn repeatable(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for folder in ["adapter", "base", "."] {
+        for entry in fs::read_dir(run.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_owned();
+            let timed = name.contains("tfevents") || name.contains("metrics.jsonl");
+            if path.is_file() && !timed {
+                files.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+    let said = train(&one, &["--jobs", "2"]).good().stdout;
+    assert!(said.contains("trained:") && said.contains("12 steps") && said.contains("evaluation loss"), "{said}");
+    let names = [
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/tokenizer.json",
+        "adapter/tokenizer_config.json",
+        "checkpoints/step-000012/manifest.json",
+        "metrics.jsonl",
+        "events.out.tfevents.0.setaccio",
+        "loss.svg",
+        "run.lock.toml",
+        "README.md",
+    ];
+    names.iter().for_each(|name| assert!(one.join(name).is_file(), "{name} is missing"));
+    let losses = losses(&one);
+    assert_eq!(losses.len(), 12);
+    assert!(losses[11] < losses[0] - 0.2, "it learns: {losses:?}");
+    let card = fs::read_to_string(one.join("README.md")).unwrap();
+    assert!(card.contains("| rank, alpha | 16, 32 |") && card.contains("evaluation, last | 12"), "{card}");
+    // The adapter is asked with the template that it was trained with.
+    let config = fs::read_to_string(one.join("adapter/tokenizer_config.json")).unwrap();
+    assert!(config.contains("### Instruction:"), "{config}");
+
+    let said = train(&one, &[]).good().stdout;
+    assert!(said.contains("up to date"), "{said}");
+    let said = train(&one, &["--set", "train.learning_rate=1e-4"]).bad();
+    assert!(said.contains("--resume") && said.contains("--force"), "{said}");
+
+    // Another number of threads, another folder: the same bytes but for the folder's name.
+    train(&two, &["--jobs", "1"]).good();
+    let text = |files: BTreeMap<String, Vec<u8>>, run: &Path| -> BTreeMap<String, String> {
+        let plain = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(run.to_str().unwrap(), "RUN");
+        files.into_iter().map(|(name, bytes)| (name, plain(bytes))).collect()
+    };
+    let (first, second) = (text(repeatable(&one), &one), text(repeatable(&two), &two));
+    assert!(first.keys().eq(second.keys()));
+    for (name, bytes) in &first {
+        // The lock and the card have hashes of adapter_config.json, which names the base's folder.
+        let hashes = ["run.lock.toml", "README.md"].contains(&name.as_str());
+        assert!(hashes || *bytes == second[name], "{name} differs");
+    }
+    assert_eq!(metrics(&one), metrics(&two));
+}
+
+fn wait_for(child: &mut Child, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !happened() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn quiet(out: &Path, args: &[&str]) -> Child {
+    command(out, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn killed_at_any_moment_it_resumes_to_the_same_losses() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let began = Instant::now();
+    train(&whole, &[]).good();
+    let took = began.elapsed();
+    let want = (metrics(&whole), fs::read(whole.join("adapter/adapter_model.safetensors")).unwrap());
+    let mut dice = Dice(7);
+    for round in 0..6 {
+        let out = dir.path().join(format!("out{round}"));
+        let mut child = quiet(&out, &[]);
+        if round < 3 {
+            // In the middle of a checkpoint: as soon as one is being written.
+            wait_for(&mut child, || {
+                let entries = fs::read_dir(out.join("checkpoints")).into_iter().flatten().flatten();
+                entries.filter(|e| e.file_name().to_string_lossy().starts_with(".writing-")).count() > 0
+            });
+        } else {
+            std::thread::sleep(took * dice.roll32(1000) / 1000);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        train(&out, &["--resume"]).good();
+        assert_eq!(metrics(&out), want.0, "round {round}");
+        assert!(fs::read(out.join("adapter/adapter_model.safetensors")).unwrap() == want.1, "round {round}");
+    }
+}
+
+#[test]
+fn a_torn_checkpoint_is_named_and_the_one_before_it_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, torn) = (dir.path().join("whole"), dir.path().join("torn"));
+    train(&whole, &[]).good();
+    let mut child = quiet(&torn, &[]);
+    wait_for(&mut child, || torn.join("checkpoints/step-000006/manifest.json").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut steps: Vec<PathBuf> = fs::read_dir(torn.join("checkpoints")).unwrap().map(|e| e.unwrap().path()).collect();
+    steps.retain(|p| p.file_name().unwrap().to_str().unwrap().starts_with("step-"));
+    steps.sort();
+    let newest = steps.last().unwrap();
+    let file = newest.join("tensors.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+    let run = train(&torn, &["--resume"]).good();
+    assert!(run.stderr.contains(newest.to_str().unwrap()) && run.stderr.contains("is torn"), "{}", run.stderr);
+    assert_eq!(metrics(&torn), metrics(&whole));
+}
+
+#[test]
+fn an_interruption_keeps_the_last_step_and_a_changed_recipe_is_not_mixed_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let many = ["--set", "train.max_steps=5000", "--set", "checkpoint.every=0"];
+    let mut child = quiet(&out, &many);
+    wait_for(&mut child, || fs::read_to_string(out.join("metrics.jsonl")).is_ok_and(|t| t.lines().count() > 2));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let kept = fs::read_dir(out.join("checkpoints")).unwrap().flatten();
+    assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().starts_with("step-")).count(), 1);
+    assert!(!out.join("adapter").exists());
+    let said = train(&out, &["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"]).bad();
+    assert!(said.contains("train.learning_rate: ") && said.contains("--force"), "{said}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_never_a_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let wild = ["train.learning_rate=1e9", "train.max_grad_norm=0", "train.warmup_ratio=0", "train.schedule=constant"];
+    let sets: Vec<&str> = wild.iter().flat_map(|set| ["--set", *set]).collect();
+    // A rate beyond what recipes allow is refused at once.
+    let said = train(&out, &sets).bad();
+    assert!(said.contains("train.learning_rate"), "{said}");
+    let sets: Vec<String> = sets.iter().map(|s| s.replace("1e9", "10").replace("lora", "lora")).collect();
+    let mut sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    sets.extend(["--set", "lora.alpha=1e30"]);
+    let said = train(&out, &sets).bad();
+    assert!(said.contains("is not finite") && said.contains("step 2"), "{said}");
+    assert!(said.contains("row group 0, row ") && said.contains("checkpoint"), "{said}");
+    assert!(!out.join("adapter").exists());
+}
+
+#[test]
+fn mistakes_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--set", "lora.rank=4"], &["unknown field `rank`", "did you mean"]),
+        (&["--set", "lora.targets=[\"q_prj\"]"], &["no `q_prj`", "q_proj"]),
+        (&["--set", "train.optimizer=adam"], &["adamw_8bit"]),
+        (&["--set", "data.train=[\"data/out/nothing-here\"]"], &["nothing-here", "just build-nothing-here"]),
+        (&["--model", "/nowhere"], &["/nowhere"]),
+        (&["--set", "data.template=none.jinja"], &["none.jinja"]),
+        (&["--set", "data.max_length=4096"], &["data.max_length is 4096", "1024 positions"]),
+        (&["--set", "train.warmup_steps=3"], &["train.warmup_steps", "train.warmup_ratio"]),
+        (&["--set", "lora.init=pissa", "--set", "lora.r=100"], &["PiSSA", "k_proj"]),
+    ];
+    for (args, says) in cases {
+        let said = train(&out, args).bad();
+        says.iter().for_each(|word| assert!(said.contains(word), "{args:?} says {word}: {said}"));
+        assert!(!out.join("adapter").exists());
+    }
+}
+
+#[test]
+fn plan_and_show_batch_read_no_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let said = train(&out, &["--plan"]).good().stdout;
+    for word in
+        ["trained parameters", "tokens of the whole run", "predicted peak", "largest train.batch", "kept for backward"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let said = train(&out, &["--show-batch", "2"]).good().stdout;
+    assert!(said.contains("<|eot_id|>") && said.contains("### Instruction:"), "{said}");
+    let said = train(&out, &["--show-batch", "1", "--json"]).good().stdout;
+    let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(line["ids"].as_array().unwrap().len(), line["trained"].as_array().unwrap().len());
+    assert!(!out.join("run.lock.toml").exists() && !out.join("checkpoints").exists());
+}
+
+#[test]
+fn what_was_learned_can_be_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    train(&out, &[]).good();
+    let path = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    let (base, adapter) = (path("base"), path("adapter"));
+    let ask = |args: &[&str]| {
+        let mut all = vec!["generate", "--model", &base, "--prompt", "Perché?", "--max-tokens", "12"];
+        all.extend(args);
+        setaccio(&all)
+    };
+    let plain = ask(&[]).good().stdout;
+    let tuned = ask(&["--adapter", &adapter]).good().stdout;
+    assert_ne!(plain, tuned, "the adapter changes what is written");
+    assert_eq!(tuned, ask(&["--adapter", &adapter, "--jobs", "1"]).good().stdout);
+    let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).good().stdout;
+    assert_eq!(sampled("1"), sampled("1"));
+    assert_ne!(sampled("1"), sampled("2"));
+    let said = ask(&["--adapter", "/nowhere"]).bad();
+    assert!(said.contains("/nowhere"), "{said}");
+}

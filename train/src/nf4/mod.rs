@@ -65,7 +65,9 @@ impl Nf4 {
         let scales = if double {
             let doubled = kernel::quantize_scales(&scales);
             if !doubled.offset.is_finite() {
-                return Err(Error::Other("NF4: the weights are too large for double quantisation: use `double_quant = false`".into()));
+                return Err(Error::Other(
+                    "NF4: the weights are too large for double quantisation: use `double_quant = false`".into(),
+                ));
             }
             let nested = doubled.nested.len();
             Scales::Double {

@@ -67,12 +67,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// A parameter comes or changes its size after the first step; a type or view that cannot be updated.
-    pub fn step<'a>(
-        &mut self,
-        params: impl IntoIterator<Item = &'a Param>,
-        lr: f64,
-        grad_scale: f64,
-    ) -> Result<()> {
+    pub fn step<'a>(&mut self, params: impl IntoIterator<Item = &'a Param>, lr: f64, grad_scale: f64) -> Result<()> {
         let hyper = Hyper {
             lr,
             betas: self.betas,
@@ -133,14 +128,17 @@ impl Optimizer {
             }
         }
         let steps = steps.filter(|t| t.dtype() == DType::I64 && t.elem_count() == 1);
-        let steps = steps.map(|t| t.flatten_all()?.to_vec1::<i64>()).transpose()?.and_then(|v| u64::try_from(v[0]).ok());
+        let steps =
+            steps.map(|t| t.flatten_all()?.to_vec1::<i64>()).transpose()?.and_then(|v| u64::try_from(v[0]).ok());
         let Some(steps) = steps else {
             return Err(Error::Other("the optimiser's state has no count of steps: take an earlier checkpoint".into()));
         };
         let mut taken = BTreeMap::new();
         for (name, parts) in slots {
             let slot = Slot::of(self.kind, parts).map_err(|e| {
-                Error::Other(format!("the optimiser's state of `{name}` {e}: resume with the recipe it was trained with"))
+                Error::Other(format!(
+                    "the optimiser's state of `{name}` {e}: resume with the recipe it was trained with"
+                ))
             })?;
             taken.insert(name, slot);
         }
@@ -207,10 +205,8 @@ mod tests {
         for kind in [recipe::Optimizer::Adamw, recipe::Optimizer::Adamw8bit] {
             let mut optimizer = Optimizer::new(&recipe::Train { optimizer: kind, ..Default::default() });
             optimizer.step(&params(DType::F32), 1e-3, 1.0).unwrap();
-            let held: usize = optimizer.state().unwrap()[1..]
-                .iter()
-                .map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes())
-                .sum();
+            let held: usize =
+                optimizer.state().unwrap()[1..].iter().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
             assert_eq!(held, Optimizer::bytes(kind, [5000, 300]));
         }
     }
@@ -232,10 +228,8 @@ mod tests {
     fn bf16_values_are_rounded_once() {
         let (mut a, mut b) = (Optimizer::new(&recipe::Train::default()), Optimizer::new(&recipe::Train::default()));
         let (full, half) = (params(DType::BF16), params(DType::BF16));
-        let full: Vec<Param> = full
-            .into_iter()
-            .map(|p| Param { value: p.value.to_dtype(DType::F32).unwrap(), ..p })
-            .collect();
+        let full: Vec<Param> =
+            full.into_iter().map(|p| Param { value: p.value.to_dtype(DType::F32).unwrap(), ..p }).collect();
         a.step(&full, 1e-3, 1.0).unwrap();
         b.step(&half, 1e-3, 1.0).unwrap();
         for (full, half) in values(&full).concat().iter().zip(values(&half).concat()) {

@@ -50,7 +50,9 @@ impl Slot {
         let n = parts.get("m").map_or(0, Tensor::elem_count);
         let mut part = |name: &str, dtype, len| match parts.remove(name) {
             Some(tensor) if tensor.dtype() == dtype && tensor.dims() == [len] => Ok(tensor),
-            Some(tensor) => Err(format!("has {:?} {:?} as {name}, not {dtype:?} [{len}]", tensor.dtype(), tensor.dims())),
+            Some(tensor) => {
+                Err(format!("has {:?} {:?} as {name}, not {dtype:?} [{len}]", tensor.dtype(), tensor.dims()))
+            }
             None => Err(format!("has no {name}")),
         };
         let slot = if eight_bit(kind, n) {

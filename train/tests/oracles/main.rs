@@ -2,7 +2,9 @@
 //! `tests/oracles/train/`; models and inputs are formulas, the same here and there.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
 
+mod adamw;
 mod autograd;
 mod formula;
 mod gradients;
 mod logits;
+mod nf4;

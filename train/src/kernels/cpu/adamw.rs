@@ -184,8 +184,7 @@ pub fn adamw_8bit<P: Stored>(p: &mut [P], g: &[f32], moments: Moments8, h: &Hype
 mod tests {
     use super::*;
 
-    const H: Hyper =
-        Hyper { lr: 0.1, betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.5, step: 1, grad_scale: 1.0 };
+    const H: Hyper = Hyper { lr: 0.1, betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.5, step: 1, grad_scale: 1.0 };
 
     #[test]
     fn the_first_step_is_the_learning_rate_against_the_sign() {

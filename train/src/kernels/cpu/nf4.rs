@@ -40,17 +40,15 @@ const CHUNK: usize = 128 * BLOCK;
 pub fn quantize<T: Stored>(weights: &[T]) -> (Vec<u8>, Vec<f32>) {
     let mut packed = vec![0; weights.len().div_ceil(2)];
     let mut scales = vec![0.0; weights.len().div_ceil(BLOCK)];
-    weights
-        .par_chunks(CHUNK)
-        .zip(packed.par_chunks_mut(CHUNK / 2))
-        .zip(scales.par_chunks_mut(CHUNK / BLOCK))
-        .for_each(|((weights, packed), scales)| {
+    weights.par_chunks(CHUNK).zip(packed.par_chunks_mut(CHUNK / 2)).zip(scales.par_chunks_mut(CHUNK / BLOCK)).for_each(
+        |((weights, packed), scales)| {
             simd(|| {
                 for ((w, out), scale) in weights.chunks(BLOCK).zip(packed.chunks_mut(BLOCK / 2)).zip(scales) {
                     *scale = quantize_block(w, out);
                 }
             });
-        });
+        },
+    );
     (packed, scales)
 }
 

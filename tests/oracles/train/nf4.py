@@ -4,7 +4,7 @@ SHA-256 of every part to nf4.json and one 4-bit state dict to nf4_linear.safeten
     ~/.cache/setaccio-oracles/bin/python tests/oracles/train/nf4.py
     SETACCIO_NF4_FILE=file.safetensors ... nf4.py    also checks that bitsandbytes loads what our test wrote there
 
-    SETACCIO_NF4_FILE=/tmp/ours.safetensors cargo test -p setaccio-train --test oracles nf4   writes that file.
+Our test writes that file when the variable is set for it: cargo test -p setaccio-train --test oracles nf4
 
 One thread: the mean of the scales is a sum in f32, and PyTorch cuts it up by threads.
 """
@@ -96,7 +96,8 @@ def case(name, shape, kind):
         "offset_bits": double.offset.view(torch.int32).item(),
         "plain_f32": dequantized(packed, plain.absmax, shape, torch.float32),
         "double_f32": dequantized(packed, absmax, shape, torch.float32),
-        "double_bf16": dequantized(packed, absmax, shape, torch.bfloat16),
+        # The CPU instruction that rounds to bf16 takes numbers below 1.2e-38 for 0; ours does not.
+        "double_bf16": None if kind == "tiny" else dequantized(packed, absmax, shape, torch.bfloat16),
     }
 
 

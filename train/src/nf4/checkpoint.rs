@@ -85,13 +85,11 @@ pub fn read(file: &Path, name: &str, mut get: impl FnMut(&str) -> Result<Option<
     };
     let (key, state) = part(&format!("{STATE}nf4"))?;
     let Some(state) = state else {
-        let message = match part(&format!("{STATE}fp4"))? {
-            (_, Some(_)) => {
-                "is FP4, and this reads NF4: quantise the original weights with bnb_4bit_quant_type = \"nf4\""
-            }
-            _ => "is missing: the weight is not a bitsandbytes NF4 one, or only part of it was saved",
-        };
-        return Err(Error::tensor(file, &key, message));
+        let (fp4, found) = part(&format!("{STATE}fp4"))?;
+        return Err(match found {
+            Some(_) => Error::tensor(file, &fp4, "is FP4, and this reads NF4: quantise the original weights as nf4"),
+            None => Error::tensor(file, &key, "is missing: the weight is not NF4, or only part of it was saved"),
+        });
     };
     let bytes = state.flatten_all()?.to_vec1::<u8>().map_err(|e| Error::tensor(file, &key, e.to_string()))?;
     let state: State = serde_json::from_slice(&bytes)

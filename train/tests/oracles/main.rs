@@ -2,10 +2,12 @@
 //! `tests/oracles/train/`; models and inputs are formulas, the same here and there.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
 
+mod adamw;
 mod autograd;
 mod formula;
 mod gradients;
 mod logits;
 mod model_files;
+mod nf4;
 mod peft;
 mod sft;

@@ -45,7 +45,7 @@ impl Map {
         Self { values, codes }
     }
 
-    /// Code of `x`, a value between -1 and 1.
+    /// Code of `x`, cut off at -1 and 1; 0 if it is not a number.
     #[inline]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0.5 to 65535.5, cut off")]
     fn code(&self, x: f32) -> u8 {
@@ -53,15 +53,16 @@ impl Map {
         self.codes[usize::from(place as u16)]
     }
 
-    /// Codes of one block; returns its largest magnitude, which the values are multiplied by again. A block
-    /// of zeros, or of values whose reciprocal is infinite (below 3e-39), has scale 0 and code 0 throughout.
+    /// Codes of one block; returns its largest magnitude, which the values are multiplied by again. A block of
+    /// zeros has code 0 throughout. Below 3e-39 the reciprocal is infinite and only signs are left; what was 0
+    /// there is code 0 too, as on an x86 CPU.
     pub fn quantize(&self, block: &[f32], codes: &mut [u8]) -> f32 {
         let scale = block.iter().fold(0.0_f32, |a, x| if x.abs() > a { x.abs() } else { a });
-        let inverse = 1.0 / scale;
-        if !inverse.is_finite() {
+        if scale == 0.0 {
             codes.fill(0);
             return 0.0;
         }
+        let inverse = 1.0 / scale;
         for (code, x) in codes.iter_mut().zip(block) {
             *code = self.code(x * inverse);
         }
@@ -125,7 +126,8 @@ mod tests {
         let mut codes = [9; 3];
         assert_eq!(Map::signed().quantize(&[0.0, -0.0, 0.0], &mut codes), 0.0);
         assert_eq!(codes, [0; 3]);
-        assert_eq!(Map::unsigned().quantize(&[1e-42, 0.0, 0.0], &mut codes), 0.0);
+        assert_eq!(Map::signed().quantize(&[1e-42, 0.0, -1e-43], &mut codes), 1e-42);
+        assert_eq!(codes, [255, 0, 0]);
         assert_eq!(Map::signed().quantize(&[2.0, 0.0, -2.0], &mut codes), 2.0);
         assert_eq!(codes, [255, 131, 0]);
     }

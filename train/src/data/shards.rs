@@ -184,7 +184,7 @@ impl Iterator for Rows {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use arrow::{
         array::RecordBatch,
         datatypes::{Field, Schema},
@@ -200,7 +200,7 @@ pub mod tests {
 
     /// Write a folder as `setaccio build` would: rows of one kind, `group` of them a row group and `shard` row
     /// groups a file.
-    pub fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
+    pub(crate) fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
         let data = folder.join("data");
         fs::create_dir_all(&data).unwrap();
         let fields: Vec<Field> = content_fields(kind);
@@ -209,7 +209,9 @@ pub mod tests {
         let mut writer = ShardWriter::new(&format, &data, "train", shard);
         for rows in rows.chunks(group) {
             let mut columns = ContentBuilder::new(kind);
-            rows.iter().for_each(|r| columns.push(Some(r)));
+            for row in rows {
+                columns.push(Some(row));
+            }
             let batch = RecordBatch::try_new(schema.clone(), columns.finish()).unwrap();
             // One byte a row group, so that `shard` counts row groups.
             writer.push(format.encode(&batch, 1).unwrap()).unwrap();

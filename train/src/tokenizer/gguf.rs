@@ -284,7 +284,7 @@ mod tests {
     fn byte_level_merges_come_from_the_file() {
         let mut data = metadata("gpt2", &["<|im_end|>", "l", "a", "Ġ", "la", "Ġla"]);
         let ids = |data: &HashMap<String, Value>| {
-            from_metadata(data, Path::new("m.gguf")).map(|t| t.encode("la la<|im_end|>l").unwrap().0)
+            from_metadata(data, Path::new("m.gguf")).map(|t| t.encode("la la<|im_end|>l").unwrap().ids)
         };
         assert_eq!(ids(&data).unwrap(), [4, 5, 0, 1]);
         data.insert("tokenizer.ggml.pre".into(), Value::String("falcon".into()));
@@ -302,7 +302,7 @@ mod tests {
         // By score: `▁la` before `al`, so `▁ala` is `▁`, `al`, `a` only where `▁la` does not fit.
         let data = metadata("llama", &["</s>", "▁", "l", "a", "la", "▁la", "al"]);
         let tokens = from_metadata(&data, Path::new("m.gguf")).unwrap();
-        assert_eq!(tokens.encode("la la</s>al").unwrap().0, [5, 5, 0, 1, 6]);
+        assert_eq!(tokens.encode("la la</s>al").unwrap().ids, [5, 5, 0, 1, 6]);
         assert_eq!(tokens.decode(&[5, 5], true).unwrap(), "la la");
         assert_eq!(tokens.eos_ids, [0]);
     }

@@ -52,6 +52,15 @@ pub struct Tokens {
     config: Map<String, Value>,
 }
 
+/// A text as tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// Token ids, [length].
+    pub ids: Vec<u32>,
+    /// The bytes of the text that each token stands for, from and to, [length].
+    pub offsets: Vec<(usize, usize)>,
+}
+
 /// What a [`Tokens`] is put together from.
 struct Parts {
     tokenizer: Tokenizer,
@@ -107,13 +116,13 @@ impl Tokens {
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
-    /// Ids of a text and the bytes of it that each stands for. Special tokens are those the text spells out.
+    /// A text as tokens. Special tokens are those the text spells out.
     ///
     /// # Errors
     /// The tokenizer refuses the text.
-    pub fn encode(&self, text: &str) -> std::result::Result<(Vec<u32>, Vec<(usize, usize)>), String> {
+    pub fn encode(&self, text: &str) -> std::result::Result<Encoded, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
-        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
     /// The text of ids, special tokens spelled out or left out.
@@ -169,20 +178,8 @@ fn added(content: &str, special: bool) -> AddedToken {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-
-    /// The folder of files that are too large for the repository, or a line that says so.
-    pub fn asset(name: &str) -> Option<PathBuf> {
-        let folder = std::env::var_os("SETACCIO_ASSETS").map(PathBuf::from);
-        let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/setaccio-assets")))?;
-        let path = folder.join(name);
-        if !path.exists() {
-            println!("skipped: {} is not there; tools/fetch-assets.sh brings it", path.display());
-            return None;
-        }
-        Some(path)
-    }
 
     #[test]
     fn a_saved_tokenizer_reads_back_the_same() {

@@ -6,8 +6,10 @@
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod generate;
 pub mod kernels;
 pub mod lora;
+pub mod memory;
 pub mod model;
 pub mod nf4;
 pub mod optim;
@@ -15,5 +17,6 @@ pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod tokenizer;
+pub mod trainer;
 
 pub use error::{Error, Result};

@@ -1,1 +1,16 @@
 //! The Llama family.
+
+pub mod config;
+pub mod files;
+pub mod gguf;
+pub mod head;
+pub mod layer;
+pub mod linear;
+pub mod llama;
+pub mod load;
+pub mod pass;
+pub mod rope_scaling;
+pub mod rotary;
+pub mod safetensors;
+pub mod tiny;
+pub mod weight;

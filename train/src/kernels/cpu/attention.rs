@@ -1,0 +1,188 @@
+//! Causal attention over documents laid end to end, in blocks of queries: no matrix of all scores is ever
+//! held (Dao et al. 2022). With s = D^-1/2, P = softmax(s Q K^T), O = P V:
+//! dV = P^T dO, dP = dO V^T, dS = s P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q.
+
+use rayon::prelude::*;
+
+use super::{
+    gemm::{Mat, Threads, gemm},
+    norm::dot,
+    real::{Real, simd},
+};
+
+/// Queries at a time.
+const BLOCK: usize = 64;
+
+/// A run of queries and the keys that it may see: query i of the span sees keys up to `k_len - q_len + i`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First query, as a row of Q.
+    pub q: usize,
+    /// Queries.
+    pub q_len: usize,
+    /// First key, as a row of K and V.
+    pub k: usize,
+    /// Keys.
+    pub k_len: usize,
+}
+
+/// Sizes of the heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub q: usize,
+    /// Key and value heads; each serves `q / kv` query heads.
+    pub kv: usize,
+    /// Width of a head.
+    pub dim: usize,
+}
+
+impl Heads {
+    fn scale(self) -> f64 {
+        1.0 / f64::from(u32::try_from(self.dim).unwrap_or(u32::MAX)).sqrt()
+    }
+}
+
+/// Softmax numerators in place: row i of `scores` [rows, keys] keeps its first `first + i + 1` columns, the rest
+/// become 0. Returns the logarithm of each row's sum.
+fn softmax<T: Real>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
+    simd(
+        #[inline(always)]
+        || {
+            let mut sums = Vec::with_capacity(scores.len() / keys);
+            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                let (seen, hidden) = row.split_at_mut((first + i + 1).min(keys));
+                let top = seen.iter().fold(T::LEAST, |m, x| m.larger(*x));
+                let mut sum = T::ZERO;
+                for x in seen.iter_mut() {
+                    *x = (*x - top).power();
+                }
+                for x in seen.iter() {
+                    sum += *x;
+                }
+                let inverse = T::ONE / sum;
+                seen.iter_mut().for_each(|x| *x *= inverse);
+                hidden.fill(T::ZERO);
+                sums.push(top + sum.log());
+            }
+            sums
+        },
+    )
+}
+
+/// `q` [T, Hq D], `k`, `v` [S, Hkv D] -> output [T, Hq D] and the logarithm of each softmax sum [T, Hq].
+pub fn attention<T: Real>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>) {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let (mut out, mut lse) = (vec![T::ZERO; q.len()], vec![T::ZERO; q.len() / d]);
+    let mut blocks = Vec::new();
+    let (mut out_rest, mut lse_rest) = (&mut out[..], &mut lse[..]);
+    for span in spans {
+        for start in (0..span.q_len).step_by(BLOCK) {
+            let rows = BLOCK.min(span.q_len - start);
+            let (o, o_rest) = out_rest.split_at_mut(rows * qw);
+            let (l, l_rest) = lse_rest.split_at_mut(rows * heads.q);
+            (out_rest, lse_rest) = (o_rest, l_rest);
+            blocks.push((span, start, rows, o, l));
+        }
+    }
+    blocks.into_par_iter().for_each(|(span, start, rows, out, lse)| {
+        let first = span.k_len - span.q_len + start;
+        let keys = first + rows;
+        let mut scores = vec![T::ZERO; rows * keys];
+        for head in 0..heads.q {
+            let (qo, ko) = ((span.q + start) * qw + head * d, span.k * kw + head / group * d);
+            let (qb, kb, vb) =
+                (Mat::rows(&q[qo..], rows, d, qw), Mat::rows(&k[ko..], keys, d, kw), Mat::rows(&v[ko..], keys, d, kw));
+            gemm(&mut scores, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
+            for (row, sum) in softmax(&mut scores, keys, first).into_iter().enumerate() {
+                lse[row * heads.q + head] = sum;
+            }
+            gemm(&mut out[head * d..], qw, Mat::rows(&scores, rows, keys, keys), vb, (1.0, 0.0), Threads::One);
+        }
+    });
+    (out, lse)
+}
+
+/// What the backward pass of [`attention`] needs of the forward pass.
+pub struct Forward<'a, T> {
+    /// [T, Hq D]
+    pub q: &'a [T],
+    /// [T, Hkv D]
+    pub k: &'a [T],
+    /// [T, Hkv D]
+    pub v: &'a [T],
+    /// [T, Hq D]
+    pub out: &'a [T],
+    /// [T, Hq]
+    pub lse: &'a [T],
+}
+
+/// Gradients with respect to q, k and v given that of the output, `dout` [T, Hq D].
+/// Documents only: every span has as many keys as queries.
+pub fn attention_grad<T: Real>(
+    f: &Forward<'_, T>,
+    dout: &[T],
+    spans: &[Span],
+    heads: Heads,
+) -> (Vec<T>, Vec<T>, Vec<T>) {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let tasks: Vec<_> = spans.iter().flat_map(|s| (0..heads.q).map(move |h| (s, h))).collect();
+    // A head of a document is one task with its own sums; they are put together in a fixed order.
+    let parts: Vec<[Vec<T>; 3]> = tasks.par_iter().map(|(span, head)| one_head(f, dout, span, *head, heads)).collect();
+    let (mut dq, mut dk, mut dv) = (vec![T::ZERO; f.q.len()], vec![T::ZERO; f.k.len()], vec![T::ZERO; f.v.len()]);
+    for ((span, head), [q, k, v]) in tasks.iter().zip(&parts) {
+        let (qo, ko) = (head * d, head / group * d);
+        for i in 0..span.q_len {
+            let (row, at) = (span.q + i, i * d..(i + 1) * d);
+            dq[row * qw + qo..][..d].copy_from_slice(&q[at.clone()]);
+            for (total, part) in [(&mut dk, k), (&mut dv, v)] {
+                let place = &mut total[row * kw + ko..][..d];
+                place.iter_mut().zip(&part[at.clone()]).for_each(|(t, p)| *t += *p);
+            }
+        }
+    }
+    (dq, dk, dv)
+}
+
+/// dq, dk, dv [L, D] of one head of one document.
+fn one_head<T: Real>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, heads: Heads) -> [Vec<T>; 3] {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let len = span.q_len;
+    let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![T::ZERO; len * d]);
+    let (qo, ko) = (span.q * qw + head * d, span.k * kw + head / group * d);
+    let most = BLOCK.min(len) * len;
+    let (mut p, mut ds) = (vec![T::ZERO; most], vec![T::ZERO; most]);
+    for start in (0..len).step_by(BLOCK) {
+        let rows = BLOCK.min(len - start);
+        let keys = start + rows;
+        let at = qo + start * qw;
+        let (qb, db) = (Mat::rows(&f.q[at..], rows, d, qw), Mat::rows(&dout[at..], rows, d, qw));
+        let (kb, vb) = (Mat::rows(&f.k[ko..], keys, d, kw), Mat::rows(&f.v[ko..], keys, d, kw));
+        let (p, ds) = (&mut p[..rows * keys], &mut ds[..rows * keys]);
+        gemm(p, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
+        gemm(ds, keys, db, vb.t(), (1.0, 0.0), Threads::One);
+        simd(
+            #[inline(always)]
+            || {
+                for i in 0..rows {
+                    let row = at + i * qw;
+                    let delta = dot(&dout[row..row + d], &f.out[row..row + d]);
+                    let lse = f.lse[(span.q + start + i) * heads.q + head];
+                    let (p, ds) = (&mut p[i * keys..][..keys], &mut ds[i * keys..][..keys]);
+                    let seen = start + i + 1;
+                    for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+                        *p = (*p - lse).power();
+                        *ds = *p * (*ds - delta);
+                    }
+                    p[seen..].fill(T::ZERO);
+                    ds[seen..].fill(T::ZERO);
+                }
+            },
+        );
+        let (p, ds) = (Mat::rows(p, rows, keys, keys), Mat::rows(ds, rows, keys, keys));
+        gemm(&mut dv, d, p.t(), db, (1.0, 1.0), Threads::One);
+        gemm(&mut dq[start * d..], d, ds, kb, (heads.scale(), 0.0), Threads::One);
+        gemm(&mut dk, d, ds.t(), qb, (heads.scale(), 1.0), Threads::One);
+    }
+    [dq, dk, dv]
+}

@@ -1,0 +1,137 @@
+//! Matrix products on the CPU: the crate `gemm` behind bounds that are checked.
+
+use gemm::Parallelism;
+
+use super::real::Real;
+
+/// A matrix in somebody's memory: element (r, c) lies at `r * rs + c * cs`.
+#[derive(Clone, Copy)]
+pub struct Mat<'a, T> {
+    /// The elements, the first of them element (0, 0).
+    pub data: &'a [T],
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Distance of rows.
+    pub rs: usize,
+    /// Distance of columns.
+    pub cs: usize,
+}
+
+impl<'a, T> Mat<'a, T> {
+    /// Rows that lie `rs` apart, columns side by side.
+    pub fn rows(data: &'a [T], rows: usize, cols: usize, rs: usize) -> Self {
+        Self { data, rows, cols, rs, cs: 1 }
+    }
+
+    /// The same elements with rows and columns exchanged.
+    pub fn t(self) -> Self {
+        Self { data: self.data, rows: self.cols, cols: self.rows, rs: self.cs, cs: self.rs }
+    }
+}
+
+/// How many threads a product may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// The caller's.
+    One,
+    /// All of the pool's.
+    All,
+}
+
+/// `dst = alpha a b + beta dst`, where `dst` is [a.rows, b.cols] with rows `rs` apart. With `beta` 0 the old
+/// values do not count, not even a NaN. Each element is one sum over k in the same order for any number of threads.
+///
+/// # Panics
+/// The shapes do not fit each other or the slices: a fault of ours.
+pub fn gemm<T: Real>(
+    dst: &mut [T],
+    rs: usize,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    (alpha, beta): (f64, f64),
+    threads: Threads,
+) {
+    let (m, k, n) = (a.rows, a.cols, b.cols);
+    assert_eq!(k, b.rows, "inner sizes differ");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(rs >= n && dst.len() >= (m - 1) * rs + n, "the product does not fit");
+    for x in [&a, &b] {
+        assert!(k == 0 || x.data.len() > (x.rows - 1) * x.rs + (x.cols - 1) * x.cs, "a factor is too short");
+    }
+    // Waking the pool for a few thousand products costs more than they do.
+    let parallel = threads == Threads::All && m * n * k > 1 << 16;
+    let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
+    let stride = |s: usize| isize::try_from(s).unwrap_or(isize::MAX);
+    // SAFETY: every index that the product reads or writes was checked above against the slices, rows of `dst` do not
+    // overlap, and `dst` is borrowed alone.
+    #[allow(unsafe_code, reason = "gemm takes pointers; the asserts above are what it needs to be sound")]
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            dst.as_mut_ptr(),
+            1,
+            stride(rs),
+            beta != 0.0,
+            a.data.as_ptr(),
+            stride(a.cs),
+            stride(a.rs),
+            b.data.as_ptr(),
+            stride(b.cs),
+            stride(b.rs),
+            T::of(beta),
+            T::of(alpha),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{key, uniform_vec};
+
+    #[test]
+    fn equals_the_definition_for_any_layout_and_any_number_of_threads() {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (64, 64, 130), (200, 33, 48), (1, 300, 90), (70, 90, 1)] {
+            let (a, b) = (uniform_vec(key(1, "a"), m * k, 1.0), uniform_vec(key(1, "b"), k * n, 1.0));
+            let old = uniform_vec(key(1, "c"), m * n, 1.0);
+            for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+                let at = if ta { Mat::rows(&a, k, m, m).t() } else { Mat::rows(&a, m, k, k) };
+                let bt = if tb { Mat::rows(&b, n, k, k).t() } else { Mat::rows(&b, k, n, n) };
+                let mut got = Vec::new();
+                for threads in [1, 2, 3] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut c = old.clone();
+                    pool.install(|| gemm(&mut c, n, at, bt, (2.0, 0.5), Threads::All));
+                    got.push(c);
+                }
+                assert!(got[0] == got[1] && got[1] == got[2], "{m}x{k}x{n}: threads change the result");
+                for r in 0..m {
+                    for c in 0..n {
+                        let sum: f64 = (0..k)
+                            .map(|i| at.data[r * at.rs + i * at.cs].wide() * bt.data[i * bt.rs + c * bt.cs].wide())
+                            .sum();
+                        let want = 2.0 * sum + 0.5 * old[r * n + c].wide();
+                        assert!((got[0][r * n + c].wide() - want).abs() < 1e-4, "{m}x{k}x{n} at {r},{c}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit")]
+    fn a_short_product_is_refused() {
+        let a = [1.0_f32; 4];
+        gemm(&mut [0.0; 3], 2, Mat::rows(&a, 2, 2, 2), Mat::rows(&a, 2, 2, 2), (1.0, 0.0), Threads::One);
+    }
+}

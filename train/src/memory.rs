@@ -1,0 +1,186 @@
+//! How much memory a run takes, part by part, before a weight is read: the sizes of everything that
+//! `model/` keeps, added up. The test beside it is a run that is measured.
+
+use crate::{
+    model::{config::Config, head::chunk_rows},
+    recipe::{LINEARS, Optimizer, Quantization, Recipe, Recompute},
+};
+use candle_core::DType;
+
+/// What of a model and a recipe decides the memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Bytes of an activation.
+    unit: usize,
+    layers: usize,
+    hidden: usize,
+    query: usize,
+    keys: usize,
+    heads: usize,
+    inner: usize,
+    vocab: usize,
+    rank: usize,
+    /// Adapters of a layer.
+    adapters: usize,
+    dropout: bool,
+    /// Frozen weights.
+    pub weights: usize,
+    /// Numbers that are trained.
+    pub trainable: usize,
+    /// A and B, their gradients and the optimiser's moments.
+    pub adapter: usize,
+    /// A linear layer unpacked from 4 bits, or the head widened from 16.
+    unpacked: usize,
+}
+
+/// Bytes of a run, part by part; the parts are there at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Frozen weights.
+    pub weights: usize,
+    /// Adapter, gradients, moments.
+    pub adapter: usize,
+    /// What layers keep for the backward pass.
+    pub kept: usize,
+    /// The widest moment of the work on one layer, or on the head.
+    pub work: usize,
+}
+
+impl Parts {
+    /// All parts.
+    pub fn total(&self) -> usize {
+        self.weights + self.adapter + self.kept + self.work
+    }
+}
+
+impl Memory {
+    /// `stored` is the type that embedding, head and, unless quantised, linear layers have in the files.
+    pub fn new(config: &Config, recipe: &Recipe, stored: DType, compute: DType) -> Self {
+        let (hidden, inner, vocab) = (config.hidden_size, config.intermediate_size, config.vocab_size);
+        let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let unit = compute.size_in_bytes();
+        let shapes = LINEARS.map(|name| match name {
+            "q_proj" => (query, hidden),
+            "k_proj" | "v_proj" => (keys, hidden),
+            "o_proj" => (hidden, query),
+            "down_proj" => (hidden, inner),
+            _ => (inner, hidden),
+        });
+        let packed = config.quantization.is_some() || recipe.model.quantization == Quantization::Nf4;
+        let double = config.quantization.as_ref().map_or(recipe.model.double_quant, |q| q.double_quant);
+        let linear: usize = shapes.iter().map(|(o, i)| if packed { nf4(o * i, double) } else { o * i * unit }).sum();
+        let largest = shapes.iter().map(|(o, i)| o * i).max().unwrap_or(0);
+        let tables = if config.tie_word_embeddings { 1 } else { 2 };
+        let norms = (2 * config.layers + 1) * hidden * unit;
+        let weights = config.layers * linear + tables * vocab * hidden * stored.size_in_bytes() + norms;
+        let lora = &recipe.lora;
+        let targets = || LINEARS.iter().zip(shapes).filter(|(name, _)| lora.targets.iter().any(|t| t == *name));
+        let trainable = config.layers * targets().map(|(_, (o, i))| lora.r * (o + i)).sum::<usize>();
+        let value = match lora.dtype {
+            crate::recipe::AdapterType::F32 => 4,
+            crate::recipe::AdapterType::Bf16 => 2,
+        };
+        let moments = match recipe.train.optimizer {
+            Optimizer::Adamw => 8,
+            Optimizer::Adamw8bit => 2,
+        };
+        let head = if stored == compute { 0 } else { vocab * hidden * unit };
+        Self {
+            unit,
+            layers: config.layers,
+            hidden,
+            query,
+            keys,
+            heads: config.heads,
+            inner,
+            vocab,
+            rank: lora.r,
+            adapters: targets().count(),
+            dropout: lora.dropout > 0.0,
+            weights,
+            trainable,
+            adapter: trainable * (value + 4 + moments),
+            unpacked: if packed { (largest * unit).max(head) } else { head },
+        }
+    }
+
+    /// With micro-batches of `tokens`, of which `targets` count in the loss, and `recompute` layers computed again.
+    pub fn parts(&self, tokens: usize, targets: usize, recompute: usize) -> Parts {
+        let row = |width: usize| tokens * width * self.unit;
+        let (h, q, kv, i) = (self.hidden, self.query, self.keys, self.inner);
+        // The input of a layer is the output of the one before, so it is counted once.
+        let saved = row(2 * h + 2 * q + 2 * kv + 2 * i + self.heads + self.adapters * self.rank);
+        let kept = (self.layers - recompute) * saved + recompute * row(h);
+        let masked = usize::from(self.dropout);
+        // Of the feed-forward part: product and its gradient, or that and the gradients of gate and up.
+        let forward_up = row((3 + masked) * i);
+        // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in.
+        let attention = row(h + q + 3 * q + q + 2 * kv + masked * 2 * h);
+        let again = if recompute > 0 { saved } else { 0 };
+        let layer = row(h) + forward_up.max(attention) + again + self.unpacked;
+        let rows = chunk_rows(self.vocab, self.dtype()).min(targets.max(1));
+        let chosen = targets * h * self.unit;
+        let head = row(3 * h) + 4 * chosen + rows * self.vocab * self.unit + self.unpacked;
+        Parts { weights: self.weights, adapter: self.adapter, kept, work: layer.max(head) }
+    }
+
+    fn dtype(&self) -> DType {
+        if self.unit == 2 { DType::BF16 } else { DType::F32 }
+    }
+
+    /// How many layers must be computed again for a micro-batch to fit into `budget` bytes; all of them if even
+    /// that is not enough.
+    pub fn recompute(&self, how: Recompute, tokens: usize, targets: usize, budget: usize) -> usize {
+        match how {
+            Recompute::All => self.layers,
+            Recompute::None => 0,
+            Recompute::Auto => {
+                (0..self.layers).find(|n| self.parts(tokens, targets, *n).total() <= budget).unwrap_or(self.layers)
+            }
+        }
+    }
+
+    /// The largest number of sequences of `length` tokens, all of them targets, that fit into `budget` bytes at a
+    /// time with every layer computed again, or with none: 0 if not even one does.
+    pub fn largest_batch(&self, length: usize, budget: usize, recompute: bool) -> usize {
+        let layers = if recompute { self.layers } else { 0 };
+        let fits = |n: usize| self.parts(n * length, n * length, layers).total() <= budget;
+        let mut most = 1;
+        while fits(most) && most < 1 << 20 {
+            most *= 2;
+        }
+        let (mut low, mut high) = (0, most);
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+}
+
+/// Bytes of `n` weights in NF4: half a byte each, and the scales.
+fn nf4(n: usize, double: bool) -> usize {
+    let blocks = n.div_ceil(64);
+    n.div_ceil(2) + if double { blocks + blocks.div_ceil(256) * 4 } else { blocks * 4 }
+}
+
+/// Main memory that is free, in bytes, as Linux tells it.
+pub fn free() -> Option<usize> {
+    field("/proc/meminfo", "MemAvailable:")
+}
+
+/// The most memory that this process has held, in bytes.
+pub fn peak() -> Option<usize> {
+    field("/proc/self/status", "VmHWM:")
+}
+
+/// What this process holds now, in bytes.
+pub fn held() -> Option<usize> {
+    field("/proc/self/status", "VmRSS:")
+}
+
+fn field(file: &str, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib << 10)
+}

@@ -1,0 +1,172 @@
+//! One decoder layer, forward and backward by hand. Only what is dear to compute is kept in between: the norms and
+//! the product of the gate are made again.
+
+use candle_core::Tensor;
+
+use super::{linear::Linear, pass::Pass};
+use crate::{
+    error::Result,
+    kernels::{self, Attended, Heads, Span},
+};
+
+/// The weights of one layer.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// q, k, v and output projections of the attention.
+    pub attention: [Linear; 4],
+    /// gate, up and down projections of the feed-forward part.
+    pub mlp: [Linear; 3],
+    /// [H], before the attention.
+    pub input_norm: Tensor,
+    /// [H], before the feed-forward part.
+    pub post_norm: Tensor,
+    /// Sizes of the heads.
+    pub heads: Heads,
+    /// Added to the mean square in the norms.
+    pub eps: f64,
+}
+
+/// What a layer reads besides its input: the same for all layers of a pass.
+pub struct Context<'a> {
+    /// Cosines of the positions, [T, D / 2].
+    pub cos: Tensor,
+    /// Sines of the positions, [T, D / 2].
+    pub sin: Tensor,
+    /// The documents.
+    pub spans: &'a [Span],
+    /// In training, which pass it is.
+    pub pass: Option<Pass>,
+}
+
+/// Keys and values of the tokens before, when a text is written token by token.
+#[derive(Clone, Debug, Default)]
+pub struct Past(Option<(Tensor, Tensor)>);
+
+impl Past {
+    /// Tokens that are there.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().and_then(|(k, _)| k.dim(0).ok()).unwrap_or(0)
+    }
+
+    /// Whether nothing was read yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// All keys and values with the new ones, [S, Hkv D].
+    fn extend(&mut self, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
+        let all = match self.0.take() {
+            None => (k, v),
+            Some((before_k, before_v)) => (Tensor::cat(&[before_k, k], 0)?, Tensor::cat(&[before_v, v], 0)?),
+        };
+        self.0 = Some(all.clone());
+        Ok(all)
+    }
+}
+
+/// What the backward pass needs of the forward pass.
+pub struct Saved {
+    x: Tensor,
+    attended: Attended,
+    middle: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    xa: [Option<Tensor>; 7],
+}
+
+impl Layer {
+    /// `x` [T, H] -> [T, H], and what the backward pass needs.
+    ///
+    /// # Errors
+    /// Out of memory; a fault of ours.
+    pub fn forward(&self, x: &Tensor, context: &Context<'_>) -> Result<(Tensor, Saved)> {
+        self.after(x, context, None)
+    }
+
+    /// As [`Self::forward`], after a `past` that grows by these tokens.
+    ///
+    /// # Errors
+    /// Out of memory; a fault of ours.
+    pub fn after(&self, x: &Tensor, context: &Context<'_>, past: Option<&mut Past>) -> Result<(Tensor, Saved)> {
+        let [wq, wk, wv, wo] = &self.attention;
+        let [wgate, wup, wdown] = &self.mlp;
+        let (heads, pass) = (self.heads, context.pass);
+
+        let normed = kernels::rms_norm(x, &self.input_norm, self.eps)?;
+        let (q, qa) = wq.forward(&normed, pass)?;
+        let (k, ka) = wk.forward(&normed, pass)?;
+        let (v, va) = wv.forward(&normed, pass)?;
+        drop(normed);
+        kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
+        kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
+        let (k, v) = match past {
+            None => (k, v),
+            Some(past) => past.extend(k, v)?,
+        };
+        let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
+        let (middle, oa) = wo.forward(&out, pass)?;
+        kernels::add(&middle, x, 1.0)?;
+
+        let normed = kernels::rms_norm(&middle, &self.post_norm, self.eps)?;
+        let (gate, ga) = wgate.forward(&normed, pass)?;
+        let (up, ua) = wup.forward(&normed, pass)?;
+        drop(normed);
+        let (y, da) = wdown.forward(&kernels::swiglu(&gate, &up)?, pass)?;
+        kernels::add(&y, &middle, 1.0)?;
+
+        let attended = Attended { q, k, v, out, lse };
+        let xa = [qa, ka, va, oa, ga, ua, da];
+        Ok((y, Saved { x: x.clone(), attended, middle, gate, up, xa }))
+    }
+
+    /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the adapters'
+    /// gradients. The `first` layer's input is the frozen embedding: what would only flow there is left out.
+    ///
+    /// # Errors
+    /// Out of memory; a fault of ours.
+    pub fn backward(&self, saved: Saved, d: &Tensor, first: bool, context: &Context<'_>) -> Result<()> {
+        let [wq, wk, wv, wo] = &self.attention;
+        let [wgate, wup, wdown] = &self.mlp;
+        let (heads, pass) = (self.heads, context.pass);
+        let Saved { x, attended, middle, gate, up, xa: [qa, ka, va, oa, ga, ua, da] } = saved;
+
+        let dproduct = gate.zeros_like()?;
+        wdown.backward(&kernels::swiglu(&gate, &up)?, da.as_ref(), d, Some(&dproduct), pass)?;
+        let (dgate, dup) = kernels::swiglu_grad(&gate, &up, &dproduct)?;
+        drop((gate, up, dproduct));
+        let normed = kernels::rms_norm(&middle, &self.post_norm, self.eps)?;
+        let dnormed = middle.zeros_like()?;
+        wgate.backward(&normed, ga.as_ref(), &dgate, Some(&dnormed), pass)?;
+        wup.backward(&normed, ua.as_ref(), &dup, Some(&dnormed), pass)?;
+        drop((dgate, dup));
+        // `d` flows past the feed-forward part as it is, and through it as follows.
+        kernels::rms_norm_grad(d, &middle, &self.post_norm, &dnormed, self.eps)?;
+        drop(middle);
+
+        let dout = attended.out.zeros_like()?;
+        wo.backward(&attended.out, oa.as_ref(), d, Some(&dout), pass)?;
+        let (dq, dk, dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
+        drop((attended, dout));
+        kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
+        kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;
+        let normed = kernels::rms_norm(&x, &self.input_norm, self.eps)?;
+        let dnormed = (!first).then(|| x.zeros_like()).transpose()?;
+        for (linear, xa, dy) in [(wq, &qa, &dq), (wk, &ka, &dk), (wv, &va, &dv)] {
+            linear.backward(&normed, xa.as_ref(), dy, dnormed.as_ref(), pass)?;
+        }
+        match dnormed {
+            Some(dnormed) => kernels::rms_norm_grad(d, &x, &self.input_norm, &dnormed, self.eps),
+            None => Ok(()),
+        }
+    }
+
+    /// Every linear layer, in the order of [`crate::recipe::LINEARS`].
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.attention.iter().chain(&self.mlp)
+    }
+
+    /// The same, to be changed.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.attention.iter_mut().chain(&mut self.mlp)
+    }
+}

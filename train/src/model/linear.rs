@@ -1,0 +1,101 @@
+//! A frozen linear layer with a low-rank adapter: y = x W^T + b + s (drop(x) A^T) B^T (Hu et al. 2021).
+//! Backward, for A [r, in] and B [out, r]: dB += s dy^T (drop(x) A^T), u = s dy B, dA += u^T drop(x),
+//! dx += dy W + drop'(u A). W itself gets no gradient, so none is computed.
+
+use candle_core::Tensor;
+
+use super::{pass::Pass, weight::Weight};
+use crate::{error::Result, kernels, optim::Param};
+
+/// A linear layer.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Hugging Face name without `.weight`, e.g. `model.layers.0.self_attn.q_proj`.
+    pub name: String,
+    /// [out, in]
+    pub weight: Weight,
+    /// [out]
+    pub bias: Option<Tensor>,
+    /// The adapter, if this layer has one.
+    pub lora: Option<Lora>,
+}
+
+/// The adapter of one layer.
+#[derive(Clone, Debug)]
+pub struct Lora {
+    /// [r, in]
+    pub a: Param,
+    /// [out, r]
+    pub b: Param,
+    /// alpha / r, or alpha / sqrt(r).
+    pub scale: f64,
+    /// Share of inputs set to zero in training.
+    pub dropout: f64,
+}
+
+impl Lora {
+    /// The input as the adapter sees it: with its mask in training, as it is otherwise.
+    fn masked(&self, name: &str, x: &Tensor, pass: Option<Pass>) -> Result<Tensor> {
+        match self.key(name, pass) {
+            None => Ok(x.clone()),
+            Some(key) => {
+                let masked = x.zeros_like()?;
+                kernels::dropout(&masked, x, key, self.dropout, false)?;
+                Ok(masked)
+            }
+        }
+    }
+
+    fn key(&self, name: &str, pass: Option<Pass>) -> Option<u64> {
+        pass.filter(|_| self.dropout > 0.0).map(|p| p.key(&format!("dropout/{name}")))
+    }
+}
+
+impl Linear {
+    /// `x` [T, in] -> y [T, out], and drop(x) A^T [T, r] for the backward pass. No pass, no dropout.
+    ///
+    /// # Errors
+    /// Shapes or types that do not fit; out of memory.
+    pub fn forward(&self, x: &Tensor, pass: Option<Pass>) -> Result<(Tensor, Option<Tensor>)> {
+        let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
+        if let Some(bias) = &self.bias {
+            kernels::add_bias(&y, bias)?;
+        }
+        let Some(lora) = &self.lora else { return Ok((y, None)) };
+        let xa = kernels::linear(&lora.masked(&self.name, x, pass)?, &lora.a.value.to_dtype(x.dtype())?)?;
+        kernels::gemm(&y, &xa, &lora.b.value.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
+        Ok((y, Some(xa)))
+    }
+
+    /// Given `dy` [T, out], add to the adapter's gradients and, unless nobody asks for it, to `dx` [T, in].
+    ///
+    /// # Errors
+    /// Shapes or types that do not fit; out of memory.
+    pub fn backward(
+        &self,
+        x: &Tensor,
+        xa: Option<&Tensor>,
+        dy: &Tensor,
+        dx: Option<&Tensor>,
+        pass: Option<Pass>,
+    ) -> Result<()> {
+        if let Some(dx) = dx {
+            kernels::gemm(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
+        }
+        let (Some(lora), Some(xa)) = (&self.lora, xa) else { return Ok(()) };
+        let u = Tensor::zeros(xa.shape(), xa.dtype(), xa.device())?;
+        kernels::gemm(&u, dy, &lora.b.value.to_dtype(dy.dtype())?, lora.scale, 0.0)?;
+        kernels::gemm(&lora.b.grad, &dy.t()?, xa, lora.scale, 1.0)?;
+        kernels::gemm(&lora.a.grad, &u.t()?, &lora.masked(&self.name, x, pass)?, 1.0, 1.0)?;
+        let Some(dx) = dx else { return Ok(()) };
+        let a = lora.a.value.to_dtype(dy.dtype())?;
+        match lora.key(&self.name, pass) {
+            None => kernels::gemm(dx, &u, &a, 1.0, 1.0),
+            Some(key) => {
+                let through = dx.zeros_like()?;
+                kernels::gemm(&through, &u, &a, 1.0, 0.0)?;
+                kernels::dropout(dx, &through, key, lora.dropout, true)
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A model from its tensors, one at a time: each linear layer is quantised as it arrives, so that no more than one of
+//! them is ever there in its full width.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{config::Config, head::Head, layer::Layer, linear::Linear, llama::Llama, rotary::Rotary, weight::Weight};
+use crate::{
+    error::{Error, Result},
+    kernels::Heads,
+    nf4::Nf4,
+    recipe::Quantization,
+};
+
+/// Where tensors come from, by their Hugging Face name.
+pub trait Source {
+    /// A tensor in the type that it is stored in, of this very shape.
+    ///
+    /// # Errors
+    /// It is missing, of another shape, or torn.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
+
+    /// A linear layer's weight that is stored in 4 bits already.
+    ///
+    /// # Errors
+    /// It is there and broken.
+    fn packed(&self, _name: &str, _shape: (usize, usize)) -> Result<Option<Nf4>> {
+        Ok(None)
+    }
+}
+
+/// How a model is held and computed.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// Of the linear layers.
+    pub quantization: Quantization,
+    /// Quantise the block scales too.
+    pub double_quant: bool,
+    /// What is computed with.
+    pub dtype: DType,
+    /// Where.
+    pub device: Device,
+}
+
+impl Hold {
+    /// On the CPU in f32, nothing quantised.
+    pub fn plain() -> Self {
+        Self { quantization: Quantization::None, double_quant: true, dtype: DType::F32, device: Device::Cpu }
+    }
+}
+
+/// Build the model that `config` describes. `each` is told of every layer that is there, and stops the loading by `false`.
+///
+/// # Errors
+/// A tensor is missing, of another shape, or torn; out of memory.
+pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
+    let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let vector = |name: &str, n: usize| -> Result<Tensor> {
+        Ok(source.tensor(name, &[n])?.to_dtype(hold.dtype)?.to_device(&hold.device)?)
+    };
+    let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
+        let weight = weight(&format!("{name}.weight"), (out, input), source, hold)?;
+        let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
+        Ok(Linear { name, weight, bias, lora: None })
+    };
+    let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, h])?.to_device(&hold.device)?;
+    let mut layers = Vec::with_capacity(config.layers);
+    for i in 0..config.layers {
+        let at = format!("model.layers.{i}");
+        let bias = config.attention_bias;
+        layers.push(Layer {
+            attention: [
+                linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
+                linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
+                linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
+                linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
+            ],
+            mlp: [
+                linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
+                linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
+                linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
+            ],
+            input_norm: vector(&format!("{at}.input_layernorm.weight"), h)?,
+            post_norm: vector(&format!("{at}.post_attention_layernorm.weight"), h)?,
+            heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
+            eps: config.rms_norm_eps,
+        });
+        if !each(i + 1) {
+            return Err(Error::Interrupted);
+        }
+    }
+    let norm = vector("model.norm.weight", h)?;
+    let weight = if config.tie_word_embeddings {
+        embedding.clone()
+    } else {
+        source.tensor("lm_head.weight", &[config.vocab_size, h])?.to_device(&hold.device)?
+    };
+    let head = Head { norm, weight, eps: config.rms_norm_eps };
+    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
+}
+
+fn weight(name: &str, shape: (usize, usize), source: &dyn Source, hold: &Hold) -> Result<Weight> {
+    if let Some(packed) = source.packed(name, shape)? {
+        return Ok(Weight::Nf4(packed));
+    }
+    let stored = source.tensor(name, &[shape.0, shape.1])?;
+    match hold.quantization {
+        // On the CPU a narrow type would have to be widened at each use.
+        Quantization::None => Ok(Weight::Dense(stored.to_dtype(hold.dtype)?.to_device(&hold.device)?)),
+        Quantization::Nf4 => Ok(Weight::Nf4(Nf4::quantize(&stored.to_device(&hold.device)?, hold.double_quant)?)),
+    }
+}

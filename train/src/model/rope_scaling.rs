@@ -1,0 +1,158 @@
+//! Rotary frequencies and how long-context models stretch them. Every operation is done in f32, in the order
+//! in which the models were trained with it (transformers' `modeling_rope_utils`), so that a position turns a
+//! head by the same angle here as there: at position 8192 a frequency in f64 would be off by half a milliradian.
+
+use std::{f32::consts::TAU, path::Path};
+
+use serde_json::{Map, Value, json};
+
+use super::config::Keys;
+use crate::error::{Error, Result};
+
+/// What is done to the plain frequencies theta^(-2i / head_dim).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum RopeScaling {
+    /// Nothing.
+    #[default]
+    None,
+    /// All divided by `factor` (position interpolation, arXiv 2306.15595).
+    Linear {
+        /// At least 1 in practice.
+        factor: f64,
+    },
+    /// Llama 3.1: long waves divided by `factor`, short ones left, a smooth passage between them.
+    Llama3 {
+        /// What long waves are divided by.
+        factor: f64,
+        /// Waves longer than `original / low_freq_factor` are long.
+        low_freq_factor: f64,
+        /// Waves shorter than `original / high_freq_factor` are short.
+        high_freq_factor: f64,
+        /// Positions that the model was first trained with.
+        original_max_position_embeddings: usize,
+    },
+    /// Each frequency has its divisor, [head_dim / 2]: the tensor `rope_freqs.weight` of a GGUF file.
+    Divisors(Vec<f32>),
+}
+
+const KNOWN: &str = "`default`, `linear` and `llama3`";
+
+impl RopeScaling {
+    /// `rope_theta` and the scaling from the keys of a config.json: `rope_scaling` or, as transformers 5 has it,
+    /// `rope_parameters`.
+    ///
+    /// # Errors
+    /// A type that is not known, a factor that is missing or not positive, a rotation of a part of each head.
+    pub(super) fn of(keys: &Keys, positions: usize) -> Result<(f64, Self)> {
+        let nothing = Map::new();
+        let name = ["rope_scaling", "rope_parameters"].into_iter().find(|name| keys.filled(name));
+        let inner = match name {
+            Some(name) => keys.map(name)?,
+            None => &nothing,
+        };
+        let inner = Keys { file: keys.file, map: inner, under: name.unwrap_or_default() };
+        if let Some((layer, _)) = inner.map.iter().find(|(_, value)| value.is_object()) {
+            return Err(inner.wrong(layer, "frequencies that differ by layer are not supported"));
+        }
+        let theta = match inner.get("rope_theta")? {
+            Some(theta) => theta,
+            None => keys.get("rope_theta")?.unwrap_or(10_000.0),
+        };
+        for part in [keys, &inner] {
+            if part.get::<f64>("partial_rotary_factor")?.is_some_and(|f| (f - 1.0).abs() > f64::EPSILON) {
+                return Err(part.wrong("partial_rotary_factor", "turning a part of each head is not supported"));
+            }
+        }
+        let kind: Option<String> = match inner.get("rope_type")? {
+            Some(kind) => Some(kind),
+            None => inner.get("type")?,
+        };
+        let scaling = match kind.as_deref() {
+            None | Some("default") => Self::None,
+            Some("linear") => Self::Linear { factor: inner.need("factor")? },
+            Some("llama3") => Self::Llama3 {
+                factor: inner.need("factor")?,
+                low_freq_factor: inner.need("low_freq_factor")?,
+                high_freq_factor: inner.need("high_freq_factor")?,
+                original_max_position_embeddings: inner.get("original_max_position_embeddings")?.unwrap_or(positions),
+            },
+            Some(other) => {
+                return Err(inner.wrong("rope_type", &format!("`{other}` is not supported; known are {KNOWN}")));
+            }
+        };
+        Ok((theta, scaling))
+    }
+
+    /// Check what [`inv_freq`] relies on; `pairs` is head_dim / 2.
+    ///
+    /// # Errors
+    /// A factor that is not positive, or factors that contradict each other.
+    pub(super) fn check(&self, file: &Path, pairs: usize) -> Result<()> {
+        let fault = match self {
+            Self::None => None,
+            Self::Linear { factor } => (!positive(*factor)).then(|| format!("`factor` is {factor}; it is above 0")),
+            Self::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings } => {
+                let sound = positive(*factor) && positive(*low) && high.is_finite() && high > low;
+                (!sound || *original_max_position_embeddings == 0).then(|| {
+                    "`factor`, `low_freq_factor` and `original_max_position_embeddings` are above 0, and \
+                     `high_freq_factor` is above `low_freq_factor`"
+                        .into()
+                })
+            }
+            Self::Divisors(divisors) if divisors.len() != pairs => {
+                Some(format!("there are {} divisors for {pairs} frequencies", divisors.len()))
+            }
+            Self::Divisors(divisors) => {
+                divisors.iter().find(|d| !positive(f64::from(**d))).map(|d| format!("a divisor is {d}; it is above 0"))
+            }
+        };
+        fault.map_or(Ok(()), |fault| Err(Error::model(file, format!("RoPE scaling: {fault}"))))
+    }
+
+    /// As config.json has it, or none for divisors, which it has no name for.
+    pub(super) fn to_json(&self) -> Option<Value> {
+        Some(match self {
+            Self::None => Value::Null,
+            Self::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low_freq_factor,
+                "high_freq_factor": high_freq_factor,
+                "original_max_position_embeddings": original_max_position_embeddings,
+            }),
+            Self::Divisors(_) => return None,
+        })
+    }
+}
+
+/// Frequencies in radians per position, [head_dim / 2]; the values are those of f32.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "rounded to f32 on purpose")]
+pub(super) fn inv_freq(theta: f64, head_dim: usize, scaling: &RopeScaling) -> Vec<f64> {
+    let plain = (0..head_dim / 2).map(|i| {
+        let exponent = (2 * i) as f32 / head_dim as f32;
+        1.0 / (f64::from(theta as f32).powf(f64::from(exponent)) as f32)
+    });
+    let scaled = plain.enumerate().map(|(i, plain)| match scaling {
+        RopeScaling::None => plain,
+        RopeScaling::Linear { factor } => plain / *factor as f32,
+        RopeScaling::Divisors(divisors) => plain / divisors[i],
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+            let (original, wave) = (*original_max_position_embeddings as f64, TAU / plain);
+            if wave < (original / high_freq_factor) as f32 {
+                plain
+            } else if wave > (original / low_freq_factor) as f32 {
+                plain / *factor as f32
+            } else {
+                let span = (high_freq_factor - low_freq_factor) as f32;
+                let smooth = (original as f32 / wave - *low_freq_factor as f32) / span;
+                (1.0 - smooth) * plain / *factor as f32 + smooth * plain
+            }
+        }
+    });
+    scaled.map(f64::from).collect()
+}
+
+fn positive(x: f64) -> bool {
+    x > 0.0 && x.is_finite()
+}

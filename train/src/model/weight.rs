@@ -1,0 +1,43 @@
+//! A frozen matrix, as it is held: whole, or in 4 bits until the moment it is used.
+
+use candle_core::{DType, Tensor};
+
+use crate::{error::Result, nf4::Nf4};
+
+/// The weight of a linear layer, [out, in].
+#[derive(Clone, Debug)]
+pub enum Weight {
+    /// In a float type.
+    Dense(Tensor),
+    /// In 4 bits.
+    Nf4(Nf4),
+}
+
+impl Weight {
+    /// The matrix in the type that is computed with; for 4 bits a new one that lives as long as its use.
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    pub fn dense(&self, dtype: DType) -> Result<Tensor> {
+        match self {
+            Self::Dense(weight) => Ok(weight.to_dtype(dtype)?),
+            Self::Nf4(packed) => packed.dequantize(dtype),
+        }
+    }
+
+    /// Rows and columns, (out, in).
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(weight) => weight.dims2().unwrap_or_default(),
+            Self::Nf4(packed) => packed.shape(),
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Self::Nf4(packed) => packed.bytes(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Gradients beside candle's own autograd, in f64, over a model written with nothing but candle's differentiable
+//! operations: every head, mask and norm spelled out.
+
+use candle_core::{D, DType, Device, Result, Tensor, Var};
+use setaccio_train::{
+    data::{Batch, IGNORE},
+    model::{
+        layer::Layer,
+        linear::Linear,
+        llama::{Llama, Training},
+        pass::Pass,
+    },
+};
+
+use crate::formula::{attach, batch, close, documents, elements, model, recipe};
+
+fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+    let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
+    x.broadcast_mul(&scale)?.broadcast_mul(w)
+}
+
+fn linear(x: &Tensor, linear: &Linear, vars: &mut Vec<(String, Var)>) -> Result<Tensor> {
+    let lora = linear.lora.as_ref().unwrap();
+    let (a, b) = (Var::from_tensor(&lora.a.value.copy()?)?, Var::from_tensor(&lora.b.value.copy()?)?);
+    let update = x.matmul(&a.t()?)?.matmul(&b.t()?)?.affine(lora.scale, 0.0)?;
+    vars.push((lora.a.name.clone(), a));
+    vars.push((lora.b.name.clone(), b));
+    let y = (x.matmul(&linear.weight.dense(DType::F64).unwrap().t()?)? + update)?;
+    match &linear.bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
+    }
+}
+
+/// Turn each head of `x` [T, n, D].
+fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let half = x.dim(2)? / 2;
+    let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    Tensor::cat(&[first, second], 2)
+}
+
+/// 0 where a token may look, minus infinity where not, [T, T].
+fn mask(batch: &Batch) -> Result<Tensor> {
+    let n = batch.tokens();
+    let document = |t: usize| batch.starts.iter().filter(|s| **s as usize <= t).count();
+    let cell = |i: usize, j: usize| if j <= i && document(i) == document(j) { 0.0 } else { f64::NEG_INFINITY };
+    let cells: Vec<f64> = (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| cell(i, j)).collect();
+    Tensor::from_vec(cells, (n, n), &Device::Cpu)
+}
+
+fn layer(
+    x: &Tensor,
+    layer: &Layer,
+    turns: (&Tensor, &Tensor),
+    mask: &Tensor,
+    vars: &mut Vec<(String, Var)>,
+) -> Result<Tensor> {
+    let (heads, t) = (layer.heads, x.dim(0)?);
+    let normed = norm(x, &layer.input_norm, layer.eps)?;
+    let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, &layer.attention[i], vars));
+    let q = turn(&q?.reshape((t, heads.q, heads.dim))?, turns.0, turns.1)?.transpose(0, 1)?.contiguous()?;
+    let spread = |x: Tensor| -> Result<Tensor> {
+        let group = heads.q / heads.kv;
+        let x = x.unsqueeze(2)?.broadcast_as((t, heads.kv, group, heads.dim))?;
+        x.reshape((t, heads.q, heads.dim))?.transpose(0, 1)?.contiguous()
+    };
+    let k = spread(turn(&k?.reshape((t, heads.kv, heads.dim))?, turns.0, turns.1)?)?;
+    let v = spread(v?.reshape((t, heads.kv, heads.dim))?)?;
+    #[allow(clippy::cast_precision_loss, reason = "small")]
+    let scores = q.matmul(&k.transpose(1, 2)?)?.affine(1.0 / (heads.dim as f64).sqrt(), 0.0)?.broadcast_add(mask)?;
+    let out =
+        candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.transpose(0, 1)?.reshape((t, heads.q * heads.dim))?;
+    let middle = (linear(&out, &layer.attention[3], vars)? + x)?;
+    let normed = norm(&middle, &layer.post_norm, layer.eps)?;
+    let gate = linear(&normed, &layer.mlp[0], vars)?;
+    let up = linear(&normed, &layer.mlp[1], vars)?;
+    linear(&(gate.silu()? * up)?, &layer.mlp[2], vars)? + middle
+}
+
+fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vec<(String, Var)>)> {
+    let (cos, sin) = model.rotary.angles(&batch.positions, DType::F64, &Device::Cpu).unwrap();
+    let mask = mask(batch)?;
+    let (mut x, mut vars) = (model.embed(&batch.ids).unwrap(), Vec::new());
+    for one in &model.layers {
+        x = layer(&x, one, (&cos, &sin), &mask, &mut vars)?;
+    }
+    let logits = norm(&x, &model.head.norm, model.head.eps)?.matmul(&model.head.weight.to_dtype(DType::F64)?.t()?)?;
+    let kept = batch.labels.iter().enumerate().filter(|(_, l)| **l != IGNORE);
+    let (rows, labels): (Vec<u32>, Vec<u32>) = kept.map(|(t, l)| (u32::try_from(t).unwrap(), *l)).unzip();
+    let logits = logits.index_select(&Tensor::new(&rows[..], &Device::Cpu)?, 0)?;
+    Ok((candle_nn::loss::cross_entropy(&logits, &Tensor::new(&labels[..], &Device::Cpu)?)?, vars))
+}
+
+#[test]
+fn every_gradient_equals_candles() {
+    for variant in ["plain", "tied", "qwen2", "llama31"] {
+        let mut model = model(variant, DType::F64);
+        attach(&mut model, &recipe(), false);
+        let batch = batch(&documents(), 3);
+        let (want, vars) = loss(&model, &batch).unwrap();
+        let gradients = want.backward().unwrap();
+        let scale = 1.0 / f64::from(u32::try_from(batch.targets()).unwrap());
+        let pass = Pass { seed: 1, step: 0, micro: 0 };
+        let losses = model.train(&batch, &Training { pass, scale, recompute: 0, neftune_alpha: 0.0 }).unwrap();
+        close(variant, losses.nll * scale, want.to_scalar::<f64>().unwrap(), 1e-12, 0.0);
+        let params = model.params();
+        assert_eq!((params.len(), vars.len()), (28, 28));
+        for param in params {
+            let (name, var) = vars.iter().find(|(name, _)| *name == param.name).unwrap();
+            let (got, want) = (elements(&param.grad), elements(gradients.get(var.as_tensor()).unwrap()));
+            let norm = want.iter().map(|x| x * x).sum::<f64>().sqrt();
+            assert!(norm > 1e-4, "{variant} {name}: a gradient that is alive");
+            for (got, want) in got.iter().zip(&want) {
+                close(&format!("{variant} {name}"), *got, *want, 1e-10, 1e-10 * norm);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Models whose weights are functions of their names: the twin of `tests/oracles/train/fixture.py`.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+use setaccio_train::{
+    Result,
+    data::{Batch, Example},
+    lora,
+    model::{
+        config::Config,
+        layer::Layer,
+        llama::Llama,
+        load::{self, Hold, Source},
+    },
+    random::{key, permutation, uniform_vec},
+    recipe::Lora,
+};
+
+const WEIGHTS: u64 = 1;
+const ADAPTER: u64 = 2;
+const DATA: u64 = 3;
+/// Size of the vocabulary.
+pub const VOCAB: usize = 96;
+
+/// A committed oracle, parsed.
+pub fn oracle(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train").join(name);
+    let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A number, or a list of them, as f64.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+/// Assert that two numbers agree to `relative`, or to `absolute` where they are small.
+#[track_caller]
+pub fn close(what: &str, got: f64, want: f64, relative: f64, absolute: f64) {
+    assert!((got - want).abs() <= relative * want.abs() + absolute, "{what}: {got} instead of {want}");
+}
+
+struct Formula;
+
+impl Source for Formula {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let n = shape.iter().product();
+        let uniform = |scale: f64| {
+            #[allow(clippy::cast_possible_truncation, reason = "rounded once, as the oracle does")]
+            uniform_vec(key(WEIGHTS, name), n, scale as f32)
+        };
+        let values = if name.ends_with("norm.weight") {
+            uniform(0.2).into_iter().map(|x| x + 1.0).collect()
+        } else if name.ends_with(".bias") {
+            uniform(0.2)
+        } else if name == "model.embed_tokens.weight" {
+            uniform(0.5)
+        } else {
+            uniform(0.5 / (shape[1] as f64).sqrt())
+        };
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// The configuration of a variant: plain, tied, llama31, qwen2 or mistral.
+pub fn config(variant: &str) -> Config {
+    let mut json = serde_json::json!({
+        "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 160,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 128, "rope_theta": 10000.0, "tie_word_embeddings": variant == "tied",
+    });
+    match variant {
+        "llama31" => {
+            json["rope_scaling"] = serde_json::json!({
+                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            });
+        }
+        "qwen2" | "mistral" => json["model_type"] = variant.into(),
+        _ => {}
+    }
+    Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap()
+}
+
+/// A variant without an adapter, in f32 or f64.
+pub fn model(variant: &str, dtype: DType) -> Llama {
+    load::model(&config(variant), &Formula, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+}
+
+/// What the oracles train: r 4, alpha 8 on every linear layer.
+pub fn recipe() -> Lora {
+    Lora { r: 4, alpha: 8.0, ..Lora::default() }
+}
+
+/// Put the formula's adapter on every linear layer, with B zero if `fresh`.
+pub fn attach(model: &mut Llama, recipe: &Lora, fresh: bool) {
+    let dtype = model.dtype;
+    for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
+        let (out, input) = linear.weight.shape();
+        #[allow(clippy::cast_possible_truncation, reason = "rounded once, as the oracle does")]
+        let scales = [(1.0 / (input as f64).sqrt()) as f32, if fresh { 0.0 } else { 0.3 }];
+        let half = |which: &str, shape: (usize, usize), scale: f32| {
+            let values = uniform_vec(key(ADAPTER, &format!("{}.{which}", linear.name)), shape.0 * shape.1, scale);
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        let (a, b) = (half("lora_A", (recipe.r, input), scales[0]), half("lora_B", (out, recipe.r), scales[1]));
+        linear.lora = Some(lora::pair(&linear.name, &a, &b, recipe, dtype).unwrap());
+    }
+}
+
+/// The two documents.
+pub fn documents() -> [Vec<u32>; 2] {
+    [(0, 11), (1, 7)].map(|(i, n)| {
+        let order = permutation(key(DATA, &format!("document/{i}")), VOCAB);
+        order[..n].iter().map(|id| u32::try_from(*id).unwrap()).collect()
+    })
+}
+
+/// Documents laid end to end, the first `ignored` tokens of each no targets.
+pub fn batch(documents: &[Vec<u32>], ignored: usize) -> Batch {
+    let mut batch = Batch::default();
+    for (row, ids) in documents.iter().enumerate() {
+        let trained = (0..ids.len()).map(|i| i >= ignored.max(1)).collect();
+        batch.push(&Example { ids: ids.clone(), trained }, u32::try_from(row).unwrap());
+    }
+    batch
+}
+
+/// A tensor's elements as f64.
+pub fn elements(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}

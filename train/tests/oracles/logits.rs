@@ -1,0 +1,128 @@
+//! Logits beside transformers' and, as a second witness, beside candle-transformers' Llama.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::llama as theirs;
+use serde_json::Value;
+use setaccio_train::model::{
+    layer::{Layer, Past},
+    llama::Llama,
+    weight::Weight,
+};
+
+use crate::formula::{VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe};
+
+/// Logits [T, V] of one document, as f64.
+fn logits(model: &Llama, ids: &[u32]) -> Vec<f64> {
+    let hidden = model.hidden(&batch(&[ids.to_vec()], 1)).unwrap();
+    elements(&model.head.logits(&hidden).unwrap())
+}
+
+fn compare(what: &str, got: &[f64], want: &Value) {
+    for (name, got) in [("first", &got[..VOCAB]), ("last", &got[got.len() - VOCAB..])] {
+        let want = numbers(&want[name]);
+        assert_eq!(want.len(), VOCAB);
+        for (i, (got, want)) in got.iter().zip(want).enumerate() {
+            close(&format!("{what}, {name} token, logit {i}"), *got, want, 0.0, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn equal_transformers() {
+    let oracle = oracle("logits.json");
+    for (variant, want) in oracle["variants"].as_object().unwrap() {
+        for (dtype, key) in [(DType::F32, "f32"), (DType::F64, "f64")] {
+            let mut model = model(variant, dtype);
+            for (i, ids) in documents().iter().enumerate() {
+                compare(&format!("{variant} {key} document {i}"), &logits(&model, ids), &want[key][i]);
+                let losses = model.evaluate(&batch(&[ids.clone()], 1)).unwrap();
+                close(variant, losses.nll / losses.targets as f64, want["nll"][i].as_f64().unwrap(), 1e-6, 0.0);
+            }
+            attach(&mut model, &recipe(), false);
+            compare(&format!("{variant} {key} with LoRA"), &logits(&model, &documents()[0]), &want["lora"][key]);
+        }
+        let frequencies = config(variant).inv_freq();
+        for (got, want) in frequencies.iter().zip(numbers(&want["rotary"])) {
+            close(&format!("{variant}: frequency"), *got, want, 1e-6, 0.0);
+        }
+    }
+}
+
+#[test]
+fn packed_documents_do_not_see_each_other() {
+    let model = model("plain", DType::F32);
+    let documents = documents();
+    let together = elements(&model.head.logits(&model.hidden(&batch(&documents, 1)).unwrap()).unwrap());
+    let apart: Vec<f64> = documents.iter().flat_map(|ids| logits(&model, ids)).collect();
+    assert_eq!(together.len(), apart.len());
+    for (i, (a, b)) in together.iter().zip(apart).enumerate() {
+        close(&format!("logit {i}"), *a, b, 0.0, 1e-6);
+    }
+}
+
+#[test]
+fn equal_candle_transformers() {
+    let (config, ours) = (config("plain"), model("plain", DType::F32));
+    let mut tensors = HashMap::from([
+        ("model.embed_tokens.weight".to_owned(), ours.embedding.clone()),
+        ("model.norm.weight".to_owned(), ours.head.norm.clone()),
+        ("lm_head.weight".to_owned(), ours.head.weight.clone()),
+    ]);
+    for (i, layer) in ours.layers.iter().enumerate() {
+        tensors.insert(format!("model.layers.{i}.input_layernorm.weight"), layer.input_norm.clone());
+        tensors.insert(format!("model.layers.{i}.post_attention_layernorm.weight"), layer.post_norm.clone());
+    }
+    for linear in ours.layers.iter().flat_map(Layer::linears) {
+        let Weight::Dense(weight) = &linear.weight else { panic!("not quantised") };
+        tensors.insert(format!("{}.weight", linear.name), weight.clone());
+    }
+    let their_config = theirs::Config {
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        vocab_size: config.vocab_size,
+        num_hidden_layers: config.layers,
+        num_attention_heads: config.heads,
+        num_key_value_heads: config.kv_heads,
+        use_flash_attn: false,
+        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: 10000.0,
+        bos_token_id: None,
+        eos_token_id: None,
+        rope_scaling: None,
+        max_position_embeddings: config.max_position_embeddings,
+        tie_word_embeddings: false,
+    };
+    let vars = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+    let llama = theirs::Llama::load(vars, &their_config).unwrap();
+    for ids in documents() {
+        let mut cache = theirs::Cache::new(false, DType::F32, &their_config, &Device::Cpu).unwrap();
+        let input = Tensor::new(&ids[..], &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let want = elements(&llama.forward(&input, 0, &mut cache).unwrap());
+        let got = logits(&ours, &ids);
+        for (got, want) in got[got.len() - VOCAB..].iter().zip(want) {
+            close("logit of the last token", *got, want, 0.0, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_keys_and_values_changes_nothing() {
+    let mut model = model("llama31", DType::F32);
+    attach(&mut model, &recipe(), false);
+    let ids = &documents()[0];
+    let want = logits(&model, ids);
+    for cut in [1, 4, ids.len()] {
+        let mut past = vec![Past::default(); model.layers.len()];
+        let mut got = elements(&model.next(&ids[..cut], &mut past).unwrap());
+        for (i, id) in ids.iter().enumerate().skip(cut) {
+            assert_eq!(past[0].len(), i);
+            got = elements(&model.next(&[*id], &mut past).unwrap());
+        }
+        for (got, want) in got.iter().zip(&want[want.len() - VOCAB..]) {
+            close(&format!("cut at {cut}"), *got, *want, 0.0, 1e-5);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The trainer's numbers beside those of other programs. Expected values were made by the scripts in
+//! `tests/oracles/train/`; models and inputs are formulas, the same here and there.
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
+
+mod autograd;
+mod formula;
+mod gradients;
+mod logits;
+mod model_files;
+mod peft;
+mod sft;

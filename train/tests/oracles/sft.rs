@@ -1,0 +1,138 @@
+//! Fifty steps beside TRL's SFTTrainer with PEFT: loss, gradient norm, learning rate and what was learned.
+
+use candle_core::DType;
+use serde_json::Value;
+use setaccio_train::{
+    data::{Batch, Example},
+    model::llama::Llama,
+    random::{bits, child, key},
+    recipe::{Lora, Recipe},
+    trainer::{Taken, Trainer, per},
+};
+
+use crate::formula::{attach, close, elements, model, numbers, oracle};
+
+/// What the oracle trained with.
+pub fn recipe() -> Recipe {
+    let text = r#"
+        name = "oracle"
+        [model]
+        path = "formula"
+        [lora]
+        r = 8
+        alpha = 16
+        [data]
+        train = ["formula"]
+        [train]
+        learning_rate = 1e-3
+        warmup_steps = 5
+        weight_decay = 0.01
+    "#;
+    toml::from_str(text).unwrap()
+}
+
+/// Row `r` of the oracle's data.
+fn row(r: u64) -> Example {
+    let stream = |name: &str| key(3, &format!("sft/{name}"));
+    let length = 8 + bits(stream("length"), r) % 33;
+    let (free, jump) = (child(stream("ids"), r), child(stream("jump"), r));
+    let mut ids = vec![bits(free, 0) % 32];
+    for i in 1..length {
+        let next = if bits(jump, i) % 8 == 0 { bits(free, i) % 96 } else { (5 * ids[ids.len() - 1] + 7) % 32 };
+        ids.push(next);
+    }
+    let ids = ids.into_iter().map(|id| u32::try_from(id).unwrap()).collect();
+    Example { ids, trained: (0..length).map(|i| i >= length.div_ceil(3)).collect() }
+}
+
+/// The micro-batches of a step: rows in order.
+fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
+    let micro = |m: u64| {
+        let mut made = Batch::default();
+        let first = (step * accumulation + m) * batch;
+        (first..first + batch).for_each(|r| made.push(&row(r), u32::try_from(r).unwrap()));
+        made
+    };
+    (0..accumulation).map(micro).collect()
+}
+
+/// Train and compare each step; returns the trainer for its adapter.
+pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<Batch>) -> Trainer {
+    let mut trainer = Trainer::new(model, &recipe(), 50, 0);
+    let taken: Vec<Taken> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
+    let column = |key: &str| numbers(&want[key]);
+    let [loss, norm, rate, tokens, targets] =
+        ["loss", "grad_norm", "learning_rate", "num_tokens", "targets"].map(column);
+    assert_eq!(loss.len(), taken.len());
+    let (mut seen, mut drift) = (0.0, 0.0);
+    for (k, t) in taken.iter().enumerate() {
+        let at = |what| format!("{name}, step {k}: {what}");
+        seen += t.tokens as f64;
+        // A thousandth is what is asked for; what is seen is a few millionths.
+        close(&at("loss"), t.loss(), loss[k], 0.0, 1e-4);
+        close(&at("gradient norm"), t.grad_norm, norm[k], 1e-3, 0.0);
+        close(&at("learning rate"), t.learning_rate, rate[k], 1e-9, 1e-15);
+        assert_eq!((seen, t.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
+        let accuracy = per(t.losses.correct as f64, t.losses.targets);
+        close(&at("accuracy"), accuracy, numbers(&want["accuracy_by_token"])[k], 0.0, 1e-9);
+        close(
+            &at("entropy"),
+            per(t.losses.entropy, t.losses.targets),
+            numbers(&want["entropy_by_token"])[k],
+            1e-4,
+            1e-5,
+        );
+        drift += t.loss() - loss[k];
+    }
+    println!("{name}: mean residual of the loss {:e}", drift / taken.len() as f64);
+    close(&format!("{name}: mean residual"), drift / taken.len() as f64, 0.0, 0.0, 1e-5);
+    trainer
+}
+
+fn formula(variant: &str) -> Llama {
+    let mut model = model(variant, DType::F32);
+    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
+    model
+}
+
+#[test]
+fn rows_are_those_of_the_oracle() {
+    for (r, want) in (0..).zip(oracle("sft.json")["rows"].as_array().unwrap()) {
+        let (row, ids) = (row(r), numbers(&want["ids"]));
+        assert_eq!(row.ids.iter().map(|id| f64::from(*id)).collect::<Vec<_>>(), ids);
+        let trained: Vec<bool> = want["trained"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t.as_bool().or(t.as_u64().map(|n| n == 1)).unwrap())
+            .collect();
+        assert_eq!(row.trained, trained);
+    }
+}
+
+#[test]
+fn fifty_steps_equal_trl() {
+    for (name, variant) in [("batch4x2", "plain"), ("tied4x2", "tied")] {
+        let want = &oracle("sft.json")["runs"][name];
+        let trainer = compare(name, want, formula(variant), 50, &|k| batches(k, 4, 2));
+        for param in &trainer.params {
+            let (got, want) = (elements(&param.value), numbers(&want["adapter"][&param.name]));
+            let norm = got.iter().map(|x| x * x).sum::<f64>().sqrt();
+            close(&format!("{name}: norm of {}", param.name), norm, want[0], 1e-3, 0.0);
+            close(
+                &format!("{name}: sum of {}", param.name),
+                got.iter().sum(),
+                want[1],
+                0.0,
+                2e-3 * (got.len() as f64).sqrt(),
+            );
+        }
+    }
+}
+
+#[test]
+fn accumulation_changes_nothing() {
+    let want = &oracle("sft.json")["runs"]["batch1x8"];
+    compare("batch1x8", want, formula("plain"), 10, &|k| batches(k, 1, 8));
+    compare("batch8x1 beside batch1x8", want, formula("plain"), 10, &|k| batches(k, 8, 1));
+}

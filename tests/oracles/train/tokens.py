@@ -7,7 +7,8 @@ writes tokens.json beside it. Reads llama3/ and smollm2/ below ~/.cache/setaccio
 
 texts: 200 texts; llama3, smollm2: their ids. The GGUF of SmolLM2 is read by transformers, whose conversion cuts texts
 as GPT-2 does; the pre-tokenizer is then replaced by that of SmolLM2's own tokenizer.json (Digits, one by one, then
-ByteLevel), and `smollm2_gpt2` lists the texts for which that makes a difference.
+ByteLevel), and `smollm2_gpt2` lists the texts for which that makes a difference. llama.cpp (node-llama-cpp 3) gives
+the ids written here for all 200.
 chats: conversations, and their ids through SmolLM2's own template and through pipelines/templates/llama3.jinja.
 generation: a template with {% generation %} blocks, and for each conversation the ids and the assistant mask.
 sentencepiece: a BPE model with byte fallback trained here, as GGUF holds it, and the ids of the texts.

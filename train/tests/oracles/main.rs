@@ -9,3 +9,4 @@ mod logits;
 mod model_files;
 mod peft;
 mod sft;
+mod tokens;

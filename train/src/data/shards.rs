@@ -95,7 +95,16 @@ impl Build {
                 format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
             Err(Error::Damaged { path, message })
         };
-        let (ledger, found) = verify::read(folder)?;
+        let (ledger, found) = verify::read(folder).map_err(|error| match error {
+            setaccio_curate::Error::Damaged { path, message } => {
+                let first = message.lines().next().unwrap_or_default();
+                let last = message.lines().last().unwrap_or_default();
+                let what = if first == last { message.clone() } else { format!("{first} ... {last}") };
+                let message = format!("{what}; another version of setaccio made it, or it is damaged: build it again");
+                Error::Damaged { path, message }
+            }
+            other => other.into(),
+        })?;
         if ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint {
             return damaged(folder.join(lock::NAME), "it is not the lock that the build wrote");
         }
@@ -279,6 +288,12 @@ pub(crate) mod tests {
         assert!(error(&folder).contains("bytes, the ledger says"), "{}", error(&folder));
         let lock = folder.join(lock::NAME);
         let text = fs::read_to_string(&lock).unwrap();
+        fs::write(&lock, text.replace("engine", "# engine")).unwrap();
+        let old = error(&folder);
+        assert!(
+            old.contains("missing field `engine`; another version of setaccio made it") && !old.contains('\n'),
+            "{old}"
+        );
         fs::write(&lock, text.replace("'test'", "'other'").replace("\"test\"", "\"other\"")).unwrap();
         assert!(error(&folder).contains("not the lock that the build wrote"), "{}", error(&folder));
     }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use setaccio_curate::folder::write_whole;
 use setaccio_filters::hash::sha256;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
 
@@ -170,6 +170,13 @@ impl Tokens {
 /// A special token of a configuration: text, or an object with `content`.
 fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+/// Let a tokenizer that was made here put BOS first, for transformers, which asks tokenizer.json alone.
+fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
+    let template = TemplateProcessing::builder().try_single(vec![bos, "$A"])?.special_tokens(vec![(bos, id)]).build();
+    tokenizer.with_post_processor(Some(template.map_err(|e| e.to_string())?));
+    Ok(())
 }
 
 /// A token that the text is searched for before anything else.

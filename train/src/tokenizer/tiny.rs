@@ -13,7 +13,7 @@ use tokenizers::{
     },
 };
 
-use super::{Parts, Tokens, added, pieces::Pieces};
+use super::{Parts, Tokens, added, pieces::Pieces, start_with};
 use crate::error::{Error, Result};
 
 /// Special tokens, with the ids 0, 1, ...: those of the Llama-3 chat format.
@@ -49,6 +49,7 @@ pub fn train<S: AsRef<str> + Send>(texts: impl Iterator<Item = S> + Send, vocab:
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
     tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(fault)?;
+    start_with(&mut tokenizer, SPECIAL[0], 0).map_err(Error::Other)?;
     let json = tokenizer.to_string(false).map_err(fault)?;
     let mut config = Map::new();
     config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));

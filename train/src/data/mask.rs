@@ -10,7 +10,7 @@ use super::{Example, spans};
 use crate::{
     error::{Error, Result},
     recipe::{Data, Overlong, TrainOn},
-    tokenizer::Tokens,
+    tokenizer::{Encoded, Tokens},
 };
 
 /// What became of a row.
@@ -95,9 +95,9 @@ impl<'a> Masker<'a> {
             return Err("is empty; the rules `length` and `sentences` of `setaccio build` drop such rows".into());
         }
         let ids = if let Some(template) = &self.text {
-            self.tokens.encode(&template.render(&Content::Text(text.to_owned()))?)?.0
+            self.tokens.encode(&template.render(&Content::Text(text.to_owned()))?)?.ids
         } else {
-            let mut ids = self.tokens.encode(text)?.0;
+            let mut ids = self.tokens.encode(text)?.ids;
             if let Some((_, bos)) = self.tokens.bos.as_ref().filter(|_| self.tokens.adds_bos) {
                 ids.insert(0, *bos);
             }
@@ -117,7 +117,8 @@ impl<'a> Masker<'a> {
             return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
         }
         let full = renderer.chat(messages, false)?;
-        let (ids, offsets) = self.tokens.encode(&full.text)?;
+        let row = Tokenised { tokens: self.tokens.encode(&full.text)?, text: &full.text };
+        let ids = &row.tokens.ids;
         let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
         let mut answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
         if answers.is_empty() && self.data.train_on != TrainOn::All {
@@ -125,7 +126,6 @@ impl<'a> Masker<'a> {
                 "has no assistant turn, so nothing to learn; the rule `roles` of `setaccio build` drops such rows";
             return Err(format!("{message}, and `data.train_on = \"all\"` learns them whole"));
         }
-        let tokenised = Tokenised { ids: &ids, offsets: &offsets, text: &full.text };
         let keep = |all: usize| if self.data.train_on == TrainOn::Completion { all - 1 } else { 0 };
         if self.data.train_on == TrainOn::All {
             if !answers.is_empty() && !ids.iter().any(|id| self.stops(*id)) {
@@ -136,16 +136,16 @@ impl<'a> Masker<'a> {
                 return Err("has answers, and the template writes none of them inside {% generation %}".into());
             };
             for range in &full.generated[first..] {
-                trained[self.marked(&tokenised, range)?].fill(true);
+                trained[self.marked(&row, range)?].fill(true);
             }
         } else {
             answers.drain(..keep(answers.len()));
             for i in answers {
                 let answer = spans::find(renderer, messages, i, &full.text)?;
-                trained[self.answered(&tokenised, &answer, i)?].fill(true);
+                trained[self.answered(&row, &answer, i)?].fill(true);
             }
         }
-        Ok(Example { ids, trained })
+        Ok(Example { ids: row.tokens.ids, trained })
     }
 
     /// The tokens of an answer and of the stop that ends it.
@@ -156,10 +156,10 @@ impl<'a> Masker<'a> {
         turn: usize,
     ) -> std::result::Result<Range<usize>, String> {
         let tokens = row.within(&(answer.text.start..answer.bound));
-        let after = tokens.clone().filter(|t| row.offsets[*t].0 >= answer.text.end);
+        let after = tokens.clone().filter(|t| row.tokens.offsets[*t].0 >= answer.text.end);
         let stop = after
-            .take_while(|t| !answer.next || self.stops(row.ids[*t]) || row.of(*t).trim().is_empty())
-            .find(|t| self.stops(row.ids[*t]));
+            .take_while(|t| !answer.next || self.stops(row.tokens.ids[*t]) || row.of(*t).trim().is_empty())
+            .find(|t| self.stops(row.tokens.ids[*t]));
         match stop {
             Some(stop) => Ok(tokens.start..stop + 1),
             None => Err(self.endless(&format!("turn {turn}"), &row.text[answer.text.end..answer.bound])),
@@ -170,7 +170,7 @@ impl<'a> Masker<'a> {
     fn marked(&self, row: &Tokenised<'_>, range: &Range<usize>) -> std::result::Result<Range<usize>, String> {
         let tokens = row.within(range);
         let last = tokens.clone().rev().find(|t| !row.of(*t).trim().is_empty());
-        if last.is_some_and(|t| self.stops(row.ids[t])) {
+        if last.is_some_and(|t| self.stops(row.tokens.ids[t])) {
             return Ok(tokens);
         }
         let block = "a {% generation %} block, whose {% endgeneration %} must come after the stop token";
@@ -195,22 +195,21 @@ impl<'a> Masker<'a> {
 
 /// A text and its tokens.
 struct Tokenised<'a> {
-    ids: &'a [u32],
-    offsets: &'a [(usize, usize)],
+    tokens: Encoded,
     text: &'a str,
 }
 
 impl Tokenised<'_> {
     /// Numbers of the tokens that touch a range of bytes.
     fn within(&self, range: &Range<usize>) -> Range<usize> {
-        let start = self.offsets.partition_point(|(_, end)| *end <= range.start);
-        let end = self.offsets.partition_point(|(begin, _)| *begin < range.end);
+        let start = self.tokens.offsets.partition_point(|(_, end)| *end <= range.start);
+        let end = self.tokens.offsets.partition_point(|(begin, _)| *begin < range.end);
         start..end.max(start)
     }
 
     /// The text of a token, as far as it is whole characters.
     fn of(&self, token: usize) -> &str {
-        let (start, end) = self.offsets[token];
+        let (start, end) = self.tokens.offsets[token];
         self.text.get(start..end).unwrap_or("\u{FFFD}")
     }
 }
@@ -255,7 +254,8 @@ mod tests {
         let mut start = 0;
         for run in example.trained.chunk_by(|a, b| a == b) {
             let part = tokens.decode(&example.ids[start..start + run.len()], false).unwrap();
-            text += &if run[0] { format!("[{part}]") } else { part };
+            let brackets = if run[0] { ["[", "]"] } else { ["", ""] };
+            text += &[brackets[0], &part, brackets[1]].concat();
             start += run.len();
         }
         Ok(text)
@@ -319,7 +319,7 @@ mod tests {
     fn long_rows_are_cut_or_dropped() {
         let whole = shown(&turns(3), "", |_| ()).unwrap();
         let cut = |n: usize, overlong| shown(&turns(3), "", |d| (d.max_length, d.overlong) = (n, overlong)).unwrap();
-        let n = (2..).find(|n| cut(*n, Overlong::Truncate) == whole).unwrap();
+        let n = (2..99).find(|n| cut(*n, Overlong::Truncate) == whole).unwrap();
         assert_eq!(cut(n - 1, Overlong::Truncate), whole.replace("<|eot_id|>]", "]"));
         assert_eq!((cut(n - 1, Overlong::Drop), cut(n, Overlong::Drop)), ("Overlong".into(), whole));
         assert_eq!(cut(5, Overlong::Truncate), "Unanswered");

@@ -158,7 +158,9 @@ impl Order {
             Packing::Bfd => {
                 // The shuffle decides which rows of a length meet, then where their sequences come.
                 let bins = pack::best_fit(&shuffled, &self.lengths, self.max());
-                permutation(child(key, 0), bins.len()).into_iter().for_each(|i| made.push(&bins[i]));
+                for i in permutation(child(key, 0), bins.len()) {
+                    made.push(&bins[i]);
+                }
             }
             Packing::Length => self.sorted(shuffled, key).iter().for_each(|row| made.push(&[number(*row)])),
         }

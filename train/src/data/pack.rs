@@ -18,13 +18,11 @@ pub fn best_fit(order: &[usize], lengths: &[u32], max: u32) -> Vec<Vec<u32>> {
     for row in rows {
         let length = lengths[row];
         let snug = room.range(length..).next().map(|(left, _)| *left);
-        let (bin, left) = match snug.and_then(|left| Some((room.get_mut(&left)?.pop()?, left))) {
-            Some(found) => found,
-            None => {
-                bins.push(Vec::new());
-                (bins.len() - 1, max)
-            }
-        };
+        let found = snug.and_then(|left| Some((room.get_mut(&left)?.pop()?, left)));
+        let (bin, left) = found.unwrap_or_else(|| {
+            bins.push(Vec::new());
+            (bins.len() - 1, max)
+        });
         if snug.is_some_and(|left| room.get(&left).is_some_and(Vec::is_empty)) {
             room.remove(&left);
         }

@@ -95,7 +95,16 @@ impl Build {
                 format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
             Err(Error::Damaged { path, message })
         };
-        let (ledger, found) = verify::read(folder)?;
+        let (ledger, found) = verify::read(folder).map_err(|error| match error {
+            setaccio_curate::Error::Damaged { path, message } => {
+                let first = message.lines().next().unwrap_or_default();
+                let last = message.lines().last().unwrap_or_default();
+                let what = if first == last { message.clone() } else { format!("{first} ... {last}") };
+                let message = format!("{what}; another version of setaccio made it, or it is damaged: build it again");
+                Error::Damaged { path, message }
+            }
+            other => other.into(),
+        })?;
         if ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint {
             return damaged(folder.join(lock::NAME), "it is not the lock that the build wrote");
         }
@@ -184,7 +193,7 @@ impl Iterator for Rows {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use arrow::{
         array::RecordBatch,
         datatypes::{Field, Schema},
@@ -200,7 +209,7 @@ pub mod tests {
 
     /// Write a folder as `setaccio build` would: rows of one kind, `group` of them a row group and `shard` row
     /// groups a file.
-    pub fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
+    pub(crate) fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
         let data = folder.join("data");
         fs::create_dir_all(&data).unwrap();
         let fields: Vec<Field> = content_fields(kind);
@@ -209,7 +218,9 @@ pub mod tests {
         let mut writer = ShardWriter::new(&format, &data, "train", shard);
         for rows in rows.chunks(group) {
             let mut columns = ContentBuilder::new(kind);
-            rows.iter().for_each(|r| columns.push(Some(r)));
+            for row in rows {
+                columns.push(Some(row));
+            }
             let batch = RecordBatch::try_new(schema.clone(), columns.finish()).unwrap();
             // One byte a row group, so that `shard` counts row groups.
             writer.push(format.encode(&batch, 1).unwrap()).unwrap();
@@ -277,6 +288,12 @@ pub mod tests {
         assert!(error(&folder).contains("bytes, the ledger says"), "{}", error(&folder));
         let lock = folder.join(lock::NAME);
         let text = fs::read_to_string(&lock).unwrap();
+        fs::write(&lock, text.replace("engine", "# engine")).unwrap();
+        let old = error(&folder);
+        assert!(
+            old.contains("missing field `engine`; another version of setaccio made it") && !old.contains('\n'),
+            "{old}"
+        );
         fs::write(&lock, text.replace("'test'", "'other'").replace("\"test\"", "\"other\"")).unwrap();
         assert!(error(&folder).contains("not the lock that the build wrote"), "{}", error(&folder));
     }

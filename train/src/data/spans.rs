@@ -35,14 +35,13 @@ pub fn find(renderer: &Renderer, messages: &[Message], i: usize, full: &str) -> 
         let end = full.len() - spoken.len() + said.len();
         (!said.is_empty() && spoken.starts_with(said)).then_some(opening.len()..end)
     });
-    let text = match direct {
-        Some(text) => text,
-        None => {
-            let place = differing(renderer, messages, i, full)?;
-            // Without an opening of its own, what stands before the answer is the template's, not the model's.
-            let opens = opening.filter(|o| o.len() <= place.start && render(&messages[..i], false).as_ref() != Some(o));
-            opens.map_or(place.start, |o| o.len())..place.end
-        }
+    let text = if let Some(text) = direct {
+        text
+    } else {
+        let place = differing(renderer, messages, i, full)?;
+        // Without an opening of its own, what stands before the answer is the template's, not the model's.
+        let opens = opening.filter(|o| o.len() <= place.start && render(&messages[..i], false).as_ref() != Some(o));
+        opens.map_or(place.start, |o| o.len())..place.end
     };
     if i + 1 == messages.len() {
         return Ok(Answer { text, bound: full.len(), next: false });

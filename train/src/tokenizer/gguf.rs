@@ -25,6 +25,7 @@ use tokenizers::{
 use super::{
     Parts, Tokens, added,
     pieces::{KNOWN, Pieces},
+    start_with,
 };
 use crate::error::{Error, Result};
 
@@ -81,6 +82,11 @@ pub fn from_metadata<S: BuildHasher>(metadata: &HashMap<String, Value, S>, sourc
     };
     tokenizer.add_special_tokens(whole(kind::CONTROL)).map_err(fault)?;
     tokenizer.add_tokens(whole(kind::USER_DEFINED)).map_err(fault)?;
+    // llama.cpp adds BOS to a SentencePiece vocabulary that does not say.
+    let adds_bos = keys.switch("add_bos_token").unwrap_or(keys.text("model")? == "llama");
+    if let Some((id, bos)) = keys.id("bos").and_then(|id| Some((id, tokens.get(id as usize)?))).filter(|_| adds_bos) {
+        start_with(&mut tokenizer, bos, id).map_err(|e| Error::model(source, e))?;
+    }
     let json = tokenizer.to_string(false).map_err(fault)?;
     let mut config = Map::new();
     config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
@@ -91,8 +97,6 @@ pub fn from_metadata<S: BuildHasher>(metadata: &HashMap<String, Value, S>, sourc
             config.insert(format!("{name}_token"), json!(token));
         }
     }
-    // llama.cpp adds BOS to a SentencePiece vocabulary that does not say.
-    let adds_bos = keys.switch("add_bos_token").unwrap_or(keys.text("model")? == "llama");
     config.insert("add_bos_token".into(), json!(adds_bos));
     let stops = ["eos", "eot", "eom"].into_iter().filter_map(|k| keys.id(k)).collect();
     let chat_template = match metadata.get("tokenizer.chat_template") {
@@ -284,7 +288,7 @@ mod tests {
     fn byte_level_merges_come_from_the_file() {
         let mut data = metadata("gpt2", &["<|im_end|>", "l", "a", "Ġ", "la", "Ġla"]);
         let ids = |data: &HashMap<String, Value>| {
-            from_metadata(data, Path::new("m.gguf")).map(|t| t.encode("la la<|im_end|>l").unwrap().0)
+            from_metadata(data, Path::new("m.gguf")).map(|t| t.encode("la la<|im_end|>l").unwrap().ids)
         };
         assert_eq!(ids(&data).unwrap(), [4, 5, 0, 1]);
         data.insert("tokenizer.ggml.pre".into(), Value::String("falcon".into()));
@@ -302,7 +306,7 @@ mod tests {
         // By score: `▁la` before `al`, so `▁ala` is `▁`, `al`, `a` only where `▁la` does not fit.
         let data = metadata("llama", &["</s>", "▁", "l", "a", "la", "▁la", "al"]);
         let tokens = from_metadata(&data, Path::new("m.gguf")).unwrap();
-        assert_eq!(tokens.encode("la la</s>al").unwrap().0, [5, 5, 0, 1, 6]);
+        assert_eq!(tokens.encode("la la</s>al").unwrap().ids, [5, 5, 0, 1, 6]);
         assert_eq!(tokens.decode(&[5, 5], true).unwrap(), "la la");
         assert_eq!(tokens.eos_ids, [0]);
     }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use setaccio_curate::folder::write_whole;
 use setaccio_filters::hash::sha256;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
 
@@ -50,6 +50,15 @@ pub struct Tokens {
     json: String,
     /// tokenizer_config.json as it was read or made.
     config: Map<String, Value>,
+}
+
+/// A text as tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// Token ids, [length].
+    pub ids: Vec<u32>,
+    /// The bytes of the text that each token stands for, from and to, [length].
+    pub offsets: Vec<(usize, usize)>,
 }
 
 /// What a [`Tokens`] is put together from.
@@ -107,13 +116,13 @@ impl Tokens {
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
-    /// Ids of a text and the bytes of it that each stands for. Special tokens are those the text spells out.
+    /// A text as tokens. Special tokens are those the text spells out.
     ///
     /// # Errors
     /// The tokenizer refuses the text.
-    pub fn encode(&self, text: &str) -> std::result::Result<(Vec<u32>, Vec<(usize, usize)>), String> {
+    pub fn encode(&self, text: &str) -> std::result::Result<Encoded, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
-        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
     /// The text of ids, special tokens spelled out or left out.
@@ -163,26 +172,21 @@ fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
+/// Let a tokenizer that was made here put BOS first, for transformers, which asks tokenizer.json alone.
+fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
+    let template = TemplateProcessing::builder().try_single(vec![bos, "$A"])?.special_tokens(vec![(bos, id)]).build();
+    tokenizer.with_post_processor(Some(template.map_err(|e| e.to_string())?));
+    Ok(())
+}
+
 /// A token that the text is searched for before anything else.
 fn added(content: &str, special: bool) -> AddedToken {
     AddedToken::from(content, special).normalized(false)
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-
-    /// The folder of files that are too large for the repository, or a line that says so.
-    pub fn asset(name: &str) -> Option<PathBuf> {
-        let folder = std::env::var_os("SETACCIO_ASSETS").map(PathBuf::from);
-        let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache/setaccio-assets")))?;
-        let path = folder.join(name);
-        if !path.exists() {
-            println!("skipped: {} is not there; tools/fetch-assets.sh brings it", path.display());
-            return None;
-        }
-        Some(path)
-    }
 
     #[test]
     fn a_saved_tokenizer_reads_back_the_same() {

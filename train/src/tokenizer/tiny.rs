@@ -13,7 +13,7 @@ use tokenizers::{
     },
 };
 
-use super::{Parts, Tokens, added, pieces::Pieces};
+use super::{Parts, Tokens, added, pieces::Pieces, start_with};
 use crate::error::{Error, Result};
 
 /// Special tokens, with the ids 0, 1, ...: those of the Llama-3 chat format.
@@ -49,6 +49,7 @@ pub fn train<S: AsRef<str> + Send>(texts: impl Iterator<Item = S> + Send, vocab:
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
     tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(fault)?;
+    start_with(&mut tokenizer, SPECIAL[0], 0).map_err(Error::Other)?;
     let json = tokenizer.to_string(false).map_err(fault)?;
     let mut config = Map::new();
     config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
@@ -70,7 +71,7 @@ pub fn train<S: AsRef<str> + Send>(texts: impl Iterator<Item = S> + Send, vocab:
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Encoded, *};
 
     fn texts() -> Vec<String> {
         let words = ["farina", "setaccio", "grano", "mulino", "perché", "città", "12", "🌾", "acqua"];
@@ -91,13 +92,13 @@ mod tests {
     fn any_text_comes_back() {
         let tokens = train(texts().into_iter(), VOCAB).unwrap();
         assert!(tokens.vocab > LEAST && tokens.vocab <= VOCAB, "{}", tokens.vocab);
-        assert_eq!(tokens.encode("<|begin_of_text|><|eot_id|>").unwrap().0, [0, 3]);
+        assert_eq!(tokens.encode("<|begin_of_text|><|eot_id|>").unwrap().ids, [0, 3]);
         for text in ["Perché la farina? 🌾\n\té\u{301} \u{200B}ß 日本", "", " ", "farina setaccio"] {
-            let (ids, offsets) = tokens.encode(text).unwrap();
+            let Encoded { ids, offsets } = tokens.encode(text).unwrap();
             assert_eq!(tokens.decode(&ids, false).unwrap(), text);
             assert_eq!(ids.len(), offsets.len());
         }
-        assert!(tokens.encode("farina setaccio").unwrap().0.len() < 6, "merges were learned");
+        assert!(tokens.encode("farina setaccio").unwrap().ids.len() < 6, "merges were learned");
         assert!(train(texts().into_iter(), 260).is_err());
     }
 }

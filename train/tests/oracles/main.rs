@@ -11,3 +11,4 @@ mod model_files;
 mod nf4;
 mod peft;
 mod sft;
+mod tokens;

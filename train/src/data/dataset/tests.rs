@@ -1,0 +1,153 @@
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use setaccio_filters::row::{Content, Row as Document};
+
+use super::*;
+use crate::{data::shards::tests::build, recipe::Overlong, tokenizer::tiny};
+
+/// Conversations, the answer of number `i` of `i % 7` words.
+pub(crate) fn chats(n: usize) -> Vec<Content> {
+    let chat = |i: usize| Document::chat(&[("user", &format!("domanda {i}")), ("assistant", &"sì ".repeat(i % 7 + 1))]);
+    (0..n).map(|i| chat(i).content).collect()
+}
+
+pub(crate) fn tokens() -> Tokens {
+    tiny::train(["domanda sì sì user assistant"].into_iter().cycle().take(30), 290).unwrap()
+}
+
+pub(crate) fn data(folders: &[PathBuf]) -> Data {
+    let mut data: Data = toml::from_str("train = ['x']").unwrap();
+    data.train = folders.to_vec();
+    data
+}
+
+struct Seen(AtomicU64, u64);
+impl Watch for Seen {
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= self.1
+    }
+    fn rows(&self, done: u64, _: u64) {
+        self.0.store(done, Ordering::Relaxed);
+    }
+}
+
+fn open(data: &Data, limit: usize, cache: &Path, watch: &dyn Watch) -> Result<Dataset> {
+    let tokens = tokens();
+    Dataset::open((data, Path::new(".")), (Split::Train, limit), (&tokens, 290), cache, watch)
+}
+
+#[test]
+fn rows_of_all_folders_in_order_with_their_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = [dir.path().join("a"), dir.path().join("b")];
+    build(&folders[0], Kind::Chat, &chats(11), 3, 2);
+    build(&folders[1], Kind::Text, &[Content::Text("uno".into()), Content::Text("due".into())], 1, 9);
+    let set = open(&data(&folders), 0, dir.path(), &()).unwrap();
+    assert_eq!((set.len(), set.counts().rows, set.counts().dropped), (13, 13, 0));
+    let tokens = tokens();
+    let decoded = |i: usize| tokens.decode(&set.example(i).ids, true).unwrap();
+    assert!(decoded(4).contains("domanda 4") && decoded(12) == "due", "{}", decoded(12));
+    let name = |folder: &Path, file: &str| folder.join("data").join(file).display().to_string();
+    let last = name(&folders[0], "train-00001-of-00002.parquet");
+    assert_eq!(set.place(10), format!("{last}, row group 1, row 4 (from 0)"));
+    let text = name(&folders[1], "train-00000-of-00001.parquet");
+    assert_eq!(set.place(12), format!("{text}, row group 1, row 1 (from 0)"));
+    let total: usize = (0..13).map(|i| set.length(i)).sum();
+    assert_eq!(set.counts().tokens, total as u64);
+    let first = open(&data(&folders), 4, dir.path(), &()).unwrap();
+    assert_eq!((first.len(), first.example(3)), (4, set.example(3)));
+}
+
+#[test]
+fn what_is_cut_and_dropped_is_counted_and_keeps_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    build(&dir.path().join("a"), Kind::Chat, &chats(21), 4, 2);
+    let mut data = data(&[dir.path().join("a")]);
+    let whole = open(&data, 0, dir.path(), &()).unwrap();
+    let lengths = whole.lengths();
+    data.max_length = lengths[3] as usize;
+    let longer: Vec<usize> = (0..21).filter(|i| lengths[*i] > lengths[3]).collect();
+    assert!(!longer.is_empty() && longer.len() < 20);
+    let cut = open(&data, 0, dir.path(), &()).unwrap();
+    assert_eq!((cut.len(), cut.counts().truncated, cut.counts().dropped), (21, longer.len() as u64, 0));
+    assert!(longer.iter().all(|i| cut.example(*i).ids == whole.example(*i).ids[..data.max_length]));
+    data.overlong = Overlong::Drop;
+    let kept = open(&data, 0, dir.path(), &()).unwrap();
+    assert_eq!(
+        (kept.len(), kept.counts().truncated, kept.counts().dropped),
+        (21 - longer.len(), 0, longer.len() as u64)
+    );
+    let left: Vec<usize> = (0..21).filter(|i| !longer.contains(i)).collect();
+    for (i, row) in left.into_iter().enumerate() {
+        assert_eq!((kept.example(i), kept.place(i)), (whole.example(row), whole.place(row)));
+    }
+    (data.max_length, data.overlong) = (6, Overlong::Truncate);
+    let none = open(&data, 0, dir.path(), &()).unwrap();
+    assert_eq!((none.len(), none.counts().unanswered, none.counts().rows), (0, 21, 21));
+}
+
+#[test]
+fn a_cache_is_used_as_long_as_it_is_whole_and_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    build(&dir.path().join("a"), Kind::Chat, &chats(9), 4, 2);
+    let mut data = data(&[dir.path().join("a")]);
+    let read = |data: &Data| {
+        let seen = Seen(AtomicU64::new(0), u64::MAX);
+        let set = open(data, 0, &cache, &seen).unwrap();
+        (seen.0.into_inner(), set.sha256().to_owned())
+    };
+    let first = read(&data);
+    assert_eq!((first.0, read(&data)), (9, (0, first.1.clone())));
+    let path = fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(read(&data), first, "made again");
+    data.max_length = 9;
+    assert_eq!(read(&data).0, 9, "another key");
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 2);
+    // Any number of threads makes the same file.
+    fs::remove_file(&path).unwrap();
+    data.max_length = 1024;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(pool.install(|| read(&data)), first);
+}
+
+#[test]
+fn a_row_that_is_refused_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("a");
+    let mut rows = chats(11);
+    rows[9] = Document::chat(&[("user", "e poi?")]).content;
+    rows[10] = Document::chat(&[("user", "e poi?")]).content;
+    build(&folder, Kind::Chat, &rows, 3, 2);
+    let error = open(&data(std::slice::from_ref(&folder)), 0, dir.path(), &()).unwrap_err();
+    let place = format!("{}, row group 1, row 3 (from 0)", folder.join("data/train-00001-of-00002.parquet").display());
+    assert!(
+        matches!(&error, Error::Row { at, message } if *at == place && message.starts_with("has no assistant turn")),
+        "{error}"
+    );
+    assert!(
+        open(&data(std::slice::from_ref(&folder)), 9, dir.path(), &()).is_ok(),
+        "rows beyond the limit are not read"
+    );
+    let pairs = dir.path().join("p");
+    build(&pairs, Kind::Preference, &[Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] }], 1, 1);
+    let error = open(&data(&[pairs]), 0, dir.path(), &()).unwrap_err().to_string();
+    assert!(error.contains("holds pairs of answers"), "{error}");
+}
+
+#[test]
+fn reading_stops_when_asked_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    build(&dir.path().join("a"), Kind::Chat, &chats(2000), 500, 9);
+    let error = open(&data(&[dir.path().join("a")]), 0, &cache, &Seen(AtomicU64::new(0), 512)).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
+}

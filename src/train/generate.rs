@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
     let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
     if args.raw {
-        let mut ids = tokens.encode(&args.prompt).map_err(fault)?.0;
+        let mut ids = tokens.encode(&args.prompt).map_err(fault)?.ids;
         if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
             ids.insert(0, *bos);
         }
@@ -136,5 +136,5 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
     let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
     let system = args.system.iter().map(|text| Message::new("system", text));
     let messages: Vec<Message> = system.chain([Message::new("user", &args.prompt)]).collect();
-    Ok(tokens.encode(&renderer.chat(&messages, true).map_err(fault)?.text).map_err(fault)?.0)
+    Ok(tokens.encode(&renderer.chat(&messages, true).map_err(fault)?.text).map_err(fault)?.ids)
 }

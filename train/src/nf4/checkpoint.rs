@@ -52,8 +52,9 @@ pub fn tensors(weight: &Nf4, name: &str) -> Result<Vec<(String, Tensor)>> {
             add("nested_absmax", nested.clone());
             add("nested_quant_map", map.clone());
             let offset = python(f64::from(*offset));
-            state +=
-                &format!(r#", "nested_blocksize": {NESTED}, "nested_dtype": "float32", "nested_offset": {offset}"#);
+            let nested =
+                format!(r#", "nested_blocksize": {NESTED}, "nested_dtype": "float32", "nested_offset": {offset}"#);
+            state.push_str(&nested);
         }
     }
     state.push('}');
@@ -195,5 +196,30 @@ pub fn check_config(file: &Path, config: &Value) -> Result<()> {
                 "quantization_config.{key} is {found}, and this reads {expected}: take the model in 16 bits and let the recipe's `model.quantization` quantise it"
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::python;
+
+    #[test]
+    fn floats_are_written_as_python_writes_them() {
+        // The right side is Python's repr.
+        for (x, text) in [
+            (0.0, "0.0"),
+            (1.0, "1.0"),
+            (0.08, "0.08"),
+            (-0.25, "-0.25"),
+            (f64::from(0.1_f32), "0.10000000149011612"),
+            (1e-4, "0.0001"),
+            (1e-5, "1e-05"),
+            (-1.5e-7, "-1.5e-07"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (2.5e-120, "2.5e-120"),
+        ] {
+            assert_eq!(python(x), text);
+        }
     }
 }

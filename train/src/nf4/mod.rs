@@ -153,7 +153,10 @@ impl Nf4 {
 fn quantize<T: Stored>(weight: &Tensor) -> Result<(Vec<u8>, Vec<f32>)> {
     let elements = Elements::of(weight);
     let weights = elements.slice::<T>()?;
-    if let Some(i) = weights.par_iter().position_first(|w| !w.single().is_finite()) {
+    // Without an early end, so that it is vector code.
+    let finite = |piece: &[T]| piece.iter().fold(true, |all, w| all & w.single().is_finite());
+    if !weights.par_chunks(1 << 14).all(finite) {
+        let i = weights.iter().take_while(|w| w.single().is_finite()).count();
         let columns = weight.dim(1)?;
         let (row, column) = (i / columns, i % columns);
         return Err(Error::Other(format!(

@@ -10,10 +10,10 @@ use setaccio_train::{
     Error,
     kernels::cpu::{dynamic::Map, nf4 as kernel},
     nf4::{Nf4, Scales, checkpoint},
-    random::{child, key, uniform_vec},
+    random::{bits, child, key, mask_bits, normal_vec, permutation, uniform_vec},
 };
 
-use crate::formula::oracle;
+use crate::formula::{close, numbers, oracle};
 
 /// The elements of a tensor as bytes, little end first.
 fn bytes(tensor: &Tensor) -> Vec<u8> {
@@ -29,12 +29,36 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
 
 #[track_caller]
 fn same(what: &str, got: &[u8], want: &Value) {
-    let first: String = got.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let first = got.iter().take(16).fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     assert_eq!(
         (first.as_str(), sha256(got).as_str()),
         (want["first"].as_str().unwrap(), want["sha256"].as_str().unwrap()),
         "{what}"
     );
+}
+
+#[test]
+fn the_generator_is_the_same_in_both_languages() {
+    let known = oracle("common.json");
+    let k = key(7, "a");
+    assert_eq!((k.to_string(), child(k, 3).to_string()), (text(&known["key"]), text(&known["child"])));
+    assert_eq!((0..4).map(|i| bits(k, i).to_string()).collect::<Vec<_>>(), strings(&known["bits"]));
+    assert_eq!(json!((0..4).map(|i| mask_bits(k, i)).collect::<Vec<_>>()), known["mask_bits"]);
+    assert_eq!(json!(permutation(k, 16)), known["permutation"]);
+    for (got, want) in uniform_vec(k, 4, 0.5).into_iter().zip(numbers(&known["uniform_vec"])) {
+        close("uniform", got.into(), want, 1e-15, 0.0);
+    }
+    for (got, want) in normal_vec(k, 4, 2.0).into_iter().zip(numbers(&known["normal_vec"])) {
+        close("normal", got.into(), want, 1e-7, 0.0);
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().into()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(text).collect()
 }
 
 fn dims(value: &Value) -> (usize, usize) {

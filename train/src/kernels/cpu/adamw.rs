@@ -5,6 +5,8 @@
 //! p -= lr / c1 * m / (sqrt(v) / c2 + eps). They round differently, and so does this: moments are equal bit for
 //! bit; parameters are within the rounding of PyTorch's square root, which is not always the nearest.
 
+#![allow(clippy::many_single_char_names, reason = "the letters of the paper")]
+
 use rayon::prelude::*;
 
 use super::{dynamic::Map, real::simd, stored::Stored};
@@ -119,10 +121,11 @@ fn each<P: Stored>(
     moments: Moments,
     update: impl Fn(f32, f32, f32, f32) -> (f32, f32, f32) + Sync,
 ) {
+    let Moments { m, v } = moments;
     p.par_chunks_mut(CHUNK)
         .zip(g.par_chunks(CHUNK))
-        .zip(moments.m.par_chunks_mut(CHUNK))
-        .zip(moments.v.par_chunks_mut(CHUNK))
+        .zip(m.par_chunks_mut(CHUNK))
+        .zip(v.par_chunks_mut(CHUNK))
         .for_each(|(((p, g), m), v)| {
             simd(|| {
                 for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
@@ -152,32 +155,34 @@ pub fn adamw_8bit<P: Stored>(p: &mut [P], g: &[f32], moments: Moments8, h: &Hype
     let f = Factors::of(h);
     let (step, root, eps) = (single(-h.lr / f.c1), single(f.c2), single(h.eps));
     let (signed, unsigned) = (Map::signed(), Map::unsigned());
-    let update = |p: &mut [P], g: &[f32], m8: &mut [u8], v8: &mut [u8], scales: [&mut f32; 2]| {
-        let ([mut m, mut v], n) = ([[0.0_f32; BLOCK]; 2], p.len());
-        for i in 0..n {
-            m[i] = signed.values[usize::from(m8[i])] * *scales[0];
-            v[i] = unsigned.values[usize::from(v8[i])] * *scales[1];
-        }
-        for (((p, g), m), v) in p.iter_mut().zip(g).zip(&mut m).zip(&mut v) {
-            let g = g * f.grad;
-            if g.is_finite() {
-                *m = fused(f.one_b1, g, f.b1 * *m);
-                *v = f.second(*v, g);
-                *p = P::of(p.single() * f.decay + step * *m / (v.sqrt() / root + eps));
-            } else {
-                (*m, *v) = (0.0, 0.0);
-            }
-        }
-        let [m_scale, v_scale] = scales;
-        *m_scale = signed.quantize(&m[..n], m8);
-        *v_scale = unsigned.quantize(&v[..n], v8);
-    };
+    let Moments8 { m, m_scale, v, v_scale } = moments;
     p.par_chunks_mut(BLOCK)
         .zip(g.par_chunks(BLOCK))
-        .zip(moments.m.par_chunks_mut(BLOCK).zip(moments.m_scale.par_iter_mut()))
-        .zip(moments.v.par_chunks_mut(BLOCK).zip(moments.v_scale.par_iter_mut()))
+        .zip(m.par_chunks_mut(BLOCK).zip(m_scale.par_iter_mut()))
+        .zip(v.par_chunks_mut(BLOCK).zip(v_scale.par_iter_mut()))
         .with_min_len(16)
-        .for_each(|(((p, g), (m, m_scale)), (v, v_scale))| simd(|| update(p, g, m, v, [m_scale, v_scale])));
+        .for_each(|(((p, g), (m8, m_scale)), (v8, v_scale))| {
+            let ([mut m, mut v], n) = ([[0.0_f32; BLOCK]; 2], p.len());
+            for i in 0..n {
+                m[i] = signed.values[usize::from(m8[i])] * *m_scale;
+                v[i] = unsigned.values[usize::from(v8[i])] * *v_scale;
+            }
+            simd(|| {
+                for (((p, g), m), v) in p.iter_mut().zip(g).zip(&mut m).zip(&mut v) {
+                    let g = g * f.grad;
+                    let new_m = fused(f.one_b1, g, f.b1 * *m);
+                    let new_v = f.second(*v, g);
+                    let new_p = p.single() * f.decay + step * new_m / (new_v.sqrt() / root + eps);
+                    // Choosing after the fact, so that this is vector code.
+                    let good = g.is_finite();
+                    *m = if good { new_m } else { 0.0 };
+                    *v = if good { new_v } else { 0.0 };
+                    *p = if good { P::of(new_p) } else { *p };
+                }
+            });
+            *m_scale = signed.quantize(&m[..n], m8);
+            *v_scale = unsigned.quantize(&v[..n], v8);
+        });
 }
 
 #[cfg(test)]

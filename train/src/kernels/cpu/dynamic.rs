@@ -7,6 +7,8 @@
 
 use std::sync::LazyLock;
 
+use super::real::simd;
+
 const PLACES: u16 = u16::MAX;
 
 /// The 256 values, ascending, and which of them stands for each place.
@@ -16,8 +18,8 @@ pub struct Map {
     codes: Vec<u8>,
 }
 
-static SIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(values(true)));
-static UNSIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(values(false)));
+static SIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(&values(true)));
+static UNSIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(&values(false)));
 
 impl Map {
     /// From -0.993 to 1.
@@ -30,8 +32,8 @@ impl Map {
         &UNSIGNED
     }
 
-    fn new(values: [f32; 256]) -> Self {
-        let middles: Vec<f32> = values.windows(2).map(|v| 0.5 * (v[0] + v[1])).collect();
+    fn new(values: &[f32; 256]) -> Self {
+        let middles: Vec<f32> = values.windows(2).map(|v| v[0].midpoint(v[1])).collect();
         let mut code = 0_u8;
         let codes = (0..=PLACES)
             .map(|place| {
@@ -42,32 +44,45 @@ impl Map {
                 code
             })
             .collect();
-        Self { values, codes }
+        Self { values: *values, codes }
     }
 
-    /// Code of `x`, cut off at -1 and 1; 0 if it is not a number.
-    #[inline]
+    /// Place of `x`, cut off at -1 and 1; 0 if it is not a number.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "vector code")]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0.5 to 65535.5, cut off")]
-    fn code(&self, x: f32) -> u8 {
-        let place = (x.clamp(-1.0, 1.0) + 1.0) * 0.5 * f32::from(PLACES) + 0.5;
-        self.codes[usize::from(place as u16)]
+    fn place(x: f32) -> u16 {
+        ((x.clamp(-1.0, 1.0) + 1.0) * 0.5 * f32::from(PLACES) + 0.5) as i32 as u16
     }
 
     /// Codes of one block; returns its largest magnitude, which the values are multiplied by again. A block of
     /// zeros has code 0 throughout. Below 3e-39 the reciprocal is infinite and only signs are left; what was 0
     /// there is code 0 too, as on an x86 CPU.
     pub fn quantize(&self, block: &[f32], codes: &mut [u8]) -> f32 {
-        let scale = block.iter().fold(0.0_f32, |a, x| if x.abs() > a { x.abs() } else { a });
+        let scale = largest(block);
         if scale == 0.0 {
             codes.fill(0);
             return 0.0;
         }
         let inverse = 1.0 / scale;
-        for (code, x) in codes.iter_mut().zip(block) {
-            *code = self.code(x * inverse);
+        // Places first and then codes: the arithmetic is vector code, the looking up is not.
+        for (codes, block) in codes.chunks_mut(64).zip(block.chunks(64)) {
+            let mut places = [0_u16; 64];
+            simd(|| places.iter_mut().zip(block).for_each(|(place, x)| *place = Self::place(x * inverse)));
+            for (code, place) in codes.iter_mut().zip(places) {
+                *code = self.codes[usize::from(place)];
+            }
         }
         scale
     }
+}
+
+/// The largest magnitude. Bits without the sign are in the order of magnitudes, and a maximum of integers may be
+/// taken in any order, so this is vector code.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "vector code")]
+pub fn largest(x: &[f32]) -> f32 {
+    f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7FFF_FFFF)))
 }
 
 /// For each exponent e from -6 to 0, the middles of 2^(e + 6) (signed) or 2^(e + 7) equal parts of [0.1, 1],
@@ -78,7 +93,7 @@ fn values(signed: bool) -> [f32; 256] {
         let parts = 1_u32 << if signed { e } else { e + 1 };
         let edges: Vec<f32> = (0..=parts).map(|i| edge(i, parts)).collect();
         for pair in edges.windows(2) {
-            let value = power * ((pair[0] + pair[1]) / 2.0);
+            let value = power * pair[0].midpoint(pair[1]);
             all.push(value);
             if signed {
                 all.push(-value);
@@ -105,6 +120,7 @@ fn edge(i: u32, parts: u32) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact on purpose")]
 mod tests {
     use super::*;
 

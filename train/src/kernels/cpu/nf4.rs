@@ -7,7 +7,11 @@
 
 use rayon::prelude::*;
 
-use super::{dynamic::Map, real::simd, stored::Stored};
+use super::{
+    dynamic::{Map, largest},
+    real::simd,
+    stored::Stored,
+};
 
 /// Weights to a scale.
 pub const BLOCK: usize = 64;
@@ -61,25 +65,31 @@ fn quantize_block<T: Stored>(weights: &[T], packed: &mut [u8]) -> f32 {
     for (x, w) in x.iter_mut().zip(weights) {
         *x = w.single();
     }
-    let mut scale = x.iter().fold(0.0_f32, |a, x| if x.abs() > a { x.abs() } else { a });
+    let mut scale = largest(&x);
     if weights.len() == BLOCK {
         let inverse = 1.0 / if scale > LEAST { scale } else { LEAST };
-        x.iter_mut().for_each(|x| *x *= inverse);
+        for x in &mut x {
+            *x *= inverse;
+        }
     } else {
         scale = scale.max(LEAST);
-        x.iter_mut().for_each(|x| *x /= scale);
-    }
-    // The code is the number of middles below the weight.
-    let mut codes = [0_i32; BLOCK];
-    for pair in CODE.windows(2) {
-        let middle = (pair[0] + pair[1]) / 2.0;
-        for (code, x) in codes.iter_mut().zip(&x) {
-            *code += i32::from(*x > middle);
+        for x in &mut x {
+            *x /= scale;
         }
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 15")]
-    for (byte, pair) in packed.iter_mut().zip(codes.chunks_exact(2)) {
-        *byte = (pair[0] << 4 | pair[1]) as u8;
+    for (x, packed) in x.chunks_exact(16).zip(packed.chunks_mut(8)) {
+        // The code is the number of middles below the weight.
+        let mut codes = [0_i32; 16];
+        for pair in CODE.windows(2) {
+            let middle = pair[0].midpoint(pair[1]);
+            for (code, x) in codes.iter_mut().zip(x) {
+                *code += i32::from(*x > middle);
+            }
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 15")]
+        for (byte, pair) in packed.iter_mut().zip(codes.chunks_exact(2)) {
+            *byte = (pair[0] << 4 | pair[1]) as u8;
+        }
     }
     scale
 }
@@ -170,7 +180,9 @@ fn sum<const LANES: usize>(x: &[f32]) -> f32 {
         }
     }
     let [mut sums, coarser @ ..] = level;
-    coarser.iter().for_each(|l| add(&mut sums, l));
+    for level in &coarser {
+        add(&mut sums, level);
+    }
     for row in rest {
         add(std::slice::from_mut(&mut sums[0]), std::slice::from_ref(row));
     }

@@ -127,13 +127,14 @@ pub fn update<T: Element>(tensor: &Tensor, f: impl FnOnce(&mut [T]) -> Result<()
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact on purpose")]
 mod tests {
     use super::*;
 
     #[test]
     fn bf16_rounds_as_half_does() {
         for i in 0..=u32::MAX >> 8 {
-            let x = f32::from_bits(i << 8 | 0x80 * (i & 1));
+            let x = f32::from_bits((i << 8) | (0x80 * (i & 1)));
             let (ours, theirs) = (brain(x), bf16::from_f32(x));
             assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{x:e}: {ours} {theirs}");
             assert!(x.is_nan() || ours.single() == theirs.to_f32());

@@ -33,7 +33,7 @@ const SHAPES: [Shape; 3] = [
 impl Shape {
     fn of(heads: Heads) -> candle_core::Result<&'static Self> {
         match SHAPES.iter().find(|s| heads.dim <= s.width) {
-            _ if heads.kv == 0 || heads.dim == 0 || heads.q % heads.kv != 0 => {
+            _ if heads.kv == 0 || heads.dim == 0 || !heads.q.is_multiple_of(heads.kv) => {
                 bail!("attention: {} query heads over {} heads of keys of {}", heads.q, heads.kv, heads.dim)
             }
             Some(shape) => Ok(shape),

@@ -96,7 +96,7 @@ pub fn dropout(dst: &Tensor, x: &Tensor, key: u64, p: f64, add: bool) -> Result<
 /// Shapes or types that do not fit.
 pub fn noise(x: &Tensor, magnitude: &[f32], key: u64) -> Result<()> {
     let (n, rows, dtype) = (x.elem_count(), magnitude.len(), x.dtype());
-    if rows == 0 || n % rows != 0 {
+    if rows == 0 || !n.is_multiple_of(rows) {
         return Err(candle_core::Error::Msg(format!("noise: {rows} magnitudes for {:?}", x.shape())).into());
     }
     let magnitude = Tensor::new(magnitude, x.device())?;

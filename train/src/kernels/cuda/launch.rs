@@ -202,7 +202,7 @@ pub fn addressed(
         guards.push(guard);
     }
     let mut f = Some(f);
-    each_written(name, writes, &stream, &mut Vec::new(), &mut |written| {
+    each_written(writes, &stream, &mut Vec::new(), &mut |written| {
         let addresses: Vec<u64> = written.iter().chain(&read_at).copied().collect();
         f.take().map_or(Ok(()), |f| f(device, &addresses))
     })
@@ -223,13 +223,13 @@ type Then<'a> = dyn FnMut(&[u64]) -> Candle<()> + 'a;
 type Write<'a> = dyn FnMut(&mut CudaStorage, &Layout) -> Candle<()> + 'a;
 
 /// candle lends a storage for writing to an operation only, so several are nested.
-fn each_written(name: &str, writes: &[&Tensor], stream: &CudaStream, at: &mut Vec<u64>, then: &mut Then) -> Candle<()> {
+fn each_written(writes: &[&Tensor], stream: &CudaStream, at: &mut Vec<u64>, then: &mut Then) -> Candle<()> {
     let Some((first, rest)) = writes.split_first() else { return then(at) };
     let mut write = |storage: &mut CudaStorage, layout: &Layout| {
         let offset = offset(storage, layout);
         let (address, _guard) = address_mut(storage, stream)?;
         at.push(address + offset);
-        each_written(name, rest, stream, at, then)
+        each_written(rest, stream, at, then)
     };
     first.inplace_op1(&Lent(RefCell::new(&mut write)))
 }

@@ -2,6 +2,8 @@
 //! cuBLAS's; everything else is in the .cu files here, which build.rs compiles to PTX. `tests/gpu.rs` holds them
 //! against the CPU.
 
+#![allow(clippy::many_single_char_names, reason = "the letters of the formulas")]
+
 mod adamw;
 mod attention;
 mod elementwise;

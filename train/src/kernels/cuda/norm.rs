@@ -13,7 +13,7 @@ use crate::{error::Result, kernels::RowLoss};
 
 /// Rows of `x` [.., width], one block each.
 fn rows(x: &Tensor, width: usize) -> candle_core::Result<u32> {
-    if width == 0 || x.elem_count() % width != 0 {
+    if width == 0 || !x.elem_count().is_multiple_of(width) {
         bail!("{:?} has no rows of {width}", x.shape());
     }
     Ok(i32_of(x.elem_count() / width)?.unsigned_abs())

@@ -4,6 +4,8 @@
 use candle_core::{Device, Tensor};
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod host;
 
 pub use cpu::{
@@ -17,6 +19,8 @@ macro_rules! by_device {
     ($on:expr, $name:ident($($argument:expr),*)) => {
         match $on.device() {
             Device::Cpu => host::$name($($argument),*),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => cuda::$name($($argument),*),
             other => Err(Error::Other(format!("no kernel `{}` for {other:?}: build with --features cuda", stringify!($name)))),
         }
     };

@@ -117,3 +117,18 @@ fn two_runs_cannot_share_a_folder() {
     drop(held);
     Store::open(dir.path(), 1).unwrap();
 }
+
+#[test]
+fn what_is_torn_does_not_push_out_what_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), 1).unwrap();
+    store.save(&tensors(100), &state(100, None)).unwrap();
+    store.keep = 2;
+    store.save(&tensors(200), &state(200, None)).unwrap();
+    store.keep = 1;
+    fs::remove_file(store.path(200).join(MANIFEST)).unwrap();
+    assert_eq!(store.latest().unwrap().0.unwrap().state.step, 100);
+    // Resumed from 100 and interrupted at 150.
+    store.save(&tensors(150), &state(150, None)).unwrap();
+    assert_eq!(store.latest().unwrap().0.map(|l| l.state.step), Some(150), "{:?}", steps(&store));
+}

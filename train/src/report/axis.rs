@@ -1,7 +1,5 @@
 //! Round numbers for the axes of a picture.
 
-use std::fmt::Write;
-
 /// A range of values, its ticks and how they are written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -83,15 +81,11 @@ pub fn value(number: f64) -> String {
         return number.to_string();
     }
     let size = number.abs().log10().floor() as i32;
-    let mut out = String::new();
-    let _ = match size {
-        -2..=3 => write!(out, "{number:.*}", usize::try_from(3 - size.max(0)).unwrap_or(0)),
-        _ => {
-            let _ = write!(out, "{:.2}", number / 10_f64.powi(size));
-            let kept = out.trim_end_matches('0').trim_end_matches('.').len();
-            out.truncate(kept);
-            write!(out, "\u{d7}10{}", raised(size))
-        }
+    let out = if (-2..=3).contains(&size) {
+        format!("{number:.*}", usize::try_from(3 - size.max(0)).unwrap_or(0))
+    } else {
+        let lead = format!("{:.2}", number / 10_f64.powi(size));
+        format!("{}\u{d7}10{}", lead.trim_end_matches('0').trim_end_matches('.'), raised(size))
     };
     minus(&out)
 }
@@ -128,7 +122,7 @@ mod tests {
 
     #[test]
     fn values_have_four_digits() {
-        let shown = [0.0, 2.302_585, 0.012_34, 12.345, 1234.5, 2e-5, 1.234e-7, 45_678.0, -0.5].map(value);
-        assert_eq!(shown, ["0", "2.303", "0.012", "12.35", "1234", "2×10⁻⁵", "1.23×10⁻⁷", "4.57×10⁴", "−0.500"]);
+        let shown = [0.0, 2.345_678, 0.012_34, 12.345, 1234.5, 2e-5, 1.234e-7, 45_678.0, -0.5].map(value);
+        assert_eq!(shown, ["0", "2.346", "0.012", "12.35", "1234", "2×10⁻⁵", "1.23×10⁻⁷", "4.57×10⁴", "−0.500"]);
     }
 }

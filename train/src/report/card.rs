@@ -66,9 +66,9 @@ fn list(text: &mut String, key: &str, values: &mut Vec<String>) {
     values.dedup();
     if !values.is_empty() {
         let _ = writeln!(text, "{key}:");
-        values.iter().for_each(|v| {
-            let _ = writeln!(text, "  - {}", quoted(v));
-        });
+        for value in values {
+            let _ = writeln!(text, "  - {}", quoted(value));
+        }
     }
 }
 

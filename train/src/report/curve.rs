@@ -71,8 +71,9 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
     loss.push(Series { dots: true, ..Series::new(eval.clone(), EVAL) });
     let panel = |title, top, key, colour| {
         let points = of(key);
+        let noisy = key == "grad_norm";
         // Thousands of points in a thick stroke are a smear.
-        let width = if points.len() > 300 { 0.9 } else { 1.8 };
+        let width = if noisy && points.len() > 300 { 0.9 } else { 1.8 };
         let series = vec![Series { width, ..Series::new(points, colour) }];
         Panel { title, top, height: 84.0, ticks: 3, from_zero: true, series }
     };
@@ -104,6 +105,11 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
 /// Which line is which, right of the first panel's title.
 fn legend(svg: &mut String, train: &Points, smooth: bool, eval: bool) {
     let mut x = LEFT + 170.0;
+    if train.is_empty() && !eval {
+        let _ =
+            writeln!(svg, "<text x=\"{x}\" y=\"62\" font-size=\"12\" fill=\"{PALE}\">no step was logged yet</text>");
+        return;
+    }
     let mut entry = |svg: &mut String, colour: &str, opacity: f64, text: &str, width: f64| {
         let _ = writeln!(
             svg,
@@ -113,14 +119,6 @@ fn legend(svg: &mut String, train: &Points, smooth: bool, eval: bool) {
         );
         x += width;
     };
-    if train.is_empty() && !eval {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.0}\" y=\"62\" font-size=\"12\" fill=\"{PALE}\">no step was logged yet</text>",
-            x
-        );
-        return;
-    }
     if smooth {
         entry(svg, TRAIN, 0.3, "training loss as logged", 190.0);
         entry(svg, TRAIN, 1.0, "smoothed", 110.0);

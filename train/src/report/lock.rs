@@ -157,8 +157,8 @@ impl RunLock {
     /// # Errors
     /// Never, but for a path that is not Unicode.
     pub fn fingerprint(&self) -> Result<String> {
-        let told: String = self.deciding()?.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        Ok(sha256(told.as_bytes()))
+        let told = serde_json::to_vec(&self.deciding()?).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
+        Ok(sha256(&told))
     }
 
     /// What decides the numbers and differs in `other`, one a line for people: `train.learning_rate: 2e-5 -> 0.0001`.

@@ -106,6 +106,49 @@ fn the_text_is_read_back_and_repeats() -> Result<()> {
     Ok(())
 }
 
+struct Quiet;
+
+impl setaccio_curate::build::Watch for Quiet {
+    fn cancelled(&self) -> bool {
+        false
+    }
+    fn stage(&self, _: &'static str, _: usize) {}
+    fn done(&self, _: u64) {}
+    fn rows(&self, _: u64, _: u64) {}
+}
+
+#[test]
+fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
+    use setaccio_curate::{
+        build::{Part, run},
+        origin::Origin,
+        plan, recipe,
+    };
+    let dir = tempfile::tempdir().map_err(Error::io("create a folder in", "/tmp"))?;
+    let out = dir.path().join("dolly");
+    let loaded = recipe::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/dolly.toml"), &[])?;
+    let list_dirs = plan::list_dirs(&loaded, &dir.path().join("lists"));
+    let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, watch: &Quiet, count: false };
+    run(&plan::make(request)?, &out, Part::Whole, false, 1, &Quiet)?;
+    let data = Data::of(&out)?;
+    assert_eq!((data.name.as_str(), data.repos.len()), ("dolly", 1));
+    assert!(data.rows["train"] > 0 && !data.license.is_empty() && !data.languages.is_empty());
+    let lock = std::fs::read(out.join(DATA_LOCK)).map_err(Error::io("read", DATA_LOCK))?;
+    assert_eq!(data.recipe_lock_sha256, sha256(&lock));
+    let shard = out.join(&data.files[0].file);
+    let mut bytes = std::fs::read(&shard).map_err(Error::io("read", &shard))?;
+    assert_eq!((data.files[0].bytes, &data.files[0].sha256), (bytes.len() as u64, &sha256(&bytes)));
+    bytes[100] ^= 1;
+    std::fs::write(&shard, &bytes).map_err(Error::io("write", &shard))?;
+    let error = Data::of(&out).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("is not what the build wrote"), "{error}");
+    let changed = String::from_utf8_lossy(&lock).replacen("seed = ", "seed = 1", 1);
+    std::fs::write(out.join(DATA_LOCK), changed).map_err(Error::io("write", DATA_LOCK))?;
+    let error = Data::of(&out).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("was changed after the build"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn the_stated_candle_is_the_one_that_is_built() {
     let locked = include_str!("../../../../Cargo.lock").replace("\r\n", "\n");

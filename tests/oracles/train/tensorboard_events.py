@@ -1,0 +1,53 @@
+"""Makes tensorboard_events.json: an event file as TensorBoard's own writer lays it out, and the lines of metrics in it.
+
+    python -m venv V && V/bin/pip install tensorboard==2.21.0 && V/bin/python tests/oracles/train/tensorboard_events.py
+
+With the path of a run as argument it writes nothing and prints what TensorBoard reads there instead.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+WALL_TIME = 1767225600.25
+# Keys in the order of their bytes, as the trainer keeps them.
+LINES = [
+    (1, [("epoch", 0.01), ("grad_norm", 3.5), ("learning_rate", 2e-05), ("loss", 2.302585092994046)]),
+    (300, [("epoch", 3.0), ("loss", 1e-30), ("rewards/margins", -0.5)]),
+    (300, [("eval_loss", 1.25), ("eval_mean_token_accuracy", 0.0)]),
+    (25_000, [("loss", 1.0)]),
+]
+
+
+def tag(name):
+    return "eval/" + name[5:] if name.startswith("eval_") else "train/" + name
+
+
+def make():
+    with tempfile.NamedTemporaryFile() as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=WALL_TIME, file_version="brain.Event:2").SerializeToString())
+        for step, values in LINES:
+            summary = Summary(value=[Summary.Value(tag=tag(k), simple_value=v) for k, v in values])
+            writer.write(Event(wall_time=WALL_TIME, step=step, summary=summary).SerializeToString())
+        writer.flush()
+        data = Path(file.name).read_bytes()
+    out = Path(__file__).with_suffix(".json")
+    out.write_text(json.dumps({"wall_time": WALL_TIME, "lines": LINES, "hex": data.hex()}, indent=1) + "\n")
+
+
+def show(run):
+    events = EventAccumulator(run, size_guidance={"scalars": 0})
+    events.Reload()
+    for name in sorted(events.Tags()["scalars"]):
+        print(name, [(e.step, e.value) for e in events.Scalars(name)])
+
+
+if __name__ == "__main__":
+    show(sys.argv[1]) if len(sys.argv) > 1 else make()

@@ -3,6 +3,8 @@
 //! Forward and backward are written by hand, layer by layer, over candle tensors: candle's own autograd
 //! would compute and keep the gradients of frozen weights. It serves as the oracle in the tests instead.
 
+#![allow(clippy::many_single_char_names, reason = "as in the formulas")]
+
 pub mod checkpoint;
 pub mod data;
 pub mod error;

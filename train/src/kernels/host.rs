@@ -1,8 +1,6 @@
 //! The kernels of `cpu/` over candle tensors in main memory, in f32 or f64.
 
-use std::cell::Cell;
-
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor, WithDType, bail};
+use candle_core::{DType, Device, Tensor, WithDType};
 
 use super::{
     Attended,
@@ -10,10 +8,11 @@ use super::{
         attention::{self, Heads, Span},
         cross_entropy::{self, RowLoss},
         elementwise,
-        gemm::{Mat, Threads},
+        gemm::Threads,
         norm,
         real::Real,
         rope as turning,
+        stored::{Elements, update},
     },
 };
 use crate::error::Result;
@@ -35,74 +34,8 @@ macro_rules! with_real {
     };
 }
 
-/// A tensor's elements, locked for reading.
-pub struct Elements<'a> {
-    storage: StorageRef<'a>,
-    layout: &'a Layout,
-}
-
-impl<'a> Elements<'a> {
-    /// Of a tensor in main memory.
-    pub fn of(tensor: &'a Tensor) -> Self {
-        let (storage, layout) = tensor.storage_and_layout();
-        Self { storage, layout }
-    }
-
-    fn all<T: WithDType>(&self) -> candle_core::Result<&[T]> {
-        match &*self.storage {
-            Storage::Cpu(storage) => storage.as_slice::<T>(),
-            _ => bail!("a tensor of another device"),
-        }
-    }
-
-    /// The elements in order.
-    ///
-    /// # Errors
-    /// Another type, or a view that is not contiguous.
-    pub fn slice<T: WithDType>(&self) -> candle_core::Result<&[T]> {
-        match self.layout.contiguous_offsets() {
-            Some((start, end)) => Ok(&self.all::<T>()?[start..end]),
-            None => bail!("a kernel was given a view that is not contiguous"),
-        }
-    }
-
-    fn mat<T: WithDType>(&self) -> candle_core::Result<Mat<'_, T>> {
-        let ((rows, cols), stride) = (self.layout.shape().dims2()?, self.layout.stride());
-        let data = &self.all::<T>()?[self.layout.start_offset()..];
-        Ok(Mat { data, rows, cols, rs: stride[0], cs: stride[1] })
-    }
-}
-
-struct Update<F>(&'static str, Cell<Option<F>>);
-
-impl<F: FnOnce(&mut CpuStorage, (usize, usize)) -> candle_core::Result<()>> InplaceOp1 for Update<F> {
-    fn name(&self) -> &'static str {
-        self.0
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some(offsets) = layout.contiguous_offsets() else { bail!("{}: the target is not contiguous", self.0) };
-        match self.1.take() {
-            Some(f) => f(storage, offsets),
-            None => bail!("{}: run twice", self.0),
-        }
-    }
-}
-
-/// Change a tensor's elements in place. What `f` reads must be other tensors.
-///
-/// # Errors
-/// Another type or a view that is not contiguous; what `f` says.
-pub fn update<T: Real>(
-    tensor: &Tensor,
-    name: &'static str,
-    f: impl FnOnce(&mut [T]) -> candle_core::Result<()>,
-) -> Result<()> {
-    let change = |storage: &mut CpuStorage, (start, end): (usize, usize)| match T::elements(storage) {
-        Some(elements) => f(&mut elements[start..end]),
-        None => bail!("{name}: the tensors have different types"),
-    };
-    Ok(tensor.inplace_op1(&Update(name, Cell::new(Some(change))))?)
+fn change<T: Real>(tensor: &Tensor, f: impl FnOnce(&mut [T]) -> candle_core::Result<()>) -> Result<()> {
+    Ok(update(tensor, f)?)
 }
 
 fn tensor<T: WithDType>(elements: Vec<T>, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
@@ -124,7 +57,7 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
         return Err(candle_core::Error::Msg(format!("gemm: {am}x{ak} by {bk}x{bn} into {m}x{n}")).into());
     }
     let (a, b) = (Elements::of(a), Elements::of(b));
-    with_real!(dst, T => update::<T>(dst, "gemm", |out| {
+    with_real!(dst, T => change::<T>(dst, |out| {
         super::cpu::gemm::gemm(out, n, a.mat()?, b.mat()?, (alpha, beta), Threads::All);
         Ok(())
     }))
@@ -133,7 +66,7 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
 pub fn add(dst: &Tensor, src: &Tensor, s: f64) -> Result<()> {
     same("add", &[dst, src])?;
     let src = Elements::of(src);
-    with_real!(dst, T => update::<T>(dst, "add", |out| {
+    with_real!(dst, T => change::<T>(dst, |out| {
         elementwise::add(out, src.slice()?, s);
         Ok(())
     }))
@@ -142,7 +75,7 @@ pub fn add(dst: &Tensor, src: &Tensor, s: f64) -> Result<()> {
 pub fn add_bias(dst: &Tensor, bias: &Tensor) -> Result<()> {
     same("bias", &[bias, &dst.narrow(0, 0, 1)?])?;
     let bias = Elements::of(bias);
-    with_real!(dst, T => update::<T>(dst, "bias", |out| {
+    with_real!(dst, T => change::<T>(dst, |out| {
         elementwise::add_bias(out, bias.slice()?);
         Ok(())
     }))
@@ -156,7 +89,7 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
 pub fn rms_norm_grad(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
     same("rms_norm_grad", &[dx, x, dy])?;
     let (x, w, dy) = (Elements::of(x), Elements::of(w), Elements::of(dy));
-    with_real!(dx, T => update::<T>(dx, "rms_norm_grad", |dx| {
+    with_real!(dx, T => change::<T>(dx, |dx| {
         norm::rms_norm_grad(dx, x.slice()?, w.slice()?, dy.slice()?, eps);
         Ok(())
     }))
@@ -165,7 +98,7 @@ pub fn rms_norm_grad(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64)
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, dim: usize, back: bool) -> Result<()> {
     same("rope", &[cos, sin])?;
     let (cos, sin) = (Elements::of(cos), Elements::of(sin));
-    with_real!(x, T => update::<T>(x, "rope", |x| {
+    with_real!(x, T => change::<T>(x, |x| {
         turning::rope(x, cos.slice()?, sin.slice()?, heads, dim, back);
         Ok(())
     }))
@@ -189,14 +122,14 @@ pub fn swiglu_grad(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<(Tensor, Te
 pub fn dropout(dst: &Tensor, x: &Tensor, key: u64, p: f64, add: bool) -> Result<()> {
     same("dropout", &[dst, x])?;
     let x = Elements::of(x);
-    with_real!(dst, T => update::<T>(dst, "dropout", |out| {
+    with_real!(dst, T => change::<T>(dst, |out| {
         elementwise::dropout(out, x.slice()?, key, p, add);
         Ok(())
     }))
 }
 
 pub fn noise(x: &Tensor, magnitude: &[f32], key: u64) -> Result<()> {
-    with_real!(x, T => update::<T>(x, "noise", |x| {
+    with_real!(x, T => change::<T>(x, |x| {
         elementwise::noise(x, magnitude, key);
         Ok(())
     }))
@@ -233,7 +166,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec
         return Err(candle_core::Error::Msg(format!("target {target} is outside the vocabulary of {vocab}")).into());
     }
     let mut losses = Vec::new();
-    with_real!(logits, T => update::<T>(logits, "cross_entropy", |logits| {
+    with_real!(logits, T => change::<T>(logits, |logits| {
         losses = cross_entropy::cross_entropy(logits, targets, scale);
         Ok(())
     }))?;

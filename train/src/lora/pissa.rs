@@ -65,7 +65,9 @@ pub fn split(weight: &Tensor, r: usize, scale: f64, key: u64) -> Result<Start> {
             #[allow(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
             let (to_a, to_b) = ((weight / singular.max(f64::MIN_POSITIVE) * size) as f32, (weight * size) as f32);
             a[row * input..][..input].iter_mut().zip(&v[j * input..]).for_each(|(x, y)| *x += to_a * y);
-            (0..out).for_each(|i| b[i * r + row] += to_b * u[j * out + i]);
+            for i in 0..out {
+                b[i * r + row] += to_b * u[j * out + i];
+            }
         }
     }
     let mut rest = w.clone();
@@ -94,7 +96,9 @@ fn orthonormal(rows: &mut [f32], n: usize) {
         // A weight of lower rank has no more directions: leave zeros.
         #[allow(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
         let scale = if norm > 1e-30 { (1.0 / norm) as f32 } else { 0.0 };
-        row.iter_mut().for_each(|x| *x *= scale);
+        for x in row.iter_mut() {
+            *x *= scale;
+        }
     }
 }
 

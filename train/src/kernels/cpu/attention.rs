@@ -61,7 +61,9 @@ fn softmax<T: Real>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
                     sum += *x;
                 }
                 let inverse = T::ONE / sum;
-                seen.iter_mut().for_each(|x| *x *= inverse);
+                for x in seen.iter_mut() {
+                    *x *= inverse;
+                }
                 hidden.fill(T::ZERO);
                 sums.push(top + sum.log());
             }

@@ -26,6 +26,7 @@ impl<'a, T> Mat<'a, T> {
     }
 
     /// The same elements with rows and columns exchanged.
+    #[must_use]
     pub fn t(self) -> Self {
         Self { data: self.data, rows: self.cols, cols: self.rows, rs: self.cs, cs: self.rs }
     }

@@ -2,11 +2,11 @@
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use candle_core::{CpuStorage, WithDType};
+use super::stored::Element;
 
 /// A float that kernels are generic over.
 pub trait Real:
-    WithDType
+    Element
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
@@ -35,15 +35,17 @@ pub trait Real:
     /// Nearest value to an f32.
     fn of32(value: f32) -> Self;
     /// Square root.
+    #[must_use]
     fn root(self) -> Self;
     /// e to the power of self; for f32 a polynomial that becomes vector code, within 2 units in the last place.
+    #[must_use]
     fn power(self) -> Self;
     /// Natural logarithm.
+    #[must_use]
     fn log(self) -> Self;
     /// The larger of two.
+    #[must_use]
     fn larger(self, other: Self) -> Self;
-    /// The elements of a tensor's storage, if they are of this type.
-    fn elements(storage: &mut CpuStorage) -> Option<&mut Vec<Self>>;
 }
 
 impl Real for f32 {
@@ -105,12 +107,6 @@ impl Real for f32 {
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
-    fn elements(storage: &mut CpuStorage) -> Option<&mut Vec<Self>> {
-        match storage {
-            CpuStorage::F32(v) => Some(v),
-            _ => None,
-        }
-    }
 }
 
 impl Real for f64 {
@@ -138,12 +134,6 @@ impl Real for f64 {
     }
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
-    }
-    fn elements(storage: &mut CpuStorage) -> Option<&mut Vec<Self>> {
-        match storage {
-            CpuStorage::F64(v) => Some(v),
-            _ => None,
-        }
     }
 }
 

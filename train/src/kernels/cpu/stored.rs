@@ -5,6 +5,8 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 use half::{bf16, f16};
 
+use super::gemm::Mat;
+
 /// What a tensor can be made of.
 pub trait Element: WithDType + Default {
     /// The elements of a tensor's storage, if they are of this type.
@@ -95,6 +97,19 @@ impl<'a> Elements<'a> {
             (Storage::Cpu(_), None) => bail!("a kernel was given a view that is not contiguous"),
             _ => bail!("a CPU kernel was given a tensor of another device: build with --features cuda"),
         }
+    }
+}
+
+impl Elements<'_> {
+    /// As a matrix, which may be a transposed view.
+    ///
+    /// # Errors
+    /// Another device, type or rank.
+    pub fn mat<T: WithDType>(&self) -> Result<Mat<'_, T>> {
+        let ((rows, cols), stride) = (self.layout.shape().dims2()?, self.layout.stride());
+        let Storage::Cpu(storage) = &*self.storage else { bail!("a CPU kernel was given a tensor of another device") };
+        let data = &storage.as_slice::<T>()?[self.layout.start_offset()..];
+        Ok(Mat { data, rows, cols, rs: stride[0], cs: stride[1] })
     }
 }
 

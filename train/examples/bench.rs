@@ -1,72 +1,97 @@
-//! One side of `just bench-train`: steps of LoRA training on random tokens, timed.
-use std::time::Instant;
+//! Our side of `just bench-train`: steps of LoRA training of a real model on random ids, all of them targets, timed as
+//! `benches/peers/train_torch.py` times PyTorch. Prints one line of JSON.
+//!
+//!     bench MODEL [batch=4] [length=512] [steps=5] [rank=16] [dropout=0] [recompute=0] [quantization=none]
 
-use candle_core::{Device, Tensor};
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use candle_core::DType;
+use serde_json::json;
 use setaccio_train::{
-    Result,
+    Error, Result,
     data::{Batch, Example},
-    lora,
+    memory::{self, Memory},
     model::{
-        config::Config,
-        llama::Training,
-        load::{self, Hold, Source},
-        pass::Pass,
+        files::ModelFiles,
+        load::{self, Hold},
     },
-    random::{bits, key, uniform_vec},
-    recipe::Lora,
+    random::{bits, key},
+    recipe::{Quantization, Recipe},
+    trainer::{Fault, Trainer},
 };
 
-struct Random;
-impl Source for Random {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let n = shape.iter().product();
-        Ok(Tensor::from_vec(uniform_vec(key(0, name), n, 0.05), shape, &Device::Cpu)?)
-    }
-}
-
-fn status(field: &str) -> f64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find(|l| l.starts_with(field)).unwrap_or_default().to_owned();
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+#[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
+fn mib(bytes: Option<usize>) -> f64 {
+    (bytes.unwrap_or(0) as f64 / 1_048_576.0 * 10.0).round() / 10.0
 }
 
 fn main() -> Result<()> {
-    let args: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    let (batch, length, recompute) = (args[0], args[1], args[2]);
-    let json = serde_json::json!({
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 2048, "rope_theta": 100000.0, "tie_word_embeddings": true,
-    });
-    let config = Config::from_json(std::path::Path::new("config.json"), json.as_object().unwrap())?;
-    println!("start rss {:.0} MiB", status("VmRSS"));
-    let mut model = load::model(&config, &Random, &Hold::plain(), &|_| true)?;
-    let dropout = std::env::var("DROPOUT").ok().and_then(|d| d.parse().ok()).unwrap_or(0.0);
-    lora::attach(&mut model, &Lora { dropout, ..Lora::default() }, 1)?;
-    println!("loaded rss {:.0} MiB, weights {:.0} MiB", status("VmRSS"), model.bytes() as f64 / 1048576.0);
-    let mut data = Batch::default();
+    let mut args = std::env::args().skip(1);
+    let model = args.next().ok_or_else(|| Error::Other("name a model: a Hugging Face folder or a GGUF file".into()))?;
+    let given: BTreeMap<String, String> =
+        args.filter_map(|a| a.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect();
+    let number = |name: &str, default: usize| given.get(name).and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (batch, length, steps) = (number("batch", 4), number("length", 512), number("steps", 5));
+    let recompute = number("recompute", 0);
+    let dropout = given.get("dropout").map_or("0", String::as_str);
+    let quantization = given.get("quantization").map_or("none", String::as_str);
+    let recipe = format!(
+        "name = 'bench'\n[model]\npath = '{model}'\nquantization = '{quantization}'\n[data]\ntrain = ['none']\n\
+         [lora]\nr = {}\nalpha = 16\ndropout = {dropout}\n[train]\nlearning_rate = 1e-4\nschedule = 'constant'\n",
+        number("rank", 16)
+    );
+    let recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
+
+    let before = memory::held();
+    let files = ModelFiles::open(Path::new(&model))?;
+    let config = files.config();
+    let hold = Hold {
+        quantization: recipe.model.quantization,
+        adapter: Some((recipe.lora.clone(), recipe.seed)),
+        ..Hold::plain()
+    };
+    let plan = Memory::new(config, &recipe, files.dtype("model.embed_tokens.weight")?, DType::F32);
+    let llama = load::model(config, &files, &hold, &|_| true)?;
+    let loaded = memory::held();
+    // The kernel's mark is set back, so that what unpacking a file took does not count, here as there.
+    std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs"))?;
+    let mut trainer = Trainer::new(llama, &recipe, steps as u64 + 1, recompute);
+    let random = key(1, "bench");
+    let mut rows = Batch::default();
     for row in 0..batch {
-        let ids: Vec<u32> =
-            (0..length).map(|i| (bits(key(1, "ids"), (row * length + i) as u64) % 49152) as u32).collect();
-        data.push(&Example { trained: vec![true; length], ids }, row as u32);
+        let id = |i: usize| bits(random, (row * length + i) as u64) % config.vocab_size as u64;
+        let ids = (0..length).map(|i| u32::try_from(id(i)).unwrap_or(0)).collect();
+        rows.push(&Example { ids, trained: vec![true; length] }, 0);
     }
-    for step in 0..4 {
+    let targets = rows.targets();
+    let batches = [rows];
+    let (mut seconds, mut losses) = (Vec::new(), Vec::new());
+    for _ in 0..=steps {
         let began = Instant::now();
-        let pass = Pass { seed: 1, step, micro: 0 };
-        let losses = model
-            .train(&data, &Training { pass, scale: 1.0 / data.targets() as f64, recompute, neftune_alpha: 0.0 })?;
-        for p in model.params() {
-            p.grad.zero_set()?;
-        }
-        let s = began.elapsed().as_secs_f64();
-        println!(
-            "step {step}: {:.3} s, {:.0} tok/s, nll {:.4}, rss {:.0} peak {:.0} MiB",
-            s,
-            data.tokens() as f64 / s,
-            losses.nll / losses.targets as f64,
-            status("VmRSS"),
-            status("VmHWM")
-        );
+        let taken = trainer.step(&batches, &|| false).map_err(|fault| match fault {
+            Fault::Error(error) => error,
+            Fault::Diverged(what) => Error::Other(format!("{what} is not finite")),
+        })?;
+        seconds.push(began.elapsed().as_secs_f64());
+        losses.push(taken.loss());
     }
+    let mut timed = seconds.split_off(1);
+    timed.sort_by(f64::total_cmp);
+    #[allow(clippy::cast_precision_loss, reason = "small")]
+    let speed = (batch * length) as f64 / timed[timed.len() / 2];
+    let predicted = plan.parts(batch * length, targets, recompute).total() + before.unwrap_or(0);
+    let peak = memory::peak();
+    println!(
+        "{}",
+        json!({
+            "batch": batch, "length": length, "threads": rayon::current_num_threads(), "recompute": recompute,
+            "dropout": dropout, "quantization": quantization,
+            "tokens_per_second": (speed * 10.0).round() / 10.0, "step_seconds": timed,
+            "peak_rss_mib": mib(peak), "predicted_mib": mib(Some(predicted)),
+            "rss_before_model_mib": mib(before), "rss_after_model_mib": mib(loaded),
+            "loss_first": losses[0], "loss_last": losses[losses.len() - 1],
+            "quantized": recipe.model.quantization == Quantization::Nf4,
+        })
+    );
     Ok(())
 }

@@ -1,11 +1,18 @@
-# The map of the flow: sources in, data sets out. A recipe takes plain arguments after its name, as in
+# The map of the flow: sources in, data sets out, an adapter at the end. A recipe takes plain arguments after its name.
 # `just build-sft-mix hub` or `just build-sft-mix ~/data --limit 1000`: first where the rows come from
 # (samples, hub or a folder), then whatever `setaccio build --help` lists.
+# `just train-sft smollm2 --model ~/models/SmolLM2-135M-Instruct`: first the file in pipelines/train, then whatever
+# `setaccio train --help` lists.
 
 set positional-arguments
 set shell := ["bash", "-euc"]
 
 setaccio := "cargo run --release --quiet --"
+
+# The same program with the trainer in it. cargo keeps what it compiled for each set of features side by side in one
+# target folder, so going back and forth between the two compiles nothing again; a folder of its own would only hold a
+# second copy of the crates that both share.
+trainer := "cargo run --release --features train --quiet --"
 
 # list the recipes, in the order of the flow
 [default]
@@ -77,22 +84,46 @@ verify name:
 card name:
     @{{ setaccio }} card "data/out/$1"
 
+# fine-tune; `tiny` takes seconds and fetches nothing. With no SFT mix built yet, it is built from the samples
+[group('5 train')]
+train-sft recipe='tiny' *args:
+    @[ -e data/out/sft-mix/ledger.json ] || {{ trainer }} build pipelines/sft-mix.toml
+    @{{ trainer }} train "pipelines/train/$1.toml" "${@:2}"
+
+# what a run would take: trained parameters, steps, tokens, memory by part
+[group('5 train')]
+train-plan recipe='tiny' *args:
+    @[ -e data/out/sft-mix/ledger.json ] || {{ trainer }} build pipelines/sft-mix.toml
+    @{{ trainer }} train "pipelines/train/$1.toml" --plan "${@:2}"
+
+# ask what a run has learned, with its adapter on its base
+[group('5 train')]
+generate run='tiny' prompt='Perché il cielo è blu?' *args:
+    @base="$(sed -n '/^\[recipe.model\]$/,/^$/s/^path = "\(.*\)"$/\1/p' "runs/$1/run.lock.toml")"; \
+        [ "$base" != tiny ] || base="runs/$1/base"; \
+        {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
+
 # the tests, as the README has them
-[group('5 develop')]
+[group('6 develop')]
 test:
-    cargo test --workspace
+    cargo test --workspace --features train
 
 # all that CI runs, cheapest first
-[group('5 develop')]
+[group('6 develop')]
 check:
     .ci/run
 
 # rows per second and memory, ours beside datatrove and the read-and-write floor
-[group('5 develop')]
+[group('6 develop')]
 bench-curate *args:
     benches/curate.sh "$@"
 
 # precision and recall of the language rule for Italian, by length of document
-[group('5 develop')]
+[group('6 develop')]
 bench-language *args:
     benches/language.sh "$@"
+
+# tokens per second and memory of training, ours beside PyTorch + PEFT
+[group('6 develop')]
+bench-train *args:
+    benches/train.sh "$@"

@@ -216,12 +216,7 @@ impl Store {
 
     /// [`Store::save`] without its tidying. `after` is told of every operation on the file system that is
     /// done, and stops the rest by failing: so tests cut it short where a crash could.
-    fn put(
-        &mut self,
-        tensors: &[(String, Tensor)],
-        state: &State,
-        after: writing::After,
-    ) -> Result<PathBuf> {
+    fn put(&mut self, tensors: &[(String, Tensor)], state: &State, after: writing::After) -> Result<PathBuf> {
         let name = name_of(state.step);
         let [temp, aside] = [WRITING, ASIDE].map(|prefix| self.root.join(format!("{prefix}{name}")));
         writing::write(&temp, &writing::Content { tensors, state, lock: &self.lock }, after)?;

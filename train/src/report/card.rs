@@ -10,7 +10,7 @@ use serde::Serialize;
 use setaccio_curate::card::{grouped, quoted, strictest};
 
 use super::{curve, lock::RunLock, metrics::Line};
-use crate::recipe::{Quantization, Recipe};
+use crate::recipe::{Quantization, Recipe, TrainOn};
 
 mod results;
 
@@ -30,10 +30,14 @@ pub struct Facts<'a> {
     pub trainable: u64,
     /// Values of the base model.
     pub parameters: u64,
-    /// Tokens of one pass over the training rows, as they were cut.
-    pub tokens: u64,
-    /// What a person should know, in sentences: rows that were dropped or cut, and why.
-    pub notes: &'a [String],
+    /// Steps.
+    pub steps: u64,
+    /// Passes over the training rows.
+    pub epochs: f64,
+    /// Rows learned from, rows cut short, rows left out as too long.
+    pub rows: [u64; 3],
+    /// Tokens of the rows learned from, and how many of them are learned.
+    pub tokens: [u64; 2],
 }
 
 /// The card's text.
@@ -121,18 +125,14 @@ fn opening(facts: &Facts) -> String {
     let recipe = &facts.lock.recipe;
     let title = if recipe.title.is_empty() { &recipe.name } else { &recipe.title };
     let names: Vec<String> = facts.lock.data.iter().map(|d| plain(&d.name)).collect();
-    let mut out = format!(
+    format!(
         "# {}\n\nA LoRA adapter of rank {} for {}, trained with Setaccio on {}: {}.\n",
         plain(title),
         recipe.lora.r,
         base(recipe),
         names.join(" and "),
         results::summary(facts.lines),
-    );
-    for note in facts.notes {
-        let _ = writeln!(out, "\n{}", plain(note));
-    }
-    out
+    )
 }
 
 /// The base model, with a link where there is a page to link to.
@@ -142,7 +142,7 @@ fn base(recipe: &Recipe) -> String {
     match hub(&model.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}"),
         None if !model.repo.is_empty() => format!("{}{at}", plain(&model.repo)),
-        None if model.path == "tiny" => "`tiny`, a small Llama that the program makes itself".into(),
+        None if model.path == "tiny" => "the tiny Llama in `base/`, which the program made itself".into(),
         None => format!("`{}`, whose name on the Hub the recipe does not give", file_name(&model.path)),
     }
 }
@@ -152,18 +152,17 @@ fn loading(facts: &Facts) -> String {
     let model = &recipe.model;
     let path = |p: &Path, none: &str| here(p).map_or_else(|| none.to_owned(), |p| p.join("/"));
     let folder = path(facts.run, "RUN");
+    let tiny = model.path == "tiny" && model.repo.is_empty();
     let mut out = format!(
         "## How to load it\n\n```\nsetaccio generate --model {} --adapter {} --prompt \"...\"\n```\n",
-        shell(&path(Path::new(&model.path), "MODEL")),
+        shell(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),
         shell(&format!("{folder}/adapter")),
     );
-    if model.path == "tiny" && model.repo.is_empty() {
-        return out;
-    }
     let gguf = model.path.to_ascii_lowercase().ends_with(".gguf");
     let (from, more) = match hub(&model.repo) {
         Some(repo) if model.revision.is_empty() => (repo.to_owned(), String::new()),
         Some(repo) => (repo.to_owned(), format!(", revision={}", python(&model.revision))),
+        None if tiny => ("base".to_owned(), String::new()),
         None if gguf => (".".into(), format!(", gguf_file={}", python(file_name(&model.path)))),
         None => (path(Path::new(&model.path), file_name(&model.path)), String::new()),
     };
@@ -184,7 +183,7 @@ fn loading(facts: &Facts) -> String {
         out,
         "\nWith PEFT, from the folder of this card:\n\n```python\n{import}from peft import PeftModel\n\
          from transformers import AutoModelForCausalLM, AutoTokenizer{config}\n\n\
-         base = {}\ntokenizer = AutoTokenizer.from_pretrained(base{more})\n\
+         base = {}\ntokenizer = AutoTokenizer.from_pretrained(\"adapter\")\n\
          model = AutoModelForCausalLM.from_pretrained(base{more}{quantized})\n\
          model = PeftModel.from_pretrained(model, \"adapter\")\n```\n",
         python(&from),
@@ -206,10 +205,22 @@ fn data(facts: &Facts) -> String {
         let _ = writeln!(out, "| {title} | {} | {} | `{hash}` |", rows.join(", "), cell(license));
     }
     let seen = results::tokens(facts.lines);
-    let _ = write!(out, "\nOne pass over the training rows is {} tokens", grouped(facts.tokens));
+    let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));
+    let recipe = &facts.lock.recipe.data;
+    let how = match recipe.train_on {
+        TrainOn::Assistant => "the assistant's turns and the token that ends each",
+        TrainOn::Completion => "the last answer and the token that ends it",
+        TrainOn::All => "all tokens",
+    };
+    let _ = write!(
+        out,
+        "\n{rows} rows with {tokens} tokens, of which {trained} are learned: {how}. {cut} rows were cut to {} tokens, \
+         {dropped} were left out as too long.",
+        grouped(recipe.max_length as u64)
+    );
     let _ = match seen {
-        Some(seen) => writeln!(out, "; the run saw {}.", grouped(seen)),
-        None => writeln!(out, "."),
+        Some(seen) => writeln!(out, " The run saw {} tokens.", grouped(seen)),
+        None => writeln!(out),
     };
     out
 }
@@ -222,7 +233,7 @@ fn parameters(facts: &Facts) -> String {
     #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
     let share = facts.trainable as f64 / facts.parameters.max(1) as f64 * 100.0;
     row(
-        "trained values",
+        "trained parameters",
         format!("{} beside {} of the base ({share:.3}%)", grouped(facts.trainable), grouped(facts.parameters)),
     );
     row(
@@ -234,7 +245,8 @@ fn parameters(facts: &Facts) -> String {
         },
     );
     let rank_stable = if lora.rslora { ", rank-stabilised" } else { "" };
-    row("LoRA", format!("r {}, alpha {}, dropout {}{rank_stable}", lora.r, lora.alpha, lora.dropout));
+    row("rank, alpha", format!("{}, {}{rank_stable}", lora.r, lora.alpha));
+    row("dropout", lora.dropout.to_string());
     row("adapted layers", lora.targets.join(", "));
     row("adapter starts as", word(&lora.init));
     row("adapter kept in", word(&lora.dtype));
@@ -244,9 +256,7 @@ fn parameters(facts: &Facts) -> String {
     let each = if train.batch == 1 { "sequence" } else { "sequences" };
     let batches = if train.accumulation > 1 { format!("{} batches of ", train.accumulation) } else { String::new() };
     row("a step", format!("{batches}{} {each}", train.batch));
-    let long =
-        if train.max_steps > 0 { format!("{} steps", train.max_steps) } else { format!("{} epochs", train.epochs) };
-    row("length", long);
+    row("length", format!("{} steps, {:.2} passes over the rows", grouped(facts.steps), facts.epochs));
     let warmup = match (train.warmup_steps, train.warmup_ratio) {
         (0, ratio) if ratio > 0.0 => format!(", warmup over {ratio} of the steps"),
         (0, _) => String::new(),

@@ -17,15 +17,17 @@ fn lines() -> Vec<Line> {
     ]
 }
 
-fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str, notes: &[String]) -> String {
+fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str) -> String {
     let facts = Facts {
         lock,
         lines,
         run: Path::new(run),
         trainable: 4_884_480,
         parameters: 134_515_008,
-        tokens: 10_240,
-        notes,
+        steps: 30,
+        epochs: 1.0 / 3.0,
+        rows: [1190, 3, 10],
+        tokens: [10_240, 4096],
     };
     let text = markdown(&facts);
     if let Ok(folder) = std::env::var("SETACCIO_CARDS") {
@@ -50,19 +52,20 @@ fn llama() -> RunLock {
 
 #[test]
 fn the_card_says_what_the_run_was() {
-    let notes = ["3 rows were longer than 1024 tokens and were cut.".to_owned()];
-    let text = card("llama", &llama(), &lines(), "runs/anita", &notes);
+    let text = card("llama", &llama(), &lines(), "runs/anita");
     for part in [
         "base_model: meta-llama/Meta-Llama-3-8B-Instruct\nbase_model_relation: adapter\nlicense: other\nlicense_name: ",
         "language:\n- it\n- \"no\"\ndatasets:\n- owner/a\n- owner/b\ntags:\n- setaccio\n- lora\n- qlora\n---\n",
         "# ANITA: perch\u{e9} no? \"yes\" | \\<b\\>#1\\</b\\>\n",
         "30 steps, training loss from 2.2500 to 1.7500, evaluation loss from 2.5000 to 1.6250",
-        "3 rows were longer than 1024 tokens and were cut.",
+        "1,190 rows with 10,240 tokens, of which 4,096 are learned: the assistant's turns",
+        "3 rows were cut to 1,024 tokens, 10 were left out as too long. The run saw 20,480 tokens.",
+        "| length | 30 steps, 0.33 passes over the rows |",
+        "| rank, alpha | 16, 16 |",
         "setaccio generate --model 'models/Meta Llama' --adapter runs/anita/adapter --prompt",
-        "from_pretrained(base, revision=\"main\",\n    quantization_config=",
+        "AutoModelForCausalLM.from_pretrained(base, revision=\"main\",\n    quantization_config=",
         "[Title of a](<../../data/out/a/README.md>) | 1,200 train, 30 validation | cc-by-4.0 |",
-        "One pass over the training rows is 10,240 tokens; the run saw 20,480.",
-        "| trained values | 4,884,480 beside 134,515,008 of the base (3.631%) |",
+        "| trained parameters | 4,884,480 beside 134,515,008 of the base (3.631%) |",
         "| learning rate | 2e-5, linear |",
         "| adapted layers | q_proj, k_proj,",
         "| 20 | 1.7500 | 1.5000 | 4.4817 | 62.5% |",
@@ -82,11 +85,15 @@ fn the_card_says_what_the_run_was() {
 #[test]
 fn what_is_not_known_is_said_and_not_invented() {
     let lock = lock();
-    let text = card("tiny", &lock, &[line(1, &[("loss", 5.0)])], "runs/tiny", &[]);
+    let text = card("tiny", &lock, &[line(1, &[("loss", 5.0)])], "runs/tiny");
     assert!(text.contains("\nlicense: unknown\n") && text.contains("**not stated in the recipe**"), "{text}");
-    assert!(!text.contains("base_model") && text.contains("`tiny`, a small Llama"), "{text}");
+    assert!(!text.contains("base_model") && text.contains("the tiny Llama in `base/`"), "{text}");
+    assert!(
+        text.contains("--model runs/tiny/base --adapter runs/tiny/adapter") && text.contains("base = \"base\""),
+        "{text}"
+    );
     assert!(text.contains("1 step, training loss from 5.0000 to 5.0000; not evaluated"), "{text}");
-    let empty = card("empty", &lock, &[], "runs/tiny", &[]);
+    let empty = card("empty", &lock, &[], "runs/tiny");
     assert!(empty.contains("0 steps; not evaluated"), "{empty}");
 }
 
@@ -96,7 +103,7 @@ fn no_path_of_the_machine_is_told() {
     lock.recipe.model.path = "/home/me/Smol.gguf".into();
     lock.data[0].folder = "/home/me/data".into();
     lock.data[1].folder = "../data".into();
-    let text = card("gguf", &lock, &lines(), "/home/me/run", &[]);
+    let text = card("gguf", &lock, &lines(), "/home/me/run");
     assert!(!text.contains("/home") && !text.contains("](<"), "{text}");
     assert!(text.contains("--model MODEL --adapter RUN/adapter"), "{text}");
     assert!(text.contains("gguf_file=\"Smol.gguf\""), "{text}");

@@ -40,7 +40,7 @@ pub fn print(prepared: &Prepared) {
     let line = |name: &str, value: String| anstream::println!("  {name:<26} {value}");
     anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.loaded.file);
 
-    anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.files.path().display());
+    anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
     line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
     line(
         "adapter",

@@ -81,7 +81,7 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
         "adapter/adapter_model.safetensors",
         "adapter/tokenizer.json",
         "adapter/tokenizer_config.json",
-        "checkpoints/step-000012/manifest.json",
+        "checkpoints/step-000012/manifest.toml",
         "metrics.jsonl",
         "events.out.tfevents.0.setaccio",
         "loss.svg",
@@ -93,7 +93,12 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     assert_eq!(losses.len(), 12);
     assert!(losses[11] < losses[0] - 0.2, "it learns: {losses:?}");
     let card = fs::read_to_string(one.join("README.md")).unwrap();
-    assert!(card.contains("| rank, alpha | 16, 32 |") && card.contains("evaluation, last | 12"), "{card}");
+    assert!(
+        card.contains("| rank, alpha | 16, 32 |")
+            && card.contains("12 steps, training loss from")
+            && card.contains("\n| 12 | "),
+        "{card}"
+    );
     // The adapter is asked with the template that it was trained with.
     let config = fs::read_to_string(one.join("adapter/tokenizer_config.json")).unwrap();
     assert!(config.contains("### Instruction:"), "{config}");
@@ -166,7 +171,7 @@ fn a_torn_checkpoint_is_named_and_the_one_before_it_used() {
     let (whole, torn) = (dir.path().join("whole"), dir.path().join("torn"));
     train(&whole, &[]).good();
     let mut child = quiet(&torn, &[]);
-    wait_for(&mut child, || torn.join("checkpoints/step-000006/manifest.json").exists());
+    wait_for(&mut child, || torn.join("checkpoints/step-000006/manifest.toml").exists());
     child.kill().unwrap();
     child.wait().unwrap();
     let mut steps: Vec<PathBuf> = fs::read_dir(torn.join("checkpoints")).unwrap().map(|e| e.unwrap().path()).collect();

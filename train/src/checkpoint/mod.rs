@@ -1,10 +1,15 @@
-//! Checkpoints: each a folder that is written under a hidden name, flushed, and renamed when it is whole. Its manifest
-//! has the hash of every file, so that a torn one is known for what it is and the one before it is used.
+//! Checkpoints: written whole, found whole, or recognised as torn.
+//!
+//! `checkpoints/step-000500/` holds `tensors.safetensors`, `state.toml`, the `run.lock.toml` it was made
+//! under, and `manifest.toml` with the hash of each. It is put together under a hidden name and renamed, so a
+//! crash leaves either the whole checkpoint or a hidden folder that the next one clears away.
+//! TOML, because it keeps every bit of a float; JSON, as it is read here, does not.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, TryLockError},
-    io::Write,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,256 +19,300 @@ use setaccio_curate::folder::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},
-    model::safetensors::{Safetensors, to_bytes},
-    report::lock::FileHash,
+    model::head::Losses,
+    report::lock::RunLock,
 };
 
-const FOLDER: &str = "checkpoints";
-const TENSORS: &str = "tensors.safetensors";
-const STATE: &str = "state.json";
-const MANIFEST: &str = "manifest.json";
-const WRITING: &str = ".writing-";
+pub(crate) mod held;
+mod reading;
+mod writing;
 
-/// Where a run stands beside its tensors. The position in the data and the state of every random stream are
-/// functions of the step.
+/// What a run needs beside its tensors to go on as if it had never stopped. The position in the data and the state
+/// of every random stream are functions of the step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// Steps taken.
+    /// Steps done.
     pub step: u64,
     /// Tokens seen.
     pub tokens: u64,
-    /// Loss of the last step.
-    pub loss: f64,
-    /// Loss of the last evaluation.
-    pub eval_loss: Option<f64>,
-    /// Length of metrics.jsonl.
+    /// Length of `metrics.jsonl` then; see [`crate::report::metrics::Metrics::sync`].
     pub metrics_bytes: u64,
-    /// Of the run's lock: everything that decides the numbers.
-    pub fingerprint: String,
+    /// Loss of the last step, in nats.
+    pub loss: f64,
+    /// What the next line of metrics is the mean of.
+    pub window: Window,
+    /// The last evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<Evaluation>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Sums over the steps since the last line of metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
-    files: Vec<FileHash>,
+pub struct Window {
+    /// Steps.
+    pub steps: u64,
+    /// Sum of their losses.
+    pub loss: f64,
+    /// Over their tokens.
+    pub losses: Losses,
 }
 
-/// A checkpoint that was read back whole.
-#[derive(Clone, Debug)]
+/// An evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// The step after which it was made.
+    pub step: u64,
+    /// Mean loss of a trained token, in nats.
+    pub loss: f64,
+}
+
+/// A checkpoint that was found whole.
+#[derive(Debug)]
 pub struct Loaded {
     /// Its folder.
     pub path: PathBuf,
-    /// Where the run stood.
-    pub state: State,
-    /// By name.
+    /// What was given to [`Store::save`], on the CPU.
     pub tensors: BTreeMap<String, Tensor>,
+    /// As it was then.
+    pub state: State,
 }
 
-/// A checkpoint that cannot be used, and why.
+/// A checkpoint that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Torn {
+pub struct Warning {
     /// Its folder.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub why: String,
+    pub message: String,
 }
 
-impl std::fmt::Display for Torn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} is torn ({}); the checkpoint before it is used", self.path.display(), self.why)
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.message)
     }
 }
 
-/// The checkpoints of a run, held by this process alone.
+/// The checkpoints of a run. While it lives, no other process can have the run's folder.
 #[derive(Debug)]
 pub struct Store {
-    run: PathBuf,
+    root: PathBuf,
     keep: usize,
-    last: Option<u64>,
-    _lock: File,
+    lock: RunLock,
+    /// Steps whose checkpoints were found torn.
+    torn: BTreeSet<u64>,
+    _held: File,
 }
 
+/// Prefix of a checkpoint being written.
+const WRITING: &str = ".writing-";
+/// Prefix of one that another of the same step is about to replace.
+const ASIDE: &str = ".aside-";
+/// Prefix of one being removed.
+const GONE: &str = ".gone-";
+
 impl Store {
-    /// Create or open the run folder `run` and hold it. The last `keep` checkpoints stay, and the best.
+    /// Take the folder `run` for the run that `lock` describes. The last `keep` checkpoints are kept, and the
+    /// best by evaluation loss.
     ///
     /// # Errors
-    /// Another process trains in it, or the file system refuses.
-    pub fn open(run: &Path, keep: usize) -> Result<Self> {
-        let folder = run.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let path = folder.join(".lock");
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = "another setaccio trains in it: wait for it to end, or give this run its own --out";
-                return Err(Error::Damaged { path: run.to_owned(), message: message.into() });
-            }
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
-        let mut store = Self { run: run.to_owned(), keep, last: None, _lock: lock };
-        store.last = store.steps()?.last().copied();
-        Ok(store)
-    }
-
-    /// Step of the newest checkpoint.
-    pub fn last_step(&self) -> Option<u64> {
-        self.last
-    }
-
-    /// Remove every checkpoint: a run begins anew.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn clear(&mut self) -> Result<()> {
-        self.leftovers()?;
-        for step in self.steps()? {
-            remove(&self.path(step))?;
-        }
-        self.last = None;
-        Ok(())
-    }
-
-    /// Write a checkpoint of `state`, then remove those that are not to be kept.
-    ///
-    /// # Errors
-    /// The file system refuses; checkpoints that were there stay.
-    pub fn save(&mut self, tensors: &BTreeMap<String, Tensor>, state: &State) -> Result<()> {
-        self.write(tensors, state, &mut |_| Ok(()))?;
-        self.last = Some(state.step);
-        self.prune()
-    }
-
-    /// The writing, step by step; `before` is told each operation's number and can end it there.
-    fn write(
-        &self,
-        tensors: &BTreeMap<String, Tensor>,
-        state: &State,
-        before: &mut dyn FnMut(&str) -> Result<()>,
-    ) -> Result<()> {
-        before("clear")?;
-        self.leftovers()?;
-        let hidden = self.run.join(FOLDER).join(format!("{WRITING}{:06}", state.step));
-        before("folder")?;
-        fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?;
-        let json = |value: serde_json::Result<Vec<u8>>| value.map_err(|e| Error::Other(e.to_string()));
-        let parts = [(TENSORS, to_bytes(tensors)?), (STATE, json(serde_json::to_vec_pretty(state))?)];
-        let mut manifest = Manifest { files: Vec::new() };
-        for (name, bytes) in parts {
-            before(name)?;
-            flushed(&hidden.join(name), &bytes)?;
-            let sha256 = setaccio_filters::hash::sha256(&bytes);
-            manifest.files.push(FileHash { file: name.into(), bytes: bytes.len() as u64, sha256 });
-        }
-        before(MANIFEST)?;
-        flushed(&hidden.join(MANIFEST), &json(serde_json::to_vec_pretty(&manifest))?)?;
-        before("flush")?;
-        sync_dir(&hidden)?;
-        let place = self.path(state.step);
-        before("make room")?;
-        // One of this step is there only if it was found torn, or is being made again.
-        remove(&place)?;
-        before("rename")?;
-        fs::rename(&hidden, &place).map_err(Error::io("put in place", &place))?;
-        before("flush the rename")?;
-        sync_dir(&self.run.join(FOLDER))?;
-        Ok(())
-    }
-
-    /// The newest checkpoint that is whole, and those after it that are not.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn latest(&self) -> Result<(Option<Loaded>, Vec<Torn>)> {
-        let mut torn = Vec::new();
-        for step in self.steps()?.into_iter().rev() {
-            let path = self.path(step);
-            match read(&path) {
-                Ok(loaded) => return Ok((Some(loaded), torn)),
-                Err(why) => torn.push(Torn { path, why }),
+    /// Another process has it, it holds what no run wrote, or the file system refuses.
+    pub fn open(run: &Path, keep: usize, lock: &RunLock) -> Result<Self> {
+        let held = held::hold(run)?;
+        let root = run.join("checkpoints");
+        fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
+        // A crash between moving the old one aside and putting the new one in its place.
+        for (name, path) in hidden(&root)? {
+            if let Some(place) = name.strip_prefix(ASIDE).map(|n| root.join(n)).filter(|p| !p.exists()) {
+                fs::rename(&path, &place).map_err(Error::io("put back", &place))?;
             }
         }
-        Ok((None, torn))
+        sync_dir(&root)?;
+        sync_dir(run)?;
+        Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _held: held })
     }
 
-    fn path(&self, step: u64) -> PathBuf {
-        self.run.join(FOLDER).join(format!("step-{step:06}"))
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let folder = self.run.join(FOLDER);
-        let entries = fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
-        let names = entries.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()));
-        names.collect::<std::io::Result<Vec<_>>>().map_err(Error::io("list", &folder))
-    }
-
-    /// Steps of which there is a checkpoint, in order.
-    fn steps(&self) -> Result<Vec<u64>> {
-        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
+    /// Steps of which there is a checkpoint, whole or not, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let mut steps: Vec<u64> = names(&self.root)?.iter().filter_map(|n| step_of(n)).collect();
         steps.sort_unstable();
         Ok(steps)
     }
 
-    /// Remove what a crash has left half written.
-    fn leftovers(&self) -> Result<()> {
-        let names = self.names()?;
-        let half = names.iter().filter(|n| n.starts_with(WRITING));
-        Ok(half.map(|n| self.run.join(FOLDER).join(n)).try_for_each(|path| remove(&path))?)
-    }
-
-    /// Only what looks whole is counted: a torn one must not push out the one that a resumption needs. What is
-    /// torn stays for a person to look at, until its step is saved again.
-    fn prune(&self) -> Result<()> {
-        let steps: Vec<u64> = self.steps()?.into_iter().filter(|step| sizes(&self.path(*step)).is_ok()).collect();
-        let best = steps
-            .iter()
-            .filter_map(|step| Some((state(&self.path(*step)).ok()?.eval_loss?, *step)))
-            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
-            .map(|(_, step)| step);
-        let old = &steps[..steps.len().saturating_sub(self.keep)];
-        let kept = [best, self.last];
-        Ok(old.iter().filter(|step| !kept.contains(&Some(**step))).try_for_each(|step| remove(&self.path(*step)))?)
-    }
-}
-
-fn flushed(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
-}
-
-fn state(folder: &Path) -> std::result::Result<State, String> {
-    let bytes = fs::read(folder.join(STATE)).map_err(|e| format!("{STATE}: {e}"))?;
-    serde_json::from_slice(&bytes).map_err(|e| format!("{STATE}: {e}"))
-}
-
-/// The manifest, if every file it has to name is there in full length.
-fn sizes(folder: &Path) -> std::result::Result<Manifest, String> {
-    let bytes = fs::read(folder.join(MANIFEST)).map_err(|e| format!("{MANIFEST}: {e}"))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| format!("{MANIFEST}: {e}"))?;
-    for name in [TENSORS, STATE] {
-        let Some(want) = manifest.files.iter().find(|f| f.file == name) else {
-            return Err(format!("{MANIFEST} does not name {name}"));
-        };
-        let found = fs::metadata(folder.join(name)).map_err(|e| format!("{name}: {e}"))?.len();
-        if found != want.bytes {
-            return Err(format!("{name} has {found} bytes of {}", want.bytes));
+    /// Remove all checkpoints, for a run that begins anew.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn clear(&mut self) -> Result<()> {
+        for step in self.steps()? {
+            self.discard(step, &mut |_| Ok(()))?;
         }
+        self.torn.clear();
+        self.sweep()
     }
-    Ok(manifest)
+
+    /// Write a checkpoint of `state.step`, then remove those that are not to be kept.
+    ///
+    /// # Errors
+    /// The file system refuses: the earlier checkpoints are as they were, and nothing is left of this one.
+    pub fn save(&mut self, tensors: &[(String, Tensor)], state: &State) -> Result<PathBuf> {
+        self.sweep()?;
+        self.put(tensors, state, &mut |_| Ok(())).map_err(|error| {
+            // The error counts; whatever cannot be removed now is swept away by the next save.
+            let _ = self.sweep();
+            Error::Other(format!(
+                "the checkpoint of step {} was not written: {error}; earlier checkpoints are kept{}",
+                state.step,
+                hint(&error)
+            ))
+        })
+    }
+
+    /// The newest checkpoint that is whole, and what is wrong with each newer one. None, if there is none.
+    ///
+    /// # Errors
+    /// It is of another recipe, model or data: what differs is listed.
+    pub fn latest(&mut self) -> Result<(Option<Loaded>, Vec<Warning>)> {
+        let mut warnings: Vec<Warning> = hidden(&self.root)?
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(WRITING))
+            .map(|(_, path)| Warning { path, message: "was being written when a run was cut short; not used".into() })
+            .collect();
+        for step in self.steps()?.into_iter().rev() {
+            let path = self.path(step);
+            match reading::read(&path, step) {
+                Ok(whole) => return Ok((Some(self.same_run(whole)?), warnings)),
+                Err(message) => {
+                    self.torn.insert(step);
+                    warnings.push(Warning { path, message: format!("is torn and not used: {message}") });
+                }
+            }
+        }
+        Ok((None, warnings))
+    }
+
+    fn same_run(&self, whole: reading::Whole) -> Result<Loaded> {
+        let reading::Whole { path, tensors, state, lock } = whole;
+        let then = RunLock::parse(&path.join(crate::report::lock::NAME), &lock)?;
+        if then.fingerprint()? == self.lock.fingerprint()? {
+            return Ok(Loaded { path, tensors, state });
+        }
+        let message = format!(
+            "is of another run, and numbers of both would be mixed; give back what it was begun with, or start anew \
+             with `--force`:\n  {}",
+            then.differences(&self.lock)?.join("\n  ")
+        );
+        Err(Error::Damaged { path, message })
+    }
+
+    fn path(&self, step: u64) -> PathBuf {
+        self.root.join(name_of(step))
+    }
+
+    /// [`Store::save`] without its tidying. `after` is told of every operation on the file system that is
+    /// done, and stops the rest by failing: so tests cut it short where a crash could.
+    fn put(&mut self, tensors: &[(String, Tensor)], state: &State, after: writing::After) -> Result<PathBuf> {
+        let name = name_of(state.step);
+        let [temp, aside] = [WRITING, ASIDE].map(|prefix| self.root.join(format!("{prefix}{name}")));
+        writing::write(&temp, &writing::Content { tensors, state, lock: &self.lock }, after)?;
+        let path = self.path(state.step);
+        if path.exists() {
+            fs::rename(&path, &aside).map_err(Error::io("move aside", &path))?;
+            after("move aside")?;
+        }
+        fs::rename(&temp, &path).map_err(Error::io("put in place", &path))?;
+        after("put in place")?;
+        sync_dir(&self.root)?;
+        after("flush the folder")?;
+        self.torn.remove(&state.step);
+        self.prune(state.step, after)?;
+        remove(&aside)?;
+        Ok(path)
+    }
+
+    /// Remove what is whole and neither among the last, nor the best, nor `newest`. Only what is whole is
+    /// counted, and what is torn is left for a person to look at.
+    fn prune(&self, newest: u64, after: writing::After) -> Result<()> {
+        let whole = self.whole()?;
+        let mut kept: BTreeSet<u64> = whole.iter().rev().take(self.keep).map(|(step, _)| *step).collect();
+        kept.insert(newest);
+        kept.extend(best(&whole));
+        for (step, _) in whole.iter().filter(|(step, _)| !kept.contains(step)) {
+            self.discard(*step, after)?;
+        }
+        Ok(())
+    }
+
+    /// Steps in order and evaluation losses of the checkpoints that look whole: a manifest, and every file of
+    /// the right size.
+    fn whole(&self) -> Result<Vec<(u64, Option<f64>)>> {
+        let steps = self.steps()?.into_iter().filter(|s| !self.torn.contains(s));
+        Ok(steps.filter_map(|s| Some((s, reading::glance(&self.path(s), s).ok()?.eval_loss))).collect())
+    }
+
+    /// Out of sight first: half a folder must not look like a torn checkpoint.
+    fn discard(&self, step: u64, after: writing::After) -> Result<()> {
+        let (path, gone) = (self.path(step), self.root.join(format!("{GONE}{}", name_of(step))));
+        remove(&gone)?;
+        fs::rename(&path, &gone).map_err(Error::io("remove", &path))?;
+        after("hide")?;
+        remove(&gone)?;
+        after("remove")
+    }
+
+    /// Clear away what a crash left.
+    fn sweep(&self) -> Result<()> {
+        for (name, path) in hidden(&self.root)? {
+            if [WRITING, ASIDE, GONE].iter().any(|prefix| name.starts_with(prefix)) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn read(folder: &Path) -> std::result::Result<Loaded, String> {
-    for want in &sizes(folder)?.files {
-        if FileHash::of(&folder.join(&want.file), &want.file).map_err(|e| e.to_string())? != *want {
-            return Err(format!("{} is not what was written", want.file));
+/// The first step of the least loss; what is not a number is never it.
+fn best(whole: &[(u64, Option<f64>)]) -> Option<u64> {
+    let losses = whole.iter().filter_map(|(step, loss)| Some((*step, loss.filter(|l| l.is_finite())?)));
+    losses.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step)
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:06}")
+}
+
+fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (name_of(step) == name).then_some(step)
+}
+
+fn names(root: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(root).map_err(Error::io("list", root))?;
+    let names: io::Result<Vec<String>> = entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect();
+    let mut names = names.map_err(Error::io("list", root))?;
+    names.sort();
+    Ok(names)
+}
+
+fn hidden(root: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let hidden = names(root)?.into_iter().filter(|n| n.starts_with('.'));
+    Ok(hidden.map(|name| (name.clone(), root.join(name))).collect())
+}
+
+fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::Io { error, .. }
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            "; free some space, then go on from the last one with `--resume`"
         }
+        _ => "",
     }
-    let told = |e: Error| e.to_string();
-    let file = Safetensors::open(&folder.join(TENSORS)).map_err(told)?;
-    let tensors = file.names().map(|n| Ok((n.to_owned(), file.load(n)?))).collect::<Result<_>>().map_err(told)?;
-    Ok(Loaded { path: folder.to_owned(), state: state(folder)?, tensors })
 }
 
 #[cfg(test)]

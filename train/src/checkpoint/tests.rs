@@ -1,134 +1,309 @@
+//! Checkpoints cut short at every point, torn in every file, of other runs, and pruned.
+
 use candle_core::{DType, Device};
 
-use super::*;
+use super::{
+    writing::{MANIFEST, STATE, TENSORS},
+    *,
+};
+use crate::{
+    random,
+    report::lock::{self, tests::lock},
+};
 
-fn tensors(seed: u64) -> BTreeMap<String, Tensor> {
-    let values = crate::random::uniform_vec(crate::random::key(seed, "t"), 300, 1.0);
-    let tensor = Tensor::from_vec(values, (30, 10), &Device::Cpu).unwrap();
-    BTreeMap::from([
-        ("a".to_owned(), tensor.clone()),
-        ("b".to_owned(), tensor.to_dtype(DType::BF16).unwrap()),
-        ("steps".to_owned(), Tensor::new(&[i64::try_from(seed).unwrap()], &Device::Cpu).unwrap()),
+const FILES: [&str; 4] = [TENSORS, STATE, lock::NAME, MANIFEST];
+
+fn temp() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn open(dir: &Path, keep: usize) -> Store {
+    Store::open(dir, keep, &lock()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn tensors(seed: u64) -> Result<Vec<(String, Tensor)>> {
+    let cpu = &Device::Cpu;
+    let mut values = random::normal_vec(seed, 96, 1.0);
+    (values[0], values[1], values[2]) = (f32::NAN, -0.0, f32::MIN_POSITIVE / 2.0);
+    let a = Tensor::from_vec(values, (8, 12), cpu)?;
+    let bytes: Vec<u8> = (0..=u8::MAX).collect();
+    Ok(vec![
+        ("adapter.b".into(), a.to_dtype(DType::BF16)?),
+        // Not contiguous: what is stored is what it says, not what lies in memory.
+        ("adapter.a".into(), a.t()?),
+        ("optimiser.m".into(), Tensor::from_vec(bytes, 256, cpu)?),
+        ("optimiser.t".into(), Tensor::new(seed.cast_signed(), cpu)?),
+        ("optimiser.none".into(), Tensor::zeros((0, 4), DType::F32, cpu)?),
     ])
 }
 
+/// Type, shape and bits of everything.
+fn bits(tensors: impl IntoIterator<Item = (String, Tensor)>) -> BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> {
+    let raw = |t: &Tensor| safetensors::View::data(t).into_owned();
+    tensors.into_iter().map(|(n, t)| (n, (t.dtype(), t.dims().to_vec(), raw(&t)))).collect()
+}
+
 fn state(step: u64, eval_loss: Option<f64>) -> State {
-    State { step, eval_loss, loss: 1.0 / 3.0, fingerprint: "f".into(), ..State::default() }
-}
-
-fn same(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> bool {
-    to_bytes(a).unwrap() == to_bytes(b).unwrap()
-}
-
-fn steps(store: &Store) -> Vec<u64> {
-    store.steps().unwrap()
-}
-
-#[test]
-fn reads_back_what_was_written_bit_for_bit() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), 2).unwrap();
-    assert!(store.latest().unwrap().0.is_none());
-    store.save(&tensors(1), &state(7, Some(0.1))).unwrap();
-    let (found, torn) = store.latest().unwrap();
-    let found = found.unwrap();
-    assert!(torn.is_empty() && same(&found.tensors, &tensors(1)));
-    assert_eq!((found.state, store.last_step()), (state(7, Some(0.1)), Some(7)));
-}
-
-#[test]
-fn the_last_and_the_best_are_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), 2).unwrap();
-    for (step, loss) in [(1, Some(3.0)), (2, Some(1.0)), (3, None), (4, Some(2.0)), (5, Some(1.0)), (6, None)] {
-        store.save(&tensors(step), &state(step, loss)).unwrap();
+    let loss = 0.1 + 0.2;
+    State {
+        step,
+        tokens: 1 << 40,
+        metrics_bytes: 77,
+        loss,
+        window: Window { steps: 2, loss, losses: Losses { nll: 2.0 / 3.0, targets: 9, ..Losses::default() } },
+        eval: eval_loss.map(|loss| Evaluation { step, loss }),
     }
-    // Of equals the earlier is the best.
-    assert_eq!(steps(&store), [2, 5, 6]);
-    store.clear().unwrap();
-    assert_eq!((steps(&store), store.last_step()), (vec![], None));
+}
+
+fn save(store: &mut Store, step: u64, eval_loss: Option<f64>) -> Result<PathBuf> {
+    store.save(&tensors(step)?, &state(step, eval_loss))
+}
+
+/// The newest whole one must be of `expected`, to the bit.
+fn is_latest(store: &mut Store, expected: u64, what: &str) -> Result<Vec<Warning>> {
+    let (loaded, warnings) = store.latest()?;
+    let loaded = loaded.unwrap_or_else(|| panic!("{what}: nothing found, {warnings:?}"));
+    let eval_loss = loaded.state.eval.map(|e| e.loss);
+    assert_eq!(loaded.state, state(expected, eval_loss), "{what}");
+    assert_eq!(bits(loaded.tensors), bits(tensors(expected)?), "{what}");
+    Ok(warnings)
 }
 
 #[test]
-fn a_crash_at_any_moment_leaves_the_one_before() {
-    for cut in 0.. {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path(), 2).unwrap();
-        store.save(&tensors(1), &state(1, None)).unwrap();
-        let mut operations = 0;
-        let cut_short = store.write(&tensors(2), &state(2, None), &mut |_| {
-            operations += 1;
-            if operations > cut { Err(Error::Other("killed".into())) } else { Ok(()) }
-        });
+fn what_is_saved_comes_back_to_the_bit() -> Result<()> {
+    let dir = temp();
+    let mut store = open(dir.path(), 2);
+    assert!(store.latest()?.0.is_none());
+    let path = save(&mut store, 500, Some(0.1 + 0.2))?;
+    assert!(path.ends_with("checkpoints/step-000500"));
+    assert_eq!(is_latest(&mut store, 500, "saved")?, []);
+    assert_eq!(store.latest()?.0.and_then(|l| l.state.eval), Some(Evaluation { step: 500, loss: 0.1 + 0.2 }));
+    let first = fs::read(path.join(TENSORS)).map_err(Error::io("read", &path))?;
+    save(&mut store, 500, None)?;
+    assert_eq!(fs::read(path.join(TENSORS)).map_err(Error::io("read", &path))?, first, "the same bytes again");
+    // What another reader of the format sees.
+    let read = candle_core::safetensors::load(path.join(TENSORS), &Device::Cpu)?;
+    assert_eq!(bits(read), bits(tensors(500)?));
+    let mut twice = tensors(1)?;
+    twice.push(twice[0].clone());
+    let error = store.save(&twice, &state(501, None)).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("`adapter.b`: is given twice"), "{error}");
+    Ok(())
+}
+
+/// Run a save that is cut after `n` operations, as a crash would, and say which was the last; none if it ended.
+fn cut(store: &mut Store, step: u64, eval_loss: Option<f64>, n: usize) -> Result<Option<String>> {
+    let (mut done, mut last) = (0, None);
+    store.sweep()?;
+    let put = store.put(&tensors(step)?, &state(step, eval_loss), &mut |what| {
+        done += 1;
+        if done < n {
+            return Ok(());
+        }
+        last = Some(what.to_owned());
+        Err(Error::Interrupted)
+    });
+    assert_eq!(put.is_err(), last.is_some());
+    Ok(last)
+}
+
+#[test]
+fn a_crash_after_any_operation_leaves_a_whole_checkpoint() -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for n in 1.. {
+        let dir = temp();
+        let mut store = open(dir.path(), 1);
+        // The best is 1; saving 3 removes 2.
+        save(&mut store, 1, Some(0.5))?;
+        save(&mut store, 2, Some(0.9))?;
+        let Some(last) = cut(&mut store, 3, Some(0.8), n)? else {
+            assert!(n > 15, "only {n} operations: {seen:?}");
+            break;
+        };
         drop(store);
-        let mut store = Store::open(dir.path(), 2).unwrap();
-        let (found, torn) = store.latest().unwrap();
-        let found = found.unwrap();
-        assert!(torn.is_empty(), "cut after {cut}: {torn:?}");
-        assert!(same(&found.tensors, &tensors(found.state.step)), "cut after {cut}");
-        store.save(&tensors(3), &state(3, None)).unwrap();
-        assert!(store.names().unwrap().iter().all(|n| !n.starts_with(WRITING)), "cut after {cut}");
-        if cut_short.is_ok() {
-            assert!(cut > 6 && found.state.step == 2);
-            return;
+        let mut store = open(dir.path(), 1);
+        let placed = ["put in place", "flush the folder", "hide", "remove"].contains(&last.as_str());
+        let warnings = is_latest(&mut store, if placed { 3 } else { 2 }, &last)?;
+        assert_eq!(warnings.len(), usize::from(!placed), "{last}: {warnings:?}");
+        assert!(store.steps()?.contains(&1) && reading::read(&store.path(1), 1).is_ok(), "{last}");
+        save(&mut store, 4, Some(0.7))?;
+        assert_eq!(is_latest(&mut store, 4, &last)?, [], "leftovers are gone");
+        assert_eq!(store.steps()?, [1, 4], "{last}");
+        assert!(hidden(&store.root)?.is_empty(), "{last}");
+        seen.insert(last);
+    }
+    assert_eq!(seen.len(), 9, "{seen:?}");
+    Ok(())
+}
+
+#[test]
+fn a_crash_while_one_replaces_another_of_its_step_loses_neither() -> Result<()> {
+    for n in 1.. {
+        let dir = temp();
+        let mut store = open(dir.path(), 1);
+        save(&mut store, 1, None)?;
+        let Some(last) = cut(&mut store, 1, None, n)? else { break };
+        drop(store);
+        is_latest(&mut open(dir.path(), 1), 1, &last)?;
+    }
+    Ok(())
+}
+
+type Harm = fn(&Path) -> io::Result<()>;
+
+fn harms() -> [(&'static str, Harm); 5] {
+    fn with(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let mut bytes = fs::read(path)?;
+        change(&mut bytes);
+        fs::write(path, bytes)
+    }
+    [
+        ("removed", |p| fs::remove_file(p)),
+        ("emptied", |p| fs::write(p, "")),
+        ("half", |p| with(p, |b| b.truncate(b.len() / 2))),
+        ("one byte more", |p| with(p, |b| b.push(b' '))),
+        ("flipped", |p| {
+            with(p, |b| {
+                let middle = b.len() / 2;
+                b[middle] ^= 1;
+            })
+        }),
+    ]
+}
+
+#[test]
+fn a_torn_checkpoint_is_named_and_the_one_before_is_used() -> Result<()> {
+    for (what, harm) in harms() {
+        for file in FILES {
+            // Trailing blanks in the manifest change nothing that it says.
+            if (what, file) == ("one byte more", MANIFEST) {
+                continue;
+            }
+            let dir = temp();
+            let mut store = open(dir.path(), 1);
+            save(&mut store, 1, Some(0.1))?;
+            let path = save(&mut store, 2, Some(0.2))?;
+            harm(&path.join(file)).map_err(Error::io("harm", &path))?;
+            let warnings = is_latest(&mut store, 1, &format!("{file} {what}"))?;
+            assert_eq!(warnings.len(), 1);
+            let told = warnings[0].to_string();
+            assert!(told.contains("step-000002: is torn") && told.contains(file), "{told}");
+            // Torn as it is, it counts for nothing when others are removed.
+            save(&mut store, 3, Some(0.3))?;
+            assert_eq!(store.steps()?, [1, 2, 3], "1 is the best, 2 is torn, 3 the last");
+            save(&mut store, 2, Some(0.05))?;
+            assert_eq!(store.steps()?, [2, 3], "2 is mended and the best");
         }
     }
+    Ok(())
 }
 
 #[test]
-fn a_torn_checkpoint_is_recognised_and_the_one_before_it_used() {
-    type Tear = fn(&Path);
-    let tears: [(&str, Tear); 5] = [
-        (MANIFEST, |path| fs::remove_file(path.join(MANIFEST)).unwrap()),
-        ("No such file", |path| fs::remove_file(path.join(TENSORS)).unwrap()),
-        ("bytes of", |path| {
-            let bytes = fs::read(path.join(TENSORS)).unwrap();
-            fs::write(path.join(TENSORS), &bytes[..bytes.len() / 2]).unwrap();
-        }),
-        ("not what was written", |path| {
-            let mut bytes = fs::read(path.join(TENSORS)).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            fs::write(path.join(TENSORS), bytes).unwrap();
-        }),
-        (STATE, |path| fs::write(path.join(STATE), b"{}").unwrap()),
-    ];
-    for (why, tear) in tears {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path(), 2).unwrap();
-        store.save(&tensors(1), &state(1, None)).unwrap();
-        store.save(&tensors(2), &state(2, None)).unwrap();
-        tear(&store.path(2));
-        let (found, torn) = store.latest().unwrap();
-        assert_eq!(found.unwrap().state.step, 1);
-        assert!(torn.len() == 1 && torn[0].why.contains(why), "{torn:?} says {why}");
-        tear(&store.path(1));
-        let (found, torn) = store.latest().unwrap();
-        assert!(found.is_none() && torn.len() == 2);
+fn every_flipped_byte_is_noticed() -> Result<()> {
+    let dir = temp();
+    let mut store = open(dir.path(), 1);
+    let path = save(&mut store, 1, Some(0.1))?;
+    for name in FILES {
+        let file = path.join(name);
+        let good = fs::read(&file).map_err(Error::io("read", &file))?;
+        // The rest is under a hash, where one byte is like another; the manifest is not.
+        let every = if name == MANIFEST { 1 } else { 41 };
+        for i in (0..good.len()).step_by(every) {
+            let mut bad = good.clone();
+            bad[i] ^= [0x01, 0x20, 0x80][i % 3];
+            fs::write(&file, bad).map_err(Error::io("write", &file))?;
+            assert!(reading::read(&path, 1).is_err(), "{name}: byte {i}");
+        }
+        fs::write(&file, good).map_err(Error::io("write", &file))?;
     }
+    is_latest(&mut store, 1, "all put back")?;
+    Ok(())
 }
 
 #[test]
-fn two_runs_cannot_share_a_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let held = Store::open(dir.path(), 1).unwrap();
-    let error = Store::open(dir.path(), 1).unwrap_err().to_string();
+fn the_last_and_the_best_are_kept() -> Result<()> {
+    // Evaluation losses of steps 1, 2, ... and what is left after the last.
+    type Case<'a> = (usize, &'a [Option<f64>], &'a [u64]);
+    let cases: [Case; 7] = [
+        (1, &[None, None, None], &[3]),
+        (2, &[None, None, None], &[2, 3]),
+        (1, &[Some(3.0), Some(1.0), Some(2.0), Some(1.5)], &[2, 4]),
+        (2, &[Some(3.0), Some(2.0), Some(1.0)], &[2, 3]),
+        (1, &[Some(1.0), Some(1.0), Some(1.0)], &[1, 3]),
+        (1, &[Some(1.0), None, Some(f64::NAN), Some(f64::NEG_INFINITY)], &[1, 4]),
+        (0, &[Some(1.0), Some(0.5)], &[2]),
+    ];
+    for (keep, losses, expected) in cases {
+        let dir = temp();
+        let mut store = open(dir.path(), keep);
+        for (step, loss) in (1..).zip(losses) {
+            save(&mut store, step, *loss)?;
+        }
+        assert_eq!(store.steps()?, expected, "keep {keep} of {losses:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_one_just_saved_stays_whatever_else_lies_there() -> Result<()> {
+    let dir = temp();
+    let mut store = open(dir.path(), 1);
+    save(&mut store, 900, Some(0.1))?;
+    save(&mut store, 5, Some(0.2))?;
+    assert_eq!(store.steps()?, [5, 900]);
+    store.clear()?;
+    assert_eq!(store.steps()?, [0; 0]);
+    Ok(())
+}
+
+#[test]
+fn another_run_is_refused_with_what_differs() -> Result<()> {
+    let dir = temp();
+    save(&mut open(dir.path(), 1), 1, None)?;
+    let mut other = lock();
+    other.recipe.train.learning_rate = 1e-4;
+    other.data[0].recipe_lock_sha256 = setaccio_filters::hash::sha256(b"new");
+    let error = Store::open(dir.path(), 1, &other)?.latest().err().map(|e| e.to_string()).unwrap_or_default();
+    for part in ["step-000001", "train.learning_rate: 2e-5 -> 0.0001", "data[a].recipe_lock_sha256", "--force"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let mut renamed = lock();
+    renamed.recipe.title = "Other".into();
+    is_latest(&mut Store::open(dir.path(), 1, &renamed)?, 1, "a title decides nothing")?;
+    Ok(())
+}
+
+#[test]
+fn a_folder_belongs_to_one_run_and_to_none_who_did_not_ask() -> Result<()> {
+    let dir = temp();
+    let held = open(dir.path(), 1);
+    let error = Store::open(dir.path(), 1, &lock()).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("another setaccio trains in it"), "{error}");
     drop(held);
-    Store::open(dir.path(), 1).unwrap();
+    open(dir.path(), 1);
+    let foreign = temp();
+    fs::write(foreign.path().join("README.md"), "mine").map_err(Error::io("write", "README.md"))?;
+    let error = Store::open(foreign.path(), 1, &lock()).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("no run wrote it") && !foreign.path().join(".setaccio").exists(), "{error}");
+    // What `setaccio build` wrote has such a folder, too.
+    fs::create_dir(foreign.path().join(".setaccio")).map_err(Error::io("create", ".setaccio"))?;
+    assert!(Store::open(foreign.path(), 1, &lock()).is_err());
+    Ok(())
 }
 
 #[test]
-fn what_is_torn_does_not_push_out_what_is_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), 1).unwrap();
-    store.save(&tensors(100), &state(100, None)).unwrap();
-    store.keep = 2;
-    store.save(&tensors(200), &state(200, None)).unwrap();
-    store.keep = 1;
-    fs::remove_file(store.path(200).join(MANIFEST)).unwrap();
-    assert_eq!(store.latest().unwrap().0.unwrap().state.step, 100);
-    // Resumed from 100 and interrupted at 150.
-    store.save(&tensors(150), &state(150, None)).unwrap();
-    assert_eq!(store.latest().unwrap().0.map(|l| l.state.step), Some(150), "{:?}", steps(&store));
+fn what_cannot_be_written_leaves_the_earlier_ones_and_nothing_half() -> Result<()> {
+    let dir = temp();
+    let mut store = open(dir.path(), 1);
+    save(&mut store, 1, None)?;
+    // Fails with the folder made and the first file begun, as a full disk does.
+    let mut bad = tensors(2)?;
+    bad.push(("adapter.b".into(), bad[0].1.clone()));
+    let error = store.save(&bad, &state(2, None)).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("step 2 was not written") && error.contains("earlier checkpoints are kept"), "{error}");
+    assert!(hidden(&store.root)?.is_empty());
+    assert_eq!(is_latest(&mut store, 1, "after a failed save")?, []);
+    let full = Error::io("write", "x")(io::Error::from(io::ErrorKind::StorageFull));
+    assert!(hint(&full).contains("free some space"));
+    Ok(())
 }

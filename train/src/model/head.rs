@@ -2,6 +2,7 @@
 //! once, and rows whose label is ignored get none at all. Loss and gradient are made in one go.
 
 use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{Batch, IGNORE},
@@ -24,7 +25,8 @@ pub struct Head {
 }
 
 /// Sums over the tokens that count.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Losses {
     /// Sum of -log p(label), in nats.
     pub nll: f64,

@@ -1,212 +1,387 @@
-//! README.md of a run: a model card that the Hub reads, in which every number comes from the lock or the metrics.
+//! The model card: front matter that the Hub understands, then prose. Everything in it is of the lock, the
+//! lines of metrics that repeat, or the data's ledger, so the same run gives the same card.
 
-use std::fmt::Write as _;
-
-use setaccio_curate::card::{grouped, quoted};
-
-use super::{
-    lock::{Data, RunLock},
-    metrics::Line,
+use std::{
+    fmt::Write,
+    path::{Component, Path},
 };
-use crate::recipe::{Packing, Quantization, Recipe, TrainOn};
 
-/// What a card tells besides lock and metrics.
-#[derive(Clone, Debug)]
+use serde::Serialize;
+use setaccio_curate::card::{grouped, quoted, strictest};
+
+use super::{curve, lock::RunLock, metrics::Line};
+use crate::recipe::{Quantization, Recipe, TrainOn};
+
+mod results;
+
+/// Name of the file.
+pub const NAME: &str = "README.md";
+
+/// What a card is made of.
+#[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The run's.
+    /// Of the finished run.
     pub lock: &'a RunLock,
-    /// All that was logged.
+    /// Of the finished run; see [`super::metrics::read`].
     pub lines: &'a [Line],
-    /// Numbers that were trained.
-    pub trainable: usize,
+    /// The run's folder, as it was given.
+    pub run: &'a Path,
+    /// Values that were trained.
+    pub trainable: u64,
+    /// Values of the base model.
+    pub parameters: u64,
     /// Steps.
     pub steps: u64,
-    /// Passes over the data.
+    /// Passes over the training rows.
     pub epochs: f64,
     /// Rows learned from, rows cut short, rows left out as too long.
     pub rows: [u64; 3],
-    /// Tokens of those rows, and how many of them are learned.
+    /// Tokens of the rows learned from, and how many of them are learned.
     pub tokens: [u64; 2],
-    /// Where the base was, for the command that tries the adapter.
-    pub base: String,
 }
 
-/// The card.
-pub fn markdown(facts: &Facts<'_>) -> String {
-    let mut text = front(facts.lock);
-    let recipe = &facts.lock.recipe;
-    let base = base(recipe);
-    let title = if recipe.title.is_empty() { &recipe.name } else { &recipe.title };
-    let _ = writeln!(text, "\n# {}: {title}\n", recipe.name);
-    let _ = writeln!(
-        text,
-        "A LoRA adapter for {base}, fine-tuned with [Setaccio](https://github.com/setaccio/setaccio) on {} rows for {} \
-         steps ({:.2} passes).\n",
-        grouped(facts.rows[0]),
-        grouped(facts.steps),
-        facts.epochs
-    );
-    losses(&mut text, facts.lines);
-    data(&mut text, facts);
-    parameters(&mut text, facts);
-    usage(&mut text, facts, &base);
-    text
-}
-
-fn base(recipe: &Recipe) -> String {
-    match (recipe.model.repo.as_str(), recipe.model.path.as_str()) {
-        ("", "tiny") => "the tiny model in `base/`, made by the program itself".into(),
-        ("", path) => format!("the model at `{path}`"),
-        (repo, _) => format!("[{repo}](https://huggingface.co/{repo})"),
-    }
-}
-
-fn list(text: &mut String, key: &str, values: &mut Vec<String>) {
-    values.sort();
-    values.dedup();
-    if !values.is_empty() {
-        let _ = writeln!(text, "{key}:");
-        for value in values {
-            let _ = writeln!(text, "  - {}", quoted(value));
-        }
-    }
-}
-
-fn front(lock: &RunLock) -> String {
-    let recipe = &lock.recipe;
-    let mut text = String::from("---\nlibrary_name: peft\npipeline_tag: text-generation\n");
-    if !recipe.model.repo.is_empty() {
-        let _ = writeln!(text, "base_model: {}\nbase_model_relation: adapter", quoted(&recipe.model.repo));
-    }
-    if !recipe.model.license.is_empty() {
-        let _ = writeln!(text, "license: {}", quoted(&recipe.model.license));
-    }
-    list(&mut text, "language", &mut lock.data.iter().flat_map(|d| d.languages.clone()).collect());
-    list(
-        &mut text,
-        "datasets",
-        &mut lock.data.iter().flat_map(|d| d.repos.clone()).filter(|r| !r.is_empty()).collect(),
-    );
-    text + "tags:\n  - lora\n  - setaccio\n---\n"
-}
-
-fn losses(text: &mut String, lines: &[Line]) {
-    let last = |key: &str| lines.iter().rev().find_map(|l| Some((l.step, l.get(key)?)));
-    let first = |key: &str| lines.iter().find_map(|l| Some((l.step, l.get(key)?)));
-    let best = lines.iter().filter_map(|l| Some((l.step, l.get("eval_loss")?))).min_by(|a, b| a.1.total_cmp(&b.1));
-    text.push_str("![loss, learning rate and gradient norm](loss.svg)\n\n| | step | loss (nats a token) | perplexity |\n|---|---|---|---|\n");
-    let rows = [
-        ("training, first line", first("loss")),
-        ("training, last line", last("loss")),
-        ("evaluation, best", best),
-        ("evaluation, last", last("eval_loss")),
+/// The card's text.
+pub fn markdown(facts: &Facts) -> String {
+    let sections = [
+        opening(facts),
+        loading(facts),
+        data(facts),
+        parameters(facts),
+        results::section(facts.lines),
+        licences(facts),
+        again(facts),
     ];
-    for (name, found) in rows {
-        if let Some((step, loss)) = found {
-            let _ = writeln!(text, "| {name} | {} | {loss:.4} | {:.3} |", grouped(step), loss.exp());
+    let mut out = front(facts);
+    for section in sections {
+        let _ = write!(out, "\n{section}");
+    }
+    out
+}
+
+/// YAML between its fences.
+fn front(facts: &Facts) -> String {
+    let recipe = &facts.lock.recipe;
+    let mut out = String::from("---\nlibrary_name: peft\npipeline_tag: text-generation\n");
+    if let Some(repo) = hub(&recipe.model.repo) {
+        let _ = writeln!(out, "base_model: {}\nbase_model_relation: adapter", quoted(repo));
+    }
+    let _ = writeln!(out, "license: {}", quoted(&license(facts.lock).0));
+    if let (license, Some(name)) = license(facts.lock)
+        && license == "other"
+    {
+        let _ = writeln!(out, "license_name: {}", quoted(&name));
+    }
+    let mut list = |key: &str, values: Vec<&str>| {
+        if !values.is_empty() {
+            let _ = writeln!(out, "{key}:");
+            for value in values {
+                let _ = writeln!(out, "- {}", quoted(value));
+            }
+        }
+    };
+    let data = &facts.lock.data;
+    list("language", distinct(data.iter().flat_map(|d| &d.languages)));
+    list("datasets", distinct(data.iter().flat_map(|d| &d.repos)).into_iter().filter_map(hub).collect());
+    let mut tags = vec!["setaccio", "lora"];
+    tags.extend((recipe.model.quantization == Quantization::Nf4).then_some("qlora"));
+    list("tags", tags);
+    out.push_str("---\n");
+    out
+}
+
+fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for value in values.filter(|v| !v.is_empty()) {
+        if !seen.contains(&value.as_str()) {
+            seen.push(value.as_str());
         }
     }
-    if last("eval_loss").is_none() {
-        text.push_str("\nThe data has no validation split, so there is no evaluation.\n");
-    } else if let Some((_, accuracy)) = last("eval_mean_token_accuracy") {
-        let _ = writeln!(text, "\nOf the tokens held back, {:.1}% were the model's first choice.", 100.0 * accuracy);
+    seen
+}
+
+/// A repository of the Hub is `owner/name`; a path is not.
+fn hub(repo: &str) -> Option<&str> {
+    let good = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
+    };
+    repo.split_once('/').filter(|(owner, name)| good(owner) && good(name)).map(|_| repo)
+}
+
+/// The licence for the front matter, and the name of one that the Hub has no word for.
+fn license(lock: &RunLock) -> (String, Option<String>) {
+    let base = lock.recipe.model.license.as_str();
+    let all: Vec<&str> = [base].into_iter().chain(lock.data.iter().map(|d| d.license.as_str())).collect();
+    if all.contains(&"") {
+        return ("unknown".into(), None);
+    }
+    if all.iter().all(|l| *l == base) {
+        return (base.into(), Some("see-the-licences-below".into()));
+    }
+    (strictest(all).into(), Some("see-the-licences-below".into()))
+}
+
+fn opening(facts: &Facts) -> String {
+    let recipe = &facts.lock.recipe;
+    let title = if recipe.title.is_empty() { &recipe.name } else { &recipe.title };
+    let names: Vec<String> = facts.lock.data.iter().map(|d| plain(&d.name)).collect();
+    format!(
+        "# {}\n\nA LoRA adapter of rank {} for {}, trained with Setaccio on {}: {}.\n",
+        plain(title),
+        recipe.lora.r,
+        base(recipe),
+        names.join(" and "),
+        results::summary(facts.lines),
+    )
+}
+
+/// The base model, with a link where there is a page to link to.
+fn base(recipe: &Recipe) -> String {
+    let model = &recipe.model;
+    let at = if model.revision.is_empty() { String::new() } else { format!(" at `{}`", model.revision) };
+    match hub(&model.repo) {
+        Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}"),
+        None if !model.repo.is_empty() => format!("{}{at}", plain(&model.repo)),
+        None if model.path == "tiny" => "the tiny Llama in `base/`, which the program made itself".into(),
+        None => format!("`{}`, whose name on the Hub the recipe does not give", file_name(&model.path)),
     }
 }
 
-fn data(text: &mut String, facts: &Facts<'_>) {
-    let [rows, cut, dropped] = facts.rows.map(grouped);
-    let [tokens, trained] = facts.tokens.map(grouped);
-    text.push_str("\n## Data\n\n| data set | rows | licence | recipe.lock.toml |\n|---|---|---|---|\n");
-    for Data { name, title, folder, recipe_lock_sha256, license, rows, .. } in &facts.lock.data {
-        let rows: Vec<String> = rows.iter().map(|(split, n)| format!("{} {split}", grouped(*n))).collect();
-        let hash = &recipe_lock_sha256[..recipe_lock_sha256.len().min(12)];
-        let title = if title.is_empty() { name } else { title };
-        let _ = writeln!(
-            text,
-            "| {title} (`{folder}`, its card: `{folder}/README.md`) | {} | {license} | `{hash}` |",
-            rows.join(", ")
-        );
+fn loading(facts: &Facts) -> String {
+    let recipe = &facts.lock.recipe;
+    let model = &recipe.model;
+    let path = |p: &Path, none: &str| here(p).map_or_else(|| none.to_owned(), |p| p.join("/"));
+    let folder = path(facts.run, "RUN");
+    let tiny = model.path == "tiny" && model.repo.is_empty();
+    let mut out = format!(
+        "## How to load it\n\n```\nsetaccio generate --model {} --adapter {} --prompt \"...\"\n```\n",
+        shell(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),
+        shell(&format!("{folder}/adapter")),
+    );
+    let gguf = model.path.to_ascii_lowercase().ends_with(".gguf");
+    let (from, more) = match hub(&model.repo) {
+        Some(repo) if model.revision.is_empty() => (repo.to_owned(), String::new()),
+        Some(repo) => (repo.to_owned(), format!(", revision={}", python(&model.revision))),
+        None if tiny => ("base".to_owned(), String::new()),
+        None if gguf => (".".into(), format!(", gguf_file={}", python(file_name(&model.path)))),
+        None => (path(Path::new(&model.path), file_name(&model.path)), String::new()),
+    };
+    let (import, quantized) = if model.quantization == Quantization::Nf4 {
+        let double = if model.double_quant { "True" } else { "False" };
+        (
+            "import torch\n",
+            format!(
+                ",\n    quantization_config=BitsAndBytesConfig(\n        load_in_4bit=True, bnb_4bit_quant_type=\"nf4\", \
+                 bnb_4bit_use_double_quant={double}, bnb_4bit_compute_dtype=torch.bfloat16\n    ),\n"
+            ),
+        )
+    } else {
+        ("", String::new())
+    };
+    let config = if quantized.is_empty() { "" } else { ", BitsAndBytesConfig" };
+    let _ = write!(
+        out,
+        "\nWith PEFT, from the folder of this card:\n\n```python\n{import}from peft import PeftModel\n\
+         from transformers import AutoModelForCausalLM, AutoTokenizer{config}\n\n\
+         base = {}\ntokenizer = AutoTokenizer.from_pretrained(\"adapter\")\n\
+         model = AutoModelForCausalLM.from_pretrained(base{more}{quantized})\n\
+         model = PeftModel.from_pretrained(model, \"adapter\")\n```\n",
+        python(&from),
+    );
+    out
+}
+
+fn data(facts: &Facts) -> String {
+    let mut out = String::from("## Data\n\n| data | rows | licence | `recipe.lock.toml` |\n|---|---|---|---|\n");
+    for data in &facts.lock.data {
+        let rows: Vec<String> = data.rows.iter().map(|(split, n)| format!("{} {split}", grouped(*n))).collect();
+        let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
+        let title = match link(facts.run, Path::new(&data.folder).join("README.md").as_path()) {
+            Some(to) => format!("[{title}](<{to}>)"),
+            None => title,
+        };
+        let license = if data.license.is_empty() { "not stated" } else { &data.license };
+        let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
+        let _ = writeln!(out, "| {title} | {} | {} | `{hash}` |", rows.join(", "), cell(license));
     }
-    let how = match facts.lock.recipe.data.train_on {
+    let seen = results::tokens(facts.lines);
+    let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));
+    let recipe = &facts.lock.recipe.data;
+    let how = match recipe.train_on {
         TrainOn::Assistant => "the assistant's turns and the token that ends each",
         TrainOn::Completion => "the last answer and the token that ends it",
         TrainOn::All => "all tokens",
     };
-    let _ = writeln!(
-        text,
-        "\n{rows} rows with {tokens} tokens, of which {trained} are learned: {how}. {cut} rows were cut to \
-         {} tokens, {dropped} were left out as too long.",
-        grouped(facts.lock.recipe.data.max_length as u64)
-    );
-}
-
-fn parameters(text: &mut String, facts: &Facts<'_>) {
-    let Recipe { lora, train, data, model, seed, .. } = &facts.lock.recipe;
-    let scaling = if lora.rslora { " (rank-stabilised)" } else { "" };
-    let precision = match model.quantization {
-        Quantization::None => "as stored".to_owned(),
-        Quantization::Nf4 => format!("NF4{}", if model.double_quant { ", double quantisation" } else { "" }),
-    };
-    let packing = match data.packing {
-        Packing::Bfd => "best fit, decreasing; no document sees another",
-        Packing::None => "none",
-        Packing::Length => "none, batches of like length",
-    };
-    let rows = [
-        ("rank, alpha", format!("{}, {}{scaling}", lora.r, lora.alpha)),
-        ("dropout", lora.dropout.to_string()),
-        ("target modules", lora.targets.join(", ")),
-        ("trained parameters", grouped(facts.trainable as u64)),
-        ("base precision", precision),
-        ("batch x accumulation", format!("{} x {}", train.batch, train.accumulation)),
-        ("sequence length", grouped(data.max_length as u64)),
-        ("packing", packing.to_owned()),
-        ("learning rate", format!("{:e}, {}", train.learning_rate, word(&train.schedule))),
-        (
-            "warmup",
-            if train.warmup_steps > 0 {
-                format!("{} steps", train.warmup_steps)
-            } else {
-                format!("{} of all steps", train.warmup_ratio)
-            },
-        ),
-        (
-            "optimiser",
-            format!("{}, betas {:?}, weight decay {}", word(&train.optimizer), train.betas, train.weight_decay),
-        ),
-        ("gradient clipping", train.max_grad_norm.to_string()),
-        ("seed", seed.to_string()),
-        ("computed in", facts.lock.compute.clone()),
-        ("versions", facts.lock.versions.iter().map(|(name, v)| format!("{name} {v}")).collect::<Vec<_>>().join(", ")),
-    ];
-    text.push_str("\n## Parameters\n\n| | |\n|---|---|\n");
-    for (name, value) in rows {
-        let _ = writeln!(text, "| {name} | {value} |");
-    }
-}
-
-/// A setting as the recipe writes it.
-fn word(setting: &impl serde::Serialize) -> String {
-    serde_json::to_value(setting).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn usage(text: &mut String, facts: &Facts<'_>, base: &str) {
-    let repo = &facts.lock.recipe.model.repo;
-    let name = if repo.is_empty() { &facts.base } else { repo };
     let _ = write!(
-        text,
-        "\n## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
-         model = AutoModelForCausalLM.from_pretrained({name:?})\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n\
-         tokenizer = AutoTokenizer.from_pretrained(\"adapter\")\n```\n\n\
-         ```\nsetaccio generate --model {} --adapter adapter --prompt \"Perché il cielo è blu?\"\n```\n\n\
-         ## Make it again\n\n```\n{}\n```\n\n`run.lock.toml` has the recipe with every default in place and the SHA-256 of \
-         the base, the tokenizer, the data and the adapter. The base is {base}; its licence is {}.\n",
-        facts.base,
-        facts.lock.command,
-        if facts.lock.recipe.model.license.is_empty() {
-            "not stated in the recipe".into()
-        } else {
-            format!("`{}`", facts.lock.recipe.model.license)
-        }
+        out,
+        "\n{rows} rows with {tokens} tokens, of which {trained} are learned: {how}. {cut} rows were cut to {} tokens, \
+         {dropped} were left out as too long.",
+        grouped(recipe.max_length as u64)
     );
+    let _ = match seen {
+        Some(seen) => writeln!(out, " The run saw {} tokens.", grouped(seen)),
+        None => writeln!(out),
+    };
+    out
 }
+
+fn parameters(facts: &Facts) -> String {
+    let RunLock { recipe, compute, .. } = facts.lock;
+    let Recipe { model, lora, data, train, .. } = recipe;
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    let mut row = |what, value: String| rows.push((what, value));
+    #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+    let share = facts.trainable as f64 / facts.parameters.max(1) as f64 * 100.0;
+    row(
+        "trained parameters",
+        format!("{} beside {} of the base ({share:.3}%)", grouped(facts.trainable), grouped(facts.parameters)),
+    );
+    row(
+        "base weights",
+        match model.quantization {
+            Quantization::Nf4 if model.double_quant => "NF4, scales quantised too".into(),
+            Quantization::Nf4 => "NF4".into(),
+            Quantization::None => "as stored".into(),
+        },
+    );
+    let rank_stable = if lora.rslora { ", rank-stabilised" } else { "" };
+    row("rank, alpha", format!("{}, {}{rank_stable}", lora.r, lora.alpha));
+    row("dropout", lora.dropout.to_string());
+    row("adapted layers", lora.targets.join(", "));
+    row("adapter starts as", word(&lora.init));
+    row("adapter kept in", word(&lora.dtype));
+    row("trained on", word(&data.train_on));
+    row("longest row", format!("{} tokens; longer: {}", data.max_length, word(&data.overlong)));
+    row("packing", word(&data.packing));
+    let each = if train.batch == 1 { "sequence" } else { "sequences" };
+    let batches = if train.accumulation > 1 { format!("{} batches of ", train.accumulation) } else { String::new() };
+    row("a step", format!("{batches}{} {each}", train.batch));
+    row("length", format!("{} steps, {:.2} passes over the rows", grouped(facts.steps), facts.epochs));
+    let warmup = match (train.warmup_steps, train.warmup_ratio) {
+        (0, ratio) if ratio > 0.0 => format!(", warmup over {ratio} of the steps"),
+        (0, _) => String::new(),
+        (steps, _) => format!(", {} steps of warmup", grouped(steps)),
+    };
+    row("learning rate", format!("{:?}, {}{warmup}", train.learning_rate, word(&train.schedule)));
+    let [b1, b2] = train.betas;
+    row(
+        "optimiser",
+        format!(
+            "{}, betas {b1} and {b2}, eps {:?}, weight decay {}",
+            word(&train.optimizer),
+            train.eps,
+            train.weight_decay
+        ),
+    );
+    row(
+        "gradient clipped to",
+        if train.max_grad_norm > 0.0 { train.max_grad_norm.to_string() } else { "nothing".into() },
+    );
+    if (train.lora_plus_ratio - 1.0).abs() > 0.0 {
+        row("LoRA+ ratio", train.lora_plus_ratio.to_string());
+    }
+    if train.neftune_alpha > 0.0 {
+        row("NEFTune alpha", train.neftune_alpha.to_string());
+    }
+    row("seed", recipe.seed.to_string());
+    row("computed in", compute.clone());
+    let mut out = String::from("## Parameters\n\n| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(out, "| {what} | {} |", cell(&value));
+    }
+    out
+}
+
+fn licences(facts: &Facts) -> String {
+    let recipe = &facts.lock.recipe;
+    let mut out = String::from("## Licences\n\n");
+    let _ = match recipe.model.license.as_str() {
+        "" => writeln!(out, "- base model: **not stated in the recipe**; find it out before you pass the adapter on"),
+        license => writeln!(out, "- base model: {}", plain(license)),
+    };
+    for data in &facts.lock.data {
+        let license = match data.license.as_str() {
+            "" => "**not stated**",
+            "other" => "`other`: a source has a licence of its own; its card says which",
+            license => license,
+        };
+        let _ = writeln!(out, "- data, {}: {license}", plain(&data.name));
+    }
+    out.push_str("\nThe adapter falls under all of them.\n");
+    out
+}
+
+fn again(facts: &Facts) -> String {
+    let lock = facts.lock;
+    let versions: Vec<String> = lock.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let mut out = format!(
+        "## How to make it again\n\n```\n{}\n```\n\n`{}` holds the recipe as it was resolved and the hashes of the base, \
+         the tokenizer, the template and the data. Engine: {}; versions: {}; adapter format: PEFT's LoRA.\n",
+        lock.command,
+        super::lock::NAME,
+        lock.engine,
+        versions.join(", ")
+    );
+    if !lock.adapter.is_empty() {
+        out.push_str("\n| file | bytes | SHA-256 |\n|---|---:|---|\n");
+        for file in &lock.adapter {
+            let _ = writeln!(out, "| {} | {} | `{}` |", cell(&file.file), grouped(file.bytes), file.sha256);
+        }
+    }
+    out
+}
+
+/// The parts of a path below the working folder; none for any other, which is nobody's but this machine's.
+fn here(path: &Path) -> Option<Vec<&str>> {
+    let parts = path.components().filter(|c| *c != Component::CurDir);
+    parts.map(|c| if let Component::Normal(part) = c { part.to_str() } else { None }).collect()
+}
+
+/// The way from the folder `from` to the file `to`.
+fn link(from: &Path, to: &Path) -> Option<String> {
+    let (from, to) = (here(from)?, here(to)?);
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let way: Vec<&str> = from[shared..].iter().map(|_| "..").chain(to[shared..].iter().copied()).collect();
+    let way = way.join("/");
+    (!way.contains(['<', '>', '\n', '\\'])).then_some(way)
+}
+
+fn file_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(|n| n.to_str()).unwrap_or(path)
+}
+
+/// A setting as the recipe spells it.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Text of others on one line, with nothing that Markdown or HTML would act on.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if "\\`*_[]<>#".contains(c) && !(c == '_' || c == '#') || (c == '#' && out.is_empty()) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// [`plain`] text in a table.
+fn cell(text: &str) -> String {
+    plain(text).replace('|', "\\|")
+}
+
+/// A Python string; JSON's escapes are Python's, too.
+fn python(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// One word of a shell.
+fn shell(text: &str) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "-_./+=:,@".contains(c);
+    if text.chars().all(safe) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -176,6 +176,18 @@ impl RunLock {
         Ok(differ.map(|k| format!("{k}: {} -> {}", shown(mine.get(k)), shown(theirs.get(k)))).collect())
     }
 
+    /// Whether it is the same run as `other`, and as long: a constant rate lets one be extended.
+    ///
+    /// # Errors
+    /// As [`RunLock::fingerprint`].
+    pub fn is_same_and_as_long_as(&self, other: &Self) -> Result<bool> {
+        let length = |lock: &Self| match lock.recipe.train.max_steps {
+            0 => (0, lock.recipe.train.epochs.to_bits()),
+            steps => (steps, 0),
+        };
+        Ok(length(self) == length(other) && self.fingerprint()? == other.fingerprint()?)
+    }
+
     fn deciding(&self) -> Result<BTreeMap<String, String>> {
         let value = toml::Value::try_from(self).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
         Ok(compare::deciding(&value, &self.recipe))

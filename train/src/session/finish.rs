@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::Tensor;
-use setaccio_curate::folder::write_whole;
+use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
 use super::Prepared;
 use crate::{
@@ -34,6 +34,14 @@ pub const ADAPTER: &str = "adapter";
 /// The file system refuses.
 pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
     Ok(write_whole(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
+}
+
+/// Remove what says that a run was finished in the folder.
+///
+/// # Errors
+/// The file system refuses.
+pub fn clear(folder: &Path) -> Result<()> {
+    Ok([lock::NAME, card::NAME, curve::NAME, ADAPTER].iter().try_for_each(|name| remove(&folder.join(name)))?)
 }
 
 /// Whether the adapter that a lock names is there as it was written.
@@ -63,30 +71,49 @@ pub fn finish(
     begun: &BTreeMap<String, (Tensor, Tensor)>,
     mut lock: RunLock,
 ) -> Result<()> {
-    let (folder, recipe) = (&prepared.folder, &prepared.loaded.recipe);
-    let adapter = folder.join(ADAPTER);
+    let (folder, recipe, config) = (&prepared.folder, &prepared.loaded.recipe, prepared.files.config());
     let file = file(prepared, model, begun)?;
-    peft::save(&adapter, &file)?;
     let mut tokens = prepared.tokens.clone();
     // What it was trained with is what it wants to be asked with.
     tokens.chat_template = prepared.chat_template()?.or(tokens.chat_template);
-    tokens.save(&adapter)?;
+    lock.adapter = together(folder, |adapter| {
+        peft::save(adapter, &file)?;
+        tokens.save(adapter)
+    })?;
     let lines = metrics::read(folder)?;
-    write_whole(&folder.join("loss.svg"), curve::svg(&recipe.name, &lines).as_bytes())?;
-    lock.adapter = files(&adapter)?;
+    write_whole(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
     let counts = prepared.train.counts();
     let facts = card::Facts {
         lock: &lock,
         lines: &lines,
-        trainable: prepared.memory.trainable,
+        run: folder,
+        trainable: prepared.memory.trainable as u64,
+        parameters: config.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(),
         steps: prepared.total,
         epochs: prepared.epoch(prepared.total),
         rows: [prepared.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
-        base: if recipe.model.path == "tiny" { "base".into() } else { recipe.model.path.clone() },
     };
-    write_whole(&folder.join("README.md"), card::markdown(&facts).as_bytes())?;
+    write_whole(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
     write_lock(folder, &lock)
+}
+
+/// Let `write` fill the adapter's folder out of sight, then put it in its place: it is all there or not at all,
+/// whenever the disk is full or the machine goes down. Gives the hashes of its files.
+fn together(folder: &Path, write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
+    let (aside, place) = (folder.join(".setaccio").join(ADAPTER), folder.join(ADAPTER));
+    remove(&aside)?;
+    let written = write(&aside).and_then(|()| files(&aside));
+    if written.is_err() {
+        // The error counts; whatever cannot be removed now is removed by the next attempt.
+        let _ = remove(&aside);
+    }
+    let written = written?;
+    sync_dir(&aside)?;
+    remove(&place)?;
+    fs::rename(&aside, &place).map_err(Error::io("put in place", &place))?;
+    sync_dir(folder)?;
+    Ok(written)
 }
 
 fn file(prepared: &Prepared, model: &Llama, begun: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
@@ -95,7 +122,7 @@ fn file(prepared: &Prepared, model: &Llama, begun: &BTreeMap<String, (Tensor, Te
     targets.sort();
     let text = |s: &str| (!s.is_empty()).then(|| s.to_owned());
     let config = AdapterConfig {
-        base: text(&recipe.model.repo).unwrap_or_else(|| prepared.files.path().display().to_string()),
+        base: text(&recipe.model.repo).unwrap_or_else(|| prepared.base().display().to_string()),
         revision: text(&recipe.model.revision),
         r: recipe.lora.r,
         alpha: recipe.lora.alpha,
@@ -120,4 +147,30 @@ fn files(folder: &Path) -> Result<Vec<FileHash>> {
     paths.sort();
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     paths.iter().map(|path| FileHash::of(path, &name(path))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let put = |folder: &Path, name: &str, text: &str| {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            fs::write(folder.join(name), text).map_err(Error::io("write", folder))
+        };
+        // As a crash leaves it.
+        put(&at(".setaccio/adapter/.writing-x"), "torn", "").unwrap();
+        let full = |folder: &Path| put(folder, "a", "1").and(Err(Error::Other("full".into())));
+        assert!(together(dir.path(), full).is_err());
+        assert!(!at(ADAPTER).exists() && !at(".setaccio/adapter").exists());
+        together(dir.path(), |folder| put(folder, "a", "1")).unwrap();
+        assert!(together(dir.path(), full).is_err());
+        assert_eq!(fs::read_to_string(at("adapter/a")).unwrap(), "1", "the one before stays");
+        let files = together(dir.path(), |folder| put(folder, "b", "12")).unwrap();
+        assert_eq!(files.iter().map(|f| (f.file.as_str(), f.bytes)).collect::<Vec<_>>(), [("b", 2)]);
+        assert!(!at("adapter/a").exists() && at("adapter/b").exists());
+    }
 }

@@ -8,19 +8,26 @@ use std::{
 
 use candle_core::DType;
 use setaccio_curate::render::Renderer;
+use tempfile::TempDir;
 
 use super::Watch;
 use crate::{
+    checkpoint::held,
     data::{self, Dataset, Order, Shape, Split, shards::Build},
     error::{Error, Result},
     memory::{self, Memory},
-    model::{files::ModelFiles, tiny::Tiny},
+    model::{
+        files::{ModelFiles, write_together},
+        tiny::Tiny,
+    },
     recipe::{Loaded, Recipe},
     tokenizer::{self, Tokens},
 };
 
 /// `model.path` of a base that the program makes itself.
 const TINY: &str = "tiny";
+/// Where it is put in the run's folder.
+const BASE: &str = "base";
 /// Texts that the tiny tokenizer is trained on, at most.
 const TINY_TEXTS: usize = 5000;
 
@@ -52,6 +59,8 @@ pub struct Prepared {
     pub budget: usize,
     /// What the program holds before it reads a weight, in bytes.
     pub base_memory: usize,
+    /// The tiny base, until a run begins: the folder may hold another run, which goes by the one that is there.
+    made: Option<TempDir>,
 }
 
 struct Tokenising<'a>(&'a dyn Watch, &'static str, std::sync::atomic::AtomicU64);
@@ -77,7 +86,9 @@ impl Prepared {
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
     pub fn new(loaded: Loaded, folder: &Path, watch: &dyn Watch) -> Result<Self> {
         let recipe = &loaded.recipe;
-        let path = base(recipe, folder, watch)?;
+        held::ours(folder)?;
+        let made = if recipe.model.path == TINY { Some(tiny(recipe, watch)?) } else { None };
+        let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
         let files = ModelFiles::open(&path)?;
         files.check()?;
         let config = files.config();
@@ -133,7 +144,31 @@ impl Prepared {
             budget,
             base_memory,
             loaded,
+            made,
         })
+    }
+
+    /// Where the base is, or will be once a run has begun.
+    pub fn base(&self) -> PathBuf {
+        if self.made.is_some() { self.folder.join(BASE) } else { self.files.path().to_owned() }
+    }
+
+    /// Put the tiny base into the run's folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn place_base(&self) -> Result<()> {
+        let Some(made) = &self.made else { return Ok(()) };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(made.path()).map_err(Error::io("list", made.path()))? {
+            let path = entry.map_err(Error::io("list", made.path()))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+        }
+        // A folder with a config.json is whole.
+        files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
+        let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+        write_together(&self.folder.join(BASE), &files)
     }
 
     /// Passes over the data after `steps` steps.
@@ -169,12 +204,9 @@ impl Prepared {
     }
 }
 
-/// Where the base is; the tiny one is made now.
-fn base(recipe: &Recipe, folder: &Path, watch: &dyn Watch) -> Result<PathBuf> {
-    if recipe.model.path != TINY {
-        return Ok(PathBuf::from(&recipe.model.path));
-    }
-    let folder = folder.join("base");
+/// Make the tiny base. It is a function of recipe and rows, and takes no time.
+fn tiny(recipe: &Recipe, watch: &dyn Watch) -> Result<TempDir> {
+    let folder = tempfile::tempdir().map_err(Error::io("create a folder in", std::env::temp_dir()))?;
     let mut texts = Vec::new();
     for build in &recipe.data.train {
         let build = Build::open(build)?;
@@ -189,9 +221,8 @@ fn base(recipe: &Recipe, folder: &Path, watch: &dyn Watch) -> Result<PathBuf> {
     let tokens = tokenizer::tiny::train(texts.into_iter(), tokenizer::tiny::VOCAB)?;
     let bos = tokens.bos.as_ref().map(|(_, id)| *id);
     let tiny = Tiny { bos, eos: tokens.eos_ids.clone(), ..Tiny::new(tokens.vocab, recipe.seed) };
-    // Made anew each time: it is a function of recipe and rows, and takes less time than asking whether it is still that.
-    tiny.make(&folder)?;
-    tokens.save(&folder)?;
+    tiny.make(folder.path())?;
+    tokens.save(folder.path())?;
     Ok(folder)
 }
 

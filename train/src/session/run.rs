@@ -7,7 +7,7 @@ use setaccio_filters::hash::sha256;
 
 use super::{Prepared, Watch, finish, steps::Run};
 use crate::{
-    checkpoint::{Loaded as Found, State, Store},
+    checkpoint::{Loaded as Found, Store},
     error::{Error, Result},
     lora,
     model::load::{self, Hold},
@@ -51,26 +51,25 @@ pub enum Done {
 /// Whatever stops a run; the newest checkpoint stays.
 pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) -> Result<Done> {
     let folder = &prepared.folder;
-    let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep)?;
     let lock = lock_of(prepared, command, watch)?;
-    let fingerprint = lock.fingerprint()?;
-    let before = there(folder)?;
-    if let Some(before) = before.filter(|_| start == Start::Fresh) {
-        if before.fingerprint()? == fingerprint && finish::whole(folder, &before)? {
-            return Ok(Done::UpToDate);
-        }
+    let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep, &lock)?;
+    // Whatever is there, be it broken or of an older version, gives way to `--force`.
+    let before = if start == Start::Force { None } else { there(folder)? };
+    if let Some(before) = &before
+        && lock.is_same_and_as_long_as(before)?
+        && finish::whole(folder, before)?
+    {
+        return Ok(Done::UpToDate);
+    }
+    if start == Start::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
         return Err(Error::Damaged { path: folder.clone(), message: message.into() });
     }
     let found = match start {
-        Start::Resume => newest(&store, folder, &lock, watch)?,
+        Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
         Start::Fresh | Start::Force => None,
     };
-    if found.is_none() {
-        store.clear()?;
-    }
-    finish::write_lock(folder, &lock)?;
 
     let recipe = &prepared.loaded.recipe;
     let hold = Hold {
@@ -87,19 +86,22 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     })?;
     let begun = lora::values(&model)?;
     let trainer = Trainer::new(model, recipe, prepared.total, prepared.recompute);
-    let state = match &found {
-        Some(found) => found.state.clone(),
-        None => State { fingerprint, ..State::default() },
-    };
-    let metrics = Metrics::open(folder, state.metrics_bytes)?;
-    let mut run = Run::new(prepared, watch, store, trainer, metrics, state);
+    // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
+    if found.is_none() {
+        store.clear()?;
+        finish::clear(folder)?;
+    }
+    prepared.place_base()?;
+    finish::write_lock(folder, &lock)?;
+    let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
+    let mut run = Run::new(prepared, watch, store, trainer, metrics);
     if let Some(found) = &found {
         run.take_over(found)?;
     }
     let resumed = found.as_ref().map(|f| f.state.step);
     run.to_the_end()?;
     finish::finish(prepared, &run.trainer.model, &begun, lock)?;
-    Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval_loss })
+    Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
 }
 
 /// The lock of the run that the folder holds, if it holds one.
@@ -108,8 +110,13 @@ fn there(folder: &Path) -> Result<Option<RunLock>> {
     path.exists().then(|| RunLock::read(&path)).transpose()
 }
 
-fn newest(store: &Store, folder: &Path, lock: &RunLock, watch: &dyn Watch) -> Result<Option<Found>> {
-    if let Some(before) = there(folder)? {
+fn newest(
+    store: &mut Store,
+    folder: &Path,
+    (before, lock): (Option<&RunLock>, &RunLock),
+    watch: &dyn Watch,
+) -> Result<Option<Found>> {
+    if let Some(before) = before {
         let differences = before.differences(lock)?;
         if !differences.is_empty() {
             let message = format!(

@@ -1,16 +1,15 @@
 //! The steps of a run, with what happens between them: a line of metrics, an evaluation, a checkpoint.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use candle_core::{DType, Tensor};
 
 use super::{Prepared, Watch};
 use crate::{
-    checkpoint::{Loaded as Found, State, Store},
+    checkpoint::{Evaluation, Loaded as Found, State, Store},
     data::in_order,
     error::{Error, Result},
     memory,
-    model::head::Losses,
     report::metrics::{Eval, Metrics, Step},
     trainer::{Fault, Taken, Trainer, per},
 };
@@ -29,20 +28,21 @@ pub struct Run<'a> {
     metrics: Metrics,
     /// What the next checkpoint will say.
     pub state: State,
-    window: Window,
+    /// Whether it says what no checkpoint says.
+    unsaved: bool,
+    /// Step of the newest checkpoint.
+    kept: Option<u64>,
+    clock: Clock,
 }
 
-/// Sums since the last line of metrics.
+/// Of the steps since the last line of metrics that this process took.
 #[derive(Default)]
-struct Window {
-    loss: f64,
-    steps: u64,
-    losses: Losses,
+struct Clock {
     tokens: u64,
     began: Option<Instant>,
 }
 
-impl Window {
+impl Clock {
     /// Tokens a second.
     fn speed(&self) -> Option<f64> {
         let seconds = self.began?.elapsed().as_secs_f64();
@@ -62,22 +62,16 @@ fn share(part: u64, of: u64) -> f64 {
 }
 
 impl<'a> Run<'a> {
-    /// About to take the step after `state`.
-    pub fn new(
-        prepared: &'a Prepared,
-        watch: &'a dyn Watch,
-        store: Store,
-        trainer: Trainer,
-        metrics: Metrics,
-        state: State,
-    ) -> Self {
-        Self { prepared, watch, store, trainer, metrics, state, window: Window::default() }
+    /// About to take the first step.
+    pub fn new(prepared: &'a Prepared, watch: &'a dyn Watch, store: Store, trainer: Trainer, metrics: Metrics) -> Self {
+        let (state, clock) = (State::default(), Clock::default());
+        Self { prepared, watch, store, trainer, metrics, state, unsaved: false, kept: None, clock }
     }
 
     /// Put back what a checkpoint holds.
     ///
     /// # Errors
-    /// A tensor is missing or does not fit.
+    /// A tensor is missing or does not fit, or it is of a later step than the run is to take.
     pub fn take_over(&mut self, found: &Found) -> Result<()> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {
@@ -91,10 +85,16 @@ impl<'a> Run<'a> {
         let moments =
             found.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(OPTIMIZER)?.to_owned(), t.clone())));
         self.trainer.optimizer.load_state(moments.collect(), self.trainer.model.device())?;
-        if self.trainer.steps() != found.state.step {
-            let message = format!("its optimiser has taken {} steps, not {}", self.trainer.steps(), found.state.step);
+        let step = found.state.step;
+        if self.trainer.steps() != step {
+            return Err(damaged(format!("its optimiser has taken {} steps, not {step}", self.trainer.steps())));
+        }
+        if step > self.prepared.total {
+            let total = self.prepared.total;
+            let message = format!("is beyond the {total} steps that are asked for: ask for more, or use `--force`");
             return Err(damaged(message));
         }
+        (self.state, self.kept) = (found.state.clone(), Some(step));
         Ok(())
     }
 
@@ -103,30 +103,40 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Whatever stops a run. An interruption leaves a checkpoint of the last step that was taken.
     pub fn to_the_end(&mut self) -> Result<()> {
-        let (recipe, total) = (&self.prepared.loaded.recipe, self.prepared.total);
-        self.watch.stage("train", total);
-        self.watch.done(self.trainer.steps(), "");
-        while self.trainer.steps() < total {
-            let before = self.trainer.steps();
-            let ended = self.step(before + 1 == total, recipe);
-            if matches!(ended, Err(Error::Interrupted)) && self.trainer.steps() > self.store.last_step().unwrap_or(0) {
-                self.save()?;
+        self.watch.stage("train", self.prepared.total);
+        self.watch.done(self.state.step, "");
+        let ended = self.steps();
+        if matches!(ended, Err(Error::Interrupted)) && self.unsaved {
+            self.save()?;
+        }
+        ended
+    }
+
+    fn steps(&mut self) -> Result<()> {
+        // A run may have been interrupted between a step and the evaluation after it.
+        if self.state.step > 0 {
+            self.settle()?;
+        }
+        while self.state.step < self.prepared.total {
+            let taken = self.take()?;
+            let step = self.state.step;
+            if step == 1 || due(self.prepared.loaded.recipe.train.log_every, step) || step == self.prepared.total {
+                self.log(&taken)?;
             }
-            ended?;
+            self.settle()?;
         }
         Ok(())
     }
 
-    fn step(&mut self, last: bool, recipe: &crate::recipe::Recipe) -> Result<()> {
-        let taken = self.take()?;
-        let step = self.trainer.steps();
-        if step == 1 || due(recipe.train.log_every, step) || last {
-            self.log(&taken)?;
-        }
-        if due(recipe.eval.every, step) || last {
+    /// Evaluate and save if the last step calls for it and it was not done yet.
+    fn settle(&mut self) -> Result<()> {
+        let (recipe, step) = (&self.prepared.loaded.recipe, self.state.step);
+        let last = step == self.prepared.total;
+        let evaluated = self.state.eval.is_some_and(|eval| eval.step == step);
+        if (due(recipe.eval.every, step) || last) && !evaluated {
             self.evaluate()?;
         }
-        if due(recipe.checkpoint.every, step) || last {
+        if (due(recipe.checkpoint.every, step) || last) && self.unsaved {
             self.save()?;
         }
         Ok(())
@@ -134,28 +144,29 @@ impl<'a> Run<'a> {
 
     fn take(&mut self) -> Result<Taken> {
         let step = self.trainer.steps();
-        self.window.began.get_or_insert_with(Instant::now);
+        self.clock.began.get_or_insert_with(Instant::now);
         let batches = self.prepared.order.batches(&self.prepared.train, step);
         let taken = match self.trainer.step(&batches, &|| self.watch.cancelled()) {
             Ok(taken) => taken,
             Err(Fault::Error(error)) => return Err(error),
             Err(Fault::Diverged(what)) => return Err(self.diverged(step, what)),
         };
-        self.window.loss += taken.loss();
-        self.window.steps += 1;
-        self.window.losses.add(taken.losses);
-        self.window.tokens += taken.tokens;
+        self.clock.tokens += taken.tokens;
+        self.state.window.loss += taken.loss();
+        self.state.window.steps += 1;
+        self.state.window.losses.add(taken.losses);
         self.state.step = step + 1;
         self.state.tokens += taken.tokens;
         self.state.loss = taken.loss();
-        let speed = self.window.speed().map_or_else(String::new, |s| format!("  {s:.0} tokens/s"));
-        let eval = self.state.eval_loss.map_or_else(String::new, |e| format!("  eval {e:.4}"));
+        self.unsaved = true;
+        let speed = self.clock.speed().map_or_else(String::new, |s| format!("  {s:.0} tokens/s"));
+        let eval = self.state.eval.map_or_else(String::new, |e| format!("  eval {:.4}", e.loss));
         self.watch.done(1, &format!("loss {:.4}{eval}{speed}", taken.loss()));
         Ok(taken)
     }
 
     fn diverged(&self, step: u64, what: String) -> Error {
-        let kept = match self.store.last_step() {
+        let kept = match self.kept {
             Some(step) => format!("the checkpoint of step {step} is kept"),
             None => "there was no checkpoint yet".into(),
         };
@@ -164,7 +175,8 @@ impl<'a> Run<'a> {
     }
 
     fn log(&mut self, taken: &Taken) -> Result<()> {
-        let window = std::mem::take(&mut self.window);
+        let window = std::mem::take(&mut self.state.window);
+        let clock = std::mem::take(&mut self.clock);
         let losses = window.losses;
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
         let peak = memory::peak().map(|bytes| bytes as f64 / f64::from(1_u32 << 30));
@@ -177,7 +189,7 @@ impl<'a> Run<'a> {
             num_tokens: self.state.tokens,
             mean_token_accuracy: share(losses.correct, losses.targets),
             entropy: Some(per(losses.entropy, losses.targets)),
-            tokens_per_second: window.speed(),
+            tokens_per_second: clock.speed(),
             peak_memory_gib: peak,
             ..Step::default()
         })
@@ -195,10 +207,11 @@ impl<'a> Run<'a> {
             return Err(self.diverged(self.state.step - 1, "the evaluation loss after it".into()));
         }
         // The time belongs to no training step.
-        if let Some(start) = &mut self.window.began {
+        if let Some(start) = &mut self.clock.began {
             *start += began.elapsed();
         }
-        self.state.eval_loss = Some(loss);
+        self.state.eval = Some(Evaluation { step: self.state.step, loss });
+        self.unsaved = true;
         self.metrics.eval(&Eval {
             step: self.state.step,
             epoch: self.prepared.epoch(self.state.step),
@@ -211,17 +224,18 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
-        // A step can ruin the values with finite gradients; what cannot be trained on is not worth keeping.
-        for param in &self.trainer.params {
-            let sum: f64 = param.value.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar()?;
-            if !sum.is_finite() {
-                return Err(self.diverged(self.state.step - 1, format!("after it, {}", param.name)));
-            }
-        }
         let params = self.trainer.params.iter().map(|p| (format!("{ADAPTER}{}", p.name), p.value.clone()));
         let moments = self.trainer.optimizer.state()?.into_iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t));
-        let tensors: BTreeMap<String, Tensor> = params.chain(moments).collect();
+        let tensors: Vec<(String, Tensor)> = params.chain(moments).collect();
+        // A step can ruin values or moments with finite gradients; what cannot be trained on is not worth keeping.
+        for (name, tensor) in tensors.iter().filter(|(_, t)| t.dtype().is_float()) {
+            if !tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+                return Err(self.diverged(self.state.step - 1, format!("after it, {name}")));
+            }
+        }
         self.state.metrics_bytes = self.metrics.sync()?;
-        self.store.save(&tensors, &self.state)
+        self.store.save(&tensors, &self.state)?;
+        (self.unsaved, self.kept) = (false, Some(self.state.step));
+        Ok(())
     }
 }

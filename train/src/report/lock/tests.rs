@@ -77,6 +77,7 @@ fn what_does_not_is_free_to_change() -> Result<()> {
         lock.recipe.train.max_steps = steps;
     }
     assert_eq!(short.fingerprint()?, long.fingerprint()?, "a constant rate has no end");
+    assert!(!long.is_same_and_as_long_as(&short)? && long.is_same_and_as_long_as(&long.clone())?);
     long.recipe.train.warmup_ratio = 0.1;
     short.recipe.train.warmup_ratio = 0.1;
     assert_eq!(short.differences(&long)?, ["train.max_steps: 10 -> 20"]);

@@ -38,3 +38,23 @@ fn missing(command: &str) -> Result<()> {
          cargo run --release --features cuda -- {command} ...       on an NVIDIA GPU, with a CUDA toolkit to compile"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_commands_say_how_to_get_the_trainer() {
+        let said = [
+            run(&Args { _rest: Vec::new() }).err().map(|e| e.to_string()),
+            generate(&GenerateArgs { _rest: Vec::new() }).err().map(|e| e.to_string()),
+        ];
+        for (command, said) in ["train", "generate"].iter().zip(said) {
+            let said = said.unwrap_or_default();
+            assert!(
+                said.contains(&format!("--features train -- {command}")) && said.contains("--features cuda"),
+                "{said}"
+            );
+        }
+    }
+}

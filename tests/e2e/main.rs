@@ -4,8 +4,6 @@ mod bad_input;
 mod contributing;
 mod interruption;
 mod lab;
-#[cfg(not(feature = "train"))]
-mod no_trainer;
 mod recipes;
 mod same_bytes;
 mod sampling;

@@ -99,7 +99,7 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
         run.take_over(found)?;
     }
     let resumed = found.as_ref().map(|f| f.state.step);
-    run.to_the_end()?;
+    run.complete()?;
     finish::finish(prepared, &run.trainer.model, &begun, lock)?;
     Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
 }
@@ -128,7 +128,9 @@ fn newest(
         }
     }
     let (found, warnings) = store.latest()?;
-    warnings.iter().for_each(|warning| watch.warn(&warning.to_string()));
+    for warning in warnings {
+        watch.warn(&warning.to_string());
+    }
     if found.is_none() {
         watch.warn("there is no whole checkpoint to resume from; starting from the first step");
     }
@@ -138,7 +140,7 @@ fn newest(
 fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunLock> {
     let recipe = &prepared.loaded.recipe;
     let mut lock = RunLock::new(recipe.clone(), command, "f32 on cpu");
-    lock.tokenizer_sha256 = prepared.tokens.sha256.clone();
+    lock.tokenizer_sha256.clone_from(&prepared.tokens.sha256);
     let template = match recipe.data.template.as_str() {
         "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {

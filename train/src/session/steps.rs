@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Whatever stops a run. An interruption leaves a checkpoint of the last step that was taken.
-    pub fn to_the_end(&mut self) -> Result<()> {
+    pub fn complete(&mut self) -> Result<()> {
         self.watch.stage("train", self.prepared.total);
         self.watch.done(self.state.step, "");
         let ended = self.steps();

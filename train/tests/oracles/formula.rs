@@ -56,7 +56,7 @@ impl Source for Formula {
         };
         let values = if name.ends_with("norm.weight") {
             uniform(0.2).into_iter().map(|x| x + 1.0).collect()
-        } else if name.ends_with(".bias") {
+        } else if shape.len() == 1 {
             uniform(0.2)
         } else if name == "model.embed_tokens.weight" {
             uniform(0.5)

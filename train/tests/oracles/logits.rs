@@ -38,7 +38,7 @@ fn equal_transformers() {
             let mut model = model(variant, dtype);
             for (i, ids) in documents().iter().enumerate() {
                 compare(&format!("{variant} {key} document {i}"), &logits(&model, ids), &want[key][i]);
-                let losses = model.evaluate(&batch(&[ids.clone()], 1)).unwrap();
+                let losses = model.evaluate(&batch(std::slice::from_ref(ids), 1)).unwrap();
                 close(variant, losses.nll / losses.targets as f64, want["nll"][i].as_f64().unwrap(), 1e-6, 0.0);
             }
             attach(&mut model, &recipe(), false);

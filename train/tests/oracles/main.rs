@@ -1,6 +1,6 @@
 //! The trainer's numbers beside those of other programs. Expected values were made by the scripts in
 //! `tests/oracles/train/`; models and inputs are formulas, the same here and there.
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::many_single_char_names, reason = "tests")]
 
 mod adamw;
 mod autograd;

@@ -38,7 +38,7 @@ fn row(r: u64) -> Example {
     let (free, jump) = (child(stream("ids"), r), child(stream("jump"), r));
     let mut ids = vec![bits(free, 0) % 32];
     for i in 1..length {
-        let next = if bits(jump, i) % 8 == 0 { bits(free, i) % 96 } else { (5 * ids[ids.len() - 1] + 7) % 32 };
+        let next = if bits(jump, i).is_multiple_of(8) { bits(free, i) % 96 } else { (5 * ids[ids.len() - 1] + 7) % 32 };
         ids.push(next);
     }
     let ids = ids.into_iter().map(|id| u32::try_from(id).unwrap()).collect();

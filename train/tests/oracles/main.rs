@@ -11,4 +11,5 @@ mod model_files;
 mod nf4;
 mod peft;
 mod sft;
+mod smollm2;
 mod tokens;

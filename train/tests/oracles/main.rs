@@ -5,6 +5,7 @@
 mod adamw;
 mod autograd;
 mod formula;
+mod four_bit;
 mod gradients;
 mod logits;
 mod model_files;

@@ -224,7 +224,8 @@ impl Config {
 }
 
 /// Their names in config.json.
-const DTYPES: [(&str, DType); 3] = [("float32", DType::F32), ("float16", DType::F16), ("bfloat16", DType::BF16)];
+pub(crate) const DTYPES: [(&str, DType); 3] =
+    [("float32", DType::F32), ("float16", DType::F16), ("bfloat16", DType::BF16)];
 
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,8 @@ use setaccio_curate::{
 use super::{config::Config, gguf::Gguf, safetensors::Safetensors};
 use crate::error::{Error, Result};
 
-const CONFIG: &str = "config.json";
-const WHOLE: &str = "model.safetensors";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";

@@ -12,5 +12,6 @@ pub mod pass;
 pub mod rope_scaling;
 pub mod rotary;
 pub mod safetensors;
+pub mod save;
 pub mod tiny;
 pub mod weight;

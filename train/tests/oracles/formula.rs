@@ -45,7 +45,8 @@ pub fn close(what: &str, got: f64, want: f64, relative: f64, absolute: f64) {
     assert!((got - want).abs() <= relative * want.abs() + absolute, "{what}: {got} instead of {want}");
 }
 
-struct Formula;
+/// Weights by their names.
+pub struct Formula;
 
 impl Source for Formula {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {

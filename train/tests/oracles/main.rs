@@ -5,10 +5,12 @@
 mod adamw;
 mod autograd;
 mod formula;
+mod four_bit;
 mod gradients;
 mod logits;
 mod model_files;
 mod nf4;
 mod peft;
 mod sft;
+mod smollm2;
 mod tokens;

@@ -8,17 +8,32 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
+use serde_json::Value;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    lora::peft::{AdapterConfig, AdapterFile, Targets, load, save},
-    model::config::Config,
+    lora::{
+        self,
+        peft::{AdapterConfig, AdapterFile, Targets, load, save},
+    },
+    model::{
+        config::Config,
+        load::{self as load_model, Hold},
+    },
     random::{key, uniform_vec},
     recipe::LINEARS,
 };
 
+use crate::formula::{Formula, batch, close, elements, numbers};
+
 #[derive(Deserialize)]
 struct Oracle {
+    ids: Vec<u32>,
     ours_sha256: BTreeMap<String, String>,
+    logits: BTreeMap<String, Value>,
+}
+
+fn oracle() -> Oracle {
+    serde_json::from_slice(&fs::read(oracles().join("peft_files.json")).unwrap()).unwrap()
 }
 
 fn oracles() -> PathBuf {
@@ -28,7 +43,7 @@ fn oracles() -> PathBuf {
 /// The base model of the script.
 fn base() -> Config {
     let json = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}"#;
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}"#;
     Config::from_json(Path::new("config.json"), &serde_json::from_str(json).unwrap()).unwrap()
 }
 
@@ -76,10 +91,10 @@ fn what_peft_saved_is_loaded() {
     }
 }
 
-#[test]
-fn peft_accepted_this_very_file() {
+/// What PEFT is given: r 8, rsLoRA, on three of the seven.
+fn ours() -> AdapterFile {
     let targets = ["q_proj", "v_proj", "down_proj"];
-    let adapter = AdapterFile {
+    AdapterFile {
         config: AdapterConfig {
             base: "formula/llama".into(),
             revision: None,
@@ -92,7 +107,12 @@ fn peft_accepted_this_very_file() {
             alpha_pattern: BTreeMap::new(),
         },
         tensors: formula(3, &targets, |_| 8),
-    };
+    }
+}
+
+#[test]
+fn peft_accepted_this_very_file() {
+    let adapter = ours();
     adapter.fits(&base(), Path::new("ours")).unwrap();
     if let Some(out) = std::env::var_os("SETACCIO_ORACLE_OUT") {
         save(Path::new(&out), &adapter).unwrap();
@@ -100,11 +120,33 @@ fn peft_accepted_this_very_file() {
     }
     let dir = tempfile::tempdir().unwrap();
     save(dir.path(), &adapter).unwrap();
-    let oracle: Oracle = serde_json::from_slice(&fs::read(oracles().join("peft_files.json")).unwrap()).unwrap();
+    let oracle = oracle();
     assert_eq!(oracle.ours_sha256.len(), 2);
     for (file, hash) in oracle.ours_sha256 {
         assert_eq!(sha256(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");
     }
+}
+
+/// Ranks and alphas that differ by layer, rsLoRA, and no adapter at all: what the model says.
+#[test]
+fn logits_are_those_of_peft() {
+    let oracle = oracle();
+    let theirs = load(&oracles().join("peft_adapter")).unwrap();
+    let mut worst = 0.0_f64;
+    for (name, adapter) in [("base", None), ("theirs", Some(theirs)), ("ours", Some(ours()))] {
+        let mut model = load_model::model(&base(), &Formula, &Hold::plain(), &|_| true).unwrap();
+        if let Some(adapter) = adapter {
+            lora::put(&mut model, &adapter).unwrap();
+        }
+        let hidden = model.hidden(&batch(std::slice::from_ref(&oracle.ids), 1)).unwrap();
+        let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&oracle.logits[name]));
+        assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));
+        for (i, (got, want)) in got.into_iter().zip(want).enumerate() {
+            close(&format!("{name}: logit {i}"), got, want, 0.0, 1e-5);
+            worst = worst.max((got - want).abs());
+        }
+    }
+    println!("logits beside PEFT's: largest residual {worst:e}");
 }
 
 fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {

@@ -10,12 +10,13 @@ const FLAGS: [&str; 6] = ["-ptx", "-arch=compute_80", "-std=c++17", "-O3", "-Wer
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    // Whatever else changes, such as PATH, is nothing to a build without kernels.
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return Ok(());
+    }
     println!("cargo::rerun-if-changed={FOLDER}");
     for name in ["CUDA_HOME", "NVCC_CCBIN", "PATH"] {
         println!("cargo::rerun-if-env-changed={name}");
-    }
-    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
-        return Ok(());
     }
     let out = env::var("OUT_DIR")?;
     let nvcc = match env::var_os("CUDA_HOME") {

@@ -9,12 +9,14 @@ use anyhow::{Result, bail};
 use setaccio_curate::{build::Watch as _, render::Renderer};
 use setaccio_filters::row::Message;
 use setaccio_train::{
+    device,
     generate::{Sampling, generate},
     lora::{self, peft},
     model::{
         files::ModelFiles,
         load::{self, Hold},
     },
+    recipe,
     tokenizer::Tokens,
 };
 
@@ -54,6 +56,9 @@ pub struct Args {
     /// Decides the choices where the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
+    /// What computes: cpu, cuda (a build with feature `cuda`), or the GPU if there is one
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    device: recipe::Device,
     /// Threads; the text does not depend on them [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -66,8 +71,18 @@ fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
     }
 }
 
+fn device(text: &str) -> Result<recipe::Device, String> {
+    match text {
+        "auto" => Ok(recipe::Device::Auto),
+        "cpu" => Ok(recipe::Device::Cpu),
+        "cuda" => Ok(recipe::Device::Cuda),
+        _ => Err("auto, cpu or cuda".into()),
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
+    let (on, dtype) = device::pick(args.device)?;
     let files = ModelFiles::open(&args.model)?;
     files.check()?;
     let adapter = args.adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
@@ -81,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     let progress = Progress::new()?;
     progress.stage("load", files.config().layers);
-    let mut model = load::model(files.config(), &files, &Hold::plain(), &|_| {
+    let mut model = load::model(files.config(), &files, &Hold { dtype, device: on, ..Hold::plain() }, &|_| {
         progress.done(1);
         !progress.cancelled()
     })?;

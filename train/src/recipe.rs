@@ -252,8 +252,11 @@ pub struct Train {
     pub neftune_alpha: f64,
     /// Which layers are computed again in the backward pass instead of being kept.
     pub recompute: Recompute,
-    /// For `recompute = "auto"`: how much memory the run may take, in GiB; 0 takes what is free.
+    /// For `recompute = "auto"`: how much memory of the device the run may take, in GiB; 0 takes what is free.
     pub memory_gib: f64,
+    /// What computes: `cpu` in f32, `cuda` (the first NVIDIA GPU, in a build with feature `cuda`) in bf16, `auto` the
+    /// GPU if there is one that the build can use, else the CPU.
+    pub device: Device,
     /// A line of metrics every N steps.
     pub log_every: u64,
 }
@@ -296,6 +299,19 @@ pub enum Recompute {
     None,
 }
 
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The GPU if there is one that this build can use, else the CPU.
+    #[default]
+    Auto,
+    /// In f32.
+    Cpu,
+    /// The first NVIDIA GPU, in bf16.
+    Cuda,
+}
+
 impl Default for Train {
     fn default() -> Self {
         Self {
@@ -316,6 +332,7 @@ impl Default for Train {
             neftune_alpha: 0.0,
             recompute: Recompute::Auto,
             memory_gib: 0.0,
+            device: Device::Auto,
             log_every: 10,
         }
     }

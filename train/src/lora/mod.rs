@@ -47,14 +47,15 @@ pub fn start(module: &str, weight: &Tensor, recipe: &Lora, seed: u64) -> Result<
     Ok(Start { a, b: Tensor::zeros((out, recipe.r), DType::F32, &Device::Cpu)?, rest: None })
 }
 
-/// A copy of every A and B of a model, by module.
+/// A copy in main memory of every A and B of a model, by module.
 ///
 /// # Errors
 /// Out of memory.
 pub fn values(model: &Llama) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
     let linears = model.layers.iter().flat_map(Layer::linears);
     let pairs = linears.filter_map(|l| Some((l.name.clone(), l.lora.as_ref()?)));
-    pairs.map(|(name, lora)| Ok((name, (lora.a.value.copy()?, lora.b.value.copy()?)))).collect()
+    let copy = |t: &Tensor| t.copy()?.to_device(&Device::Cpu);
+    pairs.map(|(name, lora)| Ok((name, (copy(&lora.a.value)?, copy(&lora.b.value)?)))).collect()
 }
 
 /// Put an adapter that was read from files on a model that it fits, for use, not for training.

@@ -6,6 +6,8 @@ pub mod checkpoint;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda;
 use crate::{
     error::{Error, Result},
     kernels::cpu::{
@@ -87,7 +89,24 @@ impl Nf4 {
         self.shape
     }
 
-    /// The weights again, [out, in], rounded to `dtype` (f32, f64, bf16 or f16).
+    /// The same on another device.
+    ///
+    /// # Errors
+    /// Out of memory there.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let scales = match &self.scales {
+            Scales::Plain(scales) => Scales::Plain(scales.to_device(device)?),
+            Scales::Double { codes, map, nested, offset } => Scales::Double {
+                codes: codes.to_device(device)?,
+                map: map.to_device(device)?,
+                nested: nested.to_device(device)?,
+                offset: *offset,
+            },
+        };
+        Ok(Self { packed: self.packed.to_device(device)?, scales, dtype: self.dtype.clone(), shape: self.shape })
+    }
+
+    /// The weights again, [out, in], rounded to `dtype` (f32, f64, bf16 or f16; f32 or bf16 on a GPU).
     ///
     /// # Errors
     /// Another type; out of memory.
@@ -104,6 +123,16 @@ impl Nf4 {
     pub fn dequantize_into(&self, out: &Tensor) -> Result<()> {
         if out.dims() != [self.shape.0, self.shape.1] {
             return Err(Error::Other(format!("NF4: a weight of {:?} does not go into {:?}", self.shape, out.dims())));
+        }
+        #[cfg(feature = "cuda")]
+        if out.device().is_cuda() {
+            let scales = match &self.scales {
+                Scales::Plain(scales) => cuda::Scales::Plain(scales),
+                Scales::Double { codes, map, nested, offset } => {
+                    cuda::Scales::Double { codes, map, nested, offset: *offset }
+                }
+            };
+            return cuda::nf4_dequantize(out, &self.packed, scales);
         }
         match out.dtype() {
             DType::F32 => self.fill::<f32>(out),

@@ -26,20 +26,32 @@ pub enum Norm {
 /// # Errors
 /// A gradient that is not f32 (or f64) and contiguous.
 pub fn norm<'a>(params: impl IntoIterator<Item = &'a Param>) -> Result<Norm> {
+    let params: Vec<&Param> = params.into_iter().collect();
     let mut total = 0.0;
-    for param in params {
-        let grad = Elements::of(&param.grad);
-        let squares = match param.grad.dtype() {
-            DType::F64 => squares(grad.slice::<f64>()?),
-            DType::F32 => squares(grad.slice::<f32>()?),
-            other => return Err(Error::Other(format!("the gradient of `{}` is {other:?}, not f32", param.name))),
-        };
+    for (param, squares) in params.iter().zip(sums(&params)?) {
         if !squares.is_finite() {
             return Ok(Norm::Diverged(param.name.clone()));
         }
         total += squares;
     }
     Ok(Norm::Finite(total.sqrt()))
+}
+
+/// The sum of squares of each gradient.
+fn sums(params: &[&Param]) -> Result<Vec<f64>> {
+    #[cfg(feature = "cuda")]
+    if params.iter().any(|param| param.grad.device().is_cuda()) {
+        return crate::kernels::cuda::sum_squares(&params.iter().map(|param| &param.grad).collect::<Vec<_>>());
+    }
+    let sum = |param: &&Param| {
+        let grad = Elements::of(&param.grad);
+        match param.grad.dtype() {
+            DType::F64 => Ok(squares(grad.slice::<f64>()?)),
+            DType::F32 => Ok(squares(grad.slice::<f32>()?)),
+            other => Err(Error::Other(format!("the gradient of `{}` is {other:?}, not f32", param.name))),
+        }
+    };
+    params.iter().map(sum).collect()
 }
 
 fn squares<T: WithDType>(g: &[T]) -> f64 {

@@ -13,7 +13,7 @@ use crate::{
     kernels::cpu::adamw::Hyper,
     recipe,
 };
-use slot::Slot;
+use slot::{Maps, Slot};
 
 /// Something that is trained.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub struct Optimizer {
     weight_decay: f64,
     steps: u64,
     slots: BTreeMap<String, Slot>,
+    maps: Maps,
 }
 
 /// The name that the count of steps has among the moments.
@@ -55,6 +56,7 @@ impl Optimizer {
             weight_decay: train.weight_decay,
             steps: 0,
             slots: BTreeMap::new(),
+            maps: Maps::default(),
         }
     }
 
@@ -90,7 +92,7 @@ impl Optimizer {
                     self.steps
                 )));
             };
-            slot.step(self.kind, param, &Hyper { lr: lr * param.lr_scale, ..hyper })
+            slot.step(self.kind, param, &Hyper { lr: lr * param.lr_scale, ..hyper }, &self.maps)
                 .map_err(|e| Error::Other(format!("optimiser step of `{}`: {e}", param.name)))?;
         }
         self.steps += 1;

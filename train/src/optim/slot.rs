@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::Param;
+#[cfg(feature = "cuda")]
+use crate::kernels::{cpu::dynamic::Map, cuda};
 use crate::{
+    error::{Error, Result},
     kernels::cpu::{
         adamw::{BLOCK, Hyper, Moments, Moments8, adamw, adamw_8bit, adamw_small},
         stored::{Elements, Stored, update},
@@ -25,6 +28,21 @@ pub enum Slot {
     Eight { m: Tensor, m_scale: Tensor, v: Tensor, v_scale: Tensor },
 }
 
+/// What the codes of moments in 8 bits mean, signed and unsigned, f32 [256] each on the GPU once they are needed there.
+#[derive(Debug, Default)]
+pub struct Maps(#[cfg(feature = "cuda")] std::sync::OnceLock<[Tensor; 2]>);
+
+#[cfg(feature = "cuda")]
+impl Maps {
+    fn on(&self, device: &Device) -> Result<&[Tensor; 2]> {
+        if let Some(maps) = self.0.get() {
+            return Ok(maps);
+        }
+        let maps = [Tensor::new(&Map::signed().values, device)?, Tensor::new(&Map::unsigned().values, device)?];
+        Ok(self.0.get_or_init(|| maps))
+    }
+}
+
 fn eight_bit(kind: Optimizer, n: usize) -> bool {
     kind == Optimizer::Adamw8bit && n >= SMALL
 }
@@ -32,7 +50,7 @@ fn eight_bit(kind: Optimizer, n: usize) -> bool {
 impl Slot {
     /// Before the first step.
     pub fn zeros(kind: Optimizer, n: usize, device: &Device) -> Result<Self> {
-        let zeros = |n: usize, dtype| Tensor::zeros(n, dtype, device);
+        let zeros = |n: usize, dtype| -> Result<Tensor> { Ok(Tensor::zeros(n, dtype, device)?) };
         if !eight_bit(kind, n) {
             return Ok(Self::Full { m: zeros(n, DType::F32)?, v: zeros(n, DType::F32)? });
         }
@@ -95,18 +113,37 @@ impl Slot {
     }
 
     /// One step of the parameter's value.
-    pub fn step(&self, kind: Optimizer, param: &Param, h: &Hyper) -> Result<()> {
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "the CPU has its own maps"))]
+    pub fn step(&self, kind: Optimizer, param: &Param, h: &Hyper, maps: &Maps) -> Result<()> {
+        if param.grad.elem_count() != self.len() {
+            let (grad, value) = (param.grad.dims(), param.value.dims());
+            return Err(Error::Other(format!("a gradient of {grad:?} for a value of {value:?}")));
+        }
+        #[cfg(feature = "cuda")]
+        if param.value.device().is_cuda() {
+            return self.update_on_gpu(kind, param, h, maps);
+        }
         match param.value.dtype() {
-            DType::F32 => self.update::<f32>(kind, param, h),
-            DType::BF16 => self.update::<half::bf16>(kind, param, h),
-            other => candle_core::bail!("values are trained in f32 or bf16, not {other:?}"),
+            DType::F32 => Ok(self.update::<f32>(kind, param, h)?),
+            DType::BF16 => Ok(self.update::<half::bf16>(kind, param, h)?),
+            other => Err(Error::Other(format!("values are trained in f32 or bf16, not {other:?}"))),
         }
     }
 
-    fn update<P: Stored>(&self, kind: Optimizer, param: &Param, h: &Hyper) -> Result<()> {
-        if param.grad.elem_count() != self.len() {
-            candle_core::bail!("a gradient of {:?} for a value of {:?}", param.grad.dims(), param.value.dims());
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(&self, kind: Optimizer, param: &Param, h: &Hyper, maps: &Maps) -> Result<()> {
+        let (p, g) = (&param.value, &param.grad);
+        match self {
+            Self::Full { m, v } if kind == Optimizer::Adamw => cuda::adamw(p, g, m, v, h),
+            Self::Full { m, v } => cuda::adamw_small(p, g, m, v, h),
+            Self::Eight { m, m_scale, v, v_scale } => {
+                let [signed, unsigned] = maps.on(p.device())?;
+                cuda::adamw_8bit(p, g, cuda::Moments8 { m, m_scale, v, v_scale, signed, unsigned }, h)
+            }
         }
+    }
+
+    fn update<P: Stored>(&self, kind: Optimizer, param: &Param, h: &Hyper) -> candle_core::Result<()> {
         let grad = Elements::of(&param.grad);
         let g = grad.slice::<f32>()?;
         let first = if kind == Optimizer::Adamw { adamw::<P> } else { adamw_small::<P> };

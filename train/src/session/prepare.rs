@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use setaccio_curate::render::Renderer;
 use tempfile::TempDir;
 
@@ -14,8 +14,9 @@ use super::Watch;
 use crate::{
     checkpoint::held,
     data::{self, Dataset, Order, Shape, Split, shards::Build},
+    device,
     error::{Error, Result},
-    memory::{self, Memory},
+    memory::Memory,
     model::{
         files::{ModelFiles, write_together},
         tiny::Tiny,
@@ -49,6 +50,10 @@ pub struct Prepared {
     pub order: Order,
     /// Steps of the whole run.
     pub total: u64,
+    /// What computes.
+    pub device: Device,
+    /// In which type.
+    pub dtype: DType,
     /// What it takes.
     pub memory: Memory,
     /// Layers that are computed again in the backward pass.
@@ -57,7 +62,7 @@ pub struct Prepared {
     pub largest: (usize, usize),
     /// Memory that the run may take, in bytes.
     pub budget: usize,
-    /// What the program holds before it reads a weight, in bytes.
+    /// What the program holds of it before it reads a weight, in bytes.
     pub base_memory: usize,
     /// The tiny base, until a run begins: the folder may hold another run, which goes by the one that is there.
     made: Option<TempDir>,
@@ -87,6 +92,7 @@ impl Prepared {
     pub fn new(loaded: Loaded, folder: &Path, watch: &dyn Watch) -> Result<Self> {
         let recipe = &loaded.recipe;
         held::ours(folder)?;
+        let (device, dtype) = device::pick(recipe.train.device)?;
         let made = if recipe.model.path == TINY { Some(tiny(recipe, watch)?) } else { None };
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
         let files = ModelFiles::open(&path)?;
@@ -124,10 +130,10 @@ impl Prepared {
             steps => steps,
         };
         let stored = files.dtype("model.embed_tokens.weight")?;
-        let memory = Memory::new(config, recipe, stored, DType::F32);
+        let memory = Memory::new(config, recipe, stored, dtype);
         let largest = largest(&order, total);
-        let budget = budget(recipe);
-        let base_memory = memory::held().unwrap_or(0);
+        let budget = budget(recipe, &device);
+        let base_memory = device::held(&device);
         let free = budget.saturating_sub(base_memory);
         let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, free);
         Ok(Self {
@@ -138,6 +144,8 @@ impl Prepared {
             eval,
             order,
             total,
+            device,
+            dtype,
             memory,
             recompute,
             largest,
@@ -250,11 +258,11 @@ fn largest(order: &Order, total: u64) -> (usize, usize) {
     (most, most)
 }
 
-fn budget(recipe: &Recipe) -> usize {
+fn budget(recipe: &Recipe, device: &Device) -> usize {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
     match recipe.train.memory_gib {
         gib if gib > 0.0 => (gib * f64::from(1_u32 << 30)) as usize,
         // Leave a tenth to others.
-        _ => memory::free().map_or(usize::MAX, |free| free / 10 * 9 + memory::held().unwrap_or(0)),
+        _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::held(device)),
     }
 }

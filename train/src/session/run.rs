@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
 use setaccio_filters::hash::sha256;
 
 use super::{Prepared, Watch, finish, steps::Run};
 use crate::{
     checkpoint::{Loaded as Found, Store},
+    device,
     error::{Error, Result},
     lora,
     model::load::{self, Hold},
@@ -75,8 +75,8 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     let hold = Hold {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,
-        dtype: DType::F32,
-        device: Device::Cpu,
+        dtype: prepared.dtype,
+        device: prepared.device.clone(),
         adapter: Some((recipe.lora.clone(), recipe.seed)),
     };
     watch.stage("load", prepared.files.config().layers as u64);
@@ -139,7 +139,7 @@ fn newest(
 
 fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunLock> {
     let recipe = &prepared.loaded.recipe;
-    let mut lock = RunLock::new(recipe.clone(), command, "f32 on cpu");
+    let mut lock = RunLock::new(recipe.clone(), command, &device::name(&prepared.device, prepared.dtype));
     lock.tokenizer_sha256.clone_from(&prepared.tokens.sha256);
     let template = match recipe.data.template.as_str() {
         "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),

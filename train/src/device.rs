@@ -1,0 +1,76 @@
+//! What a run computes on, and in which type: the CPU in f32, a GPU in bf16.
+
+use candle_core::{DType, Device};
+
+use crate::{
+    error::{Error, Result},
+    memory, recipe,
+};
+
+/// The device that is asked for, and the type that it computes in.
+///
+/// # Errors
+/// `cuda` in a build without it, or without a GPU that answers.
+pub fn pick(wanted: recipe::Device) -> Result<(Device, DType)> {
+    match wanted {
+        recipe::Device::Cpu => Ok((Device::Cpu, DType::F32)),
+        recipe::Device::Cuda => Ok((gpu()?, DType::BF16)),
+        recipe::Device::Auto => Ok(gpu().map_or((Device::Cpu, DType::F32), |gpu| (gpu, DType::BF16))),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn gpu() -> Result<Device> {
+    Device::new_cuda(0).map_err(|error| {
+        Error::Other(format!(
+            "device `cuda`: no GPU answers ({error}): see whether `nvidia-smi` lists one, or take device `cpu`"
+        ))
+    })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu() -> Result<Device> {
+    let message =
+        "device `cuda`: this program was built without it: build with `--features cuda`, or take device `cpu`";
+    Err(Error::Other(message.into()))
+}
+
+/// As a lock names it, e.g. `bf16 on cuda`.
+pub fn name(device: &Device, dtype: DType) -> String {
+    format!("{} on {}", dtype.as_str(), if device.is_cuda() { "cuda" } else { "cpu" })
+}
+
+/// Memory that is free where `device` computes, in bytes, if it can be told.
+pub fn free(device: &Device) -> Option<usize> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free),
+        _ => memory::free(),
+    }
+}
+
+/// What this process holds there already, in bytes, which is not among what is free.
+pub fn held(device: &Device) -> usize {
+    // What the driver keeps for itself is gone from what it calls free, and stays gone.
+    if device.is_cuda() { 0 } else { memory::held().unwrap_or(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_computes_in_f32() {
+        let (device, dtype) = pick(recipe::Device::Cpu).unwrap();
+        assert_eq!((device.is_cpu(), name(&device, dtype).as_str()), (true, "f32 on cpu"));
+        assert!(held(&device) > 0 && free(&device).is_some());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_says_so_only_if_asked() {
+        assert!(pick(recipe::Device::Auto).unwrap().0.is_cpu());
+        let error = pick(recipe::Device::Cuda).unwrap_err().to_string();
+        assert!(error.contains("--features cuda"), "{error}");
+    }
+}

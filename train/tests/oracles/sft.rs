@@ -46,7 +46,7 @@ fn row(r: u64) -> Example {
 }
 
 /// The micro-batches of a step: rows in order.
-fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
+pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
     let micro = |m: u64| {
         let mut made = Batch::default();
         let first = (step * accumulation + m) * batch;

@@ -12,7 +12,10 @@ use setaccio_train::{
     },
 };
 
-use crate::formula::{attach, batch, close, documents, elements, model, recipe};
+use crate::{
+    formula::{attach, batch, close, documents, elements, model, recipe},
+    quantized::in_nf4,
+};
 
 fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
     let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
@@ -97,25 +100,35 @@ fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vec<(String, Var)>)> {
 #[test]
 fn every_gradient_equals_candles() {
     for variant in ["plain", "tied", "qwen2", "llama31"] {
-        let mut model = model(variant, DType::F64);
-        attach(&mut model, &recipe(), false);
-        let batch = batch(&documents(), 3);
-        let (want, vars) = loss(&model, &batch).unwrap();
-        let gradients = want.backward().unwrap();
-        let scale = 1.0 / f64::from(u32::try_from(batch.targets()).unwrap());
-        let pass = Pass { seed: 1, step: 0, micro: 0 };
-        let losses = model.train(&batch, &Training { pass, scale, recompute: 0, neftune_alpha: 0.0 }).unwrap();
-        close(variant, losses.nll * scale, want.to_scalar::<f64>().unwrap(), 1e-12, 0.0);
-        let params = model.params();
-        assert_eq!((params.len(), vars.len()), (28, 28));
-        for param in params {
-            let (name, var) = vars.iter().find(|(name, _)| *name == param.name).unwrap();
-            let (got, want) = (elements(&param.grad), elements(gradients.get(var.as_tensor()).unwrap()));
-            let norm = want.iter().map(|x| x * x).sum::<f64>().sqrt();
-            assert!(norm > 1e-4, "{variant} {name}: a gradient that is alive");
-            for (got, want) in got.iter().zip(&want) {
-                close(&format!("{variant} {name}"), *got, *want, 1e-10, 1e-10 * norm);
-            }
+        compare(variant, model(variant, DType::F64));
+    }
+}
+
+#[test]
+fn every_gradient_equals_candles_upon_nf4() {
+    for (variant, double_quant) in [("plain", true), ("qwen2", false)] {
+        compare(variant, in_nf4(variant, DType::F64, double_quant));
+    }
+}
+
+fn compare(variant: &str, mut model: Llama) {
+    attach(&mut model, &recipe(), false);
+    let batch = batch(&documents(), 3);
+    let (want, vars) = loss(&model, &batch).unwrap();
+    let gradients = want.backward().unwrap();
+    let scale = 1.0 / f64::from(u32::try_from(batch.targets()).unwrap());
+    let pass = Pass { seed: 1, step: 0, micro: 0 };
+    let losses = model.train(&batch, &Training { pass, scale, recompute: 0, neftune_alpha: 0.0 }).unwrap();
+    close(variant, losses.nll * scale, want.to_scalar::<f64>().unwrap(), 1e-12, 0.0);
+    let params = model.params();
+    assert_eq!((params.len(), vars.len()), (28, 28));
+    for param in params {
+        let (name, var) = vars.iter().find(|(name, _)| *name == param.name).unwrap();
+        let (got, want) = (elements(&param.grad), elements(gradients.get(var.as_tensor()).unwrap()));
+        let norm = want.iter().map(|x| x * x).sum::<f64>().sqrt();
+        assert!(norm > 1e-4, "{variant} {name}: a gradient that is alive");
+        for (got, want) in got.iter().zip(&want) {
+            close(&format!("{variant} {name}"), *got, *want, 1e-10, 1e-10 * norm);
         }
     }
 }

@@ -11,6 +11,7 @@ mod logits;
 mod model_files;
 mod nf4;
 mod peft;
+mod quantized;
 mod sft;
 mod smollm2;
 mod tokens;

@@ -46,7 +46,7 @@ fn row(r: u64) -> Example {
 }
 
 /// The micro-batches of a step: rows in order.
-fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
+pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
     let micro = |m: u64| {
         let mut made = Batch::default();
         let first = (step * accumulation + m) * batch;
@@ -64,7 +64,7 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
     let [loss, norm, rate, tokens, targets] =
         ["loss", "grad_norm", "learning_rate", "num_tokens", "targets"].map(column);
     assert_eq!(loss.len(), taken.len());
-    let (mut seen, mut drift) = (0.0, 0.0);
+    let (mut seen, mut drift, mut worst) = (0.0, 0.0, [0.0_f64; 2]);
     for (k, t) in taken.iter().enumerate() {
         let at = |what| format!("{name}, step {k}: {what}");
         seen += t.tokens as f64;
@@ -82,9 +82,16 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
             1e-4,
             1e-5,
         );
-        drift += t.loss() - loss[k];
+        let residual = t.loss() - loss[k];
+        drift += residual;
+        worst = [worst[0].max(residual.abs()), worst[1].max((t.grad_norm / norm[k] - 1.0).abs())];
     }
-    println!("{name}: mean residual of the loss {:e}", drift / taken.len() as f64);
+    println!(
+        "{name}: residual of the loss at most {:.1e}, in the mean {:.1e}; of the gradient norm at most {:.1e} of it",
+        worst[0],
+        drift / taken.len() as f64,
+        worst[1]
+    );
     close(&format!("{name}: mean residual"), drift / taken.len() as f64, 0.0, 0.0, 1e-5);
     trainer
 }

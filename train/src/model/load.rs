@@ -156,7 +156,7 @@ fn weight(
     };
     let rest = start.as_ref().and_then(|(_, start)| start.rest.clone());
     let weight = match (rest, packed) {
-        (None, Some(packed)) => Weight::Nf4(packed),
+        (None, Some(packed)) => Weight::Nf4(packed.to_device(&hold.device)?),
         (rest, _) => {
             let whole = rest.unwrap_or(whole).to_device(&hold.device)?;
             // On the CPU a narrow type would have to be widened at each use.

@@ -1,5 +1,5 @@
 //! How much memory a run takes, part by part, before a weight is read: the sizes of everything that
-//! `model/` keeps, added up. The test beside it is a run that is measured.
+//! `model/` keeps, added up. `train/tests/memory.rs` measures runs beside it.
 
 use crate::{
     model::{config::Config, head::chunk_rows},

@@ -65,14 +65,11 @@ fn the_prediction_is_within_a_tenth() {
     let cases = [(Quantization::None, 4096, 0), (Quantization::None, 4096, 6), (Quantization::Nf4, 2048, 0)];
     // What one case leaves in the allocator would be a present to the next: each gets a process.
     let Some(case) = std::env::var("SETACCIO_MEMORY_CASE").ok().and_then(|n| n.parse::<usize>().ok()) else {
-        for case in 0..cases.len() {
+        for (case, what) in cases.iter().enumerate() {
             let mut child = Command::new(std::env::current_exe().unwrap());
             let child = child.args(["--exact", "the_prediction_is_within_a_tenth", "--nocapture"]);
-            assert!(
-                child.env("SETACCIO_MEMORY_CASE", case.to_string()).status().unwrap().success(),
-                "{:?}",
-                cases[case]
-            );
+            let ended = child.env("SETACCIO_MEMORY_CASE", case.to_string()).status().unwrap();
+            assert!(ended.success(), "{what:?}");
         }
         return;
     };

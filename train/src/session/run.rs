@@ -70,6 +70,12 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
         Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
         Start::Fresh | Start::Force => None,
     };
+    // Before anything is written: a finished run stays finished.
+    if let Some(beyond) = found.as_ref().filter(|f| f.state.step > prepared.total) {
+        let message =
+            format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", prepared.total);
+        return Err(Error::Damaged { path: beyond.path.clone(), message });
+    }
 
     let recipe = &prepared.loaded.recipe;
     let hold = Hold {

@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
     /// Put back what a checkpoint holds.
     ///
     /// # Errors
-    /// A tensor is missing or does not fit, or it is of a later step than the run is to take.
+    /// A tensor is missing or does not fit.
     pub fn take_over(&mut self, found: &Found) -> Result<()> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {
@@ -88,11 +88,6 @@ impl<'a> Run<'a> {
         let step = found.state.step;
         if self.trainer.steps() != step {
             return Err(damaged(format!("its optimiser has taken {} steps, not {step}", self.trainer.steps())));
-        }
-        if step > self.prepared.total {
-            let total = self.prepared.total;
-            let message = format!("is beyond the {total} steps that are asked for: ask for more, or use `--force`");
-            return Err(damaged(message));
         }
         (self.state, self.kept) = (found.state.clone(), Some(step));
         Ok(())

@@ -1,10 +1,8 @@
 //! What a run would take, for a person.
 
-use setaccio_train::{recipe::Recompute, session::Prepared};
+use setaccio_train::{memory::GIB, recipe::Recompute, session::Prepared};
 
 use crate::style::{FAINT, HEAD, NAME, count};
-
-const GIB: f64 = 1_073_741_824.0;
 
 #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
 fn gib(bytes: usize) -> String {

@@ -7,6 +7,9 @@ use crate::{
 };
 use candle_core::DType;
 
+/// Bytes of a GiB.
+pub const GIB: f64 = 1_073_741_824.0;
+
 /// What of a model and a recipe decides the memory.
 #[derive(Clone, Debug)]
 pub struct Memory {

@@ -1,17 +1,12 @@
-//! The schema of a training recipe: the structs are its TOML tables, and what they say is checked here,
-//! before a weight is read. `base = "sft.toml"` takes another recipe and changes what this one says.
+//! The schema of a training recipe: the structs are its TOML tables.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::overrides;
-use setaccio_filters::suggest;
-use toml::{Table, Value};
 
-use crate::error::{Error, Result};
+mod load;
+
+pub use load::{Loaded, load};
 
 /// A whole recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -378,122 +373,4 @@ fn yes() -> bool {
 }
 fn max_length() -> usize {
     1024
-}
-
-/// A recipe and where it came from.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The recipe with all changes in place.
-    pub recipe: Recipe,
-    /// Its file name, for messages.
-    pub file: String,
-    /// The folder that `template` and `tokenizer` are relative to.
-    pub folder: PathBuf,
-    /// `--set` arguments, in order.
-    pub sets: Vec<String>,
-}
-
-/// Read a recipe, lay it over its base, apply `--set key=value`, and check it.
-///
-/// # Errors
-/// It is missing, not TOML, says something unknown, or contradicts itself.
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let mut table = read(path, &file)?;
-    for set in sets {
-        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
-    }
-    let recipe: Recipe =
-        table.try_into().map_err(|e: toml::de::Error| Error::recipe(&file, suggest::explain(e.message())))?;
-    check(&recipe).map_err(|e| Error::recipe(&file, e))?;
-    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
-}
-
-fn read(path: &Path, file: &str) -> Result<Table> {
-    let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
-    let mut table: Table =
-        text.parse().map_err(|e: toml::de::Error| Error::recipe(file, e.to_string().trim_end().to_owned()))?;
-    match table.remove("base") {
-        None => Ok(table),
-        Some(Value::String(base)) => {
-            let below = path.with_file_name(&base);
-            if below == path {
-                return Err(Error::recipe(file, "`base` names this very file"));
-            }
-            let mut under = read(&below, &base)?;
-            lay(&mut under, table);
-            Ok(under)
-        }
-        Some(_) => Err(Error::recipe(file, "`base` is the file name of another recipe")),
-    }
-}
-
-/// Put `over` on `under`, table by table.
-fn lay(under: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value),
-            (_, value) => {
-                under.insert(key, value);
-            }
-        }
-    }
-}
-
-fn check(recipe: &Recipe) -> std::result::Result<(), String> {
-    let (lora, train, data) = (&recipe.lora, &recipe.train, &recipe.data);
-    if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) {
-        return Err("`name` names a folder below runs/: letters, digits, - and _".into());
-    }
-    if lora.r == 0 || lora.targets.is_empty() {
-        return Err("`lora.r` is at least 1 and `lora.targets` names at least one layer".into());
-    }
-    for (i, target) in lora.targets.iter().enumerate() {
-        if !LINEARS.contains(&target.as_str()) {
-            return Err(format!("lora.targets: there is no `{target}`; there are {}", LINEARS.join(", ")));
-        }
-        if lora.targets[..i].contains(target) {
-            return Err(format!("lora.targets names `{target}` twice"));
-        }
-    }
-    let ranges = [
-        ("lora.alpha", lora.alpha, f64::MIN_POSITIVE, f64::MAX),
-        ("lora.dropout", lora.dropout, 0.0, 0.999),
-        ("train.learning_rate", train.learning_rate, 0.0, 10.0),
-        ("train.warmup_ratio", train.warmup_ratio, 0.0, 1.0),
-        ("train.weight_decay", train.weight_decay, 0.0, 10.0),
-        ("train.betas[0]", train.betas[0], 0.0, 0.999_999_9),
-        ("train.betas[1]", train.betas[1], 0.0, 0.999_999_9),
-        ("train.eps", train.eps, f64::MIN_POSITIVE, 1.0),
-        ("train.max_grad_norm", train.max_grad_norm, 0.0, f64::MAX),
-        ("train.lora_plus_ratio", train.lora_plus_ratio, f64::MIN_POSITIVE, 1e4),
-        ("train.neftune_alpha", train.neftune_alpha, 0.0, 1e4),
-        ("train.memory_gib", train.memory_gib, 0.0, f64::MAX),
-        ("train.epochs", train.epochs, 0.0, 1e6),
-    ];
-    for (name, value, low, high) in ranges {
-        if !(low..=high).contains(&value) {
-            return Err(format!("`{name}` is {value}; it goes from {low:e} to {high:e}"));
-        }
-    }
-    if train.batch == 0 || train.accumulation == 0 || train.log_every == 0 {
-        return Err("`train.batch`, `train.accumulation` and `train.log_every` are at least 1".into());
-    }
-    if train.max_steps == 0 && train.epochs == 0.0 {
-        return Err("give `train.epochs` or `train.max_steps`".into());
-    }
-    if train.warmup_steps > 0 && train.warmup_ratio > 0.0 {
-        return Err("`train.warmup_steps` and `train.warmup_ratio` say the same: keep one".into());
-    }
-    if data.max_length < 2 {
-        return Err("`data.max_length` is at least 2".into());
-    }
-    if data.train.is_empty() {
-        return Err("`data.train` names at least one folder that `setaccio build` wrote".into());
-    }
-    if recipe.checkpoint.keep == 0 {
-        return Err("`checkpoint.keep` is at least 1: a run that keeps none cannot be resumed".into());
-    }
-    Ok(())
 }

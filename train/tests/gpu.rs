@@ -3,6 +3,7 @@
 //!
 //! In bf16 the CPU gets the same rounded inputs and computes in f32, so what is left is the rounding of results to
 //! 8 bits, 2^-9 of each, and of what the backward pass reads again.
+//! Longer than a file should be: one test a kernel, side by side over the same inputs and the same two comparisons.
 #![cfg(feature = "cuda")]
 #![allow(clippy::many_single_char_names, reason = "the letters of the formulas")]
 

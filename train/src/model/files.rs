@@ -8,14 +8,17 @@ use std::{
 };
 
 use candle_core::{DType, Tensor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use setaccio_curate::{
-    folder::{remove, write_whole},
+    folder::{remove, sync_dir, write_whole},
     hash,
 };
 
 use super::{config::Config, gguf::Gguf, safetensors::Safetensors};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    report::lock::FileHash,
+};
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const WHOLE: &str = "model.safetensors";
@@ -43,17 +46,6 @@ enum Source {
         index: BTreeMap<String, usize>,
     },
     Gguf(Box<Gguf>),
-}
-
-/// A file of a model, for the run's lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHash {
-    /// Its name in the folder.
-    pub file: String,
-    /// Its length.
-    pub bytes: u64,
-    /// SHA-256, hex.
-    pub sha256: String,
 }
 
 impl ModelFiles {
@@ -362,15 +354,14 @@ pub(crate) fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result
     for (name, bytes) in files {
         write_whole(&aside.path().join(name), bytes)?;
     }
-    let flush = || File::open(folder).and_then(|d| d.sync_all()).map_err(Error::io("flush", folder));
     if let Some((last, _)) = files.last() {
         remove(&folder.join(last))?;
-        flush()?;
+        sync_dir(folder)?;
     }
     for (name, _) in files {
         let place = folder.join(name);
         fs::rename(aside.path().join(name), &place).map_err(Error::io("put in place", &place))?;
-        flush()?;
+        sync_dir(folder)?;
     }
     Ok(())
 }

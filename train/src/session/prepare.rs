@@ -16,7 +16,7 @@ use crate::{
     data::{self, Dataset, Order, Shape, Split, shards::Build},
     device,
     error::{Error, Result},
-    memory::Memory,
+    memory::{self, Memory},
     model::{
         files::{ModelFiles, write_together},
         tiny::Tiny,
@@ -261,7 +261,7 @@ fn largest(order: &Order, total: u64) -> (usize, usize) {
 fn budget(recipe: &Recipe, device: &Device) -> usize {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
     match recipe.train.memory_gib {
-        gib if gib > 0.0 => (gib * f64::from(1_u32 << 30)) as usize,
+        gib if gib > 0.0 => (gib * memory::GIB) as usize,
         // Leave a tenth to others.
         _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::held(device)),
     }

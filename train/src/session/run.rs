@@ -12,7 +12,7 @@ use crate::{
     lora,
     model::load::{self, Hold},
     report::{
-        lock::{self, Data, FileHash, RunLock},
+        lock::{self, Data, RunLock},
         metrics::Metrics,
     },
     trainer::Trainer,
@@ -155,8 +155,7 @@ fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunL
         }
     };
     lock.template_sha256 = sha256(&template);
-    let base = prepared.files.hashes(&|| watch.cancelled())?;
-    lock.base = base.into_iter().map(|f| FileHash { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect();
+    lock.base = prepared.files.hashes(&|| watch.cancelled())?;
     lock.data = recipe.data.train.iter().map(|folder| Data::of(folder)).collect::<Result<_>>()?;
     Ok(lock)
 }

@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         let clock = std::mem::take(&mut self.clock);
         let losses = window.losses;
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
-        let peak = memory::peak().map(|bytes| bytes as f64 / f64::from(1_u32 << 30));
+        let peak = memory::peak().map(|bytes| bytes as f64 / memory::GIB);
         self.metrics.log(&Step {
             step: self.state.step,
             epoch: self.prepared.epoch(self.state.step),

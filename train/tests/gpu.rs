@@ -212,6 +212,35 @@ fn documents(lengths: &[usize]) -> Vec<Span> {
     lengths.iter().map(span).collect()
 }
 
+/// Forward and backward of both, over as many queries and keys as the spans have.
+fn attend(gpu: &Gpu, spans: &[Span], heads: Heads, dtype: DType) {
+    let (t, s) = spans.iter().fold((0, 0), |(t, s), span| (t + span.q_len, s.max(span.k + span.k_len)));
+    let (qw, kw) = (heads.q * heads.dim, heads.kv * heads.dim);
+    // Scores up to about 8 / 3 sqrt(dim) apart, so that the softmax has something to choose.
+    let [q, dout] = [("q", 2.0), ("dout", 1.0)].map(|(n, scale)| gpu.random(n, &[t, qw], scale, dtype));
+    let [k, v] = [("k", 2.0), ("v", 1.0)].map(|(n, scale)| gpu.random(n, &[s, kw], scale, dtype));
+    let want = kernels::attention(&q.0, &k.0, &v.0, spans, heads).unwrap();
+    let got = kernels::attention(&q.1, &k.1, &v.1, spans, heads).unwrap();
+    let what = format!("attention {spans:?} {heads:?}");
+    close(&what, &got.0, &want.0, dtype, 2e-6);
+    close(&what, &got.1, &want.1, DType::F32, 2e-6);
+    let attended = |q: &Tensor, k: &Tensor, v: &Tensor, (out, lse): (Tensor, Tensor)| {
+        let [q, k, v] = [q, k, v].map(Tensor::clone);
+        Attended { q, k, v, out, lse }
+    };
+    let want = attended(&q.0, &k.0, &v.0, want);
+    let want = kernels::attention_grad(&want, &dout.0, spans, heads).unwrap();
+    let f = attended(&q.1, &k.1, &v.1, got);
+    let got = kernels::attention_grad(&f, &dout.1, spans, heads).unwrap();
+    for (name, got, want) in [("dq", &got.0, &want.0), ("dk", &got.1, &want.1), ("dv", &got.2, &want.2)] {
+        close(&format!("{what} {name}"), got, want, dtype, 1e-5);
+    }
+    let again = kernels::attention_grad(&f, &dout.1, spans, heads).unwrap();
+    for (a, b) in [(&got.0, &again.0), (&got.1, &again.1), (&got.2, &again.2)] {
+        assert_eq!(bits(a), bits(b), "{what}: not the same twice");
+    }
+}
+
 #[test]
 fn attention() {
     let Some(gpu) = Gpu::open() else { return };
@@ -225,52 +254,25 @@ fn attention() {
         (&[1024], Heads { q: 2, kv: 1, dim: 128 }),
     ];
     for (lengths, heads) in cases {
-        for dtype in TYPES {
-            let (t, spans) = (lengths.iter().sum(), documents(lengths));
-            let (qw, kw) = (heads.q * heads.dim, heads.kv * heads.dim);
-            // Scores up to about 8 / 3 sqrt(dim) apart, so that the softmax has something to choose.
-            let [q, dout] = [("q", 2.0), ("dout", 1.0)].map(|(n, s)| gpu.random(n, &[t, qw], s, dtype));
-            let [k, v] = [("k", 2.0), ("v", 1.0)].map(|(n, s)| gpu.random(n, &[t, kw], s, dtype));
-            let want = kernels::attention(&q.0, &k.0, &v.0, &spans, heads).unwrap();
-            let got = kernels::attention(&q.1, &k.1, &v.1, &spans, heads).unwrap();
-            let what = format!("attention {lengths:?} {heads:?}");
-            close(&what, &got.0, &want.0, dtype, 2e-6);
-            close(&what, &got.1, &want.1, DType::F32, 2e-6);
-            let attended = |q: &Tensor, k: &Tensor, v: &Tensor, (out, lse): (Tensor, Tensor)| {
-                let [q, k, v] = [q, k, v].map(Tensor::clone);
-                Attended { q, k, v, out, lse }
-            };
-            let want = attended(&q.0, &k.0, &v.0, want);
-            let want = kernels::attention_grad(&want, &dout.0, &spans, heads).unwrap();
-            let f = attended(&q.1, &k.1, &v.1, got);
-            let got = kernels::attention_grad(&f, &dout.1, &spans, heads).unwrap();
-            for (name, got, want) in [("dq", &got.0, &want.0), ("dk", &got.1, &want.1), ("dv", &got.2, &want.2)] {
-                close(&format!("{what} {name}"), got, want, dtype, 1e-5);
-            }
-            let again = kernels::attention_grad(&f, &dout.1, &spans, heads).unwrap();
-            for (a, b) in [(&got.0, &again.0), (&got.1, &again.1), (&got.2, &again.2)] {
-                assert_eq!(bits(a), bits(b), "{what}: not the same twice");
-            }
-        }
+        TYPES.iter().for_each(|dtype| attend(&gpu, &documents(lengths), heads, *dtype));
     }
 }
 
-/// As in generation: a few new queries after many keys, of two sequences.
+/// As in generation and after a shared question: new queries after keys of others.
 #[test]
-fn attention_over_a_cache() {
+fn attention_after_other_keys() {
     let Some(gpu) = Gpu::open() else { return };
-    let heads = Heads { q: 4, kv: 2, dim: 64 };
-    let spans = [Span { q: 0, q_len: 1, k: 0, k_len: 130 }, Span { q: 1, q_len: 70, k: 130, k_len: 200 }];
-    for dtype in TYPES {
-        let q = gpu.random("q", &[71, 256], 2.0, dtype);
-        let [k, v] = ["k", "v"].map(|name| gpu.random(name, &[330, 128], 1.0, dtype));
-        let want = kernels::attention(&q.0, &k.0, &v.0, &spans, heads).unwrap();
-        let got = kernels::attention(&q.1, &k.1, &v.1, &spans, heads).unwrap();
-        close("cache", &got.0, &want.0, dtype, 2e-6);
-        close("cache", &got.1, &want.1, DType::F32, 2e-6);
+    let span = |q, q_len, k, k_len| Span { q, q_len, k, k_len };
+    let cases = [
+        (vec![span(0, 1, 0, 130), span(1, 70, 130, 200)], Heads { q: 4, kv: 2, dim: 64 }),
+        (vec![span(0, 90, 0, 90), span(90, 33, 90, 110), span(123, 5, 200, 69)], Heads { q: 3, kv: 1, dim: 128 }),
+        (vec![span(0, 20, 0, 150), span(20, 1, 150, 17)], Heads { q: 2, kv: 2, dim: 256 }),
+    ];
+    for (spans, heads) in &cases {
+        TYPES.iter().for_each(|dtype| attend(&gpu, spans, *heads, *dtype));
     }
     let q = gpu.random("q", &[10, 256], 2.0, DType::F32);
-    assert!(kernels::attention(&q.1, &q.1, &q.1, &spans, heads).is_err(), "spans outside of the tensors");
+    assert!(kernels::attention(&q.1, &q.1, &q.1, &cases[0].0, cases[0].1).is_err(), "spans outside of the tensors");
 }
 
 #[test]
@@ -294,8 +296,9 @@ fn cross_entropy() {
                 close(&what, &logits.1, &logits.0, dtype, 3e-6);
                 let near = |a: f64, b: f64| (a - b).abs() <= 3e-6 * (1.0 + b.abs());
                 for (g, w) in got.iter().zip(&want) {
-                    let RowLoss { nll, entropy, correct } = *w;
-                    assert!(near(g.nll, nll) && near(g.entropy, entropy), "{what}: {g:?} {w:?}");
+                    let RowLoss { nll, entropy, logit, correct } = *w;
+                    let all = near(g.nll, nll) && near(g.entropy, entropy) && near(g.logit, logit);
+                    assert!(all, "{what}: {g:?} {w:?}");
                     assert_eq!(g.correct, correct, "{what}");
                 }
                 assert_eq!(got.len(), rows);

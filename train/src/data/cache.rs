@@ -1,9 +1,9 @@
 //! Tokenised rows in one file: written whole, checked, then read where they lie.
 //!
 //! Layout, little endian: 16 bytes of magic; per row its ids (u32 each) and the bits of what is learned (u32
-//! words, lowest bit first); the index, 16 bytes a row (u64 word offset of its ids, u32 tokens, u32 number
-//! of the row in the data set); the caller's notes as JSON; u64 rows and u64 length of the notes; SHA-256 of
-//! all before it. It grows on disk, never in memory.
+//! words, lowest bit first); the index, 20 bytes a row (u64 word offset of its ids, u32 tokens, u32 number
+//! of the row in the data set, u32 which of that row's answers it holds); the caller's notes as JSON; u64 rows and u64
+//! length of the notes; SHA-256 of all before it. It grows on disk, never in memory.
 
 use std::{
     fs::{self, File},
@@ -20,8 +20,8 @@ use tempfile::NamedTempFile;
 use super::Example;
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 16] = b"setaccio tokens1";
-const ENTRY: usize = 16;
+const MAGIC: &[u8; 16] = b"setaccio tokens2";
+const ENTRY: usize = 20;
 const TAIL: usize = 16 + 32;
 
 /// Writes such a file.
@@ -53,11 +53,11 @@ impl Writer {
         Ok(Self { path: path.to_owned(), rows, index: BufWriter::new(index), words, count: 0 })
     }
 
-    /// Add a row, which is number `row` of the data set.
+    /// Add a row, which is number `row` of the data set, or its answer number `side`.
     ///
     /// # Errors
     /// The disk is full or failing.
-    pub fn push(&mut self, example: &Example, row: u32) -> Result<()> {
+    pub fn push(&mut self, example: &Example, row: u32, side: u32) -> Result<()> {
         let n = example.ids.len();
         let mut words = Vec::with_capacity(n + n.div_ceil(32));
         words.extend_from_slice(&example.ids);
@@ -70,7 +70,8 @@ impl Writer {
             self.rows.write_all(&bytes)?;
             self.index.write_all(&self.words.to_le_bytes())?;
             self.index.write_all(&length.to_le_bytes())?;
-            self.index.write_all(&row.to_le_bytes())
+            self.index.write_all(&row.to_le_bytes())?;
+            self.index.write_all(&side.to_le_bytes())
         };
         write().map_err(Error::io("write", &self.path))?;
         self.words += words.len() as u64;
@@ -167,7 +168,7 @@ impl Cache {
     /// # Panics
     /// There is no such row.
     pub fn length(&self, i: usize) -> usize {
-        self.entry(i).1
+        self.entry(i).1 as usize
     }
 
     /// Number of row `i` in the data set.
@@ -178,23 +179,31 @@ impl Cache {
         self.entry(i).2
     }
 
+    /// Which of its row's answers `i` holds.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn side(&self, i: usize) -> u32 {
+        self.entry(i).3
+    }
+
     /// Row `i`.
     ///
     /// # Panics
     /// There is no such row.
     pub fn example(&self, i: usize) -> Example {
-        let (at, n, _) = self.entry(i);
+        let (at, n) = (self.entry(i).0, self.length(i));
         let words = |from: usize, n: usize| self.map[from * 4..(from + n) * 4].chunks_exact(4).map(word);
         let bits: Vec<u32> = words(at + n, n.div_ceil(32)).collect();
         let trained = (0..n).map(|t| bits[t / 32] >> (t % 32) & 1 == 1).collect();
         Example { ids: words(at, n).collect(), trained }
     }
 
-    fn entry(&self, i: usize) -> (usize, usize, u32) {
+    fn entry(&self, i: usize) -> (usize, u32, u32, u32) {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         let at = self.index + i * ENTRY;
-        let [n, row] = [8, 12].map(|o| word(&self.map[at + o..at + o + 4]));
-        (number(&self.map, at).unwrap_or(0), n as usize, row)
+        let [n, row, side] = [8, 12, 16].map(|o| word(&self.map[at + o..at + o + 4]));
+        (number(&self.map, at).unwrap_or(0), n, row, side)
     }
 }
 
@@ -220,7 +229,7 @@ mod tests {
 
     fn write(path: &Path, rows: &[Example]) {
         let mut writer = Writer::new(path).unwrap();
-        (0..).zip(rows).for_each(|(i, r)| writer.push(r, 3 * i).unwrap());
+        (0..).zip(rows).for_each(|(i, r)| writer.push(r, 3 * i, i % 2).unwrap());
         writer.finish(&"notes").unwrap();
     }
 
@@ -238,7 +247,7 @@ mod tests {
             let (cache, notes) = open(&path).unwrap();
             assert_eq!((cache.len(), notes.as_str()), (rows.len(), "notes"));
             assert_eq!((0..rows.len()).map(|i| cache.example(i)).collect::<Vec<_>>(), rows);
-            assert!((0..).zip(&rows).all(|(i, r)| cache.length(i) == r.ids.len() && cache.row(i) as usize == 3 * i));
+            assert!((0..).zip(&rows).all(|(i, r)| cache.length(i) == r.ids.len() && cache.row(i) as usize == 3 * i && cache.side(i) as usize == i % 2));
         }
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["b.tokens"], "nothing is left beside it");

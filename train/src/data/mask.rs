@@ -31,7 +31,7 @@ pub struct Masker<'a> {
     text: Option<Renderer>,
     /// The templates' sources, for the cache's key.
     pub templates: [String; 2],
-    data: Data,
+    pub(super) data: Data,
     vocab: usize,
 }
 
@@ -67,13 +67,7 @@ impl<'a> Masker<'a> {
             Content::Chat(messages) => self.chat(messages)?,
             Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
         };
-        if let Some(id) = example.ids.iter().find(|id| **id as usize >= self.vocab) {
-            let text = self.tokens.tokenizer.id_to_token(*id).unwrap_or_default();
-            return Err(format!(
-                "token {id} (`{text}`) is outside the model's vocabulary of {}: the tokenizer is another model's",
-                self.vocab
-            ));
-        }
+        self.known(&example.ids)?;
         if let Some(first) = example.trained.first_mut() {
             *first = false;
         }
@@ -87,6 +81,38 @@ impl<'a> Masker<'a> {
         example.ids.truncate(self.data.max_length);
         example.trained.truncate(self.data.max_length);
         Ok(if example.trained.contains(&true) { Made::Row(example, longer) } else { Made::Unanswered })
+    }
+
+    /// Whether the model has all of these tokens.
+    pub(super) fn known(&self, ids: &[u32]) -> std::result::Result<(), String> {
+        let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) else { return Ok(()) };
+        let text = self.tokens.tokenizer.id_to_token(*id).unwrap_or_default();
+        Err(format!(
+            "token {id} (`{text}`) is outside the model's vocabulary of {}: the tokenizer is another model's",
+            self.vocab
+        ))
+    }
+
+    /// The chat template, which a conversation needs.
+    fn template(&self) -> std::result::Result<&Renderer, String> {
+        self.chat.as_ref().ok_or_else(|| {
+            let message = "is a conversation, and neither the tokenizer nor `data.template` has a chat template";
+            format!("{message}: name one, for instance templates/chatml.jinja")
+        })
+    }
+
+    /// A conversation as tokens; with `open`, up to where an answer would begin.
+    pub(super) fn chat_ids(&self, messages: &[Message], open: bool) -> std::result::Result<Vec<u32>, String> {
+        Ok(self.tokens.encode(&self.template()?.chat(messages, open)?.text)?.ids)
+    }
+
+    /// Whether an answer has the token that ends it.
+    pub(super) fn ends(&self, answer: &[u32], which: &str) -> std::result::Result<(), String> {
+        if answer.iter().any(|id| self.stops(*id)) {
+            return Ok(());
+        }
+        let last = answer[answer.len().saturating_sub(8)..].to_vec();
+        Err(self.endless(&format!("the {which} answer"), &self.tokens.decode(&last, false).unwrap_or_default()))
     }
 
     /// A document: all of it is learned, whatever `train_on` says.
@@ -109,10 +135,7 @@ impl<'a> Masker<'a> {
     }
 
     fn chat(&self, messages: &[Message]) -> std::result::Result<Example, String> {
-        let Some(renderer) = &self.chat else {
-            let message = "is a conversation, and neither the tokenizer nor `data.template` has a chat template";
-            return Err(format!("{message}: name one, for instance templates/chatml.jinja"));
-        };
+        let renderer = self.template()?;
         if messages.iter().all(|m| m.content.trim().is_empty()) {
             return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
         }

@@ -129,9 +129,9 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Head
 pub struct Attended {
     /// [T, Hq D]
     pub q: Tensor,
-    /// [T, Hkv D]
+    /// [S, Hkv D]
     pub k: Tensor,
-    /// [T, Hkv D]
+    /// [S, Hkv D]
     pub v: Tensor,
     /// [T, Hq D]
     pub out: Tensor,
@@ -139,7 +139,7 @@ pub struct Attended {
     pub lse: Tensor,
 }
 
-/// Gradients of [`attention`] with respect to q, k and v; spans have as many keys as queries.
+/// Gradients of [`attention`] with respect to q, k and v.
 ///
 /// # Errors
 /// Shapes or types that do not fit.

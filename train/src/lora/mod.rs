@@ -93,5 +93,6 @@ pub fn pair(name: &str, a: &Tensor, b: &Tensor, recipe: &Lora, compute: DType) -
             lr_scale: 1.0,
         })
     };
-    Ok(linear::Lora { a: param("lora_A", a)?, b: param("lora_B", b)?, scale: recipe.scale(), dropout: recipe.dropout })
+    let (scale, dropout) = (recipe.scale(), recipe.dropout);
+    Ok(linear::Lora { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, start: None })
 }

@@ -1,5 +1,6 @@
 //! The language-model head and its cross-entropy, a few rows at a time: all logits of a batch are never there at
-//! once, and rows whose label is ignored get none at all. Loss and gradient are made in one go.
+//! once, and rows whose label is ignored get none at all. Each target's loss and its gradient are made in one go; what a
+//! target weighs may depend on all of them, and is multiplied in afterwards.
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -39,13 +40,16 @@ pub struct Losses {
 }
 
 impl Losses {
-    fn count(&mut self, rows: &[RowLoss]) {
+    /// Of these tokens.
+    pub fn of(rows: &[RowLoss]) -> Self {
+        let mut losses = Self::default();
         for row in rows {
-            self.nll += row.nll;
-            self.entropy += row.entropy;
-            self.correct += u64::from(row.correct);
-            self.targets += 1;
+            losses.nll += row.nll;
+            losses.entropy += row.entropy;
+            losses.correct += u64::from(row.correct);
+            losses.targets += 1;
         }
+        losses
     }
 
     /// Add another micro-batch's.
@@ -62,18 +66,27 @@ pub fn chunk_rows(vocab: usize, dtype: DType) -> usize {
     (CHUNK_BYTES / (vocab * dtype.size_in_bytes())).max(1)
 }
 
+/// What [`Head::slope`] needs of [`Head::read`]: of N targets.
+pub struct Read {
+    /// Their tokens, u32 [N].
+    index: Tensor,
+    /// Their hidden states, [N, H].
+    chosen: Tensor,
+    /// Gradient of each target's own -log p with respect to its normed hidden state, [N, H].
+    dnormed: Tensor,
+}
+
 impl Head {
-    /// Losses of hidden states `x` [T, H] against the batch's labels and, if there is a `scale`, the gradient of
-    /// `scale` times the summed loss with respect to `x`, [T, H].
+    /// What hidden states `x` [T, H] say of each of the batch's targets, in their order, and what a gradient needs
+    /// if one is `asked` for.
     ///
     /// # Errors
     /// A label outside the vocabulary; out of memory.
-    pub fn loss(&self, x: &Tensor, batch: &Batch, scale: Option<f64>) -> Result<(Losses, Option<Tensor>)> {
+    pub fn read(&self, x: &Tensor, batch: &Batch, asked: bool) -> Result<(Vec<RowLoss>, Option<Read>)> {
         let rows: Vec<u32> = (0_u32..).zip(&batch.labels).filter(|(_, l)| **l != IGNORE).map(|(t, _)| t).collect();
         let labels: Vec<u32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();
-        let mut losses = Losses::default();
         if rows.is_empty() {
-            return Ok((losses, scale.map(|_| x.zeros_like()).transpose()?));
+            return Ok((Vec::new(), None));
         }
         let index = Tensor::from_vec(rows, labels.len(), x.device())?;
         let chosen = x.index_select(&index, 0)?;
@@ -82,20 +95,33 @@ impl Head {
         let (n, vocab) = (labels.len(), weight.dim(0)?);
         let step = chunk_rows(vocab, x.dtype()).min(n);
         let buffer = Tensor::zeros((step, vocab), x.dtype(), x.device())?;
-        let dnormed = scale.map(|_| normed.zeros_like()).transpose()?;
+        let dnormed = asked.then(|| normed.zeros_like()).transpose()?;
+        let mut losses = Vec::with_capacity(n);
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
             kernels::gemm(&logits, &normed.narrow(0, start, len)?, &weight.t()?, 1.0, 0.0)?;
-            losses.count(&kernels::cross_entropy(&logits, &labels[start..start + len], scale.unwrap_or(0.0))?);
+            let scale = if asked { 1.0 } else { 0.0 };
+            losses.extend(kernels::cross_entropy(&logits, &labels[start..start + len], scale)?);
             if let Some(dnormed) = &dnormed {
                 kernels::gemm(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
             }
         }
-        let Some(dnormed) = dnormed else { return Ok((losses, None)) };
+        Ok((losses, dnormed.map(|dnormed| Read { index, chosen, dnormed })))
+    }
+
+    /// The gradient with respect to the hidden states `x` [T, H] of a loss whose derivative by each target's -log p
+    /// is `weights` [N].
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn slope(&self, x: &Tensor, read: Read, weights: &[f64]) -> Result<Tensor> {
+        let Read { index, chosen, dnormed } = read;
+        let weights = Tensor::new(weights, x.device())?.to_dtype(x.dtype())?.unsqueeze(1)?;
+        let dnormed = dnormed.broadcast_mul(&weights)?;
         let dchosen = chosen.zeros_like()?;
         kernels::rms_norm_grad(&dchosen, &chosen, &self.norm, &dnormed, self.eps)?;
-        Ok((losses, Some(x.zeros_like()?.index_add(&index, &dchosen, 0)?)))
+        Ok(x.zeros_like()?.index_add(&index, &dchosen, 0)?)
     }
 
     /// Logits [T, V] of hidden states `x` [T, H].

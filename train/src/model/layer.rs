@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::{linear::Linear, pass::Pass};
+use super::{linear::Linear, pass::View};
 use crate::{
     error::Result,
     kernels::{self, Attended, Heads, Span},
@@ -34,8 +34,10 @@ pub struct Context<'a> {
     pub sin: Tensor,
     /// The documents.
     pub spans: &'a [Span],
-    /// In training, which pass it is.
-    pub pass: Option<Pass>,
+    /// Which token's key and value each key of the spans is, [S]; every token's own, in order, without it.
+    pub keys: Option<Tensor>,
+    /// With which adapter.
+    pub view: View,
 }
 
 /// Keys and values of the tokens before, when a text is written token by token.
@@ -90,28 +92,29 @@ impl Layer {
     pub fn after(&self, x: &Tensor, context: &Context<'_>, past: Option<&mut Past>) -> Result<(Tensor, Saved)> {
         let [wq, wk, wv, wo] = &self.attention;
         let [wgate, wup, wdown] = &self.mlp;
-        let (heads, pass) = (self.heads, context.pass);
+        let (heads, view) = (self.heads, context.view);
 
         let normed = kernels::rms_norm(x, &self.input_norm, self.eps)?;
-        let (q, qa) = wq.forward(&normed, pass)?;
-        let (k, ka) = wk.forward(&normed, pass)?;
-        let (v, va) = wv.forward(&normed, pass)?;
+        let (q, qa) = wq.forward(&normed, view)?;
+        let (k, ka) = wk.forward(&normed, view)?;
+        let (v, va) = wv.forward(&normed, view)?;
         drop(normed);
         kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
         kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
-        let (k, v) = match past {
-            None => (k, v),
-            Some(past) => past.extend(k, v)?,
+        let (k, v) = match (past, &context.keys) {
+            (Some(past), _) => past.extend(k, v)?,
+            (None, Some(keys)) => (k.index_select(keys, 0)?, v.index_select(keys, 0)?),
+            (None, None) => (k, v),
         };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
-        let (middle, oa) = wo.forward(&out, pass)?;
+        let (middle, oa) = wo.forward(&out, view)?;
         kernels::add(&middle, x, 1.0)?;
 
         let normed = kernels::rms_norm(&middle, &self.post_norm, self.eps)?;
-        let (gate, ga) = wgate.forward(&normed, pass)?;
-        let (up, ua) = wup.forward(&normed, pass)?;
+        let (gate, ga) = wgate.forward(&normed, view)?;
+        let (up, ua) = wup.forward(&normed, view)?;
         drop(normed);
-        let (y, da) = wdown.forward(&kernels::swiglu(&gate, &up)?, pass)?;
+        let (y, da) = wdown.forward(&kernels::swiglu(&gate, &up)?, view)?;
         kernels::add(&y, &middle, 1.0)?;
 
         let attended = Attended { q, k, v, out, lse };
@@ -127,7 +130,7 @@ impl Layer {
     pub fn backward(&self, saved: Saved, d: &Tensor, first: bool, context: &Context<'_>) -> Result<()> {
         let [wq, wk, wv, wo] = &self.attention;
         let [wgate, wup, wdown] = &self.mlp;
-        let (heads, pass) = (self.heads, context.pass);
+        let (heads, pass) = (self.heads, context.view.pass());
         let Saved { x, attended, middle, gate, up, xa: [qa, ka, va, oa, ga, ua, da] } = saved;
 
         let dproduct = gate.zeros_like()?;
@@ -145,7 +148,12 @@ impl Layer {
 
         let dout = attended.out.zeros_like()?;
         wo.backward(&attended.out, oa.as_ref(), d, Some(&dout), pass)?;
-        let (dq, dk, dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
+        let (dq, mut dk, mut dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
+        if let Some(keys) = &context.keys {
+            for d in [&mut dk, &mut dv] {
+                *d = Tensor::zeros((x.dim(0)?, d.dim(1)?), d.dtype(), d.device())?.index_add(keys, d, 0)?;
+            }
+        }
         drop((attended, dout));
         kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
         kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;

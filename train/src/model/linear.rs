@@ -4,7 +4,10 @@
 
 use candle_core::Tensor;
 
-use super::{pass::Pass, weight::Weight};
+use super::{
+    pass::{Pass, View},
+    weight::Weight,
+};
 use crate::{error::Result, kernels, optim::Param};
 
 /// A linear layer.
@@ -31,9 +34,19 @@ pub struct Lora {
     pub scale: f64,
     /// Share of inputs set to zero in training.
     pub dropout: f64,
+    /// A and B that training began with, where the model before training is not the one without them.
+    pub start: Option<(Tensor, Tensor)>,
 }
 
 impl Lora {
+    /// A and B as the view has them.
+    fn values(&self, view: View) -> Option<(&Tensor, &Tensor)> {
+        match view {
+            View::Reference => self.start.as_ref().map(|(a, b)| (a, b)),
+            View::Trained | View::Training(_) => Some((&self.a.value, &self.b.value)),
+        }
+    }
+
     /// The input as the adapter sees it: with its mask in training, as it is otherwise.
     fn masked(&self, name: &str, x: &Tensor, pass: Option<Pass>) -> Result<Tensor> {
         match self.key(name, pass) {
@@ -52,18 +65,19 @@ impl Lora {
 }
 
 impl Linear {
-    /// `x` [T, in] -> y [T, out], and drop(x) A^T [T, r] for the backward pass. No pass, no dropout.
+    /// `x` [T, in] -> y [T, out], and drop(x) A^T [T, r] for the backward pass. Dropout is of training alone.
     ///
     /// # Errors
     /// Shapes or types that do not fit; out of memory.
-    pub fn forward(&self, x: &Tensor, pass: Option<Pass>) -> Result<(Tensor, Option<Tensor>)> {
+    pub fn forward(&self, x: &Tensor, view: View) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
         if let Some(bias) = &self.bias {
             kernels::add_bias(&y, bias)?;
         }
         let Some(lora) = &self.lora else { return Ok((y, None)) };
-        let xa = kernels::linear(&lora.masked(&self.name, x, pass)?, &lora.a.value.to_dtype(x.dtype())?)?;
-        kernels::gemm(&y, &xa, &lora.b.value.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
+        let Some((a, b)) = lora.values(view) else { return Ok((y, None)) };
+        let xa = kernels::linear(&lora.masked(&self.name, x, view.pass())?, &a.to_dtype(x.dtype())?)?;
+        kernels::gemm(&y, &xa, &b.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
         Ok((y, Some(xa)))
     }
 

@@ -5,10 +5,15 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     head::{Head, Losses},
     layer::{Context, Layer, Past, Saved},
-    pass::Pass,
+    pass::{Pass, View},
     rotary::Rotary,
 };
-use crate::{data::Batch, error::Result, kernels, kernels::Span, optim::Param};
+use crate::{
+    data::Batch,
+    error::Result,
+    kernels::{self, RowLoss, Span},
+    optim::Param,
+};
 
 /// A model.
 #[derive(Clone, Debug)]
@@ -30,8 +35,6 @@ pub struct Llama {
 pub struct Training {
     /// For dropout and noise.
     pub pass: Pass,
-    /// The summed loss is multiplied by this: 1 / the targets of the whole step.
-    pub scale: f64,
     /// How many layers are computed again in the backward pass instead of being kept.
     pub recompute: usize,
     /// NEFTune's alpha, 0 for none.
@@ -58,18 +61,28 @@ impl Llama {
         Ok(self.embedding.index_select(&ids, 0)?.to_dtype(self.dtype)?)
     }
 
-    fn context<'a>(&self, positions: &[u32], spans: &'a [Span], pass: Option<Pass>) -> Result<Context<'a>> {
+    fn context<'a>(
+        &self,
+        positions: &[u32],
+        (spans, keys): (&'a [Span], Option<Vec<u32>>),
+        view: View,
+    ) -> Result<Context<'a>> {
         let (cos, sin) = self.rotary.angles(positions, self.dtype, self.device())?;
-        Ok(Context { cos, sin, spans, pass })
+        let keys = keys.map(|keys| Tensor::new(keys, self.device())).transpose()?;
+        Ok(Context { cos, sin, spans, keys, view })
     }
 
-    /// Hidden states after the last layer, [T, H].
+    /// Hidden states after the last layer, [T, H], with the adapter as it is.
     ///
     /// # Errors
     /// An id outside the vocabulary; out of memory.
     pub fn hidden(&self, batch: &Batch) -> Result<Tensor> {
-        let spans = spans(batch);
-        let context = self.context(&batch.positions, &spans, None)?;
+        self.seen(batch, View::Trained)
+    }
+
+    fn seen(&self, batch: &Batch, view: View) -> Result<Tensor> {
+        let (spans, keys) = batch.spans();
+        let context = self.context(&batch.positions, (&spans, keys), view)?;
         let mut x = self.embed(&batch.ids)?;
         for layer in &self.layers {
             x = layer.forward(&x, &context)?.0;
@@ -86,7 +99,7 @@ impl Llama {
         let span = Span { q: 0, q_len: ids.len(), k: 0, k_len: before + ids.len() };
         let positions: Vec<u32> = (0_u32..).skip(before).take(ids.len()).collect();
         let spans = [span];
-        let context = self.context(&positions, &spans, None)?;
+        let context = self.context(&positions, (&spans, None), View::Trained)?;
         let mut x = self.embed(ids)?;
         for (layer, past) in self.layers.iter().zip(past) {
             x = layer.after(&x, &context, Some(past))?.0;
@@ -94,21 +107,35 @@ impl Llama {
         Ok(self.head.logits(&x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)?)
     }
 
-    /// Losses without a gradient and without dropout.
+    /// What is said of each target, without a gradient and without dropout.
+    ///
+    /// # Errors
+    /// As [`Self::hidden`].
+    pub fn read(&self, batch: &Batch, view: View) -> Result<Vec<RowLoss>> {
+        Ok(self.head.read(&self.seen(batch, view)?, batch, false)?.0)
+    }
+
+    /// Their sums with the adapter as it is.
     ///
     /// # Errors
     /// As [`Self::hidden`].
     pub fn evaluate(&self, batch: &Batch) -> Result<Losses> {
-        Ok(self.head.loss(&self.hidden(batch)?, batch, None)?.0)
+        Ok(Losses::of(&self.read(batch, View::Trained)?))
     }
 
-    /// One micro-batch forward and backward: adds to every adapter's gradient.
+    /// One micro-batch forward and backward: adds to every adapter's gradient. `weigh` is told what was said of each
+    /// target and gives the derivative of the loss by each target's -log p, or nothing to leave the gradient out.
     ///
     /// # Errors
     /// As [`Self::hidden`].
-    pub fn train(&self, batch: &Batch, training: &Training) -> Result<Losses> {
-        let spans = spans(batch);
-        let context = self.context(&batch.positions, &spans, Some(training.pass))?;
+    pub fn train(
+        &self,
+        batch: &Batch,
+        training: &Training,
+        weigh: impl FnOnce(&[RowLoss]) -> Option<Vec<f64>>,
+    ) -> Result<()> {
+        let (spans, keys) = batch.spans();
+        let context = self.context(&batch.positions, (&spans, keys), View::Training(training.pass))?;
         let mut x = self.embed(&batch.ids)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha);
@@ -120,9 +147,10 @@ impl Llama {
             kept.push(if i < training.recompute { Kept::Input(x) } else { Kept::All(Box::new(saved)) });
             x = y;
         }
-        let (losses, d) = self.head.loss(&x, batch, Some(training.scale))?;
+        let (losses, read) = self.head.read(&x, batch, true)?;
+        let (Some(weights), Some(read)) = (weigh(&losses), read) else { return Ok(()) };
+        let d = self.head.slope(&x, read, &weights)?;
         drop(x);
-        let Some(d) = d.filter(|_| losses.targets > 0) else { return Ok(losses) };
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let saved = match kept.pop() {
                 Some(Kept::All(saved)) => *saved,
@@ -131,6 +159,19 @@ impl Llama {
             };
             layer.backward(saved, &d, i == 0, &context)?;
         }
+        Ok(())
+    }
+
+    /// As [`Self::train`] for a loss that is `scale` times the sum of -log p over the targets.
+    ///
+    /// # Errors
+    /// As [`Self::hidden`].
+    pub fn train_sum(&self, batch: &Batch, training: &Training, scale: f64) -> Result<Losses> {
+        let mut losses = Losses::default();
+        self.train(batch, training, |rows| {
+            losses = Losses::of(rows);
+            Some(vec![scale; rows.len()])
+        })?;
         Ok(losses)
     }
 
@@ -149,21 +190,9 @@ impl Llama {
     }
 }
 
-/// The documents of a batch as spans of queries that see the keys of the same document.
-pub fn spans(batch: &Batch) -> Vec<Span> {
-    let ends = batch.starts.iter().skip(1);
-    let pairs = batch.starts.iter().zip(ends);
-    pairs
-        .map(|(start, end)| {
-            let (first, len) = (*start as usize, (end - start) as usize);
-            Span { q: first, q_len: len, k: first, k_len: len }
-        })
-        .collect()
-}
-
 /// NEFTune's amplitude for each token: alpha / sqrt(length of its document x width).
 fn magnitudes(batch: &Batch, width: usize, alpha: f64) -> Vec<f32> {
-    let lengths = spans(batch).into_iter().map(|s| s.q_len);
+    let lengths = batch.spans().0.into_iter().map(|s| (s.q_len, s.k_len));
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "sizes are small")]
-    lengths.flat_map(|len| vec![(alpha / ((len * width) as f64).sqrt()) as f32; len]).collect()
+    lengths.flat_map(|(rows, len)| vec![(alpha / ((len * width) as f64).sqrt()) as f32; rows]).collect()
 }

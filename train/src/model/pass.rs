@@ -2,6 +2,27 @@
 
 use crate::random;
 
+/// With which adapter the model is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As it was before training: without the adapter, or with the one that training began with.
+    Reference,
+    /// With the adapter as it is.
+    Trained,
+    /// With the adapter, its dropout and its gradients.
+    Training(Pass),
+}
+
+impl View {
+    /// The training pass, if it is one.
+    pub fn pass(self) -> Option<Pass> {
+        match self {
+            Self::Training(pass) => Some(pass),
+            _ => None,
+        }
+    }
+}
+
 /// A micro-batch of a step. The same pass gives the same masks and the same noise, forward, backward and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {

@@ -109,9 +109,9 @@ pub fn attention<T: Real>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Head
 pub struct Forward<'a, T> {
     /// [T, Hq D]
     pub q: &'a [T],
-    /// [T, Hkv D]
+    /// [S, Hkv D]
     pub k: &'a [T],
-    /// [T, Hkv D]
+    /// [S, Hkv D]
     pub v: &'a [T],
     /// [T, Hq D]
     pub out: &'a [T],
@@ -119,8 +119,7 @@ pub struct Forward<'a, T> {
     pub lse: &'a [T],
 }
 
-/// Gradients with respect to q, k and v given that of the output, `dout` [T, Hq D].
-/// Documents only: every span has as many keys as queries.
+/// Gradients with respect to q [T, Hq D], k and v [S, Hkv D] given that of the output, `dout` [T, Hq D].
 pub fn attention_grad<T: Real>(
     f: &Forward<'_, T>,
     dout: &[T],
@@ -134,29 +133,30 @@ pub fn attention_grad<T: Real>(
     let (mut dq, mut dk, mut dv) = (vec![T::ZERO; f.q.len()], vec![T::ZERO; f.k.len()], vec![T::ZERO; f.v.len()]);
     for ((span, head), [q, k, v]) in tasks.iter().zip(&parts) {
         let (qo, ko) = (head * d, head / group * d);
-        for i in 0..span.q_len {
-            let (row, at) = (span.q + i, i * d..(i + 1) * d);
-            dq[row * qw + qo..][..d].copy_from_slice(&q[at.clone()]);
-            for (total, part) in [(&mut dk, k), (&mut dv, v)] {
-                let place = &mut total[row * kw + ko..][..d];
-                place.iter_mut().zip(&part[at.clone()]).for_each(|(t, p)| *t += *p);
+        for (i, part) in q.chunks_exact(d).enumerate() {
+            dq[(span.q + i) * qw + qo..][..d].copy_from_slice(part);
+        }
+        for (total, part) in [(&mut dk, k), (&mut dv, v)] {
+            for (i, part) in part.chunks_exact(d).enumerate() {
+                let place = &mut total[(span.k + i) * kw + ko..][..d];
+                place.iter_mut().zip(part).for_each(|(t, p)| *t += *p);
             }
         }
     }
     (dq, dk, dv)
 }
 
-/// dq, dk, dv [L, D] of one head of one document.
+/// dq [queries, D], dk and dv [keys, D] of one head of one span.
 fn one_head<T: Real>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, heads: Heads) -> [Vec<T>; 3] {
     let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
-    let len = span.q_len;
-    let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![T::ZERO; len * d]);
+    let (len, before) = (span.q_len, span.k_len - span.q_len);
+    let [mut dq, mut dk, mut dv] = [len, span.k_len, span.k_len].map(|rows| vec![T::ZERO; rows * d]);
     let (qo, ko) = (span.q * qw + head * d, span.k * kw + head / group * d);
-    let most = BLOCK.min(len) * len;
+    let most = BLOCK.min(len) * span.k_len;
     let (mut p, mut ds) = (vec![T::ZERO; most], vec![T::ZERO; most]);
     for start in (0..len).step_by(BLOCK) {
         let rows = BLOCK.min(len - start);
-        let keys = start + rows;
+        let keys = before + start + rows;
         let at = qo + start * qw;
         let (qb, db) = (Mat::rows(&f.q[at..], rows, d, qw), Mat::rows(&dout[at..], rows, d, qw));
         let (kb, vb) = (Mat::rows(&f.k[ko..], keys, d, kw), Mat::rows(&f.v[ko..], keys, d, kw));
@@ -171,7 +171,7 @@ fn one_head<T: Real>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, h
                     let delta = dot(&dout[row..row + d], &f.out[row..row + d]);
                     let lse = f.lse[(span.q + start + i) * heads.q + head];
                     let (p, ds) = (&mut p[i * keys..][..keys], &mut ds[i * keys..][..keys]);
-                    let seen = start + i + 1;
+                    let seen = before + start + i + 1;
                     for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
                         *p = (*p - lse).power();
                         *ds = *p * (*ds - delta);

@@ -14,6 +14,8 @@ pub struct RowLoss {
     pub nll: f64,
     /// Entropy of the distribution, in nats.
     pub entropy: f64,
+    /// Mean of the row's logits.
+    pub logit: f64,
     /// Whether the target is the most probable token (the first of equals).
     pub correct: bool,
 }
@@ -51,13 +53,16 @@ fn one<T: Real>(row: &mut [T], target: usize, scale: T) -> RowLoss {
             let total: f64 = weights.chunks(1024).map(|c| dot(c, &ones[..c.len()]).wide()).sum();
             let mean: f64 =
                 weights.chunks(1024).zip(row.chunks(1024)).map(|(w, x)| dot(w, x).wide()).sum::<f64>() / total;
+            let logit = row.chunks(1024).map(|x| dot(x, &ones[..x.len()]).wide()).sum::<f64>();
+            #[allow(clippy::cast_precision_loss, reason = "a vocabulary is small")]
+            let logit = logit / row.len() as f64;
             let lse = top.wide() + total.ln();
             let factor = scale * T::of(1.0 / total);
             for (x, w) in row.iter_mut().zip(&weights) {
                 *x = factor * *w;
             }
             row[target] -= scale;
-            RowLoss { nll: lse - hit.wide(), entropy: lse - mean, correct }
+            RowLoss { nll: lse - hit.wide(), entropy: lse - mean, logit, correct }
         },
     )
 }

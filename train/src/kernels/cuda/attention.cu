@@ -3,17 +3,18 @@
 // from tx, so that the sixteen threads of a row are half a warp.
 //
 // A tile of queries is {row of its first query, queries, row of its span's first key, keys that the first query
-// sees}; query i of it sees i more. A tile of keys is {row of its first key, keys, row of the query of the same place,
-// queries from there to the end of the document}; only queries from key i on see key i.
+// sees, 0}; query i of it sees i more. A tile of keys is {row of its first key, keys, row of the first query that sees it,
+// queries from there to the end of the span, keys of the tile before the one that this query sees last}; query i of them
+// sees i more.
 #include "common.cuh"
 
 struct Tile {
-    int64_t row, rows, other, count;
+    int64_t row, rows, other, count, ahead;
 };
 
 __device__ inline Tile tile_of(const uint32_t* tiles) {
-    const uint32_t* t = tiles + 4 * int64_t(blockIdx.x);
-    return Tile{t[0], t[1], t[2], t[3]};
+    const uint32_t* t = tiles + 5 * int64_t(blockIdx.x);
+    return Tile{t[0], t[1], t[2], t[3], t[4]};
 }
 
 // What to multiply, and how it lies: `q` [T, heads, dim], `k` and `v` [S, heads / group, dim].
@@ -206,7 +207,7 @@ __device__ void backward_kv(T* dk, T* dv, Inputs<T> in, Gradient<T> g, const uin
             float s[R][R], d[R][R];
             products<DP>(s, qs, ks, ty, tx);
             products<DP>(d, os, vs, ty, tx);
-            probabilities(s, d, in, g, t.other + start, t.count - start, start, head, ty, tx);
+            probabilities(s, d, in, g, t.other + start, t.count - start, t.ahead + start, head, ty, tx);
             keep(ps, s, M + 1, ty, tx);
             keep(ds, d, M + 1, ty, tx);
             __syncthreads();

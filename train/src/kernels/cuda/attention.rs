@@ -47,43 +47,47 @@ impl Shape {
     }
 }
 
-/// Rows of four for the kernels, those with the most work first so that no long one is left for last.
+/// Rows of five for the kernels, those with the most work first so that no long one is left for last.
 fn upload(
-    mut tiles: Vec<[usize; 4]>,
-    work: impl Fn(&[usize; 4]) -> usize,
+    mut tiles: Vec<[usize; 5]>,
+    work: impl Fn(&[usize; 5]) -> usize,
     device: &Device,
 ) -> candle_core::Result<Tensor> {
     tiles.sort_by_key(|t| std::cmp::Reverse(work(t)));
-    let mut numbers = Vec::with_capacity(tiles.len() * 4);
+    let mut numbers = Vec::with_capacity(tiles.len() * 5);
     for number in tiles.iter().flatten() {
         numbers.push(i32_of(*number)?.unsigned_abs());
     }
-    Tensor::from_vec(numbers, (tiles.len(), 4), device)
+    Tensor::from_vec(numbers, (tiles.len(), 5), device)
 }
 
-/// Tiles of `size` queries: {first query, queries, first key of the span, keys that the first query sees}.
+/// Tiles of `size` queries: {first query, queries, first key of the span, keys that the first query sees, 0}.
 fn query_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
     let of = |s: &Span| {
         let s = *s;
-        (0..s.q_len).step_by(size).map(move |i| [s.q + i, size.min(s.q_len - i), s.k, s.k_len - s.q_len + i + 1])
+        (0..s.q_len).step_by(size).map(move |i| [s.q + i, size.min(s.q_len - i), s.k, s.k_len - s.q_len + i + 1, 0])
     };
     upload(spans.iter().flat_map(of).collect(), |t| t[1] + t[3], device)
 }
 
-/// Tiles of `size` keys: {first key, keys, query of the same place, queries from there}.
+/// Tiles of `size` keys: {first key, keys, first query that sees it, queries from there, keys after the first that this
+/// query sees}.
 fn key_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
     let of = |s: &Span| {
         let s = *s;
-        (0..s.k_len).step_by(size).map(move |i| [s.k + i, size.min(s.k_len - i), s.q + i, s.q_len - i])
+        let before = s.k_len - s.q_len;
+        (0..s.k_len).step_by(size).map(move |i| {
+            let query = i.saturating_sub(before);
+            [s.k + i, size.min(s.k_len - i), s.q + query, s.q_len - query, before.saturating_sub(i)]
+        })
     };
     upload(spans.iter().flat_map(of).collect(), |t| t[3], device)
 }
 
 /// Every row that a span names is in q [T, ..] and k [S, ..], and every query sees a key.
-fn check(spans: &[Span], tokens: usize, keys: usize, square: bool) -> candle_core::Result<()> {
+fn check(spans: &[Span], tokens: usize, keys: usize) -> candle_core::Result<()> {
     for s in spans {
-        let inside = s.q + s.q_len <= tokens && s.k + s.k_len <= keys && s.q_len <= s.k_len;
-        if !inside || (square && s.q_len != s.k_len) {
+        if s.q + s.q_len > tokens || s.k + s.k_len > keys || s.q_len > s.k_len {
             bail!("attention: {s:?} does not fit {tokens} queries and {keys} keys");
         }
     }
@@ -108,7 +112,7 @@ fn grid(tiles: &Tensor, heads: usize) -> candle_core::Result<(u32, u32)> {
 /// Shapes or types that do not fit, heads wider than 256.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor)> {
     let (tokens, keys, dtype, shape) = (q.dim(0)?, k.dim(0)?, q.dtype(), Shape::of(heads)?);
-    check(spans, tokens, keys, false)?;
+    check(spans, tokens, keys)?;
     let (nq, nk) = (tokens * heads.q * heads.dim, keys * heads.kv * heads.dim);
     let (m, n) = shape.forward;
     let tiles = query_tiles(spans, m, q.device())?;
@@ -127,14 +131,13 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Head
     Ok((out, lse))
 }
 
-/// Gradients of [`attention`] with respect to q, k and v; spans have as many keys as queries. A sum has one owner and
-/// one order, so the result is the same every time.
+/// Gradients of [`attention`] with respect to q, k and v. A sum has one owner and one order, so the result is the same every time.
 ///
 /// # Errors
 /// Shapes or types that do not fit, heads wider than 256.
 pub fn attention_grad(f: &Attended, dout: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor, Tensor)> {
     let (tokens, keys, dtype, shape) = (f.q.dim(0)?, f.k.dim(0)?, f.q.dtype(), Shape::of(heads)?);
-    check(spans, tokens, keys, true)?;
+    check(spans, tokens, keys)?;
     let (nq, nk, nl) = (tokens * heads.q * heads.dim, keys * heads.kv * heads.dim, tokens * heads.q);
     let (device, name) = (f.q.device(), suffix(dtype)?);
     let delta = empty((tokens, heads.q), DType::F32, device)?;

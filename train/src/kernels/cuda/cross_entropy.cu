@@ -29,9 +29,9 @@ __device__ Top top_of_block(Top t) {
     return t;
 }
 
-// `said` [rows, 3]: nll, entropy, and 1 where the target is the most probable.
+// `said` [rows, 4]: nll, entropy, mean logit, and 1 where the target is the most probable.
 template <class T> __device__ void cross_entropy(T* logits, double* said, const uint32_t* targets, float scale, int64_t vocab) {
-    __shared__ double totals[32], means[32];
+    __shared__ double totals[32], means[32], plains[32];
     T* row = logits + int64_t(blockIdx.x) * vocab;
     int64_t target = targets[blockIdx.x];
     Top top{-INFINITY, vocab};
@@ -40,15 +40,17 @@ template <class T> __device__ void cross_entropy(T* logits, double* said, const 
         if (x > top.value) top = Top{x, c};
     }
     top = top_of_block(top);
-    float sum = 0.0f, weighted = 0.0f;
+    float sum = 0.0f, weighted = 0.0f, plain = 0.0f;
     for (int64_t c = threadIdx.x; c < vocab; c += blockDim.x) {
         // Less the top, so that the sum is of numbers below 0 that fade out.
         float x = wide(row[c]) - top.value, w = expf(x);
         sum += w;
+        plain += x;
         if (w != 0.0f) weighted += w * x;
     }
     double total = over_block(double(sum), Sum(), totals);
     double mean = over_block(double(weighted), Sum(), means) / total;
+    double logit = over_block(double(plain), Sum(), plains) / double(vocab) + double(top.value);
     double hit = double(wide(row[target])) - double(top.value);
     // Everybody has read the target before its owner writes over it.
     __syncthreads();
@@ -59,9 +61,11 @@ template <class T> __device__ void cross_entropy(T* logits, double* said, const 
     }
     if (threadIdx.x == 0) {
         double lse = log(total);
-        said[3 * int64_t(blockIdx.x)] = lse - hit;
-        said[3 * int64_t(blockIdx.x) + 1] = lse - mean;
-        said[3 * int64_t(blockIdx.x) + 2] = top.at == target ? 1.0 : 0.0;
+        double* at = said + 4 * int64_t(blockIdx.x);
+        at[0] = lse - hit;
+        at[1] = lse - mean;
+        at[2] = logit;
+        at[3] = top.at == target ? 1.0 : 0.0;
     }
 }
 

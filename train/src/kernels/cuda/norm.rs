@@ -89,14 +89,14 @@ pub fn cross_entropy(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec
         return Ok(Vec::new());
     }
     let targets = Tensor::new(targets, logits.device())?;
-    let said = empty((rows, 3), DType::F64, logits.device())?;
+    let said = empty((rows, 4), DType::F64, logits.device())?;
     let call = Call::new(&CROSS_ENTROPY, format!("cross_entropy_{}", suffix(dtype)?))
         .write(logits, dtype, rows * vocab)?
-        .write(&said, DType::F64, rows * 3)?
+        .write(&said, DType::F64, rows * 4)?
         .read(&targets, DType::U32, rows)?
         .values(&[F32(f32_of(scale)), I64(i64_of(vocab))]);
     // SAFETY: block i of `rows` has row i of all three, and its target is in the row.
     unsafe { call.run((i32_of(rows)?.unsigned_abs(), 1), WIDE, 0) }?;
     let said = said.to_vec2::<f64>()?;
-    Ok(said.iter().map(|r| RowLoss { nll: r[0], entropy: r[1], correct: r[2] > 0.5 }).collect())
+    Ok(said.iter().map(|r| RowLoss { nll: r[0], entropy: r[1], logit: r[2], correct: r[3] > 0.5 }).collect())
 }

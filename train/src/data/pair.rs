@@ -1,0 +1,164 @@
+//! Answers to a question as tokens: the question with each answer, of which the answers are learned.
+
+use setaccio_filters::row::{Content, Message};
+
+use super::{Example, mask::Masker};
+use crate::recipe::Overlong;
+
+/// Names of a row's answers.
+pub const SIDES: [&str; 2] = ["chosen", "rejected"];
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MadePair {
+    /// The question with each answer, which of [`SIDES`] it is, and whether something was cut off.
+    Answers(Vec<(u32, Example)>, bool),
+    /// Too long, and `overlong = "drop"`.
+    Overlong,
+    /// The question leaves no room for an answer.
+    Unanswered,
+}
+
+impl Masker<'_> {
+    /// One row with two answers, or, if answers are `judged` by themselves, with one at least. The question keeps its
+    /// last `longest_prompt` tokens (0 for all), then the texts their first `max_length`, as in TRL's trainers.
+    ///
+    /// # Errors
+    /// What is wrong with the row, or with the template as the row shows it.
+    pub fn answers(
+        &self,
+        content: &Content,
+        longest_prompt: usize,
+        judged: bool,
+    ) -> std::result::Result<MadePair, String> {
+        let Content::Preference { prompt, chosen, rejected } = content else {
+            return Err("is one text, and a question with two answers is needed".into());
+        };
+        let sane = "the rule `preference_sanity` of `setaccio build` drops such rows";
+        if prompt.is_empty() {
+            return Err(format!("has no question that its answers share; {sane}"));
+        }
+        let mut sides: Vec<(u32, &[Message])> = vec![(0, chosen), (1, rejected)];
+        sides.retain(|(_, answer)| !answer.is_empty());
+        if sides.len() < if judged { 1 } else { 2 } {
+            let one = "only `preference.loss = \"kto\"` learns from single answers";
+            return Err(format!("has no two answers; {sane}, and {one}"));
+        }
+        let asked = self.chat_ids(prompt, true)?;
+        let whole = |(_, answer): &(u32, &[Message])| self.chat_ids(&[prompt.as_slice(), answer].concat(), false);
+        let whole = sides.iter().map(whole).collect::<std::result::Result<Vec<_>, _>>()?;
+        // A template may write the question alone in another way, and tokens may merge across its end: what all of
+        // them begin with is the question.
+        let shared = whole.iter().map(|ids| common(&asked, ids)).min().unwrap_or(0);
+        if shared == 0 {
+            return Err("begins with other tokens than its question alone: the template does not fit pairs".into());
+        }
+        for (ids, (side, _)) in whole.iter().zip(&sides) {
+            self.ends(&ids[shared..], SIDES[*side as usize])?;
+            self.known(ids)?;
+        }
+        let cut = if longest_prompt == 0 { 0 } else { shared.saturating_sub(longest_prompt) };
+        let (shared, max) = (shared - cut, self.data.max_length);
+        let longer = whole.iter().any(|ids| ids.len() - cut > max);
+        if longer && self.data.overlong == Overlong::Drop {
+            return Ok(MadePair::Overlong);
+        }
+        if shared >= max {
+            return Ok(MadePair::Unanswered);
+        }
+        let example = |ids: Vec<u32>| {
+            let ids: Vec<u32> = ids.into_iter().skip(cut).take(max).collect();
+            Example { trained: (0..ids.len()).map(|i| i >= shared).collect(), ids }
+        };
+        let made = sides.into_iter().map(|(side, _)| side).zip(whole.into_iter().map(example));
+        Ok(MadePair::Answers(made.collect(), longer || cut > 0))
+    }
+}
+
+/// How many tokens both begin with.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use setaccio_filters::row::Row;
+
+    use super::*;
+    use crate::{recipe::Data, tokenizer::tiny};
+
+    fn content(sides: [&[(&str, &str)]; 3]) -> Content {
+        let turns = |turns: &[(&str, &str)]| match Row::chat(turns).content {
+            Content::Chat(messages) => messages,
+            _ => Vec::new(),
+        };
+        let [prompt, chosen, rejected] = sides.map(turns);
+        Content::Preference { prompt, chosen, rejected }
+    }
+
+    const ASKED: &[(&str, &str)] = &[("system", "Sii breve."), ("user", "Uno?")];
+    const GOOD: &[(&str, &str)] = &[("assistant", "1 uno")];
+    const BAD: &[(&str, &str)] = &[("assistant", "2"), ("user", "No"), ("assistant", "3")];
+
+    /// Each answer as text, with what is learned in brackets.
+    fn shown(
+        content: &Content,
+        longest: usize,
+        judged: bool,
+        change: impl FnOnce(&mut Data),
+    ) -> std::result::Result<Vec<String>, String> {
+        let tokens = tiny::train("breve Uno Due assistant user system".split(' ').cycle().take(60), 300).unwrap();
+        let mut data: Data = toml::from_str("train = ['x']").unwrap();
+        change(&mut data);
+        let masker = Masker::new(&data, std::path::Path::new("."), &tokens, 300).unwrap();
+        let MadePair::Answers(sides, cut) = masker.answers(content, longest, judged)? else {
+            return Ok(vec!["none".into()]);
+        };
+        let text = |(side, e): &(u32, Example)| {
+            let first = e.trained.iter().position(|t| *t).unwrap();
+            assert!(e.trained[first..].iter().all(|t| *t));
+            let part = |ids: &[u32]| tokens.decode(ids, false).unwrap();
+            format!("{side}{}{}[{}]", if cut { "~" } else { "" }, part(&e.ids[..first]), part(&e.ids[first..]))
+        };
+        Ok(sides.iter().map(text).collect())
+    }
+
+    #[test]
+    fn answers_are_learned_to_their_end() {
+        let open = |role: &str| format!("<|start_header_id|>{role}<|end_header_id|>\n\n");
+        let question = format!(
+            "<|begin_of_text|>{}Sii breve.<|eot_id|>{}Uno?<|eot_id|>{}",
+            open("system"),
+            open("user"),
+            open("assistant")
+        );
+        let good = format!("0{question}[1 uno<|eot_id|>]");
+        let bad = format!("1{question}[2<|eot_id|>{}No<|eot_id|>{}3<|eot_id|>]", open("user"), open("assistant"));
+        let both = content([ASKED, GOOD, BAD]);
+        assert_eq!(shown(&both, 0, false, |_| ()).unwrap(), [good.clone(), bad.clone()]);
+        assert_eq!(shown(&content([ASKED, GOOD, &[]]), 0, true, |_| ()).unwrap(), [good]);
+        assert_eq!(shown(&content([ASKED, &[], BAD]), 0, true, |_| ()).unwrap(), [bad]);
+        // The end of a question is nearest to its answer, and stays.
+        let cut = shown(&both, 3, false, |_| ()).unwrap();
+        assert_eq!(cut[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1 uno<|eot_id|>]");
+        let short = shown(&both, 3, false, |data| data.max_length = 4).unwrap();
+        assert_eq!(short[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1]");
+        assert_eq!(shown(&both, 3, false, |data| data.max_length = 3).unwrap(), ["none"]);
+        assert_eq!(shown(&both, 3, false, |d| (d.max_length, d.overlong) = (9, Overlong::Drop)).unwrap(), ["none"]);
+    }
+
+    #[test]
+    fn what_cannot_be_learned_is_refused() {
+        let refused = |content: &Content, judged: bool| shown(content, 0, judged, |_| ()).unwrap_err();
+        let cases = [
+            (content([&[], GOOD, BAD]), false, "has no question that its answers share"),
+            (content([ASKED, GOOD, &[]]), false, "only `preference.loss = \"kto\"` learns from single answers"),
+            (content([ASKED, &[], &[]]), true, "has no two answers"),
+            (Row::chat(ASKED).content, false, "a question with two answers is needed"),
+        ];
+        for (content, judged, expected) in cases {
+            let error = refused(&content, judged);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ pub mod error;
 pub mod generate;
 pub mod kernels;
 pub mod lora;
+pub mod loss;
 pub mod memory;
 pub mod model;
 pub mod nf4;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod load;
+mod preference;
 
 pub use load::{Loaded, load};
+pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 
 /// A whole recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]

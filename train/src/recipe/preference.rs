@@ -281,7 +281,8 @@ mod tests {
         assert_eq!((plain.loss, plain.beta(), plain.terms().len()), (PreferenceLoss::Dpo, 0.1, 1));
         let simpo = read("loss = \"simpo\"").unwrap();
         assert_eq!((simpo.beta(), simpo.gamma(), simpo.cpo_alpha()), (2.0, 0.5, 0.0));
-        assert_eq!([read("loss = \"cpo\"").unwrap().cpo_alpha()], [1.0]);
+        let cpo = read("loss = \"cpo\"").unwrap();
+        assert_eq!((cpo.beta(), cpo.cpo_alpha()), (0.1, 1.0));
         let text = "terms = [{ kind = \"sigmoid\", weight = 0.8 }, { kind = \"sft\" }]\nlabel_smoothing = 0.1";
         let list = read(text).unwrap();
         assert_eq!(list.terms()[1], Term { kind: DpoKind::Sft, weight: 1.0 });

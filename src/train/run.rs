@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use setaccio_train::{
     data::show,
-    recipe::{self, Loaded},
+    recipe::{self, Loaded, Task},
     session::{self, Done, Prepared, Start},
 };
 
@@ -120,7 +120,9 @@ pub fn run(args: &Args) -> Result<()> {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
             anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
             if let Some(loss) = eval_loss {
-                anstream::println!("evaluation loss {loss:.4}, perplexity {:.3}", loss.exp());
+                let likelihood = prepared.loaded.recipe.task != Task::Preference;
+                let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };
+                anstream::println!("evaluation loss {loss:.4}{more}");
             }
         }
     }

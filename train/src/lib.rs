@@ -16,6 +16,7 @@ pub mod loss;
 pub mod memory;
 pub mod model;
 pub mod nf4;
+pub mod objective;
 pub mod optim;
 pub mod random;
 pub mod recipe;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Form;
+
 mod load;
 mod preference;
 
@@ -22,6 +24,9 @@ pub struct Recipe {
     /// Decides adapter initialisation, dropout, noise and order.
     #[serde(default = "seed")]
     pub seed: u64,
+    /// What is learned from: answers (`sft`), choices between them (`preference`) or documents (`text`).
+    #[serde(default)]
+    pub task: Task,
     /// What is trained.
     pub model: Model,
     /// The adapter.
@@ -38,6 +43,40 @@ pub struct Recipe {
     /// What is kept on the way.
     #[serde(default)]
     pub checkpoint: Checkpoint,
+    /// For `task = "preference"`: the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<Preference>,
+}
+
+impl Recipe {
+    /// The preference loss; DPO's own settings if the recipe says nothing.
+    pub fn preference(&self) -> Preference {
+        self.preference.clone().unwrap_or_default()
+    }
+
+    /// What its rows are made into.
+    pub fn form(&self) -> Form {
+        let preference = self.preference();
+        let longest_prompt = preference.max_prompt_length;
+        match (self.task, preference.loss) {
+            (Task::Sft | Task::Text, _) => Form::Texts,
+            (Task::Preference, PreferenceLoss::Kto) => Form::Judged { longest_prompt },
+            (Task::Preference, loss) => Form::Pairs { longest_prompt, whole: loss == PreferenceLoss::Orpo },
+        }
+    }
+}
+
+/// What is learned from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Answers, or whatever `data.train_on` says, of conversations and documents.
+    #[default]
+    Sft,
+    /// Pairs of answers, or answers that were judged.
+    Preference,
+    /// Documents, every token of them.
+    Text,
 }
 
 /// `[model]`
@@ -95,6 +134,9 @@ pub struct Lora {
     pub init: Init,
     /// Type of A and B: `f32` or `bf16`.
     pub dtype: AdapterType,
+    /// Folder of an adapter to go on with, of this rank, scale and targets; empty starts a new one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub adapter: String,
 }
 
 /// How an adapter starts.
@@ -132,6 +174,7 @@ impl Default for Lora {
             targets: LINEARS.map(String::from).to_vec(),
             init: Init::Kaiming,
             dtype: AdapterType::F32,
+            adapter: String::new(),
         }
     }
 }
@@ -343,11 +386,13 @@ pub struct Eval {
     pub every: u64,
     /// At most this many rows of the `validation` split; 0 for all.
     pub rows: usize,
+    /// Evaluate before the first step too, to see what training changes.
+    pub at_start: bool,
 }
 
 impl Default for Eval {
     fn default() -> Self {
-        Self { every: 0, rows: 1000 }
+        Self { every: 0, rows: 1000, at_start: false }
     }
 }
 

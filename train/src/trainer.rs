@@ -2,13 +2,13 @@
 //! files; `session/` feeds it and keeps what it makes.
 
 use crate::{
-    data::Batch,
+    data::micro::Micro,
     error::{Error, Result},
     model::{
-        head::Losses,
         llama::{Llama, Training},
         pass::Pass,
     },
+    objective::{Objective, Told},
     optim::{
         Optimizer, Param,
         clip::{self, Norm},
@@ -26,6 +26,7 @@ pub struct Trainer {
     /// Its moments.
     pub optimizer: Optimizer,
     rate: Rate,
+    objective: Objective,
     seed: u64,
     max_grad_norm: f64,
     neftune_alpha: f64,
@@ -35,20 +36,20 @@ pub struct Trainer {
 /// What a step was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Taken {
-    /// Sums over the step's targets.
-    pub losses: Losses,
+    /// What was said of its micro-batches.
+    pub told: Told,
     /// Norm of all gradients, before clipping.
     pub grad_norm: f64,
     /// The rate it was taken with.
     pub learning_rate: f64,
-    /// Tokens of its sequences.
+    /// Tokens of its sequences; a question that two answers share counts for each.
     pub tokens: u64,
 }
 
 impl Taken {
-    /// Mean of -log p over the step's targets, in nats.
+    /// The step's loss, in nats for likelihoods.
     pub fn loss(&self) -> f64 {
-        per(self.losses.nll, self.losses.targets)
+        self.told.loss()
     }
 }
 
@@ -68,6 +69,7 @@ impl Trainer {
             params,
             optimizer: Optimizer::new(&recipe.train),
             rate: Rate::new(&recipe.train, total),
+            objective: Objective::new(recipe),
             seed: recipe.seed,
             max_grad_norm: recipe.train.max_grad_norm,
             neftune_alpha: recipe.train.neftune_alpha,
@@ -81,28 +83,26 @@ impl Trainer {
         self.optimizer.steps()
     }
 
-    /// Take the next step on these micro-batches; the loss is the mean over all their targets together. On an error
-    /// nothing is changed but gradients, which the next step clears.
+    /// Take the next step on these micro-batches; the loss is a mean over all their targets or rows together. On an
+    /// error nothing is changed but gradients, which the next step clears.
     ///
     /// # Errors
     /// Loss or gradients that are not finite ([`Fault::Diverged`]), a stop asked for by `cancelled`, out of memory.
-    pub fn step(&mut self, micro_batches: &[Batch], cancelled: &dyn Fn() -> bool) -> std::result::Result<Taken, Fault> {
+    pub fn step(&mut self, micro_batches: &[Micro], cancelled: &dyn Fn() -> bool) -> std::result::Result<Taken, Fault> {
         let step = self.steps();
-        let targets: usize = micro_batches.iter().map(Batch::targets).sum();
-        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let scale = 1.0 / targets.max(1) as f64;
+        let of = Objective::of(micro_batches);
         for param in &self.params {
             param.grad.zero_set()?;
         }
-        let mut losses = Losses::default();
+        let mut told = Told::default();
         for (micro, batch) in (0..).zip(micro_batches) {
             if cancelled() {
                 return Err(Error::Interrupted.into());
             }
             let pass = Pass { seed: self.seed, step, micro };
-            let training = Training { pass, scale, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
-            losses.add(self.model.train(batch, &training)?);
-            if !losses.nll.is_finite() {
+            let training = Training { pass, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
+            told.add(&self.objective.train(&self.model, batch, &training, of)?);
+            if !told.loss().is_finite() {
                 return Err(Fault::Diverged("the loss".into()));
             }
         }
@@ -115,29 +115,29 @@ impl Trainer {
         }
         let learning_rate = self.rate.at(step);
         self.optimizer.step(&self.params, learning_rate, clip::scale(grad_norm, self.max_grad_norm))?;
-        let tokens = micro_batches.iter().map(|b| b.tokens() as u64).sum();
-        Ok(Taken { losses, grad_norm, learning_rate, tokens })
+        let tokens = micro_batches.iter().map(Micro::tokens).sum();
+        Ok(Taken { told, grad_norm, learning_rate, tokens })
     }
 
-    /// Losses over batches without training.
+    /// What is said of micro-batches without training.
     ///
     /// # Errors
     /// A stop asked for by `cancelled`; out of memory.
     pub fn evaluate(
         &self,
-        batches: impl Iterator<Item = Batch>,
+        batches: impl Iterator<Item = Micro>,
         cancelled: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(&Batch),
-    ) -> Result<Losses> {
-        let mut losses = Losses::default();
+        each: &mut dyn FnMut(&Micro),
+    ) -> Result<Told> {
+        let mut told = Told::default();
         for batch in batches {
             if cancelled() {
                 return Err(Error::Interrupted);
             }
-            losses.add(self.model.evaluate(&batch)?);
+            told.add(&self.objective.evaluate(&self.model, &batch)?);
             each(&batch);
         }
-        Ok(losses)
+        Ok(told)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{path::Path, process::Command};
 use candle_core::{DType, Device, Tensor};
 use setaccio_train::{
     Result,
-    data::{Batch, Example},
+    data::{Batch, Example, Micro},
     memory::{self, Memory},
     model::{
         config::Config,
@@ -50,7 +50,7 @@ fn measure(quantization: Quantization, tokens: usize, recompute: usize) -> (f64,
     }
     let targets = rows.targets();
     for _ in 0..2 {
-        trainer.step(&[rows.clone()], &|| false).unwrap();
+        trainer.step(&[Micro::Texts(rows.clone())], &|| false).unwrap();
     }
     let peak = memory::peak().unwrap() - before;
     (peak as f64, plan.parts(tokens, targets, recompute).total() as f64)

@@ -19,7 +19,7 @@ use setaccio_curate::folder::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},
-    model::head::Losses,
+    objective::Told,
     report::lock::RunLock,
 };
 
@@ -55,8 +55,8 @@ pub struct Window {
     pub steps: u64,
     /// Sum of their losses.
     pub loss: f64,
-    /// Over their tokens.
-    pub losses: Losses,
+    /// Over their rows.
+    pub told: Told,
 }
 
 /// An evaluation.

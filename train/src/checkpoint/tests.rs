@@ -7,6 +7,8 @@ use super::{
     *,
 };
 use crate::{
+    loss::Sums,
+    model::head::Losses,
     random,
     report::lock::{self, tests::lock},
 };
@@ -50,7 +52,14 @@ fn state(step: u64, eval_loss: Option<f64>) -> State {
         tokens: 1 << 40,
         metrics_bytes: 77,
         loss,
-        window: Window { steps: 2, loss, losses: Losses { nll: 2.0 / 3.0, targets: 9, ..Losses::default() } },
+        window: Window {
+            steps: 2,
+            loss,
+            told: Told {
+                losses: Losses { nll: 2.0 / 3.0, targets: 9, ..Losses::default() },
+                sums: Sums { rows: 3, logps: [-1.0 / 3.0, 1e-300], ..Sums::default() },
+            },
+        },
         eval: eval_loss.map(|loss| Evaluation { step, loss }),
     }
 }

@@ -247,7 +247,9 @@ mod tests {
             let (cache, notes) = open(&path).unwrap();
             assert_eq!((cache.len(), notes.as_str()), (rows.len(), "notes"));
             assert_eq!((0..rows.len()).map(|i| cache.example(i)).collect::<Vec<_>>(), rows);
-            assert!((0..).zip(&rows).all(|(i, r)| cache.length(i) == r.ids.len() && cache.row(i) as usize == 3 * i && cache.side(i) as usize == i % 2));
+            assert!((0..).zip(&rows).all(|(i, r)| cache.length(i) == r.ids.len()
+                && cache.row(i) as usize == 3 * i
+                && cache.side(i) as usize == i % 2));
         }
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["b.tokens"], "nothing is left beside it");

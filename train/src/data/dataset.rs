@@ -1,26 +1,31 @@
 //! A split of some builds as tokens: made once, kept in a cache file, read row by row.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use setaccio_curate::source::Position;
-use setaccio_filters::{hash::sha256, row::Kind};
+use setaccio_filters::{
+    hash::sha256,
+    row::{Content, Kind},
+};
 
 use super::{
-    Example,
+    Batch, Example,
     cache::{Cache, Writer},
     mask::{Made, Masker},
+    micro::{Form, Judged, Micro, Pairs, shared},
+    pair::MadeRow,
     shards::{Build, Row, Shard, Split, place},
 };
 use crate::{
     error::{Error, Result},
-    recipe::Data,
+    recipe::{Data, Task},
     tokenizer::Tokens,
 };
 
 /// Part of the cache's key: to be raised when a row would come out otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Rows that are tokenised together.
 const CHUNK: usize = 512;
 /// Text that is tokenised together, about, in bytes.
@@ -79,39 +84,40 @@ pub struct Dataset {
     cache: Cache,
     notes: Notes,
     builds: Vec<Build>,
+    form: Form,
+    max_length: usize,
+    reference: OnceLock<Vec<[f64; 2]>>,
 }
 
 impl Dataset {
-    /// Open the folders of `data`, and tokenise their `split` unless the cache has it. `folder` is that of the
-    /// recipe, `vocab` is the model's, `limit` takes the first rows only (0 for all).
+    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `folder` is that of
+    /// the recipe, `vocab` is the model's, `limit` takes the first rows only (0 for all).
     ///
     /// # Errors
     /// A folder is not what `setaccio build` wrote, or a row cannot be learned from.
     pub fn open(
         (data, folder): (&Data, &Path),
+        (task, form): (Task, Form),
         (split, limit): (Split, usize),
         (tokens, vocab): (&Tokens, usize),
         cache: &Path,
         watch: &dyn Watch,
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
-        if let Some(pairs) = builds.iter().find(|b| b.kind == Kind::Preference) {
-            let message = "holds pairs of answers; supervised fine-tuning takes a chat or a text data set, as \
-                           `just build-sft-mix` makes";
-            return Err(Error::Damaged { path: pairs.folder.clone(), message: message.into() });
-        }
+        builds.iter().try_for_each(|build| fits(build, task))?;
         let masker = Masker::new(data, folder, tokens, vocab)?;
-        let key = key(data, &builds, (split, limit), (tokens, vocab), &masker);
+        let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
+        let max_length = data.max_length;
         let path = cache.join(format!("{}-{}.tokens", split.name(), &key[..16]));
         let cancelled = || watch.cancelled();
         let ready = |(cache, notes): (Cache, Notes)| (notes.key == key).then_some((cache, notes));
         if let Some((cache, notes)) = Cache::open(&path, &cancelled)?.and_then(ready) {
-            return Ok(Self { cache, notes, builds });
+            return Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() });
         }
         let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new() };
         let of: u64 = builds.iter().map(|b| b.rows(split)).sum();
         let of = if limit == 0 { of } else { of.min(limit as u64) };
-        let mut making = Making { writer: Writer::new(&path)?, notes, masker: &masker, watch, of };
+        let mut making = Making { writer: Writer::new(&path)?, notes, masker: &masker, form, watch, of };
         for build in &builds {
             let shards: Vec<&Shard> = build.shards(split).filter(|s| s.rows > 0).collect();
             for shard in shards {
@@ -126,12 +132,22 @@ impl Dataset {
             path,
             message: "is not what was just written: the disk is failing".into(),
         })?;
-        Ok(Self { cache, notes, builds })
+        Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() })
     }
 
-    /// Rows that were kept.
+    /// Rows that were kept; of judged answers, answers.
     pub fn len(&self) -> usize {
-        self.cache.len()
+        self.cache.len() / self.sides()
+    }
+
+    /// Whether its rows are answers that were compared or judged.
+    pub fn compares(&self) -> bool {
+        self.form != Form::Texts
+    }
+
+    /// Examples of a row.
+    fn sides(&self) -> usize {
+        if matches!(self.form, Form::Pairs { .. }) { 2 } else { 1 }
     }
 
     /// Whether there are none.
@@ -139,20 +155,72 @@ impl Dataset {
         self.cache.is_empty()
     }
 
-    /// Row `i`.
+    /// Row `i`, with its first answer if it has two.
     ///
     /// # Panics
     /// There is no such row.
     pub fn example(&self, i: usize) -> Example {
-        self.cache.example(i)
+        self.cache.example(i * self.sides())
     }
 
-    /// Tokens of row `i`.
+    /// The texts of row `i`, each with which of [`super::pair::SIDES`] it is.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn examples(&self, i: usize) -> Vec<(usize, Example)> {
+        let n = self.sides();
+        (i * n..(i + 1) * n).map(|i| (self.cache.side(i) as usize, self.cache.example(i))).collect()
+    }
+
+    /// Whether row `i` is an answer that was wanted; so is every row that nobody judged.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn desirable(&self, i: usize) -> bool {
+        self.cache.side(i * self.sides()) == 0
+    }
+
+    /// Tokens that row `i` takes in a batch: a question that two answers share is laid down once.
     ///
     /// # Panics
     /// There is no such row.
     pub fn length(&self, i: usize) -> usize {
-        self.cache.length(i)
+        let n = self.sides();
+        let all: usize = (i * n..(i + 1) * n).map(|i| self.cache.length(i)).sum();
+        if n == 1 { all } else { all - shared(&self.cache.example(i * n), &self.cache.example(i * n + 1)) }
+    }
+
+    /// These rows as a micro-batch.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn micro(&self, rows: impl IntoIterator<Item = u32>) -> Micro {
+        let rows = rows.into_iter();
+        match self.form {
+            Form::Texts => {
+                let mut batch = Batch::default();
+                rows.for_each(|row| batch.push(&self.example(row as usize), row));
+                Micro::Texts(batch)
+            }
+            Form::Pairs { whole, .. } => {
+                let both = |row: u32| [0, 1].map(|side| self.cache.example(row as usize * 2 + side));
+                let rows: Vec<_> = rows.map(|row| (row, both(row))).map(|(row, [a, b])| (row, a, b)).collect();
+                let known = self.reference.get();
+                let reference = known.map(|known| rows.iter().map(|row| known[row.0 as usize]).collect());
+                Micro::Pairs(Pairs { reference, ..Pairs::new(&rows, whole) })
+            }
+            Form::Judged { .. } => {
+                let one = |row: u32| (row, self.example(row as usize), self.desirable(row as usize));
+                Micro::Judged(Judged::new(&rows.map(one).collect::<Vec<_>>(), self.max_length))
+            }
+        }
+    }
+
+    /// Log-probabilities of every row's two answers under the reference, in nats, which micro-batches bring along from
+    /// here on.
+    pub fn refer_to(&self, reference: Vec<[f64; 2]>) {
+        // Whoever asks twice asks the same model.
+        let _ = self.reference.set(reference);
     }
 
     /// Tokens of every row.
@@ -165,7 +233,7 @@ impl Dataset {
     /// # Panics
     /// There is no such row.
     pub fn place(&self, i: usize) -> String {
-        let mut row = u64::from(self.cache.row(i));
+        let mut row = u64::from(self.cache.row(i * self.sides()));
         for file in &self.notes.files {
             let rows: u64 = file.rows.iter().sum();
             if row < rows {
@@ -194,17 +262,40 @@ impl Dataset {
     }
 }
 
+/// Whether a task learns from rows of this kind.
+fn fits(build: &Build, task: Task) -> Result<()> {
+    let message = match (task, build.kind) {
+        (Task::Sft, Kind::Chat | Kind::Text) | (Task::Text, Kind::Text) | (Task::Preference, Kind::Preference) => {
+            return Ok(());
+        }
+        (Task::Sft, Kind::Preference) => {
+            "holds pairs of answers; supervised fine-tuning takes a chat or a text data set, as `just build-sft-mix` \
+             makes, and `task = \"preference\"` learns from pairs"
+        }
+        (Task::Text, _) => {
+            "holds no documents; `task = \"text\"` takes a text data set, as `just build-adapt-it` makes, and \
+             conversations are learned by `task = \"sft\"`"
+        }
+        (Task::Preference, _) => {
+            "holds no pairs of answers; `task = \"preference\"` takes a preference data set, as `just build-dpo-mix` \
+             makes"
+        }
+    };
+    Err(Error::Damaged { path: build.folder.clone(), message: message.into() })
+}
+
 /// All that decides the tokens, hashed.
 fn key(
     data: &Data,
     builds: &[Build],
+    form: Form,
     (split, limit): (Split, usize),
     (tokens, vocab): (&Tokens, usize),
     masker: &Masker<'_>,
 ) -> String {
     let builds: Vec<_> = builds.iter().map(|b| (&b.folder, &b.sha256, b.shards(split).collect::<Vec<_>>())).collect();
     let special = (&tokens.bos, &tokens.eos, &tokens.eos_ids, tokens.adds_bos);
-    let form = (data.train_on, data.max_length, data.overlong);
+    let form = (form, data.train_on, data.max_length, data.overlong);
     let all = (VERSION, builds, (split, limit), (&tokens.sha256, special, vocab), &masker.templates, form);
     sha256(serde_json::to_string(&all).unwrap_or_default().as_bytes())
 }
@@ -214,6 +305,7 @@ struct Making<'a> {
     writer: Writer,
     notes: Notes,
     masker: &'a Masker<'a>,
+    form: Form,
     watch: &'a dyn Watch,
     of: u64,
 }
@@ -229,10 +321,10 @@ impl Making<'_> {
             if self.watch.cancelled() {
                 return Err(Error::Interrupted);
             }
-            let masker = self.masker;
+            let (masker, form) = (self.masker, self.form);
             // One thread reads on while the others tokenise.
             let (made, read) = rayon::join(
-                || chunk.par_iter().map(|row| masker.row(&row.content)).collect::<Vec<_>>(),
+                || chunk.par_iter().map(|row| make(masker, form, &row.content)).collect::<Vec<_>>(),
                 || next(&mut rows),
             );
             for (row, made) in chunk.iter().zip(made) {
@@ -246,22 +338,37 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn take(&mut self, made: Made) -> Result<()> {
+    fn take(&mut self, made: MadeRow) -> Result<()> {
         let counts = &mut self.notes.counts;
         let row = u32::try_from(counts.rows)
             .map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))?;
         counts.rows += 1;
         match made {
-            Made::Overlong => counts.dropped += 1,
-            Made::Unanswered => counts.unanswered += 1,
-            Made::Row(example, cut) => {
+            MadeRow::Overlong => counts.dropped += 1,
+            MadeRow::Unanswered => counts.unanswered += 1,
+            MadeRow::Answers(texts, cut) => {
                 counts.truncated += u64::from(cut);
-                counts.tokens += example.ids.len() as u64;
-                counts.trained += example.trained.iter().filter(|t| **t).count() as u64;
-                self.writer.push(&example, row)?;
+                for (side, example) in &texts {
+                    counts.tokens += example.ids.len() as u64;
+                    counts.trained += example.trained.iter().filter(|t| **t).count() as u64;
+                    self.writer.push(example, row, *side)?;
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// A row as the texts that its form asks for.
+fn make(masker: &Masker<'_>, form: Form, content: &Content) -> std::result::Result<MadeRow, String> {
+    match form {
+        Form::Texts => Ok(match masker.row(content)? {
+            Made::Row(example, cut) => MadeRow::Answers(vec![(0, example)], cut),
+            Made::Overlong => MadeRow::Overlong,
+            Made::Unanswered => MadeRow::Unanswered,
+        }),
+        Form::Pairs { longest_prompt, .. } => masker.answers(content, longest_prompt, false),
+        Form::Judged { longest_prompt } => masker.answers(content, longest_prompt, true),
     }
 }
 

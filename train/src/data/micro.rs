@@ -75,6 +75,12 @@ impl Micro {
             Self::Judged(judged) => &judged.batch,
         }
     }
+
+    /// Tokens of its texts; a question that two answers share counts for each.
+    pub fn tokens(&self) -> u64 {
+        let batch = self.batch();
+        batch.tokens() as u64 + batch.shared.iter().map(|n| u64::from(*n)).sum::<u64>()
+    }
 }
 
 /// Add a document, and say where its targets are: `seen` is how many there were before.

@@ -3,13 +3,16 @@
 pub mod cache;
 pub mod dataset;
 pub mod mask;
+pub mod micro;
 pub mod order;
 pub mod pack;
+pub mod pair;
 pub mod shards;
 pub mod show;
 pub mod spans;
 
 pub use dataset::{Counts, Dataset, Watch};
+pub use micro::{Form, Micro};
 pub use order::{Order, Shape, in_order};
 pub use shards::Split;
 

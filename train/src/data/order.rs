@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Batch, Dataset, pack};
+use super::{Dataset, Micro, pack};
 use crate::{
     random::{child, key, permutation},
     recipe::Packing,
@@ -128,8 +128,8 @@ impl Order {
     }
 
     /// The micro-batches of step `k` as tokens.
-    pub fn batches(&self, data: &Dataset, k: u64) -> Vec<Batch> {
-        self.step(k).iter().map(|sequences| gather(data, sequences)).collect()
+    pub fn batches(&self, data: &Dataset, k: u64) -> Vec<Micro> {
+        self.step(k).into_iter().map(|sequences| data.micro(sequences.into_iter().flatten())).collect()
     }
 
     /// The sequences of an epoch, in their order.
@@ -188,17 +188,11 @@ fn number(row: usize) -> u32 {
     u32::try_from(row).unwrap_or(u32::MAX)
 }
 
-fn gather(data: &Dataset, sequences: &[Vec<u32>]) -> Batch {
-    let mut batch = Batch::default();
-    sequences.iter().flatten().for_each(|row| batch.push(&data.example(*row as usize), *row));
-    batch
-}
-
 /// The whole data set in order, `batch` rows at a time: for evaluation.
-pub fn in_order(data: &Dataset, batch: usize) -> impl Iterator<Item = Batch> + '_ {
+pub fn in_order(data: &Dataset, batch: usize) -> impl Iterator<Item = Micro> + '_ {
     let rows: Vec<u32> = (0..data.len()).map(number).collect();
     let starts = (0..rows.len()).step_by(batch.max(1));
-    starts.map(move |at| gather(data, &[rows[at..(at + batch.max(1)).min(rows.len())].to_vec()]))
+    starts.map(move |at| data.micro(rows[at..(at + batch.max(1)).min(rows.len())].iter().copied()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub const SIDES: [&str; 2] = ["chosen", "rejected"];
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MadePair {
+pub enum MadeRow {
     /// The question with each answer, which of [`SIDES`] it is, and whether something was cut off.
     Answers(Vec<(u32, Example)>, bool),
     /// Too long, and `overlong = "drop"`.
@@ -30,7 +30,7 @@ impl Masker<'_> {
         content: &Content,
         longest_prompt: usize,
         judged: bool,
-    ) -> std::result::Result<MadePair, String> {
+    ) -> std::result::Result<MadeRow, String> {
         let Content::Preference { prompt, chosen, rejected } = content else {
             return Err("is one text, and a question with two answers is needed".into());
         };
@@ -61,17 +61,17 @@ impl Masker<'_> {
         let (shared, max) = (shared - cut, self.data.max_length);
         let longer = whole.iter().any(|ids| ids.len() - cut > max);
         if longer && self.data.overlong == Overlong::Drop {
-            return Ok(MadePair::Overlong);
+            return Ok(MadeRow::Overlong);
         }
         if shared >= max {
-            return Ok(MadePair::Unanswered);
+            return Ok(MadeRow::Unanswered);
         }
         let example = |ids: Vec<u32>| {
             let ids: Vec<u32> = ids.into_iter().skip(cut).take(max).collect();
             Example { trained: (0..ids.len()).map(|i| i >= shared).collect(), ids }
         };
         let made = sides.into_iter().map(|(side, _)| side).zip(whole.into_iter().map(example));
-        Ok(MadePair::Answers(made.collect(), longer || cut > 0))
+        Ok(MadeRow::Answers(made.collect(), longer || cut > 0))
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
         let masker = Masker::new(&data, std::path::Path::new("."), &tokens, 300).unwrap();
-        let MadePair::Answers(sides, cut) = masker.answers(content, longest, judged)? else {
+        let MadeRow::Answers(sides, cut) = masker.answers(content, longest, judged)? else {
             return Ok(vec!["none".into()]);
         };
         let text = |(side, e): &(u32, Example)| {

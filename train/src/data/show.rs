@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Dataset, Example, order::Order};
+use super::{Dataset, Example, order::Order, pair::SIDES};
 use crate::{error::Result, tokenizer::Tokens};
 
 // The caller's anstream takes these out where nobody would see colours.
@@ -74,11 +74,12 @@ fn sequences(data: &Dataset, order: &Order, steps: u64) -> Vec<Sequence> {
                     rows: Vec::new(),
                 };
                 for row in rows {
-                    let Example { ids, trained } = data.example(row as usize);
-                    shown.rows.push(Place { row, place: data.place(row as usize), tokens: ids.len() });
-                    shown.positions.extend(0..ids.len());
-                    shown.trained.extend(trained.into_iter().map(u8::from));
-                    shown.ids.extend(ids);
+                    for (_, Example { ids, trained }) in data.examples(row as usize) {
+                        shown.rows.push(Place { row, place: data.place(row as usize), tokens: ids.len() });
+                        shown.positions.extend(0..ids.len());
+                        shown.trained.extend(trained.into_iter().map(u8::from));
+                        shown.ids.extend(ids);
+                    }
                 }
                 out.push(shown);
             }
@@ -100,10 +101,12 @@ pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<
         for (b, sequences) in order.step(step).iter().enumerate() {
             for (s, rows) in sequences.iter().enumerate() {
                 for (document, row) in rows.iter().take(left).enumerate() {
-                    let example = data.example(*row as usize);
                     let at = format!("step {}, micro-batch {b}, sequence {s}, document {document}", step + 1);
-                    out.push_str(&head(&at, &data.place(*row as usize), &example));
-                    out.push_str(&body(&example, tokens)?);
+                    for (side, example) in data.examples(*row as usize) {
+                        let which = if data.compares() { format!("{}, ", SIDES[side]) } else { String::new() };
+                        out.push_str(&head(&format!("{at}: {which}"), &data.place(*row as usize), &example));
+                        out.push_str(&body(&example, tokens)?);
+                    }
                 }
                 left -= rows.len().min(left);
             }
@@ -115,7 +118,7 @@ pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<
 
 fn head(at: &str, place: &str, example: &Example) -> String {
     let trained = example.trained.iter().filter(|t| **t).count();
-    format!("\n{HEAD}{place}{RESET}\n{at}: {} tokens, {trained} learned\n", example.ids.len())
+    format!("\n{HEAD}{place}{RESET}\n{at}{} tokens, {trained} learned\n", example.ids.len())
 }
 
 /// A row's text: runs of tokens that are alike, each in its colour, ended by a line end.
@@ -146,11 +149,11 @@ mod tests {
     use super::*;
     use crate::{
         data::{
-            Shape, Split,
+            Form, Shape, Split,
             dataset::tests::{chats, data, tokens},
             shards::tests::build,
         },
-        recipe::Packing,
+        recipe::{Packing, Task},
     };
 
     #[test]
@@ -160,7 +163,15 @@ mod tests {
         build(&folder, Kind::Chat, &chats(20), 20, 1);
         let tokens = tokens();
         let data = data(&[folder]);
-        let set = Dataset::open((&data, dir.path()), (Split::Train, 0), (&tokens, 290), dir.path(), &()).unwrap();
+        let set = Dataset::open(
+            (&data, dir.path()),
+            (Task::Sft, Form::Texts),
+            (Split::Train, 0),
+            (&tokens, 290),
+            dir.path(),
+            &(),
+        )
+        .unwrap();
         let shape = Shape { packing: Packing::Bfd, max_length: 200, batch: 2, accumulation: 2 };
         let order = Order::new(set.lengths(), shape, 1);
         let batches = order.batches(&set, 0);
@@ -170,9 +181,9 @@ mod tests {
             let mine = values.iter().filter(|v| v["micro_batch"] == b);
             let ids: Vec<u64> =
                 mine.clone().flat_map(|v| v["ids"].as_array().unwrap()).map(|i| i.as_u64().unwrap()).collect();
-            assert_eq!(ids, batch.ids.iter().map(|i| u64::from(*i)).collect::<Vec<_>>());
+            assert_eq!(ids, batch.batch().ids.iter().map(|i| u64::from(*i)).collect::<Vec<_>>());
             let trained: u64 = mine.flat_map(|v| v["trained"].as_array().unwrap()).map(|i| i.as_u64().unwrap()).sum();
-            assert_eq!(trained, batch.targets() as u64);
+            assert_eq!(trained, batch.batch().targets() as u64);
         }
         let shown = text(&set, &order, &tokens, 2).unwrap();
         let row = &values[0]["rows"][0];

@@ -3,7 +3,10 @@
 pub mod peft;
 pub mod pissa;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -69,6 +72,56 @@ pub fn put(model: &mut Llama, file: &peft::AdapterFile) -> Result<()> {
         let mut lora = pair(&linear.name, &a.to_device(&device)?, &b.to_device(&device)?, &Lora::default(), compute)?;
         lora.scale = file.config.scale_of(&linear.name)?;
         linear.lora = Some(lora);
+    }
+    Ok(())
+}
+
+/// Give the adapters of a model the values of a file, to be trained on.
+///
+/// # Errors
+/// It is not for this model, or of another rank, scale or targets than the recipe asks for; `at` is for messages.
+pub fn go_on(model: &mut Llama, file: &peft::AdapterFile, at: &Path) -> Result<()> {
+    let mut left: BTreeSet<&String> = file.tensors.keys().collect();
+    for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
+        let Some(lora) = &mut linear.lora else { continue };
+        let Some((a, b)) = file.tensors.get(&linear.name) else {
+            return Err(Error::tensor(at, &linear.name, "has no weights, and `lora.targets` names it"));
+        };
+        left.remove(&linear.name);
+        let scale = file.config.scale_of(&linear.name)?;
+        if (scale - lora.scale).abs() > 1e-9 * scale.abs() {
+            let message = format!(
+                "is scaled by {scale}, and the recipe's rank, alpha and rslora make that {}: give the recipe the adapter's",
+                lora.scale
+            );
+            return Err(Error::tensor(at, &linear.name, message));
+        }
+        for (param, value) in [(&mut lora.a, a), (&mut lora.b, b)] {
+            if param.value.shape() != value.shape() {
+                let message = format!(
+                    "has {:?}, and the recipe asks for {:?}: give `lora.r` the adapter's rank",
+                    value.dims(),
+                    param.value.dims()
+                );
+                return Err(Error::tensor(at, &param.name, message));
+            }
+            let value = value.to_device(param.value.device())?.to_dtype(param.value.dtype())?;
+            param.value.slice_set(&value.contiguous()?, 0, 0)?;
+        }
+    }
+    match left.first() {
+        Some(module) => Err(Error::tensor(at, module, "has weights, and `lora.targets` does not name it")),
+        None => Ok(()),
+    }
+}
+
+/// Keep a copy of A and B as they are, which is what the reference has from here on.
+///
+/// # Errors
+/// Out of memory.
+pub fn keep_start(model: &mut Llama) -> Result<()> {
+    for lora in model.layers.iter_mut().flat_map(Layer::linears_mut).filter_map(|l| l.lora.as_mut()) {
+        lora.start = Some((lora.a.value.copy()?, lora.b.value.copy()?));
     }
     Ok(())
 }

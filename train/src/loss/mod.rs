@@ -159,6 +159,6 @@ pub fn judged(p: &Preference, rows: &[Judged], kl: f64, of: Of) -> (Sums, Vec<f6
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 rows and tokens")]
-fn float(x: u64) -> f64 {
+pub(crate) fn float(x: u64) -> f64 {
     x as f64
 }

@@ -1,9 +1,12 @@
 //! What a run tells about preferences: sums that add up over micro-batches, and TRL's metrics from them.
 
+use serde::{Deserialize, Serialize};
+
 use super::float;
 
 /// Sums over pairs or judged answers. Index 0 is chosen (or desirable), 1 rejected (or undesirable).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sums {
     /// Pairs, or judged answers.
     pub rows: u64,
@@ -49,6 +52,11 @@ fn mean(name: &'static str, sum: f64, count: u64) -> Option<(&'static str, f64)>
 }
 
 impl Sums {
+    /// Whether they are over nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
     /// Add those of other rows.
     pub fn add(&mut self, other: &Self) {
         for i in 0..2 {

@@ -35,6 +35,8 @@ pub struct Losses {
     pub entropy: f64,
     /// How often the label was the most probable token.
     pub correct: u64,
+    /// Of how many.
+    pub guessed: u64,
     /// Tokens that count.
     pub targets: u64,
 }
@@ -47,9 +49,15 @@ impl Losses {
             losses.nll += row.nll;
             losses.entropy += row.entropy;
             losses.correct += u64::from(row.correct);
+            losses.guessed += 1;
             losses.targets += 1;
         }
         losses
+    }
+
+    /// Mean -log p of a token that counts, in nats; 0 of none.
+    pub fn mean(&self) -> f64 {
+        crate::trainer::per(self.nll, self.targets)
     }
 
     /// Add another micro-batch's.
@@ -57,6 +65,7 @@ impl Losses {
         self.nll += other.nll;
         self.entropy += other.entropy;
         self.correct += other.correct;
+        self.guessed += other.guessed;
         self.targets += other.targets;
     }
 }

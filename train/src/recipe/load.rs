@@ -10,7 +10,7 @@ use setaccio_curate::overrides;
 use setaccio_filters::suggest;
 use toml::{Table, Value};
 
-use super::{LINEARS, Recipe};
+use super::{Init, LINEARS, Packing, PreferenceLoss, Recipe, Reference, Task};
 use crate::error::{Error, Result};
 
 /// A recipe and where it came from.
@@ -125,8 +125,43 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if data.train.is_empty() {
         return Err("`data.train` names at least one folder that `setaccio build` wrote".into());
     }
+    if !lora.adapter.is_empty() && lora.init != Init::default() {
+        return Err(
+            "`lora.adapter` goes on with an adapter, and `lora.init` says how a new one starts: keep one".into()
+        );
+    }
+    check_task(recipe)?;
     if recipe.checkpoint.keep == 0 {
         return Err("`checkpoint.keep` is at least 1: a run that keeps none cannot be resumed".into());
+    }
+    Ok(())
+}
+
+fn check_task(recipe: &Recipe) -> std::result::Result<(), String> {
+    if recipe.task != Task::Preference {
+        return match recipe.preference {
+            Some(_) => Err("`[preference]` is read with `task = \"preference\"` only".into()),
+            None => Ok(()),
+        };
+    }
+    let preference = recipe.preference();
+    preference.check()?;
+    if recipe.data.packing == Packing::Bfd {
+        let message = "`data.packing = \"bfd\"` joins texts, and answers are learned side by side, without padding \
+                       between them: set it to \"none\" or \"length\"";
+        return Err(message.into());
+    }
+    if preference.loss == PreferenceLoss::Kto {
+        if recipe.train.batch < 2 {
+            let message = "`train.batch` is 1, and KTO compares with the answers to other questions of a micro-batch: \
+                           set it to 2 or more";
+            return Err(message.into());
+        }
+        if preference.reference == Reference::Precomputed {
+            let message = "`preference.reference = \"precomputed\"` does not go with KTO, whose reference also reads \
+                           answers to other questions of each micro-batch: leave it out";
+            return Err(message.into());
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use setaccio_curate::card::{grouped, quoted, strictest};
 
 use super::{curve, lock::RunLock, metrics::Line};
-use crate::recipe::{Quantization, Recipe, TrainOn};
+use crate::recipe::{PreferenceLoss, Quantization, Recipe, Reference, Task, TrainOn};
 
 mod results;
 
@@ -207,10 +207,11 @@ fn data(facts: &Facts) -> String {
     let seen = results::tokens(facts.lines);
     let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));
     let recipe = &facts.lock.recipe.data;
-    let how = match recipe.train_on {
-        TrainOn::Assistant => "the assistant's turns and the token that ends each",
-        TrainOn::Completion => "the last answer and the token that ends it",
-        TrainOn::All => "all tokens",
+    let how = match (facts.lock.recipe.task, recipe.train_on) {
+        (Task::Preference, _) => "every answer, chosen and rejected",
+        (_, TrainOn::Assistant) => "the assistant's turns and the token that ends each",
+        (_, TrainOn::Completion) => "the last answer and the token that ends it",
+        (Task::Text, _) | (_, TrainOn::All) => "all tokens",
     };
     let _ = write!(
         out,
@@ -250,7 +251,11 @@ fn parameters(facts: &Facts) -> String {
     row("adapted layers", lora.targets.join(", "));
     row("adapter starts as", word(&lora.init));
     row("adapter kept in", word(&lora.dtype));
-    row("trained on", word(&data.train_on));
+    match recipe.task {
+        Task::Sft => row("trained on", word(&data.train_on)),
+        Task::Text => row("trained on", "documents, every token".into()),
+        Task::Preference => preference(recipe, &mut row),
+    }
     row("longest row", format!("{} tokens; longer: {}", data.max_length, word(&data.overlong)));
     row("packing", word(&data.packing));
     let each = if train.batch == 1 { "sequence" } else { "sequences" };
@@ -290,6 +295,37 @@ fn parameters(facts: &Facts) -> String {
         let _ = writeln!(out, "| {what} | {} |", cell(&value));
     }
     out
+}
+
+fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
+    let preference = recipe.preference();
+    let loss = preference.loss;
+    let terms: Vec<String> = preference.terms().iter().map(|t| format!("{} x {}", t.weight, word(&t.kind))).collect();
+    let kinds = if preference.terms.is_empty() { String::new() } else { format!(": {}", terms.join(" + ")) };
+    row("loss", format!("{}{kinds}", loss.name().to_uppercase()));
+    row("beta", preference.beta().to_string());
+    if preference.label_smoothing > 0.0 {
+        row("label smoothing", preference.label_smoothing.to_string());
+    }
+    match loss {
+        PreferenceLoss::Simpo => row("gamma, CPO alpha", format!("{}, {}", preference.gamma(), preference.cpo_alpha())),
+        PreferenceLoss::Cpo => row("CPO alpha", preference.cpo_alpha().to_string()),
+        PreferenceLoss::Kto => {
+            let [good, bad] = [true, false].map(|desirable| preference.weight(desirable));
+            row("weights of desirable and undesirable answers", format!("{good}, {bad}"));
+        }
+        PreferenceLoss::Dpo | PreferenceLoss::Orpo => {}
+    }
+    if loss.needs_reference() {
+        let start = if recipe.lora.adapter.is_empty() { "adapter off" } else { "the adapter that it went on with" };
+        let when = if preference.reference == Reference::Precomputed { ", computed once" } else { "" };
+        row("reference", format!("the base with {start}{when}"));
+    }
+    let longest = match preference.max_prompt_length {
+        0 => "whole".into(),
+        n => format!("last {} tokens", grouped(n as u64)),
+    };
+    row("questions", longest);
 }
 
 fn licences(facts: &Facts) -> String {

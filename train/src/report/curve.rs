@@ -1,5 +1,6 @@
-//! `loss.svg`: loss, learning rate and gradient norm over the steps, one panel each. The same lines give the
-//! same bytes; thousands of steps are thinned, so the picture stays small.
+//! `loss.svg`: loss, learning rate and gradient norm over the steps, and with preferences how often and how far the
+//! chosen answer is ahead, one panel each. The same lines give the same bytes; thousands of steps are thinned, so the
+//! picture stays small.
 
 use std::fmt::Write;
 
@@ -77,12 +78,38 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
         let series = vec![Series { width, ..Series::new(points, colour) }];
         Panel { title, top, height: 84.0, ticks: 3, from_zero: true, series }
     };
-    let panels = [
-        Panel { title: "loss, nats per token", top: 70.0, height: 242.0, ticks: 5, from_zero: false, series: loss },
-        panel("learning rate", 356.0, "learning_rate", "#2f855a"),
-        panel("gradient norm", 484.0, "grad_norm", "#6b46c1"),
-    ];
-    let height = 618;
+    let compares = lines.iter().any(|l| l.get("rewards/chosen").is_some());
+    let title = if compares { "loss" } else { "loss, nats per token" };
+    let mut panels = vec![Panel { title, top: 70.0, height: 242.0, ticks: 5, from_zero: false, series: loss }];
+    let mut below = |panel: &dyn Fn(f64) -> Panel<'static>| {
+        let top = panels.last().map_or(70.0, |above| above.top + above.height + 44.0);
+        let made = panel(top);
+        // KTO judges single answers, and has no share of pairs that are the right way round.
+        if !compares || made.series.iter().any(|s| !s.points.is_empty()) {
+            panels.push(made);
+        }
+    };
+    for (title, key) in [("pairs with the chosen answer ahead, share", "accuracies"), ("reward margin", "margins")] {
+        if compares {
+            let [train, eval] = ["", "eval_"].map(|prefix| of(&format!("{prefix}rewards/{key}")));
+            let series = || {
+                let eval = Series { dots: true, ..Series::new(eval.clone(), EVAL) };
+                vec![Series { opacity: 0.6, width: 1.2, ..Series::new(train.clone(), TRAIN) }, eval]
+            };
+            below(&|top| Panel {
+                title,
+                top,
+                height: 110.0,
+                ticks: 3,
+                from_zero: key == "accuracies",
+                series: series(),
+            });
+        }
+    }
+    below(&|top| panel("learning rate", top, "learning_rate", "#2f855a"));
+    below(&|top| panel("gradient norm", top, "grad_norm", "#6b46c1"));
+    let bottom = panels.last().map_or(0.0, |last| last.top + last.height);
+    let height = bottom + 50.0;
     let title = escape(name);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -97,7 +124,7 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
     for panel in &panels {
         draw(&mut svg, panel, &steps);
     }
-    foot(&mut svg, &steps, panels[2].top + panels[2].height);
+    foot(&mut svg, &steps, bottom);
     svg.push_str("</svg>\n");
     svg
 }

@@ -43,6 +43,9 @@ pub struct RunLock {
     pub base: Vec<FileHash>,
     /// Every folder of data, in the recipe's order.
     pub data: Vec<Data>,
+    /// Every file of the adapter that was gone on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start: Vec<FileHash>,
     /// Every file of the adapter; none while the run goes on.
     #[serde(default)]
     pub adapter: Vec<FileHash>,
@@ -147,6 +150,7 @@ impl RunLock {
             versions: versions.map(|(name, version)| (name.into(), version.into())).into(),
             base: Vec::new(),
             data: Vec::new(),
+            start: Vec::new(),
             adapter: Vec::new(),
             recipe,
         }

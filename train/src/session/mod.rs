@@ -2,6 +2,7 @@
 
 mod finish;
 mod prepare;
+mod reference;
 mod run;
 mod steps;
 

@@ -13,15 +13,16 @@ use tempfile::TempDir;
 use super::Watch;
 use crate::{
     checkpoint::held,
-    data::{self, Dataset, Order, Shape, Split, shards::Build},
+    data::{self, Dataset, Form, Order, Shape, Split, shards::Build},
     device,
     error::{Error, Result},
+    lora::peft::{self, AdapterFile},
     memory::{self, Memory},
     model::{
         files::{ModelFiles, write_together},
         tiny::Tiny,
     },
-    recipe::{Loaded, Recipe},
+    recipe::{Loaded, PreferenceLoss, Recipe},
     tokenizer::{self, Tokens},
 };
 
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub files: ModelFiles,
     /// Its tokenizer, or the recipe's.
     pub tokens: Tokens,
+    /// The adapter that is gone on with, if one is.
+    pub adapter: Option<AdapterFile>,
     /// What is learned from.
     pub train: Dataset,
     /// What is held back, if the builds have a validation split.
@@ -103,12 +106,27 @@ impl Prepared {
             "" => Tokens::open(&path)?,
             named => Tokens::open(&loaded.folder.join(named))?,
         };
+        let adapter = match recipe.lora.adapter.as_str() {
+            "" => None,
+            named => {
+                let file = peft::load(Path::new(named))?;
+                file.fits(config, &Path::new(named).join(peft::WEIGHTS))?;
+                Some(file)
+            }
+        };
         let cache = folder.join("tokens");
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
         let open = |split: Split, limit: usize, stage: &'static str| {
             let watch = Tokenising(watch, stage, 0.into());
             let data = (&recipe.data, loaded.folder.as_path());
-            Dataset::open(data, (split, limit), (&tokens, config.vocab_size), &cache, &watch)
+            Dataset::open(
+                data,
+                (recipe.task, recipe.form()),
+                (split, limit),
+                (&tokens, config.vocab_size),
+                &cache,
+                &watch,
+            )
         };
         let train = open(Split::Train, recipe.data.limit, "tokenise")?;
         if train.is_empty() {
@@ -116,6 +134,9 @@ impl Prepared {
                 &loaded.file,
                 "no row is left to train on: look at data.max_length and data.overlong",
             ));
+        }
+        if recipe.form() != Form::Texts {
+            one_kind(recipe, &loaded.file, &train)?;
         }
         let eval = Some(open(Split::Validation, recipe.eval.rows, "tokenise")?).filter(|d| !d.is_empty());
         let shape = Shape {
@@ -140,6 +161,7 @@ impl Prepared {
             folder: folder.to_owned(),
             files,
             tokens,
+            adapter,
             train,
             eval,
             order,
@@ -232,6 +254,20 @@ fn tiny(recipe: &Recipe, watch: &dyn Watch) -> Result<TempDir> {
     tiny.make(folder.path())?;
     tokens.save(folder.path())?;
     Ok(folder)
+}
+
+/// KTO weighs what was wanted against what was not.
+fn one_kind(recipe: &Recipe, file: &str, train: &Dataset) -> Result<()> {
+    let kinds = |wanted: bool| (0..train.len()).any(|i| train.desirable(i) == wanted);
+    if recipe.preference().loss != PreferenceLoss::Kto || (kinds(true) && kinds(false)) {
+        return Ok(());
+    }
+    let only = if kinds(true) { "wanted" } else { "unwanted" };
+    let message = format!(
+        "every answer of data.train is {only}, and KTO learns from the difference: add data with the other kind, or train \
+         on wanted answers alone with `task = \"sft\"`"
+    );
+    Err(Error::recipe(file, message))
 }
 
 fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {

@@ -4,15 +4,17 @@ use std::path::Path;
 
 use setaccio_filters::hash::sha256;
 
-use super::{Prepared, Watch, finish, steps::Run};
+use super::{Prepared, Watch, finish, reference, steps::Run};
 use crate::{
     checkpoint::{Loaded as Found, Store},
     device,
     error::{Error, Result},
-    lora,
+    lora::{self, peft},
     model::load::{self, Hold},
+    objective::Objective,
+    recipe::{Init, Reference},
     report::{
-        lock::{self, Data, RunLock},
+        lock::{self, Data, FileHash, RunLock},
         metrics::Metrics,
     },
     trainer::Trainer,
@@ -86,11 +88,24 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
         adapter: Some((recipe.lora.clone(), recipe.seed)),
     };
     watch.stage("load", prepared.files.config().layers as u64);
-    let model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {
+    let mut model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {
         watch.done(1, "");
         !watch.cancelled()
     })?;
     let begun = lora::values(&model)?;
+    let objective = Objective::new(recipe);
+    if let Some(file) = &prepared.adapter {
+        lora::go_on(&mut model, file, Path::new(&recipe.lora.adapter))?;
+    }
+    // Without either, the model before training is the base with the adapter off.
+    if objective.needs_reference() && (prepared.adapter.is_some() || recipe.lora.init == Init::Pissa) {
+        lora::keep_start(&mut model)?;
+    }
+    if objective.needs_reference() && recipe.preference().reference == Reference::Precomputed {
+        for data in [Some(&prepared.train), prepared.eval.as_ref()].into_iter().flatten() {
+            reference::refer(data, (&model, &lock), folder, recipe.train.batch, watch)?;
+        }
+    }
     let trainer = Trainer::new(model, recipe, prepared.total, prepared.recompute);
     // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
     if found.is_none() {
@@ -155,6 +170,11 @@ fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunL
         }
     };
     lock.template_sha256 = sha256(&template);
+    if prepared.adapter.is_some() {
+        let folder = Path::new(&recipe.lora.adapter);
+        let hashed = [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name));
+        lock.start = hashed.into_iter().collect::<Result<_>>()?;
+    }
     lock.base = prepared.files.hashes(&|| watch.cancelled())?;
     lock.data = recipe.data.train.iter().map(|folder| Data::of(folder)).collect::<Result<_>>()?;
     Ok(lock)

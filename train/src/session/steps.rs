@@ -111,6 +111,8 @@ impl<'a> Run<'a> {
         // A run may have been interrupted between a step and the evaluation after it.
         if self.state.step > 0 {
             self.settle()?;
+        } else if self.prepared.loaded.recipe.eval.at_start {
+            self.evaluate()?;
         }
         while self.state.step < self.prepared.total {
             let taken = self.take()?;
@@ -149,7 +151,7 @@ impl<'a> Run<'a> {
         self.clock.tokens += taken.tokens;
         self.state.window.loss += taken.loss();
         self.state.window.steps += 1;
-        self.state.window.losses.add(taken.losses);
+        self.state.window.told.add(&taken.told);
         self.state.step = step + 1;
         self.state.tokens += taken.tokens;
         self.state.loss = taken.loss();
@@ -172,7 +174,7 @@ impl<'a> Run<'a> {
     fn log(&mut self, taken: &Taken) -> Result<()> {
         let window = std::mem::take(&mut self.state.window);
         let clock = std::mem::take(&mut self.clock);
-        let losses = window.losses;
+        let (losses, sums) = (window.told.losses, window.told.sums);
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
         let peak = memory::peak().map(|bytes| bytes as f64 / memory::GIB);
         self.metrics.log(&Step {
@@ -182,11 +184,11 @@ impl<'a> Run<'a> {
             grad_norm: taken.grad_norm,
             learning_rate: taken.learning_rate,
             num_tokens: self.state.tokens,
-            mean_token_accuracy: share(losses.correct, losses.targets),
+            mean_token_accuracy: share(losses.correct, losses.guessed),
             entropy: Some(per(losses.entropy, losses.targets)),
             tokens_per_second: clock.speed(),
             peak_memory_gib: peak,
-            ..Step::default()
+            more: sums.metrics().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         })
     }
 
@@ -195,11 +197,10 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let mut tokens = 0;
         let batches = in_order(rows, self.prepared.loaded.recipe.train.batch);
-        let losses =
-            self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens() as u64)?;
-        let loss = per(losses.nll, losses.targets);
+        let told = self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens())?;
+        let (losses, loss) = (told.losses, told.loss());
         if !loss.is_finite() {
-            return Err(self.diverged(self.state.step - 1, "the evaluation loss after it".into()));
+            return Err(self.diverged(self.state.step.saturating_sub(1), "the evaluation loss after it".into()));
         }
         // The time belongs to no training step.
         if let Some(start) = &mut self.clock.began {
@@ -211,10 +212,10 @@ impl<'a> Run<'a> {
             step: self.state.step,
             epoch: self.prepared.epoch(self.state.step),
             eval_loss: loss,
-            eval_mean_token_accuracy: share(losses.correct, losses.targets),
+            eval_mean_token_accuracy: share(losses.correct, losses.guessed),
             eval_entropy: Some(per(losses.entropy, losses.targets)),
             eval_num_tokens: tokens,
-            ..Eval::default()
+            more: told.sums.metrics().into_iter().map(|(name, value)| (format!("eval_{name}"), value)).collect(),
         })
     }
 

@@ -73,7 +73,8 @@ fn equal_finite_differences() {
         let case = &oracle("gradients.json")["cases"][case];
         let (model, batch, neftune) = ready(case, DType::F64);
         let targets = batch.targets();
-        let loss = || model.train_sum(&batch, &training(neftune, 0), 1.0 / targets as f64).unwrap().nll / targets as f64;
+        let loss =
+            || model.train_sum(&batch, &training(neftune, 0), 1.0 / targets as f64).unwrap().nll / targets as f64;
         loss();
         let params = model.params();
         let gradients: Vec<Vec<f64>> = params.iter().map(|p| elements(&p.grad)).collect();

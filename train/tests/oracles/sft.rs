@@ -3,7 +3,7 @@
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    data::{Batch, Example},
+    data::{Batch, Example, Micro},
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Recipe},
@@ -46,18 +46,18 @@ fn row(r: u64) -> Example {
 }
 
 /// The micro-batches of a step: rows in order.
-pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Batch> {
+pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Micro> {
     let micro = |m: u64| {
         let mut made = Batch::default();
         let first = (step * accumulation + m) * batch;
         (first..first + batch).for_each(|r| made.push(&row(r), u32::try_from(r).unwrap()));
-        made
+        Micro::Texts(made)
     };
     (0..accumulation).map(micro).collect()
 }
 
 /// Train and compare each step; returns the trainer for its adapter.
-pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<Batch>) -> Trainer {
+pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<Micro>) -> Trainer {
     let mut trainer = Trainer::new(model, &recipe(), 50, 0);
     let taken: Vec<Taken> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
     let column = |key: &str| numbers(&want[key]);
@@ -72,12 +72,12 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
         close(&at("loss"), t.loss(), loss[k], 0.0, 1e-4);
         close(&at("gradient norm"), t.grad_norm, norm[k], 1e-3, 0.0);
         close(&at("learning rate"), t.learning_rate, rate[k], 1e-9, 1e-15);
-        assert_eq!((seen, t.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
-        let accuracy = per(t.losses.correct as f64, t.losses.targets);
+        assert_eq!((seen, t.told.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
+        let accuracy = per(t.told.losses.correct as f64, t.told.losses.targets);
         close(&at("accuracy"), accuracy, numbers(&want["accuracy_by_token"])[k], 0.0, 1e-9);
         close(
             &at("entropy"),
-            per(t.losses.entropy, t.losses.targets),
+            per(t.told.losses.entropy, t.told.losses.targets),
             numbers(&want["entropy_by_token"])[k],
             1e-4,
             1e-5,

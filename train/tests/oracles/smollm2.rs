@@ -10,7 +10,7 @@ use candle_core::DType;
 use serde_json::Value;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    data::{Batch, Example},
+    data::{Batch, Example, Micro},
     model::{
         files::ModelFiles,
         llama::Llama,
@@ -144,7 +144,7 @@ fn fifty_steps_equal_trl() {
     let pair = |k: u64| {
         let mut made = Batch::default();
         (2 * k..2 * k + 2).for_each(|r| made.push(&rows[usize::try_from(r).unwrap()], u32::try_from(r).unwrap()));
-        vec![made]
+        vec![Micro::Texts(made)]
     };
     let start = Instant::now();
     let trainer = sft::compare("smollm2", want, model, 50, &pair);

@@ -37,7 +37,8 @@ impl Watch for Seen {
 
 fn open(data: &Data, limit: usize, cache: &Path, watch: &dyn Watch) -> Result<Dataset> {
     let tokens = tokens();
-    Dataset::open((data, Path::new(".")), (Split::Train, limit), (&tokens, 290), cache, watch)
+    let form = (Task::Sft, Form::Texts);
+    Dataset::open((data, Path::new(".")), form, (Split::Train, limit), (&tokens, 290), cache, watch)
 }
 
 #[test]

@@ -45,13 +45,24 @@ pub fn section(lines: &[Line]) -> String {
         });
         return out;
     }
-    let header = ["step", "training loss", "evaluation loss", "perplexity", "evaluation token accuracy"];
-    table(&mut out, &header, &some(&evals), |line| {
-        // The last that was logged by then.
-        let train = of("loss").rfind(|l| l.step <= line.step).and_then(|l| l.get("loss"));
-        let eval = line.get("eval_loss");
-        vec![loss(train), loss(eval), loss(eval.map(f64::exp)), share(line.get("eval_mean_token_accuracy"))]
-    });
+    // The last that was logged by then.
+    let train = |line: &Line| of("loss").rfind(|l| l.step <= line.step).and_then(|l| l.get("loss"));
+    if evals.iter().any(|line| line.get("eval_rewards/chosen").is_some()) {
+        let header =
+            ["step", "training loss", "evaluation loss", "chosen ahead", "reward margin", "evaluation token accuracy"];
+        table(&mut out, &header, &some(&evals), |line| {
+            let ahead = share(line.get("eval_rewards/accuracies"));
+            let margin = loss(line.get("eval_rewards/margins"));
+            let accuracy = share(line.get("eval_mean_token_accuracy"));
+            vec![loss(train(line)), loss(line.get("eval_loss")), ahead, margin, accuracy]
+        });
+    } else {
+        let header = ["step", "training loss", "evaluation loss", "perplexity", "evaluation token accuracy"];
+        table(&mut out, &header, &some(&evals), |line| {
+            let eval = line.get("eval_loss");
+            vec![loss(train(line)), loss(eval), loss(eval.map(f64::exp)), share(line.get("eval_mean_token_accuracy"))]
+        });
+    }
     let best = evals.iter().filter_map(|l| Some((l.get("eval_loss")?, l.step))).min_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((least, step)) = best {
         let _ = writeln!(out, "\nThe least evaluation loss is {least:.4}, after step {}.", grouped(step));

@@ -27,7 +27,7 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
-from common import HERE, key, permutation, uniform_vec
+from common import HERE, key, normal_vec, permutation, uniform_vec
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -84,6 +84,27 @@ def model(variant, attention="eager"):
             tensor.copy_(weight(name, tuple(tensor.shape)))
     tied = built.lm_head.weight.data_ptr() == built.model.embed_tokens.weight.data_ptr()
     assert tied == (variant == "tied"), variant
+    return built
+
+
+def tiny(attention="sdpa"):
+    """What the recipe `tiny` trains, made by train/src/model/tiny.rs: 512 tokens, seed 42; in f32, frozen. Norms are 1,
+    every other tensor is normal_vec(key(42, NAME), n, 0.02); the head is the embedding."""
+    config = LlamaConfig(
+        vocab_size=512, hidden_size=128, intermediate_size=352, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, rms_norm_eps=1e-5, max_position_embeddings=1024,
+        rope_parameters=dict(ROPE), tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    config._attn_implementation = attention
+    built = LlamaForCausalLM(config).float().eval().requires_grad_(False)
+    with torch.no_grad():
+        for name, tensor in built.named_parameters():
+            if name.endswith("norm.weight"):
+                tensor.fill_(1.0)
+            else:
+                value = normal_vec(key(42, name), tensor.numel(), 0.02)
+                tensor.copy_(torch.from_numpy(value).reshape(tensor.shape))
+    assert built.lm_head.weight.data_ptr() == built.model.embed_tokens.weight.data_ptr()
     return built
 
 

@@ -1,4 +1,4 @@
-"""50 steps of TRL's SFTTrainer with PEFT on formula models (fixture.py), f32, CPU.
+"""50 steps of TRL's SFTTrainer with PEFT on formula models and the model of the recipe `tiny` (fixture.py), f32, CPU.
 
     ~/.cache/setaccio-oracles/bin/python tests/oracles/train/sft.py
 
@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from common import bits, child, key
 from datasets import Dataset
-from fixture import DATA, LINEARS, VOCAB, fill_lora, model, module_name, number, write
+from fixture import DATA, LINEARS, VOCAB, fill_lora, model, module_name, number, tiny, write
 from peft import LoraConfig
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, TrainerCallback
@@ -147,6 +147,7 @@ def main():
         "batch4x2": train(model("plain", "sdpa"), rows, tokenizer, batch=4, accumulation=2),
         "batch1x8": train(model("plain", "sdpa"), rows, tokenizer, batch=1, accumulation=8, stop=10),
         "tied4x2": train(model("tied", "sdpa"), rows, tokenizer, batch=4, accumulation=2),
+        "tiny4x2": train(tiny(), rows, tokenizer, batch=4, accumulation=2),
     }
     assert max(runs["batch4x2"]["grad_norm"]) < 1 and sum(g > 1 for g in runs["tied4x2"]["grad_norm"]) > 25
     for field in ("loss", "grad_norm"):

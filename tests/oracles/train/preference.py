@@ -9,14 +9,14 @@ Writes preference.json:
         pairs       [{chosen, rejected, reference: [2], text}], answers as [summed logp, tokens]
         slopes      [[chosen, rejected, text], ...]; text's part of chosen is not in chosen
         judged      [[summed logp, tokens, reference, desirable], ...], kl before it is clamped; slopes [n]
-    models      Whole trainers in f64 on the formula model `plain` with adapters by formula (r 4, alpha 8, B not zero), one
-                micro-batch of four, eval mode. Each case: name, preference, max_length (0: none), continued (the adapter
-                is continued: the reference is its copy, and the adapter has moved since by MOVED on every element of
-                every B), loss, metrics, entropy where TRL has it.
-    rows        of the models: {prompt, chosen, rejected}; KTO takes the chosen answer of rows 0 and 2, the rejected one of
+    models      Whole trainers on the formula model `plain` with adapters by formula (r 4, alpha 8, B not zero), in f64 but
+                for TRL's fused head (DPO, KTO), whose log-probabilities are f32; one micro-batch of four. Each case: name,
+                preference, max_length (0: none), continued (the adapter is continued: the reference is its copy, and
+                the adapter has moved since by `moved` on every element of every B), loss, metrics.
+    moved, rows of the models: {prompt, chosen, rejected}; KTO takes the chosen answer of rows 0 and 2, the rejected one of
                 the others
-Per-token numbers of `losses`: a case's summed log-probability is spread over its tokens unevenly; padded and prompt
-positions hold what must not count. `sigmoid` with label smoothing, which TRL 1.16 no longer has, is TRL's `aot` on batches
+Per-token numbers of `losses`: a case's summed log-probability is spread over its tokens unevenly. DPO and KTO get 0 for
+prompts and padding, as from TRL's head; ORPO and CPO get logits there that must not count. `sigmoid` with label smoothing, which TRL 1.16 no longer has, is TRL's `aot` on batches
 of one pair, whose sorting then does nothing: -(1 - e) ln s(x) - e ln s(-x).
 """
 
@@ -47,7 +47,6 @@ PAIRS = [
     (4, 3, 5, -3.0, -6.0, -3.0, -6.0, -4.5),
     (2, 8, 1, -1.2, -0.7, -30.0, -2.0, -0.8),
 ]
-SUMMED = 2  # index of the first log-probability
 
 
 class Accelerator:
@@ -97,7 +96,7 @@ def metrics_of(found):
     return {k: number(v, 10) for k, v in found.items() if not k.startswith("logits/") and k not in NO_TWIN}
 
 
-def dpo(name, pairs, kinds, weights, *, beta, smoothing=0.0, tau=0.05, table=None):
+def dpo(name, pairs, kinds, weights, *, beta, smoothing=0.0, tau=0.05):
     columns, (chosen, rejected, _) = leaves(pairs)
     prompts, n_c, n_r = columns[:3]
     attention, completion = masks(prompts * 2, n_c + n_r)
@@ -113,13 +112,11 @@ def dpo(name, pairs, kinds, weights, *, beta, smoothing=0.0, tau=0.05, table=Non
     per_token = spread(torch.cat([chosen, rejected]), completion[:, 1:])
     loss = DPOTrainer._compute_loss(own, lambda **_: fused(per_token), inputs, False)
     loss.backward()
-    if table is None:
-        table = {"beta": beta}
-        table["terms"] = [{"kind": k, "weight": w} for k, w in zip(kinds, weights, strict=True)]
-        if smoothing:
-            table["label_smoothing"] = smoothing
-        if "discopop" in kinds:
-            table["discopop_tau"] = tau
+    table = {"beta": beta, "terms": [{"kind": k, "weight": w} for k, w in zip(kinds, weights, strict=True)]}
+    if smoothing:
+        table["label_smoothing"] = smoothing
+    if "discopop" in kinds:
+        table["discopop_tau"] = tau
     found = {k: v[0] for k, v in own._metrics["train"].items()}
     return paired(name, table, pairs, loss, [chosen.grad, rejected.grad, torch.zeros(len(pairs))], found)
 

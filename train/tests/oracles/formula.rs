@@ -10,9 +10,11 @@ use setaccio_train::{
     lora,
     model::{
         config::Config,
+        files::ModelFiles,
         layer::Layer,
         llama::Llama,
         load::{self, Hold, Source},
+        tiny::Tiny,
     },
     random::{key, permutation, uniform_vec},
     recipe::Lora,
@@ -91,6 +93,14 @@ pub fn config(variant: &str) -> Config {
 /// A variant without an adapter, in f32 or f64.
 pub fn model(variant: &str, dtype: DType) -> Llama {
     load::model(&config(variant), &Formula, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+}
+
+/// What the recipe `tiny` trains: 512 tokens, seed 42.
+pub fn tiny(dtype: DType) -> Llama {
+    let folder = tempfile::tempdir().unwrap();
+    Tiny::new(512, 42).make(folder.path()).unwrap();
+    let files = ModelFiles::open(folder.path()).unwrap();
+    load::model(files.config(), &files, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
 }
 
 /// What the oracles train: r 4, alpha 8 on every linear layer.

@@ -10,7 +10,7 @@ use setaccio_train::{
     trainer::{Taken, Trainer, per},
 };
 
-use crate::formula::{attach, close, elements, model, numbers, oracle};
+use crate::formula::{attach, close, elements, model, numbers, oracle, tiny};
 
 /// What the oracle trained with.
 pub fn recipe() -> Recipe {
@@ -97,7 +97,7 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
 }
 
 fn formula(variant: &str) -> Llama {
-    let mut model = model(variant, DType::F32);
+    let mut model = if variant == "tiny" { tiny(DType::F32) } else { model(variant, DType::F32) };
     attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
     model
 }
@@ -119,7 +119,7 @@ fn rows_are_those_of_the_oracle() {
 
 #[test]
 fn fifty_steps_equal_trl() {
-    for (name, variant) in [("batch4x2", "plain"), ("tied4x2", "tied")] {
+    for (name, variant) in [("batch4x2", "plain"), ("tied4x2", "tied"), ("tiny4x2", "tiny")] {
         let want = &oracle("sft.json")["runs"][name];
         let trainer = compare(name, want, formula(variant), 50, &|k| batches(k, 4, 2));
         for param in &trainer.params {

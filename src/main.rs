@@ -33,6 +33,8 @@ enum Command {
     Card(card::Args),
     Train(train::Args),
     Generate(train::GenerateArgs),
+    Merge(train::MergeArgs),
+    Export(train::ExportArgs),
     Lists(lists::Args),
     Rules(rules::Args),
     Schemas(schemas::Args),
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         Command::Card(args) => card::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Generate(args) => train::generate(&args),
+        Command::Merge(args) => train::merge(&args),
+        Command::Export(args) => train::export(&args),
         Command::Lists(args) => lists::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Schemas(_) => {

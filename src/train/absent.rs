@@ -18,12 +18,36 @@ pub struct GenerateArgs {
     _rest: Vec<String>,
 }
 
+/// Add an adapter to its base (this build has no trainer)
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct MergeArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<String>,
+}
+
+/// Write a model for other programs (this build has no trainer)
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct ExportArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<String>,
+}
+
 pub fn run(_: &Args) -> Result<()> {
     missing("train")
 }
 
 pub fn generate(_: &GenerateArgs) -> Result<()> {
     missing("generate")
+}
+
+pub fn merge(_: &MergeArgs) -> Result<()> {
+    missing("merge")
+}
+
+pub fn export(_: &ExportArgs) -> Result<()> {
+    missing("export")
 }
 
 /// Nothing here can be interrupted.
@@ -44,12 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_commands_say_how_to_get_the_trainer() {
+    fn every_command_says_how_to_get_the_trainer() {
         let said = [
             run(&Args { _rest: Vec::new() }).err().map(|e| e.to_string()),
             generate(&GenerateArgs { _rest: Vec::new() }).err().map(|e| e.to_string()),
+            merge(&MergeArgs { _rest: Vec::new() }).err().map(|e| e.to_string()),
+            export(&ExportArgs { _rest: Vec::new() }).err().map(|e| e.to_string()),
         ];
-        for (command, said) in ["train", "generate"].iter().zip(said) {
+        for (command, said) in ["train", "generate", "merge", "export"].iter().zip(said) {
             let said = said.unwrap_or_default();
             assert!(
                 said.contains(&format!("--features train -- {command}")) && said.contains("--features cuda"),

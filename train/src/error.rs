@@ -84,6 +84,9 @@ pub enum Error {
     /// Ctrl-C.
     #[error("interrupted; the last checkpoint is kept, and `--resume` goes on from there")]
     Interrupted,
+    /// Ctrl-C in work that is whole or not at all.
+    #[error("interrupted; nothing was put in place")]
+    Stopped,
     /// Anything else a person must be told.
     #[error("{0}")]
     Other(String),

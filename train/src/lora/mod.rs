@@ -12,7 +12,11 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{Error, Result},
-    model::{layer::Layer, linear, llama::Llama},
+    model::{
+        layer::Layer,
+        linear::{self, Linear},
+        llama::Llama,
+    },
     optim::Param,
     random,
     recipe::{AdapterType, Init, Lora},
@@ -67,12 +71,19 @@ pub fn values(model: &Llama) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
 /// Out of memory.
 pub fn put(model: &mut Llama, file: &peft::AdapterFile) -> Result<()> {
     let (compute, device) = (model.dtype, model.device().clone());
-    for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
-        let Some((a, b)) = file.tensors.get(&linear.name) else { continue };
-        let mut lora = pair(&linear.name, &a.to_device(&device)?, &b.to_device(&device)?, &Lora::default(), compute)?;
-        lora.scale = file.config.scale_of(&linear.name)?;
-        linear.lora = Some(lora);
-    }
+    let mut linears = model.layers.iter_mut().flat_map(Layer::linears_mut);
+    linears.try_for_each(|linear| put_one(linear, file, (compute, &device)))
+}
+
+/// Put what an adapter has for one linear layer on it, for use.
+///
+/// # Errors
+/// Out of memory.
+pub fn put_one(linear: &mut Linear, file: &peft::AdapterFile, (compute, device): (DType, &Device)) -> Result<()> {
+    let Some((a, b)) = file.tensors.get(&linear.name) else { return Ok(()) };
+    let mut lora = pair(&linear.name, &a.to_device(device)?, &b.to_device(device)?, &Lora::default(), compute)?;
+    lora.scale = file.config.scale_of(&linear.name)?;
+    linear.lora = Some(lora);
     Ok(())
 }
 

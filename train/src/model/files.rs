@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 const NEEDS: &str = "a model folder has config.json and model.safetensors, or model.safetensors.index.json with the \

@@ -90,6 +90,30 @@ impl Hold {
 /// # Errors
 /// A tensor is missing, of another shape, or torn; out of memory.
 pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
+    let h = config.hidden_size;
+    let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, h])?.to_device(&hold.device)?;
+    let mut layers = Vec::with_capacity(config.layers);
+    for i in 0..config.layers {
+        layers.push(layer(config, source, hold, i)?);
+        if !each(i + 1) {
+            return Err(Error::Interrupted);
+        }
+    }
+    let norm = source.tensor("model.norm.weight", &[h])?.to_dtype(hold.dtype)?.to_device(&hold.device)?;
+    let weight = if config.tie_word_embeddings {
+        embedding.clone()
+    } else {
+        source.tensor("lm_head.weight", &[config.vocab_size, h])?.to_device(&hold.device)?
+    };
+    let head = Head { norm, weight, eps: config.rms_norm_eps };
+    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
+}
+
+/// Layer `i` of the model that `config` describes.
+///
+/// # Errors
+/// As [`model`].
+pub fn layer(config: &Config, source: &dyn Source, hold: &Hold, i: usize) -> Result<Layer> {
     let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let vector = |name: &str, n: usize| -> Result<Tensor> {
         Ok(source.tensor(name, &[n])?.to_dtype(hold.dtype)?.to_device(&hold.device)?)
@@ -99,40 +123,25 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
         let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
         Ok(Linear { name, weight, bias, lora })
     };
-    let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, h])?.to_device(&hold.device)?;
-    let mut layers = Vec::with_capacity(config.layers);
-    for i in 0..config.layers {
-        let at = format!("model.layers.{i}");
-        let bias = config.attention_bias;
-        layers.push(Layer {
-            attention: [
-                linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
-                linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
-                linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
-                linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
-            ],
-            mlp: [
-                linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
-                linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
-                linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
-            ],
-            input_norm: vector(&format!("{at}.input_layernorm.weight"), h)?,
-            post_norm: vector(&format!("{at}.post_attention_layernorm.weight"), h)?,
-            heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
-            eps: config.rms_norm_eps,
-        });
-        if !each(i + 1) {
-            return Err(Error::Interrupted);
-        }
-    }
-    let norm = vector("model.norm.weight", h)?;
-    let weight = if config.tie_word_embeddings {
-        embedding.clone()
-    } else {
-        source.tensor("lm_head.weight", &[config.vocab_size, h])?.to_device(&hold.device)?
-    };
-    let head = Head { norm, weight, eps: config.rms_norm_eps };
-    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
+    let at = format!("model.layers.{i}");
+    let bias = config.attention_bias;
+    Ok(Layer {
+        attention: [
+            linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
+            linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
+            linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
+            linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
+        ],
+        mlp: [
+            linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
+            linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
+            linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
+        ],
+        input_norm: vector(&format!("{at}.input_layernorm.weight"), h)?,
+        post_norm: vector(&format!("{at}.post_attention_layernorm.weight"), h)?,
+        heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
+        eps: config.rms_norm_eps,
+    })
 }
 
 /// The weight of the layer called `module` as it is to be held, and its adapter.

@@ -13,5 +13,6 @@ pub mod rope_scaling;
 pub mod rotary;
 pub mod safetensors;
 pub mod save;
+pub mod sharded;
 pub mod tiny;
 pub mod weight;

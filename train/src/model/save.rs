@@ -69,13 +69,13 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
 }
 
 /// Whether a tensor is the weight of one of the seven linear layers.
-fn in_blocks(name: &str) -> bool {
+pub(crate) fn in_blocks(name: &str) -> bool {
     let module = name.strip_suffix(".weight").and_then(|module| module.rsplit_once('.'));
     module.is_some_and(|(_, last)| LINEARS.contains(&last))
 }
 
 /// config.json as it was: what the loader does not know may matter to others.
-fn base_config(files: &ModelFiles) -> Result<Value> {
+pub(crate) fn base_config(files: &ModelFiles) -> Result<Value> {
     if files.gguf().is_some() {
         return files.config().to_json();
     }

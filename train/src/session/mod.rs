@@ -6,7 +6,8 @@ mod reference;
 mod run;
 mod steps;
 
-pub use prepare::Prepared;
+pub use finish::ADAPTER;
+pub use prepare::{BASE, Prepared, TINY};
 pub use run::{Done, Start, run};
 
 /// Follows a run, and can stop it.

@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// `model.path` of a base that the program makes itself.
-const TINY: &str = "tiny";
+pub const TINY: &str = "tiny";
 /// Where it is put in the run's folder.
-const BASE: &str = "base";
+pub const BASE: &str = "base";
 /// Texts that the tiny tokenizer is trained on, at most.
 const TINY_TEXTS: usize = 5000;
 

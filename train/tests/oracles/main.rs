@@ -8,6 +8,7 @@ mod formula;
 mod four_bit;
 mod gradients;
 mod logits;
+mod merge;
 mod model_files;
 mod nf4;
 mod peft;

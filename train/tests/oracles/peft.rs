@@ -36,6 +36,11 @@ fn oracle() -> Oracle {
     serde_json::from_slice(&fs::read(oracles().join("peft_files.json")).unwrap()).unwrap()
 }
 
+/// What PEFT saved.
+pub fn theirs() -> PathBuf {
+    oracles().join("peft_adapter")
+}
+
 fn oracles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train")
 }
@@ -69,7 +74,7 @@ fn formula(seed: u64, targets: &[&str], rank: impl Fn(&str) -> usize) -> BTreeMa
 
 #[test]
 fn what_peft_saved_is_loaded() {
-    let folder = oracles().join("peft_adapter");
+    let folder = theirs();
     let adapter = load(&folder).unwrap();
     adapter.fits(&base(), &folder).unwrap();
     let config = &adapter.config;
@@ -92,7 +97,7 @@ fn what_peft_saved_is_loaded() {
 }
 
 /// What PEFT is given: r 8, rsLoRA, on three of the seven.
-fn ours() -> AdapterFile {
+pub fn ours() -> AdapterFile {
     let targets = ["q_proj", "v_proj", "down_proj"];
     AdapterFile {
         config: AdapterConfig {
@@ -131,7 +136,7 @@ fn peft_accepted_this_very_file() {
 #[test]
 fn logits_are_those_of_peft() {
     let oracle = oracle();
-    let theirs = load(&oracles().join("peft_adapter")).unwrap();
+    let theirs = load(&theirs()).unwrap();
     let mut worst = 0.0_f64;
     for (name, adapter) in [("base", None), ("theirs", Some(theirs)), ("ours", Some(ours()))] {
         let mut model = load_model::model(&base(), &Formula, &Hold::plain(), &|_| true).unwrap();

@@ -1,0 +1,82 @@
+//! What a run of `setaccio train` says about its base and its adapter.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    error::{Error, Result},
+    merge::Precision,
+    model::files::ModelFiles,
+    recipe::Quantization,
+    report::lock::{self, FileHash, RunLock},
+    session::{ADAPTER, BASE, TINY},
+};
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Its base model.
+    pub base: PathBuf,
+    /// Its adapter.
+    pub adapter: PathBuf,
+    /// How training held the base.
+    pub saw: Precision,
+    /// What it was trained upon, file by file.
+    hashes: Vec<FileHash>,
+}
+
+impl Trained {
+    /// Read the lock of the run in `folder`, and check that the adapter is as the run left it.
+    ///
+    /// # Errors
+    /// There is no run, it is not finished, or its adapter was changed since.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(lock::NAME);
+        if !path.is_file() {
+            let why = format!("is not a run: `setaccio train` leaves {} in one", lock::NAME);
+            return Err(Error::model(folder, format!("{why}; or name --model and --adapter")));
+        }
+        let lock = RunLock::read(&path)?;
+        let adapter = folder.join(ADAPTER);
+        if lock.adapter.is_empty() {
+            let message = "this run is not finished: go on with it by `setaccio train ... --resume`".into();
+            return Err(Error::Damaged { path, message });
+        }
+        for file in &lock.adapter {
+            let path = adapter.join(&file.file);
+            if FileHash::of(&path, &file.file)? != *file {
+                let message = "is not what the run wrote; train again with --force, or name it with --adapter".into();
+                return Err(Error::Damaged { path, message });
+            }
+        }
+        let model = &lock.recipe.model;
+        let saw = match model.quantization {
+            Quantization::None => Precision::Stored,
+            Quantization::Nf4 => Precision::Nf4 { double_quant: model.double_quant },
+        };
+        let base = if model.path == TINY { folder.join(BASE) } else { PathBuf::from(&model.path) };
+        Ok(Self { base, adapter, saw, hashes: lock.base })
+    }
+
+    /// Check that `files` are those that it was trained upon. Reads all of them.
+    ///
+    /// # Errors
+    /// They are not, reading fails, or it was stopped.
+    pub fn same_base(&self, files: &ModelFiles, cancelled: &dyn Fn() -> bool) -> Result<()> {
+        let found = files.hashes(cancelled).map_err(|e| match e {
+            Error::Interrupted => Error::Stopped,
+            other => other,
+        })?;
+        let differs = found.iter().find(|file| !self.hashes.contains(file));
+        match differs.map(|f| &f.file).or_else(|| self.hashes.iter().find(|f| !found.contains(f)).map(|f| &f.file)) {
+            None => Ok(()),
+            Some(name) => Err(Error::model(
+                files.path(),
+                format!(
+                    "is not the base that the run was trained upon: {name} differs from what {} says; name that one \
+                     with --model, or, if this is the same model in another format, add --same-base",
+                    lock::NAME
+                ),
+            )),
+        }
+    }
+}

@@ -103,27 +103,37 @@ generate run='tiny' prompt='Perché il cielo è blu?' *args:
         [ "$base" != tiny ] || base="runs/$1/base"; \
         {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
 
+# one model of a run's base and adapter, in runs/NAME/merged
+[group('6 deliver')]
+merge run='tiny' *args:
+    @{{ trainer }} merge "runs/$1" --out "runs/$1/merged" "${@:2}"
+
+# the merged model of a run as a GGUF file, runs/NAME/export/NAME-QUANT.gguf, for llama.cpp
+[group('6 deliver')]
+export run='tiny' quant='q8_0' *args:
+    @{{ trainer }} export "runs/$1/merged" --to gguf --quant "$2" --out "runs/$1/export/$1-$2.gguf" "${@:3}"
+
 # the tests, as the README has them
-[group('6 develop')]
+[group('7 develop')]
 test:
     cargo test --workspace --features train
 
 # all that CI runs, cheapest first
-[group('6 develop')]
+[group('7 develop')]
 check:
     .ci/run
 
 # rows per second and memory, ours beside datatrove and the read-and-write floor
-[group('6 develop')]
+[group('7 develop')]
 bench-curate *args:
     benches/curate.sh "$@"
 
 # precision and recall of the language rule for Italian, by length of document
-[group('6 develop')]
+[group('7 develop')]
 bench-language *args:
     benches/language.sh "$@"
 
 # tokens per second and memory of training, ours beside PyTorch + PEFT
-[group('6 develop')]
+[group('7 develop')]
 bench-train *args:
     benches/train.sh "$@"

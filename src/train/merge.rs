@@ -75,7 +75,9 @@ pub fn run(args: &Args) -> Result<()> {
         same_base: args.same_base || (trained.is_some() && args.adapter.is_none()),
         force: args.force,
     };
-    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()));
+    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
+        given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
+    };
     let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.adapter)) else {
         bail!("name a run, or --model and --adapter");
     };

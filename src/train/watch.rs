@@ -27,5 +27,8 @@ impl Watch for Watching<'_> {
 
 /// Whether a run ended because it was asked to.
 pub fn interrupted(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Error::Interrupted | Error::Stopped | Error::Curate(setaccio_curate::Error::Interrupted)))
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Interrupted | Error::Stopped | Error::Curate(setaccio_curate::Error::Interrupted))
+    )
 }

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod contributing;
+#[cfg(feature = "train")]
+mod deliver;
 mod interruption;
 mod lab;
 mod recipes;

@@ -9,7 +9,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod device;
 pub mod error;
-//pub mod export;
+pub mod export;
 pub mod generate;
 pub mod kernels;
 pub mod lora;

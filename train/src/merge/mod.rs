@@ -79,10 +79,7 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
         let mut config = config(base, dtype)?;
         config.sort_all_objects();
         write_whole(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())?;
-        if let Some(tokens) = &tokens {
-            tokens.save(folder)?;
-            generation(base, folder)?;
-        }
+        finish_folder(base, tokens.as_ref(), folder)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), watch));
         Ok(Merged { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
     })
@@ -184,8 +181,10 @@ fn config(base: &ModelFiles, dtype: DType) -> Result<Value> {
     Ok(config)
 }
 
-/// Keep what else the base says about generating: temperature, top_p and the like.
-fn generation(base: &ModelFiles, folder: &Path) -> Result<()> {
+/// Write the tokenizer, and keep what else the base says about generating: temperature, top_p and the like.
+pub(crate) fn finish_folder(base: &ModelFiles, tokens: Option<&Tokens>, folder: &Path) -> Result<()> {
+    let Some(tokens) = tokens else { return Ok(()) };
+    tokens.save(folder)?;
     let read = |path: &Path| -> Result<Map<String, Value>> {
         let text = fs::read(path).map_err(Error::io("read", path))?;
         serde_json::from_slice(&text).map_err(|e| Error::model(path, format!("is no JSON object: {e}; fetch it again")))
@@ -202,7 +201,7 @@ fn generation(base: &ModelFiles, folder: &Path) -> Result<()> {
 }
 
 /// Refuse a base that is called otherwise than the adapter's. Shapes do not tell a model from its chat version.
-fn named_alike(base: &ModelFiles, file: &AdapterFile, adapter: &Path) -> Result<()> {
+pub(crate) fn named_alike(base: &ModelFiles, file: &AdapterFile, adapter: &Path) -> Result<()> {
     let wanted = file.config.base.trim_end_matches('/');
     let path = base.path();
     let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();

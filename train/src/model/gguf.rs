@@ -277,6 +277,22 @@ fn hugging_face(name: &str) -> String {
     known.unwrap_or_else(|| name.to_owned())
 }
 
+/// GGUF's name of a tensor that Hugging Face calls `name`, if it has one.
+pub(crate) fn own_name(name: &str) -> Option<String> {
+    let (module, kind) = name.rsplit_once('.')?;
+    if let Some((own, _)) = TOP.iter().find(|(_, hf)| *hf == module) {
+        return Some(format!("{own}.{kind}"));
+    }
+    let (layer, module) = module.strip_prefix("model.layers.")?.split_once('.')?;
+    BLOCK.iter().find(|(_, hf)| *hf == module).map(|(own, _)| format!("blk.{layer}.{own}.{kind}"))
+}
+
+/// What the converter does to q and k, [heads * head_dim, ...] to the same: see [`unpermute`].
+pub(crate) fn permute(tensor: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+    let (rows, rest) = (tensor.dim(0)?, tensor.elem_count() / tensor.dim(0)?.max(1));
+    tensor.reshape((heads, 2, rows / heads / 2, rest))?.transpose(1, 2)?.contiguous()?.reshape(tensor.shape())
+}
+
 /// Undo what the converter does to q and k: within a head the rows (half, pair) were written as (pair, half),
 /// because llama.cpp turns neighbours where Hugging Face turns halves. [heads * head_dim, ...] to the same.
 fn unpermute(tensor: &Tensor, heads: usize) -> candle_core::Result<Tensor> {

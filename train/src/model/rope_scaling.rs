@@ -109,6 +109,31 @@ impl RopeScaling {
         fault.map_or(Ok(()), |fault| Err(Error::model(file, format!("RoPE scaling: {fault}"))))
     }
 
+    /// What each plain frequency is divided by where that differs from one to the next, [head_dim / 2]: the tensor
+    /// `rope_freqs.weight` of a GGUF file. In f64, rounded once, as the converter does.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "rounded to f32 on purpose")]
+    pub fn divisors(&self, theta: f64, head_dim: usize) -> Option<Vec<f32>> {
+        let (factor, low, high, original) = match self {
+            Self::None | Self::Linear { .. } => return None,
+            Self::Divisors(divisors) => return Some(divisors.clone()),
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                (*factor, *low_freq_factor, *high_freq_factor, *original_max_position_embeddings as f64)
+            }
+        };
+        let divisor = |i: usize| {
+            let wave = std::f64::consts::TAU * theta.powf((2 * i) as f64 / head_dim as f64);
+            if wave < original / high {
+                1.0
+            } else if wave > original / low {
+                factor
+            } else {
+                let smooth = (original / wave - low) / (high - low);
+                1.0 / ((1.0 - smooth) / factor + smooth)
+            }
+        };
+        Some((0..head_dim / 2).map(|i| divisor(i) as f32).collect())
+    }
+
     /// As config.json has it, or none for divisors, which it has no name for.
     pub(super) fn to_json(&self) -> Option<Value> {
         Some(match self {

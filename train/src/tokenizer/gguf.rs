@@ -30,13 +30,16 @@ use super::{
 use crate::error::{Error, Result};
 
 /// What SentencePiece writes for a space.
-const SPACE: &str = "\u{2581}";
+pub(crate) const SPACE: &str = "\u{2581}";
 
 /// Kinds of token, `tokenizer.ggml.token_type`.
-mod kind {
+pub(crate) mod kind {
+    pub const NORMAL: i64 = 1;
     pub const UNKNOWN: i64 = 2;
     pub const CONTROL: i64 = 3;
     pub const USER_DEFINED: i64 = 4;
+    pub const UNUSED: i64 = 5;
+    pub const BYTE: i64 = 6;
 }
 
 /// Read the tokenizer of a GGUF file.

@@ -116,6 +116,11 @@ impl Tokens {
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
+    /// Its tokenizer.json, as it was read or made.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// A text as tokens. Special tokens are those the text spells out.
     ///
     /// # Errors

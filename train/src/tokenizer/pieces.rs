@@ -1,6 +1,7 @@
 //! How byte-level tokenizers cut a text into pieces before merging, by the names GGUF gives the ways
 //! (`tokenizer.ggml.pre`). Each is what the tokenizer.json of the models it stands for says.
 
+use serde_json::Value;
 use tokenizers::{
     PreTokenizerWrapper, Result, SplitDelimiterBehavior,
     pre_tokenizers::{
@@ -53,6 +54,32 @@ impl Pieces {
         KNOWN.iter().find(|(n, _)| *n == name).map(|(_, way)| *way)
     }
 
+    /// The name that llama.cpp's converter writes for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llama3 => "llama-bpe",
+            Self::Qwen2 => "qwen2",
+            Self::Smollm => "smollm",
+            Self::Gpt2 => "gpt-2",
+        }
+    }
+
+    /// The way that the `pre_tokenizer` of a tokenizer.json describes, if it is a known one.
+    pub fn of(pre_tokenizer: &Value) -> Option<Self> {
+        let plain = |value: &Value| {
+            // Read and written again, so that defaults are spelled out.
+            let read: PreTokenizerWrapper = serde_json::from_value(value.clone()).ok()?;
+            let mut value = serde_json::to_value(read).ok()?;
+            untrimmed(&mut value);
+            Some(value)
+        };
+        let found = plain(pre_tokenizer)?;
+        let same = |way: &Self| {
+            way.build().ok().and_then(|built| plain(&serde_json::to_value(built).ok()?)) == Some(found.clone())
+        };
+        KNOWN.iter().map(|(_, way)| *way).find(same)
+    }
+
     /// Cut, then spell bytes as characters.
     ///
     /// # Errors
@@ -71,6 +98,23 @@ impl Pieces {
         // ByteLevel's own pattern is GPT-2's.
         let bytes = ByteLevel::new(false, true, self == Self::Smollm);
         Ok(Sequence::new(vec![first, bytes.into()]).into())
+    }
+}
+
+/// Without what changes offsets and no token: offsets are cut by `trim_offsets`, and a sequence of one is that one.
+fn untrimmed(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("trim_offsets");
+            map.values_mut().for_each(untrimmed);
+        }
+        Value::Array(list) => list.iter_mut().for_each(untrimmed),
+        _ => {}
+    }
+    if value["type"] == "Sequence"
+        && let Some([one]) = value["pretokenizers"].as_array().map(Vec::as_slice)
+    {
+        *value = one.clone();
     }
 }
 
@@ -98,6 +142,36 @@ mod tests {
             let splits = pre.get_splits(OffsetReferential::Original, OffsetType::Byte);
             let found: Vec<&str> = splits.into_iter().map(|(_, (a, b), _)| &text[a..b]).collect();
             assert_eq!(found, expected, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn published_pre_tokenizers_are_recognised() {
+        let file = |text: &str| Pieces::of(&serde_json::from_str(text).unwrap());
+        let split = |pattern: &str| serde_json::json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let sequence = |first: Value, trim: bool, regex: bool| {
+            let bytes = serde_json::json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": trim, "use_regex": regex,
+            });
+            Pieces::of(&serde_json::json!({"type": "Sequence", "pretokenizers": [first, bytes]}))
+        };
+        assert_eq!(sequence(split(LLAMA3), true, false), Some(Pieces::Llama3));
+        assert_eq!(sequence(split(QWEN2), false, false), Some(Pieces::Qwen2));
+        let digits = serde_json::json!({"type": "Digits", "individual_digits": true});
+        assert_eq!(sequence(digits.clone(), true, true), Some(Pieces::Smollm));
+        // GPT-2's file is older than `use_regex`.
+        assert_eq!(
+            file(r#"{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true}"#),
+            Some(Pieces::Gpt2)
+        );
+        // One digit more, a space in front, no pattern: other tokens.
+        assert_eq!(sequence(split(&LLAMA3.replace("{1,3}", "{1,2}")), true, false), None);
+        assert_eq!(file(r#"{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true}"#), None);
+        assert_eq!(sequence(digits, true, false), None);
+        assert_eq!(file("null"), None);
+        for (name, way) in KNOWN {
+            let built = serde_json::to_value(way.build().unwrap()).unwrap();
+            assert_eq!((Pieces::of(&built), Pieces::find(way.name())), (Some(way), Some(way)), "{name}");
         }
     }
 

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::json;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    lora::peft,
+    lora::peft::{self, Targets},
     merge::{Options, merge},
     model::{
         config::Config,
@@ -35,7 +35,7 @@ struct Case {
 }
 
 /// The base of peft_files.py as a folder.
-fn base(folder: &Path) -> ModelFiles {
+pub fn base(folder: &Path) -> ModelFiles {
     let json = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 64, "hidden_size": 32,
         "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -52,6 +52,24 @@ fn base(folder: &Path) -> ModelFiles {
     fs::write(folder.join("model.safetensors"), to_bytes(&tensors).unwrap()).unwrap();
     fs::write(folder.join("config.json"), json.to_string()).unwrap();
     ModelFiles::open(folder).unwrap()
+}
+
+/// A model with an adapter that adds nothing, as a folder.
+pub fn folder_of(model: &Path, out: &Path, dtype: DType) {
+    let base = ModelFiles::open(model).unwrap();
+    let (name, [rows, columns]) = ("model.layers.0.self_attn.v_proj", {
+        let shapes = base.config().shapes();
+        let (_, shape) = shapes.iter().find(|(name, _)| name.ends_with("0.self_attn.v_proj.weight")).unwrap();
+        [shape[0], shape[1]]
+    });
+    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let mut file = ours();
+    file.config.targets = Targets::Pattern(".*v_proj".into());
+    file.tensors = BTreeMap::from([(name.to_owned(), (zeros((8, columns)), zeros((rows, 8))))]);
+    let adapter = tempfile::tempdir().unwrap();
+    peft::save(adapter.path(), &file).unwrap();
+    let options = Options { dtype: Some(dtype), same_base: true, check: false, ..Options::default() };
+    merge(&base, adapter.path(), out, &options, &()).unwrap();
 }
 
 #[test]

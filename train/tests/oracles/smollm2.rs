@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The GGUF file that the oracle was made with; without it the test says so and ends.
-fn asset(oracle: &Value) -> Option<PathBuf> {
+pub fn asset(oracle: &Value) -> Option<PathBuf> {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
     let assets = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from);
     let path = assets.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -1,0 +1,76 @@
+// What a real llama.cpp makes of the GGUF files that ours writes.
+//
+//     npm install --ignore-scripts --prefix ~/.cache/setaccio-llama node-llama-cpp     (outside of the repository)
+//     SETACCIO_ORACLE_OUT=/tmp/gguf cargo test --workspace --features train --test oracles llama_cpp
+//     node tests/oracles/llama_cpp/llama_cpp.mjs ~/.cache/setaccio-llama /tmp/gguf
+//
+// Writes llama_cpp.json beside it. For every NAME.gguf of the folder: its SHA-256, whether a text starts with BOS, and
+// for each of ten Italian prompts the ids that llama.cpp cuts it into and the tokens that it goes on with, the most
+// probable one each time, without sampling. For lora-base.gguf: logits [5][64] of the ids of peft_files.json, without
+// and with lora.gguf. Keys and values of the attention are kept in f32, as ours does.
+
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const [packages, folder] = process.argv.slice(2).map((p) => p.replace(/^~/, homedir()));
+const entry = path.join(packages, "node_modules/node-llama-cpp/dist/index.js");
+const { getLlama } = await import(pathToFileURL(entry));
+const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, maxThreads: 2, logLevel: "error" });
+const PROMPTS = JSON.parse(readFileSync(path.join(HERE, "prompts.json")));
+const IDS = JSON.parse(readFileSync(path.join(HERE, "../train/peft_files.json"))).ids;
+const EXACT = {
+    contextSize: 128, flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32",
+};
+
+const sha256 = (file) => createHash("sha256").update(readFileSync(file)).digest("hex");
+
+async function greedy(model, ids, n) {
+    const context = await model.createContext(EXACT);
+    const written = [];
+    for await (const token of context.getSequence().evaluate(ids, { temperature: 0, yieldEogToken: true })) {
+        written.push(token);
+        if (written.length === n) break;
+    }
+    await context.dispose();
+    return written;
+}
+
+async function logits(model, lora) {
+    const context = await model.createContext(lora ? { ...EXACT, lora } : EXACT);
+    const asked = IDS.map((id) => [id, { generateNext: { logits: true } }]);
+    const found = await context.getSequence().controlledEvaluate(asked);
+    await context.dispose();
+    const row = ({ next }) => [...next.logits].sort((a, b) => a[0] - b[0]).map(([, x]) => Number(x.toPrecision(9)));
+    return found.map(row);
+}
+
+const out = {};
+for (const name of readdirSync(folder).filter((name) => name.endsWith(".gguf") && name !== "lora.gguf").sort()) {
+    const file = path.join(folder, name);
+    const model = await llama.loadModel({ modelPath: file });
+    out[name] = { sha256: sha256(file) };
+    if (name === "lora-base.gguf") {
+        const lora = path.join(folder, "lora.gguf");
+        Object.assign(out[name], { lora: sha256(lora), plain: await logits(model), adapted: await logits(model, lora) });
+    } else {
+        const { shouldPrependBosToken: bos, bos: first } = model.tokens;
+        out[name].bos = bos;
+        out[name].prompts = [];
+        for (const text of PROMPTS) {
+            const ids = model.tokenize(text, false);
+            const whole = bos ? [first, ...ids] : ids;
+            out[name].prompts.push({ ids, greedy: await greedy(model, whole, name.startsWith("smollm2") ? 8 : 12) });
+        }
+    }
+    await model.dispose();
+    console.log(name, "asked");
+}
+
+// One line for each list of numbers.
+const text = JSON.stringify(out, null, 1).replace(/\[\s+(-?[\d.e+-]+(?:,\s+-?[\d.e+-]+)*)\s+\]/g, (_, list) => `[${list.replace(/\s+/g, "")}]`);
+writeFileSync(path.join(HERE, "llama_cpp.json"), text + "\n");
+process.exit(0);

@@ -1,0 +1,199 @@
+//! GGUF files of ours in a real llama.cpp: tests/oracles/llama_cpp/llama_cpp.mjs. The files are made again here and
+//! must be those that llama.cpp loaded, byte for byte; then ours reads them and must write the same tokens.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::DType;
+use serde_json::{Value, json};
+use setaccio_filters::hash::sha256;
+use setaccio_train::{
+    export::{Quant, gguf, gguf_lora},
+    generate::{Sampling, generate},
+    lora::peft,
+    model::{
+        files::ModelFiles,
+        load::{self, Hold, Source},
+        safetensors::to_bytes,
+    },
+    tokenizer::{Tokens, pieces::Pieces, tiny},
+};
+
+use crate::{
+    formula::{self, Formula, close, numbers, oracle},
+    merge,
+    peft::ours,
+    smollm2,
+};
+
+fn llama_cpp(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/llama_cpp").join(name);
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Where the files go: for llama.cpp to read, or away after the test.
+fn place(dir: &tempfile::TempDir) -> (PathBuf, bool) {
+    let wanted = std::env::var_os("SETACCIO_ORACLE_OUT").map(PathBuf::from);
+    wanted.map_or_else(|| (dir.path().to_owned(), false), |out| (out, true))
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
+}
+
+/// A model by formula of a variant of `formula.rs`, with a tokenizer trained on the spot.
+fn variant(name: &str, folder: &Path) {
+    let prompts: Vec<String> = serde_json::from_value(llama_cpp("prompts.json")).unwrap();
+    let tokens = tiny::train(prompts.iter(), 320).unwrap();
+    let mut config = formula::config(name);
+    config.vocab_size = tokens.vocab;
+    (config.bos, config.eos) = (Some(0), tokens.eos_ids.clone());
+    tokens.save(folder).unwrap();
+    save(&config, folder);
+}
+
+fn save(config: &setaccio_train::model::config::Config, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let tensors = config.shapes().into_iter().map(|(name, shape)| {
+        let tensor = Formula.tensor(&name, &shape).unwrap();
+        (name, tensor)
+    });
+    fs::write(folder.join("model.safetensors"), to_bytes(&tensors.collect()).unwrap()).unwrap();
+    fs::write(folder.join("config.json"), config.to_json().unwrap().to_string()).unwrap();
+}
+
+fn export(model: &Path, quant: Quant, out: &Path) {
+    let (files, tokens) = (ModelFiles::open(model).unwrap(), Tokens::open(model).unwrap());
+    gguf((&files, &tokens), (out, true), quant, &()).unwrap();
+}
+
+/// How many of the prompts go on as llama.cpp has them, when ours reads the same file.
+fn agree(file: &Path) -> usize {
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let (want, texts) = (&llama_cpp("llama_cpp.json")[name], llama_cpp("prompts.json"));
+    assert_eq!(sha256(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
+    let (files, tokens) = (ModelFiles::open(file).unwrap(), Tokens::open(file).unwrap());
+    let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+    assert_eq!(tokens.adds_bos, want["bos"].as_bool().unwrap(), "{name}");
+    let (texts, prompts) = (texts.as_array().unwrap(), want["prompts"].as_array().unwrap());
+    assert_eq!((texts.len(), prompts.len()), (10, 10));
+    let mut same = 0;
+    for (text, prompt) in texts.iter().zip(prompts) {
+        let text = text.as_str().unwrap();
+        let found = tokens.encode(text).unwrap().ids;
+        assert_eq!(found, ids(&prompt["ids"]), "{name}: {text:?}");
+        let bos = tokens.bos.as_ref().filter(|_| tokens.adds_bos).map(|(_, id)| *id);
+        let asked: Vec<u32> = bos.into_iter().chain(found).collect();
+        let greedy = ids(&prompt["greedy"]);
+        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: greedy.len() };
+        let written = generate(&model, &asked, &[], &sampling, &mut |_| true).unwrap();
+        if written == greedy {
+            same += 1;
+        } else {
+            println!("{name}: {text:?}: {written:?} instead of {greedy:?}");
+        }
+    }
+    println!("{name}: {same} of 10 prompts go on with the tokens of llama.cpp");
+    same
+}
+
+#[test]
+fn llama_cpp_goes_on_as_ours_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, asked) = place(&dir);
+    fs::create_dir_all(&out).unwrap();
+    for (name, quants) in [
+        ("plain", &[Quant::F32, Quant::F16, Quant::Bf16, Quant::Q8_0, Quant::Q4K][..]),
+        ("tied", &[Quant::F32]),
+        ("llama31", &[Quant::F32]),
+        ("qwen2", &[Quant::F32]),
+        ("mistral", &[Quant::F32]),
+    ] {
+        let folder = dir.path().join(name);
+        variant(name, &folder);
+        for quant in quants {
+            let file = out.join(format!("{name}-{}.gguf", quant.name()));
+            export(&folder, *quant, &file);
+            if !asked {
+                // llama.cpp rounds the inputs of a product as well, to what the weights are in, and ours does not.
+                let least = if *quant == Quant::F32 { 10 } else { 8 };
+                assert!(agree(&file) >= least, "{}", file.display());
+            }
+        }
+    }
+}
+
+/// The real model: from its published file to a folder, to ours, to llama.cpp.
+#[test]
+fn smollm2_goes_on_in_llama_cpp_as_here() {
+    let Some(asset) = smollm2::asset(&oracle("smollm2.json")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (out, asked) = place(&dir);
+    let folder = dir.path().join("smollm2");
+    merge::folder_of(&asset, &folder, DType::F32);
+    for quant in [Quant::F32, Quant::F16, Quant::Q8_0] {
+        let file = out.join(format!("smollm2-{}.gguf", quant.name()));
+        export(&folder, quant, &file);
+        if !asked {
+            let least = if quant == Quant::F32 { 10 } else { 8 };
+            assert!(agree(&file) >= least, "{}", file.display());
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+/// A vocabulary of 64, of which only the ids are used.
+fn letters(folder: &Path) {
+    let vocab: serde_json::Map<String, Value> = ('A'..='z')
+        .filter(|c| c.is_ascii_alphabetic())
+        .chain('0'..='9')
+        .zip(0_u32..)
+        .map(|(c, id)| (c.to_string(), id.into()))
+        .collect();
+    let special = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "special": true, "normalized": false, "single_word": false,
+            "lstrip": false, "rstrip": false})
+    };
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [special(62, "<|begin_of_text|>"), special(63, "<|eot_id|>")],
+        "pre_tokenizer": serde_json::to_value(Pieces::Llama3.build().unwrap()).unwrap(),
+        "post_processor": null, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "vocab": vocab, "merges": [], "ignore_merges": true},
+    });
+    fs::write(folder.join("tokenizer.json"), json.to_string()).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), r#"{"eos_token": "<|eot_id|>"}"#).unwrap();
+}
+
+#[test]
+fn an_adapter_in_llama_cpp_gives_pefts_logits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, asked) = place(&dir);
+    fs::create_dir_all(&out).unwrap();
+    let base = merge::base(&dir.path().join("llama"));
+    letters(base.path());
+    let adapter = dir.path().join("adapter");
+    peft::save(&adapter, &ours()).unwrap();
+    let [model, lora] = ["lora-base.gguf", "lora.gguf"].map(|name| out.join(name));
+    export(base.path(), Quant::F32, &model);
+    gguf_lora((&adapter, &base), (&lora, true), (Quant::F32, false), &()).unwrap();
+    if asked {
+        return;
+    }
+    let (found, want) = (&llama_cpp("llama_cpp.json")["lora-base.gguf"], oracle("peft_files.json"));
+    for (file, hash) in [(&model, "sha256"), (&lora, "lora")] {
+        assert_eq!(sha256(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
+    }
+    for (theirs, peft) in [("plain", "base"), ("adapted", "ours")] {
+        let (found, want) = (numbers(&found[theirs]), numbers(&want["logits"][peft]));
+        assert_eq!((found.len(), want.len()), (320, 320));
+        let mut worst = 0.0_f64;
+        for (i, (found, want)) in found.into_iter().zip(want).enumerate() {
+            close(&format!("{theirs}: logit {i}"), found, want, 0.0, 1e-3);
+            worst = worst.max((found - want).abs());
+        }
+        println!("llama.cpp, {theirs}: largest residual beside PEFT {worst:e}");
+    }
+}

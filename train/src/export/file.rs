@@ -5,7 +5,7 @@
 use std::{io::Write, path::Path};
 
 use candle_core::{
-    DType, Tensor,
+    DType, Device, Tensor,
     quantized::{GgmlDType, QTensor, gguf_file::Value},
 };
 use rayon::prelude::*;
@@ -184,27 +184,27 @@ fn values(tensor: &Tensor, kind: GgmlDType, write: &mut dyn FnMut(&[u8]) -> Resu
 
 /// Rows from `first` on in the bytes of their type.
 fn packed(rows: &Tensor, first: usize, to: GgmlDType) -> Result<Vec<u8>> {
-    let rows = rows.to_dtype(DType::F32)?.contiguous()?;
-    let columns = rows.dim(1)?;
+    let shape = rows.dims2()?;
     let narrow = !matches!(to, GgmlDType::F32 | GgmlDType::BF16);
-    let values = rows.flatten_all()?.to_vec1::<f32>()?;
+    let values = rows.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     if let Some(i) = values.iter().position(|x| !x.is_finite() || (narrow && x.abs() > F16_MAX)) {
         let (value, name) = (values[i], kind(to).0);
         let why = if value.is_finite() { "is too large for" } else { "cannot be written as" };
         return Err(Error::Other(format!(
             "the value at row {}, column {} is {value}, which {why} {name}",
-            first + i / columns,
-            i % columns
+            first + i / shape.1,
+            i % shape.1
         )));
     }
-    Ok(QTensor::quantize(&rows, to)?.data()?.into_owned())
+    // candle quantises all that a tensor's memory holds, whatever part of it the tensor is: so it gets memory of its own.
+    Ok(QTensor::quantize(&Tensor::from_vec(values, shape, &Device::Cpu)?, to)?.data()?.into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
-    use candle_core::{Device, quantized::gguf_file::Content};
+    use candle_core::quantized::gguf_file::Content;
 
     use super::*;
     use crate::random::{key, normal_vec};

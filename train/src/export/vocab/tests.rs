@@ -31,12 +31,16 @@ fn tokens_without_a_text_are_filled_up() {
     let list = |key: &str| keys[&format!("tokenizer.ggml.{key}")].to_vec().unwrap().clone();
     assert_eq!((list("tokens").len(), list("token_type").len()), (tokens.vocab + 2, tokens.vocab + 2));
     let last = (list("tokens").pop().unwrap(), list("token_type").pop().unwrap());
-    assert_eq!((last.0.to_string().unwrap().as_str(), last.1.to_i64().ok()), ("[PAD301]".to_owned().as_str(), None));
+    assert_eq!(
+        (last.0.to_string().unwrap().as_str(), last.1.to_i64().ok()),
+        (format!("[PAD{}]", tokens.vocab + 1).as_str(), None)
+    );
     assert_eq!(format!("{:?}", last.1), "I32(5)");
     // Special tokens are control tokens.
     assert!(list("token_type")[..5].iter().all(|kind| format!("{kind:?}") == "I32(3)"));
     let said = error(&tokens, tokens.vocab - 1);
-    assert!(said.contains("as token 299, and the model has 299"), "{said}");
+    let last = tokens.vocab - 1;
+    assert!(said.contains(&format!("as token {last}, and the model has {last}")), "{said}");
 }
 
 #[test]

@@ -34,6 +34,18 @@ pub struct ExportArgs {
     _rest: Vec<String>,
 }
 
+/// Make a model in stages (this build has no trainer)
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct AllArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<String>,
+}
+
+pub fn all(_: &AllArgs) -> Result<()> {
+    missing("train-all")
+}
+
 pub fn run(_: &Args) -> Result<()> {
     missing("train")
 }

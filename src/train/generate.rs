@@ -144,12 +144,17 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
         }
         return Ok(ids);
     }
+    let system = args.system.iter().map(|text| Message::new("system", text));
+    chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
+}
+
+/// Ids of a conversation up to where the answer begins.
+pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
+    let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
     let Some(template) = tokens.chat_template.clone() else {
         bail!("this model has no chat template: give --raw to write on from the prompt as it is");
     };
     let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
     let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
-    let system = args.system.iter().map(|text| Message::new("system", text));
-    let messages: Vec<Message> = system.chain([Message::new("user", &args.prompt)]).collect();
-    Ok(tokens.encode(&renderer.chat(&messages, true).map_err(fault)?.text).map_err(fault)?.ids)
+    Ok(tokens.encode(&renderer.chat(messages, true).map_err(fault)?.text).map_err(fault)?.ids)
 }

@@ -4,6 +4,8 @@
 #[cfg_attr(feature = "train", allow(dead_code, reason = "what a build without the trainer says"))]
 mod absent;
 #[cfg(feature = "train")]
+mod all;
+#[cfg(feature = "train")]
 mod export;
 #[cfg(feature = "train")]
 mod generate;
@@ -17,9 +19,10 @@ mod run;
 mod watch;
 
 #[cfg(not(feature = "train"))]
-pub use absent::{Args, ExportArgs, GenerateArgs, MergeArgs, export, generate, interrupted, merge, run};
+pub use absent::{AllArgs, Args, ExportArgs, GenerateArgs, MergeArgs, all, export, generate, interrupted, merge, run};
 #[cfg(feature = "train")]
 pub use {
+    all::{Args as AllArgs, run as all},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, run as generate},
     merge::{Args as MergeArgs, run as merge},

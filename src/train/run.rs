@@ -59,18 +59,18 @@ impl Args {
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
         Ok(recipe::load(&self.recipe, &sets)?)
     }
+}
 
-    /// The command that makes the same run again.
-    fn command(&self, loaded: &Loaded) -> String {
-        let sets = loaded.sets.iter().map(|set| {
-            if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
-                format!(" --set '{}'", set.replace('\'', r"'\''"))
-            } else {
-                format!(" --set {set}")
-            }
-        });
-        format!("setaccio train {}{}", self.recipe.display(), sets.collect::<String>())
-    }
+/// The command that makes the same run again.
+pub fn command(recipe: &Path, sets: &[String]) -> String {
+    let sets = sets.iter().map(|set| {
+        if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
+            format!(" --set '{}'", set.replace('\'', r"'\''"))
+        } else {
+            format!(" --set {set}")
+        }
+    });
+    format!("setaccio train {}{}", recipe.display(), sets.collect::<String>())
 }
 
 /// Use `jobs` threads for everything from here on.
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-    let command = args.command(&loaded);
+    let command = command(&args.recipe, &loaded.sets);
     let progress = Progress::new()?;
     let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
     progress.clear();

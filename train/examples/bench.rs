@@ -9,7 +9,7 @@ use candle_core::DType;
 use serde_json::json;
 use setaccio_train::{
     Error, Result,
-    data::{Batch, Example},
+    data::{Batch, Example, Micro},
     memory::{self, Memory},
     model::{
         files::ModelFiles,
@@ -64,7 +64,7 @@ fn main() -> Result<()> {
         rows.push(&Example { ids, trained: vec![true; length] }, 0);
     }
     let targets = rows.targets();
-    let batches = [rows];
+    let batches = [Micro::Texts(rows)];
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..=steps {
         let began = Instant::now();

@@ -5,6 +5,7 @@
 
 #![allow(clippy::many_single_char_names, reason = "as in the formulas")]
 
+pub mod chain;
 pub mod checkpoint;
 pub mod data;
 pub mod device;

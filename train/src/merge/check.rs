@@ -20,8 +20,8 @@ use crate::{
         files::ModelFiles,
         head::Head,
         layer::{Context, Layer},
-        llama::spans,
         load::{self, Hold, Source},
+        pass::View,
         rotary::Rotary,
     },
 };
@@ -85,9 +85,9 @@ pub(super) fn check(
     for (row, ids) in (0..).zip(prompts) {
         batch.push(&Example { ids: ids.clone(), trained: vec![false; ids.len()] }, row);
     }
-    let spans = spans(&batch);
+    let (spans, keys) = (batch.spans().0, None);
     let (cos, sin) = Rotary::new(&config.inv_freq()).angles(&batch.positions, DType::F32, &Device::Cpu)?;
-    let context = Context { cos, sin, spans: &spans, pass: None };
+    let context = Context { cos, sin, spans: &spans, keys, view: View::Trained };
     let ids = Tensor::new(&batch.ids[..], &Device::Cpu)?;
     let embed = |(source, _): &(&dyn Source, bool)| -> Result<Tensor> {
         let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;

@@ -12,7 +12,7 @@ use setaccio_curate::card::{grouped, quoted, strictest};
 use super::{curve, lock::RunLock, metrics::Line};
 use crate::recipe::{PreferenceLoss, Quantization, Recipe, Reference, Task, TrainOn};
 
-mod results;
+pub(crate) mod results;
 
 /// Name of the file.
 pub const NAME: &str = "README.md";
@@ -65,10 +65,9 @@ fn front(facts: &Facts) -> String {
     if let Some(repo) = hub(&recipe.model.repo) {
         let _ = writeln!(out, "base_model: {}\nbase_model_relation: adapter", quoted(repo));
     }
-    let _ = writeln!(out, "license: {}", quoted(&license(facts.lock).0));
-    if let (license, Some(name)) = license(facts.lock)
-        && license == "other"
-    {
+    let (license, name) = license(&recipe.model.license, facts.lock.data.iter().map(|d| d.license.as_str()));
+    let _ = writeln!(out, "license: {}", quoted(&license));
+    if let Some(name) = name.filter(|_| license == "other") {
         let _ = writeln!(out, "license_name: {}", quoted(&name));
     }
     let mut list = |key: &str, values: Vec<&str>| {
@@ -89,7 +88,7 @@ fn front(facts: &Facts) -> String {
     out
 }
 
-fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+pub(crate) fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut seen = Vec::new();
     for value in values.filter(|v| !v.is_empty()) {
         if !seen.contains(&value.as_str()) {
@@ -100,7 +99,7 @@ fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 }
 
 /// A repository of the Hub is `owner/name`; a path is not.
-fn hub(repo: &str) -> Option<&str> {
+pub(crate) fn hub(repo: &str) -> Option<&str> {
     let good = |part: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
@@ -108,10 +107,10 @@ fn hub(repo: &str) -> Option<&str> {
     repo.split_once('/').filter(|(owner, name)| good(owner) && good(name)).map(|_| repo)
 }
 
-/// The licence for the front matter, and the name of one that the Hub has no word for.
-fn license(lock: &RunLock) -> (String, Option<String>) {
-    let base = lock.recipe.model.license.as_str();
-    let all: Vec<&str> = [base].into_iter().chain(lock.data.iter().map(|d| d.license.as_str())).collect();
+/// The licence for the front matter of what was made from a base and data, and the name of one that the Hub has no
+/// word for.
+pub(crate) fn license<'a>(base: &'a str, data: impl Iterator<Item = &'a str>) -> (String, Option<String>) {
+    let all: Vec<&str> = [base].into_iter().chain(data).collect();
     if all.contains(&"") {
         return ("unknown".into(), None);
     }
@@ -387,12 +386,12 @@ fn file_name(path: &str) -> &str {
 }
 
 /// A setting as the recipe spells it.
-fn word(value: &impl Serialize) -> String {
+pub(crate) fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Text of others on one line, with nothing that Markdown or HTML would act on.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if "\\`*_[]<>#".contains(c) && !(c == '_' || c == '#') || (c == '#' && out.is_empty()) {
@@ -404,7 +403,7 @@ fn plain(text: &str) -> String {
 }
 
 /// [`plain`] text in a table.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     plain(text).replace('|', "\\|")
 }
 

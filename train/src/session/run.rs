@@ -29,6 +29,8 @@ pub enum Start {
     Resume,
     /// Anew, over whatever run is there.
     Force,
+    /// As a chain wants it: on with this very run if the folder holds it, else anew.
+    Again,
 }
 
 /// How it ended.
@@ -63,6 +65,21 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     {
         return Ok(Done::UpToDate);
     }
+    let start = match (start, &before) {
+        (Start::Again, Some(before)) => {
+            let differences = before.differences(&lock)?;
+            if let Some(first) = differences.first() {
+                let more =
+                    if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
+                watch.warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
+                Start::Force
+            } else {
+                Start::Resume
+            }
+        }
+        (Start::Again, None) => Start::Force,
+        (start, _) => start,
+    };
     if start == Start::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
@@ -70,7 +87,7 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     }
     let found = match start {
         Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
-        Start::Fresh | Start::Force => None,
+        Start::Fresh | Start::Force | Start::Again => None,
     };
     // Before anything is written: a finished run stays finished.
     if let Some(beyond) = found.as_ref().filter(|f| f.state.step > prepared.total) {

@@ -111,12 +111,7 @@ fn no_path_of_the_machine_is_told() {
 
 #[test]
 fn licences_are_weighed() {
-    let of = |base: &str, data: [&str; 2]| {
-        let mut lock = lock();
-        lock.recipe.model.license = base.into();
-        (lock.data[0].license, lock.data[1].license) = (data[0].into(), data[1].into());
-        license(&lock).0
-    };
+    let of = |base: &str, data: [&str; 2]| license(base, data.into_iter()).0;
     assert_eq!(of("apache-2.0", ["cc-by-4.0", "cc-by-nc-4.0"]), "cc-by-nc-4.0");
     assert_eq!(of("llama3", ["llama3", "llama3"]), "llama3");
     assert_eq!(of("llama3", ["mit", "mit"]), "other");

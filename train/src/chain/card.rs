@@ -1,0 +1,289 @@
+//! The card of a chain's model: from which base it came by which stages, what it may be used for, how to load it.
+//! Everything in it is of the locks and metrics of the stages, so the same chain gives the same card.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use setaccio_curate::card::{grouped, quoted};
+
+use super::Chain;
+use crate::report::{
+    card::{self, cell, distinct, hub, plain, results, word},
+    lock::RunLock,
+    metrics::Line,
+};
+
+/// Name of the file.
+pub const NAME: &str = card::NAME;
+
+/// A finished stage.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its name.
+    pub name: String,
+    /// Of its run.
+    pub lock: RunLock,
+    /// Of its run.
+    pub lines: Vec<Line>,
+}
+
+/// What the base and the result said.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The prompt.
+    pub prompt: String,
+    /// The base's answer, and the result's.
+    pub answers: [String; 2],
+}
+
+/// The card's text. `exports` are names of GGUF files.
+pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Option<&Sample>) -> String {
+    let mut out = front(chain, stages);
+    for section in [
+        opening(chain, stages),
+        lineage(stages),
+        curves(stages),
+        sample.map(answers).unwrap_or_default(),
+        loading(chain, exports),
+        limits(stages),
+        licences(chain, stages),
+    ] {
+        if !section.is_empty() {
+            let _ = write!(out, "\n{section}");
+        }
+    }
+    out
+}
+
+/// YAML between its fences.
+fn front(chain: &Chain, stages: &[Told]) -> String {
+    let mut out = String::from("---\nlibrary_name: transformers\npipeline_tag: text-generation\n");
+    if let Some(repo) = hub(&chain.base.repo) {
+        let _ = writeln!(out, "base_model: {}\nbase_model_relation: finetune", quoted(repo));
+    }
+    let data = || stages.iter().flat_map(|s| &s.lock.data);
+    let (license, name) = card::license(&chain.base.license, data().map(|d| d.license.as_str()));
+    let _ = writeln!(out, "license: {}", quoted(&license));
+    if let Some(name) = name.filter(|_| license == "other") {
+        let _ = writeln!(out, "license_name: {}", quoted(&name));
+    }
+    let mut list = |key: &str, values: Vec<&str>| {
+        if !values.is_empty() {
+            let _ = writeln!(out, "{key}:");
+            for value in values {
+                let _ = writeln!(out, "- {}", quoted(value));
+            }
+        }
+    };
+    list("language", distinct(data().flat_map(|d| &d.languages)));
+    list("datasets", distinct(data().flat_map(|d| &d.repos)).into_iter().filter_map(hub).collect());
+    list("tags", vec!["setaccio"]);
+    out.push_str("---\n");
+    out
+}
+
+fn opening(chain: &Chain, stages: &[Told]) -> String {
+    let title = if chain.title.is_empty() { &chain.name } else { &chain.title };
+    let base = match hub(&chain.base.repo) {
+        Some(repo) => format!("[{repo}](https://huggingface.co/{repo})"),
+        None if chain.base.path == "tiny" => "a tiny Llama that the program made itself".into(),
+        None => format!("`{}`", chain.base.path.rsplit(['/', '\\']).next().unwrap_or_default()),
+    };
+    let names: Vec<String> = stages.iter().map(|stage| plain(&stage.name)).collect();
+    let built = match notice(&chain.base.license) {
+        Some((built, _)) => format!("\n**{built}**\n"),
+        None => String::new(),
+    };
+    format!(
+        "# {}\n{built}\n{base}, trained with Setaccio in {} stage{}: {}. After each stage its adapter was merged into the \
+         weights, and the next one began from there.\n",
+        plain(title),
+        stages.len(),
+        if stages.len() == 1 { "" } else { "s" },
+        names.join(", "),
+    )
+}
+
+/// What was done, stage by stage.
+fn lineage(stages: &[Told]) -> String {
+    let mut out = String::from(
+        "## Lineage\n\n| stage | learned | data (SHA-256 of its lock) | rows | adapter | steps x batch, rate | evaluation loss \
+         | adapter's SHA-256 |\n|---|---|---|---:|---|---|---|---|\n",
+    );
+    for stage in stages {
+        let recipe = &stage.lock.recipe;
+        let learned = match recipe.task {
+            crate::recipe::Task::Preference => recipe.preference().loss.name().to_uppercase(),
+            task => word(&task),
+        };
+        let data: Vec<String> = stage.lock.data.iter().map(source).collect();
+        let rows: u64 = stage.lock.data.iter().filter_map(|d| d.rows.get("train")).sum();
+        let stable = if recipe.lora.rslora { ", rank-stabilised" } else { "" };
+        let steps = stage.lines.iter().map(|l| l.step).max().unwrap_or(0);
+        let evals: Vec<f64> = stage.lines.iter().filter_map(|l| l.get("eval_loss")).collect();
+        let eval = match evals.as_slice() {
+            [] => "none".into(),
+            [only] => format!("{only:.4}"),
+            [first, .., last] => format!("{first:.4} to {last:.4}"),
+        };
+        let weights = stage.lock.adapter.iter().find(|f| f.file == crate::lora::peft::WEIGHTS);
+        let hash = weights.and_then(|f| f.sha256.get(..16)).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "| {} | {learned} | {} | {} | rank {}, alpha {}{stable} | {} x {}, {:?} | {eval} | `{hash}` |",
+            cell(&stage.name),
+            data.join("; "),
+            grouped(rows),
+            recipe.lora.r,
+            recipe.lora.alpha,
+            grouped(steps),
+            recipe.train.batch * recipe.train.accumulation,
+            recipe.train.learning_rate,
+        );
+    }
+    out
+}
+
+/// A data set with links to where its rows came from.
+fn source(data: &crate::report::lock::Data) -> String {
+    let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
+    let repos = data.repos.iter().filter_map(|repo| hub(repo));
+    let repos: Vec<String> = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})")).collect();
+    let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
+    let of = if repos.is_empty() { String::new() } else { format!(" of {}", repos.join(", ")) };
+    format!("{title}{of} (`{hash}`)")
+}
+
+/// Curves and tables of each stage, and the command that makes it again.
+fn curves(stages: &[Told]) -> String {
+    let mut out = String::new();
+    for stage in stages {
+        let (name, lines) = (plain(&stage.name), &stage.lines);
+        let _ = write!(out, "## Stage {name}\n\n{}.\n\n", results::summary(lines));
+        let _ = writeln!(out, "![Curves of stage {name}]({})", curve(&stage.name));
+        let last = lines.iter().rfind(|line| line.get("eval_loss").is_some());
+        let shown: BTreeMap<&str, f64> = last
+            .iter()
+            .flat_map(|l| &l.values)
+            .filter(|(k, _)| k.starts_with("eval_"))
+            .map(|(k, v)| (k.as_str(), *v))
+            .collect();
+        if !shown.is_empty() {
+            out.push_str("\n| at the end | |\n|---|---:|\n");
+            for (key, value) in shown {
+                let _ = writeln!(out, "| `{key}` | {value:.4} |");
+            }
+        }
+        let _ = write!(out, "\n```\n{}\n```\n\n", stage.lock.command);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// File of a stage's curve beside the card.
+pub fn curve(stage: &str) -> String {
+    format!("{stage}.svg")
+}
+
+fn answers(sample: &Sample) -> String {
+    let quote = |text: &str| {
+        let text = text.trim();
+        let lines: Vec<String> = text.lines().map(|line| format!("> {}", plain(line))).collect();
+        if lines.is_empty() { "> (nothing)".to_owned() } else { lines.join("\n") }
+    };
+    format!(
+        "## A sample\n\nThe most probable answer to \"{}\", cut after {} tokens. One answer proves nothing.\n\nBefore:\n\n{}\n\n\
+         After:\n\n{}\n",
+        plain(&sample.prompt),
+        SAMPLE_TOKENS,
+        quote(&sample.answers[0]),
+        quote(&sample.answers[1]),
+    )
+}
+
+/// Most tokens of a sample.
+pub const SAMPLE_TOKENS: usize = 64;
+
+fn loading(chain: &Chain, exports: &[String]) -> String {
+    let name = plain(&chain.name);
+    let mut out = format!(
+        "## How to load it\n\nWith transformers, from this folder or its name on the Hub:\n\n```python\n\
+         from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+         tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = AutoModelForCausalLM.from_pretrained(\".\")\n```\n\n\
+         With PEFT, to train it further in 4 bits: `setaccio train` takes this folder as `--model`, and so does \
+         `peft.get_peft_model`. The adapter of a stage (`{name}/STAGE/adapter`) fits the model before that stage:\n\n\
+         ```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model_before, \"STAGE/adapter\")\n```\n"
+    );
+    if let Some(file) = exports.first() {
+        let _ = write!(out, "\nWith llama.cpp:\n\n```\nllama-cli -m {file} -cnv\n```\n");
+    }
+    let _ = write!(
+        out,
+        "\nWith candle: `candle_transformers::models::llama` reads config.json and the safetensors of this folder, \
+         `quantized_llama` the GGUF files. With this program: `setaccio generate --model . --prompt \"...\"`.\n"
+    );
+    out
+}
+
+fn limits(stages: &[Told]) -> String {
+    let mut out = String::from(
+        "## Limits\n\n- Adapters of low rank change how a model writes more than what it knows; check facts elsewhere.\n\
+         - Evaluation losses above are on rows held back from the same data sets. They say nothing of other tasks.\n",
+    );
+    let italian = stages.iter().flat_map(|s| &s.lock.data).any(|d| d.languages.iter().any(|l| l == "it"));
+    if italian {
+        out.push_str(
+            "- Italian marks gender on articles, adjectives and participles. Web text and translated instructions default to \
+             the masculine, for people of unknown gender and for professions; expect that of this model.\n\
+             - The Italian is that of web pages: standard, mostly northern and central in what it speaks of. Regional \
+             Italian, the dialects and the minority languages (Sardinian, Friulian, Ladin, Neapolitan, Sicilian and others) \
+             are hardly in it.\n\
+             - Instructions translated from English carry English idiom and an American view of law, school and measure.\n",
+        );
+    }
+    out.push_str("- Nothing was done here to make it safe beyond what base and data bring; test it for your use.\n");
+    out
+}
+
+/// What a base's licence asks to be shown with what was made from it: a line, and a sentence on the rest.
+fn notice(license: &str) -> Option<(&'static str, &'static str)> {
+    match license {
+        "llama3" => Some((
+            "Built with Meta Llama 3",
+            "pass on a copy of the Meta Llama 3 Community License, show \"Built with Meta Llama 3\", begin the model's name \
+             with \"Llama 3\", keep the attribution \"Meta Llama 3 is licensed under the Meta Llama 3 Community License, \
+             Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.\" in a notice file, and follow the acceptable use \
+             policy",
+        )),
+        "llama3.1" | "llama3.2" | "llama3.3" => Some((
+            "Built with Llama",
+            "pass on a copy of the Llama community licence of that version, show \"Built with Llama\", begin the model's name \
+             with \"Llama\", keep Meta's attribution in a notice file, and follow the acceptable use policy",
+        )),
+        "llama2" => Some((
+            "Llama 2 is licensed under the LLAMA 2 Community License, Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.",
+            "pass on a copy of the LLAMA 2 Community License with that attribution in a notice file, and follow the acceptable \
+             use policy",
+        )),
+        _ => None,
+    }
+}
+
+fn licences(chain: &Chain, stages: &[Told]) -> String {
+    let mut out = String::from("## Licences\n\n");
+    let _ = match chain.base.license.as_str() {
+        "" => writeln!(out, "- base model: **not stated**; find it out before you pass this model on"),
+        license => writeln!(out, "- base model: {}", plain(license)),
+    };
+    if let Some((_, duties)) = notice(&chain.base.license) {
+        let _ = writeln!(out, "- it asks of whoever passes this model on: {duties}");
+    }
+    for stage in stages {
+        for data in &stage.lock.data {
+            let license = if data.license.is_empty() { "**not stated**".into() } else { plain(&data.license) };
+            let _ = writeln!(out, "- data of stage {}, {}: {license}", plain(&stage.name), plain(&data.name));
+        }
+    }
+    out.push_str("\nThis model falls under all of them.\n");
+    out
+}

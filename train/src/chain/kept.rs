@@ -1,0 +1,85 @@
+//! What a chain has finished, and from what: a step whose inputs are the same and whose files are there is not done
+//! again.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use setaccio_curate::folder::write_whole;
+
+use crate::error::{Error, Result};
+
+/// Name of the file.
+const NAME: &str = "chain.lock.toml";
+
+/// The finished steps of a chain.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    path: PathBuf,
+    steps: BTreeMap<String, Step>,
+}
+
+/// A finished step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// SHA-256 of all that decided its files, hex.
+    inputs: String,
+    /// Its files below the chain's folder, `/` between parts, and their lengths in bytes.
+    files: BTreeMap<String, u64>,
+}
+
+impl Kept {
+    /// Read what the chain in `folder` has finished; nothing if it has not begun.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is of another version.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(NAME);
+        if !path.exists() {
+            return Ok(Self { path, steps: BTreeMap::new() });
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let steps = toml::from_str(&text).map_err(|e| Error::Damaged {
+            path: path.clone(),
+            message: format!("is not of this version ({}); remove it, and its steps are done again", e.message()),
+        })?;
+        Ok(Self { path, steps })
+    }
+
+    /// Whether `step` was finished from these inputs and its files are as long as they were.
+    pub fn has(&self, step: &str, inputs: &str) -> bool {
+        let root = self.path.parent().unwrap_or(Path::new("."));
+        let there = |(name, bytes): (&String, &u64)| fs::metadata(root.join(name)).is_ok_and(|m| m.len() == *bytes);
+        self.steps.get(step).is_some_and(|kept| kept.inputs == inputs && kept.files.iter().all(there))
+    }
+
+    /// Remember that `step` was finished and left `made`: a file, or the files of a folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn add(&mut self, step: &str, inputs: &str, made: &Path) -> Result<()> {
+        let root = self.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let mut paths = vec![made.to_owned()];
+        if made.is_dir() {
+            let entries = fs::read_dir(made).map_err(Error::io("list", made))?;
+            paths = entries
+                .map(|e| e.map(|e| e.path()))
+                .collect::<std::io::Result<_>>()
+                .map_err(Error::io("list", made))?;
+        }
+        let mut files = BTreeMap::new();
+        for path in paths.iter().filter(|path| path.is_file()) {
+            let bytes = fs::metadata(path).map_err(Error::io("read", path))?.len();
+            let below = path.strip_prefix(&root).unwrap_or(path);
+            let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+            files.insert(parts.join("/"), bytes);
+        }
+        self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
+        let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
+        Ok(write_whole(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
+    }
+}

@@ -9,7 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_curate::{
     folder::PUBLISHED,
-    lock, source,
+    ledger::Ledger,
+    lock::{self, Lock},
+    source,
     source::{Item, Items, Limits, Position, Slice, find_schema},
     verify,
 };
@@ -51,6 +53,10 @@ pub struct Build {
     pub kind: Kind,
     /// SHA-256 of its recipe.lock.toml, hex.
     pub sha256: String,
+    /// What was counted.
+    pub ledger: Ledger,
+    /// What it was made from.
+    pub lock: Lock,
     /// The files of each split, in order.
     files: Vec<Shard>,
 }
@@ -124,13 +130,19 @@ impl Build {
             files.push(Shard { path: entry.path.clone(), rows: entry.rows, sha256: entry.sha256.clone() });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { folder: folder.to_owned(), recipe: ledger.recipe, kind, sha256, files })
+        let recipe = ledger.recipe.clone();
+        Ok(Self { folder: folder.to_owned(), recipe, kind, sha256, ledger, lock: found, files })
     }
 
     /// The files of a split, in order.
     pub fn shards(&self, split: Split) -> impl Iterator<Item = &Shard> {
         let prefix = format!("{}/{}-", PUBLISHED[0], split.name());
         self.files.iter().filter(move |f| f.path.starts_with(&prefix))
+    }
+
+    /// The files of all splits, in order.
+    pub fn files(&self) -> &[Shard] {
+        &self.files
     }
 
     /// Rows of a split.
@@ -200,8 +212,6 @@ pub(crate) mod tests {
     };
     use setaccio_curate::{
         columns::{ContentBuilder, content_fields},
-        ledger::Ledger,
-        lock::Lock,
         shards::{Format, ShardWriter},
     };
 

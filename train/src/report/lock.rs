@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::{card::strictest, hash, lock::NAME as DATA_LOCK, verify};
+use setaccio_curate::{card::strictest, hash};
 use setaccio_filters::hash::sha256;
 
 use crate::{
+    data::shards::Build,
     error::{Error, Result},
     recipe::Recipe,
 };
@@ -18,7 +19,7 @@ mod compare;
 pub const NAME: &str = "run.lock.toml";
 
 /// Program and version of the arithmetic: raised whenever the same inputs would give other numbers.
-pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " trainer 1");
+pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " trainer 2");
 
 /// The candle of Cargo.lock, which a test compares.
 const CANDLE: &str = "0.11.1";
@@ -95,43 +96,50 @@ impl FileHash {
     /// # Errors
     /// It cannot be read.
     pub fn of(path: &Path, file: &str) -> Result<Self> {
+        Self::unless(path, file, &|| false)
+    }
+
+    /// As [`Self::of`], but for `cancelled`: files of data can take minutes.
+    ///
+    /// # Errors
+    /// It cannot be read; [`Error::Interrupted`].
+    pub fn unless(path: &Path, file: &str, cancelled: &dyn Fn() -> bool) -> Result<Self> {
         let open = File::open(path).map_err(Error::io("open", path))?;
-        let (bytes, sha256) = hash::rest(open, &|| false).map_err(Error::io("read", path))?;
+        let (bytes, sha256) = hash::rest(open, cancelled).map_err(Error::io("read", path))?;
+        if cancelled() {
+            return Err(Error::Interrupted);
+        }
         Ok(Self { file: file.to_owned(), bytes, sha256 })
     }
 }
 
 impl Data {
-    /// What lies in `folder`: its lock and ledger are those of one build, and its shards are those it wrote.
+    /// What lies in `folder`, as [`Build::open`] finds it; its shards are those that the build wrote.
     ///
     /// # Errors
-    /// There is no finished build, or something in it was changed since.
-    pub fn of(folder: &Path) -> Result<Self> {
-        let (ledger, lock) = verify::read(folder)?;
-        let damaged =
-            |path: &str, message: &str| Error::Damaged { path: folder.join(path), message: message.to_owned() };
-        if lock.digest() != lock.fingerprint || ledger.fingerprint != lock.fingerprint {
-            return Err(damaged(DATA_LOCK, "was changed after the build, or is another's; build the folder again"));
-        }
+    /// There is no finished build, or something in it was changed since; [`Error::Interrupted`].
+    pub fn of(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<Self> {
+        let build = Build::open(folder)?;
         let mut files = Vec::new();
-        for entry in ledger.files.iter().filter(|f| f.path.starts_with("data/")) {
-            let found = FileHash::of(&folder.join(&entry.path), &entry.path)?;
-            if (found.bytes, &found.sha256) != (entry.bytes, &entry.sha256) {
-                return Err(damaged(&entry.path, "is not what the build wrote; build the folder again"));
+        for shard in build.files() {
+            let path = folder.join(&shard.path);
+            let found = FileHash::unless(&path, &shard.path, cancelled)?;
+            if found.sha256 != shard.sha256 {
+                let message = "is not what the build wrote; build the folder again".into();
+                return Err(Error::Damaged { path, message });
             }
             files.push(found);
         }
-        let path = folder.join(DATA_LOCK);
-        let recipe = &lock.recipe;
+        let recipe = &build.lock.recipe;
         Ok(Self {
             name: recipe.name.clone(),
             title: recipe.title.clone(),
             folder: folder.to_string_lossy().into_owned(),
-            recipe_lock_sha256: FileHash::of(&path, DATA_LOCK)?.sha256,
+            recipe_lock_sha256: build.sha256.clone(),
             license: strictest(recipe.source.iter().map(|s| s.license.as_str())).to_owned(),
             languages: recipe.card.language.clone(),
             repos: recipe.source.iter().map(|s| s.repo.clone()).collect(),
-            rows: ledger.splits.iter().map(|s| (s.split.clone(), s.rows)).collect(),
+            rows: build.ledger.splits.iter().map(|s| (s.split.clone(), s.rows)).collect(),
             files,
         })
     }

@@ -193,6 +193,7 @@ fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunL
         lock.start = hashed.into_iter().collect::<Result<_>>()?;
     }
     lock.base = prepared.files.hashes(&|| watch.cancelled())?;
-    lock.data = recipe.data.train.iter().map(|folder| Data::of(folder)).collect::<Result<_>>()?;
+    let data = recipe.data.train.iter().map(|folder| Data::of(folder, &|| watch.cancelled()));
+    lock.data = data.collect::<Result<_>>()?;
     Ok(lock)
 }

@@ -122,6 +122,7 @@ impl setaccio_curate::build::Watch for Quiet {
 fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     use setaccio_curate::{
         build::{Part, run},
+        lock::NAME as DATA_LOCK,
         origin::Origin,
         plan, recipe,
     };
@@ -131,7 +132,9 @@ fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     let list_dirs = plan::list_dirs(&loaded, &dir.path().join("lists"));
     let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, watch: &Quiet, count: false };
     run(&plan::make(request)?, &out, Part::Whole, false, 1, &Quiet)?;
-    let data = Data::of(&out)?;
+    let stopped = Data::of(&out, &|| true);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    let data = Data::of(&out, &|| false)?;
     assert_eq!((data.name.as_str(), data.repos.len()), ("dolly", 1));
     assert!(data.rows["train"] > 0 && !data.license.is_empty() && !data.languages.is_empty());
     let lock = std::fs::read(out.join(DATA_LOCK)).map_err(Error::io("read", DATA_LOCK))?;
@@ -141,12 +144,12 @@ fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     assert_eq!((data.files[0].bytes, &data.files[0].sha256), (bytes.len() as u64, &sha256(&bytes)));
     bytes[100] ^= 1;
     std::fs::write(&shard, &bytes).map_err(Error::io("write", &shard))?;
-    let error = Data::of(&out).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = Data::of(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("is not what the build wrote"), "{error}");
     let changed = String::from_utf8_lossy(&lock).replacen("seed = ", "seed = 1", 1);
     std::fs::write(out.join(DATA_LOCK), changed).map_err(Error::io("write", DATA_LOCK))?;
-    let error = Data::of(&out).err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(error.contains("was changed after the build"), "{error}");
+    let error = Data::of(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("is not the lock that the build wrote"), "{error}");
     Ok(())
 }
 

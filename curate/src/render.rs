@@ -212,4 +212,15 @@ mod tests {
         assert!(marked.chat(&[Message::new("user", "\u{FDD0}")], false).is_err());
         assert!(marked.reads("messages") && !marked.reads("text"));
     }
+
+    #[test]
+    fn loops_can_be_left_early() {
+        // jinja2.ext.loopcontrols, which transformers switches on: `break` ends the loop, `continue` this turn of it.
+        let template = "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{{ m.content }};\
+                        {% if m.role == 'assistant' %}{% break %}{% endif %}{% endfor %}";
+        let turns =
+            [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")].map(|(r, t)| Message::new(r, t));
+        let renderer = Renderer::new(Some(template.into()), None, "", "").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(renderer.chat(&turns, false).map(|r| r.text), Ok("b;c;".into()));
+    }
 }

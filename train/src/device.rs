@@ -21,11 +21,27 @@ pub fn pick(wanted: recipe::Device) -> Result<(Device, DType)> {
 
 #[cfg(feature = "cuda")]
 fn gpu() -> Result<Device> {
-    Device::new_cuda(0).map_err(|error| {
+    let silent = |error: &dyn std::fmt::Display| {
         Error::Other(format!(
             "device `cuda`: no GPU answers ({error}): see whether `nvidia-smi` lists one, or take device `cpu`"
         ))
-    })
+    };
+    let device = Device::new_cuda(0).map_err(|error| silent(&error))?;
+    let capability = device.as_cuda_device()?.cuda_stream().context().compute_capability();
+    capable(capability.map_err(|error| silent(&error))?)?;
+    Ok(device)
+}
+
+/// Whether a GPU of this compute capability can run the kernels, which build.rs compiles for 8.0.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "tested in every build, called where there are kernels"))]
+fn capable((major, minor): (i32, i32)) -> Result<()> {
+    if major >= 8 {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "device `cuda`: the GPU has compute capability {major}.{minor}, and bf16 arithmetic needs 8.0 (Ampere) or later: \
+         take device `cpu`"
+    )))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -64,6 +80,13 @@ mod tests {
         let (device, dtype) = pick(recipe::Device::Cpu).unwrap();
         assert_eq!((device.is_cpu(), name(&device, dtype).as_str()), (true, "f32 on cpu"));
         assert!(held(&device) > 0 && free(&device).is_some());
+    }
+
+    #[test]
+    fn a_gpu_without_bf16_is_refused_with_its_number() {
+        assert!([(8, 0), (8, 9), (9, 0), (12, 1)].into_iter().all(|c| capable(c).is_ok()));
+        let error = capable((7, 5)).unwrap_err().to_string();
+        assert!(error.contains("capability 7.5") && error.contains("take device `cpu`"), "{error}");
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -13,6 +13,7 @@ use setaccio_train::{
     generate::{Sampling, generate},
     lora::{self, peft},
     model::{
+        config::Config,
         files::ModelFiles,
         load::{self, Hold},
     },
@@ -93,6 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     let beside = args.adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
     let tokens = Tokens::open(beside.unwrap_or(&args.model))?;
     let prompt = prompt(args, &tokens)?;
+    let room = room(files.config(), prompt.len())?;
 
     let progress = Progress::new()?;
     progress.stage("load", files.config().layers);
@@ -104,8 +106,8 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some((_, file)) = &adapter {
         lora::put(&mut model, file)?;
     }
-    let sampling =
-        Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens: args.max_tokens };
+    let max_tokens = args.max_tokens.min(room);
+    let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens };
     let (mut written, mut shown) = (Vec::new(), String::new());
     let began = std::time::Instant::now();
     let mut out = io::stdout().lock();
@@ -129,9 +131,22 @@ pub fn run(args: &Args) -> Result<()> {
     writeln!(out)?;
     #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
     let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
+    if written.len() == room && room < args.max_tokens {
+        progress.warn("this is as far as the model's positions go");
+    }
     let name = args.adapter.as_ref().unwrap_or(&args.model).display();
     anstream::eprintln!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
     Ok(())
+}
+
+/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
+/// sees a window only is not computed here.
+fn room(config: &Config, prompt: usize) -> Result<usize> {
+    let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
+    match positions.checked_sub(prompt) {
+        None | Some(0) => bail!("the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"),
+        Some(room) => Ok(room),
+    }
 }
 
 /// Ids of the prompt.

@@ -25,6 +25,17 @@ pub fn headline(prepared: &Prepared) {
     );
 }
 
+/// What to do about a run that would take more than it may, if it would.
+pub fn beyond(prepared: &Prepared) -> Option<String> {
+    let (predicted, budget) = (predicted(prepared), prepared.budget);
+    let hint = match prepared.loaded.recipe.train.recompute {
+        Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
+        _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
+    };
+    (predicted > budget)
+        .then(|| format!("a peak of {} is more than the {} that the run may take: {hint}", gib(predicted), gib(budget)))
+}
+
 /// Peak of the run, with what the program holds before it starts.
 fn predicted(prepared: &Prepared) -> usize {
     let (tokens, targets) = prepared.largest;
@@ -89,11 +100,7 @@ pub fn print(prepared: &Prepared) {
             format!("{} sequences of {}, {how}", count(most as u64), count(recipe.data.max_length as u64)),
         );
     }
-    if predicted(prepared) > prepared.budget {
-        let hint = match recipe.train.recompute {
-            Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
-            _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
-        };
-        anstream::println!("\nthis is more than the run may take: {hint}");
+    if let Some(beyond) = beyond(prepared) {
+        anstream::println!("\n{beyond}");
     }
 }

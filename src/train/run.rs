@@ -1,6 +1,9 @@
 //! `setaccio train`: follow a training recipe from built data to an adapter.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use setaccio_train::{
@@ -89,12 +92,15 @@ pub fn run(args: &Args) -> Result<()> {
     progress.clear();
     let prepared = prepared?;
     if let Some(n) = args.show_batch {
-        let text = if args.json {
-            show::json(&prepared.train, &prepared.order, n as u64)?
+        if args.json {
+            let mut out = io::stdout().lock();
+            for line in show::json(&prepared.train, &prepared.order, prepared.total.min(n as u64)) {
+                writeln!(out, "{}", line?)?;
+            }
         } else {
-            show::text(&prepared.train, &prepared.order, &prepared.tokens, n)?
-        };
-        anstream::print!("{text}");
+            let text = show::text(&prepared.train, &prepared.order, &prepared.tokens, n)?;
+            anstream::stdout().write_all(text.as_bytes())?;
+        }
         return Ok(());
     }
     if args.plan {
@@ -102,6 +108,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     plan::headline(&prepared);
+    if let Some(beyond) = plan::beyond(&prepared) {
+        progress.warn(&beyond);
+    }
     let start = match (args.resume, args.force) {
         (true, _) => Start::Resume,
         (_, true) => Start::Force,

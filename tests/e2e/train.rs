@@ -226,7 +226,11 @@ fn a_loss_that_is_no_number_is_never_a_success() {
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 13] = [
+        (&["--set", "train.batch=-1"], &["invalid value: integer `-1`", "`train.batch`"]),
+        (&["--set", "train.batch=9223372036854775807"], &["`train.batch`", "at most 65536"]),
+        (&["--set", "lora.alpha=-1"], &["`lora.alpha` is -1; it has to be above 0 and finite"]),
+        (&["--set", "name=.."], &["`name` names a folder"]),
         (&["--set", "lora.droput=0.1"], &["unknown field `droput`", "did you mean `dropout`"]),
         (&["--set", "lora.targets=[\"q_prj\"]"], &["no `q_prj`", "q_proj"]),
         (&["--set", "train.optimizer=adam"], &["adamw_8bit"]),
@@ -254,11 +258,18 @@ fn plan_and_show_batch_read_no_weights() {
     {
         assert!(said.contains(word), "{word}: {said}");
     }
+    let tight = ["--set", "train.memory_gib=0.001", "--max-steps", "1"];
+    let said = train(&out, &[&tight[..], &["--plan"]].concat()).good().stdout;
+    assert!(said.contains("is more than the 1.0 MiB that the run may take: lower train.batch"), "{said}");
     let said = train(&out, &["--show-batch", "2"]).good().stdout;
     assert!(said.contains("<|eot_id|>") && said.contains("### Instruction:"), "{said}");
     let said = train(&out, &["--show-batch", "1", "--json"]).good().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!(line["ids"].as_array().unwrap().len(), line["trained"].as_array().unwrap().len());
+    // However many are asked for, there are no more than the run has.
+    let said = train(&out, &["--max-steps", "5", "--show-batch", "18446744073709551615", "--json"]).good().stdout;
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["step"], 5);
     assert!(!out.join("run.lock.toml").exists() && !out.join("checkpoints").exists());
 }
 
@@ -281,6 +292,12 @@ fn what_was_learned_can_be_asked_for() {
     let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).good().stdout;
     assert_eq!(sampled("1"), sampled("1"));
     assert_ne!(sampled("1"), sampled("2"));
+    // 1024 positions: no text goes beyond them.
+    let base = ["generate", "--model", &base, "--raw", "--prompt"];
+    let said = setaccio(&[&base[..], &["Uno", "--max-tokens", "5000", "--temperature", "9"]].concat()).good();
+    assert!(said.stderr.contains("as far as the model's positions go"), "{}", said.stderr);
+    let said = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).bad();
+    assert!(said.contains("the model has 1024 positions"), "{said}");
     let said = ask(&["--adapter", "/nowhere"]).bad();
     assert!(said.contains("/nowhere"), "{said}");
 }

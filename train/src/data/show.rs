@@ -39,50 +39,44 @@ pub struct Sequence {
 pub struct Place {
     /// Number in the data set.
     pub row: u32,
+    /// Which of the row's answers, where it has two or was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<&'static str>,
     /// File, row group and row.
     pub place: String,
     /// Tokens.
     pub tokens: usize,
 }
 
-/// The first `steps` steps, one JSON object a line and sequence.
-///
-/// # Errors
-/// Never, but for a fault of ours.
-pub fn json(data: &Dataset, order: &Order, steps: u64) -> Result<String> {
-    let mut out = String::new();
-    for sequence in sequences(data, order, steps) {
-        let line = serde_json::to_string(&sequence).map_err(|e| crate::Error::Other(e.to_string()))?;
-        out.push_str(&line);
-        out.push('\n');
-    }
-    Ok(out)
+/// The first `steps` steps, one JSON object a sequence, each made when it is asked for: a run can have millions.
+pub fn json<'a>(data: &'a Dataset, order: &'a Order, steps: u64) -> impl Iterator<Item = Result<String>> + 'a {
+    let sequences = (0..steps).flat_map(move |step| sequences(data, order, step));
+    sequences.map(|sequence| serde_json::to_string(&sequence).map_err(|e| crate::Error::Other(e.to_string())))
 }
 
-fn sequences(data: &Dataset, order: &Order, steps: u64) -> Vec<Sequence> {
+fn sequences(data: &Dataset, order: &Order, step: u64) -> Vec<Sequence> {
     let mut out = Vec::new();
-    for step in 0..steps {
-        for (micro_batch, sequences) in order.step(step).into_iter().enumerate() {
-            for (sequence, rows) in sequences.into_iter().enumerate() {
-                let mut shown = Sequence {
-                    step: step + 1,
-                    micro_batch,
-                    sequence,
-                    ids: Vec::new(),
-                    trained: Vec::new(),
-                    positions: Vec::new(),
-                    rows: Vec::new(),
-                };
-                for row in rows {
-                    for (_, Example { ids, trained }) in data.examples(row as usize) {
-                        shown.rows.push(Place { row, place: data.place(row as usize), tokens: ids.len() });
-                        shown.positions.extend(0..ids.len());
-                        shown.trained.extend(trained.into_iter().map(u8::from));
-                        shown.ids.extend(ids);
-                    }
+    for (micro_batch, sequences) in order.step(step).into_iter().enumerate() {
+        for (sequence, rows) in sequences.into_iter().enumerate() {
+            let mut shown = Sequence {
+                step: step + 1,
+                micro_batch,
+                sequence,
+                ids: Vec::new(),
+                trained: Vec::new(),
+                positions: Vec::new(),
+                rows: Vec::new(),
+            };
+            for row in rows {
+                for (side, Example { ids, trained }) in data.examples(row as usize) {
+                    let answer = data.compares().then_some(SIDES[side]);
+                    shown.rows.push(Place { row, answer, place: data.place(row as usize), tokens: ids.len() });
+                    shown.positions.extend(0..ids.len());
+                    shown.trained.extend(trained.into_iter().map(u8::from));
+                    shown.ids.extend(ids);
                 }
-                out.push(shown);
             }
+            out.push(shown);
         }
     }
     out
@@ -175,8 +169,10 @@ mod tests {
         let shape = Shape { packing: Packing::Bfd, max_length: 200, batch: 2, accumulation: 2 };
         let order = Order::new(set.lengths(), shape, 1);
         let batches = order.batches(&set, 0);
-        let lines = json(&set, &order, 1).unwrap();
-        let values: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let values: Vec<serde_json::Value> =
+            json(&set, &order, 1).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        // More than anybody could hold.
+        assert_eq!(json(&set, &order, u64::MAX).nth(999).unwrap().unwrap().matches("\"step\"").count(), 1);
         for (b, batch) in batches.iter().enumerate() {
             let mine = values.iter().filter(|v| v["micro_batch"] == b);
             let ids: Vec<u64> =

@@ -36,8 +36,11 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     for set in sets {
         overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
-    let recipe: Recipe =
-        table.try_into().map_err(|e: toml::de::Error| Error::recipe(&file, suggest::explain(e.message())))?;
+    let recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
+        // What is written out names the table and key that is meant; on one line.
+        let near = suggest::explain(e.message()).split_off(e.message().len());
+        Error::recipe(&file, format!("{}{near}", e.to_string().trim_end().replace('\n', " ")))
+    })?;
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
     Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
@@ -76,7 +79,7 @@ fn lay(under: &mut Table, over: Table) {
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     let (lora, train, data) = (&recipe.lora, &recipe.train, &recipe.data);
-    if recipe.name.is_empty() || recipe.name.contains(['/', '\\']) {
+    if matches!(recipe.name.as_str(), "" | "." | "..") || recipe.name.contains(['/', '\\']) {
         return Err("`name` names a folder below runs/: letters, digits, - and _".into());
     }
     if lora.r == 0 || lora.targets.is_empty() {
@@ -107,8 +110,16 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     ];
     for (name, value, low, high) in ranges {
         if !(low..=high).contains(&value) {
-            return Err(format!("`{name}` is {value}; it goes from {low:e} to {high:e}"));
+            // The least and the greatest f64 are no bounds to tell a person of.
+            let low = if low > 0.0 { "above 0".to_owned() } else { format!("at least {low}") };
+            let high = if high < f64::MAX { format!("at most {high}") } else { "finite".to_owned() };
+            return Err(format!("`{name}` is {value}; it has to be {low} and {high}"));
         }
+    }
+    // More would be a slip of the hand, and sizes are multiplied with each other.
+    let sizes = [("lora.r", lora.r), ("train.batch", train.batch), ("train.accumulation", train.accumulation)];
+    if let Some((name, value)) = sizes.into_iter().find(|(_, value)| *value > 1 << 16) {
+        return Err(format!("`{name}` is {value}; it has to be at most 65536"));
     }
     if train.batch == 0 || train.accumulation == 0 || train.log_every == 0 {
         return Err("`train.batch`, `train.accumulation` and `train.log_every` are at least 1".into());

@@ -167,7 +167,15 @@ impl<'a> Run<'a> {
             Some(step) => format!("the checkpoint of step {step} is kept"),
             None => "there was no checkpoint yet".into(),
         };
-        let kept = format!("{kept}; try a smaller train.learning_rate or train.max_grad_norm, or look at those rows");
+        let try_this = match step {
+            // The adapter adds nothing yet: it is the base that gives no number.
+            0 => {
+                "nothing was learned yet, so see whether the base's weights are whole and lora.alpha is as meant, or \
+                 look at those rows"
+            }
+            _ => "try a smaller train.learning_rate or train.max_grad_norm, or look at those rows",
+        };
+        let kept = format!("{kept}; {try_this}");
         Error::Diverged { step: step + 1, what, rows: self.prepared.places(step), kept }
     }
 

@@ -79,25 +79,26 @@ pub fn run(args: &Args) -> Result<()> {
     let places = Places(args.out.clone().unwrap_or_else(|| Path::new("runs").join(&chain.name)));
     fs::create_dir_all(&places.0).with_context(|| format!("cannot create {}", places.0.display()))?;
     let mut kept = Kept::open(&places.0)?;
+    let progress = &Progress::new()?;
     let mut rows = Vec::new();
     for (i, stage) in chain.stage.iter().enumerate() {
         // What is wrong with a stage's recipe is said before any work is done for it.
         opened.stage(i, &places)?;
         head(&format!("{}: data", stage.name));
-        data(args, &opened, stage, &places).with_context(|| left(&places, &stage.name, "data"))?;
+        data(args, &opened, stage, &places, progress).with_context(|| left(&places, &stage.name, "data"))?;
         head(&format!("{}: training", stage.name));
-        rows.push(train(&opened, i, &places).with_context(|| left(&places, &stage.name, "training"))?);
+        rows.push(train(&opened, i, &places, progress).with_context(|| left(&places, &stage.name, "training"))?);
         head(&format!("{}: merging", stage.name));
-        rows.push(merge(chain, stage, &places, &mut kept).with_context(|| left(&places, &stage.name, "merging"))?);
+        rows.push(merge(chain, stage, &places, &mut kept, progress).with_context(|| left(&places, &stage.name, "merging"))?);
     }
     let last = chain.stage.last().context("a chain has a stage")?;
     let merged = places.merged(chain, last);
     for quant in &chain.quants {
         head(&format!("export: {quant}"));
-        rows.push(export(chain, quant, &places, &merged, &mut kept).with_context(|| left(&places, quant, "export"))?);
+        rows.push(export(chain, quant, &places, &merged, &mut kept, progress).with_context(|| left(&places, quant, "export"))?);
     }
     let told = chain.stage.iter().map(|stage| told(stage, &places)).collect::<Result<Vec<_>>>()?;
-    let sample = sample(chain, &places, &merged, &told, &mut kept)?;
+    let sample = sample(chain, &places, &merged, &told, &mut kept, progress)?;
     let exports = chain
         .quants
         .iter()
@@ -144,8 +145,7 @@ fn left(places: &Places, step: &str, what: &str) -> String {
     )
 }
 
-fn data(args: &Args, opened: &Opened, stage: &Stage, places: &Places) -> Result<()> {
-    let progress = Progress::new()?;
+fn data(args: &Args, opened: &Opened, stage: &Stage, places: &Places, progress: &Progress) -> Result<()> {
     let inputs = inputs::Args {
         recipe: opened.build(stage),
         from: args.from.clone(),
@@ -154,8 +154,8 @@ fn data(args: &Args, opened: &Opened, stage: &Stage, places: &Places) -> Result<
         set: Vec::new(),
         on_bad_row: None,
     };
-    let (plan, out) = (inputs.plan(&progress, false)?, places.data(stage));
-    let done = build::run(&plan, &out, Part::Whole, false, inputs.jobs(), &progress);
+    let (plan, out) = (inputs.plan(progress, false)?, places.data(stage));
+    let done = build::run(&plan, &out, Part::Whole, false, inputs.jobs(), progress);
     progress.clear();
     let (what, ledger) = match done? {
         Built::UpToDate(ledger) => ("up to date", Some(ledger)),
@@ -171,17 +171,17 @@ fn data(args: &Args, opened: &Opened, stage: &Stage, places: &Places) -> Result<
     Ok(())
 }
 
-fn train(opened: &Opened, i: usize, places: &Places) -> Result<Row> {
-    let (stage, progress) = (&opened.chain.stage[i], Progress::new()?);
+fn train(opened: &Opened, i: usize, places: &Places, progress: &Progress) -> Result<Row> {
+    let stage = &opened.chain.stage[i];
     let loaded: Loaded = opened.stage(i, places)?;
     let (command, likelihood) =
         (command(&opened.recipe(stage), &loaded.sets), loaded.recipe.task != recipe::Task::Preference);
     let folder = places.run(stage);
-    let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
+    let prepared = Prepared::new(loaded, &folder, &Watching(progress));
     progress.clear();
     let prepared = prepared?;
     super::plan::headline(&prepared);
-    let done = session::run(&prepared, &command, Start::Again, &Watching(&progress));
+    let done = session::run(&prepared, &command, Start::Again, &Watching(progress));
     progress.clear();
     let done = done?;
     let lines = metrics::read(&folder)?;
@@ -214,7 +214,7 @@ fn inputs_of(parts: &[&str], files: &[&FileHash]) -> String {
     sha256(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), parts.join("\n"), files.join("\n")).as_bytes())
 }
 
-fn merge(chain: &Chain, stage: &Stage, places: &Places, kept: &mut Kept) -> Result<Row> {
+fn merge(chain: &Chain, stage: &Stage, places: &Places, kept: &mut Kept, progress: &Progress) -> Result<Row> {
     let (folder, out, step) = (places.run(stage), places.merged(chain, stage), format!("{}: merging", stage.name));
     let lock = RunLock::read(&folder.join(lock::NAME))?;
     let inputs = inputs_of(&["merge", &chain.dtype], &lock.adapter.iter().chain(&lock.base).collect::<Vec<_>>());
@@ -222,7 +222,6 @@ fn merge(chain: &Chain, stage: &Stage, places: &Places, kept: &mut Kept) -> Resu
         anstream::println!("{GOOD}up to date:{GOOD:#} {}", out.display());
         return Ok(Row(step, "up to date".into()));
     }
-    let progress = Progress::new()?;
     let trained = Trained::open(&folder)?;
     let dtype = if chain.dtype.is_empty() { None } else { Some(merge::dtype(&chain.dtype)?) };
     // What was trained in 4 bits is merged into the weights as they are stored: nothing is quantised twice.
@@ -236,7 +235,7 @@ fn merge(chain: &Chain, stage: &Stage, places: &Places, kept: &mut Kept) -> Resu
     };
     let files = ModelFiles::open(&trained.base)?;
     trained.same_base(&files, &|| progress.cancelled())?;
-    let merged = merge::merge(&files, &trained.adapter, &out, &options, &Watching(&progress));
+    let merged = merge::merge(&files, &trained.adapter, &out, &options, &Watching(progress));
     progress.clear();
     let merged = merged?;
     kept.add(&step, &inputs, &out)?;
@@ -246,9 +245,16 @@ fn merge(chain: &Chain, stage: &Stage, places: &Places, kept: &mut Kept) -> Resu
     Ok(Row(step, row))
 }
 
-fn export(chain: &Chain, quant: &str, places: &Places, merged: &Path, kept: &mut Kept) -> Result<Row> {
+fn export(
+    chain: &Chain,
+    quant: &str,
+    places: &Places,
+    merged: &Path,
+    kept: &mut Kept,
+    progress: &Progress,
+) -> Result<Row> {
     let (out, step) = (places.export(chain, quant), format!("export: {quant}"));
-    let (files, tokens, progress) = (ModelFiles::open(merged)?, Tokens::open(merged)?, Progress::new()?);
+    let (files, tokens) = (ModelFiles::open(merged)?, Tokens::open(merged)?);
     let hashes = files.hashes(&|| progress.cancelled())?;
     let inputs = inputs_of(&["gguf", quant, &tokens.sha256], &hashes.iter().collect::<Vec<_>>());
     if kept.has(&step, &inputs) {
@@ -258,7 +264,7 @@ fn export(chain: &Chain, quant: &str, places: &Places, merged: &Path, kept: &mut
     if let Some(folder) = out.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let done = export::gguf((&files, &tokens), (&out, out.exists()), Quant::parse(quant)?, &Watching(&progress));
+    let done = export::gguf((&files, &tokens), (&out, out.exists()), Quant::parse(quant)?, &Watching(progress));
     progress.clear();
     let done = done?;
     kept.add(&step, &inputs, &out)?;
@@ -275,7 +281,7 @@ fn told(stage: &Stage, places: &Places) -> Result<Told> {
 }
 
 /// The answers of base and result to the chain's prompt, asked once.
-fn sample(chain: &Chain, places: &Places, merged: &Path, told: &[Told], kept: &mut Kept) -> Result<Option<Sample>> {
+fn sample(chain: &Chain, places: &Places, merged: &Path, told: &[Told], kept: &mut Kept, progress: &Progress) -> Result<Option<Sample>> {
     let (Some(first), Some(stage), Some(last)) = (chain.stage.first(), told.first(), told.last()) else {
         return Ok(None);
     };
@@ -294,15 +300,17 @@ fn sample(chain: &Chain, places: &Places, merged: &Path, told: &[Told], kept: &m
     head("a sample");
     let trained = Trained::open(&places.run(first))?;
     // Asked as training asked: with the template that the first adapter was trained with.
-    let answers = [ask(&trained.base, &trained.adapter, &chain.prompt)?, ask(merged, &trained.adapter, &chain.prompt)?];
+    let answers = [ask(&trained.base, &trained.adapter, &chain.prompt, progress)?,
+        ask(merged, &trained.adapter, &chain.prompt, progress)?,
+    ];
     write_whole(&path, &serde_json::to_vec_pretty(&answers)?)?;
     kept.add("sample", &inputs, &path)?;
     Ok(sample(answers))
 }
 
 /// The most probable answer of the model in `path`, with the tokenizer that lies in `tokens`.
-fn ask(path: &Path, tokens: &Path, prompt: &str) -> Result<String> {
-    let (files, tokens, progress) = (ModelFiles::open(path)?, Tokens::open(tokens)?, Progress::new()?);
+fn ask(path: &Path, tokens: &Path, prompt: &str, progress: &Progress) -> Result<String> {
+    let (files, tokens) = (ModelFiles::open(path)?, Tokens::open(tokens)?);
     let (device, dtype) = device::pick(recipe::Device::Auto)?;
     progress.stage("load", files.config().layers);
     let model = load::model(files.config(), &files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
@@ -317,6 +325,9 @@ fn ask(path: &Path, tokens: &Path, prompt: &str) -> Result<String> {
         written.push(id);
         !progress.cancelled()
     })?;
+    if progress.cancelled() {
+        return Err(setaccio_train::Error::Interrupted.into());
+    }
     Ok(tokens.decode(&written, true)?)
 }
 

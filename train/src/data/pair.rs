@@ -139,12 +139,12 @@ mod tests {
         assert_eq!(shown(&content([ASKED, GOOD, &[]]), 0, true, |_| ()).unwrap(), [good]);
         assert_eq!(shown(&content([ASKED, &[], BAD]), 0, true, |_| ()).unwrap(), [bad]);
         // The end of a question is nearest to its answer, and stays.
-        let cut = shown(&both, 3, false, |_| ()).unwrap();
+        let cut = shown(&both, 5, false, |_| ()).unwrap();
         assert_eq!(cut[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1 uno<|eot_id|>]");
-        let short = shown(&both, 3, false, |data| data.max_length = 4).unwrap();
+        let short = shown(&both, 5, false, |data| data.max_length = 6).unwrap();
         assert_eq!(short[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1]");
-        assert_eq!(shown(&both, 3, false, |data| data.max_length = 3).unwrap(), ["none"]);
-        assert_eq!(shown(&both, 3, false, |d| (d.max_length, d.overlong) = (9, Overlong::Drop)).unwrap(), ["none"]);
+        assert_eq!(shown(&both, 5, false, |data| data.max_length = 5).unwrap(), ["none"]);
+        assert_eq!(shown(&both, 5, false, |d| (d.max_length, d.overlong) = (6, Overlong::Drop)).unwrap(), ["none"]);
     }
 
     #[test]

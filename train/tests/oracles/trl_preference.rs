@@ -3,15 +3,21 @@
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
+    data::{
+        Batch, Example, Micro,
+        micro::{Judged, Pairs},
+    },
     loss::Sums,
     model::llama::Llama,
     random::{bits, child, key},
-    recipe::{Lora, Preference, PreferenceLoss},
+    recipe::{Lora, Preference, PreferenceLoss, Task},
+    trainer::Trainer,
 };
 
 use crate::{
     formula::{attach, close, numbers, oracle, tiny},
     preference::{self, Row},
+    sft,
 };
 
 const BATCH: u64 = 4;
@@ -108,4 +114,76 @@ fn first_steps_equal_trl() {
         loss[40..].iter().sum::<f64>() < loss[..10].iter().sum::<f64>()
     };
     assert!(oracle["runs"].as_object().unwrap().values().all(fell));
+}
+
+/// A step's rows as the trainer sees them.
+fn micro(p: &Preference, k: u64) -> Micro {
+    let text = |row: &Row, side: usize| {
+        let ids = [row[0].as_slice(), &row[side]].concat();
+        Example { trained: (0..ids.len()).map(|t| t >= row[0].len()).collect(), ids }
+    };
+    let rows = (0_u32..).zip(step(k));
+    if p.loss == PreferenceLoss::Kto {
+        let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2), i % 2 == 0);
+        return Micro::Judged(Judged::new(&rows.map(one).collect::<Vec<_>>(), 1024));
+    }
+    let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1), text(&row, 2))).collect();
+    let pairs = Pairs::new(&rows, p.loss == PreferenceLoss::Orpo);
+    assert!(pairs.batch.shared.iter().any(|shared| *shared > 0), "questions are shared");
+    Micro::Pairs(pairs)
+}
+
+/// Loss, rewards, the other metrics and the gradient's norm of every step. A thousandth is asked for.
+#[test]
+fn fifty_steps_equal_trl() {
+    let oracle = oracle("trl_preference.json");
+    for run in ["dpo", "orpo", "kto", "simpo"] {
+        let (want, p) = (&oracle["runs"][run], settings(run));
+        let mut recipe = sft::recipe();
+        (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
+        recipe.train.learning_rate = 5e-3;
+        let mut trainer = Trainer::new(start(), &recipe, 50, 0);
+        let (mut drift, mut worst) = (0.0, [0.0_f64; 2]);
+        for k in 0..50 {
+            let taken = trainer.step(&[micro(&p, k)], &|| false).unwrap();
+            let (what, k) = (format!("{run}, step {k}"), usize::try_from(k).unwrap());
+            compare(&what, &taken.told.sums, want, k, [1e-3, 1e-3]);
+            let [loss, norm] = ["loss", "grad_norm"].map(|name| numbers(&want[name])[k]);
+            close(&format!("{what}: gradient norm"), taken.grad_norm, norm, 1e-3, 0.0);
+            drift += (taken.loss() - loss) / 50.0;
+            worst = [worst[0].max((taken.loss() - loss).abs()), worst[1].max((taken.grad_norm / norm - 1.0).abs())];
+        }
+        println!("{run}: loss within {:.1e}, gradient norm {:.1e}, mean residual {drift:.1e}", worst[0], worst[1]);
+        assert!(drift.abs() < 1e-4, "{run}: mean residual {drift}");
+    }
+}
+
+/// A question that both answers share gives what two whole texts give, and pairs in several micro-batches what they
+/// give together.
+#[test]
+fn sharing_and_accumulation_change_nothing() {
+    for run in ["dpo", "orpo", "simpo"] {
+        let p = settings(run);
+        let mut recipe = sft::recipe();
+        (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
+        let Micro::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
+        let text = |row: &Row, side: usize, whole: bool| {
+            let ids = [row[0].as_slice(), &row[side]].concat();
+            Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
+        };
+        let whole = p.loss == PreferenceLoss::Orpo;
+        let mut apart = Pairs { batch: Batch::default(), ..shared.clone() };
+        for (i, row) in (0_u32..).zip(step(3)) {
+            apart.batch.push(&text(&row, 1, whole), i);
+            apart.batch.push(&text(&row, 2, false), i);
+        }
+        let rows = (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false)));
+        let single = rows.map(|row| Micro::Pairs(Pairs::new(&[row], whole))).collect::<Vec<_>>();
+        let taken = [vec![Micro::Pairs(shared)], vec![Micro::Pairs(apart)], single]
+            .map(|step| Trainer::new(start(), &recipe, 50, 0).step(&step, &|| false).unwrap());
+        for other in &taken[1..] {
+            close(run, other.loss(), taken[0].loss(), 1e-6, 0.0);
+            close(run, other.grad_norm, taken[0].grad_norm, 1e-5, 0.0);
+        }
+    }
 }

@@ -2,24 +2,24 @@
 //
 //     npm install --ignore-scripts --prefix ~/.cache/setaccio-llama node-llama-cpp     (outside of the repository)
 //     SETACCIO_ORACLE_OUT=/tmp/gguf cargo test --workspace --features train --test oracles llama_cpp
-//     node tests/oracles/llama_cpp/llama_cpp.mjs ~/.cache/setaccio-llama /tmp/gguf
+//     node tests/oracles/llama_cpp/llama_cpp.mjs ~/.cache/setaccio-llama /tmp/gguf [NAME.gguf ...]
 //
-// Writes llama_cpp.json beside it. For every NAME.gguf of the folder: its SHA-256, whether a text starts with BOS, and
+// Writes llama_cpp.json beside it; where files are named, the others keep what it says. For every NAME.gguf of the folder: its SHA-256, whether a text starts with BOS, and
 // for each of ten Italian prompts the ids that llama.cpp cuts it into and the tokens that it goes on with, the most
 // probable one each time, without sampling. For lora-base.gguf: logits [5][64] of the ids of peft_files.json, without
 // and with lora.gguf. Keys and values of the attention are kept in f32, as ours does.
 
 import { createHash } from "node:crypto";
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const [packages, folder] = process.argv.slice(2).map((p) => p.replace(/^~/, homedir()));
+const [packages, folder, ...named] = process.argv.slice(2).map((p) => p.replace(/^~/, homedir()));
 const entry = path.join(packages, "node_modules/node-llama-cpp/dist/index.js");
 const { getLlama } = await import(pathToFileURL(entry));
-const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, maxThreads: 2, logLevel: "error" });
+const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, maxThreads: 1, logLevel: "error" });
 const PROMPTS = JSON.parse(readFileSync(path.join(HERE, "prompts.json")));
 const IDS = JSON.parse(readFileSync(path.join(HERE, "../train/peft_files.json"))).ids;
 const EXACT = {
@@ -28,14 +28,13 @@ const EXACT = {
 
 const sha256 = (file) => createHash("sha256").update(readFileSync(file)).digest("hex");
 
-async function greedy(model, ids, n) {
-    const context = await model.createContext(EXACT);
+async function greedy(sequence, ids, n) {
+    await sequence.clearHistory();
     const written = [];
-    for await (const token of context.getSequence().evaluate(ids, { temperature: 0, yieldEogToken: true })) {
+    for await (const token of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
         written.push(token);
         if (written.length === n) break;
     }
-    await context.dispose();
     return written;
 }
 
@@ -48,22 +47,26 @@ async function logits(model, lora) {
     return found.map(row);
 }
 
-const out = {};
-for (const name of readdirSync(folder).filter((name) => name.endsWith(".gguf") && name !== "lora.gguf").sort()) {
+const JSON_FILE = path.join(HERE, "llama_cpp.json");
+const before = named.length > 0 && existsSync(JSON_FILE) ? JSON.parse(readFileSync(JSON_FILE)) : {};
+const all = readdirSync(folder).filter((name) => name.endsWith(".gguf") && name !== "lora.gguf");
+const found = {};
+for (const name of named.length > 0 ? named : all) {
     const file = path.join(folder, name);
     const model = await llama.loadModel({ modelPath: file });
-    out[name] = { sha256: sha256(file) };
+    const one = (found[name] = { sha256: sha256(file) });
     if (name === "lora-base.gguf") {
         const lora = path.join(folder, "lora.gguf");
-        Object.assign(out[name], { lora: sha256(lora), plain: await logits(model), adapted: await logits(model, lora) });
+        Object.assign(one, { lora: sha256(lora), plain: await logits(model), adapted: await logits(model, lora) });
     } else {
         const { shouldPrependBosToken: bos, bos: first } = model.tokens;
-        out[name].bos = bos;
-        out[name].prompts = [];
+        one.bos = bos;
+        one.prompts = [];
+        const sequence = (await model.createContext(EXACT)).getSequence();
         for (const text of PROMPTS) {
             const ids = model.tokenize(text, false);
             const whole = bos ? [first, ...ids] : ids;
-            out[name].prompts.push({ ids, greedy: await greedy(model, whole, name.startsWith("smollm2") ? 8 : 12) });
+            one.prompts.push({ ids, greedy: await greedy(sequence, whole, name.startsWith("smollm2") ? 8 : 12) });
         }
     }
     await model.dispose();
@@ -71,6 +74,7 @@ for (const name of readdirSync(folder).filter((name) => name.endsWith(".gguf") &
 }
 
 // One line for each list of numbers.
+const out = Object.fromEntries(Object.entries({ ...before, ...found }).sort(([a], [b]) => (a < b ? -1 : 1)));
 const text = JSON.stringify(out, null, 1).replace(/\[\s+(-?[\d.e+-]+(?:,\s+-?[\d.e+-]+)*)\s+\]/g, (_, list) => `[${list.replace(/\s+/g, "")}]`);
-writeFileSync(path.join(HERE, "llama_cpp.json"), text + "\n");
+writeFileSync(JSON_FILE, text + "\n");
 process.exit(0);

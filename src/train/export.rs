@@ -6,12 +6,11 @@ use anyhow::{Context, Result, bail};
 use setaccio_filters::suggest;
 use setaccio_train::{
     export::{self, Exported, Quant},
-    memory::GIB,
     model::files::ModelFiles,
     tokenizer::Tokens,
 };
 
-use super::{run::threads, watch::Watching};
+use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{GOOD, NAME},
@@ -90,11 +89,9 @@ fn has_tokenizer(model: &Path) -> bool {
     model.is_file() || model.join("tokenizer.json").is_file()
 }
 
-#[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
 fn told(done: &Exported, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
-    let size = done.bytes as f64 / GIB;
-    let size = if size < 0.1 { format!("{:.1} MiB", size * 1024.0) } else { format!("{size:.2} GiB") };
+    let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
     anstream::println!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));
     anstream::println!("{NAME}{}{NAME:#}", out.display());
 }

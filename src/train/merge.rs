@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use setaccio_curate::build::Watch as _;
 use setaccio_train::{
-    memory::GIB,
     merge::{self, Options, Precision, Trained, merge},
     model::files::ModelFiles,
 };
 
-use super::{run::threads, watch::Watching};
+use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{FAINT, GOOD, NAME, count},
@@ -89,10 +88,9 @@ pub fn run(args: &Args) -> Result<()> {
     let merged = merge(&files, &adapter, &args.out, &options, &Watching(&progress));
     progress.clear();
     let merged = merged?;
-    #[allow(clippy::cast_precision_loss, reason = "shown to two digits")]
-    let size = merged.weights.bytes as f64 / GIB;
+    let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
     anstream::println!(
-        "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size:.2} GiB of {}, {} file{}",
+        "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size} of {}, {} file{}",
         count(merged.modules as u64),
         merged.dtype.as_str(),
         merged.weights.shards,

@@ -4,8 +4,9 @@ use setaccio_train::{memory::GIB, recipe::Recompute, session::Prepared};
 
 use crate::style::{FAINT, HEAD, NAME, count};
 
+/// A size in the unit that suits it.
 #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
-fn gib(bytes: usize) -> String {
+pub fn gib(bytes: usize) -> String {
     let size = bytes as f64 / GIB;
     if size < 0.1 { format!("{:.1} MiB", size * 1024.0) } else { format!("{size:.2} GiB") }
 }

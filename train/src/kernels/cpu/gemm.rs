@@ -70,9 +70,12 @@ pub fn gemm<T: Real>(
         assert!(k == 0 || x.data.len() > (x.rows - 1) * x.rs + (x.cols - 1) * x.cs, "a factor is too short");
     }
     let stride = |s: usize| isize::try_from(s).unwrap_or(isize::MAX);
+    // A single row, as when a text is written token by token, is bound by the reading of the weights: in pieces that
+    // takes half as long again.
+    let most = if m == 1 || n == 1 { k.max(1) } else { DEPTH };
     // A product without an inner size is one block: it still has to lay down `beta dst`.
-    for start in (0..k.max(1)).step_by(DEPTH) {
-        let depth = DEPTH.min(k - start);
+    for start in (0..k.max(1)).step_by(most) {
+        let depth = most.min(k - start);
         let beta = if start == 0 { beta } else { 1.0 };
         // Waking the pool for a few thousand products costs more than they do.
         let parallel = threads == Threads::All && m * n * depth > 1 << 16;

@@ -158,7 +158,7 @@ fn smollm2_goes_on_in_llama_cpp_as_here() {
 /// A vocabulary of 64, of which only the ids are used.
 fn letters(folder: &Path) {
     let vocab: serde_json::Map<String, Value> = ('A'..='z')
-        .filter(|c| c.is_ascii_alphabetic())
+        .filter(char::is_ascii_alphabetic)
         .chain('0'..='9')
         .zip(0_u32..)
         .map(|(c, id)| (c.to_string(), id.into()))

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod contributing;
+mod hub;
 mod interruption;
 mod lab;
 mod recipes;

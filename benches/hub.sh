@@ -40,10 +40,10 @@ best() { local least=; for _ in 1 2 3; do rm -rf "$work/down"; mkdir "$work/down
 with_curl() {
     local urls=()
     for i in 1 2 3 4 5 6 7 8; do urls+=("$endpoint/datasets/lab/bench/resolve/main/$i.bin" -o "$work/down/$i.bin"); done
-    curl --silent --fail --location --parallel --parallel-max 8 -H "Authorization: Bearer $token" "${urls[@]}"
+    curl --silent --no-progress-meter --fail --location --parallel --parallel-max 8 -H "Authorization: Bearer $token" "${urls[@]}"
 }
 with_us() {
-    env HF_ENDPOINT="$endpoint" HF_TOKEN="$token" HF_HOME="$work/down" "$SETACCIO_BIN/setaccio" pull "$work/bench.toml"
+    env HF_ENDPOINT="$endpoint" HF_TOKEN="$token" HF_HOME="$work/down" "$SETACCIO_BIN/setaccio" pull "$work/bench.toml" 2>"$work/progress"
 }
 curl_ms=$(best with_curl)
 our_ms=$(best with_us)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 def same(what, found, expected):
     if found != expected:
-        raise AssertionError(f"{what}: found {found!r}, expected {expected!r}")
+        found, expected = (repr(value)[:300] for value in (found, expected))
+        raise AssertionError(f"{what}: found {found}, expected {expected}")
 
 
 def raises(what, error, call):

@@ -148,7 +148,7 @@ fn run_folder(bench: &Bench) {
         format!("{{\"base_model_name_or_path\": \"{home}/models/llama\"}}\n"),
     );
     bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
-    bench.lab.write("run/adapter/tokenizer.json", "{}\n");
+    bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
     bench.lab.write("run/run.lock.toml", format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n"));
     bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
     bench.lab.write("run/metrics.jsonl", "{}\n");
@@ -176,6 +176,7 @@ fn an_adapter_is_pushed_as_peft_looks_for_it() {
     assert_eq!(names, expected);
     let text = |name: &str| String::from_utf8(files[name].bytes.to_vec()).unwrap();
     assert!(text("README.md").contains("from_pretrained(model, \"anna/adapter\")"));
+    assert_eq!(files["tokenizer.json"].bytes, fs::read(bench.lab.path("run/adapter/tokenizer.json")).unwrap());
     assert_eq!(text("adapter_config.json"), "{\"base_model_name_or_path\": \"llama\"}\n");
     assert_eq!(text("run.lock.toml"), "command = \"setaccio train x.toml --model llama\"\n");
 }

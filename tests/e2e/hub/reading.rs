@@ -61,7 +61,9 @@ fn the_four_recipes_give_the_bytes_of_local_files() {
         store.page = 300;
     }
     let repos: Vec<String> = bench.hub.store().repos.keys().cloned().collect();
-    repos.iter().for_each(|repo| mirror(&bench, repo));
+    for repo in &repos {
+        mirror(&bench, repo);
+    }
     for (recipe, args) in [
         ("sft-mix", &["--limit", "900"][..]),
         ("dpo-mix", &[]),

@@ -58,7 +58,8 @@ pub fn web(files: usize, rows: usize) -> Vec<(String, Vec<u8>)> {
         for row in 0..rows {
             let text = format!("{}\n{}", dice.text(), dice.text());
             let row = json!({ "text": text, "url": format!("https://x.example/{i}/{row}"), "timestamp": "2019-04-21T10:07:13Z" });
-            lines.push_str(&format!("{row}\n"));
+            lines += &row.to_string();
+            lines.push('\n');
         }
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(lines.as_bytes()).unwrap();

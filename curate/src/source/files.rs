@@ -54,11 +54,13 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
     let mut found = std::collections::BTreeSet::new();
     for pattern in patterns {
         let glob = glob::Pattern::new(pattern).map_err(|e| SourceError::new(pattern, format!("is no glob: {e}")))?;
+        // What ends in `**` names folders, as `glob` has it.
+        let names_files = !pattern.ends_with("**");
         let fits = |path: &str| path == pattern || glob.matches_with(path, options);
         found.extend(paths.iter().filter(|path| {
             // A folder that fits is searched whole.
             let mut folders = path.match_indices('/').map(|(slash, _)| &path[..slash]);
-            fits(path) || (is_known(path.rsplit('/').next().unwrap_or_default()) && folders.any(fits))
+            (names_files && fits(path)) || (is_known(path.rsplit('/').next().unwrap_or_default()) && folders.any(fits))
         }));
     }
     Ok(found.into_iter().collect())

@@ -24,6 +24,16 @@ _list:
 install-lists path:
     @{{ setaccio }} lists install "$1"
 
+# write into a recipe the commits that its branches stand for now, and show what changed
+[group('1 prepare')]
+pin recipe *args:
+    @{{ setaccio }} pin "pipelines/$1.toml" "${@:2}"
+
+# fetch what a recipe reads from the Hub into the cache, for later or for machines without a network
+[group('1 prepare')]
+pull recipe *args:
+    @{{ setaccio }} pull "pipelines/$1.toml" "${@:2}"
+
 # show what a build would do: stages, inputs, rows, columns
 [group('2 look')]
 plan recipe from='samples':
@@ -84,6 +94,11 @@ verify name:
 card name:
     @{{ setaccio }} card "data/out/$1"
 
+# push a built data set to the Hub: just push sft-mix owner/name
+[group('4 trust')]
+push name repo *args:
+    @{{ setaccio }} push "data/out/$1" "$2" "${@:3}"
+
 # fine-tune; `tiny` takes seconds and fetches nothing. With no SFT mix built yet, it is built from the samples
 [group('5 train')]
 train-sft recipe='tiny' *args:
@@ -103,6 +118,11 @@ generate run='tiny' prompt='Perché il cielo è blu?' *args:
         [ "$base" != tiny ] || base="runs/$1/base"; \
         {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
 
+# the whole way: data, fine-tuning, preferences, Italian, merged, exported, with its card. `just train-all smollm2 --model ...`
+[group('6 deliver')]
+train-all chain='tiny' *args:
+    @{{ trainer }} train-all "$1" "${@:2}"
+
 # one model of a run's base and adapter, in runs/NAME/merged
 [group('6 deliver')]
 merge run='tiny' *args:
@@ -113,6 +133,11 @@ merge run='tiny' *args:
 export run='tiny' quant='q8_0' *args:
     @{{ trainer }} export "runs/$1/merged" --to gguf --quant "$2" --out "runs/$1/export/$1-$2.gguf" "${@:3}"
 
+# push a run's adapter to the Hub: just push-run tiny owner/name
+[group('6 deliver')]
+push-run run repo *args:
+    @{{ setaccio }} push "runs/$1" "$2" "${@:3}"
+
 # the tests, as the README has them
 [group('7 develop')]
 test:
@@ -122,6 +147,11 @@ test:
 [group('7 develop')]
 check:
     .ci/run
+
+# a pull over loopback beside curl
+[group('7 develop')]
+bench-hub *args:
+    benches/hub.sh "$@"
 
 # rows per second and memory, ours beside datatrove and the read-and-write floor
 [group('7 develop')]

@@ -8,10 +8,12 @@ use setaccio_curate::{
     card,
     ledger::Ledger,
     origin::Origin,
+    pins::{self, Pins},
     plan::Plan,
 };
 
 use crate::{
+    fetch::Need,
     inputs,
     progress::Progress,
     style::{FAINT, GOOD, HEAD, NAME, count},
@@ -46,13 +48,15 @@ fn slice(text: &str) -> Result<Part, String> {
 
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new()?;
-    let plan = args.inputs.plan(&progress, false)?;
-    let recipe = &plan.loaded.recipe;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&recipe.name));
+    let loaded = args.inputs.load()?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
     let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };
     if out.is_file() {
         bail!("{} is a file; name a folder with --out", out.display());
     }
+    // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
+    let pins = if args.force { Pins::default() } else { pins::of(&out) };
+    let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress, false)?;
     let done = build::run(&plan, &out, part, args.force, args.inputs.jobs(), &progress);
     progress.clear();
     match done? {
@@ -115,7 +119,9 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
                 source.license
             );
         }
-        anstream::println!("put them in DIR/<owner>/<name> and add `--from DIR`; `setaccio plan` shows what is found");
+        anstream::println!(
+            "`--from hub` fetches it; `--from DIR` reads it from DIR/<owner>/<name>; `setaccio plan` shows what is there"
+        );
     }
 }
 

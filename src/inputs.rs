@@ -4,10 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use setaccio_curate::{
-    build::Watch,
     origin::Origin,
+    pins::Pins,
     plan::{self, Plan, Request},
-    recipe::{self, OnBadRow},
+    recipe::{self, Loaded, OnBadRow},
+};
+use setaccio_hub::{Client, Settings};
+
+use crate::{
+    fetch::{self, Listed, Need},
+    progress::Progress,
 };
 
 #[derive(clap::Args)]
@@ -47,16 +53,37 @@ impl Args {
         self.jobs.map_or_else(cores, usize::from)
     }
 
-    /// The checked plan. With `count`, rows of compressed files are counted by reading them through.
-    pub fn plan(&self, watch: &dyn Watch, count: bool) -> Result<Plan> {
+    /// The recipe with what the arguments change in it.
+    pub fn load(&self) -> Result<Loaded> {
         let mut loaded = recipe::load(&self.recipe, &self.set)?;
         let read = &mut loaded.recipe.read;
         read.limit = self.limit.or(read.limit);
         read.on_bad_row = self.on_bad_row.unwrap_or(read.on_bad_row);
         loaded.changes.extend(self.limit.map(|n| format!("--limit {n}")));
         loaded.changes.extend(self.on_bad_row.map(|what| format!("--on-bad-row {what}")));
+        Ok(loaded)
+    }
+
+    /// The checked plan, and what the Hub lists if the rows come from there. `pins` are commits that branches
+    /// are known to stand for. With `count`, rows of compressed files are counted by reading them through.
+    pub fn plan(
+        &self,
+        loaded: Loaded,
+        (need, pins): (Need, &Pins),
+        progress: &Progress,
+        count: bool,
+    ) -> Result<(Plan, Vec<Listed>)> {
         let list_dirs = plan::list_dirs(&loaded, &crate::lists::installed());
-        let origin = self.from.clone();
-        Ok(plan::make(Request { loaded, origin, list_dirs, jobs: self.jobs(), watch, count })?)
+        let jobs = self.jobs();
+        let mut listed = Vec::new();
+        let origin = match &self.from {
+            Origin::Hub(_) => {
+                let client = Client::new(Settings::from_env()?)?;
+                listed = fetch::list(&client, &loaded, pins, progress)?;
+                Origin::Hub(fetch::fetch(&client, &listed, need, jobs, progress)?)
+            }
+            other => other.clone(),
+        };
+        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, watch: progress, count })?, listed))
     }
 }

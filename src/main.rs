@@ -6,11 +6,15 @@ use clap::{Parser, Subcommand};
 
 mod build;
 mod card;
+mod fetch;
 mod inputs;
 mod lists;
+mod pin;
 mod plan;
 mod preview;
 mod progress;
+mod pull;
+mod push;
 mod rules;
 mod schemas;
 mod style;
@@ -26,11 +30,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Pin(pin::Args),
+    Pull(pull::Args),
     Build(build::Args),
     Plan(plan::Args),
     Preview(preview::Args),
     Verify(verify::Args),
     Card(card::Args),
+    Push(push::Args),
     Train(train::Args),
     TrainAll(train::AllArgs),
     Generate(train::GenerateArgs),
@@ -46,11 +53,14 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Pin(args) => pin::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Card(args) => card::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Train(args) => train::run(&args),
         Command::TrainAll(args) => train::all(&args),
         Command::Generate(args) => train::generate(&args),
@@ -69,7 +79,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
-    let stopped =
-        matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted)) || train::interrupted(&error);
+    let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
+        || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
+        || train::interrupted(&error);
     if stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
 }

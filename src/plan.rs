@@ -1,10 +1,11 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
 use anyhow::Result;
-use setaccio_curate::{carried, recipe::Sample};
+use setaccio_curate::{carried, pins::Pins, recipe::Sample};
 
 use crate::{
     build::megabytes,
+    fetch::{Listed, Need},
     inputs,
     progress::Progress,
     style::{FAINT, HEAD, NAME, count},
@@ -19,7 +20,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new()?;
-    let plan = args.inputs.plan(&progress, true)?;
+    let wanted = (Need::List, &Pins::default());
+    let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress, true)?;
     progress.clear();
     let recipe = &plan.loaded.recipe;
     anstream::println!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
@@ -42,14 +44,13 @@ pub fn run(args: &Args) -> Result<()> {
             anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.sha256);
         }
     }
+    listed.iter().for_each(list);
     let expected: Option<u64> = plan.files.iter().map(|f| f.input.rows).sum();
-    let expected = expected.map_or_else(|| "unknown".into(), count);
+    let expected = expected.filter(|_| listed.is_empty()).map_or_else(|| "unknown".into(), count);
     anstream::println!("\n{HEAD}stages{HEAD:#}");
-    anstream::println!(
-        "  read    {expected} rows expected, in {} tasks; a bad row: {}",
-        plan.tasks.len(),
-        recipe.read.on_bad_row
-    );
+    // What is not here yet cannot be cut into tasks.
+    let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
+    anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
     let steps: Vec<&str> = plan.steps();
     anstream::println!("  screen  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
@@ -81,6 +82,23 @@ pub fn run(args: &Args) -> Result<()> {
         anstream::println!("  {:<12} {}", field.name(), field.data_type());
     }
     Ok(())
+}
+
+/// What the Hub has of a source.
+fn list(listed: &Listed) {
+    let (read, of) = (count(listed.files.len() as u64), count(listed.of as u64));
+    let [bytes, cached] = [listed.bytes(), listed.cached()].map(megabytes);
+    anstream::println!(
+        "\n  {NAME}{}{NAME:#} at {}: {read} of {of} files would be read, {bytes}, of which {cached} are in the cache",
+        listed.source,
+        listed.commit
+    );
+    for file in &listed.files {
+        anstream::println!("    {}  {}", file.path, megabytes(file.size));
+        if let Some(sha256) = &file.sha256 {
+            anstream::println!("    {FAINT}sha256 {sha256}{FAINT:#}");
+        }
+    }
 }
 
 fn sample(sample: Option<&Sample>) -> String {

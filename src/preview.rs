@@ -1,10 +1,11 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
 use anyhow::Result;
-use setaccio_curate::{plan::Plan, source::Item};
+use setaccio_curate::{pins::Pins, plan::Plan, source::Item};
 use setaccio_filters::row::{Content, Row};
 
 use crate::{
+    fetch::Need,
     inputs,
     progress::Progress,
     style::{BAD, FAINT, GOOD, HEAD, NAME, snippet},
@@ -25,7 +26,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new()?;
-    let plan = args.inputs.plan(&progress, false)?;
+    let wanted = (Need::First, &Pins::default());
+    let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress, false)?;
     progress.clear();
     let names: Vec<&str> = plan.screen.names().collect();
     let sources = plan.loaded.recipe.source.len();

@@ -15,6 +15,10 @@ use setaccio_curate::build::Watch;
 
 #[cfg(feature = "train")]
 use crate::style::BAD;
+use crate::style::FAINT;
+
+/// What a step is of a stage that is counted in bytes.
+const MEGABYTE: u64 = 1_000_000;
 
 /// Plain lines come no oftener than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +29,7 @@ pub struct Progress {
     bar: ProgressBar,
     rows: AtomicU64,
     bytes: AtomicU64,
+    moved: AtomicU64,
     plain: Mutex<Plain>,
 }
 
@@ -57,6 +62,7 @@ impl Progress {
             bar: ProgressBar::with_draw_target(Some(0), target),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             plain: Mutex::new(Plain { stage: "", steps: 0, done: 0, began: now, told: now }),
         })
     }
@@ -81,6 +87,12 @@ impl Progress {
         }
     }
 
+    /// A stage that is counted in bytes begins.
+    pub fn transfer(&self, name: &'static str, bytes: u64) {
+        self.moved.store(0, Ordering::Relaxed);
+        self.stage(name, usize::try_from(bytes.div_ceil(MEGABYTE)).unwrap_or(usize::MAX));
+    }
+
     /// A line above the bar.
     #[cfg(feature = "train")]
     pub fn warn(&self, message: &str) {
@@ -96,6 +108,28 @@ impl Progress {
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
         let (rows, bytes) = (rows as f64 / seconds, bytes as f64 / seconds / 1e6);
         format!("{rows:.0} rows/s, {bytes:.1} MB/s")
+    }
+}
+
+impl setaccio_hub::Watch for Progress {
+    fn cancelled(&self) -> bool {
+        Watch::cancelled(self)
+    }
+
+    fn bytes(&self, bytes: u64) {
+        let before = self.moved.fetch_add(bytes, Ordering::Relaxed);
+        let steps = (before + bytes) / MEGABYTE - before / MEGABYTE;
+        if steps > 0 {
+            let began = self.plain.lock().unwrap_or_else(PoisonError::into_inner).began;
+            let seconds = began.elapsed().as_secs_f64().max(0.001);
+            #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+            let speed = (before + bytes) as f64 / seconds / 1e6;
+            self.advance(steps, Some(&format!("MB, {speed:.1} MB/s")));
+        }
+    }
+
+    fn note(&self, sentence: &str) {
+        self.bar.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
     }
 }
 

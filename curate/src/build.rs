@@ -9,7 +9,7 @@ use crate::{
     finish,
     folder::{Folder, remove, write_whole},
     ledger::Ledger,
-    lock,
+    lock, pins,
     plan::{ENGINE, Plan, Task},
     task::{self, Manifest},
     verify, workers,
@@ -83,6 +83,7 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
     }
     let work = folder.work();
     std::fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
+    pins::write(plan, &work)?;
     let pool = workers::pool(jobs)?;
     if part == Part::Finish {
         return finish(plan, &folder, &pool, plan.tasks.len(), watch);

@@ -56,6 +56,9 @@ pub struct Input {
     pub repo: String,
     /// Revision that the recipe names.
     pub revision: String,
+    /// The commit that it stood for, where the Hub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256, hex.
@@ -78,6 +81,7 @@ impl Lock {
                 file: file.input.name.clone(),
                 repo: source.repo.clone(),
                 revision: source.revision.clone(),
+                commit: plan.commit(&source.name).map(str::to_owned),
                 bytes: file.input.bytes,
                 sha256: file.input.sha256.clone(),
             }
@@ -113,7 +117,7 @@ fn command(plan: &Plan) -> String {
     let folder = if loaded.folder.ends_with("pipelines") { "pipelines/" } else { "" };
     let from = match plan.origin {
         Origin::Samples => "",
-        Origin::Hub => " --from hub",
+        Origin::Hub(_) => " --from hub",
         Origin::Dir(_) => " --from DIR",
     };
     let mut words = vec![format!("setaccio build {folder}{}{from}", loaded.file)];

@@ -1,11 +1,14 @@
 //! Where a recipe's inputs are taken from: the bundled samples, a folder, or the Hub.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     error::{Error, Result},
     recipe::{Loaded, Source},
-    source,
+    source, subset,
 };
 
 /// The value of `--from`.
@@ -15,8 +18,50 @@ pub enum Origin {
     Samples,
     /// A folder that holds a folder for each source.
     Dir(PathBuf),
-    /// The repositories at their pinned revisions.
-    Hub,
+    /// The repositories at their pinned revisions: what was fetched, by name of the source.
+    Hub(BTreeMap<String, Fetched>),
+}
+
+/// What was fetched of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The commit that the recipe's revision stands for.
+    pub commit: String,
+    /// The files to read.
+    pub files: Vec<Remote>,
+    /// How many files match the recipe's globs in all.
+    pub of: usize,
+}
+
+/// A file that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its path in the repository.
+    pub name: String,
+    /// The SHA-256 that the Hub states, of large files.
+    pub sha256: Option<String>,
+}
+
+/// The files of one source.
+#[derive(Debug)]
+pub struct Found {
+    /// Those to read.
+    pub files: Vec<File>,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// A file of a source.
+#[derive(Debug)]
+pub struct File {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What errors, lock and card call it.
+    pub name: String,
+    /// The SHA-256 that it must have, if that is known.
+    pub sha256: Option<String>,
 }
 
 impl std::str::FromStr for Origin {
@@ -25,7 +70,7 @@ impl std::str::FromStr for Origin {
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         Ok(match text {
             "samples" => Self::Samples,
-            "hub" => Self::Hub,
+            "hub" => Self::Hub(BTreeMap::new()),
             folder => Self::Dir(folder.into()),
         })
     }
@@ -37,7 +82,7 @@ impl Origin {
         match self {
             Self::Samples => "samples",
             Self::Dir(_) => "folder",
-            Self::Hub => "hub",
+            Self::Hub(_) => "hub",
         }
     }
 }
@@ -46,7 +91,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Samples => f.write_str("samples"),
-            Self::Hub => f.write_str("hub"),
+            Self::Hub(_) => f.write_str("hub"),
             Self::Dir(folder) => folder.display().fmt(f),
         }
     }
@@ -57,20 +102,21 @@ impl std::fmt::Display for Origin {
 ///
 /// # Errors
 /// Nothing is there; the message says where it was looked for and how to get it.
-pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Vec<(PathBuf, String)>> {
+pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found> {
     match origin {
         Origin::Samples => {
             let path = loaded.folder.join(&source.samples);
             if !path.exists() {
                 let message = format!(
-                    "source `{}`: there is no sample {}; give --from DIR with the real files",
+                    "source `{}`: there is no sample {}; give --from hub, or --from DIR with the real files",
                     source.name,
                     path.display()
                 );
                 return Err(Error::recipe(&loaded.file, message));
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok(vec![(path, format!("samples/{name}"))])
+            let name = format!("samples/{name}");
+            Ok(Found { files: vec![File { path, name, sha256: None }], of: 1 })
         }
         Origin::Dir(dir) => {
             let places = [dir.join(&source.repo), dir.join(&source.name)];
@@ -89,23 +135,33 @@ pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Vec<(P
                 );
                 return Err(Error::recipe(&loaded.file, message));
             }
-            Ok(found.into_iter().map(|path| (path.clone(), shown(source, root, &path))).collect())
+            let of = found.len();
+            let recipe = &loaded.recipe;
+            let count = recipe.sample.as_ref().and_then(|s| s.files);
+            let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
+            let file = |path: PathBuf| {
+                let name = format!("{}/{}", source.name, inside(root, &path));
+                File { path, name, sha256: None }
+            };
+            Ok(Found { files: found.into_iter().map(file).collect(), of })
         }
-        Origin::Hub => {
-            let message = format!(
-                "this build of setaccio does not download. Get {repo} at revision {revision} with the Hub's own \
-                 command,\n    hf download {repo} --repo-type dataset --revision {revision} --local-dir DIR/{repo}\n\
-                 for each source (`setaccio plan` lists them), then run again with `--from DIR`",
-                repo = source.repo,
-                revision = source.revision,
-            );
-            Err(Error::recipe(&loaded.file, message))
+        Origin::Hub(fetched) => {
+            let Some(fetched) = fetched.get(&source.name) else {
+                return Ok(Found { files: Vec::new(), of: 0 });
+            };
+            let file = |remote: &Remote| File {
+                path: remote.path.clone(),
+                name: format!("{}/{}", source.name, remote.name),
+                sha256: remote.sha256.clone(),
+            };
+            Ok(Found { files: fetched.files.iter().map(file).collect(), of: fetched.of })
         }
     }
 }
 
-fn shown(source: &Source, root: &Path, path: &Path) -> String {
+/// A path below `root`, with `/` between its parts.
+fn inside(root: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = inside.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
-    format!("{}/{}", source.name, parts.join("/"))
+    parts.join("/")
 }

@@ -23,6 +23,7 @@ use crate::{
     recipe::{Loaded, Source},
     render::{self, Renderer},
     source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
+    subset::Subset,
     workers,
 };
 
@@ -43,6 +44,8 @@ pub struct Plan {
     pub origin: Origin,
     /// Input files, in order of source, then name.
     pub files: Vec<Planned>,
+    /// Sources of which only some files are read.
+    pub subsets: Vec<Subset>,
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
@@ -119,12 +122,13 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         max_row_bytes: recipe.read.max_row_bytes,
         count_compressed: count || recipe.read.limit.is_some(),
     };
-    let files = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let (files, subsets) = inspect(&loaded, &origin, &limits, jobs, watch)?;
     let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
     let mut plan = Plan {
         origin,
         files,
+        subsets,
         tasks: Vec::new(),
         screen,
         lists,
@@ -169,6 +173,12 @@ impl Plan {
         let recipe = &self.loaded.recipe;
         let looked_at = recipe.screen.iter().filter_map(|table| table.get("column")?.as_str().map(str::to_owned));
         recipe.output.keep.keys().cloned().chain(looked_at).collect()
+    }
+
+    /// The commit that the revision of a source stands for, where the Hub was asked.
+    pub fn commit(&self, source: &str) -> Option<&str> {
+        let Origin::Hub(fetched) = &self.origin else { return None };
+        fetched.get(source).map(|f| f.commit.as_str())
     }
 
     /// The source of a planned file.
@@ -245,8 +255,14 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
 }
 
 /// Find and inspect all input files, several at a time.
-fn inspect(loaded: &Loaded, origin: &Origin, limits: &Limits, jobs: usize, watch: &dyn Watch) -> Result<Vec<Planned>> {
-    let mut found = Vec::new();
+fn inspect(
+    loaded: &Loaded,
+    origin: &Origin,
+    limits: &Limits,
+    jobs: usize,
+    watch: &dyn Watch,
+) -> Result<(Vec<Planned>, Vec<Subset>)> {
+    let (mut found, mut subsets) = (Vec::new(), Vec::new());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
         let schema = source::find_schema(&source.schema)?;
         if schema.kind() != loaded.recipe.kind {
@@ -262,9 +278,12 @@ fn inspect(loaded: &Loaded, origin: &Origin, limits: &Limits, jobs: usize, watch
             ));
         }
         let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
-        for (path, name) in origin::files(loaded, source, origin)? {
-            found.push((number, schema, path, name));
+        let there = origin::files(loaded, source, origin)?;
+        let (read, of) = (there.files.len(), there.of);
+        if read < of {
+            subsets.push(Subset { source: source.name.clone(), read, of });
         }
+        found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
     watch.stage("inspect", found.len());
     let mut files = Vec::with_capacity(found.len());
@@ -272,11 +291,17 @@ fn inspect(loaded: &Loaded, origin: &Origin, limits: &Limits, jobs: usize, watch
         &workers::pool(jobs)?,
         found.len(),
         |i| {
-            let (source, schema, path, name) = &found[i];
+            let (source, schema, origin::File { path, name, sha256 }) = &found[i];
             let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
             let input = source::inspect(path, name, limits, &|| watch.cancelled());
             // A pass that was cancelled has nothing to say of the file.
             let input = if watch.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+            if sha256.as_ref().is_some_and(|s| *s != input.sha256) {
+                let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
+                // Behind the name is a link to the content, which is what has to go.
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                return Err(Error::Damaged { path, message: message.into() });
+            }
             watch.done(1);
             Ok(Planned { source: *source, schema: *schema, input, modified })
         },
@@ -285,7 +310,7 @@ fn inspect(loaded: &Loaded, origin: &Origin, limits: &Limits, jobs: usize, watch
             Ok(())
         },
     )?;
-    Ok(files)
+    Ok((files, subsets))
 }
 
 /// Cut the files into tasks, in order, and stop each source at the recipe's limit.

@@ -140,6 +140,10 @@ pub struct Sample {
     /// About this share, between 0 and 1; a row stays in or out as the data grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fraction: Option<f64>,
+    /// Read only this many files of each source, chosen by a seeded hash of their names: for a sample of a set
+    /// too large to fetch whole. Absent: all files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
     /// What becomes of the rows left out.
     pub left_out: LeftOut,
 }
@@ -355,6 +359,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if let Some(sample) = &recipe.sample {
         if sample.rows == Some(0) || sample.fraction.is_some_and(|f| !(f > 0.0 && f <= 1.0)) {
             return Err("sample: `rows` must be above 0, `fraction` above 0 and at most 1".into());
+        }
+        if sample.files == Some(0) {
+            return Err("sample.files must be above 0".into());
         }
         if sample.rows.is_some() && sample.fraction.is_some() {
             return Err("sample: give `rows` or `fraction`, not both".into());

@@ -89,13 +89,18 @@ pub fn run(args: &Args) -> Result<()> {
         head(&format!("{}: training", stage.name));
         rows.push(train(&opened, i, &places, progress).with_context(|| left(&places, &stage.name, "training"))?);
         head(&format!("{}: merging", stage.name));
-        rows.push(merge(chain, stage, &places, &mut kept, progress).with_context(|| left(&places, &stage.name, "merging"))?);
+        rows.push(
+            merge(chain, stage, &places, &mut kept, progress).with_context(|| left(&places, &stage.name, "merging"))?,
+        );
     }
     let last = chain.stage.last().context("a chain has a stage")?;
     let merged = places.merged(chain, last);
     for quant in &chain.quants {
         head(&format!("export: {quant}"));
-        rows.push(export(chain, quant, &places, &merged, &mut kept, progress).with_context(|| left(&places, quant, "export"))?);
+        rows.push(
+            export(chain, quant, &places, &merged, &mut kept, progress)
+                .with_context(|| left(&places, quant, "export"))?,
+        );
     }
     let told = chain.stage.iter().map(|stage| told(stage, &places)).collect::<Result<Vec<_>>>()?;
     let sample = sample(chain, &places, &merged, &told, &mut kept, progress)?;
@@ -281,7 +286,14 @@ fn told(stage: &Stage, places: &Places) -> Result<Told> {
 }
 
 /// The answers of base and result to the chain's prompt, asked once.
-fn sample(chain: &Chain, places: &Places, merged: &Path, told: &[Told], kept: &mut Kept, progress: &Progress) -> Result<Option<Sample>> {
+fn sample(
+    chain: &Chain,
+    places: &Places,
+    merged: &Path,
+    told: &[Told],
+    kept: &mut Kept,
+    progress: &Progress,
+) -> Result<Option<Sample>> {
     let (Some(first), Some(stage), Some(last)) = (chain.stage.first(), told.first(), told.last()) else {
         return Ok(None);
     };
@@ -300,7 +312,8 @@ fn sample(chain: &Chain, places: &Places, merged: &Path, told: &[Told], kept: &m
     head("a sample");
     let trained = Trained::open(&places.run(first))?;
     // Asked as training asked: with the template that the first adapter was trained with.
-    let answers = [ask(&trained.base, &trained.adapter, &chain.prompt, progress)?,
+    let answers = [
+        ask(&trained.base, &trained.adapter, &chain.prompt, progress)?,
         ask(merged, &trained.adapter, &chain.prompt, progress)?,
     ];
     write_whole(&path, &serde_json::to_vec_pretty(&answers)?)?;

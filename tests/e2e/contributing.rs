@@ -17,7 +17,8 @@ fn every_path_that_the_guides_name_is_there() {
             let path = code.trim_end_matches('/');
             let a_path =
                 path.contains('/') && path.contains(char::is_alphabetic) && !path.contains([' ', '<', '*', '$', '~']);
-            let ours = ["src", "filters", "curate", "train", "pipelines", "data/samples", "tests", "benches", ".ci"];
+            let ours =
+                ["src", "filters", "curate", "hub", "train", "pipelines", "data/samples", "tests", "benches", ".ci"];
             if a_path && !path.contains("NAME") && ours.iter().any(|o| path.starts_with(o)) {
                 assert!(Path::new(ROOT).join(path).exists(), "{guide} names {path}");
             }

@@ -4,6 +4,7 @@ mod bad_input;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
+mod hub;
 mod interruption;
 mod lab;
 mod recipes;

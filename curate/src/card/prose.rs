@@ -8,7 +8,7 @@ use super::{Step, grouped, percent, strictest};
 use crate::{
     ledger::Ledger,
     lock::Lock,
-    recipe::{LeftOut, Recipe},
+    recipe::{LeftOut, Recipe, Source},
 };
 
 /// Everything below the fences.
@@ -66,7 +66,7 @@ fn sources(ledger: &Ledger, lock: &Lock) -> String {
             out,
             "| {} | [{repo}](https://huggingface.co/datasets/{repo}) | {} | {} | {} | {} |",
             source.name,
-            source.revision,
+            revision(lock, source),
             source.license,
             grouped(read),
             grouped(here),
@@ -79,6 +79,16 @@ fn sources(ledger: &Ledger, lock: &Lock) -> String {
         "\nThe licence of the whole, `{license}`, is the strictest of these; each row's own is its source's.\n"
     );
     out
+}
+
+/// What the recipe names, and the commit that it stood for where the Hub was asked.
+fn revision(lock: &Lock, source: &Source) -> String {
+    let commit = lock.input.iter().find(|i| i.source == source.name).and_then(|i| i.commit.as_deref());
+    match commit {
+        Some(commit) if commit != source.revision => format!("{} at `{commit}`", source.revision),
+        Some(commit) => format!("`{commit}`"),
+        None => source.revision.clone(),
+    }
 }
 
 fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {
@@ -103,9 +113,12 @@ fn way(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
         grouped(ledger.rows_out()),
         match lock.recipe.sample.as_ref().map(|s| s.left_out) {
             Some(LeftOut::Count) =>
-                "Every row that a rule dropped is kept whole in `rejects/`, with the rule and the word or value that \
-                 dropped it; rows outside the sample are only counted.",
-            _ => "Every dropped row is kept whole in `rejects/`, with the rule and the word or value that dropped it.",
+                "Every row that a rule dropped is kept whole in the build's `rejects/`, published or not, with the rule and \
+                 the word or value that dropped it; rows outside the sample are only counted.",
+            _ => {
+                "Every dropped row is kept whole in the build's `rejects/`, published or not, with the rule and the word \
+                 or value that dropped it."
+            }
         }
     );
     if !lock.list.is_empty() {

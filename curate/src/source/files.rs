@@ -41,6 +41,35 @@ pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceErro
     Ok(found)
 }
 
+/// Which of a repository's `paths` match any of `patterns`, by the same rules as [`find`]; sorted.
+///
+/// # Errors
+/// A pattern that is no glob.
+pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>, SourceError> {
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        require_literal_separator: true,
+        ..glob::MatchOptions::new()
+    };
+    let mut found = std::collections::BTreeSet::new();
+    for pattern in patterns {
+        let glob = glob::Pattern::new(pattern).map_err(|e| SourceError::new(pattern, format!("is no glob: {e}")))?;
+        // What ends in `**` names folders, as `glob` has it.
+        let names_files = !pattern.ends_with("**");
+        let fits = |path: &str| path == pattern || glob.matches_with(path, options);
+        found.extend(paths.iter().filter(|path| {
+            // A folder that fits is searched whole.
+            let mut folders = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+            (names_files && fits(path)) || (is_known(path.rsplit('/').next().unwrap_or_default()) && folders.any(fits))
+        }));
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn is_known(name: &str) -> bool {
+    !name.starts_with('.') && KNOWN.iter().any(|k| name.ends_with(k))
+}
+
 fn folder(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(&path.to_string_lossy(), format!("cannot be read: {e}"));
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
@@ -48,9 +77,55 @@ fn folder(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             folder(&path, found)?;
-        } else if !name.starts_with('.') && KNOWN.iter().any(|k| name.ends_with(k)) {
+        } else if is_known(&name) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_searched_as_a_folder_is() {
+        let paths = [
+            "README.md",
+            ".hidden.json",
+            "a.json",
+            "b.jsonl",
+            "data/one.parquet",
+            "data/.two.parquet",
+            "data/deep/x.json",
+            "data/note.txt",
+            "multi/c4-it.00001.json.gz",
+        ];
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        for path in paths {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(dir.path())).unwrap_or_else(|e| panic!("{e}"));
+            std::fs::write(path, "x").unwrap_or_else(|e| panic!("{e}"));
+        }
+        for patterns in [
+            vec!["*.json"],
+            vec!["data"],
+            vec!["da*"],
+            vec!["**/*.json"],
+            vec!["data/*"],
+            vec!["multi/c4-it.*.json.gz"],
+            vec!["*.parquet", "b.jsonl"],
+            vec!["*"],
+            vec!["none"],
+            vec!["**/*"],
+            vec!["data/**"],
+        ] {
+            let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
+            let selected = select(&paths, &patterns).unwrap_or_else(|e| panic!("{e}"));
+            let found = find(dir.path(), &patterns).unwrap_or_else(|e| panic!("{e}"));
+            let found: Vec<String> =
+                found.iter().map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned()).collect();
+            assert_eq!(selected, found, "{patterns:?}");
+        }
+    }
 }

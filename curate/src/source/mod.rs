@@ -20,7 +20,7 @@ mod schema;
 mod schemas;
 mod value;
 
-pub use files::find;
+pub use files::{find, select};
 pub use record::Record;
 pub use schema::{ColumnSpec, SCHEMAS, Schema, find_schema};
 

@@ -1,0 +1,211 @@
+//! The cache that Python's tools share: content by its hash in `blobs/`, a commit as a folder of links in
+//! `snapshots/`, the commit of a branch in `refs/`.
+//!
+//! Beside them, in `setaccio/`, lies the list of files that each commit was seen to have: without it, a
+//! machine without a network could not tell a whole copy from a torn one.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    listing::Entry,
+    names::{Repo, is_commit, is_inside},
+    watch::Watch,
+};
+
+/// One repository's part of the cache.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+    folder: String,
+}
+
+/// A list of files as it is kept: which globs it was made for, and what they matched.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    patterns: Vec<String>,
+    files: Vec<Entry>,
+}
+
+impl Cache {
+    /// The part of `repo` in the cache at `root`.
+    pub fn new(root: &Path, repo: &Repo) -> Self {
+        Self { root: root.to_owned(), folder: repo.folder() }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.join(&self.folder)
+    }
+
+    /// Where content of this hash lies.
+    pub fn blob(&self, hash: &str) -> PathBuf {
+        self.home().join("blobs").join(hash)
+    }
+
+    /// Where a commit's files lie.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.home().join("snapshots").join(commit)
+    }
+
+    /// Where a file of a commit lies, if its content is there whole.
+    pub fn have(&self, commit: &str, entry: &Entry) -> Option<PathBuf> {
+        let path = self.snapshot(commit).join(&entry.path);
+        let there = fs::metadata(&path).ok()?;
+        (there.is_file() && there.len() == entry.size).then_some(path)
+    }
+
+    /// The commit that a revision stood for when it was last asked for; a commit stands for itself.
+    pub fn commit_of(&self, revision: &str) -> Option<String> {
+        if is_commit(revision) {
+            return Some(revision.to_owned());
+        }
+        let path = is_inside(revision).then(|| self.home().join("refs").join(revision))?;
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| is_commit(text))
+    }
+
+    /// Remember what a revision stands for.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remember(&self, revision: &str, commit: &str) -> Result<()> {
+        if revision == commit || !is_inside(revision) || self.commit_of(revision).as_deref() == Some(commit) {
+            return Ok(());
+        }
+        write(&self.home().join("refs").join(revision), commit.as_bytes())
+    }
+
+    fn seen(&self, commit: &str, patterns: &[String]) -> PathBuf {
+        let name = crate::digest::sha256(patterns.join("\n").as_bytes());
+        self.home().join("setaccio").join(format!("{commit}-{}.json", &name[..16]))
+    }
+
+    /// The files that `patterns` matched at a commit, when it was listed.
+    pub fn listed(&self, commit: &str, patterns: &[String]) -> Option<Vec<Entry>> {
+        let seen: Seen = serde_json::from_slice(&fs::read(self.seen(commit, patterns)).ok()?).ok()?;
+        (seen.patterns == patterns && seen.files.iter().all(|f| is_inside(&f.path))).then_some(seen.files)
+    }
+
+    /// Remember a list of files.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remember_list(&self, commit: &str, patterns: &[String], files: &[Entry]) -> Result<()> {
+        let seen = Seen { patterns: patterns.to_vec(), files: files.to_vec() };
+        let json = serde_json::to_vec_pretty(&seen).map_err(|e| Error::Name(format!("a list of files: {e}")))?;
+        write(&self.seen(commit, patterns), &json)
+    }
+
+    /// The files of a commit that another program has put here, as `path` and size; their hashes are not known.
+    pub fn found(&self, commit: &str) -> Vec<Entry> {
+        fn walk(folder: &Path, prefix: &str, found: &mut Vec<Entry>) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                match fs::metadata(entry.path()) {
+                    Ok(there) if there.is_dir() => walk(&entry.path(), &format!("{path}/"), found),
+                    Ok(there) => found.push(Entry { path, size: there.len(), git: String::new(), sha256: None }),
+                    Err(_) => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.snapshot(commit), "", &mut found);
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        found
+    }
+
+    /// Hold the lock of one content, which Python's tools heed too.
+    ///
+    /// # Errors
+    /// The file system refuses, or Ctrl-C while another process holds it.
+    pub fn lock(&self, hash: &str, watch: &dyn Watch) -> Result<File> {
+        let path = self.root.join(".locks").join(&self.folder).join(format!("{hash}.lock"));
+        parents(&path)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if watch.cancelled() => return Err(Error::Interrupted),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+            }
+        }
+    }
+
+    /// Give content that is there its place in a commit.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn link(&self, commit: &str, entry: &Entry, hash: &str) -> Result<PathBuf> {
+        let path = self.snapshot(commit).join(&entry.path);
+        parents(&path)?;
+        let up = "../".repeat(2 + entry.path.matches('/').count());
+        let target = format!("{up}blobs/{hash}");
+        // Under another name first: whoever looks finds the old file, or the new one.
+        let temporary = path.with_file_name(format!(".{hash}.{}", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(&target, &temporary).map_err(Error::io("link", &path))?;
+        fs::rename(&temporary, &path).map_err(Error::io("link", &path))?;
+        Ok(path)
+    }
+}
+
+/// Create the folders that a file lies in.
+///
+/// # Errors
+/// The file system refuses.
+pub fn parents(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))
+}
+
+/// Write a file whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    parents(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
+    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Kind;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    #[test]
+    fn content_is_found_through_its_commit() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let cache = Cache::new(dir.path(), &Repo::new(Kind::Dataset, "lab/web")?);
+        let entry = Entry { path: "a/b/c.json".into(), size: 4, git: "x".into(), sha256: None };
+        assert_eq!(cache.have(COMMIT, &entry), None);
+        let blob = cache.blob("abcd");
+        parents(&blob)?;
+        fs::write(&blob, "ciao").map_err(Error::io("write", &blob))?;
+        let path = cache.link(COMMIT, &entry, "abcd")?;
+        assert_eq!(cache.have(COMMIT, &entry), Some(path.clone()));
+        assert_eq!(fs::read_link(&path).ok(), Some(PathBuf::from("../../../../blobs/abcd")));
+        assert_eq!(cache.have(COMMIT, &Entry { size: 5, ..entry.clone() }), None, "torn");
+        assert_eq!(cache.found(COMMIT).len(), 1);
+        assert_eq!(cache.commit_of("main"), None);
+        cache.remember("main", COMMIT)?;
+        cache.remember("../../outside", COMMIT)?;
+        assert!(!dir.path().join("outside").exists());
+        assert_eq!(cache.commit_of("main").as_deref(), Some(COMMIT));
+        let patterns = ["*.json".to_owned()];
+        cache.remember_list(COMMIT, &patterns, std::slice::from_ref(&entry))?;
+        assert_eq!(cache.listed(COMMIT, &patterns), Some(vec![entry]));
+        assert_eq!(cache.listed(COMMIT, &[]), None);
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! One commit, and never two: whatever becomes of the answer, the next try first looks what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Call, Client, Payload, Trouble},
+    error::{Error, Result},
+    listing::Entry,
+    names::{Repo, encoded},
+    upload::{Hashed, Target},
+    watch::Watch,
+};
+
+/// What a commit is called and changes.
+pub struct Change<'a> {
+    /// First line of its message.
+    pub title: &'a str,
+    /// The rest of its message.
+    pub message: &'a str,
+    /// The commit that it goes upon.
+    pub parent: &'a str,
+    /// Files that are added or replaced.
+    pub files: &'a [&'a Hashed],
+    /// Paths of those in large file storage.
+    pub large: &'a BTreeSet<String>,
+    /// Paths that are deleted.
+    pub deleted: &'a [String],
+}
+
+/// A commit that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Its hash.
+    pub commit_oid: String,
+    /// The page of the pull request, if it is one.
+    pub pull_request_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Discussions {
+    discussions: Vec<Discussion>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Discussion {
+    num: u64,
+    title: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    is_pull_request: bool,
+}
+
+#[derive(Deserialize)]
+struct Logged {
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Client {
+    /// Make a commit.
+    ///
+    /// # Errors
+    /// The Hub refuses or cannot be reached, or somebody else has committed since `parent`.
+    pub fn commit(&self, target: Target<'_>, change: &Change<'_>, watch: &dyn Watch) -> Result<Made> {
+        let url = target.repo.api(self.endpoint(), &format!("commit/{}{}", encoded(target.branch), target.query()));
+        let payload = Payload::Bytes(body(change)?, "application/x-ndjson");
+        let call = Call { method: "POST", url: url.clone(), headers: Vec::new(), payload, about: target.about() };
+        let mut doubtful = false;
+        self.patiently(watch, || {
+            // The last try may have been heard although its answer was lost.
+            if doubtful && let Some(made) = self.made(target, change, watch).map_err(Trouble::last)? {
+                return Ok(made);
+            }
+            doubtful = true;
+            match self.text_once(&call) {
+                Ok((_, text)) => serde_json::from_str(&text)
+                    .map_err(|e| Trouble::again(Error::Answer { url: url.clone(), message: e.to_string() })),
+                Err(Trouble { error: moved @ Error::Moved { .. }, .. }) => {
+                    let made = self.made(target, change, watch).map_err(Trouble::last)?;
+                    made.ok_or_else(|| Trouble::last(moved))
+                }
+                Err(trouble) => Err(trouble),
+            }
+        })
+    }
+
+    /// The commit that has what `change` asks for, if it was made after `parent`.
+    fn made(&self, target: Target<'_>, change: &Change<'_>, watch: &dyn Watch) -> Result<Option<Made>> {
+        if target.pull {
+            let whole = |tree: &[Entry]| change.is_in(tree);
+            return self.pull_request(target.repo, change.title, &whole, watch);
+        }
+        let head = self.info(target.repo, target.branch, watch)?.sha;
+        if head == change.parent {
+            return Ok(None);
+        }
+        let (tree, _) = self.tree(target.repo, &head, "", true, watch)?;
+        Ok(change.is_in(&tree).then_some(Made { commit_oid: head, pull_request_url: None }))
+    }
+
+    /// An open pull request with this title whose files are `whole`.
+    ///
+    /// # Errors
+    /// The Hub refuses or cannot be reached.
+    pub fn pull_request(
+        &self,
+        repo: &Repo,
+        title: &str,
+        whole: &dyn Fn(&[Entry]) -> bool,
+        watch: &dyn Watch,
+    ) -> Result<Option<Made>> {
+        let about = crate::client::About { repo: Some(repo), ..Default::default() };
+        let url = repo.api(self.endpoint(), "discussions?type=pull_request&status=open");
+        let open: Discussions = self.json(&Call::get(url, about), watch)?;
+        let ours =
+            |d: &&Discussion| d.is_pull_request && d.title == title && d.status != "closed" && d.status != "merged";
+        for discussion in open.discussions.iter().filter(ours) {
+            let revision = format!("refs/pr/{}", discussion.num);
+            let head = self.info(repo, &revision, watch)?.sha;
+            if whole(&self.tree(repo, &head, "", true, watch)?.0) {
+                let url = format!("{}/discussions/{}", repo.page(self.endpoint()), discussion.num);
+                return Ok(Some(Made { commit_oid: head, pull_request_url: Some(url) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What stands behind `key` in the newest commit message that has it.
+    ///
+    /// # Errors
+    /// The Hub refuses or cannot be reached.
+    pub fn trailer(&self, repo: &Repo, revision: &str, key: &str, watch: &dyn Watch) -> Result<Option<String>> {
+        let about = crate::client::About { repo: Some(repo), revision: Some(revision), ..Default::default() };
+        let mut page = 0;
+        loop {
+            let url = repo.api(self.endpoint(), &format!("commits/{}?p={page}&limit=100", encoded(revision)));
+            let commits: Vec<Logged> = self.json(&Call::get(url, about), watch)?;
+            let told = commits.iter().flat_map(|c| [&c.title, &c.message]);
+            let mut found = told.flat_map(|text| text.lines()).filter_map(|l| l.trim().strip_prefix(key));
+            if let Some(value) = found.next() {
+                return Ok(Some(value.trim().to_owned()));
+            }
+            page += 1;
+            if commits.len() < 100 || page == 10 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Whether a repository with these files has all that this change asks for.
+    fn is_in(&self, tree: &[Entry]) -> bool {
+        let there: BTreeMap<&str, &Entry> = tree.iter().map(|e| (e.path.as_str(), e)).collect();
+        self.files.iter().all(|f| there.get(f.path.as_str()).is_some_and(|e| same(f, e)))
+            && self.deleted.iter().all(|path| !there.contains_key(path.as_str()))
+    }
+}
+
+/// Whether a file here has the content of one there.
+pub fn same(file: &Hashed, entry: &Entry) -> bool {
+    match &entry.sha256 {
+        Some(sha256) => *sha256 == file.sha256,
+        None => entry.git == file.git,
+    }
+}
+
+/// One JSON object a line: the message, then the operations.
+fn body(change: &Change<'_>) -> Result<Vec<u8>> {
+    let header = json!({ "summary": change.title, "description": change.message, "parentCommit": change.parent });
+    let mut lines = vec![json!({ "key": "header", "value": header })];
+    for file in change.files {
+        lines.push(if change.large.contains(&file.path) {
+            let value = json!({ "path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size });
+            json!({ "key": "lfsFile", "value": value })
+        } else {
+            let content = STANDARD.encode(file.bytes()?);
+            json!({ "key": "file", "value": { "path": file.path, "encoding": "base64", "content": content } })
+        });
+    }
+    lines.extend(change.deleted.iter().map(|path| json!({ "key": "deletedFile", "value": { "path": path } })));
+    Ok(lines.iter().flat_map(|line: &Value| format!("{line}\n").into_bytes()).collect())
+}

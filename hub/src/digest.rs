@@ -1,0 +1,94 @@
+//! The two hashes that the Hub knows a file by: SHA-256 for large files, git's own for small ones.
+
+use std::fmt::Write as _;
+
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+/// What a file's content must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Oid {
+    /// SHA-256 of the content, hex: files in large file storage.
+    Sha256(String),
+    /// git's hash of a blob, hex: SHA-1 of a head with the length, then the content.
+    Git(String),
+}
+
+impl Oid {
+    /// The hash in hex, which names the file in the cache.
+    pub fn hex(&self) -> &str {
+        match self {
+            Self::Sha256(hex) | Self::Git(hex) => hex,
+        }
+    }
+}
+
+/// Content as it passes.
+#[derive(Clone, Debug)]
+pub enum Running {
+    /// For [`Oid::Sha256`].
+    Sha256(Sha256),
+    /// For [`Oid::Git`].
+    Git(Sha1),
+}
+
+impl Running {
+    /// The hash that `oid` is to be compared with, of `bytes` bytes in all.
+    pub fn like(oid: &Oid, bytes: u64) -> Self {
+        match oid {
+            Oid::Sha256(_) => Self::Sha256(Sha256::new()),
+            Oid::Git(_) => {
+                let mut sha1 = Sha1::new();
+                sha1.update(format!("blob {bytes}\0").as_bytes());
+                Self::Git(sha1)
+            }
+        }
+    }
+
+    /// More content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Git(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The hash of all that passed.
+    pub fn finish(self) -> Oid {
+        match self {
+            Self::Sha256(hash) => Oid::Sha256(hex(&hash.finalize())),
+            Self::Git(hash) => Oid::Git(hex(&hash.finalize())),
+        }
+    }
+}
+
+/// git's hash of a blob, hex.
+pub fn git(content: &[u8]) -> String {
+    let mut hash = Running::like(&Oid::Git(String::new()), content.len() as u64);
+    hash.update(content);
+    hash.finish().hex().to_owned()
+}
+
+/// SHA-256, hex.
+pub fn sha256(content: &[u8]) -> String {
+    hex(&Sha256::digest(content))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_git_and_sha256sum() {
+        // `printf 'ciao\n' | git hash-object --stdin` and `printf 'ciao\n' | sha256sum`.
+        assert_eq!(git(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
+        assert_eq!(sha256(b"ciao\n"), "6f0378f21a495f5c13247317d158e9d51da45a5bf68fc2f366e450deafdc8302");
+    }
+}

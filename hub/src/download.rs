@@ -1,0 +1,178 @@
+//! One file into the cache: taken up where an earlier try was cut, checked by size and hash, then put in place.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    cache::{Cache, parents},
+    client::{About, Call, Client, Trouble, shown, unreachable},
+    digest::Running,
+    error::{Error, Result},
+    listing::Entry,
+    names::Repo,
+    watch::Watch,
+};
+
+/// Bytes read and hashed at a time.
+const BLOCK: usize = 256 << 10;
+
+impl Client {
+    /// The path of a file's content in the cache, downloaded if it is not there.
+    ///
+    /// # Errors
+    /// The Hub refuses or cannot be reached, the content is not what was announced, a full disk, Ctrl-C.
+    pub fn download(&self, repo: &Repo, commit: &str, entry: &Entry, watch: &dyn Watch) -> Result<PathBuf> {
+        let cache = Cache::new(&self.settings().cache, repo);
+        if let Some(path) = cache.have(commit, entry) {
+            watch.bytes(entry.size);
+            return Ok(path);
+        }
+        let hash = entry.oid().hex().to_owned();
+        let blob = cache.blob(&hash);
+        parents(&blob)?;
+        let _lock = cache.lock(&hash, watch)?;
+        // Another process may have fetched it while we waited; another commit may have the same content.
+        if fs::metadata(&blob).is_ok_and(|m| m.len() == entry.size) {
+            watch.bytes(entry.size);
+            return cache.link(commit, entry, &hash);
+        }
+        let partial = blob.with_file_name(format!("{hash}.incomplete"));
+        self.fetch(repo, commit, entry, &partial, watch)?;
+        fs::rename(&partial, &blob).map_err(Error::io("put in place", &blob))?;
+        cache.link(commit, entry, &hash)
+    }
+
+    /// Fill `partial` until it is the whole content.
+    fn fetch(&self, repo: &Repo, commit: &str, entry: &Entry, partial: &Path, watch: &dyn Watch) -> Result<()> {
+        let url = repo.resolve(self.endpoint(), commit, &entry.path);
+        let mut spoilt = false;
+        loop {
+            let mut filling = Filling::open(entry, partial, watch)?;
+            self.patiently(watch, || self.stream(&url, (repo, commit, entry), &mut filling, watch))?;
+            let (file, found) = (filling.file, filling.hash.finish());
+            if found == entry.oid() {
+                file.sync_all().map_err(Error::io("flush", partial))?;
+                return Ok(());
+            }
+            drop(file);
+            fs::remove_file(partial).map_err(Error::io("remove", partial))?;
+            if spoilt {
+                let message = format!("{} instead of {}", found.hex(), entry.oid().hex());
+                return Err(Error::Damaged { file: entry.path.clone(), url: shown(&url), message });
+            }
+            // What an earlier run left may have been spoilt on the disk; a second time it is the sender's.
+            spoilt = true;
+        }
+    }
+
+    /// One request for what is missing.
+    fn stream(
+        &self,
+        url: &str,
+        (repo, commit, entry): (&Repo, &str, &Entry),
+        filling: &mut Filling,
+        watch: &dyn Watch,
+    ) -> std::result::Result<(), Trouble> {
+        let start = filling.have;
+        if start == entry.size {
+            return Ok(());
+        }
+        let about = About { repo: Some(repo), revision: Some(commit), file: Some(&entry.path), writes: false };
+        let mut call = Call::get(url.to_owned(), about);
+        if start > 0 {
+            call.headers.push(("range".into(), format!("bytes={start}-")));
+        }
+        let response = self.open(&call)?;
+        let from = match response.status().as_u16() {
+            206 => {
+                let range = response.headers().get("content-range").and_then(|v| v.to_str().ok());
+                range.and_then(|r| r.strip_prefix("bytes ")?.split('-').next()?.parse().ok()).unwrap_or(u64::MAX)
+            }
+            _ => 0,
+        };
+        if from != start {
+            // A server that does not know ranges sends all of it again.
+            filling.restart(entry).map_err(Trouble::last)?;
+            if from != 0 {
+                let message = "it sends another part than was asked for".into();
+                return Err(Trouble::again(Error::Answer { url: shown(url), message }));
+            }
+        }
+        let mut body = response.into_body().into_reader();
+        let mut block = vec![0; BLOCK];
+        let cut = |filling: &Filling, reason: String| Trouble {
+            gained: filling.have > start,
+            ..Trouble::again(unreachable(url, &reason))
+        };
+        loop {
+            if watch.cancelled() {
+                return Err(Trouble::last(Error::Interrupted));
+            }
+            match body.read(&mut block) {
+                Ok(0) if filling.have == entry.size => return Ok(()),
+                Ok(0) => return Err(cut(filling, format!("cut after {} of {} bytes", filling.have, entry.size))),
+                Ok(n) if filling.have + n as u64 > entry.size => {
+                    let message = format!("more than the {} bytes that are announced", entry.size);
+                    return Err(Trouble::last(Error::Answer { url: shown(url), message }));
+                }
+                Ok(n) => {
+                    filling.add(&block[..n]).map_err(Trouble::last)?;
+                    watch.bytes(n as u64);
+                }
+                Err(error) => return Err(cut(filling, error.to_string())),
+            }
+        }
+    }
+}
+
+/// A partial file and the hash of what it holds.
+struct Filling {
+    path: PathBuf,
+    file: File,
+    have: u64,
+    hash: Running,
+}
+
+impl Filling {
+    /// What an earlier try left, read through for its hash.
+    fn open(entry: &Entry, path: &Path, watch: &dyn Watch) -> Result<Self> {
+        let options = File::options().create(true).append(true).read(true).truncate(false).to_owned();
+        let mut file = options.open(path).map_err(Error::io("open", path))?;
+        let mut filling = Self {
+            path: path.to_owned(),
+            file: file.try_clone().map_err(Error::io("open", path))?,
+            have: 0,
+            hash: Running::like(&entry.oid(), entry.size),
+        };
+        if file.metadata().map_err(Error::io("read", path))?.len() > entry.size {
+            filling.restart(entry)?;
+        }
+        let mut block = vec![0; BLOCK];
+        loop {
+            let n = file.read(&mut block).map_err(Error::io("read", path))?;
+            if n == 0 {
+                watch.bytes(filling.have);
+                return Ok(filling);
+            }
+            filling.hash.update(&block[..n]);
+            filling.have += n as u64;
+        }
+    }
+
+    fn restart(&mut self, entry: &Entry) -> Result<()> {
+        self.file.set_len(0).map_err(Error::io("cut", &self.path))?;
+        self.have = 0;
+        self.hash = Running::like(&entry.oid(), entry.size);
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(Error::io("write", &self.path))?;
+        self.hash.update(bytes);
+        self.have += bytes.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! The Hugging Face Hub, in and out: revisions and listings, downloads into the cache that Python's tools
+//! share, repositories and commits. It knows nothing of recipes or data sets.
+
+mod account;
+pub mod cache;
+pub mod client;
+pub mod commit;
+pub mod diff;
+pub mod digest;
+pub mod download;
+pub mod error;
+pub mod listing;
+pub mod names;
+pub mod pull;
+pub mod push;
+mod refusal;
+pub mod settings;
+pub mod upload;
+pub mod watch;
+
+pub use client::Client;
+pub use error::{Error, Result};
+pub use names::{Kind, Repo};
+pub use settings::Settings;
+pub use watch::Watch;

@@ -1,0 +1,196 @@
+//! What a repository holds at a revision: one commit, and the files of the folders that are asked for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use ureq::http::HeaderMap;
+
+use crate::{
+    client::{About, Call, Client, absolute},
+    digest::Oid,
+    error::{Error, Result},
+    names::{Repo, encoded, is_commit, is_inside},
+    watch::Watch,
+};
+
+/// A file of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its path.
+    pub path: String,
+    /// Size of its content in bytes.
+    pub size: u64,
+    /// git's hash of the file in the tree: of its content, or of the pointer to large file storage.
+    pub git: String,
+    /// SHA-256 of its content, where it is in large file storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+impl Entry {
+    /// The hash of its content.
+    pub fn oid(&self) -> Oid {
+        self.sha256.clone().map_or_else(|| Oid::Git(self.git.clone()), Oid::Sha256)
+    }
+}
+
+/// A page of the interface's listing.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    oid: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: String,
+    size: u64,
+}
+
+/// What the interface says of a revision.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Info {
+    /// The commit.
+    pub sha: String,
+    /// When it was last changed, as the Hub writes it.
+    #[serde(default, rename = "lastModified")]
+    pub modified: Option<String>,
+}
+
+impl Client {
+    /// The commit that a revision stands for now.
+    ///
+    /// # Errors
+    /// No such repository or revision, or the Hub cannot be asked.
+    pub fn info(&self, repo: &Repo, revision: &str, watch: &dyn Watch) -> Result<Info> {
+        let about = About { repo: Some(repo), revision: Some(revision), ..About::default() };
+        let url = repo.api(self.endpoint(), &format!("revision/{}", encoded(revision)));
+        let info: Info = self.json(&Call::get(url.clone(), about), watch)?;
+        if is_commit(&info.sha) {
+            return Ok(info);
+        }
+        Err(Error::Answer { url, message: format!("{:?} is no commit", info.sha) })
+    }
+
+    /// The files below `folder` (the whole repository if it is empty), and its folders unless `recursive`.
+    /// A folder that is not there holds nothing.
+    ///
+    /// # Errors
+    /// No such repository or revision, or the Hub cannot be asked.
+    pub fn tree(
+        &self,
+        repo: &Repo,
+        revision: &str,
+        folder: &str,
+        recursive: bool,
+        watch: &dyn Watch,
+    ) -> Result<(Vec<Entry>, Vec<String>)> {
+        let about = About { repo: Some(repo), revision: Some(revision), file: Some(folder), writes: false };
+        let below = folder.split('/').filter(|p| !p.is_empty()).map(encoded);
+        let path: Vec<String> = std::iter::once(encoded(revision)).chain(below).collect();
+        let what = format!("tree/{}?recursive={recursive}&expand=false", path.join("/"));
+        let mut url = repo.api(self.endpoint(), &what);
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        loop {
+            let page = self.json_with_head::<Vec<Listed>>(&Call::get(url.clone(), about), watch);
+            let (head, page) = match page {
+                Err(Error::File { .. }) => return Ok((files, folders)),
+                page => page?,
+            };
+            for item in page {
+                if !is_inside(&item.path) {
+                    let message = format!("{:?} would lie outside of the repository", item.path);
+                    return Err(Error::Answer { url, message });
+                }
+                match item.kind.as_str() {
+                    "file" => files.push(entry(item)),
+                    "directory" => folders.push(item.path),
+                    _ => {}
+                }
+            }
+            match next(&head) {
+                Some(more) => url = absolute(&url, &more),
+                None => return Ok((files, folders)),
+            }
+        }
+    }
+
+    /// The files that `patterns` (globs, or names of folders) can match: only the folders that they name are
+    /// listed, as a repository may hold a hundred thousand files beside them. Sorted by path.
+    ///
+    /// # Errors
+    /// As [`Client::tree`], or a pattern that is no glob.
+    pub fn list(&self, repo: &Repo, commit: &str, patterns: &[String], watch: &dyn Watch) -> Result<Vec<Entry>> {
+        let mut found = BTreeMap::new();
+        for pattern in patterns {
+            let (folder, rest) = literal_folder(pattern);
+            let deep = rest.contains('/') || rest.contains("**");
+            let (files, folders) = self.tree(repo, commit, folder, deep, watch)?;
+            found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
+            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+            let glob = glob::Pattern::new(rest).map_err(|e| Error::Name(format!("{pattern} is no glob: {e}")))?;
+            for folder in folders.iter().filter(|path| glob.matches(&name(path))) {
+                let (files, _) = self.tree(repo, commit, folder, true, watch)?;
+                found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// A glob as the folder that it certainly lies in, and the rest.
+fn literal_folder(pattern: &str) -> (&str, &str) {
+    let wild = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    match pattern[..wild].rfind('/') {
+        Some(slash) => (&pattern[..slash], &pattern[slash + 1..]),
+        None => ("", pattern),
+    }
+}
+
+fn entry(item: Listed) -> Entry {
+    let (size, sha256) = match item.lfs {
+        Some(lfs) => (lfs.size, Some(lfs.oid)),
+        None => (item.size, None),
+    };
+    Entry { path: item.path, size, git: item.oid, sha256 }
+}
+
+/// The address of the next page: `Link: <...>; rel="next"`.
+fn next(head: &HeaderMap) -> Option<String> {
+    let links = head.get("link")?.to_str().ok()?;
+    let link = links.split(',').find(|l| l.contains("rel=\"next\""))?;
+    Some(link.split_once('<')?.1.split_once('>')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folders_of_a_glob_are_listed() {
+        for (pattern, folder, rest) in [
+            ("*.json", "", "*.json"),
+            ("multilingual/c4-it.*.json.gz", "multilingual", "c4-it.*.json.gz"),
+            ("a/b/**/*.json", "a/b", "**/*.json"),
+            ("data", "", "data"),
+            ("a/*/c", "a", "*/c"),
+        ] {
+            assert_eq!(literal_folder(pattern), (folder, rest), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_in_a_header() {
+        let mut head = HeaderMap::new();
+        assert_eq!(next(&head), None);
+        let link = "<https://h/first>; rel=\"first\", <https://h/api?cursor=x>; rel=\"next\"";
+        head.insert("link", link.parse().unwrap_or_else(|_| panic!("{link}")));
+        assert_eq!(next(&head).as_deref(), Some("https://h/api?cursor=x"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What things on the Hub are called, and their addresses.
+
+use std::{fmt, fmt::Write as _};
+
+use crate::error::{Error, Result};
+
+/// What a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Rows.
+    Dataset,
+    /// Weights: a whole model or an adapter.
+    Model,
+}
+
+impl Kind {
+    /// As addresses of the interface and folders of the cache have it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Dataset => "datasets",
+            Self::Model => "models",
+        }
+    }
+
+    /// As the interface has it when a repository is made.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Model => "model",
+        }
+    }
+
+    /// What comes before the name in the address of a page.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Dataset => "datasets/",
+            Self::Model => "",
+        }
+    }
+}
+
+/// A repository of the Hub.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Repo {
+    /// What it holds.
+    pub kind: Kind,
+    /// `owner/name`.
+    pub id: String,
+}
+
+impl Repo {
+    /// The repository called `id`.
+    ///
+    /// # Errors
+    /// It is no `owner/name` in the Hub's letters.
+    pub fn new(kind: Kind, id: &str) -> Result<Self> {
+        let good = |part: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            !part.is_empty()
+                && part.len() <= 96
+                && part.chars().all(plain)
+                && !part.starts_with(['-', '.'])
+                && !part.ends_with(['-', '.'])
+                && !part.contains("--")
+                && !part.contains("..")
+        };
+        match id.split_once('/') {
+            Some((owner, name)) if good(owner) && good(name) => Ok(Self { kind, id: id.to_owned() }),
+            _ => Err(Error::Name(format!(
+                "`{id}` is no repository: write owner/name, in letters, digits, `-`, `_` and `.`, for instance \
+                 gsarti/clean_mc4_it"
+            ))),
+        }
+    }
+
+    /// Its page on the Hub at `endpoint`.
+    pub fn page(&self, endpoint: &str) -> String {
+        format!("{endpoint}/{}{}", self.kind.prefix(), self.id)
+    }
+
+    /// The address of `what` in the interface: `/api/datasets/owner/name/what`.
+    pub fn api(&self, endpoint: &str, what: &str) -> String {
+        let slash = if what.is_empty() { "" } else { "/" };
+        format!("{endpoint}/api/{}/{}{slash}{what}", self.kind.plural(), self.id)
+    }
+
+    /// The address of a file's content.
+    pub fn resolve(&self, endpoint: &str, revision: &str, path: &str) -> String {
+        let path: Vec<String> = path.split('/').map(encoded).collect();
+        format!("{}/resolve/{}/{}", self.page(endpoint), encoded(revision), path.join("/"))
+    }
+
+    /// Its folder in the cache.
+    pub fn folder(&self) -> String {
+        format!("{}--{}", self.kind.plural(), self.id.replace('/', "--"))
+    }
+}
+
+impl fmt::Display for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} {}", self.kind.singular(), self.id)
+    }
+}
+
+/// One part of an address; `/` within it is encoded too.
+pub fn encoded(part: &str) -> String {
+    let mut out = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Whether a revision is a commit, which nobody can move.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Whether a path of a repository stays within it when it is written to a disk.
+pub fn is_inside(path: &str) -> bool {
+    !path.is_empty() && !path.contains(['\\', '\0']) && path.split('/').all(|part| !["", ".", ".."].contains(&part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses() {
+        let repo = Repo::new(Kind::Dataset, "gsarti/clean_mc4_it").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(repo.page("https://h"), "https://h/datasets/gsarti/clean_mc4_it");
+        assert_eq!(repo.api("https://h", "tree/main"), "https://h/api/datasets/gsarti/clean_mc4_it/tree/main");
+        assert_eq!(repo.folder(), "datasets--gsarti--clean_mc4_it");
+        assert_eq!(
+            repo.resolve("", "refs/pr/1", "a b/c.json"),
+            "/datasets/gsarti/clean_mc4_it/resolve/refs%2Fpr%2F1/a%20b/c.json"
+        );
+        let model = Repo::new(Kind::Model, "a/b").unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(model.page("https://h"), "https://h/a/b");
+        for bad in ["", "a", "a/", "/b", "a/b/c", "a b/c", "../b", "a/..", "a/b--c", "a/-b", "perché/b"] {
+            assert!(Repo::new(Kind::Model, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn commits_and_paths() {
+        assert!(is_commit("0123456789abcdef0123456789abcdef01234567"));
+        assert!(!is_commit("main") && !is_commit("0123456789ABCDEF0123456789abcdef01234567"));
+        assert!(is_inside("data/a..b.json"));
+        for bad in ["", "/etc/passwd", "a/../b", "..", "a//b", "./a", "a\\b"] {
+            assert!(!is_inside(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A folder into a repository: what differs is uploaded, then one commit, and nothing where nothing differs.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    client::Client,
+    commit::{Change, Made, same},
+    diff,
+    error::{Error, Result},
+    listing::Entry,
+    names::Repo,
+    upload::{Content, Hashed, Local, Target},
+    watch::Watch,
+};
+
+/// The card of a repository.
+pub const CARD: &str = "README.md";
+/// Before git's hash of the card, in the message of each commit: how the next push knows a card that somebody
+/// has edited from one that this program wrote, on whatever machine it runs.
+const TRAILER: &str = "setaccio-card:";
+
+/// What to push, and how.
+pub struct Push<'a> {
+    /// The repository, created if it is not there.
+    pub repo: &'a Repo,
+    /// Whether a repository that is created is private.
+    pub private: bool,
+    /// The branch, created if it is not there.
+    pub branch: &'a str,
+    /// Make a pull request of it.
+    pub pull: bool,
+    /// First line of the commit's message.
+    pub title: &'a str,
+    /// Every file that the repository shall have.
+    pub files: Vec<Local>,
+    /// Whether a file of the repository that is not among `files` is an earlier push's, to be deleted.
+    pub stale: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Write over a card that was edited on the Hub.
+    pub force: bool,
+    /// Look, and change nothing.
+    pub dry_run: bool,
+    /// Told the size of what is about to be uploaded.
+    pub begin: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What a push did, or would do.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// The repository was created.
+    pub created: bool,
+    /// Files that are new or changed, and their bytes.
+    pub changed: Vec<(String, u64)>,
+    /// Files that were deleted.
+    pub deleted: Vec<String>,
+    /// Files that are there as they are here.
+    pub unchanged: usize,
+    /// The commit, if one was made, or an earlier pull request has all of it.
+    pub commit: Option<String>,
+    /// The page to look at.
+    pub url: String,
+}
+
+impl Client {
+    /// Push.
+    ///
+    /// # Errors
+    /// No token that may write, a card that was edited on the Hub, a Hub that refuses or cannot be reached,
+    /// Ctrl-C. Until the one commit nothing is to be seen on the Hub but an empty repository.
+    pub fn push(&self, push: &Push<'_>, watch: &dyn Watch) -> Result<Pushed> {
+        let repo = push.repo;
+        let writer = self.writer(repo, watch)?;
+        let hashed: Vec<Hashed> = push.files.iter().map(|f| Hashed::new(f, watch)).collect::<Result<_>>()?;
+        let mut done = Pushed { url: repo.page(self.endpoint()), ..Pushed::default() };
+        let head = self.head(push, &writer, &mut done, watch)?;
+        let tree = match &head {
+            Some(head) => self.tree(repo, head, "", true, watch)?.0,
+            None => Vec::new(),
+        };
+        let there: BTreeMap<&str, &Entry> = tree.iter().map(|e| (e.path.as_str(), e)).collect();
+        let differs = |f: &&Hashed| !there.get(f.path.as_str()).is_some_and(|e| same(f, e));
+        let changed: Vec<&Hashed> = hashed.iter().filter(differs).collect();
+        let gone = |e: &&Entry| (push.stale)(&e.path) && hashed.iter().all(|f| f.path != e.path);
+        done.deleted = tree.iter().filter(gone).map(|e| e.path.clone()).collect();
+        done.changed = changed.iter().map(|f| (f.path.clone(), f.size)).collect();
+        done.unchanged = hashed.len() - changed.len();
+        if push.branch != "main" {
+            done.url = format!("{}/tree/{}", done.url, push.branch);
+        }
+        if changed.is_empty() && done.deleted.is_empty() {
+            return Ok(done);
+        }
+        let Some(head) = head else { return Ok(done) };
+        let card = changed.iter().find(|f| f.path == CARD);
+        if let (Some(card), Some(old), false) = (card, there.get(CARD), push.force) {
+            self.untouched(push, &head, card, old, watch)?;
+        }
+        if push.dry_run {
+            return Ok(done);
+        }
+        let target = Target { repo, branch: push.branch, pull: push.pull };
+        if push.pull {
+            let whole = |tree: &[Entry]| hashed.iter().all(|f| tree.iter().any(|e| e.path == f.path && same(f, e)));
+            if let Some(Made { commit_oid: _, pull_request_url }) =
+                self.pull_request(repo, push.title, &whole, watch)?
+            {
+                done.unchanged = hashed.len();
+                done.changed.clear();
+                done.deleted.clear();
+                done.url = pull_request_url.unwrap_or(done.url);
+                return Ok(done);
+            }
+        }
+        let large = self.large(target, &changed, watch)?;
+        let heavy: Vec<&Hashed> = changed.iter().copied().filter(|f| large.contains(&f.path)).collect();
+        (push.begin)(heavy.iter().map(|f| f.size).sum());
+        self.upload(target, &heavy, watch)?;
+        let oid = hashed.iter().find(|f| f.path == CARD).map(|f| format!("\n\n{TRAILER} {}", f.git));
+        let message = format!("Pushed with setaccio {}.{}", env!("CARGO_PKG_VERSION"), oid.unwrap_or_default());
+        let change = Change {
+            title: push.title,
+            message: &message,
+            parent: &head,
+            files: &changed,
+            large: &large,
+            deleted: &done.deleted,
+        };
+        let made = self.commit(target, &change, watch)?;
+        done.commit = Some(made.commit_oid);
+        done.url = made.pull_request_url.unwrap_or(done.url);
+        Ok(done)
+    }
+
+    /// The commit to go upon; repository and branch are created where they are missing, unless nothing shall be
+    /// changed.
+    fn head(&self, push: &Push<'_>, writer: &str, done: &mut Pushed, watch: &dyn Watch) -> Result<Option<String>> {
+        let repo = push.repo;
+        let main = match self.info(repo, "main", watch) {
+            Err(Error::Missing { .. }) => {
+                done.created = true;
+                if push.dry_run {
+                    return Ok(None);
+                }
+                self.create(repo, writer, push.private, watch)?;
+                self.info(repo, "main", watch)?
+            }
+            info => info?,
+        };
+        if push.branch == "main" {
+            return Ok(Some(main.sha));
+        }
+        match self.info(repo, push.branch, watch) {
+            Err(Error::Revision { .. }) if push.dry_run => Ok(Some(main.sha)),
+            Err(Error::Revision { .. }) => {
+                self.branch(repo, push.branch, &main.sha, watch)?;
+                Ok(Some(self.info(repo, push.branch, watch)?.sha))
+            }
+            info => Ok(Some(info?.sha)),
+        }
+    }
+
+    /// Check that the card on the Hub is the one that an earlier push wrote.
+    fn untouched(&self, push: &Push<'_>, head: &str, card: &Hashed, old: &Entry, watch: &dyn Watch) -> Result<()> {
+        let written = self.trailer(push.repo, push.branch, TRAILER, watch)?;
+        if written.as_deref() == Some(old.git.as_str()) {
+            return Ok(());
+        }
+        let path = self.download(push.repo, head, old, watch)?;
+        let there = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let here = match &card.content {
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::File(path) => std::fs::read(path).map_err(Error::io("read", path))?,
+        };
+        let [there, here] = [there, here].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Err(Error::Edited { page: push.repo.page(self.endpoint()), difference: diff::lines(&there, &here) })
+    }
+}

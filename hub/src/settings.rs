@@ -1,0 +1,139 @@
+//! What the environment says of the Hub, in the variables that Python's tools read.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::error::{Error, Result};
+
+/// Where the Hub is, unless `HF_ENDPOINT` says otherwise.
+pub const HUB: &str = "https://huggingface.co";
+
+/// A token. It prints as a placeholder, whatever prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token, without the white space around it; none if nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty() && text.is_ascii() && !text.contains(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// The token itself, for a header and for keeping it out of everything else.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(...)")
+    }
+}
+
+/// How to talk to the Hub, and where its files are kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Scheme and host, without a slash at the end (`HF_ENDPOINT`).
+    pub endpoint: String,
+    /// `HF_TOKEN`, or what the token file holds.
+    pub token: Option<Token>,
+    /// The token file (`HF_TOKEN_PATH`, or `token` in `HF_HOME`).
+    pub token_file: PathBuf,
+    /// The cache (`HF_HUB_CACHE`, or `hub` in `HF_HOME`).
+    pub cache: PathBuf,
+    /// Ask nothing of the network (`HF_HUB_OFFLINE`).
+    pub offline: bool,
+    /// The first wait before trying again; each later one is twice as long.
+    pub wait: Duration,
+    /// Certificates to trust instead of the built-in ones, PEM (`SSL_CERT_FILE`).
+    pub certificates: Option<PathBuf>,
+}
+
+impl Settings {
+    /// As this process's environment has it.
+    ///
+    /// # Errors
+    /// `HF_ENDPOINT` is no address.
+    pub fn from_env() -> Result<Self> {
+        Self::from(|name| std::env::var(name).ok())
+    }
+
+    /// As `get` answers for the names of variables.
+    ///
+    /// # Errors
+    /// As [`Settings::from_env`].
+    pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let get = |name: &str| get(name).filter(|v| !v.trim().is_empty());
+        let on =
+            |name: &str| get(name).is_some_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
+        let home = PathBuf::from(get("HOME").unwrap_or_default());
+        let path = |text: String| match text.strip_prefix("~/") {
+            Some(rest) => home.join(rest),
+            None => PathBuf::from(text),
+        };
+        let caches = get("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), path);
+        let hf_home = get("HF_HOME").map_or_else(|| caches.join("huggingface"), path);
+        let cache = get("HF_HUB_CACHE").or_else(|| get("HUGGINGFACE_HUB_CACHE"));
+        let token_file = get("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), path);
+        let token = get("HF_TOKEN").or_else(|| get("HUGGING_FACE_HUB_TOKEN"));
+        let token = token.or_else(|| std::fs::read_to_string(&token_file).ok());
+        let endpoint = get("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |e| e.trim().trim_end_matches('/').to_owned());
+        if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            return Err(Error::Name(format!("HF_ENDPOINT={endpoint}: write an address such as {HUB}")));
+        }
+        Ok(Self {
+            endpoint,
+            token: token.as_deref().and_then(Token::new),
+            token_file,
+            cache: cache.map_or_else(|| hf_home.join("hub"), path),
+            offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
+            wait: Duration::from_millis(get("SETACCIO_HUB_WAIT_MS").and_then(|v| v.parse().ok()).unwrap_or(500)),
+            certificates: get("SSL_CERT_FILE").map(path),
+        })
+    }
+
+    /// The token file as people write it, so that no message holds a home folder.
+    pub fn token_file_name(&self) -> String {
+        let name = self.token_file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name == "token" { "$HF_HOME/token".into() } else { "that HF_TOKEN_PATH names".into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Settings {
+        let get = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Settings::from(get).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn variables_are_those_of_python() {
+        let plain = of(&[("HOME", "/h")]);
+        assert_eq!(plain.endpoint, HUB);
+        assert_eq!(plain.cache, PathBuf::from("/h/.cache/huggingface/hub"));
+        assert!(plain.token.is_none() && !plain.offline);
+        assert_eq!(of(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]).cache, PathBuf::from("/x/huggingface/hub"));
+        let moved = of(&[("HOME", "/h"), ("HF_HOME", "~/hf"), ("HF_ENDPOINT", "http://127.0.0.1:80/")]);
+        assert_eq!(moved.cache, PathBuf::from("/h/hf/hub"));
+        assert_eq!(moved.token_file, PathBuf::from("/h/hf/token"));
+        assert_eq!(moved.endpoint, "http://127.0.0.1:80");
+        assert_eq!(of(&[("HF_HUB_CACHE", "/c"), ("HF_HOME", "/hf")]).cache, PathBuf::from("/c"));
+        assert!(of(&[("HF_HUB_OFFLINE", "True")]).offline && !of(&[("HF_HUB_OFFLINE", "0")]).offline);
+        let token = of(&[("HF_TOKEN", " hf_secret\n")]);
+        assert_eq!(token.token.as_ref().map(Token::secret), Some("hf_secret"));
+        assert!(!format!("{token:?}").contains("secret"));
+        assert!(Settings::from(|n| (n == "HF_ENDPOINT").then(|| "huggingface.co".into())).is_err());
+    }
+
+    #[test]
+    fn the_token_file_stands_in_for_the_variable() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let home = dir.path().to_string_lossy().into_owned();
+        std::fs::write(dir.path().join("token"), "hf_file\n").unwrap_or_else(|e| panic!("{e}"));
+        let with = |token: &str| of(&[("HF_HOME", &home), ("HF_TOKEN", token)]).token;
+        assert_eq!(with("").as_ref().map(Token::secret), Some("hf_file"));
+        assert_eq!(with("hf_env").as_ref().map(Token::secret), Some("hf_env"));
+    }
+}

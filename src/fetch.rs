@@ -1,0 +1,206 @@
+//! From a recipe's sources to files of the Hub: revisions to commits, globs to files, files to the cache.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Result, bail};
+use setaccio_curate::{
+    origin::{Fetched, Remote},
+    pins::{self, Pins},
+    recipe::{Loaded, Source},
+    source, subset,
+};
+use setaccio_hub::{
+    Client, Error, Kind, Repo, Watch,
+    cache::Cache,
+    listing::Entry,
+    names::is_commit,
+    pull::{Wanted, several},
+};
+
+use crate::{progress::Progress, style::NAME};
+
+/// Files that are fetched at a time, at most.
+const AT_A_TIME: usize = 8;
+
+/// What of a source has to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Every file that is to be read.
+    All,
+    /// One file, to look into.
+    First,
+    /// Nothing but the list.
+    List,
+}
+
+/// What the Hub has of a source.
+pub struct Listed {
+    /// The source's name.
+    pub source: String,
+    /// The commit of its revision.
+    pub commit: String,
+    /// The files to read.
+    pub files: Vec<Entry>,
+    /// How many files match its globs.
+    pub of: usize,
+    repo: Repo,
+    cache: Cache,
+}
+
+impl Listed {
+    /// Bytes of the files to read.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.size).sum()
+    }
+
+    /// Bytes of those that are in the cache.
+    pub fn cached(&self) -> u64 {
+        self.files.iter().filter(|f| self.cache.have(&self.commit, f).is_some()).map(|f| f.size).sum()
+    }
+}
+
+/// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
+pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Progress) -> Result<Vec<Listed>> {
+    let sources = &loaded.recipe.source;
+    let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
+        let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
+        let commit = commit(client, &repo, &sources[i], pins, watch)?;
+        let files = files(client, &repo, &commit, &sources[i], watch)?;
+        Ok((repo, commit, files))
+    })?;
+    sources
+        .iter()
+        .zip(all)
+        .map(|(source, (repo, commit, files))| choose(client, loaded, source, repo, commit, &files))
+        .collect()
+}
+
+fn commit(
+    client: &Client,
+    repo: &Repo,
+    source: &Source,
+    pins: &Pins,
+    watch: &dyn Watch,
+) -> setaccio_hub::Result<String> {
+    let (settings, revision) = (client.settings(), &source.revision);
+    if is_commit(revision) {
+        return Ok(revision.clone());
+    }
+    if let Some(commit) = pins.get(&pins::key(&source.repo, revision)) {
+        watch.note(&format!(
+            "{revision} of {repo} stays at {commit}, which this folder's build settled on; --force asks the Hub anew, \
+             `setaccio pin` writes the commit into the recipe"
+        ));
+        return Ok(commit.clone());
+    }
+    let cache = Cache::new(&settings.cache, repo);
+    if settings.offline {
+        let what = format!("the commit of {revision} of {repo}");
+        return cache.commit_of(revision).ok_or(Error::Offline { what, cache: settings.cache.clone() });
+    }
+    let commit = client.info(repo, revision, watch)?.sha;
+    cache.remember(revision, &commit)?;
+    Ok(commit)
+}
+
+/// The files that can match the globs of a source. What a commit holds never changes, so it is asked once.
+fn files(
+    client: &Client,
+    repo: &Repo,
+    commit: &str,
+    source: &Source,
+    watch: &dyn Watch,
+) -> setaccio_hub::Result<Vec<Entry>> {
+    let settings = client.settings();
+    let cache = Cache::new(&settings.cache, repo);
+    if let Some(files) = cache.listed(commit, &source.files) {
+        return Ok(files);
+    }
+    if settings.offline {
+        let found = cache.found(commit);
+        if found.is_empty() {
+            let what = format!("{repo} at {commit}");
+            return Err(Error::Offline { what, cache: settings.cache.clone() });
+        }
+        watch.note(&format!(
+            "the files of {repo} at {commit} were put into the cache by another program: whether they are all of them \
+             cannot be told offline"
+        ));
+        return Ok(found);
+    }
+    let files = client.list(repo, commit, &source.files, watch)?;
+    cache.remember_list(commit, &source.files, &files)?;
+    Ok(files)
+}
+
+/// Those that match the globs; of these, as many as the recipe reads.
+fn choose(
+    client: &Client,
+    loaded: &Loaded,
+    source: &Source,
+    repo: Repo,
+    commit: String,
+    entries: &[Entry],
+) -> Result<Listed> {
+    let paths: Vec<&str> = entries.iter().map(|e| e.path.as_str()).collect();
+    let matching = source::select(&paths, &source.files)?;
+    if matching.is_empty() {
+        bail!(
+            "source `{}`: no file of {repo} matches {}; {}/tree/{commit} lists what there is",
+            source.name,
+            source.files.join(", "),
+            repo.page(client.endpoint())
+        );
+    }
+    let of = matching.len();
+    let count = loaded.recipe.sample.as_ref().and_then(|s| s.files);
+    let chosen = subset::choose(loaded.recipe.seed, count, matching, |path| (*path).to_owned());
+    let mut files: Vec<Entry> =
+        entries.iter().filter(|e| chosen.binary_search(&e.path.as_str()).is_ok()).cloned().collect();
+    // In the order that files of a folder are read in: by the parts of their paths.
+    files.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
+    let cache = Cache::new(&client.settings().cache, &repo);
+    Ok(Listed { source: source.name.clone(), commit, files, of, repo, cache })
+}
+
+/// Bring what is needed into the cache, several files at a time.
+pub fn fetch(
+    client: &Client,
+    listed: &[Listed],
+    need: Need,
+    jobs: usize,
+    progress: &Progress,
+) -> Result<BTreeMap<String, Fetched>> {
+    let many = match need {
+        Need::All => usize::MAX,
+        Need::First => 1,
+        Need::List => 0,
+    };
+    let wanted = |l: &Listed| {
+        let one = |entry: &Entry| Wanted { repo: l.repo.clone(), commit: l.commit.clone(), entry: entry.clone() };
+        l.files.iter().take(many).map(one).collect::<Vec<_>>()
+    };
+    let all: Vec<Wanted> = listed.iter().flat_map(wanted).collect();
+    let settings = client.settings();
+    let here = |w: &Wanted| Cache::new(&settings.cache, &w.repo).have(&w.commit, &w.entry).is_some();
+    if let Some(missing) = all.iter().find(|w| settings.offline && !here(w)) {
+        let what = format!("{} of {} at {}", missing.entry.path, missing.repo, missing.commit);
+        return Err(Error::Offline { what, cache: settings.cache.clone() }.into());
+    }
+    progress.transfer("pull", all.iter().map(|w| w.entry.size).sum());
+    let mut paths = client.pull(&all, jobs.clamp(1, AT_A_TIME), progress)?.into_iter();
+    let each = listed.iter().map(|l| {
+        let remote =
+            |(entry, path): (&Entry, _)| Remote { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
+        let files: Vec<Remote> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
+        // A look into one file is no sample of some files.
+        let of = if need == Need::All { l.of } else { files.len() };
+        (l.source.clone(), Fetched { commit: l.commit.clone(), files, of })
+    });
+    Ok(each.collect())
+}
+
+/// One line on a source.
+pub fn line(listed: &Listed) -> String {
+    format!("{NAME}{}{NAME:#}  {} at {}", listed.source, listed.repo.id, listed.commit)
+}

@@ -1,0 +1,159 @@
+//! Which files of a folder go to the Hub, and under which names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use setaccio_curate::{folder::Folder, ledger::Ledger, lock, verify};
+use setaccio_hub::{
+    Kind,
+    push::CARD,
+    upload::{Content, Local},
+};
+
+/// What is pushed.
+pub struct Outgoing {
+    /// A data set or a model.
+    pub kind: Kind,
+    /// Title of the commit.
+    pub title: String,
+    /// The files.
+    pub files: Vec<Local>,
+    /// Which files on the Hub are an earlier push's.
+    pub stale: Box<dyn Fn(&str) -> bool + Sync>,
+    /// A folder that is not rebuilt meanwhile.
+    _held: Option<Folder>,
+}
+
+/// Beside the adapter, what tells of a run; folders of a run that nobody needs elsewhere are left out.
+const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", "run.lock.toml", "events.out.tfevents.0.setaccio"];
+/// What a model's folder may hold for others, by extension.
+const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
+
+/// The files of `out` that belong into the repository `repo`.
+pub fn gather(out: &Path, repo: &str, rejects: bool) -> Result<Outgoing> {
+    let there = |name: &str| out.join(name).is_file();
+    ensure!(out.is_dir(), "{} is no folder", out.display());
+    if there("ledger.json") {
+        return dataset(out, rejects);
+    }
+    ensure!(!rejects, "{} holds no built data set, so it has no rejects", out.display());
+    if there("run.lock.toml") {
+        return run(out, repo);
+    }
+    model(out)
+}
+
+fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
+    let held = Folder::open(out, true)?;
+    let (ledger, _) = verify::read(out)?;
+    let pushed = |path: &str| path.starts_with("data/") || (rejects && path.starts_with("rejects/"));
+    let mut files: Vec<Local> = [CARD, "waterfall.svg", "ledger.json", lock::NAME].map(|name| file(out, name)).into();
+    for entry in ledger.files.iter().filter(|f| pushed(&f.path)) {
+        files.push(file(out, &entry.path));
+    }
+    whole(out, &ledger, &files)?;
+    let stale = |path: &str| {
+        path.ends_with(".parquet")
+            && (path.starts_with("data/") || path.starts_with("rejects/"))
+            && path.matches('/').count() == 1
+    };
+    let rows = setaccio_curate::card::grouped(ledger.rows_out());
+    let title = format!("{}: {rows} rows", ledger.recipe);
+    Ok(Outgoing { kind: Kind::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
+}
+
+/// Check that every file is the one that the build wrote.
+fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
+    for local in files {
+        let path = out.join(&local.path);
+        let found = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else { continue };
+        let open = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let (_, sha256) = setaccio_curate::hash::rest(open, &|| false)?;
+        ensure!(
+            found == entry.bytes && sha256 == entry.sha256,
+            "{} is not what the build wrote; `setaccio verify {}` tells more; build it again",
+            path.display(),
+            out.display()
+        );
+    }
+    Ok(())
+}
+
+fn run(out: &Path, repo: &str) -> Result<Outgoing> {
+    let adapter = out.join("adapter");
+    ensure!(
+        adapter.join("adapter_config.json").is_file(),
+        "{} holds a run that is not finished: there is no adapter/adapter_config.json; `setaccio train --resume` goes on",
+        out.display()
+    );
+    // PEFT looks for an adapter at the root of a repository.
+    let mut files = listed(&adapter, "", &OF_A_MODEL)?;
+    files.retain(|f| f.path != CARD);
+    // A base that the run made itself is nowhere else.
+    if out.join("base").is_dir() {
+        files.extend(listed(&out.join("base"), "base/", &OF_A_MODEL)?);
+    }
+    files.extend(OF_A_RUN.iter().filter(|name| out.join(name).is_file()).map(|name| file(out, name)));
+    for local in files.iter_mut().filter(|f| f.path == CARD) {
+        // The card tells how to load the adapter from its folder; whoever reads it there has its repository.
+        let mut text = std::fs::read_to_string(out.join(CARD)).context("cannot read the card")?;
+        for load in ["AutoTokenizer.from_pretrained(", "PeftModel.from_pretrained(model, "] {
+            text = text.replace(&format!("{load}\"adapter\")"), &format!("{load}\"{repo}\")"));
+        }
+        local.content = Content::Bytes(text.into_bytes());
+    }
+    let name = out.file_name().map_or_else(|| "adapter".into(), |n| n.to_string_lossy().into_owned());
+    Ok(Outgoing {
+        kind: Kind::Model,
+        title: format!("{name}: adapter"),
+        files,
+        stale: Box::new(|_| false),
+        _held: None,
+    })
+}
+
+fn model(out: &Path) -> Result<Outgoing> {
+    let files = listed(out, "", &OF_A_MODEL)?;
+    let has = |end: &str| files.iter().any(|f| f.path.ends_with(end));
+    let what = if has(".gguf") {
+        "GGUF"
+    } else if has("adapter_config.json") && has(".safetensors") {
+        "adapter"
+    } else if has("config.json") && has(".safetensors") {
+        "model"
+    } else {
+        bail!(
+            "{} holds nothing to push: neither ledger.json (a build), run.lock.toml (a run), adapter_config.json or \
+             config.json with safetensors, nor a .gguf file",
+            out.display()
+        );
+    };
+    let name = out.canonicalize()?.file_name().map_or_else(String::new, |n| format!("{}: ", n.to_string_lossy()));
+    // Weights that are cut into another number of files leave the old ones behind.
+    let stale = |path: &str| {
+        !path.contains('/') && (path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
+    };
+    let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(stale) };
+    Ok(Outgoing { kind: Kind::Model, title: format!("{name}{what}"), files, stale, _held: None })
+}
+
+/// Files of a folder that are not hidden and have one of these extensions, sorted by name.
+fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<Local>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_file() && !name.starts_with('.') && extensions.contains(&extension.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let local = |name: String| Local { path: format!("{prefix}{name}"), content: Content::File(folder.join(&name)) };
+    Ok(names.into_iter().map(local).collect())
+}
+
+fn file(folder: &Path, name: &str) -> Local {
+    Local { path: name.to_owned(), content: Content::File(PathBuf::from(folder).join(name)) }
+}

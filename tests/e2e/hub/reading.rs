@@ -1,0 +1,291 @@
+//! In: listings, pins, the cache that Python shares, and the same bytes as from local files.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use setaccio_test_hub::{READ, Trouble};
+
+use super::{Bench, standins};
+use crate::lab::{Dice, Lab, ROOT, published};
+
+const WEB: &str = "datasets/lab/web";
+
+fn bench() -> Bench {
+    let bench = Bench::new(Lab::text("[dedup]\n[split]\nvalidation = 0.1\n"));
+    let files = [("a.jsonl", Dice(1).lines(40)), ("deep/b.jsonl", Dice(2).lines(40))];
+    bench.hub.store().put(WEB, files.map(|(name, text)| (name.to_owned(), text)));
+    bench
+}
+
+/// Published files but those that say where the rows came from.
+fn rows(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = published(out);
+    files.retain(|name, _| name.starts_with("data/") || name.starts_with("rejects/"));
+    assert!(!files.is_empty());
+    files
+}
+
+/// Put the files of a repository of the Hub below `data/`, as `--from DIR` looks for them.
+fn mirror(bench: &Bench, repo: &str) {
+    let files = bench.hub.store().repos[repo].at("main").unwrap().files.clone();
+    let id = repo.split_once('/').unwrap().1;
+    for (path, content) in files {
+        bench.lab.write(&format!("data/{id}/{path}"), &content.bytes);
+    }
+}
+
+#[test]
+fn the_four_recipes_give_the_bytes_of_local_files() {
+    let bench = Bench::new(Lab::text(""));
+    {
+        let mut store = bench.hub.store();
+        // One file of the size that the real one has.
+        store.put(
+            "datasets/pankajmathur/WizardLM_Orca",
+            [("wizardlm_orca.json".to_owned(), standins::array(125_000_000))],
+        );
+        store.put(
+            "datasets/pankajmathur/alpaca_orca",
+            [("alpaca_orca.json".to_owned(), standins::sample("alpaca_orca.json"))],
+        );
+        store.put(
+            "datasets/pankajmathur/dolly-v2_orca",
+            [("dolly_orca.json".to_owned(), standins::sample("dolly_orca.json"))],
+        );
+        let parquet = standins::sample("orpo_dpo_mix_40k.parquet");
+        store.put("datasets/mlabonne/orpo-dpo-mix-40k", [("data/train-00000-of-00001.parquet".to_owned(), parquet)]);
+        store.put("datasets/gsarti/clean_mc4_it", standins::web(1024, 12));
+        store.put(
+            "datasets/allenai/c4",
+            [("multilingual/c4-it.00000.json.gz".to_owned(), standins::sample("clean_mc4_it.json.gz"))],
+        );
+        store.page = 300;
+    }
+    let repos: Vec<String> = bench.hub.store().repos.keys().cloned().collect();
+    for repo in &repos {
+        mirror(&bench, repo);
+    }
+    for (recipe, args) in [
+        ("sft-mix", &["--limit", "900"][..]),
+        ("dpo-mix", &[]),
+        ("adapt-it", &["--set", "sample.rows=60"]),
+        ("clean-web-it", &[]),
+    ] {
+        bench.hub.take_log();
+        let file = format!("pipelines/{recipe}.toml");
+        let [hub, dir, data] = [format!("{recipe}-hub"), format!("{recipe}-dir"), "data".into()].map(|n| bench.arg(&n));
+        let said = bench.run(&[&["build", &file, "--from", "hub", "--out", &hub], args].concat()).good().stdout;
+        bench.run(&[&["build", &file, "--from", &data, "--out", &dir], args].concat()).good();
+        assert_eq!(rows(Path::new(&hub)), rows(Path::new(&dir)), "{recipe}");
+        bench.run(&["verify", &hub]).good();
+        let lock = fs::read_to_string(format!("{hub}/recipe.lock.toml")).unwrap();
+        assert!(lock.contains("from = \"hub\"") && lock.contains("commit = \""), "{lock}");
+        if recipe == "adapt-it" {
+            let read = bench.fetched();
+            assert_eq!(read.len(), 8, "a sample touches few of 1,024 files: {read:?}");
+            for told in [&said, &fs::read_to_string(format!("{hub}/README.md")).unwrap()] {
+                assert!(told.contains("Of the 1,024 files of `clean-mc4-it` 8 were read"), "{told}");
+                assert!(told.contains("every file has the same chance"), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_branch_is_resolved_once_and_the_lock_keeps_its_commit() {
+    let bench = bench();
+    let first = bench.hub.store().repos[WEB].refs["main"].clone();
+    bench.build("out", &[]).good();
+    let lock = || fs::read_to_string(bench.lab.path("out/recipe.lock.toml")).unwrap();
+    assert!(lock().contains(&format!("commit = \"{first}\"")));
+    let second = bench.hub.store().put(WEB, [("c.jsonl".to_owned(), Dice(3).lines(30))]);
+    let again = bench.build("out", &[]).good();
+    assert!(again.stdout.contains("up to date") && again.stderr.contains("stays at"), "{again:?}");
+    // Another folder asks anew, and so does --force.
+    bench.build("other", &[]).good();
+    assert!(fs::read_to_string(bench.lab.path("other/recipe.lock.toml")).unwrap().contains(&second));
+    bench.build("out", &["--force"]).good();
+    assert!(lock().contains(&second) && !lock().contains(&first));
+}
+
+#[test]
+fn slices_agree_on_a_commit_while_the_branch_moves() {
+    let bench = bench();
+    bench.build("out", &["--task", "1/2"]).good();
+    bench.hub.store().put(WEB, [("a.jsonl".to_owned(), Dice(9).lines(40))]);
+    bench.build("out", &["--task", "2/2"]).good();
+    bench.build("out", &["--finish"]).good();
+    bench.run(&["verify", &bench.arg("out")]).good();
+}
+
+#[test]
+fn pin_rewrites_revisions_and_nothing_else() {
+    let bench = bench();
+    let recipe = bench.lab.path("lab.toml");
+    let text = fs::read_to_string(&recipe).unwrap();
+    let text = format!("# What this is.\n{}", text.replace("revision = 'main'", "revision = 'main' # the newest"));
+    fs::write(&recipe, &text).unwrap();
+    let first = bench.hub.store().repos[WEB].refs["main"].clone();
+    let args = ["pin", &bench.recipe()];
+    let said = bench.run(&[&args[..], &["--dry-run"]].concat()).good().stdout;
+    assert!(said.contains(&first) && said.contains("would be pinned"), "{said}");
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), text);
+    bench.run(&args).good();
+    let pinned = fs::read_to_string(&recipe).unwrap();
+    assert_eq!(pinned, text.replace("'main' # the newest", &format!("\"{first}\" # main (the newest)")));
+    assert!(bench.run(&args).good().stdout.contains("up to date"));
+    {
+        let mut store = bench.hub.store();
+        store
+            .put(WEB, [("a.jsonl", Dice(7).lines(5)), ("new.jsonl", Dice(8).lines(5))].map(|(n, t)| (n.to_owned(), t)));
+        let repo = store.repos.get_mut(WEB).unwrap();
+        repo.commit("main", "Remove", "", [("deep/b.jsonl".to_owned(), None)]);
+    }
+    let said = bench.run(&args).good().stdout;
+    for told in ["~ a.jsonl", "+ new.jsonl", "- deep/b.jsonl"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let second = bench.hub.store().repos[WEB].refs["main"].clone();
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), pinned.replace(&first, &second));
+    bench.build("out", &[]).good();
+    bench.hub.take_log();
+    bench.build("again", &[]).good();
+    assert_eq!(bench.hub.take_log(), [], "a pinned recipe whose files are here asks nothing");
+}
+
+#[test]
+fn what_was_pulled_is_enough_without_a_network() {
+    let bench = bench();
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let args = ["build", &bench.recipe(), "--from", "hub", "--out", &bench.arg("out")];
+    let said = bench.run_with(&args, &offline).bad();
+    assert!(said.contains("HF_HUB_OFFLINE is set") && said.contains("setaccio pull"), "{said}");
+    let said = bench.run(&["pull", &bench.recipe()]).good().stdout;
+    assert!(said.contains("2 of 2 files"), "{said}");
+    let again = bench.run(&["pull", &bench.recipe()]).good().stdout;
+    assert!(again.contains("were here before"), "{again}");
+    assert_eq!(bench.hub.take_log().iter().filter(|l| l.path.contains("/resolve/")).count(), 2, "once each");
+    bench.run_with(&args, &offline).good();
+    bench.run_with(&["plan", &bench.recipe(), "--from", "hub"], &offline).good();
+    assert_eq!(bench.hub.take_log(), []);
+    // A file that is missing is named.
+    let cache = bench.home().join("hub/datasets--lab--web/snapshots");
+    let commit = fs::read_dir(cache).unwrap().flatten().next().unwrap().path();
+    fs::remove_file(commit.join("a.jsonl")).unwrap();
+    let said = bench.run_with(&["build", &bench.recipe(), "--from", "hub", "--out", &bench.arg("new")], &offline).bad();
+    assert!(said.contains("a.jsonl of the dataset lab/web"), "{said}");
+}
+
+#[test]
+fn plan_and_preview_fetch_no_more_than_they_show() {
+    let bench = bench();
+    let said = bench.run(&["plan", &bench.recipe(), "--from", "hub"]).good().stdout;
+    assert!(said.contains("2 of 2 files would be read") && said.contains("deep/b.jsonl"), "{said}");
+    assert_eq!(bench.fetched(), Vec::<String>::new());
+    bench.run(&["preview", &bench.recipe(), "--from", "hub", "-n", "4"]).good();
+    assert_eq!(bench.fetched().len(), 1);
+}
+
+#[test]
+fn each_refusal_has_its_own_sentence_and_a_page_to_go_to() {
+    let bench = bench();
+    let page = format!("{}/datasets/lab/web", bench.hub.endpoint());
+    let build = |env: &[(&str, &str)], set: &str| {
+        let args = ["build", &bench.recipe(), "--from", "hub", "--out", &bench.arg("out"), "--set", set];
+        let run = bench.run_with(&args, env);
+        let said = run.bad();
+        assert!(!said.contains("panicked") && !said.contains("stack") && !said.contains(READ), "{said}");
+        said
+    };
+    let said = build(&[], "source.web.revision=v9");
+    assert!(said.contains("no branch, tag or commit `v9`") && said.contains(&page), "{said}");
+    let said = build(&[], "source.web.repo=lab/none");
+    assert!(said.contains("the dataset lab/none does not exist, or is private"), "{said}");
+    let said = build(&[("HF_TOKEN", "")], "source.web.repo=lab/none");
+    assert!(said.contains("there is no token in HF_TOKEN"), "{said}");
+    let said = build(&[("HF_TOKEN", "hf_expired")], "seed=1");
+    assert!(said.contains("wrong, revoked or expired") && said.contains("/settings/tokens"), "{said}");
+    let said = build(&[], "source.web.files=['*.parquet']");
+    assert!(said.contains("no file of the dataset lab/web matches *.parquet") && said.contains(&page), "{said}");
+    let said = build(&[("HF_ENDPOINT", "http://127.0.0.1:9")], "seed=1");
+    assert!(said.contains("cannot be reached") && said.contains("HF_ENDPOINT"), "{said}");
+    bench.hub.faults().plan("GET", "/revision/", Trouble::TooMany(3600), 1);
+    let said = build(&[], "seed=1");
+    assert!(said.contains("asks to wait 3600 s") && said.contains("/settings/tokens"), "{said}");
+    bench.hub.faults().plan("GET", "/revision/", Trouble::Status(500), 99);
+    let said = build(&[], "seed=1");
+    assert!(said.contains("status 500") && said.contains("status.huggingface.co"), "{said}");
+    bench.hub.faults().clear();
+    bench.hub.store().repos.get_mut(WEB).unwrap().gated = Some(["bruno".to_owned()].into());
+    let said = build(&[], "seed=1");
+    assert!(said.contains("is gated: accept its terms at") && said.contains(&page), "{said}");
+    bench.run_with(&["pull", &bench.recipe()], &[("HF_TOKEN", READ)]).good();
+}
+
+#[test]
+fn the_hub_s_wait_is_kept() {
+    let bench = bench();
+    bench.hub.faults().plan("GET", "/resolve/", Trouble::TooMany(2), 1);
+    let start = std::time::Instant::now();
+    let run = bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).good();
+    assert!(start.elapsed().as_secs() >= 2, "it came back after {:?}", start.elapsed());
+    assert!(run.stderr.contains("waiting 2 s"), "{run:?}");
+}
+
+#[test]
+fn the_token_goes_to_the_hub_alone() {
+    let bench = Bench::new(Lab::text(""));
+    bench.hub.store().put(WEB, [("a.parquet".to_owned(), standins::sample("mc4_raw_it.parquet"))]);
+    bench.run(&["pull", &bench.recipe()]).good();
+    let log = bench.hub.take_log();
+    let (api, storage): (Vec<_>, Vec<_>) = log.iter().partition(|l| l.path.contains("lab/web"));
+    assert!(api.iter().all(|l| l.token) && !storage.is_empty());
+    assert!(storage.iter().all(|l| !l.token), "{storage:?}");
+}
+
+#[test]
+fn content_that_is_not_what_was_announced_is_refused() {
+    let bench = bench();
+    bench.hub.faults().plan("GET", "/resolve/", Trouble::Spoil, 1);
+    bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).good();
+    fs::remove_dir_all(bench.home()).unwrap();
+    bench.hub.faults().plan("GET", "/resolve/", Trouble::Spoil, 2);
+    let said = bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).bad();
+    assert!(said.contains("arrived with other content") && !bench.home().join("blobs").exists(), "{said}");
+    // What rots in the cache is seen when it is read.
+    bench.hub.faults().clear();
+    bench.hub.store().put(WEB, [("big.parquet".to_owned(), standins::sample("mc4_raw_it.parquet"))]);
+    let args = ["--set", "source.web.files=['*.parquet']"];
+    bench.build("out", &args).good();
+    let blobs = fs::read_dir(bench.home().join("hub/datasets--lab--web/blobs")).unwrap().flatten();
+    let blob = blobs.map(|e| e.path()).max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    let said = bench.build("new", &args).bad();
+    assert!(said.contains("is not what the Hub states") && said.contains(blob.to_str().unwrap()), "{said}");
+    fs::remove_file(&blob).unwrap();
+    bench.build("new", &args).good();
+}
+
+#[test]
+fn python_finds_what_was_pulled() {
+    let python = std::env::var("SETACCIO_PYTHON").unwrap_or_else(|_| {
+        format!("{}/.cache/setaccio-ci/python/bin/python", std::env::var("HOME").unwrap_or_default())
+    });
+    if !Path::new(&python).is_file() {
+        println!("skipped: there is no Python with huggingface_hub at SETACCIO_PYTHON={python}");
+        return;
+    }
+    let bench = bench();
+    bench.run(&["pull", &bench.recipe()]).good();
+    let code = "import huggingface_hub as h; print(open(h.hf_hub_download('lab/web', 'deep/b.jsonl', repo_type='dataset')).read(), end='')";
+    let output = Command::new(python)
+        .args(["-c", code])
+        .env("HF_HOME", bench.home())
+        .env("HF_HUB_OFFLINE", "1")
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), Dice(2).lines(40));
+}

@@ -1,0 +1,234 @@
+//! Requests in, answers out: who asks, what goes wrong, and which part answers.
+
+use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    Logged, Shared, Trouble, faults, files, held, reading,
+    store::{Repo, Store, User},
+    writing,
+};
+
+pub(crate) type Answer = Result<Response, Response>;
+
+pub(crate) async fn serve(hub: TcpListener, storage: TcpListener, shared: Arc<Shared>) {
+    let (Ok(hub), Ok(storage)) = (tokio::net::TcpListener::from_std(hub), tokio::net::TcpListener::from_std(storage))
+    else {
+        return;
+    };
+    let pages = Router::new().fallback(handle).with_state((shared.clone(), false));
+    let large = Router::new().fallback(handle).with_state((shared, true));
+    let _ = tokio::join!(axum::serve(hub, pages), axum::serve(storage, large));
+}
+
+/// A request in parts.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// Decoded parts of the path.
+    pub(crate) path: Vec<String>,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) user: Option<User>,
+}
+
+impl Asked {
+    pub(crate) fn json(&self) -> Result<Value, Response> {
+        serde_json::from_slice(&self.body).map_err(|_| refuse(400, "", "the body is no JSON"))
+    }
+
+    pub(crate) fn parts(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+}
+
+async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let (method, path) = (head.method.to_string(), head.uri.path().to_owned());
+    let text = |name: header::HeaderName| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let token = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ").map(str::to_owned));
+    held(&shared.log).push(Logged {
+        method: method.clone(),
+        path: path.clone(),
+        token: token.is_some(),
+        range: text(header::RANGE),
+    });
+    let trouble = held(&shared.faults).next(&method, &path);
+    match trouble {
+        Some(Trouble::Status(status)) => return refuse(status, "", "planned"),
+        Some(Trouble::TooMany(seconds)) => {
+            let mut answer = refuse(429, "", "planned");
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return answer;
+        }
+        Some(Trouble::CutUpload(bytes)) if !matches!(method.as_str(), "GET" | "HEAD") => {
+            let mut stream = body.into_data_stream();
+            let mut taken = 0;
+            while taken < bytes
+                && let Some(Ok(chunk)) = stream.next().await
+            {
+                taken += chunk.len();
+            }
+            return broken(Vec::new());
+        }
+        _ => {}
+    }
+    tokio::time::sleep(faults::delay(trouble)).await;
+    let user = token.as_ref().map(|t| held(&shared.store).users.get(t).cloned());
+    if user.as_ref().is_some_and(Option::is_none) && !storage {
+        return refuse(401, "", "Invalid credentials in Authorization header");
+    }
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return refuse(400, "", "a body that was cut") };
+    let asked = Asked {
+        method: head.method,
+        path: path.split('/').filter(|p| !p.is_empty()).map(decoded).collect(),
+        query: pairs(head.uri.query().unwrap_or_default()),
+        headers: head.headers,
+        body,
+        user: user.flatten(),
+    };
+    let answer = if storage { files::storage(&shared, &asked) } else { route(&shared, &asked) };
+    let answer = answer.unwrap_or_else(|refusal| refusal);
+    match trouble {
+        Some(Trouble::Lost) => refuse(504, "", "planned"),
+        Some(Trouble::Cut(bytes)) => cut(answer, bytes).await,
+        Some(Trouble::Spoil) => spoilt(answer).await,
+        _ => answer,
+    }
+}
+
+fn route(shared: &Shared, asked: &Asked) -> Answer {
+    let parts = asked.parts();
+    match (asked.method.as_str(), parts.as_slice()) {
+        (_, ["api", "whoami-v2"]) => reading::whoami(asked),
+        ("POST", ["api", "repos", "create"]) => writing::create(shared, asked),
+        (_, ["api", kind @ ("datasets" | "models"), owner, name, rest @ ..]) => {
+            let key = format!("{kind}/{owner}/{name}");
+            match (asked.method.as_str(), rest) {
+                ("GET", [] | ["revision", _]) => reading::info(shared, asked, &key, rest.get(1).copied()),
+                ("GET", ["tree", revision, folder @ ..]) => {
+                    reading::tree(shared, asked, &key, revision, &folder.join("/"))
+                }
+                ("POST", ["paths-info", revision]) => reading::paths(shared, asked, &key, revision),
+                ("GET", ["refs"]) => reading::refs(shared, asked, &key),
+                ("GET", ["commits", revision]) => reading::commits(shared, asked, &key, revision),
+                ("GET", ["discussions"]) => reading::discussions(shared, asked, &key),
+                ("POST", ["preupload", revision]) => writing::preupload(shared, asked, &key, revision),
+                ("POST", ["commit", revision]) => writing::commit(shared, asked, &key, revision),
+                ("POST", ["branch", branch]) => writing::branch(shared, asked, &key, branch),
+                _ => Err(refuse(404, "", "no such endpoint")),
+            }
+        }
+        (_, ["lfs", "verify"]) => writing::verify(shared, asked),
+        (_, ["lfs", "complete", oid]) => writing::complete(shared, asked, oid),
+        ("POST", ["datasets", owner, name, "info", "lfs", "objects", "batch"]) => {
+            writing::batch(shared, asked, &format!("datasets/{owner}/{}", name.trim_end_matches(".git")))
+        }
+        ("POST", [owner, name, "info", "lfs", "objects", "batch"]) => {
+            writing::batch(shared, asked, &format!("models/{owner}/{}", name.trim_end_matches(".git")))
+        }
+        ("GET" | "HEAD", ["datasets", owner, name, "resolve", revision, file @ ..]) => {
+            files::resolve(shared, asked, &format!("datasets/{owner}/{name}"), revision, &file.join("/"))
+        }
+        ("GET" | "HEAD", [owner, name, "resolve", revision, file @ ..]) => {
+            files::resolve(shared, asked, &format!("models/{owner}/{name}"), revision, &file.join("/"))
+        }
+        _ => Err(refuse(404, "", "no such endpoint")),
+    }
+}
+
+/// The repository, if whoever asks may see it.
+pub(crate) fn seen<'a>(store: &'a Store, asked: &Asked, key: &str) -> Result<&'a Repo, Response> {
+    let owner = key.split('/').nth(1).unwrap_or_default();
+    let mine = asked.user.as_ref().is_some_and(|u| u.name == owner);
+    match store.repos.get(key) {
+        Some(repo) if !repo.private || mine => Ok(repo),
+        // Whether it exists is nobody's business.
+        _ if asked.user.is_some() => Err(refuse(404, "RepoNotFound", "Repository not found")),
+        _ => Err(refuse(401, "RepoNotFound", "Repository not found")),
+    }
+}
+
+/// Whether whoever asks may write to the repository.
+pub(crate) fn may_write(asked: &Asked, key: &str) -> Result<(), Response> {
+    let owner = key.split('/').nth(1).unwrap_or_default();
+    match &asked.user {
+        None => Err(refuse(401, "", "Invalid username or password.")),
+        Some(user) if user.role != "write" || user.name != owner => {
+            Err(refuse(403, "", "you don't have the rights to write here"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+pub(crate) fn refuse(status: u16, code: &str, said: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = (status, axum::Json(json!({ "error": said }))).into_response();
+    for (name, value) in [("x-error-code", code), ("x-error-message", said)] {
+        if let (false, Ok(value)) = (value.is_empty(), value.parse()) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "it stands where answers do")]
+pub(crate) fn good(value: Value) -> Answer {
+    Ok(axum::Json(value).into_response())
+}
+
+/// The answer, of which only the first bytes arrive.
+async fn cut(answer: Response, bytes: usize) -> Response {
+    let (mut head, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if body.is_empty() {
+        return Response::from_parts(head, Body::empty());
+    }
+    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let sent = body.slice(..bytes.min(body.len() - 1));
+    let mut answer = broken(sent.chunks(16 << 10).map(|c| Ok(sent.slice_ref(c))).collect());
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = head.headers;
+    answer
+}
+
+/// The answer with one byte changed.
+async fn spoilt(answer: Response) -> Response {
+    let (head, body) = answer.into_parts();
+    let mut body = to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
+    if let Some(byte) = body.last_mut() {
+        *byte ^= 1;
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+/// An answer that breaks off after these chunks.
+fn broken(mut chunks: Vec<Result<Bytes, std::io::Error>>) -> Response {
+    chunks.push(Err(std::io::Error::other("cut")));
+    Body::from_stream(stream::iter(chunks)).into_response()
+}
+
+fn pairs(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|p| p.split_once('='));
+    pairs.map(|(k, v)| (decoded(k), decoded(v))).collect()
+}
+
+pub(crate) fn decoded(part: &str) -> String {
+    let bytes = part.as_bytes();
+    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
+    while i < bytes.len() {
+        let byte = part.get(i + 1..i + 3).and_then(|h| u8::from_str_radix(h, 16).ok()).filter(|_| bytes[i] == b'%');
+        out.push(byte.unwrap_or(if bytes[i] == b'+' { b' ' } else { bytes[i] }));
+        i += if byte.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

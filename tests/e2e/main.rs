@@ -7,6 +7,8 @@ mod deliver;
 mod hub;
 mod interruption;
 mod lab;
+#[cfg(feature = "train")]
+mod preference;
 mod recipes;
 mod same_bytes;
 mod sampling;

@@ -1,0 +1,201 @@
+//! Preference training and chains, as a user meets them: the tiny model on the samples.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use crate::lab::{ROOT, Run, setaccio};
+
+/// The mix of a recipe's samples, built once for all tests.
+fn built(name: &'static str) -> PathBuf {
+    static DATA: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let root = DATA.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["sft-mix", "dpo-mix"] {
+            let out = dir.path().join(name);
+            setaccio(&["build", &format!("pipelines/{name}.toml"), "--out", out.to_str().unwrap()]).good();
+        }
+        dir
+    });
+    root.path().join(name)
+}
+
+/// `setaccio train` of the preference recipe into `out`: six steps.
+fn train(out: &Path, sets: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.current_dir(ROOT).stdin(Stdio::null());
+    command.args(["train", "pipelines/train/dpo.toml", "--out", out.to_str().unwrap()]);
+    command.args(["--set", &format!("data.train=[{:?}]", built("dpo-mix").to_str().unwrap())]);
+    let small =
+        ["lora.r=8", "data.max_length=256", "train.max_steps=6", "train.learning_rate=2e-3", "train.log_every=1"];
+    for set in small.iter().chain(["eval.every=3", "checkpoint.every=3"].iter()).chain(sets) {
+        command.args(["--set", set]);
+    }
+    command.output().unwrap().into()
+}
+
+fn lines(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn column(run: &Path, key: &str) -> Vec<f64> {
+    lines(run).iter().filter_map(|line| line.get(key)?.as_f64()).collect()
+}
+
+#[test]
+fn every_loss_learns_and_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    for (loss, told) in [
+        ("dpo", vec!["rewards/margins", "rewards/accuracies", "logps/chosen", "logits/rejected"]),
+        ("orpo", vec!["nll_loss", "log_odds_ratio", "log_odds_chosen", "rewards/margins"]),
+        ("kto", vec!["kl", "rewards/chosen", "logps/rejected"]),
+        ("simpo", vec!["rewards/accuracies", "logps/chosen"]),
+        ("cpo", vec!["nll_loss", "rewards/margins"]),
+    ] {
+        let out = dir.path().join(loss);
+        let said = train(&out, &[&format!("preference.loss={loss}"), "preference.beta=0.1"]).good().stdout;
+        assert!(said.contains("trained:") && !said.contains("perplexity"), "{said}");
+        for key in told {
+            assert_eq!(column(&out, key).len(), 6, "{loss}: {key}");
+            assert_eq!(
+                column(&out, &format!("eval_{key}")).len(),
+                3,
+                "{loss}: eval_{key} at the start, in the middle, at the end"
+            );
+        }
+        let losses = column(&out, "loss");
+        // The first step of all has the rate 0 of its warmup; KTO's mix of answers is another in each step.
+        assert!(loss == "kto" || losses[5] < losses[0], "{loss}: {losses:?}");
+        let first = match loss {
+            "dpo" => std::f64::consts::LN_2,
+            "kto" => 0.5,
+            _ => losses[0],
+        };
+        assert!((losses[0] - first).abs() < 1e-6, "{loss}: {losses:?}");
+        let card = fs::read_to_string(out.join("README.md")).unwrap();
+        assert!(
+            card.contains(&format!("| loss | {} |", loss.to_uppercase())) && card.contains("reward margin"),
+            "{card}"
+        );
+        let curve = fs::read_to_string(out.join("loss.svg")).unwrap();
+        assert_eq!(curve.contains("chosen answer ahead"), loss != "kto");
+        assert!(curve.contains("reward margin"));
+    }
+}
+
+#[test]
+fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
+    let dir = tempfile::tempdir().unwrap();
+    let [live, once, on] = ["live", "once", "on"].map(|name| dir.path().join(name));
+    train(&live, &[]).good();
+    train(&once, &["preference.reference=precomputed"]).good();
+    for (a, b) in column(&live, "loss").iter().zip(column(&once, "loss")) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    let file = fs::read_dir(once.join("reference")).unwrap().next().unwrap().unwrap().path();
+    let before = fs::metadata(&file).unwrap().modified().unwrap();
+    let said = train(&once, &["preference.reference=precomputed", "train.max_steps=7"]).bad();
+    assert!(said.contains("--force"), "{said}");
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before, "it is not computed again");
+
+    // Going on with an adapter: the reference is that adapter, so that the first loss is ln 2 again.
+    let adapter = live.join("adapter");
+    let go_on = format!("lora.adapter={}", adapter.display());
+    let base = format!("model.path={}", live.join("base").display());
+    train(&on, &[&go_on, &base]).good();
+    assert!((column(&on, "loss")[0] - std::f64::consts::LN_2).abs() < 1e-6);
+    let lock = fs::read_to_string(on.join("run.lock.toml")).unwrap();
+    assert!(lock.contains("[[start]]"), "{lock}");
+    let said = train(&dir.path().join("r"), &[&go_on, &base, "lora.r=4"]).bad();
+    assert!(said.contains("lora.r") || said.contains("rank, alpha"), "{said}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let chats = format!("data.train=[{:?}]", built("sft-mix").to_str().unwrap());
+    let cases: [(&[&str], &str); 9] = [
+        (&[&chats], "holds no pairs of answers"),
+        (&["task=sft"], "`[preference]` is read with"),
+        (&["preference.loss=kto", "train.batch=1"], "KTO compares with the answers to other questions"),
+        (&["preference.loss=kto", "preference.reference=precomputed"], "leave it out"),
+        (&["data.packing=bfd"], "set it to \"none\" or \"length\""),
+        (&["preference.gamma=0.5"], "loss = \"simpo\" only"),
+        (&["preference.bta=0.5"], "did you mean `beta`"),
+        (&["data.max_length=2"], "no row is left to train on"),
+        (&["lora.adapter=nowhere"], "nowhere"),
+    ];
+    for (sets, expected) in cases {
+        let said = train(&dir.path().join("run"), sets).bad();
+        assert!(said.contains(expected), "{sets:?}: {said}");
+    }
+}
+
+fn all(out: &Path, sets: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.current_dir(ROOT).stdin(Stdio::null()).args(["train-all", "tiny", "--out", out.to_str().unwrap()]);
+    let small = ["sft", "dpo", "adapt"].map(|stage| format!("{stage}.train.max_steps=4"));
+    let length = ["sft", "dpo", "adapt"].map(|stage| format!("{stage}.data.max_length=256"));
+    for set in small.iter().chain(&length).map(String::as_str).chain(sets.iter().copied()) {
+        command.args(["--set", set]);
+    }
+    command.output().unwrap().into()
+}
+
+#[test]
+fn a_chain_is_made_once_and_goes_on_where_it_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("chain");
+    // A question that leaves no room for an answer: the second stage fails, the first is kept.
+    let said = all(&out, &["dpo.data.max_length=2"]).bad();
+    assert!(
+        said.contains("dpo: training") && said.contains("no row is left") && said.contains("goes on from there"),
+        "{said}"
+    );
+    assert!(out.join("sft/merged/model.safetensors").is_file() && !out.join("merged").exists());
+    let said = all(&out, &[]).good().stdout;
+    assert_eq!(
+        said.matches("up to date").count(),
+        2 + 2 + 2,
+        "the first stage: data, training, merging, and the table: {said}"
+    );
+    for name in [
+        "merged/config.json",
+        "merged/tokenizer.json",
+        "merged/dpo.svg",
+        "export/tiny-F16.gguf",
+        "export/tiny-Q8_0.gguf",
+    ] {
+        assert!(out.join(name).is_file(), "{name}");
+    }
+    let card = fs::read_to_string(out.join("merged/README.md")).unwrap();
+    for part in [
+        "## Lineage",
+        "| sft | sft |",
+        "| dpo | DPO |",
+        "| adapt | text |",
+        "## Limits",
+        "masculine",
+        "llama-cli",
+        "Before:",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    let weights = |name: &str| fs::read(out.join(name)).unwrap();
+    let before = ["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights);
+    let said = all(&out, &[]).good().stdout;
+    assert!(!said.contains("trained:") && !said.contains("built:") && !said.contains("merged:"), "{said}");
+    assert_eq!(["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights), before);
+    // Another last stage: what comes before it stays.
+    let said = all(&out, &["adapt.train.learning_rate=1e-3"]).good().stdout;
+    let trained = said.lines().filter(|line| line.starts_with("adapt: training") && line.contains("trained"));
+    assert_eq!((trained.count(), said.matches("\ntrained:").count()), (1, 1), "{said}");
+    assert_ne!(weights("merged/model.safetensors"), before[0]);
+    let said = all(&out, &["nine.train.batch=2"]).bad();
+    assert!(said.contains("the stages are sft, dpo, adapt"), "{said}");
+}

@@ -153,6 +153,11 @@ check:
 bench-hub *args:
     benches/hub.sh "$@"
 
+# whether SmolLM2 learns preferences and Italian from ../shared/data: held-out pairs and perplexities
+[group('7 develop')]
+bench-learn *args:
+    benches/learn.sh "$@"
+
 # rows per second and memory, ours beside datatrove and the read-and-write floor
 [group('7 develop')]
 bench-curate *args:

@@ -141,7 +141,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
 /// sees a window only is not computed here.
-fn room(config: &Config, prompt: usize) -> Result<usize> {
+pub fn room(config: &Config, prompt: usize) -> Result<usize> {
     let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
     match positions.checked_sub(prompt) {
         None | Some(0) => bail!("the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"),
@@ -151,16 +151,20 @@ fn room(config: &Config, prompt: usize) -> Result<usize> {
 
 /// Ids of the prompt.
 fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
-    let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
     if args.raw {
-        let mut ids = tokens.encode(&args.prompt).map_err(fault)?.ids;
-        if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
-            ids.insert(0, *bos);
-        }
-        return Ok(ids);
+        return raw_ids(tokens, &args.prompt);
     }
     let system = args.system.iter().map(|text| Message::new("system", text));
     chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
+}
+
+/// Ids of a text to be written on from as it is.
+pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
+    let mut ids = tokens.encode(text).map_err(|e| anyhow::anyhow!("the prompt: {e}"))?.ids;
+    if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
+        ids.insert(0, *bos);
+    }
+    Ok(ids)
 }
 
 /// Ids of a conversation up to where the answer begins.

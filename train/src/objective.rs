@@ -121,7 +121,10 @@ impl Objective {
                 beside.reference = before.into_iter().map(|logp| [logp, 0.0]).collect();
                 let [now, before] = [View::Trained, View::Reference]
                     .map(|view| logps(view, &judged.rotated, &judged.rotated_said).map(|l| l.iter().sum::<f64>()));
-                beside.kl = crate::trainer::per(now? - before?, judged.said.len() as u64);
+                // A row alone has no other's answer.
+                if judged.said.len() > 1 {
+                    beside.kl = crate::trainer::per(now? - before?, judged.said.len() as u64);
+                }
             }
         }
         Ok(beside)

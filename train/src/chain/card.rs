@@ -7,7 +7,7 @@ use setaccio_curate::card::{grouped, quoted};
 
 use super::Chain;
 use crate::report::{
-    card::{self, cell, distinct, hub, plain, results, word},
+    card::{self, cell, distinct, hub, notice, plain, results, word},
     lock::RunLock,
     metrics::Line,
 };
@@ -46,6 +46,7 @@ pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Opti
         loading(chain, exports),
         limits(stages),
         licences(chain, stages),
+        again(chain, stages),
     ] {
         if !section.is_empty() {
             let _ = write!(out, "\n{section}");
@@ -85,7 +86,7 @@ fn opening(chain: &Chain, stages: &[Told]) -> String {
     let title = if chain.title.is_empty() { &chain.name } else { &chain.title };
     let base = match hub(&chain.base.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo})"),
-        None if chain.base.path == "tiny" => "a tiny Llama that the program made itself".into(),
+        None if chain.base.path == "tiny" => "A tiny Llama that the program made itself".into(),
         None => format!("`{}`", chain.base.path.rsplit(['/', '\\']).next().unwrap_or_default()),
     };
     let names: Vec<String> = stages.iter().map(|stage| plain(&stage.name)).collect();
@@ -115,7 +116,7 @@ fn lineage(stages: &[Told]) -> String {
             crate::recipe::Task::Preference => recipe.preference().loss.name().to_uppercase(),
             task => word(&task),
         };
-        let data: Vec<String> = stage.lock.data.iter().map(source).collect();
+        let data: Vec<String> = stage.lock.data.iter().map(|data| source(data, &stage.name)).collect();
         let rows: u64 = stage.lock.data.iter().filter_map(|d| d.rows.get("train")).sum();
         let stable = if recipe.lora.rslora { ", rank-stabilised" } else { "" };
         let steps = stage.lines.iter().map(|l| l.step).max().unwrap_or(0);
@@ -144,16 +145,16 @@ fn lineage(stages: &[Told]) -> String {
 }
 
 /// A data set with links to where its rows came from.
-fn source(data: &crate::report::lock::Data) -> String {
+fn source(data: &crate::report::lock::Data, stage: &str) -> String {
     let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
     let repos = data.repos.iter().filter_map(|repo| hub(repo));
     let repos: Vec<String> = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})")).collect();
     let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
     let of = if repos.is_empty() { String::new() } else { format!(" of {}", repos.join(", ")) };
-    format!("{title}{of} (`{hash}`)")
+    format!("[{title}]({}){of} (`{hash}`)", self::data(stage))
 }
 
-/// Curves and tables of each stage, and the command that makes it again.
+/// Curves and last evaluation of each stage.
 fn curves(stages: &[Told]) -> String {
     let mut out = String::new();
     for stage in stages {
@@ -164,7 +165,7 @@ fn curves(stages: &[Told]) -> String {
         let shown: BTreeMap<&str, f64> = last
             .iter()
             .flat_map(|l| &l.values)
-            .filter(|(k, _)| k.starts_with("eval_"))
+            .filter(|(k, _)| k.starts_with("eval_") && *k != "eval_num_tokens")
             .map(|(k, v)| (k.as_str(), *v))
             .collect();
         if !shown.is_empty() {
@@ -173,11 +174,16 @@ fn curves(stages: &[Told]) -> String {
                 let _ = writeln!(out, "| `{key}` | {value:.4} |");
             }
         }
-        let _ = write!(out, "\n```\n{}\n```\n\n", stage.lock.command);
+        out.push('\n');
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+/// Card of a stage's data, beside the card.
+pub fn data(stage: &str) -> String {
+    format!("data/{stage}/{NAME}")
 }
 
 /// File of a stage's curve beside the card.
@@ -210,12 +216,11 @@ fn loading(chain: &Chain, exports: &[String]) -> String {
         "## How to load it\n\nWith transformers, from this folder or its name on the Hub:\n\n```python\n\
          from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
          tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = AutoModelForCausalLM.from_pretrained(\".\")\n```\n\n\
-         With PEFT, to train it further in 4 bits: `setaccio train` takes this folder as `--model`, and so does \
-         `peft.get_peft_model`. The adapter of a stage (`{name}/STAGE/adapter`) fits the model before that stage:\n\n\
+         `setaccio train` takes this folder as `--model`. With PEFT, the adapter of a stage (`{name}/STAGE/adapter`) fits the model before that stage:\n\n\
          ```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model_before, \"STAGE/adapter\")\n```\n"
     );
     if let Some(file) = exports.first() {
-        let _ = write!(out, "\nWith llama.cpp:\n\n```\nllama-cli -m {file} -cnv\n```\n");
+        let _ = write!(out, "\nWith llama.cpp:\n\n```\nllama-cli -m ../export/{file} -cnv\n```\n");
     }
     let _ = write!(
         out,
@@ -245,30 +250,6 @@ fn limits(stages: &[Told]) -> String {
     out
 }
 
-/// What a base's licence asks to be shown with what was made from it: a line, and a sentence on the rest.
-fn notice(license: &str) -> Option<(&'static str, &'static str)> {
-    match license {
-        "llama3" => Some((
-            "Built with Meta Llama 3",
-            "pass on a copy of the Meta Llama 3 Community License, show \"Built with Meta Llama 3\", begin the model's name \
-             with \"Llama 3\", keep the attribution \"Meta Llama 3 is licensed under the Meta Llama 3 Community License, \
-             Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.\" in a notice file, and follow the acceptable use \
-             policy",
-        )),
-        "llama3.1" | "llama3.2" | "llama3.3" => Some((
-            "Built with Llama",
-            "pass on a copy of the Llama community licence of that version, show \"Built with Llama\", begin the model's name \
-             with \"Llama\", keep Meta's attribution in a notice file, and follow the acceptable use policy",
-        )),
-        "llama2" => Some((
-            "Llama 2 is licensed under the LLAMA 2 Community License, Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.",
-            "pass on a copy of the LLAMA 2 Community License with that attribution in a notice file, and follow the acceptable \
-             use policy",
-        )),
-        _ => None,
-    }
-}
-
 fn licences(chain: &Chain, stages: &[Told]) -> String {
     let mut out = String::from("## Licences\n\n");
     let _ = match chain.base.license.as_str() {
@@ -286,4 +267,13 @@ fn licences(chain: &Chain, stages: &[Told]) -> String {
     }
     out.push_str("\nThis model falls under all of them.\n");
     out
+}
+
+fn again(chain: &Chain, stages: &[Told]) -> String {
+    let engine = stages.first().map_or("", |stage| stage.lock.engine.as_str());
+    format!(
+        "## How to make it again\n\n```\nsetaccio train-all {}\n```\n\nEach stage's `run.lock.toml` holds its recipe as it was \
+         resolved and the hashes of all that went in. Engine: {engine}.\n",
+        chain.name
+    )
 }

@@ -50,11 +50,25 @@ impl Kept {
         Ok(Self { path, steps })
     }
 
-    /// Whether `step` was finished from these inputs and its files are as long as they were.
-    pub fn has(&self, step: &str, inputs: &str) -> bool {
-        let root = self.path.parent().unwrap_or(Path::new("."));
-        let there = |(name, bytes): (&String, &u64)| fs::metadata(root.join(name)).is_ok_and(|m| m.len() == *bytes);
+    /// Whether `step` was finished from these inputs, left its files in `made`, and they are as long as they were; and
+    /// no other step has put its own there since.
+    pub fn has(&self, step: &str, inputs: &str, made: &Path) -> bool {
+        let root = self.root();
+        let there = |(name, bytes): (&String, &u64)| {
+            let path = root.join(name);
+            path.starts_with(made) && fs::metadata(path).is_ok_and(|m| m.len() == *bytes)
+        };
         self.steps.get(step).is_some_and(|kept| kept.inputs == inputs && kept.files.iter().all(there))
+    }
+
+    /// Whether a step of this chain made what is at `place`.
+    pub fn made(&self, place: &Path) -> bool {
+        let root = self.root();
+        self.steps.values().flat_map(|step| step.files.keys()).any(|name| root.join(name).starts_with(place))
+    }
+
+    fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Remember that `step` was finished and left `made`: a file, or the files of a folder.
@@ -62,7 +76,7 @@ impl Kept {
     /// # Errors
     /// The file system refuses.
     pub fn add(&mut self, step: &str, inputs: &str, made: &Path) -> Result<()> {
-        let root = self.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let root = self.root().to_owned();
         let mut paths = vec![made.to_owned()];
         if made.is_dir() {
             let entries = fs::read_dir(made).map_err(Error::io("list", made))?;
@@ -78,6 +92,8 @@ impl Kept {
             let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
             files.insert(parts.join("/"), bytes);
         }
+        // Whatever a step left in these files before is not there any more.
+        self.steps.retain(|_, kept| !kept.files.keys().any(|name| files.contains_key(name)));
         self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
         let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
         Ok(write_whole(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)

@@ -99,7 +99,8 @@ impl Chain {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !plain(&self.name) {
             return Err("`name` names a folder below runs/: letters, digits, - and _".into());
         }
@@ -107,9 +108,10 @@ impl Chain {
             return Err("a chain has at least one `[[stage]]`".into());
         }
         for (i, stage) in self.stage.iter().enumerate() {
-            if !plain(&stage.name) || ["data", "merged", "export"].contains(&stage.name.as_str()) {
+            let taken = ["data", "merged", "export"].iter().any(|taken| stage.name.eq_ignore_ascii_case(taken));
+            if !plain(&stage.name) || taken {
                 return Err(format!(
-                    "stage {}: `{}` is no name for a folder beside data, merged and export",
+                    "stage {}: `{}` is no name for a folder beside data, merged and export: letters, digits, - and _",
                     i + 1,
                     stage.name
                 ));

@@ -45,7 +45,8 @@ fn each_stage_stands_upon_the_one_before() {
 fn mistakes_are_named() {
     let cases = [
         (CHAIN.replace("name = \"two\"", "name = \"one\""), "two stages are called `one`"),
-        (CHAIN.replace("name = \"two\"", "name = \"data\""), "no name for a folder"),
+        (CHAIN.replace("name = \"two\"", "name = \"Data\""), "no name for a folder"),
+        (CHAIN.replace("name = \"two\"", "name = \"t.w\""), "letters, digits, - and _"),
         (CHAIN.replace("q8_0", "q9_9"), "q9_9"),
         (CHAIN.replace("name = \"c\"", "name = \"c\"\ndtype = \"f99\""), "f99"),
         (CHAIN.replace("quants", "quant"), "quant"),
@@ -64,14 +65,21 @@ fn a_step_is_kept_as_long_as_its_inputs_and_files_are() {
     fs::create_dir(&made).unwrap();
     fs::write(made.join("a"), "123").unwrap();
     let mut kept = Kept::open(dir.path()).unwrap();
-    assert!(!kept.has("s", "k"));
+    assert!(!kept.has("s", "k", &made));
     kept.add("s", "k", &made).unwrap();
     let kept = Kept::open(dir.path()).unwrap();
-    assert!(kept.has("s", "k") && !kept.has("s", "other") && !kept.has("t", "k"));
+    assert!(kept.has("s", "k", &made) && !kept.has("s", "other", &made) && !kept.has("t", "k", &made));
+    assert!(kept.made(&made) && !kept.made(&dir.path().join("n")) && !kept.has("s", "k", &dir.path().join("n")));
+    // Another step that writes to the same place has it from then on.
+    let mut other = kept.clone();
+    other.add("t", "k", &made).unwrap();
+    assert!(other.has("t", "k", &made) && !other.has("s", "k", &made));
+    other.add("s", "k", &made).unwrap();
+    let kept = Kept::open(dir.path()).unwrap();
     fs::write(made.join("a"), "12").unwrap();
-    assert!(!kept.has("s", "k"), "another length");
+    assert!(!kept.has("s", "k", &made), "another length");
     fs::remove_dir_all(&made).unwrap();
-    assert!(!kept.has("s", "k"), "gone");
+    assert!(!kept.has("s", "k", &made), "gone");
     fs::write(dir.path().join("chain.lock.toml"), "x = 1").unwrap();
     assert!(Kept::open(dir.path()).unwrap_err().to_string().contains("remove it"));
 }

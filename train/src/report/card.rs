@@ -124,8 +124,9 @@ fn opening(facts: &Facts) -> String {
     let recipe = &facts.lock.recipe;
     let title = if recipe.title.is_empty() { &recipe.name } else { &recipe.title };
     let names: Vec<String> = facts.lock.data.iter().map(|d| plain(&d.name)).collect();
+    let built = notice(&recipe.model.license).map_or_else(String::new, |(built, _)| format!("**{built}**\n\n"));
     format!(
-        "# {}\n\nA LoRA adapter of rank {} for {}, trained with Setaccio on {}: {}.\n",
+        "# {}\n\n{built}A LoRA adapter of rank {} for {}, trained with Setaccio on {}: {}.\n",
         plain(title),
         recipe.lora.r,
         base(recipe),
@@ -207,6 +208,9 @@ fn data(facts: &Facts) -> String {
     let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));
     let recipe = &facts.lock.recipe.data;
     let how = match (facts.lock.recipe.task, recipe.train_on) {
+        (Task::Preference, _) if facts.lock.recipe.preference().loss == PreferenceLoss::Orpo => {
+            "every answer, and with the chosen one its question"
+        }
         (Task::Preference, _) => "every answer, chosen and rejected",
         (_, TrainOn::Assistant) => "the assistant's turns and the token that ends each",
         (_, TrainOn::Completion) => "the last answer and the token that ends it",
@@ -327,6 +331,30 @@ fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
     row("questions", longest);
 }
 
+/// What a base's licence asks to be shown with what was made from it: a line, and a sentence on the rest.
+pub(crate) fn notice(license: &str) -> Option<(&'static str, &'static str)> {
+    match license.to_lowercase().replace("llama-", "llama").as_str() {
+        "llama3" => Some((
+            "Built with Meta Llama 3",
+            "pass on a copy of the Meta Llama 3 Community License, show \"Built with Meta Llama 3\", begin the model's name \
+             with \"Llama 3\", keep the attribution \"Meta Llama 3 is licensed under the Meta Llama 3 Community License, \
+             Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.\" in a notice file, and follow the acceptable use \
+             policy",
+        )),
+        "llama3.1" | "llama3.2" | "llama3.3" => Some((
+            "Built with Llama",
+            "pass on a copy of the Llama community licence of that version, show \"Built with Llama\", begin the model's name \
+             with \"Llama\", keep Meta's attribution in a notice file, and follow the acceptable use policy",
+        )),
+        "llama2" => Some((
+            "Llama 2 is licensed under the LLAMA 2 Community License, Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.",
+            "pass on a copy of the LLAMA 2 Community License with that attribution in a notice file, and follow the acceptable \
+             use policy",
+        )),
+        _ => None,
+    }
+}
+
 fn licences(facts: &Facts) -> String {
     let recipe = &facts.lock.recipe;
     let mut out = String::from("## Licences\n\n");
@@ -334,6 +362,9 @@ fn licences(facts: &Facts) -> String {
         "" => writeln!(out, "- base model: **not stated in the recipe**; find it out before you pass the adapter on"),
         license => writeln!(out, "- base model: {}", plain(license)),
     };
+    if let Some((_, duties)) = notice(&recipe.model.license) {
+        let _ = writeln!(out, "- it asks of whoever passes the adapter on: {duties}");
+    }
     for data in &facts.lock.data {
         let license = match data.license.as_str() {
             "" => "**not stated**",

@@ -23,6 +23,7 @@ use crate::{
         tiny::Tiny,
     },
     recipe::{Loaded, PreferenceLoss, Recipe},
+    report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
 
@@ -111,6 +112,7 @@ impl Prepared {
             named => {
                 let file = peft::load(Path::new(named))?;
                 file.fits(config, &Path::new(named).join(peft::WEIGHTS))?;
+                same_base(&files, Path::new(named), watch)?;
                 Some(file)
             }
         };
@@ -254,6 +256,24 @@ fn tiny(recipe: &Recipe, watch: &dyn Watch) -> Result<TempDir> {
     tiny.make(folder.path())?;
     tokens.save(folder.path())?;
     Ok(folder)
+}
+
+/// Check that an adapter that a run left was trained upon this very base.
+fn same_base(files: &ModelFiles, adapter: &Path, watch: &dyn Watch) -> Result<()> {
+    let lock = adapter.with_file_name(lock::NAME);
+    if !lock.is_file() {
+        return Ok(());
+    }
+    let upon = RunLock::read(&lock)?.base;
+    if files.hashes(&|| watch.cancelled())? == upon {
+        return Ok(());
+    }
+    let message = format!(
+        "was trained upon another base than `model.path`: {} has the hashes of its own; name that one, or leave \
+         `lora.adapter` out",
+        lock.display()
+    );
+    Err(Error::Damaged { path: adapter.to_owned(), message })
 }
 
 /// KTO weighs what was wanted against what was not.

@@ -58,7 +58,15 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     let lock = lock_of(prepared, command, watch)?;
     let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep, &lock)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
-    let before = if start == Start::Force { None } else { there(folder)? };
+    let before = match start {
+        Start::Force => None,
+        Start::Again => there(folder).unwrap_or_else(|error| {
+            watch.warn(&format!("{error}: training anew"));
+            None
+        }),
+        _ => there(folder)?,
+    };
+    let again = start == Start::Again;
     if let Some(before) = &before
         && lock.is_same_and_as_long_as(before)?
         && finish::whole(folder, before)?
@@ -89,6 +97,8 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
         Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
         Start::Fresh | Start::Force | Start::Again => None,
     };
+    // A chain that asks for fewer steps wants them from the first.
+    let found = found.filter(|found| !again || found.state.step <= prepared.total);
     // Before anything is written: a finished run stays finished.
     if let Some(beyond) = found.as_ref().filter(|f| f.state.step > prepared.total) {
         let message =

@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         // A run may have been interrupted between a step and the evaluation after it.
         if self.state.step > 0 {
             self.settle()?;
-        } else if self.prepared.loaded.recipe.eval.at_start {
+        } else if self.prepared.loaded.recipe.eval.at_start && self.state.eval.is_none() {
             self.evaluate()?;
         }
         while self.state.step < self.prepared.total {
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         // A step can ruin values or moments with finite gradients; what cannot be trained on is not worth keeping.
         for (name, tensor) in tensors.iter().filter(|(_, t)| t.dtype().is_float()) {
             if !tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
-                return Err(self.diverged(self.state.step - 1, format!("after it, {name}")));
+                return Err(self.diverged(self.state.step.saturating_sub(1), format!("after it, {name}")));
             }
         }
         self.state.metrics_bytes = self.metrics.sync()?;

@@ -254,7 +254,9 @@ fn attention() {
         (&[1024], Heads { q: 2, kv: 1, dim: 128 }),
     ];
     for (lengths, heads) in cases {
-        TYPES.iter().for_each(|dtype| attend(&gpu, &documents(lengths), heads, *dtype));
+        for dtype in TYPES {
+            attend(&gpu, &documents(lengths), heads, dtype);
+        }
     }
 }
 
@@ -269,7 +271,9 @@ fn attention_after_other_keys() {
         (vec![span(0, 20, 0, 150), span(20, 1, 150, 17)], Heads { q: 2, kv: 2, dim: 256 }),
     ];
     for (spans, heads) in &cases {
-        TYPES.iter().for_each(|dtype| attend(&gpu, spans, *heads, *dtype));
+        for dtype in TYPES {
+            attend(&gpu, spans, *heads, dtype);
+        }
     }
     let q = gpu.random("q", &[10, 256], 2.0, DType::F32);
     assert!(kernels::attention(&q.1, &q.1, &q.1, &cases[0].0, cases[0].1).is_err(), "spans outside of the tensors");

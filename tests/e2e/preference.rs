@@ -201,3 +201,38 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     let said = all(&out, &["nine.train.batch=2"]).bad();
     assert!(said.contains("the stages are sft, dpo, adapt"), "{said}");
 }
+
+/// Rows that somebody judged one by one, and what KTO makes of them; of one kind alone it makes nothing.
+#[test]
+fn kto_learns_from_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let build = |name: &str, label: &dyn Fn(usize) -> bool, keep: &str| {
+        let row = |i: usize| {
+            let answer = if label(i) { "Sì, volentieri." } else { "Boh." };
+            format!("{{\"prompt\": \"Domanda {i}?\", \"completion\": \"{answer}\", \"label\": {}}}\n", label(i))
+        };
+        fs::write(at(&format!("{name}.jsonl")), (0..24).map(row).collect::<String>()).unwrap();
+        let recipe = format!(
+            "name = '{name}'\ntitle = 't'\nabout = 'a'\nkind = 'chat'\n[[source]]\nname = 's'\nschema = 'kto'\nrepo = 'o/s'\n\
+             revision = 'main'\nfiles = ['{name}.jsonl']\nsamples = '{name}.jsonl'\nlicense = 'mit'\n{keep}"
+        );
+        fs::write(at(&format!("{name}.toml")), recipe).unwrap();
+        let out = at(name);
+        setaccio(&["build", at(&format!("{name}.toml")).to_str().unwrap(), "--out", out.to_str().unwrap()]).good();
+        format!("data.train=[{:?}]", out.to_str().unwrap())
+    };
+    let keep = "[output.keep]\nlabel = 'bool'\n";
+    let both = build("both", &|i| i % 3 == 0, keep);
+    let kto = ["preference.loss=kto", "preference.desirable_weight=2.0"];
+    train(&at("run"), &[kto[0], kto[1], &both]).good();
+    assert!((column(&at("run"), "loss")[0] - 0.5).abs() < 0.3);
+    let card = fs::read_to_string(at("run/README.md")).unwrap();
+    assert!(card.contains("| weights of desirable and undesirable answers | 2, 1 |"), "{card}");
+    let said = train(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).bad();
+    assert!(said.contains("every answer of data.train is wanted"), "{said}");
+    let said = train(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).bad();
+    assert!(said.contains("has no column `label`"), "{said}");
+    let said = train(&at("r3"), &[&both]).bad();
+    assert!(said.contains("holds no pairs of answers"), "{said}");
+}

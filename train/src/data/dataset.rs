@@ -15,7 +15,7 @@ use super::{
     cache::{Cache, Writer},
     mask::{Made, Masker},
     micro::{Form, Judged, Micro, Pairs, shared},
-    pair::MadeRow,
+    pair::{MadeRow, judged},
     shards::{Build, Row, Shard, Split, place},
 };
 use crate::{
@@ -104,7 +104,7 @@ impl Dataset {
         watch: &dyn Watch,
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
-        builds.iter().try_for_each(|build| fits(build, task))?;
+        builds.iter().try_for_each(|build| fits(build, (task, form)))?;
         let masker = Masker::new(data, folder, tokens, vocab)?;
         let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
         let max_length = data.max_length;
@@ -263,8 +263,11 @@ impl Dataset {
 }
 
 /// Whether a task learns from rows of this kind.
-fn fits(build: &Build, task: Task) -> Result<()> {
+fn fits(build: &Build, (task, form): (Task, Form)) -> Result<()> {
+    let judged = matches!(form, Form::Judged { .. });
     let message = match (task, build.kind) {
+        // Rows that somebody judged one by one.
+        (Task::Preference, Kind::Chat) if judged => return Ok(()),
         (Task::Sft, Kind::Chat | Kind::Text) | (Task::Text, Kind::Text) | (Task::Preference, Kind::Preference) => {
             return Ok(());
         }
@@ -324,7 +327,7 @@ impl Making<'_> {
             let (masker, form) = (self.masker, self.form);
             // One thread reads on while the others tokenise.
             let (made, read) = rayon::join(
-                || chunk.par_iter().map(|row| make(masker, form, &row.content)).collect::<Vec<_>>(),
+                || chunk.par_iter().map(|row| make(masker, form, row)).collect::<Vec<_>>(),
                 || next(&mut rows),
             );
             for (row, made) in chunk.iter().zip(made) {
@@ -360,15 +363,19 @@ impl Making<'_> {
 }
 
 /// A row as the texts that its form asks for.
-fn make(masker: &Masker<'_>, form: Form, content: &Content) -> std::result::Result<MadeRow, String> {
-    match form {
-        Form::Texts => Ok(match masker.row(content)? {
+fn make(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<MadeRow, String> {
+    let content = &row.content;
+    match (form, content) {
+        (Form::Texts, _) => Ok(match masker.row(content)? {
             Made::Row(example, cut) => MadeRow::Answers(vec![(0, example)], cut),
             Made::Overlong => MadeRow::Overlong,
             Made::Unanswered => MadeRow::Unanswered,
         }),
-        Form::Pairs { longest_prompt, .. } => masker.answers(content, longest_prompt, false),
-        Form::Judged { longest_prompt } => masker.answers(content, longest_prompt, true),
+        (Form::Pairs { longest_prompt, .. }, _) => masker.answers(content, longest_prompt, false),
+        (Form::Judged { longest_prompt }, Content::Chat(messages)) => {
+            masker.answers(&judged(messages, row.label)?, longest_prompt, true)
+        }
+        (Form::Judged { longest_prompt }, _) => masker.answers(content, longest_prompt, true),
     }
 }
 

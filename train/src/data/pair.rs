@@ -75,6 +75,25 @@ impl Masker<'_> {
     }
 }
 
+/// A conversation whose last answer was judged, as a pair with one side.
+///
+/// # Errors
+/// Nobody judged it, or it does not end with an answer.
+pub fn judged(messages: &[Message], label: Option<bool>) -> std::result::Result<Content, String> {
+    let Some(label) = label else {
+        let message = "has no column `label` that says whether its answer was wanted: build it with the schema `kto` and \
+                       `label = \"bool\"` in [output.keep]";
+        return Err(message.into());
+    };
+    let asked = messages.iter().rposition(|m| m.role != "assistant").map_or(0, |last| last + 1);
+    let (prompt, answer) = (messages[..asked].to_vec(), messages[asked..].to_vec());
+    if answer.is_empty() {
+        return Err("does not end with an answer, so there is nothing that was judged".into());
+    }
+    let (chosen, rejected) = if label { (answer, Vec::new()) } else { (Vec::new(), answer) };
+    Ok(Content::Preference { prompt, chosen, rejected })
+}
+
 /// How many tokens both begin with.
 fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
@@ -148,6 +167,13 @@ mod tests {
     }
 
     #[test]
+    fn a_judged_answer_is_one_side() {
+        let Content::Chat(turns) = Row::chat(&[ASKED, GOOD].concat()).content else { panic!("a chat") };
+        assert_eq!(judged(&turns, Some(true)).unwrap(), content([ASKED, GOOD, &[]]));
+        assert_eq!(judged(&turns, Some(false)).unwrap(), content([ASKED, &[], GOOD]));
+    }
+
+    #[test]
     fn what_cannot_be_learned_is_refused() {
         let refused = |content: &Content, judged: bool| shown(content, 0, judged, |_| ()).unwrap_err();
         let cases = [
@@ -156,6 +182,8 @@ mod tests {
             (content([ASKED, &[], &[]]), true, "has no two answers"),
             (Row::chat(ASKED).content, false, "a question with two answers is needed"),
         ];
+        assert!(judged(&[], None).unwrap_err().contains("[output.keep]"));
+        assert!(judged(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer"));
         for (content, judged, expected) in cases {
             let error = refused(&content, judged);
             assert!(error.contains(expected), "{error}");

@@ -79,6 +79,8 @@ pub struct Row {
     pub at: Position,
     /// What it says.
     pub content: Content,
+    /// Whether its answer was wanted, where a column `label` says so.
+    pub label: Option<bool>,
 }
 
 impl Build {
@@ -197,7 +199,10 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(match self.items.next()? {
-            Ok(Item::Row { at, row }) => Ok(Row { at, content: row.content }),
+            Ok(Item::Row { at, row }) => {
+                let label = row.columns.get("label").and_then(serde_json::Value::as_bool);
+                Ok(Row { at, content: row.content, label })
+            }
             Ok(Item::Bad { at, reason, .. }) => Err(Error::Row { at: place(&self.name, at), message: reason }),
             Err(error) => Err(setaccio_curate::Error::from(error).into()),
         })

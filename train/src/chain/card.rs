@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use setaccio_curate::card::{grouped, quoted};
+use setaccio_curate::card::grouped;
 
 use super::Chain;
 use crate::report::{
-    card::{self, cell, distinct, hub, notice, plain, results, word},
+    card::{self, cell, plain, results, word},
+    front::{Front, hub, notice},
     lock::RunLock,
     metrics::Line,
 };
@@ -57,29 +58,15 @@ pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Opti
 
 /// YAML between its fences.
 fn front(chain: &Chain, stages: &[Told]) -> String {
-    let mut out = String::from("---\nlibrary_name: transformers\npipeline_tag: text-generation\n");
-    if let Some(repo) = hub(&chain.base.repo) {
-        let _ = writeln!(out, "base_model: {}\nbase_model_relation: finetune", quoted(repo));
-    }
-    let data = || stages.iter().flat_map(|s| &s.lock.data);
-    let (license, name) = card::license(&chain.base.license, data().map(|d| d.license.as_str()));
-    let _ = writeln!(out, "license: {}", quoted(&license));
-    if let Some(name) = name.filter(|_| license == "other") {
-        let _ = writeln!(out, "license_name: {}", quoted(&name));
-    }
-    let mut list = |key: &str, values: Vec<&str>| {
-        if !values.is_empty() {
-            let _ = writeln!(out, "{key}:");
-            for value in values {
-                let _ = writeln!(out, "- {}", quoted(value));
-            }
-        }
+    let base = &chain.base;
+    let front = Front {
+        library: "transformers",
+        relation: "finetune",
+        base: &base.repo,
+        license: &base.license,
+        tags: vec!["setaccio"],
     };
-    list("language", distinct(data().flat_map(|d| &d.languages)));
-    list("datasets", distinct(data().flat_map(|d| &d.repos)).into_iter().filter_map(hub).collect());
-    list("tags", vec!["setaccio"]);
-    out.push_str("---\n");
-    out
+    front.matter(stages.iter().flat_map(|s| &s.lock.data))
 }
 
 fn opening(chain: &Chain, stages: &[Told]) -> String {

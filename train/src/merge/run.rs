@@ -66,8 +66,7 @@ impl Trained {
             Error::Interrupted => Error::Stopped,
             other => other,
         })?;
-        let differs = found.iter().find(|file| !self.hashes.contains(file));
-        match differs.map(|f| &f.file).or_else(|| self.hashes.iter().find(|f| !found.contains(f)).map(|f| &f.file)) {
+        match lock::differing(&found, &self.hashes) {
             None => Ok(()),
             Some(name) => Err(Error::model(
                 files.path(),

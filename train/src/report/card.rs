@@ -7,9 +7,14 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_curate::card::{grouped, quoted, strictest};
+use setaccio_curate::card::grouped;
 
-use super::{curve, lock::RunLock, metrics::Line};
+use super::{
+    curve,
+    front::{Front, hub, notice},
+    lock::RunLock,
+    metrics::Line,
+};
 use crate::recipe::{PreferenceLoss, Quantization, Recipe, Reference, Task, TrainOn};
 
 pub(crate) mod results;
@@ -60,64 +65,11 @@ pub fn markdown(facts: &Facts) -> String {
 
 /// YAML between its fences.
 fn front(facts: &Facts) -> String {
-    let recipe = &facts.lock.recipe;
-    let mut out = String::from("---\nlibrary_name: peft\npipeline_tag: text-generation\n");
-    if let Some(repo) = hub(&recipe.model.repo) {
-        let _ = writeln!(out, "base_model: {}\nbase_model_relation: adapter", quoted(repo));
-    }
-    let (license, name) = license(&recipe.model.license, facts.lock.data.iter().map(|d| d.license.as_str()));
-    let _ = writeln!(out, "license: {}", quoted(&license));
-    if let Some(name) = name.filter(|_| license == "other") {
-        let _ = writeln!(out, "license_name: {}", quoted(&name));
-    }
-    let mut list = |key: &str, values: Vec<&str>| {
-        if !values.is_empty() {
-            let _ = writeln!(out, "{key}:");
-            for value in values {
-                let _ = writeln!(out, "- {}", quoted(value));
-            }
-        }
-    };
-    let data = &facts.lock.data;
-    list("language", distinct(data.iter().flat_map(|d| &d.languages)));
-    list("datasets", distinct(data.iter().flat_map(|d| &d.repos)).into_iter().filter_map(hub).collect());
+    let RunLock { recipe, data, .. } = facts.lock;
     let mut tags = vec!["setaccio", "lora"];
     tags.extend((recipe.model.quantization == Quantization::Nf4).then_some("qlora"));
-    list("tags", tags);
-    out.push_str("---\n");
-    out
-}
-
-pub(crate) fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut seen = Vec::new();
-    for value in values.filter(|v| !v.is_empty()) {
-        if !seen.contains(&value.as_str()) {
-            seen.push(value.as_str());
-        }
-    }
-    seen
-}
-
-/// A repository of the Hub is `owner/name`; a path is not.
-pub(crate) fn hub(repo: &str) -> Option<&str> {
-    let good = |part: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
-    };
-    repo.split_once('/').filter(|(owner, name)| good(owner) && good(name)).map(|_| repo)
-}
-
-/// The licence for the front matter of what was made from a base and data, and the name of one that the Hub has no
-/// word for.
-pub(crate) fn license<'a>(base: &'a str, data: impl Iterator<Item = &'a str>) -> (String, Option<String>) {
-    let all: Vec<&str> = [base].into_iter().chain(data).collect();
-    if all.contains(&"") {
-        return ("unknown".into(), None);
-    }
-    if all.iter().all(|l| *l == base) {
-        return (base.into(), Some("see-the-licences-below".into()));
-    }
-    (strictest(all).into(), Some("see-the-licences-below".into()))
+    let model = &recipe.model;
+    Front { library: "peft", relation: "adapter", base: &model.repo, license: &model.license, tags }.matter(data)
 }
 
 fn opening(facts: &Facts) -> String {
@@ -329,30 +281,6 @@ fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
         n => format!("last {} tokens", grouped(n as u64)),
     };
     row("questions", longest);
-}
-
-/// What a base's licence asks to be shown with what was made from it: a line, and a sentence on the rest.
-pub(crate) fn notice(license: &str) -> Option<(&'static str, &'static str)> {
-    match license.to_lowercase().replace("llama-", "llama").as_str() {
-        "llama3" => Some((
-            "Built with Meta Llama 3",
-            "pass on a copy of the Meta Llama 3 Community License, show \"Built with Meta Llama 3\", begin the model's name \
-             with \"Llama 3\", keep the attribution \"Meta Llama 3 is licensed under the Meta Llama 3 Community License, \
-             Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.\" in a notice file, and follow the acceptable use \
-             policy",
-        )),
-        "llama3.1" | "llama3.2" | "llama3.3" => Some((
-            "Built with Llama",
-            "pass on a copy of the Llama community licence of that version, show \"Built with Llama\", begin the model's name \
-             with \"Llama\", keep Meta's attribution in a notice file, and follow the acceptable use policy",
-        )),
-        "llama2" => Some((
-            "Llama 2 is licensed under the LLAMA 2 Community License, Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.",
-            "pass on a copy of the LLAMA 2 Community License with that attribution in a notice file, and follow the acceptable \
-             use policy",
-        )),
-        _ => None,
-    }
 }
 
 fn licences(facts: &Facts) -> String {

@@ -66,6 +66,12 @@ pub struct FileHash {
     pub sha256: String,
 }
 
+/// The name of a file that only one of two models has, or that differs between them.
+pub fn differing<'a>(a: &'a [FileHash], b: &'a [FileHash]) -> Option<&'a str> {
+    let lacks = |of: &'a [FileHash], all: &[FileHash]| of.iter().find(|file| !all.contains(file));
+    lacks(a, b).or_else(|| lacks(b, a)).map(|file| file.file.as_str())
+}
+
 /// A folder that `setaccio build` wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod curve;
+pub mod front;
 pub mod lock;
 pub mod metrics;
 pub mod tensorboard;

@@ -265,11 +265,10 @@ fn same_base(files: &ModelFiles, adapter: &Path, watch: &dyn Watch) -> Result<()
         return Ok(());
     }
     let upon = RunLock::read(&lock)?.base;
-    if files.hashes(&|| watch.cancelled())? == upon {
-        return Ok(());
-    }
+    let found = files.hashes(&|| watch.cancelled())?;
+    let Some(differs) = lock::differing(&found, &upon) else { return Ok(()) };
     let message = format!(
-        "was trained upon another base than `model.path`: {} has the hashes of its own; name that one, or leave \
+        "was trained upon another base than `model.path`: {differs} differs from what {} says; name that one, or leave \
          `lora.adapter` out",
         lock.display()
     );

@@ -1,7 +1,10 @@
 //! Cards; `SETACCIO_CARDS=DIR` writes them there for `huggingface_hub` to read.
 
 use super::*;
-use crate::{recipe::AdapterType, report::lock::tests::lock};
+use crate::{
+    recipe::AdapterType,
+    report::{front::license, lock::tests::lock},
+};
 
 fn line(step: u64, values: &[(&str, f64)]) -> Line {
     Line { step, values: values.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect() }

@@ -15,6 +15,7 @@ use setaccio_train::{
     model::{
         config::Config,
         files::ModelFiles,
+        llama::Llama,
         load::{self, Hold},
     },
     recipe,
@@ -83,7 +84,6 @@ fn device(text: &str) -> Result<recipe::Device, String> {
 
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let (on, dtype) = device::pick(args.device)?;
     let files = ModelFiles::open(&args.model)?;
     files.check()?;
     let adapter = args.adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
@@ -97,12 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
     let room = room(files.config(), prompt.len())?;
 
     let progress = Progress::new()?;
-    progress.stage("load", files.config().layers);
-    let mut model = load::model(files.config(), &files, &Hold { dtype, device: on, ..Hold::plain() }, &|_| {
-        progress.done(1);
-        !progress.cancelled()
-    })?;
-    progress.clear();
+    let mut model = load_whole(&files, args.device, &progress)?;
     if let Some((_, file)) = &adapter {
         lora::put(&mut model, file)?;
     }
@@ -156,6 +151,18 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
     }
     let system = args.system.iter().map(|text| Message::new("system", text));
     chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
+}
+
+/// The model as it is stored, in the memory of what computes.
+pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Progress) -> Result<Llama> {
+    let (device, dtype) = device::pick(device)?;
+    progress.stage("load", files.config().layers);
+    let model = load::model(files.config(), files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
+        progress.done(1);
+        !progress.cancelled()
+    });
+    progress.clear();
+    Ok(model?)
 }
 
 /// Ids of a text to be written on from as it is.

@@ -14,6 +14,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 /// The repository.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The samples of a recipe of the repository, built.
+#[cfg(feature = "train")]
+pub fn built(recipe: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    setaccio(&["build", &format!("pipelines/{recipe}.toml"), "--out", dir.path().to_str().unwrap()]).good();
+    dir
+}
+
 /// Rules, deduplication and a split: what the tests of the engine run, in tasks of `task_bytes`.
 pub fn web_rules(task_bytes: u32) -> String {
     format!(

@@ -1,35 +1,29 @@
 //! Preference training and chains, as a user meets them: the tiny model on the samples.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::OnceLock,
 };
 
-use crate::lab::{ROOT, Run, setaccio};
+use crate::{
+    lab::{ROOT, Run, built, setaccio},
+    train,
+};
 
-/// The mix of a recipe's samples, built once for all tests.
-fn built(name: &'static str) -> PathBuf {
+/// The preference mix of the samples, built once for all tests.
+fn pairs() -> &'static Path {
     static DATA: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let root = DATA.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["sft-mix", "dpo-mix"] {
-            let out = dir.path().join(name);
-            setaccio(&["build", &format!("pipelines/{name}.toml"), "--out", out.to_str().unwrap()]).good();
-        }
-        dir
-    });
-    root.path().join(name)
+    DATA.get_or_init(|| built("dpo-mix")).path()
 }
 
 /// `setaccio train` of the preference recipe into `out`: six steps.
-fn train(out: &Path, sets: &[&str]) -> Run {
+fn learn(out: &Path, sets: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
     command.current_dir(ROOT).stdin(Stdio::null());
     command.args(["train", "pipelines/train/dpo.toml", "--out", out.to_str().unwrap()]);
-    command.args(["--set", &format!("data.train=[{:?}]", built("dpo-mix").to_str().unwrap())]);
+    command.args(["--set", &format!("data.train=[{:?}]", pairs().to_str().unwrap())]);
     let small =
         ["lora.r=8", "data.max_length=256", "train.max_steps=6", "train.learning_rate=2e-3", "train.log_every=1"];
     for set in small.iter().chain(["eval.every=3", "checkpoint.every=3"].iter()).chain(sets) {
@@ -38,13 +32,8 @@ fn train(out: &Path, sets: &[&str]) -> Run {
     command.output().unwrap().into()
 }
 
-fn lines(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn column(run: &Path, key: &str) -> Vec<f64> {
-    lines(run).iter().filter_map(|line| line.get(key)?.as_f64()).collect()
+    train::metrics(run).iter().filter_map(|line| line.get(key)?.as_f64()).collect()
 }
 
 #[test]
@@ -58,7 +47,7 @@ fn every_loss_learns_and_tells() {
         ("cpo", vec!["nll_loss", "rewards/margins"]),
     ] {
         let out = dir.path().join(loss);
-        let said = train(&out, &[&format!("preference.loss={loss}"), "preference.beta=0.1"]).good().stdout;
+        let said = learn(&out, &[&format!("preference.loss={loss}"), "preference.beta=0.1"]).good().stdout;
         assert!(said.contains("trained:") && !said.contains("perplexity"), "{said}");
         for key in told {
             assert_eq!(column(&out, key).len(), 6, "{loss}: {key}");
@@ -94,14 +83,14 @@ fn every_loss_learns_and_tells() {
 fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let [live, once, on] = ["live", "once", "on"].map(|name| dir.path().join(name));
-    train(&live, &[]).good();
-    train(&once, &["preference.reference=precomputed"]).good();
+    learn(&live, &[]).good();
+    learn(&once, &["preference.reference=precomputed"]).good();
     for (a, b) in column(&live, "loss").iter().zip(column(&once, "loss")) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
     let file = fs::read_dir(once.join("reference")).unwrap().next().unwrap().unwrap().path();
     let before = fs::metadata(&file).unwrap().modified().unwrap();
-    let said = train(&once, &["preference.reference=precomputed", "train.max_steps=7"]).bad();
+    let said = learn(&once, &["preference.reference=precomputed", "train.max_steps=7"]).bad();
     assert!(said.contains("--force"), "{said}");
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before, "it is not computed again");
 
@@ -109,18 +98,18 @@ fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
     let adapter = live.join("adapter");
     let go_on = format!("lora.adapter={}", adapter.display());
     let base = format!("model.path={}", live.join("base").display());
-    train(&on, &[&go_on, &base]).good();
+    learn(&on, &[&go_on, &base]).good();
     assert!((column(&on, "loss")[0] - std::f64::consts::LN_2).abs() < 1e-6);
     let lock = fs::read_to_string(on.join("run.lock.toml")).unwrap();
     assert!(lock.contains("[[start]]"), "{lock}");
-    let said = train(&dir.path().join("r"), &[&go_on, &base, "lora.r=4"]).bad();
+    let said = learn(&dir.path().join("r"), &[&go_on, &base, "lora.r=4"]).bad();
     assert!(said.contains("lora.r") || said.contains("rank, alpha"), "{said}");
 }
 
 #[test]
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let chats = format!("data.train=[{:?}]", built("sft-mix").to_str().unwrap());
+    let chats = format!("data.train=[{:?}]", train::data().to_str().unwrap());
     let cases: [(&[&str], &str); 9] = [
         (&[&chats], "holds no pairs of answers"),
         (&["task=sft"], "`[preference]` is read with"),
@@ -133,7 +122,7 @@ fn mistakes_are_named() {
         (&["lora.adapter=nowhere"], "nowhere"),
     ];
     for (sets, expected) in cases {
-        let said = train(&dir.path().join("run"), sets).bad();
+        let said = learn(&dir.path().join("run"), sets).bad();
         assert!(said.contains(expected), "{sets:?}: {said}");
     }
 }
@@ -225,14 +214,14 @@ fn kto_learns_from_labels() {
     let keep = "[output.keep]\nlabel = 'bool'\n";
     let both = build("both", &|i| i % 3 == 0, keep);
     let kto = ["preference.loss=kto", "preference.desirable_weight=2.0"];
-    train(&at("run"), &[kto[0], kto[1], &both]).good();
+    learn(&at("run"), &[kto[0], kto[1], &both]).good();
     assert!((column(&at("run"), "loss")[0] - 0.5).abs() < 0.3);
     let card = fs::read_to_string(at("run/README.md")).unwrap();
     assert!(card.contains("| weights of desirable and undesirable answers | 2, 1 |"), "{card}");
-    let said = train(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).bad();
+    let said = learn(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).bad();
     assert!(said.contains("every answer of data.train is wanted"), "{said}");
-    let said = train(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).bad();
+    let said = learn(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).bad();
     assert!(said.contains("has no column `label`"), "{said}");
-    let said = train(&at("r3"), &[&both]).bad();
+    let said = learn(&at("r3"), &[&both]).bad();
     assert!(said.contains("holds no pairs of answers"), "{said}");
 }

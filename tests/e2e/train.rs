@@ -11,17 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Dice, ROOT, Run, setaccio};
+use crate::lab::{Dice, ROOT, Run, built, setaccio};
 
 /// The SFT mix of the samples, built once for all tests.
-fn data() -> &'static Path {
+pub fn data() -> &'static Path {
     static DATA: OnceLock<tempfile::TempDir> = OnceLock::new();
-    DATA.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        setaccio(&["build", "pipelines/sft-mix.toml", "--out", dir.path().to_str().unwrap()]).good();
-        dir
-    })
-    .path()
+    DATA.get_or_init(|| built("sft-mix")).path()
 }
 
 /// `setaccio train` of the tiny recipe into `out`, with 12 steps, a checkpoint every 3 and an evaluation every 6.
@@ -42,7 +37,7 @@ fn train(out: &Path, args: &[&str]) -> Run {
 }
 
 /// Each line of metrics.jsonl without what the clock and the machine say.
-fn metrics(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
+pub fn metrics(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| -> BTreeMap<String, serde_json::Value> { serde_json::from_str(line).unwrap() };
     let mut lines: Vec<_> = text.lines().map(parse).collect();

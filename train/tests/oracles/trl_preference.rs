@@ -116,18 +116,20 @@ fn first_steps_equal_trl() {
     assert!(oracle["runs"].as_object().unwrap().values().all(fell));
 }
 
+/// A row's question with an answer, of which the answer is learned, or the `whole`.
+fn text(row: &Row, side: usize, whole: bool) -> Example {
+    let ids = [row[0].as_slice(), &row[side]].concat();
+    Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
+}
+
 /// A step's rows as the trainer sees them.
 fn micro(p: &Preference, k: u64) -> Micro {
-    let text = |row: &Row, side: usize| {
-        let ids = [row[0].as_slice(), &row[side]].concat();
-        Example { trained: (0..ids.len()).map(|t| t >= row[0].len()).collect(), ids }
-    };
     let rows = (0_u32..).zip(step(k));
     if p.loss == PreferenceLoss::Kto {
-        let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2), i % 2 == 0);
+        let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2, false), i % 2 == 0);
         return Micro::Judged(Judged::new(&rows.map(one).collect::<Vec<_>>(), 1024));
     }
-    let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1), text(&row, 2))).collect();
+    let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false))).collect();
     let pairs = Pairs::new(&rows, p.loss == PreferenceLoss::Orpo);
     assert!(pairs.batch.shared.iter().any(|shared| *shared > 0), "questions are shared");
     Micro::Pairs(pairs)
@@ -167,10 +169,6 @@ fn sharing_and_accumulation_change_nothing() {
         let mut recipe = sft::recipe();
         (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
         let Micro::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
-        let text = |row: &Row, side: usize, whole: bool| {
-            let ids = [row[0].as_slice(), &row[side]].concat();
-            Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
-        };
         let whole = p.loss == PreferenceLoss::Orpo;
         let mut apart = Pairs { batch: Batch::default(), ..shared.clone() };
         for (i, row) in (0_u32..).zip(step(3)) {

@@ -1,0 +1,80 @@
+//! `[lora]`: the adapter.
+
+use serde::{Deserialize, Serialize};
+
+/// `[lora]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lora {
+    /// Rank.
+    pub r: usize,
+    /// The update is scaled by alpha / r, or alpha / sqrt(r) with `rslora`.
+    pub alpha: f64,
+    /// Share of the adapter's inputs set to zero while training.
+    pub dropout: f64,
+    /// Rank-stabilised scaling.
+    pub rslora: bool,
+    /// Which linear layers get an adapter.
+    pub targets: Vec<String>,
+    /// `kaiming` (A uniform, B zero) or `pissa` (the principal components of the weight).
+    pub init: Init,
+    /// Type of A and B: `f32` or `bf16`.
+    pub dtype: AdapterType,
+    /// Folder of an adapter to go on with, of this rank, scale and targets; empty starts a new one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub adapter: String,
+}
+
+/// How an adapter starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// A Kaiming-uniform with a = sqrt 5, B zero: the model starts as it was.
+    #[default]
+    Kaiming,
+    /// Principal singular values and vectors of the weight, taken out of the base (PiSSA, arXiv 2404.02948).
+    Pissa,
+}
+
+/// Type that A and B are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterType {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits; the optimiser still computes in 32.
+    Bf16,
+}
+
+/// Every linear layer of a block, by its Hugging Face name.
+pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self {
+            r: 16,
+            alpha: 16.0,
+            dropout: 0.0,
+            rslora: false,
+            targets: LINEARS.map(String::from).to_vec(),
+            init: Init::Kaiming,
+            dtype: AdapterType::F32,
+            adapter: String::new(),
+        }
+    }
+}
+
+impl Lora {
+    /// Whether the layer called `module`, e.g. `model.layers.0.self_attn.q_proj`, gets an adapter.
+    pub fn covers(&self, module: &str) -> bool {
+        self.targets.iter().any(|t| Some(t.as_str()) == module.rsplit('.').next())
+    }
+
+    /// What B A x is multiplied by.
+    #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
+    pub fn scale(&self) -> f64 {
+        let r = self.r as f64;
+        self.alpha / if self.rslora { r.sqrt() } else { r }
+    }
+}

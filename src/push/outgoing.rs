@@ -24,7 +24,9 @@ pub struct Outgoing {
     _held: Option<Folder>,
 }
 
-/// Beside the adapter, what tells of a run; folders of a run that nobody needs elsewhere are left out.
+/// What a run trained, and the file that says that it is there.
+const MADE: [(&str, &str); 2] = [("adapter", "adapter_config.json"), ("model", "config.json")];
+/// Beside it, what tells of a run; folders of a run that nobody needs elsewhere are left out.
 const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", "run.lock.toml", "events.out.tfevents.0.setaccio"];
 /// What a model's folder may hold for others, by extension.
 const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
@@ -81,14 +83,15 @@ fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
 }
 
 fn run(out: &Path, repo: &str) -> Result<Outgoing> {
-    let adapter = out.join("adapter");
-    ensure!(
-        adapter.join("adapter_config.json").is_file(),
-        "{} holds a run that is not finished: there is no adapter/adapter_config.json; `setaccio train --resume` goes on",
-        out.display()
-    );
-    // PEFT looks for an adapter at the root of a repository.
-    let mut files = listed(&adapter, "", &OF_A_MODEL)?;
+    let made = MADE.iter().find(|(folder, config)| out.join(folder).join(config).is_file());
+    let Some((made, _)) = made else {
+        bail!(
+            "{} holds a run that is not finished: it has neither an adapter nor a model; `setaccio train --resume` goes on",
+            out.display()
+        );
+    };
+    // PEFT and transformers look for either at the root of a repository.
+    let mut files = listed(&out.join(made), "", &OF_A_MODEL)?;
     files.retain(|f| f.path != CARD);
     // A base that the run made itself is nowhere else.
     if out.join("base").is_dir() {
@@ -96,19 +99,20 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
     }
     files.extend(OF_A_RUN.iter().filter(|name| out.join(name).is_file()).map(|name| file(out, name)));
     for local in files.iter_mut().filter(|f| f.path == CARD) {
-        // The card tells how to load the adapter from its folder; whoever reads it there has its repository.
+        // The card tells how to load it from its folder; whoever reads it there has its repository.
         let mut text = std::fs::read_to_string(out.join(CARD)).context("cannot read the card")?;
-        for load in ["AutoTokenizer.from_pretrained(", "PeftModel.from_pretrained(model, "] {
-            text = text.replace(&format!("{load}\"adapter\")"), &format!("{load}\"{repo}\")"));
+        for load in ["AutoTokenizer.from_pretrained(", "PeftModel.from_pretrained(model, ", "CausalLM.from_pretrained("]
+        {
+            text = text.replace(&format!("{load}\"{made}\")"), &format!("{load}\"{repo}\")"));
         }
         local.content = Content::Bytes(text.into_bytes());
     }
-    let name = out.file_name().map_or_else(|| "adapter".into(), |n| n.to_string_lossy().into_owned());
+    let name = out.file_name().map_or_else(|| (*made).to_owned(), |n| n.to_string_lossy().into_owned());
     Ok(Outgoing {
         kind: Kind::Model,
-        title: format!("{name}: adapter"),
+        title: format!("{name}: {made}"),
         files,
-        stale: Box::new(|_| false),
+        stale: if *made == "model" { Box::new(weights) } else { Box::new(|_| false) },
         _held: None,
     })
 }
@@ -130,12 +134,13 @@ fn model(out: &Path) -> Result<Outgoing> {
         );
     };
     let name = out.canonicalize()?.file_name().map_or_else(String::new, |n| format!("{}: ", n.to_string_lossy()));
-    // Weights that are cut into another number of files leave the old ones behind.
-    let stale = |path: &str| {
-        !path.contains('/') && (path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
-    };
-    let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(stale) };
+    let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(weights) };
     Ok(Outgoing { kind: Kind::Model, title: format!("{name}{what}"), files, stale, _held: None })
+}
+
+/// Weights that are cut into another number of files leave the old ones behind.
+fn weights(path: &str) -> bool {
+    !path.contains('/') && (path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
 }
 
 /// Files of a folder that are not hidden and have one of these extensions, sorted by name.

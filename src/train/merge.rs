@@ -7,6 +7,7 @@ use setaccio_curate::build::Watch as _;
 use setaccio_train::{
     merge::{self, Options, Precision, Trained, merge},
     model::files::ModelFiles,
+    recipe::Method,
 };
 
 use super::{plan::gib, run::threads, watch::Watching};
@@ -74,10 +75,13 @@ pub fn run(args: &Args) -> Result<()> {
         same_base: args.same_base || (trained.is_some() && args.adapter.is_none()),
         force: args.force,
     };
+    if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
+        return copy(args, trained, &options);
+    }
     let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
         given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
     };
-    let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.adapter)) else {
+    let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.made)) else {
         bail!("name a run, or --model and --adapter");
     };
     let files = ModelFiles::open(&base)?;
@@ -115,5 +119,21 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     anstream::println!("{NAME}{}{NAME:#}", args.out.display());
+    Ok(())
+}
+
+/// What was trained whole has nothing to be merged with; it may be wanted in another type.
+fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
+    if args.model.is_some() || args.adapter.is_some() {
+        bail!("this run trained every weight, so it has no adapter: leave --model and --adapter out");
+    }
+    let (files, progress) = (ModelFiles::open(&trained.made)?, Progress::new()?);
+    let merged = merge::copy(&files, &args.out, options, &Watching(&progress));
+    progress.clear();
+    let merged = merged?;
+    let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
+    let name = args.out.display();
+    anstream::println!("{GOOD}copied:{GOOD:#} {size} of {}; the run trained every weight", merged.dtype.as_str());
+    anstream::println!("{NAME}{name}{NAME:#}");
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! What a run would take, for a person.
 
-use setaccio_train::{memory::GIB, recipe::Recompute, session::Prepared};
+use setaccio_train::{
+    memory::GIB,
+    recipe::{Method, Recompute},
+    session::Prepared,
+};
 
 use crate::style::{FAINT, HEAD, NAME, count};
 
@@ -29,8 +33,12 @@ pub fn headline(prepared: &Prepared) {
 /// What to do about a run that would take more than it may, if it would.
 pub fn beyond(prepared: &Prepared) -> Option<String> {
     let (predicted, budget) = (predicted(prepared), prepared.budget);
-    let hint = match prepared.loaded.recipe.train.recompute {
+    let recipe = &prepared.loaded.recipe;
+    let hint = match recipe.train.recompute {
         Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
+        _ if recipe.method == Method::Full => {
+            "set train.optimizer = \"adamw_8bit\", lower train.batch, or train an adapter (method = \"lora\")"
+        }
         _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
     };
     (predicted > budget)
@@ -52,10 +60,13 @@ pub fn print(prepared: &Prepared) {
 
     anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
     line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
-    line(
-        "adapter",
-        format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
-    );
+    match recipe.method {
+        Method::Lora => line(
+            "adapter",
+            format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
+        ),
+        Method::Full => line("trained", "every weight".to_owned()),
+    }
     line("trained parameters", count(prepared.memory.trainable as u64));
 
     anstream::println!("\n{HEAD}data{HEAD:#}");
@@ -84,7 +95,11 @@ pub fn print(prepared: &Prepared) {
     let parts = prepared.memory.parts(tokens, targets, prepared.recompute);
     anstream::println!("\n{HEAD}memory{HEAD:#}");
     line("frozen weights", gib(parts.weights));
-    line("adapter and optimiser", gib(parts.adapter));
+    let trained = match recipe.method {
+        Method::Lora => "adapter and optimiser",
+        Method::Full => "all weights and optimiser",
+    };
+    line(trained, gib(parts.trained));
     let again = match prepared.recompute {
         0 => "no layer computed again".to_owned(),
         n => format!("{n} of {} layers computed again", config.layers),

@@ -18,7 +18,7 @@ use crate::{
     style::{FAINT, GOOD, NAME},
 };
 
-/// Fine-tune a model on built data: a LoRA adapter, its curve and its card
+/// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
 #[derive(clap::Args)]
 pub struct Args {
     /// Recipe to follow, for instance pipelines/train/sft.toml
@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = |name: &str| folder.join(name).display().to_string();
     anstream::println!(
         "{NAME}{}{NAME:#}  {FAINT}card: {}, curve: {}{FAINT:#}",
-        path("adapter"),
+        path(prepared.loaded.recipe.method.folder()),
         path("README.md"),
         path("loss.svg")
     );

@@ -4,6 +4,8 @@ mod bad_input;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
+#[cfg(feature = "train")]
+mod full;
 mod hub;
 mod interruption;
 mod lab;

@@ -121,14 +121,14 @@ def check_metrics(run, recipe):
 
 
 def check_hashes(run, lock):
-    for entry in lock["adapter"]:
+    for entry in lock["made"]:
         bytes_ = (run / "adapter" / entry["file"]).read_bytes()
         same(f"{entry['file']}: bytes", len(bytes_), entry["bytes"])
         same(f"{entry['file']}: SHA-256", hashlib.sha256(bytes_).hexdigest(), entry["sha256"])
     same(
         "files of the adapter",
         sorted(path.name for path in (run / "adapter").iterdir()),
-        sorted(entry["file"] for entry in lock["adapter"]),
+        sorted(entry["file"] for entry in lock["made"]),
     )
 
 

@@ -3,7 +3,8 @@
 
 use crate::{
     model::{config::Config, head::chunk_rows},
-    recipe::{LINEARS, Optimizer, Quantization, Recipe, Recompute},
+    optim,
+    recipe::{LINEARS, Method, Quantization, Recipe, Recompute},
 };
 use candle_core::DType;
 
@@ -30,10 +31,12 @@ pub struct Memory {
     pub weights: usize,
     /// Numbers that are trained.
     pub trainable: usize,
-    /// A and B, their gradients and the optimiser's moments.
-    pub adapter: usize,
-    /// A linear layer unpacked from 4 bits, or the head widened from 16.
+    /// These numbers, their gradients and the optimiser's moments.
+    pub trained: usize,
+    /// A linear layer unpacked from 4 bits, or the head brought to the type that is computed with.
     unpacked: usize,
+    /// Whether all weights are trained.
+    whole: bool,
 }
 
 /// Bytes of a run, part by part; the parts are there at the same time.
@@ -41,8 +44,8 @@ pub struct Memory {
 pub struct Parts {
     /// Frozen weights.
     pub weights: usize,
-    /// Adapter, gradients, moments.
-    pub adapter: usize,
+    /// What is trained, its gradients and moments.
+    pub trained: usize,
     /// What layers keep for the backward pass.
     pub kept: usize,
     /// The widest moment of the work on one layer, or on the head.
@@ -52,12 +55,12 @@ pub struct Parts {
 impl Parts {
     /// All parts.
     pub fn total(&self) -> usize {
-        self.weights + self.adapter + self.kept + self.work
+        self.weights + self.trained + self.kept + self.work
     }
 }
 
 impl Memory {
-    /// `stored` is the type that embedding, head and, unless quantised, linear layers have in the files.
+    /// `stored` is the type that embedding and head have in the files.
     pub fn new(config: &Config, recipe: &Recipe, stored: DType, compute: DType) -> Self {
         let (hidden, inner, vocab) = (config.hidden_size, config.intermediate_size, config.vocab_size);
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -83,12 +86,10 @@ impl Memory {
             crate::recipe::AdapterType::F32 => 4,
             crate::recipe::AdapterType::Bf16 => 2,
         };
-        let moments = match recipe.train.optimizer {
-            Optimizer::Adamw => 8,
-            Optimizer::Adamw8bit => 2,
-        };
+        let sizes = targets().flat_map(|(_, (o, i))| [lora.r * o, lora.r * i]);
+        let moments = config.layers * optim::Optimizer::bytes(recipe.train.optimizer, sizes);
         let head = if stored == compute { 0 } else { vocab * hidden * unit };
-        Self {
+        let made = Self {
             unit,
             layers: config.layers,
             hidden,
@@ -102,8 +103,27 @@ impl Memory {
             dropout: lora.dropout > 0.0,
             weights,
             trainable,
-            adapter: trainable * (value + 4 + moments),
+            trained: trainable * (value + 4) + moments,
             unpacked: if packed { (largest * unit).max(head) } else { head },
+            whole: false,
+        };
+        if recipe.method == Method::Lora { made } else { made.whole(config, recipe, largest) }
+    }
+
+    /// The same with every weight trained, in f32.
+    fn whole(self, config: &Config, recipe: &Recipe, largest: usize) -> Self {
+        let sizes = || config.shapes().into_iter().map(|(_, shape)| shape.iter().product::<usize>());
+        let trainable = sizes().sum::<usize>();
+        let narrow = (self.unit < 4).then(|| largest.max(self.vocab * self.hidden) * self.unit);
+        Self {
+            weights: 0,
+            trainable,
+            trained: 8 * trainable + optim::Optimizer::bytes(recipe.train.optimizer, sizes()),
+            unpacked: narrow.unwrap_or(0),
+            adapters: 0,
+            dropout: false,
+            whole: true,
+            ..self
         }
     }
 
@@ -120,14 +140,19 @@ impl Memory {
         // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in.
         let attention = row(h + q + 3 * q + q + 2 * kv + masked * 2 * h);
         let again = if recompute > 0 { saved } else { 0 };
-        let layer = row(h) + forward_up.max(attention) + again + self.unpacked;
+        // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
+        // their places.
+        let whole = usize::from(self.whole) * tokens * h * 8;
+        let layer = row(h) + forward_up.max(attention) + again + self.unpacked + whole;
         let rows = chunk_rows(self.vocab, self.dtype()).min(targets.max(1));
         let chosen = targets * h * self.unit;
-        let head = row(3 * h) + 4 * chosen + rows * self.vocab * self.unit + self.unpacked;
+        // A head that is trained holds hidden states a second time, normed and weighed.
+        let head =
+            row(3 * h) + (4 + 2 * usize::from(self.whole)) * chosen + rows * self.vocab * self.unit + self.unpacked;
         // The allocator keeps gaps between buffers of many sizes: about three tenths of what comes and goes, as measured
         // (tests/memory.rs, BENCHMARKS.md).
         let work = layer.max(head) / 10 * 13;
-        Parts { weights: self.weights, adapter: self.adapter, kept, work }
+        Parts { weights: self.weights, trained: self.trained, kept, work }
     }
 
     fn dtype(&self) -> DType {

@@ -29,9 +29,12 @@ pub struct Recipe {
     /// What is learned from: answers (`sft`), choices between them (`preference`) or documents (`text`).
     #[serde(default)]
     pub task: Task,
-    /// What is trained.
+    /// What of the model is trained: an adapter (`lora`) or every weight (`full`).
+    #[serde(default, skip_serializing_if = "Method::is_lora")]
+    pub method: Method,
+    /// The base.
     pub model: Model,
-    /// The adapter.
+    /// The adapter; not read with `method = "full"`.
     #[serde(default)]
     pub lora: Lora,
     /// What it is trained on.
@@ -79,6 +82,32 @@ pub enum Task {
     Preference,
     /// Documents, every token of them.
     Text,
+}
+
+/// What of the model is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// An adapter of low rank upon frozen weights.
+    #[default]
+    Lora,
+    /// Every weight, in f32: 16 bytes each with `adamw`, 10 with `adamw_8bit`.
+    Full,
+}
+
+impl Method {
+    /// The run's folder for what was trained.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Lora => "adapter",
+            Self::Full => "model",
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+    fn is_lora(&self) -> bool {
+        *self == Self::Lora
+    }
 }
 
 /// `[model]`

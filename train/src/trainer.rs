@@ -19,7 +19,7 @@ use crate::{
 
 /// A model in training.
 pub struct Trainer {
-    /// With its adapter.
+    /// With its adapter, if it has one.
     pub model: Llama,
     /// What is trained, in the order of the layers.
     pub params: Vec<Param>,

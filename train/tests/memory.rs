@@ -13,7 +13,7 @@ use setaccio_train::{
         load::{self, Hold, Source},
     },
     random::{key, uniform_vec},
-    recipe::{Quantization, Recipe},
+    recipe::{Method, Quantization, Recipe},
     trainer::Trainer,
 };
 
@@ -26,7 +26,7 @@ impl Source for Random {
 }
 
 /// Peak of one step beyond what the process held before, and what was predicted, in bytes.
-fn measure(quantization: Quantization, tokens: usize, recompute: usize) -> (f64, f64) {
+fn measure(method: Method, quantization: Quantization, tokens: usize, recompute: usize) -> (f64, f64) {
     let json = serde_json::json!({
         "model_type": "llama", "vocab_size": 8000, "hidden_size": 512, "intermediate_size": 1408,
         "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": true,
@@ -35,12 +35,15 @@ fn measure(quantization: Quantization, tokens: usize, recompute: usize) -> (f64,
     let mut recipe: Recipe =
         toml::from_str("name = 'memory'\n[model]\npath = 'none'\n[data]\ntrain = ['none']\n[lora]\ndropout = 0.1\n")
             .unwrap();
-    recipe.model.quantization = quantization;
+    (recipe.method, recipe.model.quantization) = (method, quantization);
     let plan = Memory::new(&config, &recipe, DType::F32, DType::F32);
     // 5 sets the kernel's mark of the peak back to what is held.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory::held().unwrap();
-    let hold = Hold { quantization, adapter: Some((recipe.lora.clone(), 1)), ..Hold::plain() };
+    let hold = match method {
+        Method::Lora => Hold { quantization, adapter: Some((recipe.lora.clone(), 1)), ..Hold::plain() },
+        Method::Full => Hold { whole: true, ..Hold::plain() },
+    };
     let model = load::model(&config, &Random, &hold, &|_| true).unwrap();
     let mut trainer = Trainer::new(model, &recipe, 3, recompute);
     let mut rows = Batch::default();
@@ -62,7 +65,13 @@ fn the_prediction_is_within_a_tenth() {
         println!("skipped: this system does not tell a process its peak");
         return;
     }
-    let cases = [(Quantization::None, 4096, 0), (Quantization::None, 4096, 6), (Quantization::Nf4, 2048, 0)];
+    let cases = [
+        (Method::Lora, Quantization::None, 4096, 0),
+        (Method::Lora, Quantization::None, 4096, 6),
+        (Method::Lora, Quantization::Nf4, 2048, 0),
+        (Method::Full, Quantization::None, 4096, 0),
+        (Method::Full, Quantization::None, 2048, 6),
+    ];
     // What one case leaves in the allocator would be a present to the next: each gets a process.
     let Some(case) = std::env::var("SETACCIO_MEMORY_CASE").ok().and_then(|n| n.parse::<usize>().ok()) else {
         for (case, what) in cases.iter().enumerate() {
@@ -73,9 +82,11 @@ fn the_prediction_is_within_a_tenth() {
         }
         return;
     };
-    let (quantization, tokens, recompute) = cases[case];
-    let (peak, predicted) = measure(quantization, tokens, recompute);
+    let (method, quantization, tokens, recompute) = cases[case];
+    let (peak, predicted) = measure(method, quantization, tokens, recompute);
     let ratio = predicted / peak;
-    println!("{quantization:?}, {tokens} tokens, {recompute} recomputed: {peak:.0} bytes, predicted {ratio:.3} of it");
-    assert!((0.9..=1.1).contains(&ratio), "{quantization:?}, {tokens} tokens, {recompute}: {ratio}");
+    println!(
+        "{method:?}, {quantization:?}, {tokens} tokens, {recompute} recomputed: {peak:.0} bytes, predicted {ratio:.3} of it"
+    );
+    assert!((0.9..=1.1).contains(&ratio), "{method:?}, {quantization:?}, {tokens} tokens, {recompute}: {ratio}");
 }

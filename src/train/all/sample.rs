@@ -28,10 +28,8 @@ impl Work<'_> {
             return Ok(None);
         }
         let path = self.places.0.join("sample.json");
-        let inputs = inputs_of(
-            &["sample", &chain.prompt],
-            begun.lock.base.iter().chain(&last.lock.base).chain(&last.lock.adapter),
-        );
+        let inputs =
+            inputs_of(&["sample", &chain.prompt], begun.lock.base.iter().chain(&last.lock.base).chain(&last.lock.made));
         let sample = |answers| Some(Sample { prompt: chain.prompt.clone(), answers });
         if self.kept.has("sample", &inputs, &path)
             && let Some(answers) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -39,8 +37,8 @@ impl Work<'_> {
             return Ok(sample(answers));
         }
         let trained = Trained::open(&self.places.run(first))?;
-        // Both are asked as the first stage asked: with the template that its adapter was trained with.
-        let ask = |model: &Path| self.ask(model, &trained.adapter, &chain.prompt);
+        // Both are asked as the first stage asked: with the template that it was trained with.
+        let ask = |model: &Path| self.ask(model, &trained.made, &chain.prompt);
         let answers = [ask(&trained.base)?, ask(&self.merged())?];
         write_whole(&path, &serde_json::to_vec_pretty(&answers)?)?;
         self.kept.add("sample", &inputs, &path)?;

@@ -20,7 +20,7 @@ use setaccio_train::{
     export::{self, Quant},
     merge::{self, Options, Precision, Trained},
     model::files::ModelFiles,
-    recipe::{Loaded, Task},
+    recipe::{Loaded, Method, Task},
     report::{
         curve,
         lock::{self, FileHash, RunLock},
@@ -135,7 +135,7 @@ impl Work<'_> {
         let (folder, out, step) =
             (self.places.run(stage), self.places.merged(chain, stage), format!("{}: merging", stage.name));
         let lock = RunLock::read(&folder.join(lock::NAME))?;
-        let inputs = inputs_of(&["merge", &chain.dtype], lock.adapter.iter().chain(&lock.base));
+        let inputs = inputs_of(&["merge", &chain.dtype], lock.made.iter().chain(&lock.base));
         if self.kept.has(&step, &inputs, &out) {
             return Ok(up_to_date(&out));
         }
@@ -150,14 +150,23 @@ impl Work<'_> {
             same_base: true,
             force: self.replaces(&out)?,
         };
-        let files = ModelFiles::open(&trained.base)?;
-        trained.same_base(&files, &|| self.progress.cancelled())?;
-        let merged = merge::merge(&files, &trained.adapter, &out, &options, &Watching(&self.progress))?;
+        let watch = Watching(&self.progress);
+        let merged = match trained.method {
+            Method::Lora => {
+                let files = ModelFiles::open(&trained.base)?;
+                trained.same_base(&files, &|| self.progress.cancelled())?;
+                merge::merge(&files, &trained.made, &out, &options, &watch)?
+            }
+            Method::Full => merge::copy(&ModelFiles::open(&trained.made)?, &out, &options, &watch)?,
+        };
         self.progress.clear();
         self.kept.add(&step, &inputs, &out)?;
         let check =
             merged.check.map_or_else(String::new, |c| format!(", logits within {:.1e} of adapter on", c.largest));
-        let row = format!("merged: {} layers in {}{check}", merged.modules, merged.dtype.as_str());
+        let row = match trained.method {
+            Method::Lora => format!("merged: {} layers in {}{check}", merged.modules, merged.dtype.as_str()),
+            Method::Full => format!("trained whole: written in {}", merged.dtype.as_str()),
+        };
         anstream::println!("{GOOD}{row}{GOOD:#}");
         Ok(row)
     }

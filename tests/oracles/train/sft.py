@@ -8,8 +8,8 @@ stream k, row r has
     ids[0]    b(child(s("ids"), r), 0) % 32
     ids[i]    (5 * ids[i-1] + 7) % 32, or b(child(s("ids"), r), i) % 96 where b(child(s("jump"), r), i) % 8 == 0
     trained   i >= ceil(length / 3)
-LoRA r 8, alpha 16, no dropout, all seven linear layers; A by the formula of fixture.py, B zero.
-AdamW of PyTorch (betas 0.9 and 0.999, eps 1e-8), weight decay 0.01 on A and B alike, clipping to norm 1, learning rate
+Runs called full_... train every weight, the others a LoRA of r 8, alpha 16, no dropout, all seven linear layers; A by the formula of fixture.py, B zero.
+AdamW of PyTorch (betas 0.9 and 0.999, eps 1e-8), weight decay 0.01 on A and B alike (of all weights on the matrices: Trainer leaves norms and biases out), clipping to norm 1, learning rate
 1e-3: linear from 0 over 5 steps, then linear to 0 at step 50; the first step is taken with learning rate 0.
 
 What the Trainer divides by, checked here at every step against sums taken from the logits: num_items_in_batch, the
@@ -23,10 +23,10 @@ Writes sft.json:
     rows           the first 3 rows: {ids, trained}; tokens, targets: totals over the 400 rows
     runs.NAME      batch4x2 (`plain`, 50 steps: batch 4, accumulation 2), batch1x8 (the first 10 steps of the same run
                    with batch 1, accumulation 8), tied4x2 (`tied`, 50 steps; its loss starts near 18 and its gradient
-                   is clipped at most steps, which that of `plain` never is)
+                   is clipped at most steps, which that of `plain` never is), full_qwen2 and full_tied (every weight)
         loss, grad_norm (before clipping), learning_rate, num_tokens (running total, without padding), targets,
         mean_token_accuracy, entropy (as TRL logs them), accuracy_by_token, entropy_by_token    [steps]
-        adapter    {"MODULE.lora_A": [norm, sum], ...} after the last step
+        trained    {"MODULE.lora_A": [norm, sum], ...} after the last step, or {"MODULE.weight": ...} of all weights
 """
 
 import logging
@@ -107,7 +107,7 @@ def blank_tokenizer(size):
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="t0", eos_token="t2", unk_token="t0")
 
 
-def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS):
+def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS, full=False):
     labels = [[t if on else -100 for t, on in zip(r["ids"], r["trained"], strict=True)] for r in rows]
     data = Dataset.from_dict({"input_ids": [r["ids"] for r in rows], "labels": labels})
     with tempfile.TemporaryDirectory() as folder:
@@ -120,10 +120,13 @@ def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS):
             log_level="error",
         )  # fmt: skip
         lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=LINEARS, task_type="CAUSAL_LM")
+        base.requires_grad_(full)
         trainer = Recorded(
-            model=base, args=args, train_dataset=data, processing_class=tokenizer, peft_config=lora, stop=stop
-        )
-        fill_lora(trainer.model, zero_b=True)
+            model=base, args=args, train_dataset=data, processing_class=tokenizer, peft_config=None if full else lora,
+            stop=stop,
+        )  # fmt: skip
+        if not full:
+            fill_lora(trainer.model, zero_b=True)
         assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
         trainer.train()
     fields = {
@@ -133,10 +136,11 @@ def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS):
     out = {f: [number(s[f], digits) for s in trainer.steps] for f, digits in fields.items()}
     for f in ("num_tokens", "targets"):
         out[f] = [int(x) for x in out[f]]
-    out["adapter"] = {
-        f"{module_name(n)}.{'lora_A' if '.lora_A.' in n else 'lora_B'}": [number(p.norm(), 9), number(p.sum(), 9)]
+    name = lambda n: n if full else f"{module_name(n)}.{'lora_A' if '.lora_A.' in n else 'lora_B'}"  # noqa: E731
+    out["trained"] = {
+        name(n): [number(p.norm(), 9), number(p.sum(), 9)]
         for n, p in ((n, p.detach().double()) for n, p in trainer.model.named_parameters())
-        if ".lora_" in n
+        if full or ".lora_" in n
     }
     return out
 
@@ -148,6 +152,8 @@ def main():
         "batch1x8": train(model("plain", "sdpa"), rows, tokenizer, batch=1, accumulation=8, stop=10),
         "tied4x2": train(model("tied", "sdpa"), rows, tokenizer, batch=4, accumulation=2),
         "tiny4x2": train(tiny(), rows, tokenizer, batch=4, accumulation=2),
+        "full_qwen2": train(model("qwen2", "sdpa"), rows, tokenizer, batch=4, accumulation=2, full=True),
+        "full_tied": train(model("tied", "sdpa"), rows, tokenizer, batch=4, accumulation=2, full=True),
     }
     assert max(runs["batch4x2"]["grad_norm"]) < 1 and sum(g > 1 for g in runs["tied4x2"]["grad_norm"]) > 25
     for field in ("loss", "grad_norm"):

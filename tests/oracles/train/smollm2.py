@@ -123,7 +123,7 @@ def main():
     found = prompts(built, tokenizer, vocabulary)
     data = rows(tokenizer)
     run = train(built, data, tokenizer, batch=2, accumulation=1, steps=STEPS)
-    run["adapter"] = by_kind(run["adapter"])
+    run["adapter"] = by_kind(run.pop("trained"))
     stored = {
         "lengths": packed([len(r["ids"]) for r in data]),
         "prompts": packed([r["trained"].index(True) for r in data]),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use setaccio_curate::card::grouped;
 
 use super::Chain;
+use crate::recipe::Method;
 use crate::report::{
     card::{self, cell, plain, results, word},
     front::{Front, hub, notice},
@@ -82,20 +83,25 @@ fn opening(chain: &Chain, stages: &[Told]) -> String {
         None => String::new(),
     };
     format!(
-        "# {}\n{built}\n{base}, trained with Setaccio in {} stage{}: {}. After each stage its adapter was merged into the \
-         weights, and the next one began from there.\n",
+        "# {}\n{built}\n{base}, trained with Setaccio in {} stage{}: {}. After each stage {} and the next one began \
+         from there.\n",
         plain(title),
         stages.len(),
         if stages.len() == 1 { "" } else { "s" },
         names.join(", "),
+        if stages.iter().any(|s| s.lock.recipe.method == Method::Lora) {
+            "its adapter was merged into the weights,"
+        } else {
+            "its weights were kept,"
+        },
     )
 }
 
 /// What was done, stage by stage.
 fn lineage(stages: &[Told]) -> String {
     let mut out = String::from(
-        "## Lineage\n\n| stage | learned | data (SHA-256 of its lock) | rows | adapter | steps x batch, rate | evaluation loss \
-         | adapter's SHA-256 |\n|---|---|---|---:|---|---|---|---|\n",
+        "## Lineage\n\n| stage | learned | data (SHA-256 of its lock) | rows | trained | steps x batch, rate | evaluation loss \
+         | its SHA-256 |\n|---|---|---|---:|---|---|---|---|\n",
     );
     for stage in stages {
         let recipe = &stage.lock.recipe;
@@ -106,6 +112,10 @@ fn lineage(stages: &[Told]) -> String {
         let data: Vec<String> = stage.lock.data.iter().map(|data| source(data, &stage.name)).collect();
         let rows: u64 = stage.lock.data.iter().filter_map(|d| d.rows.get("train")).sum();
         let stable = if recipe.lora.rslora { ", rank-stabilised" } else { "" };
+        let trained = match recipe.method {
+            Method::Lora => format!("rank {}, alpha {}{stable}", recipe.lora.r, recipe.lora.alpha),
+            Method::Full => "every weight".into(),
+        };
         let steps = stage.lines.iter().map(|l| l.step).max().unwrap_or(0);
         let evals: Vec<f64> = stage.lines.iter().filter_map(|l| l.get("eval_loss")).collect();
         let eval = match evals.as_slice() {
@@ -113,16 +123,14 @@ fn lineage(stages: &[Told]) -> String {
             [only] => format!("{only:.4}"),
             [first, .., last] => format!("{first:.4} to {last:.4}"),
         };
-        let weights = stage.lock.adapter.iter().find(|f| f.file == crate::lora::peft::WEIGHTS);
+        let weights = stage.lock.made.iter().find(|f| f.file.ends_with(".safetensors"));
         let hash = weights.and_then(|f| f.sha256.get(..16)).unwrap_or_default();
         let _ = writeln!(
             out,
-            "| {} | {learned} | {} | {} | rank {}, alpha {}{stable} | {} x {}, {:?} | {eval} | `{hash}` |",
+            "| {} | {learned} | {} | {} | {trained} | {} x {}, {:?} | {eval} | `{hash}` |",
             cell(&stage.name),
             data.join("; "),
             grouped(rows),
-            recipe.lora.r,
-            recipe.lora.alpha,
             grouped(steps),
             recipe.train.batch * recipe.train.accumulation,
             recipe.train.learning_rate,

@@ -22,8 +22,17 @@ fn mark(run: &Path) -> PathBuf {
 /// # Errors
 /// Something is there that no run wrote.
 pub fn ours(run: &Path) -> Result<()> {
-    let written =
-        [card::NAME, "adapter", "base", "checkpoints", curve::NAME, lock::NAME, metrics::NAME, tensorboard::NAME];
+    let written = [
+        card::NAME,
+        "adapter",
+        "base",
+        "checkpoints",
+        curve::NAME,
+        lock::NAME,
+        metrics::NAME,
+        "model",
+        tensorboard::NAME,
+    ];
     match written.iter().map(|name| run.join(name)).find(|path| path.exists()) {
         Some(path) if !mark(run).exists() => {
             let message = "is there already, and no run wrote it; move it away or give the run a folder of its own with \

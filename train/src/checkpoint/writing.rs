@@ -53,7 +53,7 @@ pub struct Manifest {
     pub files: Vec<FileHash>,
 }
 
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 impl Manifest {
     /// The manifest as text, and the SHA-256 of it without its own.

@@ -155,6 +155,7 @@ pub fn pair(name: &str, a: &Tensor, b: &Tensor, recipe: &Lora, compute: DType) -
             value: value.to_dtype(dtype)?.force_contiguous()?,
             grad: Tensor::zeros(value.shape(), grad, value.device())?,
             lr_scale: 1.0,
+            decays: true,
         })
     };
     let (scale, dropout) = (recipe.scale(), recipe.dropout);

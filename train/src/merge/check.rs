@@ -135,8 +135,8 @@ fn head(config: &Config, source: &dyn Source) -> Result<Head> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let name = if config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
     Ok(Head {
-        norm: source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?,
-        weight: source.tensor(name, &[vocab, hidden])?,
+        norm: source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?.into(),
+        weight: source.tensor(name, &[vocab, hidden])?.into(),
         eps: config.rms_norm_eps,
     })
 }

@@ -75,31 +75,48 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
     }
     let source = Base { files: base, precision: options.precision };
     publish::folder(out, options.force, |folder| {
-        let weights = write(&source, &file, folder, (dtype, options.shard_bytes), watch)?;
-        let mut config = config(base, dtype)?;
-        config.sort_all_objects();
-        write_whole(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())?;
-        finish_folder(base, tokens.as_ref(), folder)?;
+        let sum = Sum { base: &source, adapter: &file };
+        let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), watch)?;
+        finish(base, tokens.as_ref(), folder, dtype)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), watch));
         Ok(Merged { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
     })
 }
 
-/// Write the merged weights.
+/// Write a model that was trained whole, `model`, into the folder `out` in another type or other files.
+///
+/// # Errors
+/// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
+pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
+    publish::vacant_folder(out, options.force)?;
+    model.check()?;
+    let dtype = match options.dtype {
+        Some(dtype) => dtype,
+        None => model.dtype("model.embed_tokens.weight")?,
+    };
+    let tokens = tokens(model, model.path())?;
+    let base = Base { files: model, precision: options.precision };
+    publish::folder(out, options.force, |folder| {
+        let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), watch)?;
+        finish(model, tokens.as_ref(), folder, dtype)?;
+        Ok(Merged { dtype, modules: 0, weights, check: None })
+    })
+}
+
+/// Write the weights that `source` gives.
 fn write(
-    base: &Base,
-    adapter: &AdapterFile,
-    folder: &Path,
+    source: &dyn Source,
+    (config, folder): (&Config, &Path),
     (dtype, shard_bytes): (DType, u64),
     watch: &dyn Watch,
 ) -> Result<sharded::Written> {
-    let (sum, shapes) = (Sum { base, adapter }, base.files.config().shapes());
+    let shapes = config.shapes();
     watch.stage("merge", shapes.len() as u64);
     sharded::write(folder, dtype, &shapes, shard_bytes, &mut |name, shape| {
         if watch.cancelled() {
             return Err(Error::Stopped);
         }
-        let tensor = sum.tensor(name, shape);
+        let tensor = source.tensor(name, shape);
         watch.done(1, "tensors");
         tensor
     })
@@ -168,7 +185,16 @@ fn tokens(base: &ModelFiles, adapter: &Path) -> Result<Option<Tokens>> {
     if base.gguf().is_some() || has(base.path()) { Tokens::open(base.path()).map(Some) } else { Ok(None) }
 }
 
-/// The base's config.json for weights of this type, none of them in 4 bits.
+/// Write beside the weights of this type, none of them in 4 bits, what else belongs into a model's folder: config.json, the
+/// tokenizer, and what else the base says about generating (temperature, top_p and the like).
+pub(crate) fn finish(base: &ModelFiles, tokens: Option<&Tokens>, folder: &Path, dtype: DType) -> Result<()> {
+    let mut config = config(base, dtype)?;
+    config.sort_all_objects();
+    write_whole(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())?;
+    finish_folder(base, tokens, folder)
+}
+
+/// The base's config.json.
 fn config(base: &ModelFiles, dtype: DType) -> Result<Value> {
     let mut config = base_config(base)?;
     let name = DTYPES.iter().find(|(_, d)| *d == dtype).map(|(name, _)| *name);

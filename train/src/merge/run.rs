@@ -1,4 +1,4 @@
-//! What a run of `setaccio train` says about its base and its adapter.
+//! What a run of `setaccio train` says about its base and about what it made.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use crate::{
     error::{Error, Result},
     merge::Precision,
     model::files::ModelFiles,
-    recipe::Quantization,
+    recipe::{Method, Quantization},
     report::lock::{self, FileHash, RunLock},
-    session::{ADAPTER, BASE, TINY},
+    session::{BASE, TINY},
 };
 
 /// A finished run.
@@ -16,8 +16,10 @@ use crate::{
 pub struct Trained {
     /// Its base model.
     pub base: PathBuf,
-    /// Its adapter.
-    pub adapter: PathBuf,
+    /// Its adapter, or the model that was trained whole.
+    pub made: PathBuf,
+    /// Which of the two.
+    pub method: Method,
     /// How training held the base.
     pub saw: Precision,
     /// What it was trained upon, file by file.
@@ -25,10 +27,10 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Read the lock of the run in `folder`, and check that the adapter is as the run left it.
+    /// Read the lock of the run in `folder`, and check that what it made is as the run left it.
     ///
     /// # Errors
-    /// There is no run, it is not finished, or its adapter was changed since.
+    /// There is no run, it is not finished, or what it made was changed since.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(lock::NAME);
         if !path.is_file() {
@@ -36,15 +38,17 @@ impl Trained {
             return Err(Error::model(folder, format!("{why}; or name --model and --adapter")));
         }
         let lock = RunLock::read(&path)?;
-        let adapter = folder.join(ADAPTER);
-        if lock.adapter.is_empty() {
+        let method = lock.recipe.method;
+        let made = folder.join(method.folder());
+        if lock.made.is_empty() {
             let message = "this run is not finished: go on with it by `setaccio train ... --resume`".into();
             return Err(Error::Damaged { path, message });
         }
-        for file in &lock.adapter {
-            let path = adapter.join(&file.file);
+        for file in &lock.made {
+            let path = made.join(&file.file);
             if FileHash::of(&path, &file.file)? != *file {
-                let message = "is not what the run wrote; train again with --force, or name it with --adapter".into();
+                let message =
+                    "is not what the run wrote; train again with --force, or name an adapter with --adapter".into();
                 return Err(Error::Damaged { path, message });
             }
         }
@@ -54,7 +58,7 @@ impl Trained {
             Quantization::Nf4 => Precision::Nf4 { double_quant: model.double_quant },
         };
         let base = if model.path == TINY { folder.join(BASE) } else { PathBuf::from(&model.path) };
-        Ok(Self { base, adapter, saw, hashes: lock.base })
+        Ok(Self { base, made, method, saw, hashes: lock.base })
     }
 
     /// Check that `files` are those that it was trained upon. Reads all of them.

@@ -170,7 +170,8 @@ fn a_wrong_merge_is_not_called_good() {
         for (kind, adapter, good) in [("right", &right, true), ("near", &near, false), ("half", &half, false)] {
             let folder = lab.path(&format!("{name}-{kind}"));
             fs::create_dir(&folder).unwrap();
-            write(&source, adapter, &folder, (dtype, 1 << 30), &()).unwrap();
+            let sum = Sum { base: &source, adapter };
+            write(&sum, (base.config(), &folder), (dtype, 1 << 30), &()).unwrap();
             fs::copy(lab.path("base/config.json"), folder.join(CONFIG)).unwrap();
             let found = compare(&source, &right, &folder, (dtype, Some(&tokens)), &());
             assert_eq!(found.is_ok(), good, "{name} {kind}: {found:?}");

@@ -5,6 +5,8 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::values::Values;
+
 use crate::{
     data::{Batch, IGNORE},
     error::Result,
@@ -18,9 +20,9 @@ const CHUNK_BYTES: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Head {
     /// [H]
-    pub norm: Tensor,
+    pub norm: Values,
     /// [V, H], as it was stored; with tied embeddings the embedding itself.
-    pub weight: Tensor,
+    pub weight: Values,
     /// Added to the mean square in the norm.
     pub eps: f64,
 }
@@ -77,8 +79,10 @@ pub fn chunk_rows(vocab: usize, dtype: DType) -> usize {
 
 /// What [`Head::slope`] needs of [`Head::read`]: of N targets.
 pub struct Read {
-    /// Their tokens, u32 [N].
+    /// Their places, u32 [N].
     index: Tensor,
+    /// Their tokens, [N].
+    labels: Vec<u32>,
     /// Their hidden states, [N, H].
     chosen: Tensor,
     /// Gradient of each target's own -log p with respect to its normed hidden state, [N, H].
@@ -99,7 +103,7 @@ impl Head {
         }
         let index = Tensor::from_vec(rows, labels.len(), x.device())?;
         let chosen = x.index_select(&index, 0)?;
-        let normed = kernels::rms_norm(&chosen, &self.norm, self.eps)?;
+        let normed = kernels::rms_norm(&chosen, &self.norm.to_dtype(x.dtype())?, self.eps)?;
         let weight = self.weight.to_dtype(x.dtype())?;
         let (n, vocab) = (labels.len(), weight.dim(0)?);
         let step = chunk_rows(vocab, x.dtype()).min(n);
@@ -116,21 +120,46 @@ impl Head {
                 kernels::gemm(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
             }
         }
-        Ok((losses, dnormed.map(|dnormed| Read { index, chosen, dnormed })))
+        Ok((losses, dnormed.map(|dnormed| Read { index, labels, chosen, dnormed })))
     }
 
     /// The gradient with respect to the hidden states `x` [T, H] of a loss whose derivative by each target's -log p
-    /// is `weights` [N].
+    /// is `weights` [N]. Adds to the gradients of norm and head where they are trained.
     ///
     /// # Errors
     /// Out of memory.
     pub fn slope(&self, x: &Tensor, read: Read, weights: &[f64]) -> Result<Tensor> {
-        let Read { index, chosen, dnormed } = read;
+        let Read { index, labels, chosen, dnormed } = read;
         let weights = Tensor::new(weights, x.device())?.to_dtype(x.dtype())?.unsqueeze(1)?;
+        if self.weight.param().is_some() {
+            self.learn(&chosen, &labels, &weights)?;
+        }
         let dnormed = dnormed.broadcast_mul(&weights)?;
         let dchosen = chosen.zeros_like()?;
-        kernels::rms_norm_grad(&dchosen, &chosen, &self.norm, &dnormed, self.eps)?;
+        self.norm.add_norm(&chosen, &dnormed, self.eps)?;
+        kernels::rms_norm_grad(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
         Ok(x.zeros_like()?.index_add(&index, &dchosen, 0)?)
+    }
+
+    /// Add to the gradient of the head. What each target weighs was not known when its logits were there, so they are
+    /// made again, chunk by chunk.
+    fn learn(&self, chosen: &Tensor, labels: &[u32], weights: &Tensor) -> Result<()> {
+        let Some(param) = self.weight.param() else { return Ok(()) };
+        let dtype = chosen.dtype();
+        let normed = kernels::rms_norm(chosen, &self.norm.to_dtype(dtype)?, self.eps)?;
+        let weighed = normed.broadcast_mul(weights)?;
+        let weight = self.weight.to_dtype(dtype)?.t()?;
+        let (n, vocab) = (labels.len(), weight.dim(1)?);
+        let step = chunk_rows(vocab, dtype).min(n);
+        let buffer = Tensor::zeros((step, vocab), dtype, chosen.device())?;
+        for start in (0..n).step_by(step) {
+            let len = step.min(n - start);
+            let logits = buffer.narrow(0, 0, len)?;
+            kernels::gemm(&logits, &normed.narrow(0, start, len)?, &weight, 1.0, 0.0)?;
+            kernels::cross_entropy(&logits, &labels[start..start + len], 1.0)?;
+            kernels::gemm(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, 1.0, 1.0)?;
+        }
+        Ok(())
     }
 
     /// Logits [T, V] of hidden states `x` [T, H].
@@ -138,7 +167,7 @@ impl Head {
     /// # Errors
     /// Out of memory.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
-        let normed = kernels::rms_norm(x, &self.norm, self.eps)?;
+        let normed = kernels::rms_norm(x, &self.norm.to_dtype(x.dtype())?, self.eps)?;
         kernels::linear(&normed, &self.weight.to_dtype(x.dtype())?)
     }
 }

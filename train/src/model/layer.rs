@@ -3,10 +3,11 @@
 
 use candle_core::Tensor;
 
-use super::{linear::Linear, pass::View};
+use super::{linear::Linear, pass::View, values::Values};
 use crate::{
     error::Result,
     kernels::{self, Attended, Heads, Span},
+    optim::Param,
 };
 
 /// The weights of one layer.
@@ -17,9 +18,9 @@ pub struct Layer {
     /// gate, up and down projections of the feed-forward part.
     pub mlp: [Linear; 3],
     /// [H], before the attention.
-    pub input_norm: Tensor,
+    pub input_norm: Values,
     /// [H], before the feed-forward part.
-    pub post_norm: Tensor,
+    pub post_norm: Values,
     /// Sizes of the heads.
     pub heads: Heads,
     /// Added to the mean square in the norms.
@@ -94,7 +95,7 @@ impl Layer {
         let [wgate, wup, wdown] = &self.mlp;
         let (heads, view) = (self.heads, context.view);
 
-        let normed = kernels::rms_norm(x, &self.input_norm, self.eps)?;
+        let normed = kernels::rms_norm(x, &self.input_norm.to_dtype(x.dtype())?, self.eps)?;
         let (q, qa) = wq.forward(&normed, view)?;
         let (k, ka) = wk.forward(&normed, view)?;
         let (v, va) = wv.forward(&normed, view)?;
@@ -110,7 +111,7 @@ impl Layer {
         let (middle, oa) = wo.forward(&out, view)?;
         kernels::add(&middle, x, 1.0)?;
 
-        let normed = kernels::rms_norm(&middle, &self.post_norm, self.eps)?;
+        let normed = kernels::rms_norm(&middle, &self.post_norm.to_dtype(x.dtype())?, self.eps)?;
         let (gate, ga) = wgate.forward(&normed, view)?;
         let (up, ua) = wup.forward(&normed, view)?;
         drop(normed);
@@ -122,12 +123,13 @@ impl Layer {
         Ok((y, Saved { x: x.clone(), attended, middle, gate, up, xa }))
     }
 
-    /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the adapters'
-    /// gradients. The `first` layer's input is the frozen embedding: what would only flow there is left out.
+    /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the
+    /// gradients of what is trained. What flows to the input alone is left out where nobody `asks` for it: below the
+    /// first layer there is the embedding, which is mostly frozen.
     ///
     /// # Errors
     /// Out of memory; a fault of ours.
-    pub fn backward(&self, saved: Saved, d: &Tensor, first: bool, context: &Context<'_>) -> Result<()> {
+    pub fn backward(&self, saved: Saved, d: &Tensor, asks: bool, context: &Context<'_>) -> Result<()> {
         let [wq, wk, wv, wo] = &self.attention;
         let [wgate, wup, wdown] = &self.mlp;
         let (heads, pass) = (self.heads, context.view.pass());
@@ -137,13 +139,15 @@ impl Layer {
         wdown.backward(&kernels::swiglu(&gate, &up)?, da.as_ref(), d, Some(&dproduct), pass)?;
         let (dgate, dup) = kernels::swiglu_grad(&gate, &up, &dproduct)?;
         drop((gate, up, dproduct));
-        let normed = kernels::rms_norm(&middle, &self.post_norm, self.eps)?;
+        let post_norm = self.post_norm.to_dtype(d.dtype())?;
+        let normed = kernels::rms_norm(&middle, &post_norm, self.eps)?;
         let dnormed = middle.zeros_like()?;
         wgate.backward(&normed, ga.as_ref(), &dgate, Some(&dnormed), pass)?;
         wup.backward(&normed, ua.as_ref(), &dup, Some(&dnormed), pass)?;
         drop((dgate, dup));
         // `d` flows past the feed-forward part as it is, and through it as follows.
-        kernels::rms_norm_grad(d, &middle, &self.post_norm, &dnormed, self.eps)?;
+        kernels::rms_norm_grad(d, &middle, &post_norm, &dnormed, self.eps)?;
+        self.post_norm.add_norm(&middle, &dnormed, self.eps)?;
         drop(middle);
 
         let dout = attended.out.zeros_like()?;
@@ -157,13 +161,17 @@ impl Layer {
         drop((attended, dout));
         kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
         kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;
-        let normed = kernels::rms_norm(&x, &self.input_norm, self.eps)?;
-        let dnormed = (!first).then(|| x.zeros_like()).transpose()?;
+        let input_norm = self.input_norm.to_dtype(d.dtype())?;
+        let normed = kernels::rms_norm(&x, &input_norm, self.eps)?;
+        let dnormed = asks.then(|| x.zeros_like()).transpose()?;
         for (linear, xa, dy) in [(wq, &qa, &dq), (wk, &ka, &dk), (wv, &va, &dv)] {
             linear.backward(&normed, xa.as_ref(), dy, dnormed.as_ref(), pass)?;
         }
         match dnormed {
-            Some(dnormed) => kernels::rms_norm_grad(d, &x, &self.input_norm, &dnormed, self.eps),
+            Some(dnormed) => {
+                self.input_norm.add_norm(&x, &dnormed, self.eps)?;
+                kernels::rms_norm_grad(d, &x, &input_norm, &dnormed, self.eps)
+            }
             None => Ok(()),
         }
     }
@@ -173,7 +181,13 @@ impl Layer {
         self.attention.iter().chain(&self.mlp)
     }
 
-    /// The same, to be changed.
+    /// Everything in it that is trained, in a fixed order.
+    pub fn params(&self) -> Vec<Param> {
+        let norms = [&self.input_norm, &self.post_norm].into_iter().filter_map(Values::param);
+        norms.chain(self.linears().flat_map(Linear::params)).cloned().collect()
+    }
+
+    /// The linear layers, to be changed.
     pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.attention.iter_mut().chain(&mut self.mlp)
     }

@@ -1,11 +1,12 @@
-//! A frozen linear layer with a low-rank adapter: y = x W^T + b + s (drop(x) A^T) B^T (Hu et al. 2021).
+//! A linear layer, frozen with a low-rank adapter or trained whole: y = x W^T + b + s (drop(x) A^T) B^T (Hu et al. 2021).
 //! Backward, for A [r, in] and B [out, r]: dB += s dy^T (drop(x) A^T), u = s dy B, dA += u^T drop(x),
-//! dx += dy W + drop'(u A). W itself gets no gradient, so none is computed.
+//! dx += dy W + drop'(u A). W and b get their gradients dy^T x and the sum of dy only where they are trained.
 
 use candle_core::Tensor;
 
 use super::{
     pass::{Pass, View},
+    values::Values,
     weight::Weight,
 };
 use crate::{error::Result, kernels, optim::Param};
@@ -18,7 +19,7 @@ pub struct Linear {
     /// [out, in]
     pub weight: Weight,
     /// [out]
-    pub bias: Option<Tensor>,
+    pub bias: Option<Values>,
     /// The adapter, if this layer has one.
     pub lora: Option<Lora>,
 }
@@ -65,6 +66,12 @@ impl Lora {
 }
 
 impl Linear {
+    /// What is trained of it: weight and bias, or A and B.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        let whole = self.weight.param().into_iter().chain(self.bias.as_ref().and_then(Values::param));
+        whole.chain(self.lora.iter().flat_map(|lora| [&lora.a, &lora.b]))
+    }
+
     /// `x` [T, in] -> y [T, out], and drop(x) A^T [T, r] for the backward pass. Dropout is of training alone.
     ///
     /// # Errors
@@ -72,7 +79,7 @@ impl Linear {
     pub fn forward(&self, x: &Tensor, view: View) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
         if let Some(bias) = &self.bias {
-            kernels::add_bias(&y, bias)?;
+            kernels::add_bias(&y, &bias.to_dtype(x.dtype())?)?;
         }
         let Some(lora) = &self.lora else { return Ok((y, None)) };
         let Some((a, b)) = lora.values(view) else { return Ok((y, None)) };
@@ -81,7 +88,7 @@ impl Linear {
         Ok((y, Some(xa)))
     }
 
-    /// Given `dy` [T, out], add to the adapter's gradients and, unless nobody asks for it, to `dx` [T, in].
+    /// Given `dy` [T, out], add to the gradients of what is trained and, unless nobody asks for it, to `dx` [T, in].
     ///
     /// # Errors
     /// Shapes or types that do not fit; out of memory.
@@ -95,6 +102,12 @@ impl Linear {
     ) -> Result<()> {
         if let Some(dx) = dx {
             kernels::gemm(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
+        }
+        if let Some(param) = self.weight.param() {
+            kernels::gemm(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
+        }
+        if let Some(bias) = &self.bias {
+            bias.add_rows(dy)?;
         }
         let (Some(lora), Some(xa)) = (&self.lora, xa) else { return Ok(()) };
         let u = Tensor::zeros(xa.shape(), xa.dtype(), xa.device())?;

@@ -7,6 +7,7 @@ use super::{
     layer::{Context, Layer, Past, Saved},
     pass::{Pass, View},
     rotary::Rotary,
+    values::Values,
 };
 use crate::{
     data::Batch,
@@ -18,8 +19,8 @@ use crate::{
 /// A model.
 #[derive(Clone, Debug)]
 pub struct Llama {
-    /// [V, H], as it was stored.
-    pub embedding: Tensor,
+    /// [V, H]; frozen as it was stored.
+    pub embedding: Values,
     /// In the order of the forward pass.
     pub layers: Vec<Layer>,
     /// Final norm and head.
@@ -49,7 +50,7 @@ enum Kept {
 impl Llama {
     /// Where the model is.
     pub fn device(&self) -> &Device {
-        self.embedding.device()
+        self.embedding.tensor().device()
     }
 
     /// Embeddings of `ids`, [T, H].
@@ -58,7 +59,7 @@ impl Llama {
     /// An id outside the vocabulary.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::new(ids, self.device())?;
-        Ok(self.embedding.index_select(&ids, 0)?.to_dtype(self.dtype)?)
+        Ok(self.embedding.tensor().index_select(&ids, 0)?.to_dtype(self.dtype)?)
     }
 
     fn context<'a>(
@@ -123,7 +124,7 @@ impl Llama {
         Ok(Losses::of(&self.read(batch, View::Trained)?))
     }
 
-    /// One micro-batch forward and backward: adds to every adapter's gradient. `weigh` is told what was said of each
+    /// One micro-batch forward and backward: adds to the gradient of all that is trained. `weigh` is told what was said of each
     /// target and gives the derivative of the loss by each target's -log p, or nothing to leave the gradient out.
     ///
     /// # Errors
@@ -157,7 +158,12 @@ impl Llama {
                 Some(Kept::Input(x)) => layer.forward(&x, &context)?.1,
                 None => break,
             };
-            layer.backward(saved, &d, i == 0, &context)?;
+            layer.backward(saved, &d, i > 0 || self.embedding.param().is_some(), &context)?;
+        }
+        if let Some(param) = self.embedding.param() {
+            let d = d.to_dtype(param.grad.dtype())?;
+            let ids = Tensor::new(&batch.ids[..], d.device())?.unsqueeze(1)?.expand(d.shape())?.contiguous()?;
+            param.grad.scatter_add_set(&ids, &d, 0)?;
         }
         Ok(())
     }
@@ -175,18 +181,24 @@ impl Llama {
         Ok(losses)
     }
 
-    /// Every trained tensor in a fixed order: layer after layer, A before B.
-    pub fn params(&self) -> Vec<Param> {
-        let loras = self.layers.iter().flat_map(Layer::linears).filter_map(|l| l.lora.as_ref());
-        loras.flat_map(|lora| [lora.a.clone(), lora.b.clone()]).collect()
+    /// Whether the head is the embedding.
+    fn tied(&self) -> bool {
+        self.head.weight.tensor().id() == self.embedding.tensor().id()
     }
 
-    /// Memory of the frozen weights, in bytes.
+    /// Every trained tensor once, in the order of the forward pass; of an adapter A before B.
+    pub fn params(&self) -> Vec<Param> {
+        let mut params: Vec<Param> = self.embedding.param().cloned().into_iter().collect();
+        params.extend(self.layers.iter().flat_map(Layer::params));
+        params.extend(self.head.norm.param().cloned());
+        params.extend(self.head.weight.param().filter(|_| !self.tied()).cloned());
+        params
+    }
+
+    /// Memory of the matrices, in bytes.
     pub fn bytes(&self) -> usize {
-        let size = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
         let linears: usize = self.layers.iter().flat_map(Layer::linears).map(|l| l.weight.bytes()).sum();
-        let tied = self.head.weight.id() == self.embedding.id();
-        linears + size(&self.embedding) + if tied { 0 } else { size(&self.head.weight) }
+        linears + self.embedding.bytes() + if self.tied() { 0 } else { self.head.weight.bytes() }
     }
 }
 

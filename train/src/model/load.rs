@@ -10,6 +10,7 @@ use super::{
     linear::{self, Linear},
     llama::Llama,
     rotary::Rotary,
+    values::Values,
     weight::Weight,
 };
 use crate::{
@@ -70,6 +71,8 @@ pub struct Hold {
     pub device: Device,
     /// A fresh adapter to put on it, and the seed that it starts from.
     pub adapter: Option<(Lora, u64)>,
+    /// Whether all of it is trained, in f32.
+    pub whole: bool,
 }
 
 impl Hold {
@@ -81,6 +84,17 @@ impl Hold {
             dtype: DType::F32,
             device: Device::Cpu,
             adapter: None,
+            whole: false,
+        }
+    }
+
+    /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
+    fn values(&self, name: &str, tensor: &Tensor, dtype: Option<DType>) -> Result<Values> {
+        let tensor = tensor.to_device(&self.device)?;
+        match dtype {
+            _ if self.whole => Values::trained(name, &tensor, self.dtype),
+            Some(dtype) => Ok(tensor.to_dtype(dtype)?.into()),
+            None => Ok(tensor.into()),
         }
     }
 }
@@ -91,7 +105,8 @@ impl Hold {
 /// A tensor is missing, of another shape, or torn; out of memory.
 pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
     let h = config.hidden_size;
-    let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, h])?.to_device(&hold.device)?;
+    let load = |name: &str, shape: &[usize], dtype| hold.values(name, &source.tensor(name, shape)?, dtype);
+    let embedding = load("model.embed_tokens.weight", &[config.vocab_size, h], None)?;
     let mut layers = Vec::with_capacity(config.layers);
     for i in 0..config.layers {
         layers.push(layer(config, source, hold, i)?);
@@ -99,11 +114,11 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
             return Err(Error::Interrupted);
         }
     }
-    let norm = source.tensor("model.norm.weight", &[h])?.to_dtype(hold.dtype)?.to_device(&hold.device)?;
+    let norm = load("model.norm.weight", &[h], Some(hold.dtype))?;
     let weight = if config.tie_word_embeddings {
         embedding.clone()
     } else {
-        source.tensor("lm_head.weight", &[config.vocab_size, h])?.to_device(&hold.device)?
+        load("lm_head.weight", &[config.vocab_size, h], None)?
     };
     let head = Head { norm, weight, eps: config.rms_norm_eps };
     Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
@@ -115,9 +130,7 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
 /// As [`model`].
 pub fn layer(config: &Config, source: &dyn Source, hold: &Hold, i: usize) -> Result<Layer> {
     let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
-    let vector = |name: &str, n: usize| -> Result<Tensor> {
-        Ok(source.tensor(name, &[n])?.to_dtype(hold.dtype)?.to_device(&hold.device)?)
-    };
+    let vector = |name: &str, n: usize| hold.values(name, &source.tensor(name, &[n])?, Some(hold.dtype));
     let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
         let (weight, lora) = weight(&name, (out, input), source, hold)?;
         let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
@@ -167,12 +180,12 @@ fn weight(
     let weight = match (rest, packed) {
         (None, Some(packed)) => Weight::Nf4(packed.to_device(&hold.device)?),
         (rest, _) => {
-            let whole = rest.unwrap_or(whole).to_device(&hold.device)?;
+            let whole = rest.unwrap_or(whole);
             // On the CPU a narrow type would have to be widened at each use.
             if in_four {
-                Weight::Nf4(Nf4::quantize(&whole, hold.double_quant)?)
+                Weight::Nf4(Nf4::quantize(&whole.to_device(&hold.device)?, hold.double_quant)?)
             } else {
-                Weight::Dense(whole.to_dtype(hold.dtype)?)
+                Weight::Dense(hold.values(&name, &whole, Some(hold.dtype))?)
             }
         }
     };

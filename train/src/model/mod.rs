@@ -15,4 +15,5 @@ pub mod safetensors;
 pub mod save;
 pub mod sharded;
 pub mod tiny;
+pub mod values;
 pub mod weight;

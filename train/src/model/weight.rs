@@ -1,14 +1,15 @@
-//! A frozen matrix, as it is held: whole, or in 4 bits until the moment it is used.
+//! A matrix, as it is held: whole, or in 4 bits until the moment it is used.
 
 use candle_core::{DType, Tensor};
 
-use crate::{error::Result, nf4::Nf4};
+use super::values::Values;
+use crate::{error::Result, nf4::Nf4, optim::Param};
 
 /// The weight of a linear layer, [out, in].
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// In a float type.
-    Dense(Tensor),
+    Dense(Values),
     /// In 4 bits.
     Nf4(Nf4),
 }
@@ -20,7 +21,7 @@ impl Weight {
     /// Out of memory on the device.
     pub fn dense(&self, dtype: DType) -> Result<Tensor> {
         match self {
-            Self::Dense(weight) => Ok(weight.to_dtype(dtype)?),
+            Self::Dense(weight) => weight.to_dtype(dtype),
             Self::Nf4(packed) => packed.dequantize(dtype),
         }
     }
@@ -28,7 +29,7 @@ impl Weight {
     /// Rows and columns, (out, in).
     pub fn shape(&self) -> (usize, usize) {
         match self {
-            Self::Dense(weight) => weight.dims2().unwrap_or_default(),
+            Self::Dense(weight) => weight.tensor().dims2().unwrap_or_default(),
             Self::Nf4(packed) => packed.shape(),
         }
     }
@@ -36,8 +37,16 @@ impl Weight {
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Self::Dense(weight) => weight.bytes(),
             Self::Nf4(packed) => packed.bytes(),
+        }
+    }
+
+    /// What is trained of it, if it is trained whole.
+    pub fn param(&self) -> Option<&Param> {
+        match self {
+            Self::Dense(weight) => weight.param(),
+            Self::Nf4(_) => None,
         }
     }
 }

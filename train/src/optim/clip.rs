@@ -84,7 +84,7 @@ mod tests {
 
     fn param(name: &str, grad: Vec<f32>) -> Param {
         let grad = Tensor::new(grad, &Device::Cpu).unwrap();
-        Param { name: name.into(), value: grad.clone(), grad, lr_scale: 1.0 }
+        Param { name: name.into(), value: grad.clone(), grad, lr_scale: 1.0, decays: true }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Param {
     pub grad: Tensor,
     /// Its learning rate over that of the run: LoRA+'s ratio for B, 1 for A.
     pub lr_scale: f64,
+    /// Whether weight decay is for it: not for norms and biases.
+    pub decays: bool,
 }
 
 /// AdamW and its moments, which are made at a parameter's first step.
@@ -92,7 +94,9 @@ impl Optimizer {
                     self.steps
                 )));
             };
-            slot.step(self.kind, param, &Hyper { lr: lr * param.lr_scale, ..hyper }, &self.maps)
+            let weight_decay = if param.decays { self.weight_decay } else { 0.0 };
+            let hyper = Hyper { lr: lr * param.lr_scale, weight_decay, ..hyper };
+            slot.step(self.kind, param, &hyper, &self.maps)
                 .map_err(|e| Error::Other(format!("optimiser step of `{}`: {e}", param.name)))?;
         }
         self.steps += 1;
@@ -171,6 +175,7 @@ mod tests {
                     value: tensor(key).to_dtype(dtype).unwrap(),
                     grad: tensor(key + 1),
                     lr_scale: if name == "b" { 4.0 } else { 1.0 },
+                    decays: true,
                 }
             })
             .into()

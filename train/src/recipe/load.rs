@@ -10,7 +10,7 @@ use setaccio_curate::overrides;
 use setaccio_filters::suggest;
 use toml::{Table, Value};
 
-use super::{Init, LINEARS, Packing, PreferenceLoss, Recipe, Reference, Task};
+use super::{Init, LINEARS, Lora, Method, Packing, PreferenceLoss, Quantization, Recipe, Reference, Task};
 use crate::error::{Error, Result};
 
 /// A recipe and where it came from.
@@ -36,12 +36,16 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     for set in sets {
         overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
-    let recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
+    let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.
         let near = suggest::explain(e.message()).split_off(e.message().len());
         Error::recipe(&file, format!("{}{near}", e.to_string().trim_end().replace('\n', " ")))
     })?;
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
+    if recipe.method == Method::Full {
+        // What a recipe below it says of an adapter decides nothing here.
+        recipe.lora = Lora::default();
+    }
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
     Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
 }
@@ -142,8 +146,43 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         );
     }
     check_task(recipe)?;
+    check_method(recipe)?;
     if recipe.checkpoint.keep == 0 {
         return Err("`checkpoint.keep` is at least 1: a run that keeps none cannot be resumed".into());
+    }
+    Ok(())
+}
+
+fn check_method(recipe: &Recipe) -> std::result::Result<(), String> {
+    if recipe.method == Method::Lora {
+        return Ok(());
+    }
+    if recipe.model.quantization != Quantization::None {
+        return Err("`method = \"full\"` trains every weight, and 4 bits are too coarse for that: leave \
+                    `model.quantization` out, or train an adapter with `method = \"lora\"`"
+            .into());
+    }
+    if !recipe.lora.adapter.is_empty() {
+        return Err(
+            "`lora.adapter` goes on with an adapter, and `method = \"full\"` trains none: merge it first, and \
+                    name the merged model as `model.path`"
+                .into(),
+        );
+    }
+    if (recipe.train.lora_plus_ratio - 1.0).abs() > 0.0 {
+        return Err("`train.lora_plus_ratio` is of adapters, and `method = \"full\"` trains none: leave it out".into());
+    }
+    let preference = recipe.preference();
+    let asks = recipe.task == Task::Preference && preference.loss.needs_reference();
+    if asks && preference.reference != Reference::Precomputed {
+        return Err(format!(
+            "`method = \"full\"` changes the weights that {} compares with: {}",
+            preference.loss.name().to_uppercase(),
+            match preference.loss {
+                PreferenceLoss::Kto => "train an adapter with `method = \"lora\"`",
+                _ => "set `preference.reference = \"precomputed\"`",
+            }
+        ));
     }
     Ok(())
 }

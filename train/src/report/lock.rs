@@ -47,9 +47,9 @@ pub struct RunLock {
     /// Every file of the adapter that was gone on with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start: Vec<FileHash>,
-    /// Every file of the adapter; none while the run goes on.
-    #[serde(default)]
-    pub adapter: Vec<FileHash>,
+    /// Every file of the adapter, or of the model that was trained whole; none while the run goes on.
+    #[serde(default, alias = "adapter")]
+    pub made: Vec<FileHash>,
     /// The recipe with all overrides and defaults in place.
     pub recipe: Recipe,
 }
@@ -165,7 +165,7 @@ impl RunLock {
             base: Vec::new(),
             data: Vec::new(),
             start: Vec::new(),
-            adapter: Vec::new(),
+            made: Vec::new(),
             recipe,
         }
     }

@@ -1,4 +1,4 @@
-//! What a finished run leaves: the adapter with its tokenizer, the lock, the curve and the card.
+//! What a finished run leaves: the adapter or the model with its tokenizer, the lock, the curve and the card.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
 use super::Prepared;
@@ -16,8 +16,9 @@ use crate::{
         self,
         peft::{self, AdapterConfig, AdapterFile, Targets},
     },
-    model::llama::Llama,
-    recipe::Init,
+    merge,
+    model::{llama::Llama, sharded},
+    recipe::{Init, Method},
     report::{
         card, curve,
         lock::{self, FileHash, RunLock},
@@ -25,8 +26,8 @@ use crate::{
     },
 };
 
-/// Name of the adapter's folder.
-pub const ADAPTER: &str = "adapter";
+/// Bytes of weights in a file, at most, as transformers has it.
+const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// Write the lock.
 ///
@@ -41,19 +42,20 @@ pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
 /// # Errors
 /// The file system refuses.
 pub fn clear(folder: &Path) -> Result<()> {
-    Ok([lock::NAME, card::NAME, curve::NAME, ADAPTER].iter().try_for_each(|name| remove(&folder.join(name)))?)
+    let made = [Method::Lora, Method::Full].map(Method::folder);
+    Ok([lock::NAME, card::NAME, curve::NAME].iter().chain(&made).try_for_each(|name| remove(&folder.join(name)))?)
 }
 
-/// Whether the adapter that a lock names is there as it was written.
+/// Whether what a lock says was made is there as it was written.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
-    if lock.adapter.is_empty() {
+    if lock.made.is_empty() {
         return Ok(false);
     }
-    for file in &lock.adapter {
-        let path = folder.join(ADAPTER).join(&file.file);
+    for file in &lock.made {
+        let path = folder.join(lock.recipe.method.folder()).join(&file.file);
         if !path.exists() || FileHash::of(&path, &file.file)? != *file {
             return Ok(false);
         }
@@ -61,7 +63,7 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
     Ok(true)
 }
 
-/// Write everything; the lock with the adapter's hashes last, because it says that the run is finished.
+/// Write everything; the lock with the hashes of what was made last, because it says that the run is finished.
 ///
 /// # Errors
 /// The file system refuses.
@@ -72,14 +74,22 @@ pub fn finish(
     mut lock: RunLock,
 ) -> Result<()> {
     let (folder, recipe, config) = (&prepared.folder, &prepared.loaded.recipe, prepared.files.config());
-    let file = file(prepared, model, begun)?;
     let mut tokens = prepared.tokens.clone();
     // What it was trained with is what it wants to be asked with.
     tokens.chat_template = prepared.chat_template()?.or(tokens.chat_template);
-    lock.adapter = together(folder, |adapter| {
-        peft::save(adapter, &file)?;
-        tokens.save(adapter)
-    })?;
+    lock.made = match recipe.method {
+        Method::Lora => {
+            let file = file(prepared, model, begun)?;
+            together((folder, Method::Lora.folder()), |adapter| {
+                peft::save(adapter, &file)?;
+                tokens.save(adapter)
+            })?
+        }
+        Method::Full => together((folder, Method::Full.folder()), |place| {
+            save_whole(prepared, model, place)?;
+            merge::finish(&prepared.files, Some(&tokens), place, DType::F32)
+        })?,
+    };
     let lines = metrics::read(folder)?;
     write_whole(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
     let counts = prepared.train.counts();
@@ -98,10 +108,22 @@ pub fn finish(
     write_lock(folder, &lock)
 }
 
-/// Let `write` fill the adapter's folder out of sight, then put it in its place: it is all there or not at all,
+/// Write the weights of a model that was trained whole, in f32: what the base was stored in may be too
+/// coarse for what was learned.
+fn save_whole(prepared: &Prepared, model: &Llama, place: &Path) -> Result<()> {
+    let params: BTreeMap<String, Tensor> = model.params().into_iter().map(|p| (p.name, p.value)).collect();
+    let shapes = prepared.files.config().shapes();
+    sharded::write(place, DType::F32, &shapes, SHARD_BYTES, &mut |name, _| {
+        let value = params.get(name).ok_or_else(|| Error::Other(format!("nothing was trained as {name}")))?;
+        Ok(value.to_device(&Device::Cpu)?)
+    })?;
+    Ok(())
+}
+
+/// Let `write` fill the folder called `name` out of sight, then put it in its place: it is all there or not at all,
 /// whenever the disk is full or the machine goes down. Gives the hashes of its files.
-fn together(folder: &Path, write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
-    let (aside, place) = (folder.join(".setaccio").join(ADAPTER), folder.join(ADAPTER));
+fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
+    let (aside, place) = (folder.join(".setaccio").join(name), folder.join(name));
     remove(&aside)?;
     let written = write(&aside).and_then(|()| files(&aside));
     if written.is_err() {
@@ -153,6 +175,8 @@ fn files(folder: &Path) -> Result<Vec<FileHash>> {
 mod tests {
     use super::*;
 
+    const ADAPTER: &str = "adapter";
+
     #[test]
     fn an_adapter_is_there_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
@@ -164,12 +188,12 @@ mod tests {
         // As a crash leaves it.
         put(&at(".setaccio/adapter/.writing-x"), "torn", "").unwrap();
         let full = |folder: &Path| put(folder, "a", "1").and(Err(Error::Other("full".into())));
-        assert!(together(dir.path(), full).is_err());
+        assert!(together((dir.path(), ADAPTER), full).is_err());
         assert!(!at(ADAPTER).exists() && !at(".setaccio/adapter").exists());
-        together(dir.path(), |folder| put(folder, "a", "1")).unwrap();
-        assert!(together(dir.path(), full).is_err());
+        together((dir.path(), ADAPTER), |folder| put(folder, "a", "1")).unwrap();
+        assert!(together((dir.path(), ADAPTER), full).is_err());
         assert_eq!(fs::read_to_string(at("adapter/a")).unwrap(), "1", "the one before stays");
-        let files = together(dir.path(), |folder| put(folder, "b", "12")).unwrap();
+        let files = together((dir.path(), ADAPTER), |folder| put(folder, "b", "12")).unwrap();
         assert_eq!(files.iter().map(|f| (f.file.as_str(), f.bytes)).collect::<Vec<_>>(), [("b", 2)]);
         assert!(!at("adapter/a").exists() && at("adapter/b").exists());
     }

@@ -6,7 +6,6 @@ mod reference;
 mod run;
 mod steps;
 
-pub use finish::ADAPTER;
 pub use prepare::{BASE, Prepared, TINY};
 pub use run::{Done, Start, run};
 

@@ -22,7 +22,7 @@ use crate::{
         files::{ModelFiles, write_together},
         tiny::Tiny,
     },
-    recipe::{Loaded, PreferenceLoss, Recipe},
+    recipe::{Loaded, Method, PreferenceLoss, Recipe},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -103,6 +103,11 @@ impl Prepared {
         files.check()?;
         let config = files.config();
         fits(recipe, &loaded.file, config.sliding_window, config.max_position_embeddings)?;
+        if recipe.method == Method::Full && config.quantization.is_some() {
+            let message = "holds weights in 4 bits, which `method = \"full\"` cannot train: name the model that they were \
+                           made from, or train an adapter with `method = \"lora\"`";
+            return Err(Error::model(&path, message));
+        }
         let tokens = match recipe.model.tokenizer.as_str() {
             "" => Tokens::open(&path)?,
             named => Tokens::open(&loaded.folder.join(named))?,

@@ -12,7 +12,7 @@ use crate::{
     lora::{self, peft},
     model::load::{self, Hold},
     objective::Objective,
-    recipe::{Init, Reference},
+    recipe::{Init, Method, Reference},
     report::{
         lock::{self, Data, FileHash, RunLock},
         metrics::Metrics,
@@ -112,7 +112,8 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
         double_quant: recipe.model.double_quant,
         dtype: prepared.dtype,
         device: prepared.device.clone(),
-        adapter: Some((recipe.lora.clone(), recipe.seed)),
+        adapter: (recipe.method == Method::Lora).then(|| (recipe.lora.clone(), recipe.seed)),
+        whole: recipe.method == Method::Full,
     };
     watch.stage("load", prepared.files.config().layers as u64);
     let mut model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {

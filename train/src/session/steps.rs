@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Names of a checkpoint's tensors begin with one of these.
-const ADAPTER: &str = "adapter/";
+const TRAINED: &str = "trained/";
 const OPTIMIZER: &str = "optimizer/";
 
 /// A run under way.
@@ -23,7 +23,7 @@ pub struct Run<'a> {
     prepared: &'a Prepared,
     watch: &'a dyn Watch,
     store: Store,
-    /// The model and its adapter.
+    /// The model.
     pub trainer: Trainer,
     metrics: Metrics,
     /// What the next checkpoint will say.
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
     pub fn take_over(&mut self, found: &Found) -> Result<()> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {
-            let name = format!("{ADAPTER}{}", param.name);
+            let name = format!("{TRAINED}{}", param.name);
             let fits = |t: &&Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
             match found.tensors.get(&name).filter(fits) {
                 Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
             None => "there was no checkpoint yet".into(),
         };
         let try_this = match step {
-            // The adapter adds nothing yet: it is the base that gives no number.
+            // Nothing was changed yet: it is the base that gives no number.
             0 => {
                 "nothing was learned yet, so see whether the base's weights are whole and lora.alpha is as meant, or \
                  look at those rows"
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
-        let params = self.trainer.params.iter().map(|p| (format!("{ADAPTER}{}", p.name), p.value.clone()));
+        let params = self.trainer.params.iter().map(|p| (format!("{TRAINED}{}", p.name), p.value.clone()));
         let moments = self.trainer.optimizer.state()?.into_iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t));
         let tensors: Vec<(String, Tensor)> = params.chain(moments).collect();
         // A step can ruin values or moments with finite gradients; what cannot be trained on is not worth keeping.

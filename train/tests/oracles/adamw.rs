@@ -46,8 +46,13 @@ fn run(case: &Value) -> f64 {
     };
     let mut optimizer = Optimizer::new(&train);
     let value = Tensor::from_vec(uniform_vec(key(5, &format!("value/{name}")), n, 0.5), n, &Device::Cpu).unwrap();
-    let mut param =
-        Param { name: "p".into(), value: value.to_dtype(dtype).unwrap(), grad: value.clone(), lr_scale: 1.0 };
+    let mut param = Param {
+        name: "p".into(),
+        value: value.to_dtype(dtype).unwrap(),
+        grad: value.clone(),
+        lr_scale: 1.0,
+        decays: true,
+    };
     let (mut shown, mut worst) = (case["shown"].as_array().unwrap().iter(), 0.0_f64);
     let mut next = shown.next();
     for step in 1..=STEPS {
@@ -123,7 +128,7 @@ fn clipping_is_that_of_pytorch() {
         let params = [(0, 1000), (1, 70_000)].map(|(i, n)| {
             let grad = uniform_vec(key(6, &format!("clip/{i}")), n, number("scale") as f32);
             let grad = Tensor::new(grad, &Device::Cpu).unwrap();
-            Param { name: i.to_string(), value: grad.clone(), grad, lr_scale: 1.0 }
+            Param { name: i.to_string(), value: grad.clone(), grad, lr_scale: 1.0, decays: true }
         });
         let Norm::Finite(norm) = clip::norm(&params).unwrap() else { panic!("{case}") };
         // PyTorch sums squares in f32.

@@ -9,11 +9,13 @@ use setaccio_train::{
         linear::Linear,
         llama::{Llama, Training},
         pass::Pass,
+        values::Values,
+        weight::Weight,
     },
 };
 
 use crate::{
-    formula::{attach, batch, close, documents, elements, model, recipe},
+    formula::{attach, batch, close, documents, elements, model, recipe, whole},
     quantized::in_nf4,
 };
 
@@ -22,17 +24,35 @@ fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
     x.broadcast_mul(&scale)?.broadcast_mul(w)
 }
 
-fn linear(x: &Tensor, linear: &Linear, vars: &mut Vec<(String, Var)>) -> Result<Tensor> {
-    let lora = linear.lora.as_ref().unwrap();
+type Vars = Vec<(String, Var)>;
+
+/// A tensor of the model in f64, as a variable if it is trained: the same one each time.
+fn var(values: &Values, vars: &mut Vars) -> Result<Tensor> {
+    let Some(param) = values.param() else { return values.tensor().to_dtype(DType::F64) };
+    if let Some((_, known)) = vars.iter().find(|(name, _)| *name == param.name) {
+        return Ok(known.as_tensor().clone());
+    }
+    let var = Var::from_tensor(&param.value.copy()?)?;
+    vars.push((param.name.clone(), var.clone()));
+    Ok(var.as_tensor().clone())
+}
+
+fn linear(x: &Tensor, linear: &Linear, vars: &mut Vars) -> Result<Tensor> {
+    let weight = match &linear.weight {
+        Weight::Dense(values) => var(values, vars)?,
+        packed @ Weight::Nf4(_) => packed.dense(DType::F64).unwrap(),
+    };
+    let y = x.matmul(&weight.t()?)?;
+    let y = match &linear.bias {
+        Some(bias) => y.broadcast_add(&var(bias, vars)?)?,
+        None => y,
+    };
+    let Some(lora) = &linear.lora else { return Ok(y) };
     let (a, b) = (Var::from_tensor(&lora.a.value.copy()?)?, Var::from_tensor(&lora.b.value.copy()?)?);
     let update = x.matmul(&a.t()?)?.matmul(&b.t()?)?.affine(lora.scale, 0.0)?;
     vars.push((lora.a.name.clone(), a));
     vars.push((lora.b.name.clone(), b));
-    let y = (x.matmul(&linear.weight.dense(DType::F64).unwrap().t()?)? + update)?;
-    match &linear.bias {
-        Some(bias) => y.broadcast_add(bias),
-        None => Ok(y),
-    }
+    y + update
 }
 
 /// Turn each head of `x` [T, n, D].
@@ -54,15 +74,9 @@ fn mask(batch: &Batch) -> Result<Tensor> {
     Tensor::from_vec(cells, (n, n), &Device::Cpu)
 }
 
-fn layer(
-    x: &Tensor,
-    layer: &Layer,
-    turns: (&Tensor, &Tensor),
-    mask: &Tensor,
-    vars: &mut Vec<(String, Var)>,
-) -> Result<Tensor> {
+fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, vars: &mut Vars) -> Result<Tensor> {
     let (heads, t) = (layer.heads, x.dim(0)?);
-    let normed = norm(x, &layer.input_norm, layer.eps)?;
+    let normed = norm(x, &var(&layer.input_norm, vars)?, layer.eps)?;
     let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, &layer.attention[i], vars));
     let q = turn(&q?.reshape((t, heads.q, heads.dim))?, turns.0, turns.1)?.transpose(0, 1)?.contiguous()?;
     let spread = |x: Tensor| -> Result<Tensor> {
@@ -77,20 +91,22 @@ fn layer(
     let out =
         candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.transpose(0, 1)?.reshape((t, heads.q * heads.dim))?;
     let middle = (linear(&out, &layer.attention[3], vars)? + x)?;
-    let normed = norm(&middle, &layer.post_norm, layer.eps)?;
+    let normed = norm(&middle, &var(&layer.post_norm, vars)?, layer.eps)?;
     let gate = linear(&normed, &layer.mlp[0], vars)?;
     let up = linear(&normed, &layer.mlp[1], vars)?;
     linear(&(gate.silu()? * up)?, &layer.mlp[2], vars)? + middle
 }
 
-fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vec<(String, Var)>)> {
+fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vars)> {
     let (cos, sin) = model.rotary.angles(&batch.positions, DType::F64, &Device::Cpu).unwrap();
     let mask = mask(batch)?;
-    let (mut x, mut vars) = (model.embed(&batch.ids).unwrap(), Vec::new());
+    let mut vars = Vec::new();
+    let mut x = var(&model.embedding, &mut vars)?.index_select(&Tensor::new(&batch.ids[..], &Device::Cpu)?, 0)?;
     for one in &model.layers {
         x = layer(&x, one, (&cos, &sin), &mask, &mut vars)?;
     }
-    let logits = norm(&x, &model.head.norm, model.head.eps)?.matmul(&model.head.weight.to_dtype(DType::F64)?.t()?)?;
+    let normed = norm(&x, &var(&model.head.norm, &mut vars)?, model.head.eps)?;
+    let logits = normed.matmul(&var(&model.head.weight, &mut vars)?.t()?)?;
     let kept = batch.labels.iter().enumerate().filter(|(_, l)| **l != IGNORE);
     let (rows, labels): (Vec<u32>, Vec<u32>) = kept.map(|(t, l)| (u32::try_from(t).unwrap(), *l)).unzip();
     let logits = logits.index_select(&Tensor::new(&rows[..], &Device::Cpu)?, 0)?;
@@ -100,28 +116,45 @@ fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vec<(String, Var)>)> {
 #[test]
 fn every_gradient_equals_candles() {
     for variant in ["plain", "tied", "qwen2", "llama31"] {
-        compare(variant, model(variant, DType::F64));
+        compare(variant, &with_adapter(model(variant, DType::F64)), 28);
     }
+}
+
+#[test]
+fn every_gradient_of_every_weight_equals_candles() {
+    // Two layers of nine tensors, embedding, norm and head; biases of q, k and v with qwen2.
+    for (variant, params) in [("plain", 21), ("tied", 20), ("qwen2", 27), ("llama31", 21)] {
+        compare(variant, &whole(variant, DType::F64), params);
+    }
+}
+
+#[test]
+fn weights_and_adapter_learn_side_by_side() {
+    compare("plain", &with_adapter(whole("plain", DType::F64)), 21 + 28);
 }
 
 #[test]
 fn every_gradient_equals_candles_upon_nf4() {
     for (variant, double_quant) in [("plain", true), ("qwen2", false)] {
-        compare(variant, in_nf4(variant, DType::F64, double_quant));
+        compare(variant, &with_adapter(in_nf4(variant, DType::F64, double_quant)), 28);
     }
 }
 
-fn compare(variant: &str, mut model: Llama) {
+fn with_adapter(mut model: Llama) -> Llama {
     attach(&mut model, &recipe(), false);
+    model
+}
+
+fn compare(variant: &str, model: &Llama, trained: usize) {
     let batch = batch(&documents(), 3);
-    let (want, vars) = loss(&model, &batch).unwrap();
+    let (want, vars) = loss(model, &batch).unwrap();
     let gradients = want.backward().unwrap();
     let scale = 1.0 / f64::from(u32::try_from(batch.targets()).unwrap());
     let pass = Pass { seed: 1, step: 0, micro: 0 };
     let losses = model.train_sum(&batch, &Training { pass, recompute: 0, neftune_alpha: 0.0 }, scale).unwrap();
     close(variant, losses.nll * scale, want.to_scalar::<f64>().unwrap(), 1e-12, 0.0);
     let params = model.params();
-    assert_eq!((params.len(), vars.len()), (28, 28));
+    assert_eq!((params.len(), vars.len()), (trained, trained));
     for param in params {
         let (name, var) = vars.iter().find(|(name, _)| *name == param.name).unwrap();
         let (got, want) = (elements(&param.grad), elements(gradients.get(var.as_tensor()).unwrap()));

@@ -95,6 +95,11 @@ pub fn model(variant: &str, dtype: DType) -> Llama {
     load::model(&config(variant), &Formula, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
 }
 
+/// A variant of which every weight is trained.
+pub fn whole(variant: &str, dtype: DType) -> Llama {
+    load::model(&config(variant), &Formula, &Hold { dtype, whole: true, ..Hold::plain() }, &|_| true).unwrap()
+}
+
 /// What the recipe `tiny` trains: 512 tokens, seed 42.
 pub fn tiny(dtype: DType) -> Llama {
     let folder = tempfile::tempdir().unwrap();

@@ -67,17 +67,17 @@ fn packed_documents_do_not_see_each_other() {
 fn equal_candle_transformers() {
     let (config, ours) = (config("plain"), model("plain", DType::F32));
     let mut tensors = HashMap::from([
-        ("model.embed_tokens.weight".to_owned(), ours.embedding.clone()),
-        ("model.norm.weight".to_owned(), ours.head.norm.clone()),
-        ("lm_head.weight".to_owned(), ours.head.weight.clone()),
+        ("model.embed_tokens.weight".to_owned(), ours.embedding.tensor().clone()),
+        ("model.norm.weight".to_owned(), ours.head.norm.tensor().clone()),
+        ("lm_head.weight".to_owned(), ours.head.weight.tensor().clone()),
     ]);
     for (i, layer) in ours.layers.iter().enumerate() {
-        tensors.insert(format!("model.layers.{i}.input_layernorm.weight"), layer.input_norm.clone());
-        tensors.insert(format!("model.layers.{i}.post_attention_layernorm.weight"), layer.post_norm.clone());
+        tensors.insert(format!("model.layers.{i}.input_layernorm.weight"), layer.input_norm.tensor().clone());
+        tensors.insert(format!("model.layers.{i}.post_attention_layernorm.weight"), layer.post_norm.tensor().clone());
     }
     for linear in ours.layers.iter().flat_map(Layer::linears) {
         let Weight::Dense(weight) = &linear.weight else { panic!("not quantised") };
-        tensors.insert(format!("{}.weight", linear.name), weight.clone());
+        tensors.insert(format!("{}.weight", linear.name), weight.tensor().clone());
     }
     let their_config = theirs::Config {
         hidden_size: config.hidden_size,

@@ -48,7 +48,7 @@ fn nf4_trains_as_its_dequantised_weights_do() {
         let mut packed = in_nf4(variant, DType::F32, double_quant);
         let mut dense = packed.clone();
         for linear in dense.layers.iter_mut().flat_map(Layer::linears_mut) {
-            linear.weight = Weight::Dense(linear.weight.dense(DType::F32).unwrap());
+            linear.weight = Weight::Dense(linear.weight.dense(DType::F32).unwrap().into());
         }
         let mut whole = model(variant, DType::F32);
         let recipe = Lora { dropout: 0.2, ..recipe() };

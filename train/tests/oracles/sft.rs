@@ -10,7 +10,7 @@ use setaccio_train::{
     trainer::{Taken, Trainer, per},
 };
 
-use crate::formula::{attach, close, elements, model, numbers, oracle, tiny};
+use crate::formula::{attach, close, elements, model, numbers, oracle, tiny, whole};
 
 /// What the oracle trained with.
 pub fn recipe() -> Recipe {
@@ -97,6 +97,9 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
 }
 
 fn formula(variant: &str) -> Llama {
+    if let Some(variant) = variant.strip_prefix("full_") {
+        return whole(variant, DType::F32);
+    }
     let mut model = if variant == "tiny" { tiny(DType::F32) } else { model(variant, DType::F32) };
     attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
     model
@@ -119,11 +122,14 @@ fn rows_are_those_of_the_oracle() {
 
 #[test]
 fn fifty_steps_equal_trl() {
-    for (name, variant) in [("batch4x2", "plain"), ("tied4x2", "tied"), ("tiny4x2", "tiny")] {
+    let runs = [("batch4x2", "plain"), ("tied4x2", "tied"), ("tiny4x2", "tiny")];
+    let whole = ["full_qwen2", "full_tied"].map(|name| (name, name));
+    for (name, variant) in runs.into_iter().chain(whole) {
         let want = &oracle("sft.json")["runs"][name];
         let trainer = compare(name, want, formula(variant), 50, &|k| batches(k, 4, 2));
+        assert_eq!(trainer.params.len(), want["trained"].as_object().unwrap().len());
         for param in &trainer.params {
-            let (got, want) = (elements(&param.value), numbers(&want["adapter"][&param.name]));
+            let (got, want) = (elements(&param.value), numbers(&want["trained"][&param.name]));
             let norm = got.iter().map(|x| x * x).sum::<f64>().sqrt();
             close(&format!("{name}: norm of {}", param.name), norm, want[0], 1e-3, 0.0);
             close(

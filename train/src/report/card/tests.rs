@@ -49,7 +49,7 @@ fn llama() -> RunLock {
     lock.recipe.model.quantization = Quantization::Nf4;
     lock.recipe.lora.dtype = AdapterType::Bf16;
     lock.data[1].languages = vec!["it".into(), "no".into()];
-    lock.adapter = vec![lock.base[0].clone()];
+    lock.made = vec![lock.base[0].clone()];
     lock
 }
 

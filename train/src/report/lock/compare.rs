@@ -9,7 +9,6 @@ use crate::recipe::{Recipe, Schedule};
 /// What may change between a run and its resumption. Paths and names are here because the hashes of what
 /// they lead to decide; recomputation, because it repeats the same arithmetic.
 const FREE: &[&str] = &[
-    "adapter",
     "checkpoint",
     "command",
     "data.template",
@@ -21,6 +20,7 @@ const FREE: &[&str] = &[
     "data[].rows",
     "data[].title",
     "eval.every",
+    "made",
     "model.license",
     "model.path",
     "model.repo",

@@ -61,7 +61,7 @@ fn what_decides_the_numbers_changes_the_fingerprint_and_is_named() -> Result<()>
 fn what_does_not_is_free_to_change() -> Result<()> {
     let (before, mut after) = (lock(), lock());
     after.command = "other".into();
-    after.adapter = before.base.clone();
+    after.made = before.base.clone();
     after.data[0].folder = "elsewhere".into();
     after.recipe.title = "Other".into();
     after.recipe.model.path = "elsewhere".into();

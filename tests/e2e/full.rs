@@ -1,0 +1,171 @@
+//! `method = "full"`: every weight trained, as a user meets it, with the tiny model on the samples.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use crate::{
+    lab::{ROOT, Run, built, setaccio},
+    train::metrics,
+};
+
+/// The Italian documents of the samples, built once for all tests.
+fn documents() -> &'static Path {
+    static DATA: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DATA.get_or_init(|| built("adapt-it")).path()
+}
+
+/// `setaccio train` of the recipe for every weight into `out`: eight steps, a checkpoint every two.
+fn command(out: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.current_dir(ROOT).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["train", "pipelines/train/adapt-full.toml", "--out", out.to_str().unwrap(), "--max-steps", "8"]);
+    command.args(["--set", &format!("data.train=[{:?}]", documents().to_str().unwrap())]);
+    for set in
+        ["data.max_length=128", "train.batch=2", "train.learning_rate=2e-3", "checkpoint.every=2", "train.log_every=1"]
+    {
+        command.args(["--set", set]);
+    }
+    command.args(args);
+    command
+}
+
+fn train(out: &Path, args: &[&str]) -> Run {
+    command(out, args).output().unwrap().into()
+}
+
+/// What a model writes on from a few words.
+fn says(model: &Path) -> String {
+    let model = model.to_str().unwrap();
+    setaccio(&["generate", "--model", model, "--prompt", "La città", "--raw", "--max-tokens", "12"]).good().stdout
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    fs::read(run.join("model/model.safetensors")).unwrap()
+}
+
+#[test]
+fn every_weight_learns_and_the_model_stands_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, again) = (dir.path().join("run"), dir.path().join("again"));
+    let plan = train(&run, &["--plan"]).good().stdout;
+    assert!(plan.contains("every weight") && plan.contains("all weights and optimiser"), "{plan}");
+    let said = train(&run, &["--jobs", "1"]).good().stdout;
+    assert!(said.contains("trained:") && said.contains("run/model"), "{said}");
+    assert!(!run.join("adapter").exists());
+    for name in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
+        assert!(run.join("model").join(name).is_file(), "{name}");
+    }
+    let losses: Vec<f64> = metrics(&run).iter().filter_map(|line| line.get("eval_loss")?.as_f64()).collect();
+    assert!(losses.len() == 2 && losses[1] < losses[0] - 0.1, "{losses:?}");
+    assert_ne!(says(&run.join("model")), says(&run.join("base")));
+    let card = fs::read_to_string(run.join("README.md")).unwrap();
+    for part in ["Every weight of", "from_pretrained(\"model\")", "all there are"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert!(!card.contains("PEFT") && !card.contains("rank"), "{card}");
+    // The same bytes with more threads; nothing to do a second time.
+    train(&again, &["--jobs", "2"]).good();
+    assert!(weights(&again) == weights(&run));
+    assert!(train(&run, &[]).good().stdout.contains("up to date"));
+    // `merge` has nothing to merge, and writes another type.
+    let (bf16, name) = (dir.path().join("bf16"), run.to_str().unwrap());
+    let merge = ["merge", name, "--out", bf16.to_str().unwrap()];
+    let said = setaccio(&[&merge[..], &["--dtype", "bf16"]].concat()).good().stdout;
+    assert!(said.contains("of bf16"), "{said}");
+    let lengths = [run.join("model"), bf16.clone()].map(|m| fs::metadata(m.join("model.safetensors")).unwrap().len());
+    assert!(lengths[1] * 2 < lengths[0] + 8192, "{lengths:?}");
+    assert!(!says(&bf16).is_empty());
+    let said = setaccio(&[&merge[..], &["--adapter", name]].concat()).bad();
+    assert!(said.contains("it has no adapter"), "{said}");
+    let said = setaccio(&["push", name, "someone/whole", "--dry-run"]);
+    assert!(said.stdout.contains("model.safetensors") || said.stderr.contains("token"), "{said:?}");
+}
+
+#[test]
+fn killed_it_resumes_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let [whole, cut] = ["whole", "cut"].map(|name| dir.path().join(name));
+    train(&whole, &[]).good();
+    let mut child = command(&cut, &[]).spawn().unwrap();
+    while !cut.join("checkpoints/step-000002").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    train(&cut, &["--resume"]).good();
+    assert!(weights(&cut) == weights(&whole));
+    assert_eq!(metrics(&cut), metrics(&whole));
+    // An adapter is another run, and takes the place of the model only when it is asked to.
+    let said = train(&cut, &["--set", "method=lora"]).bad();
+    assert!(said.contains("--force"), "{said}");
+    train(&cut, &["--set", "method=lora", "--force"]).good();
+    assert!(cut.join("adapter").is_dir() && !cut.join("model").exists());
+}
+
+#[test]
+fn what_does_not_go_with_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], &str); 7] = [
+        (&["model.quantization=nf4"], "4 bits are too coarse"),
+        (&["lora.adapter=somewhere"], "merge it first"),
+        (&["train.lora_plus_ratio=16.0"], "`train.lora_plus_ratio` is of adapters"),
+        (&["task=preference", "data.packing=none"], "precomputed"),
+        (&["task=preference", "data.packing=none", "preference.loss=kto"], "method = \"lora\""),
+        (&["method=ful"], "did you mean `full`"),
+        (&["method=lora", "lora.r=0"], "`lora.r` is at least 1"),
+    ];
+    for (sets, expected) in cases {
+        let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let said = train(&dir.path().join("run"), &args).bad();
+        assert!(said.contains(expected), "{sets:?}: {said}");
+    }
+}
+
+/// With a reference that was computed before the first step, and with losses that need none.
+#[test]
+fn preferences_train_every_weight_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = built("dpo-mix");
+    let data = format!("data.train=[{:?}]", pairs.path().to_str().unwrap());
+    for (loss, first) in [("dpo", Some(std::f64::consts::LN_2)), ("orpo", None)] {
+        let out = dir.path().join(loss);
+        let mut args = vec!["train", "pipelines/train/dpo.toml", "--out", out.to_str().unwrap(), "--max-steps", "4"];
+        let loss = format!("preference.loss={loss}");
+        let sets =
+            ["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1", &loss, &data];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        if first.is_some() {
+            args.extend(["--set", "preference.reference=precomputed"]);
+        }
+        setaccio(&args).good();
+        let column = |key: &str| metrics(&out).iter().filter_map(|l| l.get(key)?.as_f64()).collect::<Vec<f64>>();
+        if let Some(first) = first {
+            assert!((column("loss")[0] - first).abs() < 1e-6, "{:?}", column("loss"));
+        }
+        assert!(column("rewards/margins").iter().skip(1).any(|margin| margin.abs() > 1e-4), "{loss}");
+        assert!(out.join("model/model.safetensors").is_file());
+    }
+}
+
+#[test]
+fn a_stage_of_a_chain_may_train_every_weight() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let mut args = vec!["train-all", "tiny", "--out", out, "--set", "adapt.method=full"];
+    let small: Vec<String> = ["sft", "dpo", "adapt"]
+        .iter()
+        .flat_map(|s| [format!("{s}.train.max_steps=2"), format!("{s}.data.max_length=128")])
+        .collect();
+    args.extend(small.iter().flat_map(|set| ["--set", set.as_str()]));
+    let said = setaccio(&args).good().stdout;
+    assert!(said.contains("trained whole: written in"), "{said}");
+    let card = fs::read_to_string(dir.path().join("merged/README.md")).unwrap();
+    assert!(card.contains("| every weight |") && dir.path().join("export/tiny-Q8_0.gguf").is_file(), "{card}");
+    let said = setaccio(&args).good().stdout;
+    assert!(!said.contains("trained:") && !said.contains("trained whole"), "{said}");
+}

@@ -1,0 +1,125 @@
+//! How it was trained, row by row.
+
+use std::fmt::Write;
+
+use setaccio_curate::card::grouped;
+
+use super::{Facts, cell, word};
+use crate::{
+    recipe::{Method, PreferenceLoss, Quantization, Recipe, Reference, Task},
+    report::lock::RunLock,
+};
+
+/// The section.
+pub fn section(facts: &Facts) -> String {
+    let RunLock { recipe, compute, .. } = facts.lock;
+    let Recipe { data, train, .. } = recipe;
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    let mut row = |what, value: String| rows.push((what, value));
+    #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
+    let share = facts.trainable as f64 / facts.parameters.max(1) as f64 * 100.0;
+    let trained = match recipe.method {
+        Method::Lora => {
+            format!("{} beside {} of the base ({share:.3}%)", grouped(facts.trainable), grouped(facts.parameters))
+        }
+        Method::Full => format!("{}, all there are", grouped(facts.trainable)),
+    };
+    row("trained parameters", trained);
+    match recipe.method {
+        Method::Lora => adapter(recipe, &mut row),
+        Method::Full => row("kept and computed", "every weight in f32 between steps, moments beside it".into()),
+    }
+    match recipe.task {
+        Task::Sft => row("trained on", word(&data.train_on)),
+        Task::Text => row("trained on", "documents, every token".into()),
+        Task::Preference => preference(recipe, &mut row),
+    }
+    row("longest row", format!("{} tokens; longer: {}", data.max_length, word(&data.overlong)));
+    row("packing", word(&data.packing));
+    let each = if train.batch == 1 { "sequence" } else { "sequences" };
+    let batches = if train.accumulation > 1 { format!("{} batches of ", train.accumulation) } else { String::new() };
+    row("a step", format!("{batches}{} {each}", train.batch));
+    row("length", format!("{} steps, {:.2} passes over the rows", grouped(facts.steps), facts.epochs));
+    let warmup = match (train.warmup_steps, train.warmup_ratio) {
+        (0, ratio) if ratio > 0.0 => format!(", warmup over {ratio} of the steps"),
+        (0, _) => String::new(),
+        (steps, _) => format!(", {} steps of warmup", grouped(steps)),
+    };
+    row("learning rate", format!("{:?}, {}{warmup}", train.learning_rate, word(&train.schedule)));
+    let [b1, b2] = train.betas;
+    row(
+        "optimiser",
+        format!(
+            "{}, betas {b1} and {b2}, eps {:?}, weight decay {}",
+            word(&train.optimizer),
+            train.eps,
+            train.weight_decay
+        ),
+    );
+    row(
+        "gradient clipped to",
+        if train.max_grad_norm > 0.0 { train.max_grad_norm.to_string() } else { "nothing".into() },
+    );
+    if (train.lora_plus_ratio - 1.0).abs() > 0.0 {
+        row("LoRA+ ratio", train.lora_plus_ratio.to_string());
+    }
+    if train.neftune_alpha > 0.0 {
+        row("NEFTune alpha", train.neftune_alpha.to_string());
+    }
+    row("seed", recipe.seed.to_string());
+    row("computed in", compute.clone());
+    let mut out = String::from("## Parameters\n\n| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(out, "| {what} | {} |", cell(&value));
+    }
+    out
+}
+
+fn adapter(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
+    let Recipe { model, lora, .. } = recipe;
+    row(
+        "base weights",
+        match model.quantization {
+            Quantization::Nf4 if model.double_quant => "NF4, scales quantised too".into(),
+            Quantization::Nf4 => "NF4".into(),
+            Quantization::None => "as stored".into(),
+        },
+    );
+    let rank_stable = if lora.rslora { ", rank-stabilised" } else { "" };
+    row("rank, alpha", format!("{}, {}{rank_stable}", lora.r, lora.alpha));
+    row("dropout", lora.dropout.to_string());
+    row("adapted layers", lora.targets.join(", "));
+    row("adapter starts as", word(&lora.init));
+    row("adapter kept in", word(&lora.dtype));
+}
+
+fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
+    let preference = recipe.preference();
+    let loss = preference.loss;
+    let terms: Vec<String> = preference.terms().iter().map(|t| format!("{} x {}", t.weight, word(&t.kind))).collect();
+    let kinds = if preference.terms.is_empty() { String::new() } else { format!(": {}", terms.join(" + ")) };
+    row("loss", format!("{}{kinds}", loss.name().to_uppercase()));
+    row("beta", preference.beta().to_string());
+    if preference.label_smoothing > 0.0 {
+        row("label smoothing", preference.label_smoothing.to_string());
+    }
+    match loss {
+        PreferenceLoss::Simpo => row("gamma, CPO alpha", format!("{}, {}", preference.gamma(), preference.cpo_alpha())),
+        PreferenceLoss::Cpo => row("CPO alpha", preference.cpo_alpha().to_string()),
+        PreferenceLoss::Kto => {
+            let [good, bad] = [true, false].map(|desirable| preference.weight(desirable));
+            row("weights of desirable and undesirable answers", format!("{good}, {bad}"));
+        }
+        PreferenceLoss::Dpo | PreferenceLoss::Orpo => {}
+    }
+    if loss.needs_reference() {
+        let start = if recipe.lora.adapter.is_empty() { "adapter off" } else { "the adapter that it went on with" };
+        let when = if preference.reference == Reference::Precomputed { ", computed once" } else { "" };
+        row("reference", format!("the base with {start}{when}"));
+    }
+    let longest = match preference.max_prompt_length {
+        0 => "whole".into(),
+        n => format!("last {} tokens", grouped(n as u64)),
+    };
+    row("questions", longest);
+}

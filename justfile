@@ -114,7 +114,8 @@ train-plan recipe='tiny' *args:
 # ask what a run has learned, with its adapter on its base
 [group('5 train')]
 generate run='tiny' prompt='Perché il cielo è blu?' *args:
-    @base="$(sed -n '/^\[recipe.model\]$/,/^$/s/^path = "\(.*\)"$/\1/p' "runs/$1/run.lock.toml")"; \
+    @[ ! -d "runs/$1/model" ] || exec {{ trainer }} generate --model "runs/$1/model" --prompt "$2" "${@:3}"; \
+        base="$(sed -n '/^\[recipe.model\]$/,/^$/s/^path = "\(.*\)"$/\1/p' "runs/$1/run.lock.toml")"; \
         [ "$base" != tiny ] || base="runs/$1/base"; \
         {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
 

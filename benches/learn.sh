@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `just bench-learn [steps]`: whether SmolLM2-135M learns what it is taught. Preferences: DPO on the pairs of ../shared/data,
-# how often the chosen answer of held-out pairs comes out ahead. Italian: the sentences and the Italian handbook pages there,
-# perplexity on held-out Italian, and on English web pages beside it, before and after.
+# how often the chosen answer of held-out pairs comes out ahead. Italian: the sentences and the Italian handbook pages there, by
+# an adapter and by training every weight; perplexity on held-out Italian, and on English web pages beside it, before and after.
 # Needs the GGUF file of ../shared/tools/fetch-assets.sh (SETACCIO_ASSETS, by default ~/.cache/setaccio-assets) and Python 3.
 # About a quarter of an hour on 2 cores. SETACCIO names a built program to use instead of a release build.
 set -euo pipefail
@@ -60,17 +60,19 @@ run() {
     local name="$1" recipe="$2" data="$3"
     shift 3
     echo "$name ..." >&2
-    "$SETACCIO" train "pipelines/train/$recipe.toml" --out "$out/$name" --model "$model" --set "data.train=[\"$out/data/$data\"]" \
+    "$SETACCIO" train "pipelines/train/$recipe.toml" --out "$out/$name" --model "${base:-$model}" --set "data.train=[\"$out/data/$data\"]" \
         --set data.template= --set data.max_length=512 --set train.optimizer=adamw --set train.log_every=1 "$@" >/dev/null
 }
 run dpo dpo pairs --set lora.r=16 --set lora.rslora=false --set preference.max_prompt_length=256 --set train.learning_rate=1e-4 \
     --max-steps "$steps" --set eval.every=20
 adapter=(--set lora.alpha=32 --set train.batch=2 --set eval.rows=24)
 run italian adapt it "${adapter[@]}" --set train.learning_rate=5e-4 --max-steps "$steps"
+run whole adapt-full it --set train.batch=2 --set eval.rows=24 --set train.learning_rate=5e-5 --max-steps "$steps"
 # One step at rate 0: what counts is the evaluation before it.
 english=("${adapter[@]}" --set train.learning_rate=0.0 --max-steps 1)
 run before adapt en "${english[@]}"
 run after adapt en "${english[@]}" --set "lora.adapter=$out/italian/adapter"
+base="$out/whole/model" run after-whole adapt en "${english[@]}"
 
 python3 - "$out" "$steps" <<'PYTHON'
 import json
@@ -91,8 +93,10 @@ print(f"DPO, {steps} steps of 4 pairs; held-out pairs:\n\n| step | loss | chosen
 for line in dpo:
     ahead, margin = line["eval_rewards/accuracies"], line["eval_rewards/margins"]
     print(f"| {line['step']} | {line['eval_loss']:.4f} | {100 * ahead:.0f}% | {margin:.3f} |")
-italian = [math.exp(evals("italian")[i]["eval_loss"]) for i in (0, -1)]
-english = [math.exp(evals(name)[0]["eval_loss"]) for name in ("before", "after")]
-print(f"\nItalian, {steps} steps of 2 x 512 tokens; perplexity on held-out rows:\n\n| | before | after |\n|---|---:|---:|")
-print(f"| Italian | {italian[0]:.2f} | {italian[1]:.2f} |\n| English | {english[0]:.2f} | {english[1]:.2f} |")
+italian = [math.exp(evals(name)[i]["eval_loss"]) for name, i in (("italian", 0), ("italian", -1), ("whole", -1))]
+english = [math.exp(evals(name)[0]["eval_loss"]) for name in ("before", "after", "after-whole")]
+print(f"\nItalian, {steps} steps of 2 x 512 tokens; perplexity on held-out rows:")
+print("\n| | before | adapter, rank 16 | every weight |\n|---|---:|---:|---:|")
+for language, values in (("Italian", italian), ("English", english)):
+    print(f"| {language} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
 PYTHON

@@ -89,10 +89,10 @@ impl Hold {
     }
 
     /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
-    fn values(&self, name: &str, tensor: &Tensor, dtype: Option<DType>) -> Result<Values> {
+    fn values(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<Values> {
         let tensor = tensor.to_device(&self.device)?;
         match dtype {
-            _ if self.whole => Values::trained(name, &tensor, self.dtype),
+            _ if self.whole => Values::trained(name, tensor, self.dtype),
             Some(dtype) => Ok(tensor.to_dtype(dtype)?.into()),
             None => Ok(tensor.into()),
         }
@@ -105,7 +105,7 @@ impl Hold {
 /// A tensor is missing, of another shape, or torn; out of memory.
 pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
     let h = config.hidden_size;
-    let load = |name: &str, shape: &[usize], dtype| hold.values(name, &source.tensor(name, shape)?, dtype);
+    let load = |name: &str, shape: &[usize], dtype| hold.values(name, source.tensor(name, shape)?, dtype);
     let embedding = load("model.embed_tokens.weight", &[config.vocab_size, h], None)?;
     let mut layers = Vec::with_capacity(config.layers);
     for i in 0..config.layers {
@@ -130,7 +130,7 @@ pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(us
 /// As [`model`].
 pub fn layer(config: &Config, source: &dyn Source, hold: &Hold, i: usize) -> Result<Layer> {
     let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
-    let vector = |name: &str, n: usize| hold.values(name, &source.tensor(name, &[n])?, Some(hold.dtype));
+    let vector = |name: &str, n: usize| hold.values(name, source.tensor(name, &[n])?, Some(hold.dtype));
     let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
         let (weight, lora) = weight(&name, (out, input), source, hold)?;
         let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
@@ -185,7 +185,7 @@ fn weight(
             if in_four {
                 Weight::Nf4(Nf4::quantize(&whole.to_device(&hold.device)?, hold.double_quant)?)
             } else {
-                Weight::Dense(hold.values(&name, &whole, Some(hold.dtype))?)
+                Weight::Dense(hold.values(&name, whole, Some(hold.dtype))?)
             }
         }
     };

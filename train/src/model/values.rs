@@ -20,21 +20,18 @@ impl From<Tensor> for Values {
 }
 
 impl Values {
-    /// `tensor` to be trained under its Hugging Face name, in f32 (f64 where that is computed with). Vectors, which are
-    /// norms and biases, do not decay.
+    /// `tensor`, which nobody else holds, to be trained under its Hugging Face name, in f32 (f64 where that is computed
+    /// with). Vectors, which are norms and biases, do not decay.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn trained(name: &str, tensor: &Tensor, compute: DType) -> Result<Self> {
+    pub fn trained(name: &str, tensor: Tensor, compute: DType) -> Result<Self> {
         let dtype = if compute == DType::F64 { DType::F64 } else { DType::F32 };
-        Ok(Self::Trained(Param {
-            name: name.to_owned(),
-            // The optimiser writes into it: nobody else may hold it.
-            value: tensor.to_dtype(dtype)?.force_contiguous()?,
-            grad: Tensor::zeros(tensor.shape(), dtype, tensor.device())?,
-            lr_scale: 1.0,
-            decays: tensor.rank() > 1,
-        }))
+        let value = tensor.to_dtype(dtype)?.contiguous()?;
+        drop(tensor);
+        let grad = value.zeros_like()?;
+        let decays = value.rank() > 1;
+        Ok(Self::Trained(Param { name: name.to_owned(), value, grad, lr_scale: 1.0, decays }))
     }
 
     /// The tensor in the type that it is held in.

@@ -128,9 +128,9 @@ fn data(facts: &Facts) -> String {
             "every answer, and with the chosen one its question"
         }
         (Task::Preference, _) => "every answer, chosen and rejected",
-        (_, TrainOn::Assistant) => "the assistant's turns and the token that ends each",
-        (_, TrainOn::Completion) => "the last answer and the token that ends it",
-        (Task::Text, _) | (_, TrainOn::All) => "all tokens",
+        (Task::Text, _) | (Task::Sft, TrainOn::All) => "all tokens",
+        (Task::Sft, TrainOn::Assistant) => "the assistant's turns and the token that ends each",
+        (Task::Sft, TrainOn::Completion) => "the last answer and the token that ends it",
     };
     let _ = write!(
         out,

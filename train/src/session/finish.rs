@@ -125,6 +125,7 @@ fn save_whole(prepared: &Prepared, model: &Llama, place: &Path) -> Result<()> {
 fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
     let (aside, place) = (folder.join(".setaccio").join(name), folder.join(name));
     remove(&aside)?;
+    fs::create_dir_all(&aside).map_err(Error::io("create", &aside))?;
     let written = write(&aside).and_then(|()| files(&aside));
     if written.is_err() {
         // The error counts; whatever cannot be removed now is removed by the next attempt.

@@ -48,12 +48,16 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
 }
 
-/// A model by formula of a variant of `formula.rs`, with a tokenizer trained on the spot.
+/// A model by formula of a variant of `formula.rs`, with a tokenizer trained on the spot; `wide` has rows that the blocks
+/// of 256 of the K quants fit into.
 fn variant(name: &str, folder: &Path) {
     let prompts: Vec<String> = serde_json::from_value(llama_cpp("prompts.json")).unwrap();
     let tokens = tiny::train(prompts.iter(), 320).unwrap();
     let mut config = formula::config(name);
     config.vocab_size = tokens.vocab;
+    if name == "wide" {
+        (config.hidden_size, config.intermediate_size, config.head_dim) = (256, 512, 64);
+    }
     (config.bos, config.eos) = (Some(0), tokens.eos_ids.clone());
     tokens.save(folder).unwrap();
     save(&config, folder);
@@ -122,6 +126,7 @@ fn llama_cpp_goes_on_as_ours_does() {
         ("llama31", &[Quant::F32]),
         ("qwen2", &[Quant::F32]),
         ("mistral", &[Quant::F32]),
+        ("wide", &[Quant::F32, Quant::Q4_0, Quant::Q4K, Quant::Q6K]),
     ] {
         let folder = dir.path().join(name);
         variant(name, &folder);

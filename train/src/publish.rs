@@ -2,7 +2,7 @@
 //! What an attempt that was killed left behind is cleared by the next one.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::BufWriter,
     path::{Path, PathBuf},
 };
@@ -21,8 +21,10 @@ use crate::{
 pub(crate) fn folder<T>(place: &Path, force: bool, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     vacant_folder(place, force)?;
     let (parent, aside) = beside(place)?;
+    alone(&aside, place)?;
     remove(&aside)?;
     fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
+    let _held = alone(&aside, place)?;
     let written = cleared(&aside, write(&aside))?;
     sync_dir(&aside)?;
     remove(place)?;
@@ -38,8 +40,11 @@ pub(crate) fn folder<T>(place: &Path, force: bool, write: impl FnOnce(&Path) -> 
 pub(crate) fn file<T>(place: &Path, force: bool, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
     vacant_file(place, force)?;
     let (parent, aside) = beside(place)?;
+    alone(&aside, place)?;
+    let created = File::create(&aside).map_err(Error::io("create", &aside))?;
+    let _held = alone(&aside, place)?;
     let whole = || {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&aside).map_err(Error::io("create", &aside))?);
+        let mut out = BufWriter::with_capacity(1 << 20, created);
         let written = write(&mut out)?;
         let out = out.into_inner().map_err(|e| Error::io("write", place)(e.into_error()))?;
         out.sync_all().map_err(Error::io("flush", place))?;
@@ -95,6 +100,21 @@ fn beside(place: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((parent, aside))
 }
 
+/// Hold what is written `aside`, if it is there, until the file that is returned is dropped.
+///
+/// # Errors
+/// Another process holds it.
+fn alone(aside: &Path, place: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(aside) else { return Ok(None) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::model(place, "is being written by another setaccio: wait for it to end, or name another place"))
+        }
+        // A file system without locks has none to respect.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
+    }
+}
+
 /// Leave nothing behind of what failed.
 fn cleared<T>(aside: &Path, written: Result<T>) -> Result<T> {
     if written.is_err() {
@@ -134,6 +154,14 @@ mod tests {
         // As a crash leaves it.
         fs::create_dir_all(dir.path().join("a/.writing-merged/x")).unwrap();
         folder(&place, false, |aside| put(aside, CONFIG)).unwrap();
+        // Two at a time: the second leaves alone what the first writes.
+        let twice = dir.path().join("twice");
+        folder(&twice, false, |aside| {
+            let error = folder(&twice, false, |_| Ok(())).unwrap_err().to_string();
+            assert!(error.contains("by another setaccio"), "{error}");
+            put(aside, CONFIG)
+        })
+        .unwrap();
         let error = folder(&place, false, |aside| put(aside, CONFIG)).unwrap_err().to_string();
         assert!(error.contains("holds a model already") && error.contains("--force"), "{error}");
         assert!(folder(&place, true, full).is_err());
@@ -158,6 +186,13 @@ mod tests {
         assert!(file(&place, false, write("torn", false)).is_err());
         assert_eq!(names(dir.path()), [""; 0]);
         file(&place, false, write("one", true)).unwrap();
+        file(&dir.path().join("twice"), false, |out| {
+            let error = file(&dir.path().join("twice"), true, write("two", true)).unwrap_err().to_string();
+            assert!(error.contains("by another setaccio"), "{error}");
+            write("one", true)(out)
+        })
+        .unwrap();
+        fs::remove_file(dir.path().join("twice")).unwrap();
         let error = file(&place, false, write("two", true)).unwrap_err().to_string();
         assert!(error.contains("is there already"), "{error}");
         assert!(file(&place, true, write("torn", false)).is_err());

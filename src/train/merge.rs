@@ -31,7 +31,7 @@ pub struct Args {
     /// Folder of the merged model
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Type of the merged weights: bf16, f16 or f32 [default: what the base is stored in]
+    /// Type of the merged weights: bf16, f16 or f32 [default: what the base is stored in; f32 of a run that trained every weight]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<String>,
     /// Largest file of weights, for instance 500MB
@@ -124,8 +124,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// What was trained whole has nothing to be merged with; it may be wanted in another type.
 fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
-    if args.model.is_some() || args.adapter.is_some() {
-        bail!("this run trained every weight, so it has no adapter: leave --model and --adapter out");
+    let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
+    if of_adapters || args.base_precision != "stored" {
+        bail!(
+            "this run trained every weight, so there is no adapter to add: --out, --dtype, --shard-size and --force are all \
+             that goes with it"
+        );
     }
     let (files, progress) = (ModelFiles::open(&trained.made)?, Progress::new()?);
     let merged = merge::copy(&files, &args.out, options, &Watching(&progress));

@@ -2,7 +2,7 @@
 
 use setaccio_train::{
     memory::GIB,
-    recipe::{Method, Recompute},
+    recipe::{Method, Optimizer, Recompute},
     session::Prepared,
 };
 
@@ -36,8 +36,11 @@ pub fn beyond(prepared: &Prepared) -> Option<String> {
     let recipe = &prepared.loaded.recipe;
     let hint = match recipe.train.recompute {
         Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
-        _ if recipe.method == Method::Full => {
+        _ if recipe.method == Method::Full && recipe.train.optimizer == Optimizer::Adamw => {
             "set train.optimizer = \"adamw_8bit\", lower train.batch, or train an adapter (method = \"lora\")"
+        }
+        _ if recipe.method == Method::Full => {
+            "lower train.batch or data.max_length, or train an adapter (method = \"lora\")"
         }
         _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
     };

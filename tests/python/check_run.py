@@ -50,7 +50,8 @@ def read_json(path):
 def check_card(run, recipe):
     card = ModelCard.load(run / "README.md")
     data = card.data.to_dict()
-    same("library_name of the card", data.get("library_name"), "peft")
+    library = "transformers" if recipe["method"] == "full" else "peft"
+    same("library_name of the card", data.get("library_name"), library)
     same("pipeline_tag of the card", data.get("pipeline_tag"), "text-generation")
     for field in ("language", "datasets", "tags"):
         if not data.get(field):
@@ -101,6 +102,25 @@ def check_adapter(adapter, recipe):
     return sum((a[0] * a[1] + b[0] * b[1]) for a, b in ((s["A"], s["B"]) for s in modules.values()))
 
 
+def check_model(model):
+    config, shapes, total = read_json(model / "config.json"), {}, 0
+    for path in sorted(model.glob("*.safetensors")):
+        with safe_open(path, "numpy") as file:
+            for name in file.keys():
+                tensor = file.get_tensor(name)
+                if not np.isfinite(tensor).all():
+                    raise AssertionError(f"{name} is not finite")
+                shapes[name], total = tensor.shape, total + tensor.size
+    hidden = config["hidden_size"]
+    same("embedding", shapes["model.embed_tokens.weight"], (config["vocab_size"], hidden))
+    same("final norm", shapes["model.norm.weight"], (hidden,))
+    same("layers", len([n for n in shapes if n.endswith(".mlp.down_proj.weight")]), config["num_hidden_layers"])
+    same("head", "lm_head.weight" in shapes, not config.get("tie_word_embeddings", False))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        read_json(model / name)
+    return total
+
+
 def check_metrics(run, recipe):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     train = [line for line in lines if "loss" in line]
@@ -120,14 +140,14 @@ def check_metrics(run, recipe):
     return train[0]["loss"], train[-1]["loss"]
 
 
-def check_hashes(run, lock):
+def check_hashes(run, lock, made):
     for entry in lock["made"]:
-        bytes_ = (run / "adapter" / entry["file"]).read_bytes()
+        bytes_ = (run / made / entry["file"]).read_bytes()
         same(f"{entry['file']}: bytes", len(bytes_), entry["bytes"])
         same(f"{entry['file']}: SHA-256", hashlib.sha256(bytes_).hexdigest(), entry["sha256"])
     same(
-        "files of the adapter",
-        sorted(path.name for path in (run / "adapter").iterdir()),
+        f"files of the {made}",
+        sorted(path.name for path in (run / made).iterdir()),
         sorted(entry["file"] for entry in lock["made"]),
     )
 
@@ -135,11 +155,12 @@ def check_hashes(run, lock):
 def check(run):
     lock = tomllib.loads((run / "run.lock.toml").read_text(encoding="utf-8"))
     recipe = lock["recipe"]
-    check_hashes(run, lock)
+    made = "model" if recipe["method"] == "full" else "adapter"
+    check_hashes(run, lock, made)
     check_card(run, recipe)
-    trained = check_adapter(run / "adapter", recipe)
+    trained = check_model(run / made) if made == "model" else check_adapter(run / made, recipe)
     first, last = check_metrics(run, recipe)
-    print(f"{run.name}: {trained} trained parameters, loss {first:.4f} to {last:.4f}; card, adapter and metrics agree")
+    print(f"{run.name}: {trained} trained parameters, loss {first:.4f} to {last:.4f}; card, {made} and metrics agree")
 
 
 def main(folders):

@@ -24,7 +24,7 @@ pub(crate) fn folder<T>(place: &Path, force: bool, write: impl FnOnce(&Path) -> 
     alone(&aside, place)?;
     remove(&aside)?;
     fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
-    let _held = alone(&aside, place)?;
+    let Some(_held) = alone(&aside, place)? else { return Err(taken(place)) };
     let written = cleared(&aside, write(&aside))?;
     sync_dir(&aside)?;
     remove(place)?;
@@ -40,10 +40,11 @@ pub(crate) fn folder<T>(place: &Path, force: bool, write: impl FnOnce(&Path) -> 
 pub(crate) fn file<T>(place: &Path, force: bool, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
     vacant_file(place, force)?;
     let (parent, aside) = beside(place)?;
-    alone(&aside, place)?;
-    let created = File::create(&aside).map_err(Error::io("create", &aside))?;
-    let _held = alone(&aside, place)?;
+    let created = File::options().create(true).truncate(false).write(true).open(&aside);
+    let created = created.map_err(Error::io("create", &aside))?;
+    let Some(_held) = alone(&aside, place)? else { return Err(taken(place)) };
     let whole = || {
+        created.set_len(0).map_err(Error::io("create", &aside))?;
         let mut out = BufWriter::with_capacity(1 << 20, created);
         let written = write(&mut out)?;
         let out = out.into_inner().map_err(|e| Error::io("write", place)(e.into_error()))?;
@@ -54,6 +55,19 @@ pub(crate) fn file<T>(place: &Path, force: bool, write: impl FnOnce(&mut BufWrit
     fs::rename(&aside, place).map_err(Error::io("put in place", place))?;
     sync_dir(&parent)?;
     Ok(written)
+}
+
+/// Check that a model is not written over while it is read.
+///
+/// # Errors
+/// `place` is `source`.
+pub(crate) fn apart(source: &Path, place: &Path) -> Result<()> {
+    match (source.canonicalize(), place.canonicalize()) {
+        (Ok(from), Ok(to)) if from == to => {
+            Err(Error::model(place, "would be written over while it is read; name another folder"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Check that `place` may become a model's folder; worth asking before hours of work.
@@ -107,12 +121,14 @@ fn beside(place: &Path) -> Result<(PathBuf, PathBuf)> {
 fn alone(aside: &Path, place: &Path) -> Result<Option<File>> {
     let Ok(file) = File::open(aside) else { return Ok(None) };
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::model(place, "is being written by another setaccio: wait for it to end, or name another place"))
-        }
+        Err(TryLockError::WouldBlock) => Err(taken(place)),
         // A file system without locks has none to respect.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
     }
+}
+
+fn taken(place: &Path) -> Error {
+    Error::model(place, "is being written by another setaccio: wait for it to end, or name another place")
 }
 
 /// Leave nothing behind of what failed.

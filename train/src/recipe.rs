@@ -30,7 +30,7 @@ pub struct Recipe {
     #[serde(default)]
     pub task: Task,
     /// What of the model is trained: an adapter (`lora`) or every weight (`full`).
-    #[serde(default, skip_serializing_if = "Method::is_lora")]
+    #[serde(default)]
     pub method: Method,
     /// The base.
     pub model: Model,
@@ -102,11 +102,6 @@ impl Method {
             Self::Lora => "adapter",
             Self::Full => "model",
         }
-    }
-
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
-    fn is_lora(&self) -> bool {
-        *self == Self::Lora
     }
 }
 

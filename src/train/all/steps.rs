@@ -18,7 +18,7 @@ use setaccio_train::{
         card::{self, Sample, Told},
     },
     export::{self, Quant},
-    merge::{self, Options, Precision, Trained},
+    merge::{self, Options, Trained},
     model::files::ModelFiles,
     recipe::{Loaded, Method, Task},
     report::{
@@ -142,14 +142,7 @@ impl Work<'_> {
         let trained = Trained::open(&folder)?;
         let dtype = if chain.dtype.is_empty() { None } else { Some(merge::dtype(&chain.dtype)?) };
         // What was trained in 4 bits is merged into the weights as they are stored: nothing is quantised twice.
-        let options = Options {
-            dtype,
-            shard_bytes: merge::bytes("5GB")?,
-            precision: Precision::Stored,
-            check: true,
-            same_base: true,
-            force: self.replaces(&out)?,
-        };
+        let options = Options { dtype, same_base: true, force: self.replaces(&out)?, ..Options::default() };
         let watch = Watching(&self.progress);
         let merged = match trained.method {
             Method::Lora => {
@@ -157,7 +150,12 @@ impl Work<'_> {
                 trained.same_base(&files, &|| self.progress.cancelled())?;
                 merge::merge(&files, &trained.made, &out, &options, &watch)?
             }
-            Method::Full => merge::copy(&ModelFiles::open(&trained.made)?, &out, &options, &watch)?,
+            Method::Full => {
+                // In what its base was stored in, as after every other stage.
+                let stored = ModelFiles::open(&trained.base)?.dtype("model.embed_tokens.weight")?;
+                let options = Options { dtype: dtype.or(Some(stored)), ..options };
+                merge::copy(&ModelFiles::open(&trained.made)?, &out, &options, &watch)?
+            }
         };
         self.progress.clear();
         self.kept.add(&step, &inputs, &out)?;

@@ -45,7 +45,7 @@ pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Opti
         lineage(stages),
         curves(stages),
         sample.map(answers).unwrap_or_default(),
-        loading(chain, exports),
+        loading(chain, stages, exports),
         limits(stages),
         licences(chain, stages),
         again(chain, stages),
@@ -89,12 +89,17 @@ fn opening(chain: &Chain, stages: &[Told]) -> String {
         stages.len(),
         if stages.len() == 1 { "" } else { "s" },
         names.join(", "),
-        if stages.iter().any(|s| s.lock.recipe.method == Method::Lora) {
-            "its adapter was merged into the weights,"
-        } else {
-            "its weights were kept,"
+        match (adapters(stages), stages.iter().any(|s| s.lock.recipe.method == Method::Full)) {
+            (true, false) => "its adapter was merged into the weights,",
+            (true, true) => "its adapter was merged into the weights, where it did not train the weights themselves,",
+            (false, _) => "its weights were kept,",
         },
     )
+}
+
+/// Whether any stage trained an adapter.
+fn adapters(stages: &[Told]) -> bool {
+    stages.iter().any(|stage| stage.lock.recipe.method == Method::Lora)
 }
 
 /// What was done, stage by stage.
@@ -123,17 +128,18 @@ fn lineage(stages: &[Told]) -> String {
             [only] => format!("{only:.4}"),
             [first, .., last] => format!("{first:.4} to {last:.4}"),
         };
-        let weights = stage.lock.made.iter().find(|f| f.file.ends_with(".safetensors"));
-        let hash = weights.and_then(|f| f.sha256.get(..16)).unwrap_or_default();
+        let weights = stage.lock.made.iter().filter(|f| f.file.ends_with(".safetensors"));
+        let hashes: Vec<String> = weights.filter_map(|f| Some(format!("`{}`", f.sha256.get(..16)?))).collect();
         let _ = writeln!(
             out,
-            "| {} | {learned} | {} | {} | {trained} | {} x {}, {:?} | {eval} | `{hash}` |",
+            "| {} | {learned} | {} | {} | {trained} | {} x {}, {:?} | {eval} | {} |",
             cell(&stage.name),
             data.join("; "),
             grouped(rows),
             grouped(steps),
             recipe.train.batch * recipe.train.accumulation,
             recipe.train.learning_rate,
+            hashes.join(" "),
         );
     }
     out
@@ -205,15 +211,21 @@ fn answers(sample: &Sample) -> String {
 /// Most tokens of a sample.
 pub const SAMPLE_TOKENS: usize = 64;
 
-fn loading(chain: &Chain, exports: &[String]) -> String {
+fn loading(chain: &Chain, stages: &[Told], exports: &[String]) -> String {
     let name = plain(&chain.name);
-    let mut out = format!(
+    let mut out = String::from(
         "## How to load it\n\nWith transformers, from this folder or its name on the Hub:\n\n```python\n\
          from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
          tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = AutoModelForCausalLM.from_pretrained(\".\")\n```\n\n\
-         `setaccio train` takes this folder as `--model`. With PEFT, the adapter of a stage (`{name}/STAGE/adapter`) fits the model before that stage:\n\n\
-         ```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model_before, \"STAGE/adapter\")\n```\n"
+         `setaccio train` takes this folder as `--model`.\n",
     );
+    if adapters(stages) {
+        let _ = write!(
+            out,
+            "\nWith PEFT, the adapter of a stage (`{name}/STAGE/adapter`) fits the model before that stage:\n\n\
+             ```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model_before, \"STAGE/adapter\")\n```\n"
+        );
+    }
     if let Some(file) = exports.first() {
         let _ = write!(out, "\nWith llama.cpp:\n\n```\nllama-cli -m ../export/{file} -cnv\n```\n");
     }
@@ -226,8 +238,9 @@ fn loading(chain: &Chain, exports: &[String]) -> String {
 }
 
 fn limits(stages: &[Told]) -> String {
-    let mut out = String::from(
-        "## Limits\n\n- Adapters of low rank change how a model writes more than what it knows; check facts elsewhere.\n\
+    let what = if adapters(stages) { "Adapters of low rank change" } else { "Training on so few texts changes" };
+    let mut out = format!(
+        "## Limits\n\n- {what} how a model writes more than what it knows; check facts elsewhere.\n\
          - Evaluation losses above are on rows held back from the same data sets. They say nothing of other tasks.\n",
     );
     let italian = stages.iter().flat_map(|s| &s.lock.data).any(|d| d.languages.iter().any(|l| l == "it"));

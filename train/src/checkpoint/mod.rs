@@ -6,7 +6,7 @@
 //! TOML, because it keeps every bit of a float; JSON, as it is read here, does not.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt, fs,
     fs::File,
     io,
@@ -19,6 +19,7 @@ use setaccio_curate::folder::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},
+    model::safetensors::Safetensors,
     objective::Told,
     report::lock::RunLock,
 };
@@ -74,8 +75,8 @@ pub struct Evaluation {
 pub struct Loaded {
     /// Its folder.
     pub path: PathBuf,
-    /// What was given to [`Store::save`], on the CPU.
-    pub tensors: BTreeMap<String, Tensor>,
+    /// What was given to [`Store::save`]: headers are read, values are not.
+    pub tensors: Safetensors,
     /// As it was then.
     pub state: State,
 }
@@ -304,7 +305,7 @@ fn hidden(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(hidden.map(|name| (name.clone(), root.join(name))).collect())
 }
 
-fn hint(error: &Error) -> &'static str {
+pub(crate) fn hint(error: &Error) -> &'static str {
     match error {
         Error::Io { error, .. }
             if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>

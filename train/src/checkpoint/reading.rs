@@ -1,12 +1,10 @@
 //! Finding out whether a checkpoint is whole. What is wrong is said in words: it becomes a warning.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use candle_core::{Device, Tensor, safetensors::load_buffer};
 use serde::de::DeserializeOwned;
 use setaccio_filters::hash::sha256;
 
@@ -14,12 +12,15 @@ use super::{
     State,
     writing::{FORMAT, MANIFEST, Manifest, STATE, TENSORS},
 };
-use crate::report::lock;
+use crate::{
+    model::safetensors::Safetensors,
+    report::lock::{self, FileHash},
+};
 
 /// A checkpoint of which every byte is what was written.
 pub struct Whole {
     pub path: PathBuf,
-    pub tensors: BTreeMap<String, Tensor>,
+    pub tensors: Safetensors,
     pub state: State,
     /// Text of the lock it was made under.
     pub lock: String,
@@ -48,16 +49,23 @@ pub fn glance(path: &Path, step: u64) -> Checked<Manifest> {
 /// Read everything and check every hash.
 pub fn read(path: &Path, step: u64) -> Checked<Whole> {
     let manifest = glance(path, step)?;
-    let checked = |name: &str| {
+    let hash_of = |name: &str| {
         let expected = manifest.files.iter().find(|f| f.file == name);
-        let expected = expected.ok_or_else(|| format!("{MANIFEST} names no {name}"))?;
+        expected.map(|file| file.sha256.clone()).ok_or_else(|| format!("{MANIFEST} names no {name}"))
+    };
+    let checked = |name: &str| {
         let found = bytes(path, name)?;
-        if sha256(&found) == expected.sha256 { Ok(found) } else { Err(format!("{name} is not what was written")) }
+        if sha256(&found) == hash_of(name)? { Ok(found) } else { Err(format!("{name} is not what was written")) }
     };
     let lock = String::from_utf8(checked(lock::NAME)?).map_err(|e| format!("{}: {e}", lock::NAME))?;
     let state = parse(STATE, &checked(STATE)?)?;
-    let tensors = load_buffer(&checked(TENSORS)?, &Device::Cpu).map_err(|e| format!("{TENSORS}: {e}"))?;
-    let tensors = tensors.into_iter().collect();
+    // What is trained may fill the memory once already: it is hashed without being held, and read tensor by tensor.
+    let values = path.join(TENSORS);
+    let found = FileHash::of(&values, TENSORS).map_err(|e| e.to_string())?;
+    if found.sha256 != hash_of(TENSORS)? {
+        return Err(format!("{TENSORS} is not what was written"));
+    }
+    let tensors = Safetensors::open(&values).map_err(|e| e.to_string())?;
     Ok(Whole { path: path.to_owned(), tensors, state, lock })
 }
 

@@ -59,6 +59,7 @@ pub struct Merged {
 /// difference that rounding does not explain. `out` is as it was then.
 pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
     publish::vacant_folder(out, options.force)?;
+    publish::apart(base.path(), out)?;
     base.check()?;
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
@@ -89,6 +90,7 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
 /// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
 pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
     publish::vacant_folder(out, options.force)?;
+    publish::apart(model.path(), out)?;
     model.check()?;
     let dtype = match options.dtype {
         Some(dtype) => dtype,

@@ -90,11 +90,12 @@ impl Hold {
 
     /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
     fn values(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<Values> {
-        let tensor = tensor.to_device(&self.device)?;
+        let held = tensor.to_device(&self.device)?;
+        drop(tensor);
         match dtype {
-            _ if self.whole => Values::trained(name, tensor, self.dtype),
-            Some(dtype) => Ok(tensor.to_dtype(dtype)?.into()),
-            None => Ok(tensor.into()),
+            _ if self.whole => Values::trained(name, held, self.dtype),
+            Some(dtype) => Ok(held.to_dtype(dtype)?.into()),
+            None => Ok(held.into()),
         }
     }
 }

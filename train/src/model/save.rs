@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     nf4::{Nf4, checkpoint},
+    publish,
     recipe::LINEARS,
 };
 
@@ -36,11 +37,7 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
     let Some((compute, _)) = DTYPES.iter().find(|(_, d)| *d == compute) else {
         return Err(Error::Other(format!("bitsandbytes computes in f32, f16 or bf16, not {}", compute.as_str())));
     };
-    if let (Ok(from), Ok(to)) = (files.path().canonicalize(), folder.canonicalize())
-        && from == to
-    {
-        return Err(Error::model(folder, "would be written over while it is read; name another folder"));
-    }
+    publish::apart(files.path(), folder)?;
     let model = files.config();
     let stored = model.quantization.as_ref();
     let double_quant = stored.map_or(double_quant, |stored| stored.double_quant);

@@ -88,7 +88,7 @@ impl Optimizer {
             let slot = self.slots.get(&param.name).filter(|slot| slot.len() == param.value.elem_count());
             let Some(slot) = slot else {
                 return Err(Error::Other(format!(
-                    "the optimiser has no moments for `{}` of {:?}: the adapter is not the one that was trained until step {}",
+                    "the optimiser has no moments for `{}` of {:?}: what is trained is not what was trained until step {}",
                     param.name,
                     param.value.dims(),
                     self.steps
@@ -117,18 +117,23 @@ impl Optimizer {
         Ok(state)
     }
 
-    /// Take over what [`Optimizer::state`] gave, in any order, onto `device`.
+    /// Take over what [`Optimizer::state`] gave, in any order, onto `device`. The tensors are the optimiser's from here on.
     ///
     /// # Errors
-    /// A part is missing or of another optimiser.
-    pub fn load_state(&mut self, state: Vec<(String, Tensor)>, device: &Device) -> Result<()> {
+    /// A part is missing, of another optimiser, or cannot be read.
+    pub fn load_state(
+        &mut self,
+        state: impl IntoIterator<Item = Result<(String, Tensor)>>,
+        device: &Device,
+    ) -> Result<()> {
         let mut slots: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
         let mut steps = None;
-        for (name, tensor) in state {
+        for part in state {
+            let (name, tensor) = part?;
             if name == STEPS {
                 steps = Some(tensor);
             } else if let Some((param, part)) = name.rsplit_once('.') {
-                slots.entry(param.to_owned()).or_default().insert(part.to_owned(), tensor.to_device(device)?.copy()?);
+                slots.entry(param.to_owned()).or_default().insert(part.to_owned(), tensor.to_device(device)?);
             } else {
                 return Err(Error::Other(format!("`{name}` is not part of an optimiser's state")));
             }
@@ -197,7 +202,8 @@ mod tests {
                     p.value = p.value.copy().unwrap();
                 }
                 let mut other = Optimizer::new(&train);
-                other.load_state(one.state().unwrap().into_iter().rev().collect(), &Device::Cpu).unwrap();
+                let copies = one.state().unwrap().into_iter().rev().map(|(n, t)| Ok((n, t.copy()?)));
+                other.load_state(copies, &Device::Cpu).unwrap();
                 (0..3).for_each(|_| one.step(&whole, 1e-2, 0.5).unwrap());
                 let before = values(&whole);
                 (0..3).for_each(|_| other.step(&half, 1e-2, 0.5).unwrap());
@@ -229,7 +235,8 @@ mod tests {
         renamed[0].name = "c".into();
         assert!(one.step(&renamed, 1e-3, 1.0).unwrap_err().to_string().contains("no moments for `c`"));
         let eight = recipe::Train { optimizer: recipe::Optimizer::Adamw8bit, ..Default::default() };
-        let error = Optimizer::new(&eight).load_state(one.state().unwrap(), &Device::Cpu).unwrap_err().to_string();
+        let error = Optimizer::new(&eight).load_state(one.state().unwrap().into_iter().map(Ok), &Device::Cpu);
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("`b`") && error.contains("resume with the recipe"), "{error}");
     }
 

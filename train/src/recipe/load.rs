@@ -41,11 +41,11 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
         let near = suggest::explain(e.message()).split_off(e.message().len());
         Error::recipe(&file, format!("{}{near}", e.to_string().trim_end().replace('\n', " ")))
     })?;
-    check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     if recipe.method == Method::Full {
-        // What a recipe below it says of an adapter decides nothing here.
-        recipe.lora = Lora::default();
+        // What a recipe below it says of an adapter decides nothing here; but for one to go on with, which is refused.
+        recipe.lora = Lora { adapter: recipe.lora.adapter, ..Lora::default() };
     }
+    check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
     Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
 }
@@ -158,8 +158,8 @@ fn check_method(recipe: &Recipe) -> std::result::Result<(), String> {
         return Ok(());
     }
     if recipe.model.quantization != Quantization::None {
-        return Err("`method = \"full\"` trains every weight, and 4 bits are too coarse for that: leave \
-                    `model.quantization` out, or train an adapter with `method = \"lora\"`"
+        return Err("`method = \"full\"` trains every weight, and 4 bits are too coarse for that: set \
+                    `model.quantization = \"none\"`, or train an adapter with `method = \"lora\"`"
             .into());
     }
     if !recipe.lora.adapter.is_empty() {
@@ -170,7 +170,7 @@ fn check_method(recipe: &Recipe) -> std::result::Result<(), String> {
         );
     }
     if (recipe.train.lora_plus_ratio - 1.0).abs() > 0.0 {
-        return Err("`train.lora_plus_ratio` is of adapters, and `method = \"full\"` trains none: leave it out".into());
+        return Err("`train.lora_plus_ratio` is of adapters, and `method = \"full\"` trains none: set it to 1".into());
     }
     let preference = recipe.preference();
     let asks = recipe.task == Task::Preference && preference.loss.needs_reference();

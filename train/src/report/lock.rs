@@ -190,6 +190,9 @@ impl RunLock {
         let mut keys: Vec<&String> = mine.keys().chain(theirs.keys()).collect();
         keys.sort();
         keys.dedup();
+        // Of a run that trains no adapter there is nothing to compare one's settings with.
+        let other_method = self.recipe.method != other.recipe.method;
+        keys.retain(|k| !(other_method && k.starts_with("lora.")));
         let differ = keys.into_iter().filter(|k| mine.get(*k) != theirs.get(*k));
         Ok(differ.map(|k| format!("{k}: {} -> {}", shown(mine.get(k)), shown(theirs.get(k)))).collect())
     }

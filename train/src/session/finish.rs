@@ -11,6 +11,7 @@ use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
 use super::Prepared;
 use crate::{
+    checkpoint::hint,
     error::{Error, Result},
     lora::{
         self,
@@ -26,9 +27,6 @@ use crate::{
     },
 };
 
-/// Bytes of weights in a file, at most, as transformers has it.
-const SHARD_BYTES: u64 = 5_000_000_000;
-
 /// Write the lock.
 ///
 /// # Errors
@@ -37,13 +35,34 @@ pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
     Ok(write_whole(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
 }
 
-/// Remove what says that a run was finished in the folder.
+/// What an earlier run left in the folder, if its lock can still be read: the method's folder.
+fn left_by(folder: &Path) -> Option<&'static str> {
+    let lock = RunLock::read(&folder.join(lock::NAME)).ok()?;
+    (!lock.made.is_empty()).then(|| lock.recipe.method.folder())
+}
+
+/// Check that the folder that this method writes is free, or an earlier run's.
+///
+/// # Errors
+/// It is there, and the run that is there made another.
+pub fn vacant(folder: &Path, method: Method) -> Result<()> {
+    let path = folder.join(method.folder());
+    match RunLock::read(&folder.join(lock::NAME)) {
+        Ok(_) if path.exists() && left_by(folder) != Some(method.folder()) => {
+            let message = "is there already, and the run in this folder did not make it: move it away";
+            Err(Error::Damaged { path, message: message.into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Remove what says that a run was finished in the folder, and what it made.
 ///
 /// # Errors
 /// The file system refuses.
 pub fn clear(folder: &Path) -> Result<()> {
-    let made = [Method::Lora, Method::Full].map(Method::folder);
-    Ok([lock::NAME, card::NAME, curve::NAME].iter().chain(&made).try_for_each(|name| remove(&folder.join(name)))?)
+    let made = left_by(folder);
+    Ok([lock::NAME, card::NAME, curve::NAME].into_iter().chain(made).try_for_each(|name| remove(&folder.join(name)))?)
 }
 
 /// Whether what a lock says was made is there as it was written.
@@ -113,7 +132,7 @@ pub fn finish(
 fn save_whole(prepared: &Prepared, model: &Llama, place: &Path) -> Result<()> {
     let params: BTreeMap<String, Tensor> = model.params().into_iter().map(|p| (p.name, p.value)).collect();
     let shapes = prepared.files.config().shapes();
-    sharded::write(place, DType::F32, &shapes, SHARD_BYTES, &mut |name, _| {
+    sharded::write(place, DType::F32, &shapes, merge::Options::default().shard_bytes, &mut |name, _| {
         let value = params.get(name).ok_or_else(|| Error::Other(format!("nothing was trained as {name}")))?;
         Ok(value.to_device(&Device::Cpu)?)
     })?;
@@ -126,7 +145,10 @@ fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) 
     let (aside, place) = (folder.join(".setaccio").join(name), folder.join(name));
     remove(&aside)?;
     fs::create_dir_all(&aside).map_err(Error::io("create", &aside))?;
-    let written = write(&aside).and_then(|()| files(&aside));
+    let written = write(&aside).and_then(|()| files(&aside)).map_err(|error| match hint(&error) {
+        "" => error,
+        hint => Error::Other(format!("{error}{hint}")),
+    });
     if written.is_err() {
         // The error counts; whatever cannot be removed now is removed by the next attempt.
         let _ = remove(&aside);

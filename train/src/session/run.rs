@@ -107,6 +107,9 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     }
 
     let recipe = &prepared.loaded.recipe;
+    if found.is_none() {
+        finish::vacant(folder, recipe.method)?;
+    }
     let hold = Hold {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,

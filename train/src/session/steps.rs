@@ -56,6 +56,19 @@ fn due(every: u64, step: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 
+/// Whether every element is a number, looked at a piece at a time.
+fn finite(tensor: &Tensor) -> Result<bool> {
+    const PIECE: usize = 1 << 20;
+    let flat = tensor.flatten_all()?;
+    for start in (0..flat.elem_count()).step_by(PIECE) {
+        let piece = flat.narrow(0, start, PIECE.min(flat.elem_count() - start))?;
+        if !piece.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn share(part: u64, of: u64) -> f64 {
     per(part as f64, of)
@@ -76,15 +89,17 @@ impl<'a> Run<'a> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {
             let name = format!("{TRAINED}{}", param.name);
-            let fits = |t: &&Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
-            match found.tensors.get(&name).filter(fits) {
+            let fits = |t: &Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
+            match found.tensors.load(&name).ok().filter(fits) {
                 Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
                 None => return Err(damaged(format!("`{name}` is missing, or of another shape or type"))),
             }
         }
-        let moments =
-            found.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(OPTIMIZER)?.to_owned(), t.clone())));
-        self.trainer.optimizer.load_state(moments.collect(), self.trainer.model.device())?;
+        let moments = found.tensors.names().filter_map(|name| {
+            let own = name.strip_prefix(OPTIMIZER)?.to_owned();
+            Some(found.tensors.load(name).map(|tensor| (own, tensor)))
+        });
+        self.trainer.optimizer.load_state(moments, self.trainer.model.device())?;
         let step = found.state.step;
         if self.trainer.steps() != step {
             return Err(damaged(format!("its optimiser has taken {} steps, not {step}", self.trainer.steps())));
@@ -170,8 +185,8 @@ impl<'a> Run<'a> {
         let try_this = match step {
             // Nothing was changed yet: it is the base that gives no number.
             0 => {
-                "nothing was learned yet, so see whether the base's weights are whole and lora.alpha is as meant, or \
-                 look at those rows"
+                "nothing was learned yet, so see whether the base's weights are whole (and lora.alpha is as meant, with an \
+                 adapter), or look at those rows"
             }
             _ => "try a smaller train.learning_rate or train.max_grad_norm, or look at those rows",
         };
@@ -233,7 +248,7 @@ impl<'a> Run<'a> {
         let tensors: Vec<(String, Tensor)> = params.chain(moments).collect();
         // A step can ruin values or moments with finite gradients; what cannot be trained on is not worth keeping.
         for (name, tensor) in tensors.iter().filter(|(_, t)| t.dtype().is_float()) {
-            if !tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+            if !finite(tensor)? {
                 return Err(self.diverged(self.state.step.saturating_sub(1), format!("after it, {name}")));
             }
         }

@@ -50,10 +50,11 @@ pub fn section(facts: &Facts) -> String {
     row(
         "optimiser",
         format!(
-            "{}, betas {b1} and {b2}, eps {:?}, weight decay {}",
+            "{}, betas {b1} and {b2}, eps {:?}, weight decay {}{}",
             word(&train.optimizer),
             train.eps,
-            train.weight_decay
+            train.weight_decay,
+            if recipe.method == Method::Full && train.weight_decay > 0.0 { " (norms and biases spared)" } else { "" }
         ),
     );
     row(
@@ -113,9 +114,13 @@ fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
         PreferenceLoss::Dpo | PreferenceLoss::Orpo => {}
     }
     if loss.needs_reference() {
-        let start = if recipe.lora.adapter.is_empty() { "adapter off" } else { "the adapter that it went on with" };
+        let start = match (recipe.method, recipe.lora.adapter.as_str()) {
+            (Method::Full, _) => "the model before training",
+            (Method::Lora, "") => "the base with adapter off",
+            (Method::Lora, _) => "the base with the adapter that it went on with",
+        };
         let when = if preference.reference == Reference::Precomputed { ", computed once" } else { "" };
-        row("reference", format!("the base with {start}{when}"));
+        row("reference", format!("{start}{when}"));
     }
     let longest = match preference.max_prompt_length {
         0 => "whole".into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
-use crate::recipe::{Recipe, Schedule};
+use crate::recipe::{Method, Recipe, Schedule};
 
 /// What may change between a run and its resumption. Paths and names are here because the hashes of what
 /// they lead to decide; recomputation, because it repeats the same arithmetic.
@@ -38,6 +38,9 @@ const FREE: &[&str] = &[
 pub fn deciding(lock: &Value, recipe: &Recipe) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     flatten("", "", lock, &mut found);
+    if recipe.method == Method::Full {
+        found.retain(|key, _| !key.starts_with("lora."));
+    }
     let train = &recipe.train;
     if train.max_steps > 0 {
         found.remove("train.epochs");

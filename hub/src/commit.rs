@@ -47,7 +47,8 @@ struct Discussions {
     start: usize,
     #[serde(default)]
     count: usize,
-    discussions: Vec<Discussion>,
+    #[serde(rename = "discussions")]
+    found: Vec<Discussion>,
 }
 
 #[derive(Deserialize)]
@@ -128,7 +129,7 @@ impl Client {
         for page in 0.. {
             let url = repo.api(self.endpoint(), &format!("discussions?p={page}&type=pull_request&status=open"));
             let open: Discussions = self.json(&Call::get(url, about), watch)?;
-            for discussion in open.discussions.iter().filter(ours) {
+            for discussion in open.found.iter().filter(ours) {
                 let revision = format!("refs/pr/{}", discussion.num);
                 let head = self.info(repo, &revision, watch)?.sha;
                 if whole(&self.tree(repo, &head, "", true, watch)?.0) {
@@ -136,7 +137,7 @@ impl Client {
                     return Ok(Some(Made { commit_oid: head, pull_request_url: Some(url) }));
                 }
             }
-            if open.discussions.is_empty() || open.start + open.discussions.len() >= open.count {
+            if open.found.is_empty() || open.start + open.found.len() >= open.count {
                 break;
             }
         }

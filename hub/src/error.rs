@@ -115,19 +115,14 @@ pub enum Error {
         endpoint: String,
     },
     /// Writing is refused: to this token, or because the account or the repository is full.
-    #[error(
-        "the Hub does not let this token write {repo}{said}: look at {page}; tokens with the role `write` are made at \
-         {endpoint}/settings/tokens"
-    )]
+    #[error("the Hub does not let this token write {repo}{said}: look at {pages}")]
     Unwritable {
         /// Kind and name.
         repo: String,
         /// The server's words in brackets, or nothing.
         said: String,
-        /// Its page.
-        page: String,
-        /// The Hub.
-        endpoint: String,
+        /// Its page, and that of tokens, as a clause.
+        pages: String,
     },
     /// A new repository was to be private, and there is a public one of that name.
     #[error(

@@ -86,7 +86,7 @@ impl Client {
         // What lies under two names goes up once.
         let (once, twice): (Vec<&Hashed>, Vec<_>) =
             files.iter().copied().partition(|f| known.insert(f.sha256.as_str()));
-        twice.iter().for_each(|f| watch.bytes(f.size));
+        watch.bytes(twice.iter().map(|f| f.size).sum());
         for some in once.chunks(BATCH) {
             let (mut sending, mut pieces) = (Vec::new(), Vec::new());
             for object in self.batch(target, some, watch)? {
@@ -210,7 +210,7 @@ impl Client {
 
     fn is_stored(&self, target: Target<'_>, file: &Hashed, watch: &dyn Watch) -> Result<bool> {
         let objects = self.batch(target, &[file], watch)?;
-        Ok(objects.iter().all(|o| !o.actions.as_ref().is_some_and(|a| a.upload.is_some())))
+        Ok(objects.iter().all(|o| o.actions.as_ref().is_none_or(|a| a.upload.is_none())))
     }
 }
 

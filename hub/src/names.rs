@@ -120,15 +120,21 @@ pub fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// What git ends the names of its own lock files in.
+const LOCK: &str = ".lock";
+
 /// The same branch, if it can be one: what git allows, and no commit, which nothing can be put upon.
 ///
 /// # Errors
 /// It cannot be one.
 pub fn branch(name: &str) -> Result<&str> {
-    let good =
-        |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.ends_with(".lock");
+    let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
     let odd = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
-    let sound = !name.contains(odd) && !name.contains("..") && !name.contains("@{") && name.split('/').all(good);
+    let sound = !name.contains(odd)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && name.split('/').all(good)
+        && !name.ends_with(LOCK);
     if is_commit(name) {
         Err(Error::Name(format!("`{name}` is a commit, and a push goes upon a branch: name one, for instance main")))
     } else if sound && !name.starts_with('-') {

@@ -62,7 +62,10 @@ pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Respons
         // A repository that may not be seen is answered like one that is not there; a token that is none, not.
         (401, _) if has_token && code != "RepoNotFound" => Trouble::last(Error::Token { endpoint, file }),
         (401, _) if about.writes && !has_token => Trouble::last(Error::NoToken { endpoint, file }),
-        (403, _) if about.writes => Trouble::last(Error::Unwritable { repo, said: in_brackets, page, endpoint }),
+        (403, _) if about.writes => {
+            let pages = format!("{page}, and at {endpoint}/settings/tokens for a token with the role `write`");
+            Trouble::last(Error::Unwritable { repo, said: in_brackets, pages })
+        }
         (403, _) => Trouble::last(Error::Forbidden { said, page }),
         (412, _) => Trouble::last(Error::Moved { page }),
         (401 | 404, _) => Trouble::last(if about.repo.is_some() { missing() } else { refused() }),

@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use setaccio_curate::{
     origin::{Fetched, Remote},
     pins::{self, Pins},
+    plan,
     recipe::{Loaded, Source},
-    source, subset,
+    source::{self, Limits},
+    subset,
 };
 use setaccio_hub::{
     Client, Error, Kind, Repo, Watch,
@@ -34,6 +36,7 @@ pub enum Need {
 }
 
 /// What the Hub has of a source.
+#[derive(Clone)]
 pub struct Listed {
     /// The source's name.
     pub source: String,
@@ -161,6 +164,35 @@ fn choose(
     files.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
     let cache = Cache::new(&client.settings().cache, &repo);
     Ok(Listed { source: source.name.clone(), commit, files, of, repo, cache })
+}
+
+/// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
+/// and counted until there are rows enough.
+pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Progress) -> Result<()> {
+    let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
+    let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
+    for source in listed {
+        let mut rows = 0;
+        for i in 0..source.files.len() {
+            let one = Listed { files: vec![source.files[i].clone()], ..source.clone() };
+            let fetched = fetch(client, &[one], Need::All, 1, progress)?;
+            for file in fetched.values().flat_map(|f| &f.files) {
+                let counted =
+                    source::inspect(&file.path, &format!("{}/{}", source.source, file.name), &limits, &|| {
+                        progress.cancelled()
+                    });
+                if progress.cancelled() {
+                    return Err(Error::Interrupted.into());
+                }
+                rows += counted?.rows.unwrap_or(0);
+            }
+            if rows >= limit {
+                source.files.truncate(i + 1);
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Bring what is needed into the cache, several files at a time.

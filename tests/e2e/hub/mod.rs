@@ -15,6 +15,7 @@ mod faults;
 mod pushing;
 mod reading;
 mod refusals;
+mod samples;
 mod standins;
 mod uploads;
 

@@ -120,7 +120,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
     let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, watch)?;
-    let subsets = subsets(recipe, &mut files, &found);
+    let subsets = subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
     let mut plan = Plan {
@@ -259,7 +259,7 @@ pub fn limits(recipe: &Recipe) -> Limits {
 
 /// The sources of which only a part is read. Files behind a source's limit are let go: nothing of them is read, and
 /// nothing of the output may depend on whether they are here.
-fn subsets(recipe: &Recipe, files: &mut Vec<Planned>, found: &[usize]) -> Vec<Subset> {
+fn subsets(recipe: &Recipe, origin: &Origin, files: &mut Vec<Planned>, found: &[usize]) -> Vec<Subset> {
     let limit = recipe.read.limit;
     let (mut rows, mut read) = (vec![0; found.len()], vec![0; found.len()]);
     files.retain(|file| {
@@ -274,12 +274,14 @@ fn subsets(recipe: &Recipe, files: &mut Vec<Planned>, found: &[usize]) -> Vec<Su
     let subset = |(i, source): (usize, &Source)| {
         let (of, chosen) = (found[i], found[i].min(most));
         let limit = limit.filter(|limit| rows[i] > *limit || read[i] < chosen);
-        (read[i] < of || limit.is_some()).then(|| Subset {
+        let unlisted = matches!(origin, Origin::Hub(fetched) if fetched.get(&source.name).is_some_and(|f| f.unlisted));
+        (read[i] < of || limit.is_some() || unlisted).then(|| Subset {
             source: source.name.clone(),
             read: read[i],
             chosen,
             of,
             limit,
+            unlisted,
         })
     };
     recipe.source.iter().enumerate().filter_map(subset).collect()

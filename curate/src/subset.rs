@@ -17,6 +17,8 @@ pub struct Subset {
     pub of: usize,
     /// The limit that cut it short.
     pub limit: Option<u64>,
+    /// Whether the Hub could not be asked which files there are.
+    pub unlisted: bool,
 }
 
 /// The `count` items whose names have the smallest seeded hashes, in the order they came in; all of them if
@@ -42,6 +44,12 @@ impl Subset {
     pub fn note(&self, sample: &Sample, dedup: bool) -> String {
         let [read, chosen, of] = [self.read, self.chosen, self.of].map(|n| grouped(n as u64));
         let source = &self.source;
+        if self.unlisted {
+            return format!(
+                "Which files `{source}` has could not be asked (`HF_HUB_OFFLINE`): read was what the cache held of it, \
+                 {read} files. Whether these are all of them, and what kind of rows others would have, is not known."
+            );
+        }
         if let Some(limit) = self.limit {
             let chosen = if self.chosen < self.of {
                 format!(" ({chosen} were chosen by a seeded hash of their names)")
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn what_the_note_says_of_chances_is_so() {
         let of = |rows, fraction| Sample { rows, fraction, ..Sample::default() };
-        let few = Subset { source: "web".into(), read: 2, chosen: 2, of: 8, limit: None };
+        let few = Subset { source: "web".into(), read: 2, chosen: 2, of: 8, limit: None, unlisted: false };
         assert!(few.note(&of(Some(10), None), true).contains("as long as the files hold about as many"));
         assert!(few.note(&of(None, Some(0.1)), true).contains("however many its file holds"));
         assert!(few.note(&of(Some(10), None), true).contains("several files of the whole set is likelier"));

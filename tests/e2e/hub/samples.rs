@@ -135,3 +135,23 @@ fn a_limit_fetches_no_file_behind_it() {
     let set = ["pull", &recipe, "--set", "read.limit=31"];
     assert!(bench.run(&set).good().stdout.contains("2 of 9 files"));
 }
+
+#[test]
+fn what_may_be_missing_offline_is_said_on_the_card() {
+    let files = (0..3).map(|i| (format!("{i}.jsonl"), Dice(i).lines(30).into_bytes()));
+    let bench = bench([("lab/web", files.collect::<Files>())]);
+    bench.run(&["pull", &bench.recipe()]).good();
+    let cache = bench.home().join("hub/datasets--lab--web");
+    let build = |out: &str| {
+        let args = ["build", &bench.recipe(), "--from", "hub", "--out", &bench.arg(out)];
+        bench.run_with(&args, &[("HF_HUB_OFFLINE", "1")]).good().stdout
+    };
+    assert!(!build("whole").contains("note:"));
+    // Another program has fetched two of the files, and left no list.
+    fs::remove_dir_all(cache.join("setaccio")).unwrap();
+    let commit = bench.hub.store().repos["datasets/lab/web"].refs["main"].clone();
+    fs::remove_file(cache.join("snapshots").join(commit).join("1.jsonl")).unwrap();
+    let told = "read was what the cache held of it, 2 files";
+    assert!(build("torn").contains(told));
+    assert!(fs::read_to_string(bench.lab.path("torn/README.md")).unwrap().contains(told));
+}

@@ -95,7 +95,7 @@ pub fn run_folder(bench: &Bench) {
     for name in ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"] {
         let bytes = fs::read(bench.lab.path("run/adapter").join(name)).unwrap();
         let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
-        write!(lock, "[[adapter]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
+        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
     bench.lab.write("run/run.lock.toml", lock);
     bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");

@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use setaccio_curate::{
     origin::{Fetched, Remote},
     pins::{self, Pins},
+    plan,
     recipe::{Loaded, Source},
-    source, subset,
+    source::{self, Limits},
+    subset,
 };
 use setaccio_hub::{
     Client, Error, Kind, Repo, Watch,
@@ -34,6 +36,7 @@ pub enum Need {
 }
 
 /// What the Hub has of a source.
+#[derive(Clone)]
 pub struct Listed {
     /// The source's name.
     pub source: String,
@@ -43,6 +46,8 @@ pub struct Listed {
     pub files: Vec<Entry>,
     /// How many files match its globs.
     pub of: usize,
+    /// Whether only the cache was looked into.
+    unlisted: bool,
     repo: Repo,
     cache: Cache,
 }
@@ -65,13 +70,15 @@ pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Progress) 
     let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
         let commit = commit(client, &repo, &sources[i], pins, watch)?;
-        let files = files(client, &repo, &commit, &sources[i], watch)?;
-        Ok((repo, commit, files))
+        let (files, unlisted) = files(client, &repo, &commit, &sources[i], watch)?;
+        Ok((repo, commit, files, unlisted))
     })?;
     sources
         .iter()
         .zip(all)
-        .map(|(source, (repo, commit, files))| choose(client, loaded, source, repo, commit, &files))
+        .map(|(source, (repo, commit, files, unlisted))| {
+            Ok(Listed { unlisted, ..choose(client, loaded, source, repo, commit, &files)? })
+        })
         .collect()
 }
 
@@ -103,18 +110,19 @@ fn commit(
     Ok(commit)
 }
 
-/// The files that can match the globs of a source. What a commit holds never changes, so it is asked once.
+/// The files that can match the globs of a source, and whether there may be more. What a commit holds never changes, so
+/// it is asked once.
 fn files(
     client: &Client,
     repo: &Repo,
     commit: &str,
     source: &Source,
     watch: &dyn Watch,
-) -> setaccio_hub::Result<Vec<Entry>> {
+) -> setaccio_hub::Result<(Vec<Entry>, bool)> {
     let settings = client.settings();
     let cache = Cache::new(&settings.cache, repo);
     if let Some(files) = cache.listed(commit, &source.files) {
-        return Ok(files);
+        return Ok((files, false));
     }
     if settings.offline {
         let found = cache.found(commit);
@@ -123,14 +131,14 @@ fn files(
             return Err(Error::Offline { what, cache: settings.cache.clone() });
         }
         watch.note(&format!(
-            "the files of {repo} at {commit} were put into the cache by another program: whether they are all of them \
-             cannot be told offline"
+            "which files {repo} has at {commit} was never listed here for these globs: whether those in the cache are all \
+             of them cannot be told offline"
         ));
-        return Ok(found);
+        return Ok((found, true));
     }
     let files = client.list(repo, commit, &source.files, watch)?;
     cache.remember_list(commit, &source.files, &files)?;
-    Ok(files)
+    Ok((files, false))
 }
 
 /// Those that match the globs; of these, as many as the recipe reads.
@@ -160,7 +168,36 @@ fn choose(
     // In the order that files of a folder are read in: by the parts of their paths.
     files.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
     let cache = Cache::new(&client.settings().cache, &repo);
-    Ok(Listed { source: source.name.clone(), commit, files, of, repo, cache })
+    Ok(Listed { source: source.name.clone(), commit, files, of, unlisted: false, repo, cache })
+}
+
+/// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
+/// and counted until there are rows enough.
+pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Progress) -> Result<()> {
+    let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
+    let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
+    for source in listed {
+        let mut rows = 0;
+        for i in 0..source.files.len() {
+            let one = Listed { files: vec![source.files[i].clone()], ..source.clone() };
+            let fetched = fetch(client, &[one], Need::All, 1, progress)?;
+            for file in fetched.values().flat_map(|f| &f.files) {
+                let counted =
+                    source::inspect(&file.path, &format!("{}/{}", source.source, file.name), &limits, &|| {
+                        progress.cancelled()
+                    });
+                if progress.cancelled() {
+                    return Err(Error::Interrupted.into());
+                }
+                rows += counted?.rows.unwrap_or(0);
+            }
+            if rows >= limit {
+                source.files.truncate(i + 1);
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Bring what is needed into the cache, several files at a time.
@@ -195,7 +232,7 @@ pub fn fetch(
         let files: Vec<Remote> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
-        (l.source.clone(), Fetched { commit: l.commit.clone(), files, of })
+        (l.source.clone(), Fetched { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
     });
     Ok(each.collect())
 }

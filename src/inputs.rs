@@ -80,6 +80,9 @@ impl Args {
             Origin::Hub(_) => {
                 let client = Client::new(Settings::from_env()?)?;
                 listed = fetch::list(&client, &loaded, pins, progress)?;
+                if need == Need::All {
+                    fetch::head(&client, &loaded, &mut listed, progress)?;
+                }
                 Origin::Hub(fetch::fetch(&client, &listed, need, jobs, progress)?)
             }
             other => other.clone(),

@@ -30,14 +30,15 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new()?;
     let loaded = recipe::load(&args.recipe, &args.set)?;
     let client = Client::new(Settings::from_env()?)?;
-    let listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;
+    let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;
     let before: Vec<u64> = listed.iter().map(fetch::Listed::cached).collect();
+    fetch::head(&client, &loaded, &mut listed, &progress)?;
     let fetched = fetch::fetch(&client, &listed, Need::All, args.jobs.into(), &progress);
     progress.clear();
     fetched?;
     for (listed, before) in listed.iter().zip(before) {
         let [read, of] = [listed.files.len(), listed.of].map(|n| count(n as u64));
-        let [bytes, before] = [listed.bytes(), before].map(megabytes);
+        let [bytes, before] = [listed.bytes(), before.min(listed.bytes())].map(megabytes);
         anstream::println!("{GOOD}here:{GOOD:#} {}", fetch::line(listed));
         anstream::println!("  {read} of {of} files, {bytes}, of which {before} were here before");
     }

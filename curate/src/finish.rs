@@ -116,7 +116,7 @@ pub fn merge(
     pending.flush(output, &mut validation)?;
 
     let sample = recipe.sample.clone().unwrap_or_default();
-    notes.extend(plan.subsets.iter().map(|subset| subset.note(&sample)));
+    notes.extend(plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some())));
     notes.extend(recipe.output.keep.keys().filter(|name| !filled.contains(*name)).map(|name| {
         format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
     }));

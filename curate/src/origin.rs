@@ -31,6 +31,8 @@ pub struct Fetched {
     pub files: Vec<Remote>,
     /// How many files match the recipe's globs in all.
     pub of: usize,
+    /// Whether only the cache was looked into, so that there may be more.
+    pub unlisted: bool,
 }
 
 /// A file that was fetched.

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     lock::Lock,
     origin::{self, Origin},
-    recipe::{Loaded, Source},
+    recipe::{Loaded, Recipe, Source},
     render::{self, Renderer},
     source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
     subset::Subset,
@@ -117,12 +117,10 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
-    let limits = Limits {
-        slice_bytes: recipe.read.task_bytes,
-        max_row_bytes: recipe.read.max_row_bytes,
-        count_compressed: count || recipe.read.limit.is_some(),
-    };
-    let (files, subsets) = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let count_compressed = count || recipe.read.limit.is_some();
+    let limits = Limits { count_compressed, ..limits(recipe) };
+    let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let subsets = subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
     let mut plan = Plan {
@@ -146,8 +144,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
 impl Plan {
     /// How inputs are read.
     fn limits(&self) -> Limits {
-        let read = &self.loaded.recipe.read;
-        Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+        limits(&self.loaded.recipe)
     }
 
     /// Names of the steps of the stage `screen`: the rules, then the output's own demands if it makes any.
@@ -254,15 +251,51 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     Ok((renderer, hashes, tokenizer))
 }
 
-/// Find and inspect all input files, several at a time.
+/// How a recipe has its inputs read, without counting what is compressed.
+pub fn limits(recipe: &Recipe) -> Limits {
+    let read = &recipe.read;
+    Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+}
+
+/// The sources of which only a part is read. Files behind a source's limit are let go: nothing of them is read, and
+/// nothing of the output may depend on whether they are here.
+fn subsets(recipe: &Recipe, origin: &Origin, files: &mut Vec<Planned>, found: &[usize]) -> Vec<Subset> {
+    let limit = recipe.read.limit;
+    let (mut rows, mut read) = (vec![0; found.len()], vec![0; found.len()]);
+    files.retain(|file| {
+        let source = usize::from(file.source);
+        let needed = limit.is_none_or(|limit| rows[source] < limit);
+        rows[source] += file.input.rows.unwrap_or(0);
+        read[source] += usize::from(needed);
+        needed
+    });
+    let most =
+        recipe.sample.as_ref().and_then(|s| s.files).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let subset = |(i, source): (usize, &Source)| {
+        let (of, chosen) = (found[i], found[i].min(most));
+        let limit = limit.filter(|limit| rows[i] > *limit || read[i] < chosen);
+        let unlisted = matches!(origin, Origin::Hub(fetched) if fetched.get(&source.name).is_some_and(|f| f.unlisted));
+        (read[i] < of || limit.is_some() || unlisted).then(|| Subset {
+            source: source.name.clone(),
+            read: read[i],
+            chosen,
+            of,
+            limit,
+            unlisted,
+        })
+    };
+    recipe.source.iter().enumerate().filter_map(subset).collect()
+}
+
+/// Find and inspect all input files, several at a time. Also says how many files each source has in all.
 fn inspect(
     loaded: &Loaded,
     origin: &Origin,
     limits: &Limits,
     jobs: usize,
     watch: &dyn Watch,
-) -> Result<(Vec<Planned>, Vec<Subset>)> {
-    let (mut found, mut subsets) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Planned>, Vec<usize>)> {
+    let (mut found, mut there_are) = (Vec::new(), Vec::new());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
         let schema = source::find_schema(&source.schema)?;
         if schema.kind() != loaded.recipe.kind {
@@ -279,10 +312,7 @@ fn inspect(
         }
         let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
         let there = origin::files(loaded, source, origin)?;
-        let (read, of) = (there.files.len(), there.of);
-        if read < of {
-            subsets.push(Subset { source: source.name.clone(), read, of });
-        }
+        there_are.push(there.of);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
     watch.stage("inspect", found.len());
@@ -310,7 +340,7 @@ fn inspect(
             Ok(())
         },
     )?;
-    Ok((files, subsets))
+    Ok((files, there_are))
 }
 
 /// Cut the files into tasks, in order, and stop each source at the recipe's limit.

@@ -24,7 +24,10 @@ impl Client {
     /// There is no token, it is refused, or it may read only.
     pub fn writer(&self, repo: &Repo, watch: &dyn Watch) -> Result<String> {
         let (endpoint, file) = (self.endpoint().to_owned(), self.settings().token_file_name());
-        if self.settings().token.is_none() && !self.settings().offline {
+        if self.settings().offline {
+            return Err(Error::NeedsHub { what: repo.to_string() });
+        }
+        if self.settings().token.is_none() {
             return Err(Error::NoToken { endpoint, file });
         }
         let about = About { repo: Some(repo), writes: true, ..About::default() };
@@ -63,7 +66,7 @@ impl Client {
 
 fn there_is_well<T>(result: Result<T>) -> Result<()> {
     match result {
-        Err(Error::Status { status: 409, .. }) => Ok(()),
+        Err(Error::Refused { status: 409, .. }) => Ok(()),
         result => result.map(drop),
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -89,7 +90,8 @@ impl Cache {
     /// The files that `patterns` matched at a commit, when it was listed.
     pub fn listed(&self, commit: &str, patterns: &[String]) -> Option<Vec<Entry>> {
         let seen: Seen = serde_json::from_slice(&fs::read(self.seen(commit, patterns)).ok()?).ok()?;
-        (seen.patterns == patterns && seen.files.iter().all(|f| is_inside(&f.path))).then_some(seen.files)
+        (seen.patterns == patterns && seen.files.iter().all(|f| is_inside(&f.path) && f.oid().is_sound()))
+            .then_some(seen.files)
     }
 
     /// Remember a list of files.
@@ -170,7 +172,10 @@ pub fn parents(path: &Path) -> Result<()> {
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     parents(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
+    // Readable for whoever the umask lets read: groups share caches.
+    let all = fs::Permissions::from_mode(0o666);
+    let file = tempfile::Builder::new().permissions(all).tempfile_in(folder);
+    let mut file = file.map_err(Error::io("create a file in", folder))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
     file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
     Ok(())
@@ -187,7 +192,8 @@ mod tests {
     fn content_is_found_through_its_commit() -> Result<()> {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         let cache = Cache::new(dir.path(), &Repo::new(Kind::Dataset, "lab/web")?);
-        let entry = Entry { path: "a/b/c.json".into(), size: 4, git: "x".into(), sha256: None };
+        let git = crate::digest::git(b"ciao");
+        let entry = Entry { path: "a/b/c.json".into(), size: 4, git, sha256: None };
         assert_eq!(cache.have(COMMIT, &entry), None);
         let blob = cache.blob("abcd");
         parents(&blob)?;
@@ -206,6 +212,9 @@ mod tests {
         cache.remember_list(COMMIT, &patterns, std::slice::from_ref(&entry))?;
         assert_eq!(cache.listed(COMMIT, &patterns), Some(vec![entry]));
         assert_eq!(cache.listed(COMMIT, &[]), None);
+        // Files of a group are as readable as others that it makes.
+        let mode = |path: PathBuf| fs::metadata(path).map(|m| m.permissions().mode() & 0o777).ok();
+        assert_eq!(mode(cache.home().join("refs/main")), mode(cache.blob("abcd")));
         Ok(())
     }
 }

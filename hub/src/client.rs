@@ -1,8 +1,7 @@
 //! Requests to the Hub: who gets the token, what is tried again and when, where a redirect leads.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::Read,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use ureq::{
 use crate::{
     error::{Error, Result},
     names::Repo,
+    outflow::Outflow,
     refusal,
     settings::Settings,
     watch::Watch,
@@ -195,15 +195,15 @@ impl Client {
     /// # Errors
     /// As [`Client::json`].
     pub fn text(&self, call: &Call<'_>, watch: &dyn Watch) -> Result<(HeaderMap, String)> {
-        self.patiently(watch, || self.text_once(call))
+        self.patiently(watch, || self.text_once(call, watch))
     }
 
     /// One try at [`Client::text`].
     ///
     /// # Errors
     /// What failed, and whether another try makes sense.
-    pub fn text_once(&self, call: &Call<'_>) -> std::result::Result<(HeaderMap, String), Trouble> {
-        let (head, body) = self.open(call)?.into_parts();
+    pub fn text_once(&self, call: &Call<'_>, watch: &dyn Watch) -> std::result::Result<(HeaderMap, String), Trouble> {
+        let (head, body) = self.open(call, watch)?.into_parts();
         let mut text = String::new();
         let read = body.into_reader().take(LONGEST_TEXT).read_to_string(&mut text);
         read.map_err(|e| Trouble::again(unreachable(&call.url, &e.to_string())))?;
@@ -233,7 +233,8 @@ impl Client {
                 return Err(trouble.error);
             }
             let backoff = (self.settings.wait * 2_u32.pow(failed - 1)).min(LONGEST);
-            let wait = trouble.after.unwrap_or(backoff);
+            // A wait of nothing is no reason to ask without a pause.
+            let wait = trouble.after.filter(|a| !a.is_zero()).unwrap_or(backoff);
             if wait >= Duration::from_secs(2) {
                 watch.note(&format!("waiting {} s: {}", wait.as_secs(), trouble.error));
             }
@@ -251,14 +252,14 @@ impl Client {
     ///
     /// # Errors
     /// What failed, and whether another try makes sense.
-    pub fn open(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, Trouble> {
+    pub fn open(&self, call: &Call<'_>, watch: &dyn Watch) -> std::result::Result<Response<Body>, Trouble> {
         if self.settings.offline {
             let what = call.about.repo.map_or_else(|| shown(&call.url), ToString::to_string);
-            return Err(Trouble::last(Error::Offline { what, cache: self.settings.cache.clone() }));
+            return Err(Trouble::last(Error::NeedsHub { what }));
         }
         let mut url = call.url.clone();
         for _ in 0..6 {
-            let response = self.one(call, &url)?;
+            let response = self.one(call, &url, watch)?;
             let status = response.status().as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 return if status < 300 { Ok(response) } else { Err(refusal::understand(self, call, &url, response)) };
@@ -278,7 +279,7 @@ impl Client {
         Err(Trouble::last(Error::Answer { url: shown(&call.url), message: "too many redirects".into() }))
     }
 
-    fn one(&self, call: &Call<'_>, url: &str) -> std::result::Result<Response<Body>, Trouble> {
+    fn one(&self, call: &Call<'_>, url: &str, watch: &dyn Watch) -> std::result::Result<Response<Body>, Trouble> {
         let mut request = Request::builder().method(call.method).uri(url);
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -297,12 +298,13 @@ impl Client {
                 self.agent.run(request.body(bytes.as_slice()).map_err(unsound)?)
             }
             Payload::Part { path, offset, length } => {
-                let local = |action| move |e| Trouble::last(Error::io(action, path)(e));
-                let mut file = File::open(path).map_err(local("open"))?;
-                file.seek(SeekFrom::Start(*offset)).map_err(local("read"))?;
-                let mut part = file.take(*length);
+                let mut part = Outflow::new(path, (*offset, *length), watch).map_err(Trouble::last)?;
                 let request = request.header(header::CONTENT_LENGTH, length.to_string());
-                self.agent.run(request.body(SendBody::from_reader(&mut part)).map_err(unsound)?)
+                let sent = self.agent.run(request.body(SendBody::from_reader(&mut part)).map_err(unsound)?);
+                match part.fault() {
+                    Some(error) if sent.is_err() => return Err(Trouble::last(error)),
+                    _ => sent,
+                }
             }
         };
         sent.map_err(|e| {

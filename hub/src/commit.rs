@@ -43,7 +43,12 @@ pub struct Made {
 
 #[derive(Deserialize)]
 struct Discussions {
-    discussions: Vec<Discussion>,
+    #[serde(default)]
+    start: usize,
+    #[serde(default)]
+    count: usize,
+    #[serde(rename = "discussions")]
+    found: Vec<Discussion>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +86,7 @@ impl Client {
                 return Ok(made);
             }
             doubtful = true;
-            match self.text_once(&call) {
+            match self.text_once(&call, watch) {
                 Ok((_, text)) => serde_json::from_str(&text)
                     .map_err(|e| Trouble::again(Error::Answer { url: url.clone(), message: e.to_string() })),
                 Err(Trouble { error: moved @ Error::Moved { .. }, .. }) => {
@@ -119,16 +124,21 @@ impl Client {
         watch: &dyn Watch,
     ) -> Result<Option<Made>> {
         let about = crate::client::About { repo: Some(repo), ..Default::default() };
-        let url = repo.api(self.endpoint(), "discussions?type=pull_request&status=open");
-        let open: Discussions = self.json(&Call::get(url, about), watch)?;
         let ours =
             |d: &&Discussion| d.is_pull_request && d.title == title && d.status != "closed" && d.status != "merged";
-        for discussion in open.discussions.iter().filter(ours) {
-            let revision = format!("refs/pr/{}", discussion.num);
-            let head = self.info(repo, &revision, watch)?.sha;
-            if whole(&self.tree(repo, &head, "", true, watch)?.0) {
-                let url = format!("{}/discussions/{}", repo.page(self.endpoint()), discussion.num);
-                return Ok(Some(Made { commit_oid: head, pull_request_url: Some(url) }));
+        for page in 0.. {
+            let url = repo.api(self.endpoint(), &format!("discussions?p={page}&type=pull_request&status=open"));
+            let open: Discussions = self.json(&Call::get(url, about), watch)?;
+            for discussion in open.found.iter().filter(ours) {
+                let revision = format!("refs/pr/{}", discussion.num);
+                let head = self.info(repo, &revision, watch)?.sha;
+                if whole(&self.tree(repo, &head, "", true, watch)?.0) {
+                    let url = format!("{}/discussions/{}", repo.page(self.endpoint()), discussion.num);
+                    return Ok(Some(Made { commit_oid: head, pull_request_url: Some(url) }));
+                }
+            }
+            if open.found.is_empty() || open.start + open.found.len() >= open.count {
+                break;
             }
         }
         Ok(None)

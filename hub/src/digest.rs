@@ -21,6 +21,15 @@ impl Oid {
             Self::Sha256(hex) | Self::Git(hex) => hex,
         }
     }
+
+    /// Whether it is a hash of its kind at all: as many hex digits as that has.
+    pub fn is_sound(&self) -> bool {
+        let digits = match self {
+            Self::Sha256(_) => 64,
+            Self::Git(_) => 40,
+        };
+        self.hex().len() == digits && self.hex().bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
 }
 
 /// Content as it passes.
@@ -88,6 +97,11 @@ mod tests {
     #[test]
     fn hashes_are_those_of_git_and_sha256sum() {
         // `printf 'ciao\n' | git hash-object --stdin` and `printf 'ciao\n' | sha256sum`.
+        assert!(Oid::Git(git(b"")).is_sound() && Oid::Sha256(sha256(b"")).is_sound());
+        let up = format!("../../{}", &git(b"")[6..]);
+        for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git(b"")), Oid::Git(up)] {
+            assert!(!bad.is_sound(), "{bad:?}");
+        }
         assert_eq!(git(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
         assert_eq!(sha256(b"ciao\n"), "6f0378f21a495f5c13247317d158e9d51da45a5bf68fc2f366e450deafdc8302");
     }

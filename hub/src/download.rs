@@ -85,7 +85,7 @@ impl Client {
         if start > 0 {
             call.headers.push(("range".into(), format!("bytes={start}-")));
         }
-        let response = self.open(&call)?;
+        let response = self.open(&call, watch)?;
         let from = match response.status().as_u16() {
             206 => {
                 let range = response.headers().get("content-range").and_then(|v| v.to_str().ok());

@@ -26,6 +26,12 @@ pub enum Error {
         /// The cache that was looked into.
         cache: PathBuf,
     },
+    /// Something that only the Hub can do or tell, while `HF_HUB_OFFLINE` forbids to ask it.
+    #[error("HF_HUB_OFFLINE is set, and this cannot be done without asking the Hub for {what}: unset HF_HUB_OFFLINE")]
+    NeedsHub {
+        /// What would have been asked for.
+        what: String,
+    },
     /// No answer, or one that broke off again and again.
     #[error(
         "{host} cannot be reached ({reason}): look at https://status.huggingface.co, the network, HTTPS_PROXY and \
@@ -108,6 +114,27 @@ pub enum Error {
         /// The Hub.
         endpoint: String,
     },
+    /// Writing is refused: to this token, or because the account or the repository is full.
+    #[error("the Hub does not let this token write {repo}{said}: look at {pages}")]
+    Unwritable {
+        /// Kind and name.
+        repo: String,
+        /// The server's words in brackets, or nothing.
+        said: String,
+        /// Its page, and that of tokens, as a clause.
+        pages: String,
+    },
+    /// A new repository was to be private, and there is a public one of that name.
+    #[error(
+        "{repo} is there already, and everybody can see it: `--private` is for repositories that a push creates. Make it \
+         private at {page}/settings, or push without `--private`; nothing was pushed"
+    )]
+    Public {
+        /// Kind and name.
+        repo: String,
+        /// Its page.
+        page: String,
+    },
     /// Not allowed, for another reason.
     #[error("the Hub does not allow it ({said}): look at {page}")]
     Forbidden {
@@ -118,12 +145,11 @@ pub enum Error {
     },
     /// Too many requests, and the wait that is asked for is too long to sit through.
     #[error(
-        "the Hub asks to wait {seconds} s before the next request: run the same command again then; what has arrived is \
-         kept. With a token ({endpoint}/settings/tokens) the limit is higher"
+        "the Hub {asks}: run the same command again later; what has arrived is kept. With a token ({endpoint}/settings/tokens) the limit is higher"
     )]
     RateLimited {
-        /// Seconds to wait.
-        seconds: u64,
+        /// What it asks for, as a clause.
+        asks: String,
         /// The Hub.
         endpoint: String,
     },
@@ -138,6 +164,18 @@ pub enum Error {
         status: u16,
         /// The server's words in brackets, or nothing.
         said: String,
+    },
+    /// The Hub understood, and does not want it.
+    #[error("the Hub does not take this: {url} answers with status {status}{said}; look at {page}")]
+    Refused {
+        /// The address, without its query.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// The server's words in brackets, or nothing.
+        said: String,
+        /// The repository's page.
+        page: String,
     },
     /// An answer that is not what the Hub's interface promises.
     #[error("{url} gives an answer that is no answer of a Hub ({message}): look at HF_ENDPOINT and proxies")]

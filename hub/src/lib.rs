@@ -9,13 +9,16 @@ pub mod diff;
 pub mod digest;
 pub mod download;
 pub mod error;
+mod lfs;
 pub mod listing;
 pub mod names;
+mod outflow;
 pub mod pull;
 pub mod push;
 mod refusal;
 pub mod settings;
 pub mod upload;
+mod wait;
 pub mod watch;
 
 pub use client::Client;

@@ -61,6 +61,9 @@ pub struct Info {
     /// When it was last changed, as the Hub writes it.
     #[serde(default, rename = "lastModified")]
     pub modified: Option<String>,
+    /// Whether only some may see it.
+    #[serde(default)]
+    pub private: Option<bool>,
 }
 
 impl Client {
@@ -105,11 +108,19 @@ impl Client {
             };
             for item in page {
                 if !is_inside(&item.path) {
-                    let message = format!("{:?} would lie outside of the repository", item.path);
+                    let message = format!("{:?} is no path of a repository", item.path);
                     return Err(Error::Answer { url, message });
                 }
                 match item.kind.as_str() {
-                    "file" => files.push(entry(item)),
+                    "file" => {
+                        let entry = entry(item);
+                        // It becomes the name of a file in the cache.
+                        if !entry.oid().is_sound() {
+                            let message = format!("{:?} is no hash of {}", entry.oid().hex(), entry.path);
+                            return Err(Error::Answer { url, message });
+                        }
+                        files.push(entry);
+                    }
                     "directory" => folders.push(item.path),
                     _ => {}
                 }

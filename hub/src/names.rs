@@ -120,9 +120,37 @@ pub fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// What git ends the names of its own lock files in.
+const LOCK: &str = ".lock";
+
+/// The same branch, if it can be one: what git allows, and no commit, which nothing can be put upon.
+///
+/// # Errors
+/// It cannot be one.
+pub fn branch(name: &str) -> Result<&str> {
+    let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    let sound = !name.contains(odd)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && name.split('/').all(good)
+        && !name.ends_with(LOCK);
+    if is_commit(name) {
+        Err(Error::Name(format!("`{name}` is a commit, and a push goes upon a branch: name one, for instance main")))
+    } else if sound && !name.starts_with('-') {
+        Ok(name)
+    } else {
+        Err(Error::Name(format!(
+            "`{name}` is no branch: write letters, digits, `-`, `_`, `.` and `/`, for instance next"
+        )))
+    }
+}
+
 /// Whether a path of a repository stays within it when it is written to a disk.
 pub fn is_inside(path: &str) -> bool {
-    !path.is_empty() && !path.contains(['\\', '\0']) && path.split('/').all(|part| !["", ".", ".."].contains(&part))
+    !path.is_empty()
+        && !path.contains(|c: char| c == '\\' || c.is_control())
+        && path.split('/').all(|part| !["", ".", ".."].contains(&part))
 }
 
 #[cfg(test)]
@@ -147,11 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn branches_are_those_of_git() {
+        for good in ["main", "v1.0", "anna/next", "refs/pr/3"] {
+            assert_eq!(branch(good).ok(), Some(good));
+        }
+        for bad in ["", "a b", "a/../b", "a..b", "/a", "a/", ".a", "a.lock", "a^", "-a", "x@{1}", "a\n"] {
+            assert!(branch(bad).is_err(), "{bad}");
+        }
+        assert!(branch("0123456789abcdef0123456789abcdef01234567").is_err());
+    }
+
+    #[test]
     fn commits_and_paths() {
         assert!(is_commit("0123456789abcdef0123456789abcdef01234567"));
         assert!(!is_commit("main") && !is_commit("0123456789ABCDEF0123456789abcdef01234567"));
         assert!(is_inside("data/a..b.json"));
-        for bad in ["", "/etc/passwd", "a/../b", "..", "a//b", "./a", "a\\b"] {
+        for bad in ["", "/etc/passwd", "a/../b", "..", "a//b", "./a", "a\\b", "a\0", "a\u{1b}[2J"] {
             assert!(!is_inside(bad), "{bad}");
         }
     }

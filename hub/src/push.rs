@@ -8,7 +8,7 @@ use crate::{
     diff,
     error::{Error, Result},
     listing::Entry,
-    names::Repo,
+    names::{self, Repo, encoded},
     upload::{Content, Hashed, Local, Target},
     watch::Watch,
 };
@@ -68,6 +68,7 @@ impl Client {
     /// Ctrl-C. Until the one commit nothing is to be seen on the Hub but an empty repository.
     pub fn push(&self, push: &Push<'_>, watch: &dyn Watch) -> Result<Pushed> {
         let repo = push.repo;
+        names::branch(push.branch)?;
         let writer = self.writer(repo, watch)?;
         let hashed: Vec<Hashed> = push.files.iter().map(|f| Hashed::new(f, watch)).collect::<Result<_>>()?;
         let mut done = Pushed { url: repo.page(self.endpoint()), ..Pushed::default() };
@@ -84,7 +85,7 @@ impl Client {
         done.changed = changed.iter().map(|f| (f.path.clone(), f.size)).collect();
         done.unchanged = hashed.len() - changed.len();
         if push.branch != "main" {
-            done.url = format!("{}/tree/{}", done.url, push.branch);
+            done.url = format!("{}/tree/{}", done.url, encoded(push.branch));
         }
         if changed.is_empty() && done.deleted.is_empty() {
             return Ok(done);
@@ -99,7 +100,10 @@ impl Client {
         }
         let target = Target { repo, branch: push.branch, pull: push.pull };
         if push.pull {
-            let whole = |tree: &[Entry]| hashed.iter().all(|f| tree.iter().any(|e| e.path == f.path && same(f, e)));
+            let whole = |tree: &[Entry]| {
+                hashed.iter().all(|f| tree.iter().any(|e| e.path == f.path && same(f, e)))
+                    && done.deleted.iter().all(|path| tree.iter().all(|e| e.path != *path))
+            };
             if let Some(Made { commit_oid: _, pull_request_url }) =
                 self.pull_request(repo, push.title, &whole, watch)?
             {
@@ -145,6 +149,10 @@ impl Client {
             }
             info => info?,
         };
+        // Before a byte has gone: what was to be private would be for everybody.
+        if push.private && main.private == Some(false) {
+            return Err(Error::Public { repo: repo.to_string(), page: repo.page(self.endpoint()) });
+        }
         if push.branch == "main" {
             return Ok(Some(main.sha));
         }

@@ -1,15 +1,13 @@
 //! What the Hub means by a status and the headers beside it.
 
-use std::{io::Read, time::Duration};
+use std::io::Read;
 
-use ureq::{
-    Body,
-    http::{HeaderMap, Response},
-};
+use ureq::{Body, http::Response};
 
 use crate::{
     client::{Call, Client, Trouble, shown},
     error::Error,
+    wait,
 };
 
 /// Turn an answer that is no success into what to tell, and whether to try again.
@@ -29,22 +27,24 @@ pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Respons
     let page = about.repo.map_or_else(|| endpoint.clone(), |r| r.page(&endpoint));
     let revision = about.revision.unwrap_or("main").to_owned();
     let has_token = settings.token.is_some();
-    let status_error = || {
-        let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
-        Error::Status { url: shown(url), status, said }
-    };
+    let in_brackets = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    let status_error = || Error::Status { url: shown(url), status, said: in_brackets.clone() };
+    let refused = || Error::Refused { url: shown(url), status, said: in_brackets.clone(), page: page.clone() };
     let missing = || {
         let token = if has_token { "the token may not see it" } else { "there is no token in HF_TOKEN" };
         Error::Missing { repo: repo.clone(), token: token.into(), page: page.clone() }
     };
     match (status, code) {
         (408 | 500 | 502 | 503 | 504, _) => {
-            Trouble { error: status_error(), again: true, after: retry_after(&headers), gained: false }
+            Trouble { error: status_error(), again: true, after: wait::asked(&headers), gained: false }
         }
         (429, _) => {
-            let after = retry_after(&headers);
-            let seconds = after.map_or(60, |a| a.as_secs());
-            Trouble { error: Error::RateLimited { seconds, endpoint }, again: true, after, gained: false }
+            let after = wait::asked(&headers);
+            let asks = match after {
+                Some(after) => format!("asks to wait {} s before the next request", after.as_secs()),
+                None => "has had too many requests, and does not say how long to wait".into(),
+            };
+            Trouble { error: Error::RateLimited { asks, endpoint }, again: true, after, gained: false }
         }
         (_, "GatedRepo") => {
             let token = if has_token {
@@ -62,10 +62,14 @@ pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Respons
         // A repository that may not be seen is answered like one that is not there; a token that is none, not.
         (401, _) if has_token && code != "RepoNotFound" => Trouble::last(Error::Token { endpoint, file }),
         (401, _) if about.writes && !has_token => Trouble::last(Error::NoToken { endpoint, file }),
-        (403, _) if about.writes => Trouble::last(Error::ReadOnly { repo, endpoint }),
+        (403, _) if about.writes => {
+            let pages = format!("{page}, and at {endpoint}/settings/tokens for a token with the role `write`");
+            Trouble::last(Error::Unwritable { repo, said: in_brackets, pages })
+        }
         (403, _) => Trouble::last(Error::Forbidden { said, page }),
         (412, _) => Trouble::last(Error::Moved { page }),
-        (401 | 404, _) => Trouble::last(if about.repo.is_some() { missing() } else { status_error() }),
+        (401 | 404, _) => Trouble::last(if about.repo.is_some() { missing() } else { refused() }),
+        (400..=499, _) => Trouble::last(refused()),
         _ => Trouble::last(status_error()),
     }
 }
@@ -79,31 +83,9 @@ fn words(header: &str, text: &str) -> String {
     json.and_then(|v| v.get("error")?.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// How long the Hub asks to wait: `Retry-After`, or the `t` of its `RateLimit`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    let seconds = text("retry-after").and_then(|v| v.trim().parse().ok()).or_else(|| {
-        let parts = text("ratelimit")?.split(';').map(str::trim);
-        parts.filter_map(|p| p.strip_prefix("t=")).find_map(|t| t.parse().ok())
-    });
-    seconds.map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_are_read_from_either_header() {
-        let of = |name: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap_or_else(|_| panic!("{value}")));
-            retry_after(&headers).map(|d| d.as_secs())
-        };
-        assert_eq!(of("retry-after", "7"), Some(7));
-        assert_eq!(of("ratelimit", "\"api\";r=0;t=55"), Some(55));
-        assert_eq!(of("retry-after", "soon"), None);
-    }
 
     #[test]
     fn words_are_found() {

@@ -53,7 +53,7 @@ impl Settings {
     /// As this process's environment has it.
     ///
     /// # Errors
-    /// `HF_ENDPOINT` is no address.
+    /// `HF_ENDPOINT` is no address, the token is none, or the token file cannot be read.
     pub fn from_env() -> Result<Self> {
         Self::from(|name| std::env::var(name).ok())
     }
@@ -76,14 +76,26 @@ impl Settings {
         let cache = get("HF_HUB_CACHE").or_else(|| get("HUGGINGFACE_HUB_CACHE"));
         let token_file = get("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), path);
         let token = get("HF_TOKEN").or_else(|| get("HUGGING_FACE_HUB_TOKEN"));
-        let token = token.or_else(|| std::fs::read_to_string(&token_file).ok());
+        let token = match token {
+            Some(token) => Some(("HF_TOKEN", token)),
+            None => match std::fs::read_to_string(&token_file) {
+                Ok(token) => Some(("the token file", token)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(Error::io("read", &token_file)(error)),
+            },
+        };
+        let token = token.filter(|(_, text)| !text.trim().is_empty());
+        let token = token.map(|(place, text)| {
+            let bad = || Error::Name(format!("{place} holds what can be no token: make one at {HUB}/settings/tokens"));
+            Token::new(&text).ok_or_else(bad)
+        });
         let endpoint = get("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |e| e.trim().trim_end_matches('/').to_owned());
         if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
             return Err(Error::Name(format!("HF_ENDPOINT={endpoint}: write an address such as {HUB}")));
         }
         Ok(Self {
             endpoint,
-            token: token.as_deref().and_then(Token::new),
+            token: token.transpose()?,
             token_file,
             cache: cache.map_or_else(|| hf_home.join("hub"), path),
             offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
@@ -134,6 +146,8 @@ mod tests {
         std::fs::write(dir.path().join("token"), "hf_file\n").unwrap_or_else(|e| panic!("{e}"));
         let with = |token: &str| of(&[("HF_HOME", &home), ("HF_TOKEN", token)]).token;
         assert_eq!(with("").as_ref().map(Token::secret), Some("hf_file"));
+        let bad = |name: &str| (name == "HF_TOKEN").then(|| "hf_perch\u{e9}".to_owned());
+        assert!(Settings::from(bad).is_err_and(|e| !e.to_string().contains("perch")));
         assert_eq!(with("hf_env").as_ref().map(Token::secret), Some("hf_env"));
     }
 }

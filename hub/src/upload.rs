@@ -1,31 +1,21 @@
-//! Content to the Hub: which way each file goes, and the large ones into its storage.
+//! What is pushed: content read through for its hashes, and which way the Hub wants each file.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::Read,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, fs::File, io::Read, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{About, Call, Client, Payload, Trouble, absolute, shown},
+    client::{About, Call, Client},
     digest::{Oid, Running},
     error::{Error, Result},
     names::{Repo, encoded},
-    pull::several,
     watch::Watch,
 };
 
 /// Files asked about at a time, as Python's tools do it.
 const PREUPLOAD: usize = 256;
-/// Large files announced at a time.
-const BATCH: usize = 100;
-/// Files uploaded at a time.
-const AT_A_TIME: usize = 4;
 /// Bytes from which the Hub judges whether a file is text.
 const SAMPLE: usize = 512;
 
@@ -130,31 +120,6 @@ struct Mode {
     upload_mode: String,
 }
 
-#[derive(Deserialize)]
-struct Batch {
-    objects: Vec<Object>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    oid: String,
-    actions: Option<Actions>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Actions {
-    upload: Option<Action>,
-    verify: Option<Action>,
-}
-
-#[derive(Clone, Deserialize)]
-struct Action {
-    href: String,
-    #[serde(default)]
-    header: BTreeMap<String, Value>,
-}
-
 /// Where a push goes.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
@@ -198,117 +163,4 @@ impl Client {
         }
         Ok(large)
     }
-
-    /// Upload large files; what the storage has is not sent again. They belong to no commit yet.
-    ///
-    /// # Errors
-    /// The Hub or its storage refuses or cannot be reached, a file changed meanwhile, Ctrl-C. What has arrived
-    /// stays, and is not sent again by the next try.
-    pub fn upload(&self, target: Target<'_>, files: &[&Hashed], watch: &dyn Watch) -> Result<()> {
-        let url = format!("{}.git/info/lfs/objects/batch", target.repo.page(self.endpoint()));
-        for some in files.chunks(BATCH) {
-            let objects: Value = some.iter().map(|f| json!({ "oid": f.sha256, "size": f.size })).collect();
-            let mut body = json!({
-                "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256", "objects": objects
-            });
-            if !target.pull {
-                body["ref"] = json!({ "name": target.branch });
-            }
-            let mut call = Call::post(url.clone(), &body, target.about())?;
-            let kind = "application/vnd.git-lfs+json";
-            call.headers.push(("accept".into(), kind.into()));
-            if let Payload::Bytes(_, media) = &mut call.payload {
-                *media = kind;
-            }
-            let batch: Batch = self.json(&call, watch)?;
-            let mut todo = Vec::new();
-            for object in batch.objects {
-                if let Some(error) = object.error {
-                    let message = error.get("message").and_then(Value::as_str).unwrap_or("no reason given");
-                    return Err(Error::Forbidden {
-                        said: self.cleaned(message),
-                        page: target.repo.page(self.endpoint()),
-                    });
-                }
-                let Some(file) = some.iter().find(|f| f.sha256 == object.oid) else { continue };
-                match object.actions {
-                    Some(Actions { upload: Some(upload), verify }) => todo.push((*file, upload, verify)),
-                    _ => watch.bytes(file.size),
-                }
-            }
-            several(todo.len(), AT_A_TIME, watch, |i, watch| {
-                let (file, upload, verify) = &todo[i];
-                self.one_large(target, file, upload, watch)?;
-                let Some(verify) = verify else { return Ok(()) };
-                let body = json!({ "oid": file.sha256, "size": file.size });
-                let mut call = Call::post(absolute(self.endpoint(), &verify.href), &body, target.about())?;
-                call.headers.extend(texts(&verify.header));
-                self.text(&call, watch).map(drop)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn one_large(&self, target: Target<'_>, file: &Hashed, action: &Action, watch: &dyn Watch) -> Result<()> {
-        let url = absolute(self.endpoint(), &action.href);
-        let number = |v: &Value| v.as_u64().or_else(|| v.as_str()?.parse().ok());
-        let Some(part) = action.header.get("chunk_size").and_then(number).filter(|n| *n > 0) else {
-            let headers = texts(&action.header).collect();
-            self.put(target, file, (url, headers), (0, file.size), watch)?;
-            return Ok(());
-        };
-        // Parts are named by their numbers among the headers.
-        let mut parts: Vec<(u64, String)> = action
-            .header
-            .iter()
-            .filter_map(|(name, url)| Some((name.parse().ok()?, url.as_str()?.to_owned())))
-            .collect();
-        parts.sort();
-        if parts.len() as u64 != file.size.div_ceil(part) {
-            let message = format!("{} parts of {part} bytes for a file of {} bytes", parts.len(), file.size);
-            return Err(Error::Answer { url: shown(&url), message });
-        }
-        let mut done = Vec::new();
-        for ((number, url), offset) in parts.into_iter().zip((0..).map(|i| i * part)) {
-            let length = part.min(file.size - offset);
-            let etag = self.put(target, file, (url, Vec::new()), (offset, length), watch)?;
-            done.push(json!({ "partNumber": number, "etag": etag }));
-        }
-        let body = json!({ "oid": file.sha256, "parts": done });
-        self.text(&Call::post(url, &body, target.about())?, watch).map(drop)
-    }
-
-    /// Send a part of a file; the storage's tag for it.
-    fn put(
-        &self,
-        target: Target<'_>,
-        file: &Hashed,
-        (url, headers): (String, Vec<(String, String)>),
-        (offset, length): (u64, u64),
-        watch: &dyn Watch,
-    ) -> Result<String> {
-        let payload = match &file.content {
-            Content::File(path) => Payload::Part { path: path.clone(), offset, length },
-            Content::Bytes(bytes) => {
-                let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
-                Payload::Bytes(bytes[cut(offset)..cut(offset + length)].to_vec(), "application/octet-stream")
-            }
-        };
-        // A storage knows neither the token nor the repository: its refusals are its own.
-        let about = About { writes: false, ..target.about() };
-        let call = Call { method: "PUT", url, headers, payload, about };
-        let (head, _) = self.patiently(watch, || {
-            self.text_once(&call).map_err(|trouble| match trouble {
-                // A storage in trouble answers with any of these.
-                Trouble { error: Error::Status { status: 400.., .. }, .. } => Trouble { again: true, ..trouble },
-                trouble => trouble,
-            })
-        })?;
-        watch.bytes(length);
-        Ok(head.get("etag").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned())
-    }
-}
-
-fn texts(header: &BTreeMap<String, Value>) -> impl Iterator<Item = (String, String)> {
-    header.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
 }

@@ -54,14 +54,18 @@ pub fn check(files: Vec<Local>, out: &Path, settings: &Settings) -> Result<Vec<L
         .collect()
 }
 
+/// Whether a file's name says that it holds weights or rows.
+pub fn is_weights(path: &Path) -> bool {
+    ["parquet", "safetensors", "gguf"].iter().any(|e| path.extension().is_some_and(|x| x == *e))
+}
+
 /// The content, if it is text.
 fn text(local: &Local) -> Result<Option<String>> {
     let bytes = match &local.content {
         Content::Bytes(bytes) => bytes.clone(),
         Content::File(path) => {
             let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-            let weights = ["parquet", "safetensors", "gguf"].iter().any(|e| path.extension().is_some_and(|x| x == *e));
-            if size > LONGEST_TEXT || weights {
+            if size > LONGEST_TEXT || is_weights(path) {
                 return Ok(None);
             }
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?

@@ -10,6 +10,8 @@ use setaccio_hub::{
     upload::{Content, Local},
 };
 
+use super::clean;
+
 /// What is pushed.
 pub struct Outgoing {
     /// A data set or a model.
@@ -35,14 +37,40 @@ const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "m
 pub fn gather(out: &Path, repo: &str, rejects: bool) -> Result<Outgoing> {
     let there = |name: &str| out.join(name).is_file();
     ensure!(out.is_dir(), "{} is no folder", out.display());
-    if there("ledger.json") {
-        return dataset(out, rejects);
+    let built = there("ledger.json");
+    ensure!(
+        built || !out.join(".setaccio/work").is_dir(),
+        "{} holds a build that is not finished: run its `setaccio build` again, with `--finish` if it goes in slices",
+        out.display()
+    );
+    ensure!(built || !rejects, "{} holds no built data set, so it has no rejects", out.display());
+    let outgoing = match built {
+        true => dataset(out, rejects),
+        false if there("run.lock.toml") => run(out, repo),
+        false => model(out),
+    }?;
+    for local in &outgoing.files {
+        within(out, local)?;
     }
-    ensure!(!rejects, "{} holds no built data set, so it has no rejects", out.display());
-    if there("run.lock.toml") {
-        return run(out, repo);
+    Ok(outgoing)
+}
+
+/// Check that a file is in the folder itself: a link to weights is what it says, one to a text may be to anything.
+/// Folders of the Hub's own cache are links all through.
+fn within(out: &Path, local: &Local) -> Result<()> {
+    let Content::File(path) = &local.content else { return Ok(()) };
+    if clean::is_weights(path) {
+        return Ok(());
     }
-    model(out)
+    let real = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+    let home = out.canonicalize().with_context(|| format!("cannot find {}", out.display()))?;
+    let blobs = home.parent().filter(|p| p.ends_with("snapshots")).map(|p| p.with_file_name("blobs"));
+    ensure!(
+        real.starts_with(&home) || blobs.is_some_and(|blobs| real.starts_with(blobs)),
+        "{} is a link out of the folder: put a copy in its place if it is to be pushed, or remove it",
+        path.display()
+    );
+    Ok(())
 }
 
 fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
@@ -90,6 +118,7 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
             out.display()
         );
     };
+    trained(out, made)?;
     // PEFT and transformers look for either at the root of a repository.
     let mut files = listed(&out.join(made), "", &OF_A_MODEL)?;
     files.retain(|f| f.path != CARD);
@@ -115,6 +144,28 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
         stale: if *made == "model" { Box::new(weights) } else { Box::new(|_| false) },
         _held: None,
     })
+}
+
+/// Check that the run is finished and what it made, in the folder `made`, is what it wrote: the lock's last words are
+/// those hashes.
+fn trained(out: &Path, made: &str) -> Result<()> {
+    let path = out.join("run.lock.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lock: toml::Table = text.parse().with_context(|| format!("{} is no lock of a run", path.display()))?;
+    let written = lock.get("made").or_else(|| lock.get("adapter")).and_then(|a| a.as_array()).map_or(&[][..], Vec::as_slice);
+    ensure!(
+        !written.is_empty(),
+        "{} holds a run that is not finished: `setaccio train --resume` goes on",
+        out.display()
+    );
+    for entry in written {
+        let text = |key: &str| entry.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+        let path = out.join(made).join(text("file"));
+        let open = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let (_, sha256) = setaccio_curate::hash::rest(open, &|| false)?;
+        ensure!(sha256 == text("sha256"), "{} is not what the run wrote; train again", path.display());
+    }
+    Ok(())
 }
 
 fn model(out: &Path) -> Result<Outgoing> {
@@ -150,7 +201,9 @@ fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<Local>
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_file() && !name.starts_with('.') && extensions.contains(&extension.as_str()) {
+        // A link to nothing is told of later, with its name.
+        let is_file = path.is_file() || (path.is_symlink() && !path.exists());
+        if is_file && !name.starts_with('.') && extensions.contains(&extension.as_str()) {
             names.push(name);
         }
     }

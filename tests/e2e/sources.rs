@@ -19,7 +19,8 @@ fn texts() -> Vec<String> {
     (0..60).map(|i| format!("{i}. {}", dice.text())).collect()
 }
 
-fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: usize) -> Vec<u8> {
+/// A Parquet file of these columns, in row groups of `group` rows.
+pub fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: usize) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     let properties =
         WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group)).build();
@@ -30,7 +31,8 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: usiz
     bytes
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// The same bytes, packed.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(bytes).unwrap();
     gz.finish().unwrap()

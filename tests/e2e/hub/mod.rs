@@ -1,6 +1,8 @@
 //! The Hub, in and out, against the one in `tests/support`: real requests of the real program.
 
 use std::{
+    fmt::Write as _,
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -12,7 +14,10 @@ use crate::lab::{Lab, ROOT, Run};
 mod faults;
 mod pushing;
 mod reading;
+mod refusals;
+mod samples;
 mod standins;
+mod uploads;
 
 /// A Hub, and a machine of its own to talk to it from: no token, cache or home of whoever runs the tests.
 pub struct Bench {
@@ -75,4 +80,26 @@ impl Bench {
         paths.dedup();
         paths
     }
+}
+
+/// A run as the trainer leaves it, with what a careless machine would give away.
+pub fn run_folder(bench: &Bench) {
+    let home = bench.arg("home");
+    bench.lab.write(
+        "run/adapter/adapter_config.json",
+        format!("{{\"base_model_name_or_path\": \"{home}/models/llama\"}}\n"),
+    );
+    bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
+    bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
+    let mut lock = format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n");
+    for name in ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"] {
+        let bytes = fs::read(bench.lab.path("run/adapter").join(name)).unwrap();
+        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
+    }
+    bench.lab.write("run/run.lock.toml", lock);
+    bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
+    bench.lab.write("run/metrics.jsonl", "{}\n");
+    bench.lab.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);
+    bench.lab.write("run/tokens/rows.bin", [1_u8; 100]);
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use setaccio_test_hub::{Commit, Content, READ, Trouble, WRITE};
 
-use super::Bench;
+use super::{Bench, run_folder};
 use crate::lab::{Dice, Lab, ROOT};
 
 const REPO: &str = "datasets/anna/web";
@@ -136,24 +136,9 @@ fn who_may_not_write_is_told_so() {
     assert!(said.contains("pushing needs a token") && said.contains("/settings/tokens"), "{said}");
     let said = push(READ, "bruno/web");
     assert!(said.contains("may read and not write") && !said.contains(READ), "{said}");
-    assert!(push(WRITE, "carla/web").contains("may read and not write"));
+    let said = push(WRITE, "carla/web");
+    assert!(said.contains("does not let this token write") && said.contains("the rights to write here"), "{said}");
     assert!(push("hf_old", "anna/web").contains("wrong, revoked or expired"));
-}
-
-/// A run as the trainer leaves it, with what a careless machine would give away.
-fn run_folder(bench: &Bench) {
-    let home = bench.arg("home");
-    bench.lab.write(
-        "run/adapter/adapter_config.json",
-        format!("{{\"base_model_name_or_path\": \"{home}/models/llama\"}}\n"),
-    );
-    bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
-    bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
-    bench.lab.write("run/run.lock.toml", format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n"));
-    bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
-    bench.lab.write("run/metrics.jsonl", "{}\n");
-    bench.lab.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);
-    bench.lab.write("run/tokens/rows.bin", [1_u8; 100]);
 }
 
 #[test]
@@ -178,7 +163,7 @@ fn an_adapter_is_pushed_as_peft_looks_for_it() {
     assert!(text("README.md").contains("from_pretrained(model, \"anna/adapter\")"));
     assert_eq!(files["tokenizer.json"].bytes, fs::read(bench.lab.path("run/adapter/tokenizer.json")).unwrap());
     assert_eq!(text("adapter_config.json"), "{\"base_model_name_or_path\": \"llama\"}\n");
-    assert_eq!(text("run.lock.toml"), "command = \"setaccio train x.toml --model llama\"\n");
+    assert!(text("run.lock.toml").starts_with("command = \"setaccio train x.toml --model llama\"\n"));
 }
 
 #[test]

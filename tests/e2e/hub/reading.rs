@@ -1,11 +1,11 @@
-//! In: listings, pins, the cache that Python shares, and the same bytes as from local files.
+//! In: listings, pins, the cache that Python shares.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use setaccio_test_hub::{READ, Trouble};
 
 use super::{Bench, standins};
-use crate::lab::{Dice, Lab, ROOT, published};
+use crate::lab::{Dice, Lab, ROOT};
 
 const WEB: &str = "datasets/lab/web";
 
@@ -14,80 +14,6 @@ fn bench() -> Bench {
     let files = [("a.jsonl", Dice(1).lines(40)), ("deep/b.jsonl", Dice(2).lines(40))];
     bench.hub.store().put(WEB, files.map(|(name, text)| (name.to_owned(), text)));
     bench
-}
-
-/// Published files but those that say where the rows came from.
-fn rows(out: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = published(out);
-    files.retain(|name, _| name.starts_with("data/") || name.starts_with("rejects/"));
-    assert!(!files.is_empty());
-    files
-}
-
-/// Put the files of a repository of the Hub below `data/`, as `--from DIR` looks for them.
-fn mirror(bench: &Bench, repo: &str) {
-    let files = bench.hub.store().repos[repo].at("main").unwrap().files.clone();
-    let id = repo.split_once('/').unwrap().1;
-    for (path, content) in files {
-        bench.lab.write(&format!("data/{id}/{path}"), &content.bytes);
-    }
-}
-
-#[test]
-fn the_four_recipes_give_the_bytes_of_local_files() {
-    let bench = Bench::new(Lab::text(""));
-    {
-        let mut store = bench.hub.store();
-        // One file of the size that the real one has.
-        store.put(
-            "datasets/pankajmathur/WizardLM_Orca",
-            [("wizardlm_orca.json".to_owned(), standins::array(125_000_000))],
-        );
-        store.put(
-            "datasets/pankajmathur/alpaca_orca",
-            [("alpaca_orca.json".to_owned(), standins::sample("alpaca_orca.json"))],
-        );
-        store.put(
-            "datasets/pankajmathur/dolly-v2_orca",
-            [("dolly_orca.json".to_owned(), standins::sample("dolly_orca.json"))],
-        );
-        let parquet = standins::sample("orpo_dpo_mix_40k.parquet");
-        store.put("datasets/mlabonne/orpo-dpo-mix-40k", [("data/train-00000-of-00001.parquet".to_owned(), parquet)]);
-        store.put("datasets/gsarti/clean_mc4_it", standins::web(1024, 12));
-        store.put(
-            "datasets/allenai/c4",
-            [("multilingual/c4-it.00000.json.gz".to_owned(), standins::sample("clean_mc4_it.json.gz"))],
-        );
-        store.page = 300;
-    }
-    let repos: Vec<String> = bench.hub.store().repos.keys().cloned().collect();
-    for repo in &repos {
-        mirror(&bench, repo);
-    }
-    for (recipe, args) in [
-        ("sft-mix", &["--limit", "900"][..]),
-        ("dpo-mix", &[]),
-        ("adapt-it", &["--set", "sample.rows=60"]),
-        ("clean-web-it", &[]),
-    ] {
-        bench.hub.take_log();
-        let file = format!("pipelines/{recipe}.toml");
-        let [hub, dir, data] = [format!("{recipe}-hub"), format!("{recipe}-dir"), "data".into()].map(|n| bench.arg(&n));
-        let said = bench.run(&[&["build", &file, "--from", "hub", "--out", &hub], args].concat()).good().stdout;
-        bench.run(&[&["build", &file, "--from", &data, "--out", &dir], args].concat()).good();
-        assert_eq!(rows(Path::new(&hub)), rows(Path::new(&dir)), "{recipe}");
-        bench.run(&["verify", &hub]).good();
-        let lock = fs::read_to_string(format!("{hub}/recipe.lock.toml")).unwrap();
-        assert!(lock.contains("from = \"hub\"") && lock.contains("commit = \""), "{lock}");
-        if recipe == "adapt-it" {
-            let read = bench.fetched();
-            assert_eq!(read.len(), 8, "a sample touches few of 1,024 files: {read:?}");
-            for told in [&said, &fs::read_to_string(format!("{hub}/README.md")).unwrap()] {
-                assert!(told.contains("Of the 1,024 files of `clean-mc4-it` 8 were read"), "{told}");
-                assert!(told.contains("every file has the same chance"), "{told}");
-            }
-        }
-    }
 }
 
 #[test]

@@ -9,12 +9,16 @@ pub enum Trouble {
     Status(u16),
     /// 429, with these seconds in `Retry-After`.
     TooMany(u64),
+    /// 429, with the date so many seconds from now in `Retry-After`.
+    TooManyUntil(u64),
     /// Do what is asked, send so many bytes of the answer's body, then break the connection.
     Cut(usize),
     /// Do what is asked, then answer with 504, as a gateway does that has lost patience.
     Lost,
     /// Take so many bytes of what is sent, then break the connection and do nothing.
     CutUpload(usize),
+    /// Take what is sent at about so many kilobytes a second, then do what is asked.
+    Trickle(u64),
     /// Do what is asked, so many milliseconds late.
     Slow(u64),
     /// Send other bytes than those that are asked for.

@@ -14,6 +14,9 @@ use crate::{
 /// Every commit was made then.
 pub(crate) const DATE: &str = "2026-01-01T00:00:00.000Z";
 
+/// Discussions of a page.
+const DISCUSSIONS: usize = 10;
+
 pub(crate) fn whoami(asked: &Asked) -> Answer {
     let Some(user) = &asked.user else { return Err(refuse(401, "", "Invalid username or password.")) };
     let token = json!({ "displayName": "test", "role": user.role });
@@ -162,12 +165,14 @@ pub(crate) fn commits(shared: &Shared, asked: &Asked, key: &str, revision: &str)
 pub(crate) fn discussions(shared: &Shared, asked: &Asked, key: &str) -> Answer {
     let store = held(&shared.store);
     let pulls = &seen(&store, asked, key)?.pulls;
-    let told = pulls.iter().zip(1..).map(|(title, number)| {
+    let start = asked.query.get("p").and_then(|p| p.parse().ok()).unwrap_or(0) * DISCUSSIONS;
+    // The newest come first.
+    let told = pulls.iter().enumerate().rev().skip(start).take(DISCUSSIONS).map(|(i, title)| {
         json!({
-            "num": number, "title": title, "status": "open", "isPullRequest": true, "createdAt": DATE,
+            "num": i + 1, "title": title, "status": "open", "isPullRequest": true, "createdAt": DATE,
             "author": { "name": "anna" }
         })
     });
     let told: Vec<Value> = told.collect();
-    good(json!({ "count": told.len(), "start": 0, "discussions": told }))
+    good(json!({ "count": pulls.len(), "start": start, "discussions": told }))
 }

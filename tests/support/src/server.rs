@@ -70,6 +70,12 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             return answer;
         }
+        Some(Trouble::TooManyUntil(seconds)) => {
+            let mut answer = refuse(429, "", "planned");
+            let until = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+            files::put(&mut answer, "retry-after", &httpdate::fmt_http_date(until));
+            return answer;
+        }
         Some(Trouble::CutUpload(bytes)) if !matches!(method.as_str(), "GET" | "HEAD") => {
             let mut stream = body.into_data_stream();
             let mut taken = 0;
@@ -87,6 +93,7 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
     if user.as_ref().is_some_and(Option::is_none) && !storage {
         return refuse(401, "", "Invalid credentials in Authorization header");
     }
+    let body = if let Some(Trouble::Trickle(speed)) = trouble { trickle(body, speed) } else { body };
     let Ok(body) = to_bytes(body, usize::MAX).await else { return refuse(400, "", "a body that was cut") };
     let asked = Asked {
         method: head.method,
@@ -170,6 +177,15 @@ pub(crate) fn may_write(asked: &Asked, key: &str) -> Result<(), Response> {
     }
 }
 
+/// Whether whoever asks may propose a change to a repository that they see: anybody may whose token writes.
+pub(crate) fn may_propose(asked: &Asked) -> Result<(), Response> {
+    match &asked.user {
+        None => Err(refuse(401, "", "Invalid username or password.")),
+        Some(user) if user.role != "write" => Err(refuse(403, "", "this token may only read")),
+        Some(_) => Ok(()),
+    }
+}
+
 pub(crate) fn refuse(status: u16, code: &str, said: &str) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = (status, axum::Json(json!({ "error": said }))).into_response();
@@ -184,6 +200,15 @@ pub(crate) fn refuse(status: u16, code: &str, said: &str) -> Response {
 #[allow(clippy::unnecessary_wraps, reason = "it stands where answers do")]
 pub(crate) fn good(value: Value) -> Answer {
     Ok(axum::Json(value).into_response())
+}
+
+/// The same body, which takes its time: so many kilobytes a second.
+fn trickle(body: Body, speed: u64) -> Body {
+    Body::from_stream(body.into_data_stream().then(move |chunk| async move {
+        let bytes = chunk.as_ref().map_or(0, |c| c.len() as u64);
+        tokio::time::sleep(std::time::Duration::from_millis(bytes / speed.max(1))).await;
+        chunk
+    }))
 }
 
 /// The answer, of which only the first bytes arrive.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Shared, held,
-    server::{Answer, Asked, good, may_write, refuse, seen},
+    server::{Answer, Asked, good, may_propose, may_write, refuse, seen},
     store::{Content, Repo, is_large, sha256},
 };
 
@@ -46,9 +46,7 @@ pub(crate) fn preupload(shared: &Shared, asked: &Asked, key: &str, revision: &st
     let store = held(&shared.store);
     let repo = seen(&store, asked, key)?;
     let pull = asked.query.get("create_pr").is_some_and(|v| v == "1");
-    if asked.user.is_none() || !pull {
-        may_write(asked, key)?;
-    }
+    if pull { may_propose(asked) } else { may_write(asked, key) }?;
     let commit = repo.at(revision).ok_or_else(|| refuse(404, "RevisionNotFound", "Invalid rev id"))?;
     let body = asked.json()?;
     let mut told = Vec::new();
@@ -65,8 +63,9 @@ pub(crate) fn preupload(shared: &Shared, asked: &Asked, key: &str, revision: &st
 pub(crate) fn batch(shared: &Shared, asked: &Asked, key: &str) -> Answer {
     let mut store = held(&shared.store);
     seen(&store, asked, key)?;
-    may_write(asked, key)?;
     let body = asked.json()?;
+    // A change that is only proposed names no branch.
+    if body["ref"].is_null() { may_propose(asked) } else { may_write(asked, key) }?;
     let mut objects = Vec::new();
     for object in body["objects"].as_array().into_iter().flatten() {
         let (oid, size) = (text(&object["oid"]).to_owned(), object["size"].as_u64().unwrap_or(0));
@@ -96,7 +95,7 @@ pub(crate) fn batch(shared: &Shared, asked: &Asked, key: &str) -> Answer {
 pub(crate) fn complete(shared: &Shared, asked: &Asked, oid: &str) -> Answer {
     let body = asked.json()?;
     let mut store = held(&shared.store);
-    let parts = store.parts.get(oid).cloned().unwrap_or_default();
+    let Some(parts) = store.parts.get(oid).cloned() else { return Err(refuse(404, "", "NoSuchUpload")) };
     let named = body["parts"].as_array().cloned().unwrap_or_default();
     let whole = named.len() == parts.len()
         && named.iter().zip(&parts).all(|(n, (number, part))| {
@@ -107,6 +106,7 @@ pub(crate) fn complete(shared: &Shared, asked: &Asked, oid: &str) -> Answer {
         return Err(refuse(400, "", "the parts are not the whole"));
     }
     store.large.insert(oid.to_owned(), bytes);
+    store.parts.remove(oid);
     Ok(StatusCode::OK.into_response())
 }
 
@@ -139,9 +139,7 @@ pub(crate) fn commit(shared: &Shared, asked: &Asked, key: &str, revision: &str) 
     let pull = asked.query.get("create_pr").is_some_and(|v| v == "1");
     let mut store = held(&shared.store);
     seen(&store, asked, key)?;
-    if asked.user.is_none() || !pull {
-        may_write(asked, key)?;
-    }
+    if pull { may_propose(asked) } else { may_write(asked, key) }?;
     let mut header = Value::Null;
     let mut changes: BTreeMap<String, Option<Content>> = BTreeMap::new();
     for line in asked.body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {

@@ -1,0 +1,66 @@
+//! A part of a file on its way out: it counts, it can be stopped, and it knows whose fault it is when it breaks.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use crate::{
+    error::{Error, Result},
+    watch::Watch,
+};
+
+/// Reads a part of a file for a request's body.
+pub struct Outflow<'a> {
+    path: &'a Path,
+    file: File,
+    left: u64,
+    watch: &'a dyn Watch,
+    failed: Option<io::Error>,
+}
+
+impl<'a> Outflow<'a> {
+    /// `length` bytes of a file from `offset` on.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn new(path: &'a Path, (offset, length): (u64, u64), watch: &'a dyn Watch) -> Result<Self> {
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
+        Ok(Self { path, file, left: length, watch, failed: None })
+    }
+
+    /// Why it broke, if that was on this machine.
+    pub fn fault(self) -> Option<Error> {
+        match self.failed {
+            Some(error) => Some(Error::io("read", self.path)(error)),
+            None => self.watch.cancelled().then_some(Error::Interrupted),
+        }
+    }
+}
+
+impl Read for Outflow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.watch.cancelled() {
+            return Err(io::Error::other("stopped"));
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..most]).and_then(|n| match n {
+            0 if most > 0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter")),
+            n => Ok(n),
+        });
+        match read {
+            Ok(n) => {
+                self.left -= n as u64;
+                self.watch.bytes(n as u64);
+                Ok(n)
+            }
+            Err(error) => {
+                let told = io::Error::other(error.to_string());
+                self.failed = Some(error);
+                Err(told)
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Large files on their way up: in parts, cut, stopped, proposed to others; what has arrived is not sent again.
+
+use std::{process::Stdio, time::Instant};
+
+use setaccio_test_hub::{Repo, Trouble};
+
+use super::Bench;
+use crate::lab::{Dice, Lab};
+
+/// A model of `n` files of weights, each of so many bytes.
+fn model(n: usize, bytes: usize) -> Bench {
+    let bench = Bench::new(Lab::text(""));
+    let mut dice = Dice(5);
+    for i in 1..=n {
+        let weights: Vec<u8> = (0..bytes).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
+        bench.lab.write(&format!("model/model-{i:05}-of-{n:05}.safetensors"), weights);
+    }
+    bench.lab.write("model/config.json", "{}\n");
+    bench.lab.write("model/README.md", "# A model\n");
+    bench
+}
+
+impl Bench {
+    fn push_model(&self, repo: &str, args: &[&str]) -> crate::lab::Run {
+        self.run(&[&["push", &self.arg("model"), repo], args].concat())
+    }
+
+    /// Paths that content was sent to since the last look.
+    fn sent(&self) -> Vec<String> {
+        let log = self.hub.take_log();
+        log.into_iter().filter(|l| l.method == "PUT").map(|l| l.path).collect()
+    }
+
+    /// Check that `main` of a repository has the model, in one commit upon the Hub's first.
+    fn arrived(&self, repo: &str, files: usize) {
+        let store = self.hub.store();
+        let repo = &store.repos[repo];
+        assert_eq!(repo.history("main").len(), 2);
+        let there = &repo.at("main").unwrap().files;
+        let weights = there.iter().filter(|(path, _)| path.ends_with(".safetensors"));
+        let same = |path: &String| std::fs::read(self.lab.path("model").join(path)).unwrap();
+        assert_eq!(weights.map(|(path, content)| assert_eq!(content.bytes, same(path))).count(), files);
+    }
+}
+
+#[test]
+fn parts_are_sent_once_and_put_together_once() {
+    let bench = model(2, 100_000);
+    bench.hub.store().part_bytes = 30_000;
+    // The answer is lost, and the parts are gone: they have become the file.
+    bench.hub.faults().plan("POST", "/lfs/complete/", Trouble::Lost, 1);
+    bench.push_model("anna/model", &[]).good();
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 8, "four parts of each: {sent:?}");
+    bench.arrived("models/anna/model", 2);
+}
+
+#[test]
+fn what_has_arrived_is_not_sent_again() {
+    let bench = model(5, 100_000);
+    bench.hub.store().part_bytes = 40_000;
+    let name = "model-00003-of-00005.safetensors";
+    let bytes = std::fs::read(bench.lab.path("model").join(name)).unwrap();
+    let oid = setaccio_test_hub::Content::new(name, bytes).sha256.unwrap();
+    bench.hub.faults().plan("PUT", &format!("{oid}/2"), Trouble::CutUpload(10_000), 6);
+    let said = bench.push_model("anna/model", &[]).bad();
+    assert!(said.contains("cannot be reached") && said.contains("what has arrived is kept"), "{said}");
+    let before = bench.hub.store().large.len();
+    assert!((1..5).contains(&before), "{before} files have arrived");
+    bench.sent();
+    bench.push_model("anna/model", &[]).good();
+    let sent = bench.sent();
+    assert_eq!(sent.len(), (5 - before) * 3, "only what was missing: {sent:?}");
+    assert!(sent.iter().any(|path| path.contains(&oid)));
+    bench.arrived("models/anna/model", 5);
+}
+
+#[test]
+fn what_lies_under_two_names_goes_up_once() {
+    let bench = model(1, 50_000);
+    let weights = std::fs::read(bench.lab.path("model/model-00001-of-00001.safetensors")).unwrap();
+    bench.lab.write("model/copy.safetensors", weights);
+    bench.push_model("anna/model", &[]).good();
+    assert_eq!(bench.sent().len(), 1);
+    bench.arrived("models/anna/model", 2);
+}
+
+#[test]
+fn ctrl_c_is_heeded_in_the_middle_of_a_file() {
+    let bench = model(1, 9_000_000);
+    bench.hub.store().part_bytes = 100_000_000;
+    // Nine seconds for whoever waits for the end of the file.
+    bench.hub.faults().plan("PUT", "/", Trouble::Trickle(1000), 1);
+    let mut command = bench.command(&["push", &bench.arg("model"), "anna/model"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while bench.sent().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let start = Instant::now();
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(killed.success() && output.status.code() == Some(130), "{said}");
+    assert!(said.contains("interrupted; what has arrived is kept"), "{said}");
+    assert!(start.elapsed().as_secs() < 4, "it took {:?} to stop", start.elapsed());
+    bench.push_model("anna/model", &[]).good();
+    bench.arrived("models/anna/model", 1);
+}
+
+#[test]
+fn a_change_is_proposed_to_whose_repository_it_is() {
+    let bench = model(1, 50_000);
+    let mut repo = Repo::default();
+    repo.commit("main", "initial commit", "", []);
+    bench.hub.store().repos.insert("models/carla/model".into(), repo);
+    let said = bench.push_model("carla/model", &["--create-pr"]).good().stdout;
+    assert!(said.contains("/carla/model/discussions/1"), "{said}");
+    {
+        // It is found again behind a page of others.
+        let mut store = bench.hub.store();
+        let repo = store.repos.get_mut("models/carla/model").unwrap();
+        assert_eq!((repo.pulls.len(), repo.history("main").len()), (1, 1));
+        repo.pulls.extend((0..14).map(|i| format!("Another, {i}")));
+    }
+    let said = bench.push_model("carla/model", &["--create-pr"]).good().stdout;
+    assert!(said.contains("nothing to push") && said.contains("/discussions/1"), "{said}");
+    assert_eq!(bench.hub.store().repos["models/carla/model"].pulls.len(), 15);
+}

@@ -26,9 +26,7 @@ pub struct Outgoing {
     _held: Option<Folder>,
 }
 
-/// What a run trained, and the file that says that it is there.
-const MADE: [(&str, &str); 2] = [("adapter", "adapter_config.json"), ("model", "config.json")];
-/// Beside it, what tells of a run; folders of a run that nobody needs elsewhere are left out.
+/// Beside what a run made, what tells of it; folders of a run that nobody needs elsewhere are left out.
 const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", "run.lock.toml", "events.out.tfevents.0.setaccio"];
 /// What a model's folder may hold for others, by extension.
 const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
@@ -111,14 +109,7 @@ fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
 }
 
 fn run(out: &Path, repo: &str) -> Result<Outgoing> {
-    let made = MADE.iter().find(|(folder, config)| out.join(folder).join(config).is_file());
-    let Some((made, _)) = made else {
-        bail!(
-            "{} holds a run that is not finished: it has neither an adapter nor a model; `setaccio train --resume` goes on",
-            out.display()
-        );
-    };
-    trained(out, made)?;
+    let made = trained(out)?;
     // PEFT and transformers look for either at the root of a repository.
     let mut files = listed(&out.join(made), "", &OF_A_MODEL)?;
     files.retain(|f| f.path != CARD);
@@ -136,23 +127,25 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
         }
         local.content = Content::Bytes(text.into_bytes());
     }
-    let name = out.file_name().map_or_else(|| (*made).to_owned(), |n| n.to_string_lossy().into_owned());
+    let name = out.file_name().map_or_else(|| made.to_owned(), |n| n.to_string_lossy().into_owned());
     Ok(Outgoing {
         kind: Kind::Model,
         title: format!("{name}: {made}"),
         files,
-        stale: if *made == "model" { Box::new(weights) } else { Box::new(|_| false) },
+        stale: if made == "model" { Box::new(weights) } else { Box::new(|_| false) },
         _held: None,
     })
 }
 
-/// Check that the run is finished and what it made, in the folder `made`, is what it wrote: the lock's last words are
-/// those hashes.
-fn trained(out: &Path, made: &str) -> Result<()> {
+/// The folder of what the run made, an adapter or a whole model. The lock's last words are the hashes of its files.
+fn trained(out: &Path) -> Result<&'static str> {
     let path = out.join("run.lock.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let lock: toml::Table = text.parse().with_context(|| format!("{} is no lock of a run", path.display()))?;
-    let written = lock.get("made").or_else(|| lock.get("adapter")).and_then(|a| a.as_array()).map_or(&[][..], Vec::as_slice);
+    let method = lock.get("recipe").and_then(|recipe| recipe.get("method")).and_then(|method| method.as_str());
+    let made = if method == Some("full") { "model" } else { "adapter" };
+    let written = lock.get("made").or_else(|| lock.get("adapter")).and_then(|a| a.as_array());
+    let written = written.map_or(&[][..], Vec::as_slice);
     ensure!(
         !written.is_empty(),
         "{} holds a run that is not finished: `setaccio train --resume` goes on",
@@ -165,7 +158,7 @@ fn trained(out: &Path, made: &str) -> Result<()> {
         let (_, sha256) = setaccio_curate::hash::rest(open, &|| false)?;
         ensure!(sha256 == text("sha256"), "{} is not what the run wrote; train again", path.display());
     }
-    Ok(())
+    Ok(made)
 }
 
 fn model(out: &Path) -> Result<Outgoing> {
@@ -189,9 +182,11 @@ fn model(out: &Path) -> Result<Outgoing> {
     Ok(Outgoing { kind: Kind::Model, title: format!("{name}{what}"), files, stale, _held: None })
 }
 
-/// Weights that are cut into another number of files leave the old ones behind.
+/// Weights that are cut into another number of files leave the old ones behind, and an adapter the file by which
+/// transformers would look for one.
 fn weights(path: &str) -> bool {
-    !path.contains('/') && (path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
+    let adapter = path == "adapter_config.json";
+    !path.contains('/') && (adapter || path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
 }
 
 /// Files of a folder that are not hidden and have one of these extensions, sorted by name.

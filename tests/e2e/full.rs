@@ -82,8 +82,6 @@ fn every_weight_learns_and_the_model_stands_alone() {
     assert!(!says(&bf16).is_empty());
     let said = setaccio(&[&merge[..], &["--adapter", name]].concat()).bad();
     assert!(said.contains("no adapter to add"), "{said}");
-    let said = setaccio(&["push", name, "someone/whole", "--dry-run"]);
-    assert!(said.stdout.contains("model.safetensors") || said.stderr.contains("token"), "{said:?}");
 }
 
 #[test]

@@ -167,6 +167,38 @@ fn an_adapter_is_pushed_as_peft_looks_for_it() {
 }
 
 #[test]
+fn a_whole_model_takes_the_place_of_an_adapter() {
+    let bench = bench();
+    run_folder(&bench);
+    bench.run(&["push", &bench.arg("run"), "anna/it"]).good();
+    // The same run again, with every weight trained; what lies in `adapter/` is not its own any more.
+    bench.lab.write("run/model/config.json", "{}\n");
+    bench.lab.write("run/model/model.safetensors", [8_u8; 5_000]);
+    let mut lock = String::new();
+    for name in ["config.json", "model.safetensors"] {
+        let bytes = fs::read(bench.lab.path("run/model").join(name)).unwrap();
+        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        lock += &format!("[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n");
+    }
+    bench.lab.write("run/run.lock.toml", format!("{lock}[recipe]\nmethod = 'full'\n"));
+    bench.lab.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");
+    bench.run(&["push", &bench.arg("run"), "anna/it"]).good();
+    let files = bench.hub.store().repos["models/anna/it"].at("main").unwrap().files.clone();
+    let weights: Vec<&str> =
+        files.keys().map(String::as_str).filter(|f| f.contains("adapter") || f.contains("model")).collect();
+    assert_eq!(
+        weights,
+        ["model.safetensors"],
+        "transformers would look for an adapter where there is its configuration"
+    );
+    let card = String::from_utf8(files["README.md"].bytes.to_vec()).unwrap();
+    assert!(card.contains("from_pretrained(\"anna/it\")"), "{card}");
+    bench.lab.write("run/model/model.safetensors", [9_u8; 5_000]);
+    let said = bench.run(&["push", &bench.arg("run"), "anna/it"]).bad();
+    assert!(said.contains("is not what the run wrote"), "{said}");
+}
+
+#[test]
 fn models_of_every_kind_are_known() {
     let bench = bench();
     for (folder, name, repo) in [("gguf", "model-q4.gguf", "anna/gguf"), ("merged", "model.safetensors", "anna/merged")]

@@ -16,5 +16,6 @@ pub use adamw::{Moments8, adamw, adamw_8bit, adamw_small};
 pub use attention::{attention, attention_grad};
 pub use elementwise::{add, add_bias, dropout, noise, sum_squares, swiglu, swiglu_grad};
 pub use gemm::gemm;
+pub use launch::poison;
 pub use nf4::{Scales, nf4_dequantize, nf4_quantize};
 pub use norm::{cross_entropy, rms_norm, rms_norm_grad, rope};

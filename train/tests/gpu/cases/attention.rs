@@ -52,8 +52,10 @@ fn attend(gpu: &Gpu, spans: &[Span], heads: Heads, dtype: DType) -> Result<()> {
     let again = kernels::attention_grad(&f, &dout.1, spans, heads)?;
     let each =
         [("dq", &got.0, &want.0, &again.0), ("dk", &got.1, &want.1, &again.1), ("dv", &got.2, &want.2, &again.2)];
+    // In bf16 it reads an output that was rounded, and rounds again.
+    let lost = if dtype == DType::BF16 { BACKWARD + 1.0 / 256.0 } else { BACKWARD };
     for (name, got, want, again) in each {
-        gpu.close((&format!("attention_grad {name}"), &shape), got, want, dtype, BACKWARD)?;
+        gpu.close((&format!("attention_grad {name}"), &shape), got, want, dtype, lost)?;
         gpu.same(&format!("attention_grad {name} twice {}", dtype.as_str()), &shape, &bits(got)?, &bits(again)?);
     }
     Ok(())

@@ -84,6 +84,23 @@ impl Nf4 {
         Ok(Self { packed, scales, dtype: dtype.into(), shape })
     }
 
+    /// Of codes and scales that are there already: u8 [(out in + 1) / 2] and one scale for each 64 weights.
+    ///
+    /// # Errors
+    /// Sizes that are not those of the shape.
+    pub fn of(packed: Tensor, scales: Scales, dtype: &str, shape: (usize, usize)) -> Result<Self> {
+        let n = shape.0 * shape.1;
+        let blocks = match &scales {
+            Scales::Plain(scales) => scales.elem_count(),
+            Scales::Double { codes, .. } => codes.elem_count(),
+        };
+        if packed.elem_count() != n.div_ceil(2) || blocks != n.div_ceil(kernel::BLOCK) {
+            let message = format!("NF4: {} bytes and {blocks} scales for {shape:?}", packed.elem_count());
+            return Err(Error::Other(message));
+        }
+        Ok(Self { packed, scales, dtype: dtype.into(), shape })
+    }
+
     /// (out, in)
     pub fn shape(&self) -> (usize, usize) {
         self.shape

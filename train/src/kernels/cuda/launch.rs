@@ -19,6 +19,8 @@ use candle_core::{
     },
 };
 
+use super::watch;
+
 type Candle<T> = candle_core::Result<T>;
 
 /// Threads of a block, unless a kernel says otherwise.
@@ -227,7 +229,9 @@ pub fn addressed(
     let mut f = Some(f);
     each_written(writes, &stream, &mut Vec::new(), &mut |written| {
         let addresses: Vec<u64> = written.iter().chain(&read_at).copied().collect();
-        f.take().map_or(Ok(()), |f| f(device, &addresses))
+        let began = watch::began(&stream)?;
+        f.take().map_or(Ok(()), |f| f(device, &addresses))?;
+        watch::ended(name, began, &stream)
     })
 }
 

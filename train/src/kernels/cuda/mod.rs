@@ -11,6 +11,7 @@ mod gemm;
 mod launch;
 mod nf4;
 mod norm;
+pub mod watch;
 
 pub use adamw::{Moments8, adamw, adamw_8bit, adamw_small};
 pub use attention::{attention, attention_grad};

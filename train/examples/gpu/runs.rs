@@ -111,7 +111,12 @@ impl Run {
             Kind::Packed => {
                 let all: usize = DOCUMENTS.iter().sum();
                 for _ in 0..self.batch {
-                    for length in DOCUMENTS.map(|length| length * self.length / all) {
+                    let mut end = 0;
+                    for document in DOCUMENTS {
+                        // Cut where the whole is cut, so that a shorter sequence is as full.
+                        let from = end * self.length / all;
+                        end += document;
+                        let length = end * self.length / all - from;
                         batch.push(&Example { ids: ids(length), trained: vec![true; length] }, 0);
                     }
                 }

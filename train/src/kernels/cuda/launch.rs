@@ -47,6 +47,7 @@ module!(ADAMW, "adamw");
 module!(ATTENTION, "attention");
 module!(CROSS_ENTROPY, "cross_entropy");
 module!(ELEMENTWISE, "elementwise");
+module!(FLASH, "flash");
 module!(NF4, "nf4");
 module!(NORM, "norm");
 

@@ -7,6 +7,7 @@
 mod adamw;
 mod attention;
 mod elementwise;
+mod flash;
 mod gemm;
 mod launch;
 mod nf4;

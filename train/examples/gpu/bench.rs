@@ -16,7 +16,7 @@ use setaccio_train::{
         config::Config,
         load::{self, Hold},
     },
-    recipe::{self, Recompute},
+    recipe,
     trainer::{Fault, Trainer},
 };
 
@@ -41,6 +41,19 @@ struct Bench {
     parts: usize,
 }
 
+/// What an H200 has free.
+const H200_BYTES: usize = 139 << 30;
+
+/// What was measured of a run, in seconds and bytes.
+struct Timed {
+    first: f64,
+    steps: Vec<f64>,
+    median: f64,
+    peak: Option<u64>,
+    reserved: Option<u64>,
+    parts: BTreeMap<String, (f64, usize)>,
+}
+
 pub fn bench(options: &Options) -> Result<()> {
     let shape = Shape::named(&options.text("shape", "llama3-8b"))?;
     let wanted = match options.text("device", "cuda").as_str() {
@@ -49,12 +62,13 @@ pub fn bench(options: &Options) -> Result<()> {
         other => return Err(Error::Other(format!("--device is cuda or cpu, not {other}"))),
     };
     let count = |name, default| -> Result<usize> { Ok(usize::try_from(options.number(name, default)?).unwrap_or(1)) };
-    let (steps, parts, only) = (count("steps", 10)?.max(1), count("parts", 12)?, options.names("runs"));
+    let (steps, parts, only) = (count("steps", 10)?, count("parts", 12)?, options.names("runs"));
     if let Some(unknown) = only.iter().find(|name| RUNS.iter().all(|run| run.name != **name)) {
         let all = RUNS.map(|run| run.name).join(", ");
         return Err(Error::Other(format!("no run is called {unknown}; there are {all}")));
     }
-    let (device, dtype) = device::pick(wanted)?;
+    // Without steps there are predictions alone, for a GPU that need not be there.
+    let (device, dtype) = if steps == 0 { (Device::Cpu, DType::BF16) } else { device::pick(wanted)? };
     let bench = Bench { shape, device, dtype, steps, parts };
     let mut measured = Vec::new();
     for run in RUNS.into_iter().filter(|run| only.is_empty() || only.iter().any(|name| name == run.name)) {
@@ -77,7 +91,8 @@ pub fn bench(options: &Options) -> Result<()> {
             number("reserved_gib", 2),
         ]
     };
-    println!("\nPredictions and ceilings are those of an H200 in bf16, whatever this ran on: {}.\n", bench.on());
+    let on = if steps == 0 { "nothing".into() } else { bench.on() };
+    println!("\nPredictions and ceilings are those of an H200 in bf16, whatever this ran on: {on}.\n");
     table::print(&head, &measured.iter().map(row).collect::<Vec<_>>());
     if let Some(file) = options.0.get("json") {
         let text = format!("{:#}\n", Value::from(measured));
@@ -116,43 +131,53 @@ impl Bench {
 
     fn run(&self, run: Run) -> Result<Value> {
         let (config, recipe) = (&self.shape.config, run.recipe()?);
-        reset(&self.device)?;
         let micro = run.micro(config.vocab_size);
         let (laid, targets, tokens) = (micro.batch().tokens(), micro.batch().targets(), micro.tokens());
         let plan = Memory::new(config, &recipe, self.dtype, self.dtype);
-        let free = device::free(&self.device).map_or(usize::MAX, |free| free / 10 * 9);
+        let free = if self.steps == 0 { Some(H200_BYTES) } else { device::free(&self.device) };
+        let free = free.map_or(usize::MAX, |free| free / 10 * 9);
         let recompute = plan.recompute(recipe.train.recompute, laid, targets, free);
-        debug_assert!(recipe.train.recompute != Recompute::All || recompute == config.layers);
         eprintln!("{}: {laid} tokens a step, {recompute} of {} layers computed again", run.name, config.layers);
-
-        let mut trainer = self.trainer(config, &recipe, recompute)?;
         let micros = [micro];
-        let mut seconds = Vec::new();
-        // The first step loads kernels and fills the pool.
-        for _ in 0..=self.steps {
-            seconds.push(self.step(&mut trainer, &micros)?);
-        }
-        let mut timed = seconds.split_off(1);
-        timed.sort_by(f64::total_cmp);
-        let median = timed[timed.len() / 2];
-        let (peak, reserved) = peak(&self.device);
-        let by_part = self.by_part(&mut trainer, &micros)?;
-        self.show(&run, median, &by_part);
-
         let cost = Cost::of(config, &step_of(&micros[0], recompute, run.dropout > 0.0), &H200);
         let predicted = plan.parts(laid, targets, recompute).total() as u64;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         let rate = |seconds: f64| tokens as f64 / seconds;
-        Ok(json!({
+        let mut said = json!({
             "run": run.name, "batch": run.batch, "length": run.length, "dropout": run.dropout, "rank": RANK,
-            "device": self.on(), "tokens": tokens, "laid_down": laid, "recomputed": recompute,
-            "layers": config.layers, "step_seconds": timed, "first_step_seconds": seconds[0],
-            "tokens_per_second": rate(median), "predicted_tokens_per_second": rate(cost.predicted(&H200)),
-            "ceiling_tokens_per_second": rate(cost.ceiling(&H200)),
-            "share_of_ceiling": cost.ceiling(&H200) / median, "gflop_per_step": cost.flops / 1e9,
-            "predicted_gib": gib(predicted), "peak_gib": peak.map(gib), "reserved_gib": reserved.map(gib),
-            "seconds_by_part": by_part.iter().map(|(name, (s, n))| (name.clone(), json!([s, n]))).collect::<BTreeMap<_, _>>(),
-        }))
+            "tokens": tokens, "laid_down": laid, "recomputed": recompute, "layers": config.layers,
+            "predicted_tokens_per_second": rate(cost.predicted(&H200)),
+            "ceiling_tokens_per_second": rate(cost.ceiling(&H200)), "gflop_per_step": cost.flops / 1e9,
+            "predicted_gib": gib(predicted),
+        });
+        if self.steps > 0 {
+            let timed = self.measure(&run, &recipe, recompute, &micros)?;
+            said["device"] = self.on().into();
+            said["tokens_per_second"] = rate(timed.median).into();
+            said["share_of_ceiling"] = (cost.ceiling(&H200) / timed.median).into();
+            said["step_seconds"] = timed.steps.into();
+            said["first_step_seconds"] = timed.first.into();
+            said["peak_gib"] = timed.peak.map(gib).into();
+            said["reserved_gib"] = timed.reserved.map(gib).into();
+            said["seconds_by_part"] = timed.parts.iter().map(|(name, (s, n))| (name.clone(), json!([s, n]))).collect();
+        }
+        Ok(said)
+    }
+
+    fn measure(&self, run: &Run, recipe: &recipe::Recipe, recompute: usize, micros: &[Micro]) -> Result<Timed> {
+        reset(&self.device)?;
+        let mut trainer = self.trainer(&self.shape.config, recipe, recompute)?;
+        let mut seconds = Vec::new();
+        // The first step loads kernels and fills the pool.
+        for _ in 0..=self.steps {
+            seconds.push(self.step(&mut trainer, micros)?);
+        }
+        let mut steps = seconds.split_off(1);
+        steps.sort_by(f64::total_cmp);
+        let (median, (peak, reserved)) = (steps[steps.len() / 2], peak(&self.device));
+        let parts = self.by_part(&mut trainer, micros)?;
+        self.show(run, median, &parts);
+        Ok(Timed { first: seconds[0], steps, median, peak, reserved, parts })
     }
 
     fn trainer(&self, config: &Config, recipe: &recipe::Recipe, recompute: usize) -> Result<Trainer> {

@@ -3,6 +3,8 @@
 //!
 //!     gpu check [--seed N] [--only CASE,...]
 //!     gpu bench [--shape llama3-8b|tiny] [--device cuda|cpu] [--runs NAME,...] [--steps N] [--parts N] [--json FILE]
+//!
+//! With `--steps 0` it says what it expects and measures nothing.
 
 mod bench;
 #[cfg(feature = "cuda")]

@@ -173,9 +173,9 @@ impl Roof<'_> {
         cost.add(self.product(rank, input, 2.0 * rank * input), 1.0);
         // Added to what is there, which is read.
         cost.add(self.product(out, rank, 2.0 * rank * out), 1.0);
-        // The result set to 0 first and read again, and the mask.
-        let masked = if dropout { 3.0 * input } else { 0.0 };
-        cost.add(self.stream(2.0 * out + masked, 4.0), 1.0);
+        // The result read again, and the mask.
+        let masked = if dropout { 2.0 * input } else { 0.0 };
+        cost.add(self.stream(out + masked, 3.0), 1.0);
         cost
     }
 
@@ -185,8 +185,9 @@ impl Roof<'_> {
         // u = dy B, dB = dy^T u', dA = u^T x, dx += u A.
         cost.add(self.product(rank, out, 2.0 * rank * out), 2.0);
         cost.add(self.product(input, rank, 2.0 * rank * input), 2.0);
-        let masked = if dropout { 8.0 * input } else { 0.0 };
-        cost.add(self.stream(3.0 * input + masked, 5.0), 1.0);
+        // Set to 0 first, and read for each product; the mask, and what came through it.
+        let masked = if dropout { 5.0 * input } else { 0.0 };
+        cost.add(self.stream(3.0 * input + masked, 4.0), 1.0);
         cost
     }
 }

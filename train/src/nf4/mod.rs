@@ -10,10 +10,13 @@ use rayon::prelude::*;
 use crate::kernels::cuda;
 use crate::{
     error::{Error, Result},
-    kernels::cpu::{
-        dynamic::Map,
-        nf4 as kernel,
-        stored::{Elements, Stored, update},
+    kernels::{
+        cpu::{
+            dynamic::Map,
+            nf4 as kernel,
+            stored::{Elements, Stored, update},
+        },
+        room,
     },
 };
 
@@ -128,7 +131,7 @@ impl Nf4 {
     /// # Errors
     /// Another type; out of memory.
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
-        let out = Tensor::zeros(self.shape, dtype, self.packed.device())?;
+        let out = room(self.shape, dtype, self.packed.device())?;
         self.dequantize_into(&out)?;
         Ok(out)
     }

@@ -100,7 +100,10 @@ pub fn poison(on: bool) {
     POISON.store(on, Ordering::Relaxed);
 }
 
-/// A tensor for a kernel to write all of.
+/// A tensor for a kernel to write all of: until then it holds whatever was there before.
+///
+/// # Errors
+/// Out of memory.
 pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Candle<Tensor> {
     // SAFETY: callers hand it to one kernel that writes every element, and to nobody if that fails.
     let tensor = unsafe { Tensor::empty(shape, dtype, device) }?;

@@ -3,7 +3,7 @@
     python benches/gpu_report.py            prints the table of benches/gpu_report.tsv
     python benches/gpu_report.py --check    compiles, and fails where more is spilled than is recorded, or where a kernel
                                             is not recorded, or recorded and gone
-    python benches/gpu_report.py --write    compiles and records
+    python benches/gpu_report.py --write    compiles and records, there and in BENCHMARKS.md
 
 `just gpu-report [--check|--write]` finds the compiler. Each file is compiled to PTX for compute_80, which is what the
 program carries, and that PTX to machine code for sm_80 and sm_90, as the driver does it there.
@@ -19,10 +19,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent / "train/src/kernels/cuda"
 RECORD = HERE / "gpu_report.tsv"
+PAGE = HERE.parent / "BENCHMARKS.md"
+HEAD = "| kernel | registers (sm_80, sm_90) | spilled bytes | static shared memory |"
 GPUS = ["sm_80", "sm_90"]
 FIELDS = ["file", "kernel", "gpu", "registers", "spill_stores", "spill_loads", "stack", "shared"]
 FLAGS = ["-std=c++17", "-O3", "-Werror", "all-warnings"]  # those of train/build.rs
-# 255 registers is all that a thread can have; a block's warps share 65,536.
 COMPILING = re.compile(r"Compiling entry function '(\w+)' for '(sm_\d+)'")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers")
@@ -72,18 +73,26 @@ def recorded():
     return [line.split("\t") for line in lines[1:]]
 
 
-def show(rows):
-    """A line a kernel; both GPUs in a cell where they differ."""
-    kernels = {}
+def table(rows):
+    """A line a kernel, both GPUs in a cell where they differ."""
+    kernels, lines = {}, [HEAD, "|---|---:|---:|---:|"]
     for file, kernel, gpu, *numbers in rows:
         kernels.setdefault((file, kernel), {})[gpu] = numbers
-    print(f"| kernel | registers ({', '.join(GPUS)}) | spilled bytes | static shared memory |")
-    print("|---|---:|---:|---:|")
     for (_, kernel), by_gpu in kernels.items():
-        registers = ", ".join(by_gpu[gpu][0] for gpu in GPUS)
-        spilled = ", ".join(str(int(by_gpu[gpu][1]) + int(by_gpu[gpu][2])) for gpu in GPUS)
-        spilled = "0" if set(spilled.split(", ")) == {"0"} else spilled
-        print(f"| {kernel} | {registers} | {spilled} | {by_gpu[GPUS[0]][4]} |")
+        cells = [
+            [by_gpu[gpu][0] for gpu in GPUS],
+            [str(int(by_gpu[gpu][1]) + int(by_gpu[gpu][2])) for gpu in GPUS],
+            [by_gpu[gpu][4] for gpu in GPUS],
+        ]
+        cells = [both[0] if len(set(both)) == 1 else ", ".join(both) for both in cells]
+        lines.append(f"| {kernel} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def on_page(text, rows):
+    """The page with the table of these rows in the place of its own."""
+    before, _, after = text.partition(HEAD)
+    return before + table(rows) + "\n\n" + after.partition("\n\n")[2]
 
 
 def check(now, before):
@@ -96,6 +105,8 @@ def check(now, before):
         elif spilled > limits[at]:
             wrong.append(f"{' '.join(at)} spills {spilled} bytes, {limits[at]} are recorded")
     wrong += [f"{' '.join(at)} is recorded and gone" for at in sorted(set(limits) - {tuple(row[:3]) for row in now})]
+    if not wrong and PAGE.read_text() != on_page(PAGE.read_text(), before):
+        wrong.append(f"the table in {PAGE.name} is not the recorded one")
     if wrong:
         sys.exit("\n".join([*wrong, "`just gpu-report --write` records what is there now"]))
     print(f"{len(now)} kernels for {' and '.join(GPUS)}: none spills more than is recorded")
@@ -104,13 +115,14 @@ def check(now, before):
 def main():
     match sys.argv[1:]:
         case []:
-            show(recorded())
+            print(table(recorded()))
         case ["--check"]:
             check(compiled(), recorded())
         case ["--write"]:
             rows = compiled()
             RECORD.write_text("\n".join("\t".join(row) for row in [FIELDS, *rows]) + "\n")
-            show(rows)
+            PAGE.write_text(on_page(PAGE.read_text(), rows))
+            print(table(rows))
         case _:
             sys.exit(__doc__)
 

@@ -24,6 +24,9 @@ pub fn pick(wanted: recipe::Device) -> Result<(Device, DType)> {
 #[cfg(feature = "cuda")]
 fn gpu() -> Result<Device> {
     let silent = |error: &dyn std::fmt::Display| {
+        // candle may add a backtrace.
+        let error = error.to_string();
+        let error = error.lines().next().unwrap_or_default();
         Error::Other(format!(
             "device `cuda`: no GPU answers ({error}): see whether `nvidia-smi` lists one, or take device `cpu`"
         ))

@@ -41,14 +41,13 @@ pub fn check(options: &Options) -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// The comparison that comes closest to its limit, or goes farthest beyond, of each kernel and shape, in their order.
+/// The comparison with the largest error of each kernel and shape, in their order.
 fn worst_of_each(found: &[Line]) -> Vec<Line> {
     let mut worst: Vec<Line> = Vec::new();
     for line in found {
         match worst.iter_mut().find(|w| w.kernel == line.kernel && w.shape == line.shape) {
             // What is no number is worse than any.
-            Some(w) if w.passed() && !(line.error <= w.error) => *w = line.clone(),
-            Some(w) if !line.passed() && line.error > w.error => *w = line.clone(),
+            Some(w) if line.error.is_nan() || line.error > w.error => *w = line.clone(),
             Some(_) => {}
             None => worst.push(line.clone()),
         }

@@ -3,7 +3,9 @@
 //! carried to another machine (`examples/gpu`).
 //!
 //! In bf16 the CPU gets the same rounded inputs and computes in f32, so what is left is the rounding of results to
-//! 8 bits, 2^-9 of each, and of what the backward pass reads again.
+//! 8 bits, at most 2^-8 of each, and of what is read again on the way.
+
+#![allow(clippy::many_single_char_names, reason = "the letters of the formulas")]
 
 mod adamw;
 mod attention;
@@ -114,7 +116,7 @@ impl Gpu {
 
     /// `got` is of type `dtype` and rounds as such; `f32` is what may be lost in f32, for sums of that length.
     fn close(&self, (kernel, shape): (&str, &str), got: &Tensor, want: &Tensor, dtype: DType, f32: f64) -> Result<()> {
-        // Half a unit in the last of 8 bits is 2^-9; twice that where a sum is rounded again.
+        // Half a unit in the last of 8 bits is at most 2^-8 of a number; one that is rounded on the way has more in `f32`.
         let allowed = if dtype == DType::F32 { f32 } else { f32 + 1.0 / 256.0 };
         self.say(&format!("{kernel} {}", dtype.as_str()), shape, apart(got, want)?, allowed);
         Ok(())

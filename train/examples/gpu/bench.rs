@@ -188,6 +188,7 @@ impl Bench {
             dtype: self.dtype,
             device: self.device.clone(),
             adapter: Some((recipe.lora.clone(), recipe.seed)),
+            ..Hold::plain()
         };
         let llama = load::model(config, &source, &hold, &|_| true)?;
         Ok(Trainer::new(llama, recipe, 1 << 20, recompute))

@@ -42,9 +42,11 @@ build() {
 
 # The libraries that the program asks for and the loader does not find, from where CUDA and PyTorch keep theirs.
 libraries() {
-    local missing folder found="" packages
+    local all missing folder found="" packages
     packages="$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null || true)"
-    for missing in $(ldd "$program" | awk '/not found/ {print $1}' | sort -u); do
+    # The driver first: where it is missing, the others say nothing.
+    all="$(ldd "$program" | awk '/not found/ {print ($1 ~ /^libcuda\.so/ ? 0 : 1), $1}' | sort -u | cut -d ' ' -f 2)"
+    for missing in $all; do
         for folder in ${CUDA_HOME:+"$CUDA_HOME"/lib64 "$CUDA_HOME"/lib} /usr/local/cuda*/lib64 /usr/local/nvidia/lib64 \
             /usr/local/nvidia/lib /usr/lib/wsl/lib ${packages:+"$packages"/nvidia/*/lib}; do
             [ -e "$folder/$missing" ] && found="$found:$folder" && continue 2
@@ -55,7 +57,7 @@ libraries() {
         esac
         exit 3
     done
-    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}$found"
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+${found:+:}}${found#:}"
 }
 
 ready() {
@@ -71,7 +73,7 @@ ready() {
 case "$verb" in
     build) build ;;
     report)
-        toolkit
+        [ $# -eq 0 ] || toolkit
         python3 benches/gpu_report.py "$@"
         ;;
     check)

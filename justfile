@@ -173,3 +173,18 @@ bench-language *args:
 [group('7 develop')]
 bench-train *args:
     benches/train.sh "$@"
+
+# every CUDA kernel beside its reference on the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
+[group('7 develop')]
+gpu-check *args:
+    benches/gpu.sh check "$@"
+
+# tokens per second and memory of QLoRA of Llama-3-8B's shape on a GPU, beside predictions and PyTorch
+[group('7 develop')]
+gpu-bench *args:
+    benches/gpu.sh bench "$@"
+
+# registers, spills and shared memory of every CUDA kernel, as ptxas says; `--check` compiles and compares, `--write` records
+[group('7 develop')]
+gpu-report *args:
+    benches/gpu.sh report "$@"

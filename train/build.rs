@@ -5,7 +5,7 @@
 use std::{env, error::Error, path::Path, process::Command};
 
 const FOLDER: &str = "src/kernels/cuda";
-const KERNELS: [&str; 6] = ["adamw", "attention", "cross_entropy", "elementwise", "nf4", "norm"];
+const KERNELS: [&str; 7] = ["adamw", "attention", "cross_entropy", "elementwise", "flash", "nf4", "norm"];
 const FLAGS: [&str; 6] = ["-ptx", "-arch=compute_80", "-std=c++17", "-O3", "-Werror", "all-warnings"];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Device};
 
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::watch;
 use crate::{
     error::{Error, Result},
     memory, recipe,
@@ -22,6 +24,9 @@ pub fn pick(wanted: recipe::Device) -> Result<(Device, DType)> {
 #[cfg(feature = "cuda")]
 fn gpu() -> Result<Device> {
     let silent = |error: &dyn std::fmt::Display| {
+        // candle may add a backtrace.
+        let error = error.to_string();
+        let error = error.lines().next().unwrap_or_default();
         Error::Other(format!(
             "device `cuda`: no GPU answers ({error}): see whether `nvidia-smi` lists one, or take device `cpu`"
         ))
@@ -29,6 +34,10 @@ fn gpu() -> Result<Device> {
     let device = Device::new_cuda(0).map_err(|error| silent(&error))?;
     let capability = device.as_cuda_device()?.cuda_stream().context().compute_capability();
     capable(capability.map_err(|error| silent(&error))?)?;
+    // Virtual GPUs may have no pool, and give every tensor back to the driver.
+    if device.as_cuda_device()?.cuda_stream().context().has_async_alloc() {
+        watch::keep(device.as_cuda_device()?).map_err(|error| silent(&error))?;
+    }
     Ok(device)
 }
 
@@ -60,7 +69,12 @@ pub fn name(device: &Device, dtype: DType) -> String {
 pub fn free(device: &Device) -> Option<usize> {
     match device {
         #[cfg(feature = "cuda")]
-        Device::Cuda(device) => device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free),
+        Device::Cuda(device) => {
+            let (free, _) = device.cuda_stream().context().mem_get_info().ok()?;
+            // What the pool keeps for the next tensor is free too.
+            let kept = watch::pool(device).ok().map_or(0, |pool| pool.reserved.saturating_sub(pool.used));
+            Some(free + usize::try_from(kept).ok()?)
+        }
         _ => memory::free(),
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod checkpoint;
+pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;

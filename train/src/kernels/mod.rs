@@ -1,7 +1,7 @@
 //! Every kernel once, by device: `host` runs the reference of `cpu/` over a tensor's elements, `cuda` (feature
 //! `cuda`) launches the same function on a GPU. Activations are [T, width], contiguous, T tokens.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -26,6 +26,18 @@ macro_rules! by_device {
     };
 }
 
+/// A tensor for the next kernel to write all of: on a GPU with whatever was there before, in main memory with zeros.
+///
+/// # Errors
+/// Out of memory.
+pub fn room(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return Ok(cuda::empty(shape, dtype, device)?);
+    }
+    Ok(Tensor::zeros(shape, dtype, device)?)
+}
+
 /// `dst = alpha a b + beta dst` for matrices; `a` and `b` may be transposed views.
 ///
 /// # Errors
@@ -39,7 +51,7 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
 /// # Errors
 /// Shapes or types that do not fit.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    let y = Tensor::zeros((x.dim(0)?, w.dim(0)?), x.dtype(), x.device())?;
+    let y = room((x.dim(0)?, w.dim(0)?), x.dtype(), x.device())?;
     gemm(&y, x, &w.t()?, 1.0, 0.0)?;
     Ok(y)
 }

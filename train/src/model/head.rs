@@ -107,8 +107,8 @@ impl Head {
         let weight = self.weight.to_dtype(x.dtype())?;
         let (n, vocab) = (labels.len(), weight.dim(0)?);
         let step = chunk_rows(vocab, x.dtype()).min(n);
-        let buffer = Tensor::zeros((step, vocab), x.dtype(), x.device())?;
-        let dnormed = asked.then(|| normed.zeros_like()).transpose()?;
+        let buffer = kernels::room((step, vocab), x.dtype(), x.device())?;
+        let dnormed = asked.then(|| kernels::room(normed.shape(), x.dtype(), x.device())).transpose()?;
         let mut losses = Vec::with_capacity(n);
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);

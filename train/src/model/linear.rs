@@ -53,7 +53,7 @@ impl Lora {
         match self.key(name, pass) {
             None => Ok(x.clone()),
             Some(key) => {
-                let masked = x.zeros_like()?;
+                let masked = kernels::room(x.shape(), x.dtype(), x.device())?;
                 kernels::dropout(&masked, x, key, self.dropout, false)?;
                 Ok(masked)
             }
@@ -110,7 +110,7 @@ impl Linear {
             bias.add_rows(dy)?;
         }
         let (Some(lora), Some(xa)) = (&self.lora, xa) else { return Ok(()) };
-        let u = Tensor::zeros(xa.shape(), xa.dtype(), xa.device())?;
+        let u = kernels::room(xa.shape(), xa.dtype(), xa.device())?;
         kernels::gemm(&u, dy, &lora.b.value.to_dtype(dy.dtype())?, lora.scale, 0.0)?;
         kernels::gemm(&lora.b.grad, &dy.t()?, xa, lora.scale, 1.0)?;
         kernels::gemm(&lora.a.grad, &u.t()?, &lora.masked(&self.name, x, pass)?, 1.0, 1.0)?;
@@ -119,7 +119,7 @@ impl Linear {
         match lora.key(&self.name, pass) {
             None => kernels::gemm(dx, &u, &a, 1.0, 1.0),
             Some(key) => {
-                let through = dx.zeros_like()?;
+                let through = kernels::room(dx.shape(), dx.dtype(), dx.device())?;
                 kernels::gemm(&through, &u, &a, 1.0, 0.0)?;
                 kernels::dropout(dx, &through, key, lora.dropout, true)
             }

@@ -10,10 +10,13 @@ use rayon::prelude::*;
 use crate::kernels::cuda;
 use crate::{
     error::{Error, Result},
-    kernels::cpu::{
-        dynamic::Map,
-        nf4 as kernel,
-        stored::{Elements, Stored, update},
+    kernels::{
+        cpu::{
+            dynamic::Map,
+            nf4 as kernel,
+            stored::{Elements, Stored, update},
+        },
+        room,
     },
 };
 
@@ -84,6 +87,23 @@ impl Nf4 {
         Ok(Self { packed, scales, dtype: dtype.into(), shape })
     }
 
+    /// Of codes and scales that are there already: u8 [(out in + 1) / 2] and one scale for each 64 weights.
+    ///
+    /// # Errors
+    /// Sizes that are not those of the shape.
+    pub fn of(packed: Tensor, scales: Scales, dtype: &str, shape: (usize, usize)) -> Result<Self> {
+        let n = shape.0 * shape.1;
+        let blocks = match &scales {
+            Scales::Plain(scales) => scales.elem_count(),
+            Scales::Double { codes, .. } => codes.elem_count(),
+        };
+        if packed.elem_count() != n.div_ceil(2) || blocks != n.div_ceil(kernel::BLOCK) {
+            let message = format!("NF4: {} bytes and {blocks} scales for {shape:?}", packed.elem_count());
+            return Err(Error::Other(message));
+        }
+        Ok(Self { packed, scales, dtype: dtype.into(), shape })
+    }
+
     /// (out, in)
     pub fn shape(&self) -> (usize, usize) {
         self.shape
@@ -111,7 +131,7 @@ impl Nf4 {
     /// # Errors
     /// Another type; out of memory.
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
-        let out = Tensor::zeros(self.shape, dtype, self.packed.device())?;
+        let out = room(self.shape, dtype, self.packed.device())?;
         self.dequantize_into(&out)?;
         Ok(out)
     }

@@ -1,30 +1,8 @@
 // Causal attention in tiles, in f32 arithmetic, for any width of head up to 256: kernels/cpu/attention.rs has the
-// formulas. 256 threads as 16 x 16: thread (ty, tx) has rows ty R .. ty R + R of a tile and every sixteenth column
-// from tx, so that the sixteen threads of a row are half a warp.
-//
-// A tile of queries is {row of its first query, queries, row of its span's first key, keys that the first query
-// sees, 0}; query i of it sees i more. A tile of keys is {row of its first key, keys, row of the first query that sees it,
-// queries from there to the end of the span, keys of the tile before the one that this query sees last}; query i of them
-// sees i more.
-#include "common.cuh"
-
-struct Tile {
-    int64_t row, rows, other, count, ahead;
-};
-
-__device__ inline Tile tile_of(const uint32_t* tiles) {
-    const uint32_t* t = tiles + 5 * int64_t(blockIdx.x);
-    return Tile{t[0], t[1], t[2], t[3], t[4]};
-}
-
-// What to multiply, and how it lies: `q` [T, heads, dim], `k` and `v` [S, heads / group, dim].
-template <class T> struct Inputs {
-    const T* q;
-    const T* k;
-    const T* v;
-    int heads, group, dim;
-    float scale;
-};
+// formulas, attention.cuh says what a tile is, flash.cu does the same on tensor cores where it can. 256 threads as
+// 16 x 16: thread (ty, tx) has rows ty R .. ty R + R of a tile and every sixteenth column from tx, so that the sixteen
+// threads of a row are half a warp.
+#include "attention.cuh"
 
 // Rows `first .. first + count` of one head to shared memory, an odd number of floats apart; zeros around them.
 template <class T, int DP, int ROWS>
@@ -127,13 +105,6 @@ __device__ void forward(T* out, float* lse, Inputs<T> in, const uint32_t* tiles)
     }
     store<T, DP>(out, acc, t, in.heads, head, in.dim, ty, tx);
 }
-
-// What the backward pass has besides: gradient of the output, log-sum-exp and delta = rowsum(dO O), [T, heads].
-template <class T> struct Gradient {
-    const T* dout;
-    const float* lse;
-    const float* delta;
-};
 
 // P and scale P (dP - delta) of a tile, from the raw scores in `s` and dP in `d`, in place. `first` is the query of
 // row 0 less the key of column 0, both counted from where the document begins.

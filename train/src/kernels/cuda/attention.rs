@@ -1,13 +1,16 @@
-//! attention.cu over tensors.
+//! attention.cu over tensors, and flash.cu where it fits.
 
 #![allow(unsafe_code, reason = "launches")]
 
-use candle_core::{DType, Device, Tensor, bail};
+use candle_core::{DType, Device, Shape, Tensor, bail};
 
-use super::launch::{
-    ATTENTION, Call, THREADS,
-    Value::{F32, I32, I64},
-    empty, f32_of, i32_of, i64_of, suffix,
+use super::{
+    flash,
+    launch::{
+        ATTENTION, Call, THREADS,
+        Value::{F32, I32, I64},
+        empty, f32_of, i32_of, i64_of, suffix,
+    },
 };
 use crate::{
     error::Result,
@@ -15,7 +18,7 @@ use crate::{
 };
 
 /// Sizes that a kernel was compiled for, with those of attention.cu.
-struct Shape {
+struct Kind {
     /// Width of a head, rounded up.
     width: usize,
     /// Queries and keys of a tile in the forward pass.
@@ -24,15 +27,15 @@ struct Shape {
     backward: usize,
 }
 
-const SHAPES: [Shape; 3] = [
-    Shape { width: 64, forward: (64, 64), backward: 64 },
-    Shape { width: 128, forward: (64, 64), backward: 32 },
-    Shape { width: 256, forward: (32, 32), backward: 16 },
+const KINDS: [Kind; 3] = [
+    Kind { width: 64, forward: (64, 64), backward: 64 },
+    Kind { width: 128, forward: (64, 64), backward: 32 },
+    Kind { width: 256, forward: (32, 32), backward: 16 },
 ];
 
-impl Shape {
+impl Kind {
     fn of(heads: Heads) -> candle_core::Result<&'static Self> {
-        match SHAPES.iter().find(|s| heads.dim <= s.width) {
+        match KINDS.iter().find(|s| heads.dim <= s.width) {
             _ if heads.kv == 0 || heads.dim == 0 || !heads.q.is_multiple_of(heads.kv) => {
                 bail!("attention: {} query heads over {} heads of keys of {}", heads.q, heads.kv, heads.dim)
             }
@@ -62,7 +65,7 @@ fn upload(
 }
 
 /// Tiles of `size` queries: {first query, queries, first key of the span, keys that the first query sees, 0}.
-fn query_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
+pub(super) fn query_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
     let of = |s: &Span| {
         let s = *s;
         (0..s.q_len).step_by(size).map(move |i| [s.q + i, size.min(s.q_len - i), s.k, s.k_len - s.q_len + i + 1, 0])
@@ -72,7 +75,7 @@ fn query_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Res
 
 /// Tiles of `size` keys: {first key, keys, first query that sees it, queries from there, keys after the first that this
 /// query sees}.
-fn key_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
+pub(super) fn key_tiles(spans: &[Span], size: usize, device: &Device) -> candle_core::Result<Tensor> {
     let of = |s: &Span| {
         let s = *s;
         let before = s.k_len - s.q_len;
@@ -94,11 +97,30 @@ fn check(spans: &[Span], tokens: usize, keys: usize) -> candle_core::Result<()> 
     Ok(())
 }
 
-fn scale(heads: Heads) -> f32 {
+/// Whether the spans, in their order, name each of `rows` rows once: then a kernel writes all of a result.
+fn whole(spans: &[Span], rows: usize, row: impl Fn(&Span) -> (usize, usize)) -> bool {
+    let end = spans.iter().map(row).try_fold(0, |end, (first, rows)| (first == end).then_some(end + rows));
+    end == Some(rows)
+}
+
+/// Room for a result, with zeros where a kernel may leave some out.
+fn room(shape: &Shape, dtype: DType, device: &Device, whole: bool) -> candle_core::Result<Tensor> {
+    if whole { empty(shape, dtype, device) } else { Tensor::zeros(shape, dtype, device) }
+}
+
+fn by_query(s: &Span) -> (usize, usize) {
+    (s.q, s.q_len)
+}
+
+fn by_key(s: &Span) -> (usize, usize) {
+    (s.k, s.k_len)
+}
+
+pub(super) fn scale(heads: Heads) -> f32 {
     f32_of(1.0 / f64::from(u32::try_from(heads.dim).unwrap_or(u32::MAX)).sqrt())
 }
 
-fn grid(tiles: &Tensor, heads: usize) -> candle_core::Result<(u32, u32)> {
+pub(super) fn grid(tiles: &Tensor, heads: usize) -> candle_core::Result<(u32, u32)> {
     const MOST: usize = 65_535;
     if heads > MOST {
         bail!("attention on CUDA: at most {MOST} heads, not {heads}");
@@ -111,13 +133,18 @@ fn grid(tiles: &Tensor, heads: usize) -> candle_core::Result<(u32, u32)> {
 /// # Errors
 /// Shapes or types that do not fit, heads wider than 256.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor)> {
-    let (tokens, keys, dtype, shape) = (q.dim(0)?, k.dim(0)?, q.dtype(), Shape::of(heads)?);
+    let (tokens, keys, dtype, shape) = (q.dim(0)?, k.dim(0)?, q.dtype(), Kind::of(heads)?);
     check(spans, tokens, keys)?;
     let (nq, nk) = (tokens * heads.q * heads.dim, keys * heads.kv * heads.dim);
+    let (all, device) = (whole(spans, tokens, by_query), q.device());
+    let out = room(q.shape(), dtype, device, all)?;
+    let lse = room(&(tokens, heads.q).into(), DType::F32, device, all)?;
+    if flash::fits(&[q, k, v], heads) {
+        flash::attention((&out, &lse), (q, k, v), spans, heads)?;
+        return Ok((out, lse));
+    }
     let (m, n) = shape.forward;
     let tiles = query_tiles(spans, m, q.device())?;
-    // Zeros, for rows outside of every span.
-    let (out, lse) = (q.zeros_like()?, Tensor::zeros((tokens, heads.q), DType::F32, q.device())?);
     let call = Call::new(&ATTENTION, format!("attention_{}_{}", shape.width, suffix(dtype)?))
         .write(&out, dtype, nq)?
         .write(&lse, DType::F32, tokens * heads.q)?
@@ -136,7 +163,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Head
 /// # Errors
 /// Shapes or types that do not fit, heads wider than 256.
 pub fn attention_grad(f: &Attended, dout: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor, Tensor)> {
-    let (tokens, keys, dtype, shape) = (f.q.dim(0)?, f.k.dim(0)?, f.q.dtype(), Shape::of(heads)?);
+    let (tokens, keys, dtype, shape) = (f.q.dim(0)?, f.k.dim(0)?, f.q.dtype(), Kind::of(heads)?);
     check(spans, tokens, keys)?;
     let (nq, nk, nl) = (tokens * heads.q * heads.dim, keys * heads.kv * heads.dim, tokens * heads.q);
     let (device, name) = (f.q.device(), suffix(dtype)?);
@@ -150,9 +177,15 @@ pub fn attention_grad(f: &Attended, dout: &Tensor, spans: &[Span], heads: Heads)
     // SAFETY: warp i of nl sums `dim` products of its own.
     unsafe { call.run((i32_of(nl.div_ceil(warps))?.unsigned_abs(), 1), THREADS, 0) }?;
 
+    let (all_queries, all_keys) = (whole(spans, tokens, by_query), whole(spans, keys, by_key));
+    let dq = room(f.q.shape(), dtype, device, all_queries)?;
+    let (dk, dv) = (room(f.k.shape(), dtype, device, all_keys)?, room(f.v.shape(), dtype, device, all_keys)?);
+    if flash::fits(&[&f.q, &f.k, &f.v, dout], heads) {
+        flash::attention_grad((&dq, &dk, &dv), f, (dout, &delta), spans, heads)?;
+        return Ok((dq, dk, dv));
+    }
     let (size, width) = (shape.backward, shape.width);
     let (by_query, by_key) = (query_tiles(spans, size, device)?, key_tiles(spans, size, device)?);
-    let (dq, dk, dv) = (f.q.zeros_like()?, f.k.zeros_like()?, f.v.zeros_like()?);
     let values = [I32(i32_of(heads.q)?), I32(i32_of(heads.q / heads.kv)?), I32(i32_of(heads.dim)?), F32(scale(heads))];
     let queries = Call::new(&ATTENTION, format!("attention_grad_q_{width}_{name}")).write(&dq, dtype, nq)?;
     let pairs = Call::new(&ATTENTION, format!("attention_grad_kv_{width}_{name}"))

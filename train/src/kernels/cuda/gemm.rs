@@ -64,6 +64,7 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
     if m == 0 || n == 0 {
         return Ok(());
     }
+    let name = format!("gemm {m}x{k}x{n}");
     let (fa, fb) = (factor("a", a)?, factor("b", b)?);
     let (m, n, k) = (i32_of(m)?, i32_of(n)?, i32_of(k)?);
     let (factors, product) = (kind(a.dtype())?, kind(dst.dtype())?);
@@ -73,7 +74,7 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
         sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
     };
     let (alpha, beta) = (f32_of(alpha), f32_of(beta));
-    Ok(addressed("gemm", &[dst], &[a, b], |device, at| {
+    Ok(addressed(&name, &[dst], &[a, b], |device, at| {
         let pointer = |i: usize| at[i] as *const c_void;
         // Rows of C are columns of its transpose: C^T = B^T A^T.
         // SAFETY: the shapes agree, each factor's strides were found to be those that it is passed with, and the

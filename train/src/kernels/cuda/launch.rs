@@ -3,18 +3,23 @@
 
 #![allow(unsafe_code, reason = "kernels get addresses; what they may touch is checked here")]
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor, bail,
     cuda::{
         S, WrapErr,
         cudarc::driver::{
-            CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop,
+            CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop, result::memset_d8_async,
             sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
         },
     },
 };
+
+use super::watch;
 
 type Candle<T> = candle_core::Result<T>;
 
@@ -42,6 +47,7 @@ module!(ADAMW, "adamw");
 module!(ATTENTION, "attention");
 module!(CROSS_ENTROPY, "cross_entropy");
 module!(ELEMENTWISE, "elementwise");
+module!(FLASH, "flash");
 module!(NF4, "nf4");
 module!(NORM, "norm");
 
@@ -87,10 +93,33 @@ pub fn blocks(n: usize) -> u32 {
     u32::try_from(n.div_ceil(THREADS as usize)).unwrap_or(MOST).min(MOST)
 }
 
-/// A tensor for a kernel to write all of.
+static POISON: AtomicBool = AtomicBool::new(false);
+
+/// Whether results hold NaNs until their kernel writes them, so that a check sees what it left out.
+pub fn poison(on: bool) {
+    POISON.store(on, Ordering::Relaxed);
+}
+
+/// A tensor for a kernel to write all of: until then it holds whatever was there before.
+///
+/// # Errors
+/// Out of memory.
 pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Candle<Tensor> {
     // SAFETY: callers hand it to one kernel that writes every element, and to nobody if that fails.
-    unsafe { Tensor::empty(shape, dtype, device) }
+    let tensor = unsafe { Tensor::empty(shape, dtype, device) }?;
+    if POISON.load(Ordering::Relaxed) && tensor.elem_count() > 0 {
+        fill(&tensor, 0xff)?;
+    }
+    Ok(tensor)
+}
+
+/// Every byte of a tensor that was just made.
+fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
+    addressed("fill", &[tensor], &[], |device, at| {
+        let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
+        // SAFETY: the tensor is whole and has this many bytes; all bits set is a NaN, or the largest integer.
+        unsafe { memset_d8_async(at[0], byte, bytes, device.cuda_stream().cu_stream()) }.w()
+    })
 }
 
 /// A kernel and what it will be given: tensors to write, tensors to read, values, in this order.
@@ -204,7 +233,9 @@ pub fn addressed(
     let mut f = Some(f);
     each_written(writes, &stream, &mut Vec::new(), &mut |written| {
         let addresses: Vec<u64> = written.iter().chain(&read_at).copied().collect();
-        f.take().map_or(Ok(()), |f| f(device, &addresses))
+        let began = watch::began(&stream)?;
+        f.take().map_or(Ok(()), |f| f(device, &addresses))?;
+        watch::ended(name, began, &stream)
     })
 }
 

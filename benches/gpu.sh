@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# `just gpu-check [--seed N] [--only CASE,...]`: every CUDA kernel beside its reference on the CPU, on fresh random inputs.
+# `just gpu-bench [--runs NAME,...] [--steps N] [--parts N] [--shape llama3-8b|tiny] [--device cuda|cpu] [--no-peers]`:
+#   steps of QLoRA of Llama-3-8B's shape with random weights, beside their predictions and, where a Python with torch,
+#   transformers, peft and bitsandbytes is at hand (SETACCIO_PEERS, by default python3), beside PyTorch on the same GPU.
+# `just gpu-report [--check|--write]`: what ptxas makes of every kernel.
+#
+# Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of ../shared/tools, and
+# left in target/gpu. Where it is not, target/gpu/setaccio-gpu is run as it is: carry that folder and benches/ to a
+# machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile; `dev` compiles trainer and candle as `release` does
+# (Cargo.toml) and shares what CI has compiled.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+verb="${1:-}"
+shift || true
+program=target/gpu/setaccio-gpu
+most=$((64 << 20)) # what a machine with a GPU takes in one piece
+
+toolkit() {
+    if [ -z "${CUDA_HOME:-}" ] && ! command -v nvcc >/dev/null; then
+        local script=../shared/tools/cuda-toolkit.sh
+        [ -f "$script" ] || { echo "no CUDA compiler: set CUDA_HOME or put nvcc into PATH" >&2; exit 1; }
+        local lines
+        lines="$(bash "$script")"
+        eval "$lines"
+    fi
+}
+
+build() {
+    local profile="${SETACCIO_GPU_PROFILE:-dev}"
+    toolkit
+    cargo build --quiet -p setaccio-train --features cuda --locked --profile "$profile" --example gpu
+    mkdir -p "$(dirname "$program")"
+    [ "$profile" = dev ] && profile=debug
+    strip -o "$program.new" "${CARGO_TARGET_DIR:-target}/$profile/examples/gpu"
+    mv "$program.new" "$program"
+    local size
+    size="$(stat -c %s "$program")"
+    echo "$program: $((size >> 20)) MiB" >&2
+    [ "$size" -le "$most" ] || { echo "$program is larger than $((most >> 20)) MiB" >&2; exit 1; }
+}
+
+# The libraries that the program asks for and the loader does not find, from where CUDA and PyTorch keep theirs.
+libraries() {
+    local all missing folder found="" packages
+    packages="$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null || true)"
+    # The driver first: where it is missing, the others say nothing.
+    all="$(ldd "$program" | awk '/not found/ {print ($1 ~ /^libcuda\.so/ ? 0 : 1), $1}' | sort -u | cut -d ' ' -f 2)"
+    for missing in $all; do
+        for folder in ${CUDA_HOME:+"$CUDA_HOME"/lib64 "$CUDA_HOME"/lib} /usr/local/cuda*/lib64 /usr/local/nvidia/lib64 \
+            /usr/local/nvidia/lib /usr/lib/wsl/lib ${packages:+"$packages"/nvidia/*/lib}; do
+            [ -e "$folder/$missing" ] && found="$found:$folder" && continue 2
+        done
+        case "$missing" in
+            libcuda.so.1) echo "no GPU: there is no NVIDIA driver (libcuda.so.1) on this machine. Carry target/gpu and benches to one that has it, and run \`benches/gpu.sh $verb\` there." >&2 ;;
+            *) echo "$missing is nowhere to be found: install CUDA 13's libraries, or set CUDA_HOME or LD_LIBRARY_PATH" >&2 ;;
+        esac
+        exit 3
+    done
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+${found:+:}}${found#:}"
+}
+
+ready() {
+    if command -v cargo >/dev/null; then
+        build
+    elif [ ! -x "$program" ]; then
+        echo "no $program: build it with \`benches/gpu.sh build\` where cargo is" >&2
+        exit 1
+    fi
+    libraries
+}
+
+case "$verb" in
+    build) build ;;
+    report)
+        [ $# -eq 0 ] || toolkit
+        python3 benches/gpu_report.py "$@"
+        ;;
+    check)
+        ready
+        "$program" check "$@"
+        ;;
+    bench)
+        peers=yes ours=()
+        while [ $# -gt 0 ]; do
+            case "$1" in
+                --no-peers) peers=no ;;
+                *) ours+=("$1") ;;
+            esac
+            shift
+        done
+        ready
+        out="$(mktemp -d)"
+        trap 'rm -rf "$out"' EXIT
+        "$program" bench "${ours[@]}" --json "$out/ours.json"
+        python="${SETACCIO_PEERS:-python3}"
+        if [ "$peers" = yes ] && "$python" benches/peers/gpu_torch.py --ready "${ours[@]}"; then
+            "$python" benches/peers/gpu_torch.py "${ours[@]}" --beside "$out/ours.json"
+        fi
+        ;;
+    *)
+        sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
+        exit 1
+        ;;
+esac

@@ -1,6 +1,6 @@
 //! Out: one commit with what changed, nothing where nothing changed, and nothing of this machine.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use setaccio_test_hub::{Commit, Content, READ, Trouble, WRITE};
 
@@ -178,7 +178,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     for name in ["config.json", "model.safetensors"] {
         let bytes = fs::read(bench.lab.path("run/model").join(name)).unwrap();
         let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
-        lock += &format!("[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n");
+        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
     bench.lab.write("run/run.lock.toml", format!("{lock}[recipe]\nmethod = 'full'\n"));
     bench.lab.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");

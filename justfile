@@ -179,6 +179,11 @@ bench-train *args:
 gpu-check *args:
     benches/gpu.sh check "$@"
 
+# the same without a GPU: kernels compiled for this CPU, every thread a fiber
+[group('7 develop')]
+gpu-emulate *args:
+    benches/gpu.sh emulate "$@"
+
 # tokens per second and memory of QLoRA of Llama-3-8B's shape on a GPU, beside predictions and PyTorch
 [group('7 develop')]
 gpu-bench *args:

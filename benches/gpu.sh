@@ -3,6 +3,8 @@
 # `just gpu-bench [--runs NAME,...] [--steps N] [--parts N] [--shape llama3-8b|tiny] [--device cuda|cpu] [--no-peers]`:
 #   steps of QLoRA of Llama-3-8B's shape with random weights, beside their predictions and, where a Python with torch,
 #   transformers, peft and bitsandbytes is at hand (SETACCIO_PEERS, by default python3), beside PyTorch on the same GPU.
+# `just gpu-emulate [--seed N] [--only CASE,...]`: gpu-check without a GPU, every thread of a kernel as a fiber on the CPU
+#   (train/emulator; x86-64 and g++).
 # `just gpu-report [--check|--write]`: what ptxas makes of every kernel.
 #
 # Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of ../shared/tools, and
@@ -79,6 +81,11 @@ case "$verb" in
     check)
         ready
         "$program" check "$@"
+        ;;
+    emulate)
+        build
+        train/emulator/build.sh target/gpu/emulator
+        LD_LIBRARY_PATH="$PWD/target/gpu/emulator/lib" "$program" check "$@"
         ;;
     bench)
         peers=yes ours=()

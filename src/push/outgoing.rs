@@ -96,10 +96,8 @@ fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
         let path = out.join(&local.path);
         let found = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
         let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else { continue };
-        let open = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let (_, sha256) = setaccio_curate::hash::rest(open, &|| false)?;
         ensure!(
-            found == entry.bytes && sha256 == entry.sha256,
+            found == entry.bytes && sha256(&path)? == entry.sha256,
             "{} is not what the build wrote; `setaccio verify {}` tells more; build it again",
             path.display(),
             out.display()
@@ -137,6 +135,11 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
     })
 }
 
+fn sha256(path: &Path) -> Result<String> {
+    let open = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(setaccio_curate::hash::rest(open, &|| false)?.1)
+}
+
 /// The folder of what the run made, an adapter or a whole model. The lock's last words are the hashes of its files.
 fn trained(out: &Path) -> Result<&'static str> {
     let path = out.join("run.lock.toml");
@@ -154,9 +157,7 @@ fn trained(out: &Path) -> Result<&'static str> {
     for entry in written {
         let text = |key: &str| entry.get(key).and_then(|v| v.as_str()).unwrap_or_default();
         let path = out.join(made).join(text("file"));
-        let open = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let (_, sha256) = setaccio_curate::hash::rest(open, &|| false)?;
-        ensure!(sha256 == text("sha256"), "{} is not what the run wrote; train again", path.display());
+        ensure!(sha256(&path)? == text("sha256"), "{} is not what the run wrote; train again", path.display());
     }
     Ok(made)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    lab::{ROOT, Run, built, setaccio},
+    lab::{Run, built, setaccio, training},
     train::metrics,
 };
 
@@ -21,16 +21,10 @@ fn documents() -> &'static Path {
 
 /// `setaccio train` of the recipe for every weight into `out`: eight steps, a checkpoint every two.
 fn command(out: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
-    command.current_dir(ROOT).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.args(["train", "pipelines/train/adapt-full.toml", "--out", out.to_str().unwrap(), "--max-steps", "8"]);
-    command.args(["--set", &format!("data.train=[{:?}]", documents().to_str().unwrap())]);
-    for set in
-        ["data.max_length=128", "train.batch=2", "train.learning_rate=2e-3", "checkpoint.every=2", "train.log_every=1"]
-    {
-        command.args(["--set", set]);
-    }
-    command.args(args);
+    let sets =
+        ["data.max_length=128", "train.batch=2", "train.learning_rate=2e-3", "checkpoint.every=2", "train.log_every=1"];
+    let mut command = training("adapt-full", documents(), out, &sets);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).args(["--max-steps", "8"]).args(args);
     command
 }
 
@@ -129,18 +123,14 @@ fn what_does_not_go_with_it_is_refused() {
 fn preferences_train_every_weight_too() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = built("dpo-mix");
-    let data = format!("data.train=[{:?}]", pairs.path().to_str().unwrap());
     for (loss, first) in [("dpo", Some(std::f64::consts::LN_2)), ("orpo", None)] {
         let out = dir.path().join(loss);
-        let mut args = vec!["train", "pipelines/train/dpo.toml", "--out", out.to_str().unwrap(), "--max-steps", "4"];
-        let loss = format!("preference.loss={loss}");
-        let sets =
-            ["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1", &loss, &data];
-        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
-        if first.is_some() {
-            args.extend(["--set", "preference.reference=precomputed"]);
-        }
-        setaccio(&args).good();
+        let chosen = format!("preference.loss={loss}");
+        let mut sets =
+            vec!["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1", &chosen];
+        sets.extend(first.map(|_| "preference.reference=precomputed"));
+        let run: Run = training("dpo", pairs.path(), &out, &sets).args(["--max-steps", "4"]).output().unwrap().into();
+        run.good();
         let column = |key: &str| metrics(&out).iter().filter_map(|l| l.get(key)?.as_f64()).collect::<Vec<f64>>();
         if let Some(first) = first {
             assert!((column("loss")[0] - first).abs() < 1e-6, "{:?}", column("loss"));

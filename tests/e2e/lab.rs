@@ -22,6 +22,17 @@ pub fn built(recipe: &str) -> tempfile::TempDir {
     dir
 }
 
+/// `setaccio train` of a recipe of the repository on the build in `data`, into `out`, with these changes.
+#[cfg(feature = "train")]
+pub fn training(recipe: &str, data: &Path, out: &Path, sets: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.current_dir(ROOT).stdin(Stdio::null());
+    command.args(["train", &format!("pipelines/train/{recipe}.toml"), "--out", out.to_str().unwrap()]);
+    command.args(["--set", &format!("data.train=[{:?}]", data.to_str().unwrap())]);
+    command.args(sets.iter().flat_map(|set| ["--set", *set]));
+    command
+}
+
 /// Rules, deduplication and a split: what the tests of the engine run, in tasks of `task_bytes`.
 pub fn web_rules(task_bytes: u32) -> String {
     format!(

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    lab::{ROOT, Run, built, setaccio},
+    lab::{ROOT, Run, built, setaccio, training},
     train,
 };
 
@@ -20,16 +20,10 @@ fn pairs() -> &'static Path {
 
 /// `setaccio train` of the preference recipe into `out`: six steps.
 fn learn(out: &Path, sets: &[&str]) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
-    command.current_dir(ROOT).stdin(Stdio::null());
-    command.args(["train", "pipelines/train/dpo.toml", "--out", out.to_str().unwrap()]);
-    command.args(["--set", &format!("data.train=[{:?}]", pairs().to_str().unwrap())]);
     let small =
         ["lora.r=8", "data.max_length=256", "train.max_steps=6", "train.learning_rate=2e-3", "train.log_every=1"];
-    for set in small.iter().chain(["eval.every=3", "checkpoint.every=3"].iter()).chain(sets) {
-        command.args(["--set", set]);
-    }
-    command.output().unwrap().into()
+    let sets = [&small[..], &["eval.every=3", "checkpoint.every=3"], sets].concat();
+    training("dpo", pairs(), out, &sets).output().unwrap().into()
 }
 
 fn column(run: &Path, key: &str) -> Vec<f64> {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Dice, ROOT, Run, built, setaccio};
+use crate::lab::{Dice, Run, built, setaccio, training};
 
 /// The SFT mix of the samples, built once for all tests.
 pub fn data() -> &'static Path {
@@ -21,13 +21,8 @@ pub fn data() -> &'static Path {
 
 /// `setaccio train` of the tiny recipe into `out`, with 12 steps, a checkpoint every 3 and an evaluation every 6.
 fn command(out: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
-    command.current_dir(ROOT).stdin(Stdio::null());
-    command.args(["train", "pipelines/train/tiny.toml", "--out", out.to_str().unwrap()]);
-    command.args(["--set", &format!("data.train=[{:?}]", data().to_str().unwrap())]);
-    for set in ["train.max_steps=12", "data.max_length=128", "checkpoint.every=3", "eval.every=6", "lora.dropout=0.1"] {
-        command.args(["--set", set]);
-    }
+    let sets = ["train.max_steps=12", "data.max_length=128", "checkpoint.every=3", "eval.every=6", "lora.dropout=0.1"];
+    let mut command = training("tiny", data(), out, &sets);
     command.args(args);
     command
 }

@@ -152,7 +152,7 @@ impl Work<'_> {
             }
             Method::Full => {
                 // In what its base was stored in, as after every other stage.
-                let stored = ModelFiles::open(&trained.base)?.dtype("model.embed_tokens.weight")?;
+                let stored = ModelFiles::open(&trained.base)?.stored()?;
                 let options = Options { dtype: dtype.or(Some(stored)), ..options };
                 merge::copy(&ModelFiles::open(&trained.made)?, &out, &options, &watch)?
             }

@@ -82,6 +82,17 @@ impl Bench {
     }
 }
 
+/// What a run's lock says of the files in `folder` that it made.
+pub fn made(bench: &Bench, folder: &str, names: &[&str]) -> String {
+    let mut lock = String::new();
+    for name in names {
+        let bytes = fs::read(bench.lab.path(folder).join(name)).unwrap();
+        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
+    }
+    lock
+}
+
 /// A run as the trainer leaves it, with what a careless machine would give away.
 pub fn run_folder(bench: &Bench) {
     let home = bench.arg("home");
@@ -91,13 +102,10 @@ pub fn run_folder(bench: &Bench) {
     );
     bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
     bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
-    let mut lock = format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n");
-    for name in ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"] {
-        let bytes = fs::read(bench.lab.path("run/adapter").join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
-        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
-    }
-    bench.lab.write("run/run.lock.toml", lock);
+    let made = made(bench, "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
+    bench
+        .lab
+        .write("run/run.lock.toml", format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n{made}"));
     bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
     bench.lab.write("run/metrics.jsonl", "{}\n");
     bench.lab.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);

@@ -1,10 +1,10 @@
 //! Out: one commit with what changed, nothing where nothing changed, and nothing of this machine.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs};
+use std::{collections::BTreeMap, fs};
 
 use setaccio_test_hub::{Commit, Content, READ, Trouble, WRITE};
 
-use super::{Bench, run_folder};
+use super::{Bench, made, run_folder};
 use crate::lab::{Dice, Lab, ROOT};
 
 const REPO: &str = "datasets/anna/web";
@@ -174,12 +174,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     // The same run again, with every weight trained; what lies in `adapter/` is not its own any more.
     bench.lab.write("run/model/config.json", "{}\n");
     bench.lab.write("run/model/model.safetensors", [8_u8; 5_000]);
-    let mut lock = String::new();
-    for name in ["config.json", "model.safetensors"] {
-        let bytes = fs::read(bench.lab.path("run/model").join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
-        write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
-    }
+    let lock = made(&bench, "run/model", &["config.json", "model.safetensors"]);
     bench.lab.write("run/run.lock.toml", format!("{lock}[recipe]\nmethod = 'full'\n"));
     bench.lab.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");
     bench.run(&["push", &bench.arg("run"), "anna/it"]).good();

@@ -28,7 +28,7 @@ pub fn four_bit(
     if tokens.is_none() {
         watch.warn("the model has no tokenizer: the folder has none");
     }
-    let compute = files.dtype("model.embed_tokens.weight")?;
+    let compute = files.stored()?;
     publish::folder(out, force, |folder| {
         save_4bit(files, folder, true, compute)?;
         finish_folder(files, tokens, folder)?;

@@ -58,18 +58,12 @@ pub struct Merged {
 /// The adapter belongs to another base; `out` is taken; a file is torn; a value is not finite; the check run finds a
 /// difference that rounding does not explain. `out` is as it was then.
 pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
-    publish::vacant_folder(out, options.force)?;
-    publish::apart(base.path(), out)?;
-    base.check()?;
+    let dtype = ready(base, out, options)?;
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
     if !options.same_base {
         named_alike(base, &file, adapter)?;
     }
-    let dtype = match options.dtype {
-        Some(dtype) => dtype,
-        None => base.dtype("model.embed_tokens.weight")?,
-    };
     let tokens = tokens(base, adapter)?;
     if tokens.is_none() {
         watch.warn("neither the adapter nor the base has a tokenizer: the merged folder has none");
@@ -89,13 +83,7 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
 /// # Errors
 /// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
 pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
-    publish::vacant_folder(out, options.force)?;
-    publish::apart(model.path(), out)?;
-    model.check()?;
-    let dtype = match options.dtype {
-        Some(dtype) => dtype,
-        None => model.dtype("model.embed_tokens.weight")?,
-    };
+    let dtype = ready(model, out, options)?;
     let tokens = tokens(model, model.path())?;
     let base = Base { files: model, precision: options.precision };
     publish::folder(out, options.force, |folder| {
@@ -103,6 +91,14 @@ pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch
         finish(model, tokens.as_ref(), folder, dtype)?;
         Ok(Merged { dtype, modules: 0, weights, check: None })
     })
+}
+
+/// Check that `model` is whole and `out` free for what is made of it, and say in which type that is written.
+fn ready(model: &ModelFiles, out: &Path, options: &Options) -> Result<DType> {
+    publish::vacant_folder(out, options.force)?;
+    publish::apart(model.path(), out)?;
+    model.check()?;
+    options.dtype.map_or_else(|| model.stored(), Ok)
 }
 
 /// Write the weights that `source` gives.

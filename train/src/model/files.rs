@@ -197,6 +197,14 @@ impl ModelFiles {
         }
     }
 
+    /// The type that the embedding is stored in, which stands for the whole model's.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::dtype`].
+    pub fn stored(&self) -> Result<DType> {
+        self.dtype(EMBEDDING)
+    }
+
     /// Check by the headers alone that every tensor of the configuration is there in its shape, and that there is
     /// none beside which would be passed over: a bias, a norm, a fourth projection.
     ///

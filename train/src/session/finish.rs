@@ -35,9 +35,8 @@ pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
     Ok(write_whole(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
 }
 
-/// What an earlier run left in the folder, if its lock can still be read: the method's folder.
-fn left_by(folder: &Path) -> Option<&'static str> {
-    let lock = RunLock::read(&folder.join(lock::NAME)).ok()?;
+/// The folder of what the run of a lock made, if it is finished.
+fn made_by(lock: &RunLock) -> Option<&'static str> {
     (!lock.made.is_empty()).then(|| lock.recipe.method.folder())
 }
 
@@ -48,7 +47,7 @@ fn left_by(folder: &Path) -> Option<&'static str> {
 pub fn vacant(folder: &Path, method: Method) -> Result<()> {
     let path = folder.join(method.folder());
     match RunLock::read(&folder.join(lock::NAME)) {
-        Ok(_) if path.exists() && left_by(folder) != Some(method.folder()) => {
+        Ok(before) if path.exists() && made_by(&before) != Some(method.folder()) => {
             let message = "is there already, and the run in this folder did not make it: move it away";
             Err(Error::Damaged { path, message: message.into() })
         }
@@ -61,7 +60,8 @@ pub fn vacant(folder: &Path, method: Method) -> Result<()> {
 /// # Errors
 /// The file system refuses.
 pub fn clear(folder: &Path) -> Result<()> {
-    let made = left_by(folder);
+    // A lock that cannot be read says of nothing that a run made it.
+    let made = RunLock::read(&folder.join(lock::NAME)).ok().as_ref().and_then(made_by);
     Ok([lock::NAME, card::NAME, curve::NAME].into_iter().chain(made).try_for_each(|name| remove(&folder.join(name)))?)
 }
 

@@ -157,7 +157,7 @@ impl Prepared {
             0 => order.steps(recipe.train.epochs),
             steps => steps,
         };
-        let stored = files.dtype("model.embed_tokens.weight")?;
+        let stored = files.stored()?;
         let memory = Memory::new(config, recipe, stored, dtype);
         let largest = largest(&order, total);
         let budget = budget(recipe, &device);

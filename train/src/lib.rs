@@ -7,7 +7,6 @@
 
 pub mod chain;
 pub mod checkpoint;
-pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;

@@ -1,16 +1,11 @@
-//! The cases of `cases/` one by one. On a machine without a GPU each says so and passes; `just gpu-check` runs the same
-//! and fails there.
+//! Every kernel on a GPU beside its reference on the CPU, case by case; `just gpu-check` runs the same and shows a table,
+//! `just gpu-emulate` runs it without a GPU.
 #![cfg(feature = "cuda")]
 
-mod cases;
-
-use cases::{CASES, Gpu};
+use setaccio_train::kernels::{gpu_cases::CASES, gpu_check::Gpu};
 
 fn check(name: &str) {
-    let gpu = match Gpu::open(5) {
-        Ok(gpu) => gpu,
-        Err(error) => return println!("skipped: no GPU ({error})"),
-    };
+    let gpu = Gpu::open(5).unwrap();
     let (_, case) = CASES.iter().find(|(n, _)| *n == name).unwrap();
     let found = gpu.run(*case).unwrap();
     assert!(!found.is_empty(), "{name} compares nothing");
@@ -24,6 +19,7 @@ fn check(name: &str) {
 macro_rules! each {
     ($($name:ident),*) => {
         $(#[test]
+        #[ignore = "needs a GPU: just gpu-check"]
         fn $name() {
             check(stringify!($name));
         })*
@@ -35,12 +31,14 @@ macro_rules! each {
     };
 }
 each!(
-    products,
-    norms,
-    rotation,
-    elements,
-    masks_and_noise,
-    sums_of_squares,
+    gemm,
+    rms_norm,
+    rope,
+    add,
+    swiglu,
+    dropout,
+    noise,
+    sum_squares,
     attention,
     attention_after_other_keys,
     attention_around_gaps,

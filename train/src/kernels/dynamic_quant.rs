@@ -1,4 +1,4 @@
-//! The dynamic 8-bit type (Dettmers, arXiv 1511.04561; 2110.02861): a sign, a decimal exponent from 0 to -6 in
+//! Dynamic quantisation to 8 bits (Dettmers, arXiv 1511.04561; 2110.02861): a sign, a decimal exponent from 0 to -6 in
 //! unary and a linear fraction in the bits that are left. Blocks are scaled by their largest magnitude.
 //!
 //! On a CPU bitsandbytes 0.50 does not look for the nearest of the 256 values: it first rounds x in [-1, 1] to
@@ -7,21 +7,21 @@
 
 use std::sync::LazyLock;
 
-use super::real::simd;
+use super::simd::simd;
 
 const PLACES: u16 = u16::MAX;
 
 /// The 256 values, ascending, and which of them stands for each place.
-pub struct Map {
+pub struct QuantMap {
     /// Value of every code.
     pub values: [f32; 256],
     codes: Vec<u8>,
 }
 
-static SIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(&values(true)));
-static UNSIGNED: LazyLock<Map> = LazyLock::new(|| Map::new(&values(false)));
+static SIGNED: LazyLock<QuantMap> = LazyLock::new(|| QuantMap::new(&values(Sign::Signed)));
+static UNSIGNED: LazyLock<QuantMap> = LazyLock::new(|| QuantMap::new(&values(Sign::Unsigned)));
 
-impl Map {
+impl QuantMap {
     /// From -0.993 to 1.
     pub fn signed() -> &'static Self {
         &SIGNED
@@ -49,7 +49,6 @@ impl Map {
 
     /// Place of `x`, cut off at -1 and 1; 0 if it is not a number.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "vector code")]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0.5 to 65535.5, cut off")]
     fn place(x: f32) -> u16 {
         ((x.clamp(-1.0, 1.0) + 1.0) * 0.5 * f32::from(PLACES) + 0.5) as i32 as u16
@@ -80,22 +79,27 @@ impl Map {
 /// The largest magnitude. Bits without the sign are in the order of magnitudes, and a maximum of integers may be
 /// taken in any order, so this is vector code.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "vector code")]
 pub fn largest(x: &[f32]) -> f32 {
     f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7FFF_FFFF)))
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Signed,
+    Unsigned,
+}
+
 /// For each exponent e from -6 to 0, the middles of 2^(e + 6) (signed) or 2^(e + 7) equal parts of [0.1, 1],
 /// times 10^e, with both signs if signed; then 0 and 1.
-fn values(signed: bool) -> [f32; 256] {
+fn values(sign: Sign) -> [f32; 256] {
     let mut all = vec![0.0, 1.0];
     for (e, power) in [1e-6_f32, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0].into_iter().enumerate() {
-        let parts = 1_u32 << if signed { e } else { e + 1 };
+        let parts = 1_u32 << if sign == Sign::Signed { e } else { e + 1 };
         let edges: Vec<f32> = (0..=parts).map(|i| edge(i, parts)).collect();
         for pair in edges.windows(2) {
             let value = power * pair[0].midpoint(pair[1]);
             all.push(value);
-            if signed {
+            if sign == Sign::Signed {
                 all.push(-value);
             }
         }
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn codes_come_back_within_half_a_step() {
-        for map in [Map::signed(), Map::unsigned()] {
+        for map in [QuantMap::signed(), QuantMap::unsigned()] {
             assert!(map.values.windows(2).all(|v| v[0] < v[1]));
             let mut codes = [0; 256];
             assert_eq!(map.quantize(&map.values, &mut codes), 1.0);
@@ -140,11 +144,11 @@ mod tests {
     #[test]
     fn zero_and_nearly_zero_blocks() {
         let mut codes = [9; 3];
-        assert_eq!(Map::signed().quantize(&[0.0, -0.0, 0.0], &mut codes), 0.0);
+        assert_eq!(QuantMap::signed().quantize(&[0.0, -0.0, 0.0], &mut codes), 0.0);
         assert_eq!(codes, [0; 3]);
-        assert_eq!(Map::signed().quantize(&[1e-42, 0.0, -1e-43], &mut codes), 1e-42);
+        assert_eq!(QuantMap::signed().quantize(&[1e-42, 0.0, -1e-43], &mut codes), 1e-42);
         assert_eq!(codes, [255, 0, 0]);
-        assert_eq!(Map::signed().quantize(&[2.0, 0.0, -2.0], &mut codes), 2.0);
+        assert_eq!(QuantMap::signed().quantize(&[2.0, 0.0, -2.0], &mut codes), 2.0);
         assert_eq!(codes, [255, 131, 0]);
     }
 }

@@ -1,54 +1,22 @@
-//! Every CUDA kernel beside the CPU's function of the same name, on random inputs and into outputs that hold NaNs.
-//! `cargo test` runs the cases one by one (`tests/gpu/main.rs`), `just gpu-check` all of them from a program that can be
-//! carried to another machine (`examples/gpu`).
+//! What a kernel's `gpu_check.rs` is given: random inputs on both devices, results that hold NaNs, and comparisons.
 //!
 //! In bf16 the CPU gets the same rounded inputs and computes in f32, so what is left is the rounding of results to
 //! 8 bits, at most 2^-8 of each, and of what is read again on the way.
 
-#![allow(clippy::many_single_char_names, reason = "the letters of the formulas")]
-
-mod adamw;
-mod attention;
-mod cross_entropy;
-mod elementwise;
-mod gemm;
-mod nf4;
-mod norm;
-
 use std::cell::RefCell;
 
-use candle_core::{DType, Device, Tensor};
-use setaccio_train::{
+use super::launch::poison_results;
+use crate::{
     error::Result,
-    kernels::cuda,
     random::{key, uniform_vec},
 };
+use candle_core::{DType, Device, Tensor};
 
-/// One kernel's cases: what they are called, and how they are run.
-pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
-
-/// All of them.
-pub const CASES: [Case; 14] = [
-    ("products", gemm::products),
-    ("norms", norm::norms),
-    ("rotation", norm::rotation),
-    ("elements", elementwise::elements),
-    ("masks_and_noise", elementwise::masks_and_noise),
-    ("sums_of_squares", elementwise::sums_of_squares),
-    ("attention", attention::documents),
-    ("attention_after_other_keys", attention::after_other_keys),
-    ("attention_around_gaps", attention::around_gaps),
-    ("cross_entropy", cross_entropy::cross_entropy),
-    ("nf4", nf4::nf4),
-    ("adamw", adamw::adamw),
-    ("adamw_8bit", adamw::adamw_8bit),
-    ("refusals", elementwise::refusals),
-];
-
-const TYPES: [DType; 2] = [DType::F32, DType::BF16];
+/// Types that every kernel computes on.
+pub const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
 /// The same tensor in main memory (f32) and on the GPU.
-struct Pair(Tensor, Tensor);
+pub struct Pair(pub Tensor, pub Tensor);
 
 /// What one comparison found.
 #[derive(Clone, Debug)]
@@ -73,7 +41,8 @@ impl Line {
 /// A GPU, where the inputs come from, and what was found so far.
 pub struct Gpu {
     device: Device,
-    seed: u64,
+    /// Of all random inputs.
+    pub seed: u64,
     found: RefCell<Vec<Line>>,
 }
 
@@ -81,7 +50,7 @@ impl Gpu {
     /// The first GPU, with outputs full of NaNs from here on.
     pub fn open(seed: u64) -> Result<Self> {
         let device = Device::new_cuda(0)?;
-        cuda::poison(true);
+        poison_results();
         Ok(Self { device, seed, found: RefCell::new(Vec::new()) })
     }
 
@@ -91,31 +60,47 @@ impl Gpu {
         Ok(self.found.take())
     }
 
-    fn tensor(&self, values: Vec<f32>, shape: &[usize], dtype: DType) -> Result<Pair> {
+    /// The device itself.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// These values, rounded to `dtype`, on both.
+    pub fn tensor(&self, values: Vec<f32>, shape: &[usize], dtype: DType) -> Result<Pair> {
         let host = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
         let there = host.to_device(&self.device)?;
         Ok(Pair(host.to_dtype(DType::F32)?, there))
     }
 
-    fn numbers(&self, name: &str, n: usize, scale: f32) -> Vec<f32> {
+    /// `n` values of the stream called `name`, uniform in plus or minus `scale`.
+    pub fn numbers(&self, name: &str, n: usize, scale: f32) -> Vec<f32> {
         uniform_vec(key(self.seed, name), n, scale)
     }
 
-    /// Uniform in plus or minus `scale`.
-    fn random(&self, name: &str, shape: &[usize], scale: f32, dtype: DType) -> Result<Pair> {
+    /// Uniform in plus or minus `scale`, rounded to `dtype`.
+    pub fn random(&self, name: &str, shape: &[usize], scale: f32, dtype: DType) -> Result<Pair> {
         self.tensor(self.numbers(name, shape.iter().product(), scale), shape, dtype)
     }
 
-    fn filled(&self, with: f32, shape: &[usize], dtype: DType) -> Result<Pair> {
+    /// One value throughout.
+    pub fn filled(&self, with: f32, shape: &[usize], dtype: DType) -> Result<Pair> {
         self.tensor(vec![with; shape.iter().product()], shape, dtype)
     }
 
-    fn say(&self, kernel: &str, shape: &str, error: f64, allowed: f64) {
+    /// Note one comparison.
+    pub fn say(&self, kernel: &str, shape: &str, error: f64, allowed: f64) {
         self.found.borrow_mut().push(Line { kernel: kernel.into(), shape: shape.into(), error, allowed });
     }
 
     /// `got` is of type `dtype` and rounds as such; `f32` is what may be lost in f32, for sums of that length.
-    fn close(&self, (kernel, shape): (&str, &str), got: &Tensor, want: &Tensor, dtype: DType, f32: f64) -> Result<()> {
+    pub fn close(
+        &self,
+        (kernel, shape): (&str, &str),
+        got: &Tensor,
+        want: &Tensor,
+        dtype: DType,
+        f32: f64,
+    ) -> Result<()> {
         // Half a unit in the last of 8 bits is at most 2^-8 of a number; one that is rounded on the way has more in `f32`.
         let allowed = if dtype == DType::F32 { f32 } else { f32 + 1.0 / 256.0 };
         self.say(&format!("{kernel} {}", dtype.as_str()), shape, apart(got, want)?, allowed);
@@ -123,26 +108,28 @@ impl Gpu {
     }
 
     /// Bit for bit.
-    fn same<T: PartialEq>(&self, kernel: &str, shape: &str, got: &[T], want: &[T]) {
+    pub fn same<T: PartialEq>(&self, kernel: &str, shape: &str, got: &[T], want: &[T]) {
         let differ = got.iter().zip(want).filter(|(g, w)| g != w).count() + got.len().abs_diff(want.len());
         #[allow(clippy::cast_precision_loss, reason = "small")]
         self.say(kernel, shape, differ as f64 / want.len().max(1) as f64, 0.0);
     }
 }
 
-fn values(t: &Tensor) -> Result<Vec<f32>> {
+/// All values, as f32 in main memory.
+pub fn values(t: &Tensor) -> Result<Vec<f32>> {
     let host = t.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
     Ok(host.flatten_all()?.to_vec1()?)
 }
 
-fn bits(t: &Tensor) -> Result<Vec<u32>> {
+/// Their bits.
+pub fn bits(t: &Tensor) -> Result<Vec<u32>> {
     Ok(values(t)?.iter().map(|v| v.to_bits()).collect())
 }
 
 /// The larger of the largest difference, as a share of the largest value, and the root mean square of differences as a
 /// share of that of values; a value that was never written is no number, and neither is the result. Where values are 0
 /// but for rounding, such as dq of a lone token, they are shares of 0.1.
-fn apart(got: &Tensor, want: &Tensor) -> Result<f64> {
+pub fn apart(got: &Tensor, want: &Tensor) -> Result<f64> {
     let (got, want) = (values(got)?, values(want)?);
     if got.len() != want.len() {
         return Ok(f64::INFINITY);

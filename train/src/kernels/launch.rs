@@ -19,7 +19,7 @@ use candle_core::{
     },
 };
 
-use super::watch;
+use super::launch_timer;
 
 type Candle<T> = candle_core::Result<T>;
 
@@ -34,26 +34,23 @@ pub struct Module {
     ptx: &'static str,
 }
 
+/// The kernels of NAME.cu, which build.rs compiled.
 macro_rules! module {
-    ($constant:ident, $name:literal) => {
-        #[doc = concat!($name, ".cu")]
-        pub const $constant: Module = Module {
-            name: concat!("setaccio_", $name),
-            ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")),
-        };
+    ($name:literal) => {
+        Module::new(concat!("setaccio_", $name), include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")))
     };
 }
-module!(ADAMW, "adamw");
-module!(ATTENTION, "attention");
-module!(CROSS_ENTROPY, "cross_entropy");
-module!(ELEMENTWISE, "elementwise");
-module!(FLASH, "flash");
-module!(NF4, "nf4");
-module!(NORM, "norm");
+pub(super) use module;
+
+impl Module {
+    pub const fn new(name: &'static str, ptx: &'static str) -> Self {
+        Self { name, ptx }
+    }
+}
 
 /// An argument that is not a tensor.
 #[derive(Clone, Copy)]
-pub enum Value {
+pub enum Scalar {
     F32(f32),
     I32(i32),
     I64(i64),
@@ -95,9 +92,9 @@ pub fn blocks(n: usize) -> u32 {
 
 static POISON: AtomicBool = AtomicBool::new(false);
 
-/// Whether results hold NaNs until their kernel writes them, so that a check sees what it left out.
-pub fn poison(on: bool) {
-    POISON.store(on, Ordering::Relaxed);
+/// From here on results hold NaNs until their kernel writes them, so that a check sees what it left out.
+pub fn poison_results() {
+    POISON.store(true, Ordering::Relaxed);
 }
 
 /// A tensor for a kernel to write all of: until then it holds whatever was there before.
@@ -115,7 +112,7 @@ pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Candle<T
 
 /// Every byte of a tensor that was just made.
 fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
-    addressed("fill", &[tensor], &[], |device, at| {
+    with_addresses("fill", &[tensor], &[], |device, at| {
         let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
         // SAFETY: the tensor is whole and has this many bytes; all bits set is a NaN, or the largest integer.
         unsafe { memset_d8_async(at[0], byte, bytes, device.cuda_stream().cu_stream()) }.w()
@@ -123,15 +120,15 @@ fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
 }
 
 /// A kernel and what it will be given: tensors to write, tensors to read, values, in this order.
-pub struct Call<'a> {
+pub struct Launch<'a> {
     module: &'static Module,
     name: String,
     writes: Vec<&'a Tensor>,
     reads: Vec<&'a Tensor>,
-    values: Vec<Value>,
+    values: Vec<Scalar>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> Launch<'a> {
     pub fn new(module: &'static Module, name: impl Into<String>) -> Self {
         Self { module, name: name.into(), writes: Vec::new(), reads: Vec::new(), values: Vec::new() }
     }
@@ -160,7 +157,7 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
-    pub fn values(mut self, values: &[Value]) -> Self {
+    pub fn values(mut self, values: &[Scalar]) -> Self {
         self.values.extend(values);
         self
     }
@@ -173,7 +170,7 @@ impl<'a> Call<'a> {
         if x == 0 || y == 0 {
             return Ok(());
         }
-        addressed(&self.name, &self.writes, &self.reads, |device, addresses| {
+        with_addresses(&self.name, &self.writes, &self.reads, |device, addresses| {
             let function = device.get_or_load_custom_func(&self.name, self.module.name, self.module.ptx)?;
             if shared > SHARED {
                 let size = i32_of(shared as usize)?;
@@ -185,11 +182,11 @@ impl<'a> Call<'a> {
             }
             for value in &self.values {
                 match value {
-                    Value::F32(v) => arguments.arg(v),
-                    Value::I32(v) => arguments.arg(v),
-                    Value::I64(v) => arguments.arg(v),
-                    Value::U32(v) => arguments.arg(v),
-                    Value::U64(v) => arguments.arg(v),
+                    Scalar::F32(v) => arguments.arg(v),
+                    Scalar::I32(v) => arguments.arg(v),
+                    Scalar::I64(v) => arguments.arg(v),
+                    Scalar::U32(v) => arguments.arg(v),
+                    Scalar::U64(v) => arguments.arg(v),
                 };
             }
             let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads, 1, 1), shared_mem_bytes: shared };
@@ -202,7 +199,7 @@ impl<'a> Call<'a> {
 
 /// Lock tensors for writing and reading and give `f` their addresses, in this order. No tensor may be read and written
 /// at once.
-pub fn addressed(
+pub fn with_addresses(
     name: &str,
     writes: &[&Tensor],
     reads: &[&Tensor],
@@ -231,11 +228,11 @@ pub fn addressed(
         guards.push(guard);
     }
     let mut f = Some(f);
-    each_written(writes, &stream, &mut Vec::new(), &mut |written| {
+    lock_writes(writes, &stream, &mut Vec::new(), &mut |written| {
         let addresses: Vec<u64> = written.iter().chain(&read_at).copied().collect();
-        let began = watch::began(&stream)?;
+        let start = launch_timer::record_start(&stream)?;
         f.take().map_or(Ok(()), |f| f(device, &addresses))?;
-        watch::ended(name, began, &stream)
+        launch_timer::record_end(name, start, &stream)
     })
 }
 
@@ -254,20 +251,20 @@ type Then<'a> = dyn FnMut(&[u64]) -> Candle<()> + 'a;
 type Write<'a> = dyn FnMut(&mut CudaStorage, &Layout) -> Candle<()> + 'a;
 
 /// candle lends a storage for writing to an operation only, so several are nested.
-fn each_written(writes: &[&Tensor], stream: &CudaStream, at: &mut Vec<u64>, then: &mut Then) -> Candle<()> {
+fn lock_writes(writes: &[&Tensor], stream: &CudaStream, at: &mut Vec<u64>, then: &mut Then) -> Candle<()> {
     let Some((first, rest)) = writes.split_first() else { return then(at) };
     let mut write = |storage: &mut CudaStorage, layout: &Layout| {
         let offset = offset(storage, layout);
         let (address, _guard) = address_mut(storage, stream)?;
         at.push(address + offset);
-        each_written(rest, stream, at, then)
+        lock_writes(rest, stream, at, then)
     };
-    first.inplace_op1(&Lent(RefCell::new(&mut write)))
+    first.inplace_op1(&WithStorage(RefCell::new(&mut write)))
 }
 
-struct Lent<'a, 'b>(RefCell<&'a mut Write<'b>>);
+struct WithStorage<'a, 'b>(RefCell<&'a mut Write<'b>>);
 
-impl InplaceOp1 for Lent<'_, '_> {
+impl InplaceOp1 for WithStorage<'_, '_> {
     fn name(&self) -> &'static str {
         "setaccio kernel"
     }

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::{linear::Linear, pass::View, values::Values};
 use crate::{
     error::Result,
-    kernels::{self, Attended, Heads, Span},
+    kernels::{self, AttentionForward, Direction, Heads, Span},
     optim::Param,
 };
 
@@ -70,7 +70,7 @@ impl Past {
 /// What the backward pass needs of the forward pass.
 pub struct Saved {
     x: Tensor,
-    attended: Attended,
+    attended: AttentionForward,
     middle: Tensor,
     gate: Tensor,
     up: Tensor,
@@ -100,8 +100,8 @@ impl Layer {
         let (k, ka) = wk.forward(&normed, view)?;
         let (v, va) = wv.forward(&normed, view)?;
         drop(normed);
-        kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
-        kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
+        kernels::rope_(&q, &context.cos, &context.sin, heads.q, heads.dim, Direction::Forward)?;
+        kernels::rope_(&k, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Forward)?;
         let (k, v) = match (past, &context.keys) {
             (Some(past), _) => past.extend(k, v)?,
             (None, Some(keys)) => (k.index_select(keys, 0)?, v.index_select(keys, 0)?),
@@ -109,16 +109,16 @@ impl Layer {
         };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
         let (middle, oa) = wo.forward(&out, view)?;
-        kernels::add(&middle, x, 1.0)?;
+        kernels::add_(&middle, x, 1.0)?;
 
         let normed = kernels::rms_norm(&middle, &self.post_norm.to_dtype(x.dtype())?, self.eps)?;
         let (gate, ga) = wgate.forward(&normed, view)?;
         let (up, ua) = wup.forward(&normed, view)?;
         drop(normed);
         let (y, da) = wdown.forward(&kernels::swiglu(&gate, &up)?, view)?;
-        kernels::add(&y, &middle, 1.0)?;
+        kernels::add_(&y, &middle, 1.0)?;
 
-        let attended = Attended { q, k, v, out, lse };
+        let attended = AttentionForward { q, k, v, out, lse };
         let xa = [qa, ka, va, oa, ga, ua, da];
         Ok((y, Saved { x: x.clone(), attended, middle, gate, up, xa }))
     }
@@ -146,7 +146,7 @@ impl Layer {
         wup.backward(&normed, ua.as_ref(), &dup, Some(&dnormed), pass)?;
         drop((dgate, dup));
         // `d` flows past the feed-forward part as it is, and through it as follows.
-        kernels::rms_norm_grad(d, &middle, &post_norm, &dnormed, self.eps)?;
+        kernels::rms_norm_grad_(d, &middle, &post_norm, &dnormed, self.eps)?;
         self.post_norm.add_norm(&middle, &dnormed, self.eps)?;
         drop(middle);
 
@@ -159,8 +159,8 @@ impl Layer {
             }
         }
         drop((attended, dout));
-        kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
-        kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;
+        kernels::rope_(&dq, &context.cos, &context.sin, heads.q, heads.dim, Direction::Backward)?;
+        kernels::rope_(&dk, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Backward)?;
         let input_norm = self.input_norm.to_dtype(d.dtype())?;
         let normed = kernels::rms_norm(&x, &input_norm, self.eps)?;
         let dnormed = asks.then(|| x.zeros_like()).transpose()?;
@@ -170,7 +170,7 @@ impl Layer {
         match dnormed {
             Some(dnormed) => {
                 self.input_norm.add_norm(&x, &dnormed, self.eps)?;
-                kernels::rms_norm_grad(d, &x, &input_norm, &dnormed, self.eps)
+                kernels::rms_norm_grad_(d, &x, &input_norm, &dnormed, self.eps)
             }
             None => Ok(()),
         }

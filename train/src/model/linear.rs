@@ -9,7 +9,11 @@ use super::{
     values::Values,
     weight::Weight,
 };
-use crate::{error::Result, kernels, optim::Param};
+use crate::{
+    error::Result,
+    kernels::{self, Output},
+    optim::Param,
+};
 
 /// A linear layer.
 #[derive(Clone, Debug)]
@@ -53,8 +57,8 @@ impl Lora {
         match self.key(name, pass) {
             None => Ok(x.clone()),
             Some(key) => {
-                let masked = kernels::room(x.shape(), x.dtype(), x.device())?;
-                kernels::dropout(&masked, x, key, self.dropout, false)?;
+                let masked = kernels::empty(x.shape(), x.dtype(), x.device())?;
+                kernels::dropout_(&masked, x, key, self.dropout, Output::Overwrite)?;
                 Ok(masked)
             }
         }
@@ -79,12 +83,12 @@ impl Linear {
     pub fn forward(&self, x: &Tensor, view: View) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
         if let Some(bias) = &self.bias {
-            kernels::add_bias(&y, &bias.to_dtype(x.dtype())?)?;
+            kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
         let Some(lora) = &self.lora else { return Ok((y, None)) };
         let Some((a, b)) = lora.values(view) else { return Ok((y, None)) };
         let xa = kernels::linear(&lora.masked(&self.name, x, view.pass())?, &a.to_dtype(x.dtype())?)?;
-        kernels::gemm(&y, &xa, &b.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
+        kernels::gemm_(&y, &xa, &b.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
         Ok((y, Some(xa)))
     }
 
@@ -101,27 +105,27 @@ impl Linear {
         pass: Option<Pass>,
     ) -> Result<()> {
         if let Some(dx) = dx {
-            kernels::gemm(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
+            kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
         }
         if let Some(param) = self.weight.param() {
-            kernels::gemm(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
+            kernels::gemm_(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
         }
         if let Some(bias) = &self.bias {
             bias.add_rows(dy)?;
         }
         let (Some(lora), Some(xa)) = (&self.lora, xa) else { return Ok(()) };
-        let u = kernels::room(xa.shape(), xa.dtype(), xa.device())?;
-        kernels::gemm(&u, dy, &lora.b.value.to_dtype(dy.dtype())?, lora.scale, 0.0)?;
-        kernels::gemm(&lora.b.grad, &dy.t()?, xa, lora.scale, 1.0)?;
-        kernels::gemm(&lora.a.grad, &u.t()?, &lora.masked(&self.name, x, pass)?, 1.0, 1.0)?;
+        let u = kernels::empty(xa.shape(), xa.dtype(), xa.device())?;
+        kernels::gemm_(&u, dy, &lora.b.value.to_dtype(dy.dtype())?, lora.scale, 0.0)?;
+        kernels::gemm_(&lora.b.grad, &dy.t()?, xa, lora.scale, 1.0)?;
+        kernels::gemm_(&lora.a.grad, &u.t()?, &lora.masked(&self.name, x, pass)?, 1.0, 1.0)?;
         let Some(dx) = dx else { return Ok(()) };
         let a = lora.a.value.to_dtype(dy.dtype())?;
         match lora.key(&self.name, pass) {
-            None => kernels::gemm(dx, &u, &a, 1.0, 1.0),
+            None => kernels::gemm_(dx, &u, &a, 1.0, 1.0),
             Some(key) => {
-                let through = kernels::room(dx.shape(), dx.dtype(), dx.device())?;
-                kernels::gemm(&through, &u, &a, 1.0, 0.0)?;
-                kernels::dropout(dx, &through, key, lora.dropout, true)
+                let through = kernels::empty(dx.shape(), dx.dtype(), dx.device())?;
+                kernels::gemm_(&through, &u, &a, 1.0, 0.0)?;
+                kernels::dropout_(dx, &through, key, lora.dropout, Output::Accumulate)
             }
         }
     }

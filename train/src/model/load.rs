@@ -184,7 +184,7 @@ fn weight(
             let whole = rest.unwrap_or(whole);
             // On the CPU a narrow type would have to be widened at each use.
             if in_four {
-                Weight::Nf4(Nf4::quantize(&whole.to_device(&hold.device)?, hold.double_quant)?)
+                Weight::Nf4(Nf4::quantize(&whole.to_device(&hold.device)?, hold.double_quant.into())?)
             } else {
                 Weight::Dense(hold.values(&name, whole, Some(hold.dtype))?)
             }

@@ -1,17 +1,15 @@
 //! The moments of one parameter.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use candle_core::{DType, Device, Tensor};
 
 use super::Param;
-#[cfg(feature = "cuda")]
-use crate::kernels::{cpu::dynamic::Map, cuda};
 use crate::{
     error::{Error, Result},
-    kernels::cpu::{
-        adamw::{BLOCK, Hyper, Moments, Moments8, adamw, adamw_8bit, adamw_small},
-        stored::{Elements, Stored, update},
+    kernels::{
+        adamw::{BLOCK, Hyper, Moments8bit, adamw_, adamw_8bit_, adamw_32bit_},
+        dynamic_quant::QuantMap,
     },
     recipe::Optimizer,
 };
@@ -21,24 +19,24 @@ const SMALL: usize = 4096;
 
 /// N elements in B blocks of 256.
 #[derive(Debug)]
-pub enum Slot {
+pub enum Moments {
     /// f32 [N] each.
     Full { m: Tensor, v: Tensor },
     /// u8 [N] and f32 [B].
-    Eight { m: Tensor, m_scale: Tensor, v: Tensor, v_scale: Tensor },
+    EightBit { m: Tensor, m_scale: Tensor, v: Tensor, v_scale: Tensor },
 }
 
-/// What the codes of moments in 8 bits mean, signed and unsigned, f32 [256] each on the GPU once they are needed there.
+/// What the codes of moments in 8 bits mean, signed and unsigned, f32 [256] each: made where they are first needed.
 #[derive(Debug, Default)]
-pub struct Maps(#[cfg(feature = "cuda")] std::sync::OnceLock<[Tensor; 2]>);
+pub struct QuantMaps(OnceLock<[Tensor; 2]>);
 
-#[cfg(feature = "cuda")]
-impl Maps {
+impl QuantMaps {
     fn on(&self, device: &Device) -> Result<&[Tensor; 2]> {
         if let Some(maps) = self.0.get() {
             return Ok(maps);
         }
-        let maps = [Tensor::new(&Map::signed().values, device)?, Tensor::new(&Map::unsigned().values, device)?];
+        let [signed, unsigned] = [QuantMap::signed(), QuantMap::unsigned()].map(|m| Tensor::new(&m.values, device));
+        let maps = [signed?, unsigned?];
         Ok(self.0.get_or_init(|| maps))
     }
 }
@@ -47,7 +45,7 @@ fn eight_bit(kind: Optimizer, n: usize) -> bool {
     kind == Optimizer::Adamw8bit && n >= SMALL
 }
 
-impl Slot {
+impl Moments {
     /// Before the first step.
     pub fn zeros(kind: Optimizer, n: usize, device: &Device) -> Result<Self> {
         let zeros = |n: usize, dtype| -> Result<Tensor> { Ok(Tensor::zeros(n, dtype, device)?) };
@@ -55,7 +53,7 @@ impl Slot {
             return Ok(Self::Full { m: zeros(n, DType::F32)?, v: zeros(n, DType::F32)? });
         }
         let blocks = n.div_ceil(BLOCK);
-        Ok(Self::Eight {
+        Ok(Self::EightBit {
             m: zeros(n, DType::U8)?,
             m_scale: zeros(blocks, DType::F32)?,
             v: zeros(n, DType::U8)?,
@@ -63,7 +61,7 @@ impl Slot {
         })
     }
 
-    /// From its parts by name, which is the reverse of [`Slot::parts`].
+    /// From its parts by name, which is the reverse of [`Moments::parts`].
     pub fn of(kind: Optimizer, mut parts: BTreeMap<String, Tensor>) -> std::result::Result<Self, String> {
         let n = parts.get("m").map_or(0, Tensor::elem_count);
         let mut part = |name: &str, dtype, len| match parts.remove(name) {
@@ -73,9 +71,9 @@ impl Slot {
             }
             None => Err(format!("has no {name}")),
         };
-        let slot = if eight_bit(kind, n) {
+        let moments = if eight_bit(kind, n) {
             let blocks = n.div_ceil(BLOCK);
-            Self::Eight {
+            Self::EightBit {
                 m: part("m", DType::U8, n)?,
                 m_scale: part("m_scale", DType::F32, blocks)?,
                 v: part("v", DType::U8, n)?,
@@ -86,7 +84,7 @@ impl Slot {
         };
         match parts.into_keys().next() {
             Some(extra) => Err(format!("has an unknown part {extra}")),
-            None => Ok(slot),
+            None => Ok(moments),
         }
     }
 
@@ -94,7 +92,7 @@ impl Slot {
     pub fn parts(&self) -> Vec<(&'static str, &Tensor)> {
         match self {
             Self::Full { m, v } => vec![("m", m), ("v", v)],
-            Self::Eight { m, m_scale, v, v_scale } => {
+            Self::EightBit { m, m_scale, v, v_scale } => {
                 vec![("m", m), ("m_scale", m_scale), ("v", v), ("v_scale", v_scale)]
             }
         }
@@ -103,7 +101,7 @@ impl Slot {
     /// N
     pub fn len(&self) -> usize {
         match self {
-            Self::Full { m, .. } | Self::Eight { m, .. } => m.elem_count(),
+            Self::Full { m, .. } | Self::EightBit { m, .. } => m.elem_count(),
         }
     }
 
@@ -113,57 +111,18 @@ impl Slot {
     }
 
     /// One step of the parameter's value.
-    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "the CPU has its own maps"))]
-    pub fn step(&self, kind: Optimizer, param: &Param, h: &Hyper, maps: &Maps) -> Result<()> {
-        if param.grad.elem_count() != self.len() {
-            let (grad, value) = (param.grad.dims(), param.value.dims());
-            return Err(Error::Other(format!("a gradient of {grad:?} for a value of {value:?}")));
-        }
-        #[cfg(feature = "cuda")]
-        if param.value.device().is_cuda() {
-            return self.update_on_gpu(kind, param, h, maps);
-        }
-        match param.value.dtype() {
-            DType::F32 => Ok(self.update::<f32>(kind, param, h)?),
-            DType::BF16 => Ok(self.update::<half::bf16>(kind, param, h)?),
-            other => Err(Error::Other(format!("values are trained in f32 or bf16, not {other:?}"))),
-        }
-    }
-
-    #[cfg(feature = "cuda")]
-    fn update_on_gpu(&self, kind: Optimizer, param: &Param, h: &Hyper, maps: &Maps) -> Result<()> {
+    pub fn step(&self, kind: Optimizer, param: &Param, h: &Hyper, maps: &QuantMaps) -> Result<()> {
         let (p, g) = (&param.value, &param.grad);
+        if g.elem_count() != self.len() {
+            return Err(Error::Other(format!("a gradient of {:?} for a value of {:?}", g.dims(), p.dims())));
+        }
         match self {
-            Self::Full { m, v } if kind == Optimizer::Adamw => cuda::adamw(p, g, m, v, h),
-            Self::Full { m, v } => cuda::adamw_small(p, g, m, v, h),
-            Self::Eight { m, m_scale, v, v_scale } => {
-                let [signed, unsigned] = maps.on(p.device())?;
-                cuda::adamw_8bit(p, g, cuda::Moments8 { m, m_scale, v, v_scale, signed, unsigned }, h)
+            Self::Full { m, v } if kind == Optimizer::Adamw => adamw_(p, g, m, v, h),
+            Self::Full { m, v } => adamw_32bit_(p, g, m, v, h),
+            Self::EightBit { m, m_scale, v, v_scale } => {
+                let [m_map, v_map] = maps.on(p.device())?;
+                adamw_8bit_(p, g, Moments8bit { m, m_scale, m_map, v, v_scale, v_map }, h)
             }
         }
-    }
-
-    fn update<P: Stored>(&self, kind: Optimizer, param: &Param, h: &Hyper) -> candle_core::Result<()> {
-        let grad = Elements::of(&param.grad);
-        let g = grad.slice::<f32>()?;
-        let first = if kind == Optimizer::Adamw { adamw::<P> } else { adamw_small::<P> };
-        update::<P>(&param.value, |p| match self {
-            Self::Full { m, v } => update(m, |m| {
-                update(v, |v| {
-                    first(p, g, Moments { m, v }, h);
-                    Ok(())
-                })
-            }),
-            Self::Eight { m, m_scale, v, v_scale } => update(m, |m| {
-                update(m_scale, |m_scale| {
-                    update(v, |v| {
-                        update(v_scale, |v_scale| {
-                            adamw_8bit(p, g, Moments8 { m, m_scale, v, v_scale }, h);
-                            Ok(())
-                        })
-                    })
-                })
-            }),
-        })
     }
 }

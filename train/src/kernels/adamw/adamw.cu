@@ -1,7 +1,7 @@
-// AdamW: kernels/cpu/adamw.rs says which rule is whose. Rounded as there, step by step.
+// AdamW: mod.rs says which rule is whose. Rounded as there, step by step.
 #include "common.cuh"
 
-// Of kernels/cpu/adamw.rs, worked out in f64 on the host.
+// Worked out in f64 on the host.
 struct Factors {
     float decay, b1, b2, one_b1, one_b2, step, root, eps, grad;
 };
@@ -33,7 +33,7 @@ template <class P> __device__ void adamw(P* p, float* m, float* v, const float* 
 }
 
 // As bitsandbytes does it in 32 bits: here `step` and `eps` hold c2 too.
-template <class P> __device__ void adamw_small(P* p, float* m, float* v, const float* grad, Factors f, int64_t n) {
+template <class P> __device__ void adamw_32bit(P* p, float* m, float* v, const float* grad, Factors f, int64_t n) {
     EACH(i, n) {
         float g = __fmul_rn(grad[i], f.grad);
         float first = fused(f.one_b1, g, __fmul_rn(f.b1, m[i])), square = second(f, v[i], g);
@@ -44,7 +44,7 @@ template <class P> __device__ void adamw_small(P* p, float* m, float* v, const f
     }
 }
 
-// How many middles lie below place `x` of 65536 between -1 and 1: kernels/cpu/dynamic.rs.
+// How many middles lie below place `x` of 65536 between -1 and 1: kernels/dynamic_quant.rs.
 __device__ inline uint8_t code_of(const float* middles, float x) {
     float at = __fadd_rn(__fmul_rn(__fadd_rn(fminf(fmaxf(x, -1.0f), 1.0f), 1.0f) * 0.5f, 65535.0f), 0.5f);
     uint32_t place = min(uint32_t(at), 65535u);
@@ -103,8 +103,8 @@ __device__ void adamw_8bit(P* p, uint8_t* m8, float* m_scale, uint8_t* v8, float
     extern "C" __global__ void adamw_##NAME(P* p, float* m, float* v, const float* g, FACTORS, int64_t n) {            \
         adamw(p, m, v, g, PACKED, n);                                                                                  \
     }                                                                                                                  \
-    extern "C" __global__ void adamw_small_##NAME(P* p, float* m, float* v, const float* g, FACTORS, int64_t n) {      \
-        adamw_small(p, m, v, g, PACKED, n);                                                                            \
+    extern "C" __global__ void adamw_32bit_##NAME(P* p, float* m, float* v, const float* g, FACTORS, int64_t n) {      \
+        adamw_32bit(p, m, v, g, PACKED, n);                                                                            \
     }                                                                                                                  \
     extern "C" __global__ void adamw_8bit_##NAME(P* p, uint8_t* m8, float* m_scale, uint8_t* v8, float* v_scale,       \
                                                  const float* g, const float* signed_map, const float* unsigned_map,   \

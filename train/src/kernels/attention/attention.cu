@@ -1,4 +1,4 @@
-// Causal attention in tiles, in f32 arithmetic, for any width of head up to 256: kernels/cpu/attention.rs has the
+// Causal attention in tiles, in f32 arithmetic, for any width of head up to 256: mod.rs has the
 // formulas, attention.cuh says what a tile is, flash.cu does the same on tensor cores where it can. 256 threads as
 // 16 x 16: thread (ty, tx) has rows ty R .. ty R + R of a tile and every sixteenth column from tx, so that the sixteen
 // threads of a row are half a warp.
@@ -201,7 +201,7 @@ template <class T> __device__ void rowsum(float* delta, const T* dout, const T* 
 }
 
 // Tiles of M queries by N keys forward, B by B backward: as large as 99 KiB of shared memory allow, which every GPU
-// since Ampere has. attention.rs in this folder has the same numbers.
+// since Ampere has. cuda.rs has the same numbers.
 #define BY_WIDTH(NAME, T, DP, M, N, B)                                                                                 \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         attention_##DP##_##NAME(T* out, float* lse, const T* q, const T* k, const T* v, const uint32_t* tiles,         \

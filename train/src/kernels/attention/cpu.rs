@@ -1,13 +1,17 @@
-//! Causal attention over documents laid end to end, in blocks of queries: no matrix of all scores is ever
-//! held (Dao et al. 2022). With s = D^-1/2, P = softmax(s Q K^T), O = P V:
-//! dV = P^T dO, dP = dO V^T, dS = s P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q.
+//! Attention on the CPU, in blocks of queries.
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{
-    gemm::{Mat, Threads, gemm},
-    norm::dot,
-    real::{Real, simd},
+use crate::{
+    error::Result,
+    kernels::{
+        float::{Float, with_float},
+        gemm::cpu::{Threads, gemm},
+        matrix::Mat,
+        simd::{dot, simd},
+        storage::{Elements, same_size, tensor},
+    },
 };
 
 /// Queries at a time.
@@ -38,24 +42,67 @@ pub struct Heads {
 }
 
 impl Heads {
-    fn scale(self) -> f64 {
+    /// What scores are multiplied by: 1 / sqrt(dim).
+    pub fn scale(self) -> f64 {
         1.0 / f64::from(u32::try_from(self.dim).unwrap_or(u32::MAX)).sqrt()
     }
 }
 
+/// What `attention` of the folder read and wrote, for the backward pass.
+#[derive(Clone, Debug)]
+pub struct AttentionForward {
+    /// [T, Hq D]
+    pub q: Tensor,
+    /// [S, Hkv D]
+    pub k: Tensor,
+    /// [S, Hkv D]
+    pub v: Tensor,
+    /// [T, Hq D]
+    pub out: Tensor,
+    /// [T, Hq]
+    pub lse: Tensor,
+}
+
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor)> {
+    same_size("attention", &[k, v])?;
+    let (qs, ks, vs) = (Elements::of(q), Elements::of(k), Elements::of(v));
+    with_float!(q, T => {
+        let (out, lse) = forward::<T>(qs.slice()?, ks.slice()?, vs.slice()?, spans, heads);
+        Ok((tensor(out, q.shape())?, tensor(lse, (q.dim(0)?, heads.q))?))
+    })
+}
+
+pub fn attention_grad(
+    f: &AttentionForward,
+    dout: &Tensor,
+    spans: &[Span],
+    heads: Heads,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    same_size("attention_grad", &[&f.q, &f.out, dout])?;
+    let [q, k, v, out, lse] = [&f.q, &f.k, &f.v, &f.out, &f.lse].map(Elements::of);
+    let d = Elements::of(dout);
+    with_float!(dout, T => {
+        let forward = Forward::<T> {
+            q: q.slice()?, k: k.slice()?, v: v.slice()?, out: out.slice()?, lse: lse.slice()?,
+        };
+        let (dq, dk, dv) = backward(&forward, d.slice()?, spans, heads);
+        Ok((tensor(dq, f.q.shape())?, tensor(dk, f.k.shape())?, tensor(dv, f.v.shape())?))
+    })
+}
+
 /// Softmax numerators in place: row i of `scores` [rows, keys] keeps its first `first + i + 1` columns, the rest
 /// become 0. Returns the logarithm of each row's sum.
-fn softmax<T: Real>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
+fn softmax<T: Float>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
     simd(
         #[inline(always)]
         || {
             let mut sums = Vec::with_capacity(scores.len() / keys);
             for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
                 let (seen, hidden) = row.split_at_mut((first + i + 1).min(keys));
-                let top = seen.iter().fold(T::LEAST, |m, x| m.larger(*x));
+                let top = seen.iter().fold(T::NEG_INFINITY, |m, x| m.max(*x));
                 let mut sum = T::ZERO;
                 for x in seen.iter_mut() {
-                    *x = (*x - top).power();
+                    *x = (*x - top).exp();
                 }
                 for x in seen.iter() {
                     sum += *x;
@@ -65,15 +112,15 @@ fn softmax<T: Real>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
                     *x *= inverse;
                 }
                 hidden.fill(T::ZERO);
-                sums.push(top + sum.log());
+                sums.push(top + sum.ln());
             }
             sums
         },
     )
 }
 
-/// `q` [T, Hq D], `k`, `v` [S, Hkv D] -> output [T, Hq D] and the logarithm of each softmax sum [T, Hq].
-pub fn attention<T: Real>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>) {
+/// The output and the logarithm of each softmax sum.
+fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>) {
     let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
     let (mut out, mut lse) = (vec![T::ZERO; q.len()], vec![T::ZERO; q.len() / d]);
     let mut blocks = Vec::new();
@@ -105,27 +152,16 @@ pub fn attention<T: Real>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Head
     (out, lse)
 }
 
-/// What the backward pass of [`attention`] needs of the forward pass.
-pub struct Forward<'a, T> {
-    /// [T, Hq D]
-    pub q: &'a [T],
-    /// [S, Hkv D]
-    pub k: &'a [T],
-    /// [S, Hkv D]
-    pub v: &'a [T],
-    /// [T, Hq D]
-    pub out: &'a [T],
-    /// [T, Hq]
-    pub lse: &'a [T],
+/// [`AttentionForward`] as slices.
+struct Forward<'a, T> {
+    q: &'a [T],
+    k: &'a [T],
+    v: &'a [T],
+    out: &'a [T],
+    lse: &'a [T],
 }
 
-/// Gradients with respect to q [T, Hq D], k and v [S, Hkv D] given that of the output, `dout` [T, Hq D].
-pub fn attention_grad<T: Real>(
-    f: &Forward<'_, T>,
-    dout: &[T],
-    spans: &[Span],
-    heads: Heads,
-) -> (Vec<T>, Vec<T>, Vec<T>) {
+fn backward<T: Float>(f: &Forward<'_, T>, dout: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>, Vec<T>) {
     let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
     let tasks: Vec<_> = spans.iter().flat_map(|s| (0..heads.q).map(move |h| (s, h))).collect();
     // A head of a document is one task with its own sums; they are put together in a fixed order.
@@ -147,7 +183,7 @@ pub fn attention_grad<T: Real>(
 }
 
 /// dq [queries, D], dk and dv [keys, D] of one head of one span.
-fn one_head<T: Real>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, heads: Heads) -> [Vec<T>; 3] {
+fn one_head<T: Float>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, heads: Heads) -> [Vec<T>; 3] {
     let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
     let (len, before) = (span.q_len, span.k_len - span.q_len);
     let [mut dq, mut dk, mut dv] = [len, span.k_len, span.k_len].map(|rows| vec![T::ZERO; rows * d]);
@@ -173,7 +209,7 @@ fn one_head<T: Real>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, h
                     let (p, ds) = (&mut p[i * keys..][..keys], &mut ds[i * keys..][..keys]);
                     let seen = before + start + i + 1;
                     for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
-                        *p = (*p - lse).power();
+                        *p = (*p - lse).exp();
                         *ds = *p * (*ds - delta);
                     }
                     p[seen..].fill(T::ZERO);

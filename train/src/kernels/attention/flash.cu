@@ -1,5 +1,5 @@
-// Causal attention in bf16 on tensor cores, for heads 64 or 128 wide (Dao et al. 2022, Dao 2023): kernels/cpu/attention.rs
-// has the formulas, attention.cuh says what a tile is, attention.cu computes everything else.
+// Causal attention in bf16 on tensor cores, for heads 64 or 128 wide (Dao et al. 2022, Dao 2023): mod.rs has the
+// formulas, attention.cuh says what a tile is, attention.cu computes everything else.
 //
 // A block is four warps, and each has sixteen rows of the tile: queries in the forward pass and for dQ, keys for dK
 // and dV. What the rows are held against passes by in pieces, of which the next is on its way while one is computed

@@ -5,17 +5,19 @@
 use candle_core::{DType, Tensor};
 
 use super::{
-    attention::{grid, key_tiles, query_tiles, scale},
-    launch::{
-        Call, FLASH,
-        Value::{F32, I32},
-        i32_of,
-    },
+    cpu::{AttentionForward, Heads, Span},
+    tiles::{grid, key_tiles, query_tiles, scale},
 };
 use crate::{
     error::Result,
-    kernels::{Attended, Heads, Span},
+    kernels::launch::{
+        Launch, Module,
+        Scalar::{self, F32, I32},
+        i32_of, module,
+    },
 };
+
+const MODULE: Module = module!("flash");
 
 /// Rows of a tile, sixteen for each warp of a block, with those of flash.cu.
 const ROWS: usize = 64;
@@ -44,13 +46,13 @@ fn pieces(heads: Heads) -> Option<&'static Pieces> {
 }
 
 /// Whether flash.cu has a kernel for these: rows are read sixteen bytes at a time.
-pub fn fits(tensors: &[&Tensor], heads: Heads) -> bool {
+pub fn supports(tensors: &[&Tensor], heads: Heads) -> bool {
     let aligned = |t: &&Tensor| t.dtype() == DType::BF16 && t.layout().start_offset().is_multiple_of(8);
     pieces(heads).is_some() && tensors.iter().all(aligned)
 }
 
 /// Arguments that all of them take.
-fn sizes(heads: Heads) -> candle_core::Result<[super::launch::Value; 3]> {
+fn sizes(heads: Heads) -> candle_core::Result<[Scalar; 3]> {
     Ok([I32(i32_of(heads.q)?), I32(i32_of(heads.q / heads.kv)?), F32(scale(heads))])
 }
 
@@ -64,7 +66,7 @@ pub fn attention(
     let Some(pieces) = pieces(heads) else { return Ok(()) };
     let (nq, nk) = (q.dim(0)? * heads.q * heads.dim, k.dim(0)? * heads.kv * heads.dim);
     let tiles = query_tiles(spans, ROWS, q.device())?;
-    let call = Call::new(&FLASH, format!("flash_{}", heads.dim))
+    let launch = Launch::new(&MODULE, format!("flash_{}", heads.dim))
         .write(out, DType::BF16, nq)?
         .write(lse, DType::F32, q.dim(0)? * heads.q)?
         .read(q, DType::BF16, nq)?
@@ -74,13 +76,13 @@ pub fn attention(
         .values(&sizes(heads)?);
     let shared = shared(heads.dim, ROWS + 4 * pieces.forward, 0);
     // SAFETY: a tile's rows are of its span, which is inside; shared memory is Q and two pieces of K and of V.
-    Ok(unsafe { call.run(grid(&tiles, heads.q)?, THREADS, shared) }?)
+    Ok(unsafe { launch.run(grid(&tiles, heads.q)?, THREADS, shared) }?)
 }
 
 /// Into `dq` [T, Hq D], `dk` and `dv` [S, Hkv D], as `attention::attention_grad`; `delta` [T, Hq] is rowsum(dO O).
 pub fn attention_grad(
     (dq, dk, dv): (&Tensor, &Tensor, &Tensor),
-    f: &Attended,
+    f: &AttentionForward,
     (dout, delta): (&Tensor, &Tensor),
     spans: &[Span],
     heads: Heads,
@@ -88,16 +90,16 @@ pub fn attention_grad(
     let (Some(pieces), device) = (pieces(heads), f.q.device()) else { return Ok(()) };
     let (nq, nk, nl) = (dq.elem_count(), dk.elem_count(), delta.elem_count());
     let (by_query, by_key) = (query_tiles(spans, ROWS, device)?, key_tiles(spans, ROWS, device)?);
-    let queries = Call::new(&FLASH, format!("flash_grad_q_{}", heads.dim)).write(dq, DType::BF16, nq)?;
-    let pairs = Call::new(&FLASH, format!("flash_grad_kv_{}", heads.dim)).write(dk, DType::BF16, nk)?;
-    let pairs = pairs.write(dv, DType::BF16, nk)?;
+    let for_queries = Launch::new(&MODULE, format!("flash_grad_q_{}", heads.dim)).write(dq, DType::BF16, nq)?;
+    let for_keys = Launch::new(&MODULE, format!("flash_grad_kv_{}", heads.dim)).write(dk, DType::BF16, nk)?;
+    let for_keys = for_keys.write(dv, DType::BF16, nk)?;
     let memory = |passing: usize, floats: usize| shared(heads.dim, 2 * ROWS + 4 * passing, floats);
-    let calls = [
-        (queries, &by_query, heads.q, memory(pieces.queries, 0)),
-        (pairs, &by_key, heads.kv, memory(pieces.keys, 4 * pieces.keys)),
+    let launches = [
+        (for_queries, &by_query, heads.q, memory(pieces.queries, 0)),
+        (for_keys, &by_key, heads.kv, memory(pieces.keys, 4 * pieces.keys)),
     ];
-    for (call, tiles, heads_of_grid, shared) in calls {
-        let call = call
+    for (launch, tiles, heads_of_grid, shared) in launches {
+        let launch = launch
             .read(&f.q, DType::BF16, nq)?
             .read(&f.k, DType::BF16, nk)?
             .read(&f.v, DType::BF16, nk)?
@@ -108,7 +110,7 @@ pub fn attention_grad(
             .values(&sizes(heads)?);
         // SAFETY: a tile's rows are of its span, which is inside; shared memory is the tile's rows of two tensors, two
         // pieces of two others, and for keys the log-sum-exp and delta of two pieces.
-        unsafe { call.run(grid(tiles, heads_of_grid)?, THREADS, shared) }?;
+        unsafe { launch.run(grid(tiles, heads_of_grid)?, THREADS, shared) }?;
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
-//! Attention, forward and backward, over spans of every kind.
+//! Attention beside the CPU's, forward and backward, over spans of every kind.
 
-use candle_core::{DType, Tensor};
-use setaccio_train::{
+use super::{AttentionForward, Heads, Span, attention, attention_grad};
+use crate::{
     error::Result,
-    kernels::{self, Attended, Heads, Span},
+    kernels::gpu_check::{Gpu, TYPES, apart, bits},
 };
-
-use super::{Gpu, TYPES, bits};
+use candle_core::{DType, Tensor};
 
 const FORWARD: f64 = 2e-6;
 const BACKWARD: f64 = 1e-5;
@@ -36,22 +35,22 @@ fn attend(gpu: &Gpu, spans: &[Span], heads: Heads, dtype: DType) -> Result<()> {
     // Scores up to about 8 / 3 sqrt(dim) apart, so that the softmax has something to choose.
     let (q, dout) = (gpu.random("q", &[t, qw], 2.0, dtype)?, gpu.random("dout", &[t, qw], 1.0, dtype)?);
     let (k, v) = (gpu.random("k", &[s, kw], 2.0, dtype)?, gpu.random("v", &[s, kw], 1.0, dtype)?);
-    let want = kernels::attention(&q.0, &k.0, &v.0, spans, heads)?;
-    let got = kernels::attention(&q.1, &k.1, &v.1, spans, heads)?;
+    let want = attention(&q.0, &k.0, &v.0, spans, heads)?;
+    let got = attention(&q.1, &k.1, &v.1, spans, heads)?;
     let shape = named(spans, heads);
     // In bf16 probabilities are rounded before they weigh, and scores' gradients are before they are multiplied.
     let rounded = if dtype == DType::BF16 { 1.0 / 256.0 } else { 0.0 };
     gpu.close(("attention", &shape), &got.0, &want.0, dtype, FORWARD + rounded)?;
     // The log-sum-exp is in f32 and nothing that it is made of was rounded.
-    gpu.say(&format!("attention lse {}", dtype.as_str()), &shape, super::apart(&got.1, &want.1)?, FORWARD);
-    let attended = |q: &Tensor, k: &Tensor, v: &Tensor, (out, lse): (Tensor, Tensor)| {
+    gpu.say(&format!("attention lse {}", dtype.as_str()), &shape, apart(&got.1, &want.1)?, FORWARD);
+    let forward = |q: &Tensor, k: &Tensor, v: &Tensor, (out, lse): (Tensor, Tensor)| {
         let [q, k, v] = [q, k, v].map(Tensor::clone);
-        Attended { q, k, v, out, lse }
+        AttentionForward { q, k, v, out, lse }
     };
-    let want = kernels::attention_grad(&attended(&q.0, &k.0, &v.0, want), &dout.0, spans, heads)?;
-    let f = attended(&q.1, &k.1, &v.1, got);
-    let got = kernels::attention_grad(&f, &dout.1, spans, heads)?;
-    let again = kernels::attention_grad(&f, &dout.1, spans, heads)?;
+    let want = attention_grad(&forward(&q.0, &k.0, &v.0, want), &dout.0, spans, heads)?;
+    let f = forward(&q.1, &k.1, &v.1, got);
+    let got = attention_grad(&f, &dout.1, spans, heads)?;
+    let again = attention_grad(&f, &dout.1, spans, heads)?;
     let each =
         [("dq", &got.0, &want.0, &again.0), ("dk", &got.1, &want.1, &again.1), ("dv", &got.2, &want.2, &again.2)];
     for (name, got, want, again) in each {
@@ -106,7 +105,7 @@ pub fn after_other_keys(gpu: &Gpu) -> Result<()> {
         }
     }
     let q = gpu.random("q", &[10, 256], 2.0, DType::F32)?;
-    let outside = kernels::attention(&q.1, &q.1, &q.1, &cases[0].0, cases[0].1);
+    let outside = attention(&q.1, &q.1, &q.1, &cases[0].0, cases[0].1);
     gpu.same("refused", "spans outside of the tensors", &[outside.is_err()], &[true]);
     Ok(())
 }

@@ -29,8 +29,8 @@ __device__ Top top_of_block(Top t) {
     return t;
 }
 
-// `said` [rows, 4]: nll, entropy, mean logit, and 1 where the target is the most probable.
-template <class T> __device__ void cross_entropy(T* logits, double* said, const uint32_t* targets, float scale, int64_t vocab) {
+// `results` [rows, 4]: nll, entropy, mean logit, and 1 where the target is the most probable.
+template <class T> __device__ void cross_entropy(T* logits, double* results, const uint32_t* targets, float scale, int64_t vocab) {
     __shared__ double totals[32], means[32], plains[32];
     T* row = logits + int64_t(blockIdx.x) * vocab;
     int64_t target = targets[blockIdx.x];
@@ -61,7 +61,7 @@ template <class T> __device__ void cross_entropy(T* logits, double* said, const 
     }
     if (threadIdx.x == 0) {
         double lse = log(total);
-        double* at = said + 4 * int64_t(blockIdx.x);
+        double* at = results + 4 * int64_t(blockIdx.x);
         at[0] = lse - hit;
         at[1] = lse - mean;
         at[2] = logit;
@@ -70,9 +70,9 @@ template <class T> __device__ void cross_entropy(T* logits, double* said, const 
 }
 
 #define BY_TYPE(NAME, T)                                                                                               \
-    extern "C" __global__ void cross_entropy_##NAME(T* logits, double* said, const uint32_t* targets, float scale,     \
+    extern "C" __global__ void cross_entropy_##NAME(T* logits, double* results, const uint32_t* targets, float scale,     \
                                                     int64_t vocab) {                                                   \
-        cross_entropy(logits, said, targets, scale, vocab);                                                            \
+        cross_entropy(logits, results, targets, scale, vocab);                                                            \
     }
 
 BY_TYPE(f32, float)

@@ -1,9 +1,11 @@
-//! Cross-entropy of a chunk of rows.
+//! Cross-entropy beside the CPU's.
 
+use super::{RowLoss, cross_entropy_};
+use crate::{
+    error::Result,
+    kernels::gpu_check::{Gpu, TYPES, values},
+};
 use candle_core::DType;
-use setaccio_train::{error::Result, kernels};
-
-use super::{Gpu, TYPES, values};
 
 const LOST: f64 = 3e-6;
 
@@ -18,8 +20,8 @@ pub fn cross_entropy(gpu: &Gpu) -> Result<()> {
                     let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
                     targets.push(u32::try_from(if i % 2 == 0 { best } else { i * 31 % vocab }).unwrap_or(0));
                 }
-                let want = kernels::cross_entropy(&logits.0, &targets, scale)?;
-                let got = kernels::cross_entropy(&logits.1, &targets, scale)?;
+                let want = cross_entropy_(&logits.0, &targets, scale)?;
+                let got = cross_entropy_(&logits.1, &targets, scale)?;
                 let shape = format!("{rows} of {vocab}");
                 gpu.close(("cross_entropy", &shape), &logits.1, &logits.0, dtype, LOST)?;
                 let mut worst = if got.len() == rows { 0.0_f64 } else { f64::INFINITY };
@@ -30,12 +32,12 @@ pub fn cross_entropy(gpu: &Gpu) -> Result<()> {
                     }
                 }
                 gpu.say(&format!("cross_entropy losses {}", dtype.as_str()), &shape, worst, LOST);
-                let correct = |rows: &[kernels::RowLoss]| rows.iter().map(|r| r.correct).collect::<Vec<_>>();
+                let correct = |rows: &[RowLoss]| rows.iter().map(|r| r.correct).collect::<Vec<_>>();
                 gpu.same(&format!("cross_entropy correct {}", dtype.as_str()), &shape, &correct(&got), &correct(&want));
             }
         }
     }
     let logits = gpu.random("logits", &[2, 10], 1.0, DType::F32)?;
-    gpu.same("refused", "a target outside", &[kernels::cross_entropy(&logits.1, &[3, 10], 1.0).is_err()], &[true]);
+    gpu.same("refused", "a target outside", &[cross_entropy_(&logits.1, &[3, 10], 1.0).is_err()], &[true]);
     Ok(())
 }

@@ -1,36 +1,16 @@
 //! Matrix products on the CPU: the crate `gemm` behind bounds that are checked.
 
+use candle_core::Tensor;
 use gemm::Parallelism;
 
-use super::real::Real;
-
-/// A matrix in somebody's memory: element (r, c) lies at `r * rs + c * cs`.
-#[derive(Clone, Copy)]
-pub struct Mat<'a, T> {
-    /// The elements, the first of them element (0, 0).
-    pub data: &'a [T],
-    /// Rows.
-    pub rows: usize,
-    /// Columns.
-    pub cols: usize,
-    /// Distance of rows.
-    pub rs: usize,
-    /// Distance of columns.
-    pub cs: usize,
-}
-
-impl<'a, T> Mat<'a, T> {
-    /// Rows that lie `rs` apart, columns side by side.
-    pub fn rows(data: &'a [T], rows: usize, cols: usize, rs: usize) -> Self {
-        Self { data, rows, cols, rs, cs: 1 }
-    }
-
-    /// The same elements with rows and columns exchanged.
-    #[must_use]
-    pub fn t(self) -> Self {
-        Self { data: self.data, rows: self.cols, cols: self.rows, rs: self.cs, cs: self.rs }
-    }
-}
+use crate::{
+    error::{Error, Result},
+    kernels::{
+        float::{Float, with_float},
+        matrix::Mat,
+        storage::{Elements, update},
+    },
+};
 
 /// How many threads a product may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,12 +27,34 @@ pub enum Threads {
 /// little of it, shorter ones cost time.
 const DEPTH: usize = 256;
 
+/// As `gemm_` of the folder.
+pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
+    let (_, _, n) = dims(dst, a, b)?;
+    let (a, b) = (Elements::of(a), Elements::of(b));
+    with_float!(dst, T => {
+        let (a, b) = (a.mat()?, b.mat()?);
+        update::<T, _>(dst, |out| gemm(out, n, a, b, (alpha, beta), Threads::All))
+    })
+}
+
+/// (m, k, n) of a product [m, k] by [k, n].
+///
+/// # Errors
+/// Shapes that do not fit each other.
+pub fn dims(dst: &Tensor, a: &Tensor, b: &Tensor) -> Result<(usize, usize, usize)> {
+    let ((m, n), (am, ak), (bk, bn)) = (dst.dims2()?, a.dims2()?, b.dims2()?);
+    if (am, bk, bn) == (m, ak, n) {
+        return Ok((m, ak, n));
+    }
+    Err(Error::Other(format!("gemm: {am}x{ak} by {bk}x{bn} into {m}x{n}")))
+}
+
 /// `dst = alpha a b + beta dst`, where `dst` is [a.rows, b.cols] with rows `rs` apart. With `beta` 0 the old
 /// values do not count, not even a NaN. Each element is one sum over k in the same order for any number of threads.
 ///
 /// # Panics
 /// The shapes do not fit each other or the slices: a fault of ours.
-pub fn gemm<T: Real>(
+pub fn gemm<T: Float>(
     dst: &mut [T],
     rs: usize,
     a: Mat<'_, T>,
@@ -98,8 +100,8 @@ pub fn gemm<T: Real>(
                 b.data[start * b.rs..].as_ptr(),
                 stride(b.cs),
                 stride(b.rs),
-                T::of(beta),
-                T::of(alpha),
+                T::from_f64(beta),
+                T::from_f64(alpha),
                 false,
                 false,
                 false,
@@ -135,10 +137,12 @@ mod tests {
                 for r in 0..m {
                     for c in 0..n {
                         let sum: f64 = (0..k)
-                            .map(|i| at.data[r * at.rs + i * at.cs].wide() * bt.data[i * bt.rs + c * bt.cs].wide())
+                            .map(|i| {
+                                f64::from(at.data[r * at.rs + i * at.cs]) * f64::from(bt.data[i * bt.rs + c * bt.cs])
+                            })
                             .sum();
-                        let want = 2.0 * sum + 0.5 * old[r * n + c].wide();
-                        assert!((got[0][r * n + c].wide() - want).abs() < 1e-4, "{m}x{k}x{n} at {r},{c}");
+                        let want = 2.0 * sum + 0.5 * f64::from(old[r * n + c]);
+                        assert!((f64::from(got[0][r * n + c]) - want).abs() < 1e-4, "{m}x{k}x{n} at {r},{c}");
                     }
                 }
             }

@@ -13,8 +13,11 @@ use candle_core::{
     },
 };
 
-use super::launch::{addressed, f32_of, i32_of};
-use crate::error::Result;
+use super::cpu::dims;
+use crate::{
+    error::{Error, Result},
+    kernels::launch::{f32_of, i32_of, with_addresses},
+};
 
 /// How a factor lies: as a matrix of columns (which is what cuBLAS knows) its transpose, or itself.
 struct Factor {
@@ -36,7 +39,7 @@ fn factor(name: &str, x: &Tensor) -> candle_core::Result<Factor> {
     }
 }
 
-fn kind(dtype: DType) -> candle_core::Result<sys::cudaDataType> {
+fn data_type(dtype: DType) -> candle_core::Result<sys::cudaDataType> {
     match dtype {
         DType::F32 => Ok(sys::cudaDataType::CUDA_R_32F),
         DType::BF16 => Ok(sys::cudaDataType::CUDA_R_16BF),
@@ -44,22 +47,14 @@ fn kind(dtype: DType) -> candle_core::Result<sys::cudaDataType> {
     }
 }
 
-/// `dst = alpha a b + beta dst`. Sums are in f32, whatever `dst` is in; `a` and `b` have one type. f32 is multiplied as
-/// such, not as TF32, unless candle was told otherwise.
-///
-/// # Errors
-/// Shapes, strides or types that do not fit.
-pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
-    let ((m, n), (am, k), (bk, bn)) = (dst.dims2()?, a.dims2()?, b.dims2()?);
-    if (am, bk, bn) != (m, k, n) {
-        return Err(candle_core::Error::Msg(format!("gemm: {am}x{k} by {bk}x{bn} into {m}x{n}")).into());
-    }
+pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
+    let (m, k, n) = dims(dst, a, b)?;
     if dst.layout().contiguous_offsets().is_none() {
-        return Err(candle_core::Error::Msg("gemm: the result is not contiguous".into()).into());
+        return Err(Error::Other("gemm: the result is not contiguous".into()));
     }
     if a.dtype() != b.dtype() || (a.dtype(), dst.dtype()) == (DType::F32, DType::BF16) {
         let types = format!("gemm: {:?} by {:?} into {:?}: convert first", a.dtype(), b.dtype(), dst.dtype());
-        return Err(candle_core::Error::Msg(types).into());
+        return Err(Error::Other(types));
     }
     if m == 0 || n == 0 {
         return Ok(());
@@ -67,14 +62,14 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Resu
     let name = format!("gemm {m}x{k}x{n}");
     let (fa, fb) = (factor("a", a)?, factor("b", b)?);
     let (m, n, k) = (i32_of(m)?, i32_of(n)?, i32_of(k)?);
-    let (factors, product) = (kind(a.dtype())?, kind(dst.dtype())?);
+    let (factors, product) = (data_type(a.dtype())?, data_type(dst.dtype())?);
     let compute = if a.dtype() == DType::F32 && gemm_reduced_precision_f32() {
         sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32
     } else {
         sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
     };
     let (alpha, beta) = (f32_of(alpha), f32_of(beta));
-    Ok(addressed(&name, &[dst], &[a, b], |device, at| {
+    Ok(with_addresses(&name, &[dst], &[a, b], |device, at| {
         let pointer = |i: usize| at[i] as *const c_void;
         // Rows of C are columns of its transpose: C^T = B^T A^T.
         // SAFETY: the shapes agree, each factor's strides were found to be those that it is passed with, and the

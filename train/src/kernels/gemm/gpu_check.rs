@@ -1,13 +1,12 @@
-//! Matrix products.
+//! Matrix products beside the CPU's.
 
+use super::gemm_;
+use crate::{error::Result, kernels::gpu_check::Gpu};
 use candle_core::{DType, Tensor};
-use setaccio_train::{error::Result, kernels};
-
-use super::Gpu;
 
 const LOST: f64 = 2e-6;
 
-pub fn products(gpu: &Gpu) -> Result<()> {
+pub fn gemm(gpu: &Gpu) -> Result<()> {
     let types = [(DType::F32, DType::F32), (DType::BF16, DType::BF16), (DType::BF16, DType::F32)];
     for (m, k, n) in [(1, 64, 96), (7, 4096, 64), (300, 576, 192), (1024, 64, 7), (3, 64, 128_256), (5, 1, 1)] {
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -19,8 +18,8 @@ pub fn products(gpu: &Gpu) -> Result<()> {
                     let c = gpu.random("c", &[m, n], 1.0, product)?;
                     // What is multiplied by 0 must not be read.
                     let there = if beta == 0.0 { gpu.filled(f32::NAN, &[m, n], product)?.1 } else { c.1 };
-                    kernels::gemm(&c.0, &turned(&a.0, ta)?, &turned(&b.0, tb)?, 2.0, beta)?;
-                    kernels::gemm(&there, &turned(&a.1, ta)?, &turned(&b.1, tb)?, 2.0, beta)?;
+                    gemm_(&c.0, &turned(&a.0, ta)?, &turned(&b.0, tb)?, 2.0, beta)?;
+                    gemm_(&there, &turned(&a.1, ta)?, &turned(&b.1, tb)?, 2.0, beta)?;
                     let turns = format!("{}{}", if ta { "T" } else { "N" }, if tb { "T" } else { "N" });
                     gpu.close(("gemm", &format!("{m}x{k}x{n} {turns}")), &there, &c.0, product, LOST)?;
                 }
@@ -34,7 +33,7 @@ pub fn products(gpu: &Gpu) -> Result<()> {
         let y = gpu.filled(0.25, &[9, 33], DType::F32)?;
         for (y, x, w) in [(&y.0, &x.0, &w.0), (&y.1, &x.1, &w.1)] {
             let (x, w) = (x.narrow(0, 4, 9)?.narrow(1, first, wide)?, w.narrow(1, first, wide)?);
-            kernels::gemm(y, &x, &w.t()?, 1.0, 1.0)?;
+            gemm_(y, &x, &w.t()?, 1.0, 1.0)?;
         }
         gpu.close(("gemm", &format!("{name} of a matrix")), &y.1, &y.0, DType::F32, LOST)?;
     }

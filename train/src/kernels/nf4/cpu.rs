@@ -1,16 +1,18 @@
-//! NF4 (Dettmers et al. 2023, QLoRA): 16 quantiles of a normal distribution, scaled by the largest magnitude
-//! of each 64 weights; with double quantisation those scales, less their mean, are in 8 bits too.
-//!
-//! The bytes are those of bitsandbytes 0.50 on a CPU with one thread. Where its backends differ: a block of
-//! zeros is code 7 (0) throughout and scale 0; a last block shorter than 64 is divided by its scale, where
-//! whole blocks are multiplied by the reciprocal; the mean is summed in PyTorch's order.
+//! NF4 on the CPU: the bytes of bitsandbytes 0.50 on a CPU with one thread. Where its backends differ: a block of zeros
+//! is code 7 (0) throughout and scale 0; a last block shorter than 64 is divided by its scale, where whole blocks are
+//! multiplied by the reciprocal; the mean is summed in PyTorch's order.
 
+use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{
-    dynamic::{Map, largest},
-    real::simd,
-    stored::Stored,
+use crate::{
+    error::{Error, Result},
+    kernels::{
+        dynamic_quant::{QuantMap, largest},
+        simd::simd,
+        storage::{Elements, FloatElement, tensor, update},
+    },
 };
 
 /// Weights to a scale.
@@ -39,9 +41,102 @@ pub const CODE: [f32; 16] = [
 // What one thread takes at a time: any multiple of an even number of blocks gives the same result.
 const CHUNK: usize = 128 * BLOCK;
 
+/// What the codes of n weights are multiplied by, one scale for each block of 64: B blocks, the last of which may be
+/// shorter.
+#[derive(Clone, Debug)]
+pub enum Scales {
+    /// f32 [B].
+    Plain(Tensor),
+    /// `map[code] * nested[block / 256] + offset`.
+    Double {
+        /// u8 [B].
+        codes: Tensor,
+        /// The dynamic 8-bit map, f32 [256].
+        map: Tensor,
+        /// f32 [B / 256 rounded up].
+        nested: Tensor,
+        /// Mean of the scales.
+        offset: f32,
+    },
+}
+
+impl Scales {
+    /// How many blocks they are of.
+    pub fn blocks(&self) -> usize {
+        match self {
+            Self::Plain(scales) => scales.elem_count(),
+            Self::Double { codes, .. } => codes.elem_count(),
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(scales) => 4 * scales.elem_count(),
+            Self::Double { codes, map, nested, .. } => {
+                codes.elem_count() + 4 * (map.elem_count() + nested.elem_count())
+            }
+        }
+    }
+
+    /// The same on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(match self {
+            Self::Plain(scales) => Self::Plain(scales.to_device(device)?),
+            Self::Double { codes, map, nested, offset } => Self::Double {
+                codes: codes.to_device(device)?,
+                map: map.to_device(device)?,
+                nested: nested.to_device(device)?,
+                offset: *offset,
+            },
+        })
+    }
+}
+
+pub fn nf4_quantize(weights: &Tensor) -> Result<(Tensor, Tensor)> {
+    let elements = Elements::of(weights);
+    let (packed, scales) = match weights.dtype() {
+        DType::F32 => quantize::<f32>(elements.slice()?),
+        DType::BF16 => quantize::<bf16>(elements.slice()?),
+        DType::F16 => quantize::<f16>(elements.slice()?),
+        other => return Err(Error::Other(format!("NF4 is made of f32, bf16 or f16 weights, not {other:?}"))),
+    };
+    let (bytes, blocks) = (packed.len(), scales.len());
+    Ok((tensor(packed, (bytes, 1))?, tensor(scales, blocks)?))
+}
+
+pub fn nf4_dequantize_(out: &Tensor, packed: &Tensor, scales: &Scales) -> Result<()> {
+    match out.dtype() {
+        DType::F32 => dequantize_into::<f32>(out, packed, scales),
+        DType::F64 => dequantize_into::<f64>(out, packed, scales),
+        DType::BF16 => dequantize_into::<bf16>(out, packed, scales),
+        DType::F16 => dequantize_into::<f16>(out, packed, scales),
+        other => Err(Error::Other(format!("NF4 becomes f32, f64, bf16 or f16, not {other:?}"))),
+    }
+}
+
+fn dequantize_into<T: FloatElement>(out: &Tensor, packed: &Tensor, scales: &Scales) -> Result<()> {
+    let packed = Elements::of(packed);
+    let packed = packed.slice()?;
+    match scales {
+        Scales::Plain(scales) => {
+            let scales = Elements::of(scales);
+            let scales = scales.slice::<f32>()?;
+            update::<T, _>(out, |out| dequantize(packed, |i| scales[i], out))
+        }
+        Scales::Double { codes, map, nested, offset } => {
+            let (codes, map, nested) = (Elements::of(codes), Elements::of(map), Elements::of(nested));
+            let (codes, map, nested) = (codes.slice::<u8>()?, map.slice::<f32>()?, nested.slice::<f32>()?);
+            // The product is rounded before the sum, as bitsandbytes does it on a CPU.
+            let scale = |i: usize| map[usize::from(codes[i])] * nested[i / NESTED] + offset;
+            update::<T, _>(out, |out| dequantize(packed, scale, out))
+        }
+    }
+}
+
 /// Codes, the first of each two in the high half of a byte, [(n + 1) / 2], and scales, [n / 64 rounded up], of n
 /// finite weights. An odd last byte is filled with the code of 0.
-pub fn quantize<T: Stored>(weights: &[T]) -> (Vec<u8>, Vec<f32>) {
+fn quantize<T: FloatElement>(weights: &[T]) -> (Vec<u8>, Vec<f32>) {
     let mut packed = vec![0; weights.len().div_ceil(2)];
     let mut scales = vec![0.0; weights.len().div_ceil(BLOCK)];
     weights.par_chunks(CHUNK).zip(packed.par_chunks_mut(CHUNK / 2)).zip(scales.par_chunks_mut(CHUNK / BLOCK)).for_each(
@@ -57,13 +152,12 @@ pub fn quantize<T: Stored>(weights: &[T]) -> (Vec<u8>, Vec<f32>) {
 }
 
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "compiled with the instructions of the caller")]
-fn quantize_block<T: Stored>(weights: &[T], packed: &mut [u8]) -> f32 {
+fn quantize_block<T: FloatElement>(weights: &[T], packed: &mut [u8]) -> f32 {
     // The reciprocal of anything smaller would be infinite.
     const LEAST: f32 = 1e-38;
     let mut x = [0.0_f32; BLOCK];
     for (x, w) in x.iter_mut().zip(weights) {
-        *x = w.single();
+        *x = w.to_f32();
     }
     let mut scale = largest(&x);
     if weights.len() == BLOCK {
@@ -95,7 +189,7 @@ fn quantize_block<T: Stored>(weights: &[T], packed: &mut [u8]) -> f32 {
 }
 
 /// The weights again: `out[i] = CODE[code i] * scale(i / 64)`, multiplied in f32.
-pub fn dequantize<T: Stored>(packed: &[u8], scale: impl Fn(usize) -> f32 + Sync, out: &mut [T]) {
+fn dequantize<T: FloatElement>(packed: &[u8], scale: impl Fn(usize) -> f32 + Sync, out: &mut [T]) {
     out.par_chunks_mut(CHUNK).zip(packed.par_chunks(CHUNK / 2)).enumerate().for_each(|(chunk, (out, packed))| {
         simd(|| {
             for (i, (out, packed)) in out.chunks_mut(BLOCK).zip(packed.chunks(BLOCK / 2)).enumerate() {
@@ -106,9 +200,8 @@ pub fn dequantize<T: Stored>(packed: &[u8], scale: impl Fn(usize) -> f32 + Sync,
 }
 
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "compiled with the instructions of the caller")]
-fn dequantize_block<T: Stored>(packed: &[u8], scale: f32, out: &mut [T]) {
-    let table = CODE.map(|code| T::of(code * scale));
+fn dequantize_block<T: FloatElement>(packed: &[u8], scale: f32, out: &mut [T]) {
+    let table = CODE.map(|code| T::from_f32(code * scale));
     let mut pairs = out.chunks_exact_mut(2);
     for (pair, byte) in pairs.by_ref().zip(packed) {
         pair[0] = table[usize::from(byte >> 4)];
@@ -121,7 +214,7 @@ fn dequantize_block<T: Stored>(packed: &[u8], scale: f32, out: &mut [T]) {
 
 /// Scales in 8 bits: `scale = map[code] * nested[i / 256] + offset`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Doubled {
+pub struct DoubleQuant {
     /// Codes of the signed map, one a block.
     pub codes: Vec<u8>,
     /// One for each 256 blocks.
@@ -130,8 +223,8 @@ pub struct Doubled {
     pub offset: f32,
 }
 
-/// Quantise the scales of [`quantize`].
-pub fn quantize_scales(scales: &[f32]) -> Doubled {
+/// Quantise scales once more.
+pub fn quantize_scales(scales: &[f32]) -> DoubleQuant {
     let offset = mean(scales);
     let mut codes = vec![0; scales.len()];
     let nested = scales
@@ -142,16 +235,10 @@ pub fn quantize_scales(scales: &[f32]) -> Doubled {
             for (c, s) in centred.iter_mut().zip(scales) {
                 *c = s - offset;
             }
-            Map::signed().quantize(&centred[..scales.len()], codes)
+            QuantMap::signed().quantize(&centred[..scales.len()], codes)
         })
         .collect();
-    Doubled { codes, nested, offset }
-}
-
-/// Scale of block `i`. `map` is [256]; the product is rounded before the sum, as on the CPU.
-#[inline]
-pub fn scale(codes: &[u8], map: &[f32], nested: &[f32], offset: f32, i: usize) -> f32 {
-    map[usize::from(codes[i])] * nested[i / NESTED] + offset
+    DoubleQuant { codes, nested, offset }
 }
 
 /// The mean in f32, added up in the order of PyTorch on an x86 CPU with one thread: eight lanes (one, for fewer

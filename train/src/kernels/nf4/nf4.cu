@@ -1,4 +1,4 @@
-// NF4: kernels/cpu/nf4.rs says what the numbers mean. The same bytes and the same f32 values as there, so nothing
+// NF4: mod.rs says what the numbers mean. The same bytes and the same f32 values as there, so nothing
 // that is rounded twice on the CPU is fused here.
 #include "common.cuh"
 

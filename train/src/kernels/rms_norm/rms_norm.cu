@@ -1,4 +1,4 @@
-// RMSNorm, one block a row, and rotary embedding.
+// RMSNorm, one block of threads a row.
 #include "common.cuh"
 
 template <class T> __device__ float reciprocal(const T* x, int width, float eps, float* parts) {
@@ -28,36 +28,13 @@ template <class T> __device__ void rms_norm_grad(T* dx, const T* x, const T* w, 
     }
 }
 
-// Element i of a head turns with element i + dim / 2. `n` counts pairs: [T, heads, dim / 2].
-template <class T, class C>
-__device__ void rope(T* x, const C* cosine, const C* sine, int heads, int half, float sign, int64_t n) {
-    EACH(i, n) {
-        int c = int(i % half);
-        int64_t head = i / half, angle = head / heads * half + c;
-        float co = wide(cosine[angle]), si = sign * wide(sine[angle]);
-        T* a = x + head * 2 * half + c;
-        T* b = a + half;
-        float u = wide(*a), v = wide(*b);
-        *a = narrow<T>(u * co - v * si);
-        *b = narrow<T>(v * co + u * si);
-    }
-}
-
 #define BY_TYPE(NAME, T)                                                                                               \
     extern "C" __global__ void rms_norm_##NAME(T* y, const T* x, const T* w, float eps, int32_t width) {               \
         rms_norm(y, x, w, eps, width);                                                                                 \
     }                                                                                                                  \
     extern "C" __global__ void rms_norm_grad_##NAME(T* dx, const T* x, const T* w, const T* dy, float eps,             \
-                                                    int32_t width) {                                                   \
+                                                int32_t width) {                                                       \
         rms_norm_grad(dx, x, w, dy, eps, width);                                                                       \
-    }                                                                                                                  \
-    extern "C" __global__ void rope_f32_##NAME(float* x, const T* cosine, const T* sine, int32_t heads, int32_t half,  \
-                                               float sign, int64_t n) {                                                \
-        rope(x, cosine, sine, heads, half, sign, n);                                                                   \
-    }                                                                                                                  \
-    extern "C" __global__ void rope_bf16_##NAME(bf16* x, const T* cosine, const T* sine, int32_t heads, int32_t half,  \
-                                                float sign, int64_t n) {                                               \
-        rope(x, cosine, sine, heads, half, sign, n);                                                                   \
     }
 
 BY_TYPE(f32, float)

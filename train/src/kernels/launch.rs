@@ -30,23 +30,19 @@ const SHARED: u32 = 48 << 10;
 
 /// A file of kernels.
 pub struct Module {
-    name: &'static str,
-    ptx: &'static str,
+    /// As candle keeps it.
+    pub name: &'static str,
+    /// What build.rs made of it.
+    pub ptx: &'static str,
 }
 
-/// The kernels of NAME.cu, which build.rs compiled.
+/// NAME.cu beside the caller.
 macro_rules! module {
     ($name:literal) => {
-        Module::new(concat!("setaccio_", $name), include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")))
+        Module { name: concat!("setaccio_", $name), ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")) }
     };
 }
 pub(super) use module;
-
-impl Module {
-    pub const fn new(name: &'static str, ptx: &'static str) -> Self {
-        Self { name, ptx }
-    }
-}
 
 /// An argument that is not a tensor.
 #[derive(Clone, Copy)]

@@ -1,7 +1,5 @@
 //! AdamW on the CPU.
 
-#![allow(clippy::many_single_char_names, reason = "the letters of the paper")]
-
 use candle_core::{DType, Tensor};
 use half::bf16;
 use rayon::prelude::*;

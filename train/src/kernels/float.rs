@@ -22,9 +22,9 @@ pub trait Float: FloatElement + Neg<Output = Self> {
     /// Natural logarithm.
     #[must_use]
     fn ln(self) -> Self;
-    /// The larger of two; `other` where one is NaN.
+    /// The larger of two; `other` where one is NaN, which `max` is not.
     #[must_use]
-    fn max(self, other: Self) -> Self;
+    fn maximum(self, other: Self) -> Self;
 }
 
 impl Float for f32 {
@@ -66,7 +66,7 @@ impl Float for f32 {
     }
 
     #[inline(always)]
-    fn max(self, other: Self) -> Self {
+    fn maximum(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
 }
@@ -85,7 +85,7 @@ impl Float for f64 {
     fn ln(self) -> Self {
         self.ln()
     }
-    fn max(self, other: Self) -> Self {
+    fn maximum(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
 }

@@ -99,7 +99,7 @@ fn softmax<T: Float>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
             let mut sums = Vec::with_capacity(scores.len() / keys);
             for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
                 let (seen, hidden) = row.split_at_mut((first + i + 1).min(keys));
-                let top = seen.iter().fold(T::NEG_INFINITY, |m, x| m.max(*x));
+                let top = seen.iter().fold(T::NEG_INFINITY, |m, x| m.maximum(*x));
                 let mut sum = T::ZERO;
                 for x in seen.iter_mut() {
                     *x = (*x - top).exp();

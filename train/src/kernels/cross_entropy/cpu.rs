@@ -44,24 +44,25 @@ pub fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Ve
     let (_, vocab) = dims(logits, targets)?;
     with_float!(logits, T => update::<T, _>(logits, |logits| {
         let rows = logits.par_chunks_mut(vocab.max(1)).zip(targets);
-        rows.map(|(row, target)| row_loss(row, *target as usize, T::from_f64(scale))).collect()
+        rows.map(|(row, target)| row_loss(row, *target as usize, scale)).collect()
     }))
 }
 
-fn row_loss<T: Float>(row: &mut [T], target: usize, scale: T) -> RowLoss {
+fn row_loss<T: Float>(row: &mut [T], target: usize, scale: f64) -> RowLoss {
     const LANES: usize = 16;
+    let scale = T::from_f64(scale);
     simd(
         #[inline(always)]
         || {
             let mut tops = [T::NEG_INFINITY; LANES];
             let lanes = row.chunks_exact(LANES);
-            let rest = lanes.remainder().iter().fold(T::NEG_INFINITY, |m, x| m.max(*x));
+            let rest = lanes.remainder().iter().fold(T::NEG_INFINITY, |m, x| m.maximum(*x));
             for x in lanes {
                 for i in 0..LANES {
-                    tops[i] = tops[i].max(x[i]);
+                    tops[i] = tops[i].maximum(x[i]);
                 }
             }
-            let top = tops.iter().fold(rest, |m, x| m.max(*x));
+            let top = tops.iter().fold(rest, |m, x| m.maximum(*x));
             let hit = row[target];
             // A NaN is never the larger of two, so look for one in the sum below.
             let correct = hit == top && row[..target].iter().all(|x| *x < top);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads a part of a file for a request's body.
-pub struct Outflow<'a> {
+pub struct FilePartBody<'a> {
     path: &'a Path,
     file: File,
     left: u64,
@@ -20,7 +20,7 @@ pub struct Outflow<'a> {
     failed: Option<io::Error>,
 }
 
-impl<'a> Outflow<'a> {
+impl<'a> FilePartBody<'a> {
     /// `length` bytes of a file from `offset` on.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl<'a> Outflow<'a> {
     }
 }
 
-impl Read for Outflow<'_> {
+impl Read for FilePartBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.watch.cancelled() {
             return Err(io::Error::other("stopped"));

@@ -23,7 +23,7 @@ impl Oid {
     }
 
     /// Whether it is a hash of its kind at all: as many hex digits as that has.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let digits = match self {
             Self::Sha256(_) => 64,
             Self::Git(_) => 40,
@@ -34,16 +34,16 @@ impl Oid {
 
 /// Content as it passes.
 #[derive(Clone, Debug)]
-pub enum Running {
+pub enum OidHasher {
     /// For [`Oid::Sha256`].
     Sha256(Sha256),
     /// For [`Oid::Git`].
     Git(Sha1),
 }
 
-impl Running {
+impl OidHasher {
     /// The hash that `oid` is to be compared with, of `bytes` bytes in all.
-    pub fn like(oid: &Oid, bytes: u64) -> Self {
+    pub fn new(oid: &Oid, bytes: u64) -> Self {
         match oid {
             Oid::Sha256(_) => Self::Sha256(Sha256::new()),
             Oid::Git(_) => {
@@ -72,8 +72,8 @@ impl Running {
 }
 
 /// git's hash of a blob, hex.
-pub fn git(content: &[u8]) -> String {
-    let mut hash = Running::like(&Oid::Git(String::new()), content.len() as u64);
+pub fn git_blob_hex(content: &[u8]) -> String {
+    let mut hash = OidHasher::new(&Oid::Git(String::new()), content.len() as u64);
     hash.update(content);
     hash.finish().hex().to_owned()
 }
@@ -97,10 +97,10 @@ mod tests {
     #[test]
     fn hashes_are_those_of_git_and_sha256sum() {
         // `printf 'ciao\n' | git hash-object --stdin` and `printf 'ciao\n' | sha256sum`.
-        assert!(Oid::Git(git(b"")).is_sound() && Oid::Sha256(sha256(b"")).is_sound());
+        assert!(Oid::Git(git(b"")).is_valid() && Oid::Sha256(sha256(b"")).is_valid());
         let up = format!("../../{}", &git(b"")[6..]);
         for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git(b"")), Oid::Git(up)] {
-            assert!(!bad.is_sound(), "{bad:?}");
+            assert!(!bad.is_valid(), "{bad:?}");
         }
         assert_eq!(git(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
         assert_eq!(sha256(b"ciao\n"), "6f0378f21a495f5c13247317d158e9d51da45a5bf68fc2f366e450deafdc8302");

@@ -1,17 +1,21 @@
-//! What the Hub means by a status and the headers beside it.
+//! From a response that is no success to an error: what the Hub means by a status and the headers beside it.
 
 use std::io::Read;
 
 use ureq::{Body, http::Response};
 
 use crate::{
-    client::{Call, Client, Trouble, shown},
-    error::Error,
-    wait,
+    error::Error, request::ApiRequest, retry::RetryableError, retry_after::requested_wait, settings::Settings,
+    url::without_query,
 };
 
 /// Turn an answer that is no success into what to tell, and whether to try again.
-pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Response<Body>) -> Trouble {
+pub fn error_from_response(
+    settings: &Settings,
+    request: &ApiRequest<'_>,
+    url: &str,
+    response: Response<Body>,
+) -> RetryableError {
     let (head, body) = response.into_parts();
     let (status, headers) = (head.status.as_u16(), head.headers);
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -19,32 +23,34 @@ pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Respons
     // What cannot be read of a refusal is of no use.
     let _ = body.into_reader().take(4096).read_to_string(&mut text);
     let (code, said) = (header("x-error-code"), words(header("x-error-message"), &text));
-    let said = client.cleaned(&said);
-    let settings = client.settings();
+    let said = settings.redact(&said);
     let (endpoint, file) = (settings.endpoint.clone(), settings.token_file_name());
-    let about = call.about;
-    let repo = about.repo.map_or_else(|| "this".to_owned(), ToString::to_string);
-    let page = about.repo.map_or_else(|| endpoint.clone(), |r| r.page(&endpoint));
-    let revision = about.revision.unwrap_or("main").to_owned();
+    let context = request.context;
+    let repo = context.repo.map_or_else(|| "this".to_owned(), ToString::to_string);
+    let page = context.repo.map_or_else(|| endpoint.clone(), |r| r.page(&endpoint));
+    let revision = context.revision.unwrap_or("main").to_owned();
     let has_token = settings.token.is_some();
     let in_brackets = if said.is_empty() { String::new() } else { format!(" ({said})") };
-    let status_error = || Error::Status { url: shown(url), status, said: in_brackets.clone() };
-    let refused = || Error::Refused { url: shown(url), status, said: in_brackets.clone(), page: page.clone() };
+    let status_error = || Error::Status { url: without_query(url), status, said: in_brackets.clone() };
+    let refused = || Error::Refused { url: without_query(url), status, said: in_brackets.clone(), page: page.clone() };
     let missing = || {
         let token = if has_token { "the token may not see it" } else { "there is no token in HF_TOKEN" };
-        Error::Missing { repo: repo.clone(), token: token.into(), page: page.clone() }
+        Error::RepoNotFound { repo: repo.clone(), token: token.into(), page: page.clone() }
     };
     match (status, code) {
         (408 | 500 | 502 | 503 | 504, _) => {
-            Trouble { error: status_error(), again: true, after: wait::asked(&headers), gained: false }
+            return RetryableError {
+                retry_after: requested_wait(&headers),
+                ..RetryableError::transient(status_error())
+            };
         }
         (429, _) => {
-            let after = wait::asked(&headers);
-            let asks = match after {
-                Some(after) => format!("asks to wait {} s before the next request", after.as_secs()),
+            let retry_after = requested_wait(&headers);
+            let asks = match retry_after {
+                Some(wait) => format!("asks to wait {} s before the next request", wait.as_secs()),
                 None => "has had too many requests, and does not say how long to wait".into(),
             };
-            Trouble { error: Error::RateLimited { asks, endpoint }, again: true, after, gained: false }
+            return RetryableError { retry_after, ..RetryableError::transient(Error::RateLimited { asks, endpoint }) };
         }
         (_, "GatedRepo") => {
             let token = if has_token {
@@ -52,26 +58,33 @@ pub fn understand(client: &Client, call: &Call<'_>, url: &str, response: Respons
             } else {
                 format!("then put a token of that account ({endpoint}/settings/tokens) into HF_TOKEN")
             };
-            Trouble::last(Error::Gated { repo, token, page })
+            Error::GatedRepo { repo, token, page }
         }
-        (_, "RevisionNotFound") => Trouble::last(Error::Revision { repo, revision, page }),
+        (_, "RevisionNotFound") => Error::RevisionNotFound { repo, revision, page },
         (_, "EntryNotFound") => {
-            let file = about.file.unwrap_or("of that name").to_owned();
-            Trouble::last(Error::File { repo, file, revision, page })
+            let file = context.file.unwrap_or("of that name").to_owned();
+            Error::EntryNotFound { repo, file, revision, page }
         }
         // A repository that may not be seen is answered like one that is not there; a token that is none, not.
-        (401, _) if has_token && code != "RepoNotFound" => Trouble::last(Error::Token { endpoint, file }),
-        (401, _) if about.writes && !has_token => Trouble::last(Error::NoToken { endpoint, file }),
-        (403, _) if about.writes => {
+        (401, _) if has_token && code != "RepoNotFound" => Error::InvalidToken { endpoint, file },
+        (401, _) if context.writes && !has_token => Error::NoToken { endpoint, file },
+        (403, _) if context.writes => {
             let pages = format!("{page}, and at {endpoint}/settings/tokens for a token with the role `write`");
-            Trouble::last(Error::Unwritable { repo, said: in_brackets, pages })
+            Error::WriteForbidden { repo, said: in_brackets, pages }
         }
-        (403, _) => Trouble::last(Error::Forbidden { said, page }),
-        (412, _) => Trouble::last(Error::Moved { page }),
-        (401 | 404, _) => Trouble::last(if about.repo.is_some() { missing() } else { refused() }),
-        (400..=499, _) => Trouble::last(refused()),
-        _ => Trouble::last(status_error()),
+        (403, _) => Error::Forbidden { said, page },
+        (412, _) => Error::ParentMoved { page },
+        (401 | 404, _) => {
+            if context.repo.is_some() {
+                missing()
+            } else {
+                refused()
+            }
+        }
+        (400..=499, _) => refused(),
+        _ => status_error(),
     }
+    .into()
 }
 
 /// The Hub's own words: in a header, or as `error` in JSON.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use setaccio_test_hub::Trouble;
+use setaccio_test_hub::FaultKind;
 
 use super::{Bench, standins};
 use crate::lab::{Dice, Lab};
@@ -36,7 +36,7 @@ fn thirty_pulls_through_cuts_and_errors_lose_nothing() {
     let mut thrown = 0;
     for seed in 0..30 {
         let _ = fs::remove_dir_all(bench.home());
-        bench.hub.faults().throw(seed, 40);
+        bench.hub.faults().randomize(seed, 40);
         // A run of bad luck ends a command; the same command goes on from there.
         let runs = (1..20).find(|_| bench.run(&["pull", &bench.recipe()]).code == Some(0));
         thrown += bench.hub.faults().clear();
@@ -53,7 +53,7 @@ fn a_cut_is_taken_up_where_it_was() {
     bench.hub.store().put(WEB, [("large.parquet".to_owned(), standins::array(6_000_000))]);
     let content = bench.hub.store().repos[WEB].at("main").unwrap().files["large.parquet"].clone();
     let (size, sha256) = (content.bytes.len(), content.sha256.unwrap());
-    bench.hub.faults().plan("GET", &sha256, Trouble::Cut(size / 2), 1);
+    bench.hub.faults().plan("GET", &sha256, FaultKind::Cut(size / 2), 1);
     bench.run(&["pull", &bench.recipe()]).good();
     let log = bench.hub.take_log();
     let ranges: Vec<_> = log.into_iter().filter(|l| l.path.contains(&sha256)).map(|l| l.range).collect();
@@ -102,7 +102,7 @@ fn thirty_pushes_through_cuts_and_errors_make_one_commit_each() {
     let mut thrown = 0;
     for seed in 0..30_u64 {
         bench.lab.build("out", &["--set", &format!("seed={seed}")]).good();
-        bench.hub.faults().throw(1000 + seed, 30);
+        bench.hub.faults().randomize(1000 + seed, 30);
         let runs = (1..20).find(|_| bench.run(&["push", &bench.arg("out"), "anna/web"]).code == Some(0));
         thrown += bench.hub.faults().clear();
         assert!(runs.is_some(), "seed {seed}");
@@ -122,7 +122,7 @@ fn thirty_pushes_through_cuts_and_errors_make_one_commit_each() {
 
 #[test]
 fn a_commit_whose_answer_is_lost_is_not_made_twice() {
-    for trouble in [Trouble::Lost, Trouble::Cut(3)] {
+    for trouble in [FaultKind::Lost, FaultKind::Cut(3)] {
         for args in [&[][..], &["--create-pr"]] {
             let lab = Lab::text("");
             lab.write("data/web/x.jsonl", Dice(1).lines(20));
@@ -143,7 +143,7 @@ fn somebody_else_s_commit_in_between_is_not_overwritten() {
     lab.write("data/web/x.jsonl", Dice(1).lines(20));
     lab.build("out", &[]).good();
     let bench = Bench::new(lab);
-    bench.hub.faults().plan("POST", "/commit/", Trouble::Slow(1500), 1);
+    bench.hub.faults().plan("POST", "/commit/", FaultKind::Slow(1500), 1);
     let child = bench.command(&["push", &bench.arg("out"), "anna/web"]).stderr(Stdio::piped()).spawn().unwrap();
     while !bench.hub.take_log().iter().any(|l| l.path.contains("/commit/")) {
         std::thread::sleep(Duration::from_millis(2));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use setaccio_test_hub::{Commit, Content, READ, Trouble, WRITE};
+use setaccio_test_hub::{Commit, Content, FaultKind, READ, WRITE};
 
 use super::{Bench, made, run_folder};
 use crate::lab::{Dice, Lab, ROOT};
@@ -223,7 +223,7 @@ fn nothing_of_this_machine_reaches_the_hub() {
         let run = bench.run_with(&["push", &bench.arg(folder), repo], &env).good();
         said.push_str(&(run.stdout + &run.stderr));
     }
-    bench.hub.faults().plan("GET", "/api/whoami-v2", Trouble::Status(500), 9);
+    bench.hub.faults().plan("GET", "/api/whoami-v2", FaultKind::Status(500), 9);
     said.push_str(&bench.run_with(&["push", &bench.arg("out"), "anna/web"], &env).bad());
     let lab = bench.lab.path("").to_string_lossy().into_owned();
     let secrets = [WRITE, user, home.as_str(), lab.trim_end_matches('/'), ROOT];

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use setaccio_test_hub::{READ, Trouble};
+use setaccio_test_hub::{FaultKind, READ};
 
 use super::{Bench, standins};
 use crate::lab::{Dice, Lab, ROOT};
@@ -134,10 +134,10 @@ fn each_refusal_has_its_own_sentence_and_a_page_to_go_to() {
     assert!(said.contains("no file of the dataset lab/web matches *.parquet") && said.contains(&page), "{said}");
     let said = build(&[("HF_ENDPOINT", "http://127.0.0.1:9")], "seed=1");
     assert!(said.contains("cannot be reached") && said.contains("HF_ENDPOINT"), "{said}");
-    bench.hub.faults().plan("GET", "/revision/", Trouble::TooMany(3600), 1);
+    bench.hub.faults().plan("GET", "/revision/", FaultKind::TooMany(3600), 1);
     let said = build(&[], "seed=1");
     assert!(said.contains("asks to wait 3600 s") && said.contains("/settings/tokens"), "{said}");
-    bench.hub.faults().plan("GET", "/revision/", Trouble::Status(500), 99);
+    bench.hub.faults().plan("GET", "/revision/", FaultKind::Status(500), 99);
     let said = build(&[], "seed=1");
     assert!(said.contains("status 500") && said.contains("status.huggingface.co"), "{said}");
     bench.hub.faults().clear();
@@ -150,7 +150,7 @@ fn each_refusal_has_its_own_sentence_and_a_page_to_go_to() {
 #[test]
 fn the_hub_s_wait_is_kept() {
     let bench = bench();
-    bench.hub.faults().plan("GET", "/resolve/", Trouble::TooMany(2), 1);
+    bench.hub.faults().plan("GET", "/resolve/", FaultKind::TooMany(2), 1);
     let start = std::time::Instant::now();
     let run = bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).good();
     assert!(start.elapsed().as_secs() >= 2, "it came back after {:?}", start.elapsed());
@@ -171,10 +171,10 @@ fn the_token_goes_to_the_hub_alone() {
 #[test]
 fn content_that_is_not_what_was_announced_is_refused() {
     let bench = bench();
-    bench.hub.faults().plan("GET", "/resolve/", Trouble::Spoil, 1);
+    bench.hub.faults().plan("GET", "/resolve/", FaultKind::Spoil, 1);
     bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).good();
     fs::remove_dir_all(bench.home()).unwrap();
-    bench.hub.faults().plan("GET", "/resolve/", Trouble::Spoil, 2);
+    bench.hub.faults().plan("GET", "/resolve/", FaultKind::Spoil, 2);
     let said = bench.run(&["pull", &bench.recipe(), "--jobs", "1"]).bad();
     assert!(said.contains("arrived with other content") && !bench.home().join("blobs").exists(), "{said}");
     // What rots in the cache is seen when it is read.

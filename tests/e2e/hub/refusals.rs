@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, time::Instant};
 
-use setaccio_test_hub::{Content, Repo, Trouble};
+use setaccio_test_hub::{Content, FaultKind, Repo};
 
 use super::{Bench, run_folder};
 use crate::lab::{Dice, Lab};
@@ -46,15 +46,15 @@ fn a_listing_that_leads_out_of_the_cache_is_refused() {
 fn a_wait_that_is_a_date_is_kept() {
     let bench = Bench::new(Lab::text(""));
     bench.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), Dice(1).lines(3))]);
-    bench.hub.faults().plan("GET", "/resolve/", Trouble::TooManyUntil(3), 1);
+    bench.hub.faults().plan("GET", "/resolve/", FaultKind::TooManyUntil(3), 1);
     let start = Instant::now();
     let run = bench.run(&["pull", &bench.recipe()]).good();
     // The date has whole seconds.
     assert!(start.elapsed().as_secs() >= 2 && run.stderr.contains("waiting"), "{:?}: {run:?}", start.elapsed());
-    bench.hub.faults().plan("GET", "/revision/", Trouble::TooManyUntil(3600), 1);
+    bench.hub.faults().plan("GET", "/revision/", FaultKind::TooManyUntil(3600), 1);
     let said = bench.run(&["pull", &bench.recipe()]).bad();
     assert!(said.contains("asks to wait 3600 s") || said.contains("asks to wait 3599 s"), "{said}");
-    bench.hub.faults().plan("GET", "/revision/", Trouble::Status(429), 99);
+    bench.hub.faults().plan("GET", "/revision/", FaultKind::Status(429), 99);
     let said = bench.run(&["pull", &bench.recipe()]).bad();
     assert!(said.contains("does not say how long to wait"), "{said}");
 }
@@ -63,12 +63,12 @@ fn a_wait_that_is_a_date_is_kept() {
 fn the_hub_s_own_words_are_told() {
     let bench = built();
     let push = || bench.run(&["push", &bench.arg("out"), "anna/web"]).bad();
-    bench.hub.faults().plan("POST", "/commit/", Trouble::Status(400), 1);
+    bench.hub.faults().plan("POST", "/commit/", FaultKind::Status(400), 1);
     let said = push();
     assert!(said.contains("does not take this") && said.contains("status 400 (planned)"), "{said}");
     assert!(said.contains(&format!("look at {}/datasets/anna/web", bench.hub.endpoint())), "{said}");
     // A full account is no fault of the token.
-    bench.hub.faults().plan("POST", "/preupload/", Trouble::Status(403), 1);
+    bench.hub.faults().plan("POST", "/preupload/", FaultKind::Status(403), 1);
     let said = push();
     assert!(said.contains("does not let this token write") && said.contains("(planned)"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Instant};
 
-use setaccio_test_hub::{Repo, Trouble};
+use setaccio_test_hub::{FaultKind, Repo};
 
 use super::Bench;
 use crate::lab::{Dice, Lab};
@@ -48,7 +48,7 @@ fn parts_are_sent_once_and_put_together_once() {
     let bench = model(2, 100_000);
     bench.hub.store().part_bytes = 30_000;
     // The answer is lost, and the parts are gone: they have become the file.
-    bench.hub.faults().plan("POST", "/lfs/complete/", Trouble::Lost, 1);
+    bench.hub.faults().plan("POST", "/lfs/complete/", FaultKind::Lost, 1);
     bench.push_model("anna/model", &[]).good();
     let sent = bench.sent();
     assert_eq!(sent.len(), 8, "four parts of each: {sent:?}");
@@ -62,7 +62,7 @@ fn what_has_arrived_is_not_sent_again() {
     let name = "model-00003-of-00005.safetensors";
     let bytes = std::fs::read(bench.lab.path("model").join(name)).unwrap();
     let oid = setaccio_test_hub::Content::new(name, bytes).sha256.unwrap();
-    bench.hub.faults().plan("PUT", &format!("{oid}/2"), Trouble::CutUpload(10_000), 6);
+    bench.hub.faults().plan("PUT", &format!("{oid}/2"), FaultKind::CutUpload(10_000), 6);
     let said = bench.push_model("anna/model", &[]).bad();
     assert!(said.contains("cannot be reached") && said.contains("what has arrived is kept"), "{said}");
     let before = bench.hub.store().large.len();
@@ -90,7 +90,7 @@ fn ctrl_c_is_heeded_in_the_middle_of_a_file() {
     let bench = model(1, 9_000_000);
     bench.hub.store().part_bytes = 100_000_000;
     // Nine seconds for whoever waits for the end of the file.
-    bench.hub.faults().plan("PUT", "/", Trouble::Trickle(1000), 1);
+    bench.hub.faults().plan("PUT", "/", FaultKind::Trickle(1000), 1);
     let mut command = bench.command(&["push", &bench.arg("model"), "anna/model"]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while bench.sent().is_empty() {

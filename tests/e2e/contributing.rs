@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::lab::{ROOT, column, setaccio};
+use crate::fixture::{ROOT, column, setaccio};
 
 fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
@@ -28,7 +28,7 @@ fn every_path_that_the_guides_name_is_there() {
 
 #[test]
 fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
-    let rules = setaccio(&["rules"]).good().stdout;
+    let rules = setaccio(&["rules"]).assert_success().stdout;
     let names: Vec<&str> = rules.lines().filter_map(|l| l.split_whitespace().next()).collect();
     let modules = read("filters/src/rules/mod.rs");
     assert_eq!(names.len(), modules.matches("pub mod").count(), "a rule without a file, or a file without a rule");
@@ -37,7 +37,7 @@ fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
         assert!(modules.contains(&format!("pub mod {name};")), "{name}");
         let file = read(&format!("filters/src/rules/{name}.rs"));
         assert!(file.contains("#[cfg(test)]"), "{name} has no table test");
-        let shown = setaccio(&["rules", name]).good().stdout;
+        let shown = setaccio(&["rules", name]).assert_success().stdout;
         let settings = shown.lines().skip(2).take_while(|l| !l.is_empty());
         for setting in settings {
             assert!(setting.split_whitespace().count() > 2, "{name}: `{setting}` is not explained");
@@ -63,13 +63,13 @@ fn a_source_is_added_as_the_guide_says() {
     let head = "name = 'mine'\ntitle = 'Mine'\nabout = 'Pages.'\nkind = 'text'\n";
     let recipe = write("pipelines/mine.toml", &format!("{head}\n{source}"));
     let out = dir.path().join("out");
-    setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).good();
+    setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).assert_success();
     assert_eq!(column(&out.join("data"), "train", "text").len(), 2);
 }
 
 #[test]
 fn every_schema_is_a_file_with_a_case() {
-    let schemas = setaccio(&["schemas"]).good().stdout;
+    let schemas = setaccio(&["schemas"]).assert_success().stdout;
     let names: Vec<&str> =
         schemas.lines().filter(|l| !l.starts_with(' ')).filter_map(|l| l.split_whitespace().next()).collect();
     let cases = read("curate/src/source/schemas/tests.rs");

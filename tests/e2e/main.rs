@@ -4,11 +4,11 @@ mod bad_input;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
+mod fixture;
 #[cfg(feature = "train")]
 mod full;
 mod hub;
 mod interruption;
-mod lab;
 #[cfg(feature = "train")]
 mod preference;
 mod recipes;

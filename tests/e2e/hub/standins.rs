@@ -17,7 +17,7 @@ use parquet::basic::Compression;
 use serde_json::{Value, json};
 
 use crate::{
-    lab::{Dice, ROOT},
+    fixture::{ROOT, TestRng},
     sources::{gzip, parquet},
 };
 
@@ -107,8 +107,8 @@ fn messages(rows: &[Vec<(String, &str)>]) -> ArrayRef {
 /// Sentences to put together into pages: those of ISDT, paragraphs of the Italian handbook.
 fn sentences() -> Vec<String> {
     let Some(shared) = shared() else {
-        let mut dice = Dice(3);
-        return (0..300).map(|_| dice.text()).collect();
+        let mut rng = TestRng(3);
+        return (0..300).map(|_| rng.text()).collect();
     };
     let mut found: Vec<String> =
         fs::read_to_string(shared.join("isdt_dev.txt")).unwrap().lines().map(str::to_owned).collect();
@@ -134,17 +134,17 @@ fn page(text: &str, url: &str) -> String {
 /// Pages in the layout of clean_mc4_it: so many gzip files of `rows` rows, under the names that the real set has, and its
 /// eight files of validation. Every twentieth page is English or a copy of one in another file.
 pub fn web(files: usize, rows: usize) -> Vec<(String, Vec<u8>)> {
-    let (mut dice, sentences) = (Dice(41), sentences());
+    let (mut rng, sentences) = (TestRng(41), sentences());
     let english =
         "This page is in English, and so are all of its sentences, whoever may have put it among the others. ";
     let mut file = |name: String, first: usize| {
         let mut lines = String::new();
         for row in first..first + rows {
             let text: Vec<&str> =
-                (0..3 + dice.roll(6)).map(|_| sentences[dice.roll(sentences.len())].as_str()).collect();
+                (0..3 + rng.below(6)).map(|_| sentences[rng.below(sentences.len())].as_str()).collect();
             let text = match row % 40 {
                 7 => english.repeat(3),
-                23 => "Questa pagina si trova in molti luoghi, e dice dappertutto la stessa cosa. ".repeat(4),
+                23 => "Questa pagina si trova in molti luoghi, e rng dappertutto la stessa cosa. ".repeat(4),
                 _ => format!("{}\n{}", row, text.join("\n")),
             };
             lines += &page(&text, &format!("https://x.example/{row}"));

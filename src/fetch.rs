@@ -84,7 +84,7 @@ fn commit(
     repo: &Repo,
     source: &Source,
     pins: &Pins,
-    watch: &dyn Watch,
+    watch: &dyn setaccio_base::progress::Progress,
 ) -> setaccio_hub::Result<String> {
     let (settings, revision) = (client.settings(), &source.revision);
     if is_commit(revision) {
@@ -114,7 +114,7 @@ fn files(
     repo: &Repo,
     commit: &str,
     source: &Source,
-    watch: &dyn Watch,
+    watch: &dyn setaccio_base::progress::Progress,
 ) -> setaccio_hub::Result<(Vec<Entry>, bool)> {
     let settings = client.settings();
     let cache = Cache::new(&settings.cache, repo);

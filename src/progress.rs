@@ -111,7 +111,7 @@ impl Progress {
     }
 }
 
-impl setaccio_hub::Watch for Progress {
+impl setaccio_base::progress::Progress for Progress {
     fn cancelled(&self) -> bool {
         Watch::cancelled(self)
     }

@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     client::Client,
     error::{Error, Result},
     repo::{Repo, percent_encode},
     request::{ApiRequest, RequestContext},
-    watch::Watch,
 };
 
 /// Who may see a repository.
@@ -32,7 +33,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no token, it is refused, or it may read only.
-    pub fn whoami(&self, repo: &Repo, watch: &dyn Watch) -> Result<String> {
+    pub fn whoami(&self, repo: &Repo, progress: &dyn Progress) -> Result<String> {
         let (endpoint, file) = (self.endpoint().to_owned(), self.settings().token_file_name());
         if self.settings().offline {
             return Err(Error::NeedsHub { what: repo.to_string() });
@@ -41,7 +42,7 @@ impl Client {
             return Err(Error::NoToken { endpoint, file });
         }
         let context = RequestContext { repo: Some(repo), writes: true, ..RequestContext::default() };
-        let who: WhoAmI = self.json(&ApiRequest::get(format!("{endpoint}/api/whoami-v2"), context), watch)?;
+        let who: WhoAmI = self.json(&ApiRequest::get(format!("{endpoint}/api/whoami-v2"), context), progress)?;
         if who.auth["accessToken"]["role"] == "read" {
             return Err(Error::ReadOnly { repo: repo.to_string(), endpoint });
         }
@@ -52,7 +53,13 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn create_repo(&self, repo: &Repo, writer: &str, visibility: Visibility, watch: &dyn Watch) -> Result<()> {
+    pub fn create_repo(
+        &self,
+        repo: &Repo,
+        writer: &str,
+        visibility: Visibility,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let (owner, name) = repo.id.split_once('/').unwrap_or_default();
         let mut body =
             json!({ "name": name, "type": repo.kind.singular(), "private": visibility == Visibility::Private });
@@ -61,17 +68,17 @@ impl Client {
         }
         let context = RequestContext { repo: Some(repo), writes: true, ..RequestContext::default() };
         let request = ApiRequest::post(format!("{}/api/repos/create", self.endpoint()), &body, context)?;
-        ok_if_exists(self.text(&request, watch))
+        ok_if_exists(self.text(&request, progress))
     }
 
     /// Create a branch where another revision is. One that is there by now is as good.
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn create_branch(&self, repo: &Repo, branch: &str, from: &str, watch: &dyn Watch) -> Result<()> {
+    pub fn create_branch(&self, repo: &Repo, branch: &str, from: &str, progress: &dyn Progress) -> Result<()> {
         let context = RequestContext { repo: Some(repo), revision: Some(from), file: None, writes: true };
         let url = repo.api(self.endpoint(), &format!("branch/{}", percent_encode(branch)));
-        ok_if_exists(self.text(&ApiRequest::post(url, &json!({ "startingPoint": from }), context)?, watch))
+        ok_if_exists(self.text(&ApiRequest::post(url, &json!({ "startingPoint": from }), context)?, progress))
     }
 }
 

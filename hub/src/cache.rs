@@ -5,20 +5,24 @@
 //! machine without a network could not tell a whole copy from a torn one.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::Write,
-    os::unix::fs::PermissionsExt,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
+use setaccio_base::{
+    atomic,
+    lock_file::{LockFile, Mode},
+    progress::Progress,
+    sha256::hex_digest,
+};
+
 use crate::{
     error::{Error, Result},
     listing::Entry,
     repo::{Repo, is_commit, is_relative_path},
-    watch::Watch,
 };
 
 /// One repository's part of the cache.
@@ -83,7 +87,7 @@ impl Cache {
     }
 
     fn listing_path(&self, commit: &str, patterns: &[String]) -> PathBuf {
-        let name = crate::oid::sha256(patterns.join("\n").as_bytes());
+        let name = hex_digest(patterns.join("\n").as_bytes());
         self.repo_dir().join("setaccio").join(format!("{commit}-{}.json", &name[..16]))
     }
 
@@ -122,21 +126,18 @@ impl Cache {
         found
     }
 
-    /// Hold the lock of one content, which Python's tools heed too.
+    /// Take the lock of one content, which Python's tools respect too; wait for it if another process has it.
     ///
     /// # Errors
     /// The file system refuses, or Ctrl-C while another process holds it.
-    pub fn lock(&self, hash: &str, watch: &dyn Watch) -> Result<File> {
+    pub fn lock(&self, hash: &str, progress: &dyn Progress) -> Result<LockFile> {
         let path = self.root.join(".locks").join(&self.folder).join(format!("{hash}.lock"));
         parents(&path)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if watch.cancelled() => return Err(Error::Interrupted),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+            match LockFile::acquire(&path, Mode::Exclusive) {
+                Err(setaccio_base::Error::Busy(_)) if progress.cancelled() => return Err(Error::Interrupted),
+                Err(setaccio_base::Error::Busy(_)) => std::thread::sleep(Duration::from_millis(50)),
+                lock => return Ok(lock?),
             }
         }
     }
@@ -168,21 +169,16 @@ pub fn parents(path: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))
 }
 
-/// Write a file whole or not at all.
+/// Write a file of the cache whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     parents(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Readable for whoever the umask lets read: groups share caches.
-    let all = fs::Permissions::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(all).tempfile_in(folder);
-    let mut file = file.map_err(Error::io("create a file in", folder))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    Ok(())
+    Ok(atomic::write(path, bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::repo::RepoType;
 

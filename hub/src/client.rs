@@ -9,6 +9,8 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     error::{Error, Result},
     file_part::FilePartBody,
@@ -17,7 +19,6 @@ use crate::{
     retry::{Attempt, RetryableError, with_retry},
     settings::Settings,
     url::{join_url, origin, without_query},
-    watch::Watch,
 };
 
 /// A connection on which no byte moves for so long counts as cut.
@@ -79,8 +80,8 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses, cannot be reached, or answers something else.
-    pub fn json<T: DeserializeOwned>(&self, request: &ApiRequest<'_>, watch: &dyn Watch) -> Result<T> {
-        Ok(self.json_with_head(request, watch)?.1)
+    pub fn json<T: DeserializeOwned>(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Result<T> {
+        Ok(self.json_with_head(request, progress)?.1)
     }
 
     /// Fetch JSON, and the head of the answer.
@@ -90,9 +91,9 @@ impl Client {
     pub fn json_with_head<T: DeserializeOwned>(
         &self,
         request: &ApiRequest<'_>,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<(HeaderMap, T)> {
-        let (head, text) = self.text(request, watch)?;
+        let (head, text) = self.text(request, progress)?;
         let parsed = serde_json::from_str(&text).map_err(|e| Error::invalid_response(&request.url, e))?;
         Ok((head, parsed))
     }
@@ -101,24 +102,24 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::json`].
-    pub fn text(&self, request: &ApiRequest<'_>, watch: &dyn Watch) -> Result<(HeaderMap, String)> {
-        self.with_retry(watch, || self.text_once(request, watch))
+    pub fn text(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Result<(HeaderMap, String)> {
+        self.with_retry(progress, || self.text_once(request, progress))
     }
 
     /// [`with_retry`], with the first wait of the settings.
     ///
     /// # Errors
     /// The last attempt's, or Ctrl-C.
-    pub fn with_retry<T>(&self, watch: &dyn Watch, attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
-        with_retry(self.settings.wait, watch, attempt)
+    pub fn with_retry<T>(&self, progress: &dyn Progress, attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
+        with_retry(self.settings.wait, progress, attempt)
     }
 
     /// One attempt at [`Client::text`].
     ///
     /// # Errors
     /// Why it failed, and whether another attempt makes sense.
-    pub fn text_once(&self, request: &ApiRequest<'_>, watch: &dyn Watch) -> Attempt<(HeaderMap, String)> {
-        let (head, body) = self.open(request, watch)?.into_parts();
+    pub fn text_once(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<(HeaderMap, String)> {
+        let (head, body) = self.open(request, progress)?.into_parts();
         let mut text = Vec::new();
         let read = body.into_reader().take(MAX_TEXT + 1).read_to_end(&mut text);
         read.map_err(|e| RetryableError::transient(Error::unreachable(&request.url, &e.to_string())))?;
@@ -135,14 +136,14 @@ impl Client {
     ///
     /// # Errors
     /// Why it failed, and whether another attempt makes sense.
-    pub fn open(&self, request: &ApiRequest<'_>, watch: &dyn Watch) -> Attempt<Response<Body>> {
+    pub fn open(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<Response<Body>> {
         if self.settings.offline {
             let what = request.context.repo.map_or_else(|| without_query(&request.url), ToString::to_string);
             return Err(Error::NeedsHub { what }.into());
         }
         let mut url = request.url.clone();
         for _ in 0..6 {
-            let response = self.send(request, &url, watch)?;
+            let response = self.send(request, &url, progress)?;
             let status = response.status().as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 return if status < 300 {
@@ -164,7 +165,7 @@ impl Client {
         Err(Error::invalid_response(&request.url, "too many redirects").into())
     }
 
-    fn send(&self, request: &ApiRequest<'_>, url: &str, watch: &dyn Watch) -> Attempt<Response<Body>> {
+    fn send(&self, request: &ApiRequest<'_>, url: &str, progress: &dyn Progress) -> Attempt<Response<Body>> {
         let mut http = Request::builder().method(request.method).uri(url);
         for (name, value) in &request.headers {
             http = http.header(name, value);
@@ -181,7 +182,7 @@ impl Client {
                 self.agent.run(http.body(bytes.as_slice()).map_err(invalid)?)
             }
             Payload::FilePart { path, offset, length } => {
-                let mut part = FilePartBody::new(path, (*offset, *length), watch)?;
+                let mut part = FilePartBody::new(path, (*offset, *length), progress)?;
                 let http = http.header(header::CONTENT_LENGTH, length.to_string());
                 let sent = self.agent.run(http.body(SendBody::from_reader(&mut part)).map_err(invalid)?);
                 match part.fault() {

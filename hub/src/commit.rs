@@ -6,6 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -14,7 +16,6 @@ use crate::{
     request::{ApiRequest, Payload, RequestContext},
     retry::RetryableError,
     upload::{CommitTarget, UploadFile},
-    watch::Watch,
 };
 
 /// What a commit is called and changes.
@@ -81,7 +82,7 @@ impl Client {
         &self,
         target: CommitTarget<'_>,
         change: &CommitRequest<'_>,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<CommitInfo> {
         let url =
             target.repo.api(self.endpoint(), &format!("commit/{}{}", percent_encode(target.branch), target.query()));
@@ -89,18 +90,18 @@ impl Client {
         let request =
             ApiRequest { method: "POST", url: url.clone(), headers: Vec::new(), payload, context: target.context() };
         let mut doubtful = false;
-        self.with_retry(watch, || {
+        self.with_retry(progress, || {
             // The last try may have been heard although its answer was lost.
-            if doubtful && let Some(made) = self.find_commit(target, change, watch)? {
+            if doubtful && let Some(made) = self.find_commit(target, change, progress)? {
                 return Ok(made);
             }
             doubtful = true;
-            match self.text_once(&request, watch) {
+            match self.text_once(&request, progress) {
                 Ok((_, text)) => {
                     serde_json::from_str(&text).map_err(|e| RetryableError::transient(Error::invalid_response(&url, e)))
                 }
                 Err(RetryableError { error: moved @ Error::ParentMoved { .. }, .. }) => {
-                    let made = self.find_commit(target, change, watch)?;
+                    let made = self.find_commit(target, change, progress)?;
                     made.ok_or_else(|| moved.into())
                 }
                 Err(failure) => Err(failure),
@@ -113,17 +114,17 @@ impl Client {
         &self,
         target: CommitTarget<'_>,
         change: &CommitRequest<'_>,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<Option<CommitInfo>> {
         if target.pull_request {
             let whole = |tree: &[Entry]| change.is_in(tree);
-            return self.find_pull_request(target.repo, change.title, &whole, watch);
+            return self.find_pull_request(target.repo, change.title, &whole, progress);
         }
-        let head = self.revision_info(target.repo, target.branch, watch)?.sha;
+        let head = self.revision_info(target.repo, target.branch, progress)?.sha;
         if head == change.parent {
             return Ok(None);
         }
-        let (tree, _) = self.list_tree(target.repo, &head, "", Depth::Recursive, watch)?;
+        let (tree, _) = self.list_tree(target.repo, &head, "", Depth::Recursive, progress)?;
         Ok(change.is_in(&tree).then_some(CommitInfo { commit_oid: head, pull_request_url: None }))
     }
 
@@ -136,18 +137,18 @@ impl Client {
         repo: &Repo,
         title: &str,
         whole: &dyn Fn(&[Entry]) -> bool,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<Option<CommitInfo>> {
         let context = RequestContext { repo: Some(repo), ..Default::default() };
         let ours =
             |d: &&Discussion| d.is_pull_request && d.title == title && d.status != "closed" && d.status != "merged";
         for page in 0.. {
             let url = repo.api(self.endpoint(), &format!("discussions?p={page}&type=pull_request&status=open"));
-            let open: Discussions = self.json(&ApiRequest::get(url, context), watch)?;
+            let open: Discussions = self.json(&ApiRequest::get(url, context), progress)?;
             for discussion in open.found.iter().filter(ours) {
                 let revision = format!("refs/pr/{}", discussion.num);
-                let head = self.revision_info(repo, &revision, watch)?.sha;
-                if whole(&self.list_tree(repo, &head, "", Depth::Recursive, watch)?.0) {
+                let head = self.revision_info(repo, &revision, progress)?.sha;
+                if whole(&self.list_tree(repo, &head, "", Depth::Recursive, progress)?.0) {
                     let url = format!("{}/discussions/{}", repo.page(self.endpoint()), discussion.num);
                     return Ok(Some(CommitInfo { commit_oid: head, pull_request_url: Some(url) }));
                 }
@@ -163,12 +164,18 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn commit_trailer(&self, repo: &Repo, revision: &str, key: &str, watch: &dyn Watch) -> Result<Option<String>> {
+    pub fn commit_trailer(
+        &self,
+        repo: &Repo,
+        revision: &str,
+        key: &str,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>> {
         let context = RequestContext { repo: Some(repo), revision: Some(revision), ..Default::default() };
         let mut page = 0;
         loop {
             let url = repo.api(self.endpoint(), &format!("commits/{}?p={page}&limit=100", percent_encode(revision)));
-            let commits: Vec<CommitMessage> = self.json(&ApiRequest::get(url, context), watch)?;
+            let commits: Vec<CommitMessage> = self.json(&ApiRequest::get(url, context), progress)?;
             let told = commits.iter().flat_map(|c| [&c.title, &c.message]);
             let mut found = told.flat_map(|text| text.lines()).filter_map(|l| l.trim().strip_prefix(key));
             if let Some(value) = found.next() {

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     cache::{Cache, parents},
     client::Client,
@@ -16,7 +18,6 @@ use crate::{
     request::{ApiRequest, RequestContext},
     retry::{Attempt, RetryableError},
     url::without_query,
-    watch::Watch,
 };
 
 /// Bytes read and hashed at a time.
@@ -27,34 +28,34 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached, the content is not what was announced, a full disk, Ctrl-C.
-    pub fn download(&self, repo: &Repo, commit: &str, entry: &Entry, watch: &dyn Watch) -> Result<PathBuf> {
+    pub fn download(&self, repo: &Repo, commit: &str, entry: &Entry, progress: &dyn Progress) -> Result<PathBuf> {
         let cache = Cache::new(&self.settings().cache, repo);
         if let Some(path) = cache.cached_file(commit, entry) {
-            watch.bytes(entry.size);
+            progress.bytes(entry.size);
             return Ok(path);
         }
         let hash = entry.oid().hex().to_owned();
         let blob = cache.blob(&hash);
         parents(&blob)?;
-        let _lock = cache.lock(&hash, watch)?;
+        let _lock = cache.lock(&hash, progress)?;
         // Another process may have fetched it while we waited; another commit may have the same content.
         if fs::metadata(&blob).is_ok_and(|m| m.len() == entry.size) {
-            watch.bytes(entry.size);
+            progress.bytes(entry.size);
             return cache.link(commit, entry, &hash);
         }
         let partial = blob.with_file_name(format!("{hash}.incomplete"));
-        self.fetch(repo, commit, entry, &partial, watch)?;
+        self.fetch(repo, commit, entry, &partial, progress)?;
         fs::rename(&partial, &blob).map_err(Error::io("put in place", &blob))?;
         cache.link(commit, entry, &hash)
     }
 
     /// Fill `partial` until it is the whole content.
-    fn fetch(&self, repo: &Repo, commit: &str, entry: &Entry, partial: &Path, watch: &dyn Watch) -> Result<()> {
+    fn fetch(&self, repo: &Repo, commit: &str, entry: &Entry, partial: &Path, progress: &dyn Progress) -> Result<()> {
         let url = repo.resolve(self.endpoint(), commit, &entry.path);
         let mut spoilt = false;
         loop {
-            let mut file = PartialFile::open(entry, partial, watch)?;
-            self.with_retry(watch, || self.stream(&url, (repo, commit, entry), &mut file, watch))?;
+            let mut file = PartialFile::open(entry, partial, progress)?;
+            self.with_retry(progress, || self.stream(&url, (repo, commit, entry), &mut file, progress))?;
             let (file, found) = (file.file, file.hash.finish());
             if found == entry.oid() {
                 file.sync_all().map_err(Error::io("flush", partial))?;
@@ -77,7 +78,7 @@ impl Client {
         url: &str,
         (repo, commit, entry): (&Repo, &str, &Entry),
         partial: &mut PartialFile,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Attempt<()> {
         let start = partial.have;
         if start == entry.size {
@@ -89,7 +90,7 @@ impl Client {
         if start > 0 {
             request.headers.push(("range".into(), format!("bytes={start}-")));
         }
-        let response = self.open(&request, watch)?;
+        let response = self.open(&request, progress)?;
         let from = match response.status().as_u16() {
             206 => {
                 let range = response.headers().get("content-range").and_then(|v| v.to_str().ok());
@@ -112,7 +113,7 @@ impl Client {
             ..RetryableError::transient(Error::unreachable(url, &reason))
         };
         loop {
-            if watch.cancelled() {
+            if progress.cancelled() {
                 return Err(Error::Interrupted.into());
             }
             match body.read(&mut block) {
@@ -126,7 +127,7 @@ impl Client {
                 }
                 Ok(n) => {
                     partial.add(&block[..n])?;
-                    watch.bytes(n as u64);
+                    progress.bytes(n as u64);
                 }
                 Err(error) => return Err(cut(partial, error.to_string())),
             }
@@ -144,7 +145,7 @@ struct PartialFile {
 
 impl PartialFile {
     /// What an earlier try left, read through for its hash.
-    fn open(entry: &Entry, path: &Path, watch: &dyn Watch) -> Result<Self> {
+    fn open(entry: &Entry, path: &Path, progress: &dyn Progress) -> Result<Self> {
         let options = File::options().create(true).append(true).read(true).truncate(false).to_owned();
         let mut file = options.open(path).map_err(Error::io("open", path))?;
         let mut partial = Self {
@@ -160,7 +161,7 @@ impl PartialFile {
         loop {
             let n = file.read(&mut block).map_err(Error::io("read", path))?;
             if n == 0 {
-                watch.bytes(partial.have);
+                progress.bytes(partial.have);
                 return Ok(partial);
             }
             partial.hash.update(&block[..n]);

@@ -236,9 +236,22 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
+    /// A fault of files or threads that another crate names.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// Ctrl-C.
     #[error("interrupted; what has arrived is kept, and the same command goes on from there")]
     Interrupted,
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        match error {
+            setaccio_base::Error::Io { action, path, error } => Self::Io { action, path, error },
+            setaccio_base::Error::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
+        }
+    }
 }
 
 impl Error {

@@ -11,6 +11,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -19,7 +21,6 @@ use crate::{
     retry::RetryableError,
     upload::{CommitTarget, Content, UploadFile},
     url::join_url,
-    watch::Watch,
 };
 
 /// Files announced at a time.
@@ -84,15 +85,20 @@ impl Client {
     /// # Errors
     /// The Hub or its storage refuses or cannot be reached, a file changed meanwhile, Ctrl-C. Files that have arrived
     /// stay, and are not sent again by the next try; of a file in parts, the storage keeps nothing until all are there.
-    pub(crate) fn upload_lfs(&self, target: CommitTarget<'_>, files: &[&UploadFile], watch: &dyn Watch) -> Result<()> {
+    pub(crate) fn upload_lfs(
+        &self,
+        target: CommitTarget<'_>,
+        files: &[&UploadFile],
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let mut known = BTreeSet::new();
         // What lies under two names goes up once.
         let (once, twice): (Vec<&UploadFile>, Vec<_>) =
             files.iter().copied().partition(|f| known.insert(f.sha256.as_str()));
-        watch.bytes(twice.iter().map(|f| f.size).sum());
+        progress.bytes(twice.iter().map(|f| f.size).sum());
         for some in once.chunks(BATCH) {
             let (mut sending, mut pieces) = (Vec::new(), Vec::new());
-            for object in self.lfs_batch(target, some, watch)? {
+            for object in self.lfs_batch(target, some, progress)? {
                 let Some(file) = some.iter().find(|f| f.sha256 == object.oid) else { continue };
                 match object.actions {
                     Some(Actions { upload: Some(upload), verify }) => {
@@ -101,17 +107,17 @@ impl Client {
                         pieces.extend(cut);
                         sending.push(FileUpload { file, upload, verify, parted, left, tags: Mutex::default() });
                     }
-                    _ => watch.bytes(file.size),
+                    _ => progress.bytes(file.size),
                 }
             }
-            try_parallel(pieces.len(), AT_A_TIME, watch, |i, watch| {
+            try_parallel(pieces.len(), AT_A_TIME, progress, |i, progress| {
                 let piece = &pieces[i];
                 let sent = &sending[piece.of];
-                let tag = self.upload_part(target, sent.file, piece, watch)?;
+                let tag = self.upload_part(target, sent.file, piece, progress)?;
                 sent.tags.lock().unwrap_or_else(PoisonError::into_inner).insert(piece.number, tag);
                 // Whoever brings the last piece closes the file, so that it stays whatever becomes of the others.
                 if sent.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.complete_upload(target, sent, watch)
+                    self.complete_upload(target, sent, progress)
                 } else {
                     Ok(())
                 }
@@ -121,7 +127,12 @@ impl Client {
     }
 
     /// What the storage wants to be done for these files.
-    fn lfs_batch(&self, target: CommitTarget<'_>, files: &[&UploadFile], watch: &dyn Watch) -> Result<Vec<Object>> {
+    fn lfs_batch(
+        &self,
+        target: CommitTarget<'_>,
+        files: &[&UploadFile],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Object>> {
         let objects: Value = files.iter().map(|f| json!({ "oid": f.sha256, "size": f.size })).collect();
         let mut body = json!({
             "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256", "objects": objects
@@ -136,7 +147,7 @@ impl Client {
         if let Payload::Bytes(_, media) = &mut request.payload {
             *media = MEDIA;
         }
-        let batch: Batch = self.json(&request, watch)?;
+        let batch: Batch = self.json(&request, progress)?;
         if let Some(error) = batch.objects.iter().find_map(|o| o.error.as_ref()) {
             let said =
                 self.settings().redact(error.get("message").and_then(Value::as_str).unwrap_or("no reason given"));
@@ -172,7 +183,7 @@ impl Client {
         target: CommitTarget<'_>,
         file: &UploadFile,
         piece: &UploadPart,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<String> {
         let (offset, length) = (piece.offset, piece.length);
         let payload = match &file.content {
@@ -186,8 +197,8 @@ impl Client {
         let context = RequestContext { writes: false, ..target.context() };
         let request =
             ApiRequest { method: "PUT", url: piece.url.clone(), headers: piece.headers.clone(), payload, context };
-        let (head, _) = self.with_retry(watch, || {
-            self.text_once(&request, watch).map_err(|failure| match failure {
+        let (head, _) = self.with_retry(progress, || {
+            self.text_once(&request, progress).map_err(|failure| match failure {
                 // A storage in trouble answers with any of these.
                 RetryableError { error: Error::Status { .. } | Error::Refused { .. }, .. } => {
                     RetryableError { retry: true, ..failure }
@@ -196,23 +207,23 @@ impl Client {
             })
         })?;
         if matches!(file.content, Content::Bytes(_)) {
-            watch.bytes(length);
+            progress.bytes(length);
         }
         Ok(head.get("etag").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned())
     }
 
     /// All pieces of a file are there: have them put together, and looked at.
-    fn complete_upload(&self, target: CommitTarget<'_>, sent: &FileUpload<'_>, watch: &dyn Watch) -> Result<()> {
+    fn complete_upload(&self, target: CommitTarget<'_>, sent: &FileUpload<'_>, progress: &dyn Progress) -> Result<()> {
         let file = sent.file;
         if sent.parted {
             let tags = sent.tags.lock().unwrap_or_else(PoisonError::into_inner);
             let parts: Vec<Value> = tags.iter().map(|(n, tag)| json!({ "partNumber": n, "etag": tag })).collect();
             let url = join_url(self.endpoint(), &sent.upload.href);
             let body = json!({ "oid": file.sha256, "parts": parts });
-            match self.text(&ApiRequest::post(url, &body, target.context())?, watch) {
+            match self.text(&ApiRequest::post(url, &body, target.context())?, progress) {
                 // An answer that was lost has put them together all the same, and a second request finds no parts.
                 Err(Error::Status { .. } | Error::Refused { .. } | Error::RepoNotFound { .. })
-                    if self.is_stored(target, file, watch)? => {}
+                    if self.is_stored(target, file, progress)? => {}
                 done => drop(done?),
             }
         }
@@ -220,11 +231,11 @@ impl Client {
         let body = json!({ "oid": file.sha256, "size": file.size });
         let mut request = ApiRequest::post(join_url(self.endpoint(), &verify.href), &body, target.context())?;
         request.headers.extend(texts(&verify.header));
-        self.text(&request, watch).map(drop)
+        self.text(&request, progress).map(drop)
     }
 
-    fn is_stored(&self, target: CommitTarget<'_>, file: &UploadFile, watch: &dyn Watch) -> Result<bool> {
-        let objects = self.lfs_batch(target, &[file], watch)?;
+    fn is_stored(&self, target: CommitTarget<'_>, file: &UploadFile, progress: &dyn Progress) -> Result<bool> {
+        let objects = self.lfs_batch(target, &[file], progress)?;
         Ok(objects.iter().all(|o| o.actions.as_ref().is_none_or(|a| a.upload.is_none())))
     }
 }

@@ -22,10 +22,8 @@ mod retry_after;
 pub mod settings;
 pub mod upload;
 mod url;
-pub mod watch;
 
 pub use client::Client;
 pub use error::{Error, Result};
 pub use repo::{Repo, RepoType};
 pub use settings::Settings;
-pub use watch::Watch;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -12,7 +14,6 @@ use crate::{
     repo::{Repo, is_commit, is_relative_path, percent_encode},
     request::{ApiRequest, RequestContext},
     url::join_url,
-    watch::Watch,
 };
 
 /// A file of a repository.
@@ -82,10 +83,10 @@ impl Client {
     ///
     /// # Errors
     /// No such repository or revision, or the Hub cannot be asked.
-    pub fn revision_info(&self, repo: &Repo, revision: &str, watch: &dyn Watch) -> Result<RevisionInfo> {
+    pub fn revision_info(&self, repo: &Repo, revision: &str, progress: &dyn Progress) -> Result<RevisionInfo> {
         let context = RequestContext { repo: Some(repo), revision: Some(revision), ..RequestContext::default() };
         let url = repo.api(self.endpoint(), &format!("revision/{}", percent_encode(revision)));
-        let info: RevisionInfo = self.json(&ApiRequest::get(url.clone(), context), watch)?;
+        let info: RevisionInfo = self.json(&ApiRequest::get(url.clone(), context), progress)?;
         if is_commit(&info.sha) {
             return Ok(info);
         }
@@ -103,7 +104,7 @@ impl Client {
         revision: &str,
         folder: &str,
         depth: Depth,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<(Vec<Entry>, Vec<String>)> {
         let context = RequestContext { repo: Some(repo), revision: Some(revision), file: Some(folder), writes: false };
         let below = folder.split('/').filter(|p| !p.is_empty()).map(percent_encode);
@@ -113,7 +114,7 @@ impl Client {
         let mut url = repo.api(self.endpoint(), &what);
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         loop {
-            let page = self.json_with_head::<Vec<TreeItem>>(&ApiRequest::get(url.clone(), context), watch);
+            let page = self.json_with_head::<Vec<TreeItem>>(&ApiRequest::get(url.clone(), context), progress);
             let (head, page) = match page {
                 Err(Error::EntryNotFound { .. }) => return Ok((files, folders)),
                 page => page?,
@@ -149,18 +150,24 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::list_tree`], or a pattern that is no glob.
-    pub fn list_files(&self, repo: &Repo, commit: &str, patterns: &[String], watch: &dyn Watch) -> Result<Vec<Entry>> {
+    pub fn list_files(
+        &self,
+        repo: &Repo,
+        commit: &str,
+        patterns: &[String],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Entry>> {
         let mut found = BTreeMap::new();
         for pattern in patterns {
             let (folder, rest) = literal_folder(pattern);
             let deep = rest.contains('/') || rest.contains("**");
             let depth = if deep { Depth::Recursive } else { Depth::Children };
-            let (files, folders) = self.list_tree(repo, commit, folder, depth, watch)?;
+            let (files, folders) = self.list_tree(repo, commit, folder, depth, progress)?;
             found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
             let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
             let glob = glob::Pattern::new(rest).map_err(|e| Error::Invalid(format!("{pattern} is no glob: {e}")))?;
             for folder in folders.iter().filter(|path| glob.matches(&name(path))) {
-                let (files, _) = self.list_tree(repo, commit, folder, Depth::Recursive, watch)?;
+                let (files, _) = self.list_tree(repo, commit, folder, Depth::Recursive, progress)?;
                 found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
             }
         }

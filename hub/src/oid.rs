@@ -1,7 +1,6 @@
 //! The two hashes that the Hub knows a file by: SHA-256 for large files, git's own for small ones.
 
-use std::fmt::Write as _;
-
+use setaccio_base::sha256::hex;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +31,7 @@ impl Oid {
     }
 }
 
-/// Content as it passes.
+/// Hashes content as it passes.
 #[derive(Clone, Debug)]
 pub enum OidHasher {
     /// For [`Oid::Sha256`].
@@ -78,31 +77,21 @@ pub fn git_blob_hex(content: &[u8]) -> String {
     hash.finish().hex().to_owned()
 }
 
-/// SHA-256, hex.
-pub fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use setaccio_base::sha256::hex_digest as sha256;
+
     use super::*;
 
     #[test]
     fn hashes_are_those_of_git_and_sha256sum() {
         // `printf 'ciao\n' | git hash-object --stdin` and `printf 'ciao\n' | sha256sum`.
-        assert!(Oid::Git(git(b"")).is_valid() && Oid::Sha256(sha256(b"")).is_valid());
-        let up = format!("../../{}", &git(b"")[6..]);
-        for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git(b"")), Oid::Git(up)] {
+        assert!(Oid::Git(git_blob_hex(b"")).is_valid() && Oid::Sha256(sha256(b"")).is_valid());
+        let up = format!("../../{}", &git_blob_hex(b"")[6..]);
+        for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git_blob_hex(b"")), Oid::Git(up)] {
             assert!(!bad.is_valid(), "{bad:?}");
         }
-        assert_eq!(git(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
+        assert_eq!(git_blob_hex(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
         assert_eq!(sha256(b"ciao\n"), "6f0378f21a495f5c13247317d158e9d51da45a5bf68fc2f366e450deafdc8302");
     }
 }

@@ -5,10 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use crate::{
-    error::{Error, Result},
-    watch::Watch,
-};
+use setaccio_base::progress::Progress;
+
+use crate::error::{Error, Result};
 
 /// Do `work` for every number below `n`, on `threads` threads; the results keep the order of the numbers. The first that
 /// fails stops the others at their next safe point; of several failures the one of the lowest number is returned.
@@ -18,10 +17,10 @@ use crate::{
 pub fn try_parallel<T: Send>(
     n: usize,
     threads: usize,
-    watch: &dyn Watch,
-    work: impl Fn(usize, &dyn Watch) -> Result<T> + Sync,
+    progress: &dyn Progress,
+    work: impl Fn(usize, &dyn Progress) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let (next, stop) = (AtomicUsize::new(0), StopOnFailure { watch, failed: AtomicBool::new(false) });
+    let (next, stop) = (AtomicUsize::new(0), StopOnFailure { progress, failed: AtomicBool::new(false) });
     let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, n.max(1)) {
@@ -49,41 +48,40 @@ pub fn try_parallel<T: Send>(
     if whole { Ok(results) } else { Err(Error::Interrupted) }
 }
 
-/// The caller's watch, which also says stop once a piece has failed.
+/// The caller's progress, which also says stop once one of the calls has failed.
 struct StopOnFailure<'a> {
-    watch: &'a dyn Watch,
+    progress: &'a dyn Progress,
     failed: AtomicBool,
 }
 
-impl Watch for StopOnFailure<'_> {
+impl Progress for StopOnFailure<'_> {
     fn cancelled(&self) -> bool {
-        self.watch.cancelled() || self.failed.load(Ordering::Relaxed)
+        self.progress.cancelled() || self.failed.load(Ordering::Relaxed)
     }
 
     fn bytes(&self, bytes: u64) {
-        self.watch.bytes(bytes);
+        self.progress.bytes(bytes);
     }
 
     fn note(&self, sentence: &str) {
-        self.watch.note(sentence);
+        self.progress.note(sentence);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::Nobody;
 
     #[test]
     fn results_keep_their_order_and_the_first_failure_is_told() {
-        let squares = try_parallel(50, 4, &Nobody, |i, _| Ok(i * i)).unwrap_or_default();
+        let squares = try_parallel(50, 4, &(), |i, _| Ok(i * i)).unwrap_or_default();
         assert_eq!(squares, (0..50).map(|i| i * i).collect::<Vec<_>>());
-        let work = |i: usize, watch: &dyn Watch| match i {
+        let work = |i: usize, progress: &dyn Progress| match i {
             3 => Err(Error::Invalid("three".into())),
-            _ if watch.cancelled() => Err(Error::Interrupted),
+            _ if progress.cancelled() => Err(Error::Interrupted),
             _ => Ok(i),
         };
-        assert!(matches!(try_parallel(50, 4, &Nobody, work), Err(Error::Invalid(e)) if e == "three"));
-        assert!(try_parallel(0, 4, &Nobody, |_, _| Ok(())).is_ok());
+        assert!(matches!(try_parallel(50, 4, &(), work), Err(Error::Invalid(e)) if e == "three"));
+        assert!(try_parallel(0, 4, &(), |_, _| Ok(())).is_ok());
     }
 }

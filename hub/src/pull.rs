@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{client::Client, error::Result, listing::Entry, parallel::try_parallel, repo::Repo, watch::Watch};
+use setaccio_base::progress::Progress;
+
+use crate::{client::Client, error::Result, listing::Entry, parallel::try_parallel, progress::Watch, repo::Repo};
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
@@ -20,10 +22,10 @@ impl Client {
     ///
     /// # Errors
     /// What stopped the first of them; those that have arrived stay.
-    pub fn pull(&self, wanted: &[RemoteFile], threads: usize, watch: &dyn Watch) -> Result<Vec<PathBuf>> {
-        try_parallel(wanted.len(), threads, watch, |i, watch| {
+    pub fn pull(&self, wanted: &[RemoteFile], threads: usize, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+        try_parallel(wanted.len(), threads, progress, |i, progress| {
             let RemoteFile { repo, commit, entry } = &wanted[i];
-            self.download(repo, commit, entry, watch)
+            self.download(repo, commit, entry, progress)
         })
     }
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use similar::TextDiff;
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     account::Visibility,
     client::Client,
@@ -12,7 +14,6 @@ use crate::{
     listing::{Depth, Entry},
     repo::{self, Repo, percent_encode},
     upload::{CommitTarget, Content, LocalFile, UploadFile},
-    watch::Watch,
 };
 
 /// The card of a repository.
@@ -70,15 +71,15 @@ impl Client {
     /// # Errors
     /// No token that may write, a card that was edited on the Hub, a Hub that refuses or cannot be reached,
     /// Ctrl-C. Until the one commit nothing is to be seen on the Hub but an empty repository.
-    pub fn push(&self, push: &Push<'_>, watch: &dyn Watch) -> Result<PushOutcome> {
+    pub fn push(&self, push: &Push<'_>, progress: &dyn Progress) -> Result<PushOutcome> {
         let repo = push.repo;
         repo::branch(push.branch)?;
-        let writer = self.whoami(repo, watch)?;
-        let hashed: Vec<UploadFile> = push.files.iter().map(|f| UploadFile::new(f, watch)).collect::<Result<_>>()?;
+        let writer = self.whoami(repo, progress)?;
+        let hashed: Vec<UploadFile> = push.files.iter().map(|f| UploadFile::new(f, progress)).collect::<Result<_>>()?;
         let mut done = PushOutcome { url: repo.page(self.endpoint()), ..PushOutcome::default() };
-        let head = self.parent_commit(push, &writer, &mut done, watch)?;
+        let head = self.parent_commit(push, &writer, &mut done, progress)?;
         let tree = match &head {
-            Some(head) => self.list_tree(repo, head, "", Depth::Recursive, watch)?.0,
+            Some(head) => self.list_tree(repo, head, "", Depth::Recursive, progress)?.0,
             None => Vec::new(),
         };
         let there: BTreeMap<&str, &Entry> = tree.iter().map(|e| (e.path.as_str(), e)).collect();
@@ -97,7 +98,7 @@ impl Client {
         let Some(head) = head else { return Ok(done) };
         let card = changed.iter().find(|f| f.path == CARD);
         if let (Some(card), Some(old), false) = (card, there.get(CARD), push.force) {
-            self.check_card(push, &head, card, old, watch)?;
+            self.check_card(push, &head, card, old, progress)?;
         }
         if push.dry_run {
             return Ok(done);
@@ -109,7 +110,7 @@ impl Client {
                     && done.deleted.iter().all(|path| tree.iter().all(|e| e.path != *path))
             };
             if let Some(CommitInfo { commit_oid: _, pull_request_url }) =
-                self.find_pull_request(repo, push.title, &whole, watch)?
+                self.find_pull_request(repo, push.title, &whole, progress)?
             {
                 done.unchanged = hashed.len();
                 done.changed.clear();
@@ -118,10 +119,10 @@ impl Client {
                 return Ok(done);
             }
         }
-        let large = self.preupload(target, &changed, watch)?;
+        let large = self.preupload(target, &changed, progress)?;
         let heavy: Vec<&UploadFile> = changed.iter().copied().filter(|f| large.contains(&f.path)).collect();
         (push.begin)(heavy.iter().map(|f| f.size).sum());
-        self.upload_lfs(target, &heavy, watch)?;
+        self.upload_lfs(target, &heavy, progress)?;
         let oid = hashed.iter().find(|f| f.path == CARD).map(|f| format!("\n\n{TRAILER} {}", f.git));
         let message = format!("Pushed with setaccio {}.{}", env!("CARGO_PKG_VERSION"), oid.unwrap_or_default());
         let change = CommitRequest {
@@ -132,7 +133,7 @@ impl Client {
             large: &large,
             deleted: &done.deleted,
         };
-        let made = self.commit(target, &change, watch)?;
+        let made = self.commit(target, &change, progress)?;
         done.commit = Some(made.commit_oid);
         done.url = made.pull_request_url.unwrap_or(done.url);
         Ok(done)
@@ -145,17 +146,17 @@ impl Client {
         push: &Push<'_>,
         writer: &str,
         done: &mut PushOutcome,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<Option<String>> {
         let repo = push.repo;
-        let main = match self.revision_info(repo, "main", watch) {
+        let main = match self.revision_info(repo, "main", progress) {
             Err(Error::RepoNotFound { .. }) => {
                 done.created = true;
                 if push.dry_run {
                     return Ok(None);
                 }
-                self.create_repo(repo, writer, push.visibility, watch)?;
-                self.revision_info(repo, "main", watch)?
+                self.create_repo(repo, writer, push.visibility, progress)?;
+                self.revision_info(repo, "main", progress)?
             }
             info => info?,
         };
@@ -166,23 +167,30 @@ impl Client {
         if push.branch == "main" {
             return Ok(Some(main.sha));
         }
-        match self.revision_info(repo, push.branch, watch) {
+        match self.revision_info(repo, push.branch, progress) {
             Err(Error::RevisionNotFound { .. }) if push.dry_run => Ok(Some(main.sha)),
             Err(Error::RevisionNotFound { .. }) => {
-                self.create_branch(repo, push.branch, &main.sha, watch)?;
-                Ok(Some(self.revision_info(repo, push.branch, watch)?.sha))
+                self.create_branch(repo, push.branch, &main.sha, progress)?;
+                Ok(Some(self.revision_info(repo, push.branch, progress)?.sha))
             }
             info => Ok(Some(info?.sha)),
         }
     }
 
     /// Check that the card on the Hub is the one that an earlier push wrote.
-    fn check_card(&self, push: &Push<'_>, head: &str, card: &UploadFile, old: &Entry, watch: &dyn Watch) -> Result<()> {
-        let written = self.commit_trailer(push.repo, push.branch, TRAILER, watch)?;
+    fn check_card(
+        &self,
+        push: &Push<'_>,
+        head: &str,
+        card: &UploadFile,
+        old: &Entry,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let written = self.commit_trailer(push.repo, push.branch, TRAILER, progress)?;
         if written.as_deref() == Some(old.git.as_str()) {
             return Ok(());
         }
-        let path = self.download(push.repo, head, old, watch)?;
+        let path = self.download(push.repo, head, old, progress)?;
         let there = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let here = match &card.content {
             Content::Bytes(bytes) => bytes.clone(),

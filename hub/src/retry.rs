@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    error::{Error, Result},
-    watch::Watch,
-};
+use setaccio_base::progress::Progress;
+
+use crate::error::{Error, Result};
 
 /// Attempts before giving up, when none of them makes progress.
 const MAX_ATTEMPTS: u32 = 6;
@@ -51,10 +50,14 @@ impl RetryableError {
 ///
 /// # Errors
 /// The last attempt's, or Ctrl-C.
-pub fn with_retry<T>(first_wait: Duration, watch: &dyn Watch, mut attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
+pub fn with_retry<T>(
+    first_wait: Duration,
+    progress: &dyn Progress,
+    mut attempt: impl FnMut() -> Attempt<T>,
+) -> Result<T> {
     let mut failed = 0;
     loop {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Interrupted);
         }
         let failure = match attempt() {
@@ -70,17 +73,17 @@ pub fn with_retry<T>(first_wait: Duration, watch: &dyn Watch, mut attempt: impl 
         // A wait of nothing is no reason to ask without a pause.
         let wait = failure.retry_after.filter(|wait| !wait.is_zero()).unwrap_or(backoff);
         if wait >= WORTH_A_NOTE {
-            watch.note(&format!("waiting {} s: {}", wait.as_secs(), failure.error));
+            progress.note(&format!("waiting {} s: {}", wait.as_secs(), failure.error));
         }
-        sleep(wait, watch)?;
+        sleep(wait, progress)?;
     }
 }
 
 /// Sleep, and wake up for Ctrl-C.
-fn sleep(wait: Duration, watch: &dyn Watch) -> Result<()> {
+fn sleep(wait: Duration, progress: &dyn Progress) -> Result<()> {
     let until = Instant::now() + wait;
     while let Some(left) = until.checked_duration_since(Instant::now()) {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Interrupted);
         }
         std::thread::sleep(left.min(Duration::from_millis(100)));

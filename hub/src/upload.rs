@@ -6,13 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::{progress::Progress, sha256::hex_digest};
+
 use crate::{
     client::Client,
     error::{Error, Result},
     oid::{Oid, OidHasher},
     repo::{Repo, percent_encode},
     request::{ApiRequest, RequestContext},
-    watch::Watch,
 };
 
 /// Files asked about at a time, as Python's tools do it.
@@ -59,7 +60,7 @@ impl UploadFile {
     ///
     /// # Errors
     /// It cannot be read, or Ctrl-C.
-    pub fn new(local: &LocalFile, watch: &dyn Watch) -> Result<Self> {
+    pub fn new(local: &LocalFile, progress: &dyn Progress) -> Result<Self> {
         let open = |path: &PathBuf| File::open(path).map_err(Error::io("open", path));
         let (mut reader, size): (Box<dyn Read>, u64) = match &local.content {
             Content::Bytes(bytes) => (Box::new(bytes.as_slice()), bytes.len() as u64),
@@ -76,7 +77,7 @@ impl UploadFile {
         let mut hashes = [Oid::Sha256(String::new()), Oid::Git(String::new())].map(|oid| OidHasher::new(&oid, size));
         let (mut sample, mut block) = (Vec::new(), vec![0; 256 << 10]);
         loop {
-            if watch.cancelled() {
+            if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
             let n = reader.read(&mut block).map_err(unread)?;
@@ -102,7 +103,7 @@ impl UploadFile {
             Content::Bytes(bytes) => bytes.clone(),
             Content::File(path) => std::fs::read(path).map_err(Error::io("read", path))?,
         };
-        if crate::oid::sha256(&bytes) == self.sha256 {
+        if hex_digest(&bytes) == self.sha256 {
             return Ok(bytes);
         }
         Err(Error::Invalid(format!("{} was changed while it was pushed; run the same command again", self.path)))
@@ -154,7 +155,7 @@ impl Client {
         &self,
         target: CommitTarget<'_>,
         files: &[&UploadFile],
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<BTreeSet<String>> {
         let mut large = BTreeSet::new();
         let url = target.repo.api(self.endpoint(), &format!("preupload/{}", percent_encode(target.branch)));
@@ -163,7 +164,7 @@ impl Client {
                 some.iter().map(|f| json!({ "path": f.path, "size": f.size, "sample": STANDARD.encode(&f.sample) }));
             let body = json!({ "files": told.collect::<Value>() });
             let request = ApiRequest::post(format!("{url}{}", target.query()), &body, target.context())?;
-            let modes: Modes = self.json(&request, watch)?;
+            let modes: Modes = self.json(&request, progress)?;
             let empty = |path: &str| some.iter().any(|f| f.path == path && f.size == 0);
             large.extend(modes.files.into_iter().filter(|m| m.upload_mode == "lfs" && !empty(&m.path)).map(|m| m.path));
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use setaccio_base::progress::Progress;
 
-use crate::{client::Client, error::Result, listing::Entry, parallel::try_parallel, progress::Watch, repo::Repo};
+use crate::{client::Client, error::Result, listing::Entry, parallel::try_parallel, repo::Repo};
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]

@@ -230,8 +230,8 @@ fn nothing_of_this_machine_reaches_the_hub() {
     }
     fixture.hub.faults().plan("GET", "/api/whoami-v2", FaultKind::Status(500), 9);
     said.push_str(&fixture.run_with(&["push", &fixture.arg("out"), "anna/web"], &env).assert_failure());
-    let fixture = fixture.local.path("").to_string_lossy().into_owned();
-    let secrets = [WRITE, user, home.as_str(), fixture.trim_end_matches('/'), ROOT];
+    let folder = fixture.local.path("").to_string_lossy().into_owned();
+    let secrets = [WRITE, user, home.as_str(), folder.trim_end_matches('/'), ROOT];
     let store = fixture.hub.store();
     for (repo, content) in &store.repos {
         for commit in content.commits.values() {

@@ -155,7 +155,7 @@ fn route(shared: &Shared, request: &ApiRequest) -> Reply {
 }
 
 /// The repository, if whoever asks may see it.
-pub(crate) fn seen<'a>(store: &'a Store, request: &ApiRequest, key: &str) -> Result<&'a Repo, Response> {
+pub(crate) fn visible_repo<'a>(store: &'a Store, request: &ApiRequest, key: &str) -> Result<&'a Repo, Response> {
     let owner = key.split('/').nth(1).unwrap_or_default();
     let mine = request.user.as_ref().is_some_and(|u| u.name == owner);
     match store.repos.get(key) {

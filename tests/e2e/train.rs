@@ -130,6 +130,16 @@ fn quiet(out: &Path, args: &[&str]) -> Child {
 
 #[test]
 fn killed_at_any_moment_it_resumes_to_the_same_losses() {
+    killed_at_any_moment(2);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_killed_at_any_moment_it_resumes_to_the_same_losses() {
+    killed_at_any_moment(20);
+}
+
+fn killed_at_any_moment(rounds: usize) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     let began = Instant::now();
@@ -137,10 +147,10 @@ fn killed_at_any_moment_it_resumes_to_the_same_losses() {
     let took = began.elapsed();
     let want = (metrics(&whole), fs::read(whole.join("adapter/adapter_model.safetensors")).unwrap());
     let mut rng = TestRng(7);
-    for round in 0..6 {
+    for round in 0..rounds {
         let out = dir.path().join(format!("out{round}"));
         let mut child = quiet(&out, &[]);
-        if round < 3 {
+        if round % 2 == 0 {
             // In the middle of a checkpoint: as soon as one is being written.
             wait_for(&mut child, || {
                 let entries = fs::read_dir(out.join("checkpoints")).into_iter().flatten().flatten();

@@ -31,19 +31,29 @@ fn whole(fixture: &HubFixture) {
 }
 
 #[test]
-fn thirty_pulls_through_cuts_and_errors_lose_nothing() {
+fn pulls_through_cuts_and_errors_lose_nothing() {
+    pulls_through_faults(3);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_pulls_through_cuts_and_errors_lose_nothing() {
+    pulls_through_faults(30);
+}
+
+fn pulls_through_faults(rounds: u64) {
     let fixture = pulling();
-    let mut thrown = 0;
-    for seed in 0..30 {
+    let mut drawn = 0;
+    for seed in 0..rounds {
         let _ = fs::remove_dir_all(fixture.home());
         fixture.hub.faults().randomize(seed, 40);
         // A run of bad luck ends a command; the same command goes on from there.
         let runs = (1..20).find(|_| fixture.run(&["pull", &fixture.recipe()]).code == Some(0));
-        thrown += fixture.hub.faults().clear();
+        drawn += fixture.hub.faults().clear() as u64;
         assert!(runs.is_some(), "seed {seed}");
         whole(&fixture);
     }
-    assert!(thrown >= 100, "the dice threw {thrown} faults");
+    assert!(drawn >= 3 * rounds, "only {drawn} faults were drawn");
 }
 
 #[test]
@@ -94,17 +104,27 @@ fn killed_in_the_middle_of_a_file_it_goes_on_from_there() {
 }
 
 #[test]
-fn thirty_pushes_through_cuts_and_errors_make_one_commit_each() {
+fn pushes_through_cuts_and_errors_make_one_commit_each() {
+    pushes_through_faults(3);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_pushes_through_cuts_and_errors_make_one_commit_each() {
+    pushes_through_faults(30);
+}
+
+fn pushes_through_faults(rounds: u64) {
     let fixture = Fixture::text("[output]\nshard_bytes = 30000\nrow_group_bytes = 8000\n");
     fixture.write("data/web/x.jsonl", TestRng(1).lines(100));
     let fixture = HubFixture::new(fixture);
     fixture.hub.store().part_bytes = 9_000;
-    let mut thrown = 0;
-    for seed in 0..30_u64 {
+    let mut drawn = 0;
+    for seed in 0..rounds {
         fixture.local.build("out", &["--set", &format!("seed={seed}")]).assert_success();
         fixture.hub.faults().randomize(1000 + seed, 30);
         let runs = (1..20).find(|_| fixture.run(&["push", &fixture.arg("out"), "anna/web"]).code == Some(0));
-        thrown += fixture.hub.faults().clear();
+        drawn += fixture.hub.faults().clear() as u64;
         assert!(runs.is_some(), "seed {seed}");
         let store = fixture.hub.store();
         let repo = &store.repos["datasets/anna/web"];
@@ -117,7 +137,7 @@ fn thirty_pushes_through_cuts_and_errors_make_one_commit_each() {
             assert_eq!(files[&path].bytes, bytes, "seed {seed}: {path}");
         }
     }
-    assert!(thrown >= 60, "the dice threw {thrown} faults");
+    assert!(drawn >= 2 * rounds, "only {drawn} faults were drawn");
 }
 
 #[test]

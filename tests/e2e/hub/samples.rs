@@ -68,7 +68,7 @@ fn sft_mix_from_an_array_of_the_real_size() {
 fn dpo_mix_from_parquet() {
     let fixture = fixture([(
         "mlabonne/orpo-dpo-mix-40k",
-        vec![("data/train-00000-of-00001.parquet".into(), standins::pairs(10))],
+        vec![("data/train-00000-of-00001.parquet".into(), standins::sample("orpo_dpo_mix_40k.parquet"))],
     )]);
     let (fetched, _) = fixture.both("dpo-mix", "dpo", &[]);
     assert_eq!(fetched.len(), 1, "{fetched:?}");

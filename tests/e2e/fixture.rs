@@ -1,4 +1,5 @@
-//! A bench to try the program on: a folder of inputs and a recipe, runs, and what they leave.
+//! What the tests share: a folder of inputs and a recipe, runs of the program, what they leave, and snapshots of what they
+//! say.
 
 use std::{
     collections::BTreeMap,
@@ -57,16 +58,56 @@ pub struct Run {
 impl Run {
     /// The run, if it went well.
     pub fn assert_success(self) -> Self {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(0), "{}", self.said());
         self
+    }
+
+    /// All that it said.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
     }
 
     /// What it said, if it failed as a command should.
     pub fn assert_failure(self) -> String {
-        let said = self.stdout + &self.stderr;
+        let said = self.said();
         assert_eq!(self.code, Some(1), "{said}");
         said
     }
+}
+
+/// What commands say, case by case, to be compared as a whole.
+#[derive(Default)]
+pub struct Transcript(String);
+
+impl Transcript {
+    /// One more case.
+    pub fn add(&mut self, case: impl std::fmt::Display, said: &str) {
+        writeln!(self.0, "## {case}\n\n{}\n", said.trim_end()).unwrap();
+    }
+
+    /// Compare it with the snapshot of this name.
+    pub fn assert_snapshot(self, name: &str) {
+        assert_snapshot(name, self.0);
+    }
+}
+
+/// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports and times are taken out of it: they
+/// differ from run to run. `just snapshots` writes the files anew, and git shows what changed.
+pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
+    let temp = std::env::temp_dir();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (pattern, instead) in [
+        (format!(r"{}/\.tmp\w+", temp.display()), "[TMP]"),
+        (ROOT.to_owned(), "[ROOT]"),
+        (r"http://127\.0\.0\.1:\d+".to_owned(), "[HUB]"),
+        (r"\b\d+(\.\d+)? (ms|s|min)\b".to_owned(), "[TIME]"),
+    ] {
+        settings.add_filter(&pattern, instead);
+    }
+    settings.bind(|| insta::assert_snapshot!(name, text.as_ref()));
 }
 
 impl From<Output> for Run {

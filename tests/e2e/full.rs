@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    fixture::{Run, built, setaccio, training},
+    fixture::{Run, Transcript, assert_snapshot, built, setaccio, training},
     train::metrics,
 };
 
@@ -48,10 +48,8 @@ fn weights(run: &Path) -> Vec<u8> {
 fn every_weight_learns_and_the_model_stands_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (run, again) = (dir.path().join("run"), dir.path().join("again"));
-    let plan = train(&run, &["--plan"]).assert_success().stdout;
-    assert!(plan.contains("every weight") && plan.contains("all weights and optimiser"), "{plan}");
-    let said = train(&run, &["--jobs", "1"]).assert_success().stdout;
-    assert!(said.contains("trained:") && said.contains("run/model"), "{said}");
+    assert_snapshot("full-plan", train(&run, &["--plan"]).assert_success().said());
+    train(&run, &["--jobs", "1"]).assert_success();
     assert!(!run.join("adapter").exists());
     for name in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
         assert!(run.join("model").join(name).is_file(), "{name}");
@@ -71,13 +69,15 @@ fn every_weight_learns_and_the_model_stands_alone() {
     // `merge` has nothing to merge, and writes another type.
     let (bf16, name) = (dir.path().join("bf16"), run.to_str().unwrap());
     let merge = ["merge", name, "--out", bf16.to_str().unwrap()];
-    let said = setaccio(&[&merge[..], &["--dtype", "bf16"]].concat()).assert_success().stdout;
-    assert!(said.contains("of bf16"), "{said}");
+    let mut transcript = Transcript::default();
+    let in_bf16 = setaccio(&[&merge[..], &["--dtype", "bf16"]].concat()).assert_success();
+    transcript.add("merge of a run that has no adapter", &in_bf16.said());
     let lengths = [run.join("model"), bf16.clone()].map(|m| fs::metadata(m.join("model.safetensors")).unwrap().len());
     assert!(lengths[1] * 2 < lengths[0] + 8192, "{lengths:?}");
     assert!(!says(&bf16).is_empty());
-    let said = setaccio(&[&merge[..], &["--adapter", name]].concat()).assert_failure();
-    assert!(said.contains("no adapter to add"), "{said}");
+    let with_adapter = setaccio(&[&merge[..], &["--adapter", name]].concat()).assert_failure();
+    transcript.add("merge of it with an adapter", &with_adapter);
+    transcript.assert_snapshot("full-merge");
 }
 
 #[test]
@@ -104,20 +104,21 @@ fn killed_it_resumes_to_the_same_bytes() {
 #[test]
 fn what_does_not_go_with_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 7] = [
-        (&["model.quantization=nf4"], "4 bits are too coarse"),
-        (&["lora.adapter=somewhere"], "merge it first"),
-        (&["train.lora_plus_ratio=16.0"], "`train.lora_plus_ratio` is of adapters"),
-        (&["task=preference", "data.packing=none"], "precomputed"),
-        (&["task=preference", "data.packing=none", "preference.loss=kto"], "method = \"lora\""),
-        (&["method=ful"], "did you mean `full`"),
-        (&["method=lora", "lora.r=0"], "`lora.r` is at least 1"),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 7] = [
+        &["model.quantization=nf4"],
+        &["lora.adapter=somewhere"],
+        &["train.lora_plus_ratio=16.0"],
+        &["task=preference", "data.packing=none"],
+        &["task=preference", "data.packing=none", "preference.loss=kto"],
+        &["method=ful"],
+        &["method=lora", "lora.r=0"],
     ];
-    for (sets, expected) in cases {
+    for sets in cases {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
-        let said = train(&dir.path().join("run"), &args).assert_failure();
-        assert!(said.contains(expected), "{sets:?}: {said}");
+        transcript.add(sets.join(" "), &train(&dir.path().join("run"), &args).assert_failure());
     }
+    transcript.assert_snapshot("full-mistakes");
 }
 
 /// With a reference that was computed before the first step, and with losses that need none.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fixture::{Run, TestRng, built, setaccio, training};
+use crate::fixture::{Run, TestRng, Transcript, assert_snapshot, built, setaccio, training};
 
 /// The SFT mix of the samples, built once for all tests.
 pub fn data() -> &'static Path {
@@ -227,43 +227,38 @@ fn a_loss_that_is_no_number_is_never_a_success() {
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let cases: [(&[&str], &[&str]); 13] = [
-        (&["--set", "train.batch=-1"], &["invalid value: integer `-1`", "`train.batch`"]),
-        (&["--set", "train.batch=9223372036854775807"], &["`train.batch`", "at most 65536"]),
-        (&["--set", "lora.alpha=-1"], &["`lora.alpha` is -1; it has to be above 0 and finite"]),
-        (&["--set", "name=.."], &["`name` names a folder"]),
-        (&["--set", "lora.droput=0.1"], &["unknown field `droput`", "did you mean `dropout`"]),
-        (&["--set", "lora.targets=[\"q_prj\"]"], &["no `q_prj`", "q_proj"]),
-        (&["--set", "train.optimizer=adam"], &["adamw_8bit"]),
-        (&["--set", "data.train=[\"data/out/nothing-here\"]"], &["nothing-here", "just build-nothing-here"]),
-        (&["--model", "/nowhere"], &["/nowhere"]),
-        (&["--set", "data.template=none.jinja"], &["none.jinja"]),
-        (&["--set", "data.max_length=4096"], &["data.max_length is 4096", "1024 positions"]),
-        (&["--set", "train.warmup_steps=3"], &["train.warmup_steps", "train.warmup_ratio"]),
-        (&["--set", "lora.init=pissa", "--set", "lora.r=100"], &["PiSSA", "k_proj"]),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 13] = [
+        &["--set", "train.batch=-1"],
+        &["--set", "train.batch=9223372036854775807"],
+        &["--set", "lora.alpha=-1"],
+        &["--set", "name=.."],
+        &["--set", "lora.droput=0.1"],
+        &["--set", "lora.targets=[\"q_prj\"]"],
+        &["--set", "train.optimizer=adam"],
+        &["--set", "data.train=[\"data/out/nothing-here\"]"],
+        &["--model", "/nowhere"],
+        &["--set", "data.template=none.jinja"],
+        &["--set", "data.max_length=4096"],
+        &["--set", "train.warmup_steps=3"],
+        &["--set", "lora.init=pissa", "--set", "lora.r=100"],
     ];
-    for (args, says) in cases {
-        let said = train(&out, args).assert_failure();
-        says.iter().for_each(|word| assert!(said.contains(word), "{args:?} says {word}: {said}"));
+    for args in cases {
+        transcript.add(args.join(" "), &train(&out, args).assert_failure());
         assert!(!out.join("adapter").exists());
     }
+    transcript.assert_snapshot("train-mistakes");
 }
 
 #[test]
 fn plan_and_show_batch_read_no_weights() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let said = train(&out, &["--plan"]).assert_success().stdout;
-    for word in
-        ["trained parameters", "tokens of the whole run", "predicted peak", "largest train.batch", "kept for backward"]
-    {
-        assert!(said.contains(word), "{word}: {said}");
-    }
+    assert_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
     let tight = ["--set", "train.memory_gib=0.001", "--max-steps", "1"];
-    let said = train(&out, &[&tight[..], &["--plan"]].concat()).assert_success().stdout;
-    assert!(said.contains("is more than the 1.0 MiB that the run may take: lower train.batch"), "{said}");
-    let said = train(&out, &["--show-batch", "2"]).assert_success().stdout;
-    assert!(said.contains("<|eot_id|>") && said.contains("### Instruction:"), "{said}");
+    let tight = train(&out, &[&tight[..], &["--plan"]].concat()).assert_success().said();
+    assert_snapshot("train-plan_of_too_little_memory", tight);
+    assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
     let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!(line["ids"].as_array().unwrap().len(), line["trained"].as_array().unwrap().len());

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fixture::{Fixture, TestRng, setaccio, web_rules};
+use crate::fixture::{Fixture, Run, TestRng, Transcript, assert_snapshot, setaccio, web_rules};
 
 fn fixture(rows: usize) -> Fixture {
     let fixture = Fixture::text(&web_rules(60_000));
@@ -107,8 +107,7 @@ fn two_builds_of_one_folder_do_not_meet() {
     let mut first =
         fixture.command("out", &["--jobs", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(|| fixture.path("out/.setaccio/work").exists());
-    let said = fixture.build("out", &[]).assert_failure();
-    assert!(said.contains("in use by another setaccio"), "{said}");
+    assert_snapshot("interruption-two_builds_of_one_folder", fixture.build("out", &[]).assert_failure());
     assert!(first.wait().unwrap().success());
 }
 
@@ -140,10 +139,9 @@ fn an_unwritable_folder_is_named() {
     let fixture = fixture(10);
     // Not even root may write below a file, or into /proc.
     fixture.write("file", "");
-    let said = fixture.build("file/out", &[]).assert_failure();
-    assert!(said.contains("cannot create") && said.contains("file/out"), "{said}");
-    let out = std::path::Path::new("/proc/setaccio");
-    let said =
-        crate::fixture::Run::from(fixture.command(out.to_str().unwrap(), &[]).output().unwrap()).assert_failure();
-    assert!(said.contains("/proc/setaccio"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("below a file", &fixture.build("file/out", &[]).assert_failure());
+    let in_proc = Run::from(fixture.command("/proc/setaccio", &[]).output().unwrap()).assert_failure();
+    transcript.add("in /proc", &in_proc);
+    transcript.assert_snapshot("interruption-an_unwritable_folder");
 }

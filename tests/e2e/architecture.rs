@@ -73,9 +73,11 @@ fn circles_are_found() {
         assert!(circles(&[lib, ("a.rs", a), ("b.rs", b)]).is_empty(), "{a} {b}");
     }
     // Folders count as one with all that lies in them, and what lies in them is looked at as well.
-    let files = [("lib.rs", ""), ("a/mod.rs", "mod c; mod d;"), ("a/c.rs", "use crate::b;"), ("b/e.rs", "use crate::a::d;")];
+    let files =
+        [("lib.rs", ""), ("a/mod.rs", "mod c; mod d;"), ("a/c.rs", "use crate::b;"), ("b/e.rs", "use crate::a::d;")];
     assert_eq!(circles(&[&files[..], &[("a/d.rs", ""), ("b.rs", "mod e;")]].concat()), circle);
-    let inner = circles(&[("lib.rs", ""), ("a.rs", ""), ("a/c.rs", "use super::d::D;"), ("a/d.rs", "use super::c::C;")]);
+    let inner =
+        circles(&[("lib.rs", ""), ("a.rs", ""), ("a/c.rs", "use super::d::D;"), ("a/d.rs", "use super::c::C;")]);
     assert_eq!(inner, [[["a", "c"], ["a", "d"]]]);
     // A folder's own file is its children's, as long as that leads none of them to another in a circle.
     let parent = ("a.rs", "mod c; mod d; pub struct P; fn f() { c::f(); d::f() }");

@@ -91,8 +91,8 @@ impl Transcript {
     }
 }
 
-/// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports and times are taken out of it: they
-/// differ from run to run. `just snapshots` writes the files anew, and git shows what changed.
+/// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports, times and commits are taken out of it:
+/// they differ from run to run. `just snapshots` writes the files anew, and git shows what changed.
 pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
     let temp = std::env::temp_dir();
     let mut settings = insta::Settings::clone_current();
@@ -102,6 +102,7 @@ pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
     for (pattern, instead) in [
         (format!(r"{}/\.tmp\w+", temp.display()), "[TMP]"),
         (ROOT.to_owned(), "[ROOT]"),
+        (r"\b[0-9a-f]{40}\b".to_owned(), "[COMMIT]"),
         (r"http://127\.0\.0\.1:\d+".to_owned(), "[HUB]"),
         (r"\b\d+(\.\d+)? (ms|s|min)\b".to_owned(), "[TIME]"),
     ] {

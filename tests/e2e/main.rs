@@ -1,6 +1,8 @@
 //! End to end, through the command line: what a user types, what a user finds.
 
+mod architecture;
 mod bad_input;
+mod commands;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use setaccio_test_hub::{Commit, Content, FaultKind, READ, WRITE};
 
 use super::{HubFixture, made, run_folder};
-use crate::fixture::{Fixture, ROOT, TestRng};
+use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot};
 
 const REPO: &str = "datasets/anna/web";
 
@@ -36,14 +36,10 @@ impl HubFixture {
 #[test]
 fn a_push_makes_one_commit_and_the_next_none() {
     let fixture = fixture();
-    let said = fixture.push(&["--dry-run"]).assert_success().stdout;
-    assert!(said.contains("would be created") && said.contains("data/train-00000"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("push --dry-run", &fixture.push(&["--dry-run"]).assert_success().said());
     assert!(fixture.hub.store().repos.is_empty());
-    let said = fixture.push(&["--private"]).assert_success().stdout;
-    assert!(
-        said.contains("one commit") && said.contains(&format!("{}/datasets/anna/web", fixture.hub.endpoint())),
-        "{said}"
-    );
+    transcript.add("push --private", &fixture.push(&["--private"]).assert_success().said());
     let mut expected = fixture.local.published("out");
     expected.retain(|name, _| !name.starts_with("rejects/"));
     assert!(expected.len() > 6, "several shards");
@@ -58,15 +54,14 @@ fn a_push_makes_one_commit_and_the_next_none() {
     assert!(shards && fixture.history("main")[0].files["README.md"].sha256.is_none());
 
     fixture.hub.take_log();
-    let said = fixture.push(&[]).assert_success().stdout;
-    assert!(said.contains("nothing to push"), "{said}");
+    transcript.add("push again", &fixture.push(&[]).assert_success().said());
     assert_eq!(fixture.history("main").len(), 2);
     assert!(fixture.hub.take_log().iter().all(|l| l.method == "GET"), "a look changes nothing");
 
     // Fewer shards: the old ones go, in the same commit.
     fixture.local.build("out", &["--set", "output.shard_bytes=40000", "--set", "seed=7"]).assert_success();
-    let said = fixture.push(&["--with-rejects"]).assert_success().stdout;
-    assert!(said.contains("- data/train-"), "{said}");
+    transcript.add("push --with-rejects, of fewer shards", &fixture.push(&["--with-rejects"]).assert_success().said());
+    transcript.assert_snapshot("hub-push");
     assert_eq!(fixture.head(), fixture.local.published("out"));
     assert_eq!(fixture.history("main").len(), 3);
     fixture.push(&[]).assert_success();
@@ -79,10 +74,10 @@ fn branches_and_pull_requests() {
     fixture.push(&["--revision", "next"]).assert_success();
     assert_eq!(fixture.history("main").len(), 1);
     assert_eq!(fixture.history("next").len(), 2);
-    let said = fixture.push(&["--create-pr"]).assert_success().stdout;
-    assert!(said.contains("/discussions/1"), "{said}");
-    let said = fixture.push(&["--create-pr"]).assert_success().stdout;
-    assert!(said.contains("nothing to push") && said.contains("/discussions/1"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("push --create-pr", &fixture.push(&["--create-pr"]).assert_success().said());
+    transcript.add("push --create-pr again", &fixture.push(&["--create-pr"]).assert_success().said());
+    transcript.assert_snapshot("hub-push_as_a_pull_request");
     assert_eq!(fixture.hub.store().repos[REPO].pulls.len(), 1);
     assert_eq!((fixture.history("main").len(), fixture.history("refs/pr/1").len()), (1, 2));
 }
@@ -102,11 +97,9 @@ fn a_card_that_was_edited_on_the_hub_is_not_lost() {
         [("README.md".to_owned(), Some(content))],
     );
     fixture.local.build("out", &["--set", "seed=3"]).assert_success();
-    for args in [&[][..], &["--dry-run"]] {
-        let said = fixture.push(args).assert_failure();
-        assert!(said.contains("was edited there") && said.contains("- A test, and more words."), "{said}");
-        assert!(said.contains("+ A test.") && said.contains("--force"), "{said}");
-    }
+    let said = fixture.push(&[]).assert_failure();
+    assert_eq!(fixture.push(&["--dry-run"]).assert_failure(), said);
+    assert_snapshot("hub-a_card_that_was_edited", said);
     assert_eq!(fixture.history("main").len(), 3);
     assert_eq!(fixture.head()["README.md"], edited.as_bytes());
     fixture.push(&["--force"]).assert_success();
@@ -122,12 +115,15 @@ fn a_folder_that_is_not_what_was_built_is_not_pushed() {
     let shard = fs::read_dir(fixture.local.path("out/data")).unwrap().flatten().next().unwrap().path();
     let whole = fs::read(&shard).unwrap();
     fs::write(&shard, &whole[..whole.len() - 1]).unwrap();
-    assert!(fixture.push(&[]).assert_failure().contains("is not what the build wrote"));
+    let mut transcript = Transcript::default();
+    transcript.add("a shard that is one byte short", &fixture.push(&[]).assert_failure());
     fs::write(&shard, whole).unwrap();
     fixture.local.write("none/notes.txt", "x");
-    let said = fixture.run(&["push", &fixture.arg("none"), "anna/none"]).assert_failure();
-    assert!(said.contains("holds nothing to push"), "{said}");
-    assert!(fixture.run(&["push", &fixture.arg("out"), "web"]).assert_failure().contains("write owner/name"));
+    let nothing = fixture.run(&["push", &fixture.arg("none"), "anna/none"]).assert_failure();
+    transcript.add("a folder of notes", &nothing);
+    let no_owner = fixture.run(&["push", &fixture.arg("out"), "web"]).assert_failure();
+    transcript.add("a repository without an owner", &no_owner);
+    transcript.assert_snapshot("hub-what_is_not_pushed");
     assert!(fixture.hub.store().repos.is_empty());
 }
 
@@ -137,13 +133,12 @@ fn who_may_not_write_is_told_so() {
     let push = |token: &str, repo: &str| {
         fixture.run_with(&["push", &fixture.arg("out"), repo], &[("HF_TOKEN", token)]).assert_failure()
     };
-    let said = push("", "anna/web");
-    assert!(said.contains("pushing needs a token") && said.contains("/settings/tokens"), "{said}");
-    let said = push(READ, "bruno/web");
-    assert!(said.contains("may read and not write") && !said.contains(READ), "{said}");
-    let said = push(WRITE, "carla/web");
-    assert!(said.contains("does not let this token write") && said.contains("the rights to write here"), "{said}");
-    assert!(push("hf_old", "anna/web").contains("wrong, revoked or expired"));
+    let mut transcript = Transcript::default();
+    transcript.add("no token", &push("", "anna/web"));
+    transcript.add("a token that may read only", &push(READ, "bruno/web"));
+    transcript.add("a repository of somebody else", &push(WRITE, "carla/web"));
+    transcript.add("an expired token", &push("hf_old", "anna/web"));
+    transcript.assert_snapshot("hub-who_may_not_write");
 }
 
 #[test]
@@ -194,8 +189,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     let card = String::from_utf8(files["README.md"].bytes.to_vec()).unwrap();
     assert!(card.contains("from_pretrained(\"anna/it\")"), "{card}");
     fixture.local.write("run/model/model.safetensors", [9_u8; 5_000]);
-    let said = fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_failure();
-    assert!(said.contains("is not what the run wrote"), "{said}");
+    fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_failure();
 }
 
 #[test]
@@ -206,8 +200,7 @@ fn models_of_every_kind_are_known() {
         fixture.local.write(&format!("{folder}/{name}"), vec![3_u8; 9_000_000]);
         fixture.local.write(&format!("{folder}/config.json"), "{}\n");
         fixture.local.write(&format!("{folder}/README.md"), "# A model\n");
-        let said = fixture.run(&["push", &fixture.arg(folder), repo]).assert_success().stdout;
-        assert!(said.contains("one commit"), "{said}");
+        fixture.run(&["push", &fixture.arg(folder), repo]).assert_success();
         let store = fixture.hub.store();
         let files = &store.repos[&format!("models/{repo}")].at("main").unwrap().files;
         assert_eq!(files[name].bytes.len(), 9_000_000, "in three parts");
@@ -257,9 +250,12 @@ fn a_path_or_a_token_in_a_data_set_stops_the_push() {
     fixture.local.build("out", &["--set", &about]).assert_success();
     let home = fixture.arg("home");
     let push = || fixture.run_with(&["push", &fixture.arg("out"), "anna/web"], &[("HOME", &home)]).assert_failure();
-    assert!(push().contains("names a path of this machine"));
+    let mut transcript = Transcript::default();
+    transcript.add("a path", &push());
     fixture.local.build("out", &["--set", &format!("about='Use {WRITE}'")]).assert_success();
     let said = push();
-    assert!(said.contains("holds an access token") && !said.contains(WRITE), "{said}");
+    assert!(!said.contains(WRITE), "{said}");
+    transcript.add("a token", &said);
+    transcript.assert_snapshot("hub-a_path_or_a_token_in_a_data_set");
     assert!(fixture.hub.store().repos.is_empty());
 }

@@ -94,21 +94,33 @@ impl Transcript {
 /// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports, times and commits are taken out of it:
 /// they differ from run to run. `just snapshots` writes the files anew, and git shows what changed.
 pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
-    let temp = std::env::temp_dir();
+    compare(name, text.as_ref(), insta::Settings::clone_current());
+}
+
+/// [`assert_snapshot`] of a text with measured numbers, such as losses: their last digits differ from processor to
+/// processor, so that every number with a decimal point is taken out.
+#[cfg(feature = "train")]
+pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
     let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+\.\d+(e-?\d+)?", "[N]");
+    compare(name, text.as_ref(), settings);
+}
+
+fn compare(name: &str, text: &str, mut settings: insta::Settings) {
+    let temp = std::env::temp_dir();
     settings.set_snapshot_path("snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     for (pattern, instead) in [
-        (format!(r"{}/\.tmp\w+", temp.display()), "[TMP]"),
-        (ROOT.to_owned(), "[ROOT]"),
-        (r"\b[0-9a-f]{40}\b".to_owned(), "[COMMIT]"),
-        (r"http://127\.0\.0\.1:\d+".to_owned(), "[HUB]"),
-        (r"\b\d+(\.\d+)? (ms|s|min)\b".to_owned(), "[TIME]"),
+        (r"\[TEMP\]/\.tmp\w+", "[TMP]"),
+        (r"\b[0-9a-f]{40}\b", "[COMMIT]"),
+        (r"http://127\.0\.0\.1:\d+", "[HUB]"),
+        (r"\b\d+(\.\d+)? (ms|s|min)\b", "[TIME]"),
     ] {
-        settings.add_filter(&pattern, instead);
+        settings.add_filter(pattern, instead);
     }
-    settings.bind(|| insta::assert_snapshot!(name, text.as_ref()));
+    let text = text.replace(ROOT, "[ROOT]").replace(temp.to_str().unwrap(), "[TEMP]");
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 impl From<Output> for Run {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fixture::{Run, TestRng, Transcript, assert_snapshot, built, setaccio, training};
+use crate::fixture::{Run, TestRng, Transcript, assert_measured_snapshot, assert_snapshot, built, setaccio, training};
 
 /// The SFT mix of the samples, built once for all tests.
 pub fn data() -> &'static Path {
@@ -67,7 +67,7 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
     let said = train(&one, &["--jobs", "2"]).assert_success().stdout;
-    assert!(said.contains("trained:") && said.contains("12 steps") && said.contains("evaluation loss"), "{said}");
+    assert_measured_snapshot("train-run", said);
     let names = [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
@@ -85,20 +85,16 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     assert_eq!(losses.len(), 12);
     assert!(losses[11] < losses[0] - 0.1, "it learns: {losses:?}");
     let card = fs::read_to_string(one.join("README.md")).unwrap();
-    assert!(
-        card.contains("| rank, alpha | 16, 32 |")
-            && card.contains("12 steps, training loss from")
-            && card.contains("\n| 12 | "),
-        "{card}"
-    );
+    assert_measured_snapshot("train-card", card);
     // The adapter is asked with the template that it was trained with.
     let config = fs::read_to_string(one.join("adapter/tokenizer_config.json")).unwrap();
     assert!(config.contains("### Instruction:"), "{config}");
 
-    let said = train(&one, &[]).assert_success().stdout;
-    assert!(said.contains("up to date"), "{said}");
-    let said = train(&one, &["--set", "train.learning_rate=1e-4"]).assert_failure();
-    assert!(said.contains("--resume") && said.contains("--force"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("the same again", &train(&one, &[]).assert_success().said());
+    let changed = train(&one, &["--set", "train.learning_rate=1e-4"]).assert_failure();
+    transcript.add("another learning rate", &changed);
+    transcript.assert_snapshot("train-again");
 
     // Another number of threads, another folder: the same bytes but for the folder's name.
     train(&two, &["--jobs", "1"]).assert_success();
@@ -200,9 +196,8 @@ fn an_interruption_keeps_the_last_step_and_a_changed_recipe_is_not_mixed_in() {
     let kept = fs::read_dir(out.join("checkpoints")).unwrap().flatten();
     assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().starts_with("step-")).count(), 1);
     assert!(!out.join("adapter").exists());
-    let said = train(&out, &["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"])
-        .assert_failure();
-    assert!(said.contains("train.learning_rate: ") && said.contains("--force"), "{said}");
+    let changed = ["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"];
+    assert_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
 }
 
 #[test]
@@ -291,10 +286,11 @@ fn what_was_learned_can_be_asked_for() {
     assert_ne!(sampled("1"), sampled("2"));
     // 1024 positions: no text goes beyond them.
     let base = ["generate", "--model", &base, "--raw", "--prompt"];
-    let said = setaccio(&[&base[..], &["Uno", "--max-tokens", "5000"]].concat()).assert_success();
-    assert!(said.stderr.contains("as far as the model's positions go"), "{}", said.stderr);
-    let said = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).assert_failure();
-    assert!(said.contains("the model has 1024 positions"), "{said}");
-    let said = ask(&["--adapter", "/nowhere"]).assert_failure();
-    assert!(said.contains("/nowhere"), "{said}");
+    let mut transcript = Transcript::default();
+    let long = setaccio(&[&base[..], &["Uno", "--max-tokens", "5000"]].concat()).assert_success();
+    transcript.add("an answer that does not end", &long.stderr);
+    let question = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).assert_failure();
+    transcript.add("a question that is too long", &question);
+    transcript.add("no such adapter", &ask(&["--adapter", "/nowhere"]).assert_failure());
+    transcript.assert_snapshot("generate-mistakes");
 }

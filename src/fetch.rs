@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
+use setaccio_base::progress::Progress as _;
 use setaccio_curate::{
     origin::{Fetched, Remote},
     pins::{self, Pins},
@@ -12,7 +13,7 @@ use setaccio_curate::{
     subset,
 };
 use setaccio_hub::{
-    Client, Error, Repo, RepoType, Watch, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
+    Client, Error, Repo, RepoType, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
     repo::is_commit,
 };
 

@@ -1,6 +1,6 @@
 //! In: listings, pins, the cache that Python shares.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use setaccio_test_hub::{FaultKind, READ};
 

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
     anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
     let steps: Vec<&str> = plan.steps();
-    anstream::println!("  screen  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
+    anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
         anstream::println!(
             "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",

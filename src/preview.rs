@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
     let wanted = (Need::First, &Pins::default());
     let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress, false)?;
     progress.clear();
-    let names: Vec<&str> = plan.screen.names().collect();
+    let names: Vec<&str> = plan.pipeline.names().collect();
     let sources = plan.loaded.recipe.source.len();
     let (mut kept, mut dropped) = (0, 0);
     for (number, source) in plan.loaded.recipe.source.iter().enumerate() {
@@ -46,10 +46,10 @@ pub fn run(args: &Args) -> Result<()> {
                 }
                 Item::Row { mut row, .. } => {
                     row.language.clone_from(&source.language);
-                    let mut tallies = plan.screen.tallies();
-                    let verdict = plan.screen.apply(&mut row, &mut tallies);
+                    let mut tallies = plan.pipeline.tallies();
+                    let verdict = plan.pipeline.apply(&mut row, &mut tallies);
                     let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
-                    let reason = verdict.map(|d| format!("{}: {}", names[d.step], d.detail));
+                    let reason = verdict.map(|d| format!("{}: {}", names[d.filter], d.detail));
                     if reason.is_none() && edited { (None, told(&row, " (edited)")) } else { (reason, told(&row, "")) }
                 }
             };

@@ -1,4 +1,4 @@
-//! `setaccio rules`: what a recipe's `[[screen]]` can say, from the rules themselves.
+//! `setaccio rules`: what a recipe's `[[filter]]` can say, from the rules themselves.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut table = toml::Table::from_iter([("rule".to_owned(), rule.name.into())]);
     table.extend((rule.defaults)()?);
-    let recipe = toml::Table::from_iter([("screen".to_owned(), toml::Value::from(vec![table]))]);
+    let recipe = toml::Table::from_iter([("filter".to_owned(), toml::Value::from(vec![table]))]);
     anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n{}", toml::to_string(&recipe)?);
     Ok(())
 }

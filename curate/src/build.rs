@@ -94,7 +94,7 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
     };
     let todo: Vec<&Task> = mine.iter().copied().filter(|t| task::finished(&work, t).is_none()).collect();
     let reused = mine.len() - todo.len();
-    watch.stage("screen", mine.len());
+    watch.stage("filter", mine.len());
     watch.done(reused as u64);
     workers::ordered(
         &pool,

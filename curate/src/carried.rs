@@ -63,7 +63,7 @@ pub fn output_schema(carried: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A row that passed the screen, with the place it came from.
+/// A row that passed the filters, with the place it came from.
 pub struct Passed {
     /// The row, edited.
     pub row: Row,

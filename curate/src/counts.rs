@@ -1,6 +1,6 @@
 //! The ledger's stages, from what the tasks and the merge counted.
 
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 use crate::{
     ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, SplitRows, Stage},

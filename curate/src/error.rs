@@ -23,12 +23,12 @@ pub enum Error {
         /// What is wrong and what to write instead.
         message: String,
     },
-    /// A rule of `[[screen]]` cannot be built.
-    #[error("{file}: [[screen]] number {number} (`{rule}`): {error}")]
+    /// A rule of `[[filter]]` cannot be built.
+    #[error("{file}: [[filter]] number {number} (`{rule}`): {error}")]
     Rule {
         /// The recipe's file name.
         file: String,
-        /// 1-based number of the `[[screen]]` table.
+        /// 1-based number of the `[[filter]]` table.
         number: usize,
         /// Its `rule` key.
         rule: String,

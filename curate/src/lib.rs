@@ -1,4 +1,4 @@
-//! The streaming engine: recipe, source, merge, screen, dedup, sample, shard, ledger, card.
+//! The streaming engine: recipe, source, merge, filter, dedup, sample, shard, ledger, card.
 
 pub mod blocks;
 pub mod build;

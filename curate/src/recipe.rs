@@ -33,9 +33,11 @@ pub struct Recipe {
     pub variant: Option<String>,
     /// The sources, in order of preference.
     pub source: Vec<Source>,
-    /// The rules, in order; each table's `rule` names one, the rest are its settings.
-    #[serde(default)]
-    pub screen: Vec<toml::Table>,
+    /// The rules, in order; each table's `rule` names one, `as` names it in the ledger and the rejects, the rest
+    /// are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
+    // Outputs keep the older name: a change of it would change every lock.
+    #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
+    pub filter: Vec<toml::Table>,
     /// Exact deduplication; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
@@ -299,8 +301,12 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
+    if table.contains_key("filter") && table.contains_key("screen") {
+        let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
+        return Err(Error::recipe(&file, message));
+    }
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|m| Error::recipe(&file, m))?;
+        overrides::apply(&mut table, &renamed(&table, set)).map_err(|m| Error::recipe(&file, m))?;
     }
     // Only a recipe read as it stands has line numbers to show.
     let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
@@ -321,6 +327,16 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
     Ok(Loaded { recipe, file, folder, changes })
+}
+
+/// An override by the name, of `filter` and `screen`, that the recipe uses.
+fn renamed(table: &toml::Table, set: &str) -> String {
+    let set = set.trim_start();
+    [("filter", "screen"), ("screen", "filter")]
+        .into_iter()
+        .filter(|(_, used)| table.contains_key(*used))
+        .find_map(|(other, used)| Some((used, set.strip_prefix(other).filter(|rest| rest.starts_with(['.', '=', ' ']))?)))
+        .map_or_else(|| set.to_owned(), |(used, rest)| format!("{used}{rest}"))
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {

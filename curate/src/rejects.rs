@@ -43,7 +43,7 @@ pub fn schema(kind: Kind) -> SchemaRef {
 pub enum Loss<'a> {
     /// It could not be read; what was read of it, as text.
     Unreadable(&'a str),
-    /// A rule of the screen dropped it.
+    /// A filter dropped it.
     Screened(&'a Row),
 }
 

@@ -1,4 +1,4 @@
-//! One task: read a slice of one file, screen its rows, keep what passes for merging and what does not
+//! One task: read a slice of one file, filter its rows, keep what passes for merging and what does not
 //! as rejects. A task's result depends on the recipe and the slice alone, and carries a key that says so.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 use crate::{
     blocks::{Block, BlockWriter},
@@ -36,9 +36,9 @@ pub struct Manifest {
     pub key: String,
     /// Rows read and readable.
     pub read: Flow,
-    /// Rows into and out of the screen.
+    /// Rows into and out of the pipeline.
     pub screen: Flow,
-    /// What each step of the screen did.
+    /// What each filter did, and the output's demands.
     pub tallies: Vec<Tally>,
     /// The carried rows.
     pub blocks: Vec<Block>,
@@ -111,9 +111,9 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, watch: &dyn Watch) -> Result<M
                 let bytes = row.content.bytes();
                 manifest.read.count(bytes, Some(bytes));
                 watch.rows(1, bytes);
-                if let Some(dropped) = plan.screen.apply(&mut row, &mut manifest.tallies) {
+                if let Some(dropped) = plan.pipeline.apply(&mut row, &mut manifest.tallies) {
                     manifest.screen.count(bytes, None);
-                    rejects.push(at, steps[dropped.step], &dropped.detail, &Loss::Screened(&row));
+                    rejects.push(at, steps[dropped.filter], &dropped.detail, &Loss::Screened(&row));
                     continue;
                 }
                 match carrier.pass(row, at) {

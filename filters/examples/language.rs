@@ -17,9 +17,9 @@ use std::{
 
 use setaccio_filters::{
     context::Context,
+    pipeline::Pipeline,
     registry,
     row::{Kind, Row},
-    screen::Screen,
 };
 
 /// Lengths in characters; the last is whole pages.
@@ -54,10 +54,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .collect();
         let mut first: Option<Vec<bool>> = None;
         for setting in &settings {
-            let screen = screen(&keep, setting)?;
+            let pipeline = pipeline(&keep, setting)?;
             let start = Instant::now();
-            let kept: Vec<bool> =
-                rows.iter().map(|(row, _)| screen.apply(&mut row.clone(), &mut screen.tallies()).is_none()).collect();
+            let kept: Vec<bool> = rows
+                .iter()
+                .map(|(row, _)| pipeline.apply(&mut row.clone(), &mut pipeline.tallies()).is_none())
+                .collect();
             let seconds = start.elapsed().as_secs_f64();
             let agreed = first.get_or_insert_with(|| kept.clone()).iter().zip(&kept).filter(|(a, b)| a == b).count();
             print_line(length, setting, &rows, &kept, agreed, seconds);
@@ -102,11 +104,11 @@ fn print_line(length: usize, setting: &str, rows: &[(Row, bool)], kept: &[bool],
     );
 }
 
-fn screen(keep: &str, setting: &str) -> Result<Screen, Box<dyn Error>> {
+fn pipeline(keep: &str, setting: &str) -> Result<Pipeline, Box<dyn Error>> {
     let mut table: toml::Table = setting.replace(';', "\n").parse()?;
     table.insert("keep".into(), vec![keep.to_owned()].into());
-    let steps = registry::find("language")?.compile(table, &Context::default())?;
-    Ok(Screen::new(steps, Kind::Text)?)
+    let filters = registry::find("language")?.compile(table, &Context::default())?;
+    Ok(Pipeline::new(filters, Kind::Text)?)
 }
 
 /// Stretches of `length` characters of a page, whole ones only.

@@ -2,12 +2,13 @@
 
 mod codes;
 pub mod context;
+pub mod filter;
 pub mod hash;
 pub mod lists;
+pub mod pipeline;
 pub mod registry;
 pub mod row;
 pub mod rule;
 pub mod rules;
-pub mod screen;
 pub mod suggest;
 pub mod words;

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
+    filter::Filter,
     row::Kind,
-    rule::{RuleError, Spec, Step},
+    rule::{Rule, RuleError},
     rules,
 };
 
@@ -19,10 +20,10 @@ pub struct RuleInfo {
     pub schema: fn() -> Value,
     /// Its settings with nothing said.
     pub defaults: fn() -> Result<toml::Table, RuleError>,
-    build: fn(toml::Table, &Context) -> Result<Vec<Step>, RuleError>,
+    build: fn(toml::Table, &Context) -> Result<Vec<Filter>, RuleError>,
 }
 
-const fn info<S: Spec>() -> RuleInfo {
+const fn info<S: Rule>() -> RuleInfo {
     RuleInfo {
         name: S::NAME,
         kinds: S::KINDS,
@@ -32,12 +33,12 @@ const fn info<S: Spec>() -> RuleInfo {
     }
 }
 
-fn defaults<S: Spec>() -> Result<toml::Table, RuleError> {
+fn defaults<S: Rule>() -> Result<toml::Table, RuleError> {
     toml::Table::try_from(S::default()).map_err(|e| RuleError::setting(e.to_string()))
 }
 
 /// A recipe's table over the defaults: what it leaves out, at any depth, stays as it is.
-fn parse<S: Spec>(table: toml::Table) -> Result<S, RuleError> {
+fn parse<S: Rule>(table: toml::Table) -> Result<S, RuleError> {
     let mut whole = defaults::<S>()?;
     overlay(&mut whole, table);
     whole.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
@@ -87,11 +88,11 @@ pub fn find(name: &str) -> Result<&'static RuleInfo, RuleError> {
 }
 
 impl RuleInfo {
-    /// Build the steps of one `[[screen]]` entry from its table, `rule` and `as` already taken out.
+    /// Build the filters of one `[[filter]]` entry from its table, `rule` and `as` already taken out.
     ///
     /// # Errors
-    /// As [`Spec::compile`], and unknown keys, with the nearest known one.
-    pub fn compile(&self, table: toml::Table, context: &Context) -> Result<Vec<Step>, RuleError> {
+    /// As [`Rule::compile`], and unknown keys, with the nearest known one.
+    pub fn compile(&self, table: toml::Table, context: &Context) -> Result<Vec<Filter>, RuleError> {
         (self.build)(table, context)
     }
 }

@@ -44,7 +44,7 @@ fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
         }
         // What is shown can be pasted into a recipe.
         let table: toml::Table = shown.split_once("# with nothing said").unwrap().1.parse().unwrap();
-        assert_eq!(table["screen"][0]["rule"].as_str(), Some(name), "{shown}");
+        assert_eq!(table["filter"][0]["rule"].as_str(), Some(name), "{shown}");
     }
 }
 

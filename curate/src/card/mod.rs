@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 use crate::{
     error::{Error, Result},

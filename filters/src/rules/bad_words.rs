@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     lists::{self, ListRef},
     row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
     words::Finder,
 };
 
@@ -28,8 +29,8 @@ pub struct BadWords {
 }
 
 impl BadWords {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str, context: &Context) -> Result<Step, RuleError> {
+    /// The filter under this name.
+    pub(super) fn filter(&self, name: &'static str, context: &Context) -> Result<Filter, RuleError> {
         let mut words = self.words.clone();
         for list in &self.lists {
             words.extend(lists::load(list, context)?);
@@ -40,29 +41,29 @@ impl BadWords {
         words.retain(|w| !self.except.contains(w));
         words.sort();
         words.dedup();
-        Ok(Step::document(name, Judge { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
+        Ok(Filter::document(name, BadWordsFilter { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
     }
 }
 
-impl Spec for BadWords {
+impl Rule for BadWords {
     const NAME: &'static str = "bad_words";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME, context)?])
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![self.filter(Self::NAME, context)?])
     }
 }
 
-struct Judge {
+struct BadWordsFilter {
     finder: Finder,
     tolerate: usize,
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for BadWordsFilter {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut left = self.tolerate;
         let mut dropped = None;
-        for text in row.content.texts() {
+        for text in document.content.texts() {
             self.finder.find(text, |word| {
                 if left == 0 {
                     dropped = Some(word.to_owned());
@@ -84,9 +85,7 @@ mod tests {
     use super::*;
 
     fn judge(rule: &BadWords, row: &mut Row) -> Verdict {
-        let step = rule.step("bad_words", &Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = step.judge else { panic!("a document rule") };
-        rule.judge(row)
+        rule.filter("bad_words", &Context::default()).unwrap_or_else(|e| panic!("{e}")).on_row(row)
     }
 
     #[test]

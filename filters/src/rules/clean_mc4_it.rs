@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     context::Context,
+    filter::Filter,
     row::Kind,
-    rule::{RuleError, Spec, Step},
+    rule::{Rule, RuleError},
 };
 
 /// The eleven rules of clean_mc4_it, in their order; every constant can be set.
@@ -81,19 +82,19 @@ impl Default for CleanMc4It {
     }
 }
 
-impl Spec for CleanMc4It {
+impl Rule for CleanMc4It {
     const NAME: &'static str = "clean_mc4_it";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         let within = |part: &str, e: RuleError| RuleError::setting(format!("{part}: {e}"));
-        let mut steps = Vec::new();
+        let mut filters = Vec::new();
         // Without a list the first rule would be silently absent: say so, unless it is meant.
-        steps.push(self.bad_words.step("clean_mc4_it.bad_words", context).map_err(|e| within("bad_words", e))?);
-        let mut add = |name: &'static str, compiled: Result<Vec<Step>, RuleError>| {
-            for mut step in compiled.map_err(|e| within(name, e))? {
-                step.name = name.into();
-                steps.push(step);
+        filters.push(self.bad_words.filter("clean_mc4_it.bad_words", context).map_err(|e| within("bad_words", e))?);
+        let mut add = |name: &'static str, compiled: Result<Vec<Filter>, RuleError>| {
+            for mut filter in compiled.map_err(|e| within(name, e))? {
+                filter.name = name.into();
+                filters.push(filter);
             }
             Ok::<_, RuleError>(())
         };
@@ -108,7 +109,7 @@ impl Spec for CleanMc4It {
         add("clean_mc4_it.sentences", self.sentences.compile(context))?;
         add("clean_mc4_it.length", self.length.compile(context))?;
         add("clean_mc4_it.language", self.language.compile(context))?;
-        Ok(steps)
+        Ok(filters)
     }
 }
 
@@ -116,8 +117,8 @@ impl Spec for CleanMc4It {
 mod tests {
     use super::*;
     use crate::{
+        pipeline::{Pipeline, Tally},
         row::Row,
-        screen::{Screen, Tally},
     };
 
     /// Five sentences, more than 500 characters, one a line.
@@ -129,26 +130,26 @@ mod tests {
         "Quando le campane suonano mezzogiorno i venditori smontano le tende, e la piazza torna silenziosa fino a sera.",
     ];
 
-    fn screen() -> Screen {
+    fn pipeline() -> Pipeline {
         let spec = CleanMc4It {
             bad_words: BadWords { words: vec!["accidenti".into()], ..BadWords::default() },
             ..CleanMc4It::default()
         };
-        let steps = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        Screen::new(steps, Kind::Text).unwrap_or_else(|e| panic!("{e}"))
+        let filters = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        Pipeline::new(filters, Kind::Text).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// What becomes of the body with `line` in its middle: the rule that drops the document, or the rules
     /// that touched a line and whether the line is still there.
     fn with(line: &str) -> Result<(Vec<String>, bool), String> {
-        let screen = screen();
-        let mut tallies = screen.tallies();
+        let pipeline = pipeline();
+        let mut tallies = pipeline.tallies();
         let mut lines: Vec<&str> = BODY.to_vec();
         lines.insert(2, line);
         let mut row = Row::text(lines.join("\n"));
-        let names: Vec<String> = screen.names().map(|n| n.trim_start_matches("clean_mc4_it.").to_owned()).collect();
-        if let Some(dropped) = screen.apply(&mut row, &mut tallies) {
-            return Err(names[dropped.step].clone());
+        let names: Vec<String> = pipeline.names().map(|n| n.trim_start_matches("clean_mc4_it.").to_owned()).collect();
+        if let Some(dropped) = pipeline.apply(&mut row, &mut tallies) {
+            return Err(names[dropped.filter].clone());
         }
         let touched =
             names.into_iter().zip(&tallies).filter(|(_, t)| **t != Tally::default()).map(|(n, _)| n).collect();
@@ -197,10 +198,10 @@ mod tests {
     #[test]
     fn documents_are_judged_by_the_lines_that_are_left() {
         let drop = |text: String| {
-            let screen = screen();
-            let mut tallies = screen.tallies();
-            let step = screen.apply(&mut Row::text(text), &mut tallies)?.step;
-            screen.names().nth(step).map(str::to_owned)
+            let pipeline = pipeline();
+            let mut tallies = pipeline.tallies();
+            let filter = pipeline.apply(&mut Row::text(text), &mut tallies)?.filter;
+            pipeline.names().nth(filter).map(str::to_owned)
         };
         let menu = "Home\nChi siamo\nContatti";
         assert_eq!(drop(format!("{menu}\n{}", BODY.join("\n"))), None);

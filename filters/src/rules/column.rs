@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop rows whose column has (or lacks) one of the given values.
@@ -45,24 +46,28 @@ impl Absent {
     }
 }
 
-impl Spec for Column {
+impl Rule for Column {
     const NAME: &'static str = "column";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.column.is_empty() {
             return Err(RuleError::setting("`column` is missing: name the column to look at"));
         }
         if self.drop.is_empty() && self.keep.is_empty() {
             return Err(RuleError::setting("give `drop` or `keep` at least one value"));
         }
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Column {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let value = match row.columns.get(&self.column) {
+impl DocumentFilter for Column {
+    fn columns(&self) -> &[String] {
+        std::slice::from_ref(&self.column)
+    }
+
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let value = match document.column(&self.column) {
             None => return self.absent.verdict(&self.column),
             Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
@@ -84,7 +89,7 @@ mod tests {
     fn judge(rule: &Column, source: Value) -> Verdict {
         let mut row = Row::text("x");
         row.columns.insert("source".into(), source);
-        rule.judge(&mut row)
+        rule.apply(&mut row)
     }
 
     #[test]

@@ -12,8 +12,9 @@ use whatlang::{Detector, Info, Lang};
 use crate::{
     codes::CODES,
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Content, Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
     suggest,
 };
 
@@ -101,9 +102,11 @@ impl Default for Language {
     }
 }
 
-impl Language {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str) -> Result<Step, RuleError> {
+impl Rule for Language {
+    const NAME: &'static str = "language";
+    const KINDS: &'static [Kind] = Kind::ALL;
+
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         let lang = |code: &String| {
             CODES.iter().find(|(c, _)| c == code).map(|(_, lang)| *lang).ok_or_else(|| {
                 let near = suggest::nearest(code, CODES.iter().map(|(c, _)| *c));
@@ -124,25 +127,17 @@ impl Language {
         let mut candidates = self.candidates.iter().chain(&self.keep).map(lang).collect::<Result<Vec<_>, _>>()?;
         candidates.sort_by_key(Lang::code);
         candidates.dedup();
-        Ok(Step::document(name, Judge { spec: self.clone(), detector: Detector::with_allowlist(candidates) }))
+        let detector = Detector::with_allowlist(candidates);
+        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), detector })])
     }
 }
 
-impl Spec for Language {
-    const NAME: &'static str = "language";
-    const KINDS: &'static [Kind] = Kind::ALL;
-
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME)?])
-    }
-}
-
-struct Judge {
+struct LanguageFilter {
     spec: Language,
     detector: Detector,
 }
 
-impl Judge {
+impl LanguageFilter {
     /// The language of a text and the confidence in it, or `None` if it cannot be told.
     fn detect(&self, text: &str) -> Option<(&'static str, f64)> {
         let enough = text.chars().filter(|c| c.is_alphabetic()).nth(self.spec.min_letters.saturating_sub(1)).is_some();
@@ -184,10 +179,10 @@ impl Judge {
     }
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for LanguageFilter {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let joined;
-        let texts: Vec<&str> = match (&row.content, self.spec.per) {
+        let texts: Vec<&str> = match (&*document.content, self.spec.per) {
             (Content::Text(text), _) => vec![text],
             (content, Per::Row) => {
                 joined = content.texts().collect::<Vec<_>>().join("\n");
@@ -212,7 +207,7 @@ impl DocumentRule for Judge {
             }
         }
         if let Some((_, code)) = spoken {
-            row.language = Some(code.to_owned());
+            *document.language = Some(code.to_owned());
         }
         Verdict::Keep
     }
@@ -257,9 +252,7 @@ mod tests {
         "The train to Bari leaves every morning at seven, and whoever comes late has to wait for the next.";
 
     fn judge(spec: &Language, row: &mut Row) -> Verdict {
-        let step = spec.step("language").unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = step.judge else { panic!("a document rule") };
-        rule.judge(row)
+        spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"))[0].on_row(row)
     }
 
     #[test]
@@ -306,7 +299,7 @@ mod tests {
 
     #[test]
     fn mistakes_in_a_recipe_are_named() {
-        let error = |spec: Language| spec.step("language").err().map(|e| e.to_string()).unwrap_or_default();
+        let error = |spec: Language| spec.compile(&Context::default()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error(Language { keep: vec!["ita".into()], ..Language::default() }).contains("did you mean `it`?"));
         assert!(error(Language { keep: vec![], ..Language::default() }).contains("drops every row"));
         assert!(error(Language { threshold: 2.0, ..Language::default() }).contains("from 0 to 1"));

@@ -9,8 +9,9 @@ use tokenizers::Tokenizer;
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Content, Kind, Message, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// What is measured.
@@ -60,11 +61,11 @@ pub struct Length {
     pub max_tokens: Option<usize>,
 }
 
-impl Spec for Length {
+impl Rule for Length {
     const NAME: &'static str = "length";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         let limits = [
             ("characters", self.min_chars, self.max_chars),
             ("words", self.min_words, self.max_words),
@@ -81,19 +82,19 @@ impl Spec for Length {
         if limits[3].1.or(limits[3].2).is_some() && tokenizer.is_none() {
             return Err(RuleError::setting("tokens cannot be counted without a tokenizer: give `output.tokenizer`"));
         }
-        Ok(vec![Step::document(Self::NAME, Judge { of: self.of, limits, tokenizer })])
+        Ok(vec![Filter::document(Self::NAME, LengthFilter { of: self.of, limits, tokenizer })])
     }
 }
 
 type Limits = [(&'static str, Option<usize>, Option<usize>); 4];
 
-struct Judge {
+struct LengthFilter {
     of: Of,
     limits: Limits,
     tokenizer: Option<Arc<Tokenizer>>,
 }
 
-impl Judge {
+impl LengthFilter {
     /// Why texts measured together are too short or too long.
     fn objection(&self, texts: &[&str]) -> Option<String> {
         for (unit, min, max) in &self.limits {
@@ -121,9 +122,9 @@ impl Judge {
     }
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let objection = match (self.of, &row.content) {
+impl DocumentFilter for LengthFilter {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let objection = match (self.of, &*document.content) {
             (Of::Row, content) => self.objection(&content.texts().collect::<Vec<_>>()),
             (Of::Message, content) => content.texts().find_map(|t| self.objection(&[t])),
             (Of::Answer, content) => answers(content).find_map(|t| self.objection(&[t])),
@@ -156,9 +157,7 @@ mod tests {
     use super::*;
 
     fn judge(spec: &Length, row: &Row) -> Verdict {
-        let mut steps = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = steps.remove(0).judge else { panic!("a document rule") };
-        rule.judge(&mut row.clone())
+        spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"))[0].on_row(&mut row.clone())
     }
 
     #[test]

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Filter, LineFilter, LineVerdict},
     row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    rule::{Rule, RuleError},
 };
 
 /// Drop lines that do not end in one of `marks`, or end in one of `not`.
@@ -28,11 +29,11 @@ impl Default for LineEnd {
     }
 }
 
-impl Spec for LineEnd {
+impl Rule for LineEnd {
     const NAME: &'static str = "line_end";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.marks.is_empty() && !self.accept_typographic {
             return Err(RuleError::setting("`marks` is empty, which drops every line"));
         }
@@ -40,12 +41,12 @@ impl Spec for LineEnd {
         if self.accept_typographic {
             rule.marks.extend(["\u{2026}", "\u{201d}", "\u{bb}"].map(str::to_owned));
         }
-        Ok(vec![Step::line(Self::NAME, rule)])
+        Ok(vec![Filter::line(Self::NAME, rule)])
     }
 }
 
-impl LineRule for LineEnd {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for LineEnd {
+    fn filter(&self, line: &str) -> LineVerdict {
         let ends = |marks: &[String]| marks.iter().any(|m| line.ends_with(m.as_str()));
         if ends(&self.marks) && !ends(&self.not) { LineVerdict::Keep } else { LineVerdict::DropLine }
     }
@@ -72,10 +73,8 @@ mod tests {
             ("Home page", false, false),
         ] {
             for (accept, kept) in [(false, original), (true, typographic)] {
-                let step = rule(accept);
-                let crate::rule::Judge::Line(rule) = &step.judge else { panic!("a line rule") };
                 let expected = if kept { LineVerdict::Keep } else { LineVerdict::DropLine };
-                assert_eq!(rule.line(line), expected, "{line} {accept}");
+                assert_eq!(rule(accept).on_line(line), expected, "{line} {accept}");
             }
         }
     }

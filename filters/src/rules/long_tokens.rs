@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Filter, LineFilter, LineVerdict},
     row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    rule::{Rule, RuleError},
 };
 
 /// Drop lines that hold a run of more than `max` characters without white space.
@@ -23,17 +24,17 @@ impl Default for LongTokens {
     }
 }
 
-impl Spec for LongTokens {
+impl Rule for LongTokens {
     const NAME: &'static str = "long_tokens";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::line(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::line(Self::NAME, self.clone())])
     }
 }
 
-impl LineRule for LongTokens {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for LongTokens {
+    fn filter(&self, line: &str) -> LineVerdict {
         // Bytes are at least as many as characters, and most lines are short in bytes already.
         let long = line.len() > self.max
             && line.split_whitespace().any(|t| t.len() > self.max && t.chars().nth(self.max).is_some());
@@ -48,7 +49,8 @@ mod tests {
     #[test]
     fn counts_characters_not_bytes() {
         let rule = LongTokens::default();
-        let case = |token: &str, n: usize| rule.line(&format!("Il codice {} è finito.", token.repeat(n)));
+        let case =
+            |token: &str, n: usize| LineFilter::filter(&rule, &format!("Il codice {} è finito.", token.repeat(n)));
         assert_eq!(case("a", 1000), LineVerdict::Keep);
         assert_eq!(case("a", 1001), LineVerdict::DropLine);
         assert_eq!(case("è", 1000), LineVerdict::Keep);

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Filter, LineFilter, LineVerdict},
     row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    rule::{Rule, RuleError},
 };
 
 /// Drop lines of fewer than `min` words.
@@ -24,20 +25,20 @@ impl Default for MinWordsPerLine {
     }
 }
 
-impl Spec for MinWordsPerLine {
+impl Rule for MinWordsPerLine {
     const NAME: &'static str = "min_words_per_line";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.min == 0 {
             return Err(RuleError::setting("`min` is 0, which drops nothing; give 1 or more, or remove the rule"));
         }
-        Ok(vec![Step::line(Self::NAME, self.clone())])
+        Ok(vec![Filter::line(Self::NAME, self.clone())])
     }
 }
 
-impl LineRule for MinWordsPerLine {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for MinWordsPerLine {
+    fn filter(&self, line: &str) -> LineVerdict {
         if line.split_whitespace().nth(self.min - 1).is_some() { LineVerdict::Keep } else { LineVerdict::DropLine }
     }
 }
@@ -54,7 +55,7 @@ mod tests {
             ("Il gatto dorme.", LineVerdict::Keep),
             ("Home  |  Contatti", LineVerdict::Keep),
         ] {
-            assert_eq!(rule.line(line), verdict, "{line}");
+            assert_eq!(rule.filter(line), verdict, "{line}");
         }
     }
 }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Filter, LineFilter, LineVerdict},
     lists::{self, ListRef},
     row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    rule::{Rule, RuleError},
     words::Finder,
 };
 
@@ -34,33 +35,27 @@ pub struct Phrases {
     pub drops: Drops,
 }
 
-impl Phrases {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str, context: &Context) -> Result<Step, RuleError> {
+impl Rule for Phrases {
+    const NAME: &'static str = "phrases";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         let mut phrases = self.phrases.clone();
         for list in &self.lists {
             phrases.extend(lists::load(list, context)?);
         }
-        Ok(Step::line(name, Judge { finder: Finder::new(phrases, false)?, drops: self.drops }))
+        let finder = Finder::new(phrases, false)?;
+        Ok(vec![Filter::line(Self::NAME, PhrasesFilter { finder, drops: self.drops })])
     }
 }
 
-impl Spec for Phrases {
-    const NAME: &'static str = "phrases";
-    const KINDS: &'static [Kind] = &[Kind::Text];
-
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME, context)?])
-    }
-}
-
-struct Judge {
+struct PhrasesFilter {
     finder: Finder,
     drops: Drops,
 }
 
-impl LineRule for Judge {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for PhrasesFilter {
+    fn filter(&self, line: &str) -> LineVerdict {
         match (self.finder.first(line), self.drops) {
             (None, _) => LineVerdict::Keep,
             (Some(_), Drops::Line) => LineVerdict::DropLine,
@@ -81,9 +76,8 @@ mod tests {
             (Drops::Document, "Usa i cookie.", LineVerdict::DropDocument("usa i cookie".into())),
         ] {
             let rule = Phrases { phrases: vec!["usa i cookie".into()], drops, ..Phrases::default() };
-            let step = rule.step("policy", &Context::default()).unwrap_or_else(|e| panic!("{e}"));
-            let crate::rule::Judge::Line(rule) = &step.judge else { panic!("a line rule") };
-            assert_eq!(rule.line(line), expected, "{line}");
+            let filters = rule.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(filters[0].on_line(line), expected, "{line}");
         }
     }
 }

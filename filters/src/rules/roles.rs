@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Kind, Message, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop conversations whose turns are not: one system turn at most, then user and assistant in turn, the
@@ -21,18 +22,18 @@ pub struct Roles {
     pub open_end: bool,
 }
 
-impl Spec for Roles {
+impl Rule for Roles {
     const NAME: &'static str = "roles";
     const KINDS: &'static [Kind] = &[Kind::Chat];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Roles {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let turns: Vec<&Message> = row.content.messages().collect();
+impl DocumentFilter for Roles {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let turns: Vec<&Message> = document.content.messages().collect();
         let fault = out_of_order(&turns).or_else(|| if self.open_end { None } else { unanswered(&turns) });
         let said = turns.iter().filter(|t| t.role != "system").count();
         let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}"));
@@ -90,9 +91,9 @@ mod tests {
             let turns: Vec<(&str, &str)> = roles.split_whitespace().map(|r| (r, "x")).collect();
             let rule = Roles { max_turns: Some(4), open_end: false };
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(rule.judge(&mut Row::chat(&turns)), expected, "{roles}");
+            assert_eq!(rule.apply(&mut Row::chat(&turns)), expected, "{roles}");
         }
         let open = Roles { open_end: true, ..Roles::default() };
-        assert_eq!(open.judge(&mut Row::chat(&[("user", "x")])), Verdict::Keep);
+        assert_eq!(open.apply(&mut Row::chat(&[("user", "x")])), Verdict::Keep);
     }
 }

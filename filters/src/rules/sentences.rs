@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Words that end in a full stop without ending a sentence: Italian, then English.
@@ -34,19 +35,19 @@ impl Default for Sentences {
     }
 }
 
-impl Spec for Sentences {
+impl Rule for Sentences {
     const NAME: &'static str = "sentences";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Sentences {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for Sentences {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut found = 0;
-        for line in row.content.texts().flat_map(str::lines) {
+        for line in document.content.texts().flat_map(str::lines) {
             found += count(line, self.min - found.min(self.min));
             if found >= self.min {
                 return Verdict::Keep;
@@ -132,7 +133,7 @@ mod tests {
     fn a_document_needs_five() {
         let rule = Sentences::default();
         let text = |n: usize| Row::text(vec!["Piove ancora. Fa freddo."; n].join("\n"));
-        assert_eq!(rule.judge(&mut text(2)), Verdict::Drop("4 sentences, at least 5".into()));
-        assert_eq!(rule.judge(&mut text(3)), Verdict::Keep);
+        assert_eq!(rule.apply(&mut text(2)), Verdict::Drop("4 sentences, at least 5".into()));
+        assert_eq!(rule.apply(&mut text(3)), Verdict::Keep);
     }
 }

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Delete `<<human>>:`, `<<assistant>>:` and their variants, with the white space around them.
@@ -27,11 +28,11 @@ impl Default for StripRoleTokens {
     }
 }
 
-impl Spec for StripRoleTokens {
+impl Rule for StripRoleTokens {
     const NAME: &'static str = "strip_role_tokens";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         let mut parts: Vec<String> = self.tokens.iter().map(|t| regex::escape(t)).collect();
         if !self.roles.is_empty() {
             let roles = self.roles.iter().map(|r| regex::escape(r)).collect::<Vec<_>>().join("|");
@@ -42,20 +43,20 @@ impl Spec for StripRoleTokens {
         }
         let pattern = format!(r"[ \t]*(?:{})[ \t]*(\r?\n)?", parts.join("|"));
         let pattern = Regex::new(&pattern).map_err(|e| RuleError::setting(e.to_string()))?;
-        Ok(vec![Step::document(Self::NAME, Strip(pattern))])
+        Ok(vec![Filter::document(Self::NAME, Strip(pattern))])
     }
 }
 
 struct Strip(Regex);
 
-impl DocumentRule for Strip {
+impl DocumentFilter for Strip {
     fn edits(&self) -> bool {
         true
     }
 
-    fn judge(&self, row: &mut Row) -> Verdict {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut edited = 0;
-        for text in row.content.texts_mut() {
+        for text in document.content.texts_mut() {
             if !self.0.is_match(text) {
                 continue;
             }
@@ -79,8 +80,7 @@ mod tests {
 
     #[test]
     fn tokens_go_and_text_stays() {
-        let steps = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = &steps[0].judge else { panic!("a document rule") };
+        let filters = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
         for (text, expected) in [
             ("<<human>>: Ciao", "Ciao"),
             ("<<HUMAN>> Ciao\n<<Assistant>>: Salve", "Ciao\nSalve"),
@@ -92,7 +92,7 @@ mod tests {
             ("L'humano parla", "L'humano parla"),
         ] {
             let mut row = Row::text(text);
-            let verdict = rule.judge(&mut row);
+            let verdict = filters[0].on_row(&mut row);
             assert_eq!(row, Row::text(expected), "{text}");
             assert_eq!(verdict, if text == expected { Verdict::Keep } else { Verdict::Edited(1) }, "{text}");
         }

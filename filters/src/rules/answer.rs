@@ -1,4 +1,4 @@
-//! Drop conversations whose answer says nothing: empty, a stand-in for an answer, or the question again.
+//! The rule `answer`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,26 @@ use crate::{
 };
 
 /// Drop rows whose answer is empty, a placeholder, or an echo of what was asked.
+///
+/// # Why
+/// Sets that a model wrote hold answers such as `N/A` or `<nooutput>`, and a model that is trained on them learns to
+/// give them.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "answer"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Chi scrisse la Commedia?"}, {"role": "assistant", "content": "N/A."}]}
+/// ```
+/// ```text
+/// dropped by answer: answer 1 is "N/A."
+/// ```
+///
+/// # Source
+/// [AlpacaDataCleaned](https://github.com/gururise/AlpacaDataCleaned) lists empty and `N/A` answers among the faults of
+/// Stanford's Alpaca. The echo is a check of our own.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {

@@ -1,4 +1,4 @@
-//! Drop documents that hold a listed word. Rule 1 of clean_mc4_it; lists such as LDNOOBW.
+//! The rule `bad_words`.
 
 use std::ops::ControlFlow;
 
@@ -15,6 +15,28 @@ use crate::{
 };
 
 /// Drop documents that hold a word of the lists: whole words, without regard to case.
+///
+/// # Why
+/// A word of such a list marks pages that nobody wants a model to write like. It also drops pages that only speak of
+/// the subject: `except` and `tolerate` are for these.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "bad_words"
+/// words = ["accidenti"]
+/// ```
+/// ```json
+/// {"text": "Ma accidenti, che prezzi!"}
+/// ```
+/// ```text
+/// dropped by bad_words: accidenti
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2, with the lists of
+/// [LDNOOBW](https://github.com/LDNOOBW/List-of-Dirty-Naughty-Obscene-and-Otherwise-Bad-Words); rule 1 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BadWords {

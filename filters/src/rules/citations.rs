@@ -1,4 +1,4 @@
-//! Delete the citation marks of encyclopaedias. Rule 3 of clean_mc4_it.
+//! The rule `citations`.
 
 use regex::Regex;
 use schemars::JsonSchema;
@@ -12,6 +12,25 @@ use crate::{
 };
 
 /// Delete `[12]`, and the marks of `marks`, from lines.
+///
+/// # Why
+/// The marks point to notes that are not in the text, and a model would learn to write them.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "citations"
+/// ```
+/// ```json
+/// {"text": "Roma[12] è antica.[citation needed]"}
+/// ```
+/// ```json
+/// {"text": "Roma è antica."}
+/// ```
+///
+/// # Source
+/// [C4's code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py);
+/// rule 3 of [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Citations {

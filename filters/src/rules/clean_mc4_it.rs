@@ -1,9 +1,4 @@
-//! The cleaning of gsarti/clean_mc4_it, made for IT5 and used by LLaMAntino-2 and ANITA, as one rule.
-//!
-//! Eleven rules in their order. Lines run through the line rules one by one, so `lorem ipsum` and `{`
-//! drop a document only where they stand in a line that the rules before have left. Two things differ
-//! from the original: sentences are counted by rule instead of by NLTK's Punkt, and the language is told
-//! by whatlang instead of LangDetect. Its Italian policy phrases were not published; ours are a list.
+//! The rule `clean_mc4_it`: the rules of gsarti/clean_mc4_it as one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,33 +21,61 @@ use crate::{
     rule::{Rule, RuleError},
 };
 
-/// The eleven rules of clean_mc4_it, in their order; every constant can be set.
+/// Clean web pages by the eleven rules of clean_mc4_it, in their order; every constant can be set.
+///
+/// # Why
+/// Pages of Common Crawl are mostly menus, notices and code. What is left is text that reads as written by a person;
+/// IT5, LLaMAntino-2 and ANITA were trained on it.
+///
+/// Lines go through the line filters one by one, so `lorem ipsum` and `{` drop a document only where they stand in a line
+/// that the filters before have left. Two things differ from the original: sentences are counted by rule instead of by
+/// NLTK's Punkt, and whatlang tells the language instead of LangDetect. The original's Italian policy phrases are not
+/// published; the list `policy-it` is ours.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "clean_mc4_it"
+/// bad_words = { words = ["accidenti"] }
+/// length = { min_chars = 0 }
+/// sentences = { min = 1 }
+/// ```
+/// ```json
+/// {"text": "Home\nIl mercato si tiene ogni sabato[1] nella piazza del paese.\nLeggi tutto..."}
+/// ```
+/// ```json
+/// {"text": "Il mercato si tiene ogni sabato nella piazza del paese."}
+/// ```
+///
+/// # Source
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it); the paper of
+/// [IT5](https://arxiv.org/abs/2203.03759).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CleanMc4It {
-    /// 1. Documents with a listed word are dropped.
+    /// 1, `bad_words`: documents with a listed word are dropped.
     pub bad_words: BadWords,
-    /// 2. Lines with a longer token are dropped.
+    /// 2, `long_tokens`: lines with a longer token are dropped.
     pub long_tokens: LongTokens,
-    /// 3. Citation marks are deleted.
+    /// 3, `citations`: citation marks are deleted.
     pub citations: Citations,
-    /// 4. Lines that do not end as a sentence are dropped.
+    /// 4, `line_end`: lines that do not end as a sentence are dropped.
     pub line_end: LineEnd,
-    /// 5. Lines of fewer words are dropped; counted after rule 3.
+    /// 5, `min_words_per_line`: lines of fewer words, counted after rule 3, are dropped.
     pub min_words_per_line: MinWordsPerLine,
-    /// 6. Documents with such a line are dropped.
+    /// 6, `phrases`: documents with such a line are dropped.
     pub lorem_ipsum: Phrases,
-    /// 7. Such lines are dropped.
+    /// 7, `phrases`: such lines are dropped.
     pub javascript: Phrases,
-    /// 8. Documents with such a line are dropped.
+    /// 8, `phrases`: documents with such a line are dropped.
     pub curly: Phrases,
-    /// 9. Such lines are dropped.
+    /// 9, `phrases`: such lines are dropped.
     pub policy: Phrases,
-    /// 10. Documents of fewer sentences are dropped.
+    /// 10, `sentences`: documents of fewer sentences are dropped.
     pub sentences: Sentences,
-    /// 10. Documents whose kept lines are shorter or longer than this are dropped.
+    /// 10, `length`: documents whose kept lines are shorter or longer than this are dropped.
     pub length: Length,
-    /// 11. Documents that are not Italian are dropped.
+    /// 11, `language`: documents that are not Italian are dropped.
     pub language: Language,
 }
 

@@ -1,4 +1,4 @@
-//! Drop rows by the value of a column that is not content, as ANITA dropped `toxic-dpo-v0.2` from orpo-dpo-mix.
+//! The rule `column`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,28 @@ use crate::{
 };
 
 /// Drop rows whose column has (or lacks) one of the given values.
+///
+/// # Why
+/// Sets that are mixtures often say in a column where a row comes from, and not every part is wanted.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "column"
+/// column = "source"
+/// drop = ["toxic-dpo-v0.2"]
+/// ```
+/// ```json
+/// {"prompt": [{"role": "user", "content": "Chi?"}], "chosen": [{"role": "assistant", "content": "Io."}],
+///  "rejected": [{"role": "assistant", "content": "Boh."}], "source": "toxic-dpo-v0.2"}
+/// ```
+/// ```text
+/// dropped by column: source = toxic-dpo-v0.2
+/// ```
+///
+/// # Source
+/// [orpo-dpo-mix-40k](https://huggingface.co/datasets/mlabonne/orpo-dpo-mix-40k) names its toxic part so, and its card
+/// shows how to remove it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Column {

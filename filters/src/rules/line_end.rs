@@ -1,4 +1,4 @@
-//! Drop lines that do not end as a sentence does. Rule 4 of clean_mc4_it.
+//! The rule `line_end`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,26 @@ use crate::{
 };
 
 /// Drop lines that do not end in one of `marks`, or end in one of `not`.
+///
+/// # Why
+/// A line that ends as no sentence does is a menu, a title or a caption, and `...` ends a teaser that was cut.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "line_end"
+/// ```
+/// ```json
+/// {"text": "Home page\nIl gatto dorme.\nLeggi tutto..."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; the ellipsis is in
+/// [C4's code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py);
+/// rule 4 of [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LineEnd {

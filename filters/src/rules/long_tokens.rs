@@ -1,4 +1,4 @@
-//! Drop lines that hold a token no language has: encoded data, minified code. Rule 2 of clean_mc4_it.
+//! The rule `long_tokens`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,26 @@ use crate::{
 };
 
 /// Drop lines that hold a run of more than `max` characters without white space.
+///
+/// # Why
+/// No language has such words: they are encoded data or minified code.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "long_tokens"
+/// max = 20
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme.\nSGVsbG8gd29ybGQsIGhlbGxv c29sZQ."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4's code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py);
+/// rule 2 of [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LongTokens {

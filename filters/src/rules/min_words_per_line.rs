@@ -1,5 +1,4 @@
-//! Drop lines of fewer than `min` words: menus, captions and other crumbs of web pages.
-//! Rule 5 of clean_mc4_it. A word is a run of characters between white space.
+//! The rule `min_words_per_line`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,26 @@ use crate::{
     rule::{Rule, RuleError},
 };
 
-/// Drop lines of fewer than `min` words.
+/// Drop lines of fewer than `min` words, which stand between white space.
+///
+/// # Why
+/// Short lines of web pages are menus, captions and buttons.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "min_words_per_line"
+/// ```
+/// ```json
+/// {"text": "Leggi tutto.\nIl gatto dorme."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; rule 5 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MinWordsPerLine {

@@ -1,4 +1,4 @@
-//! Drop lines, or whole documents, for a phrase anywhere in a line. Rules 6 to 9 of clean_mc4_it.
+//! The rule `phrases`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,27 @@ pub enum Drops {
 }
 
 /// Drop lines or documents that hold a phrase, anywhere in a line, without regard to case.
+///
+/// # Why
+/// Notices such as "this site uses cookies" stand in millions of pages and say nothing of any; a page with
+/// `lorem ipsum` or `{` is a template or code.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "phrases"
+/// phrases = ["usa i cookie"]
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme.\nQuesto sito usa  i Cookie."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; rules 6 to 9 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Phrases {

@@ -1,4 +1,4 @@
-//! Drop preference pairs that teach nothing or the wrong thing.
+//! The rule `preference_sanity`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,28 @@ use crate::{
 };
 
 /// Drop pairs with equal or empty sides, no prompt, turns out of order, or scores the wrong way round.
+///
+/// # Why
+/// Such pairs teach nothing, or the opposite of what is meant. With `ties`, pairs that the judge could not tell apart go
+/// too.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "preference_sanity"
+/// ties = true
+/// ```
+/// ```json
+/// {"prompt": [{"role": "user", "content": "Chi?"}], "chosen": [{"role": "assistant", "content": "Io."}],
+///  "rejected": [{"role": "assistant", "content": "Boh."}], "score_chosen": 7.0, "score_rejected": 7.0}
+/// ```
+/// ```text
+/// dropped by preference_sanity: chosen scores 7, rejected 7
+/// ```
+///
+/// # Source
+/// [distilabel-intel-orca-dpo-pairs](https://huggingface.co/datasets/argilla/distilabel-intel-orca-dpo-pairs) found
+/// pairs whose chosen side is not the better one, and marks ties, in a set that was in wide use.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceSanity {

@@ -1,4 +1,4 @@
-//! Keep or drop rows by regular expressions over their texts or one column.
+//! The rule `regex`.
 
 use ::regex::{Regex as Pattern, RegexBuilder};
 use schemars::JsonSchema;
@@ -27,6 +27,30 @@ pub enum On {
 }
 
 /// Drop rows where one of `drop` matches, or where none of `keep` does.
+///
+/// # Why
+/// What is peculiar to one source rarely has a rule of its own: a signature, an address, an answer that begins with
+/// "As an AI".
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "regex"
+/// drop = ['(?i)^come modello linguistico']
+/// on = "answer"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Che ore sono?"},
+///   {"role": "assistant", "content": "Come modello linguistico, non lo so."}]}
+/// ```
+/// ```text
+/// dropped by regex: Come modello linguistico
+/// ```
+///
+/// # Source
+/// datatrove's
+/// [RegexFilter](https://github.com/huggingface/datatrove/blob/main/src/datatrove/pipeline/filters/regex_filter.py);
+/// the syntax is that of the crate [regex](https://docs.rs/regex/latest/regex/#syntax).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Regex {

@@ -1,4 +1,4 @@
-//! Drop conversations that a chat template cannot take: roles that do not alternate, no answer at the end.
+//! The rule `roles`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,27 @@ use crate::{
 
 /// Drop conversations whose turns are not: one system turn at most, then user and assistant in turn, the
 /// assistant last. Tool turns may stand between assistant turns.
+///
+/// # Why
+/// Chat templates of many models refuse turns that do not alternate, and without an answer at the end there is
+/// nothing to learn.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "roles"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Ciao"}, {"role": "user", "content": "Ci sei?"}]}
+/// ```
+/// ```text
+/// dropped by roles: turn 2: user follows user
+/// ```
+///
+/// # Source
+/// The chat template of
+/// [Gemma 2](https://github.com/ggml-org/llama.cpp/blob/aa6fb1321333fae8853d0cdc26bcb5d438e650a1/models/templates/google-gemma-2-2b-it.jinja)
+/// is one that refuses them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {

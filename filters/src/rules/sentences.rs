@@ -1,6 +1,4 @@
-//! Drop documents of few sentences. Rule 10 of clean_mc4_it counts them with NLTK's Punkt; this counts by
-//! rule: a terminator, closing quotes or brackets, white space, and what can begin a sentence; not after
-//! an abbreviation, an initial or an ordinal.
+//! The rule `sentences`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +20,29 @@ const ABBREVIATIONS: &[&str] = &[
 ];
 
 /// Drop documents of fewer than `min` sentences.
+///
+/// # Why
+/// A page of one or two sentences is rarely a text.
+///
+/// A sentence ends with a terminator, what closes with it (quotes, brackets), white space, and what can begin a sentence;
+/// not after an abbreviation, an initial or an ordinal.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "sentences"
+/// min = 2
+/// ```
+/// ```json
+/// {"text": "L'opera è di G. Verdi."}
+/// ```
+/// ```text
+/// dropped by sentences: 1 sentences, at least 2
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; rule 10 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it) counts by NLTK's Punkt.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sentences {

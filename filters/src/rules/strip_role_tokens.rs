@@ -1,4 +1,4 @@
-//! Delete the role tokens that some sets carry inside their texts, as ANITA did before training.
+//! The rule `strip_role_tokens`.
 
 use regex::Regex;
 use schemars::JsonSchema;
@@ -12,6 +12,25 @@ use crate::{
 };
 
 /// Delete `<<human>>:`, `<<assistant>>:` and their variants, with the white space around them.
+///
+/// # Why
+/// The roles are said by the turns already; tokens of another set's template would be learned as text.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "strip_role_tokens"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "<<human>>: Ciao"}, {"role": "assistant", "content": "Salve"}]}
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Ciao"}, {"role": "assistant", "content": "Salve"}]}
+/// ```
+///
+/// # Source
+/// [wizard_alpaca_dolly_orca](https://huggingface.co/datasets/Chat-Error/wizard_alpaca_dolly_orca) carries such tokens;
+/// [ANITA](https://arxiv.org/abs/2405.07101) was trained on it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StripRoleTokens {

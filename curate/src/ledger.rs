@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use setaccio_filters::{row::Kind, pipeline::Tally};
+use setaccio_filters::{pipeline::Tally, row::Kind};
 
 /// Names of the stages, in order.
 pub const STAGES: [&str; 5] = ["read", "screen", "dedup", "sample", "split"];

@@ -335,7 +335,9 @@ fn renamed(table: &toml::Table, set: &str) -> String {
     [("filter", "screen"), ("screen", "filter")]
         .into_iter()
         .filter(|(_, used)| table.contains_key(*used))
-        .find_map(|(other, used)| Some((used, set.strip_prefix(other).filter(|rest| rest.starts_with(['.', '=', ' ']))?)))
+        .find_map(|(other, used)| {
+            Some((used, set.strip_prefix(other).filter(|rest| rest.starts_with(['.', '=', ' ']))?))
+        })
         .map_or_else(|| set.to_owned(), |(used, rest)| format!("{used}{rest}"))
 }
 

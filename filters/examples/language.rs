@@ -8,6 +8,7 @@
 //! (precision); of the rows of the language, the share kept (recall); the share judged as under the first setting;
 //! and megabytes a second on one core.
 
+use setaccio_base::row::{Kind, Row};
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
@@ -15,12 +16,7 @@ use std::{
     time::Instant,
 };
 
-use setaccio_filters::{
-    context::Context,
-    pipeline::Pipeline,
-    registry,
-    row::{Kind, Row},
-};
+use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 /// Lengths in characters; the last is whole pages.
 const LENGTHS: [usize; 7] = [50, 100, 200, 500, 1000, 3000, usize::MAX];

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-
-use crate::row::{Content, Row};
+use setaccio_base::row::{Content, Row};
 
 /// What a document filter says of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]

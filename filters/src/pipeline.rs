@@ -5,10 +5,10 @@
 //! `{`) is looked for only in what the line filters before it left.
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Content, Kind, Row};
 
 use crate::{
     filter::{Filter, LineVerdict, Scope, Verdict},
-    row::{Content, Kind, Row},
     rule::RuleError,
 };
 

@@ -1,11 +1,11 @@
 //! Every rule, registered once: recipes, `setaccio rules` and the reference are all derived from this list.
 
 use serde_json::Value;
+use setaccio_base::{overlay::overlay, row::Kind, suggest};
 
 use crate::{
     context::Context,
     filter::Filter,
-    row::Kind,
     rule::{Rule, RuleError},
     rules,
 };
@@ -41,16 +41,7 @@ fn defaults<S: Rule>() -> Result<toml::Table, RuleError> {
 fn parse<S: Rule>(table: toml::Table) -> Result<S, RuleError> {
     let mut whole = defaults::<S>()?;
     overlay(&mut whole, table);
-    whole.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
-}
-
-fn overlay(under: &mut toml::Table, over: toml::Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => overlay(under, over),
-            (_, value) => drop(under.insert(key, value)),
-        }
-    }
+    whole.try_into::<S>().map_err(|e| RuleError::setting(suggest::explain(e.message())))
 }
 
 /// All rules, in the order the reference lists them.
@@ -82,7 +73,7 @@ pub fn find(name: &str) -> Result<&'static RuleInfo, RuleError> {
         let names = RULES.iter().map(|r| r.name);
         RuleError::Unknown(format!(
             "unknown rule `{name}`{}; `setaccio rules` lists them",
-            crate::suggest::nearest(name, names)
+            suggest::nearest(name, names)
         ))
     })
 }
@@ -100,12 +91,10 @@ impl RuleInfo {
 #[cfg(test)]
 mod tests {
     use serde_json::Map;
+    use setaccio_base::row::{Content, Message, Row};
 
     use super::*;
-    use crate::{
-        pipeline::Pipeline,
-        row::{Content, Message, Row},
-    };
+    use crate::pipeline::Pipeline;
 
     /// What follows `# NAME` in a rule's doc comment, to the next heading.
     fn section<'a>(doc: &'a str, name: &str) -> &'a str {

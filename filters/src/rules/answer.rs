@@ -2,12 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Content, Kind};
 
 use super::length::answers;
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Content, Kind, Row},
     rule::{Rule, RuleError},
 };
 
@@ -106,6 +106,8 @@ fn echoes(content: &Content) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]

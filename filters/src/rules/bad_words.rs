@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
     lists::{self, ListRef},
-    row::{Kind, Row},
     rule::{Rule, RuleError},
     words::Finder,
 };
@@ -104,6 +104,8 @@ impl DocumentFilter for BadWordsFilter {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(rule: &BadWords, row: &mut Row) -> Verdict {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use super::{
     bad_words::BadWords,
@@ -17,7 +18,6 @@ use super::{
 use crate::{
     context::Context,
     filter::Filter,
-    row::Kind,
     rule::{Rule, RuleError},
 };
 
@@ -138,11 +138,10 @@ impl Rule for CleanMc4It {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
-    use crate::{
-        pipeline::{Pipeline, Tally},
-        row::Row,
-    };
+    use crate::pipeline::{Pipeline, Tally};
 
     /// Five sentences, more than 500 characters, one a line.
     const BODY: [&str; 5] = [

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Kind, Row},
     rule::{Rule, RuleError},
 };
 
@@ -106,6 +106,8 @@ impl DocumentFilter for Column {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(rule: &Column, source: Value) -> Verdict {

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::{
+    row::{Content, Kind},
+    suggest,
+};
 use whatlang::{Detector, Info, Lang};
 
 use crate::{
     codes::CODES,
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Content, Kind, Row},
     rule::{Rule, RuleError},
-    suggest,
 };
 
 /// Languages considered unless a recipe says otherwise: those of Europe's web, which are the ones
@@ -265,6 +267,8 @@ fn word_start(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     const ITALIAN: &str =

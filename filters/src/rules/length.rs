@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Content, Kind, Message};
 use tokenizers::Tokenizer;
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Content, Kind, Message, Row},
     rule::{Rule, RuleError},
 };
 
@@ -177,6 +177,8 @@ fn prompt(content: &Content) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(spec: &Length, row: &Row) -> Verdict {

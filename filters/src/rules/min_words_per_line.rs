@@ -2,11 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Filter, LineFilter, LineVerdict},
-    row::Kind,
     rule::{Rule, RuleError},
 };
 

@@ -2,12 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Filter, LineFilter, LineVerdict},
     lists::{self, ListRef},
-    row::Kind,
     rule::{Rule, RuleError},
     words::Finder,
 };

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::{Content, Kind, Message};
 
 use super::roles::{out_of_order, unanswered};
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Content, Kind, Message, Row},
     rule::{Rule, RuleError},
 };
 
@@ -112,6 +112,8 @@ fn words(turns: &[Message]) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn turns(text: &str) -> Vec<Message> {

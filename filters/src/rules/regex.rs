@@ -4,12 +4,12 @@ use ::regex::{Regex as Pattern, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::Kind;
 
 use super::{column::Absent, length::answers};
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Kind, Row},
     rule::{Rule, RuleError},
 };
 
@@ -131,6 +131,8 @@ impl DocumentFilter for RegexFilter {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(spec: &Regex, row: &Row) -> Verdict {

@@ -2,11 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Kind, Message};
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Kind, Message, Row},
     rule::{Rule, RuleError},
 };
 
@@ -93,6 +93,8 @@ pub(super) fn unanswered(turns: &[&Message]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]

@@ -2,11 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Kind, Row},
     rule::{Rule, RuleError},
 };
 
@@ -126,6 +126,8 @@ fn abbreviates(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]

@@ -3,11 +3,11 @@
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
-    row::{Kind, Row},
     rule::{Rule, RuleError},
 };
 
@@ -95,6 +95,8 @@ impl DocumentFilter for Strip {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_filters::{row::Kind, suggest};
 
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Where rows come from, what is done to them, and what is said of the result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Name of the output folder and, slugged, of the data set.
@@ -37,6 +38,7 @@ pub struct Recipe {
     /// are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
     // Outputs keep the older name: a change of it would change every lock.
     #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub filter: Vec<toml::Table>,
     /// Exact deduplication; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +65,7 @@ fn default_seed() -> u64 {
 }
 
 /// One source of rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Value of the `source` column, and the folder looked for under `--from DIR`.
@@ -101,7 +103,7 @@ pub struct Source {
 }
 
 /// How rows are recognised as the same.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
     /// Compare the whole row, or only what comes before the answers.
@@ -123,7 +125,7 @@ impl Default for Dedup {
 }
 
 /// What deduplication compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DedupOn {
     /// Everything the row says.
@@ -133,7 +135,7 @@ pub enum DedupOn {
 }
 
 /// How many rows are kept.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sample {
     /// Exactly this many, or all if there are fewer.
@@ -151,7 +153,7 @@ pub struct Sample {
 }
 
 /// Where sampled-out rows go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LeftOut {
     /// To the rejects, whole, like every other row that is dropped.
@@ -162,7 +164,7 @@ pub enum LeftOut {
 }
 
 /// How rows are divided.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
     /// Share of rows in `validation`, by content hash, so that a row never changes side.
@@ -170,7 +172,7 @@ pub struct Split {
 }
 
 /// How inputs are read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Read {
     /// `stop` at a bad row, or `skip` it to the rejects.
@@ -191,7 +193,7 @@ impl Default for Read {
 }
 
 /// What a bad row does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRow {
     /// Stops the build.
@@ -210,7 +212,7 @@ impl std::fmt::Display for OnBadRow {
 }
 
 /// What is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// Columns of the source to keep, and their type.
@@ -252,7 +254,7 @@ impl Default for Output {
 }
 
 /// Type of a kept column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
     /// UTF-8 text; other values are written as they print.
@@ -266,7 +268,7 @@ pub enum ColumnType {
 }
 
 /// What people are told.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Card {
     /// ISO 639-1 codes.

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     folder::strangers,
     hash,
-    ledger::{FileEntry, Ledger},
+    ledger::FileEntry,
     lock,
     recipe::LeftOut,
 };

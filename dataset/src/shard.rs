@@ -172,17 +172,17 @@ impl Rows {
             let row = first + i as u64;
             let content = contents.get(i).map_err(|message| self.damaged(row, &message))?;
             let label = labels.filter(|l| l.is_valid(i)).map(|l| l.value(i));
-            Ok(ShardRow { at: self.position(row), content, label })
+            Ok(ShardRow { at: self.place(row), content, label })
         };
         Ok((0..batch.num_rows()).map(row).collect())
     }
 
-    fn position(&self, row: u64) -> Position {
+    fn place(&self, row: u64) -> Position {
         Position { row_group: self.next_group.checked_sub(1), row }
     }
 
     fn damaged(&self, row: u64, message: &str) -> Error {
-        let message = format!("{}: {message}; build the data set again", self.position(row));
+        let message = format!("{}: {message}; build the data set again", self.place(row));
         Error::Damaged { path: self.shard.path.clone(), message }
     }
 }

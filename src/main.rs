@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod build;
 mod card;
+mod docs;
 mod fetch;
 mod inputs;
 mod lists;
@@ -15,6 +16,7 @@ mod preview;
 mod progress;
 mod pull;
 mod push;
+mod reference;
 mod rules;
 mod schemas;
 mod style;
@@ -46,6 +48,8 @@ enum Command {
     Lists(lists::Args),
     Rules(rules::Args),
     Schemas(schemas::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 /// Exit code of a run that Ctrl-C ended, as shells have it.
@@ -68,10 +72,8 @@ fn main() -> ExitCode {
         Command::Export(args) => train::export(&args),
         Command::Lists(args) => lists::run(&args),
         Command::Rules(args) => rules::run(&args),
-        Command::Schemas(_) => {
-            schemas::run();
-            Ok(())
-        }
+        Command::Schemas(args) => schemas::run(&args),
+        Command::Docs(args) => docs::run(&args),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     // A reader that has seen enough (`| head`) is no failure.

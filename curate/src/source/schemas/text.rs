@@ -22,11 +22,7 @@ impl Schema for Text {
         "documents: mC4, clean_mc4_it, C4, OSCAR"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const {
-            &[
-                required("text", "The document."),
-            ]
-        }
+        const { &[required("text", "The document.")] }
     }
     fn example(&self) -> &'static str {
         r#"{"text": "Il gatto dorme.", "url": "https://esempio.it/gatto"}"#

@@ -94,7 +94,16 @@ impl Shard {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let names = content_names(kind).iter().copied().chain([LABEL]);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        Ok(Rows { shard: self, file, mask, kind, next_group: 0, first_row: 0, reader: None, ready: Vec::new().into_iter() })
+        Ok(Rows {
+            shard: self,
+            file,
+            mask,
+            kind,
+            next_group: 0,
+            first_row: 0,
+            reader: None,
+            ready: Vec::new().into_iter(),
+        })
     }
 }
 

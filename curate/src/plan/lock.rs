@@ -6,8 +6,8 @@ pub use setaccio_dataset::{
 };
 
 use crate::{
-    origin::Origin,
     plan::{ENGINE, Plan},
+    source::origin::Origin,
 };
 
 /// The recipe as `plan` resolved it, and the hash of everything that goes in.
@@ -29,11 +29,7 @@ pub fn of(plan: &Plan) -> RecipeLock {
         command: command(plan),
         from: plan.origin.kind().into(),
         fingerprint: plan.fingerprint.clone(),
-        assets: plan
-            .assets
-            .iter()
-            .map(|(key, sha256)| Asset { key: key.clone(), sha256: sha256.clone() })
-            .collect(),
+        assets: plan.assets.iter().map(|(key, sha256)| Asset { key: key.clone(), sha256: sha256.clone() }).collect(),
         list: plan.lists.clone(),
         input: input.collect(),
         recipe: plan.loaded.recipe.clone(),

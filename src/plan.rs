@@ -1,7 +1,7 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
 use anyhow::Result;
-use setaccio_curate::{carried, pins::Pins, recipe::Sample};
+use setaccio_curate::{pipeline::spill, recipe::Sample, recipe::pins::Pins};
 
 use crate::{
     build::megabytes,

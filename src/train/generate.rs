@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use setaccio_curate::{build::Watch as _, render::Renderer};
+use setaccio_curate::build::Watch as _;
 use setaccio_filters::row::Message;
+use setaccio_templates::Renderer;
 use setaccio_train::{
     device,
     generate::{Sampling, generate},

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use setaccio_curate::{
     build::{self, Done as Built, Part, Watch as _},
     folder::write_whole,
-    pins,
+    recipe::pins,
 };
 use setaccio_filters::hash::sha256;
 use setaccio_train::{

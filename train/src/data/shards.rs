@@ -175,7 +175,7 @@ pub(crate) mod tests {
         array::RecordBatch,
         datatypes::{Field, Schema},
     };
-    use setaccio_curate::shards::{Format, ShardWriter};
+    use setaccio_curate::pipeline::shards::{Format, ShardWriter};
     use setaccio_dataset::columns::{ContentBuilder, content_fields};
     use setaccio_filters::row::Content;
 

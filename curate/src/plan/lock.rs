@@ -6,8 +6,8 @@ pub use setaccio_dataset::{
 };
 
 use crate::{
-    origin::Origin,
     plan::{ENGINE, Plan},
+    source::origin::Origin,
 };
 
 /// The recipe as `plan` resolved it, and the hash of everything that goes in.

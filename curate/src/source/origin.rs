@@ -8,7 +8,8 @@ use std::{
 use crate::{
     error::{Error, Result},
     recipe::{Loaded, Source},
-    source, subset,
+    source,
+    source::subset,
 };
 
 /// The value of `--from`.

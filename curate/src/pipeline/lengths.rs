@@ -3,16 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    carried::HIDDEN,
-    ledger::{Length, Mix},
-    merge::Kept,
-    recipe::Source,
-};
+use crate::{pipeline::resolver::Kept, pipeline::spill::HIDDEN, recipe::Source};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Int32Type, UInt16Type, UInt32Type},
 };
+use setaccio_dataset::ledger::{Length, Mix};
 
 const SPLITS: [&str; 2] = ["train", "validation"];
 const MEASURES: [&str; 4] = ["characters", "words", "turns", "tokens"];

@@ -87,6 +87,6 @@ impl Args {
             }
             other => other.clone(),
         };
-        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, watch: progress, count })?, listed))
+        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
     }
 }

@@ -1,7 +1,10 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
 use anyhow::Result;
-use setaccio_curate::{pipeline::spill, recipe::Sample, recipe::pins::Pins};
+use setaccio_curate::{
+    pipeline::{filter, spill},
+    recipe::{Sample, pins::Pins},
+};
 
 use crate::{
     build::megabytes,
@@ -51,7 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet cannot be cut into tasks.
     let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
     anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
-    let steps: Vec<&str> = plan.steps();
+    let steps: Vec<&str> = filter::names(&plan);
     anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
         anstream::println!(
@@ -77,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         recipe.seed
     );
     anstream::println!("\n{HEAD}columns{HEAD:#}");
-    let schema = carried::output_schema(&carried::schema(recipe, &plan.renderer));
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer));
     for field in schema.fields() {
         anstream::println!("  {:<12} {}", field.name(), field.data_type());
     }

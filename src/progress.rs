@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use setaccio_curate::build::Watch;
+use setaccio_base::progress::Progress as Watch;
 
 #[cfg(feature = "train")]
 use crate::style::BAD;
@@ -90,7 +90,7 @@ impl Progress {
     /// A stage that is counted in bytes begins.
     pub fn transfer(&self, name: &'static str, bytes: u64) {
         self.moved.store(0, Ordering::Relaxed);
-        self.stage(name, usize::try_from(bytes.div_ceil(MEGABYTE)).unwrap_or(usize::MAX));
+        self.stage(name, bytes.div_ceil(MEGABYTE));
     }
 
     /// A line above the bar.
@@ -138,23 +138,23 @@ impl Watch for Progress {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    fn stage(&self, name: &'static str, steps: usize) {
+    fn stage(&self, name: &'static str, steps: u64) {
         self.rows.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
         let now = Instant::now();
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        *plain = Plain { stage: name, steps: steps as u64, done: 0, began: now, told: now };
+        *plain = Plain { stage: name, steps, done: 0, began: now, told: now };
         if self.terminal {
             let look = "{prefix:>8} {wide_bar:.cyan/blue} {pos}/{len}  {msg}  {eta} left";
             self.bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.set_length(steps as u64);
+            self.bar.set_length(steps);
             self.bar.set_prefix(name);
             self.bar.reset();
         }
     }
 
-    fn done(&self, steps: u64) {
-        self.advance(steps, None);
+    fn advance(&self, steps: u64, note: &str) {
+        Self::advance(self, steps, Some(note).filter(|n| !n.is_empty()));
     }
 
     fn rows(&self, rows: u64, bytes: u64) {

@@ -3,8 +3,6 @@
 pub mod build;
 pub mod error;
 pub mod folder;
-pub mod hash;
-pub mod overrides;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

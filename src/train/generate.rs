@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use setaccio_curate::build::Watch as _;
+use setaccio_base::progress::Progress as _;
 use setaccio_filters::row::Message;
 use setaccio_templates::Renderer;
 use setaccio_train::{
@@ -157,9 +157,9 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
 /// The model as it is stored, in the memory of what computes.
 pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Progress) -> Result<Llama> {
     let (device, dtype) = device::pick(device)?;
-    progress.stage("load", files.config().layers);
+    progress.stage("load", files.config().layers as u64);
     let model = load::model(files.config(), files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
-        progress.done(1);
+        progress.advance(1, None);
         !progress.cancelled()
     });
     progress.clear();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use setaccio_curate::build::Watch as _;
+use setaccio_base::progress::Progress as _;
 use setaccio_train::{
     merge::{self, Options, Precision, Trained, merge},
     model::files::ModelFiles,

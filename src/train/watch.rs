@@ -1,6 +1,6 @@
 //! The progress of a run on the bar that the other commands have.
 
-use setaccio_curate::build::Watch as _;
+use setaccio_base::progress::Progress as _;
 use setaccio_train::{Error, session::Watch};
 
 use crate::progress::Progress;
@@ -13,7 +13,7 @@ impl Watch for Watching<'_> {
     }
 
     fn stage(&self, name: &'static str, of: u64) {
-        self.0.stage(name, usize::try_from(of).unwrap_or(usize::MAX));
+        self.0.stage(name, of);
     }
 
     fn done(&self, more: u64, note: &str) {

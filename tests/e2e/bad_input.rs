@@ -2,11 +2,9 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow::{
-    array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray},
-    buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
-};
+use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use parquet::{
     arrow::ArrowWriter,
     data_type::{ByteArray, ByteArrayType},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use arrow::{array::AsArray, datatypes::Int32Type};
+use arrow_array::{cast::AsArray, types::Int32Type};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, ROOT, column};

@@ -7,32 +7,33 @@ use std::{
     time::SystemTime,
 };
 
-pub mod lock;
-
 use serde::Serialize;
-use setaccio_base::parallel;
+use setaccio_base::{parallel, progress::Progress, sha256};
 use setaccio_filters::{
     context::{Context, ListUse},
-    hash::sha256,
     pipeline::Pipeline,
     registry,
 };
+use setaccio_templates::Renderer;
 
 use crate::{
-    build::Watch,
-    error::{Error, Result},
-    recipe::{Loaded, Recipe, Source},
-    source::origin::{self, Origin},
-    source::subset::Subset,
-    source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
+    error::{Error, Result, SourceError},
+    recipe::{
+        Loaded, Recipe, Source,
+        pins::{self, Pins},
+        shell_word,
+    },
+    source::{
+        self, InputFile, Items, Limits, Schema, Slice,
+        origin::{self, Origin},
+        subset::Subset,
+    },
 };
-use setaccio_templates::Renderer;
+
+pub mod lock;
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
-
-/// Name of the step that drops rows for which a template, a tokenizer or a kept column has no place.
-pub const OUTPUT: &str = "output";
 
 /// Text that one bucket should hold, in bytes; merging holds one bucket a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
@@ -99,8 +100,8 @@ pub struct Request<'a> {
     pub list_dirs: Vec<PathBuf>,
     /// Threads.
     pub jobs: usize,
-    /// Who watches.
-    pub watch: &'a dyn Watch,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
     /// Count rows of compressed files too, by reading them through.
     pub count: bool,
 }
@@ -110,7 +111,7 @@ pub struct Request<'a> {
 /// # Errors
 /// Whatever is wrong with the recipe, its rules, lists, template or input files.
 pub fn make(request: Request<'_>) -> Result<Plan> {
-    let Request { loaded, origin, list_dirs, jobs, watch, count } = request;
+    let Request { loaded, origin, list_dirs, jobs, progress, count } = request;
     let recipe = &loaded.recipe;
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, used: Mutex::default() };
@@ -120,7 +121,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     lists.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
-    let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, progress)?;
     let subsets = subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
@@ -148,12 +149,6 @@ impl Plan {
         limits(&self.loaded.recipe)
     }
 
-    /// Names of the steps of the stage `screen`: the filters, then the output's own demands if it makes any.
-    pub fn steps(&self) -> Vec<&str> {
-        let demands = self.renderer.renders() || self.renderer.counts() || !self.loaded.recipe.output.keep.is_empty();
-        self.pipeline.names().chain(demands.then_some(OUTPUT)).collect()
-    }
-
     /// What a task reads.
     ///
     /// # Errors
@@ -178,6 +173,23 @@ impl Plan {
         fetched.get(source).map(|f| f.commit.as_str())
     }
 
+    /// The commits that branches and tags stand for.
+    pub fn pins(&self) -> Pins {
+        let sources = self.loaded.recipe.source.iter();
+        sources.filter_map(|s| Some((pins::key(&s.repo, &s.revision), self.commit(&s.name)?.to_owned()))).collect()
+    }
+
+    /// The command that builds it on this machine, as a shell reads it.
+    pub fn command(&self) -> String {
+        let recipe = self.loaded.folder.join(&self.loaded.file);
+        let mut command = format!("setaccio build {}", shell_word(&recipe.display().to_string()));
+        if self.origin != Origin::Samples {
+            command.push_str(&format!(" --from {}", shell_word(&self.origin.to_string())));
+        }
+        self.loaded.changes.iter().for_each(|change| command.extend([" ", change]));
+        command
+    }
+
     /// The source of a planned file.
     pub fn source(&self, file: &Planned) -> &Source {
         &self.loaded.recipe.source[usize::from(file.source)]
@@ -194,7 +206,7 @@ impl Plan {
             return Ok(());
         }
         let message = "was changed while the build read it; run the build again once it is whole";
-        Err(Error::Damaged { path: input.path.clone(), message: message.into() })
+        Err(Error::damaged(&input.path, message))
     }
 }
 
@@ -236,7 +248,7 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let mut read = |key: &str, name: &str| {
         let path = loaded.folder.join(name);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        hashes.push((key.to_owned(), sha256(&bytes)));
+        hashes.push((key.to_owned(), sha256::hex_digest(&bytes)));
         Ok::<_, Error>((path, bytes))
     };
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
@@ -294,7 +306,7 @@ fn inspect(
     origin: &Origin,
     limits: &Limits,
     jobs: usize,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<(Vec<Planned>, Vec<usize>)> {
     let (mut found, mut there_are) = (Vec::new(), Vec::new());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
@@ -316,7 +328,7 @@ fn inspect(
         there_are.push(there.of);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
-    watch.stage("inspect", found.len());
+    progress.stage("inspect", found.len() as u64);
     let mut files = Vec::with_capacity(found.len());
     parallel::ordered_map(
         &parallel::thread_pool(jobs)?,
@@ -324,16 +336,16 @@ fn inspect(
         |i| {
             let (source, schema, origin::File { path, name, sha256 }) = &found[i];
             let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
-            let input = source::inspect(path, name, limits, &|| watch.cancelled());
+            let input = source::inspect(path, name, limits, &|| progress.cancelled());
             // A pass that was cancelled has nothing to say of the file.
-            let input = if watch.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+            let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
             if sha256.as_ref().is_some_and(|s| *s != input.sha256) {
                 let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
                 // Behind the name is a link to the content, which is what has to go.
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                return Err(Error::Damaged { path, message: message.into() });
+                return Err(Error::damaged(path, message));
             }
-            watch.done(1);
+            progress.advance(1, "");
             Ok(Planned { source: *source, schema: *schema, input, modified })
         },
         |file| {
@@ -376,7 +388,7 @@ fn keep_and_render(plan: &Plan) -> impl Serialize {
 
 /// SHA-256 of a value's JSON, hex.
 fn digest(value: &impl Serialize) -> String {
-    sha256(&serde_json::to_vec(value).unwrap_or_default())
+    sha256::hex_digest(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// The recipe folder's `lists`; the repository's own, seen from the recipe or from where the command runs;

@@ -4,13 +4,10 @@ pub mod pins;
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::{row::Kind, suggest};
+use setaccio_base::{overlay::apply_set, row::Kind, suggest};
 pub use setaccio_dataset::recipe::*;
 
-use crate::{
-    error::{Error, Result},
-    overrides,
-};
+use crate::error::{Error, Result};
 
 /// A recipe and where it was read.
 #[derive(Clone, Debug)]
@@ -40,7 +37,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     }
     for set in sets {
         let set = renamed(&table, set);
-        overrides::apply(&mut table, &set).map_err(|m| Error::recipe(&file, m))?;
+        apply_set(&mut table, &set).map_err(|m| Error::recipe(&file, m))?;
     }
     // Only a recipe read as it stands has line numbers to show.
     let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
@@ -75,6 +72,16 @@ fn renamed(table: &toml::Table, set: &str) -> String {
         }
     }
     set.to_owned()
+}
+
+/// A word as a shell reads it: in quotes, unless it needs none.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {

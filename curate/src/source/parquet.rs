@@ -8,10 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
-};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -24,7 +22,7 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use crate::hash;
+use setaccio_base::sha256::digest_reader;
 
 use super::{
     Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError,
@@ -46,7 +44,7 @@ pub fn inspect(
 ) -> Result<InputFile, SourceError> {
     let metadata = load(file, name)?;
     file.rewind().map_err(|e| SourceError::new(name, format!("cannot be read: {e}")))?;
-    let (_, sha256) = hash::rest(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
+    let (_, sha256) = digest_reader(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
     let mut slices: Vec<Slice> = Vec::new();
     let (mut row, mut held, mut text_bytes) = (0, 0, 0);
     for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use setaccio_filters::{
+use setaccio_base::{
     row::{Content, Kind, Row},
     suggest,
 };

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use setaccio_curate::{build::Watch as _, folder::write_whole};
+use setaccio_base::{atomic::write as write_whole, progress::Progress as _};
 use setaccio_filters::row::Message;
 use setaccio_train::{
     chain::card::{SAMPLE_TOKENS, Sample, Told},

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use setaccio_curate::{
-    build::{self, Done as Built, Part, Watch as _},
+    build::{self, BuildOptions, BuildOutcome, Part},
     folder::write_whole,
     recipe::pins,
 };
@@ -97,12 +97,17 @@ impl Work<'_> {
         let out = self.places.data(stage);
         // A branch keeps the commit that it had when this folder was built first.
         let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), &self.progress, false)?;
-        let done = build::run(&planned, &out, Part::Whole, false, inputs.jobs(), &self.progress);
+        let done = build::run(
+            &planned,
+            &out,
+            BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs() },
+            &self.progress,
+        );
         self.progress.clear();
         let (what, ledger) = match done? {
-            Built::UpToDate(ledger) => ("up to date", Some(ledger)),
-            Built::Built { ledger, .. } => ("built", Some(ledger)),
-            Built::Tasks { .. } => ("built in part", None),
+            BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
+            BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
+            BuildOutcome::Slice { .. } => ("built in part", None),
         };
         let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
         let splits = splits.collect::<Vec<_>>().join(", ");

@@ -87,7 +87,7 @@ pub fn made(bench: &Bench, folder: &str, names: &[&str]) -> String {
     let mut lock = String::new();
     for name in names {
         let bytes = fs::read(bench.lab.path(folder).join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        let (bytes, sha256) = setaccio_base::sha256::digest_reader(&bytes[..], &|| false).unwrap();
         write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
     lock

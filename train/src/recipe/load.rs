@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_curate::overrides;
+use setaccio_base::overlay::apply_set;
 use setaccio_filters::suggest;
 use toml::{Table, Value};
 
@@ -34,7 +34,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut table = read(path, &file)?;
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
+        apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
     let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.

@@ -2,14 +2,18 @@
 
 use std::fmt::Write;
 
-use setaccio_filters::row::Kind;
-
-use super::{Step, grouped, percent, strictest};
-use crate::{
-    plan::lock::RecipeLock,
+use setaccio_base::{
+    card::strictest,
+    numbers::{grouped, percent, tenths},
+    row::Kind,
+};
+use setaccio_dataset::{
+    ledger::Ledger,
+    lock::RecipeLock,
     recipe::{LeftOut, Recipe, Source},
 };
-use setaccio_dataset::ledger::Ledger;
+
+use super::waterfall::Step;
 
 /// Everything below the fences.
 pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
@@ -229,11 +233,4 @@ fn citations(recipe: &Recipe) -> String {
         let _ = writeln!(out, "- {}", citation.trim());
     }
     out
-}
-
-/// To one decimal, with thousands apart.
-fn tenths(number: f64) -> String {
-    let shown = format!("{number:.1}");
-    let (whole, tenth) = shown.split_once('.').unwrap_or((&shown, "0"));
-    format!("{}.{tenth}", grouped(whole.parse().unwrap_or(0)))
 }

@@ -1,6 +1,6 @@
 //! Instructions without a system prompt: Stanford Alpaca and its translations.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use super::orca::instruction;
 use crate::source::{

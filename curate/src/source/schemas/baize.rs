@@ -1,6 +1,6 @@
 //! Baize chats, as Fauno has them: one text with `[|Human|]` and `[|AI|]` before the turns.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,

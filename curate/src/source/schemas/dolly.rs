@@ -1,6 +1,6 @@
 //! databricks-dolly-15k.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use super::orca::instruction;
 use crate::source::{

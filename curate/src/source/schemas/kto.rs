@@ -1,7 +1,7 @@
 //! Single answers with a thumb up or down, for KTO.
 
 use serde_json::Value;
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,

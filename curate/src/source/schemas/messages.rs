@@ -1,6 +1,6 @@
 //! Conversations as a list of messages: UltraChat and most chat sets on the Hub.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     record,

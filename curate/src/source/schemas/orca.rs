@@ -1,6 +1,6 @@
 //! Instructions under a system prompt: WizardLM_Orca, alpaca_orca, dolly-v2_orca and their merge.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,

@@ -1,7 +1,7 @@
 //! Pairs of answers: orpo-dpo-mix (both versions), ultrafeedback_binarized, and their simpler cousins.
 
 use serde_json::Value;
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use super::kto::side;
 use crate::source::{

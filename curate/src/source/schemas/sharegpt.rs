@@ -1,6 +1,6 @@
 //! ShareGPT exports.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,

@@ -1,7 +1,7 @@
 //! Every schema on the rows of the sets that it stands for.
 
 use serde_json::{Value, json};
-use setaccio_filters::row::{Content, Message, Row};
+use setaccio_base::row::{Content, Message, Row};
 
 use crate::source::{SCHEMAS, find_schema};
 

@@ -1,6 +1,6 @@
 //! Plain documents: mC4, OSCAR, and whatever has a `text`.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     record,

@@ -177,7 +177,7 @@ fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
-    let slices = fs::read_to_string(work.join(SLICES)).ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    let slices = fs::read_to_string(work.join(SLICES)).ok().and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0);
     let command = format!("{} --out {}", plan.command(), shell_word(&out.display().to_string()));
     let commands = match slices {
         Some(of) => {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::{pipeline::resolver::Kept, pipeline::spill::HIDDEN, recipe::Source};
 use arrow_array::{
     Array, RecordBatch,
     cast::AsArray,

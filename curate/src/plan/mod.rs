@@ -207,7 +207,7 @@ impl Plan {
             return Ok(());
         }
         let message = "was changed while the build read it; run the build again once it is whole";
-        Err(Error::Damaged { path: input.path.clone(), message: message.into() })
+        Err(Error::damaged(&input.path, message))
     }
 }
 
@@ -344,7 +344,7 @@ fn inspect(
                 let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
                 // Behind the name is a link to the content, which is what has to go.
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                return Err(Error::Damaged { path, message: message.into() });
+                return Err(Error::damaged(path, message));
             }
             progress.advance(1, "");
             Ok(Planned { source: *source, schema: *schema, input, modified })

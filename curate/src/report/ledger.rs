@@ -28,7 +28,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         }
     }
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
-    let split: Vec<Flow> = total
+    let split: Vec<Flow> = counts
         .sample
         .iter()
         .map(|f| Flow { rows_in: f.rows_out, bytes_in: f.bytes_out, rows_out: f.rows_out, bytes_out: f.bytes_out })

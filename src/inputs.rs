@@ -73,7 +73,7 @@ impl Args {
         progress: &Progress,
         count: bool,
     ) -> Result<(Plan, Vec<Listed>)> {
-        let list_dirs = plan::list_dirs(&loaded, &crate::lists::installed());
+        let list_dirs = plan::list_dirs(&loaded, &installed_lists());
         let jobs = self.jobs();
         let mut listed = Vec::new();
         let origin = match &self.from {
@@ -89,4 +89,10 @@ impl Args {
         };
         Ok((plan::make(Request { loaded, origin, list_dirs, jobs, watch: progress, count })?, listed))
     }
+}
+
+/// Where installed lists are looked for.
+pub fn installed_lists() -> PathBuf {
+    let home = || std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
+    std::env::var_os("SETACCIO_LISTS").map_or_else(|| home().join(".local/share/setaccio/lists"), PathBuf::from)
 }

@@ -16,7 +16,7 @@ use crate::{
     fetch::Need,
     inputs,
     progress::Progress,
-    style::{FAINT, GOOD, HEAD, NAME, count},
+    style::{FAINT, GOOD, HEAD, NAME, count, megabytes},
 };
 
 /// Build a data set: shards, rejects, ledger, lock and card
@@ -123,11 +123,4 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
             "`--from hub` fetches it; `--from DIR` reads it from DIR/<owner>/<name>; `setaccio plan` shows what is there"
         );
     }
-}
-
-/// Bytes as a person says them.
-pub fn megabytes(bytes: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
-    let mb = bytes as f64 / 1e6;
-    if mb < 1.0 { format!("{:.1} kB", mb * 1e3) } else { format!("{mb:.1} MB") }
 }

@@ -8,9 +8,8 @@ use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commi
 use toml_edit::{DocumentMut, Table, Value};
 
 use crate::{
-    build::megabytes,
     progress::Progress,
-    style::{BAD, FAINT, GOOD, NAME, count},
+    style::{BAD, FAINT, GOOD, NAME, count, megabytes},
 };
 
 /// Pin every source of a recipe to a commit, and show what changed

@@ -15,7 +15,7 @@ use setaccio_train::{
 };
 
 use super::steps::{Work, inputs_of};
-use crate::train::generate::{chat_ids, load_whole, raw_ids, room};
+use crate::commands::train::generate::{chat_ids, load_whole, raw_ids, room};
 
 impl Work<'_> {
     /// The answers of base and result to the chain's prompt, asked once.

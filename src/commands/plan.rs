@@ -4,11 +4,10 @@ use anyhow::Result;
 use setaccio_curate::{carried, pins::Pins, recipe::Sample};
 
 use crate::{
-    build::megabytes,
     fetch::{Listed, Need},
     inputs,
     progress::Progress,
-    style::{FAINT, HEAD, NAME, count},
+    style::{FAINT, HEAD, NAME, count, megabytes},
 };
 
 /// Show stages, inputs, expected rows and columns without running anything

@@ -7,10 +7,9 @@ use setaccio_curate::{pins::Pins, recipe};
 use setaccio_hub::{Client, Settings};
 
 use crate::{
-    build::megabytes,
     fetch::{self, Need},
     progress::Progress,
-    style::{FAINT, GOOD, count},
+    style::{FAINT, GOOD, count, megabytes},
 };
 
 /// Fetch a recipe's inputs from the Hub into the cache

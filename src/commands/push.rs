@@ -6,9 +6,8 @@ use anyhow::Result;
 use setaccio_hub::{Client, Repo, Settings, push::Push};
 
 use crate::{
-    build::megabytes,
     progress::Progress,
-    style::{BAD, FAINT, GOOD, count},
+    style::{BAD, FAINT, GOOD, count, megabytes},
 };
 
 mod clean;

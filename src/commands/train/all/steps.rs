@@ -32,11 +32,11 @@ use setaccio_train::{
 
 use super::Args;
 use crate::{
+    commands::train::{plan, run::command, watch::Watching},
     fetch::Need,
     inputs,
     progress::Progress,
-    style::{FAINT, GOOD, HEAD},
-    train::{plan, run::command, watch::Watching},
+    style::{FAINT, GOOD, HEAD, megabytes},
 };
 
 /// A chain at work.
@@ -55,7 +55,7 @@ impl Work<'_> {
         let done = work(self);
         self.progress.clear();
         done.map_err(|error| {
-            if crate::train::interrupted(&error) {
+            if crate::commands::interrupted(&error) {
                 return error.context("interrupted; the same command goes on from there");
             }
             let kept = self.places.0.display();
@@ -190,7 +190,7 @@ impl Work<'_> {
         self.progress.clear();
         self.kept.add(&step, &inputs, &out)?;
         let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
-        let row = format!("exported: {}, tensors: {}", crate::build::megabytes(done.bytes), kinds.join(", "));
+        let row = format!("exported: {}, tensors: {}", megabytes(done.bytes), kinds.join(", "));
         anstream::println!("{GOOD}{row}{GOOD:#}");
         Ok(row)
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
+use setaccio_base::progress::Progress as _;
 use setaccio_curate::{
     origin::{Fetched, Remote},
     pins::{self, Pins},
@@ -19,7 +20,7 @@ use setaccio_hub::{
     pull::{Wanted, several},
 };
 
-use crate::{progress::Progress, style::NAME};
+use crate::{progress::Bar, style::NAME};
 
 /// Files that are fetched at a time, at most.
 const AT_A_TIME: usize = 8;
@@ -65,7 +66,7 @@ impl Listed {
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
-pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Progress) -> Result<Vec<Listed>> {
+pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
     let sources = &loaded.recipe.source;
     let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
@@ -173,7 +174,7 @@ fn choose(
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
 /// and counted until there are rows enough.
-pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Progress) -> Result<()> {
+pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Bar) -> Result<()> {
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
@@ -206,7 +207,7 @@ pub fn fetch(
     listed: &[Listed],
     need: Need,
     jobs: usize,
-    progress: &Progress,
+    progress: &Bar,
 ) -> Result<BTreeMap<String, Fetched>> {
     let many = match need {
         Need::All => usize::MAX,

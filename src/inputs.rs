@@ -13,7 +13,7 @@ use setaccio_hub::{Client, Settings};
 
 use crate::{
     fetch::{self, Listed, Need},
-    progress::Progress,
+    progress::Bar,
 };
 
 #[derive(clap::Args)]
@@ -70,7 +70,7 @@ impl Args {
         &self,
         loaded: Loaded,
         (need, pins): (Need, &Pins),
-        progress: &Progress,
+        progress: &Bar,
         count: bool,
     ) -> Result<(Plan, Vec<Listed>)> {
         let list_dirs = plan::list_dirs(&loaded, &installed_lists());

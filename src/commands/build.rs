@@ -15,7 +15,7 @@ use setaccio_curate::{
 use crate::{
     fetch::Need,
     inputs,
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME, count, megabytes},
 };
 
@@ -47,7 +47,7 @@ fn slice(text: &str) -> Result<Part, String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
     let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };

@@ -8,7 +8,7 @@ use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commi
 use toml_edit::{DocumentMut, Table, Value};
 
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{BAD, FAINT, GOOD, NAME, count, megabytes},
 };
 
@@ -26,7 +26,7 @@ pub struct Args {
 const SHOWN: usize = 20;
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let shown = args.recipe.display();
     // What does not load is not rewritten.
     setaccio_curate::recipe::load(&args.recipe, &[])?;
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Pin one source. A pinned one follows the branch that the comment behind its commit names, `main` if none does.
-fn pin(client: &Client, source: &mut Table, progress: &Progress) -> Result<bool> {
+fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
     let text = |key: &str| source.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let (name, before) = (text("name"), text("revision"));
     let repo = Repo::new(Kind::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;

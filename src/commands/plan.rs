@@ -6,7 +6,7 @@ use setaccio_curate::{carried, pins::Pins, recipe::Sample};
 use crate::{
     fetch::{Listed, Need},
     inputs,
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, HEAD, NAME, count, megabytes},
 };
 
@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let wanted = (Need::List, &Pins::default());
     let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress, true)?;
     progress.clear();

@@ -8,7 +8,7 @@ use setaccio_hub::{Client, Settings};
 
 use crate::{
     fetch::{self, Need},
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, GOOD, count, megabytes},
 };
 
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let loaded = recipe::load(&args.recipe, &args.set)?;
     let client = Client::new(Settings::from_env()?)?;
     let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;

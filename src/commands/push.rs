@@ -6,7 +6,7 @@ use anyhow::Result;
 use setaccio_hub::{Client, Repo, Settings, push::Push};
 
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{BAD, FAINT, GOOD, count, megabytes},
 };
 
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let settings = Settings::from_env()?;
     let outgoing = outgoing::gather(&args.out, &args.repo, args.with_rejects)?;
     let files = clean::check(outgoing.files, &args.out, &settings)?;

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use setaccio_curate::{build::Watch as _, folder::write_whole};
+use setaccio_base::progress::Progress as _;
+use setaccio_curate::folder::write_whole;
 use setaccio_filters::row::Message;
 use setaccio_train::{
     chain::card::{SAMPLE_TOKENS, Sample, Told},

@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use setaccio_base::progress::Progress as _;
 use setaccio_curate::{
-    build::{self, Done as Built, Part, Watch as _},
+    build::{self, Done as Built, Part},
     folder::write_whole,
     pins,
 };
@@ -35,7 +36,7 @@ use crate::{
     commands::train::{plan, run::command, watch::Watching},
     fetch::Need,
     inputs,
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, GOOD, HEAD, megabytes},
 };
 
@@ -45,7 +46,7 @@ pub struct Work<'a> {
     pub opened: Opened,
     pub places: Places,
     pub kept: Kept,
-    pub progress: Progress,
+    pub progress: Bar,
 }
 
 impl Work<'_> {

@@ -16,6 +16,9 @@ use crate::{
     progress::Bar,
 };
 
+/// Folder of the repository that recipes of data sets lie in.
+pub const HOME: &str = "pipelines";
+
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {

@@ -5,12 +5,15 @@ use clap::Subcommand;
 
 mod build;
 mod card;
+mod completions;
 mod lists;
+mod man;
 mod pin;
 mod plan;
 mod preview;
 mod pull;
 mod push;
+mod recipes;
 mod rules;
 mod schemas;
 mod train;
@@ -34,9 +37,12 @@ pub enum Command {
     Generate(train::GenerateArgs),
     Merge(train::MergeArgs),
     Export(train::ExportArgs),
+    Recipes(recipes::Args),
     Lists(lists::Args),
     Rules(rules::Args),
     Schemas(schemas::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -56,12 +62,15 @@ impl Command {
             Self::Generate(args) => train::generate(args),
             Self::Merge(args) => train::merge(args),
             Self::Export(args) => train::export(args),
+            Self::Recipes(args) => recipes::run(args),
             Self::Lists(args) => lists::run(args),
             Self::Rules(args) => rules::run(args),
             Self::Schemas(_) => {
                 schemas::run();
                 Ok(())
             }
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
         }
     }
 }

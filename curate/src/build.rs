@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use setaccio_base::parallel;
+
 use crate::{
     card,
     error::{Error, Result},
@@ -12,7 +14,7 @@ use crate::{
     lock, pins,
     plan::{ENGINE, Plan, Task},
     task::{self, Manifest},
-    verify, workers,
+    verify,
 };
 
 /// Who watches a build, and may stop it.
@@ -84,7 +86,7 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
     let work = folder.work();
     std::fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
     pins::write(plan, &work)?;
-    let pool = workers::pool(jobs)?;
+    let pool = parallel::thread_pool(jobs)?;
     if part == Part::Finish {
         return finish(plan, &folder, &pool, plan.tasks.len(), watch);
     }
@@ -96,7 +98,7 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
     let reused = mine.len() - todo.len();
     watch.stage("screen", mine.len());
     watch.done(reused as u64);
-    workers::ordered(
+    parallel::ordered_map(
         &pool,
         todo.len(),
         |i| task::run(plan, todo[i], &work, watch).inspect(|_| watch.done(1)).map(drop),
@@ -135,7 +137,7 @@ fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize,
     }
     let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode("ledger.json"))?;
     write_whole(&staging.join("ledger.json"), format!("{json}\n").as_bytes())?;
-    let lock = lock::Lock::new(plan);
+    let lock = lock::of(plan);
     write_whole(&staging.join(lock::NAME), lock.to_toml()?.as_bytes())?;
     card::write(&staging, &ledger, &lock)?;
     if watch.cancelled() {

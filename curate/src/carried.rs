@@ -10,10 +10,11 @@ use arrow::{
     },
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
+use setaccio_dataset::columns::{ContentBuilder, content_fields};
 use setaccio_filters::{hash::hex, row::Row};
 
 use crate::{
-    columns::{ContentBuilder, KeptBuilder, content_fields, fits},
+    columns::{KeptBuilder, fits},
     error::{Error, Result},
     keys::{self, Key},
     recipe::{Dedup, Recipe},

@@ -97,9 +97,12 @@ pub enum Error {
         /// Its message.
         message: String,
     },
+    /// A fault of files or threads.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// A template or tokenizer failed.
-    #[error("{0}")]
-    Render(String),
+    #[error(transparent)]
+    Render(#[from] setaccio_templates::Error),
 }
 
 impl Error {
@@ -122,6 +125,19 @@ impl Error {
     /// A mistake in the recipe called `file`.
     pub fn recipe(file: &str, message: impl Into<String>) -> Self {
         Self::Recipe { file: file.to_owned(), message: message.into() }
+    }
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        use setaccio_base::Error as Base;
+        match error {
+            Base::Io { action, path, error } => Self::Io { action, path, error },
+            Base::Busy(path) => Self::Busy(path),
+            Base::Damaged { path, message } => Self::Damaged { path, message },
+            Base::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
+        }
     }
 }
 

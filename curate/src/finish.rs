@@ -7,6 +7,7 @@ use arrow::{
     compute::take_record_batch,
     datatypes::SchemaRef,
 };
+use setaccio_base::parallel;
 
 use crate::{
     blocks::Index,
@@ -22,7 +23,6 @@ use crate::{
     shards::{Format, RowGroup, ShardWriter},
     stats::Stats,
     task::{Manifest, blocks_path},
-    workers,
 };
 
 /// One stretch of the output, encoded.
@@ -125,7 +125,8 @@ pub fn merge(
     entries.extend(gather_rejects(plan, work, manifests, &rejected)?);
     entries.extend(merged.finish(false)?);
     let mut ledger = counts::ledger(plan, manifests, &total);
-    stats.summarise(plan, &mut ledger)?;
+    ledger.lengths = stats.lengths();
+    ledger.mix = stats.mix(&recipe.source);
     ledger.notes = notes;
     ledger.files = entries;
     Ok(ledger)
@@ -142,7 +143,7 @@ fn each<T: Send>(
 ) -> Result<()> {
     watch.stage(stage, n);
     let make = |i| if watch.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| watch.done(1)) };
-    workers::ordered(pool, n, make, consume)
+    parallel::ordered_map(pool, n, make, consume)
 }
 
 /// Rows that would stay in each stretch, per class, were there no limit.

@@ -11,9 +11,7 @@ use crate::{
     ledger::Ledger,
 };
 
-/// Everything that a build publishes, in the order it is put in place; the ledger last, because it is
-/// what says that a build is there.
-pub const PUBLISHED: [&str; 6] = ["data", "rejects", "recipe.lock.toml", "waterfall.svg", "README.md", "ledger.json"];
+pub use setaccio_dataset::folder::PUBLISHED;
 
 /// An output folder held by this process.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     error::{Error, Result},
     folder::write_whole,
-    lock::Lock,
+    lock::RecipeLock,
     plan::Plan,
 };
 
@@ -25,7 +25,7 @@ pub fn of(out: &Path) -> Pins {
         return pins;
     }
     let lock = std::fs::read_to_string(out.join(crate::lock::NAME)).ok();
-    let lock: Option<Lock> = lock.and_then(|text| toml::from_str(&text).ok());
+    let lock: Option<RecipeLock> = lock.and_then(|text| toml::from_str(&text).ok());
     let inputs = lock.into_iter().flat_map(|l| l.input);
     inputs.filter_map(|i| Some((key(&i.repo, &i.revision), i.commit?))).collect()
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use setaccio_base::parallel;
 use setaccio_filters::{
     context::{Context, ListUse},
     hash::sha256,
@@ -18,13 +19,12 @@ use setaccio_filters::{
 use crate::{
     build::Watch,
     error::{Error, Result},
-    lock::Lock,
+    lock,
     origin::{self, Origin},
     recipe::{Loaded, Recipe, Source},
     render::{self, Renderer},
     source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
     subset::Subset,
-    workers,
 };
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
@@ -137,7 +137,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         loaded,
     };
     plan.tasks = tasks(&plan);
-    plan.fingerprint = Lock::new(&plan).digest();
+    plan.fingerprint = lock::of(&plan).digest();
     Ok(plan)
 }
 
@@ -242,7 +242,7 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
     let template = template
         .map(|(path, bytes)| {
-            String::from_utf8(bytes).map_err(|e| Error::Render(format!("{}: not UTF-8: {e}", path.display())))
+            String::from_utf8(bytes).map_err(|e| render::Error(format!("{}: not UTF-8: {e}", path.display())))
         })
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
@@ -317,8 +317,8 @@ fn inspect(
     }
     watch.stage("inspect", found.len());
     let mut files = Vec::with_capacity(found.len());
-    workers::ordered(
-        &workers::pool(jobs)?,
+    parallel::ordered_map(
+        &parallel::thread_pool(jobs)?,
         found.len(),
         |i| {
             let (source, schema, origin::File { path, name, sha256 }) = &found[i];

@@ -7,6 +7,7 @@ use arrow::{
     compute::take,
     datatypes::{DataType, Field, Schema, SchemaRef, UInt16Type, UInt32Type},
 };
+use setaccio_dataset::columns::{ContentBuilder, content_fields};
 use setaccio_filters::{
     hash::hex,
     row::{Kind, Row},
@@ -14,7 +15,6 @@ use setaccio_filters::{
 
 use crate::{
     carried::{HIDDEN, meta_json},
-    columns::{ContentBuilder, content_fields},
     error::{Error, Result},
     keys,
     source::Position,

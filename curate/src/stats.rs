@@ -1,5 +1,5 @@
-//! Statistics of what was written: a table of how many rows have which length, small whatever the size
-//! of the data, that polars turns into the figures of the ledger.
+//! Lengths and languages of what was written, from a table of how many rows have which length: small whatever the
+//! size of the data, for lengths are kept to three significant digits.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,11 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Int32Type, UInt16Type, UInt32Type},
 };
-use polars::prelude::{Column, DataFrame, Expr, IntoLazy, LazyFrame, NamedFrom, Series, col, lit};
-
 use crate::{
     carried::HIDDEN,
-    error::{Error, Result},
-    ledger::{Ledger, Length, Mix},
+    ledger::{Length, Mix},
     merge::Kept,
-    plan::Plan,
+    recipe::Source,
 };
 
 const SPLITS: [&str; 2] = ["train", "validation"];
@@ -36,6 +33,12 @@ struct Rows {
     total: u64,
     min: u64,
     max: u64,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self { count: 0, total: 0, min: u64::MAX, max: 0 }
+    }
 }
 
 /// Counts of rows by split, source, language and length.
@@ -74,35 +77,50 @@ impl Stats {
         }
     }
 
-    /// Put lengths and mix into the ledger.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
-    pub fn summarise(&self, plan: &Plan, ledger: &mut Ledger) -> Result<()> {
-        let table = self.table().map_err(Error::encode("length statistics"))?;
-        ledger.lengths = lengths(table.clone().lazy()).map_err(Error::encode("length statistics"))?;
-        let sources = &plan.loaded.recipe.source;
-        let name = |source: u32| sources.get(source as usize).map_or_else(String::new, |s| s.name.clone());
-        ledger.mix = mix(table.lazy(), name).map_err(Error::encode("mix statistics"))?;
-        Ok(())
+    /// Lengths of each split by each measure.
+    pub fn lengths(&self) -> Vec<Length> {
+        let mut measured: BTreeMap<(u8, u8), (Rows, BTreeMap<u64, u64>)> = BTreeMap::new();
+        for (cell, rows) in &self.cells {
+            let (sum, counts) = measured.entry((cell.split, cell.measure)).or_default();
+            sum.add(rows);
+            *counts.entry(cell.value).or_default() += rows.count;
+        }
+        // A text has no turns; a measure that is 0 everywhere says nothing.
+        let told = measured.into_iter().filter(|(_, (sum, _))| sum.max > 0);
+        told.map(|((split, measure), (sum, counts))| {
+            let quantile = |share| quantile(&counts, sum.count, share).clamp(sum.min, sum.max);
+            #[allow(clippy::cast_precision_loss, reason = "a mean is a float")]
+            let mean = (sum.total as f64 / sum.count.max(1) as f64 * 100.0).round() / 100.0;
+            Length {
+                split: SPLITS[usize::from(split)].into(),
+                measure: MEASURES[usize::from(measure)].into(),
+                rows: sum.count,
+                total: sum.total,
+                mean,
+                min: sum.min,
+                p5: quantile(0.05),
+                median: quantile(0.5),
+                p95: quantile(0.95),
+                max: sum.max,
+            }
+        })
+        .collect()
     }
 
-    fn table(&self) -> polars::prelude::PolarsResult<DataFrame> {
-        let column = |name: &str, value: &dyn Fn(&Cell, &Rows) -> u64| {
-            Column::from(Series::new(name.into(), self.cells.iter().map(|(c, r)| value(c, r)).collect::<Vec<_>>()))
+    /// Rows and characters of each source in each language; `sources` are the recipe's.
+    pub fn mix(&self, sources: &[Source]) -> Vec<Mix> {
+        let mut mixed: BTreeMap<(u16, &str), Rows> = BTreeMap::new();
+        for (cell, rows) in self.cells.iter().filter(|(cell, _)| MEASURES[usize::from(cell.measure)] == "characters") {
+            mixed.entry((cell.source, &cell.language)).or_default().add(rows);
+        }
+        let name = |source: u16| sources.get(usize::from(source)).map_or_else(String::new, |s| s.name.clone());
+        let mix = |((source, language), rows): ((u16, &str), Rows)| Mix {
+            source: name(source),
+            language: language.to_owned(),
+            rows: rows.count,
+            characters: rows.total,
         };
-        let languages: Vec<&str> = self.cells.keys().map(|c| c.language.as_str()).collect();
-        DataFrame::new_infer_height(vec![
-            column("split", &|c, _| c.split.into()),
-            column("source", &|c, _| c.source.into()),
-            Column::from(Series::new("language".into(), languages)),
-            column("measure", &|c, _| c.measure.into()),
-            column("value", &|c, _| c.value),
-            column("rows", &|_, r| r.count),
-            column("total", &|_, r| r.total),
-            column("min", &|_, r| r.min),
-            column("max", &|_, r| r.max),
-        ])
+        mixed.into_iter().map(mix).collect()
     }
 }
 
@@ -121,77 +139,15 @@ fn three_digits(n: u64) -> u64 {
     (n + unit / 2) / unit * unit
 }
 
-fn lengths(table: LazyFrame) -> polars::prelude::PolarsResult<Vec<Length>> {
-    // The least value that at least this share of the rows is at or below.
-    let quantile = |share: f64, name: &str| -> Expr {
-        col("value").filter(col("rows").cum_sum(false).gt_eq(col("rows").sum() * lit(share))).min().alias(name)
-    };
-    let keys = [col("split"), col("measure")];
-    let frame = table
-        .sort(["split", "measure", "value"], polars::prelude::SortMultipleOptions::default())
-        .group_by_stable(keys)
-        .agg([
-            col("rows").sum().alias("n"),
-            col("total").sum(),
-            col("min").min(),
-            col("max").max(),
-            quantile(0.05, "p5"),
-            quantile(0.5, "median"),
-            quantile(0.95, "p95"),
-        ])
-        .collect()?;
-    let [split, measure, n, total, min, max, p5, median, p95] =
-        numbers(&frame, ["split", "measure", "n", "total", "min", "max", "p5", "median", "p95"])?;
-    #[allow(clippy::cast_precision_loss, reason = "a mean is a float")]
-    let mean = |i: usize| (total[i] as f64 / n[i].max(1) as f64 * 100.0).round() / 100.0;
-    // A text has no turns; a measure that is 0 everywhere says nothing.
-    let told = (0..frame.height()).filter(|i| max[*i] > 0);
-    Ok(told
-        .map(|i| Length {
-            split: named(&SPLITS, split[i]),
-            measure: named(&MEASURES, measure[i]),
-            rows: n[i],
-            total: total[i],
-            mean: mean(i),
-            min: min[i],
-            p5: p5[i].clamp(min[i], max[i]),
-            median: median[i].clamp(min[i], max[i]),
-            p95: p95[i].clamp(min[i], max[i]),
-            max: max[i],
-        })
-        .collect())
-}
-
-fn mix(table: LazyFrame, name: impl Fn(u32) -> String) -> polars::prelude::PolarsResult<Vec<Mix>> {
-    let frame = table
-        .filter(col("measure").eq(lit(0_u64)))
-        .group_by([col("source"), col("language")])
-        .agg([col("rows").sum(), col("total").sum()])
-        .sort(["source", "language"], polars::prelude::SortMultipleOptions::default())
-        .collect()?;
-    let [source, rows, total] = numbers(&frame, ["source", "rows", "total"])?;
-    let languages = frame.column("language")?.str()?;
-    Ok((0..frame.height())
-        .map(|i| Mix {
-            source: name(u32::try_from(source[i]).unwrap_or(u32::MAX)),
-            language: languages.get(i).unwrap_or_default().to_owned(),
-            rows: rows[i],
-            characters: total[i],
-        })
-        .collect())
-}
-
-/// Columns of whole numbers, none of them null.
-fn numbers<const N: usize>(frame: &DataFrame, names: [&str; N]) -> polars::prelude::PolarsResult<[Vec<u64>; N]> {
-    let mut columns = [const { Vec::new() }; N];
-    for (column, name) in columns.iter_mut().zip(names) {
-        *column = frame.column(name)?.u64()?.into_no_null_iter().collect();
-    }
-    Ok(columns)
-}
-
-fn named(names: &[&str], number: u64) -> String {
-    usize::try_from(number).ok().and_then(|i| names.get(i)).map_or_else(String::new, |n| (*n).to_owned())
+/// The least value that at least this share of `rows` is at or below; `counts` says how many have which.
+#[allow(clippy::cast_precision_loss, reason = "rows are far below 2^53")]
+fn quantile(counts: &BTreeMap<u64, u64>, rows: u64, share: f64) -> u64 {
+    let mut below = 0;
+    let reached = counts.iter().find(|(_, count)| {
+        below += **count;
+        below as f64 >= rows as f64 * share
+    });
+    reached.map_or(0, |(value, _)| *value)
 }
 
 #[cfg(test)]
@@ -209,8 +165,6 @@ mod tests {
         put(10, 90);
         put(200, 9);
         put(12_345, 1);
-        let table = stats.table().unwrap_or_else(|e| panic!("{e}"));
-        let lengths = lengths(table.clone().lazy()).unwrap_or_else(|e| panic!("{e}"));
         // 90 of 100 rows are 10 long, so the half lies there and the 95th lies among the 200s.
         let expected = Length {
             split: "train".into(),
@@ -224,9 +178,12 @@ mod tests {
             p95: 200,
             max: 12_345,
         };
-        assert_eq!(lengths, [expected]);
-        let mix = mix(table.lazy(), |_| "web".into()).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(mix, [Mix { source: "web".into(), language: "it".into(), rows: 100, characters: 15_045 }]);
+        assert_eq!(stats.lengths(), [expected]);
+        let counts = BTreeMap::from([(1, 1), (2, 3)]);
+        assert_eq!([0.25, 0.26].map(|share| quantile(&counts, 4, share)), [1, 2], "a share met exactly is met");
+        let source = "name = 'web'\nschema = 'text'\nrepo = ''\nrevision = ''\nfiles = []\nsamples = ''\nlicense = ''";
+        let source = toml::from_str(source).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(stats.mix(&[source]), [Mix { source: "web".into(), language: "it".into(), rows: 100, characters: 15_045 }]);
     }
 
     #[test]

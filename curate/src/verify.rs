@@ -11,9 +11,11 @@ use crate::{
     folder::strangers,
     hash,
     ledger::{FileEntry, Ledger},
-    lock::{self, Lock},
+    lock,
     recipe::LeftOut,
 };
+
+pub use setaccio_dataset::folder::read;
 
 /// What was checked and found.
 #[derive(Debug, Default)]
@@ -108,21 +110,6 @@ pub fn verify(out: &Path) -> Result<Report> {
         report.check(false, || format!("rejects: rows of {stage} {rule}, of which the ledger says nothing"));
     }
     Ok(report)
-}
-
-/// The ledger and the lock of a finished build.
-///
-/// # Errors
-/// One is missing or not what a build writes.
-pub fn read(out: &Path) -> Result<(Ledger, Lock)> {
-    let path = out.join("ledger.json");
-    let damaged = |path: &Path, message: String| Error::Damaged { path: path.to_owned(), message };
-    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let ledger = serde_json::from_slice(&bytes).map_err(|e| damaged(&path, format!("is no ledger: {e}")))?;
-    let path = out.join(lock::NAME);
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let lock = toml::from_str(&text).map_err(|e| damaged(&path, format!("is no lock: {e}")))?;
-    Ok((ledger, lock))
 }
 
 fn hash(path: &Path) -> Result<(u64, String)> {

@@ -5,9 +5,9 @@ pub mod context;
 pub mod hash;
 pub mod lists;
 pub mod registry;
-pub mod row;
 pub mod rule;
 pub mod rules;
 pub mod screen;
-pub mod suggest;
 pub mod words;
+
+pub use setaccio_base::{row, suggest};

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use setaccio_filters::row::Kind;
 
 use super::strictest;
-use crate::{ledger::Ledger, lock::Lock, recipe::ColumnType};
+use crate::{ledger::Ledger, lock::RecipeLock, recipe::ColumnType};
 
 /// The whole block, with its fences.
-pub fn matter(ledger: &Ledger, lock: &Lock) -> String {
+pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
     let mut out = String::from("---\n");
     let mut put = |line: String| {
@@ -51,7 +51,7 @@ pub fn matter(ledger: &Ledger, lock: &Lock) -> String {
 }
 
 /// The columns as `datasets` features.
-fn features(lock: &Lock) -> Vec<String> {
+fn features(lock: &RecipeLock) -> Vec<String> {
     let output = &lock.recipe.output;
     let column = |name: &str, dtype: &str| format!("  - name: {}\n    dtype: {dtype}", quoted(name));
     let turns = |name: &str| {

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     folder::write_whole,
     ledger::{Ledger, STAGES},
-    lock::Lock,
+    lock::RecipeLock,
     verify,
 };
 
@@ -24,12 +24,12 @@ pub use license::strictest;
 ///
 /// # Errors
 /// The file system refuses.
-pub fn write(folder: &Path, ledger: &Ledger, lock: &Lock) -> Result<()> {
+pub fn write(folder: &Path, ledger: &Ledger, lock: &RecipeLock) -> Result<()> {
     files(ledger, lock).into_iter().try_for_each(|(name, text)| write_whole(&folder.join(name), text.as_bytes()))
 }
 
 /// The picture and the card, by name.
-pub fn files(ledger: &Ledger, lock: &Lock) -> [(&'static str, String); 2] {
+pub fn files(ledger: &Ledger, lock: &RecipeLock) -> [(&'static str, String); 2] {
     [("waterfall.svg", waterfall::draw(&steps(ledger))), ("README.md", compose(ledger, lock))]
 }
 
@@ -51,7 +51,7 @@ pub fn rewrite(folder: &Path) -> Result<()> {
 }
 
 /// The card's text.
-pub fn compose(ledger: &Ledger, lock: &Lock) -> String {
+pub fn compose(ledger: &Ledger, lock: &RecipeLock) -> String {
     format!("{}{}", front::matter(ledger, lock), prose::body(ledger, lock, &steps(ledger)))
 }
 

@@ -7,12 +7,12 @@ use setaccio_filters::row::Kind;
 use super::{Step, grouped, percent, strictest};
 use crate::{
     ledger::Ledger,
-    lock::Lock,
+    lock::RecipeLock,
     recipe::{LeftOut, Recipe, Source},
 };
 
 /// Everything below the fences.
-pub fn body(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
+pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
     let sections = [
         opening(ledger, lock),
         sources(ledger, lock),
@@ -26,7 +26,7 @@ pub fn body(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
     sections.iter().filter(|s| !s.is_empty()).flat_map(|s| ["\n", s]).collect()
 }
 
-fn opening(ledger: &Ledger, lock: &Lock) -> String {
+fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
     let rows: Vec<String> = ledger.splits.iter().map(|s| format!("{} {}", grouped(s.rows), s.split)).collect();
     let what = match recipe.kind {
@@ -54,7 +54,7 @@ fn opening(ledger: &Ledger, lock: &Lock) -> String {
     out
 }
 
-fn sources(ledger: &Ledger, lock: &Lock) -> String {
+fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
     let mut out = String::from(
         "## Sources\n\n| source | repository | revision | licence | rows read | rows here |\n|---|---|---|---|---:|---:|\n",
@@ -82,7 +82,7 @@ fn sources(ledger: &Ledger, lock: &Lock) -> String {
 }
 
 /// What the recipe names, and the commit that it stood for where the Hub was asked.
-fn revision(lock: &Lock, source: &Source) -> String {
+fn revision(lock: &RecipeLock, source: &Source) -> String {
     let commit = lock.input.iter().find(|i| i.source == source.name).and_then(|i| i.commit.as_deref());
     match commit {
         Some(commit) if commit != source.revision => format!("{} at `{commit}`", source.revision),
@@ -96,7 +96,7 @@ fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {
     flows.filter(|f| f.source == source).map(|f| (f.flow.rows_in, f.flow.rows_out)).next().unwrap_or_default()
 }
 
-fn way(ledger: &Ledger, lock: &Lock, steps: &[Step]) -> String {
+fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
     let mut out = String::from(
         "## What was kept and what was dropped\n\n![Rows kept and dropped by each step](waterfall.svg)\n\n\
          | step | rows in | dropped | share | edits |\n|---|---:|---:|---:|---|\n",
@@ -175,7 +175,7 @@ fn languages(ledger: &Ledger) -> String {
     out
 }
 
-fn limits(lock: &Lock) -> String {
+fn limits(lock: &RecipeLock) -> String {
     let mut out = String::from("## Known limits\n\n");
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {limit}");
@@ -203,7 +203,7 @@ fn limits(lock: &Lock) -> String {
     out
 }
 
-fn rebuild(ledger: &Ledger, lock: &Lock) -> String {
+fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
     let mut out = format!(
         "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -20,29 +19,13 @@ mod schema;
 mod schemas;
 mod value;
 
+pub use setaccio_dataset::shard::Position;
+
 pub use files::{find, select};
 pub use record::Record;
 pub use schema::{ColumnSpec, SCHEMAS, Schema, find_schema};
 
 use compress::Packing;
-
-/// Where a row lies in its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Row group, in Parquet.
-    pub row_group: Option<u32>,
-    /// Number of the row in its file, from 0.
-    pub row: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(group) = self.row_group {
-            write!(f, "row group {group}, ")?;
-        }
-        write!(f, "row {} (from 0)", self.row)
-    }
-}
 
 /// What reading gives.
 #[derive(Clone, Debug, PartialEq)]

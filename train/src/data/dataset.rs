@@ -4,7 +4,7 @@ use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use setaccio_curate::source::Position;
+use setaccio_dataset::shard::Position;
 use setaccio_filters::{
     hash::sha256,
     row::{Content, Kind},

@@ -3,7 +3,6 @@
 
 use std::{fs, ops::Range, path::Path};
 
-use setaccio_curate::render::Renderer;
 use setaccio_filters::row::{Content, Message};
 
 use super::{Example, spans};
@@ -240,6 +239,7 @@ impl Tokenised<'_> {
 #[cfg(test)]
 mod tests {
     use setaccio_filters::row::Row;
+use setaccio_templates::Renderer;
 
     use super::*;
     use crate::tokenizer::tiny;

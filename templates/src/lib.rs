@@ -3,10 +3,16 @@
 use std::{ops::Range, path::Path, sync::Arc};
 
 use minijinja::{Environment, Value, context, syntax::SyntaxConfig, value::Serde};
-use setaccio_filters::row::{Content, Message};
+use setaccio_base::row::{Content, Message};
 use tokenizers::Tokenizer;
 
-use crate::error::{Error, Result};
+/// A template or a tokenizer that cannot be used, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// Renders rows, counts tokens, or does neither.
 #[derive(Default)]
@@ -46,7 +52,7 @@ impl Renderer {
                 let mut env = Environment::new();
                 // As transformers sets jinja2 up for chat templates.
                 let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-                env.set_syntax(syntax.map_err(|e| Error::Render(format!("template: {e:#}")))?);
+                env.set_syntax(syntax.map_err(|e| Error(format!("template: {e:#}")))?);
                 // Published templates call methods of Python's strings and lists.
                 env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
                 env.add_function(
@@ -59,7 +65,7 @@ impl Renderer {
                 let marked = mark(&source);
                 marks = marked.is_some();
                 env.add_template_owned(NAME, marked.unwrap_or(source))
-                    .map_err(|e| Error::Render(format!("template: {e:#}")))?;
+                    .map_err(|e| Error(format!("template: {e:#}")))?;
                 Ok::<_, Error>(env)
             })
             .transpose()?;
@@ -187,7 +193,7 @@ fn unmark(marked: &str) -> Rendered {
 /// It is missing or not one.
 pub fn tokenizer(path: &Path) -> Result<Arc<Tokenizer>> {
     let tokenizer = Tokenizer::from_file(path)
-        .map_err(|e| Error::Render(format!("{}: not a tokenizer.json: {e}; see output.tokenizer", path.display())))?;
+        .map_err(|e| Error(format!("{}: not a tokenizer.json: {e}; see output.tokenizer", path.display())))?;
     Ok(Arc::new(tokenizer))
 }
 

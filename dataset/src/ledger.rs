@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use setaccio_filters::{row::Kind, screen::Tally};
+use setaccio_base::row::Kind;
+use setaccio_filters::screen::Tally;
+
+use crate::folder;
 
 /// Names of the stages, in order.
 pub const STAGES: [&str; 5] = ["read", "screen", "dedup", "sample", "split"];
@@ -199,8 +202,8 @@ impl Ledger {
     }
 
     /// The ledger in a folder, if there is one that can be read.
-    pub fn of(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(folder.join("ledger.json")).ok()?).ok()
+    pub fn of(out: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(out.join(folder::LEDGER)).ok()?).ok()
     }
 
     /// What does not add up, in sentences; nothing, in every ledger that a build wrote.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
-use setaccio_base::progress::Progress as _;
+use setaccio_base::{bundle::Place, progress::Progress as _};
 use setaccio_curate::{
     origin::{Fetched, Remote},
     pins::{self, Pins},
@@ -67,11 +67,11 @@ impl Listed {
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
 pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
-    let sources = &loaded.recipe.source;
+    let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
-        let commit = commit(client, &repo, &sources[i], pins, watch)?;
-        let (files, unlisted) = files(client, &repo, &commit, &sources[i], watch)?;
+        let commit = commit(client, &repo, sources[i], pins, watch)?;
+        let (files, unlisted) = files(client, &repo, &commit, sources[i], watch)?;
         Ok((repo, commit, files, unlisted))
     })?;
     sources
@@ -184,7 +184,7 @@ pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &
             let fetched = fetch(client, &[one], Need::All, 1, progress)?;
             for file in fetched.values().flat_map(|f| &f.files) {
                 let counted =
-                    source::inspect(&file.path, &format!("{}/{}", source.source, file.name), &limits, &|| {
+                    source::inspect(&Place::disk(&file.path), &format!("{}/{}", source.source, file.name), &limits, &|| {
                         progress.cancelled()
                     });
                 if progress.cancelled() {

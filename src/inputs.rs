@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_curate::{
     origin::Origin,
     pins::Pins,
@@ -16,13 +17,10 @@ use crate::{
     progress::Bar,
 };
 
-/// Folder of the repository that recipes of data sets lie in.
-pub const HOME: &str = "pipelines";
-
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Recipe to follow, for instance pipelines/sft-mix.toml
+    /// Recipe to follow: a file, or one that the program carries, for instance sft-mix (`setaccio recipes` lists them)
     pub recipe: PathBuf,
     /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
     #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
@@ -37,16 +35,15 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// What a row that cannot be read does: stop the build, or skip to the rejects [default: the recipe's]
-    #[arg(long, value_name = "stop|skip", value_parser = bad_row)]
+    #[arg(long, value_name = "WHAT", value_parser = bad_row())]
     pub on_bad_row: Option<OnBadRow>,
 }
 
-fn bad_row(text: &str) -> Result<OnBadRow, String> {
-    match text {
-        "stop" => Ok(OnBadRow::Stop),
-        "skip" => Ok(OnBadRow::Skip),
-        _ => Err("say `stop` or `skip`".into()),
-    }
+/// `stop` or `skip`.
+pub fn bad_row() -> impl TypedValueParser<Value = OnBadRow> {
+    let known = [OnBadRow::Stop, OnBadRow::Skip];
+    PossibleValuesParser::new(known.map(|what| what.to_string()))
+        .map(move |said| if said == known[1].to_string() { known[1] } else { known[0] })
 }
 
 impl Args {

@@ -114,12 +114,17 @@ impl Place {
         }
     }
 
-    /// The file's name.
-    pub fn name(&self) -> String {
-        let path = match self {
+    /// Its path, on disk or in the repository.
+    pub fn path(&self) -> &Path {
+        match self {
             Self::Disk { path, .. } => path,
             Self::Bundled { path, .. } => Path::new(path),
-        };
+        }
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> String {
+        let path = self.path();
         path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
     }
 
@@ -192,6 +197,30 @@ pub enum Opened {
     Disk(fs::File),
     /// In the program.
     Bundled(Cursor<&'static [u8]>),
+}
+
+impl Opened {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::Disk(file) => file.metadata().map(|m| m.len()),
+            Self::Bundled(bytes) => Ok(bytes.get_ref().len() as u64),
+        }
+    }
+
+    /// The same file once more.
+    ///
+    /// # Errors
+    /// The system has no more handles.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Disk(file) => file.try_clone().map(Self::Disk),
+            Self::Bundled(bytes) => Ok(Self::Bundled(bytes.clone())),
+        }
+    }
 }
 
 impl Read for Opened {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod finish;
 pub mod folder;
 pub mod hash;
+pub mod init;
 pub mod keys;
 pub mod lock;
 pub mod merge;

@@ -8,6 +8,7 @@ pub use setaccio_dataset::{
 use crate::{
     origin::Origin,
     plan::{ENGINE, Plan},
+    recipe::HOME,
 };
 
 /// The recipe as `plan` resolved it, and the hash of everything that goes in.
@@ -29,11 +30,7 @@ pub fn of(plan: &Plan) -> RecipeLock {
         command: command(plan),
         from: plan.origin.kind().into(),
         fingerprint: plan.fingerprint.clone(),
-        assets: plan
-            .assets
-            .iter()
-            .map(|(key, sha256)| Asset { key: key.clone(), sha256: sha256.clone() })
-            .collect(),
+        assets: plan.assets.iter().map(|(key, sha256)| Asset { key: key.clone(), sha256: sha256.clone() }).collect(),
         list: plan.lists.clone(),
         input: input.collect(),
         recipe: plan.loaded.recipe.clone(),
@@ -42,13 +39,17 @@ pub fn of(plan: &Plan) -> RecipeLock {
 
 fn command(plan: &Plan) -> String {
     let loaded = &plan.loaded;
-    let folder = if loaded.folder.ends_with("pipelines") { "pipelines/" } else { "" };
+    let recipe = match loaded.place.folder() {
+        Some(folder) if folder.ends_with(HOME) => format!("{HOME}/{}", loaded.file),
+        Some(_) => loaded.file.clone(),
+        None => loaded.place.to_string(),
+    };
     let from = match plan.origin {
-        Origin::Samples => "",
+        Origin::Samples | Origin::Files => "",
         Origin::Hub(_) => " --from hub",
         Origin::Dir(_) => " --from DIR",
     };
-    let mut words = vec![format!("setaccio build {folder}{}{from}", loaded.file)];
+    let mut words = vec![format!("setaccio build {recipe}{from}")];
     words.extend(loaded.changes.iter().cloned());
     words.join(" ")
 }

@@ -109,7 +109,7 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
     anstream::println!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
     if plan.origin == Origin::Samples {
         anstream::println!("\nThese are the bundled samples. The full data would come from");
-        for source in &recipe.source {
+        for source in recipe.source.iter().filter(|source| !source.local()) {
             let rows = source.rows.map_or(String::new(), |n| format!(", about {} rows", count(n)));
             anstream::println!(
                 "  {NAME}{}{NAME:#}  https://huggingface.co/datasets/{} at {} ({}{rows})",

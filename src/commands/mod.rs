@@ -6,6 +6,7 @@ use clap::Subcommand;
 mod build;
 mod card;
 mod completions;
+mod init;
 mod lists;
 mod man;
 mod pin;
@@ -24,6 +25,7 @@ pub use train::interrupted;
 /// What `setaccio` can be told to do.
 #[derive(Subcommand)]
 pub enum Command {
+    Init(init::Args),
     Pin(pin::Args),
     Pull(pull::Args),
     Build(build::Args),
@@ -49,6 +51,7 @@ impl Command {
     /// Do it.
     pub fn run(&self) -> Result<()> {
         match self {
+            Self::Init(args) => init::run(args),
             Self::Pin(args) => pin::run(args),
             Self::Pull(args) => pull::run(args),
             Self::Build(args) => build::run(args),

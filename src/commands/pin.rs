@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{shown}: write every source as a table of its own, [[source]]");
     };
     let mut changed = 0;
-    for source in sources.iter_mut() {
+    for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
         changed += usize::from(pin(&client, source, &progress)?);
     }
     if changed == 0 {

@@ -31,7 +31,7 @@ enum Follows {
 impl Follows {
     fn home(self) -> &'static str {
         match self {
-            Self::Build => crate::inputs::HOME,
+            Self::Build => setaccio_curate::recipe::HOME,
             Self::Train => "pipelines/train",
             Self::TrainAll => "pipelines/train/all",
         }

@@ -30,7 +30,7 @@ pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
     let mut tags = vec!["setaccio".to_owned()];
     tags.extend(recipe.card.tags.iter().cloned());
     list("tags", &tags);
-    list("source_datasets", &recipe.source.iter().map(|s| s.repo.clone()).collect::<Vec<_>>());
+    list("source_datasets", &recipe.source.iter().filter(|s| !s.local()).map(|s| s.repo.clone()).collect::<Vec<_>>());
     put("configs:\n- config_name: default\n  data_files:".into());
     for split in &ledger.splits {
         put(format!("  - split: {0}\n    path: data/{0}-*", split.split));

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Result, bail};
 use setaccio_base::{bundle::Place, progress::Progress as _};
 use setaccio_curate::{
-    origin::{Fetched, Remote},
-    pins::{self, Pins},
     plan,
+    recipe::pins::{self, Pins},
     recipe::{Loaded, Source},
+    source::origin::{Fetched, Remote},
+    source::subset,
     source::{self, Limits},
-    subset,
 };
 use setaccio_hub::{
     Client, Error, Kind, Repo, Watch,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_curate::{
-    origin::Origin,
-    pins::Pins,
     plan::{self, Plan, Request},
+    recipe::pins::Pins,
     recipe::{self, Loaded, OnBadRow},
+    source::origin::Origin,
 };
 use setaccio_hub::{Client, Settings};
 

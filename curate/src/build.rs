@@ -6,16 +6,16 @@ use std::path::Path;
 use setaccio_base::parallel;
 
 use crate::{
-    card,
     error::{Error, Result},
-    finish,
     folder::{Folder, remove, write_whole},
-    ledger::Ledger,
-    lock, pins,
+    pipeline::filter::{self, Manifest},
+    pipeline::write,
+    plan::lock,
     plan::{ENGINE, Plan, Task},
-    task::{self, Manifest},
-    verify,
+    recipe::pins,
+    report::card,
 };
+use setaccio_dataset::ledger::Ledger;
 
 /// Who watches a build, and may stop it.
 pub trait Watch: Sync {
@@ -94,14 +94,14 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
         Part::Slice { number, of } => plan.tasks.iter().filter(|t| t.index % of == number - 1).collect(),
         _ => plan.tasks.iter().collect(),
     };
-    let todo: Vec<&Task> = mine.iter().copied().filter(|t| task::finished(&work, t).is_none()).collect();
+    let todo: Vec<&Task> = mine.iter().copied().filter(|t| filter::finished(&work, t).is_none()).collect();
     let reused = mine.len() - todo.len();
     watch.stage("screen", mine.len());
     watch.done(reused as u64);
     parallel::ordered_map(
         &pool,
         todo.len(),
-        |i| task::run(plan, todo[i], &work, watch).inspect(|_| watch.done(1)).map(drop),
+        |i| filter::run(plan, todo[i], &work, watch).inspect(|_| watch.done(1)).map(drop),
         |()| Ok(()),
     )?;
     if matches!(part, Part::Slice { .. }) {
@@ -112,7 +112,7 @@ pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch:
 
 /// Whether the card of an earlier build in `out` is not the one that this version wrote.
 fn edited(out: &Path) -> bool {
-    let Ok((ledger, lock)) = verify::read(out) else { return false };
+    let Ok((ledger, lock)) = setaccio_dataset::folder::read(out) else { return false };
     let card = std::fs::read_to_string(out.join("README.md"));
     lock.engine == ENGINE && card.is_ok_and(|text| text != card::compose(&ledger, &lock))
 }
@@ -130,7 +130,7 @@ fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize,
     let work = folder.work();
     let manifests = manifests(plan, &work)?;
     let staging = folder.fresh_staging()?;
-    let ledger = finish::merge(plan, &work, &manifests, &staging, pool, watch)?;
+    let ledger = write::merge(plan, &work, &manifests, &staging, pool, watch)?;
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
         remove(&staging)?;
         return Err(Error::Empty(ledger.drops()));
@@ -150,7 +150,7 @@ fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize,
 
 /// What every task left; an error names those that are missing.
 fn manifests(plan: &Plan, work: &Path) -> Result<Vec<Manifest>> {
-    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| task::finished(work, t)).collect();
+    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| filter::finished(work, t)).collect();
     let missing: Vec<String> = found.iter().zip(1..).filter(|(m, _)| m.is_none()).map(|(_, n)| n.to_string()).collect();
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());

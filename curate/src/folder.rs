@@ -6,10 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    error::{Error, Result},
-    ledger::Ledger,
-};
+use crate::error::{Error, Result};
+use setaccio_dataset::ledger::Ledger;
 
 pub use setaccio_dataset::folder::PUBLISHED;
 

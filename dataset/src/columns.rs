@@ -103,8 +103,7 @@ impl<'a> ContentColumns<'a> {
     /// # Errors
     /// One is missing, or of another type.
     pub fn new(batch: &'a RecordBatch, kind: Kind) -> Result<Self, String> {
-        let column =
-            |name: &str| batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"));
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"));
         if kind == Kind::Text {
             let texts = column("text")?.as_string_opt().ok_or("column `text` holds no text")?;
             return Ok(Self::Text(texts));

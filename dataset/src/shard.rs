@@ -94,7 +94,16 @@ impl Shard {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let names = content_names(kind).iter().copied().chain([LABEL]);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        Ok(Rows { shard: self, file, mask, kind, next_group: 0, first_row: 0, reader: None, ready: Vec::new().into_iter() })
+        Ok(Rows {
+            shard: self,
+            file,
+            mask,
+            kind,
+            next_group: 0,
+            first_row: 0,
+            reader: None,
+            ready: Vec::new().into_iter(),
+        })
     }
 }
 
@@ -172,17 +181,17 @@ impl Rows {
             let row = first + i as u64;
             let content = contents.get(i).map_err(|message| self.damaged(row, &message))?;
             let label = labels.filter(|l| l.is_valid(i)).map(|l| l.value(i));
-            Ok(ShardRow { at: self.position(row), content, label })
+            Ok(ShardRow { at: self.place(row), content, label })
         };
         Ok((0..batch.num_rows()).map(row).collect())
     }
 
-    fn position(&self, row: u64) -> Position {
+    fn place(&self, row: u64) -> Position {
         Position { row_group: self.next_group.checked_sub(1), row }
     }
 
     fn damaged(&self, row: u64, message: &str) -> Error {
-        let message = format!("{}: {message}; build the data set again", self.position(row));
+        let message = format!("{}: {message}; build the data set again", self.place(row));
         Error::Damaged { path: self.shard.path.clone(), message }
     }
 }

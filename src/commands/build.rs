@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use setaccio_curate::{
     build::{self, Done, Part},
-    card,
-    ledger::Ledger,
-    origin::Origin,
-    pins::{self, Pins},
     plan::Plan,
+    recipe::pins::{self, Pins},
+    report::card,
+    source::origin::Origin,
 };
+use setaccio_dataset::ledger::Ledger;
 
 use crate::{
     fetch::Need,

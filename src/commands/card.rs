@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use setaccio_curate::{card, folder::Folder};
+use setaccio_curate::{folder::Folder, report::card};
 
 use crate::style::GOOD;
 

@@ -1,7 +1,10 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
 use anyhow::Result;
-use setaccio_curate::{carried, pins::Pins, recipe::{Sample, UNKNOWN_LICENSE}};
+use setaccio_curate::{
+    pipeline::spill,
+    recipe::{Sample, UNKNOWN_LICENSE, pins::Pins},
+};
 
 use crate::{
     fetch::{Listed, Need},

@@ -1,7 +1,7 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
 use anyhow::Result;
-use setaccio_curate::{pins::Pins, plan::Plan, source::Item};
+use setaccio_curate::{plan::Plan, recipe::pins::Pins, source::Item};
 use setaccio_filters::row::{Content, Row};
 
 use crate::{

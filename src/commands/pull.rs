@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use setaccio_curate::{pins::Pins, recipe};
+use setaccio_curate::{recipe, recipe::pins::Pins};
 use setaccio_hub::{Client, Settings};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use setaccio_curate::verify;
+use setaccio_curate::report::verify;
 
 use crate::style::{BAD, GOOD};
 

@@ -18,8 +18,8 @@ pub fn quoted(text: &str) -> String {
 
 /// A key with a list of scalars below it, a line each; nothing at all for no values.
 pub fn list<T: AsRef<str>>(key: &str, values: impl IntoIterator<Item = T>) -> String {
-    let items: String = values.into_iter().map(|value| format!("- {}\n", quoted(value.as_ref()))).collect();
-    if items.is_empty() { items } else { format!("{key}:\n{items}") }
+    let items: Vec<String> = values.into_iter().map(|value| format!("- {}\n", quoted(value.as_ref()))).collect();
+    if items.is_empty() { String::new() } else { format!("{key}:\n{}", items.concat()) }
 }
 
 #[cfg(test)]

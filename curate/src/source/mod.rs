@@ -7,18 +7,20 @@ use setaccio_base::bundle::Place;
 use setaccio_filters::row::Row;
 
 mod compress;
-mod files;
 mod frame;
+mod globs;
 mod json;
+pub mod origin;
 mod parquet;
 mod record;
 mod schema;
 mod schemas;
+pub mod subset;
 mod value;
 
 pub use setaccio_dataset::shard::Position;
 
-pub use files::{find, select};
+pub use globs::{find, select};
 pub use record::Record;
 pub use schema::{ColumnSpec, SCHEMAS, Schema, find_schema};
 

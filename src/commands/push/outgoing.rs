@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::run_lock::{self, FileHash, Outline, RunLock};
-use setaccio_curate::{folder::Folder, ledger::Ledger, lock, verify};
+use setaccio_curate::{folder::Folder, plan::lock, report::verify};
+use setaccio_dataset::ledger::Ledger;
 use setaccio_hub::{
     Kind,
     push::CARD,
@@ -86,7 +87,7 @@ fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
             && (path.starts_with("data/") || path.starts_with("rejects/"))
             && path.matches('/').count() == 1
     };
-    let rows = setaccio_curate::card::grouped(ledger.rows_out());
+    let rows = setaccio_curate::report::card::grouped(ledger.rows_out());
     let title = format!("{}: {rows} rows", ledger.recipe);
     Ok(Outgoing { kind: Kind::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
 }

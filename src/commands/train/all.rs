@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use setaccio_curate::origin::Origin;
+use setaccio_curate::source::origin::Origin;
 use setaccio_train::{
     chain::{
         Chain, Kept, Opened, Places, Stage,

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use setaccio_base::progress::Progress as _;
-use setaccio_curate::render::Renderer;
 use setaccio_filters::row::Message;
+use setaccio_templates::Renderer;
 use setaccio_train::{
     device,
     generate::{Sampling, generate},

@@ -4,6 +4,7 @@
 use std::{fs, ops::Range, path::Path};
 
 use setaccio_filters::row::{Content, Message};
+use setaccio_templates::Renderer;
 
 use super::{Example, spans};
 use crate::{
@@ -239,7 +240,6 @@ impl Tokenised<'_> {
 #[cfg(test)]
 mod tests {
     use setaccio_filters::row::Row;
-use setaccio_templates::Renderer;
 
     use super::*;
     use crate::tokenizer::tiny;

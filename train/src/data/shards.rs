@@ -12,10 +12,7 @@ use setaccio_dataset::{
     lock::RecipeLock,
     shard::{self, Position},
 };
-use setaccio_filters::{
-    hash::sha256,
-    row::Kind,
-};
+use setaccio_filters::{hash::sha256, row::Kind};
 
 pub use setaccio_dataset::shard::ShardRow as Row;
 
@@ -178,7 +175,7 @@ pub(crate) mod tests {
         array::RecordBatch,
         datatypes::{Field, Schema},
     };
-    use setaccio_curate::shards::{Format, ShardWriter};
+    use setaccio_curate::pipeline::shards::{Format, ShardWriter};
     use setaccio_dataset::columns::{ContentBuilder, content_fields};
     use setaccio_filters::row::Content;
 

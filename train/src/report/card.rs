@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_curate::card::grouped;
+use setaccio_curate::report::card::grouped;
 
 use super::{
     curve,

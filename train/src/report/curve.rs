@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::grouped;
+use setaccio_curate::report::card::grouped;
 
 use super::{
     axis::{Axis, value},

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::{card::strictest, hash};
+use setaccio_curate::{hash, report::card::strictest};
 use setaccio_filters::hash::sha256;
 
 use crate::{

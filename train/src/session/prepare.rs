@@ -7,10 +7,10 @@ use std::{
 };
 
 use candle_core::{DType, Device};
+use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
-use super::Watch;use setaccio_templates::Renderer;
-
+use super::Watch;
 use crate::{
     checkpoint::held,
     data::{self, Dataset, Form, Order, Shape, Split, shards::Build},

@@ -10,7 +10,7 @@ use setaccio_base::progress::Progress as _;
 use setaccio_curate::{
     build::{self, Done as Built, Part},
     folder::write_whole,
-    pins,
+    recipe::pins,
 };
 use setaccio_filters::hash::sha256;
 use setaccio_train::{

@@ -122,9 +122,10 @@ impl setaccio_curate::build::Watch for Quiet {
 fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     use setaccio_curate::{
         build::{Part, run},
-        lock::NAME as DATA_LOCK,
-        origin::Origin,
-        plan, recipe,
+        plan,
+        plan::lock::NAME as DATA_LOCK,
+        recipe,
+        source::origin::Origin,
     };
     let dir = tempfile::tempdir().map_err(Error::io("create a folder in", "/tmp"))?;
     let out = dir.path().join("dolly");

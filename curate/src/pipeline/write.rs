@@ -10,20 +10,20 @@ use arrow::{
 use setaccio_base::parallel;
 
 use crate::{
-    blocks::Index,
     build::Watch,
-    carried::{self, DECIDING, HIDDEN},
-    counts::{self, Totals},
     error::{Error, Result},
-    ledger::{FileEntry, Flow, Ledger, SplitRows},
-    merge::{Kept, Merger, Resolved, allot, stretches},
+    pipeline::filter::{Manifest, blocks_path},
+    pipeline::lengths::Stats,
+    pipeline::rejects::{self, Merged},
+    pipeline::resolver::{Kept, Merger, Resolved, allot, stretches},
+    pipeline::shards::{Format, RowGroup, ShardWriter},
+    pipeline::spill::{self, DECIDING, HIDDEN},
+    pipeline::spill_file::Index,
     plan::Plan,
     recipe::LeftOut,
-    rejects::{self, Merged},
-    shards::{Format, RowGroup, ShardWriter},
-    stats::Stats,
-    task::{Manifest, blocks_path},
+    report::ledger::{self, Totals},
 };
+use setaccio_dataset::ledger::{FileEntry, Flow, Ledger, SplitRows};
 
 /// One stretch of the output, encoded.
 #[derive(Default)]
@@ -59,12 +59,12 @@ pub fn merge(
 ) -> Result<Ledger> {
     let recipe = &plan.loaded.recipe;
     let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (blocks_path(work, t), m.blocks.as_slice()));
-    let carried = carried::schema(recipe, &plan.renderer);
+    let carried = spill::schema(recipe, &plan.renderer);
     let merge = Merge {
         plan,
         merger: Merger::new(recipe),
         index: Index::new(files, plan.buckets),
-        output: Format::new(carried::output_schema(&carried), recipe.output.zstd_level)?,
+        output: Format::new(spill::output_schema(&carried), recipe.output.zstd_level)?,
         reject: Format::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?,
         carried,
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
@@ -124,7 +124,7 @@ pub fn merge(
     entries.extend(validation.finish(false)?);
     entries.extend(gather_rejects(plan, work, manifests, &rejected)?);
     entries.extend(merged.finish(false)?);
-    let mut ledger = counts::ledger(plan, manifests, &total);
+    let mut ledger = ledger::ledger(plan, manifests, &total);
     ledger.lengths = stats.lengths();
     ledger.mix = stats.mix(&recipe.source);
     ledger.notes = notes;
@@ -299,7 +299,7 @@ fn select(batch: &RecordBatch, rows: &[Kept], sources: &[&str]) -> Result<Record
     let mut columns: Vec<ArrayRef> = taken.columns().to_vec();
     let names = rows.iter().map(|k| sources[usize::from(k.source)]);
     columns.insert(1, std::sync::Arc::new(StringArray::from_iter_values(names)));
-    RecordBatch::try_new(carried::output_schema(&batch.schema()), columns).map_err(Error::encode("shard"))
+    RecordBatch::try_new(spill::output_schema(&batch.schema()), columns).map_err(Error::encode("shard"))
 }
 
 /// Bytes of an array's rows in Arrow's layout, which is what `datasets` calls `num_bytes`.

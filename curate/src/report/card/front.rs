@@ -5,7 +5,8 @@ use std::fmt::Write;
 use setaccio_filters::row::Kind;
 
 use super::strictest;
-use crate::{ledger::Ledger, lock::RecipeLock, recipe::ColumnType};
+use crate::{plan::lock::RecipeLock, recipe::ColumnType};
+use setaccio_dataset::ledger::Ledger;
 
 /// The whole block, with its fences.
 pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {

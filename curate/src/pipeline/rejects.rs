@@ -14,9 +14,9 @@ use setaccio_filters::{
 };
 
 use crate::{
-    carried::{HIDDEN, meta_json},
     error::{Error, Result},
-    keys,
+    pipeline::key,
+    pipeline::spill::{HIDDEN, meta_json},
     source::Position,
 };
 
@@ -110,7 +110,7 @@ impl Rejects {
         self.detail.append_value(detail);
         self.group.append_option(at.row_group.and_then(|g| i32::try_from(g).ok()));
         self.row.append_value(at.row);
-        self.id.append_option(row.map(|r| hex(&keys::id(&r.content))));
+        self.id.append_option(row.map(|r| hex(&key::id(&r.content))));
         self.language.append_option(row.and_then(|r| r.language.as_deref()));
         self.content.push(row.map(|r| &r.content));
         self.meta.append_option(row.map(meta_json));

@@ -7,6 +7,8 @@ use std::{
     time::SystemTime,
 };
 
+pub mod lock;
+
 use serde::Serialize;
 use setaccio_base::{bundle::Place, parallel};
 use setaccio_filters::{
@@ -19,13 +21,12 @@ use setaccio_filters::{
 use crate::{
     build::Watch,
     error::{Error, Result},
-    lock,
-    origin::{self, Origin},
     recipe::{Loaded, Recipe, Source},
-    render::{self, Renderer},
+    source::origin::{self, Origin},
+    source::subset::Subset,
     source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
-    subset::Subset,
 };
+use setaccio_templates::Renderer;
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
@@ -244,11 +245,12 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
     let template = template
         .map(|(place, bytes)| {
-            String::from_utf8(bytes).map_err(|e| render::Error(format!("{}: not UTF-8: {e}", place.path().display())))
+            String::from_utf8(bytes)
+                .map_err(|e| setaccio_templates::Error(format!("{}: not UTF-8: {e}", place.path().display())))
         })
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
-    let tokenizer = tokenizer.map(|(place, _)| render::tokenizer(place.path())).transpose()?;
+    let tokenizer = tokenizer.map(|(place, _)| setaccio_templates::tokenizer(place.path())).transpose()?;
     let renderer = Renderer::new(template, tokenizer.clone(), &output.bos_token, &output.eos_token)?;
     Ok((renderer, hashes, tokenizer))
 }

@@ -7,10 +7,9 @@ use setaccio_filters::screen::Tally;
 use crate::{
     error::{Error, Result},
     folder::write_whole,
-    ledger::{Ledger, STAGES},
-    lock::RecipeLock,
-    verify,
+    plan::lock::RecipeLock,
 };
+use setaccio_dataset::ledger::{Ledger, STAGES};
 
 mod front;
 mod license;
@@ -38,14 +37,14 @@ pub fn files(ledger: &Ledger, lock: &RecipeLock) -> [(&'static str, String); 2] 
 /// # Errors
 /// There is no build, its ledger or lock was changed, or the file system refuses.
 pub fn rewrite(folder: &Path) -> Result<()> {
-    let (ledger, lock) = verify::read(folder)?;
+    let (ledger, lock) = setaccio_dataset::folder::read(folder)?;
     if let Some(fault) = ledger.faults().into_iter().next() {
         let message = format!("does not add up ({fault}); build the folder again");
         return Err(Error::Damaged { path: folder.join("ledger.json"), message });
     }
     if lock.digest() != lock.fingerprint {
         let message = "was changed after the build; build the folder again".into();
-        return Err(Error::Damaged { path: folder.join(crate::lock::NAME), message });
+        return Err(Error::Damaged { path: folder.join(crate::plan::lock::NAME), message });
     }
     write(folder, &ledger, &lock)
 }

@@ -1,7 +1,7 @@
 //! The card of a small ledger.
 
 use super::*;
-use crate::ledger::{Flow, RuleCount, Stage};
+use setaccio_dataset::ledger::{Flow, RuleCount, Stage};
 
 #[test]
 fn the_strictest_license_wins_and_an_unknown_one_needs_a_reader() {

@@ -22,8 +22,8 @@ use parquet::{
 use crate::{
     error::{Error, Result},
     hash::Hashing,
-    ledger::FileEntry,
 };
+use setaccio_dataset::ledger::FileEntry;
 
 /// Columns whose few values repeat: worth a dictionary, and worth statistics that readers can skip by.
 const REPEATING: [&str; 6] = ["source", "language", "stage", "rule", "file", "role"];

@@ -6,10 +6,10 @@ use setaccio_filters::row::Kind;
 
 use super::{Step, grouped, percent, strictest};
 use crate::{
-    ledger::Ledger,
-    lock::RecipeLock,
+    plan::lock::RecipeLock,
     recipe::{LeftOut, Recipe, Source},
 };
+use setaccio_dataset::ledger::Ledger;
 
 /// Everything below the fences.
 pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {

@@ -6,9 +6,9 @@ pub use setaccio_dataset::{
 };
 
 use crate::{
-    origin::Origin,
     plan::{ENGINE, Plan},
     recipe::HOME,
+    source::origin::Origin,
 };
 
 /// The recipe as `plan` resolved it, and the hash of everything that goes in.

@@ -8,9 +8,10 @@ use arrow::{
     datatypes::{UInt16Type, UInt64Type},
 };
 
-use crate::{keys::Key, ledger::Flow, recipe::Recipe, rejects::Merged};
+use crate::{pipeline::key::Key, pipeline::rejects::Merged, recipe::Recipe};
+use setaccio_dataset::ledger::Flow;
 
-/// The columns of [`crate::carried::DECIDING`] of one row.
+/// The columns of [`crate::pipeline::spill::DECIDING`] of one row.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     key: Key,

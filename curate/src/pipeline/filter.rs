@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use setaccio_filters::screen::Tally;
 
 use crate::{
-    blocks::{Block, BlockWriter},
     build::Watch,
-    carried::{Carrier, Passed},
     error::{Error, Result},
     folder::write_whole,
-    ledger::{FileEntry, Flow},
+    pipeline::rejects::{self, Loss, Rejects},
+    pipeline::shards::{Format, ShardWriter},
+    pipeline::spill::{Carrier, Passed},
+    pipeline::spill_file::{Block, BlockWriter},
     plan::{OUTPUT, Plan, Task},
     recipe::OnBadRow,
-    rejects::{self, Loss, Rejects},
-    shards::{Format, ShardWriter},
     source::{Item, Position, Slice, SourceError},
 };
+use setaccio_dataset::ledger::{FileEntry, Flow};
 
 /// Text held before it is written, in bytes.
 const FLUSH_BYTES: u64 = 16 << 20;

@@ -6,14 +6,14 @@ use arrow::array::AsArray;
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 
 use crate::{
-    card,
     error::{Error, Result},
     folder::strangers,
     hash,
-    ledger::{FileEntry, Ledger},
-    lock,
+    plan::lock,
     recipe::LeftOut,
+    report::card,
 };
+use setaccio_dataset::ledger::FileEntry;
 
 pub use setaccio_dataset::folder::read;
 

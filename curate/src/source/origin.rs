@@ -10,7 +10,8 @@ use setaccio_base::bundle::Place;
 use crate::{
     error::{Error, Result},
     recipe::{Loaded, Source},
-    source, subset,
+    source,
+    source::subset,
 };
 
 /// The value of `--from`.

@@ -3,16 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::{pipeline::resolver::Kept, pipeline::spill::HIDDEN, recipe::Source};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{Int32Type, UInt16Type, UInt32Type},
 };
-use crate::{
-    carried::HIDDEN,
-    ledger::{Length, Mix},
-    merge::Kept,
-    recipe::Source,
-};
+use setaccio_dataset::ledger::{Length, Mix};
 
 const SPLITS: [&str; 2] = ["train", "validation"];
 const MEASURES: [&str; 4] = ["characters", "words", "turns", "tokens"];
@@ -183,7 +179,10 @@ mod tests {
         assert_eq!([0.25, 0.26].map(|share| quantile(&counts, 4, share)), [1, 2], "a share met exactly is met");
         let source = "name = 'web'\nschema = 'text'\nrepo = ''\nrevision = ''\nfiles = []\nsamples = ''\nlicense = ''";
         let source = toml::from_str(source).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(stats.mix(&[source]), [Mix { source: "web".into(), language: "it".into(), rows: 100, characters: 15_045 }]);
+        assert_eq!(
+            stats.mix(&[source]),
+            [Mix { source: "web".into(), language: "it".into(), rows: 100, characters: 15_045 }]
+        );
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use setaccio_filters::screen::Tally;
 
 use crate::{
-    ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, SplitRows, Stage},
+    pipeline::filter::{BAD_ROW, Manifest},
     plan::Plan,
-    task::{BAD_ROW, Manifest},
 };
+use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, SplitRows, Stage};
 
 /// Sums over the stretches.
 pub struct Totals {

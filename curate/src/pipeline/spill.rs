@@ -14,13 +14,13 @@ use setaccio_dataset::columns::{ContentBuilder, content_fields};
 use setaccio_filters::{hash::hex, row::Row};
 
 use crate::{
-    columns::{KeptBuilder, fits},
     error::{Error, Result},
-    keys::{self, Key},
+    pipeline::keep::{KeptBuilder, fits},
+    pipeline::key::{self, Key},
     recipe::{Dedup, Recipe},
-    render::Renderer,
     source::Position,
 };
+use setaccio_templates::Renderer;
 
 /// How many leading columns are ours alone.
 pub const HIDDEN: usize = 11;
@@ -148,7 +148,7 @@ impl<'a> Carrier<'a> {
             words.append_value(count(|t| t.split_whitespace().count()).unwrap_or(u32::MAX));
             turns.append_value(u32::try_from(row.content.messages().count()).unwrap_or(u32::MAX));
             meta.append_value(meta_json(row));
-            ids.append_value(hex(&keys::id(&row.content)));
+            ids.append_value(hex(&key::id(&row.content)));
             languages.append_option(row.language.as_deref());
             content.push(Some(&row.content));
             for (column, builder) in &mut kept {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::{card::grouped, recipe::Sample};
+use crate::{recipe::Sample, report::card::grouped};
 
 /// A source of which a part is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

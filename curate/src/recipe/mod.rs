@@ -1,5 +1,7 @@
 //! Reading a recipe: overrides, variants, and what can be told to be wrong before anything else is looked at.
 
+pub mod pins;
+
 use std::path::Path;
 
 use setaccio_base::{bundle::Place, row::Kind, suggest};

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     error::{Error, Result},
     folder::write_whole,
-    lock::RecipeLock,
     plan::Plan,
+    plan::lock::RecipeLock,
 };
 
 /// Commits by `repository@revision`.
@@ -24,7 +24,7 @@ pub fn of(out: &Path) -> Pins {
     if let Some(pins) = work.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return pins;
     }
-    let lock = std::fs::read_to_string(out.join(crate::lock::NAME)).ok();
+    let lock = std::fs::read_to_string(out.join(crate::plan::lock::NAME)).ok();
     let lock: Option<RecipeLock> = lock.and_then(|text| toml::from_str(&text).ok());
     let inputs = lock.into_iter().flat_map(|l| l.input);
     inputs.filter_map(|i| Some((key(&i.repo, &i.revision), i.commit?))).collect()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
-use setaccio_base::{bundle::Place, progress::Progress as _};
+use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
     plan,
     recipe::pins::{self, Pins},
@@ -183,11 +183,13 @@ pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &
             let one = Listed { files: vec![source.files[i].clone()], ..source.clone() };
             let fetched = fetch(client, &[one], Need::All, 1, progress)?;
             for file in fetched.values().flat_map(|f| &f.files) {
-                let counted =
-                    source::inspect(&Place::disk(&file.path), &format!("{}/{}", source.source, file.name), &limits, &|| {
-                        progress.cancelled()
-                    });
-                if progress.cancelled() {
+                let counted = source::inspect(
+                    &Place::disk(&file.path),
+                    &format!("{}/{}", source.source, file.name),
+                    &limits,
+                    &|| Progress::cancelled(progress),
+                );
+                if Progress::cancelled(progress) {
                     return Err(Error::Interrupted.into());
                 }
                 rows += counted?.rows.unwrap_or(0);

@@ -41,9 +41,7 @@ pub struct Args {
 
 /// `stop` or `skip`.
 pub fn bad_row() -> impl TypedValueParser<Value = OnBadRow> {
-    let known = [OnBadRow::Stop, OnBadRow::Skip];
-    PossibleValuesParser::new(known.map(|what| what.to_string()))
-        .map(move |said| if said == known[1].to_string() { known[1] } else { known[0] })
+    PossibleValuesParser::new(["stop", "skip"]).map(|what| if what == "skip" { OnBadRow::Skip } else { OnBadRow::Stop })
 }
 
 impl Args {

@@ -19,7 +19,7 @@ use crate::{
     build::Watch,
     error::{Error, Result},
     recipe::{OnBadRow, Read, UNKNOWN_LICENSE, check_name},
-    source::{self, ColumnSpec, InputFile, Item, Limits, Position, Record, SCHEMAS, Schema, Slice},
+    source::{self, ColumnSpec, InputFile, Item, Limits, Position, Record, SCHEMAS, Schema},
 };
 
 /// So many of the first rows of each file are looked at.
@@ -107,8 +107,7 @@ fn pattern(file: &Path, folder: &Path) -> Result<String> {
 /// The first rows of every file.
 fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
     let read = Read::default();
-    let limits =
-        Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false };
+    let limits = Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false };
     let paths = source::find(request.folder, patterns)?;
     if paths.is_empty() {
         let shown: Vec<String> = request.files.iter().map(|file| file.display().to_string()).collect();
@@ -152,9 +151,7 @@ fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec
 fn bad(request: &Request<'_>, file: &str, at: Position, reason: String) -> Result<()> {
     match request.on_bad_row {
         OnBadRow::Skip => Ok(()),
-        OnBadRow::Stop => {
-            Err(Error::BadRow { file: file.to_owned(), at: at.to_string(), rule: "bad_row", reason })
-        }
+        OnBadRow::Stop => Err(Error::BadRow { file: file.to_owned(), at: at.to_string(), rule: "bad_row", reason }),
     }
 }
 
@@ -208,8 +205,7 @@ fn fitting(request: &Request<'_>, rows: &[Looked]) -> Result<(&'static dyn Schem
     if let Some(unknown) = request.rename.keys().find(|name| columns.clone().all(|column| column != *name)) {
         let near = suggest::nearest(unknown, columns.clone());
         let columns: Vec<&str> = columns.collect();
-        let message =
-            format!("--rename {unknown}: the schema {} takes {}{near}", schema.name(), columns.join(", "));
+        let message = format!("--rename {unknown}: the schema {} takes {}{near}", schema.name(), columns.join(", "));
         return Err(Error::Argument(message));
     }
     for (file, at, record) in rows {
@@ -303,7 +299,8 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
     }
     if !request.rename.is_empty() {
         let pairs: Vec<String> = request.rename.iter().map(|(a, b)| format!("{} = {}", quoted(a), quoted(b))).collect();
-        let _ = writeln!(out, "# The schema's column, and what it is called here.\nrename = {{ {} }}", pairs.join(", "));
+        let _ =
+            writeln!(out, "# The schema's column, and what it is called here.\nrename = {{ {} }}", pairs.join(", "));
     }
     out.push_str(match kind {
         Kind::Chat => CHAT,

@@ -85,7 +85,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.license.is_none() {
         anstream::println!("  license = \"{UNKNOWN_LICENSE}\": write into it what may be done with the rows");
     }
-    for (command, what) in [("plan", "what it reads"), ("preview", "what it keeps and drops"), ("build", "the data set")]
+    for (command, what) in
+        [("plan", "what it reads"), ("preview", "what it keeps and drops"), ("build", "the data set")]
     {
         anstream::println!("{FAINT}setaccio {:<22}{FAINT:#} {what}", format!("{command} {shown}"));
     }

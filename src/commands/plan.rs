@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
         recipe.seed
     );
     anstream::println!("\n{HEAD}columns{HEAD:#}");
-    let schema = carried::output_schema(&carried::schema(recipe, &plan.renderer));
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer));
     for field in schema.fields() {
         anstream::println!("  {:<12} {}", field.name(), field.data_type());
     }

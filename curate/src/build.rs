@@ -108,7 +108,7 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
     };
     let todo: Vec<&Task> = mine.iter().copied().filter(|t| filter::manifest(&work, t).is_none()).collect();
     let reused = mine.len() - todo.len();
-    progress.stage("screen", mine.len() as u64);
+    progress.stage("filter", mine.len() as u64);
     progress.advance(reused as u64, "");
     ordered_map(
         &pool,

@@ -55,12 +55,12 @@ pub enum Error {
     /// What was asked for is not there, or cannot be.
     #[error("{0}")]
     Argument(String),
-    /// A rule of `[[screen]]` cannot be built.
-    #[error("{file}: [[screen]] number {number} (`{rule}`): {error}")]
+    /// A rule of `[[filter]]` cannot be built.
+    #[error("{file}: [[filter]] number {number} (`{rule}`): {error}")]
     Rule {
         /// The recipe's file name.
         file: String,
-        /// 1-based number of the `[[screen]]` table.
+        /// 1-based number of the `[[filter]]` table.
         number: usize,
         /// Its `rule` key.
         rule: String,

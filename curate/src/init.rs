@@ -14,7 +14,7 @@ use setaccio_base::{
     row::{Content, Kind, Row},
     suggest,
 };
-use setaccio_filters::{context::Context, registry, screen::Screen};
+use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 use crate::{
     error::{Error, Result},
@@ -241,12 +241,12 @@ fn language(schema: &dyn Schema, rows: &[Looked]) -> Option<String> {
     let rule = registry::find("language").ok()?;
     let candidates = (rule.defaults)().ok()?.get("candidates")?.clone();
     let settings = toml::Table::from_iter([("keep".to_owned(), candidates), ("per".to_owned(), "row".into())]);
-    let filters = Screen::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
+    let pipeline = Pipeline::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for (_, _, record) in rows.iter().take(100) {
         let Ok(content) = schema.content(&mut record.clone()) else { continue };
         let mut row = Row { content, language: None, columns: Record::new() };
-        filters.apply(&mut row, &mut filters.tallies());
+        pipeline.apply(&mut row, &mut pipeline.tallies());
         if let Some(language) = row.language {
             *told.entry(language).or_default() += 1;
         }

@@ -12,8 +12,8 @@ use setaccio_curate::{
     source::{Item, origin::Origin},
 };
 use setaccio_filters::{
-    rule::{DocumentRule, Step, Verdict},
-    screen::Screen,
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    pipeline::Pipeline,
 };
 use tempfile::TempDir;
 
@@ -51,9 +51,9 @@ fn run(plan: &Plan, dir: &Path, part: Part) -> Result<BuildOutcome, Error> {
 #[test]
 fn a_panic_in_a_filter_ends_the_build() {
     struct Panics;
-    impl DocumentRule for Panics {
-        fn judge(&self, row: &mut Row) -> Verdict {
-            let text = row.content.texts().next().unwrap_or_default();
+    impl DocumentFilter for Panics {
+        fn filter(&self, document: &mut Document<'_>) -> Verdict {
+            let text = document.content.texts().next().unwrap_or_default();
             assert!(!text.contains("numero 7 "), "a fault in a filter");
             Verdict::Keep
         }
@@ -61,7 +61,7 @@ fn a_panic_in_a_filter_ends_the_build() {
     let dir = temp();
     let mut plan = plan(dir.path(), &rows(50, 1), "[read]\ntask_bytes = 300\n");
     assert!(plan.tasks.len() > 5, "a thread waits for the turn of the one that panics");
-    plan.screen = Screen::new(vec![Step::document("panics", Panics)], Kind::Text).unwrap();
+    plan.pipeline = Pipeline::new(vec![Filter::document("panics", Panics)], Kind::Text).unwrap();
     let (ended, end) = mpsc::channel();
     let path = dir.path().to_owned();
     std::thread::spawn(move || ended.send(run(&plan, &path, Part::Whole).map(drop)));

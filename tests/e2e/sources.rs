@@ -101,7 +101,7 @@ fn every_container_gives_the_same_rows_whole_and_in_slices() {
 #[test]
 fn rows_are_found_again_by_the_place_their_reject_names() {
     for (name, bytes) in containers() {
-        let lab = Lab::text("[[screen]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
+        let lab = Lab::text("[[filter]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
         lab.write(&format!("data/web/{name}"), &bytes);
         lab.build("out", &[]).good();
         let rejects = crate::lab::batches(&lab.path("out/rejects"), "");

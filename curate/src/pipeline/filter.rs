@@ -13,7 +13,7 @@ use setaccio_dataset::{
     recipe::OnBadRow,
     shard::Position,
 };
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 use super::{
     rejects::{self, Rejects, Remains},
@@ -74,8 +74,8 @@ impl<'a> RowFilter<'a> {
     pub fn apply(&self, mut row: Row, at: Position, source: u16, tallies: &mut [Tally]) -> Outcome {
         row.language.clone_from(&self.plan.loaded.recipe.source[usize::from(source)].language);
         let bytes = row.content.bytes();
-        if let Some(dropped) = self.plan.screen.apply(&mut row, tallies) {
-            return Outcome::Drop { rule: self.names[dropped.step].to_owned(), detail: dropped.detail, row };
+        if let Some(dropped) = self.plan.pipeline.apply(&mut row, tallies) {
+            return Outcome::Drop { rule: self.names[dropped.filter].to_owned(), detail: dropped.detail, row };
         }
         match self.spill.row(row, at) {
             Ok(row) => Outcome::Keep(row),
@@ -94,7 +94,7 @@ impl<'a> RowFilter<'a> {
 pub fn names(plan: &Plan) -> Vec<&str> {
     let output = &plan.loaded.recipe.output;
     let demands = plan.renderer.renders() || plan.renderer.counts() || !output.keep.is_empty();
-    plan.screen.names().chain(demands.then_some(OUTPUT)).collect()
+    plan.pipeline.names().chain(demands.then_some(OUTPUT)).collect()
 }
 
 /// What a task that is done says of itself.

@@ -11,8 +11,8 @@ use serde::Serialize;
 use setaccio_base::{bundle::Place, parallel, progress::Progress, sha256};
 use setaccio_filters::{
     context::{Context, ListUse},
+    pipeline::Pipeline,
     registry,
-    screen::Screen,
 };
 use setaccio_templates::Renderer;
 
@@ -51,7 +51,7 @@ pub struct Plan {
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
-    pub screen: Screen,
+    pub pipeline: Pipeline,
     /// The word lists they use.
     pub lists: Vec<ListUse>,
     /// Template and tokenizer.
@@ -116,7 +116,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let origin = if recipe.source.iter().all(Source::local) { Origin::Files } else { origin };
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, used: Mutex::default() };
-    let screen = compile(&loaded, &context)?;
+    let pipeline = compile(&loaded, &context)?;
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
@@ -131,7 +131,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         files,
         subsets,
         tasks: Vec::new(),
-        screen,
+        pipeline,
         lists,
         renderer,
         assets,
@@ -162,11 +162,10 @@ impl Plan {
         Ok(Box::new(items.take(rows)))
     }
 
-    /// Columns that rules and output look at, beside those of the schemas.
+    /// Columns that filters and output read, beside those of the schemas.
     fn columns(&self) -> Vec<String> {
-        let recipe = &self.loaded.recipe;
-        let looked_at = recipe.screen.iter().filter_map(|table| table.get("column")?.as_str().map(str::to_owned));
-        recipe.output.keep.keys().cloned().chain(looked_at).collect()
+        let keep = self.loaded.recipe.output.keep.keys().cloned();
+        keep.chain(self.pipeline.columns().map(str::to_owned)).collect()
     }
 
     /// The commit that the revision of a source stands for, where the Hub was asked.
@@ -212,11 +211,11 @@ impl Plan {
     }
 }
 
-/// Compile `[[screen]]`.
-fn compile(loaded: &Loaded, context: &Context) -> Result<Screen> {
+/// Compile `[[filter]]`.
+fn compile(loaded: &Loaded, context: &Context) -> Result<Pipeline> {
     let recipe = &loaded.recipe;
-    let mut steps = Vec::new();
-    for (i, table) in recipe.screen.iter().enumerate() {
+    let mut filters = Vec::new();
+    for (i, table) in recipe.filter.iter().enumerate() {
         let mut table = table.clone();
         let named = |value: Option<toml::Value>| value.and_then(|v| v.as_str().map(str::to_owned));
         let rule = named(table.remove("rule"));
@@ -236,9 +235,9 @@ fn compile(loaded: &Loaded, context: &Context) -> Result<Screen> {
         if let (Some(alias), [one]) = (alias, compiled.as_mut_slice()) {
             one.name = alias.into();
         }
-        steps.append(&mut compiled);
+        filters.append(&mut compiled);
     }
-    Screen::new(steps, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+    Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
 }
 
 type Assets = (Renderer, Vec<(String, String)>, Option<std::sync::Arc<tokenizers::Tokenizer>>);
@@ -373,7 +372,7 @@ fn tasks(plan: &Plan) -> Vec<Task> {
             }
             *done += slice.rows().or(file.input.rows).unwrap_or(0);
             let key = digest(&(
-                (ENGINE, recipe.kind, recipe.seed, &recipe.screen, &plan.lists, &plan.assets, plan.buckets),
+                (ENGINE, recipe.kind, recipe.seed, &recipe.filter, &plan.lists, &plan.assets, plan.buckets),
                 (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, plan.source(file)),
                 (&file.input.name, &file.input.sha256, slice, rows),
             ));

@@ -37,8 +37,13 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
     let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
+    if table.contains_key("filter") && table.contains_key("screen") {
+        let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
+        return Err(Error::recipe(&file, message));
+    }
     for set in sets {
-        apply_set(&mut table, set).map_err(|m| Error::recipe(&file, m))?;
+        let set = renamed(&table, set);
+        apply_set(&mut table, &set).map_err(|m| Error::recipe(&file, m))?;
     }
     // Only a recipe read as it stands has line numbers to show.
     let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
@@ -77,6 +82,20 @@ pub fn shell_word(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// An override by the name, of `filter` and `screen`, that the recipe uses.
+fn renamed(table: &toml::Table, set: &str) -> String {
+    let set = set.trim_start();
+    for (other, used) in [("filter", "screen"), ("screen", "filter")] {
+        if table.contains_key(used)
+            && let Some(rest) = set.strip_prefix(other)
+            && rest.starts_with(['.', '=', ' '])
+        {
+            return format!("{used}{rest}");
+        }
+    }
+    set.to_owned()
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {

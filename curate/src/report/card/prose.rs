@@ -180,7 +180,7 @@ fn limits(lock: &RecipeLock) -> String {
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {limit}");
     }
-    let tells = |rule: &str| lock.recipe.screen.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
+    let tells = |rule: &str| lock.recipe.filter.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
     for (true_here, limit) in [
         (
             !lock.list.is_empty(),

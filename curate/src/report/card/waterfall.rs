@@ -8,7 +8,7 @@ use setaccio_base::{
     numbers::{grouped, percent},
 };
 use setaccio_dataset::ledger::{Ledger, STAGES};
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 const LABEL: u32 = 250;
 const BAR: f64 = 420.0;

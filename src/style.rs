@@ -25,6 +25,13 @@ pub fn snippet(text: &str, width: usize) -> String {
     format!("{cut}\u{2026}")
 }
 
+/// Bytes as a person says them.
+pub fn megabytes(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+    let mb = bytes as f64 / 1e6;
+    if mb < 1.0 { format!("{:.1} kB", mb * 1e3) } else { format!("{mb:.1} MB") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

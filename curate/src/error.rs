@@ -52,6 +52,9 @@ pub enum Error {
         /// What is wrong and what to write instead.
         message: String,
     },
+    /// What was asked for is not there, or cannot be.
+    #[error("{0}")]
+    Argument(String),
     /// A rule of `[[filter]]` cannot be built.
     #[error("{file}: [[filter]] number {number} (`{rule}`): {error}")]
     Rule {

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod error;
 pub mod folder;
+pub mod init;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

@@ -14,7 +14,7 @@ pub struct RecipeLock {
     pub engine: String,
     /// The command that builds it; where the inputs lie is for its reader to say.
     pub command: String,
-    /// `samples`, `folder` or `hub`.
+    /// `samples`, `folder`, `hub`, or `files` if every source is of files of the recipe's own.
     pub from: String,
     /// As in the ledger.
     pub fingerprint: String,
@@ -46,8 +46,10 @@ pub struct Input {
     /// Its name below the source.
     pub file: String,
     /// Hub repository that the recipe names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub repo: String,
     /// Revision that the recipe names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
     /// The commit that it stood for, where the Hub was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -64,13 +64,16 @@ pub struct Source {
     pub name: String,
     /// How its columns are laid out (`setaccio schemas`).
     pub schema: String,
-    /// Hub repository, `owner/name`.
+    /// Hub repository, `owner/name`; absent: the files are the recipe's own, wherever the other sources come from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub repo: String,
     /// Commit, tag or branch of that repository.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
-    /// Globs of its files within the repository.
+    /// Globs of its files within the repository, or without one from the recipe's folder.
     pub files: Vec<String>,
     /// The bundled sample file that stands for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub samples: String,
     /// Its licence, as the Hub spells it.
     pub license: String,
@@ -92,6 +95,13 @@ pub struct Source {
     /// A schema's column, and the name that it has in this source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// Whether its files are the recipe's own.
+    pub fn local(&self) -> bool {
+        self.repo.is_empty()
+    }
 }
 
 /// How rows are recognised as the same.

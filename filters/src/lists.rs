@@ -8,7 +8,11 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::{atomic, sha256::hex_digest};
+use setaccio_base::{
+    atomic,
+    bundle::{self, Place},
+    sha256::hex_digest,
+};
 
 use crate::{
     context::{Context, ListUse},
@@ -31,7 +35,8 @@ pub struct ListRef {
 /// The list is not there, is not the one meant, is not UTF-8, or has no entries.
 pub fn load(list: &ListRef, context: &Context) -> Result<Vec<String>, RuleError> {
     let file = format!("{}.txt", list.name);
-    let Some(path) = context.list_dirs.iter().map(|d| d.join(&file)).find(|p| p.is_file()) else {
+    let on_disk = context.list_dirs.iter().map(|d| d.join(&file)).find(|p| p.is_file()).map(Place::disk);
+    let Some(place) = on_disk.or_else(|| bundle::get(&format!("filters/lists/{file}"))) else {
         let looked: Vec<String> = context.list_dirs.iter().map(|d| d.display().to_string()).collect();
         let message = format!(
             "the word list `{}` is not there; looked for {file} in {}; `setaccio lists install PATH` puts lists in place",
@@ -40,7 +45,8 @@ pub fn load(list: &ListRef, context: &Context) -> Result<Vec<String>, RuleError>
         );
         return Err(RuleError::List(message));
     };
-    let bytes = fs::read(&path).map_err(|e| RuleError::List(format!("{}: {e}", path.display())))?;
+    let path = place.path();
+    let bytes = place.read().map_err(|e| RuleError::List(format!("{}: {e}", path.display())))?.into_owned();
     let found = hex_digest(&bytes);
     if found != list.sha256.to_ascii_lowercase() {
         let message = format!(

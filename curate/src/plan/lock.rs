@@ -7,6 +7,7 @@ pub use setaccio_dataset::{
 
 use crate::{
     plan::{ENGINE, Plan},
+    recipe::HOME,
     source::origin::Origin,
 };
 
@@ -38,13 +39,17 @@ pub fn of(plan: &Plan) -> RecipeLock {
 
 fn command(plan: &Plan) -> String {
     let loaded = &plan.loaded;
-    let folder = if loaded.folder.ends_with("pipelines") { "pipelines/" } else { "" };
+    let recipe = match loaded.place.folder() {
+        Some(folder) if folder.ends_with(HOME) => format!("{HOME}/{}", loaded.file),
+        Some(_) => loaded.file.clone(),
+        None => loaded.place.to_string(),
+    };
     let from = match plan.origin {
-        Origin::Samples => "",
+        Origin::Samples | Origin::Files => "",
         Origin::Hub(_) => " --from hub",
         Origin::Dir(_) => " --from DIR",
     };
-    let mut words = vec![format!("setaccio build {folder}{}{from}", loaded.file)];
+    let mut words = vec![format!("setaccio build {recipe}{from}")];
     words.extend(loaded.changes.iter().cloned());
     words.join(" ")
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_base::{parallel, progress::Progress, sha256};
+use setaccio_base::{bundle::Place, parallel, progress::Progress, sha256};
 use setaccio_filters::{
     context::{Context, ListUse},
     pipeline::Pipeline,
@@ -113,6 +113,7 @@ pub struct Request<'a> {
 pub fn make(request: Request<'_>) -> Result<Plan> {
     let Request { loaded, origin, list_dirs, jobs, progress, count } = request;
     let recipe = &loaded.recipe;
+    let origin = if recipe.source.iter().all(Source::local) { Origin::Files } else { origin };
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, used: Mutex::default() };
     let pipeline = compile(&loaded, &context)?;
@@ -181,9 +182,8 @@ impl Plan {
 
     /// The command that builds it on this machine, as a shell reads it.
     pub fn command(&self) -> String {
-        let recipe = self.loaded.folder.join(&self.loaded.file);
-        let mut command = format!("setaccio build {}", shell_word(&recipe.display().to_string()));
-        if self.origin != Origin::Samples {
+        let mut command = format!("setaccio build {}", shell_word(&self.loaded.place.to_string()));
+        if matches!(self.origin, Origin::Dir(_) | Origin::Hub(_)) {
             command.push_str(&format!(" --from {}", shell_word(&self.origin.to_string())));
         }
         self.loaded.changes.iter().for_each(|change| command.extend([" ", change]));
@@ -201,12 +201,13 @@ impl Plan {
     /// It was changed meanwhile.
     pub fn unchanged(&self, file: usize) -> Result<()> {
         let Planned { input, modified, .. } = &self.files[file];
-        let now = fs::metadata(&input.path).map_err(Error::io("read", &input.path))?;
+        let Place::Disk { path, .. } = &input.place else { return Ok(()) };
+        let now = fs::metadata(path).map_err(Error::io("read", path))?;
         if now.len() == input.bytes && now.modified().ok() == *modified {
             return Ok(());
         }
         let message = "was changed while the build read it; run the build again once it is whole";
-        Err(Error::damaged(&input.path, message))
+        Err(Error::damaged(path, message))
     }
 }
 
@@ -246,20 +247,20 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let output = &loaded.recipe.output;
     let mut hashes = Vec::new();
     let mut read = |key: &str, name: &str| {
-        let path = loaded.folder.join(name);
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let place = loaded.place.beside(name);
+        let bytes = place.read().map_err(Error::io("read", place.path()))?.into_owned();
         hashes.push((key.to_owned(), sha256::hex_digest(&bytes)));
-        Ok::<_, Error>((path, bytes))
+        Ok::<_, Error>((place, bytes))
     };
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
     let template = template
-        .map(|(path, bytes)| {
+        .map(|(place, bytes)| {
             String::from_utf8(bytes)
-                .map_err(|e| setaccio_templates::Error(format!("{}: not UTF-8: {e}", path.display())))
+                .map_err(|e| setaccio_templates::Error(format!("{}: not UTF-8: {e}", place.path().display())))
         })
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
-    let tokenizer = tokenizer.map(|(path, _)| setaccio_templates::tokenizer(&path)).transpose()?;
+    let tokenizer = tokenizer.map(|(place, _)| setaccio_templates::tokenizer(place.path())).transpose()?;
     let renderer = Renderer::new(template, tokenizer.clone(), &output.bos_token, &output.eos_token)?;
     Ok((renderer, hashes, tokenizer))
 }
@@ -334,15 +335,16 @@ fn inspect(
         &parallel::thread_pool(jobs)?,
         found.len(),
         |i| {
-            let (source, schema, origin::File { path, name, sha256 }) = &found[i];
+            let (source, schema, origin::File { place, name, sha256 }) = &found[i];
+            let path = place.path();
             let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
-            let input = source::inspect(path, name, limits, &|| progress.cancelled());
+            let input = source::inspect(place, name, limits, &|| progress.cancelled());
             // A pass that was cancelled has nothing to say of the file.
             let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
             if sha256.as_ref().is_some_and(|s| *s != input.sha256) {
                 let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
                 // Behind the name is a link to the content, which is what has to go.
-                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
                 return Err(Error::damaged(path, message));
             }
             progress.advance(1, "");
@@ -394,6 +396,6 @@ fn digest(value: &impl Serialize) -> String {
 /// The recipe folder's `lists`; the repository's own, seen from the recipe or from where the command runs;
 /// then those that were installed.
 pub fn list_dirs(loaded: &Loaded, installed: &Path) -> Vec<PathBuf> {
-    let own = [loaded.folder.join("lists"), loaded.folder.join("../filters/lists"), "filters/lists".into()];
-    own.into_iter().chain([installed.to_owned()]).collect()
+    let beside = loaded.place.folder().map(|folder| [folder.join("lists"), folder.join("../filters/lists")]);
+    beside.into_iter().flatten().chain(["filters/lists".into(), installed.to_owned()]).collect()
 }

@@ -2,9 +2,9 @@
 
 pub mod pins;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use setaccio_base::{overlay::apply_set, row::Kind, suggest};
+use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
 pub use setaccio_dataset::recipe::*;
 
 use crate::error::{Error, Result};
@@ -16,20 +16,26 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// File name, for messages.
     pub file: String,
-    /// Folder that its paths are relative to.
-    pub folder: PathBuf,
+    /// Where it is, and so what its paths are relative to.
+    pub place: Place,
     /// Arguments that changed the recipe, as a shell reads them.
     pub changes: Vec<String>,
 }
 
-/// Read a recipe and apply `key=value` overrides.
+/// Folder of the repository that these recipes lie in.
+pub const HOME: &str = "pipelines";
+
+/// Stands for a licence until somebody looks it up.
+pub const UNKNOWN_LICENSE: &str = "unknown";
+
+/// Read a recipe, a file or the name of one that the program carries, and apply `key=value` overrides.
 ///
 /// # Errors
 /// No such file, TOML that does not parse, an unknown key (with the nearest known one), an override
 /// of nothing, settings that contradict each other.
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
-    let text = std::fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
+    let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
     if table.contains_key("filter") && table.contains_key("screen") {
         let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
@@ -55,9 +61,27 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     }
     recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
-    Ok(Loaded { recipe, file, folder, changes })
+    Ok(Loaded { recipe, file, place, changes })
+}
+
+/// Check that `name` can be that of a folder.
+pub fn check_name(name: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(format!("name = {name:?}: use letters, digits, `-`, `_` and `.`, which may not come first"));
+    }
+    Ok(())
+}
+
+/// A word as a shell reads it: in quotes, unless it needs none.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// An override by the name, of `filter` and `screen`, that the recipe uses.
@@ -74,35 +98,27 @@ fn renamed(table: &toml::Table, set: &str) -> String {
     set.to_owned()
 }
 
-/// A word as a shell reads it: in quotes, unless it needs none.
-pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {
-    let slug = |s: &str| {
-        !s.is_empty() && !s.starts_with('.') && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    if !slug(&recipe.name) {
-        return Err(format!(
-            "name = {:?}: use letters, digits, `-`, `_` and `.`, which may not come first",
-            recipe.name
-        ));
-    }
+    check_name(&recipe.name)?;
     if recipe.source.is_empty() {
         return Err("there is no [[source]] to read; sources of another `variant` are left out".into());
     }
     for (i, source) in recipe.source.iter().enumerate() {
-        if !slug(&source.name) {
-            return Err(format!("source name {:?}: use letters, digits, `-`, `_` and `.`", source.name));
-        }
+        check_name(&source.name).map_err(|e| format!("source {e}"))?;
         if recipe.source[..i].iter().any(|s| s.name == source.name) {
             return Err(format!("two sources are called `{}`", source.name));
+        }
+        if source.repo.is_empty() != source.revision.is_empty() {
+            return Err(format!(
+                "source `{}`: `repo` and `revision` go together; without both its files are yours",
+                source.name
+            ));
+        }
+        if source.local() && !source.samples.is_empty() {
+            return Err(format!("source `{}`: `samples` stand for a `repo`, and it has none", source.name));
+        }
+        if let Some(file) = source.files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
+            return Err(format!("source `{}`: {file} is not relative to the recipe's folder", source.name));
         }
         if source.weight.is_some_and(|w| !(w.is_finite() && w > 0.0)) {
             return Err(format!("source `{}`: weight must be above 0", source.name));

@@ -1,13 +1,9 @@
 //! From files on disk to rows: Parquet, JSON arrays and JSON lines, plain or compressed, in bounded memory.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use setaccio_base::row::Row;
+use setaccio_base::{bundle::Place, row::Row};
 
 pub use crate::error::SourceError;
 
@@ -109,7 +105,7 @@ impl Slice {
 #[derive(Clone, Debug)]
 pub struct InputFile {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// What errors, lock and card call it.
     pub name: String,
     /// Size on disk.
@@ -146,14 +142,14 @@ pub type Items = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>;
 /// # Errors
 /// The file is missing, empty, of no known container, or ends early.
 pub fn inspect(
-    path: &Path,
+    place: &Place,
     name: &str,
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(name, format!("cannot be read: {e}"));
-    let mut file = File::open(path).map_err(unreadable)?;
-    let bytes = file.metadata().map_err(unreadable)?.len();
+    let mut file = place.open().map_err(unreadable)?;
+    let bytes = file.length().map_err(unreadable)?;
     if bytes == 0 {
         return Err(SourceError::new(name, "is empty (0 bytes); fetch it again, or take it out of the recipe"));
     }
@@ -164,7 +160,7 @@ pub fn inspect(
     if found.rows == Some(0) {
         return Err(SourceError::no_rows(name));
     }
-    Ok(InputFile { path: path.to_owned(), name: name.to_owned(), bytes, ..found })
+    Ok(InputFile { place: place.clone(), name: name.to_owned(), bytes, ..found })
 }
 
 /// Read a slice. `rename` maps a schema's column to the name it has in this source; `wanted` are columns

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::bundle::Place;
+
 use crate::{
     error::{Error, Result},
     recipe::{Loaded, Source},
@@ -17,6 +19,8 @@ use crate::{
 pub enum Origin {
     /// The sample files that come with the recipe.
     Samples,
+    /// Nowhere: every source is of files of the recipe's own.
+    Files,
     /// A folder that holds a folder for each source.
     Dir(PathBuf),
     /// The repositories at their pinned revisions: what was fetched, by name of the source.
@@ -60,7 +64,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct File {
     /// Where it lies.
-    pub path: PathBuf,
+    pub place: Place,
     /// What errors, lock and card call it.
     pub name: String,
     /// The SHA-256 that it must have, if that is known.
@@ -84,6 +88,7 @@ impl Origin {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Samples => "samples",
+            Self::Files => "files",
             Self::Dir(_) => "folder",
             Self::Hub(_) => "hub",
         }
@@ -94,6 +99,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Samples => f.write_str("samples"),
+            Self::Files => f.write_str("the recipe's own files"),
             Self::Hub(_) => f.write_str("hub"),
             Self::Dir(folder) => folder.display().fmt(f),
         }
@@ -106,20 +112,26 @@ impl std::fmt::Display for Origin {
 /// # Errors
 /// Nothing is there; the message says where it was looked for and how to get it.
 pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found> {
+    if source.local() {
+        return below(loaded, source, loaded.place.folder().unwrap_or(Path::new(".")));
+    }
     match origin {
-        Origin::Samples => {
-            let path = loaded.folder.join(&source.samples);
-            if !path.exists() {
+        Origin::Samples | Origin::Files => {
+            if source.samples.is_empty() {
+                let message = format!("source `{}` names no `samples`; give --from hub, or --from DIR", source.name);
+                return Err(Error::recipe(&loaded.file, message));
+            }
+            let place = loaded.place.beside(&source.samples);
+            if !place.exists() {
                 let message = format!(
                     "source `{}`: there is no sample {}; give --from hub, or --from DIR with the real files",
                     source.name,
-                    path.display()
+                    place.path().display()
                 );
                 return Err(Error::recipe(&loaded.file, message));
             }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let name = format!("samples/{name}");
-            Ok(Found { files: vec![File { path, name, sha256: None }], of: 1 })
+            let name = format!("samples/{}", place.name());
+            Ok(Found { files: vec![File { place, name, sha256: None }], of: 1 })
         }
         Origin::Dir(dir) => {
             let places = [dir.join(&source.repo), dir.join(&source.name)];
@@ -128,38 +140,39 @@ pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found>
                 let message = format!("source `{}`: neither {repo} nor {name} is a folder", source.name);
                 return Err(Error::recipe(&loaded.file, message));
             };
-            let found = source::find(root, &source.files)?;
-            if found.is_empty() {
-                let message = format!(
-                    "source `{}`: nothing in {} matches {}",
-                    source.name,
-                    root.display(),
-                    source.files.join(", ")
-                );
-                return Err(Error::recipe(&loaded.file, message));
-            }
-            let of = found.len();
-            let recipe = &loaded.recipe;
-            let count = recipe.sample.as_ref().and_then(|s| s.files);
-            let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
-            let file = |path: PathBuf| {
-                let name = format!("{}/{}", source.name, inside(root, &path));
-                File { path, name, sha256: None }
-            };
-            Ok(Found { files: found.into_iter().map(file).collect(), of })
+            below(loaded, source, root)
         }
         Origin::Hub(fetched) => {
             let Some(fetched) = fetched.get(&source.name) else {
                 return Ok(Found { files: Vec::new(), of: 0 });
             };
             let file = |remote: &Remote| File {
-                path: remote.path.clone(),
+                place: Place::disk(&remote.path),
                 name: format!("{}/{}", source.name, remote.name),
                 sha256: remote.sha256.clone(),
             };
             Ok(Found { files: fetched.files.iter().map(file).collect(), of: fetched.of })
         }
     }
+}
+
+/// The files of a source below `root`, as many as the recipe reads.
+fn below(loaded: &Loaded, source: &Source, root: &Path) -> Result<Found> {
+    let found = source::find(root, &source.files)?;
+    if found.is_empty() {
+        let message =
+            format!("source `{}`: nothing in {} matches {}", source.name, root.display(), source.files.join(", "));
+        return Err(Error::recipe(&loaded.file, message));
+    }
+    let of = found.len();
+    let recipe = &loaded.recipe;
+    let count = recipe.sample.as_ref().and_then(|s| s.files);
+    let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
+    let file = |path: PathBuf| {
+        let name = format!("{}/{}", source.name, inside(root, &path));
+        File { place: Place::disk(path), name, sha256: None }
+    };
+    Ok(Found { files: found.into_iter().map(file).collect(), of })
 }
 
 /// A path below `root`, with `/` between its parts.

@@ -20,7 +20,7 @@ pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
         list("task_categories", &recipe.card.task_categories),
         list("size_categories", [size(ledger.rows_out())]),
         list("tags", &tags),
-        list("source_datasets", recipe.source.iter().map(|s| &s.repo)),
+        list("source_datasets", recipe.source.iter().filter(|s| !s.local()).map(|s| &s.repo)),
     ]
     .concat();
     let mut put = |line: String| {

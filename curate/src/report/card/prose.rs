@@ -66,16 +66,12 @@ fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
     for source in &recipe.source {
         let read = flow(ledger, "read", &source.name).0;
         let here = flow(ledger, "split", &source.name).1;
-        let _ = writeln!(
-            out,
-            "| {} | [{repo}](https://huggingface.co/datasets/{repo}) | {} | {} | {} | {} |",
-            source.name,
-            revision(lock, source),
-            source.license,
-            grouped(read),
-            grouped(here),
-            repo = source.repo,
-        );
+        let repo = match source.repo.as_str() {
+            "" => "own files".to_owned(),
+            repo => format!("[{repo}](https://huggingface.co/datasets/{repo})"),
+        };
+        let (revision, [read, here]) = (revision(lock, source), [read, here].map(grouped));
+        let _ = writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
     }
     let license = strictest(recipe.source.iter().map(|s| s.license.as_str()));
     let _ = write!(

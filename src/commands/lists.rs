@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use setaccio_filters::lists;
 
-use crate::style::{GOOD, NAME};
+use crate::{
+    inputs,
+    style::{GOOD, NAME},
+};
 
 /// Install the LDNOOBW word lists from a folder
 #[derive(clap::Args)]
@@ -28,7 +31,7 @@ enum Command {
 
 pub fn run(args: &Args) -> Result<()> {
     let Command::Install { path, to } = &args.command;
-    let to = to.clone().unwrap_or_else(installed);
+    let to = to.clone().unwrap_or_else(inputs::installed_lists);
     for list in lists::install(path, &to)? {
         anstream::println!(
             "{GOOD}installed{GOOD:#} {} ({} entries); recipes name it",
@@ -38,10 +41,4 @@ pub fn run(args: &Args) -> Result<()> {
         anstream::println!("  {NAME}{{ name = \"{}\", sha256 = \"{}\" }}{NAME:#}", list.list.name, list.list.sha256);
     }
     Ok(())
-}
-
-/// Where installed lists are looked for.
-pub fn installed() -> PathBuf {
-    let home = || std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
-    std::env::var_os("SETACCIO_LISTS").map_or_else(|| home().join(".local/share/setaccio/lists"), PathBuf::from)
 }

@@ -13,29 +13,33 @@ use setaccio_train::{
     device,
     generate::{Sampling, generate},
     lora::{self, peft},
+    merge::Trained,
     model::{
         config::Config,
         files::ModelFiles,
         llama::Llama,
         load::{self, Hold},
     },
-    recipe,
+    recipe::{self, Method},
     tokenizer::Tokens,
 };
 
 use super::run::threads;
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, NAME},
 };
 
 /// Let a model answer a prompt, with or without an adapter
 #[derive(clap::Args)]
 pub struct Args {
-    /// The base model: a Hugging Face folder or a GGUF file
+    /// A run of `setaccio train`, for instance runs/tiny: says which base and adapter, or model
+    #[arg(value_name = "RUN", required_unless_present = "model")]
+    run: Option<PathBuf>,
+    /// The base model: a Hugging Face folder or a GGUF file [default: the run's]
     #[arg(long, value_name = "PATH")]
-    model: PathBuf,
-    /// An adapter in PEFT's format, for instance runs/tiny/adapter
+    model: Option<PathBuf>,
+    /// An adapter in PEFT's format [default: the run's]
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
     /// What to answer
@@ -85,19 +89,21 @@ fn device(text: &str) -> Result<recipe::Device, String> {
 
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let files = ModelFiles::open(&args.model)?;
+    let (model, adapter) = asked(args)?;
+    let files = ModelFiles::open(&model)?;
     files.check()?;
-    let adapter = args.adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
+    // What an adapter was trained with lies beside it.
+    let beside = adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
+    let tokens = Tokens::open(beside.unwrap_or(&model))?;
+    let name = adapter.as_ref().unwrap_or(&model).display();
+    let adapter = adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
     if let Some((dir, file)) = &adapter {
         file.fits(files.config(), dir)?;
     }
-    // What an adapter was trained with lies beside it.
-    let beside = args.adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
-    let tokens = Tokens::open(beside.unwrap_or(&args.model))?;
     let prompt = prompt(args, &tokens)?;
     let room = room(files.config(), prompt.len())?;
 
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let mut model = load_whole(&files, args.device, &progress)?;
     if let Some((_, file)) = &adapter {
         lora::put(&mut model, file)?;
@@ -130,9 +136,22 @@ pub fn run(args: &Args) -> Result<()> {
     if written.len() == room && room < args.max_tokens {
         progress.warn("this is as far as the model's positions go");
     }
-    let name = args.adapter.as_ref().unwrap_or(&args.model).display();
     anstream::eprintln!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
     Ok(())
+}
+
+/// The model that is asked, and the adapter that is put on it, if any.
+fn asked(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
+    let run = args.run.as_deref().map(Trained::open).transpose()?;
+    let (base, adapter) = match run {
+        Some(Trained { made, method: Method::Full, .. }) => (Some(made), None),
+        Some(Trained { base, made, .. }) => (Some(base), Some(made)),
+        None => (None, None),
+    };
+    match args.model.clone().or(base) {
+        Some(model) => Ok((model, args.adapter.clone().or(adapter))),
+        None => bail!("name a run, or a model with --model"),
+    }
 }
 
 /// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
@@ -155,11 +174,11 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
 }
 
 /// The model as it is stored, in the memory of what computes.
-pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Progress) -> Result<Llama> {
+pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Bar) -> Result<Llama> {
     let (device, dtype) = device::pick(device)?;
     progress.stage("load", files.config().layers as u64);
     let model = load::model(files.config(), files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
-        progress.advance(1, None);
+        progress.advance(1, "");
         !progress.cancelled()
     });
     progress.clear();

@@ -12,7 +12,7 @@ use setaccio_filters::row::{Content, Row};
 use crate::{
     fetch::Need,
     inputs,
-    progress::Progress,
+    progress::Bar,
     style::{BAD, FAINT, GOOD, HEAD, NAME, snippet},
 };
 
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let wanted = (Need::First, &Pins::default());
     let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress, false)?;
     progress.clear();

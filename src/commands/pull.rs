@@ -7,10 +7,9 @@ use setaccio_curate::{recipe, recipe::pins::Pins};
 use setaccio_hub::{Client, Settings};
 
 use crate::{
-    build::megabytes,
     fetch::{self, Need},
-    progress::Progress,
-    style::{FAINT, GOOD, count},
+    progress::Bar,
+    style::{FAINT, GOOD, count, megabytes},
 };
 
 /// Fetch a recipe's inputs from the Hub into the cache
@@ -27,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let loaded = recipe::load(&args.recipe, &args.set)?;
     let client = Client::new(Settings::from_env()?)?;
     let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;

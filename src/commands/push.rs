@@ -6,9 +6,8 @@ use anyhow::Result;
 use setaccio_hub::{Client, Repo, Settings, push::Push};
 
 use crate::{
-    build::megabytes,
-    progress::Progress,
-    style::{BAD, FAINT, GOOD, count},
+    progress::Bar,
+    style::{BAD, FAINT, GOOD, count, megabytes},
 };
 
 mod clean;
@@ -43,7 +42,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let settings = Settings::from_env()?;
     let outgoing = outgoing::gather(&args.out, &args.repo, args.with_rejects)?;
     let files = clean::check(outgoing.files, &args.out, &settings)?;

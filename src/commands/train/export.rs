@@ -12,7 +12,7 @@ use setaccio_train::{
 
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{GOOD, NAME},
 };
 
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let quant = args.quant.as_deref().map(Quant::parse).transpose()?;
     let place = (args.out.as_path(), args.force);
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let watch = Watching(&progress);
     let done = match to {
         "gguf" => {

@@ -12,7 +12,7 @@ use setaccio_train::{
 
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, GOOD, NAME, count},
 };
 
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("name a run, or --model and --adapter");
     };
     let files = ModelFiles::open(&base)?;
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
         trained.same_base(&files, &|| progress.cancelled())?;
     }
@@ -131,7 +131,7 @@ fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
              that goes with it"
         );
     }
-    let (files, progress) = (ModelFiles::open(&trained.made)?, Progress::new()?);
+    let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new()?);
     let merged = merge::copy(&files, &args.out, options, &Watching(&progress));
     progress.clear();
     let merged = merged?;

@@ -9,9 +9,8 @@ use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commi
 use toml_edit::{DocumentMut, Table, Value};
 
 use crate::{
-    build::megabytes,
-    progress::Progress,
-    style::{BAD, FAINT, GOOD, NAME, count},
+    progress::Bar,
+    style::{BAD, FAINT, GOOD, NAME, count, megabytes},
 };
 
 /// Pin every source of a recipe to a commit, and show what changed
@@ -28,7 +27,7 @@ pub struct Args {
 const SHOWN: usize = 20;
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let shown = args.recipe.display();
     // What does not load is not rewritten.
     setaccio_curate::recipe::load(&args.recipe, &[])?;
@@ -39,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{shown}: write every source as a table of its own, [[source]]");
     };
     let mut changed = 0;
-    for source in sources.iter_mut() {
+    for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
         changed += usize::from(pin(&client, source, &progress)?);
     }
     if changed == 0 {
@@ -54,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Pin one source. A pinned one follows the branch that the comment behind its commit names, `main` if none does.
-fn pin(client: &Client, source: &mut Table, progress: &Progress) -> Result<bool> {
+fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
     let text = |key: &str| source.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let (name, before) = (text("name"), text("revision"));
     let repo = Repo::new(Kind::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;

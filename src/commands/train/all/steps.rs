@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use setaccio_base::{atomic, progress::Progress as _};
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
-    folder::write_whole,
     recipe::pins,
 };
 use setaccio_filters::hash::sha256;
@@ -32,11 +32,11 @@ use setaccio_train::{
 
 use super::Args;
 use crate::{
+    commands::train::{plan, run::command, watch::Watching},
     fetch::Need,
     inputs,
-    progress::Progress,
-    style::{FAINT, GOOD, HEAD},
-    train::{plan, run::command, watch::Watching},
+    progress::Bar,
+    style::{FAINT, GOOD, HEAD, megabytes},
 };
 
 /// A chain at work.
@@ -45,7 +45,7 @@ pub struct Work<'a> {
     pub opened: Opened,
     pub places: Places,
     pub kept: Kept,
-    pub progress: Progress,
+    pub progress: Bar,
 }
 
 impl Work<'_> {
@@ -55,7 +55,7 @@ impl Work<'_> {
         let done = work(self);
         self.progress.clear();
         done.map_err(|error| {
-            if crate::train::interrupted(&error) {
+            if crate::commands::interrupted(&error) {
                 return error.context("interrupted; the same command goes on from there");
             }
             let kept = self.places.0.display();
@@ -195,7 +195,7 @@ impl Work<'_> {
         self.progress.clear();
         self.kept.add(&step, &inputs, &out)?;
         let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
-        let row = format!("exported: {}, tensors: {}", crate::build::megabytes(done.bytes), kinds.join(", "));
+        let row = format!("exported: {}, tensors: {}", megabytes(done.bytes), kinds.join(", "));
         anstream::println!("{GOOD}{row}{GOOD:#}");
         Ok(row)
     }
@@ -208,7 +208,7 @@ impl Work<'_> {
             if let Some(folder) = to.parent() {
                 fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
             }
-            Ok(write_whole(to, &bytes)?)
+            Ok(atomic::write(to, &bytes)?)
         };
         for stage in &self.chain().stage {
             copy(&self.places.run(stage).join(curve::NAME), &merged.join(card::curve(&stage.name)))?;
@@ -221,7 +221,7 @@ impl Work<'_> {
         let exports = self.chain().quants.iter().map(|quant| self.places.export(self.chain(), quant));
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let text = card::markdown(self.chain(), told, &exports.collect::<Vec<_>>(), sample.as_ref());
-        write_whole(&merged.join(card::NAME), text.as_bytes())?;
+        atomic::write(&merged.join(card::NAME), text.as_bytes())?;
         anstream::println!("{GOOD}written:{GOOD:#} {}", merged.join(card::NAME).display());
         Ok(sample)
     }

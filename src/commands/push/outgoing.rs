@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use setaccio_base::{numbers::grouped, sha256::digest_reader};
+use setaccio_base::{
+    numbers::grouped,
+    run_lock::{self, FileHash, Outline, RunLock},
+};
 use setaccio_curate::folder::OutputFolder;
 use setaccio_dataset::{
     folder::{self, RECIPE_LOCK},
@@ -32,7 +35,7 @@ pub struct Outgoing {
 }
 
 /// Beside what a run made, what tells of it; folders of a run that nobody needs elsewhere are left out.
-const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", "run.lock.toml", "events.out.tfevents.0.setaccio"];
+const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", run_lock::NAME, "events.out.tfevents.0.setaccio"];
 /// What a model's folder may hold for others, by extension.
 const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
 
@@ -49,7 +52,7 @@ pub fn gather(out: &Path, repo: &str, rejects: bool) -> Result<Outgoing> {
     ensure!(built || !rejects, "{} holds no built data set, so it has no rejects", out.display());
     let outgoing = match built {
         true => dataset(out, rejects),
-        false if there("run.lock.toml") => run(out, repo),
+        false if there(run_lock::NAME) => run(out, repo),
         false => model(out),
     }?;
     for local in &outgoing.files {
@@ -99,10 +102,13 @@ fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
 fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
     for local in files {
         let path = out.join(&local.path);
-        let found = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-        let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else { continue };
+        let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else {
+            ensure!(path.is_file(), "{} is not there; build it again", path.display());
+            continue;
+        };
+        let found = FileHash::of(&path, &entry.path, &|| false)?;
         ensure!(
-            found == entry.bytes && sha256(&path)? == entry.sha256,
+            found.bytes == entry.bytes && found.sha256 == entry.sha256,
             "{} is not what the build wrote; `setaccio verify {}` tells more; build it again",
             path.display(),
             out.display()
@@ -140,29 +146,19 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
     })
 }
 
-fn sha256(path: &Path) -> Result<String> {
-    let open = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(digest_reader(open, &|| false)?.1)
-}
-
-/// The folder of what the run made, an adapter or a whole model. The lock's last words are the hashes of its files.
+/// The folder of what the run made, an adapter or a whole model.
 fn trained(out: &Path) -> Result<&'static str> {
-    let path = out.join("run.lock.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let lock: toml::Table = text.parse().with_context(|| format!("{} is no lock of a run", path.display()))?;
-    let method = lock.get("recipe").and_then(|recipe| recipe.get("method")).and_then(|method| method.as_str());
-    let made = if method == Some("full") { "model" } else { "adapter" };
-    let written = lock.get("made").or_else(|| lock.get("adapter")).and_then(|a| a.as_array());
-    let written = written.map_or(&[][..], Vec::as_slice);
+    let lock = RunLock::<Outline>::read(&out.join(run_lock::NAME))?;
+    let made = lock.recipe.method.folder();
     ensure!(
-        !written.is_empty(),
+        !lock.made.is_empty(),
         "{} holds a run that is not finished: `setaccio train --resume` goes on",
         out.display()
     );
-    for entry in written {
-        let text = |key: &str| entry.get(key).and_then(|v| v.as_str()).unwrap_or_default();
-        let path = out.join(made).join(text("file"));
-        ensure!(sha256(&path)? == text("sha256"), "{} is not what the run wrote; train again", path.display());
+    for file in &lock.made {
+        let path = out.join(made).join(&file.file);
+        let found = FileHash::of(&path, &file.file, &|| false)?;
+        ensure!(found == *file, "{} is not what the run wrote; train again", path.display());
     }
     Ok(made)
 }

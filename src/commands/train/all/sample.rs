@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use setaccio_base::{atomic::write as write_whole, progress::Progress as _};
+use setaccio_base::{atomic, progress::Progress as _};
 use setaccio_filters::row::Message;
 use setaccio_train::{
     chain::card::{SAMPLE_TOKENS, Sample, Told},
@@ -15,7 +15,7 @@ use setaccio_train::{
 };
 
 use super::steps::{Work, inputs_of};
-use crate::train::generate::{chat_ids, load_whole, raw_ids, room};
+use crate::commands::train::generate::{chat_ids, load_whole, raw_ids, room};
 
 impl Work<'_> {
     /// The answers of base and result to the chain's prompt, asked once.
@@ -40,7 +40,7 @@ impl Work<'_> {
         // Both are asked as the first stage asked: with the template that it was trained with.
         let ask = |model: &Path| self.ask(model, &trained.made, &chain.prompt);
         let answers = [ask(&trained.base)?, ask(&self.merged())?];
-        write_whole(&path, &serde_json::to_vec_pretty(&answers)?)?;
+        atomic::write(&path, &serde_json::to_vec_pretty(&answers)?)?;
         self.kept.add("sample", &inputs, &path)?;
         Ok(sample(answers))
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use setaccio_base::progress::Progress as _;
 use setaccio_train::{
     data::show,
     recipe::{self, Loaded, Task},
@@ -14,7 +15,7 @@ use setaccio_train::{
 
 use super::{plan, watch::Watching};
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, GOOD, NAME},
 };
 
@@ -87,7 +88,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
     let command = command(&args.recipe, &loaded.sets);
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
     progress.clear();
     let prepared = prepared?;

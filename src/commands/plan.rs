@@ -3,15 +3,14 @@
 use anyhow::Result;
 use setaccio_curate::{
     pipeline::{filter, spill},
-    recipe::{Sample, pins::Pins},
+    recipe::{Sample, UNKNOWN_LICENSE, pins::Pins},
 };
 
 use crate::{
-    build::megabytes,
     fetch::{Listed, Need},
     inputs,
-    progress::Progress,
-    style::{FAINT, HEAD, NAME, count},
+    progress::Bar,
+    style::{BAD, FAINT, HEAD, NAME, count, megabytes},
 };
 
 /// Show stages, inputs, expected rows and columns without running anything
@@ -22,7 +21,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let wanted = (Need::List, &Pins::default());
     let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress, true)?;
     progress.clear();
@@ -32,13 +31,17 @@ pub fn run(args: &Args) -> Result<()> {
     for (number, source) in (0_u16..).zip(&recipe.source) {
         let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {} rows", count(n)));
         anstream::println!(
-            "  {NAME}{}{NAME:#}  schema {}, {} at {}, {}{stated}",
+            "  {NAME}{}{NAME:#}  schema {}, {}, {}{stated}",
             source.name,
             source.schema,
-            source.repo,
-            source.revision,
+            if source.local() { "own files".into() } else { format!("{} at {}", source.repo, source.revision) },
             source.license
         );
+        if source.license == UNKNOWN_LICENSE {
+            anstream::println!(
+                "    {BAD}the licence is not known:{BAD:#} write into the recipe what may be done with these rows"
+            );
+        }
         for file in plan.files.iter().filter(|f| f.source == number) {
             let input = &file.input;
             let rows = input.rows.map_or_else(|| "rows not counted".into(), |n| format!("{} rows", count(n)));
@@ -54,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet cannot be cut into tasks.
     let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
     anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
-    let steps: Vec<&str> = filter::names(&plan);
+    let steps = filter::names(&plan);
     anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
         anstream::println!(

@@ -24,7 +24,7 @@ use steps::Work;
 
 use super::run::threads;
 use crate::{
-    progress::Progress,
+    progress::Bar,
     style::{FAINT, HEAD, NAME, snippet},
 };
 
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     let opened = open(args)?;
     let places = Places(args.out.clone().unwrap_or_else(|| Path::new("runs").join(&opened.chain.name)));
     fs::create_dir_all(&places.0).with_context(|| format!("cannot create {}", places.0.display()))?;
-    let (kept, progress) = (Kept::open(&places.0)?, Progress::new()?);
+    let (kept, progress) = (Kept::open(&places.0)?, Bar::new()?);
     let chain = opened.chain.clone();
     let mut work = Work { args, opened, places, kept, progress };
     let mut rows = Vec::new();

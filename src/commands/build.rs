@@ -15,8 +15,8 @@ use setaccio_dataset::ledger::Ledger;
 use crate::{
     fetch::Need,
     inputs,
-    progress::Progress,
-    style::{FAINT, GOOD, HEAD, NAME, count},
+    progress::Bar,
+    style::{FAINT, GOOD, HEAD, NAME, count, megabytes},
 };
 
 /// Build a data set: shards, rejects, ledger, lock and card
@@ -47,7 +47,7 @@ fn slice(text: &str) -> Result<Part, String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Progress::new()?;
+    let progress = Bar::new()?;
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
     let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };
@@ -109,7 +109,7 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
     anstream::println!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
     if plan.origin == Origin::Samples {
         anstream::println!("\nThese are the bundled samples. The full data would come from");
-        for source in &recipe.source {
+        for source in recipe.source.iter().filter(|source| !source.local()) {
             let rows = source.rows.map_or(String::new(), |n| format!(", about {} rows", count(n)));
             anstream::println!(
                 "  {NAME}{}{NAME:#}  https://huggingface.co/datasets/{} at {} ({}{rows})",
@@ -123,11 +123,4 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
             "`--from hub` fetches it; `--from DIR` reads it from DIR/<owner>/<name>; `setaccio plan` shows what is there"
         );
     }
-}
-
-/// Bytes as a person says them.
-pub fn megabytes(bytes: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
-    let mb = bytes as f64 / 1e6;
-    if mb < 1.0 { format!("{:.1} kB", mb * 1e3) } else { format!("{mb:.1} MB") }
 }

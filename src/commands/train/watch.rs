@@ -1,11 +1,11 @@
 //! The progress of a run on the bar that the other commands have.
 
-use setaccio_base::progress::Progress as _;
+use setaccio_base::progress::Progress;
 use setaccio_train::{Error, session::Watch};
 
-use crate::progress::Progress;
+use crate::progress::Bar;
 
-pub struct Watching<'a>(pub &'a Progress);
+pub struct Watching<'a>(pub &'a Bar);
 
 impl Watch for Watching<'_> {
     fn cancelled(&self) -> bool {
@@ -17,7 +17,7 @@ impl Watch for Watching<'_> {
     }
 
     fn done(&self, more: u64, note: &str) {
-        self.0.advance(more, Some(note));
+        self.0.advance(more, note);
     }
 
     fn warn(&self, message: &str) {

@@ -24,7 +24,7 @@ use crate::{
 pub struct Args {
     /// Recipe to follow: a file, or one that the program carries, for instance tiny (`setaccio recipes` lists them)
     recipe: PathBuf,
-    /// Folder of the run [default: runs/NAME OF THE RECIPE]
+    /// Folder of the run [default: runs/NAME OF THE RECIPE, below the current folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The base model: a Hugging Face folder or a GGUF file [default: the recipe's]

@@ -91,8 +91,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `folder` is that of
-    /// the recipe, `vocab` is the model's, `limit` takes the first rows only (0 for all).
+    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `recipe` is the
+    /// file that names them, `vocab` is the model's, `limit` takes the first rows only (0 for all).
     ///
     /// # Errors
     /// A folder is not what `setaccio build` wrote, or a row cannot be learned from.

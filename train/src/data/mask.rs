@@ -257,7 +257,7 @@ mod tests {
     fn data(template: &str, train_on: TrainOn) -> (tempfile::TempDir, Data) {
         let dir = tempfile::tempdir().unwrap();
         let name = if template.is_empty() { "" } else { "t.jinja" };
-        fs::write(dir.path().join("t.jinja"), template).unwrap();
+        std::fs::write(dir.path().join("t.jinja"), template).unwrap();
         let mut data: Data = toml::from_str(&format!("train = ['x']\ntemplate = '{name}'")).unwrap();
         data.train_on = train_on;
         (dir, data)

@@ -176,6 +176,11 @@ bench-language *args:
 bench-train *args:
     benches/train.sh "$@"
 
+# write the generated pages of the book: rules, schemas, keys of recipes, commands
+[group('7 develop')]
+docs-reference:
+    @{{ trainer }} docs docs/reference
+
 # every CUDA kernel beside its reference on the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
 [group('7 develop')]
 gpu-check *args:

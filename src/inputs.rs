@@ -31,7 +31,7 @@ pub struct Args {
     /// Read at most N rows of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Change one value of the recipe, for instance --set sample.rows=1000 or --set screen.language.threshold=0.8
+    /// Change one value of the recipe, for instance --set sample.rows=1000 or --set filter.language.threshold=0.8
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// What a row that cannot be read does: stop the build, or skip to the rejects [default: the recipe's]
@@ -85,7 +85,7 @@ impl Args {
             }
             other => other.clone(),
         };
-        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, watch: progress, count })?, listed))
+        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
     }
 }
 

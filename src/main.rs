@@ -8,6 +8,7 @@ mod commands;
 mod fetch;
 mod inputs;
 mod progress;
+mod reference;
 mod style;
 
 #[derive(Parser)]

@@ -168,24 +168,6 @@ impl setaccio_hub::Watch for Bar {
     }
 }
 
-impl setaccio_curate::build::Watch for Bar {
-    fn cancelled(&self) -> bool {
-        Progress::cancelled(self)
-    }
-
-    fn stage(&self, name: &'static str, steps: usize) {
-        Progress::stage(self, name, steps as u64);
-    }
-
-    fn done(&self, steps: u64) {
-        self.advance(steps, "");
-    }
-
-    fn rows(&self, rows: u64, bytes: u64) {
-        Progress::rows(self, rows, bytes);
-    }
-}
-
 fn left(elapsed: Duration, done: u64, total: u64) -> String {
     if done == 0 {
         return String::new();

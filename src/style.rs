@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 /// A number with its thousands apart.
-pub use setaccio_curate::report::card::grouped as count;
+pub use setaccio_base::numbers::grouped as count;
 
 /// What went well, and rows that are kept.
 pub const GOOD: Style = AnsiColor::Green.on_default();

@@ -10,13 +10,13 @@ use serde_json::Value;
 use setaccio_base::{
     bundle::Place,
     numbers::grouped,
+    progress::Progress,
     row::{Content, Kind, Row},
     suggest,
 };
-use setaccio_filters::{context::Context, registry, screen::Screen};
+use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 use crate::{
-    build::Watch,
     error::{Error, Result},
     recipe::{OnBadRow, Read, UNKNOWN_LICENSE, check_name},
     source::{self, ColumnSpec, InputFile, Item, Limits, Position, Record, SCHEMAS, Schema},
@@ -49,7 +49,7 @@ pub struct Request<'a> {
     /// What a row that cannot be read does.
     pub on_bad_row: OnBadRow,
     /// Who follows it.
-    pub watch: &'a dyn Watch,
+    pub progress: &'a dyn Progress,
 }
 
 /// A recipe that plans and builds as it is.
@@ -113,16 +113,16 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
         let shown: Vec<String> = request.files.iter().map(|file| file.display().to_string()).collect();
         return Err(Error::Argument(format!("{} holds no Parquet or JSON files", shown.join(", "))));
     }
-    request.watch.stage("look", paths.len());
+    request.progress.stage("look", paths.len() as u64);
     let mut rows = Vec::new();
     for path in paths {
         let name = path.strip_prefix(request.folder).unwrap_or(&path).display().to_string();
-        let file = source::inspect(&Place::disk(&path), &name, &limits, &|| request.watch.cancelled())?;
-        if request.watch.cancelled() {
+        let file = source::inspect(&Place::disk(&path), &name, &limits, &|| request.progress.cancelled())?;
+        if request.progress.cancelled() {
             return Err(Error::Interrupted);
         }
         rows.extend(first(request, &file, &limits)?);
-        request.watch.done(1);
+        request.progress.advance(1, "");
     }
     Ok(rows)
 }
@@ -241,12 +241,12 @@ fn language(schema: &dyn Schema, rows: &[Looked]) -> Option<String> {
     let rule = registry::find("language").ok()?;
     let candidates = (rule.defaults)().ok()?.get("candidates")?.clone();
     let settings = toml::Table::from_iter([("keep".to_owned(), candidates), ("per".to_owned(), "row".into())]);
-    let filters = Screen::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
+    let pipeline = Pipeline::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for (_, _, record) in rows.iter().take(100) {
         let Ok(content) = schema.content(&mut record.clone()) else { continue };
         let mut row = Row { content, language: None, columns: Record::new() };
-        filters.apply(&mut row, &mut filters.tallies());
+        pipeline.apply(&mut row, &mut pipeline.tallies());
         if let Some(language) = row.language {
             *told.entry(language).or_default() += 1;
         }

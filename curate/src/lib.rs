@@ -3,9 +3,7 @@
 pub mod build;
 pub mod error;
 pub mod folder;
-pub mod hash;
 pub mod init;
-pub mod overrides;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

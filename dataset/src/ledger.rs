@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use setaccio_base::row::Kind;
-use setaccio_filters::screen::Tally;
+use setaccio_filters::pipeline::Tally;
 
 use crate::folder;
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::row::Kind;
 
 /// Where rows come from, what is done to them, and what is said of the result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Name of the output folder and, slugged, of the data set.
@@ -25,9 +26,12 @@ pub struct Recipe {
     pub variant: Option<String>,
     /// The sources, in order of preference.
     pub source: Vec<Source>,
-    /// The rules, in order; each table's `rule` names one, the rest are its settings.
-    #[serde(default)]
-    pub screen: Vec<toml::Table>,
+    /// The rules, in order; each table's `rule` names one, `as` names it in the ledger and the rejects, the rest
+    /// are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
+    // Outputs keep the older name: a change of it would change every lock.
+    #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
+    pub filter: Vec<toml::Table>,
     /// Exact deduplication; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
@@ -53,7 +57,7 @@ fn default_seed() -> u64 {
 }
 
 /// One source of rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Value of the `source` column, and the folder looked for under `--from DIR`.
@@ -101,7 +105,7 @@ impl Source {
 }
 
 /// How rows are recognised as the same.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
     /// Compare the whole row, or only what comes before the answers.
@@ -123,7 +127,7 @@ impl Default for Dedup {
 }
 
 /// What deduplication compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DedupOn {
     /// Everything the row says.
@@ -133,7 +137,7 @@ pub enum DedupOn {
 }
 
 /// How many rows are kept.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sample {
     /// Exactly this many, or all if there are fewer.
@@ -151,7 +155,7 @@ pub struct Sample {
 }
 
 /// Where sampled-out rows go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LeftOut {
     /// To the rejects, whole, like every other row that is dropped.
@@ -162,7 +166,7 @@ pub enum LeftOut {
 }
 
 /// How rows are divided.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
     /// Share of rows in `validation`, by content hash, so that a row never changes side.
@@ -170,7 +174,7 @@ pub struct Split {
 }
 
 /// How inputs are read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Read {
     /// `stop` at a bad row, or `skip` it to the rejects.
@@ -191,7 +195,7 @@ impl Default for Read {
 }
 
 /// What a bad row does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRow {
     /// Stops the build.
@@ -210,7 +214,7 @@ impl std::fmt::Display for OnBadRow {
 }
 
 /// What is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// Columns of the source to keep, and their type.
@@ -252,7 +256,7 @@ impl Default for Output {
 }
 
 /// Type of a kept column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
     /// UTF-8 text; other values are written as they print.
@@ -266,7 +270,7 @@ pub enum ColumnType {
 }
 
 /// What people are told.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Card {
     /// ISO 639-1 codes.

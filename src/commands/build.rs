@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use setaccio_curate::{
-    build::{self, Done, Part},
+    build::{self, BuildOptions, BuildOutcome, Part},
     plan::Plan,
     recipe::pins::{self, Pins},
     report::card,
@@ -57,23 +57,23 @@ pub fn run(args: &Args) -> Result<()> {
     // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
     let pins = if args.force { Pins::default() } else { pins::of(&out) };
     let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress, false)?;
-    let done = build::run(&plan, &out, part, args.force, args.inputs.jobs(), &progress);
+    let done = build::run(&plan, &out, BuildOptions { part, force: args.force, jobs: args.inputs.jobs() }, &progress);
     progress.clear();
     match done? {
-        Done::UpToDate(ledger) => {
+        BuildOutcome::UpToDate(ledger) => {
             anstream::println!(
                 "{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again",
                 out.display()
             );
             summary(&ledger, &plan, &out);
         }
-        Done::Tasks { done, reused } => {
-            let new = done - reused;
+        BuildOutcome::Slice { tasks, reused } => {
+            let new = tasks - reused;
             anstream::println!(
-                "{GOOD}slice done:{GOOD:#} {done} tasks, {new} of them now; `--finish` joins all slices"
+                "{GOOD}slice done:{GOOD:#} {tasks} tasks, {new} of them now; `--finish` joins all slices"
             );
         }
-        Done::Built { ledger, reused } => {
+        BuildOutcome::Whole { ledger, reused } => {
             let tasks = plan.tasks.len();
             anstream::println!("{GOOD}built:{GOOD:#} {tasks} tasks, {reused} of them done before");
             summary(&ledger, &plan, &out);

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
         license: args.license.as_deref(),
         language: args.language.as_deref(),
         on_bad_row: args.on_bad_row,
-        watch: &progress,
+        progress: &progress,
     });
     progress.clear();
     let draft = draft?;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 mod build;
 mod card;
 mod completions;
+mod docs;
 mod init;
 mod lists;
 mod man;
@@ -45,6 +46,8 @@ pub enum Command {
     Schemas(schemas::Args),
     Completions(completions::Args),
     Man(man::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 impl Command {
@@ -74,6 +77,7 @@ impl Command {
             }
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),
+            Self::Docs(args) => docs::run(args),
         }
     }
 }

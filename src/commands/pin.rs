@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use setaccio_curate::{folder::write_whole, source};
+use setaccio_base::atomic;
+use setaccio_curate::source;
 use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commit};
 use toml_edit::{DocumentMut, Table, Value};
 
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     } else if args.dry_run {
         anstream::println!("{changed} sources would be pinned anew; without --dry-run the recipe is rewritten");
     } else {
-        write_whole(path, recipe.to_string().as_bytes())?;
+        atomic::write(path, recipe.to_string().as_bytes())?;
         anstream::println!("{GOOD}written:{GOOD:#} {shown}, {changed} sources pinned anew");
     }
     Ok(())

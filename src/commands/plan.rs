@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use setaccio_curate::{
-    pipeline::spill,
+    pipeline::{filter, spill},
     recipe::{Sample, UNKNOWN_LICENSE, pins::Pins},
 };
 
@@ -60,8 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet cannot be cut into tasks.
     let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
     anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
-    let steps: Vec<&str> = plan.steps();
-    anstream::println!("  screen  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
+    let steps = filter::names(&plan);
+    anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
     for list in &plan.lists {
         anstream::println!(
             "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",

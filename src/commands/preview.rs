@@ -1,7 +1,12 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
 use anyhow::Result;
-use setaccio_curate::{plan::Plan, recipe::pins::Pins, source::Item};
+use setaccio_curate::{
+    pipeline::filter::{Outcome, RowFilter},
+    plan::Plan,
+    recipe::pins::Pins,
+    source::Item,
+};
 use setaccio_filters::row::{Content, Row};
 
 use crate::{
@@ -29,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     let wanted = (Need::First, &Pins::default());
     let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress, false)?;
     progress.clear();
-    let names: Vec<&str> = plan.screen.names().collect();
+    let filter = RowFilter::new(&plan);
     let sources = plan.loaded.recipe.source.len();
     let (mut kept, mut dropped) = (0, 0);
     for (number, source) in plan.loaded.recipe.source.iter().enumerate() {
@@ -44,13 +49,15 @@ pub fn run(args: &Args) -> Result<()> {
                 Item::Bad { at, reason, raw } => {
                     (Some(format!("bad_row: {at} {reason}")), vec![("raw".to_owned(), raw)])
                 }
-                Item::Row { mut row, .. } => {
-                    row.language.clone_from(&source.language);
-                    let mut tallies = plan.screen.tallies();
-                    let verdict = plan.screen.apply(&mut row, &mut tallies);
-                    let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
-                    let reason = verdict.map(|d| format!("{}: {}", names[d.step], d.detail));
-                    if reason.is_none() && edited { (None, told(&row, " (edited)")) } else { (reason, told(&row, "")) }
+                Item::Row { at, row } => {
+                    let mut tallies = filter.tallies();
+                    match filter.apply(row, at, u16::try_from(number)?, &mut tallies) {
+                        Outcome::Drop { rule, detail, row } => (Some(format!("{rule}: {detail}")), told(&row, "")),
+                        Outcome::Keep(kept) => {
+                            let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
+                            (None, told(&kept.row, if edited { " (edited)" } else { "" }))
+                        }
+                    }
                 }
             };
             if reason.is_some() {

@@ -1,76 +1,39 @@
-//! Columns of the source that the recipe keeps, as Arrow columns.
+//! Columns of the source that `output.keep` names, as Arrow columns.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use arrow::{
-    array::{ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder},
-    datatypes::{DataType, Field},
-};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow_schema::{DataType, Field};
 use serde_json::Value;
+use setaccio_dataset::recipe::ColumnType;
 
-use crate::recipe::ColumnType;
-
-/// Collects one kept column of the source.
-pub enum KeptBuilder {
-    /// UTF-8 text.
-    String(StringBuilder),
-    /// 64-bit integers.
-    Int64(Int64Builder),
-    /// 64-bit floats.
-    Float64(Float64Builder),
-    /// Booleans.
-    Bool(BooleanBuilder),
+/// The field of a column of this name and type.
+pub fn field(name: &str, kind: ColumnType) -> Field {
+    let data_type = match kind {
+        ColumnType::String => DataType::Utf8,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Float64 => DataType::Float64,
+        ColumnType::Bool => DataType::Boolean,
+    };
+    Field::new(name, data_type, true)
 }
 
-impl KeptBuilder {
-    /// An empty column of a type.
-    pub fn new(kind: ColumnType) -> Self {
-        match kind {
-            ColumnType::String => Self::String(StringBuilder::new()),
-            ColumnType::Int64 => Self::Int64(Int64Builder::new()),
-            ColumnType::Float64 => Self::Float64(Float64Builder::new()),
-            ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
-        }
-    }
-
-    /// Its Arrow field.
-    pub fn field(name: &str, kind: ColumnType) -> Field {
-        let data_type = match kind {
-            ColumnType::String => DataType::Utf8,
-            ColumnType::Int64 => DataType::Int64,
-            ColumnType::Float64 => DataType::Float64,
-            ColumnType::Bool => DataType::Boolean,
-        };
-        Field::new(name, data_type, true)
-    }
-
-    /// Add one value that [`fits`]; absent is null.
-    pub fn push(&mut self, value: Option<&Value>) {
-        let present = value.filter(|v| !v.is_null());
-        match self {
-            Self::String(column) => match present {
-                Some(Value::String(text)) => column.append_value(text),
-                Some(other) => column.append_value(other.to_string()),
-                None => column.append_null(),
-            },
-            Self::Int64(column) => column.append_option(present.and_then(Value::as_i64)),
-            Self::Float64(column) => column.append_option(present.and_then(Value::as_f64)),
-            Self::Bool(column) => column.append_option(present.and_then(Value::as_bool)),
-        }
-    }
-
-    /// The column.
-    pub fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::String(c) => Arc::new(c.finish()),
-            Self::Int64(c) => Arc::new(c.finish()),
-            Self::Float64(c) => Arc::new(c.finish()),
-            Self::Bool(c) => Arc::new(c.finish()),
-        }
+/// A column of values that [`fit`](fits); an absent one is null.
+pub fn array<'a>(kind: ColumnType, values: impl Iterator<Item = Option<&'a Value>>) -> ArrayRef {
+    let values = values.map(|value| value.filter(|v| !v.is_null()));
+    let text = |value: &'a Value| match value {
+        Value::String(text) => Cow::Borrowed(text.as_str()),
+        other => Cow::Owned(other.to_string()),
+    };
+    match kind {
+        ColumnType::String => Arc::new(values.map(|v| v.map(text)).collect::<StringArray>()),
+        ColumnType::Int64 => Arc::new(values.map(|v| v.and_then(Value::as_i64)).collect::<Int64Array>()),
+        ColumnType::Float64 => Arc::new(values.map(|v| v.and_then(Value::as_f64)).collect::<Float64Array>()),
+        ColumnType::Bool => Arc::new(values.map(|v| v.and_then(Value::as_bool)).collect::<BooleanArray>()),
     }
 }
 
-/// Whether a value can stand in a kept column of this type.
+/// Whether a value can stand in a column of this type.
 ///
 /// # Errors
 /// What it is instead.

@@ -2,15 +2,12 @@
 
 use std::borrow::Cow;
 
-use setaccio_filters::{
-    row::{Content, Message},
-    words::fold_into,
-};
+use setaccio_base::row::{Content, Message};
+use setaccio_dataset::recipe::{Dedup, DedupOn};
+use setaccio_filters::words::fold_into;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
-
-use crate::recipe::{Dedup, DedupOn};
 
 /// Splits must not move when a recipe's seed does.
 const SPLIT_SEED: u64 = 0x5e7a_cc10;
@@ -37,12 +34,12 @@ impl Key {
     }
 
     /// Whether the row is of the validation split of this share.
-    pub fn validates(&self, share: f64) -> bool {
+    pub fn in_validation(&self, share: f64) -> bool {
         below(xxh3_64_with_seed(&self.same.to_le_bytes(), SPLIT_SEED), share)
     }
 
     /// Whether the row is of a sample of this share.
-    pub fn sampled(&self, share: f64) -> bool {
+    pub fn in_sample(&self, share: f64) -> bool {
         below(self.order, share)
     }
 }
@@ -133,7 +130,7 @@ fn feed_turns(turns: &[Message], sink: &mut dyn FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use setaccio_filters::{hash::hex, row::Row};
+    use setaccio_base::{row::Row, sha256::hex};
 
     fn key(text: &str, dedup: &Dedup) -> Key {
         Key::new(&Content::Text(text.into()), dedup, 42)
@@ -180,11 +177,11 @@ mod tests {
         for i in 0..10_000 {
             let content = Content::Text(format!("documento numero {i}"));
             let [one, two] = [1, 2].map(|seed| Key::new(&content, &Dedup::default(), seed));
-            assert_eq!(one.validates(0.1), two.validates(0.1));
+            assert_eq!(one.in_validation(0.1), two.in_validation(0.1));
             assert_ne!(one.order, two.order);
             assert!(one.bucket(8) < 8 && one.bucket(1) == 0);
-            validation += u32::from(one.validates(0.1));
-            sampled += u32::from(one.sampled(0.25));
+            validation += u32::from(one.in_validation(0.1));
+            sampled += u32::from(one.in_sample(0.25));
         }
         // Three standard deviations: sqrt(10000 p (1 - p)) is 30 and 43.
         assert!((910..=1090).contains(&validation) && (2370..=2630).contains(&sampled), "{validation} {sampled}");

@@ -3,14 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::{pipeline::resolver::Kept, pipeline::spill::HIDDEN, recipe::Source};
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{Int32Type, UInt16Type, UInt32Type},
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Int32Type, UInt16Type, UInt32Type},
 };
-use setaccio_dataset::ledger::{Length, Mix};
+use setaccio_dataset::{
+    ledger::{Length, Mix},
+    recipe::Source,
+};
 
-const SPLITS: [&str; 2] = ["train", "validation"];
+use super::{
+    resolver::KeepRow,
+    spill::{self, CHARACTERS, LANGUAGE, SOURCE, TOKENS, TURNS, WORDS},
+};
+use crate::error::Result;
+
+/// Names of the splits, by their numbers.
+pub const SPLITS: [&str; 2] = ["train", "validation"];
 const MEASURES: [&str; 4] = ["characters", "words", "turns", "tokens"];
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,37 +49,41 @@ impl Default for Rows {
 
 /// Counts of rows by split, source, language and length.
 #[derive(Default)]
-pub struct Stats {
+pub struct LengthTable {
     cells: BTreeMap<Cell, Rows>,
 }
 
-impl Stats {
-    /// Count `rows` of a carried batch for the split of this number (0 train, 1 validation).
-    pub fn count(&mut self, split: usize, batch: &RecordBatch, rows: &[Kept]) {
-        let languages = batch.column(HIDDEN + 1).as_string::<i32>();
-        let sources = batch.column(2).as_primitive::<UInt16Type>();
-        let measured = [4, 5, 6].map(|c| batch.column(c).as_primitive::<UInt32Type>());
-        let tokens = batch.column_by_name("tokens").map(arrow::array::AsArray::as_primitive::<Int32Type>);
+impl LengthTable {
+    /// Count `rows` of a spill batch for the split of this number in [`SPLITS`].
+    ///
+    /// # Errors
+    /// A column is missing.
+    pub fn count(&mut self, split: u8, batch: &RecordBatch, rows: &[KeepRow]) -> Result<()> {
+        let languages = spill::column(batch, LANGUAGE)?.as_string::<i32>();
+        let sources = spill::column(batch, SOURCE)?.as_primitive::<UInt16Type>();
+        let [characters, words, turns] = [CHARACTERS, WORDS, TURNS].map(|name| spill::column(batch, name));
+        let measures = [characters?, words?, turns?].map(|c| c.as_primitive::<UInt32Type>());
+        let tokens = batch.column_by_name(TOKENS).map(|c| c.as_primitive::<Int32Type>());
         for kept in rows {
             let i = kept.row as usize;
             let language = if languages.is_null(i) { "und" } else { languages.value(i) };
             let tokens = tokens.map(|t| u64::try_from(t.value(i)).unwrap_or(0));
-            let lengths = measured.map(|m| Some(u64::from(m.value(i)))).into_iter().chain([tokens]);
+            let lengths = measures.map(|m| Some(u64::from(m.value(i)))).into_iter().chain([tokens]);
             for (measure, length) in (0..).zip(lengths) {
                 let Some(length) = length else { continue };
-                let split = u8::from(split > 0);
-                let source = sources.value(i);
-                let cell = Cell { split, source, language: language.to_owned(), measure, value: three_digits(length) };
+                let (source, language) = (sources.value(i), language.to_owned());
+                let cell = Cell { split, source, language, measure, value: three_digits(length) };
                 let one = Rows { count: 1, total: length, min: length, max: length };
-                self.cells.entry(cell).and_modify(|c| c.add(&one)).or_insert(one);
+                self.cells.entry(cell).or_default().add(&one);
             }
         }
+        Ok(())
     }
 
     /// Add another's counts to this one.
-    pub fn add(&mut self, other: &Stats) {
+    pub fn add(&mut self, other: &Self) {
         for (cell, rows) in &other.cells {
-            self.cells.entry(cell.clone()).and_modify(|c| c.add(rows)).or_insert(*rows);
+            self.cells.entry(cell.clone()).or_default().add(rows);
         }
     }
 
@@ -152,11 +166,11 @@ mod tests {
 
     #[test]
     fn quantiles_weigh_rows_and_sums_are_exact() {
-        let mut stats = Stats::default();
+        let mut table = LengthTable::default();
         let mut put = |length: u64, rows: u64| {
             let cell = Cell { split: 0, source: 0, language: "it".into(), measure: 0, value: three_digits(length) };
             let cells = Rows { count: rows, total: length * rows, min: length, max: length };
-            stats.cells.entry(cell).and_modify(|c| c.add(&cells)).or_insert(cells);
+            table.cells.entry(cell).or_default().add(&cells);
         };
         put(10, 90);
         put(200, 9);
@@ -174,13 +188,13 @@ mod tests {
             p95: 200,
             max: 12_345,
         };
-        assert_eq!(stats.lengths(), [expected]);
+        assert_eq!(table.lengths(), [expected]);
         let counts = BTreeMap::from([(1, 1), (2, 3)]);
         assert_eq!([0.25, 0.26].map(|share| quantile(&counts, 4, share)), [1, 2], "a share met exactly is met");
         let source = "name = 'web'\nschema = 'text'\nrepo = ''\nrevision = ''\nfiles = []\nsamples = ''\nlicense = ''";
         let source = toml::from_str(source).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(
-            stats.mix(&[source]),
+            table.mix(&[source]),
             [Mix { source: "web".into(), language: "it".into(), rows: 100, characters: 15_045 }]
         );
     }

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{ArrayRef, AsArray, Int32Builder, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Builder},
-    compute::take,
-    datatypes::{DataType, Field, Schema, SchemaRef, UInt16Type, UInt32Type},
+use arrow_array::{
+    ArrayRef, Int32Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    cast::AsArray,
+    new_null_array,
+    types::{UInt16Type, UInt32Type},
 };
-use setaccio_dataset::columns::{ContentBuilder, content_fields};
-use setaccio_filters::{
-    hash::hex,
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::take::take;
+use setaccio_base::{
     row::{Kind, Row},
+    sha256::hex,
+};
+use setaccio_dataset::{
+    columns::{ContentBuilder, content_fields, content_names},
+    shard::Position,
 };
 
-use crate::{
-    error::{Error, Result},
-    pipeline::key,
-    pipeline::spill::{HIDDEN, meta_json},
-    source::Position,
+use super::{
+    key,
+    spill::{self, meta_json},
 };
+use crate::error::{Error, Result};
 
 /// Columns of every rejects file of a recipe of `kind`.
 pub fn schema(kind: Kind) -> SchemaRef {
@@ -31,90 +36,79 @@ pub fn schema(kind: Kind) -> SchemaRef {
         text("file"),
         Field::new("row_group", DataType::Int32, true),
         Field::new("row", DataType::UInt64, true),
-        text("id"),
-        text("language"),
+        text(spill::ID),
+        text(spill::LANGUAGE),
     ];
     fields.extend(content_fields(kind));
     fields.extend([text("meta"), text("raw")]);
     Arc::new(Schema::new(fields))
 }
 
-/// Why a row of a task is dropped, and what is left of it.
-pub enum Loss<'a> {
+/// A batch of these columns, which may come in any order.
+fn to_batch(kind: Kind, columns: impl IntoIterator<Item = (&'static str, ArrayRef)>) -> Result<RecordBatch> {
+    let schema = schema(kind);
+    let mut columns: std::collections::HashMap<&str, ArrayRef> = columns.into_iter().collect();
+    let columns = schema.fields().iter().filter_map(|field| columns.remove(field.name().as_str())).collect();
+    RecordBatch::try_new(schema, columns).map_err(Error::encode("rejects"))
+}
+
+fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+/// What is left of a row that a task drops.
+pub enum Remains {
     /// It could not be read; what was read of it, as text.
-    Unreadable(&'a str),
-    /// A rule of the screen dropped it.
-    Screened(&'a Row),
+    Raw(String),
+    /// A filter dropped it, or the output has no place for it.
+    Row(Row),
+}
+
+struct Reject {
+    at: Position,
+    rule: String,
+    detail: String,
+    remains: Remains,
+}
+
+impl Reject {
+    fn row(&self) -> Option<&Row> {
+        match &self.remains {
+            Remains::Row(row) => Some(row),
+            Remains::Raw(_) => None,
+        }
+    }
+
+    fn raw(&self) -> Option<&str> {
+        match &self.remains {
+            Remains::Raw(raw) => Some(raw),
+            Remains::Row(_) => None,
+        }
+    }
 }
 
 /// Collects the rows that one task drops.
 pub struct Rejects {
-    schema: SchemaRef,
+    kind: Kind,
     source: String,
     file: String,
-    stage: StringBuilder,
-    rule: StringBuilder,
-    detail: StringBuilder,
-    group: Int32Builder,
-    row: UInt64Builder,
-    id: StringBuilder,
-    language: StringBuilder,
-    content: ContentBuilder,
-    meta: StringBuilder,
-    raw: StringBuilder,
-    kind: Kind,
-    rows: usize,
+    rows: Vec<Reject>,
     bytes: u64,
 }
 
 impl Rejects {
     /// None yet, of this source and file.
     pub fn new(kind: Kind, source: &str, file: &str) -> Self {
-        Self {
-            schema: schema(kind),
-            source: source.to_owned(),
-            file: file.to_owned(),
-            stage: StringBuilder::new(),
-            rule: StringBuilder::new(),
-            detail: StringBuilder::new(),
-            group: Int32Builder::new(),
-            row: UInt64Builder::new(),
-            id: StringBuilder::new(),
-            language: StringBuilder::new(),
-            content: ContentBuilder::new(kind),
-            meta: StringBuilder::new(),
-            raw: StringBuilder::new(),
-            kind,
-            rows: 0,
-            bytes: 0,
-        }
+        Self { kind, source: source.to_owned(), file: file.to_owned(), rows: Vec::new(), bytes: 0 }
     }
 
     /// Add one.
-    pub fn push(&mut self, at: Position, rule: &str, detail: &str, loss: &Loss<'_>) {
-        let row = match loss {
-            Loss::Unreadable(raw) => {
-                self.stage.append_value("read");
-                self.raw.append_value(raw);
-                self.bytes += raw.len() as u64;
-                None
-            }
-            Loss::Screened(row) => {
-                self.stage.append_value("screen");
-                self.raw.append_null();
-                self.bytes += row.content.bytes();
-                Some(*row)
-            }
+    pub fn push(&mut self, at: Position, rule: &str, detail: String, remains: Remains) {
+        self.bytes += match &remains {
+            Remains::Raw(raw) => raw.len() as u64,
+            Remains::Row(row) => row.content.bytes(),
         };
-        self.rule.append_value(rule);
-        self.detail.append_value(detail);
-        self.group.append_option(at.row_group.and_then(|g| i32::try_from(g).ok()));
-        self.row.append_value(at.row);
-        self.id.append_option(row.map(|r| hex(&key::id(&r.content))));
-        self.language.append_option(row.and_then(|r| r.language.as_deref()));
-        self.content.push(row.map(|r| &r.content));
-        self.meta.append_option(row.map(meta_json));
-        self.rows += 1;
+        self.rows.push(Reject { at, rule: rule.to_owned(), detail, remains });
     }
 
     /// Bytes of text held.
@@ -127,36 +121,35 @@ impl Rejects {
     /// # Errors
     /// Never, but for a fault of ours.
     pub fn drain(&mut self) -> Result<Option<(RecordBatch, u64)>> {
-        if self.rows == 0 {
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() {
             return Ok(None);
         }
-        let repeat = |text: &str| Arc::new(StringArray::from(vec![text; self.rows])) as ArrayRef;
-        let (source, file) = (repeat(&self.source), repeat(&self.file));
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(self.stage.finish()),
-            Arc::new(self.rule.finish()),
-            Arc::new(self.detail.finish()),
-            source,
-            file,
-            Arc::new(self.group.finish()),
-            Arc::new(self.row.finish()),
-            Arc::new(self.id.finish()),
-            Arc::new(self.language.finish()),
+        let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
+        let mut content = ContentBuilder::new(self.kind);
+        rows.iter().for_each(|r| content.push(r.row().map(|row| &row.content)));
+        let mut columns: Vec<(&'static str, ArrayRef)> = vec![
+            ("stage", texts(rows.iter().map(|r| Some(if r.row().is_some() { "screen" } else { "read" })))),
+            ("rule", texts(rows.iter().map(|r| Some(&r.rule)))),
+            ("detail", texts(rows.iter().map(|r| Some(&r.detail)))),
+            ("source", texts(rows.iter().map(|_| Some(&self.source)))),
+            ("file", texts(rows.iter().map(|_| Some(&self.file)))),
+            ("row_group", Arc::new(groups.collect::<Int32Array>())),
+            ("row", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.at.row)))),
+            (spill::ID, texts(rows.iter().map(|r| Some(hex(&key::id(&r.row()?.content)))))),
+            (spill::LANGUAGE, texts(rows.iter().map(|r| r.row()?.language.as_deref()))),
+            ("meta", texts(rows.iter().map(|r| r.row().map(meta_json)))),
+            ("raw", texts(rows.iter().map(Reject::raw))),
         ];
-        columns.extend(self.content.finish());
-        columns.push(Arc::new(self.meta.finish()));
-        columns.push(Arc::new(self.raw.finish()));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(Error::encode("rejects"))?;
-        self.rows = 0;
-        self.content = ContentBuilder::new(self.kind);
-        Ok(Some((batch, std::mem::take(&mut self.bytes))))
+        columns.extend(content_names(self.kind).iter().copied().zip(content.finish()));
+        Ok(Some((to_batch(self.kind, columns)?, std::mem::take(&mut self.bytes))))
     }
 }
 
-/// A row that merging drops: its place in the carried batch, the stage, and the detail.
+/// A row that the resolver drops: its place in the batch, the stage, and the detail.
 /// The rule of such a stage has the stage's name.
-pub struct Merged {
-    /// Row of the carried batch.
+pub struct DropRow {
+    /// Row of the batch.
     pub row: u32,
     /// Bytes of its content.
     pub bytes: u64,
@@ -166,40 +159,35 @@ pub struct Merged {
     pub detail: String,
 }
 
-/// Rejects of the merging stages. `sources` and `files` are the names that the batch's numbers stand for.
+/// Rejects of the resolver. `sources` and `files` are the names that the batch's numbers stand for.
 ///
 /// # Errors
 /// Never, but for a fault of ours.
-pub fn merged(
+pub fn resolver_rejects(
     kind: Kind,
     batch: &RecordBatch,
-    lost: &[Merged],
+    drops: &[DropRow],
     sources: &[&str],
     files: &[&str],
 ) -> Result<RecordBatch> {
-    let rows = UInt32Array::from_iter_values(lost.iter().map(|l| l.row));
-    let taken = |column: usize| take(batch.column(column), &rows, None).map_err(Error::encode("rejects"));
-    let text = |f: &dyn Fn(&Merged) -> String| Arc::new(StringArray::from_iter_values(lost.iter().map(f))) as ArrayRef;
-    let named = |index: Option<usize>, names: &[&str]| index.and_then(|i| names.get(i)).copied().map(str::to_owned);
-    let source = taken(2)?;
-    let source = source.as_primitive::<UInt16Type>();
-    let file = taken(7)?;
-    let file = file.as_primitive::<UInt32Type>();
-    let mut columns: Vec<ArrayRef> = vec![
-        text(&|l| l.stage.to_owned()),
-        text(&|l| l.stage.to_owned()),
-        text(&|l| l.detail.clone()),
-        Arc::new(source.iter().map(|i| named(i.map(usize::from), sources)).collect::<StringArray>()),
-        Arc::new(file.iter().map(|i| named(i.map(|i| i as usize), files)).collect::<StringArray>()),
-        taken(8)?,
-        taken(9)?,
-        taken(HIDDEN)?,
-        taken(HIDDEN + 1)?,
+    let rows = UInt32Array::from_iter_values(drops.iter().map(|l| l.row));
+    let column = |name: &str| take(spill::column(batch, name)?, &rows, None).map_err(Error::encode("rejects"));
+    let (source, file) = (column(spill::SOURCE)?, column(spill::FILE)?);
+    let source = source.as_primitive::<UInt16Type>().iter().map(|i| sources.get(usize::from(i?)));
+    let file = file.as_primitive::<UInt32Type>().iter().map(|i| files.get(i? as usize));
+    let mut columns: Vec<(&'static str, ArrayRef)> = vec![
+        ("stage", texts(drops.iter().map(|l| Some(l.stage)))),
+        ("rule", texts(drops.iter().map(|l| Some(l.stage)))),
+        ("detail", texts(drops.iter().map(|l| Some(&l.detail)))),
+        ("source", texts(source)),
+        ("file", texts(file)),
+        ("row_group", column(spill::ROW_GROUP)?),
+        ("row", column(spill::ROW)?),
+        ("meta", column(spill::META)?),
+        ("raw", new_null_array(&DataType::Utf8, rows.len())),
     ];
-    for side in 0..content_fields(kind).len() {
-        columns.push(taken(HIDDEN + 2 + side)?);
+    for name in [spill::ID, spill::LANGUAGE].into_iter().chain(content_names(kind).iter().copied()) {
+        columns.push((name, column(name)?));
     }
-    columns.push(taken(10)?);
-    columns.push(arrow::array::new_null_array(&DataType::Utf8, rows.len()));
-    RecordBatch::try_new(schema(kind), columns).map_err(Error::encode("rejects"))
+    to_batch(kind, columns)
 }

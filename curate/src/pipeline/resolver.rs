@@ -1,17 +1,25 @@
-//! Deduplicate, sample and split the carried rows of one stretch of the output's order.
+//! Deduplicate, sample and split the rows of one partition: a range of the output's order.
 //!
 //! A row's place is a seeded hash of its normalised content, so rows that are the same lie side by
 //! side, a shuffle is a sort, and a sample of N is the first N rows: whatever the order of the inputs.
 
-use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{UInt16Type, UInt64Type},
+use std::ops::Range;
+
+use arrow_array::{
+    RecordBatch,
+    cast::AsArray,
+    types::{UInt16Type, UInt64Type},
 };
+use setaccio_dataset::{ledger::Flow, recipe::Recipe};
 
-use crate::{pipeline::key::Key, pipeline::rejects::Merged, recipe::Recipe};
-use setaccio_dataset::ledger::Flow;
+use super::{
+    key::Key,
+    rejects::DropRow,
+    spill::{self, BYTES, ID, ORDER, SAME, SOURCE},
+};
+use crate::error::Result;
 
-/// The columns of [`crate::pipeline::spill::DECIDING`] of one row.
+/// The columns of [`super::spill::DECIDING`] of one row.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     key: Key,
@@ -23,13 +31,13 @@ struct Candidate<'a> {
     bytes: u64,
 }
 
-/// What became of a stretch's rows.
+/// What becomes of a partition's rows.
 #[derive(Default)]
-pub struct Resolved {
+pub struct Resolution {
     /// Rows that stay, in the order of the output, with the split they fall in.
-    pub kept: Vec<Kept>,
+    pub keep: Vec<KeepRow>,
     /// Rows that do not.
-    pub lost: Vec<Merged>,
+    pub drop: Vec<DropRow>,
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
     /// Rows into and out of sampling, per source.
@@ -38,8 +46,8 @@ pub struct Resolved {
 
 /// A row that stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Row of the carried batch.
+pub struct KeepRow {
+    /// Row of the batch.
     pub row: u32,
     /// Number of its source.
     pub source: u16,
@@ -49,13 +57,13 @@ pub struct Kept {
     pub validation: bool,
 }
 
-/// What merging goes by.
-pub struct Merger<'a> {
+/// Decides by a recipe which rows stay.
+pub struct Resolver<'a> {
     recipe: &'a Recipe,
     ranks: Vec<u16>,
 }
 
-impl<'a> Merger<'a> {
+impl<'a> Resolver<'a> {
     /// For the rows of `recipe`.
     pub fn new(recipe: &'a Recipe) -> Self {
         let prefer = recipe.dedup.as_ref().map_or(&[][..], |d| &d.prefer);
@@ -89,16 +97,19 @@ impl<'a> Merger<'a> {
         self.weighted() || self.recipe.sample.as_ref().is_some_and(|s| s.rows.is_some())
     }
 
-    /// Decide on a batch: its first columns must be those of `DECIDING`, found at `columns`.
+    /// Decide on a batch, by its columns [`super::spill::DECIDING`].
     /// `allowed` says how many rows of each class may stay; without it, all.
-    pub fn resolve(&self, batch: &RecordBatch, columns: [usize; 5], allowed: Option<&[u64]>) -> Resolved {
+    ///
+    /// # Errors
+    /// A column is missing.
+    pub fn resolve(&self, batch: &RecordBatch, allowed: Option<&[u64]>) -> Result<Resolution> {
         let sources = self.ranks.len();
-        let mut done = Resolved {
+        let mut resolution = Resolution {
             dedup: vec![Flow::default(); sources],
             sample: vec![Flow::default(); sources],
-            ..Resolved::default()
+            ..Resolution::default()
         };
-        let mut rows = candidates(batch, columns, &self.ranks);
+        let mut rows = candidates(batch, &self.ranks)?;
         // Equal rows sit together; among them the preferred source's comes first, then the smallest id,
         // so that the one kept does not depend on the order of files. Equal ids are equal rows.
         rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.row));
@@ -107,31 +118,29 @@ impl<'a> Merger<'a> {
         let mut first: Option<Candidate<'_>> = None;
         for c in rows {
             let source = usize::from(c.source);
-            if dedups && first.is_some_and(|f| f.key.same == c.key.same) {
-                done.dedup[source].count(c.bytes, None);
-                let of = first.map_or_else(String::new, |f| {
-                    format!("same as {} of {}", f.id, self.recipe.source[usize::from(f.source)].name)
-                });
-                done.lost.push(Merged { row: c.row, bytes: c.bytes, stage: "dedup", detail: of });
+            if let Some(first) = first.filter(|f| dedups && f.key.same == c.key.same) {
+                resolution.dedup[source].count(c.bytes, None);
+                let detail = format!("same as {} of {}", first.id, self.recipe.source[usize::from(first.source)].name);
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", detail });
                 continue;
             }
             first = Some(c);
-            done.dedup[source].count(c.bytes, Some(c.bytes));
+            resolution.dedup[source].count(c.bytes, Some(c.bytes));
             if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
-                done.sample[source].count(c.bytes, None);
-                done.lost.push(Merged { row: c.row, bytes: c.bytes, stage: "sample", detail });
+                resolution.sample[source].count(c.bytes, None);
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "sample", detail });
                 continue;
             }
-            done.sample[source].count(c.bytes, Some(c.bytes));
-            let validation = c.key.validates(self.recipe.split.validation);
-            done.kept.push(Kept { row: c.row, source: c.source, bytes: c.bytes, validation });
+            resolution.sample[source].count(c.bytes, Some(c.bytes));
+            let validation = c.key.in_validation(self.recipe.split.validation);
+            resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
         }
-        done
+        Ok(resolution)
     }
 
     fn left_out(&self, c: &Candidate<'_>, left: Option<&mut [u64]>) -> Option<String> {
         if let Some(fraction) = self.recipe.sample.as_ref().and_then(|s| s.fraction)
-            && !c.key.sampled(fraction)
+            && !c.key.in_sample(fraction)
         {
             return Some(format!("outside the fraction {fraction}"));
         }
@@ -201,48 +210,47 @@ fn shares(total: u64, weights: &[f64], available: &[u64]) -> Vec<u64> {
     parts
 }
 
-fn candidates<'b>(batch: &'b RecordBatch, columns: [usize; 5], ranks: &[u16]) -> Vec<Candidate<'b>> {
-    let [order, same, source, bytes, id] = columns.map(|c| batch.column(c));
-    let order = order.as_primitive::<UInt64Type>();
-    let same = same.as_fixed_size_binary();
-    let source = source.as_primitive::<UInt16Type>();
-    let bytes = bytes.as_primitive::<UInt64Type>();
-    let id = id.as_string::<i32>();
-    (0..batch.num_rows())
-        .map(|i| {
-            let mut wide = [0; 16];
-            wide.copy_from_slice(same.value(i));
-            Candidate {
-                key: Key { order: order.value(i), same: u128::from_be_bytes(wide) },
-                rank: ranks.get(usize::from(source.value(i))).copied().unwrap_or(u16::MAX),
-                id: id.value(i),
-                row: u32::try_from(i).unwrap_or(u32::MAX),
-                source: source.value(i),
-                bytes: bytes.value(i),
-            }
-        })
-        .collect()
+fn candidates<'b>(batch: &'b RecordBatch, ranks: &[u16]) -> Result<Vec<Candidate<'b>>> {
+    let column = |name| spill::column(batch, name);
+    let order = column(ORDER)?.as_primitive::<UInt64Type>();
+    let same = column(SAME)?.as_fixed_size_binary();
+    let source = column(SOURCE)?.as_primitive::<UInt16Type>();
+    let bytes = column(BYTES)?.as_primitive::<UInt64Type>();
+    let id = column(ID)?.as_string::<i32>();
+    let candidate = |i| {
+        let mut wide = [0; 16];
+        wide.copy_from_slice(same.value(i));
+        Candidate {
+            key: Key { order: order.value(i), same: u128::from_be_bytes(wide) },
+            rank: ranks.get(usize::from(source.value(i))).copied().unwrap_or(u16::MAX),
+            id: id.value(i),
+            row: u32::try_from(i).unwrap_or(u32::MAX),
+            source: source.value(i),
+            bytes: bytes.value(i),
+        }
+    };
+    Ok((0..batch.num_rows()).map(candidate).collect())
 }
 
-/// Cut the buckets into stretches of about `target` bytes of content each: `(first, end)` of each.
-pub fn stretches(content: &[u64], target: u64) -> Vec<std::ops::Range<u32>> {
-    let mut stretches = Vec::new();
+/// Cut the buckets into partitions of about `target` bytes of content each: the range of buckets of each.
+pub fn partitions(content: &[u64], target: u64) -> Vec<Range<u32>> {
+    let mut partitions = Vec::new();
     let (mut start, mut held) = (0, 0);
     for (bucket, bytes) in (0_u32..).zip(content) {
         if held > 0 && held + bytes > target {
-            stretches.push(start..bucket);
+            partitions.push(start..bucket);
             (start, held) = (bucket, 0);
         }
         held += bytes;
     }
     let end = u32::try_from(content.len()).unwrap_or(u32::MAX);
     if start < end {
-        stretches.push(start..end);
+        partitions.push(start..end);
     }
-    stretches
+    partitions
 }
 
-/// Give each stretch, in order, its part of the targets: `counts[stretch][class]` rows are there.
+/// Give each partition, in order, its part of the targets: `counts[partition][class]` rows are there.
 pub fn allot(counts: &[Vec<u64>], targets: &[u64]) -> Vec<Vec<u64>> {
     let mut left = targets.to_vec();
     counts
@@ -266,10 +274,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stretches_cover_every_bucket_once() {
-        assert_eq!(stretches(&[5, 5, 5, 20, 1], 10), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(stretches(&[0, 0, 0], 10), std::iter::once(0..3).collect::<Vec<_>>());
-        assert_eq!(stretches(&[], 10), Vec::<std::ops::Range<u32>>::new());
+    fn partitions_cover_every_bucket_once() {
+        assert_eq!(partitions(&[5, 5, 5, 20, 1], 10), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(partitions(&[0, 0, 0], 10), std::iter::once(0..3).collect::<Vec<_>>());
+        assert_eq!(partitions(&[], 10), Vec::<Range<u32>>::new());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use parquet::{
     arrow::{
         ArrowWriter,
@@ -19,17 +20,16 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use crate::{
-    error::{Error, Result},
-    hash::Hashing,
-};
+use setaccio_base::sha256::HashingStream;
 use setaccio_dataset::ledger::FileEntry;
+
+use crate::error::{Error, Result};
 
 /// Columns whose few values repeat: worth a dictionary, and worth statistics that readers can skip by.
 const REPEATING: [&str; 6] = ["source", "language", "stage", "rule", "file", "role"];
 
 /// How Parquet files of one schema are written.
-pub struct Format {
+pub struct ShardFormat {
     schema: SchemaRef,
     properties: WriterProperties,
     factory: ArrowRowGroupWriterFactory,
@@ -42,7 +42,7 @@ pub struct RowGroup {
     content: u64,
 }
 
-impl Format {
+impl ShardFormat {
     /// zstd at `level`; dictionaries and statistics only where they help.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Format {
 
 /// Appends row groups to `<prefix>-00000-of-0000N.parquet`, closing a file once it holds enough.
 pub struct ShardWriter<'a> {
-    format: &'a Format,
+    format: &'a ShardFormat,
     folder: PathBuf,
     prefix: String,
     shard_bytes: u64,
@@ -111,14 +111,14 @@ pub struct ShardWriter<'a> {
 
 struct Shard {
     path: PathBuf,
-    writer: SerializedFileWriter<Hashing<File>>,
+    writer: SerializedFileWriter<HashingStream<File>>,
     rows: u64,
     content: u64,
 }
 
 impl<'a> ShardWriter<'a> {
     /// Files of `prefix` in `folder`, each closed once it holds `shard_bytes` of text.
-    pub fn new(format: &'a Format, folder: &Path, prefix: &str, shard_bytes: u64) -> Self {
+    pub fn new(format: &'a ShardFormat, folder: &Path, prefix: &str, shard_bytes: u64) -> Self {
         Self {
             format,
             folder: folder.to_owned(),
@@ -142,7 +142,7 @@ impl<'a> ShardWriter<'a> {
             None => self.start()?,
         };
         let RowGroup { chunks, rows, content } = group;
-        let append = |writer: &mut SerializedFileWriter<Hashing<File>>| {
+        let append = |writer: &mut SerializedFileWriter<HashingStream<File>>| {
             let mut group = writer.next_row_group()?;
             chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
             group.close()
@@ -161,7 +161,7 @@ impl<'a> ShardWriter<'a> {
     fn start(&self) -> Result<Shard> {
         let path = self.folder.join(format!("{}-{:05}.tmp", self.prefix, self.closed.len()));
         let file = File::create(&path).map_err(Error::io("create", &path))?;
-        let sink = Hashing::new(file);
+        let sink = HashingStream::new(file);
         let writer = ArrowWriter::try_new(sink, self.format.schema.clone(), Some(self.format.properties.clone()))
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(Error::encode(&path))?

@@ -1,24 +1,24 @@
-//! Files of carried rows: each task writes one, with a block per bucket of the output's order, so that
-//! merging reads from every file just the part that it needs. Every block is checked when it is read.
+//! Spill files: each task writes one, with a block per bucket of the output's order, so that writing a partition reads
+//! from every file just the part that it needs. Every block is checked when it is read.
 
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    datatypes::SchemaRef,
-    ipc::{
-        CompressionType,
-        reader::StreamReader,
-        writer::{IpcWriteOptions, StreamWriter},
-    },
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_ipc::{
+    CompressionType,
+    reader::StreamReader,
+    writer::{IpcWriteOptions, StreamWriter},
 };
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
 use serde::{Deserialize, Serialize};
+use setaccio_base::atomic::{self, AtomicFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
@@ -40,9 +40,9 @@ pub struct Block {
     pub rows: u32,
 }
 
-/// Appends blocks to a file under a temporary name.
+/// Appends blocks to a file that is put in place whole.
 pub struct BlockWriter {
-    file: tempfile::NamedTempFile,
+    file: AtomicFile,
     path: PathBuf,
     offset: u64,
     blocks: Vec<Block>,
@@ -55,8 +55,7 @@ impl BlockWriter {
     /// # Errors
     /// The folder cannot be written to.
     pub fn create(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
+        let file = AtomicFile::create(path)?;
         Ok(Self { file, path: path.to_owned(), offset: 0, blocks: Vec::new(), buffer: Vec::new() })
     }
 
@@ -85,13 +84,12 @@ impl BlockWriter {
     /// # Errors
     /// The disk is full or failing.
     pub fn finish(self) -> Result<Vec<Block>> {
-        self.file.as_file().sync_data().map_err(Error::io("flush", &self.path))?;
-        self.file.persist(&self.path).map_err(|e| Error::io("write", &self.path)(e.error))?;
+        self.file.commit()?;
         Ok(self.blocks)
     }
 }
 
-/// Read one block back, all columns or those of `projection`.
+/// Read one block back, all columns or those at `projection`.
 ///
 /// # Errors
 /// The block is not what was written.
@@ -102,10 +100,10 @@ fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<
     file.take(block.length).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 != block.length || xxh3_64(&bytes) != block.hash {
         // Without its manifest the task counts as not done, and is.
-        crate::folder::remove(&path.with_extension("json"))?;
+        atomic::remove(&path.with_extension("json"))?;
         let message = "is not what the task wrote: the disk lost some of it; run the same command again, which does \
                        that task anew (after `--finish`: run its slice again)";
-        return Err(Error::Damaged { path: path.to_owned(), message: message.into() });
+        return Err(Error::damaged(path, message));
     }
     StreamReader::try_new(bytes.as_slice(), projection.map(<[usize]>::to_vec))
         .and_then(Iterator::collect)
@@ -113,15 +111,16 @@ fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<
 }
 
 /// The blocks of all tasks, by bucket, in order of task.
-pub struct Index {
+pub struct SpillIndex {
+    schema: SchemaRef,
     files: Vec<PathBuf>,
     buckets: Vec<Vec<(usize, Block)>>,
 }
 
-impl Index {
-    /// Sort the blocks of `files` into `buckets` buckets.
-    pub fn new<'a>(files: impl IntoIterator<Item = (PathBuf, &'a [Block])>, buckets: u32) -> Self {
-        let mut index = Self { files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
+impl SpillIndex {
+    /// Sort the blocks of `files`, whose columns are those of `schema`, into `buckets` buckets.
+    pub fn new<'a>(schema: SchemaRef, files: impl IntoIterator<Item = (PathBuf, &'a [Block])>, buckets: u32) -> Self {
+        let mut index = Self { schema, files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
         for (path, blocks) in files {
             for block in blocks {
                 index.buckets[block.bucket as usize].push((index.files.len(), *block));
@@ -137,70 +136,78 @@ impl Index {
     }
 
     /// Bytes of content in a range of buckets.
-    pub fn content_of(&self, range: &std::ops::Range<u32>) -> u64 {
+    pub fn content_of(&self, range: &Range<u32>) -> u64 {
         self.blocks(range).map(|(_, b)| b.content).sum()
     }
 
-    fn blocks(&self, range: &std::ops::Range<u32>) -> impl Iterator<Item = &(usize, Block)> {
+    fn blocks(&self, range: &Range<u32>) -> impl Iterator<Item = &(usize, Block)> {
         self.buckets[range.start as usize..range.end as usize].iter().flatten()
     }
 
-    /// The rows of a range of buckets as one batch, all columns or those of `projection`.
+    /// The rows of a range of buckets as one batch.
     ///
     /// # Errors
     /// As [`read`].
-    pub fn gather(
-        &self,
-        range: &std::ops::Range<u32>,
-        schema: &SchemaRef,
-        projection: Option<&[usize]>,
-    ) -> Result<RecordBatch> {
+    pub fn gather(&self, range: &Range<u32>) -> Result<RecordBatch> {
+        self.concat(range, &self.schema, None)
+    }
+
+    /// Some columns of the rows of a range of buckets.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn gather_columns(&self, range: &Range<u32>, columns: &[&str]) -> Result<RecordBatch> {
+        let places: std::result::Result<Vec<usize>, _> = columns.iter().map(|c| self.schema.index_of(c)).collect();
+        let mut places = places.map_err(Error::encode("spill file"))?;
+        // A file gives them in its own order.
+        places.sort_unstable();
+        let schema = Arc::new(self.schema.project(&places).map_err(Error::encode("spill file"))?);
+        self.concat(range, &schema, Some(&places))
+    }
+
+    fn concat(&self, range: &Range<u32>, schema: &SchemaRef, projection: Option<&[usize]>) -> Result<RecordBatch> {
         let mut batches = Vec::new();
         for (file, block) in self.blocks(range) {
             batches.extend(read(&self.files[*file], block, projection)?);
         }
-        let schema = match projection {
-            Some(columns) => Arc::new(schema.project(columns).map_err(Error::encode("carried rows"))?),
-            None => schema.clone(),
-        };
-        concat_batches(&schema, &batches).map_err(Error::encode("carried rows"))
+        concat_batches(schema, &batches).map_err(Error::encode("spill file"))
     }
 
-    /// Some of the rows of a range of buckets: those at `rows`, ascending, as [`Index::gather`] numbers them.
+    /// Some of the rows of a range of buckets: those at `rows`, ascending, as [`Self::gather`] numbers them.
     /// Blocks that hold none of them are not read.
     ///
     /// # Errors
     /// As [`read`].
-    pub fn pick(&self, range: &std::ops::Range<u32>, schema: &SchemaRef, rows: &[u32]) -> Result<RecordBatch> {
+    pub fn pick(&self, range: &Range<u32>, rows: &[u32]) -> Result<RecordBatch> {
         let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
         for (file, block) in self.blocks(range) {
             let mine = rest.partition_point(|row| *row < first + block.rows);
             let (here, later) = rest.split_at(mine);
             if !here.is_empty() {
-                let whole = concat_batches(schema, &read(&self.files[*file], block, None)?);
+                let whole = concat_batches(&self.schema, &read(&self.files[*file], block, None)?);
                 let indices = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
-                picked
-                    .push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("carried rows"))?);
+                picked.push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("spill file"))?);
             }
             rest = later;
             first += block.rows;
         }
-        concat_batches(schema, &picked).map_err(Error::encode("carried rows"))
+        concat_batches(&self.schema, &picked).map_err(Error::encode("spill file"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::{
-        array::{ArrayRef, StringArray},
-        datatypes::{DataType, Field, Schema},
-    };
+    use arrow_array::{ArrayRef, Int32Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
 
     fn batch(texts: &[&str]) -> RecordBatch {
-        let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
-        let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
-        RecordBatch::try_new(schema, vec![column]).unwrap_or_else(|e| panic!("{e}"))
+        let lengths = texts.iter().map(|t| i32::try_from(t.len()).ok());
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(texts.to_vec())), Arc::new(lengths.collect::<Int32Array>())];
+        let fields = [("text", DataType::Utf8), ("length", DataType::Int32)];
+        let schema = Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec());
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
@@ -213,21 +220,23 @@ mod tests {
         writer.write(0, &batch(&["quattro"]), 7)?;
         assert!(!path.exists(), "the name is given last");
         let blocks = writer.finish()?;
-        let index = Index::new([(path.clone(), blocks.as_slice())], 3);
+        let index = SpillIndex::new(batch(&[]).schema(), [(path.clone(), blocks.as_slice())], 3);
         assert_eq!(index.content(), [10, 6, 0]);
-        let schema = batch(&[]).schema();
-        assert_eq!(index.gather(&(0..1), &schema, None)?, batch(&["uno", "quattro"]));
-        assert_eq!(index.gather(&(0..2), &schema, None)?, batch(&["uno", "quattro", "due", "tre"]));
-        assert_eq!(index.gather(&(2..3), &schema, None)?, batch(&[]));
-        assert_eq!(index.pick(&(0..2), &schema, &[0, 3])?, batch(&["uno", "tre"]));
-        assert_eq!(index.pick(&(0..2), &schema, &[])?, batch(&[]));
+        assert_eq!(index.gather(&(0..1))?, batch(&["uno", "quattro"]));
+        assert_eq!(index.gather(&(0..2))?, batch(&["uno", "quattro", "due", "tre"]));
+        assert_eq!(index.gather(&(2..3))?, batch(&[]));
+        assert_eq!(index.pick(&(0..2), &[0, 3])?, batch(&["uno", "tre"]));
+        assert_eq!(index.pick(&(0..2), &[])?, batch(&[]));
+        let reversed = index.gather_columns(&(0..1), &["length", "text"])?;
+        assert_eq!(reversed, index.gather(&(0..1))?, "columns go by their names");
+        assert!(index.gather_columns(&(0..1), &["none"]).is_err());
 
         let mut bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let last = bytes.len() - 30;
         bytes[last] ^= 1;
         std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-        assert!(matches!(index.gather(&(0..1), &schema, None), Err(Error::Damaged { .. })));
-        assert_eq!(index.gather(&(1..2), &schema, None)?, batch(&["due", "tre"]));
+        assert!(index.gather(&(0..1)).is_err_and(|e| e.to_string().contains("is not what the task wrote")));
+        assert_eq!(index.gather(&(1..2))?, batch(&["due", "tre"]));
         Ok(())
     }
 }

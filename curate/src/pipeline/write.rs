@@ -1,267 +1,286 @@
-//! What comes after the tasks: merge the carried rows into shards, gather the rejects, keep the ledger.
+//! After the tasks: read their spill files partition by partition, let the resolver decide, write shards and rejects.
 
-use std::{collections::BTreeSet, fs, io, ops::Range, path::Path};
+use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, sync::Arc};
 
-use arrow::{
-    array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array},
-    compute::take_record_batch,
-    datatypes::SchemaRef,
-};
-use setaccio_base::parallel;
-
-use crate::{
-    build::Watch,
-    error::{Error, Result},
-    pipeline::filter::{Manifest, blocks_path},
-    pipeline::lengths::Stats,
-    pipeline::rejects::{self, Merged},
-    pipeline::resolver::{Kept, Merger, Resolved, allot, stretches},
-    pipeline::shards::{Format, RowGroup, ShardWriter},
-    pipeline::spill::{self, DECIDING, HIDDEN},
-    pipeline::spill_file::Index,
-    plan::Plan,
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take};
+use rayon::ThreadPool;
+use setaccio_base::{parallel::ordered_map, progress::Progress};
+use setaccio_dataset::{
+    folder::{DATA, REJECTS},
+    ledger::{FileEntry, Flow, SplitRows},
     recipe::LeftOut,
-    report::ledger::{self, Totals},
 };
-use setaccio_dataset::ledger::{FileEntry, Flow, Ledger, SplitRows};
 
-/// One stretch of the output, encoded.
-#[derive(Default)]
-struct Stretch {
-    train: Vec<RowGroup>,
-    validation: Vec<(RecordBatch, u64)>,
-    rejected: Vec<RowGroup>,
-    stats: Stats,
-    splits: [SplitRows; 2],
-    dedup: Vec<Flow>,
-    sample: Vec<Flow>,
-    /// Kept columns that hold anything.
-    filled: BTreeSet<String>,
+use super::{
+    filter::{Manifest, spill_path},
+    lengths::{LengthTable, SPLITS},
+    rejects::{self, DropRow},
+    resolver::{KeepRow, Resolution, Resolver, allot, partitions},
+    shards::{RowGroup, ShardFormat, ShardWriter},
+    spill::{self, DECIDING},
+    spill_file::SpillIndex,
+};
+use crate::{
+    error::{Error, Result},
+    plan::Plan,
+};
+
+/// What was written.
+pub struct WriteOutput {
+    /// Every file, in order.
+    pub files: Vec<FileEntry>,
+    /// What was counted on the way.
+    pub counts: Counts,
+    /// What a person should know of the sample.
+    pub sample_note: Option<String>,
 }
 
-impl Stretch {
-    fn flows(&mut self, resolved: &Resolved) {
-        (self.dedup, self.sample) = (resolved.dedup.clone(), resolved.sample.clone());
+/// What is counted of one partition, or of all.
+#[derive(Default)]
+pub struct Counts {
+    /// Rows into and out of deduplication, per source.
+    pub dedup: Vec<Flow>,
+    /// Rows into and out of sampling, per source.
+    pub sample: Vec<Flow>,
+    /// Rows of each split.
+    pub splits: [SplitRows; 2],
+    /// Lengths and languages.
+    pub lengths: LengthTable,
+    /// Kept columns that hold anything.
+    pub filled: BTreeSet<String>,
+}
+
+impl Counts {
+    /// Zeros, for so many sources.
+    fn new(sources: usize) -> Self {
+        let zero = vec![Flow::default(); sources];
+        let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
+        Self { dedup: zero.clone(), sample: zero, splits, ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
+        self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
+        for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
+            sum.rows += split.rows;
+            sum.bytes += split.bytes;
+            sum.arrow_bytes += split.arrow_bytes;
+        }
+        self.lengths.add(&other.lengths);
+        self.filled.extend(other.filled);
     }
 }
 
-/// Merge everything that the tasks left in `work` into `staging`.
+/// One partition, encoded.
+#[derive(Default)]
+struct Partition {
+    train: Vec<RowGroup>,
+    validation: Vec<(RecordBatch, u64)>,
+    rejects: Vec<RowGroup>,
+    counts: Counts,
+}
+
+/// Write what the tasks left in `work` into `staging`.
 ///
 /// # Errors
 /// A damaged work file, a full disk, Ctrl-C.
-pub fn merge(
+pub fn write(
     plan: &Plan,
     work: &Path,
     manifests: &[Manifest],
     staging: &Path,
-    pool: &rayon::ThreadPool,
-    watch: &dyn Watch,
-) -> Result<Ledger> {
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<WriteOutput> {
     let recipe = &plan.loaded.recipe;
-    let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (blocks_path(work, t), m.blocks.as_slice()));
-    let carried = spill::schema(recipe, &plan.renderer);
-    let merge = Merge {
+    let output = &recipe.output;
+    let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (spill_path(work, t), m.blocks.as_slice()));
+    let schema = spill::schema(recipe, &plan.renderer);
+    let writer = PartitionWriter {
         plan,
-        merger: Merger::new(recipe),
-        index: Index::new(files, plan.buckets),
-        output: Format::new(spill::output_schema(&carried), recipe.output.zstd_level)?,
-        reject: Format::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?,
-        carried,
+        resolver: Resolver::new(recipe),
+        output_schema: spill::output_schema(&schema),
+        output: ShardFormat::new(spill::output_schema(&schema), output.zstd_level)?,
+        rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
+        index: SpillIndex::new(schema, files, plan.buckets),
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
         files: plan.files.iter().map(|f| f.input.name.as_str()).collect(),
     };
-    let (merger, output, reject) = (&merge.merger, &merge.output, &merge.reject);
-    let ranges = stretches(&merge.index.content(), recipe.output.row_group_bytes);
-    let mut notes = Vec::new();
-    let allowed = if merger.counts_first() {
-        let counts = count(&merge, &ranges, pool, watch)?;
-        let available = counts.iter().fold(vec![0; merger.classes()], |mut sum, there| {
+    let ranges = partitions(&writer.index.content(), output.row_group_bytes);
+    let mut sample_note = None;
+    let allowed = if writer.resolver.counts_first() {
+        let counts = writer.count(&ranges, pool, progress)?;
+        let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
             sum.iter_mut().zip(there).for_each(|(s, n)| *s += n);
             sum
         });
-        let (targets, note) = merger.targets(&available);
-        notes.extend(note);
+        let (targets, note) = writer.resolver.targets(&available);
+        sample_note = note;
         Some(allot(&counts, &targets))
     } else {
         None
     };
 
-    let (data, rejected) = (staging.join("data"), staging.join("rejects"));
-    let mut train = ShardWriter::new(output, &data, "train", recipe.output.shard_bytes);
-    let mut validation = ShardWriter::new(output, &data, "validation", recipe.output.shard_bytes);
-    let mut merged = ShardWriter::new(reject, &rejected, "merge", recipe.output.shard_bytes);
+    let (data, rejected) = (staging.join(DATA), staging.join(REJECTS));
+    let mut train = ShardWriter::new(&writer.output, &data, "train", output.shard_bytes);
+    let mut validation = ShardWriter::new(&writer.output, &data, "validation", output.shard_bytes);
+    let mut dropped = ShardWriter::new(&writer.rejects, &rejected, "merge", output.shard_bytes);
     let mut pending = Pending::default();
-    let mut total = Totals::new(recipe.source.len());
-    let mut stats = Stats::default();
-    let mut filled = BTreeSet::new();
-
+    let mut counts = Counts::new(recipe.source.len());
     each(
         "write",
         ranges.len(),
         pool,
-        watch,
-        |i| merge.stretch(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice())),
-        |made| {
-            made.train.into_iter().try_for_each(|group| train.push(group))?;
-            made.rejected.into_iter().try_for_each(|group| merged.push(group))?;
-            for (batch, bytes) in made.validation {
-                pending.push(output, batch, bytes, &mut validation, recipe.output.row_group_bytes)?;
+        progress,
+        |i| writer.partition(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice())),
+        |partition| {
+            partition.train.into_iter().try_for_each(|group| train.push(group))?;
+            partition.rejects.into_iter().try_for_each(|group| dropped.push(group))?;
+            for (batch, bytes) in partition.validation {
+                pending.push(&writer.output, batch, bytes, &mut validation, output.row_group_bytes)?;
             }
-            filled.extend(made.filled);
-            total.add(&made.dedup, &made.sample, &made.splits);
-            stats.add(&made.stats);
+            counts.add(partition.counts);
             Ok(())
         },
     )?;
-    pending.flush(output, &mut validation)?;
+    pending.flush(&writer.output, &mut validation)?;
 
-    let sample = recipe.sample.clone().unwrap_or_default();
-    notes.extend(plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some())));
-    notes.extend(recipe.output.keep.keys().filter(|name| !filled.contains(*name)).map(|name| {
-        format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
-    }));
-    let mut entries = train.finish(true)?;
-    entries.extend(validation.finish(false)?);
-    entries.extend(gather_rejects(plan, work, manifests, &rejected)?);
-    entries.extend(merged.finish(false)?);
-    let mut ledger = ledger::ledger(plan, manifests, &total);
-    ledger.lengths = stats.lengths();
-    ledger.mix = stats.mix(&recipe.source);
-    ledger.notes = notes;
-    ledger.files = entries;
-    Ok(ledger)
+    let mut files = train.finish(true)?;
+    files.extend(validation.finish(false)?);
+    files.extend(gather_rejects(plan, work, manifests, &rejected)?);
+    files.extend(dropped.finish(false)?);
+    Ok(WriteOutput { files, counts, sample_note })
 }
 
-/// One stage of the merge: `make` each of `n` stretches on the pool, `consume` them in order, and show it.
+/// One stage: `make` each of `n` partitions on the pool, `consume` them in order, and show it.
 fn each<T: Send>(
     stage: &'static str,
     n: usize,
-    pool: &rayon::ThreadPool,
-    watch: &dyn Watch,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
     make: impl Fn(usize) -> Result<T> + Sync,
     consume: impl FnMut(T) -> Result<()> + Send,
 ) -> Result<()> {
-    watch.stage(stage, n);
-    let make = |i| if watch.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| watch.done(1)) };
-    parallel::ordered_map(pool, n, make, consume)
+    progress.stage(stage, n as u64);
+    let make =
+        |i| if progress.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| progress.advance(1, "")) };
+    ordered_map(pool, n, make, consume)
 }
 
-/// Rows that would stay in each stretch, per class, were there no limit.
-fn count(
-    merge: &Merge<'_>,
-    ranges: &[Range<u32>],
-    pool: &rayon::ThreadPool,
-    watch: &dyn Watch,
-) -> Result<Vec<Vec<u64>>> {
-    let Merge { merger, index, carried, .. } = merge;
-    let mut counts = Vec::with_capacity(ranges.len());
-    each(
-        "count",
-        ranges.len(),
-        pool,
-        watch,
-        |i| {
-            let batch = index.gather(&ranges[i], carried, Some(&DECIDING))?;
-            let resolved = merger.resolve(&batch, [0, 1, 2, 3, 4], None);
-            let mut there = vec![0; merger.classes()];
-            resolved.kept.iter().for_each(|k| there[merger.class(k.source)] += 1);
-            Ok(there)
-        },
-        |there| {
-            counts.push(there);
-            Ok(())
-        },
-    )?;
-    Ok(counts)
-}
-
-/// What the workers of a merge share.
-struct Merge<'a> {
+/// What the workers share.
+struct PartitionWriter<'a> {
     plan: &'a Plan,
-    merger: Merger<'a>,
-    index: Index,
-    carried: SchemaRef,
-    output: Format,
-    reject: Format,
+    resolver: Resolver<'a>,
+    index: SpillIndex,
+    output_schema: SchemaRef,
+    output: ShardFormat,
+    rejects: ShardFormat,
     sources: Vec<&'a str>,
     files: Vec<&'a str>,
 }
 
-/// Content that is merged in one piece, in row groups. More of it falls in one stretch where a bucket was
+/// Content that is written in one piece, in row groups. More of it falls in one partition where a bucket was
 /// guessed too small, or where a great many rows are the same.
 const PIECE: u64 = 4;
 
-impl Merge<'_> {
-    fn stretch(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Stretch> {
-        let group = self.plan.loaded.recipe.output.row_group_bytes;
-        let mut made = Stretch::default();
-        if self.index.content_of(range) <= group * PIECE {
-            let batch = self.index.gather(range, &self.carried, None)?;
-            let resolved = self.merger.resolve(&batch, DECIDING, allowed);
-            made.flows(&resolved);
-            self.write(&mut made, &batch, &resolved.kept, &self.told(resolved.lost))?;
-            return Ok(made);
-        }
-        // Decide on what deciding takes, then fetch the rows a piece at a time.
-        let batch = self.index.gather(range, &self.carried, Some(&DECIDING))?;
-        let resolved = self.merger.resolve(&batch, [0, 1, 2, 3, 4], allowed);
-        drop(batch);
-        made.flows(&resolved);
-        for mut kept in pieces(resolved.kept, group, |k| k.bytes) {
-            let mut rows: Vec<u32> = kept.iter().map(|k| k.row).collect();
-            rows.sort_unstable();
-            let batch = self.index.pick(range, &self.carried, &rows)?;
-            for k in &mut kept {
-                k.row = place(&rows, k.row);
-            }
-            self.write(&mut made, &batch, &kept, &[])?;
-        }
-        let mut lost = self.told(resolved.lost);
-        lost.sort_unstable_by_key(|l| l.row);
-        for mut lost in pieces(lost, group, |l| l.bytes) {
-            let rows: Vec<u32> = lost.iter().map(|l| l.row).collect();
-            let batch = self.index.pick(range, &self.carried, &rows)?;
-            for l in &mut lost {
-                l.row = place(&rows, l.row);
-            }
-            self.write(&mut made, &batch, &[], &lost)?;
-        }
-        Ok(made)
+impl PartitionWriter<'_> {
+    /// Rows that would stay in each partition, per class, were there no limit.
+    fn count(&self, ranges: &[Range<u32>], pool: &ThreadPool, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
+        let mut counts = Vec::with_capacity(ranges.len());
+        let count = |i: usize| {
+            let resolution = self.resolver.resolve(&self.index.gather_columns(&ranges[i], &DECIDING)?, None)?;
+            let mut there = vec![0; self.resolver.classes()];
+            resolution.keep.iter().for_each(|k| there[self.resolver.class(k.source)] += 1);
+            Ok(there)
+        };
+        each("count", ranges.len(), pool, progress, count, |there| {
+            counts.push(there);
+            Ok(())
+        })?;
+        Ok(counts)
     }
 
-    /// The lost rows that go to the rejects.
-    fn told(&self, mut lost: Vec<Merged>) -> Vec<Merged> {
-        if self.plan.loaded.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
-            lost.retain(|l| l.stage != "sample");
+    fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Partition> {
+        let group = self.plan.loaded.recipe.output.row_group_bytes;
+        let mut partition = Partition::default();
+        let whole = self.index.content_of(range) <= group * PIECE;
+        // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
+        let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
+        let Resolution { keep, drop, dedup, sample } = self.resolver.resolve(&batch, allowed)?;
+        (partition.counts.dedup, partition.counts.sample) = (dedup, sample);
+        let mut drop = self.to_rejects(drop);
+        if whole {
+            self.encode(&mut partition, &batch, &keep, &drop)?;
+            return Ok(partition);
         }
-        lost
+        std::mem::drop(batch);
+        for mut keep in pieces(keep, group, |k| k.bytes) {
+            let mut rows: Vec<u32> = keep.iter().map(|k| k.row).collect();
+            rows.sort_unstable();
+            let batch = self.index.pick(range, &rows)?;
+            keep.iter_mut().for_each(|k| k.row = place(&rows, k.row));
+            self.encode(&mut partition, &batch, &keep, &[])?;
+        }
+        drop.sort_unstable_by_key(|l| l.row);
+        for mut drop in pieces(drop, group, |l| l.bytes) {
+            let rows: Vec<u32> = drop.iter().map(|l| l.row).collect();
+            let batch = self.index.pick(range, &rows)?;
+            drop.iter_mut().for_each(|l| l.row = place(&rows, l.row));
+            self.encode(&mut partition, &batch, &[], &drop)?;
+        }
+        Ok(partition)
+    }
+
+    /// Those of the dropped rows that go to the rejects.
+    fn to_rejects(&self, mut drop: Vec<DropRow>) -> Vec<DropRow> {
+        if self.plan.loaded.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
+            drop.retain(|l| l.stage != "sample");
+        }
+        drop
     }
 
     /// Encode rows of a batch.
-    fn write(&self, made: &mut Stretch, batch: &RecordBatch, kept: &[Kept], lost: &[Merged]) -> Result<()> {
-        let (validates, trains): (Vec<Kept>, Vec<Kept>) = kept.iter().partition(|k| k.validation);
-        for (i, rows) in [trains, validates].iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            made.stats.count(i, batch, rows);
-            let part = select(batch, rows, &self.sources)?;
+    fn encode(&self, partition: &mut Partition, batch: &RecordBatch, keep: &[KeepRow], drop: &[DropRow]) -> Result<()> {
+        let (validation, train): (Vec<KeepRow>, Vec<KeepRow>) = keep.iter().partition(|k| k.validation);
+        for (split, rows) in [(0, train), (1, validation)].into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            partition.counts.lengths.count(split, batch, &rows)?;
+            let part = self.select(batch, &rows)?;
             let bytes = rows.iter().map(|k| k.bytes).sum();
-            let keep = self.plan.loaded.recipe.output.keep.keys();
-            let filled = keep.filter(|name| part.column_by_name(name).is_some_and(|c| c.null_count() < c.len()));
-            made.filled.extend(filled.cloned());
-            made.splits[i].rows += rows.len() as u64;
-            made.splits[i].bytes += bytes;
-            made.splits[i].arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();
-            if i == 0 {
-                made.train.push(self.output.encode(&part, bytes)?);
+            let columns = self.plan.loaded.recipe.output.keep.keys();
+            let filled = columns.filter(|name| part.column_by_name(name).is_some_and(|c| c.null_count() < c.len()));
+            partition.counts.filled.extend(filled.cloned());
+            let counts = &mut partition.counts.splits[usize::from(split)];
+            counts.rows += rows.len() as u64;
+            counts.bytes += bytes;
+            counts.arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();
+            if split == 0 {
+                partition.train.push(self.output.encode(&part, bytes)?);
             } else {
-                made.validation.push((part, bytes));
+                partition.validation.push((part, bytes));
             }
         }
-        if !lost.is_empty() {
+        if !drop.is_empty() {
             let kind = self.plan.loaded.recipe.kind;
-            let batch = rejects::merged(kind, batch, lost, &self.sources, &self.files)?;
-            made.rejected.push(self.reject.encode(&batch, 0)?);
+            let batch = rejects::resolver_rejects(kind, batch, drop, &self.sources, &self.files)?;
+            partition.rejects.push(self.rejects.encode(&batch, drop.iter().map(|l| l.bytes).sum())?);
         }
         Ok(())
+    }
+
+    /// The output columns of `rows`, in their order.
+    fn select(&self, batch: &RecordBatch, rows: &[KeepRow]) -> Result<RecordBatch> {
+        let indices = UInt32Array::from_iter_values(rows.iter().map(|k| k.row));
+        let sources = StringArray::from_iter_values(rows.iter().map(|k| self.sources[usize::from(k.source)]));
+        let sources: ArrayRef = Arc::new(sources);
+        let fields = self.output_schema.fields();
+        let columns = fields.iter().map(|field| match field.name().as_str() {
+            "source" => Ok(sources.clone()),
+            name => take(spill::column(batch, name)?, &indices, None).map_err(Error::encode("shard")),
+        });
+        RecordBatch::try_new(self.output_schema.clone(), columns.collect::<Result<_>>()?)
+            .map_err(Error::encode("shard"))
     }
 }
 
@@ -290,18 +309,6 @@ fn place(rows: &[u32], row: u32) -> u32 {
     rows.binary_search(&row).ok().and_then(|i| u32::try_from(i).ok()).unwrap_or(u32::MAX)
 }
 
-/// The output columns of `rows`, in their order.
-fn select(batch: &RecordBatch, rows: &[Kept], sources: &[&str]) -> Result<RecordBatch> {
-    let visible: Vec<usize> = (HIDDEN..batch.num_columns()).collect();
-    let indices = UInt32Array::from_iter_values(rows.iter().map(|k| k.row));
-    let taken = batch.project(&visible).and_then(|b| take_record_batch(&b, &indices));
-    let taken = taken.map_err(Error::encode("shard"))?;
-    let mut columns: Vec<ArrayRef> = taken.columns().to_vec();
-    let names = rows.iter().map(|k| sources[usize::from(k.source)]);
-    columns.insert(1, std::sync::Arc::new(StringArray::from_iter_values(names)));
-    RecordBatch::try_new(spill::output_schema(&batch.schema()), columns).map_err(Error::encode("shard"))
-}
-
 /// Bytes of an array's rows in Arrow's layout, which is what `datasets` calls `num_bytes`.
 fn arrow_bytes(array: &ArrayRef) -> u64 {
     array.to_data().get_slice_memory_size().map_or(0, |n| n as u64)
@@ -317,7 +324,7 @@ struct Pending {
 impl Pending {
     fn push(
         &mut self,
-        format: &Format,
+        format: &ShardFormat,
         batch: RecordBatch,
         bytes: u64,
         writer: &mut ShardWriter<'_>,
@@ -328,9 +335,9 @@ impl Pending {
         if self.bytes >= full { self.flush(format, writer) } else { Ok(()) }
     }
 
-    fn flush(&mut self, format: &Format, writer: &mut ShardWriter<'_>) -> Result<()> {
+    fn flush(&mut self, format: &ShardFormat, writer: &mut ShardWriter<'_>) -> Result<()> {
         let Some(first) = self.batches.first() else { return Ok(()) };
-        let whole = arrow::compute::concat_batches(&first.schema(), &self.batches).map_err(Error::encode("shard"))?;
+        let whole = concat_batches(&first.schema(), &self.batches).map_err(Error::encode("shard"))?;
         self.batches.clear();
         writer.push(format.encode(&whole, std::mem::take(&mut self.bytes))?)
     }
@@ -349,7 +356,7 @@ fn gather_rejects(plan: &Plan, work: &Path, manifests: &[Manifest], folder: &Pat
             _ => fs::copy(&from, &to).map(drop),
         });
         linked.map_err(Error::io("put in place", &to))?;
-        entries.push(FileEntry { path: format!("rejects/{name}"), ..entry.clone() });
+        entries.push(FileEntry { path: format!("{REJECTS}/{name}"), ..entry.clone() });
     }
     Ok(entries)
 }

@@ -7,32 +7,33 @@ use std::{
     time::SystemTime,
 };
 
-pub mod lock;
-
 use serde::Serialize;
-use setaccio_base::{bundle::Place, parallel};
+use setaccio_base::{bundle::Place, parallel, progress::Progress, sha256};
 use setaccio_filters::{
     context::{Context, ListUse},
-    hash::sha256,
+    pipeline::Pipeline,
     registry,
-    screen::Screen,
-};
-
-use crate::{
-    build::Watch,
-    error::{Error, Result},
-    recipe::{Loaded, Recipe, Source},
-    source::origin::{self, Origin},
-    source::subset::Subset,
-    source::{self, InputFile, Items, Limits, Schema, Slice, SourceError},
 };
 use setaccio_templates::Renderer;
 
+use crate::{
+    error::{Error, Result, SourceError},
+    recipe::{
+        Loaded, Recipe, Source,
+        pins::{self, Pins},
+        shell_word,
+    },
+    source::{
+        self, InputFile, Items, Limits, Schema, Slice,
+        origin::{self, Origin},
+        subset::Subset,
+    },
+};
+
+pub mod lock;
+
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
-
-/// Name of the step that drops rows for which a template, a tokenizer or a kept column has no place.
-pub const OUTPUT: &str = "output";
 
 /// Text that one bucket should hold, in bytes; merging holds one bucket a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
@@ -50,7 +51,7 @@ pub struct Plan {
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
-    pub screen: Screen,
+    pub pipeline: Pipeline,
     /// The word lists they use.
     pub lists: Vec<ListUse>,
     /// Template and tokenizer.
@@ -99,8 +100,8 @@ pub struct Request<'a> {
     pub list_dirs: Vec<PathBuf>,
     /// Threads.
     pub jobs: usize,
-    /// Who watches.
-    pub watch: &'a dyn Watch,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
     /// Count rows of compressed files too, by reading them through.
     pub count: bool,
 }
@@ -110,18 +111,18 @@ pub struct Request<'a> {
 /// # Errors
 /// Whatever is wrong with the recipe, its rules, lists, template or input files.
 pub fn make(request: Request<'_>) -> Result<Plan> {
-    let Request { loaded, origin, list_dirs, jobs, watch, count } = request;
+    let Request { loaded, origin, list_dirs, jobs, progress, count } = request;
     let recipe = &loaded.recipe;
     let origin = if recipe.source.iter().all(Source::local) { Origin::Files } else { origin };
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, used: Mutex::default() };
-    let screen = compile(&loaded, &context)?;
+    let pipeline = compile(&loaded, &context)?;
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
-    let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, watch)?;
+    let (mut files, found) = inspect(&loaded, &origin, &limits, jobs, progress)?;
     let subsets = subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
@@ -130,7 +131,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         files,
         subsets,
         tasks: Vec::new(),
-        screen,
+        pipeline,
         lists,
         renderer,
         assets,
@@ -149,12 +150,6 @@ impl Plan {
         limits(&self.loaded.recipe)
     }
 
-    /// Names of the steps of the stage `screen`: the rules, then the output's own demands if it makes any.
-    pub fn steps(&self) -> Vec<&str> {
-        let demands = self.renderer.renders() || self.renderer.counts() || !self.loaded.recipe.output.keep.is_empty();
-        self.screen.names().chain(demands.then_some(OUTPUT)).collect()
-    }
-
     /// What a task reads.
     ///
     /// # Errors
@@ -167,17 +162,32 @@ impl Plan {
         Ok(Box::new(items.take(rows)))
     }
 
-    /// Columns that rules and output look at, beside those of the schemas.
+    /// Columns that filters and output read, beside those of the schemas.
     fn columns(&self) -> Vec<String> {
-        let recipe = &self.loaded.recipe;
-        let looked_at = recipe.screen.iter().filter_map(|table| table.get("column")?.as_str().map(str::to_owned));
-        recipe.output.keep.keys().cloned().chain(looked_at).collect()
+        let keep = self.loaded.recipe.output.keep.keys().cloned();
+        keep.chain(self.pipeline.columns().map(str::to_owned)).collect()
     }
 
     /// The commit that the revision of a source stands for, where the Hub was asked.
     pub fn commit(&self, source: &str) -> Option<&str> {
         let Origin::Hub(fetched) = &self.origin else { return None };
         fetched.get(source).map(|f| f.commit.as_str())
+    }
+
+    /// The commits that branches and tags stand for.
+    pub fn pins(&self) -> Pins {
+        let sources = self.loaded.recipe.source.iter();
+        sources.filter_map(|s| Some((pins::key(&s.repo, &s.revision), self.commit(&s.name)?.to_owned()))).collect()
+    }
+
+    /// The command that builds it on this machine, as a shell reads it.
+    pub fn command(&self) -> String {
+        let mut command = format!("setaccio build {}", shell_word(&self.loaded.place.to_string()));
+        if matches!(self.origin, Origin::Dir(_) | Origin::Hub(_)) {
+            command.push_str(&format!(" --from {}", shell_word(&self.origin.to_string())));
+        }
+        self.loaded.changes.iter().for_each(|change| command.extend([" ", change]));
+        command
     }
 
     /// The source of a planned file.
@@ -197,15 +207,15 @@ impl Plan {
             return Ok(());
         }
         let message = "was changed while the build read it; run the build again once it is whole";
-        Err(Error::Damaged { path: path.clone(), message: message.into() })
+        Err(Error::damaged(path, message))
     }
 }
 
-/// Compile `[[screen]]`.
-fn compile(loaded: &Loaded, context: &Context) -> Result<Screen> {
+/// Compile `[[filter]]`.
+fn compile(loaded: &Loaded, context: &Context) -> Result<Pipeline> {
     let recipe = &loaded.recipe;
-    let mut steps = Vec::new();
-    for (i, table) in recipe.screen.iter().enumerate() {
+    let mut filters = Vec::new();
+    for (i, table) in recipe.filter.iter().enumerate() {
         let mut table = table.clone();
         let named = |value: Option<toml::Value>| value.and_then(|v| v.as_str().map(str::to_owned));
         let rule = named(table.remove("rule"));
@@ -225,9 +235,9 @@ fn compile(loaded: &Loaded, context: &Context) -> Result<Screen> {
         if let (Some(alias), [one]) = (alias, compiled.as_mut_slice()) {
             one.name = alias.into();
         }
-        steps.append(&mut compiled);
+        filters.append(&mut compiled);
     }
-    Screen::new(steps, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+    Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
 }
 
 type Assets = (Renderer, Vec<(String, String)>, Option<std::sync::Arc<tokenizers::Tokenizer>>);
@@ -239,7 +249,7 @@ fn assets(loaded: &Loaded) -> Result<Assets> {
     let mut read = |key: &str, name: &str| {
         let place = loaded.place.beside(name);
         let bytes = place.read().map_err(Error::io("read", place.path()))?.into_owned();
-        hashes.push((key.to_owned(), sha256(&bytes)));
+        hashes.push((key.to_owned(), sha256::hex_digest(&bytes)));
         Ok::<_, Error>((place, bytes))
     };
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
@@ -297,7 +307,7 @@ fn inspect(
     origin: &Origin,
     limits: &Limits,
     jobs: usize,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<(Vec<Planned>, Vec<usize>)> {
     let (mut found, mut there_are) = (Vec::new(), Vec::new());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
@@ -319,7 +329,7 @@ fn inspect(
         there_are.push(there.of);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
-    watch.stage("inspect", found.len());
+    progress.stage("inspect", found.len() as u64);
     let mut files = Vec::with_capacity(found.len());
     parallel::ordered_map(
         &parallel::thread_pool(jobs)?,
@@ -328,16 +338,16 @@ fn inspect(
             let (source, schema, origin::File { place, name, sha256 }) = &found[i];
             let path = place.path();
             let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
-            let input = source::inspect(place, name, limits, &|| watch.cancelled());
+            let input = source::inspect(place, name, limits, &|| progress.cancelled());
             // A pass that was cancelled has nothing to say of the file.
-            let input = if watch.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+            let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
             if sha256.as_ref().is_some_and(|s| *s != input.sha256) {
                 let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
                 // Behind the name is a link to the content, which is what has to go.
                 let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-                return Err(Error::Damaged { path, message: message.into() });
+                return Err(Error::damaged(path, message));
             }
-            watch.done(1);
+            progress.advance(1, "");
             Ok(Planned { source: *source, schema: *schema, input, modified })
         },
         |file| {
@@ -362,7 +372,7 @@ fn tasks(plan: &Plan) -> Vec<Task> {
             }
             *done += slice.rows().or(file.input.rows).unwrap_or(0);
             let key = digest(&(
-                (ENGINE, recipe.kind, recipe.seed, &recipe.screen, &plan.lists, &plan.assets, plan.buckets),
+                (ENGINE, recipe.kind, recipe.seed, &recipe.filter, &plan.lists, &plan.assets, plan.buckets),
                 (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, plan.source(file)),
                 (&file.input.name, &file.input.sha256, slice, rows),
             ));
@@ -380,7 +390,7 @@ fn keep_and_render(plan: &Plan) -> impl Serialize {
 
 /// SHA-256 of a value's JSON, hex.
 fn digest(value: &impl Serialize) -> String {
-    sha256(&serde_json::to_vec(value).unwrap_or_default())
+    sha256::hex_digest(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// The recipe folder's `lists`; the repository's own, seen from the recipe or from where the command runs;

@@ -4,13 +4,10 @@ pub mod pins;
 
 use std::path::Path;
 
-use setaccio_base::{bundle::Place, row::Kind, suggest};
+use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
 pub use setaccio_dataset::recipe::*;
 
-use crate::{
-    error::{Error, Result},
-    overrides,
-};
+use crate::error::{Error, Result};
 
 /// A recipe and where it was read.
 #[derive(Clone, Debug)]
@@ -40,8 +37,13 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
     let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
+    if table.contains_key("filter") && table.contains_key("screen") {
+        let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
+        return Err(Error::recipe(&file, message));
+    }
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|m| Error::recipe(&file, m))?;
+        let set = renamed(&table, set);
+        apply_set(&mut table, &set).map_err(|m| Error::recipe(&file, m))?;
     }
     // Only a recipe read as it stands has line numbers to show.
     let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
@@ -72,6 +74,30 @@ pub fn check_name(name: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// A word as a shell reads it: in quotes, unless it needs none.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// An override by the name, of `filter` and `screen`, that the recipe uses.
+fn renamed(table: &toml::Table, set: &str) -> String {
+    let set = set.trim_start();
+    for (other, used) in [("filter", "screen"), ("screen", "filter")] {
+        if table.contains_key(used)
+            && let Some(rest) = set.strip_prefix(other)
+            && rest.starts_with(['.', '=', ' '])
+        {
+            return format!("{used}{rest}");
+        }
+    }
+    set.to_owned()
+}
+
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     check_name(&recipe.name)?;
     if recipe.source.is_empty() {
@@ -83,7 +109,10 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
             return Err(format!("two sources are called `{}`", source.name));
         }
         if source.repo.is_empty() != source.revision.is_empty() {
-            return Err(format!("source `{}`: `repo` and `revision` go together; without both its files are yours", source.name));
+            return Err(format!(
+                "source `{}`: `repo` and `revision` go together; without both its files are yours",
+                source.name
+            ));
         }
         if source.local() && !source.samples.is_empty() {
             return Err(format!("source `{}`: `samples` stand for a `repo`, and it has none", source.name));

@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{
-    error::{Error, Result},
-    folder::write_whole,
-    plan::Plan,
-    plan::lock::RecipeLock,
-};
+use setaccio_base::atomic;
+use setaccio_dataset::{folder::RECIPE_LOCK, lock::RecipeLock};
+
+use crate::error::{Error, Result};
 
 /// Commits by `repository@revision`.
 pub type Pins = BTreeMap<String, String>;
@@ -24,7 +22,7 @@ pub fn of(out: &Path) -> Pins {
     if let Some(pins) = work.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return pins;
     }
-    let lock = std::fs::read_to_string(out.join(crate::plan::lock::NAME)).ok();
+    let lock = std::fs::read_to_string(out.join(RECIPE_LOCK)).ok();
     let lock: Option<RecipeLock> = lock.and_then(|text| toml::from_str(&text).ok());
     let inputs = lock.into_iter().flat_map(|l| l.input);
     inputs.filter_map(|i| Some((key(&i.repo, &i.revision), i.commit?))).collect()
@@ -34,15 +32,12 @@ pub fn of(out: &Path) -> Pins {
 ///
 /// # Errors
 /// The file system refuses.
-pub fn write(plan: &Plan, work: &Path) -> Result<()> {
-    let sources = plan.loaded.recipe.source.iter();
-    let pins: Pins =
-        sources.filter_map(|s| Some((key(&s.repo, &s.revision), plan.commit(&s.name)?.to_owned()))).collect();
+pub fn write(pins: &Pins, work: &Path) -> Result<()> {
     if pins.is_empty() {
         return Ok(());
     }
-    let json = serde_json::to_vec_pretty(&pins).map_err(Error::encode("pins.json"))?;
-    write_whole(&path(work), &json)
+    let json = serde_json::to_vec_pretty(pins).map_err(Error::encode("pins.json"))?;
+    Ok(atomic::write(&path(work), &json)?)
 }
 
 fn path(work: &Path) -> std::path::PathBuf {

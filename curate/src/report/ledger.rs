@@ -1,50 +1,24 @@
-//! The ledger's stages, from what the tasks and the merge counted.
+//! The ledger, from what the tasks and the writing counted.
 
-use setaccio_filters::screen::Tally;
+use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
+use setaccio_filters::pipeline::Tally;
 
 use crate::{
-    pipeline::filter::{BAD_ROW, Manifest},
+    pipeline::{
+        filter::{self, BAD_ROW, Manifest},
+        write::WriteOutput,
+    },
     plan::Plan,
 };
-use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, SplitRows, Stage};
 
-/// Sums over the stretches.
-pub struct Totals {
-    /// Rows into and out of deduplication, per source.
-    pub dedup: Vec<Flow>,
-    /// Rows into and out of sampling, per source.
-    pub sample: Vec<Flow>,
-    /// Rows of `train` and `validation`.
-    pub splits: [SplitRows; 2],
-}
-
-impl Totals {
-    /// Zeros, for so many sources.
-    pub fn new(sources: usize) -> Self {
-        let zero = vec![Flow::default(); sources];
-        let split = |name: &str| SplitRows { split: name.into(), ..SplitRows::default() };
-        Self { dedup: zero.clone(), sample: zero, splits: [split("train"), split("validation")] }
-    }
-
-    /// Add those of one stretch.
-    pub fn add(&mut self, dedup: &[Flow], sample: &[Flow], splits: &[SplitRows; 2]) {
-        self.dedup.iter_mut().zip(dedup).for_each(|(sum, f)| sum.add(f));
-        self.sample.iter_mut().zip(sample).for_each(|(sum, f)| sum.add(f));
-        for (sum, split) in self.splits.iter_mut().zip(splits) {
-            sum.rows += split.rows;
-            sum.bytes += split.bytes;
-            sum.arrow_bytes += split.arrow_bytes;
-        }
-    }
-}
-
-/// Put the counts of tasks and merging together.
-pub fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
+/// Put the counts of tasks and writing together.
+pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Ledger {
     let recipe = &plan.loaded.recipe;
+    let counts = &output.counts;
     let n = recipe.source.len();
-    let steps: Vec<&str> = plan.steps();
+    let filters = filter::names(plan);
     let (mut read, mut screen) = (vec![Flow::default(); n], vec![Flow::default(); n]);
-    let mut tallies = vec![vec![Tally::default(); n]; steps.len()];
+    let mut tallies = vec![vec![Tally::default(); n]; filters.len()];
     for (task, manifest) in plan.tasks.iter().zip(manifests) {
         let source = usize::from(plan.files[task.file].source);
         read[source].add(&manifest.read);
@@ -54,12 +28,12 @@ pub fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
         }
     }
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
-    let split: Vec<Flow> = total
+    let split: Vec<Flow> = counts
         .sample
         .iter()
         .map(|f| Flow { rows_in: f.rows_out, bytes_in: f.bytes_out, rows_out: f.rows_out, bytes_out: f.bytes_out })
         .collect();
-    let screens = steps.iter().zip(&tallies).map(|(name, tally)| rule(name, &names, tally)).collect();
+    let screens = filters.iter().zip(&tallies).map(|(name, tally)| rule(name, &names, tally)).collect();
     let losses = |name: &str, flows: &[Flow]| {
         let tallies: Vec<Tally> = flows
             .iter()
@@ -74,11 +48,11 @@ pub fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
     let stages = vec![
         stage("read", &names, &read, losses(BAD_ROW, &read)),
         stage("screen", &names, &screen, screens),
-        stage("dedup", &names, &total.dedup, losses("dedup", &total.dedup)),
-        stage("sample", &names, &total.sample, losses("sample", &total.sample)),
+        stage("dedup", &names, &counts.dedup, losses("dedup", &counts.dedup)),
+        stage("sample", &names, &counts.sample, losses("sample", &counts.sample)),
         stage("split", &names, &split, Vec::new()),
     ];
-    let splits = total.splits.iter().filter(|s| s.split == "train" || s.rows > 0).cloned().collect();
+    let splits = counts.splits.iter().filter(|s| s.split == "train" || s.rows > 0).cloned().collect();
     Ledger {
         format: 1,
         recipe: recipe.name.clone(),
@@ -86,8 +60,22 @@ pub fn ledger(plan: &Plan, manifests: &[Manifest], total: &Totals) -> Ledger {
         kind: Some(recipe.kind),
         stages,
         splits,
-        ..Ledger::default()
+        lengths: counts.lengths.lengths(),
+        mix: counts.lengths.mix(&recipe.source),
+        notes: notes(plan, output),
+        files: output.files.clone(),
     }
+}
+
+/// What a person should know of the output, in sentences.
+fn notes(plan: &Plan, output: &WriteOutput) -> Vec<String> {
+    let recipe = &plan.loaded.recipe;
+    let sample = recipe.sample.clone().unwrap_or_default();
+    let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
+    let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
+        format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
+    });
+    output.sample_note.clone().into_iter().chain(subsets).chain(empty).collect()
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

@@ -2,20 +2,20 @@
 
 use std::{collections::BTreeMap, fs::File, path::Path};
 
-use arrow::array::AsArray;
+use arrow_array::cast::AsArray;
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use setaccio_base::sha256;
+use setaccio_dataset::{
+    folder::{self, RECIPE_LOCK},
+    ledger::FileEntry,
+    recipe::LeftOut,
+};
 
+use super::card;
 use crate::{
     error::{Error, Result},
-    folder::strangers,
-    hash,
-    plan::lock,
-    recipe::LeftOut,
-    report::card,
+    folder::unknown_files,
 };
-use setaccio_dataset::ledger::FileEntry;
-
-pub use setaccio_dataset::folder::read;
 
 /// What was checked and found.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ type Drops = BTreeMap<(String, String), u64>;
 /// # Errors
 /// There is no ledger or no lock, or they are not what a build writes.
 pub fn verify(out: &Path) -> Result<Report> {
-    let (ledger, lock) = read(out)?;
+    let (ledger, lock) = folder::read(out)?;
     let mut report = Report { files: ledger.files.len(), rows: ledger.rows_out(), ..Report::default() };
     for fault in ledger.faults() {
         report.check(false, || fault);
@@ -55,9 +55,9 @@ pub fn verify(out: &Path) -> Result<Report> {
     report.check(ledger.fingerprint == lock.fingerprint, || {
         "ledger.json and recipe.lock.toml are of different builds".into()
     });
-    report.check(lock.digest() == lock.fingerprint, || format!("{}: it was changed after the build", lock::NAME));
-    for stranger in strangers(out, &ledger)? {
-        report.check(false, || format!("{stranger}: the build wrote no such file"));
+    report.check(lock.digest() == lock.fingerprint, || format!("{}: it was changed after the build", RECIPE_LOCK));
+    for unknown in unknown_files(out, &ledger)? {
+        report.check(false, || format!("{unknown}: the build wrote no such file"));
     }
     for (name, expected) in card::files(&ledger, &lock) {
         let found = std::fs::read(out.join(name)).unwrap_or_default();
@@ -114,7 +114,7 @@ pub fn verify(out: &Path) -> Result<Report> {
 
 fn hash(path: &Path) -> Result<(u64, String)> {
     let file = File::open(path).map_err(Error::io("open", path))?;
-    hash::rest(file, &|| false).map_err(Error::io("read", path))
+    sha256::digest_reader(file, &|| false).map_err(Error::io("read", path))
 }
 
 /// Rows of a Parquet file; those of a rejects file are counted by stage and rule, too.
@@ -126,7 +126,9 @@ fn rows(path: &Path, entry: &FileEntry, drops: &mut Drops) -> Result<u64> {
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["stage", "rule"]);
         for batch in builder.with_projection(mask).build().map_err(Error::encode(path))? {
             let batch = batch.map_err(Error::encode(path))?;
-            let [stages, rules] = [0, 1].map(|c| batch.column(c).as_string::<i32>());
+            let [stages, rules] = ["stage", "rule"].map(|name| batch.column_by_name(name));
+            let (Some(stages), Some(rules)) = (stages, rules) else { continue };
+            let [stages, rules] = [stages, rules].map(|c| c.as_string::<i32>());
             for (stage, rule) in stages.iter().zip(rules) {
                 let key = (stage.unwrap_or_default().to_owned(), rule.unwrap_or_default().to_owned());
                 *drops.entry(key).or_default() += 1;

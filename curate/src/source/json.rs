@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde_json::Value;
-use setaccio_base::bundle::{Opened, Place};
-use setaccio_filters::row::Row;
+use setaccio_base::{
+    bundle::{Opened, Place},
+    row::Row,
+};
 
 use super::{
     Format, InputFile, Item, Items, Limits, Position, Slice, SourceError,
@@ -12,7 +14,7 @@ use super::{
     frame::{Frame, FrameError, Framer},
     record::{self, Convert},
 };
-use crate::hash::Hashing;
+use setaccio_base::sha256::HashingStream;
 
 const BUFFER: usize = 256 << 10;
 
@@ -28,7 +30,7 @@ pub fn inspect(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let (packing, array) = parts(format);
-    let mut hashing = Hashing::new(&mut *file);
+    let mut hashing = HashingStream::new(&mut *file);
     let mut slices = vec![Slice::Whole];
     let mut rows = None;
     if packing == Packing::Plain {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use setaccio_base::bundle::Place;
-use setaccio_filters::row::Row;
+use setaccio_base::{bundle::Place, row::Row};
+
+pub use crate::error::SourceError;
 
 mod compress;
 mod frame;
@@ -130,33 +131,6 @@ pub struct Limits {
     pub max_row_bytes: u64,
     /// Read compressed files through to count their rows.
     pub count_compressed: bool,
-}
-
-/// Why a file cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}{}: {message}", at.map(|a| format!(", {a}")).unwrap_or_default())]
-pub struct SourceError {
-    /// The file's name.
-    pub file: String,
-    /// How far reading came.
-    pub at: Option<Position>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl SourceError {
-    fn new(file: &str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at: None, message: message.into() }
-    }
-
-    /// A file without rows.
-    pub fn no_rows(file: &str) -> Self {
-        Self::new(file, "holds no rows; fetch it again, or take it out of the recipe")
-    }
-
-    fn at(file: &str, at: Position, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at: Some(at), message: message.into() }
-    }
 }
 
 /// What reading gives, one by one; an error is the last.

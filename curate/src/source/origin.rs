@@ -160,12 +160,8 @@ pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found>
 fn below(loaded: &Loaded, source: &Source, root: &Path) -> Result<Found> {
     let found = source::find(root, &source.files)?;
     if found.is_empty() {
-        let message = format!(
-            "source `{}`: nothing in {} matches {}",
-            source.name,
-            root.display(),
-            source.files.join(", ")
-        );
+        let message =
+            format!("source `{}`: nothing in {} matches {}", source.name, root.display(), source.files.join(", "));
         return Err(Error::recipe(&loaded.file, message));
     }
     let of = found.len();

@@ -6,10 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
-};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -26,9 +24,10 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::bundle::{Opened, Place};
-
-use crate::hash;
+use setaccio_base::{
+    bundle::{Opened, Place},
+    sha256::digest_reader,
+};
 
 use super::{
     Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError,
@@ -51,7 +50,7 @@ pub fn inspect(
     let unreadable = |e: io::Error| SourceError::new(name, format!("cannot be read: {e}"));
     let metadata = load(&chunks(file).map_err(unreadable)?, name)?;
     file.rewind().map_err(unreadable)?;
-    let (_, sha256) = hash::rest(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
+    let (_, sha256) = digest_reader(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
     let mut slices: Vec<Slice> = Vec::new();
     let (mut row, mut held, mut text_bytes) = (0, 0, 0);
     for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
@@ -181,7 +180,11 @@ pub fn open(
     let Slice::RowGroups { first, count, first_row, .. } = *slice else {
         return Err(SourceError::new(&file.name, "is Parquet, and is read by row groups"));
     };
-    let source = file.place.open().and_then(|opened| chunks(&opened)).map_err(|e| SourceError::new(&file.name, format!("cannot be read: {e}")))?;
+    let source = file
+        .place
+        .open()
+        .and_then(|opened| chunks(&opened))
+        .map_err(|e| SourceError::new(&file.name, format!("cannot be read: {e}")))?;
     let metadata = load(&source, &file.name)?;
     let columns = columns(metadata.schema(), schema, rename, &file.name)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);

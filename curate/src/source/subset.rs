@@ -1,8 +1,8 @@
 //! Reading some files of a source instead of all: which ones, and what that does to a sample.
 
+use setaccio_base::numbers::grouped;
+use setaccio_dataset::recipe::Sample;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
-
-use crate::{recipe::Sample, report::card::grouped};
 
 /// A source of which a part is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

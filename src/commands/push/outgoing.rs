@@ -3,9 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use setaccio_base::run_lock::{self, FileHash, Outline, RunLock};
-use setaccio_curate::{folder::Folder, plan::lock, report::verify};
-use setaccio_dataset::ledger::Ledger;
+use setaccio_base::{
+    numbers::grouped,
+    run_lock::{self, FileHash, Outline, RunLock},
+};
+use setaccio_curate::folder::OutputFolder;
+use setaccio_dataset::{
+    folder::{self, RECIPE_LOCK},
+    ledger::Ledger,
+};
 use setaccio_hub::{
     Kind,
     push::CARD,
@@ -25,7 +31,7 @@ pub struct Outgoing {
     /// Which files on the Hub are an earlier push's.
     pub stale: Box<dyn Fn(&str) -> bool + Sync>,
     /// A folder that is not rebuilt meanwhile.
-    _held: Option<Folder>,
+    _held: Option<OutputFolder>,
 }
 
 /// Beside what a run made, what tells of it; folders of a run that nobody needs elsewhere are left out.
@@ -74,10 +80,10 @@ fn within(out: &Path, local: &Local) -> Result<()> {
 }
 
 fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
-    let held = Folder::open(out, true)?;
-    let (ledger, _) = verify::read(out)?;
+    let held = OutputFolder::open(out, true)?;
+    let (ledger, _) = folder::read(out)?;
     let pushed = |path: &str| path.starts_with("data/") || (rejects && path.starts_with("rejects/"));
-    let mut files: Vec<Local> = [CARD, "waterfall.svg", "ledger.json", lock::NAME].map(|name| file(out, name)).into();
+    let mut files: Vec<Local> = [CARD, "waterfall.svg", "ledger.json", RECIPE_LOCK].map(|name| file(out, name)).into();
     for entry in ledger.files.iter().filter(|f| pushed(&f.path)) {
         files.push(file(out, &entry.path));
     }
@@ -87,7 +93,7 @@ fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
             && (path.starts_with("data/") || path.starts_with("rejects/"))
             && path.matches('/').count() == 1
     };
-    let rows = setaccio_curate::report::card::grouped(ledger.rows_out());
+    let rows = grouped(ledger.rows_out());
     let title = format!("{}: {rows} rows", ledger.recipe);
     Ok(Outgoing { kind: Kind::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
 }

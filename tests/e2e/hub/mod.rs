@@ -91,7 +91,7 @@ pub fn lock_run(bench: &Bench, method: &str, folder: &str, names: &[&str]) {
     );
     for name in names {
         let bytes = fs::read(bench.lab.path(folder).join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        let (bytes, sha256) = setaccio_base::sha256::digest_reader(&bytes[..], &|| false).unwrap();
         write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
     write!(lock, "[recipe]\nmethod = '{method}'\n[recipe.model]\npath = \"{base}\"\n").unwrap();

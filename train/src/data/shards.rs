@@ -171,11 +171,9 @@ impl Iterator for Rows {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use arrow::{
-        array::RecordBatch,
-        datatypes::{Field, Schema},
-    };
-    use setaccio_curate::pipeline::shards::{Format, ShardWriter};
+    use arrow_array::RecordBatch;
+    use arrow_schema::{Field, Schema};
+    use setaccio_curate::pipeline::shards::{ShardFormat, ShardWriter};
     use setaccio_dataset::columns::{ContentBuilder, content_fields};
     use setaccio_filters::row::Content;
 
@@ -188,7 +186,7 @@ pub(crate) mod tests {
         fs::create_dir_all(&data).unwrap();
         let fields: Vec<Field> = content_fields(kind);
         let schema = std::sync::Arc::new(Schema::new(fields));
-        let format = Format::new(schema.clone(), 3).unwrap();
+        let format = ShardFormat::new(schema.clone(), 3).unwrap();
         let mut writer = ShardWriter::new(&format, &data, "train", shard);
         for rows in rows.chunks(group) {
             let mut columns = ContentBuilder::new(kind);

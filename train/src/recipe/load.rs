@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use setaccio_base::bundle::Place;
-use setaccio_curate::overrides;
+use setaccio_base::{bundle::Place, overlay::apply_set};
 use setaccio_filters::suggest;
 use toml::{Table, Value};
 
@@ -36,7 +35,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     let file = place.name();
     let mut table = read(&place)?;
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
+        apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
     let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.

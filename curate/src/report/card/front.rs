@@ -2,36 +2,30 @@
 
 use std::fmt::Write;
 
-use setaccio_filters::row::Kind;
-
-use super::strictest;
-use crate::{plan::lock::RecipeLock, recipe::ColumnType};
-use setaccio_dataset::ledger::Ledger;
+use setaccio_base::{
+    card::{list, quoted, strictest},
+    row::Kind,
+};
+use setaccio_dataset::{ledger::Ledger, lock::RecipeLock, recipe::ColumnType};
 
 /// The whole block, with its fences.
 pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
-    let mut out = String::from("---\n");
+    let mut tags = vec!["setaccio".to_owned()];
+    tags.extend(recipe.card.tags.iter().cloned());
+    let mut out = [
+        format!("---\npretty_name: {}\n", quoted(&recipe.title)),
+        list("language", &recipe.card.language),
+        list("license", [strictest(recipe.source.iter().map(|s| s.license.as_str()))]),
+        list("task_categories", &recipe.card.task_categories),
+        list("size_categories", [size(ledger.rows_out())]),
+        list("tags", &tags),
+        list("source_datasets", recipe.source.iter().filter(|s| !s.local()).map(|s| &s.repo)),
+    ]
+    .concat();
     let mut put = |line: String| {
         let _ = writeln!(out, "{line}");
     };
-    put(format!("pretty_name: {}", quoted(&recipe.title)));
-    let mut list = |name: &str, values: &[String]| {
-        if !values.is_empty() {
-            put(format!("{name}:"));
-            for value in values {
-                put(format!("- {}", quoted(value)));
-            }
-        }
-    };
-    list("language", &recipe.card.language);
-    list("license", &[strictest(recipe.source.iter().map(|s| s.license.as_str())).to_owned()]);
-    list("task_categories", &recipe.card.task_categories);
-    list("size_categories", &[size(ledger.rows_out()).to_owned()]);
-    let mut tags = vec!["setaccio".to_owned()];
-    tags.extend(recipe.card.tags.iter().cloned());
-    list("tags", &tags);
-    list("source_datasets", &recipe.source.iter().filter(|s| !s.local()).map(|s| s.repo.clone()).collect::<Vec<_>>());
     put("configs:\n- config_name: default\n  data_files:".into());
     for split in &ledger.splits {
         put(format!("  - split: {0}\n    path: data/{0}-*", split.split));
@@ -96,20 +90,4 @@ pub fn size(rows: u64) -> &'static str {
         100_000_000..1_000_000_000 => "100M<n<1B",
         _ => "n>1B",
     }
-}
-
-/// A YAML scalar: plain where that is safe, or else in JSON's quotes, which YAML reads. Words that YAML
-/// takes for something else (`no` is Norwegian, and false) are always quoted, and what YAML refuses to see is escaped.
-pub fn quoted(text: &str) -> String {
-    let odd =
-        ["no", "yes", "on", "off", "true", "false", "null", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./<".contains(c);
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    if begins && !odd && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let unseen =
-        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-    let escaped = |c: char| if unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
 }

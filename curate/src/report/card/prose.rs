@@ -2,14 +2,18 @@
 
 use std::fmt::Write;
 
-use setaccio_filters::row::Kind;
-
-use super::{Step, grouped, percent, strictest};
-use crate::{
-    plan::lock::RecipeLock,
+use setaccio_base::{
+    card::strictest,
+    numbers::{grouped, percent, tenths},
+    row::Kind,
+};
+use setaccio_dataset::{
+    ledger::Ledger,
+    lock::RecipeLock,
     recipe::{LeftOut, Recipe, Source},
 };
-use setaccio_dataset::ledger::Ledger;
+
+use super::waterfall::Step;
 
 /// Everything below the fences.
 pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
@@ -67,8 +71,7 @@ fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
             repo => format!("[{repo}](https://huggingface.co/datasets/{repo})"),
         };
         let (revision, [read, here]) = (revision(lock, source), [read, here].map(grouped));
-        let _ =
-            writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
+        let _ = writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
     }
     let license = strictest(recipe.source.iter().map(|s| s.license.as_str()));
     let _ = write!(
@@ -177,7 +180,7 @@ fn limits(lock: &RecipeLock) -> String {
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {limit}");
     }
-    let tells = |rule: &str| lock.recipe.screen.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
+    let tells = |rule: &str| lock.recipe.filter.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
     for (true_here, limit) in [
         (
             !lock.list.is_empty(),
@@ -226,11 +229,4 @@ fn citations(recipe: &Recipe) -> String {
         let _ = writeln!(out, "- {}", citation.trim());
     }
     out
-}
-
-/// To one decimal, with thousands apart.
-fn tenths(number: f64) -> String {
-    let shown = format!("{number:.1}");
-    let (whole, tenth) = shown.split_once('.').unwrap_or((&shown, "0"));
-    format!("{}.{tenth}", grouped(whole.parse().unwrap_or(0)))
 }

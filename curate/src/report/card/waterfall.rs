@@ -1,14 +1,67 @@
-//! A picture of the waterfall: a bar a step, as long as the rows that are left, red where it dropped some.
+//! The waterfall: how many rows each step left, as figures and as a picture: a bar a step, as long as the rows that are
+//! left, red where it dropped some.
 
 use std::fmt::Write;
 
-use super::{Step, grouped, percent};
+use setaccio_base::{
+    card::escape_xml,
+    numbers::{grouped, percent},
+};
+use setaccio_dataset::ledger::{Ledger, STAGES};
+use setaccio_filters::pipeline::Tally;
 
 const LABEL: u32 = 250;
 const BAR: f64 = 420.0;
 const WIDTH: u32 = 860;
 const ROW: usize = 26;
 const TOP: usize = 44;
+
+/// One step of the waterfall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Stage, or rule within it.
+    pub name: String,
+    /// Whether it is a rule rather than a whole stage.
+    pub rule: bool,
+    /// Rows before it.
+    pub rows_in: u64,
+    /// Rows it dropped.
+    pub dropped: u64,
+    /// What it edited, for people.
+    pub edits: String,
+}
+
+/// The way of the rows through stages and rules. Stages whose only rule is their own are one step.
+pub fn steps(ledger: &Ledger) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for name in STAGES.iter().filter(|s| **s != "split") {
+        let Some(stage) = ledger.stage(name) else { continue };
+        let mut left = stage.flow.rows_in;
+        let inner = stage.rules.len() > 1 || stage.rules.iter().any(|r| r.rule != *name && r.rule != "bad_row");
+        if !inner {
+            let dropped = stage.flow.rows_in - stage.flow.rows_out;
+            steps.push(Step { name: (*name).into(), rule: false, rows_in: left, dropped, edits: String::new() });
+            continue;
+        }
+        for rule in &stage.rules {
+            let (name, dropped) = (rule.rule.clone(), rule.tally.dropped);
+            steps.push(Step { name, rule: true, rows_in: left, dropped, edits: edits(&rule.tally) });
+            left -= dropped;
+        }
+    }
+    steps
+}
+
+/// What a step changed without dropping a row, for people; empty if nothing.
+pub fn edits(tally: &Tally) -> String {
+    let edits = [
+        (tally.lines_dropped, "lines dropped"),
+        (tally.lines_edited, "lines edited"),
+        (tally.rows_edited, "rows edited"),
+    ];
+    let told = edits.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n)));
+    told.collect::<Vec<_>>().join(", ")
+}
 
 /// SVG of the steps, readable on light and dark pages.
 pub fn draw(steps: &[Step]) -> String {
@@ -27,7 +80,7 @@ pub fn draw(steps: &[Step]) -> String {
         // A drop of one row in a million must still be seen.
         let lost_width = if step.dropped > 0 { lost_width.max(2.0) } else { 0.0 };
         let (base, indent) = (y + 15, if step.rule { 26 } else { 14 });
-        let name = escape(&step.name);
+        let name = escape_xml(&step.name);
         let _ = writeln!(svg, "<text x=\"{indent}\" y=\"{base}\" fill=\"#1f2933\">{name}</text>");
         let _ =
             writeln!(svg, "<rect x=\"{LABEL}\" y=\"{y}\" width=\"{kept_width:.1}\" height=\"20\" fill=\"#2b6cb0\"/>");
@@ -40,8 +93,4 @@ pub fn draw(steps: &[Step]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

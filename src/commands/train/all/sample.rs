@@ -3,8 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use setaccio_base::progress::Progress as _;
-use setaccio_curate::folder::write_whole;
+use setaccio_base::{atomic, progress::Progress as _};
 use setaccio_filters::row::Message;
 use setaccio_train::{
     chain::card::{SAMPLE_TOKENS, Sample, Told},
@@ -41,7 +40,7 @@ impl Work<'_> {
         // Both are asked as the first stage asked: with the template that it was trained with.
         let ask = |model: &Path| self.ask(model, &trained.made, &chain.prompt);
         let answers = [ask(&trained.base)?, ask(&self.merged())?];
-        write_whole(&path, &serde_json::to_vec_pretty(&answers)?)?;
+        atomic::write(&path, &serde_json::to_vec_pretty(&answers)?)?;
         self.kept.add("sample", &inputs, &path)?;
         Ok(sample(answers))
     }

@@ -6,10 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::progress::Progress as _;
+use setaccio_base::{atomic, progress::Progress as _};
 use setaccio_curate::{
-    build::{self, Done as Built, Part},
-    folder::write_whole,
+    build::{self, BuildOptions, BuildOutcome, Part},
     recipe::pins,
 };
 use setaccio_filters::hash::sha256;
@@ -98,12 +97,17 @@ impl Work<'_> {
         let out = self.places.data(stage);
         // A branch keeps the commit that it had when this folder was built first.
         let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), &self.progress, false)?;
-        let done = build::run(&planned, &out, Part::Whole, false, inputs.jobs(), &self.progress);
+        let done = build::run(
+            &planned,
+            &out,
+            BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs() },
+            &self.progress,
+        );
         self.progress.clear();
         let (what, ledger) = match done? {
-            Built::UpToDate(ledger) => ("up to date", Some(ledger)),
-            Built::Built { ledger, .. } => ("built", Some(ledger)),
-            Built::Tasks { .. } => ("built in part", None),
+            BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
+            BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
+            BuildOutcome::Slice { .. } => ("built in part", None),
         };
         let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
         let splits = splits.collect::<Vec<_>>().join(", ");
@@ -204,7 +208,7 @@ impl Work<'_> {
             if let Some(folder) = to.parent() {
                 fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
             }
-            Ok(write_whole(to, &bytes)?)
+            Ok(atomic::write(to, &bytes)?)
         };
         for stage in &self.chain().stage {
             copy(&self.places.run(stage).join(curve::NAME), &merged.join(card::curve(&stage.name)))?;
@@ -217,7 +221,7 @@ impl Work<'_> {
         let exports = self.chain().quants.iter().map(|quant| self.places.export(self.chain(), quant));
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let text = card::markdown(self.chain(), told, &exports.collect::<Vec<_>>(), sample.as_ref());
-        write_whole(&merged.join(card::NAME), text.as_bytes())?;
+        atomic::write(&merged.join(card::NAME), text.as_bytes())?;
         anstream::println!("{GOOD}written:{GOOD:#} {}", merged.join(card::NAME).display());
         Ok(sample)
     }

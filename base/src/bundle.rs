@@ -4,7 +4,7 @@
 
 use std::{
     borrow::Cow,
-    fmt, fs,
+    fs,
     io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -122,6 +122,14 @@ impl Place {
         }
     }
 
+    /// What a command is to be given to find it again: a path, or a carried recipe's bare name.
+    pub fn argument(&self) -> PathBuf {
+        match self {
+            Self::Disk { path, .. } => path.clone(),
+            Self::Bundled { path, .. } => Path::new(path).file_stem().unwrap_or_default().into(),
+        }
+    }
+
     /// The file's name.
     pub fn name(&self) -> String {
         let path = self.path();
@@ -173,19 +181,6 @@ impl Place {
         match self {
             Self::Disk { path, .. } => fs::File::open(path).map(Opened::Disk),
             Self::Bundled { bytes, .. } => Ok(Opened::Bundled(Cursor::new(bytes))),
-        }
-    }
-}
-
-/// As a recipe's argument names it: a carried recipe by its bare name.
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk { path, .. } => path.display().fmt(f),
-            Self::Bundled { path, .. } => f.write_str(match path.strip_suffix(".toml") {
-                Some(recipe) => recipe.rsplit('/').next().unwrap_or(recipe),
-                None => path,
-            }),
         }
     }
 }
@@ -282,7 +277,7 @@ mod tests {
         let mine = Place::recipe(&file, "pipelines").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(mine.text().unwrap_or_default(), "mine");
         let mix = Place::recipe(Path::new("mix"), "pipelines").unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!((mix.to_string().as_str(), mix.text().unwrap_or_default().as_str()), ("mix", "mix"));
+        assert_eq!((mix.argument().display().to_string().as_str(), mix.text().unwrap_or_default().as_str()), ("mix", "mix"));
         for (argument, said) in [
             ("mxi", "there is no recipe `mxi` (did you mean `mix`?); the program carries mix"),
             ("gone/mix.toml", "there is no file gone/mix.toml; `mix` alone names the one that the program carries"),

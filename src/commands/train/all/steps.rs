@@ -118,7 +118,7 @@ impl Work<'_> {
     pub fn train(&mut self, i: usize) -> Result<String> {
         let stage = &self.chain().stage[i];
         let loaded: Loaded = self.opened.stage(i, &self.places)?;
-        let (command, task) = (command(&self.opened.recipe(stage), &loaded.sets), loaded.recipe.task);
+        let (command, task) = (command(&loaded.place.argument(), &loaded.sets), loaded.recipe.task);
         let folder = self.places.run(stage);
         let prepared = Prepared::new(loaded, &folder, &Watching(&self.progress))?;
         self.progress.clear();

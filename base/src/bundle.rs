@@ -4,7 +4,7 @@
 
 use std::{
     borrow::Cow,
-    fs,
+    fmt, fs,
     io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -185,6 +185,13 @@ impl Place {
     }
 }
 
+/// As a command's argument names it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.argument().display().fmt(f)
+    }
+}
+
 /// A file that is open for reading.
 #[derive(Debug)]
 pub enum Opened {
@@ -277,7 +284,7 @@ mod tests {
         let mine = Place::recipe(&file, "pipelines").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(mine.text().unwrap_or_default(), "mine");
         let mix = Place::recipe(Path::new("mix"), "pipelines").unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!((mix.argument().display().to_string().as_str(), mix.text().unwrap_or_default().as_str()), ("mix", "mix"));
+        assert_eq!((mix.to_string().as_str(), mix.text().unwrap_or_default().as_str()), ("mix", "mix"));
         for (argument, said) in [
             ("mxi", "there is no recipe `mxi` (did you mean `mix`?); the program carries mix"),
             ("gone/mix.toml", "there is no file gone/mix.toml; `mix` alone names the one that the program carries"),

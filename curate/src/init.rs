@@ -168,6 +168,9 @@ impl Schema for Whole {
     fn about(&self) -> &'static str {
         "the record as it is"
     }
+    fn example(&self) -> &'static str {
+        ""
+    }
     fn columns(&self) -> &'static [ColumnSpec] {
         static COLUMNS: std::sync::LazyLock<Vec<ColumnSpec>> = std::sync::LazyLock::new(|| {
             let all = SCHEMAS.iter().flat_map(|schema| schema.columns());

@@ -42,7 +42,7 @@ fn command(plan: &Plan) -> String {
     let recipe = match loaded.place.folder() {
         Some(folder) if folder.ends_with(HOME) => format!("{HOME}/{}", loaded.file),
         Some(_) => loaded.file.clone(),
-        None => loaded.place.argument().display().to_string(),
+        None => loaded.place.to_string(),
     };
     let from = match plan.origin {
         Origin::Samples | Origin::Files => "",

@@ -2,11 +2,9 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow::{
-    array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray},
-    buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
-};
+use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use parquet::{
     arrow::ArrowWriter,
     data_type::{ByteArray, ByteArrayType},
@@ -212,7 +210,7 @@ fn mistakes_in_a_recipe() {
         said
     };
     let list =
-        |sha: &str| format!("[[screen]]\nrule = 'bad_words'\nlists = [{{ name = 'setaccio-it', sha256 = '{sha}' }}]");
+        |sha: &str| format!("[[filter]]\nrule = 'bad_words'\nlists = [{{ name = 'setaccio-it', sha256 = '{sha}' }}]");
     let lists = concat!(env!("CARGO_MANIFEST_DIR"), "/filters/lists/setaccio-it.txt");
     let wrong = {
         let fixture = Fixture::text(&list(&"0".repeat(64)));
@@ -224,14 +222,15 @@ fn mistakes_in_a_recipe() {
     for settings in [
         "[dedupe]",
         "[split]\nvalidatoin = 0.1",
-        "[[screen]]\nrule = 'langage'",
-        "[[screen]]\nrule = 'length'\nmin_char = 3",
-        "[[screen]]\nrule = 'roles'",
+        "[[filter]]\nrule = 'langage'",
+        "[[filter]]\nrule = 'length'\nmin_char = 3",
+        "[[filter]]\nrule = 'length'\n[[screen]]\nrule = 'length'",
+        "[[filter]]\nrule = 'roles'",
         &list("abc"),
     ] {
         transcript.add(settings, &said(settings, &[]));
     }
-    for set in ["sede=3", "screen.language.threshold=0.5"] {
+    for set in ["sede=3", "filter.language.threshold=0.5"] {
         transcript.add(format!("--set {set}"), &said("", &["--set", set]));
     }
     transcript.add("a list of another content", &wrong);
@@ -264,14 +263,14 @@ fn a_bad_row_is_kept_whole() {
 
 #[test]
 fn a_rule_on_a_column_that_is_not_there_lets_nothing_slip_through() {
-    let fixture = Fixture::text("[[screen]]\nrule = 'column'\ncolumn = 'sorce'\ndrop = ['x']\n");
+    let fixture = Fixture::text("[[filter]]\nrule = 'column'\ncolumn = 'sorce'\ndrop = ['x']\n");
     fixture.write("data/web/x.jsonl", "{\"text\": \"a\", \"source\": \"x\"}\n{\"text\": \"b\", \"source\": \"y\"}\n");
     let mut transcript = Transcript::default();
     transcript.add("no row has the column", &fixture.build("out", &[]).assert_failure());
     assert!(!fixture.path("out/ledger.json").exists());
-    fixture.build("out", &["--set", "screen.column.column=source"]).assert_success();
+    fixture.build("out", &["--set", "filter.column.column=source"]).assert_success();
     let said = fixture
-        .build("out", &["--set", "screen.column.absent=keep", "--set", "output.keep.sorce=string"])
+        .build("out", &["--set", "filter.column.absent=keep", "--set", "output.keep.sorce=string"])
         .assert_success();
     transcript.add("a kept column that no row has", &said.said());
     transcript.assert_snapshot("bad_input-a_rule_on_a_column_that_is_not_there");

@@ -6,10 +6,12 @@ mod commands;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
+mod embedded;
 mod fixture;
 #[cfg(feature = "train")]
 mod full;
 mod hub;
+mod init;
 mod interruption;
 #[cfg(feature = "train")]
 mod preference;

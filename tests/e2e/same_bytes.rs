@@ -93,8 +93,13 @@ fn a_second_run_has_nothing_to_do_and_a_change_is_never_overlooked() {
     assert!(fixture.build("out", &["--force"]).assert_success().stdout.starts_with("built"));
     assert_eq!(fixture.published("out"), first);
 
+    // The older name of `[[filter]]` says the same, in a recipe and on the command line.
+    let recipe = std::fs::read_to_string(fixture.path("recipe.toml")).unwrap();
+    fixture.write("recipe.toml", recipe.replace("[[filter]]", "[[screen]]"));
+    assert!(fixture.build("out", &[]).assert_success().stdout.starts_with("up to date"));
+
     // Other settings, then back: what is there is always what was asked for.
-    fixture.build("out", &["--set", "screen.clean_mc4_it.length.min_chars=600"]).assert_success();
+    fixture.build("out", &["--set", "filter.clean_mc4_it.length.min_chars=600"]).assert_success();
     assert_ne!(fixture.published("out"), first);
     assert!(fixture.build("out", &[]).assert_success().stdout.starts_with("built"));
     assert_eq!(fixture.published("out"), first);

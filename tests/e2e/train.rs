@@ -281,6 +281,9 @@ fn what_was_learned_can_be_asked_for() {
     let tuned = ask(&["--adapter", &adapter]).assert_success().stdout;
     assert_ne!(plain, tuned, "the adapter changes what is written");
     assert_eq!(tuned, ask(&["--adapter", &adapter, "--jobs", "1"]).assert_success().stdout);
+    let run =
+        setaccio(&["generate", out.to_str().unwrap(), "--prompt", "Perché?", "--max-tokens", "12"]).assert_success();
+    assert_eq!(run.stdout, tuned, "a run says which base and adapter");
     let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).assert_success().stdout;
     assert_eq!(sampled("1"), sampled("1"));
     assert_ne!(sampled("1"), sampled("2"));

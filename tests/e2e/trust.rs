@@ -24,7 +24,7 @@ fn verify_sees_what_was_changed() {
     let swaps: [(&str, &str, &str); 4] = [
         ("ledger.json", "\"rows_in\": 50", "\"rows_in\": 51"),
         ("recipe.lock.toml", "license = \"mit\"", "license = \"cc0-1.0\""),
-        ("README.md", "# Lab", "# Lab, improved"),
+        ("README.md", "# Fixture", "# Fixture, improved"),
         ("waterfall.svg", "#c53030", "#c53031"),
     ];
     for (name, from, to) in swaps {
@@ -92,7 +92,7 @@ fn nothing_is_published_where_nothing_is_left() {
     let fixture = fixture();
     let before = fixture.published("out");
     let mut transcript = Transcript::default();
-    for set in ["screen=[{rule='regex',drop=['.']}]", "split.validation=0.9999999"] {
+    for set in ["filter=[{rule='regex',drop=['.']}]", "split.validation=0.9999999"] {
         transcript.add(set, &fixture.build("out", &["--set", set]).assert_failure());
         assert_eq!(fixture.published("out"), before);
     }

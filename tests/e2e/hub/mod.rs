@@ -82,15 +82,20 @@ impl HubFixture {
     }
 }
 
-/// What a run's lock says of the files in `folder` that it made.
-pub fn made(fixture: &HubFixture, folder: &str, names: &[&str]) -> String {
-    let mut lock = String::new();
+/// Write the lock of a run that left `names` in `folder`.
+pub fn lock_run(fixture: &HubFixture, method: &str, folder: &str, names: &[&str]) {
+    let base = format!("{}/models/llama", fixture.arg("home"));
+    let mut lock = format!(
+        "engine = 'setaccio'\ncommand = \"setaccio train x.toml --model {base}\"\ncompute = 'f32 on cpu'\n\
+         tokenizer_sha256 = ''\ntemplate_sha256 = ''\nbase = []\ndata = []\n[versions]\n"
+    );
     for name in names {
         let bytes = fs::read(fixture.local.path(folder).join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        let (bytes, sha256) = setaccio_base::sha256::digest_reader(&bytes[..], &|| false).unwrap();
         write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
-    lock
+    write!(lock, "[recipe]\nmethod = '{method}'\n[recipe.model]\npath = \"{base}\"\n").unwrap();
+    fixture.local.write("run/run.lock.toml", lock);
 }
 
 /// A run as the trainer leaves it, with what a careless machine would give away.
@@ -102,10 +107,7 @@ pub fn run_folder(fixture: &HubFixture) {
     );
     fixture.local.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
     fixture.local.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
-    let made = made(fixture, "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
-    fixture
-        .local
-        .write("run/run.lock.toml", format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n{made}"));
+    lock_run(fixture, "lora", "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
     fixture.local.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
     fixture.local.write("run/metrics.jsonl", "{}\n");
     fixture.local.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);

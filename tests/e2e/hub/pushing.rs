@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use setaccio_test_hub::{Commit, Content, FaultKind, READ, WRITE};
 
-use super::{HubFixture, made, run_folder};
+use super::{HubFixture, lock_run, run_folder};
 use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot};
 
 const REPO: &str = "datasets/anna/web";
@@ -163,7 +163,7 @@ fn an_adapter_is_pushed_as_peft_looks_for_it() {
     assert!(text("README.md").contains("from_pretrained(model, \"anna/adapter\")"));
     assert_eq!(files["tokenizer.json"].bytes, fs::read(fixture.local.path("run/adapter/tokenizer.json")).unwrap());
     assert_eq!(text("adapter_config.json"), "{\"base_model_name_or_path\": \"llama\"}\n");
-    assert!(text("run.lock.toml").starts_with("command = \"setaccio train x.toml --model llama\"\n"));
+    assert!(text("run.lock.toml").contains("\ncommand = \"setaccio train x.toml --model llama\"\n"));
 }
 
 #[test]
@@ -174,8 +174,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     // The same run again, with every weight trained; what lies in `adapter/` is not its own any more.
     fixture.local.write("run/model/config.json", "{}\n");
     fixture.local.write("run/model/model.safetensors", [8_u8; 5_000]);
-    let lock = made(&fixture, "run/model", &["config.json", "model.safetensors"]);
-    fixture.local.write("run/run.lock.toml", format!("{lock}[recipe]\nmethod = 'full'\n"));
+    lock_run(&fixture, "full", "run/model", &["config.json", "model.safetensors"]);
     fixture.local.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");
     fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_success();
     let files = fixture.hub.store().repos["models/anna/it"].at("main").unwrap().files.clone();

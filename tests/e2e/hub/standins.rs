@@ -46,7 +46,7 @@ pub fn web(files: usize, rows: usize) -> Vec<(String, Vec<u8>)> {
                 (0..3 + rng.below(6)).map(|_| sentences[rng.below(sentences.len())].as_str()).collect();
             let text = match row % 40 {
                 7 => english.repeat(3),
-                23 => "Questa pagina si trova in molti luoghi, e dice dappertutto la stessa cosa. ".repeat(4),
+                23 => "Questa pagina si trova in molti luoghi, e rng dappertutto la stessa cosa. ".repeat(4),
                 _ => format!("{}\n{}", row, text.join("\n")),
             };
             lines += &page(&text, &format!("https://x.example/{row}"));

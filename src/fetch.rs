@@ -7,8 +7,8 @@ use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
     plan,
     recipe::pins::{self, Pins},
-    recipe::{Loaded, Source},
-    source::origin::{Fetched, Remote},
+    recipe::{RecipeFile, Source},
+    source::origin::{HubFiles, RemoteFile},
     source::subset,
     source::{self, Limits},
 };
@@ -66,7 +66,7 @@ impl Listed {
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
-pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
+pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
@@ -145,7 +145,7 @@ fn files(
 /// Those that match the globs; of these, as many as the recipe reads.
 fn choose(
     client: &Client,
-    loaded: &Loaded,
+    loaded: &RecipeFile,
     source: &Source,
     repo: Repo,
     commit: String,
@@ -174,7 +174,7 @@ fn choose(
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
 /// and counted until there are rows enough.
-pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Bar) -> Result<()> {
+pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [Listed], progress: &Bar) -> Result<()> {
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
@@ -192,7 +192,7 @@ pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &
                 if Progress::cancelled(progress) {
                     return Err(Error::Interrupted.into());
                 }
-                rows += counted?.rows.unwrap_or(0);
+                rows += counted?.inspection.rows.unwrap_or(0);
             }
             if rows >= limit {
                 source.files.truncate(i + 1);
@@ -210,7 +210,7 @@ pub fn fetch(
     need: Need,
     jobs: usize,
     progress: &Bar,
-) -> Result<BTreeMap<String, Fetched>> {
+) -> Result<BTreeMap<String, HubFiles>> {
     let many = match need {
         Need::All => usize::MAX,
         Need::First => 1,
@@ -231,11 +231,11 @@ pub fn fetch(
     let mut paths = client.pull(&all, jobs.clamp(1, AT_A_TIME), progress)?.into_iter();
     let each = listed.iter().map(|l| {
         let remote =
-            |(entry, path): (&Entry, _)| Remote { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
-        let files: Vec<Remote> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
+            |(entry, path): (&Entry, _)| RemoteFile { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
+        let files: Vec<RemoteFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
-        (l.source.clone(), Fetched { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
+        (l.source.clone(), HubFiles { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
     });
     Ok(each.collect())
 }

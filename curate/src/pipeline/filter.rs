@@ -204,7 +204,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
     }
     out.spill(&mut rows)?;
     out.reject(&mut rejects)?;
-    plan.unchanged(task.file)?;
+    planned.check_unchanged()?;
     // Only now is it known of a compressed file.
     if task.slice == Slice::Whole && manifest.read.rows_in == 0 {
         return Err(SourceError::no_rows(&file.name).into());

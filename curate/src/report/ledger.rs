@@ -56,7 +56,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     Ledger {
         format: 1,
         recipe: recipe.name.clone(),
-        fingerprint: plan.fingerprint.clone(),
+        fingerprint: plan.lock.fingerprint.clone(),
         kind: Some(recipe.kind),
         stages,
         splits,

@@ -23,7 +23,7 @@ Exit codes:
     0  done
     1  not done: what failed, and what to do about it, is on stderr
     2  the command line cannot be understood
-  130  stopped by Ctrl-C or SIGTERM: the same command goes on from there";
+  130  stopped by Ctrl-C or SIGTERM: the same command goes on from there (`train` with --resume)";
 
 /// Exit code of a run that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;

@@ -122,6 +122,14 @@ impl Place {
         }
     }
 
+    /// What a command is to be given to find it again: a path, or a carried recipe's bare name.
+    pub fn argument(&self) -> PathBuf {
+        match self {
+            Self::Disk { path, .. } => path.clone(),
+            Self::Bundled { path, .. } => Path::new(path).file_stem().unwrap_or_default().into(),
+        }
+    }
+
     /// The file's name.
     pub fn name(&self) -> String {
         let path = self.path();
@@ -177,16 +185,10 @@ impl Place {
     }
 }
 
-/// As a recipe's argument names it: a carried recipe by its bare name.
+/// As a command's argument names it.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk { path, .. } => path.display().fmt(f),
-            Self::Bundled { path, .. } => f.write_str(match path.strip_suffix(".toml") {
-                Some(recipe) => recipe.rsplit('/').next().unwrap_or(recipe),
-                None => path,
-            }),
-        }
+        self.argument().display().fmt(f)
     }
 }
 

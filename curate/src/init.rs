@@ -170,6 +170,9 @@ impl Schema for Whole {
     fn about(&self) -> &'static str {
         "the record as it is"
     }
+    fn example(&self) -> &'static str {
+        ""
+    }
     fn columns(&self) -> &'static [ColumnSpec] {
         static COLUMNS: std::sync::LazyLock<Vec<ColumnSpec>> = std::sync::LazyLock::new(|| {
             let all = SCHEMAS.iter().flat_map(|schema| schema.columns());
@@ -315,8 +318,8 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
     let keep = quoted(language.unwrap_or("en"));
     let _ = write!(
         out,
-        "\n# Drops rows in other languages.\n# [[screen]]\n# rule = \"language\"\n# keep = [{keep}]\n# per = \"row\"\n\
-         \n# Drops rows with words of a list: your own, or lists by name and SHA-256 (`setaccio lists`).\n# [[screen]]\n\
+        "\n# Drops rows in other languages.\n# [[filter]]\n# rule = \"language\"\n# keep = [{keep}]\n# per = \"row\"\n\
+         \n# Drops rows with words of a list: your own, or lists by name and SHA-256 (`setaccio lists`).\n# [[filter]]\n\
          # rule = \"bad_words\"\n# words = [\"...\"]\n\
          \n# Keeps one of rows that are the same but for case and white space. Without this table all stay.\n[dedup]\n\
          \n# So many rows at most, chosen by a hash of the content and the seed.\n# [sample]\n# rows = 10000\n\
@@ -345,19 +348,19 @@ const CHAT: &str = r#"
 # The filters, in order.
 
 # Cuts out tokens such as `<<human>>:` that got into the texts.
-[[screen]]
+[[filter]]
 rule = "strip_role_tokens"
 
 # Drops answers that are empty, a stand-in (n/a, none, ...) or the question again.
-[[screen]]
+[[filter]]
 rule = "answer"
 
 # Drops conversations that no chat template takes: turns out of order, no answer at the end.
-[[screen]]
+[[filter]]
 rule = "roles"
 
 # Drops answers of more than so many characters.
-[[screen]]
+[[filter]]
 rule = "length"
 of = "answer"
 max_chars = 16000
@@ -367,11 +370,11 @@ const PREFERENCE: &str = r#"
 # The filters, in order.
 
 # Drops pairs that teach nothing: equal or empty sides, no question, scores the wrong way round.
-[[screen]]
+[[filter]]
 rule = "preference_sanity"
 
 # Drops answers of more than so many characters.
-[[screen]]
+[[filter]]
 rule = "length"
 of = "answer"
 max_chars = 16000
@@ -381,12 +384,12 @@ const TEXT: &str = r#"
 # The filters, in order.
 
 # Drops empty documents; web pages want a few hundred characters.
-[[screen]]
+[[filter]]
 rule = "length"
 min_chars = 1
 
 # Drops documents of few sentences: menus, lists, captions.
-# [[screen]]
+# [[filter]]
 # rule = "sentences"
 # min = 3
 "#;

@@ -24,7 +24,7 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     inputs: inputs::Args,
-    /// Folder to write [default: data/out/NAME OF THE RECIPE]
+    /// Folder to write [default: data/out/NAME OF THE RECIPE, below the current folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Do slice I of N and nothing more; any machine that sees DIR can do another

@@ -71,10 +71,7 @@ impl Command {
             Self::Recipes(args) => recipes::run(args),
             Self::Lists(args) => lists::run(args),
             Self::Rules(args) => rules::run(args),
-            Self::Schemas(_) => {
-                schemas::run();
-                Ok(())
-            }
+            Self::Schemas(args) => schemas::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),
             Self::Docs(args) => docs::run(args),

@@ -28,10 +28,15 @@ const SHOWN: usize = 20;
 
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new()?;
-    let shown = args.recipe.display();
     // What does not load is not rewritten.
-    setaccio_curate::recipe::load(&args.recipe, &[])?;
-    let text = std::fs::read_to_string(&args.recipe).with_context(|| format!("cannot read {shown}"))?;
+    let loaded = setaccio_curate::recipe::load(&args.recipe, &[])?;
+    let path = loaded.place.path();
+    if loaded.place.folder().is_none() {
+        let name = &loaded.recipe.name;
+        bail!("the program carries `{name}`; `setaccio recipes build {name} > {name}.toml` makes a copy to be pinned");
+    }
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     let mut recipe: DocumentMut = text.parse().with_context(|| shown.to_string())?;
     let client = Client::new(Settings::from_env()?)?;
     let Some(sources) = recipe.get_mut("source").and_then(|s| s.as_array_of_tables_mut()) else {
@@ -46,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     } else if args.dry_run {
         anstream::println!("{changed} sources would be pinned anew; without --dry-run the recipe is rewritten");
     } else {
-        atomic::write(&args.recipe, recipe.to_string().as_bytes())?;
+        atomic::write(path, recipe.to_string().as_bytes())?;
         anstream::println!("{GOOD}written:{GOOD:#} {shown}, {changed} sources pinned anew");
     }
     Ok(())

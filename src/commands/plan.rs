@@ -27,6 +27,12 @@ pub fn run(args: &Args) -> Result<()> {
     progress.clear();
     let recipe = &plan.loaded.recipe;
     anstream::println!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
+    if plan.loaded.place.folder().is_none() {
+        anstream::println!(
+            "{FAINT}as the program carries it; `setaccio recipes build {}` prints it{FAINT:#}",
+            recipe.name
+        );
+    }
     anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}", plan.origin);
     for (number, source) in (0_u16..).zip(&recipe.source) {
         let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {} rows", count(n)));

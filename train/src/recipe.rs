@@ -11,7 +11,7 @@ mod load;
 mod lora;
 mod preference;
 
-pub use load::{Loaded, load};
+pub use load::{HOME, Loaded, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 

@@ -31,9 +31,9 @@ use crate::{
 /// Make a model in stages: data, fine-tuning, preferences, adaptation, merged, exported, with its card
 #[derive(clap::Args)]
 pub struct Args {
-    /// A chain: the name of one in pipelines/train/all, or a file
+    /// A chain: a file, or one that the program carries (`setaccio recipes` lists them)
     #[arg(default_value = "tiny")]
-    chain: String,
+    chain: PathBuf,
     /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
     #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
     from: Origin,
@@ -100,9 +100,7 @@ fn names(path: &str, name: &str) -> bool {
 
 /// The chain with what the command line changes.
 fn open(args: &Args) -> Result<Opened> {
-    let path = Path::new(&args.chain);
-    let named = Path::new("pipelines/train/all").join(format!("{}.toml", args.chain));
-    let mut opened = Chain::open(if path.extension().is_some_and(|e| e == "toml") { path } else { &named })?;
+    let mut opened = Chain::open(&args.chain)?;
     if let Some(model) = &args.model {
         let base = &mut opened.chain.base;
         // What the chain says of its base is true of no other.

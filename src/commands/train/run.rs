@@ -22,9 +22,9 @@ use crate::{
 /// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recipe to follow, for instance pipelines/train/sft.toml
+    /// Recipe to follow: a file, or one that the program carries, for instance tiny (`setaccio recipes` lists them)
     recipe: PathBuf,
-    /// Folder of the run [default: runs/NAME OF THE RECIPE]
+    /// Folder of the run [default: runs/NAME OF THE RECIPE, below the current folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The base model: a Hugging Face folder or a GGUF file [default: the recipe's]
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-    let command = command(&args.recipe, &loaded.sets);
+    let command = command(&loaded.place.argument(), &loaded.sets);
     let progress = Bar::new()?;
     let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
     progress.clear();

@@ -180,9 +180,6 @@ impl Schema for Whole {
         });
         &COLUMNS
     }
-    fn example(&self) -> &'static str {
-        "{}"
-    }
     fn content(&self, record: &mut Record) -> std::result::Result<Content, String> {
         Ok(Content::Text(Value::Object(std::mem::take(record)).to_string()))
     }

@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
     plan,
+    recipe::RecipeFile,
     recipe::pins::{self, Pins},
-    recipe::{RecipeFile, Source},
     source::origin::{HubFiles, RemoteFile},
     source::subset,
     source::{self, Limits},
 };
+use setaccio_dataset::recipe::Source;
 use setaccio_hub::{
     Client, Error, Kind, Repo, Watch,
     cache::Cache,

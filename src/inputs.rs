@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_curate::{
     plan::{self, Plan, Request},
-    recipe::pins::Pins,
-    recipe::{self, OnBadRow, RecipeFile},
+    recipe::{self, RecipeFile, pins::Pins},
     source::origin::Origin,
 };
+use setaccio_dataset::recipe::OnBadRow;
 use setaccio_hub::{Client, Settings};
 
 use crate::{

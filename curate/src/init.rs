@@ -14,12 +14,15 @@ use setaccio_base::{
     row::{Content, Kind, Row},
     suggest,
 };
-use setaccio_dataset::shard::Position;
+use setaccio_dataset::{
+    recipe::{OnBadRow, Read},
+    shard::Position,
+};
 use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 use crate::{
     error::{Error, Result},
-    recipe::{OnBadRow, Read, UNKNOWN_LICENSE, check_name},
+    recipe::{UNKNOWN_LICENSE, check_name},
     source::{self, ColumnSpec, InputFile, Item, Limits, Projection, Record, SCHEMAS, Schema},
 };
 

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use setaccio_curate::{
     pipeline::{filter, spill},
-    recipe::{Sample, UNKNOWN_LICENSE, pins::Pins},
+    recipe::{UNKNOWN_LICENSE, pins::Pins},
 };
+use setaccio_dataset::recipe::Sample;
 
 use crate::{
     fetch::{Listed, Need},

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory};
 use serde_json::Value;
-use setaccio_curate::{recipe::Recipe, source::SCHEMAS};
+use setaccio_curate::source::SCHEMAS;
+use setaccio_dataset::recipe::Recipe;
 use setaccio_filters::registry::RULES;
 
 pub mod keys;

@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::filter_report::Tally;
 use setaccio_base::{atomic, progress::Progress, row::Row};
 use setaccio_dataset::{
     ledger::{FileEntry, Flow},
     recipe::OnBadRow,
     shard::Position,
 };
-use setaccio_filters::pipeline::Tally;
 
 use super::{
     rejects::{self, Rejects, Remains},

@@ -1,7 +1,7 @@
 //! The recipe lock of a plan.
 
+use setaccio_base::filter_report::ListUse;
 use setaccio_dataset::lock::{Asset, Input, RecipeLock};
-use setaccio_filters::context::ListUse;
 
 use super::inputs::PlanFile;
 use crate::{

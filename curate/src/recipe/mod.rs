@@ -5,7 +5,7 @@ pub mod pins;
 use std::path::Path;
 
 use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
-pub use setaccio_dataset::recipe::*;
+use setaccio_dataset::recipe::Recipe;
 
 use crate::error::{Error, Result};
 

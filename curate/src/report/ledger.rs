@@ -1,7 +1,7 @@
 //! The ledger, from what the tasks and the writing counted.
 
+use setaccio_base::filter_report::Tally;
 use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
-use setaccio_filters::pipeline::Tally;
 
 use crate::{
     pipeline::{

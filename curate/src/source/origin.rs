@@ -6,11 +6,12 @@ use std::{
 };
 
 use setaccio_base::bundle::Place;
+use setaccio_dataset::recipe::Source;
 
 use super::{globs, subset};
 use crate::{
     error::{Error, Result},
-    recipe::{RecipeFile, Source},
+    recipe::RecipeFile,
 };
 
 /// The value of `--from`.

@@ -67,9 +67,6 @@ impl RecipeLock {
     }
 
     /// As the file's text.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
     pub fn to_toml(&self) -> Result<String> {
         let text =
             toml::to_string(self).map_err(|e| Error::Damaged { path: RECIPE_LOCK.into(), message: e.to_string() })?;

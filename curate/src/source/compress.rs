@@ -14,9 +14,6 @@ pub enum Compression {
 }
 
 /// Decompress a stream.
-///
-/// # Errors
-/// The system refuses the decoder its memory.
 pub fn decompress<'a>(
     compression: Compression,
     raw: impl Read + Send + 'a,

@@ -8,7 +8,7 @@ use setaccio_curate::{
     plan,
     recipe::RecipeFile,
     recipe::pins::{self, Pins},
-    source::origin::{HubFiles, RemoteFile},
+    source::origin::{HubFile, HubFiles},
     source::subset,
     source::{self, Limits},
 };
@@ -229,8 +229,8 @@ pub fn fetch(
     let mut paths = client.pull(&all, jobs.clamp(1, AT_A_TIME), progress)?.into_iter();
     let each = listed.iter().map(|l| {
         let remote =
-            |(entry, path): (&Entry, _)| RemoteFile { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
-        let files: Vec<RemoteFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
+            |(entry, path): (&Entry, _)| HubFile { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
+        let files: Vec<HubFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
         (l.source.clone(), HubFiles { commit: l.commit.clone(), files, of, unlisted: l.unlisted })

@@ -33,7 +33,7 @@ pub struct HubFiles {
     /// The commit that the recipe's revision stands for.
     pub commit: String,
     /// The files to read.
-    pub files: Vec<RemoteFile>,
+    pub files: Vec<HubFile>,
     /// How many files match the recipe's globs in all.
     pub of: usize,
     /// Whether only the cache was looked into, so that there may be more.
@@ -42,7 +42,7 @@ pub struct HubFiles {
 
 /// A file that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteFile {
+pub struct HubFile {
     /// Where it lies.
     pub path: PathBuf,
     /// Its path in the repository.
@@ -152,7 +152,7 @@ pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<So
             let Some(fetched) = fetched.get(&source.name) else {
                 return Ok(SourceFiles { files: Vec::new(), of: 0 });
             };
-            let file = |remote: &RemoteFile| SourceFile {
+            let file = |remote: &HubFile| SourceFile {
                 place: Place::disk(&remote.path),
                 name: format!("{}/{}", source.name, remote.name),
                 sha256: remote.sha256.clone(),

@@ -1,13 +1,13 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
 use anyhow::Result;
+use setaccio_base::row::{Content, Row};
 use setaccio_curate::{
     pipeline::filter::{Outcome, RowFilter},
     plan::Plan,
     recipe::pins::Pins,
     source::Item,
 };
-use setaccio_filters::row::{Content, Row};
 
 use crate::{
     fetch::Need,
@@ -102,7 +102,7 @@ fn told(row: &Row, note: &str) -> Vec<(String, String)> {
         Content::Chat(turns) => turns.iter().map(|t| (t.role.clone(), t.content.clone())).collect(),
         Content::Preference { prompt, chosen, rejected } => {
             let last =
-                |turns: &[setaccio_filters::row::Message]| turns.last().map_or_else(String::new, |t| t.content.clone());
+                |turns: &[setaccio_base::row::Message]| turns.last().map_or_else(String::new, |t| t.content.clone());
             vec![("prompt".into(), last(prompt)), ("chosen".into(), last(chosen)), ("rejected".into(), last(rejected))]
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use setaccio_filters::suggest;
+use setaccio_base::suggest;
 use setaccio_train::{
     export::{self, Exported, Quant},
     model::files::ModelFiles,

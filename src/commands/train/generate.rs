@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use setaccio_base::progress::Progress as _;
-use setaccio_filters::row::Message;
+use setaccio_base::{progress::Progress as _, row::Message};
 use setaccio_templates::Renderer;
 use setaccio_train::{
     device,

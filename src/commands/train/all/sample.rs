@@ -3,8 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use setaccio_base::{atomic, progress::Progress as _};
-use setaccio_filters::row::Message;
+use setaccio_base::{atomic, progress::Progress as _, row::Message};
 use setaccio_train::{
     chain::card::{SAMPLE_TOKENS, Sample, Told},
     generate::{Sampling, generate},

@@ -6,12 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::{atomic, progress::Progress as _};
+use setaccio_base::{atomic, progress::Progress as _, sha256::hex_digest};
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
     recipe::pins,
 };
-use setaccio_filters::hash::sha256;
 use setaccio_train::{
     chain::{
         Chain, Kept, Opened, Places, Stage,
@@ -249,5 +248,5 @@ fn learned(lines: &[Line], task: Task) -> String {
 /// SHA-256 of what decides a step.
 pub fn inputs_of<'a>(parts: &[&str], files: impl IntoIterator<Item = &'a FileHash>) -> String {
     let files: Vec<String> = files.into_iter().map(|f| format!("{} {}", f.file, f.sha256)).collect();
-    sha256(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), parts.join("\n"), files.join("\n")).as_bytes())
+    hex_digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), parts.join("\n"), files.join("\n")).as_bytes())
 }

@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use setaccio_filters::suggest;
-use setaccio_train::{
-    export::{self, Exported, Quant},
-    model::files::ModelFiles,
-    tokenizer::Tokens,
-};
-
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{GOOD, NAME},
+};
+use anyhow::{Context, Result, bail};
+use setaccio_filters::suggest;
+use setaccio_train::{
+    artifacts::export::{self, Exported, Quant},
+    formats::model_files::ModelFiles,
+    tokenizer::Tokens,
 };
 
 const FORMATS: [&str; 3] = ["gguf", "gguf-lora", "bnb-4bit"];

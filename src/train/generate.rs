@@ -5,27 +5,26 @@ use std::{
     path::PathBuf,
 };
 
+use super::run::threads;
+use crate::{
+    progress::Progress,
+    style::{FAINT, NAME},
+};
 use anyhow::{Result, bail};
 use setaccio_curate::{build::Watch as _, render::Renderer};
 use setaccio_filters::row::Message;
 use setaccio_train::{
     device,
+    formats::{model_files::ModelFiles, peft},
     generate::{Sampling, generate},
-    lora::{self, peft},
     model::{
         config::Config,
-        files::ModelFiles,
         llama::Llama,
         load::{self, Hold},
+        lora,
     },
     recipe,
     tokenizer::Tokens,
-};
-
-use super::run::threads;
-use crate::{
-    progress::Progress,
-    style::{FAINT, NAME},
 };
 
 /// Let a model answer a prompt, with or without an adapter

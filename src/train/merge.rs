@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use setaccio_curate::build::Watch as _;
-use setaccio_train::{
-    merge::{self, Options, Precision, Trained, merge},
-    model::files::ModelFiles,
-    recipe::Method,
-};
-
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{FAINT, GOOD, NAME, count},
+};
+use anyhow::{Result, bail};
+use setaccio_curate::build::Watch as _;
+use setaccio_train::{
+    artifacts::merge::{self, Options, Precision, Trained, merge},
+    formats::model_files::ModelFiles,
+    recipe::Method,
 };
 
 /// Add an adapter to its base: one model, as a folder that transformers loads

@@ -10,11 +10,9 @@ use serde_json::json;
 use setaccio_train::{
     Error, Result,
     data::{Batch, Example, Micro},
+    formats::model_files::ModelFiles,
     memory::{self, Memory},
-    model::{
-        files::ModelFiles,
-        load::{self, Hold},
-    },
+    model::load::{self, Hold},
     random::{bits, key},
     recipe::{Quantization, Recipe},
     trainer::{Fault, Trainer},

@@ -2,20 +2,19 @@
 
 use std::{fs, path::Path};
 
+use super::steps::{Work, inputs_of};
+use crate::train::generate::{chat_ids, load_whole, raw_ids, room};
 use anyhow::Result;
 use setaccio_curate::{build::Watch as _, folder::write_whole};
 use setaccio_filters::row::Message;
 use setaccio_train::{
+    artifacts::merge::Trained,
     chain::card::{SAMPLE_TOKENS, Sample, Told},
+    formats::model_files::ModelFiles,
     generate::{Sampling, generate},
-    merge::Trained,
-    model::files::ModelFiles,
     recipe,
     tokenizer::Tokens,
 };
-
-use super::steps::{Work, inputs_of};
-use crate::train::generate::{chat_ids, load_whole, raw_ids, room};
 
 impl Work<'_> {
     /// The answers of base and result to the chain's prompt, asked once.

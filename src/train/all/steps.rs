@@ -5,6 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Args;
+use crate::{
+    fetch::Need,
+    inputs,
+    progress::Progress,
+    style::{FAINT, GOOD, HEAD},
+    train::{plan, run::command, watch::Watching},
+};
 use anyhow::{Context, Result, bail};
 use setaccio_curate::{
     build::{self, Done as Built, Part, Watch as _},
@@ -13,13 +21,15 @@ use setaccio_curate::{
 };
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
+    artifacts::{
+        export::{self, Quant},
+        merge::{self, Options, Trained},
+    },
     chain::{
         Chain, Kept, Opened, Places, Stage,
         card::{self, Sample, Told},
     },
-    export::{self, Quant},
-    merge::{self, Options, Trained},
-    model::files::ModelFiles,
+    formats::model_files::ModelFiles,
     recipe::{Loaded, Method, Task},
     report::{
         curve,
@@ -28,15 +38,6 @@ use setaccio_train::{
     },
     session::{self, Done, Prepared, Start},
     tokenizer::Tokens,
-};
-
-use super::Args;
-use crate::{
-    fetch::Need,
-    inputs,
-    progress::Progress,
-    style::{FAINT, GOOD, HEAD},
-    train::{plan, run::command, watch::Watching},
 };
 
 /// A chain at work.

@@ -1,7 +1,7 @@
 //! A chain of runs, each upon the last one's model: `just train-all`. The structs are the tables of its recipe.
 
 pub mod card;
-mod kept;
+mod lock;
 
 use std::{
     fs,
@@ -11,12 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_filters::suggest;
 
-pub use kept::Kept;
+pub use lock::Kept;
 
 use crate::{
+    artifacts::{export::Quant, merge},
     error::{Error, Result},
-    export::Quant,
-    merge,
     recipe::{self, Loaded},
 };
 

@@ -19,13 +19,13 @@ use setaccio_curate::folder::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},
-    model::safetensors::Safetensors,
-    objective::Told,
+    formats::safetensors::Safetensors,
     report::lock::RunLock,
+    trainer::objective::Told,
 };
 
-pub(crate) mod held;
 mod reading;
+pub(crate) mod run_lock;
 mod writing;
 
 /// What a run needs beside its tensors to go on as if it had never stopped. The position in the data and the state

@@ -13,7 +13,7 @@ use super::{
     writing::{FORMAT, MANIFEST, Manifest, STATE, TENSORS},
 };
 use crate::{
-    model::safetensors::Safetensors,
+    formats::safetensors::Safetensors,
     report::lock::{self, FileHash},
 };
 

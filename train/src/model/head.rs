@@ -5,8 +5,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::values::Values;
-
+use super::maybe_trained::Values;
 use crate::{
     data::{Batch, IGNORE},
     error::Result,

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::{linear::Linear, pass::View, values::Values};
+use super::{linear::Linear, maybe_trained::Values, mode::View};
 use crate::{
     error::Result,
     kernels::{self, Attended, Heads, Span},

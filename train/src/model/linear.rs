@@ -5,8 +5,8 @@
 use candle_core::Tensor;
 
 use super::{
-    pass::{Pass, View},
-    values::Values,
+    maybe_trained::Values,
+    mode::{Pass, View},
     weight::Weight,
 };
 use crate::{error::Result, kernels, optim::Param};

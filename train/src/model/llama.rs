@@ -5,9 +5,9 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     head::{Head, Losses},
     layer::{Context, Layer, Past, Saved},
-    pass::{Pass, View},
-    rotary::Rotary,
-    values::Values,
+    maybe_trained::Values,
+    mode::{Pass, View},
+    rope::Rotary,
 };
 use crate::{
     data::Batch,

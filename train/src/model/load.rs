@@ -9,16 +9,16 @@ use super::{
     layer::Layer,
     linear::{self, Linear},
     llama::Llama,
-    rotary::Rotary,
-    values::Values,
+    maybe_trained::Values,
+    rope::Rotary,
     weight::Weight,
 };
 use crate::{
     error::{Error, Result},
+    formats::{bitsandbytes, model_files::ModelFiles},
     kernels::Heads,
-    lora,
-    model::files::ModelFiles,
-    nf4::{Nf4, checkpoint},
+    model::lora,
+    nf4::Nf4,
     recipe::{Lora, Quantization},
 };
 
@@ -45,11 +45,11 @@ impl Source for ModelFiles {
     }
 
     fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
-        if !checkpoint::is_quantized(name, |n| self.has(n)) {
+        if !bitsandbytes::is_quantized(name, |n| self.has(n)) {
             return Ok(None);
         }
         let get = |n: &str| self.has(n).then(|| self.load_any(n)).transpose();
-        let packed = checkpoint::read(self.path(), name, get)?;
+        let packed = bitsandbytes::read(self.path(), name, get)?;
         if packed.shape() != shape {
             let message = format!("is {:?} and the configuration asks for {shape:?}", packed.shape());
             return Err(Error::tensor(self.path(), name, message));

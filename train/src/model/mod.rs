@@ -1,19 +1,14 @@
 //! The Llama family.
 
 pub mod config;
-pub mod files;
-pub mod gguf;
 pub mod head;
 pub mod layer;
 pub mod linear;
 pub mod llama;
 pub mod load;
-pub mod pass;
+pub mod lora;
+pub mod maybe_trained;
+pub mod mode;
+pub mod rope;
 pub mod rope_scaling;
-pub mod rotary;
-pub mod safetensors;
-pub mod save;
-pub mod sharded;
-pub mod tiny;
-pub mod values;
 pub mod weight;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::values::Values;
+use super::maybe_trained::Values;
 use crate::{error::Result, nf4::Nf4, optim::Param};
 
 /// The weight of a linear layer, [out, in].

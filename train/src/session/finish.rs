@@ -11,14 +11,14 @@ use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
 use super::Prepared;
 use crate::{
+    artifacts::merge,
     checkpoint::hint,
     error::{Error, Result},
-    lora::{
-        self,
+    formats::{
         peft::{self, AdapterConfig, AdapterFile, Targets},
+        sharded,
     },
-    merge,
-    model::{llama::Llama, sharded},
+    model::{llama::Llama, lora},
     recipe::{Init, Method},
     report::{
         card, curve,

@@ -12,16 +12,16 @@ use tempfile::TempDir;
 
 use super::Watch;
 use crate::{
-    checkpoint::held,
+    artifacts::tiny::Tiny,
+    checkpoint::run_lock,
     data::{self, Dataset, Form, Order, Shape, Split, shards::Build},
     device,
     error::{Error, Result},
-    lora::peft::{self, AdapterFile},
-    memory::{self, Memory},
-    model::{
-        files::{ModelFiles, write_together},
-        tiny::Tiny,
+    formats::{
+        model_files::{ModelFiles, write_together},
+        peft::{self, AdapterFile},
     },
+    memory::{self, Memory},
     recipe::{Loaded, Method, PreferenceLoss, Recipe},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},

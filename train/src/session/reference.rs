@@ -11,12 +11,10 @@ use super::Watch;
 use crate::{
     data::{Dataset, Micro},
     error::{Error, Result},
-    model::{
-        llama::Llama,
-        safetensors::{Safetensors, to_bytes},
-    },
-    objective,
+    formats::safetensors::{Safetensors, to_bytes},
+    model::llama::Llama,
     report::lock::RunLock,
+    trainer::objective,
 };
 
 /// Folder of the files, in the run's.

@@ -9,15 +9,17 @@ use crate::{
     checkpoint::{Loaded as Found, Store},
     device,
     error::{Error, Result},
-    lora::{self, peft},
-    model::load::{self, Hold},
-    objective::Objective,
+    formats::peft,
+    model::{
+        load::{self, Hold},
+        lora,
+    },
     recipe::{Init, Method, Reference},
     report::{
         lock::{self, Data, FileHash, RunLock},
         metrics::Metrics,
     },
-    trainer::Trainer,
+    trainer::{Trainer, objective::Objective},
 };
 
 /// How a run begins.

@@ -13,8 +13,6 @@ use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing
 
 use crate::error::{Error, Result};
 
-pub mod folder;
-pub mod gguf;
 pub mod pieces;
 pub mod tiny;
 

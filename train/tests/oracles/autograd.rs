@@ -1,6 +1,10 @@
 //! Gradients beside candle's own autograd, in f64, over a model written with nothing but candle's differentiable
 //! operations: every head, mask and norm spelled out.
 
+use crate::{
+    formula::{attach, batch, close, documents, elements, model, recipe, whole},
+    quantized::in_nf4,
+};
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use setaccio_train::{
     data::{Batch, IGNORE},
@@ -8,15 +12,10 @@ use setaccio_train::{
         layer::Layer,
         linear::Linear,
         llama::{Llama, Training},
-        pass::Pass,
-        values::Values,
+        maybe_trained::Values,
+        mode::Pass,
         weight::Weight,
     },
-};
-
-use crate::{
-    formula::{attach, batch, close, documents, elements, model, recipe, whole},
-    quantized::in_nf4,
 };
 
 fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {

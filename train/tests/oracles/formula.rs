@@ -6,15 +6,15 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use setaccio_train::{
     Result,
+    artifacts::tiny::Tiny,
     data::{Batch, Example},
-    lora,
+    formats::model_files::ModelFiles,
     model::{
         config::Config,
-        files::ModelFiles,
         layer::Layer,
         llama::Llama,
         load::{self, Hold, Source},
-        tiny::Tiny,
+        lora,
     },
     random::{key, permutation, uniform_vec},
     recipe::Lora,

@@ -2,20 +2,20 @@
 
 use std::{fs, path::Path};
 
+use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 use candle_core::DType;
 use serde_json::{Value, json};
 use setaccio_filters::hash::sha256;
-use setaccio_train::model::{
-    config::Config,
-    files::ModelFiles,
-    layer::Layer,
-    load::{self, Hold, Source},
-    safetensors::to_bytes,
-    save::save_4bit,
-    weight::Weight,
+use setaccio_train::{
+    artifacts::export::bitsandbytes::save_4bit,
+    formats::{model_files::ModelFiles, safetensors::to_bytes},
+    model::{
+        config::Config,
+        layer::Layer,
+        load::{self, Hold, Source},
+        weight::Weight,
+    },
 };
-
-use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 
 /// Ours of the folder, against logits of the oracle; every linear layer is in 4 bits.
 fn compare(what: &str, folder: &Path, oracle: &Value, want: &Value) -> f64 {

@@ -1,5 +1,6 @@
 //! Every gradient of A and B beside PyTorch's autograd and beside finite differences, both in f64.
 
+use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
@@ -7,13 +8,11 @@ use setaccio_train::{
     kernels,
     model::{
         llama::{Llama, Training},
-        pass::Pass,
+        mode::Pass,
     },
     random::{bits, key},
     recipe::Lora,
 };
-
-use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
 
 fn training(neftune_alpha: f64, recompute: usize) -> Training {
     let pass = Pass { seed: 42, step: 0, micro: 0 };

@@ -6,27 +6,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::DType;
-use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
-use setaccio_train::{
-    export::{Quant, gguf, gguf_lora},
-    generate::{Sampling, generate},
-    lora::peft,
-    model::{
-        files::ModelFiles,
-        layer::Past,
-        load::{self, Hold, Source},
-        safetensors::to_bytes,
-    },
-    tokenizer::{Tokens, pieces::Pieces, tiny},
-};
-
 use crate::{
     formula::{self, Formula, close, elements, numbers, oracle},
     merge,
     peft::ours,
     smollm2,
+};
+use candle_core::DType;
+use serde_json::{Value, json};
+use setaccio_filters::hash::sha256;
+use setaccio_train::{
+    artifacts::export::{Quant, gguf, gguf_lora},
+    formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
+    generate::{Sampling, generate},
+    model::{
+        layer::Past,
+        load::{self, Hold, Source},
+    },
+    tokenizer::{Tokens, pieces::Pieces, tiny},
 };
 
 fn llama_cpp(name: &str) -> Value {

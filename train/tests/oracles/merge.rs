@@ -6,24 +6,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{
+    formula::{Formula, batch, close, elements, numbers, oracle},
+    peft::{ours, theirs},
+};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::json;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    lora::peft::{self, Targets},
-    merge::{Options, merge},
-    model::{
-        config::Config,
-        files::ModelFiles,
-        load::{self, Hold, Source},
+    artifacts::merge::{Options, merge},
+    formats::{
+        model_files::ModelFiles,
+        peft::{self, Targets},
         safetensors::to_bytes,
     },
-};
-
-use crate::{
-    formula::{Formula, batch, close, elements, numbers, oracle},
-    peft::{ours, theirs},
+    model::{
+        config::Config,
+        load::{self, Hold, Source},
+    },
 };
 
 #[derive(Deserialize)]

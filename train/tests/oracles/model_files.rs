@@ -6,7 +6,10 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use setaccio_filters::hash::sha256;
-use setaccio_train::model::{config::Config, files::ModelFiles, rope_scaling::RopeScaling};
+use setaccio_train::{
+    formats::model_files::ModelFiles,
+    model::{config::Config, rope_scaling::RopeScaling},
+};
 
 #[derive(Deserialize)]
 struct Oracle {

@@ -2,18 +2,18 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use crate::formula::{close, numbers, oracle};
 use candle_core::{DType, Device, Tensor, safetensors};
 use half::{bf16, f16};
 use serde_json::{Value, json};
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
     Error,
+    formats::bitsandbytes,
     kernels::cpu::{dynamic::Map, nf4 as kernel},
-    nf4::{Nf4, Scales, checkpoint},
+    nf4::{Nf4, Scales},
     random::{bits, child, key, mask_bits, normal_vec, permutation, uniform_vec},
 };
-
-use crate::formula::{close, numbers, oracle};
 
 /// The elements of a tensor as bytes, little end first.
 fn bytes(tensor: &Tensor) -> Vec<u8> {

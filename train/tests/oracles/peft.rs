@@ -6,24 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::formula::{Formula, batch, close, elements, numbers};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    lora::{
-        self,
-        peft::{AdapterConfig, AdapterFile, Targets, load, save},
-    },
+    formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
     model::{
         config::Config,
         load::{self as load_model, Hold},
+        lora,
     },
     random::{key, uniform_vec},
     recipe::LINEARS,
 };
-
-use crate::formula::{Formula, batch, close, elements, numbers};
 
 #[derive(Deserialize)]
 struct Oracle {

@@ -2,26 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use crate::{
+    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
+    sft,
+};
 use candle_core::DType;
 use setaccio_train::{
-    lora::{
-        self,
-        peft::{AdapterConfig, AdapterFile, Targets},
-    },
+    formats::peft::{AdapterConfig, AdapterFile, Targets},
     model::{
         layer::Layer,
         llama::{Llama, Training},
         load::{self, Hold},
-        pass::Pass,
+        lora,
+        mode::Pass,
         weight::Weight,
     },
     recipe::{Init, LINEARS, Lora, Quantization},
     trainer::Trainer,
-};
-
-use crate::{
-    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
-    sft,
 };
 
 /// A variant with its linear layers in NF4.

@@ -6,23 +6,22 @@ use std::{
     time::Instant,
 };
 
+use crate::{
+    formula::{attach, batch, close, elements, numbers, oracle},
+    sft,
+};
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
     data::{Batch, Example, Micro},
+    formats::model_files::ModelFiles,
     model::{
-        files::ModelFiles,
         llama::Llama,
         load::{self, Hold},
     },
     recipe::Lora,
     tokenizer::Tokens,
-};
-
-use crate::{
-    formula::{attach, batch, close, elements, numbers, oracle},
-    sft,
 };
 
 /// The GGUF file that the oracle was made with; without it the test says so and ends.

@@ -15,8 +15,9 @@ use setaccio_train::{
         mask::{Made, Masker},
         pack,
     },
+    formats::gguf::tokenizer,
     recipe::{Data, TrainOn},
-    tokenizer::{Tokens, gguf},
+    tokenizer::Tokens,
 };
 
 const LLAMA3: &str = include_str!("../../../pipelines/templates/llama3.jinja");

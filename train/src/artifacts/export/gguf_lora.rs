@@ -1,0 +1,97 @@
+//! An adapter as a GGUF file that llama.cpp puts on a model: `blk.N.attn_q.weight.lora_a` [r, in] and `.lora_b`
+//! [out, r]. llama.cpp multiplies B A by `adapter.lora.alpha` / r, with the one alpha of the file and the r of each
+//! tensor. So for a scale s of rank r alpha is s r: alpha itself, or alpha sqrt(r) with rsLoRA. A module whose s r is
+//! another (`rank_pattern`, `alpha_pattern`) has the rest in its B.
+
+use std::path::Path;
+
+use candle_core::{Tensor, quantized::gguf_file::Value};
+
+use super::{
+    Exported,
+    gguf::{family, permuted, single},
+    quant::Quant,
+};
+use crate::{
+    artifacts::{merge::named_alike, place},
+    error::{Error, Result},
+    formats::{
+        gguf::{
+            self,
+            write::{self, Entry},
+        },
+        model_files::ModelFiles,
+        peft::{self, AdapterConfig},
+    },
+    session::Watch,
+};
+
+/// Write the adapter in the folder `adapter`, trained upon `base`, to `out`. Unless the caller knows that it is
+/// (`same_base`), a base of another name than the adapter's is refused.
+///
+/// # Errors
+/// `out` is taken; the adapter belongs to another base; `quant` is not f32, f16 or bf16; the file system refuses.
+pub fn gguf_lora(
+    (adapter, base): (&Path, &ModelFiles),
+    (out, force): (&Path, bool),
+    (quant, same_base): (Quant, bool),
+    watch: &dyn Watch,
+) -> Result<Exported> {
+    if !matches!(quant, Quant::F32 | Quant::F16 | Quant::Bf16) {
+        let why = "an adapter is small, and quantising it loses what it learned: take f32, f16 or bf16";
+        return Err(Error::Other(format!("--quant {}: {why}", quant.name())));
+    }
+    place::vacant_file(out, force)?;
+    let (file, config) = (peft::load(adapter)?, base.config());
+    file.fits(config, adapter)?;
+    if !same_base {
+        named_alike(base, &file, adapter)?;
+    }
+    let alpha = alpha(&file.config);
+    let text = |text: &str| Value::String(text.to_owned());
+    let keys = [
+        ("general.architecture", text(family(config))),
+        ("general.type", text("adapter")),
+        ("general.file_type", Value::U32(quant.file_type())),
+        ("adapter.type", text("lora")),
+        ("adapter.lora.alpha", Value::F32(alpha)),
+    ];
+    let metadata = keys.map(|(key, value)| (key.to_owned(), value));
+    let (mut entries, mut tensors) = (Vec::new(), Vec::new());
+    for (module, (a, b)) in &file.tensors {
+        let own = gguf::own_name(&format!("{module}.weight"))
+            .ok_or_else(|| Error::tensor(adapter, module, "GGUF has no name for it"))?;
+        #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
+        let rest = file.config.scale_of(module)? * a.dim(0)? as f64 / f64::from(alpha);
+        let b = permuted(single(b)?, &own, config)?;
+        let b = if (rest - 1.0).abs() < 1e-7 { b } else { (b * rest)? };
+        for (half, tensor) in [("lora_a", single(a)?), ("lora_b", b)] {
+            let (kind, _) = quant.of(tensor.dims(), false);
+            entries.push(Entry { name: format!("{own}.{half}"), shape: tensor.dims().to_vec(), kind });
+            tensors.push(tensor);
+        }
+    }
+    watch.stage("export", entries.len() as u64);
+    let mut left = tensors.into_iter();
+    let mut next = |entry: &Entry| -> Result<Tensor> {
+        watch.done(1, "tensors");
+        left.next().filter(|_| !watch.cancelled()).ok_or(Error::Stopped).map_err(|e| match e {
+            Error::Stopped if watch.cancelled() => Error::Stopped,
+            _ => Error::tensor(out, &entry.name, "has no values"),
+        })
+    };
+    let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut next))?;
+    Ok(Exported::new(bytes, &entries))
+}
+
+/// The alpha that gives the scale of a module of the usual rank. To llama.cpp 0 means that there is no alpha.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "ranks are small; GGUF has it in 32 bits"
+)]
+fn alpha(config: &AdapterConfig) -> f32 {
+    let r = config.r as f64;
+    let alpha = if config.rslora { config.alpha * r.sqrt() } else { config.alpha };
+    if alpha as f32 == 0.0 { 1.0 } else { alpha as f32 }
+}

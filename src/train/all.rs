@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use setaccio_curate::origin::Origin;
 use setaccio_train::{
     chain::{
-        Chain, Kept, Opened, Places, Stage,
-        card::{self, Sample, Told},
+        Chain, ChainLock, ChainFile, Places, Stage,
+        card::{self, Sample, StageReport},
     },
     report::{
         lock::{self, RunLock},
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     let opened = open(args)?;
     let places = Places(args.out.clone().unwrap_or_else(|| Path::new("runs").join(&opened.chain.name)));
     fs::create_dir_all(&places.0).with_context(|| format!("cannot create {}", places.0.display()))?;
-    let (kept, progress) = (Kept::open(&places.0)?, Progress::new()?);
+    let (kept, progress) = (ChainLock::open(&places.0)?, Progress::new()?);
     let chain = opened.chain.clone();
     let mut work = Work { args, opened, places, kept, progress };
     let mut rows = Vec::new();
@@ -99,7 +99,7 @@ fn names(path: &str, name: &str) -> bool {
 }
 
 /// The chain with what the command line changes.
-fn open(args: &Args) -> Result<Opened> {
+fn open(args: &Args) -> Result<ChainFile> {
     let path = Path::new(&args.chain);
     let named = Path::new("pipelines/train/all").join(format!("{}.toml", args.chain));
     let mut opened = Chain::open(if path.extension().is_some_and(|e| e == "toml") { path } else { &named })?;
@@ -132,10 +132,10 @@ fn open(args: &Args) -> Result<Opened> {
     Ok(opened)
 }
 
-fn told(stage: &Stage, places: &Places) -> Result<Told> {
+fn told(stage: &Stage, places: &Places) -> Result<StageReport> {
     let folder = places.run(stage);
     let lock = RunLock::read(&folder.join(lock::NAME))?;
-    Ok(Told { name: stage.name.clone(), lock, lines: metrics::read(&folder)? })
+    Ok(StageReport { name: stage.name.clone(), lock, lines: metrics::read(&folder)? })
 }
 
 fn summary(rows: &[(String, String)], sample: Option<&Sample>, merged: &Path) {

@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use setaccio_filters::suggest;
 use setaccio_train::{
-    artifacts::export::{self, Exported, Quant},
+    artifacts::export::{self, ExportReport, Quant},
     formats::model_files::ModelFiles,
     tokenizer::Tokens,
 };
@@ -88,7 +88,7 @@ fn has_tokenizer(model: &Path) -> bool {
     model.is_file() || model.join("tokenizer.json").is_file()
 }
 
-fn told(done: &Exported, out: &Path) {
+fn told(done: &ExportReport, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
     let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
     anstream::println!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));

@@ -20,7 +20,7 @@ use setaccio_train::{
     model::{
         config::Config,
         llama::Llama,
-        load::{self, Hold},
+        load::{self, LoadOptions},
         lora,
     },
     recipe,
@@ -156,7 +156,7 @@ fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
 pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Progress) -> Result<Llama> {
     let (device, dtype) = device::pick(device)?;
     progress.stage("load", files.config().layers);
-    let model = load::model(files.config(), files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
+    let model = load::model(files.config(), files, &LoadOptions { dtype, device, ..LoadOptions::default() }, &|_| {
         progress.done(1);
         !progress.cancelled()
     });

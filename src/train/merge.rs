@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Result, bail};
 use setaccio_curate::build::Watch as _;
 use setaccio_train::{
-    artifacts::merge::{self, Options, Precision, Trained, merge},
+    artifacts::merge::{self, Options, Precision, merge}, finished_run::FinishedRun,
     formats::model_files::ModelFiles,
     recipe::Method,
 };
@@ -55,7 +55,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let trained = args.run.as_deref().map(Trained::open).transpose()?;
+    let trained = args.run.as_deref().map(FinishedRun::open).transpose()?;
     let saw = trained.as_ref().map(|t| t.saw);
     let precision = match args.base_precision.as_str() {
         "stored" => Precision::Stored,
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
         return copy(args, trained, &options);
     }
-    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
+    let pick = |given: &Option<PathBuf>, of: fn(&FinishedRun) -> &PathBuf| {
         given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
     };
     let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.made)) else {
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What was trained whole has nothing to be merged with; it may be wanted in another type.
-fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
+fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
     let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
     if of_adapters || args.base_precision != "stored" {
         bail!(

@@ -3,7 +3,7 @@
 use setaccio_train::{
     memory::GIB,
     recipe::{Method, Optimizer, Recompute},
-    session::Prepared,
+    session::RunPlan,
 };
 
 use crate::style::{FAINT, HEAD, NAME, count};
@@ -16,7 +16,7 @@ pub fn gib(bytes: usize) -> String {
 }
 
 /// One line before a run starts.
-pub fn headline(prepared: &Prepared) {
+pub fn headline(prepared: &RunPlan) {
     let recipe = &prepared.loaded.recipe;
     anstream::println!(
         "{NAME}{}{NAME:#}: {} rows, {} steps of {} x {} sequences, {} trained parameters, about {} of memory",
@@ -31,7 +31,7 @@ pub fn headline(prepared: &Prepared) {
 }
 
 /// What to do about a run that would take more than it may, if it would.
-pub fn beyond(prepared: &Prepared) -> Option<String> {
+pub fn beyond(prepared: &RunPlan) -> Option<String> {
     let (predicted, budget) = (predicted(prepared), prepared.budget);
     let recipe = &prepared.loaded.recipe;
     let hint = match recipe.train.recompute {
@@ -49,12 +49,12 @@ pub fn beyond(prepared: &Prepared) -> Option<String> {
 }
 
 /// Peak of the run, with what the program holds before it starts.
-fn predicted(prepared: &Prepared) -> usize {
+fn predicted(prepared: &RunPlan) -> usize {
     let (tokens, targets) = prepared.largest;
     prepared.memory.parts(tokens, targets, prepared.recompute).total() + prepared.base_memory
 }
 
-pub fn print(prepared: &Prepared) {
+pub fn print(prepared: &RunPlan) {
     let (recipe, config) = (&prepared.loaded.recipe, prepared.files.config());
     let counts = prepared.train.counts();
     let (tokens, targets) = prepared.largest;

@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use setaccio_train::{
     data::show,
-    recipe::{self, Loaded, Task},
-    session::{self, Done, Prepared, Start},
+    recipe::{self, RecipeFile, Task},
+    session::{self, RunOutcome, RunPlan, StartMode},
 };
 
 use super::{plan, watch::Watching};
@@ -38,7 +38,7 @@ pub struct Args {
     /// Go on from the newest checkpoint that is whole
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Start anew over the run that the folder holds
+    /// StartMode anew over the run that the folder holds
     #[arg(long)]
     force: bool,
     /// Say what the run would take, and read no weights
@@ -56,7 +56,7 @@ pub struct Args {
 }
 
 impl Args {
-    fn load(&self) -> Result<Loaded> {
+    fn load(&self) -> Result<RecipeFile> {
         let mut sets = self.set.clone();
         sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
     let command = command(&args.recipe, &loaded.sets);
     let progress = Progress::new()?;
-    let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
+    let prepared = RunPlan::new(loaded, &folder, &Watching(&progress));
     progress.clear();
     let prepared = prepared?;
     if let Some(n) = args.show_batch {
@@ -112,20 +112,20 @@ pub fn run(args: &Args) -> Result<()> {
         progress.warn(&beyond);
     }
     let start = match (args.resume, args.force) {
-        (true, _) => Start::Resume,
-        (_, true) => Start::Force,
-        _ => Start::Fresh,
+        (true, _) => StartMode::Resume,
+        (_, true) => StartMode::Force,
+        _ => StartMode::Fresh,
     };
     let done = session::run(&prepared, &command, start, &Watching(&progress));
     progress.clear();
     match done? {
-        Done::UpToDate => {
+        RunOutcome::UpToDate => {
             anstream::println!(
                 "{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again",
                 folder.display()
             );
         }
-        Done::Trained { resumed, loss, eval_loss } => {
+        RunOutcome::Trained { resumed, loss, eval_loss } => {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
             anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
             if let Some(loss) = eval_loss {

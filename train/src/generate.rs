@@ -4,7 +4,7 @@ use candle_core::DType;
 
 use crate::{
     error::{Error, Result},
-    model::{layer::Past, llama::Llama},
+    model::{kv_cache::KvCache, llama::Llama},
     random,
 };
 
@@ -36,7 +36,7 @@ pub fn generate(
     if prompt.is_empty() {
         return Err(Error::Other("the prompt has no tokens".into()));
     }
-    let mut past = vec![Past::default(); model.layers.len()];
+    let mut past = vec![KvCache::default(); model.layers.len()];
     let (mut input, mut written) = (prompt.to_vec(), Vec::new());
     let stream = random::key(sampling.seed, "generate");
     while written.len() < sampling.max_tokens {

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Form;
-
 mod load;
 mod lora;
 mod preference;
 
-pub use load::{Loaded, load};
+pub use load::{RecipeFile, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 
@@ -65,10 +63,25 @@ impl Recipe {
         let longest_prompt = preference.max_prompt_length;
         match (self.task, preference.loss) {
             (Task::Sft | Task::Text, _) => Form::Texts,
-            (Task::Preference, PreferenceLoss::Kto) => Form::Judged { longest_prompt },
+            (Task::Preference, PreferenceLoss::Kto) => Form::Unpaired { longest_prompt },
             (Task::Preference, loss) => Form::Pairs { longest_prompt, whole: loss == PreferenceLoss::Orpo },
         }
     }
+}
+
+/// What the rows of a data set are made into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// One text a row.
+    #[default]
+    Texts,
+    /// A question and two answers a row. The question keeps its last `longest_prompt` tokens, 0 for all of them; it is
+    /// learned together with the chosen answer if `whole`.
+    Pairs { longest_prompt: usize, whole: bool },
+    /// A question and one answer each, which somebody wanted or did not.
+    #[serde(rename = "judged")]
+    Unpaired { longest_prompt: usize },
 }
 
 /// What is learned from.

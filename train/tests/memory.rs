@@ -6,11 +6,11 @@ use std::{path::Path, process::Command};
 use candle_core::{DType, Device, Tensor};
 use setaccio_train::{
     Result,
-    data::{Batch, Example, Micro, micro::Pairs},
+    data::{Batch, Example, MicroBatch, micro::{PairBatch, Question}},
     memory::{self, Memory},
     model::{
         config::Config,
-        load::{self, Hold, Source},
+        load::{self, LoadOptions, Source},
     },
     random::{key, uniform_vec},
     recipe::{Method, Quantization, Recipe, Task},
@@ -26,7 +26,7 @@ impl Source for Random {
 }
 
 /// Two documents of so many tokens together, or two pairs whose answers are half of each text.
-fn micro(task: Task, tokens: usize) -> Micro {
+fn micro(task: Task, tokens: usize) -> MicroBatch {
     let text = |first: u32, asked: usize, n: usize| {
         let ids = (first..).take(n).map(|i| i % 8000).collect();
         Example { ids, trained: (0..n).map(|i| i >= asked).collect() }
@@ -37,11 +37,11 @@ fn micro(task: Task, tokens: usize) -> Micro {
         let [mut chosen, mut rejected] = [1, 2].map(|first| text(first, n, 2 * n));
         chosen.ids[..n].copy_from_slice(&text(0, n, n).ids);
         rejected.ids[..n].copy_from_slice(&text(0, n, n).ids);
-        return Micro::Pairs(Pairs::new(&[0, 1].map(|row| (row, chosen.clone(), rejected.clone())), false));
+        return MicroBatch::Pairs(PairBatch::new(&[0, 1].map(|row| (row, chosen.clone(), rejected.clone())), Question::Given));
     }
     let mut rows = Batch::default();
     (0..2).for_each(|row| rows.push(&text(0, 0, tokens / 2), row));
-    Micro::Texts(rows)
+    MicroBatch::Texts(rows)
 }
 
 /// Peak of one step beyond what the process held before, and what was predicted, in bytes.
@@ -60,8 +60,8 @@ fn measure((task, method): (Task, Method), quantization: Quantization, tokens: u
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory::held().unwrap();
     let hold = match method {
-        Method::Lora => Hold { quantization, adapter: Some((recipe.lora.clone(), 1)), ..Hold::plain() },
-        Method::Full => Hold { whole: true, ..Hold::plain() },
+        Method::Lora => LoadOptions { quantization, adapter: Some((recipe.lora.clone(), 1)), ..LoadOptions::default() },
+        Method::Full => LoadOptions { whole: true, ..LoadOptions::default() },
     };
     let model = load::model(&config, &Random, &hold, &|_| true).unwrap();
     let mut trainer = Trainer::new(model, &recipe, 3, recompute);

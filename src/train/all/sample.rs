@@ -8,8 +8,8 @@ use anyhow::Result;
 use setaccio_curate::{build::Watch as _, folder::write_whole};
 use setaccio_filters::row::Message;
 use setaccio_train::{
-    artifacts::merge::Trained,
-    chain::card::{SAMPLE_TOKENS, Sample, Told},
+    artifacts::finished_run::FinishedRun,
+    chain::card::{SAMPLE_TOKENS, Sample, StageReport},
     formats::model_files::ModelFiles,
     generate::{Sampling, generate},
     recipe,
@@ -18,7 +18,7 @@ use setaccio_train::{
 
 impl Work<'_> {
     /// The answers of base and result to the chain's prompt, asked once.
-    pub fn sample(&mut self, told: &[Told]) -> Result<Option<Sample>> {
+    pub fn sample(&mut self, told: &[StageReport]) -> Result<Option<Sample>> {
         let chain = self.opened.chain.clone();
         let (Some(first), Some(begun), Some(last)) = (chain.stage.first(), told.first(), told.last()) else {
             return Ok(None);
@@ -35,7 +35,7 @@ impl Work<'_> {
         {
             return Ok(sample(answers));
         }
-        let trained = Trained::open(&self.places.run(first))?;
+        let trained = FinishedRun::open(&self.places.run(first))?;
         // Both are asked as the first stage asked: with the template that it was trained with.
         let ask = |model: &Path| self.ask(model, &trained.made, &chain.prompt);
         let answers = [ask(&trained.base)?, ask(&self.merged())?];

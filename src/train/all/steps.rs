@@ -23,29 +23,29 @@ use setaccio_filters::hash::sha256;
 use setaccio_train::{
     artifacts::{
         export::{self, Quant},
-        merge::{self, Options, Trained},
+        merge::{self, Options}, finished_run::FinishedRun,
     },
     chain::{
-        Chain, Kept, Opened, Places, Stage,
-        card::{self, Sample, Told},
+        Chain, ChainLock, ChainFile, Places, Stage,
+        card::{self, Sample, StageReport},
     },
     formats::model_files::ModelFiles,
-    recipe::{Loaded, Method, Task},
+    recipe::{RecipeFile, Method, Task},
     report::{
         curve,
         lock::{self, FileHash, RunLock},
         metrics::{self, Line},
     },
-    session::{self, Done, Prepared, Start},
+    session::{self, RunOutcome, RunPlan, StartMode},
     tokenizer::Tokens,
 };
 
 /// A chain at work.
 pub struct Work<'a> {
     pub args: &'a Args,
-    pub opened: Opened,
+    pub opened: ChainFile,
     pub places: Places,
-    pub kept: Kept,
+    pub kept: ChainLock,
     pub progress: Progress,
 }
 
@@ -113,18 +113,18 @@ impl Work<'_> {
 
     pub fn train(&mut self, i: usize) -> Result<String> {
         let stage = &self.chain().stage[i];
-        let loaded: Loaded = self.opened.stage(i, &self.places)?;
+        let loaded: RecipeFile = self.opened.stage(i, &self.places)?;
         let (command, task) = (command(&self.opened.recipe(stage), &loaded.sets), loaded.recipe.task);
         let folder = self.places.run(stage);
-        let prepared = Prepared::new(loaded, &folder, &Watching(&self.progress))?;
+        let prepared = RunPlan::new(loaded, &folder, &Watching(&self.progress))?;
         self.progress.clear();
         plan::headline(&prepared);
-        let done = session::run(&prepared, &command, Start::Again, &Watching(&self.progress))?;
+        let done = session::run(&prepared, &command, StartMode::Again, &Watching(&self.progress))?;
         self.progress.clear();
         let what = match done {
-            Done::UpToDate => "up to date",
-            Done::Trained { resumed: Some(_), .. } => "resumed",
-            Done::Trained { .. } => "trained",
+            RunOutcome::UpToDate => "up to date",
+            RunOutcome::Trained { resumed: Some(_), .. } => "resumed",
+            RunOutcome::Trained { .. } => "trained",
         };
         let row = format!("{what}: {} steps{}", prepared.total, learned(&metrics::read(&folder)?, task));
         anstream::println!("{GOOD}{row}{GOOD:#}");
@@ -140,7 +140,7 @@ impl Work<'_> {
         if self.kept.has(&step, &inputs, &out) {
             return Ok(up_to_date(&out));
         }
-        let trained = Trained::open(&folder)?;
+        let trained = FinishedRun::open(&folder)?;
         let dtype = if chain.dtype.is_empty() { None } else { Some(merge::dtype(&chain.dtype)?) };
         // What was trained in 4 bits is merged into the weights as they are stored: nothing is quantised twice.
         let options = Options { dtype, same_base: true, force: self.replaces(&out)?, ..Options::default() };
@@ -197,7 +197,7 @@ impl Work<'_> {
     }
 
     /// Write the card into the model's folder, with the curves and the cards of the data beside it.
-    pub fn card(&mut self, told: &[Told]) -> Result<Option<Sample>> {
+    pub fn card(&mut self, told: &[StageReport]) -> Result<Option<Sample>> {
         let (sample, merged) = (self.sample(told)?, self.merged());
         let copy = |from: &Path, to: &Path| -> Result<()> {
             let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;

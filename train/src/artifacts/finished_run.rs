@@ -13,7 +13,7 @@ use crate::{
 
 /// A finished run.
 #[derive(Clone, Debug)]
-pub struct Trained {
+pub struct FinishedRun {
     /// Its base model.
     pub base: PathBuf,
     /// Its adapter, or the model that was trained whole.
@@ -26,7 +26,7 @@ pub struct Trained {
     hashes: Vec<FileHash>,
 }
 
-impl Trained {
+impl FinishedRun {
     /// Read the lock of the run in `folder`, and check that what it made is as the run left it.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ fn beside(place: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((parent, aside))
 }
 
-/// Hold what is written `aside`, if it is there, until the file that is returned is dropped.
+/// LoadOptions what is written `aside`, if it is there, until the file that is returned is dropped.
 ///
 /// # Errors
 /// Another process holds it.

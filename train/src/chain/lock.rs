@@ -17,7 +17,7 @@ const NAME: &str = "chain.lock.toml";
 
 /// The finished steps of a chain.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct ChainLock {
     path: PathBuf,
     steps: BTreeMap<String, Step>,
 }
@@ -32,7 +32,7 @@ struct Step {
     files: BTreeMap<String, u64>,
 }
 
-impl Kept {
+impl ChainLock {
     /// Read what the chain in `folder` has finished; nothing if it has not begun.
     ///
     /// # Errors

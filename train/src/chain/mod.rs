@@ -11,12 +11,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_filters::suggest;
 
-pub use lock::Kept;
+pub use lock::ChainLock;
 
 use crate::{
     artifacts::{export::Quant, merge},
     error::{Error, Result},
-    recipe::{self, Loaded},
+    recipe::{self, RecipeFile},
 };
 
 /// A whole chain.
@@ -77,7 +77,7 @@ pub struct Stage {
 
 /// A chain and where it came from.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct ChainFile {
     /// As it is written.
     pub chain: Chain,
     /// Its folder.
@@ -89,12 +89,12 @@ impl Chain {
     ///
     /// # Errors
     /// It is missing, not TOML, says something unknown, or contradicts itself.
-    pub fn open(path: &Path) -> Result<Opened> {
+    pub fn open(path: &Path) -> Result<ChainFile> {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let text = fs::read_to_string(path).map_err(Error::io("read the chain", path))?;
         let chain: Self = toml::from_str(&text).map_err(|e| Error::recipe(&file, suggest::explain(e.message())))?;
         chain.check().map_err(|e| Error::recipe(&file, e))?;
-        Ok(Opened { chain, folder: path.parent().unwrap_or(Path::new(".")).to_owned() })
+        Ok(ChainFile { chain, folder: path.parent().unwrap_or(Path::new(".")).to_owned() })
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -151,7 +151,7 @@ impl Places {
     }
 }
 
-impl Opened {
+impl ChainFile {
     /// The recipe of a stage's data.
     pub fn build(&self, stage: &Stage) -> PathBuf {
         self.folder.join(&stage.build)
@@ -166,7 +166,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`recipe::load`].
-    pub fn stage(&self, i: usize, places: &Places) -> Result<Loaded> {
+    pub fn stage(&self, i: usize, places: &Places) -> Result<RecipeFile> {
         let (chain, stage) = (&self.chain, &self.chain.stage[i]);
         let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
         let path = |path: &Path| text(&path.to_string_lossy());

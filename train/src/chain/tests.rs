@@ -15,7 +15,7 @@ build = "b.toml"
 train = "t.toml"
 "#;
 
-fn open(text: &str) -> (tempfile::TempDir, Result<Opened>) {
+fn open(text: &str) -> (tempfile::TempDir, Result<ChainFile>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("chain.toml");
     fs::write(&path, text).unwrap();
@@ -64,10 +64,10 @@ fn a_step_is_kept_as_long_as_its_inputs_and_files_are() {
     let made = dir.path().join("m");
     fs::create_dir(&made).unwrap();
     fs::write(made.join("a"), "123").unwrap();
-    let mut kept = Kept::open(dir.path()).unwrap();
+    let mut kept = ChainLock::open(dir.path()).unwrap();
     assert!(!kept.has("s", "k", &made));
     kept.add("s", "k", &made).unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let kept = ChainLock::open(dir.path()).unwrap();
     assert!(kept.has("s", "k", &made) && !kept.has("s", "other", &made) && !kept.has("t", "k", &made));
     assert!(kept.made(&made) && !kept.made(&dir.path().join("n")) && !kept.has("s", "k", &dir.path().join("n")));
     // Another step that writes to the same place has it from then on.
@@ -75,11 +75,11 @@ fn a_step_is_kept_as_long_as_its_inputs_and_files_are() {
     other.add("t", "k", &made).unwrap();
     assert!(other.has("t", "k", &made) && !other.has("s", "k", &made));
     other.add("s", "k", &made).unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let kept = ChainLock::open(dir.path()).unwrap();
     fs::write(made.join("a"), "12").unwrap();
     assert!(!kept.has("s", "k", &made), "another length");
     fs::remove_dir_all(&made).unwrap();
     assert!(!kept.has("s", "k", &made), "gone");
     fs::write(dir.path().join("chain.lock.toml"), "x = 1").unwrap();
-    assert!(Kept::open(dir.path()).unwrap_err().to_string().contains("remove it"));
+    assert!(ChainLock::open(dir.path()).unwrap_err().to_string().contains("remove it"));
 }

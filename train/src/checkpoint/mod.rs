@@ -21,58 +21,16 @@ use crate::{
     error::{Error, Result},
     formats::safetensors::Safetensors,
     report::lock::RunLock,
-    trainer::objective::Told,
+    trainer::objective::StepMetrics,
 };
 
 mod reading;
 pub(crate) mod run_lock;
 mod writing;
 
-/// What a run needs beside its tensors to go on as if it had never stopped. The position in the data and the state
-/// of every random stream are functions of the step.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    /// Steps done.
-    pub step: u64,
-    /// Tokens seen.
-    pub tokens: u64,
-    /// Length of `metrics.jsonl` then; see [`crate::report::metrics::Metrics::sync`].
-    pub metrics_bytes: u64,
-    /// Loss of the last step, in nats.
-    pub loss: f64,
-    /// What the next line of metrics is the mean of.
-    pub window: Window,
-    /// The last evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval: Option<Evaluation>,
-}
-
-/// Sums over the steps since the last line of metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// Steps.
-    pub steps: u64,
-    /// Sum of their losses.
-    pub loss: f64,
-    /// Over their rows.
-    pub told: Told,
-}
-
-/// An evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evaluation {
-    /// The step after which it was made.
-    pub step: u64,
-    /// Mean loss of a trained token, in nats.
-    pub loss: f64,
-}
-
 /// A checkpoint that was found whole.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct Checkpoint {
     /// Its folder.
     pub path: PathBuf,
     /// What was given to [`Store::save`]: headers are read, values are not.
@@ -178,7 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// It is of another recipe, model or data: what differs is listed.
-    pub fn latest(&mut self) -> Result<(Option<Loaded>, Vec<Warning>)> {
+    pub fn latest(&mut self) -> Result<(Option<Checkpoint>, Vec<Warning>)> {
         let mut warnings: Vec<Warning> = hidden(&self.root)?
             .into_iter()
             .filter(|(name, _)| name.starts_with(WRITING))
@@ -197,11 +155,11 @@ impl Store {
         Ok((None, warnings))
     }
 
-    fn same_run(&self, whole: reading::Whole) -> Result<Loaded> {
+    fn same_run(&self, whole: reading::Whole) -> Result<Checkpoint> {
         let reading::Whole { path, tensors, state, lock } = whole;
         let then = RunLock::parse(&path.join(crate::report::lock::NAME), &lock)?;
         if then.fingerprint()? == self.lock.fingerprint()? {
-            return Ok(Loaded { path, tensors, state });
+            return Ok(Checkpoint { path, tensors, state });
         }
         let message = format!(
             "is of another run, and numbers of both would be mixed; give back what it was begun with, or start anew \

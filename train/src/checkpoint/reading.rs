@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use setaccio_filters::hash::sha256;
 
 use super::{
-    State,
+    state::State,
     writing::{FORMAT, MANIFEST, Manifest, STATE, TENSORS},
 };
 use crate::{

@@ -9,8 +9,8 @@ use super::{
     *,
 };
 use crate::{
-    loss::Sums,
-    model::head::Losses,
+    loss::PreferenceSums,
+    model::TokenSums,
     random,
     report::lock::{self, tests::lock},
 };
@@ -57,9 +57,9 @@ fn state(step: u64, eval_loss: Option<f64>) -> State {
         window: Window {
             steps: 2,
             loss,
-            told: Told {
-                losses: Losses { nll: 2.0 / 3.0, targets: 9, ..Losses::default() },
-                sums: Sums { rows: 3, logps: [-1.0 / 3.0, 1e-300], ..Sums::default() },
+            metrics: StepMetrics {
+                losses: TokenSums { nll: 2.0 / 3.0, targets: 9, ..TokenSums::default() },
+                sums: PreferenceSums { rows: 3, logps: [-1.0 / 3.0, 1e-300], ..PreferenceSums::default() },
             },
         },
         eval: eval_loss.map(|loss| Evaluation { step, loss }),

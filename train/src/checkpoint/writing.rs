@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use setaccio_curate::{folder::sync_dir, hash::Hashing};
 use setaccio_filters::hash::sha256;
 
-use super::State;
+use super::state::State;
 use crate::{
     error::{Error, Result},
     report::lock::{self, FileHash, RunLock},

@@ -17,7 +17,7 @@ use setaccio_curate::hash::{Hashing, rest};
 use setaccio_filters::hash::hex;
 use tempfile::NamedTempFile;
 
-use super::Example;
+use super::batch::Example;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 16] = b"setaccio tokens2";

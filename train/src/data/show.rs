@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Dataset, Example, order::Order, pair::SIDES};
+use super::{batch::Example, dataset::Dataset, order::Order, pair::SIDES};
 use crate::{error::Result, tokenizer::Tokens};
 
 // The caller's anstream takes these out where nobody would see colours.

@@ -9,15 +9,21 @@ use std::{
 
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use setaccio_curate::{
     folder::{remove, sync_dir, write_whole},
     hash,
 };
 
-use super::{gguf::Gguf, safetensors::Safetensors};
+use super::{
+    bitsandbytes,
+    gguf::{Gguf, ROPE_FREQS},
+    safetensors::Safetensors,
+};
 use crate::{
     error::{Error, Result},
-    model::config::Config,
+    model::{config::Config, load::Source},
+    nf4::Nf4,
     report::lock::FileHash,
 };
 
@@ -34,11 +40,11 @@ const NEEDS: &str = "a model folder has config.json and model.safetensors, or mo
 pub struct ModelFiles {
     path: PathBuf,
     config: Config,
-    source: Source,
+    storage: Storage,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Storage {
     Folder {
         /// Files that are not weights, below the folder.
         others: Vec<String>,
@@ -72,7 +78,7 @@ impl ModelFiles {
             return Err(Error::model(path, format!("is neither a .gguf file nor a model folder; {NEEDS}")));
         }
         let gguf = Gguf::open(path)?;
-        Ok(Self { path: path.to_owned(), config: gguf.config()?, source: Source::Gguf(Box::new(gguf)) })
+        Ok(Self { path: path.to_owned(), config: gguf.config()?, storage: Storage::Gguf(Box::new(gguf)) })
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -108,7 +114,7 @@ impl ModelFiles {
             others.push(INDEX.to_owned());
             sharded(path)?
         };
-        Ok(Self { path: path.to_owned(), config, source: Source::Folder { others, shards, index } })
+        Ok(Self { path: path.to_owned(), config, storage: Storage::Folder { others, shards, index } })
     }
 
     /// The folder or file.
@@ -123,26 +129,26 @@ impl ModelFiles {
 
     /// The GGUF file, if it is one, for its tokenizer and template.
     pub fn gguf(&self) -> Option<&Gguf> {
-        match &self.source {
-            Source::Gguf(gguf) => Some(gguf),
-            Source::Folder { .. } => None,
+        match &self.storage {
+            Storage::Gguf(gguf) => Some(gguf),
+            Storage::Folder { .. } => None,
         }
     }
 
     /// Names of all tensors, sorted: Hugging Face's, and whatever else the files hold.
     pub fn names(&self) -> Vec<String> {
-        match &self.source {
-            Source::Folder { index, .. } => index.keys().cloned().collect(),
-            Source::Gguf(gguf) => gguf.names().map(str::to_owned).collect(),
+        match &self.storage {
+            Storage::Folder { index, .. } => index.keys().cloned().collect(),
+            Storage::Gguf(gguf) => gguf.names().map(str::to_owned).collect(),
         }
     }
 
     /// Whether [`ModelFiles::load_any`] would find it; a tied head is there.
     pub fn has(&self, name: &str) -> bool {
         let name = self.resolve(name);
-        match &self.source {
-            Source::Folder { index, .. } => index.contains_key(name),
-            Source::Gguf(gguf) => gguf.info(name).is_some(),
+        match &self.storage {
+            Storage::Folder { index, .. } => index.contains_key(name),
+            Storage::Gguf(gguf) => gguf.info(name).is_some(),
         }
     }
 
@@ -170,13 +176,13 @@ impl ModelFiles {
     /// It is missing, of a type that candle lacks, or reading fails.
     pub fn load_any(&self, name: &str) -> Result<Tensor> {
         let name = self.resolve(name);
-        match &self.source {
-            Source::Folder { shards, index, .. } => match index.get(name) {
+        match &self.storage {
+            Storage::Folder { shards, index, .. } => match index.get(name) {
                 Some(shard) => shards[*shard].load(name),
                 None => Err(self.missing(name)),
             },
-            Source::Gguf(gguf) if gguf.info(name).is_some() => gguf.load(name, &self.config),
-            Source::Gguf(_) => Err(self.missing(name)),
+            Storage::Gguf(gguf) if gguf.info(name).is_some() => gguf.load(name, &self.config),
+            Storage::Gguf(_) => Err(self.missing(name)),
         }
     }
 
@@ -186,11 +192,11 @@ impl ModelFiles {
     /// It is missing, or of a type that candle lacks.
     pub fn dtype(&self, name: &str) -> Result<DType> {
         let name = self.resolve(name);
-        match &self.source {
+        match &self.storage {
             // Whatever it is packed in, it is unpacked to this.
-            Source::Gguf(gguf) if gguf.info(name).is_some() => Ok(DType::F32),
-            Source::Gguf(_) => Err(self.missing(name)),
-            Source::Folder { shards, index, .. } => {
+            Storage::Gguf(gguf) if gguf.info(name).is_some() => Ok(DType::F32),
+            Storage::Gguf(_) => Err(self.missing(name)),
+            Storage::Folder { shards, index, .. } => {
                 let info = index.get(name).and_then(|shard| shards[*shard].info(name));
                 let (dtype, _) = info.ok_or_else(|| self.missing(name))?;
                 DType::try_from(dtype).map_err(|e| Error::tensor(self.file_of(name), name, e.to_string()))
@@ -224,7 +230,7 @@ impl ModelFiles {
             let four_bit = self.config.quantization.is_some()
                 && name.rsplit_once(".weight.").is_some_and(|(module, _)| known.contains(&*format!("{module}.weight")));
             // Computed from the configuration, and in old files stored too.
-            let computed = name.ends_with("rotary_emb.inv_freq") || name == super::gguf::ROPE_FREQS;
+            let computed = name.ends_with("rotary_emb.inv_freq") || name == ROPE_FREQS;
             if !known.contains(name.as_str()) && !four_bit && !computed && name != HEAD {
                 let why = "is not part of the model that the configuration describes, and it would change the result";
                 return Err(Error::tensor(self.file_of(&name), &name, why));
@@ -238,12 +244,12 @@ impl ModelFiles {
     /// # Errors
     /// Reading fails, or it was cancelled.
     pub fn hashes(&self, cancelled: &dyn Fn() -> bool) -> Result<Vec<FileHash>> {
-        let paths: Vec<PathBuf> = match &self.source {
-            Source::Folder { others, shards, .. } => {
+        let paths: Vec<PathBuf> = match &self.storage {
+            Storage::Folder { others, shards, .. } => {
                 let others = others.iter().map(|name| self.path.join(name));
                 others.chain(shards.iter().map(|s| s.path().to_owned())).collect()
             }
-            Source::Gguf(gguf) => vec![gguf.path().to_owned()],
+            Storage::Gguf(gguf) => vec![gguf.path().to_owned()],
         };
         let hash_one = |path: PathBuf| {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
@@ -268,9 +274,9 @@ impl ModelFiles {
 
     /// Length of all weight files together.
     pub fn bytes(&self) -> u64 {
-        match &self.source {
-            Source::Folder { shards, .. } => shards.iter().map(Safetensors::bytes).sum(),
-            Source::Gguf(gguf) => gguf.bytes(),
+        match &self.storage {
+            Storage::Folder { shards, .. } => shards.iter().map(Safetensors::bytes).sum(),
+            Storage::Gguf(gguf) => gguf.bytes(),
         }
     }
 
@@ -280,9 +286,9 @@ impl ModelFiles {
 
     /// The file that holds a tensor, or the one that should say where it is.
     fn file_of(&self, name: &str) -> PathBuf {
-        match &self.source {
-            Source::Gguf(gguf) => gguf.path().to_owned(),
-            Source::Folder { others, shards, index } => match (index.get(self.resolve(name)), &shards[..]) {
+        match &self.storage {
+            Storage::Gguf(gguf) => gguf.path().to_owned(),
+            Storage::Folder { others, shards, index } => match (index.get(self.resolve(name)), &shards[..]) {
                 (Some(shard), _) => shards[*shard].path().to_owned(),
                 (None, [only]) if others.len() == 1 => only.path().to_owned(),
                 _ => self.path.join(INDEX),
@@ -301,11 +307,11 @@ impl ModelFiles {
     /// Check a tensor's shape by its header.
     fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
         let stored = self.resolve(name);
-        let found = match &self.source {
-            Source::Folder { shards, index, .. } => {
+        let found = match &self.storage {
+            Storage::Folder { shards, index, .. } => {
                 index.get(stored).and_then(|shard| shards[*shard].info(stored)).map(|(_, shape)| shape)
             }
-            Source::Gguf(gguf) => gguf.info(stored).map(|(_, shape)| shape),
+            Storage::Gguf(gguf) => gguf.info(stored).map(|(_, shape)| shape),
         };
         match found.ok_or_else(|| self.missing(stored))? {
             found if found == shape => Ok(()),
@@ -314,6 +320,25 @@ impl ModelFiles {
                 Err(Error::tensor(self.file_of(name), stored, why))
             }
         }
+    }
+}
+
+impl Source for ModelFiles {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.load(name, shape)
+    }
+
+    fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
+        if !bitsandbytes::is_quantized(name, |n| self.has(n)) {
+            return Ok(None);
+        }
+        let get = |n: &str| self.has(n).then(|| self.load_any(n)).transpose();
+        let packed = bitsandbytes::read(self.path(), name, get)?;
+        if packed.shape() != shape {
+            let message = format!("is {:?} and the configuration asks for {shape:?}", packed.shape());
+            return Err(Error::tensor(self.path(), name, message));
+        }
+        Ok(Some(packed))
     }
 }
 

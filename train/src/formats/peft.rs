@@ -2,32 +2,32 @@
 //! written here is read by PEFT 0.21 and by all that read its files; what PEFT wrote is read here unless it is
 //! more than LoRA, which is refused by name.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
+use super::{
+    config_json::Keys,
+    model_files::write_together,
+    safetensors::{Safetensors, to_bytes},
+};
 use crate::{
     error::{Error, Result},
-    formats::{
-        config_json::Keys,
-        model_files::write_together,
-        safetensors::{Safetensors, to_bytes},
-    },
-    model::config::Config,
-    recipe::LINEARS,
+    model::{config::Config, layer::Layer, linear::Linear, llama::Llama, lora::LoraLayer},
+    recipe::{LINEARS, Lora},
 };
 
 mod config;
 
-pub use config::{AdapterConfig, Targets};
+pub use config::{AdapterConfig, CONFIG, PEFT_VERSION, Targets};
 
-/// Name of the configuration.
-pub const CONFIG: &str = "adapter_config.json";
 /// Name of the weights.
 pub const WEIGHTS: &str = "adapter_model.safetensors";
-/// Version of PEFT whose format is written, and which the oracle loads it with.
-pub const PEFT_VERSION: &str = "0.21.2";
 const PREFIX: &str = "base_model.model.";
 const HALVES: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 
@@ -95,6 +95,62 @@ impl AdapterFile {
             Some(module) => {
                 Err(Error::tensor(file, module, "`target_modules` names it, but the adapter has no weights for it"))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Put the adapter on a model that it fits, for use, not for training.
+    pub fn attach(&self, model: &mut Llama) -> Result<()> {
+        let (dtype, device) = (model.dtype, model.device().clone());
+        model.layers.iter_mut().flat_map(Layer::linears_mut).try_for_each(|l| self.attach_to(l, dtype, &device))
+    }
+
+    /// Put what the adapter has for one linear layer on it, for use.
+    pub fn attach_to(&self, linear: &mut Linear, dtype: DType, device: &Device) -> Result<()> {
+        let Some((a, b)) = self.tensors.get(&linear.name) else { return Ok(()) };
+        let (a, b) = (a.to_device(device)?, b.to_device(device)?);
+        let mut lora = LoraLayer::new(&linear.name, &a, &b, &Lora::default(), dtype)?;
+        lora.scale = self.config.scale_of(&linear.name)?;
+        linear.lora = Some(lora);
+        Ok(())
+    }
+
+    /// Copy A and B into the adapter that a model has, to be trained on.
+    ///
+    /// # Errors
+    /// It is not for this model, or of another rank, scale or targets than the recipe asks for; `at` is for messages.
+    pub fn copy_into(&self, model: &mut Llama, at: &Path) -> Result<()> {
+        let mut left: BTreeSet<&String> = self.tensors.keys().collect();
+        for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
+            let Some(lora) = &mut linear.lora else { continue };
+            let Some((a, b)) = self.tensors.get(&linear.name) else {
+                return Err(Error::tensor(at, &linear.name, "has no weights, and `lora.targets` names it"));
+            };
+            left.remove(&linear.name);
+            let scale = self.config.scale_of(&linear.name)?;
+            if (scale - lora.scale).abs() > 1e-9 * scale.abs() {
+                let message = format!(
+                    "is scaled by {scale}, and the recipe's rank, alpha and rslora make that {}: give the recipe the \
+                     adapter's",
+                    lora.scale
+                );
+                return Err(Error::tensor(at, &linear.name, message));
+            }
+            for (param, value) in [(&mut lora.a, a), (&mut lora.b, b)] {
+                if param.value.shape() != value.shape() {
+                    let message = format!(
+                        "has {:?}, and the recipe asks for {:?}: give `lora.r` the adapter's rank",
+                        value.dims(),
+                        param.value.dims()
+                    );
+                    return Err(Error::tensor(at, &param.name, message));
+                }
+                let value = value.to_device(param.value.device())?.to_dtype(param.value.dtype())?;
+                param.value.slice_set(&value.contiguous()?, 0, 0)?;
+            }
+        }
+        match left.first() {
+            Some(module) => Err(Error::tensor(at, module, "has weights, and `lora.targets` does not name it")),
             None => Ok(()),
         }
     }

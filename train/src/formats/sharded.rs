@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 22;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct ShardCounts {
     /// Files of weights.
     pub shards: usize,
     /// Bytes of values, without headers.
@@ -39,7 +39,7 @@ pub fn write(
     shapes: &[(String, Vec<usize>)],
     limit: u64,
     tensor: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
-) -> Result<Written> {
+) -> Result<ShardCounts> {
     let size = |shape: &[usize]| (shape.iter().product::<usize>() * dtype.size_in_bytes()) as u64;
     let mut shards: Vec<&[(String, Vec<usize>)]> = Vec::new();
     let (mut first, mut held, mut bytes) = (0, 0, 0);
@@ -66,7 +66,7 @@ pub fn write(
         index.sort_all_objects();
         write_whole(&folder.join(INDEX), format!("{index:#}\n").as_bytes())?;
     }
-    Ok(Written { shards: shards.len(), bytes })
+    Ok(ShardCounts { shards: shards.len(), bytes })
 }
 
 /// One file.
@@ -164,7 +164,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let done = write(dir.path(), DType::BF16, &shapes(), limit, &mut |n, s| Ok(make(n, s))).unwrap();
-            assert_eq!(done, Written { shards: names.len(), bytes: 112 }, "{limit}");
+            assert_eq!(done, ShardCounts { shards: names.len(), bytes: 112 }, "{limit}");
             let index = fs::read(dir.path().join(INDEX)).ok();
             assert_eq!(index.is_some(), names.len() > 1);
             let index: serde_json::Value = serde_json::from_slice(&index.unwrap_or(b"{}".to_vec())).unwrap();

@@ -15,12 +15,18 @@ use crate::{
     tokenizer::{Parts, Tokens, content},
 };
 
-/// Read the tokenizer of a model's folder.
-///
-/// # Errors
-/// A file is missing or torn, or nothing ends a text.
-pub fn open(folder: &Path) -> Result<Tokens> {
-    open_file(&folder.join("tokenizer.json"))
+impl Tokens {
+    /// Read the tokenizer of a model: a GGUF file, a Hugging Face folder, or a tokenizer.json in one.
+    ///
+    /// # Errors
+    /// It is missing, torn, or of a kind that is not known.
+    pub fn open(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("gguf") => super::gguf::tokenizer::open(path),
+            Some("json") => open_file(path),
+            _ => open_file(&path.join("tokenizer.json")),
+        }
+    }
 }
 
 /// Read a tokenizer.json, and the other files beside it.

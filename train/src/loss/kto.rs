@@ -10,11 +10,11 @@
 //!
 //! to the mean over rows. z is a constant: no gradient flows through it.
 
-use super::{Judged, scalar::sigmoid, sums::Sums};
+use super::{answers::UnpairedAnswer, scalar::sigmoid, sums::PreferenceSums};
 use crate::recipe::Preference;
 
-/// The answer's loss and its slope with the summed log-probability; its reward is beta l.
-pub fn row(p: &Preference, row: &Judged, kl: f64, sums: &mut Sums) -> (f64, f64) {
+/// The answer's loss and its gradient with respect to the summed log-probability; its reward is beta l.
+pub fn row(p: &Preference, row: &UnpairedAnswer, kl: f64, sums: &mut PreferenceSums) -> (f64, f64) {
     let (beta, weight) = (p.beta(), p.weight(row.desirable));
     let ratio = row.answer.logp - row.reference;
     let which = usize::from(!row.desirable);

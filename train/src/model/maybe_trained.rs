@@ -6,25 +6,22 @@ use crate::{error::Result, kernels, optim::Param};
 
 /// A tensor of the model.
 #[derive(Clone, Debug)]
-pub enum Values {
+pub enum MaybeTrained {
     /// As it was read, in any float type.
     Frozen(Tensor),
     /// Trained whole. Clones share value and gradient, as a head does that is tied to the embedding.
     Trained(Param),
 }
 
-impl From<Tensor> for Values {
+impl From<Tensor> for MaybeTrained {
     fn from(tensor: Tensor) -> Self {
         Self::Frozen(tensor)
     }
 }
 
-impl Values {
+impl MaybeTrained {
     /// `tensor`, which nobody else holds, to be trained under its Hugging Face name, in f32 (f64 where that is computed
     /// with). Vectors, which are norms and biases, do not decay.
-    ///
-    /// # Errors
-    /// Out of memory.
     pub fn trained(name: &str, tensor: Tensor, compute: DType) -> Result<Self> {
         let dtype = if compute == DType::F64 { DType::F64 } else { DType::F32 };
         let value = tensor.to_dtype(dtype)?.contiguous()?;
@@ -43,9 +40,6 @@ impl Values {
     }
 
     /// The tensor in the type that is computed with.
-    ///
-    /// # Errors
-    /// Out of memory on the device.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         Ok(self.tensor().to_dtype(dtype)?)
     }
@@ -64,23 +58,17 @@ impl Values {
     }
 
     /// If this vector [C] is trained, add to its gradient the sum of the rows of `d` [T, C].
-    ///
-    /// # Errors
-    /// Shapes that do not fit; out of memory.
-    pub fn add_rows(&self, d: &Tensor) -> Result<()> {
+    pub fn add_row_sum_grad(&self, d: &Tensor) -> Result<()> {
         let Some(param) = self.param() else { return Ok(()) };
         let ones = Tensor::ones((1, d.dim(0)?), d.dtype(), d.device())?;
         kernels::gemm(&param.grad.unsqueeze(0)?, &ones, d, 1.0, 1.0)
     }
 
     /// If this weight [C] of an RMSNorm is trained, add to its gradient that of y = w x / rms(x), given `x` and `dy` [T, C].
-    ///
-    /// # Errors
-    /// Shapes that do not fit; out of memory.
-    pub fn add_norm(&self, x: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
+    pub fn add_norm_grad(&self, x: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
         let Some(param) = self.param() else { return Ok(()) };
         let one = Tensor::ones(x.dim(1)?, x.dtype(), x.device())?;
         let dtype = param.grad.dtype();
-        self.add_rows(&(kernels::rms_norm(x, &one, eps)?.to_dtype(dtype)? * dy.to_dtype(dtype)?)?)
+        self.add_row_sum_grad(&(kernels::rms_norm(x, &one, eps)?.to_dtype(dtype)? * dy.to_dtype(dtype)?)?)
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// A recipe and where it came from.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct RecipeFile {
     /// The recipe with all changes in place.
     pub recipe: Recipe,
     /// Its file name, for messages.
@@ -30,7 +30,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// It is missing, not TOML, says something unknown, or contradicts itself.
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut table = read(path, &file)?;
     for set in sets {
@@ -47,7 +47,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     }
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
+    Ok(RecipeFile { recipe, file, folder, sets: sets.to_vec() })
 }
 
 fn read(path: &Path, file: &str) -> Result<Table> {

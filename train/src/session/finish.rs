@@ -9,7 +9,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
-use super::Prepared;
+use super::RunPlan;
 use crate::{
     artifacts::merge,
     checkpoint::hint,
@@ -87,7 +87,7 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
 /// # Errors
 /// The file system refuses.
 pub fn finish(
-    prepared: &Prepared,
+    prepared: &RunPlan,
     model: &Llama,
     begun: &BTreeMap<String, (Tensor, Tensor)>,
     mut lock: RunLock,
@@ -129,7 +129,7 @@ pub fn finish(
 
 /// Write the weights of a model that was trained whole, in f32: what the base was stored in may be too
 /// coarse for what was learned.
-fn save_whole(prepared: &Prepared, model: &Llama, place: &Path) -> Result<()> {
+fn save_whole(prepared: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
     let params: BTreeMap<String, Tensor> = model.params().into_iter().map(|p| (p.name, p.value)).collect();
     let shapes = prepared.files.config().shapes();
     sharded::write(place, DType::F32, &shapes, merge::Options::default().shard_bytes, &mut |name, _| {
@@ -161,7 +161,7 @@ fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) 
     Ok(written)
 }
 
-fn file(prepared: &Prepared, model: &Llama, begun: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
+fn file(prepared: &RunPlan, model: &Llama, begun: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
     let recipe = &prepared.loaded.recipe;
     let mut targets = recipe.lora.targets.clone();
     targets.sort();

@@ -6,8 +6,8 @@ mod reference;
 mod run;
 mod steps;
 
-pub use prepare::{BASE, Prepared, TINY};
-pub use run::{Done, Start, run};
+pub use prepare::{BASE, RunPlan, TINY};
+pub use run::{RunOutcome, StartMode, run};
 
 /// Follows a run, and can stop it.
 pub trait Watch: Sync {

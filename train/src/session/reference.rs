@@ -9,7 +9,7 @@ use setaccio_filters::hash::sha256;
 
 use super::Watch;
 use crate::{
-    data::{Dataset, Micro},
+    data::{Dataset, MicroBatch},
     error::{Error, Result},
     formats::safetensors::{Safetensors, to_bytes},
     model::llama::Llama,
@@ -49,7 +49,7 @@ pub fn refer(
         if watch.cancelled() {
             return Err(Error::Interrupted);
         }
-        if let Micro::Pairs(pairs) = data.micro(rows.iter().copied()) {
+        if let MicroBatch::Pairs(pairs) = data.micro(rows.iter().copied()) {
             known.extend(objective::reference(model, &pairs)?);
         }
         watch.done(rows.len() as u64, "");

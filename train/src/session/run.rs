@@ -4,14 +4,14 @@ use std::path::Path;
 
 use setaccio_filters::hash::sha256;
 
-use super::{Prepared, Watch, finish, reference, steps::Run};
+use super::{RunPlan, Watch, finish, reference, steps::Run};
 use crate::{
-    checkpoint::{Loaded as Found, Store},
+    checkpoint::{Checkpoint, Store},
     device,
     error::{Error, Result},
     formats::peft,
     model::{
-        load::{self, Hold},
+        load::{self, LoadOptions},
         lora,
     },
     recipe::{Init, Method, Reference},
@@ -24,7 +24,7 @@ use crate::{
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum StartMode {
     /// In a folder that holds no other run.
     Fresh,
     /// From the newest checkpoint that is whole.
@@ -37,7 +37,7 @@ pub enum Start {
 
 /// How it ended.
 #[derive(Clone, Debug)]
-pub enum Done {
+pub enum RunOutcome {
     /// The folder held this very run, finished.
     UpToDate,
     /// It is finished now.
@@ -55,49 +55,49 @@ pub enum Done {
 ///
 /// # Errors
 /// Whatever stops a run; the newest checkpoint stays.
-pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) -> Result<Done> {
+pub fn run(prepared: &RunPlan, command: &str, start: StartMode, watch: &dyn Watch) -> Result<RunOutcome> {
     let folder = &prepared.folder;
     let lock = lock_of(prepared, command, watch)?;
     let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep, &lock)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
     let before = match start {
-        Start::Force => None,
-        Start::Again => there(folder).unwrap_or_else(|error| {
+        StartMode::Force => None,
+        StartMode::Again => there(folder).unwrap_or_else(|error| {
             watch.warn(&format!("{error}: training anew"));
             None
         }),
         _ => there(folder)?,
     };
-    let again = start == Start::Again;
+    let again = start == StartMode::Again;
     if let Some(before) = &before
         && lock.is_same_and_as_long_as(before)?
         && finish::whole(folder, before)?
     {
-        return Ok(Done::UpToDate);
+        return Ok(RunOutcome::UpToDate);
     }
     let start = match (start, &before) {
-        (Start::Again, Some(before)) => {
+        (StartMode::Again, Some(before)) => {
             let differences = before.differences(&lock)?;
             if let Some(first) = differences.first() {
                 let more =
                     if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
                 watch.warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
-                Start::Force
+                StartMode::Force
             } else {
-                Start::Resume
+                StartMode::Resume
             }
         }
-        (Start::Again, None) => Start::Force,
+        (StartMode::Again, None) => StartMode::Force,
         (start, _) => start,
     };
-    if start == Start::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
+    if start == StartMode::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
         return Err(Error::Damaged { path: folder.clone(), message: message.into() });
     }
     let found = match start {
-        Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
-        Start::Fresh | Start::Force | Start::Again => None,
+        StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
+        StartMode::Fresh | StartMode::Force | StartMode::Again => None,
     };
     // A chain that asks for fewer steps wants them from the first.
     let found = found.filter(|found| !again || found.state.step <= prepared.total);
@@ -112,7 +112,7 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     if found.is_none() {
         finish::vacant(folder, recipe.method)?;
     }
-    let hold = Hold {
+    let hold = LoadOptions {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,
         dtype: prepared.dtype,
@@ -155,7 +155,7 @@ pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) 
     let resumed = found.as_ref().map(|f| f.state.step);
     run.complete()?;
     finish::finish(prepared, &run.trainer.model, &begun, lock)?;
-    Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
+    Ok(RunOutcome::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
 }
 
 /// The lock of the run that the folder holds, if it holds one.
@@ -169,7 +169,7 @@ fn newest(
     folder: &Path,
     (before, lock): (Option<&RunLock>, &RunLock),
     watch: &dyn Watch,
-) -> Result<Option<Found>> {
+) -> Result<Option<Checkpoint>> {
     if let Some(before) = before {
         let differences = before.differences(lock)?;
         if !differences.is_empty() {
@@ -191,7 +191,7 @@ fn newest(
     Ok(found)
 }
 
-fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunLock> {
+fn lock_of(prepared: &RunPlan, command: &str, watch: &dyn Watch) -> Result<RunLock> {
     let recipe = &prepared.loaded.recipe;
     let mut lock = RunLock::new(recipe.clone(), command, &device::name(&prepared.device, prepared.dtype));
     lock.tokenizer_sha256.clone_from(&prepared.tokens.sha256);

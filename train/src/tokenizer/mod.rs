@@ -52,7 +52,7 @@ pub struct Tokens {
 
 /// A text as tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoded {
+pub struct Encoding {
     /// Token ids, [length].
     pub ids: Vec<u32>,
     /// The bytes of the text that each token stands for, from and to, [length].
@@ -60,30 +60,18 @@ pub struct Encoded {
 }
 
 /// What a [`Tokens`] is put together from.
-struct Parts {
-    tokenizer: Tokenizer,
-    json: String,
-    config: Map<String, Value>,
-    chat_template: Option<String>,
+pub(crate) struct Parts {
+    pub tokenizer: Tokenizer,
+    pub json: String,
+    pub config: Map<String, Value>,
+    pub chat_template: Option<String>,
     /// Ids that the model's configuration calls the end of a generation.
-    stops: Vec<u32>,
-    source: PathBuf,
+    pub stops: Vec<u32>,
+    pub source: PathBuf,
 }
 
 impl Tokens {
-    /// Read the tokenizer of a model: a GGUF file, a Hugging Face folder, or a tokenizer.json in one.
-    ///
-    /// # Errors
-    /// It is missing, torn, or of a kind that is not known.
-    pub fn open(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("gguf") => gguf::open(path),
-            Some("json") => folder::open_file(path),
-            _ => folder::open(path),
-        }
-    }
-
-    fn new(parts: Parts) -> Result<Self> {
+    pub(crate) fn new(parts: Parts) -> Result<Self> {
         let Parts { mut tokenizer, json, config, chat_template, stops, source } = parts;
         let special = |key: &str| {
             let text = content(config.get(key)?)?;
@@ -123,9 +111,9 @@ impl Tokens {
     ///
     /// # Errors
     /// The tokenizer refuses the text.
-    pub fn encode(&self, text: &str) -> std::result::Result<Encoded, String> {
+    pub fn encode(&self, text: &str) -> std::result::Result<Encoding, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+        Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
     /// The text of ids, special tokens spelled out or left out.
@@ -171,19 +159,19 @@ impl Tokens {
 }
 
 /// A special token of a configuration: text, or an object with `content`.
-fn content(value: &Value) -> Option<&str> {
+pub(crate) fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 /// Let a tokenizer that was made here put BOS first, for transformers, which asks tokenizer.json alone.
-fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
+pub(crate) fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
     let template = TemplateProcessing::builder().try_single(vec![bos, "$A"])?.special_tokens(vec![(bos, id)]).build();
     tokenizer.with_post_processor(Some(template.map_err(|e| e.to_string())?));
     Ok(())
 }
 
 /// A token that the text is searched for before anything else.
-fn added(content: &str, special: bool) -> AddedToken {
+pub(crate) fn added(content: &str, special: bool) -> AddedToken {
     AddedToken::from(content, special).normalized(false)
 }
 

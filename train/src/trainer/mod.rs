@@ -4,11 +4,11 @@
 pub mod objective;
 
 use crate::{
-    data::micro::Micro,
+    data::micro::MicroBatch,
     error::{Error, Result},
     model::{
         llama::{Llama, Training},
-        mode::Pass,
+        context::Pass,
     },
     optim::{
         Optimizer, Param,
@@ -16,7 +16,7 @@ use crate::{
         schedule::Rate,
     },
     recipe::Recipe,
-    trainer::objective::{Objective, Told},
+    trainer::objective::{Objective, StepMetrics},
 };
 
 /// A model in training.
@@ -35,11 +35,11 @@ pub struct Trainer {
     recompute: usize,
 }
 
-/// What a step was like.
+/// What came of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Taken {
-    /// What was said of its micro-batches.
-    pub told: Told,
+pub struct StepOutcome {
+    /// Over its micro-batches.
+    pub metrics: StepMetrics,
     /// Norm of all gradients, before clipping.
     pub grad_norm: f64,
     /// The rate it was taken with.
@@ -48,17 +48,11 @@ pub struct Taken {
     pub tokens: u64,
 }
 
-impl Taken {
+impl StepOutcome {
     /// The step's loss, in nats for likelihoods.
     pub fn loss(&self) -> f64 {
-        self.told.loss()
+        self.metrics.loss()
     }
-}
-
-/// A sum over `n` things as a mean; 0 of nothing.
-#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-pub fn per(sum: f64, n: u64) -> f64 {
-    if n == 0 { 0.0 } else { sum / n as f64 }
 }
 
 impl Trainer {
@@ -89,70 +83,67 @@ impl Trainer {
     /// error nothing is changed but gradients, which the next step clears.
     ///
     /// # Errors
-    /// Loss or gradients that are not finite ([`Fault::Diverged`]), a stop asked for by `cancelled`, out of memory.
-    pub fn step(&mut self, micro_batches: &[Micro], cancelled: &dyn Fn() -> bool) -> std::result::Result<Taken, Fault> {
+    /// Loss or gradients that are not finite ([`StepError::Diverged`]), a stop asked for by `cancelled`.
+    pub fn step(&mut self, micro_batches: &[MicroBatch], cancelled: &dyn Fn() -> bool) -> std::result::Result<StepOutcome, StepError> {
         let step = self.steps();
-        let of = Objective::of(micro_batches);
+        let over = Objective::denominators(micro_batches);
         for param in &self.params {
             param.grad.zero_set()?;
         }
-        let mut told = Told::default();
+        let mut metrics = StepMetrics::default();
         for (micro, batch) in (0..).zip(micro_batches) {
             if cancelled() {
                 return Err(Error::Interrupted.into());
             }
             let pass = Pass { seed: self.seed, step, micro };
             let training = Training { pass, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
-            told.add(&self.objective.train(&self.model, batch, &training, of)?);
-            if !told.loss().is_finite() {
-                return Err(Fault::Diverged("the loss".into()));
+            metrics.add(&self.objective.train(&self.model, batch, &training, over)?);
+            if !metrics.loss().is_finite() {
+                return Err(StepError::Diverged("the loss".into()));
             }
         }
         let grad_norm = match clip::norm(&self.params)? {
             Norm::Finite(norm) => norm,
-            Norm::Diverged(name) => return Err(Fault::Diverged(format!("the gradient of {name}"))),
+            Norm::Diverged(name) => return Err(StepError::Diverged(format!("the gradient of {name}"))),
         };
         if cancelled() {
             return Err(Error::Interrupted.into());
         }
         let learning_rate = self.rate.at(step);
         self.optimizer.step(&self.params, learning_rate, clip::scale(grad_norm, self.max_grad_norm))?;
-        let tokens = micro_batches.iter().map(Micro::tokens).sum();
-        Ok(Taken { told, grad_norm, learning_rate, tokens })
+        let tokens = micro_batches.iter().map(MicroBatch::tokens).sum();
+        Ok(StepOutcome { metrics, grad_norm, learning_rate, tokens })
     }
 
-    /// What is said of micro-batches without training.
-    ///
-    /// # Errors
-    /// A stop asked for by `cancelled`; out of memory.
+    /// The metrics of micro-batches without training. `cancelled` stops it; `each` is given every micro-batch that is done.
     pub fn evaluate(
         &self,
-        batches: impl Iterator<Item = Micro>,
+        batches: impl Iterator<Item = MicroBatch>,
         cancelled: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(&Micro),
-    ) -> Result<Told> {
-        let mut told = Told::default();
+        each: &mut dyn FnMut(&MicroBatch),
+    ) -> Result<StepMetrics> {
+        let mut metrics = StepMetrics::default();
         for batch in batches {
             if cancelled() {
                 return Err(Error::Interrupted);
             }
-            told.add(&self.objective.evaluate(&self.model, &batch)?);
+            metrics.add(&self.objective.evaluate(&self.model, &batch)?);
             each(&batch);
         }
-        Ok(told)
+        Ok(metrics)
     }
 }
 
-/// Why a step was not taken.
+/// Why there is no step.
 #[derive(Debug)]
-pub enum Fault {
+pub enum StepError {
     /// This is not a finite number any more.
     Diverged(String),
     /// Anything else.
     Error(Error),
 }
 
-impl<E: Into<Error>> From<E> for Fault {
+impl<E: Into<Error>> From<E> for StepError {
     fn from(error: E) -> Self {
         Self::Error(error.into())
     }

@@ -5,14 +5,13 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::micro::{Judged, Micro, Pairs, Said},
+    data::micro::{MicroBatch, PairBatch, TargetSpans, UnpairedBatch},
     error::Result,
     kernels::RowLoss,
-    loss::{self, Answer, Of, Sums},
+    loss::{self, Answer, Denominators, PreferenceSums, TokenSums},
     model::{
-        head::Losses,
+        context::Mode,
         llama::{Llama, Training},
-        mode::View,
     },
     recipe::{Preference, Recipe, Task},
 };
@@ -26,18 +25,18 @@ pub enum Objective {
     Preference(Preference),
 }
 
-/// What was said of some micro-batches.
+/// What a run reports of some micro-batches, as sums that add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Told {
+pub struct StepMetrics {
     /// Over the targets; with preferences those of all answers, and the likeliest tokens counted in the wanted ones.
-    pub losses: Losses,
+    pub losses: TokenSums,
     /// Over the answers.
-    #[serde(default, skip_serializing_if = "Sums::is_empty")]
-    pub sums: Sums,
+    #[serde(default, skip_serializing_if = "PreferenceSums::is_empty")]
+    pub sums: PreferenceSums,
 }
 
-impl Told {
+impl StepMetrics {
     /// The loss of all that was added up.
     pub fn loss(&self) -> f64 {
         if self.sums.is_empty() { self.losses.mean() } else { self.sums.loss() }
@@ -64,80 +63,90 @@ impl Objective {
         matches!(self, Self::Preference(p) if p.loss.needs_reference())
     }
 
-    /// What the means of a step are taken over.
-    pub fn of<'a>(micro_batches: impl IntoIterator<Item = &'a Micro>) -> Of {
-        let mut of = Of::default();
+    /// The denominators of a step of these micro-batches.
+    pub fn denominators<'a>(micro_batches: impl IntoIterator<Item = &'a MicroBatch>) -> Denominators {
+        let mut over = Denominators::default();
         for micro in micro_batches {
             let (rows, tokens) = match micro {
-                Micro::Texts(batch) => (batch.rows.len(), batch.targets()),
-                Micro::Pairs(pairs) => (pairs.said.len(), pairs.said.iter().map(|[better, _]| better.text.len()).sum()),
-                Micro::Judged(judged) => (judged.said.len(), 0),
+                MicroBatch::Texts(batch) => (batch.rows.len(), batch.targets()),
+                MicroBatch::Pairs(pairs) => {
+                    (pairs.targets.len(), pairs.targets.iter().map(|[chosen, _]| chosen.text.len()).sum())
+                }
+                MicroBatch::Unpaired(answers) => (answers.targets.len(), 0),
             };
-            of.rows += rows as u64;
-            of.tokens += tokens as u64;
+            over.rows += rows as u64;
+            over.tokens += tokens as u64;
         }
-        of
+        over
     }
 
-    /// A micro-batch forward and backward: adds to the gradients those of the loss of a step that is `of` so much.
-    ///
-    /// # Errors
-    /// As [`Llama::train`].
-    pub fn train(&self, model: &Llama, micro: &Micro, training: &Training, of: Of) -> Result<Told> {
-        let read = self.beside(model, micro)?;
-        let mut told = Told::default();
+    /// A micro-batch forward and backward: adds to the gradients those of the loss of a step whose means are taken `over`
+    /// so much.
+    pub fn train(
+        &self,
+        model: &Llama,
+        micro: &MicroBatch,
+        training: &Training,
+        over: Denominators,
+    ) -> Result<StepMetrics> {
+        let reference = self.reference(model, micro)?;
+        let mut metrics = StepMetrics::default();
         model.train(micro.batch(), training, |rows| {
-            let (said, weights) = self.weigh(micro, rows, &read, of);
-            told = said;
+            let (found, weights) = self.weigh(micro, rows, &reference, over);
+            metrics = found;
             // What is not a number would spoil every gradient: the caller looks at the loss first.
-            told.loss().is_finite().then_some(weights)
+            metrics.loss().is_finite().then_some(weights)
         })?;
-        Ok(told)
+        Ok(metrics)
     }
 
-    /// What is said of a micro-batch without training.
-    ///
-    /// # Errors
-    /// As [`Llama::read`].
-    pub fn evaluate(&self, model: &Llama, micro: &Micro) -> Result<Told> {
-        let read = self.beside(model, micro)?;
-        let rows = model.read(micro.batch(), View::Trained)?;
-        Ok(self.weigh(micro, &rows, &read, Self::of([micro])).0)
+    /// The metrics of a micro-batch without training.
+    pub fn evaluate(&self, model: &Llama, micro: &MicroBatch) -> Result<StepMetrics> {
+        let reference = self.reference(model, micro)?;
+        let rows = model.target_losses(micro.batch(), Mode::Eval)?;
+        Ok(self.weigh(micro, &rows, &reference, Self::denominators([micro])).0)
     }
 
-    /// What has to be known before the micro-batch itself is read.
-    fn beside(&self, model: &Llama, micro: &Micro) -> Result<Beside> {
-        let mut beside = Beside::default();
+    /// What the loss of the micro-batch compares with.
+    fn reference(&self, model: &Llama, micro: &MicroBatch) -> Result<Reference> {
+        let mut reference = Reference::default();
         match micro {
-            Micro::Texts(_) => {}
-            Micro::Pairs(pairs) if self.needs_reference() => beside.reference = reference(model, pairs)?,
-            Micro::Pairs(pairs) => beside.reference = vec![[0.0; 2]; pairs.said.len()],
-            Micro::Judged(judged) => {
-                let logps = |view, batch, said: &[Said]| -> Result<Vec<f64>> {
-                    let rows = model.read(batch, view)?;
-                    Ok(said.iter().map(|s| sum(&rows, &s.answer)).collect())
+            MicroBatch::Texts(_) => {}
+            MicroBatch::Pairs(pairs) if self.needs_reference() => reference.logps = reference_logps(model, pairs)?,
+            MicroBatch::Pairs(pairs) => reference.logps = vec![[0.0; 2]; pairs.targets.len()],
+            MicroBatch::Unpaired(answers) => {
+                let logps = |mode, batch, targets: &[TargetSpans]| -> Result<Vec<f64>> {
+                    let rows = model.target_losses(batch, mode)?;
+                    Ok(targets.iter().map(|t| sum(&rows, &t.answer)).collect())
                 };
-                let before = logps(View::Reference, &judged.batch, &judged.said)?;
-                beside.reference = before.into_iter().map(|logp| [logp, 0.0]).collect();
-                let [now, before] = [View::Trained, View::Reference]
-                    .map(|view| logps(view, &judged.rotated, &judged.rotated_said).map(|l| l.iter().sum::<f64>()));
+                let before = logps(Mode::Reference, &answers.batch, &answers.targets)?;
+                reference.logps = before.into_iter().map(|logp| [logp, 0.0]).collect();
+                let [now, before] = [Mode::Eval, Mode::Reference].map(|mode| {
+                    logps(mode, &answers.rotated, &answers.rotated_targets).map(|l| l.iter().sum::<f64>())
+                });
                 // A row alone has no other's answer.
-                if judged.said.len() > 1 {
-                    beside.kl = crate::trainer::per(now? - before?, judged.said.len() as u64);
+                if answers.targets.len() > 1 {
+                    reference.kl = loss::mean(now? - before?, answers.targets.len() as u64);
                 }
             }
         }
-        Ok(beside)
+        Ok(reference)
     }
 
-    /// Sums, and the derivative of the step's loss by each target's -log p.
-    fn weigh(&self, micro: &Micro, rows: &[RowLoss], beside: &Beside, of: Of) -> (Told, Vec<f64>) {
+    /// The metrics, and the derivative of the step's loss by each target's -log p.
+    fn weigh(
+        &self,
+        micro: &MicroBatch,
+        rows: &[RowLoss],
+        reference: &Reference,
+        over: Denominators,
+    ) -> (StepMetrics, Vec<f64>) {
         match (self, micro) {
-            (Self::Preference(p), Micro::Pairs(pairs)) => weigh_pairs(p, pairs, rows, &beside.reference, of),
-            (Self::Preference(p), Micro::Judged(judged)) => weigh_judged(p, judged, rows, beside, of),
+            (Self::Preference(p), MicroBatch::Pairs(pairs)) => weigh_pairs(p, pairs, rows, &reference.logps, over),
+            (Self::Preference(p), MicroBatch::Unpaired(answers)) => weigh_unpaired(p, answers, rows, reference, over),
             _ => {
-                let told = Told { losses: Losses::of(rows), sums: Sums::default() };
-                (told, vec![1.0 / crate::loss::float(of.tokens.max(1)); rows.len()])
+                let metrics = StepMetrics { losses: TokenSums::of(rows), sums: PreferenceSums::default() };
+                (metrics, vec![1.0 / loss::float(over.tokens.max(1)); rows.len()])
             }
         }
     }
@@ -145,23 +154,20 @@ impl Objective {
 
 /// What a preference loss compares with.
 #[derive(Default)]
-struct Beside {
+struct Reference {
     /// Log-probability of each row's answers under the reference, in nats.
-    reference: Vec<[f64; 2]>,
+    logps: Vec<[f64; 2]>,
     /// Mean log-ratio of the answers to other questions, in nats.
     kl: f64,
 }
 
 /// Log-probabilities of the answers of pairs under the model as it was before training, in nats.
-///
-/// # Errors
-/// As [`Llama::read`].
-pub fn reference(model: &Llama, pairs: &Pairs) -> Result<Vec<[f64; 2]>> {
+pub fn reference_logps(model: &Llama, pairs: &PairBatch) -> Result<Vec<[f64; 2]>> {
     if let Some(known) = &pairs.reference {
         return Ok(known.clone());
     }
-    let rows = model.read(&pairs.batch, View::Reference)?;
-    Ok(pairs.said.iter().map(|sides| [0, 1].map(|i: usize| sum(&rows, &sides[i].answer))).collect())
+    let rows = model.target_losses(&pairs.batch, Mode::Reference)?;
+    Ok(pairs.targets.iter().map(|sides| [0, 1].map(|i: usize| sum(&rows, &sides[i].answer))).collect())
 }
 
 /// Log-probability of a range of targets, in nats.
@@ -174,51 +180,64 @@ fn answer(rows: &[RowLoss], range: &Range<usize>) -> Answer {
 }
 
 /// Count an answer's tokens.
-fn count(told: &mut Told, rows: &[RowLoss], range: &Range<usize>, side: usize) {
+fn count(metrics: &mut StepMetrics, rows: &[RowLoss], range: &Range<usize>, side: usize) {
     let rows = &rows[range.clone()];
-    let mut losses = Losses::of(rows);
+    let mut losses = TokenSums::of(rows);
     if side > 0 {
         (losses.correct, losses.guessed) = (0, 0);
     }
-    told.losses.add(losses);
-    told.sums.logits[side] += rows.iter().map(|row| row.logit).sum::<f64>();
-    told.sums.logit_tokens[side] += rows.len() as u64;
+    metrics.losses.add(losses);
+    metrics.sums.logits[side] += rows.iter().map(|row| row.logit).sum::<f64>();
+    metrics.sums.logit_tokens[side] += rows.len() as u64;
 }
 
-fn weigh_pairs(p: &Preference, pairs: &Pairs, rows: &[RowLoss], before: &[[f64; 2]], of: Of) -> (Told, Vec<f64>) {
-    let read = pairs.said.iter().zip(before).map(|([better, other], reference)| loss::Pair {
-        chosen: answer(rows, &better.answer),
-        rejected: answer(rows, &other.answer),
+fn weigh_pairs(
+    p: &Preference,
+    pairs: &PairBatch,
+    rows: &[RowLoss],
+    reference: &[[f64; 2]],
+    over: Denominators,
+) -> (StepMetrics, Vec<f64>) {
+    let read = pairs.targets.iter().zip(reference).map(|([chosen, rejected], reference)| loss::Pair {
+        chosen: answer(rows, &chosen.answer),
+        rejected: answer(rows, &rejected.answer),
         reference: *reference,
-        text: answer(rows, &better.text),
+        text: answer(rows, &chosen.text),
     });
-    let (sums, slopes) = loss::pairs(p, &read.collect::<Vec<_>>(), of);
-    let mut told = Told { losses: Losses::default(), sums };
+    let (sums, grads) = loss::pairs(p, &read.collect::<Vec<_>>(), over);
+    let mut metrics = StepMetrics { losses: TokenSums::default(), sums };
     let mut weights = vec![0.0; rows.len()];
-    for ([better, other], slope) in pairs.said.iter().zip(slopes) {
-        let parts = [(&better.text, slope.text), (&better.answer, slope.chosen), (&other.answer, slope.rejected)];
-        for (range, slope) in parts {
-            weights[range.clone()].iter_mut().for_each(|weight| *weight -= slope);
+    for ([chosen, rejected], grad) in pairs.targets.iter().zip(grads) {
+        // log p falls as -log p rises.
+        let parts = [(&chosen.text, grad.text), (&chosen.answer, grad.chosen), (&rejected.answer, grad.rejected)];
+        for (range, grad) in parts {
+            weights[range.clone()].iter_mut().for_each(|weight| *weight -= grad);
         }
-        count(&mut told, rows, &better.answer, 0);
-        count(&mut told, rows, &other.answer, 1);
+        count(&mut metrics, rows, &chosen.answer, 0);
+        count(&mut metrics, rows, &rejected.answer, 1);
     }
-    (told, weights)
+    (metrics, weights)
 }
 
-fn weigh_judged(p: &Preference, judged: &Judged, rows: &[RowLoss], beside: &Beside, of: Of) -> (Told, Vec<f64>) {
-    let read = judged.said.iter().zip(&judged.desirable).zip(&beside.reference);
-    let read = read.map(|((said, desirable), [reference, _])| loss::Judged {
-        answer: answer(rows, &said.answer),
+fn weigh_unpaired(
+    p: &Preference,
+    answers: &UnpairedBatch,
+    rows: &[RowLoss],
+    reference: &Reference,
+    over: Denominators,
+) -> (StepMetrics, Vec<f64>) {
+    let read = answers.targets.iter().zip(&answers.desirable).zip(&reference.logps);
+    let read = read.map(|((targets, desirable), [reference, _])| loss::UnpairedAnswer {
+        answer: answer(rows, &targets.answer),
         reference: *reference,
         desirable: *desirable,
     });
-    let (sums, slopes) = loss::judged(p, &read.collect::<Vec<_>>(), beside.kl, of);
-    let mut told = Told { losses: Losses::default(), sums };
+    let (sums, grads) = loss::unpaired(p, &read.collect::<Vec<_>>(), reference.kl, over);
+    let mut metrics = StepMetrics { losses: TokenSums::default(), sums };
     let mut weights = vec![0.0; rows.len()];
-    for ((said, desirable), slope) in judged.said.iter().zip(&judged.desirable).zip(slopes) {
-        weights[said.answer.clone()].fill(-slope);
-        count(&mut told, rows, &said.answer, usize::from(!desirable));
+    for ((targets, desirable), grad) in answers.targets.iter().zip(&answers.desirable).zip(grads) {
+        weights[targets.answer.clone()].fill(-grad);
+        count(&mut metrics, rows, &targets.answer, usize::from(!desirable));
     }
-    (told, weights)
+    (metrics, weights)
 }

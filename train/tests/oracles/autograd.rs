@@ -12,8 +12,8 @@ use setaccio_train::{
         layer::Layer,
         linear::Linear,
         llama::{Llama, Training},
-        maybe_trained::Values,
-        mode::Pass,
+        maybe_trained::MaybeTrained,
+        context::Pass,
         weight::Weight,
     },
 };
@@ -26,7 +26,7 @@ fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
 type Vars = Vec<(String, Var)>;
 
 /// A tensor of the model in f64, as a variable if it is trained: the same one each time.
-fn var(values: &Values, vars: &mut Vars) -> Result<Tensor> {
+fn var(values: &MaybeTrained, vars: &mut Vars) -> Result<Tensor> {
     let Some(param) = values.param() else { return values.tensor().to_dtype(DType::F64) };
     if let Some((_, known)) = vars.iter().find(|(name, _)| *name == param.name) {
         return Ok(known.as_tensor().clone());

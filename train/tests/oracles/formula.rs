@@ -13,7 +13,7 @@ use setaccio_train::{
         config::Config,
         layer::Layer,
         llama::Llama,
-        load::{self, Hold, Source},
+        load::{self, LoadOptions, Source},
         lora,
     },
     random::{key, permutation, uniform_vec},
@@ -92,12 +92,12 @@ pub fn config(variant: &str) -> Config {
 
 /// A variant without an adapter, in f32 or f64.
 pub fn model(variant: &str, dtype: DType) -> Llama {
-    load::model(&config(variant), &Formula, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(&config(variant), &Formula, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 /// A variant of which every weight is trained.
 pub fn whole(variant: &str, dtype: DType) -> Llama {
-    load::model(&config(variant), &Formula, &Hold { dtype, whole: true, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(&config(variant), &Formula, &LoadOptions { dtype, whole: true, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 /// What the recipe `tiny` trains: 512 tokens, seed 42.
@@ -105,7 +105,7 @@ pub fn tiny(dtype: DType) -> Llama {
     let folder = tempfile::tempdir().unwrap();
     Tiny::new(512, 42).make(folder.path()).unwrap();
     let files = ModelFiles::open(folder.path()).unwrap();
-    load::model(files.config(), &files, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(files.config(), &files, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 /// What the oracles train: r 4, alpha 8 on every linear layer.

@@ -12,7 +12,7 @@ use setaccio_train::{
     model::{
         config::Config,
         layer::Layer,
-        load::{self, Hold, Source},
+        load::{self, LoadOptions, Source},
         weight::Weight,
     },
 };
@@ -21,7 +21,7 @@ use setaccio_train::{
 fn compare(what: &str, folder: &Path, oracle: &Value, want: &Value) -> f64 {
     let files = ModelFiles::open(folder).unwrap();
     files.check().unwrap();
-    let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
     assert!(model.layers.iter().flat_map(Layer::linears).all(|l| matches!(l.weight, Weight::Nf4(_))));
     let ids = numbers(&oracle["ids"]).into_iter();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token ids")]

@@ -8,7 +8,7 @@ use setaccio_train::{
     kernels,
     model::{
         llama::{Llama, Training},
-        mode::Pass,
+        context::Pass,
     },
     random::{bits, key},
     recipe::Lora,

@@ -20,8 +20,8 @@ use setaccio_train::{
     formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
     generate::{Sampling, generate},
     model::{
-        layer::Past,
-        load::{self, Hold, Source},
+        kv_cache::KvCache,
+        load::{self, LoadOptions, Source},
     },
     tokenizer::{Tokens, pieces::Pieces, tiny},
 };
@@ -82,7 +82,7 @@ fn agree(file: &Path) -> usize {
     let (want, texts) = (&llama_cpp("llama_cpp.json")[name], llama_cpp("prompts.json"));
     assert_eq!(sha256(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
     let (files, tokens) = (ModelFiles::open(file).unwrap(), Tokens::open(file).unwrap());
-    let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
     assert_eq!(tokens.adds_bos, want["bos"].as_bool().unwrap(), "{name}");
     let (texts, prompts) = (texts.as_array().unwrap(), want["prompts"].as_array().unwrap());
     assert_eq!((texts.len(), prompts.len()), (10, 10));
@@ -101,7 +101,7 @@ fn agree(file: &Path) -> usize {
             continue;
         };
         let prefix: Vec<u32> = asked.iter().chain(&greedy[..at]).copied().collect();
-        let logits = elements(&model.next(&prefix, &mut vec![Past::default(); model.layers.len()]).unwrap());
+        let logits = elements(&model.next(&prefix, &mut vec![KvCache::default(); model.layers.len()]).unwrap());
         let mean = logits.iter().sum::<f64>() / logits.len() as f64;
         let spread = (logits.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / logits.len() as f64).sqrt();
         let gap = (logits[written[at] as usize] - logits[greedy[at] as usize]) / spread;

@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::llama as theirs;
 use serde_json::Value;
 use setaccio_train::model::{
-    layer::{Layer, Past},
+    layer::{Layer, KvCache},
     llama::Llama,
     weight::Weight,
 };
@@ -115,7 +115,7 @@ fn a_cache_of_keys_and_values_changes_nothing() {
     let ids = &documents()[0];
     let want = logits(&model, ids);
     for cut in [1, 4, ids.len()] {
-        let mut past = vec![Past::default(); model.layers.len()];
+        let mut past = vec![KvCache::default(); model.layers.len()];
         let mut got = elements(&model.next(&ids[..cut], &mut past).unwrap());
         for (i, id) in ids.iter().enumerate().skip(cut) {
             assert_eq!(past[0].len(), i);

@@ -23,7 +23,7 @@ use setaccio_train::{
     },
     model::{
         config::Config,
-        load::{self, Hold, Source},
+        load::{self, LoadOptions, Source},
     },
 };
 
@@ -90,7 +90,7 @@ fn merged_folders_say_what_peft_says() {
             let merged = merge(&base, &adapter, &out, &options, &()).unwrap();
             assert_eq!(merged.weights.shards > 1, dtype == DType::F32);
             let files = ModelFiles::open(&out).unwrap();
-            let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+            let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
             let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
             let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&want["logits"][name]));
             assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));

@@ -15,7 +15,7 @@ use setaccio_train::{
     formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
     model::{
         config::Config,
-        load::{self as load_model, Hold},
+        load::{self as load_model, LoadOptions},
         lora,
     },
     random::{key, uniform_vec},
@@ -136,7 +136,7 @@ fn logits_are_those_of_peft() {
     let theirs = load(&theirs()).unwrap();
     let mut worst = 0.0_f64;
     for (name, adapter) in [("base", None), ("theirs", Some(theirs)), ("ours", Some(ours()))] {
-        let mut model = load_model::model(&base(), &Formula, &Hold::plain(), &|_| true).unwrap();
+        let mut model = load_model::model(&base(), &Formula, &LoadOptions::default(), &|_| true).unwrap();
         if let Some(adapter) = adapter {
             lora::put(&mut model, &adapter).unwrap();
         }

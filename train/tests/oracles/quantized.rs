@@ -12,9 +12,9 @@ use setaccio_train::{
     model::{
         layer::Layer,
         llama::{Llama, Training},
-        load::{self, Hold},
+        load::{self, LoadOptions},
         lora,
-        mode::Pass,
+        context::Pass,
         weight::Weight,
     },
     recipe::{Init, LINEARS, Lora, Quantization},
@@ -23,7 +23,7 @@ use setaccio_train::{
 
 /// A variant with its linear layers in NF4.
 pub fn in_nf4(variant: &str, dtype: DType, double_quant: bool) -> Llama {
-    let hold = Hold { quantization: Quantization::Nf4, double_quant, dtype, ..Hold::plain() };
+    let hold = LoadOptions { quantization: Quantization::Nf4, double_quant, dtype, ..LoadOptions::default() };
     let model = load::model(&config(variant), &Formula, &hold, &|_| true).unwrap();
     assert!(model.layers.iter().flat_map(Layer::linears).all(|l| matches!(l.weight, Weight::Nf4(_))));
     model
@@ -73,7 +73,7 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
     for rslora in [false, true] {
         let base = model("plain", DType::F32);
         let recipe = Lora { init: Init::Pissa, rslora, ..recipe() };
-        let hold = Hold { adapter: Some((recipe.clone(), 7)), ..Hold::plain() };
+        let hold = LoadOptions { adapter: Some((recipe.clone(), 7)), ..LoadOptions::default() };
         let model = load::model(&config("plain"), &Formula, &hold, &|_| true).unwrap();
         let (start, before) = (lora::values(&model).unwrap(), logits(&base));
         let moved = apart(&logits(&model), &before);

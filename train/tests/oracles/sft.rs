@@ -3,11 +3,11 @@
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    data::{Batch, Example, Micro},
+    data::{Batch, Example, MicroBatch},
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Recipe},
-    trainer::{Taken, Trainer, per},
+    trainer::{StepOutcome, Trainer, per},
 };
 
 use crate::formula::{attach, close, elements, model, numbers, oracle, tiny, whole};
@@ -46,20 +46,20 @@ fn row(r: u64) -> Example {
 }
 
 /// The micro-batches of a step: rows in order.
-pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Micro> {
+pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<MicroBatch> {
     let micro = |m: u64| {
         let mut made = Batch::default();
         let first = (step * accumulation + m) * batch;
         (first..first + batch).for_each(|r| made.push(&row(r), u32::try_from(r).unwrap()));
-        Micro::Texts(made)
+        MicroBatch::Texts(made)
     };
     (0..accumulation).map(micro).collect()
 }
 
 /// Train and compare each step; returns the trainer for its adapter.
-pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<Micro>) -> Trainer {
+pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<MicroBatch>) -> Trainer {
     let mut trainer = Trainer::new(model, &recipe(), 50, 0);
-    let taken: Vec<Taken> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
+    let taken: Vec<StepOutcome> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
     let column = |key: &str| numbers(&want[key]);
     let [loss, norm, rate, tokens, targets] =
         ["loss", "grad_norm", "learning_rate", "num_tokens", "targets"].map(column);

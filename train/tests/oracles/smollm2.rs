@@ -14,11 +14,11 @@ use candle_core::DType;
 use serde_json::Value;
 use setaccio_filters::hash::sha256;
 use setaccio_train::{
-    data::{Batch, Example, Micro},
+    data::{Batch, Example, MicroBatch},
     formats::model_files::ModelFiles,
     model::{
         llama::Llama,
-        load::{self, Hold},
+        load::{self, LoadOptions},
     },
     recipe::Lora,
     tokenizer::Tokens,
@@ -40,7 +40,7 @@ pub fn asset(oracle: &Value) -> Option<PathBuf> {
 
 fn open(path: &Path, dtype: DType) -> Llama {
     let files = ModelFiles::open(path).unwrap();
-    load::model(files.config(), &files, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(files.config(), &files, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -140,7 +140,7 @@ fn fifty_steps_equal_trl() {
     let pair = |k: u64| {
         let mut made = Batch::default();
         (2 * k..2 * k + 2).for_each(|r| made.push(&rows[usize::try_from(r).unwrap()], u32::try_from(r).unwrap()));
-        vec![Micro::Texts(made)]
+        vec![MicroBatch::Texts(made)]
     };
     let start = Instant::now();
     let trainer = sft::compare("smollm2", want, model, 50, &pair);

@@ -75,7 +75,7 @@ pub fn four_bit(
     (files, tokens): (&ModelFiles, Option<&Tokens>),
     (out, force): (&Path, bool),
     watch: &dyn Watch,
-) -> Result<Exported> {
+) -> Result<ExportReport> {
     place::vacant_folder(out, force)?;
     files.check()?;
     if tokens.is_none() {
@@ -89,6 +89,6 @@ pub fn four_bit(
         let shapes = written.config().shapes();
         let packed = shapes.iter().filter(|(name, _)| written.has(&format!("{name}.absmax"))).count();
         let kinds = BTreeMap::from([("NF4", packed), ("whole", shapes.len() - packed)]);
-        Ok(Exported { bytes: written.bytes(), kinds })
+        Ok(ExportReport { bytes: written.bytes(), kinds })
     })
 }

@@ -7,7 +7,7 @@ use candle_core::{
     quantized::{GgmlDType, gguf_file::Value},
 };
 
-use super::{Exported, quant::Quant};
+use super::{ExportReport, quant::Quant};
 use crate::{
     artifacts::{
         merge::{Base, Precision},
@@ -43,7 +43,7 @@ pub fn gguf(
     (out, force): (&Path, bool),
     quant: Quant,
     watch: &dyn Watch,
-) -> Result<Exported> {
+) -> Result<ExportReport> {
     place::vacant_file(out, force)?;
     files.check()?;
     let config = files.config();
@@ -95,7 +95,7 @@ pub fn gguf(
         made
     };
     let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut make))?;
-    Ok(Exported::new(bytes, &entries))
+    Ok(ExportReport::new(bytes, &entries))
 }
 
 /// Rows of q and k as llama.cpp turns them: neighbours, where Hugging Face turns halves. Of Qwen 2 it turns halves too.

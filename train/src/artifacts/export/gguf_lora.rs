@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Tensor, quantized::gguf_file::Value};
 
 use super::{
-    Exported,
+    ExportReport,
     gguf::{family, permuted, single},
     quant::Quant,
 };
@@ -36,7 +36,7 @@ pub fn gguf_lora(
     (out, force): (&Path, bool),
     (quant, same_base): (Quant, bool),
     watch: &dyn Watch,
-) -> Result<Exported> {
+) -> Result<ExportReport> {
     if !matches!(quant, Quant::F32 | Quant::F16 | Quant::Bf16) {
         let why = "an adapter is small, and quantising it loses what it learned: take f32, f16 or bf16";
         return Err(Error::Other(format!("--quant {}: {why}", quant.name())));
@@ -81,7 +81,7 @@ pub fn gguf_lora(
         })
     };
     let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut next))?;
-    Ok(Exported::new(bytes, &entries))
+    Ok(ExportReport::new(bytes, &entries))
 }
 
 /// The alpha that gives the scale of a module of the usual rank. To llama.cpp 0 means that there is no alpha.

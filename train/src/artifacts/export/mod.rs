@@ -14,14 +14,14 @@ pub use quant::Quant;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exported {
+pub struct ExportReport {
     /// Length of the file, or of the folder's weights.
     pub bytes: u64,
     /// How many tensors are in which type.
     pub kinds: BTreeMap<&'static str, usize>,
 }
 
-impl Exported {
+impl ExportReport {
     fn new(bytes: u64, entries: &[write::Entry]) -> Self {
         let mut kinds = BTreeMap::new();
         for entry in entries {

@@ -58,7 +58,7 @@ impl Lab {
         Tokens::open(&self.path("model")).unwrap()
     }
 
-    fn export(&self, quant: Quant) -> (PathBuf, Exported) {
+    fn export(&self, quant: Quant) -> (PathBuf, ExportReport) {
         let out = self.path(&format!("{}.gguf", quant.name()));
         let done = gguf((&self.files(), &self.tokens()), (&out, true), quant, &()).unwrap();
         (out, done)

@@ -19,9 +19,9 @@ use crate::{
         config::Config,
         head::Head,
         layer::{Context, Layer},
-        load::{self, Hold, Source},
+        load::{self, LoadOptions, Source},
         lora,
-        mode::View,
+        context::Mode,
         rope::Rotary,
     },
 };
@@ -87,7 +87,7 @@ pub(super) fn check(
     }
     let (spans, keys) = (batch.spans().0, None);
     let (cos, sin) = Rotary::new(&config.inv_freq()).angles(&batch.positions, DType::F32, &Device::Cpu)?;
-    let context = Context { cos, sin, spans: &spans, keys, view: View::Trained };
+    let context = Context { cos, sin, spans: &spans, keys, view: Mode::Eval };
     let ids = Tensor::new(&batch.ids[..], &Device::Cpu)?;
     let embed = |(source, _): &(&dyn Source, bool)| -> Result<Tensor> {
         let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
@@ -96,7 +96,7 @@ pub(super) fn check(
     let mut states = models.iter().map(embed).collect::<Result<Vec<_>>>()?;
     for i in 0..config.layers {
         for ((source, with), x) in models.iter().zip(&mut states) {
-            let mut layer = load::layer(config, *source, &Hold::plain(), i)?;
+            let mut layer = load::layer(config, *source, &LoadOptions::default(), i)?;
             if *with {
                 put(&mut layer, adapter)?;
             }

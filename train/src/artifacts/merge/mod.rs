@@ -39,13 +39,13 @@ const PROMPTS: [&str; 3] =
 
 /// What a merge left.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Merged {
+pub struct MergeReport {
     /// Type of the weights.
     pub dtype: DType,
     /// Linear layers that the adapter was added to.
     pub modules: usize,
     /// Files of weights, and bytes of their values.
-    pub weights: sharded::Written,
+    pub weights: sharded::ShardCounts,
     /// The check run, unless it was left out.
     pub check: Option<Check>,
 }
@@ -56,7 +56,7 @@ pub struct Merged {
 /// # Errors
 /// The adapter belongs to another base; `out` is taken; a file is torn; a value is not finite; the check run finds a
 /// difference that rounding does not explain. `out` is as it was then.
-pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
+pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, watch: &dyn Watch) -> Result<MergeReport> {
     let dtype = ready(base, out, options)?;
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
@@ -73,7 +73,7 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
         let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), watch)?;
         finish(base, tokens.as_ref(), folder, dtype)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), watch));
-        Ok(Merged { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
+        Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
     })
 }
 
@@ -81,14 +81,14 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
 ///
 /// # Errors
 /// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
-pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<Merged> {
+pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<MergeReport> {
     let dtype = ready(model, out, options)?;
     let tokens = tokens(model, model.path())?;
     let base = Base { files: model, precision: options.precision };
     place::folder(out, options.force, |folder| {
         let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), watch)?;
         finish(model, tokens.as_ref(), folder, dtype)?;
-        Ok(Merged { dtype, modules: 0, weights, check: None })
+        Ok(MergeReport { dtype, modules: 0, weights, check: None })
     })
 }
 
@@ -106,7 +106,7 @@ fn write(
     (config, folder): (&Config, &Path),
     (dtype, shard_bytes): (DType, u64),
     watch: &dyn Watch,
-) -> Result<sharded::Written> {
+) -> Result<sharded::ShardCounts> {
     let shapes = config.shapes();
     watch.stage("merge", shapes.len() as u64);
     sharded::write(folder, dtype, &shapes, shard_bytes, &mut |name, shape| {

@@ -95,7 +95,7 @@ impl Lab {
         ModelFiles::open(&self.path(name)).unwrap()
     }
 
-    fn merge(&self, base: &str, out: &str, options: &Options) -> Result<Merged> {
+    fn merge(&self, base: &str, out: &str, options: &Options) -> Result<MergeReport> {
         merge(&self.files(base), &self.path("adapter"), &self.path(out), options, &())
     }
 

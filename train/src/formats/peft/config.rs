@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::{CONFIG, PEFT_VERSION};
 use crate::{
     error::{Error, Result},
     formats::config_json::Keys,
 };
+
+/// Name of the file.
+pub const CONFIG: &str = "adapter_config.json";
+/// Version of PEFT whose format is written, and which the oracle loads it with.
+pub const PEFT_VERSION: &str = "0.21.2";
 
 /// What adapter_config.json says.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,21 +19,18 @@ const SPARE: usize = 8;
 /// Rounds of multiplying by W and W^T; each makes the ratio of two singular values count twice more.
 const ROUNDS: usize = 16;
 
-/// The start of an adapter and what is left of the weight.
-pub struct Start {
+/// A weight as an adapter and what is left of it.
+pub struct Split {
     /// sqrt(S / scale) V^T, [r, in].
     pub a: Tensor,
     /// U sqrt(S / scale), [out, r].
     pub b: Tensor,
     /// W - scale B A, [out, in], in f32.
-    pub rest: Tensor,
+    pub residual: Tensor,
 }
 
 /// Split `weight` [out, in] for rank `r` and the adapter's `scale`. The random vectors are those of `key`.
-///
-/// # Errors
-/// Out of memory.
-pub fn split(weight: &Tensor, r: usize, scale: f64, key: u64) -> Result<Start> {
+pub fn split(weight: &Tensor, r: usize, scale: f64, key: u64) -> Result<Split> {
     let (out, input) = weight.dims2()?;
     let r = r.min(out).min(input);
     let k = (r + SPARE).min(out).min(input);
@@ -70,10 +67,10 @@ pub fn split(weight: &Tensor, r: usize, scale: f64, key: u64) -> Result<Start> {
             }
         }
     }
-    let mut rest = w.clone();
-    gemm(&mut rest, input, Mat::rows(&b, out, r, r), Mat::rows(&a, r, input, input), (-scale, 1.0), Threads::All);
+    let mut residual = w.clone();
+    gemm(&mut residual, input, Mat::rows(&b, out, r, r), Mat::rows(&a, r, input, input), (-scale, 1.0), Threads::All);
     let tensor = |v: Vec<f32>, shape: (usize, usize)| Tensor::from_vec(v, shape, &Device::Cpu);
-    Ok(Start { a: tensor(a, (r, input))?, b: tensor(b, (out, r))?, rest: tensor(rest, (out, input))? })
+    Ok(Split { a: tensor(a, (r, input))?, b: tensor(b, (out, r))?, residual: tensor(residual, (out, input))? })
 }
 
 fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
@@ -163,7 +160,7 @@ mod tests {
             }
             let (values, _) = eigen(square, out);
             let want: f64 = values[r.min(input).min(out)..].iter().sum();
-            let got = squares(&start.rest.flatten_all()?.to_vec1::<f32>()?);
+            let got = squares(&start.residual.flatten_all()?.to_vec1::<f32>()?);
             assert!((got - want.max(0.0)).abs() < 2e-4 * squares(&w), "{out}x{input}, rank {r}: {got} and {want}");
             let (a, b) = (start.a.to_vec2::<f32>()?, start.b.t()?.to_vec2::<f32>()?);
             for (a, b) in a.iter().zip(&b) {

@@ -22,7 +22,7 @@ use crate::{
         peft::{self, AdapterFile},
     },
     memory::{self, Memory},
-    recipe::{Loaded, Method, PreferenceLoss, Recipe},
+    recipe::{RecipeFile, Method, PreferenceLoss, Recipe},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -35,9 +35,9 @@ pub const BASE: &str = "base";
 const TINY_TEXTS: usize = 5000;
 
 /// A run that is ready to start.
-pub struct Prepared {
+pub struct RunPlan {
     /// The recipe and where it came from.
-    pub loaded: Loaded,
+    pub loaded: RecipeFile,
     /// The run's folder.
     pub folder: PathBuf,
     /// The base.
@@ -88,12 +88,12 @@ impl data::Watch for Tokenising<'_> {
     }
 }
 
-impl Prepared {
+impl RunPlan {
     /// Prepare the run of a recipe in `folder`.
     ///
     /// # Errors
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
-    pub fn new(loaded: Loaded, folder: &Path, watch: &dyn Watch) -> Result<Self> {
+    pub fn new(loaded: RecipeFile, folder: &Path, watch: &dyn Watch) -> Result<Self> {
         let recipe = &loaded.recipe;
         held::ours(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;

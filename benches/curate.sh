@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # `just bench-curate [quick]`: rows per second and memory of the curate half, in one run on the same files:
 # ours with 1 and 2 threads, datatrove, and the floor of reading and writing. `quick` leaves out the 2 GB run.
-# Needs ../shared/data (or SETACCIO_SHARED) for the stand-ins; keeps them in ~/.cache/setaccio-bench.
+# Stand-ins are made of the rows that tools/bench-rows.sh fetches, and kept in ~/.cache/setaccio-bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-shared="${SETACCIO_SHARED:-../shared/data}"
 cache="${SETACCIO_BENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/setaccio-bench}"
-[ -d "$shared" ] || { echo "no $shared: name the folder of real rows with SETACCIO_SHARED" >&2; exit 1; }
+real="$(tools/bench-rows.sh)"
 
 python="$cache/venv/bin/python"
 if ! cmp -s benches/peers/requirements.txt "$cache/venv/requirements.txt"; then
@@ -14,7 +13,7 @@ if ! cmp -s benches/peers/requirements.txt "$cache/venv/requirements.txt"; then
     "$python" -m pip install --quiet -r benches/peers/requirements.txt
     cp benches/peers/requirements.txt "$cache/venv/requirements.txt"
 fi
-standins() { [ -d "$cache/$1" ] || "$python" benches/peers/standins.py "$cache/$1" --shared "$shared" "${@:2}"; }
+standins() { [ -d "$cache/$1" ] || "$python" benches/peers/standins.py "$cache/$1" --real "$real" "${@:2}"; }
 standins web-200 --web-mb 200
 standins rows-100k --rows 100000
 cargo build --release --quiet
@@ -36,7 +35,7 @@ time_of() {
 
 # The same word lists as the peer's: LDNOOBW, Italian and English.
 export SETACCIO_LISTS="$cache/lists"
-named="$("$setaccio" lists install "$shared/ldnoobw" | grep -o '{ name.*}' | paste -sd,)"
+named="$("$setaccio" lists install "$real/words" | grep -o '{ name.*}' | paste -sd,)"
 lists="screen.clean_mc4_it.bad_words.lists=[$named]"
 
 build() { rm -rf "$out/ours"; "$setaccio" build "$@" --out "$out/ours"; }
@@ -55,7 +54,7 @@ echo "|---|---:|---:|---:|"
 time_of "setaccio, 1 thread" "$web" bash -c 'web "$@"' - --from "$cache/web-200" --jobs 1
 time_of "setaccio, 2 threads" "$web" bash -c 'web "$@"' - --from "$cache/web-200" --jobs 2
 time_of "datatrove, 2 workers" "$web" "$python" benches/peers/datatrove_clean_web.py \
-    "$cache/web-200/mc4-it-raw" "$out/datatrove" --workers 2 --lists "$shared/ldnoobw"
+    "$cache/web-200/mc4-it-raw" "$out/datatrove" --workers 2 --lists "$real/words"
 time_of "floor (pyarrow, read + zstd write)" "$web" "$python" benches/peers/floor.py "$cache/web-200/mc4-it-raw" "$out/floor"
 echo
 echo "the other recipes, 2 threads, 100,000 rows:"

@@ -7,8 +7,8 @@
 #   (train/emulator; x86-64 and g++).
 # `just gpu-report [--check|--write]`: what ptxas makes of every kernel.
 #
-# Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of ../shared/tools, and
-# left in target/gpu. Where it is not, target/gpu/setaccio-gpu is run as it is: carry that folder and benches/ to a
+# Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of tools/cuda-toolkit.sh,
+# and left in target/gpu. Where it is not, target/gpu/setaccio-gpu is run as it is: carry that folder and benches/ to a
 # machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile; `dev` compiles trainer and candle as `release` does
 # (Cargo.toml) and shares what CI has compiled.
 set -euo pipefail
@@ -20,10 +20,8 @@ most=$((64 << 20)) # what a machine with a GPU takes in one piece
 
 toolkit() {
     if [ -z "${CUDA_HOME:-}" ] && ! command -v nvcc >/dev/null; then
-        local script=../shared/tools/cuda-toolkit.sh
-        [ -f "$script" ] || { echo "no CUDA compiler: set CUDA_HOME or put nvcc into PATH" >&2; exit 1; }
         local lines
-        lines="$(bash "$script")"
+        lines="$(tools/cuda-toolkit.sh)"
         eval "$lines"
     fi
 }

@@ -4,16 +4,16 @@
 # and PyTorch + PEFT, one after the other on this machine, with the same number of threads.
 # --checkpointing computes every layer again in the backward pass, on both sides. The peer runs with transformers' loss
 # over all logits and with TRL's chunked head, or with the one that --loss names.
-# Needs the GGUF file of ../shared/tools/fetch-assets.sh (SETACCIO_ASSETS, by default ~/.cache/setaccio-assets) and a
-# Python with torch, transformers, peft and trl (SETACCIO_ORACLES, by default ~/.cache/setaccio-oracles).
+# tools/fetch-assets.sh brings the model. Needs a virtual environment with the packages of tests/oracles/requirements.txt,
+# in SETACCIO_ORACLES or ~/.cache/setaccio-oracles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}"
-export SETACCIO_ASSETS="${SETACCIO_ASSETS:-$cache/setaccio-assets}"
+SETACCIO_ASSETS="$(tools/fetch-assets.sh)"
+export SETACCIO_ASSETS
 python="${SETACCIO_ORACLES:-$cache/setaccio-oracles}/bin/python"
 model="$SETACCIO_ASSETS/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-[ -f "$model" ] || { echo "no $model: run ../shared/tools/fetch-assets.sh, or name its folder with SETACCIO_ASSETS" >&2; exit 1; }
-[ -x "$python" ] || { echo "no $python: name a virtual environment with torch, transformers, peft and trl with SETACCIO_ORACLES" >&2; exit 1; }
+[ -x "$python" ] || { echo "no $python: the head of tests/oracles/requirements.txt says how to make it; SETACCIO_ORACLES names another" >&2; exit 1; }
 
 layers=30 # of SmolLM2-135M
 threads=2 ours=() peer=() losses=(model trl)

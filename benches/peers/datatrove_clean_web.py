@@ -1,6 +1,6 @@
 """The rules of clean_mc4_it with datatrove: what `pipelines/clean-web-it.toml` is measured beside.
 
-    python benches/peers/datatrove_clean_web.py IN OUT --workers 2 --lists ../shared/data/ldnoobw
+    python benches/peers/datatrove_clean_web.py IN OUT --workers 2 --lists ROWS/words
 
 Reads every Parquet file of IN with one task a file. The order is that of the preset: bad words, line rules, length,
 language. Two differences are in datatrove's favour: sentences are not counted (for Italian it would load spaCy), and

@@ -1,10 +1,10 @@
-"""Writes data of realistic size and layout for benchmarks, recombined from the real rows of ../shared/data.
+"""Writes data of realistic size and layout for benchmarks, recombined from the real rows of tools/bench-rows.sh.
 
-    python benches/peers/standins.py ROOT --shared ../shared/data --web-mb 200
-    python benches/peers/standins.py ROOT --shared ../shared/data --rows 100000
+    python benches/peers/standins.py ROOT --real ROWS --web-mb 200
+    python benches/peers/standins.py ROOT --real ROWS --rows 100000
 
 They are stand-ins: the published data sets are not among them, and no figure measured on them is a figure of theirs.
-A page is made of paragraphs of Italian manual pages and sentences of a treebank between lines of menus and notices;
+A page is made of paragraphs of Italian manual pages and Italian sentences between lines of menus and notices;
 one in eight is of another language, one in fifty holds a listed word, some have braces, scripts or too little text.
 An Orca row is an Alpaca row under a system prompt. The same arguments give the same bytes.
 """
@@ -27,10 +27,10 @@ SYSTEMS = ("You are an AI assistant. Give a detailed answer, so that the user ne
            "Explain as if to a child of five.", "", "You are an AI assistant that follows instructions very well. Help as much as you can.")
 
 
-def handbook(shared):
+def handbook(real):
     """Paragraphs by language."""
     pages = {}
-    with gzip.open(shared / "handbook.json.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(real / "handbook.jsonl.gz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             paragraphs = [p.strip() for p in row["text"].split("\n") if len(p.strip()) > 40]
             pages.setdefault(row["lang"], []).extend(paragraphs)
@@ -40,14 +40,14 @@ def handbook(shared):
 class Pages:
     """An endless supply of pages."""
 
-    def __init__(self, shared, seed):
+    def __init__(self, real, seed):
         self.dice = random.Random(seed)
-        books = handbook(shared)
-        sentences = (shared / "isdt_dev.txt").read_text(encoding="utf-8").splitlines()
+        books = handbook(real)
+        sentences = (real / "sentences.txt").read_text(encoding="utf-8").splitlines()
         self.italian = books.pop("it")
         self.sentences = [s for s in sentences if s.strip()]
         self.foreign = sorted(books.items())
-        listed = [(shared / "ldnoobw" / lang).read_text(encoding="utf-8").split("\n") for lang in ("it", "en")]
+        listed = [(real / "words" / lang).read_text(encoding="utf-8").split("\n") for lang in ("it", "en")]
         self.words = [w for words in listed for w in words if w.strip()]
 
     def paragraph(self):
@@ -75,10 +75,10 @@ class Pages:
         return "\n".join(head + body + foot)
 
 
-def web(folder, shared, megabytes):
+def web(folder, real, megabytes):
     """mC4's layout, in Parquet files of 40 MB of text with row groups of 1,000 pages."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = Pages(shared, seed=1)
+    pages = Pages(real, seed=1)
     number = made = 0
     while made < megabytes * 1_000_000:
         texts, size = [], 0
@@ -96,9 +96,9 @@ def web(folder, shared, megabytes):
     print(f"{folder}: {number} files, {made / 1e6:.0f} MB of text")
 
 
-def orca(root, shared, rows):
+def orca(root, real, rows):
     """The three Orca sets, `rows` rows in all, as JSON arrays; about one row in twenty repeats another."""
-    alpaca = json.loads((shared / "alpaca_en_demo.json").read_text(encoding="utf-8"))
+    alpaca = json.loads((real / "alpaca.json").read_text(encoding="utf-8"))
     dice = random.Random(2)
     for name, share in (("wizardlm-orca", 0.45), ("alpaca-orca", 0.42), ("dolly-orca", 0.13)):
         made = []
@@ -118,9 +118,9 @@ def orca(root, shared, rows):
         print(f"{root / name}: {len(made)} rows")
 
 
-def preferences(root, shared, rows):
+def preferences(root, real, rows):
     """orpo-dpo-mix-40k v1.2; one row in eighty is of the toxic part."""
-    pairs = json.loads((shared / "dpo_en_demo.json").read_text(encoding="utf-8"))
+    pairs = json.loads((real / "preference.json").read_text(encoding="utf-8"))
     dice = random.Random(3)
     role = {"human": "user", "gpt": "assistant", "system": "system"}
     made = []
@@ -140,9 +140,9 @@ def preferences(root, shared, rows):
     print(f"{folder}: {len(made)} rows")
 
 
-def clean(root, shared, rows):
+def clean(root, real, rows):
     """clean_mc4_it: JSON lines in gzip, eight files."""
-    pages, folder = Pages(shared, seed=4), root / "clean-mc4-it"
+    pages, folder = Pages(real, seed=4), root / "clean-mc4-it"
     folder.mkdir(parents=True, exist_ok=True)
     for part in range(8):
         with gzip.open(folder / f"c4-it.tfrecord-{part:05}-of-00008.json.gz", "wt", 6, encoding="utf-8") as out:
@@ -155,16 +155,16 @@ def clean(root, shared, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--real", type=Path, required=True, metavar="ROWS", help="the folder that tools/bench-rows.sh prints")
     parser.add_argument("--web-mb", type=int, help="megabytes of raw web text, in ROOT/mc4-it-raw")
     parser.add_argument("--rows", type=int, help="rows of the Orca sets, of the preference mix and of clean_mc4_it")
     args = parser.parse_args()
     if args.web_mb:
-        web(args.root / "mc4-it-raw", args.shared, args.web_mb)
+        web(args.root / "mc4-it-raw", args.real, args.web_mb)
     if args.rows:
-        orca(args.root, args.shared, args.rows)
-        preferences(args.root, args.shared, args.rows)
-        clean(args.root, args.shared, args.rows)
+        orca(args.root, args.real, args.rows)
+        preferences(args.root, args.real, args.rows)
+        clean(args.root, args.real, args.rows)
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// The ceilings of ../shared/reference/training.md, which were worked out by hand.
+    /// Ceilings that were worked out by hand, from FLOP and bytes of the shape.
     #[test]
     fn the_ceilings_of_llama_3_8b() {
         let step = Step {

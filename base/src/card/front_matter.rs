@@ -1,0 +1,45 @@
+//! YAML as the Hub reads it at the head of a card.
+
+/// A YAML scalar: plain where that is safe, or else in JSON's quotes, which YAML reads. Words that YAML
+/// takes for something else (`no` is Norwegian, and false) are always quoted, and what YAML refuses to see is escaped.
+pub fn quoted(text: &str) -> String {
+    let odd =
+        ["no", "yes", "on", "off", "true", "false", "null", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./<".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if begins && !odd && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let unseen =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let escaped = |c: char| if unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    serde_json::Value::from(text).to_string().chars().map(escaped).collect()
+}
+
+/// A key with a list of scalars below it, a line each; nothing at all for no values.
+pub fn list<T: AsRef<str>>(key: &str, values: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = values.into_iter().map(|value| format!("- {}\n", quoted(value.as_ref()))).collect();
+    if items.is_empty() { String::new() } else { format!("{key}:\n{}", items.concat()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_yaml_would_misread_is_quoted() {
+        let scalars = [
+            ("mit", "mit"),
+            ("no", "\"no\""),
+            ("a: b # c", "\"a: b # c\""),
+            ("1.0", "\"1.0\""),
+            ("perch\u{e9} \"s\u{ec}\"", "\"perch\u{e9} \\\"s\u{ec}\\\"\""),
+            ("a\u{7f}b\u{85}c\u{2028}d", "\"a\\u007fb\\u0085c\\u2028d\""),
+        ];
+        for (text, expected) in scalars {
+            assert_eq!(quoted(text), expected);
+        }
+        assert_eq!(list("language", ["it", "no"]), "language:\n- it\n- \"no\"\n");
+        assert_eq!(list("tags", [""; 0]), "");
+    }
+}

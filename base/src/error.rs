@@ -1,0 +1,75 @@
+//! Faults of files and threads, each with the place and what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something of this crate stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {path}: {error}{}", hint(error))]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Another process has the lock of this folder or file.
+    #[error("{0} is in use by another setaccio: wait for it to end, or name another place with --out")]
+    Busy(PathBuf),
+    /// A file is not what was written, or not what was asked for.
+    #[error("{path}: {message}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The system gives no threads.
+    #[error("cannot start {jobs} threads: {reason}; give a smaller --jobs")]
+    Threads {
+        /// So many were asked for.
+        jobs: usize,
+        /// The system's words.
+        reason: String,
+    },
+    /// A worker panicked: a fault of the program, not of its input.
+    #[error("a fault of setaccio itself: {0}; please report it with the command that you ran")]
+    Panic(String),
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+    }
+
+    /// A file that is not what it should be.
+    pub fn damaged(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Damaged { path: path.as_ref().to_owned(), message: message.into() }
+    }
+}
+
+/// What to do about a full disk.
+pub const DISK_FULL: &str = "; free some space or choose another disk with --out, then run the same command again: \
+                             finished work and earlier output are kept";
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; choose a folder that you may write to with --out"
+        }
+        _ => "",
+    }
+}

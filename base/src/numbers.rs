@@ -1,0 +1,36 @@
+//! How numbers are written for people.
+
+/// 1234567 as 1,234,567.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let head = digits.len() % 3;
+    let mut parts = vec![&digits[..head]];
+    parts.extend((head..digits.len()).step_by(3).map(|i| &digits[i..i + 3]));
+    parts.retain(|p| !p.is_empty());
+    parts.join(",")
+}
+
+/// `part` of `whole` in percent; 0 of nothing.
+#[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+pub fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 * 100.0 }
+}
+
+/// To one decimal, with thousands apart: 1234.56 as 1,234.6.
+pub fn tenths(number: f64) -> String {
+    let shown = format!("{number:.1}");
+    let (whole, tenth) = shown.split_once('.').unwrap_or((&shown, "0"));
+    format!("{}.{tenth}", grouped(whole.parse().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
+        assert_eq!([0.0, 12.34, 1234.56].map(tenths), ["0.0", "12.3", "1,234.6"]);
+        assert!((percent(1, 4) - 25.0).abs() < 1e-12 && percent(1, 0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,140 @@
+//! Work shared out by number: any number of threads, one order of results.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::error::{Error, Result};
+
+/// A pool of `jobs` threads.
+pub fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .thread_name(|i| format!("worker-{i}"))
+        .build()
+        .map_err(|e| Error::Threads { jobs, reason: e.to_string() })
+}
+
+/// Run `map(0..n)` on the pool and hand the results to `consume` in order of number.
+/// No more results than threads are held at once. The first error stops everything, and so does a panic.
+///
+/// # Errors
+/// The first that `map` or `consume` gives; of several at once, the one with the lowest number. A panic of either is
+/// [`Error::Panic`].
+pub fn ordered_map<T: Send, E: From<Error> + Send>(
+    pool: &rayon::ThreadPool,
+    n: usize,
+    map: impl Fn(usize) -> std::result::Result<T, E> + Sync,
+    consume: impl FnMut(T) -> std::result::Result<(), E> + Send,
+) -> std::result::Result<(), E> {
+    struct State<C, E> {
+        turn: usize,
+        consume: C,
+        failed: Option<(usize, E)>,
+    }
+    let next = AtomicUsize::new(0);
+    let state = Mutex::new(State { turn: 0, consume, failed: None });
+    let moved = Condvar::new();
+    // Panics are caught before they reach the lock, so a poisoned one has nothing broken behind it.
+    let lock = || -> MutexGuard<'_, State<_, E>> { state.lock().unwrap_or_else(PoisonError::into_inner) };
+    let fail = |i: usize, error: E| {
+        let mut state = lock();
+        if state.failed.as_ref().is_none_or(|(first, _)| i < *first) {
+            state.failed = Some((i, error));
+        }
+        moved.notify_all();
+    };
+    pool.broadcast(|_| {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n || lock().failed.is_some() {
+                return;
+            }
+            let mapped = match caught(|| map(i)) {
+                Ok(mapped) => mapped,
+                Err(error) => return fail(i, error),
+            };
+            let mut state = lock();
+            while state.turn != i && state.failed.is_none() {
+                state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.failed.is_some() {
+                return;
+            }
+            if let Err(error) = caught(|| (state.consume)(mapped)) {
+                drop(state);
+                return fail(i, error);
+            }
+            state.turn += 1;
+            moved.notify_all();
+        }
+    });
+    let failed = lock().failed.take();
+    failed.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// A panic as an error: left alone, it would leave the other threads waiting for its turn.
+fn caught<T, E: From<Error>>(work: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Panic(message(panic.as_ref())).into()))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a worker panicked").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other(message: String) -> Error {
+        Error::damaged("test", message)
+    }
+
+    #[test]
+    fn results_come_in_order_for_any_number_of_threads() -> Result<()> {
+        for jobs in [1, 2, 5] {
+            let mut seen = Vec::new();
+            ordered_map(
+                &thread_pool(jobs)?,
+                100,
+                |i| {
+                    std::thread::sleep(std::time::Duration::from_micros((i as u64 * 7919) % 300));
+                    Ok::<_, Error>(i)
+                },
+                |i| {
+                    seen.push(i);
+                    Ok(())
+                },
+            )?;
+            assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_stops_the_others_and_comes_out() -> Result<()> {
+        let map = |i| if i == 7 { Err(other(format!("number {i}"))) } else { Ok(i) };
+        let error = ordered_map(&thread_pool(3)?, 50, map, |_| Ok(())).err().map(|e| e.to_string());
+        assert_eq!(error.as_deref(), Some("test: number 7"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_panic_ends_the_work_instead_of_hanging_it() -> Result<()> {
+        for jobs in [1, 3] {
+            let pool = thread_pool(jobs)?;
+            let mapped = ordered_map(&pool, 50, |i| if i == 7 { panic!("number {i}") } else { Ok(i) }, |_| Ok(()));
+            let consumed = ordered_map(&pool, 50, Ok, |i| if i == 7 { panic!("number {i}") } else { Ok(()) });
+            for ended in [mapped, consumed] {
+                assert!(matches!(&ended, Err(Error::Panic(message)) if message == "number 7"), "{ended:?}");
+            }
+        }
+        Ok(())
+    }
+}

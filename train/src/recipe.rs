@@ -144,7 +144,19 @@ pub struct Model {
     pub tokenizer: String,
 }
 
-/// How the frozen linear layers are held.
+/// `model.path` of a base that the program makes itself.
+pub const TINY: &str = "tiny";
+/// Where it is put in the run's folder.
+pub const TINY_FOLDER: &str = "base";
+
+impl Model {
+    /// Whether the program makes the base itself.
+    pub fn is_tiny(&self) -> bool {
+        self.path == TINY
+    }
+}
+
+/// How the frozen linear layers are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantization {

@@ -6,11 +6,14 @@ use std::{path::Path, process::Command};
 use candle_core::{DType, Device, Tensor};
 use setaccio_train::{
     Result,
-    data::{Batch, Example, MicroBatch, micro::{PairBatch, Question}},
+    data::{
+        Batch, Example, MicroBatch,
+        micro::{PairBatch, Question},
+    },
     memory::{self, Memory},
     model::{
         config::Config,
-        load::{self, LoadOptions, Source},
+        load::{self, LoadOptions, Source, Trainable},
     },
     random::{key, uniform_vec},
     recipe::{Method, Quantization, Recipe, Task},
@@ -37,7 +40,10 @@ fn micro(task: Task, tokens: usize) -> MicroBatch {
         let [mut chosen, mut rejected] = [1, 2].map(|first| text(first, n, 2 * n));
         chosen.ids[..n].copy_from_slice(&text(0, n, n).ids);
         rejected.ids[..n].copy_from_slice(&text(0, n, n).ids);
-        return MicroBatch::Pairs(PairBatch::new(&[0, 1].map(|row| (row, chosen.clone(), rejected.clone())), Question::Given));
+        return MicroBatch::Pairs(PairBatch::new(
+            &[0, 1].map(|row| (row, chosen.clone(), rejected.clone())),
+            Question::Given,
+        ));
     }
     let mut rows = Batch::default();
     (0..2).for_each(|row| rows.push(&text(0, 0, tokens / 2), row));
@@ -59,11 +65,15 @@ fn measure((task, method): (Task, Method), quantization: Quantization, tokens: u
     // 5 sets the kernel's mark of the peak back to what is held.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory::held().unwrap();
-    let hold = match method {
-        Method::Lora => LoadOptions { quantization, adapter: Some((recipe.lora.clone(), 1)), ..LoadOptions::default() },
-        Method::Full => LoadOptions { whole: true, ..LoadOptions::default() },
+    let options = match method {
+        Method::Lora => LoadOptions {
+            quantization,
+            trainable: Trainable::Adapter(recipe.lora.clone(), 1),
+            ..LoadOptions::default()
+        },
+        Method::Full => LoadOptions { trainable: Trainable::Weights, ..LoadOptions::default() },
     };
-    let model = load::model(&config, &Random, &hold, &|_| true).unwrap();
+    let model = load::model(&config, &Random, &options, &|_| true).unwrap();
     let mut trainer = Trainer::new(model, &recipe, 3, recompute);
     let rows = micro(task, tokens);
     let (tokens, targets) = (rows.batch().tokens(), rows.batch().targets());

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::steps::{Work, inputs_of};
-use crate::train::generate::{chat_ids, load_whole, raw_ids, room};
+use crate::train::generate::{chat_ids, load_whole, raw_ids, tokens_left};
 use anyhow::Result;
 use setaccio_curate::{build::Watch as _, folder::write_whole};
 use setaccio_filters::row::Message;
@@ -53,8 +53,8 @@ impl Work<'_> {
         } else {
             raw_ids(&tokens, prompt)?
         };
-        let room = room(files.config(), ids.len())?;
-        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: SAMPLE_TOKENS.min(room) };
+        let left = tokens_left(files.config(), ids.len())?;
+        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: SAMPLE_TOKENS.min(left) };
         let mut written = Vec::new();
         generate(&model, &ids, &tokens.eos_ids, &sampling, &mut |id| {
             written.push(id);

@@ -23,14 +23,15 @@ use setaccio_filters::hash::sha256;
 use setaccio_train::{
     artifacts::{
         export::{self, Quant},
-        merge::{self, Options}, finished_run::FinishedRun,
+        finished_run::FinishedRun,
+        merge::{self, Options},
     },
     chain::{
-        Chain, ChainLock, ChainFile, Places, Stage,
+        Chain, ChainFile, ChainLock, Places, Stage,
         card::{self, Sample, StageReport},
     },
     formats::model_files::ModelFiles,
-    recipe::{RecipeFile, Method, Task},
+    recipe::{Method, RecipeFile, Task},
     report::{
         curve,
         lock::{self, FileHash, RunLock},

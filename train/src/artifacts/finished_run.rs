@@ -6,9 +6,8 @@ use crate::{
     artifacts::merge::Precision,
     error::{Error, Result},
     formats::model_files::ModelFiles,
-    recipe::{Method, Quantization},
+    recipe::{Method, Quantization, TINY_FOLDER},
     report::lock::{self, FileHash, RunLock},
-    session::{BASE, TINY},
 };
 
 /// A finished run.
@@ -57,7 +56,7 @@ impl FinishedRun {
             Quantization::None => Precision::Stored,
             Quantization::Nf4 => Precision::Nf4 { double_quant: model.double_quant },
         };
-        let base = if model.path == TINY { folder.join(BASE) } else { PathBuf::from(&model.path) };
+        let base = if model.is_tiny() { folder.join(TINY_FOLDER) } else { PathBuf::from(&model.path) };
         Ok(Self { base, made, method, saw, hashes: lock.base })
     }
 

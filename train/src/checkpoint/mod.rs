@@ -14,19 +14,20 @@ use std::{
 };
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
 use setaccio_curate::folder::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},
     formats::safetensors::Safetensors,
     report::lock::RunLock,
-    trainer::objective::StepMetrics,
 };
 
 mod reading;
 pub(crate) mod run_lock;
+mod state;
 mod writing;
+
+pub use state::{Evaluation, State, Window};
 
 /// A checkpoint that was found whole.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ pub struct Store {
     lock: RunLock,
     /// Steps whose checkpoints were found torn.
     torn: BTreeSet<u64>,
-    _held: File,
+    _lock_file: File,
 }
 
 /// Prefix of a checkpoint being written.
@@ -79,7 +80,7 @@ impl Store {
     /// # Errors
     /// Another process has it, it holds what no run wrote, or the file system refuses.
     pub fn open(run: &Path, keep: usize, lock: &RunLock) -> Result<Self> {
-        let held = held::hold(run)?;
+        let lock_file = run_lock::acquire(run)?;
         let root = run.join("checkpoints");
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
         // A crash between moving the old one aside and putting the new one in its place.
@@ -90,7 +91,7 @@ impl Store {
         }
         sync_dir(&root)?;
         sync_dir(run)?;
-        Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _held: held })
+        Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _lock_file: lock_file })
     }
 
     /// Steps of which there is a checkpoint, whole or not, in order.
@@ -155,8 +156,8 @@ impl Store {
         Ok((None, warnings))
     }
 
-    fn same_run(&self, whole: reading::Whole) -> Result<Checkpoint> {
-        let reading::Whole { path, tensors, state, lock } = whole;
+    fn same_run(&self, whole: reading::CheckpointFiles) -> Result<Checkpoint> {
+        let reading::CheckpointFiles { path, tensors, state, lock } = whole;
         let then = RunLock::parse(&path.join(crate::report::lock::NAME), &lock)?;
         if then.fingerprint()? == self.lock.fingerprint()? {
             return Ok(Checkpoint { path, tensors, state });

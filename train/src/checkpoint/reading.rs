@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A checkpoint of which every byte is what was written.
-pub struct Whole {
+pub struct CheckpointFiles {
     pub path: PathBuf,
     pub tensors: Safetensors,
     pub state: State,
@@ -47,7 +47,7 @@ pub fn glance(path: &Path, step: u64) -> Checked<Manifest> {
 }
 
 /// Read everything and check every hash.
-pub fn read(path: &Path, step: u64) -> Checked<Whole> {
+pub fn read(path: &Path, step: u64) -> Checked<CheckpointFiles> {
     let manifest = glance(path, step)?;
     let hash_of = |name: &str| {
         let expected = manifest.files.iter().find(|f| f.file == name);
@@ -66,7 +66,7 @@ pub fn read(path: &Path, step: u64) -> Checked<Whole> {
         return Err(format!("{TENSORS} is not what was written"));
     }
     let tensors = Safetensors::open(&values).map_err(|e| e.to_string())?;
-    Ok(Whole { path: path.to_owned(), tensors, state, lock })
+    Ok(CheckpointFiles { path: path.to_owned(), tensors, state, lock })
 }
 
 fn bytes(folder: &Path, name: &str) -> Checked<Vec<u8>> {

@@ -12,7 +12,7 @@ use crate::{
     report::{card, curve, lock, metrics, tensorboard},
 };
 
-/// Held by the process that trains, and there in every folder that a run was begun in.
+/// Locked by the process that trains, and there in every folder that a run was begun in.
 fn mark(run: &Path) -> PathBuf {
     run.join(".setaccio/run")
 }
@@ -21,7 +21,7 @@ fn mark(run: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Something is there that no run wrote.
-pub fn ours(run: &Path) -> Result<()> {
+pub fn check_ownership(run: &Path) -> Result<()> {
     let written = [
         card::NAME,
         "adapter",
@@ -43,12 +43,12 @@ pub fn ours(run: &Path) -> Result<()> {
     }
 }
 
-/// Create or open `run` and hold it until the file that is returned is dropped.
+/// Create or open `run` and lock it until the file that is returned is dropped.
 ///
 /// # Errors
-/// Another process holds it, it holds what no run wrote, or the file system refuses.
-pub fn hold(run: &Path) -> Result<File> {
-    ours(run)?;
+/// Another process has the lock, the folder holds what no run wrote, or the file system refuses.
+pub fn acquire(run: &Path) -> Result<File> {
+    check_ownership(run)?;
     let hidden = run.join(".setaccio");
     fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
     // What is in it is nobody's to commit or push.

@@ -4,6 +4,7 @@ use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use setaccio_base::progress::Progress;
 use setaccio_curate::source::Position;
 use setaccio_filters::{
     hash::sha256,
@@ -30,19 +31,6 @@ const VERSION: u32 = 2;
 const CHUNK: usize = 512;
 /// Text that is tokenised together, about, in bytes.
 const CHUNK_BYTES: u64 = 8 << 20;
-
-/// Follows the reading of a data set, and can stop it.
-pub trait Watch: Sync {
-    /// Whether to stop.
-    fn cancelled(&self) -> bool {
-        false
-    }
-    /// So many of so many rows are tokenised.
-    fn rows(&self, _done: u64, _of: u64) {}
-}
-
-/// Nobody watches.
-impl Watch for () {}
 
 /// What became of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +89,7 @@ impl Dataset {
         (split, limit): (Split, usize),
         (tokens, vocab): (&Tokens, usize),
         cache: &Path,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
         builds.iter().try_for_each(|build| fits(build, (task, form)))?;
@@ -109,19 +97,22 @@ impl Dataset {
         let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
         let max_length = data.max_length;
         let path = cache.join(format!("{}-{}.tokens", split.name(), &key[..16]));
-        let cancelled = || watch.cancelled();
+        let cancelled = || progress.cancelled();
         let ready = |(cache, notes): (Cache, Notes)| (notes.key == key).then_some((cache, notes));
         if let Some((cache, notes)) = Cache::open(&path, &cancelled)?.and_then(ready) {
             return Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() });
         }
         let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new() };
-        let of: u64 = builds.iter().map(|b| b.rows(split)).sum();
-        let of = if limit == 0 { of } else { of.min(limit as u64) };
-        let mut builder = CacheBuilder { writer: Writer::new(&path)?, notes, masker: &masker, form, watch, of };
+        let total: u64 = builds.iter().map(|b| b.rows(split)).sum();
+        let total = if limit == 0 { total } else { total.min(limit as u64) };
+        if total > 0 {
+            progress.stage("tokenise", total);
+        }
+        let mut builder = CacheBuilder { writer: Writer::new(&path)?, notes, masker: &masker, form, progress, total };
         for build in &builds {
             let shards: Vec<&Shard> = build.shards(split).filter(|s| s.rows > 0).collect();
             for shard in shards {
-                if builder.notes.counts.rows < of {
+                if builder.notes.counts.rows < total {
                     builder.shard(build, shard)?;
                 }
             }
@@ -310,19 +301,19 @@ struct CacheBuilder<'a> {
     notes: Notes,
     masker: &'a Masker<'a>,
     form: Form,
-    watch: &'a dyn Watch,
-    of: u64,
+    progress: &'a dyn Progress,
+    total: u64,
 }
 
 impl CacheBuilder<'_> {
     fn shard(&mut self, build: &Build, shard: &Shard) -> Result<()> {
-        let (groups, rows) = build.read(shard, &|| self.watch.cancelled())?;
+        let (groups, rows) = build.read(shard, &|| self.progress.cancelled())?;
         let file = build.folder.join(&shard.path).display().to_string();
-        let left = usize::try_from(self.of - self.notes.counts.rows).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.total - self.notes.counts.rows).unwrap_or(usize::MAX);
         let mut rows = rows.take(left);
         let mut chunk = next(&mut rows)?;
         while !chunk.is_empty() {
-            if self.watch.cancelled() {
+            if self.progress.cancelled() {
                 return Err(Error::Interrupted);
             }
             let (masker, form) = (self.masker, self.form);
@@ -335,7 +326,7 @@ impl CacheBuilder<'_> {
                 let outcome = outcome.map_err(|message| Error::Row { at: place(&file, row.at), message })?;
                 self.add(outcome)?;
             }
-            self.watch.rows(self.notes.counts.rows, self.of);
+            self.progress.advance(chunk.len() as u64, "");
             chunk = read?;
         }
         self.notes.files.push(Groups { file, rows: groups });

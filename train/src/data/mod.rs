@@ -14,7 +14,7 @@ pub mod show;
 pub mod spans;
 
 pub use batch::{Batch, Example, IGNORE};
-pub use dataset::{Counts, Dataset, Watch};
+pub use dataset::{Counts, Dataset};
 pub use micro::MicroBatch;
 pub use order::{Order, Shape, in_order};
 pub use shards::Split;

@@ -166,7 +166,10 @@ mod tests {
         let short = shown(&both, 5, Needs::Both, |data| data.max_length = 6).unwrap();
         assert_eq!(short[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1]");
         assert_eq!(shown(&both, 5, Needs::Both, |data| data.max_length = 5).unwrap(), ["none"]);
-        assert_eq!(shown(&both, 5, Needs::Both, |d| (d.max_length, d.overlong) = (6, Overlong::Drop)).unwrap(), ["none"]);
+        assert_eq!(
+            shown(&both, 5, Needs::Both, |d| (d.max_length, d.overlong) = (6, Overlong::Drop)).unwrap(),
+            ["none"]
+        );
     }
 
     #[test]
@@ -186,7 +189,9 @@ mod tests {
             (Row::chat(ASKED).content, Needs::Both, "a question with two answers is needed"),
         ];
         assert!(one_sided(&[], None).unwrap_err().contains("[output.keep]"));
-        assert!(one_sided(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer"));
+        assert!(
+            one_sided(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer")
+        );
         for (content, needs, expected) in cases {
             let error = refused(&content, needs);
             assert!(error.contains(expected), "{error}");

@@ -34,11 +34,7 @@ pub fn part(p: &Preference, pair: &Pair, sums: &mut PreferenceSums) -> PairLoss 
     let grad = |l: f64| beta * (log_sigmoid(-log_odds) - log_1m_exp(l)).exp();
     PairLoss {
         row: -beta * ratio,
-        grads: Grads {
-            chosen: -grad(c) / pair.chosen.length(),
-            rejected: grad(r) / pair.rejected.length(),
-            text: 0.0,
-        },
+        grads: Grads { chosen: -grad(c) / pair.chosen.length(), rejected: grad(r) / pair.rejected.length(), text: 0.0 },
         nll: pair.text,
         nll_weight: 1.0,
     }

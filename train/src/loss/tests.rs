@@ -102,7 +102,8 @@ fn grads_of_unpaired_answers_are_the_values_differences() {
     const H: f64 = 1e-4;
     let p = Preference { desirable_weight: Some(1.5), undesirable_weight: Some(0.75), ..of_loss(PreferenceLoss::Kto) };
     let rows = [(-9.0, -7.0, true), (-4.0, -11.0, false), (-6.0, -6.5, true)];
-    let rows = rows.map(|(logp, reference, desirable)| UnpairedAnswer { answer: answer(logp, 5), reference, desirable });
+    let rows =
+        rows.map(|(logp, reference, desirable)| UnpairedAnswer { answer: answer(logp, 5), reference, desirable });
     let of = Denominators { rows: 3, tokens: 0 };
     for kl in [-0.3, 0.0, 2.5] {
         let (_, grads) = unpaired(&p, &rows, kl, of);

@@ -3,7 +3,11 @@
 
 use candle_core::Tensor;
 
-use super::{context::{Context, Grad}, kv_cache::KvCache, linear::Linear};
+use super::{
+    context::{Context, Grad},
+    kv_cache::KvCache,
+    linear::Linear,
+};
 use crate::{
     error::Result,
     kernels::{self, Attended, Heads},

@@ -49,12 +49,7 @@ impl Head {
     ///
     /// # Errors
     /// A label outside the vocabulary.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        batch: &Batch,
-        grad: Grad,
-    ) -> Result<(Vec<RowLoss>, Option<SavedHead>)> {
+    pub fn forward(&self, x: &Tensor, batch: &Batch, grad: Grad) -> Result<(Vec<RowLoss>, Option<SavedHead>)> {
         let asked = grad == Grad::Needed;
         let rows: Vec<u32> = (0_u32..).zip(&batch.labels).filter(|(_, l)| **l != IGNORE).map(|(t, _)| t).collect();
         let labels: Vec<u32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();

@@ -57,13 +57,7 @@ impl Layer {
 
     /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the gradients of what is
     /// trained. Where the input's gradient is not needed, `d` is left somewhere between.
-    pub fn backward(
-        &self,
-        saved: SavedLayer,
-        d: &Tensor,
-        input_grad: Grad,
-        context: &Context<'_>,
-    ) -> Result<()> {
+    pub fn backward(&self, saved: SavedLayer, d: &Tensor, input_grad: Grad, context: &Context<'_>) -> Result<()> {
         let SavedLayer { x, attention, middle, mlp } = saved;
         let post_norm = self.post_norm.to_dtype(d.dtype())?;
         let normed = || kernels::rms_norm(&middle, &post_norm, self.eps);

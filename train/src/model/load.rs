@@ -97,7 +97,12 @@ impl LoadOptions {
 ///
 /// # Errors
 /// A tensor is missing, of another shape, or torn; out of memory.
-pub fn model(config: &Config, source: &dyn Source, options: &LoadOptions, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
+pub fn model(
+    config: &Config,
+    source: &dyn Source,
+    options: &LoadOptions,
+    each: &dyn Fn(usize) -> bool,
+) -> Result<Llama> {
     let h = config.hidden_size;
     let load = |name: &str, shape: &[usize], dtype| options.to_device(name, source.tensor(name, shape)?, dtype);
     let embedding = load("model.embed_tokens.weight", &[config.vocab_size, h], None)?;

@@ -9,7 +9,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use setaccio_curate::folder::{remove, sync_dir, write_whole};
 
-use super::RunPlan;
+use super::plan::RunPlan;
 use crate::{
     artifacts::merge,
     checkpoint::hint,
@@ -87,40 +87,40 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
 /// # Errors
 /// The file system refuses.
 pub fn finish(
-    prepared: &RunPlan,
+    plan: &RunPlan,
     model: &Llama,
-    begun: &BTreeMap<String, (Tensor, Tensor)>,
+    initial: &BTreeMap<String, (Tensor, Tensor)>,
     mut lock: RunLock,
 ) -> Result<()> {
-    let (folder, recipe, config) = (&prepared.folder, &prepared.loaded.recipe, prepared.files.config());
-    let mut tokens = prepared.tokens.clone();
+    let (folder, recipe, config) = (&plan.folder, &plan.loaded.recipe, plan.files.config());
+    let mut tokens = plan.tokens.clone();
     // What it was trained with is what it wants to be asked with.
-    tokens.chat_template = prepared.chat_template()?.or(tokens.chat_template);
+    tokens.chat_template = plan.chat_template()?.or(tokens.chat_template);
     lock.made = match recipe.method {
         Method::Lora => {
-            let file = file(prepared, model, begun)?;
+            let file = file(plan, model, initial)?;
             together((folder, Method::Lora.folder()), |adapter| {
                 peft::save(adapter, &file)?;
                 tokens.save(adapter)
             })?
         }
         Method::Full => together((folder, Method::Full.folder()), |place| {
-            save_whole(prepared, model, place)?;
-            merge::finish(&prepared.files, Some(&tokens), place, DType::F32)
+            save_whole(plan, model, place)?;
+            merge::finish(&plan.files, Some(&tokens), place, DType::F32)
         })?,
     };
     let lines = metrics::read(folder)?;
     write_whole(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
-    let counts = prepared.train.counts();
+    let counts = plan.train.counts();
     let facts = card::Facts {
         lock: &lock,
         lines: &lines,
         run: folder,
-        trainable: prepared.memory.trainable as u64,
+        trainable: plan.memory.trainable as u64,
         parameters: config.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(),
-        steps: prepared.total,
-        epochs: prepared.epoch(prepared.total),
-        rows: [prepared.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
+        steps: plan.total,
+        epochs: plan.epoch(plan.total),
+        rows: [plan.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
     };
     write_whole(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
@@ -129,9 +129,9 @@ pub fn finish(
 
 /// Write the weights of a model that was trained whole, in f32: what the base was stored in may be too
 /// coarse for what was learned.
-fn save_whole(prepared: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
+fn save_whole(plan: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
     let params: BTreeMap<String, Tensor> = model.params().into_iter().map(|p| (p.name, p.value)).collect();
-    let shapes = prepared.files.config().shapes();
+    let shapes = plan.files.config().shapes();
     sharded::write(place, DType::F32, &shapes, merge::Options::default().shard_bytes, &mut |name, _| {
         let value = params.get(name).ok_or_else(|| Error::Other(format!("nothing was trained as {name}")))?;
         Ok(value.to_device(&Device::Cpu)?)
@@ -161,13 +161,13 @@ fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) 
     Ok(written)
 }
 
-fn file(prepared: &RunPlan, model: &Llama, begun: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
-    let recipe = &prepared.loaded.recipe;
+fn file(plan: &RunPlan, model: &Llama, initial: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
+    let recipe = &plan.loaded.recipe;
     let mut targets = recipe.lora.targets.clone();
     targets.sort();
     let text = |s: &str| (!s.is_empty()).then(|| s.to_owned());
     let config = AdapterConfig {
-        base: text(&recipe.model.repo).unwrap_or_else(|| prepared.base().display().to_string()),
+        base: text(&recipe.model.repo).unwrap_or_else(|| plan.base().display().to_string()),
         revision: text(&recipe.model.revision),
         r: recipe.lora.r,
         alpha: recipe.lora.alpha,
@@ -177,11 +177,11 @@ fn file(prepared: &RunPlan, model: &Llama, begun: &BTreeMap<String, (Tensor, Ten
         rank_pattern: BTreeMap::new(),
         alpha_pattern: BTreeMap::new(),
     };
-    let file = AdapterFile { config, tensors: lora::values(model)? };
+    let file = AdapterFile { config, tensors: model.adapters()? };
     match recipe.lora.init {
         Init::Kaiming => Ok(file),
         // Whoever loads it has the whole base, not what PiSSA left of it.
-        Init::Pissa => file.without_start(begun),
+        Init::Pissa => file.without_start(initial),
     }
 }
 

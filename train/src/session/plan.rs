@@ -7,14 +7,14 @@ use std::{
 };
 
 use candle_core::{DType, Device};
+use setaccio_base::progress::Progress;
 use setaccio_curate::render::Renderer;
 use tempfile::TempDir;
 
-use super::Watch;
 use crate::{
     artifacts::tiny::Tiny,
     checkpoint::run_lock,
-    data::{self, Dataset, Form, Order, Shape, Split, shards::Build},
+    data::{Dataset, Order, Shape, Split, shards::Build},
     device,
     error::{Error, Result},
     formats::{
@@ -22,15 +22,11 @@ use crate::{
         peft::{self, AdapterFile},
     },
     memory::{self, Memory},
-    recipe::{RecipeFile, Method, PreferenceLoss, Recipe},
+    recipe::{Method, PreferenceLoss, Recipe, RecipeFile},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
 
-/// `model.path` of a base that the program makes itself.
-pub const TINY: &str = "tiny";
-/// Where it is put in the run's folder.
-pub const BASE: &str = "base";
 /// Texts that the tiny tokenizer is trained on, at most.
 const TINY_TEXTS: usize = 5000;
 
@@ -72,32 +68,16 @@ pub struct RunPlan {
     made: Option<TempDir>,
 }
 
-struct Tokenising<'a>(&'a dyn Watch, &'static str, std::sync::atomic::AtomicU64);
-
-impl data::Watch for Tokenising<'_> {
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
-
-    fn rows(&self, done: u64, of: u64) {
-        let before = self.2.swap(done, std::sync::atomic::Ordering::Relaxed);
-        if before == 0 {
-            self.0.stage(self.1, of);
-        }
-        self.0.done(done.saturating_sub(before), "");
-    }
-}
-
 impl RunPlan {
     /// Prepare the run of a recipe in `folder`.
     ///
     /// # Errors
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
-    pub fn new(loaded: RecipeFile, folder: &Path, watch: &dyn Watch) -> Result<Self> {
+    pub fn new(loaded: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
         let recipe = &loaded.recipe;
-        held::ours(folder)?;
+        run_lock::check_ownership(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
-        let made = if recipe.model.path == TINY { Some(tiny(recipe, watch)?) } else { None };
+        let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
         let files = ModelFiles::open(&path)?;
         files.check()?;
@@ -117,14 +97,13 @@ impl RunPlan {
             named => {
                 let file = peft::load(Path::new(named))?;
                 file.fits(config, &Path::new(named).join(peft::WEIGHTS))?;
-                same_base(&files, Path::new(named), watch)?;
+                same_base(&files, Path::new(named), progress)?;
                 Some(file)
             }
         };
         let cache = folder.join("tokens");
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
-        let open = |split: Split, limit: usize, stage: &'static str| {
-            let watch = Tokenising(watch, stage, 0.into());
+        let open = |split: Split, limit: usize| {
             let data = (&recipe.data, loaded.folder.as_path());
             Dataset::open(
                 data,
@@ -132,10 +111,10 @@ impl RunPlan {
                 (split, limit),
                 (&tokens, config.vocab_size),
                 &cache,
-                &watch,
+                &progress,
             )
         };
-        let train = open(Split::Train, recipe.data.limit, "tokenise")?;
+        let train = open(Split::Train, recipe.data.limit)?;
         if train.is_empty() {
             return Err(Error::recipe(
                 &loaded.file,
@@ -145,7 +124,7 @@ impl RunPlan {
         if recipe.form() != Form::Texts {
             one_kind(recipe, &loaded.file, &train)?;
         }
-        let eval = Some(open(Split::Validation, recipe.eval.rows, "tokenise")?).filter(|d| !d.is_empty());
+        let eval = Some(open(Split::Validation, recipe.eval.rows)?).filter(|d| !d.is_empty());
         let shape = Shape {
             packing: recipe.data.packing,
             max_length: recipe.data.max_length,
@@ -187,7 +166,7 @@ impl RunPlan {
 
     /// Where the base is, or will be once a run has begun.
     pub fn base(&self) -> PathBuf {
-        if self.made.is_some() { self.folder.join(BASE) } else { self.files.path().to_owned() }
+        if self.made.is_some() { self.folder.join(TINY_FOLDER) } else { self.files.path().to_owned() }
     }
 
     /// Put the tiny base into the run's folder.
@@ -205,7 +184,7 @@ impl RunPlan {
         // A folder with a config.json is whole.
         files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
         let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
-        write_together(&self.folder.join(BASE), &files)
+        write_together(&self.folder.join(TINY_FOLDER), &files)
     }
 
     /// Passes over the data after `steps` steps.
@@ -242,13 +221,13 @@ impl RunPlan {
 }
 
 /// Make the tiny base. It is a function of recipe and rows, and takes no time.
-fn tiny(recipe: &Recipe, watch: &dyn Watch) -> Result<TempDir> {
+fn tiny(recipe: &Recipe, progress: &dyn Progress) -> Result<TempDir> {
     let folder = tempfile::tempdir().map_err(Error::io("create a folder in", std::env::temp_dir()))?;
     let mut texts = Vec::new();
     for build in &recipe.data.train {
         let build = Build::open(build)?;
         for shard in build.shards(Split::Train) {
-            for row in build.read(shard, &|| watch.cancelled())?.1 {
+            for row in build.read(shard, &|| progress.cancelled())?.1 {
                 if texts.len() < TINY_TEXTS {
                     texts.extend(row?.content.texts().map(str::to_owned));
                 }
@@ -264,13 +243,13 @@ fn tiny(recipe: &Recipe, watch: &dyn Watch) -> Result<TempDir> {
 }
 
 /// Check that an adapter that a run left was trained upon this very base.
-fn same_base(files: &ModelFiles, adapter: &Path, watch: &dyn Watch) -> Result<()> {
+fn same_base(files: &ModelFiles, adapter: &Path, progress: &dyn Progress) -> Result<()> {
     let lock = adapter.with_file_name(lock::NAME);
     if !lock.is_file() {
         return Ok(());
     }
     let upon = RunLock::read(&lock)?.base;
-    let found = files.hashes(&|| watch.cancelled())?;
+    let found = files.hashes(&|| progress.cancelled())?;
     let Some(differs) = lock::differing(&found, &upon) else { return Ok(()) };
     let message = format!(
         "was trained upon another base than `model.path`: {differs} differs from what {} says; name that one, or leave \

@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::{Device, Tensor};
+use setaccio_base::progress::Progress;
 use setaccio_curate::folder::write_whole;
 use setaccio_filters::hash::sha256;
 
-use super::Watch;
 use crate::{
     data::{Dataset, MicroBatch},
     error::{Error, Result},
@@ -30,7 +30,7 @@ pub fn refer(
     (model, lock): (&Llama, &RunLock),
     folder: &Path,
     batch: usize,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<()> {
     let recipe = &lock.recipe;
     let held = (recipe.model.quantization, recipe.model.double_quant, recipe.seed, &recipe.lora);
@@ -42,17 +42,17 @@ pub fn refer(
         data.refer_to(known);
         return Ok(());
     }
-    watch.stage("reference", data.len() as u64);
+    progress.stage("reference", data.len() as u64);
     let mut known = Vec::with_capacity(data.len());
     let rows: Vec<u32> = (0_u32..).take(data.len()).collect();
     for rows in rows.chunks(batch) {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Interrupted);
         }
         if let MicroBatch::Pairs(pairs) = data.micro(rows.iter().copied()) {
-            known.extend(objective::reference(model, &pairs)?);
+            known.extend(objective::reference_logps(model, &pairs)?);
         }
-        watch.done(rows.len() as u64, "");
+        progress.advance(rows.len() as u64, "");
     }
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let tensor = Tensor::from_vec(known.concat(), (known.len(), 2), &Device::Cpu)?;

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use setaccio_base::progress::Progress;
 use setaccio_filters::hash::sha256;
 
-use super::{RunPlan, Watch, finish, reference, steps::Run};
+use super::{finish, plan::RunPlan, reference, steps::Run};
 use crate::{
     checkpoint::{Checkpoint, Store},
     device,
     error::{Error, Result},
     formats::peft,
     model::{
-        load::{self, LoadOptions},
+        load::{self, LoadOptions, Trainable},
         lora,
     },
     recipe::{Init, Method, Reference},
@@ -55,15 +56,15 @@ pub enum RunOutcome {
 ///
 /// # Errors
 /// Whatever stops a run; the newest checkpoint stays.
-pub fn run(prepared: &RunPlan, command: &str, start: StartMode, watch: &dyn Watch) -> Result<RunOutcome> {
-    let folder = &prepared.folder;
-    let lock = lock_of(prepared, command, watch)?;
-    let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep, &lock)?;
+pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progress) -> Result<RunOutcome> {
+    let folder = &plan.folder;
+    let lock = lock_of(plan, command, progress)?;
+    let mut store = Store::open(folder, plan.loaded.recipe.checkpoint.keep, &lock)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
     let before = match start {
         StartMode::Force => None,
         StartMode::Again => there(folder).unwrap_or_else(|error| {
-            watch.warn(&format!("{error}: training anew"));
+            progress.warn(&format!("{error}: training anew"));
             None
         }),
         _ => there(folder)?,
@@ -81,7 +82,8 @@ pub fn run(prepared: &RunPlan, command: &str, start: StartMode, watch: &dyn Watc
             if let Some(first) = differences.first() {
                 let more =
                     if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
-                watch.warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
+                progress
+                    .warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
                 StartMode::Force
             } else {
                 StartMode::Resume
@@ -96,65 +98,66 @@ pub fn run(prepared: &RunPlan, command: &str, start: StartMode, watch: &dyn Watc
         return Err(Error::Damaged { path: folder.clone(), message: message.into() });
     }
     let found = match start {
-        StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
+        StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), progress)?,
         StartMode::Fresh | StartMode::Force | StartMode::Again => None,
     };
     // A chain that asks for fewer steps wants them from the first.
-    let found = found.filter(|found| !again || found.state.step <= prepared.total);
+    let found = found.filter(|found| !again || found.state.step <= plan.total);
     // Before anything is written: a finished run stays finished.
-    if let Some(beyond) = found.as_ref().filter(|f| f.state.step > prepared.total) {
-        let message =
-            format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", prepared.total);
+    if let Some(beyond) = found.as_ref().filter(|f| f.state.step > plan.total) {
+        let message = format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", plan.total);
         return Err(Error::Damaged { path: beyond.path.clone(), message });
     }
 
-    let recipe = &prepared.loaded.recipe;
+    let recipe = &plan.loaded.recipe;
     if found.is_none() {
         finish::vacant(folder, recipe.method)?;
     }
-    let hold = LoadOptions {
+    let options = LoadOptions {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,
-        dtype: prepared.dtype,
-        device: prepared.device.clone(),
-        adapter: (recipe.method == Method::Lora).then(|| (recipe.lora.clone(), recipe.seed)),
-        whole: recipe.method == Method::Full,
+        dtype: plan.dtype,
+        device: plan.device.clone(),
+        trainable: match recipe.method {
+            Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+            Method::Full => Trainable::Weights,
+        },
     };
-    watch.stage("load", prepared.files.config().layers as u64);
-    let mut model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {
-        watch.done(1, "");
-        !watch.cancelled()
+    progress.stage("load", plan.files.config().layers as u64);
+    let mut model = load::model(plan.files.config(), &plan.files, &options, &|_| {
+        progress.advance(1, "");
+        !progress.cancelled()
     })?;
-    let begun = lora::values(&model)?;
+    let initial = model.adapters()?;
     let objective = Objective::new(recipe);
-    if let Some(file) = &prepared.adapter {
-        lora::go_on(&mut model, file, Path::new(&recipe.lora.adapter))?;
+    if let Some(file) = &plan.adapter {
+        file.copy_into(&mut model, Path::new(&recipe.lora.adapter))?;
     }
     // Without either, the model before training is the base with the adapter off.
-    if objective.needs_reference() && (prepared.adapter.is_some() || recipe.lora.init == Init::Pissa) {
-        lora::keep_start(&mut model)?;
+    if objective.needs_reference() && (plan.adapter.is_some() || recipe.lora.init == Init::Pissa) {
+        model.keep_as_reference()?;
     }
     if objective.needs_reference() && recipe.preference().reference == Reference::Precomputed {
-        for data in [Some(&prepared.train), prepared.eval.as_ref()].into_iter().flatten() {
-            reference::refer(data, (&model, &lock), folder, recipe.train.batch, watch)?;
+        for data in [Some(&plan.train), plan.eval.as_ref()].into_iter().flatten() {
+            reference::refer(data, (&model, &lock), folder, recipe.train.batch, progress)?;
         }
     }
-    let trainer = Trainer::new(model, recipe, prepared.total, prepared.recompute);
+    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute);
     // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
     if found.is_none() {
         store.clear()?;
         finish::clear(folder)?;
     }
-    prepared.place_base()?;
+    plan.place_base()?;
     finish::write_lock(folder, &lock)?;
     let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
-    let mut run = Run::new(prepared, watch, store, trainer, metrics);
+    let mut run = Run::new(plan, progress, store, trainer, metrics);
     if let Some(found) = &found {
         run.take_over(found)?;
     }
     let resumed = found.as_ref().map(|f| f.state.step);
     run.complete()?;
-    finish::finish(prepared, &run.trainer.model, &begun, lock)?;
+    finish::finish(plan, &run.trainer.model, &initial, lock)?;
     Ok(RunOutcome::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
 }
 
@@ -168,7 +171,7 @@ fn newest(
     store: &mut Store,
     folder: &Path,
     (before, lock): (Option<&RunLock>, &RunLock),
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Option<Checkpoint>> {
     if let Some(before) = before {
         let differences = before.differences(lock)?;
@@ -183,33 +186,33 @@ fn newest(
     }
     let (found, warnings) = store.latest()?;
     for warning in warnings {
-        watch.warn(&warning.to_string());
+        progress.warn(&warning.to_string());
     }
     if found.is_none() {
-        watch.warn("there is no whole checkpoint to resume from; starting from the first step");
+        progress.warn("there is no whole checkpoint to resume from; starting from the first step");
     }
     Ok(found)
 }
 
-fn lock_of(prepared: &RunPlan, command: &str, watch: &dyn Watch) -> Result<RunLock> {
-    let recipe = &prepared.loaded.recipe;
-    let mut lock = RunLock::new(recipe.clone(), command, &device::name(&prepared.device, prepared.dtype));
-    lock.tokenizer_sha256.clone_from(&prepared.tokens.sha256);
+fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<RunLock> {
+    let recipe = &plan.loaded.recipe;
+    let mut lock = RunLock::new(recipe.clone(), command, &device::name(&plan.device, plan.dtype));
+    lock.tokenizer_sha256.clone_from(&plan.tokens.sha256);
     let template = match recipe.data.template.as_str() {
-        "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
+        "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {
-            let path = prepared.loaded.folder.join(file);
+            let path = plan.loaded.folder.join(file);
             std::fs::read(&path).map_err(Error::io("read", &path))?
         }
     };
     lock.template_sha256 = sha256(&template);
-    if prepared.adapter.is_some() {
+    if plan.adapter.is_some() {
         let folder = Path::new(&recipe.lora.adapter);
         let hashed = [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name));
         lock.start = hashed.into_iter().collect::<Result<_>>()?;
     }
-    lock.base = prepared.files.hashes(&|| watch.cancelled())?;
-    let data = recipe.data.train.iter().map(|folder| Data::of(folder, &|| watch.cancelled()));
+    lock.base = plan.files.hashes(&|| progress.cancelled())?;
+    let data = recipe.data.train.iter().map(|folder| Data::of(folder, &|| progress.cancelled()));
     lock.data = data.collect::<Result<_>>()?;
     Ok(lock)
 }

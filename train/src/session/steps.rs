@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
+use setaccio_base::progress::Progress;
 
-use super::{Watch, plan::RunPlan};
+use super::plan::RunPlan;
 use crate::{
     checkpoint::{Checkpoint, Evaluation, State, Store},
     data::in_order,
@@ -22,7 +23,7 @@ const OPTIMIZER: &str = "optimizer/";
 /// A run under way.
 pub struct Run<'a> {
     plan: &'a RunPlan,
-    watch: &'a dyn Watch,
+    progress: &'a dyn Progress,
     store: Store,
     /// The model.
     pub trainer: Trainer,
@@ -77,9 +78,15 @@ fn share(part: u64, of: u64) -> f64 {
 
 impl<'a> Run<'a> {
     /// About to take the first step.
-    pub fn new(plan: &'a RunPlan, watch: &'a dyn Watch, store: Store, trainer: Trainer, metrics: Metrics) -> Self {
+    pub fn new(
+        plan: &'a RunPlan,
+        progress: &'a dyn Progress,
+        store: Store,
+        trainer: Trainer,
+        metrics: Metrics,
+    ) -> Self {
         let (state, clock) = (State::default(), Clock::default());
-        Self { plan, watch, store, trainer, metrics, state, unsaved: false, kept: None, clock }
+        Self { plan, progress, store, trainer, metrics, state, unsaved: false, kept: None, clock }
     }
 
     /// Put back what a checkpoint holds.
@@ -114,8 +121,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Whatever stops a run. An interruption leaves a checkpoint of the last step that was taken.
     pub fn complete(&mut self) -> Result<()> {
-        self.watch.stage("train", self.plan.total);
-        self.watch.done(self.state.step, "");
+        self.progress.stage("train", self.plan.total);
+        self.progress.advance(self.state.step, "");
         let ended = self.steps();
         if matches!(ended, Err(Error::Interrupted)) && self.unsaved {
             self.save()?;
@@ -159,7 +166,7 @@ impl<'a> Run<'a> {
         let step = self.trainer.steps();
         self.clock.began.get_or_insert_with(Instant::now);
         let batches = self.plan.order.batches(&self.plan.train, step);
-        let outcome = match self.trainer.step(&batches, &|| self.watch.cancelled()) {
+        let outcome = match self.trainer.step(&batches, &|| self.progress.cancelled()) {
             Ok(outcome) => outcome,
             Err(StepError::Error(error)) => return Err(error),
             Err(StepError::Diverged(what)) => return Err(self.diverged(step, what)),
@@ -174,7 +181,7 @@ impl<'a> Run<'a> {
         self.unsaved = true;
         let speed = self.clock.speed().map_or_else(String::new, |s| format!("  {s:.0} tokens/s"));
         let eval = self.state.eval.map_or_else(String::new, |e| format!("  eval {:.4}", e.loss));
-        self.watch.done(1, &format!("loss {:.4}{eval}{speed}", outcome.loss()));
+        self.progress.advance(1, &format!("loss {:.4}{eval}{speed}", outcome.loss()));
         Ok(outcome)
     }
 
@@ -221,7 +228,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let mut tokens = 0;
         let batches = in_order(rows, self.plan.loaded.recipe.train.batch);
-        let metrics = self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens())?;
+        let metrics = self.trainer.evaluate(batches, &|| self.progress.cancelled(), &mut |b| tokens += b.tokens())?;
         let (losses, loss) = (metrics.losses, metrics.loss());
         if !loss.is_finite() {
             return Err(self.diverged(self.state.step.saturating_sub(1), "the evaluation loss after it".into()));

@@ -7,8 +7,8 @@ use crate::{
     data::micro::MicroBatch,
     error::{Error, Result},
     model::{
-        llama::{Llama, Training},
         context::Pass,
+        llama::{Llama, Training},
     },
     optim::{
         Optimizer, Param,
@@ -84,7 +84,11 @@ impl Trainer {
     ///
     /// # Errors
     /// Loss or gradients that are not finite ([`StepError::Diverged`]), a stop asked for by `cancelled`.
-    pub fn step(&mut self, micro_batches: &[MicroBatch], cancelled: &dyn Fn() -> bool) -> std::result::Result<StepOutcome, StepError> {
+    pub fn step(
+        &mut self,
+        micro_batches: &[MicroBatch],
+        cancelled: &dyn Fn() -> bool,
+    ) -> std::result::Result<StepOutcome, StepError> {
         let step = self.steps();
         let over = Objective::denominators(micro_batches);
         for param in &self.params {

@@ -121,9 +121,8 @@ impl Objective {
                 };
                 let before = logps(Mode::Reference, &answers.batch, &answers.targets)?;
                 reference.logps = before.into_iter().map(|logp| [logp, 0.0]).collect();
-                let [now, before] = [Mode::Eval, Mode::Reference].map(|mode| {
-                    logps(mode, &answers.rotated, &answers.rotated_targets).map(|l| l.iter().sum::<f64>())
-                });
+                let [now, before] = [Mode::Eval, Mode::Reference]
+                    .map(|mode| logps(mode, &answers.rotated, &answers.rotated_targets).map(|l| l.iter().sum::<f64>()));
                 // A row alone has no other's answer.
                 if answers.targets.len() > 1 {
                     reference.kl = loss::mean(now? - before?, answers.targets.len() as u64);

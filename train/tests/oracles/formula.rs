@@ -13,7 +13,7 @@ use setaccio_train::{
         config::Config,
         layer::Layer,
         llama::Llama,
-        load::{self, LoadOptions, Source},
+        load::{self, LoadOptions, Source, Trainable},
         lora,
     },
     random::{key, permutation, uniform_vec},
@@ -97,7 +97,13 @@ pub fn model(variant: &str, dtype: DType) -> Llama {
 
 /// A variant of which every weight is trained.
 pub fn whole(variant: &str, dtype: DType) -> Llama {
-    load::model(&config(variant), &Formula, &LoadOptions { dtype, whole: true, ..LoadOptions::default() }, &|_| true).unwrap()
+    load::model(
+        &config(variant),
+        &Formula,
+        &LoadOptions { dtype, trainable: Trainable::Weights, ..LoadOptions::default() },
+        &|_| true,
+    )
+    .unwrap()
 }
 
 /// What the recipe `tiny` trains: 512 tokens, seed 42.
@@ -125,7 +131,7 @@ pub fn attach(model: &mut Llama, recipe: &Lora, fresh: bool) {
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
         };
         let (a, b) = (half("lora_A", (recipe.r, input), scales[0]), half("lora_B", (out, recipe.r), scales[1]));
-        linear.lora = Some(lora::pair(&linear.name, &a, &b, recipe, dtype).unwrap());
+        linear.lora = Some(LoraLayer::new(&linear.name, &a, &b, recipe, dtype).unwrap());
     }
 }
 
@@ -145,6 +151,17 @@ pub fn batch(documents: &[Vec<u32>], ignored: usize) -> Batch {
         batch.push(&Example { ids: ids.clone(), trained }, u32::try_from(row).unwrap());
     }
     batch
+}
+
+/// Forward and backward of a loss that is `scale` times the sum of -log p over the targets.
+pub fn train_sum(model: &Llama, batch: &Batch, training: &Training, scale: f64) -> TokenSums {
+    let mut sums = TokenSums::default();
+    let weigh = |rows: &[RowLoss]| {
+        sums = TokenSums::of(rows);
+        Some(vec![scale; rows.len()])
+    };
+    model.train(batch, training, weigh).unwrap();
+    sums
 }
 
 /// A tensor's elements as f64.

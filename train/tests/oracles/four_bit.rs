@@ -26,7 +26,7 @@ fn compare(what: &str, folder: &Path, oracle: &Value, want: &Value) -> f64 {
     let ids = numbers(&oracle["ids"]).into_iter();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token ids")]
     let ids: Vec<u32> = ids.map(|id| id as u32).collect();
-    let hidden = model.hidden(&batch(&[ids], 1)).unwrap();
+    let hidden = model.hidden_states(&batch(&[ids], 1), Mode::Eval).unwrap();
     let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(want));
     assert_eq!(got.len(), want.len());
     let mut worst = 0.0_f64;

@@ -101,7 +101,7 @@ fn agree(file: &Path) -> usize {
             continue;
         };
         let prefix: Vec<u32> = asked.iter().chain(&greedy[..at]).copied().collect();
-        let logits = elements(&model.next(&prefix, &mut vec![KvCache::default(); model.layers.len()]).unwrap());
+        let logits = elements(&model.next_logits(&prefix, &mut vec![KvCache::default(); model.layers.len()]).unwrap());
         let mean = logits.iter().sum::<f64>() / logits.len() as f64;
         let spread = (logits.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / logits.len() as f64).sqrt();
         let gap = (logits[written[at] as usize] - logits[greedy[at] as usize]) / spread;

@@ -91,7 +91,7 @@ fn merged_folders_say_what_peft_says() {
             assert_eq!(merged.weights.shards > 1, dtype == DType::F32);
             let files = ModelFiles::open(&out).unwrap();
             let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
-            let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
+            let hidden = model.hidden_states(&batch(std::slice::from_ref(&ids), 1), Mode::Eval).unwrap();
             let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&want["logits"][name]));
             assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));
             let mut worst = 0.0_f64;

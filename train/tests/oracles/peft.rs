@@ -138,9 +138,9 @@ fn logits_are_those_of_peft() {
     for (name, adapter) in [("base", None), ("theirs", Some(theirs)), ("ours", Some(ours()))] {
         let mut model = load_model::model(&base(), &Formula, &LoadOptions::default(), &|_| true).unwrap();
         if let Some(adapter) = adapter {
-            lora::put(&mut model, &adapter).unwrap();
+            adapter.attach(&mut model).unwrap();
         }
-        let hidden = model.hidden(&batch(std::slice::from_ref(&oracle.ids), 1)).unwrap();
+        let hidden = model.hidden_states(&batch(std::slice::from_ref(&oracle.ids), 1), Mode::Eval).unwrap();
         let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&oracle.logits[name]));
         assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));
         for (i, (got, want)) in got.into_iter().zip(want).enumerate() {

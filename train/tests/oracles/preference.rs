@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    loss::{Answer, UnpairedAnswer, Denominators, Pair, PreferenceSums, unpaired, pairs},
+    loss::{Answer, Denominators, Pair, PreferenceSums, UnpairedAnswer, pairs, unpaired},
     model::{layer::Layer, llama::Llama},
     recipe::{Preference, PreferenceLoss},
 };
@@ -93,7 +93,7 @@ pub struct Scored {
 pub fn score(model: &Llama, prompt: &[u32], answer: &[u32], longest: usize) -> Scored {
     let mut ids = [prompt, answer].concat();
     ids.truncate(if longest == 0 { ids.len() } else { longest });
-    let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
+    let hidden = model.hidden_states(&batch(std::slice::from_ref(&ids), 1), Mode::Eval).unwrap();
     let logits = elements(&model.head.logits(&hidden).unwrap());
     let vocabulary = logits.len() / ids.len();
     let mut scored = Scored::default();
@@ -114,7 +114,13 @@ pub fn score(model: &Llama, prompt: &[u32], answer: &[u32], longest: usize) -> S
 pub type Row = [Vec<u32>; 3];
 
 /// PreferenceSums of one micro-batch of pairs.
-pub fn judge_pairs(p: &Preference, model: &Llama, reference: Option<&Llama>, rows: &[Row], longest: usize) -> PreferenceSums {
+pub fn judge_pairs(
+    p: &Preference,
+    model: &Llama,
+    reference: Option<&Llama>,
+    rows: &[Row],
+    longest: usize,
+) -> PreferenceSums {
     let mut logits = [(0.0, 0); 2];
     let mut pair = |[prompt, chosen, rejected]: &Row| {
         let scored = [chosen, rejected].map(|answer| score(model, prompt, answer, longest));

@@ -10,11 +10,11 @@ use candle_core::DType;
 use setaccio_train::{
     formats::peft::{AdapterConfig, AdapterFile, Targets},
     model::{
+        context::Pass,
         layer::Layer,
         llama::{Llama, Training},
-        load::{self, LoadOptions},
+        load::{self, LoadOptions, Trainable},
         lora,
-        context::Pass,
         weight::Weight,
     },
     recipe::{Init, LINEARS, Lora, Quantization},
@@ -23,14 +23,14 @@ use setaccio_train::{
 
 /// A variant with its linear layers in NF4.
 pub fn in_nf4(variant: &str, dtype: DType, double_quant: bool) -> Llama {
-    let hold = LoadOptions { quantization: Quantization::Nf4, double_quant, dtype, ..LoadOptions::default() };
-    let model = load::model(&config(variant), &Formula, &hold, &|_| true).unwrap();
+    let options = LoadOptions { quantization: Quantization::Nf4, double_quant, dtype, ..LoadOptions::default() };
+    let model = load::model(&config(variant), &Formula, &options, &|_| true).unwrap();
     assert!(model.layers.iter().flat_map(Layer::linears).all(|l| matches!(l.weight, Weight::Nf4(_))));
     model
 }
 
 fn logits(model: &Llama) -> Vec<f64> {
-    elements(&model.head.logits(&model.hidden(&batch(&documents(), 1)).unwrap()).unwrap())
+    elements(&model.head.logits(&model.hidden_states(&batch(&documents(), 1), Mode::Eval).unwrap()).unwrap())
 }
 
 /// The largest difference.
@@ -54,7 +54,7 @@ fn nf4_trains_as_its_dequantised_weights_do() {
             let batch = batch(&documents(), 3);
             let pass = Pass { seed: 42, step: 0, micro: 0 };
             let scale = 1.0 / batch.targets() as f64;
-            let losses = model.train_sum(&batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale).unwrap();
+            let losses = train_sum(&model, &batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale);
             let gradients: Vec<Vec<f64>> = model.params().iter().map(|p| elements(&p.grad)).collect();
             assert_eq!(gradients.len(), 28);
             assert!(gradients.iter().all(|g| g.iter().any(|x| *x != 0.0)), "{variant}: every gradient is alive");
@@ -73,9 +73,9 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
     for rslora in [false, true] {
         let base = model("plain", DType::F32);
         let recipe = Lora { init: Init::Pissa, rslora, ..recipe() };
-        let hold = LoadOptions { adapter: Some((recipe.clone(), 7)), ..LoadOptions::default() };
-        let model = load::model(&config("plain"), &Formula, &hold, &|_| true).unwrap();
-        let (start, before) = (lora::values(&model).unwrap(), logits(&base));
+        let options = LoadOptions { trainable: Trainable::Adapter(recipe.clone(), 7), ..LoadOptions::default() };
+        let model = load::model(&config("plain"), &Formula, &options, &|_| true).unwrap();
+        let (start, before) = (model.adapters().unwrap(), logits(&base));
         let moved = apart(&logits(&model), &before);
         println!("rsLoRA {rslora}: PiSSA's start moves logits by {moved:e}");
         assert!(moved < 1e-5, "{moved:e}");
@@ -96,18 +96,18 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
                 rank_pattern: BTreeMap::new(),
                 alpha_pattern: BTreeMap::new(),
             },
-            tensors: lora::values(&trainer.model).unwrap(),
+            tensors: trainer.model.adapters().unwrap(),
         };
         // As a file, so that its ranks are checked too.
         let dir = tempfile::tempdir().unwrap();
-        lora::peft::save(dir.path(), &adapter.without_start(&start).unwrap()).unwrap();
+        peft::save(dir.path(), &adapter.without_start(&start).unwrap()).unwrap();
         let mut with_plain = base.clone();
-        lora::put(&mut with_plain, &lora::peft::load(dir.path()).unwrap()).unwrap();
+        peft::load(dir.path()).unwrap().attach(&mut with_plain).unwrap();
         let residual = apart(&logits(&with_plain), &trained);
         println!("rsLoRA {rslora}: as plain LoRA upon the whole base, logits are {residual:e} away");
         close("plain LoRA", residual, 0.0, 0.0, 1e-4);
         // Without the conversion it would not do.
-        lora::put(&mut with_plain, &adapter).unwrap();
+        adapter.attach(&mut with_plain).unwrap();
         assert!(apart(&logits(&with_plain), &trained) > 0.1);
     }
 }

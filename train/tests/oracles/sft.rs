@@ -7,7 +7,7 @@ use setaccio_train::{
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Recipe},
-    trainer::{StepOutcome, Trainer, per},
+    trainer::{StepOutcome, Trainer},
 };
 
 use crate::formula::{attach, close, elements, model, numbers, oracle, tiny, whole};
@@ -72,12 +72,12 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
         close(&at("loss"), t.loss(), loss[k], 0.0, 1e-4);
         close(&at("gradient norm"), t.grad_norm, norm[k], 1e-3, 0.0);
         close(&at("learning rate"), t.learning_rate, rate[k], 1e-9, 1e-15);
-        assert_eq!((seen, t.told.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
-        let accuracy = per(t.told.losses.correct as f64, t.told.losses.targets);
+        assert_eq!((seen, t.metrics.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
+        let accuracy = mean(t.metrics.losses.correct as f64, t.metrics.losses.targets);
         close(&at("accuracy"), accuracy, numbers(&want["accuracy_by_token"])[k], 0.0, 1e-9);
         close(
             &at("entropy"),
-            per(t.told.losses.entropy, t.told.losses.targets),
+            mean(t.metrics.losses.entropy, t.metrics.losses.targets),
             numbers(&want["entropy_by_token"])[k],
             1e-4,
             1e-5,

@@ -115,7 +115,7 @@ fn tokens_and_logits_equal_transformers() {
 fn residuals(model: &Llama, prompt: &Value, vocabulary: &[u32]) -> Vec<f64> {
     let (text, ids) = (&prompt["text"], [&prompt["ids"], &prompt["argmax"]].map(ids));
     let [ids, argmax] = ids;
-    let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
+    let hidden = model.hidden_states(&batch(std::slice::from_ref(&ids), 1), Mode::Eval).unwrap();
     let logits = elements(&model.head.logits(&hidden).unwrap());
     let sums = numbers(&prompt["logsumexp"]);
     let row = |(t, row): (usize, &[f64])| {

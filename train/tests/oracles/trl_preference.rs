@@ -149,7 +149,7 @@ fn fifty_steps_equal_trl() {
         for k in 0..50 {
             let taken = trainer.step(&[micro(&p, k)], &|| false).unwrap();
             let (what, k) = (format!("{run}, step {k}"), usize::try_from(k).unwrap());
-            compare(&what, &taken.told.sums, want, k, [1e-3, 1e-3]);
+            compare(&what, &taken.metrics.sums, want, k, [1e-3, 1e-3]);
             let [loss, norm] = ["loss", "grad_norm"].map(|name| numbers(&want[name])[k]);
             close(&format!("{what}: gradient norm"), taken.grad_norm, norm, 1e-3, 0.0);
             drift += (taken.loss() - loss) / 50.0;

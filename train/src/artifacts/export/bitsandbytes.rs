@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::DType;
 use serde_json::{Map, Value};
+use setaccio_base::progress::Progress;
 
 use crate::{
     artifacts::place,
@@ -74,12 +75,12 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
 pub fn four_bit(
     (files, tokens): (&ModelFiles, Option<&Tokens>),
     (out, force): (&Path, bool),
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<ExportReport> {
     place::vacant_folder(out, force)?;
     files.check()?;
     if tokens.is_none() {
-        watch.warn("the model has no tokenizer: the folder has none");
+        progress.warn("the model has no tokenizer: the folder has none");
     }
     let compute = files.stored()?;
     place::folder(out, force, |folder| {

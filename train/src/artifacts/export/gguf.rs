@@ -6,6 +6,7 @@ use candle_core::{
     DType, Device, Tensor,
     quantized::{GgmlDType, gguf_file::Value},
 };
+use setaccio_base::progress::Progress;
 
 use super::{ExportReport, quant::Quant};
 use crate::{
@@ -26,7 +27,6 @@ use crate::{
         load::Source,
         rope_scaling::RopeScaling,
     },
-    session::Watch,
     tokenizer::Tokens,
 };
 
@@ -42,7 +42,7 @@ pub fn gguf(
     (files, tokens): (&ModelFiles, &Tokens),
     (out, force): (&Path, bool),
     quant: Quant,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<ExportReport> {
     place::vacant_file(out, force)?;
     files.check()?;
@@ -73,17 +73,17 @@ pub fn gguf(
         entries.push(Entry { name: ROPE_FREQS.into(), shape: vec![divisors.len()], kind: GgmlDType::F32 });
     }
     for ([wanted, kind], n) in other {
-        watch.warn(&format!("{n} tensors have rows that blocks of {wanted} do not fit: they are written in {kind}"));
+        progress.warn(&format!("{n} tensors have rows that blocks of {wanted} do not fit: they are written in {kind}"));
     }
     if let Some(window) = config.sliding_window {
-        watch.warn(&format!(
+        progress.warn(&format!(
             "this model's attention sees {window} tokens back, and llama.cpp lets it see all: keep texts below that"
         ));
     }
     let base = Base { files, precision: Precision::Stored };
-    watch.stage("export", entries.len() as u64);
+    progress.stage("export", entries.len() as u64);
     let mut make = |entry: &Entry| -> Result<Tensor> {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Stopped);
         }
         let made = match (names.get(&entry.name), &divisors) {
@@ -91,7 +91,7 @@ pub fn gguf(
             (None, Some(divisors)) => Ok(Tensor::new(&divisors[..], &Device::Cpu)?),
             (None, None) => Err(Error::tensor(files.path(), &entry.name, "is no tensor of this model")),
         };
-        watch.done(1, "tensors");
+        progress.advance(1, "tensors");
         made
     };
     let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut make))?;

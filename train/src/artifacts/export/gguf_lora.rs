@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use candle_core::{Tensor, quantized::gguf_file::Value};
+use setaccio_base::progress::Progress;
 
 use super::{
     ExportReport,
@@ -23,7 +24,6 @@ use crate::{
         model_files::ModelFiles,
         peft::{self, AdapterConfig},
     },
-    session::Watch,
 };
 
 /// Write the adapter in the folder `adapter`, trained upon `base`, to `out`. Unless the caller knows that it is
@@ -35,7 +35,7 @@ pub fn gguf_lora(
     (adapter, base): (&Path, &ModelFiles),
     (out, force): (&Path, bool),
     (quant, same_base): (Quant, bool),
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<ExportReport> {
     if !matches!(quant, Quant::F32 | Quant::F16 | Quant::Bf16) {
         let why = "an adapter is small, and quantising it loses what it learned: take f32, f16 or bf16";
@@ -71,12 +71,12 @@ pub fn gguf_lora(
             tensors.push(tensor);
         }
     }
-    watch.stage("export", entries.len() as u64);
+    progress.stage("export", entries.len() as u64);
     let mut left = tensors.into_iter();
     let mut next = |entry: &Entry| -> Result<Tensor> {
-        watch.done(1, "tensors");
-        left.next().filter(|_| !watch.cancelled()).ok_or(Error::Stopped).map_err(|e| match e {
-            Error::Stopped if watch.cancelled() => Error::Stopped,
+        progress.advance(1, "tensors");
+        left.next().filter(|_| !progress.cancelled()).ok_or(Error::Stopped).map_err(|e| match e {
+            Error::Stopped if progress.cancelled() => Error::Stopped,
             _ => Error::tensor(out, &entry.name, "has no values"),
         })
     };

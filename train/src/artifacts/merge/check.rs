@@ -17,11 +17,11 @@ use crate::{
     formats::{model_files::ModelFiles, peft::AdapterFile},
     model::{
         config::Config,
+        context::Mode,
         head::Head,
         layer::{Context, Layer},
         load::{self, LoadOptions, Source},
         lora,
-        context::Mode,
         rope::Rotary,
     },
 };
@@ -87,7 +87,7 @@ pub(super) fn check(
     }
     let (spans, keys) = (batch.spans().0, None);
     let (cos, sin) = Rotary::new(&config.inv_freq()).angles(&batch.positions, DType::F32, &Device::Cpu)?;
-    let context = Context { cos, sin, spans: &spans, keys, view: Mode::Eval };
+    let context = Context { cos, sin, spans: &spans, keys, mode: Mode::Eval };
     let ids = Tensor::new(&batch.ids[..], &Device::Cpu)?;
     let embed = |(source, _): &(&dyn Source, bool)| -> Result<Tensor> {
         let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
@@ -100,7 +100,7 @@ pub(super) fn check(
             if *with {
                 put(&mut layer, adapter)?;
             }
-            *x = layer.forward(x, &context)?.0;
+            *x = layer.forward(x, &context, None)?.0;
         }
         if !each() {
             return Err(Error::Stopped);
@@ -128,7 +128,7 @@ fn apart(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn put(layer: &mut Layer, adapter: &AdapterFile) -> Result<()> {
-    layer.linears_mut().into_iter().try_for_each(|linear| lora::put_one(linear, adapter, (DType::F32, &Device::Cpu)))
+    layer.linears_mut().into_iter().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
 }
 
 fn head(config: &Config, source: &dyn Source) -> Result<Head> {

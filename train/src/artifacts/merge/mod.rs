@@ -10,6 +10,7 @@ use std::{fs, path::Path};
 
 use candle_core::DType;
 use serde_json::{Map, Value};
+use setaccio_base::progress::Progress;
 use setaccio_curate::folder::write_whole;
 
 pub use check::Check;
@@ -28,7 +29,6 @@ use crate::{
         config::{Config, DTYPES},
         load::Source,
     },
-    session::Watch,
     tokenizer::Tokens,
 };
 
@@ -56,7 +56,13 @@ pub struct MergeReport {
 /// # Errors
 /// The adapter belongs to another base; `out` is taken; a file is torn; a value is not finite; the check run finds a
 /// difference that rounding does not explain. `out` is as it was then.
-pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, watch: &dyn Watch) -> Result<MergeReport> {
+pub fn merge(
+    base: &ModelFiles,
+    adapter: &Path,
+    out: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<MergeReport> {
     let dtype = ready(base, out, options)?;
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
@@ -65,14 +71,14 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
     }
     let tokens = tokens(base, adapter)?;
     if tokens.is_none() {
-        watch.warn("neither the adapter nor the base has a tokenizer: the merged folder has none");
+        progress.warn("neither the adapter nor the base has a tokenizer: the merged folder has none");
     }
     let source = Base { files: base, precision: options.precision };
     place::folder(out, options.force, |folder| {
         let sum = Sum { base: &source, adapter: &file };
-        let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), watch)?;
+        let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), progress)?;
         finish(base, tokens.as_ref(), folder, dtype)?;
-        let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), watch));
+        let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), progress));
         Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
     })
 }
@@ -81,12 +87,12 @@ pub fn merge(base: &ModelFiles, adapter: &Path, out: &Path, options: &Options, w
 ///
 /// # Errors
 /// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
-pub fn copy(model: &ModelFiles, out: &Path, options: &Options, watch: &dyn Watch) -> Result<MergeReport> {
+pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Progress) -> Result<MergeReport> {
     let dtype = ready(model, out, options)?;
     let tokens = tokens(model, model.path())?;
     let base = Base { files: model, precision: options.precision };
     place::folder(out, options.force, |folder| {
-        let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), watch)?;
+        let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), progress)?;
         finish(model, tokens.as_ref(), folder, dtype)?;
         Ok(MergeReport { dtype, modules: 0, weights, check: None })
     })
@@ -105,16 +111,16 @@ fn write(
     source: &dyn Source,
     (config, folder): (&Config, &Path),
     (dtype, shard_bytes): (DType, u64),
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<sharded::ShardCounts> {
     let shapes = config.shapes();
-    watch.stage("merge", shapes.len() as u64);
+    progress.stage("merge", shapes.len() as u64);
     sharded::write(folder, dtype, &shapes, shard_bytes, &mut |name, shape| {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Stopped);
         }
         let tensor = source.tensor(name, shape);
-        watch.done(1, "tensors");
+        progress.advance(1, "tensors");
         tensor
     })
 }
@@ -125,14 +131,14 @@ fn compare(
     adapter: &AdapterFile,
     folder: &Path,
     (dtype, tokens): (DType, Option<&Tokens>),
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Check> {
     let merged = ModelFiles::open(folder)?;
     merged.check()?;
-    watch.stage("check", merged.config().layers as u64);
+    progress.stage("check", merged.config().layers as u64);
     let check = check::check((base, adapter), (&merged, dtype), &prompts(tokens, merged.config())?, &|| {
-        watch.done(1, "layers");
-        !watch.cancelled()
+        progress.advance(1, "layers");
+        !progress.cancelled()
     })?;
     if !check.good() {
         return Err(Error::Other(format!(
@@ -144,7 +150,7 @@ fn compare(
         )));
     }
     if check.effect < check.largest {
-        watch.warn(&format!(
+        progress.warn(&format!(
             "rounding to {} moves the logits by up to {:.3e}, and the adapter by only {:.3e}: what it learned drowns; \
              merge with --dtype f32",
             dtype.as_str(),

@@ -26,19 +26,19 @@ pub(crate) fn data(folders: &[PathBuf]) -> Data {
 }
 
 struct Seen(AtomicU64, u64);
-impl Watch for Seen {
+impl Progress for Seen {
     fn cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= self.1
     }
-    fn rows(&self, done: u64, _: u64) {
-        self.0.store(done, Ordering::Relaxed);
+    fn advance(&self, rows: u64, _: &str) {
+        self.0.fetch_add(rows, Ordering::Relaxed);
     }
 }
 
-fn open(data: &Data, limit: usize, cache: &Path, watch: &dyn Watch) -> Result<Dataset> {
+fn open(data: &Data, limit: usize, cache: &Path, progress: &dyn Progress) -> Result<Dataset> {
     let tokens = tokens();
     let form = (Task::Sft, Form::Texts);
-    Dataset::open((data, Path::new(".")), form, (Split::Train, limit), (&tokens, 290), cache, watch)
+    Dataset::open((data, Path::new(".")), form, (Split::Train, limit), (&tokens, 290), cache, progress)
 }
 
 #[test]

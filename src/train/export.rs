@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail};
+use setaccio_base::suggest;
+use setaccio_train::{
+    artifacts::{
+        destination::Destination,
+        export::{self, ExportReport, LoraOptions, Quant},
+    },
+    formats::model_files::ModelFiles,
+    tokenizer::Tokens,
+};
+
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{GOOD, NAME},
-};
-use anyhow::{Context, Result, bail};
-use setaccio_filters::suggest;
-use setaccio_train::{
-    artifacts::export::{self, ExportReport, Quant},
-    formats::model_files::ModelFiles,
-    tokenizer::Tokens,
 };
 
 const FORMATS: [&str; 3] = ["gguf", "gguf-lora", "bnb-4bit"];
@@ -34,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// With gguf-lora: the base that the adapter was trained upon
-    #[arg(long = "model", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     base: Option<PathBuf>,
     /// With gguf-lora: the base is the adapter's, whatever it is called
     #[arg(long)]
@@ -54,21 +58,22 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--to `{to}` is not known{}; it is one of {}", suggest::nearest(to, FORMATS), FORMATS.join(", "));
     }
     if to != "gguf-lora" && (args.base.is_some() || args.same_base) {
-        bail!("--model and --same-base go with --to gguf-lora, where they are about the adapter's base");
+        bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
     let quant = args.quant.as_deref().map(Quant::parse).transpose()?;
-    let place = (args.out.as_path(), args.force);
+    let destination = Destination { path: &args.out, force: args.force };
     let progress = Progress::new()?;
     let watch = Watching(&progress);
     let done = match to {
         "gguf" => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            export::gguf((&files, &tokens), place, quant.unwrap_or(Quant::F16), &watch)
+            export::gguf((&files, &tokens), destination, quant.unwrap_or(Quant::F16), &watch)
         }
         "gguf-lora" => {
-            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --model PATH")?;
+            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
             let base = ModelFiles::open(base)?;
-            export::gguf_lora((&args.model, &base), place, (quant.unwrap_or(Quant::F32), args.same_base), &watch)
+            let options = LoraOptions { quant: quant.unwrap_or(Quant::F32), same_base: args.same_base };
+            export::gguf_lora((&args.model, &base), destination, options, &watch)
         }
         _ => {
             if let Some(quant) = quant {
@@ -76,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
             let files = ModelFiles::open(&args.model)?;
             let tokens = has_tokenizer(&args.model).then(|| Tokens::open(&args.model)).transpose()?;
-            export::four_bit((&files, tokens.as_ref()), place, &watch)
+            export::four_bit((&files, tokens.as_ref()), destination, &watch)
         }
     };
     progress.clear();

@@ -5,26 +5,25 @@ use std::{
     path::PathBuf,
 };
 
+use anyhow::Result;
+use setaccio_base::{progress::Progress as _, row::Message};
+use setaccio_train::{
+    formats::{model_files::ModelFiles, peft},
+    generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
+    recipe,
+    tokenizer::Tokens,
+};
+
 use super::run::threads;
 use crate::{
     progress::Progress,
     style::{FAINT, NAME},
 };
-use anyhow::{Result, bail};
-use setaccio_curate::{build::Watch as _, render::Renderer};
-use setaccio_filters::row::Message;
-use setaccio_train::{
-    device,
-    formats::{model_files::ModelFiles, peft},
-    generate::{Sampling, generate},
-    model::{
-        config::Config,
-        llama::Llama,
-        load::{self, LoadOptions},
-        lora,
-    },
-    recipe,
-    tokenizer::Tokens,
+
+use super::{run::threads, watch::Watching};
+use crate::{
+    progress::Progress,
+    style::{FAINT, NAME},
 };
 
 /// Let a model answer a prompt, with or without an adapter
@@ -96,7 +95,9 @@ pub fn run(args: &Args) -> Result<()> {
     let tokens_left = tokens_left(files.config(), prompt.len())?;
 
     let progress = Progress::new()?;
-    let mut model = load_whole(&files, args.device, &progress)?;
+    let loaded = load_model(&files, args.device, &Watching(&progress));
+    progress.clear();
+    let mut model = loaded?;
     if let Some((_, file)) = &adapter {
         file.attach(&mut model)?;
     }
@@ -108,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut broken = None;
     generate(&model, &prompt, &tokens.eos_ids, &sampling, &mut |id| {
         written.push(id);
-        let text = tokens.decode(&written, true).unwrap_or_default();
+        let text = tokens.decode(&written).unwrap_or_default();
         // Half a character is shown when its other half is there.
         if let Some(new) = text.strip_prefix(&shown).filter(|new| !new.ends_with('\u{FFFD}')) {
             if let Err(error) = write!(out, "{new}").and_then(|()| out.flush()) {
@@ -133,53 +134,11 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
-/// sees a window only is not computed here.
-pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
-    let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
-    match positions.checked_sub(prompt) {
-        None | Some(0) => bail!("the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"),
-        Some(left) => Ok(left),
-    }
-}
-
 /// Ids of the prompt.
-fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
+fn prompt(args: &Args, tokens: &Tokens) -> setaccio_train::Result<Vec<u32>> {
     if args.raw {
         return raw_ids(tokens, &args.prompt);
     }
     let system = args.system.iter().map(|text| Message::new("system", text));
     chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
-}
-
-/// The model as it is stored, in the memory of what computes.
-pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Progress) -> Result<Llama> {
-    let (device, dtype) = device::pick(device)?;
-    progress.stage("load", files.config().layers);
-    let model = load::model(files.config(), files, &LoadOptions { dtype, device, ..LoadOptions::default() }, &|_| {
-        progress.done(1);
-        !progress.cancelled()
-    });
-    progress.clear();
-    Ok(model?)
-}
-
-/// Ids of a text to be written on from as it is.
-pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
-    let mut ids = tokens.encode(text).map_err(|e| anyhow::anyhow!("the prompt: {e}"))?.ids;
-    if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
-        ids.insert(0, *bos);
-    }
-    Ok(ids)
-}
-
-/// Ids of a conversation up to where the answer begins.
-pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
-    let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
-    let Some(template) = tokens.chat_template.clone() else {
-        bail!("this model has no chat template: give --raw to write on from the prompt as it is");
-    };
-    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
-    Ok(tokens.encode(&renderer.chat(messages, true).map_err(fault)?.text).map_err(fault)?.ids)
 }

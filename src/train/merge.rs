@@ -2,18 +2,21 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
+use setaccio_curate::build::Watch as _;
+use setaccio_train::{
+    artifacts::{
+        finished_run::FinishedRun,
+        merge::{self, Options, Precision, merge},
+    },
+    formats::model_files::ModelFiles,
+    recipe::Method,
+};
+
 use super::{plan::gib, run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{FAINT, GOOD, NAME, count},
-};
-use anyhow::{Result, bail};
-use setaccio_curate::build::Watch as _;
-use setaccio_train::{
-    artifacts::merge::{self, Options, Precision, merge},
-    finished_run::FinishedRun,
-    formats::model_files::ModelFiles,
-    recipe::Method,
 };
 
 /// Add an adapter to its base: one model, as a folder that transformers loads

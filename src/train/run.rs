@@ -64,18 +64,6 @@ impl Args {
     }
 }
 
-/// The command that makes the same run again.
-pub fn command(recipe: &Path, sets: &[String]) -> String {
-    let sets = sets.iter().map(|set| {
-        if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
-            format!(" --set '{}'", set.replace('\'', r"'\''"))
-        } else {
-            format!(" --set {set}")
-        }
-    });
-    format!("setaccio train {}{}", recipe.display(), sets.collect::<String>())
-}
-
 /// Use `jobs` threads for everything from here on.
 pub fn threads(jobs: Option<u16>) -> Result<()> {
     let Some(jobs) = jobs else { return Ok(()) };
@@ -86,7 +74,6 @@ pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-    let command = command(&args.recipe, &loaded.sets);
     let progress = Progress::new()?;
     let prepared = RunPlan::new(loaded, &folder, &Watching(&progress));
     progress.clear();
@@ -116,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
         (_, true) => StartMode::Force,
         _ => StartMode::Fresh,
     };
-    let done = session::run(&prepared, &command, start, &Watching(&progress));
+    let done = session::run(&prepared, &prepared.recipe_file.command(), start, &Watching(&progress));
     progress.clear();
     match done? {
         RunOutcome::UpToDate => {
@@ -129,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
             anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
             if let Some(loss) = eval_loss {
-                let likelihood = prepared.loaded.recipe.task != Task::Preference;
+                let likelihood = prepared.recipe_file.recipe.task != Task::Preference;
                 let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };
                 anstream::println!("evaluation loss {loss:.4}{more}");
             }
@@ -138,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = |name: &str| folder.join(name).display().to_string();
     anstream::println!(
         "{NAME}{}{NAME:#}  {FAINT}card: {}, curve: {}{FAINT:#}",
-        path(prepared.loaded.recipe.method.folder()),
+        path(prepared.recipe_file.recipe.method.folder()),
         path("README.md"),
         path("loss.svg")
     );

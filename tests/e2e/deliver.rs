@@ -86,7 +86,7 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     assert!(run_of.stderr.contains("blocks of Q4_K do not fit"), "{}", run_of.stderr);
     assert!(fs::metadata(&small).unwrap().len() * 4 < fs::metadata(&gguf).unwrap().len());
     let lora = out.path("lora.gguf");
-    let said = export(&[&adapter, "--to", "gguf-lora", "--model", &base, "--out", &lora]).good().stdout;
+    let said = export(&[&adapter, "--to", "gguf-lora", "--base", &base, "--out", &lora]).good().stdout;
     assert!(said.contains("56 in F32"), "{said}");
     let four = out.path("four");
     let said = export(&[&merged, "--to", "bnb-4bit", "--out", &four]).good().stdout;
@@ -105,7 +105,7 @@ fn mistakes_are_named_and_leave_nothing() {
     let to = out.path("out");
     let pair = ["--model", &base, "--adapter", &adapter, "--out", &to];
     let unknown = out.path("nowhere");
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (&["merge", &unknown, "--out", &to], &["is not a run", "--model and --adapter"]),
         (&["merge", run, "--out", &to, "--dtype", "b16"], &["bf16, f16 or f32", "did you mean `bf16`"]),
         (&["merge", run, "--out", &to, "--shard-size", "5"], &["`5` is no size", "5GB"]),
@@ -115,7 +115,8 @@ fn mistakes_are_named_and_leave_nothing() {
         (&["merge", run, "--model", &adapter, "--out", &to], &["holds an adapter, not a model"]),
         (&["export", &base, "--to", "gguf", "--quant", "q5_k", "--out", &to], &["no quant `q5_k`", "q4_0, q4_k, q6_k"]),
         (&["export", &base, "--to", "ggml", "--out", &to], &["--to `ggml`", "did you mean `gguf`", "bnb-4bit"]),
-        (&["export", &adapter, "--to", "gguf-lora", "--out", &to], &["needs the adapter's base", "--model"]),
+        (&["export", &adapter, "--to", "gguf-lora", "--out", &to], &["needs the adapter's base", "--base"]),
+        (&["export", &adapter, "--to", "gguf-lora", "--model", &base, "--out", &to], &["unexpected argument '--model'"]),
         (&["export", &adapter, "--to", "gguf", "--out", &to], &["holds an adapter, not a model"]),
     ];
     for (args, says) in cases {

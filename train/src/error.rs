@@ -75,6 +75,9 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
+    /// Another process has what this one wants, or there are no threads.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// Reading curated shards, templates or tokenizers.
     #[error(transparent)]
     Curate(#[from] setaccio_curate::Error),
@@ -98,6 +101,11 @@ impl Error {
         move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
     }
 
+    /// A file that is not what was written.
+    pub fn damaged(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Damaged { path: path.as_ref().to_owned(), message: message.into() }
+    }
+
     /// A mistake in a model's file.
     pub fn model(file: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Self::Model { file: file.as_ref().to_owned(), message: message.into() }
@@ -111,5 +119,16 @@ impl Error {
     /// A mistake in the recipe called `file`.
     pub fn recipe(file: &str, message: impl Into<String>) -> Self {
         Self::Recipe { file: file.to_owned(), message: message.into() }
+    }
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        match error {
+            setaccio_base::Error::Io { action, path, error } => Self::Io { action, path, error },
+            setaccio_base::Error::Damaged { path, message } => Self::Damaged { path, message },
+            setaccio_base::Error::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
+        }
     }
 }

@@ -172,10 +172,9 @@ impl Memory {
     }
 
     /// The largest number of sequences of `length` tokens, all of them targets, that fit into `budget` bytes at a
-    /// time with every layer computed again, or with none: 0 if not even one does.
-    pub fn largest_batch(&self, length: usize, budget: usize, recompute: bool) -> usize {
-        let layers = if recompute { self.layers } else { 0 };
-        let fits = |n: usize| self.parts(n * length, n * length, layers).total() <= budget;
+    /// time with `recompute` layers computed again: 0 if not even one does.
+    pub fn largest_batch(&self, length: usize, budget: usize, recompute: usize) -> usize {
+        let fits = |n: usize| self.parts(n * length, n * length, recompute).total() <= budget;
         let mut most = 1;
         while fits(most) && most < 1 << 20 {
             most *= 2;

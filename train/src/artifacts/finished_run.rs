@@ -45,7 +45,7 @@ impl FinishedRun {
         }
         for file in &lock.made {
             let path = made.join(&file.file);
-            if FileHash::of(&path, &file.file)? != *file {
+            if FileHash::of(&path, &file.file, &|| false)? != *file {
                 let message =
                     "is not what the run wrote; train again with --force, or name an adapter with --adapter".into();
                 return Err(Error::Damaged { path, message });

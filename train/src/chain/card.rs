@@ -3,15 +3,15 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::Chain;
 use crate::recipe::Method;
 use crate::report::{
     card::{self, cell, plain, results, word},
     front::{Front, hub, notice},
+    line::Line,
     lock::RunLock,
-    metrics::Line,
 };
 
 /// Name of the file.
@@ -146,7 +146,7 @@ fn lineage(stages: &[StageReport]) -> String {
 }
 
 /// A data set with links to where its rows came from.
-fn source(data: &crate::report::lock::Data, stage: &str) -> String {
+fn source(data: &crate::report::lock::DataFolder, stage: &str) -> String {
     let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
     let repos = data.repos.iter().filter_map(|repo| hub(repo));
     let repos: Vec<String> = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})")).collect();

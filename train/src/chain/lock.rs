@@ -8,14 +8,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic;
 
 use crate::error::{Error, Result};
 
 /// Name of the file.
 const NAME: &str = "chain.lock.toml";
 
-/// The finished steps of a chain.
+/// `chain.lock.toml`: the finished steps of a chain.
 #[derive(Clone, Debug)]
 pub struct ChainLock {
     path: PathBuf,
@@ -58,7 +58,7 @@ impl ChainLock {
             let path = root.join(name);
             path.starts_with(made) && fs::metadata(path).is_ok_and(|m| m.len() == *bytes)
         };
-        self.steps.get(step).is_some_and(|kept| kept.inputs == inputs && kept.files.iter().all(there))
+        self.steps.get(step).is_some_and(|step| step.inputs == inputs && step.files.iter().all(there))
     }
 
     /// Whether a step of this chain made what is at `place`.
@@ -93,9 +93,9 @@ impl ChainLock {
             files.insert(parts.join("/"), bytes);
         }
         // Whatever a step left in these files before is not there any more.
-        self.steps.retain(|_, kept| !kept.files.keys().any(|name| files.contains_key(name)));
+        self.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
         self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
         let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
-        Ok(write_whole(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
+        Ok(atomic::write(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
     }
 }

@@ -1,4 +1,11 @@
-use super::*;
+use std::{fs, path::Path};
+
+use super::{
+    lock::ChainLock,
+    places::Places,
+    schema::{Chain, ChainFile},
+};
+use crate::error::Result;
 
 const CHAIN: &str = r#"
 name = "c"
@@ -24,21 +31,20 @@ fn open(text: &str) -> (tempfile::TempDir, Result<ChainFile>) {
         "name = 't'\n[model]\npath = 'x'\nrepo = 'o/n'\nlicense = 'gpl'\n[data]\ntrain = ['y']\n",
     )
     .unwrap();
-    let opened = Chain::open(&path);
-    (dir, opened)
+    let chain = Chain::open(&path);
+    (dir, chain)
 }
 
 #[test]
 fn each_stage_stands_upon_the_one_before() {
-    let (_dir, opened) = open(CHAIN);
-    let (opened, places) = (opened.unwrap(), Places("runs/c".into()));
-    let [one, two] = [0, 1].map(|i| opened.stage(i, &places).unwrap().recipe);
+    let (_dir, chain) = open(CHAIN);
+    let (chain, places) = (chain.unwrap(), Places { root: "runs/c".into() });
+    let [one, two] = [0, 1].map(|i| chain.stage(i, &places).unwrap().recipe);
     assert_eq!((one.model.path.as_str(), one.model.license.as_str(), one.train.batch), ("tiny", "mit", 3));
     assert_eq!((two.model.path.as_str(), two.model.repo.as_str(), two.train.batch), ("runs/c/one/merged", "", 8));
     assert_eq!(two.data.train, [Path::new("runs/c/data/two")]);
-    let merged = opened.chain.stage.iter().map(|stage| places.merged(&opened.chain, stage));
-    assert_eq!(merged.collect::<Vec<_>>(), [Path::new("runs/c/one/merged"), Path::new("runs/c/merged")]);
-    assert_eq!(places.export(&opened.chain, "q8_0"), Path::new("runs/c/export/c-Q8_0.gguf"));
+    assert_eq!(places.result(), Path::new("runs/c/merged"));
+    assert_eq!(places.export("c", "q8_0"), Path::new("runs/c/export/c-Q8_0.gguf"));
 }
 
 #[test]

@@ -7,19 +7,20 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
-    fs::File,
-    io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use candle_core::Tensor;
-use setaccio_curate::folder::{remove, sync_dir};
+use setaccio_base::{
+    atomic::{remove, sync_dir},
+    lock_file::LockFile,
+};
 
 use crate::{
     error::{Error, Result},
     formats::safetensors::Safetensors,
-    report::lock::RunLock,
+    report::lock::{self, RunLock},
 };
 
 mod reading;
@@ -63,7 +64,7 @@ pub struct Store {
     lock: RunLock,
     /// Steps whose checkpoints were found torn.
     torn: BTreeSet<u64>,
-    _lock_file: File,
+    _lock_file: LockFile,
 }
 
 /// Prefix of a checkpoint being written.
@@ -157,15 +158,15 @@ impl Store {
     }
 
     fn same_run(&self, whole: reading::CheckpointFiles) -> Result<Checkpoint> {
-        let reading::CheckpointFiles { path, tensors, state, lock } = whole;
-        let then = RunLock::parse(&path.join(crate::report::lock::NAME), &lock)?;
-        if then.fingerprint()? == self.lock.fingerprint()? {
+        let reading::CheckpointFiles { path, tensors, state, lock: text } = whole;
+        let then = RunLock::parse(&path.join(lock::NAME), &text)?;
+        if lock::fingerprint(&then)? == lock::fingerprint(&self.lock)? {
             return Ok(Checkpoint { path, tensors, state });
         }
         let message = format!(
             "is of another run, and numbers of both would be mixed; give back what it was begun with, or start anew \
              with `--force`:\n  {}",
-            then.differences(&self.lock)?.join("\n  ")
+            lock::differences(&then, &self.lock)?.join("\n  ")
         );
         Err(Error::Damaged { path, message })
     }

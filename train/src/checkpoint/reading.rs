@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 
 use super::{
     state::State,
@@ -55,13 +55,13 @@ pub fn read(path: &Path, step: u64) -> Checked<CheckpointFiles> {
     };
     let checked = |name: &str| {
         let found = bytes(path, name)?;
-        if sha256(&found) == hash_of(name)? { Ok(found) } else { Err(format!("{name} is not what was written")) }
+        if hex_digest(&found) == hash_of(name)? { Ok(found) } else { Err(format!("{name} is not what was written")) }
     };
     let lock = String::from_utf8(checked(lock::NAME)?).map_err(|e| format!("{}: {e}", lock::NAME))?;
     let state = parse(STATE, &checked(STATE)?)?;
     // What is trained may fill the memory once already: it is hashed without being held, and read tensor by tensor.
     let values = path.join(TENSORS);
-    let found = FileHash::of(&values, TENSORS).map_err(|e| e.to_string())?;
+    let found = FileHash::of(&values, TENSORS, &|| false).map_err(|e| e.to_string())?;
     if found.sha256 != hash_of(TENSORS)? {
         return Err(format!("{TENSORS} is not what was written"));
     }

@@ -1,11 +1,8 @@
 //! A run's folder belongs to one process at a time.
 
-use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use setaccio_curate::folder::write_whole;
+use setaccio_base::lock_file::{LockFile, Mode, hidden_folder};
 
 use crate::{
     error::{Error, Result},
@@ -37,34 +34,23 @@ pub fn check_ownership(run: &Path) -> Result<()> {
         Some(path) if !mark(run).exists() => {
             let message = "is there already, and no run wrote it; move it away or give the run a folder of its own with \
                            `--out`";
-            Err(Error::Damaged { path, message: message.into() })
+            Err(Error::damaged(path, message))
         }
         _ => Ok(()),
     }
 }
 
-/// Create or open `run` and lock it until the file that is returned is dropped.
+/// Create or open `run` and lock it until what is returned is dropped.
 ///
 /// # Errors
 /// Another process has the lock, the folder holds what no run wrote, or the file system refuses.
-pub fn acquire(run: &Path) -> Result<File> {
+pub fn acquire(run: &Path) -> Result<LockFile> {
     check_ownership(run)?;
-    let hidden = run.join(".setaccio");
-    fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
-    // What is in it is nobody's to commit or push.
-    let ignore = hidden.join(".gitignore");
-    if !ignore.exists() {
-        write_whole(&ignore, b"*\n")?;
-    }
-    let path = mark(run);
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Damaged {
-            path: run.to_owned(),
-            message: "another setaccio trains in it: wait for it to end, or give this run its own `--out`".into(),
-        }),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
-    }
+    hidden_folder(run)?;
+    LockFile::acquire(&mark(run), Mode::Exclusive).map_err(|error| match error {
+        setaccio_base::Error::Busy(_) => {
+            Error::damaged(run, "another setaccio trains in it: wait for it to end, or give this run its own `--out`")
+        }
+        other => other.into(),
+    })
 }

@@ -120,7 +120,7 @@ impl<'a> Masker<'a> {
             return Ok(());
         }
         let last = answer[answer.len().saturating_sub(8)..].to_vec();
-        Err(self.endless(&format!("the {which} answer"), &self.tokens.decode(&last, false).unwrap_or_default()))
+        Err(self.endless(&format!("the {which} answer"), &self.tokens.decode_with_special(&last).unwrap_or_default()))
     }
 
     /// A document: all of it is learned, whatever `train_on` says.
@@ -284,7 +284,7 @@ mod tests {
         let mut text = String::new();
         let mut start = 0;
         for run in example.trained.chunk_by(|a, b| a == b) {
-            let part = tokens.decode(&example.ids[start..start + run.len()], false).unwrap();
+            let part = tokens.decode_with_special(&example.ids[start..start + run.len()]).unwrap();
             let brackets = if run[0] { ["[", "]"] } else { ["", ""] };
             text += &[brackets[0], &part, brackets[1]].concat();
             start += run.len();

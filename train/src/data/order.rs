@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Dataset, MicroBatch, pack};
+use super::{dataset::Dataset, micro::MicroBatch, pack};
 use crate::{
     random::{child, key, permutation},
     recipe::Packing,

@@ -139,7 +139,7 @@ mod tests {
         let text = |(side, e): &(u32, Example)| {
             let first = e.trained.iter().position(|t| *t).unwrap();
             assert!(e.trained[first..].iter().all(|t| *t));
-            let part = |ids: &[u32]| tokens.decode(ids, false).unwrap();
+            let part = |ids: &[u32]| tokens.decode_with_special(ids).unwrap();
             format!("{side}{}{}[{}]", if truncated { "~" } else { "" }, part(&e.ids[..first]), part(&e.ids[first..]))
         };
         Ok(sides.iter().map(text).collect())

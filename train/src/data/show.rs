@@ -122,7 +122,7 @@ fn body(example: &Example, tokens: &Tokens) -> Result<String> {
         example.ids.iter().zip(&example.trained).map(|(id, trained)| (*trained, tokens.is_special(*id))).collect();
     let mut start = 0;
     for run in kinds.chunk_by(|a, b| a == b) {
-        let text = tokens.decode(&example.ids[start..start + run.len()], false)?;
+        let text = tokens.decode_with_special(&example.ids[start..start + run.len()])?;
         let colour = match run[0] {
             (true, true) => TRAINED_SPECIAL,
             (true, false) => TRAINED,

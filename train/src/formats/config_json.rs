@@ -4,11 +4,14 @@ use std::{fs, path::Path};
 
 use candle_core::DType;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::{Error, Result},
-    model::config::{Architecture, Bitsandbytes, Config, DTYPES, RopeScaling},
+    model::{
+        config::{Architecture, Bitsandbytes, Config},
+        rope_scaling::RopeScaling,
+    },
 };
 
 /// Types that weights are stored in, by their names in config.json.
@@ -310,11 +313,7 @@ fn quantization(keys: &Keys) -> Result<Option<Bitsandbytes>> {
             return Err(inner.wrong(key, &format!("`{found}` is not supported, only `{wanted}`")));
         }
     }
-    Ok(Some(Bitsandbytes {
-        double_quant: inner.get("bnb_4bit_use_double_quant")?.unwrap_or(false),
-        compute_dtype: inner.get("bnb_4bit_compute_dtype")?.unwrap_or_else(|| "float32".into()),
-        skip_modules: inner.get("llm_int8_skip_modules")?.unwrap_or_default(),
-    }))
+    Ok(Some(Bitsandbytes { double_quant: inner.get("bnb_4bit_use_double_quant")?.unwrap_or(false) }))
 }
 
 #[cfg(test)]

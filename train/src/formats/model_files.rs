@@ -3,16 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use setaccio_curate::{
-    folder::{remove, sync_dir, write_whole},
-    hash,
+use setaccio_base::{
+    atomic::{self, remove, sync_dir},
+    run_lock::FileHash,
 };
 
 use super::{
@@ -24,7 +24,6 @@ use crate::{
     error::{Error, Result},
     model::{config::Config, load::Source},
     nf4::Nf4,
-    report::lock::FileHash,
 };
 
 pub(crate) const CONFIG: &str = "config.json";
@@ -251,12 +250,7 @@ impl ModelFiles {
             }
             Storage::Gguf(gguf) => vec![gguf.path().to_owned()],
         };
-        let hash_one = |path: PathBuf| {
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let (bytes, sha256) = hash::rest(file, cancelled).map_err(Error::io("read", &path))?;
-            if cancelled() { Err(Error::Interrupted) } else { Ok(FileHash { file: name_of(&path), bytes, sha256 }) }
-        };
-        paths.into_iter().map(hash_one).collect()
+        paths.iter().map(|path| Ok(FileHash::of(path, &name_of(path), cancelled)?)).collect()
     }
 
     /// The config.json of its folder as it is, for what is not known here may matter to others; of a GGUF file one made
@@ -399,7 +393,7 @@ pub(crate) fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result
         .tempdir_in(folder)
         .map_err(Error::io("create a folder in", folder))?;
     for (name, bytes) in files {
-        write_whole(&aside.path().join(name), bytes)?;
+        atomic::write(&aside.path().join(name), bytes)?;
     }
     if let Some((last, _)) = files.last() {
         remove(&folder.join(last))?;

@@ -11,7 +11,7 @@ use std::{
 use ::safetensors::View;
 use candle_core::{DType, Tensor};
 use serde_json::json;
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic;
 
 use super::model_files::{INDEX, WHOLE};
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ pub fn write(
     if shards.len() > 1 {
         let mut index = json!({ "metadata": { "total_size": bytes }, "weight_map": map });
         index.sort_all_objects();
-        write_whole(&folder.join(INDEX), format!("{index:#}\n").as_bytes())?;
+        atomic::write(&folder.join(INDEX), format!("{index:#}\n").as_bytes())?;
     }
     Ok(ShardCounts { shards: shards.len(), bytes })
 }

@@ -1,12 +1,15 @@
-//! What a model is made of: read from a config.json (a GGUF file's metadata: `gguf.rs`), checked, and turned
-//! into the list of tensors that its files must hold.
+//! The configuration of a model: sizes and switches, checked and turned into the list of tensors that its files must hold.
+//! It is read from a config.json or from a GGUF file's metadata, in `formats/`.
 
 use std::path::Path;
 
 use candle_core::DType;
 
 use super::rope_scaling::{self, RopeScaling};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    recipe::LINEARS,
+};
 
 /// Families that differ in little from Llama.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +93,6 @@ pub struct Config {
 pub struct Bitsandbytes {
     /// Whether the block scales are quantised too.
     pub double_quant: bool,
-    /// What it is meant to compute in, e.g. `bfloat16`.
-    pub compute_dtype: String,
-    /// Modules that were left in 16 bits.
-    pub skip_modules: Vec<String>,
 }
 
 impl Config {

@@ -4,10 +4,7 @@
 
 use std::{f32::consts::TAU, path::Path};
 
-use crate::{
-    error::{Error, Result},
-    formats::config_json::Keys,
-};
+use crate::error::{Error, Result};
 
 /// What is done to the plain frequencies theta^(-2i / head_dim).
 #[derive(Clone, Debug, Default, PartialEq)]

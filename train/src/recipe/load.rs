@@ -6,11 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_curate::overrides;
-use setaccio_filters::suggest;
+use setaccio_base::{
+    overlay::{apply_set, overlay},
+    suggest,
+};
 use toml::{Table, Value};
 
-use super::{Init, LINEARS, Lora, Method, Packing, PreferenceLoss, Quantization, Recipe, Reference, Task};
+use super::{
+    lora::{Init, LINEARS, Lora},
+    preference::{PreferenceLoss, Reference},
+    schema::{Method, Packing, Quantization, Recipe, Task},
+};
 use crate::error::{Error, Result};
 
 /// A recipe and where it came from.
@@ -18,12 +24,28 @@ use crate::error::{Error, Result};
 pub struct RecipeFile {
     /// The recipe with all changes in place.
     pub recipe: Recipe,
+    /// Where it was read.
+    pub path: PathBuf,
     /// Its file name, for messages.
     pub file: String,
     /// The folder that `template` and `tokenizer` are relative to.
     pub folder: PathBuf,
     /// `--set` arguments, in order.
     pub sets: Vec<String>,
+}
+
+impl RecipeFile {
+    /// The command that makes the same run again.
+    pub fn command(&self) -> String {
+        let sets = self.sets.iter().map(|set| {
+            if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
+                format!(" --set '{}'", set.replace('\'', r"'\''"))
+            } else {
+                format!(" --set {set}")
+            }
+        });
+        format!("setaccio train {}{}", self.path.display(), sets.collect::<String>())
+    }
 }
 
 /// Read a recipe, lay it over its base, apply `--set key=value`, and check it.
@@ -34,7 +56,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut table = read(path, &file)?;
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
+        apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
     let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.
@@ -47,7 +69,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     }
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    Ok(RecipeFile { recipe, file, folder, sets: sets.to_vec() })
+    Ok(RecipeFile { recipe, path: path.to_owned(), file, folder, sets: sets.to_vec() })
 }
 
 fn read(path: &Path, file: &str) -> Result<Table> {
@@ -62,22 +84,10 @@ fn read(path: &Path, file: &str) -> Result<Table> {
                 return Err(Error::recipe(file, "`base` names this very file"));
             }
             let mut under = read(&below, &base)?;
-            lay(&mut under, table);
+            overlay(&mut under, table);
             Ok(under)
         }
         Some(_) => Err(Error::recipe(file, "`base` is the file name of another recipe")),
-    }
-}
-
-/// Put `over` on `under`, table by table.
-fn lay(under: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value),
-            (_, value) => {
-                under.insert(key, value);
-            }
-        }
     }
 }
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::{
     curve,
     front::{Front, hub, notice},
+    line::Line,
     lock::RunLock,
-    metrics::Line,
 };
 use crate::recipe::{Method, PreferenceLoss, Quantization, Recipe, Task, TrainOn};
 

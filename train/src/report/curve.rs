@@ -4,12 +4,12 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::grouped;
-
-use super::{
-    axis::{Axis, value},
-    metrics::Line,
+use setaccio_base::{
+    card::{Axis, escape_xml, value},
+    numbers::grouped,
 };
+
+use super::line::Line;
 
 /// Name of the file.
 pub const NAME: &str = "loss.svg";
@@ -172,8 +172,8 @@ fn draw(svg: &mut String, panel: &Panel, steps: &Axis) {
             Axis::new(0.0, if high > 0.0 { high * 1.06 } else { 1.0 }, panel.ticks)
         }
         (low, high) => {
-            let room = (high - low) * 0.05;
-            Axis::new(low - room, high + room, panel.ticks)
+            let margin = (high - low) * 0.05;
+            Axis::new(low - margin, high + margin, panel.ticks)
         }
     };
     let bottom = panel.top + panel.height;
@@ -328,9 +328,10 @@ fn thinned(points: &Points) -> Points {
     kept
 }
 
+/// Text in an attribute.
 fn escape(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    escape_xml(&text).replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::tensorboard::Events;
+use super::{line::Line, tensorboard::Events};
 use crate::error::{Error, Result};
 
 /// Name of the file.
@@ -69,22 +69,6 @@ pub struct Eval {
     /// Names that begin with `eval_`.
     #[serde(flatten)]
     pub more: BTreeMap<String, f64>,
-}
-
-/// A line that was read back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Line {
-    /// Its step.
-    pub step: u64,
-    /// Everything else that is a finite number.
-    pub values: BTreeMap<String, f64>,
-}
-
-impl Line {
-    /// The value called `name`.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.get(name).copied()
-    }
 }
 
 /// The files being written.

@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::metrics::Line;
+use super::line::Line;
 use crate::error::{Error, Result};
 
 /// Name of the file: one for a run, however often it was resumed.

@@ -7,18 +7,18 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use setaccio_curate::folder::{remove, sync_dir, write_whole};
+use setaccio_base::atomic::{self, remove};
 
 use super::plan::RunPlan;
 use crate::{
-    artifacts::merge,
+    artifacts::{merge, model_folder},
     checkpoint::hint,
     error::{Error, Result},
     formats::{
         peft::{self, AdapterConfig, AdapterFile, Targets},
         sharded,
     },
-    model::{llama::Llama, lora},
+    model::llama::Llama,
     recipe::{Init, Method},
     report::{
         card, curve,
@@ -32,7 +32,7 @@ use crate::{
 /// # Errors
 /// The file system refuses.
 pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
-    Ok(write_whole(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
+    Ok(atomic::write(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
 }
 
 /// The folder of what the run of a lock made, if it is finished.
@@ -75,7 +75,7 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
     }
     for file in &lock.made {
         let path = folder.join(lock.recipe.method.folder()).join(&file.file);
-        if !path.exists() || FileHash::of(&path, &file.file)? != *file {
+        if !path.exists() || FileHash::of(&path, &file.file, &|| false)? != *file {
             return Ok(false);
         }
     }
@@ -92,25 +92,25 @@ pub fn finish(
     initial: &BTreeMap<String, (Tensor, Tensor)>,
     mut lock: RunLock,
 ) -> Result<()> {
-    let (folder, recipe, config) = (&plan.folder, &plan.loaded.recipe, plan.files.config());
+    let (folder, recipe, config) = (&plan.folder, &plan.recipe_file.recipe, plan.files.config());
     let mut tokens = plan.tokens.clone();
     // What it was trained with is what it wants to be asked with.
     tokens.chat_template = plan.chat_template()?.or(tokens.chat_template);
     lock.made = match recipe.method {
         Method::Lora => {
             let file = file(plan, model, initial)?;
-            together((folder, Method::Lora.folder()), |adapter| {
+            whole_folder((folder, Method::Lora.folder()), |adapter| {
                 peft::save(adapter, &file)?;
                 tokens.save(adapter)
             })?
         }
-        Method::Full => together((folder, Method::Full.folder()), |place| {
+        Method::Full => whole_folder((folder, Method::Full.folder()), |place| {
             save_whole(plan, model, place)?;
-            merge::finish(&plan.files, Some(&tokens), place, DType::F32)
+            model_folder::complete(&plan.files, Some(&tokens), place, DType::F32)
         })?,
     };
     let lines = metrics::read(folder)?;
-    write_whole(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
+    atomic::write(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
     let counts = plan.train.counts();
     let facts = card::Facts {
         lock: &lock,
@@ -123,7 +123,7 @@ pub fn finish(
         rows: [plan.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
     };
-    write_whole(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
+    atomic::write(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
     write_lock(folder, &lock)
 }
 
@@ -139,30 +139,19 @@ fn save_whole(plan: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Let `write` fill the folder called `name` out of sight, then put it in its place: it is all there or not at all,
-/// whenever the disk is full or the machine goes down. Gives the hashes of its files.
-fn together((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
-    let (aside, place) = (folder.join(".setaccio").join(name), folder.join(name));
-    remove(&aside)?;
-    fs::create_dir_all(&aside).map_err(Error::io("create", &aside))?;
-    let written = write(&aside).and_then(|()| files(&aside)).map_err(|error| match hint(&error) {
-        "" => error,
-        hint => Error::Other(format!("{error}{hint}")),
-    });
-    if written.is_err() {
-        // The error counts; whatever cannot be removed now is removed by the next attempt.
-        let _ = remove(&aside);
-    }
-    let written = written?;
-    sync_dir(&aside)?;
-    remove(&place)?;
-    fs::rename(&aside, &place).map_err(Error::io("put in place", &place))?;
-    sync_dir(folder)?;
-    Ok(written)
+/// Let `write` fill the folder called `name`: it is all there or not at all, whenever the disk is full or the machine goes
+/// down. Gives the hashes of its files.
+fn whole_folder((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
+    atomic::folder(&folder.join(name), |aside| write(aside).and_then(|()| files(aside))).map_err(|error| {
+        match hint(&error) {
+            "" => error,
+            hint => Error::Other(format!("{error}{hint}")),
+        }
+    })
 }
 
 fn file(plan: &RunPlan, model: &Llama, initial: &BTreeMap<String, (Tensor, Tensor)>) -> Result<AdapterFile> {
-    let recipe = &plan.loaded.recipe;
+    let recipe = &plan.recipe_file.recipe;
     let mut targets = recipe.lora.targets.clone();
     targets.sort();
     let text = |s: &str| (!s.is_empty()).then(|| s.to_owned());
@@ -191,7 +180,7 @@ fn files(folder: &Path) -> Result<Vec<FileHash>> {
     let mut paths = paths.map_err(Error::io("list", folder))?;
     paths.sort();
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    paths.iter().map(|path| FileHash::of(path, &name(path))).collect()
+    paths.iter().map(|path| Ok(FileHash::of(path, &name(path), &|| false)?)).collect()
 }
 
 #[cfg(test)]
@@ -209,14 +198,14 @@ mod tests {
             fs::write(folder.join(name), text).map_err(Error::io("write", folder))
         };
         // As a crash leaves it.
-        put(&at(".setaccio/adapter/.writing-x"), "torn", "").unwrap();
+        put(&at(".writing-adapter/x"), "torn", "").unwrap();
         let full = |folder: &Path| put(folder, "a", "1").and(Err(Error::Other("full".into())));
-        assert!(together((dir.path(), ADAPTER), full).is_err());
-        assert!(!at(ADAPTER).exists() && !at(".setaccio/adapter").exists());
-        together((dir.path(), ADAPTER), |folder| put(folder, "a", "1")).unwrap();
-        assert!(together((dir.path(), ADAPTER), full).is_err());
+        assert!(whole_folder((dir.path(), ADAPTER), full).is_err());
+        assert!(!at(ADAPTER).exists() && !at(".writing-adapter").exists());
+        whole_folder((dir.path(), ADAPTER), |folder| put(folder, "a", "1")).unwrap();
+        assert!(whole_folder((dir.path(), ADAPTER), full).is_err());
         assert_eq!(fs::read_to_string(at("adapter/a")).unwrap(), "1", "the one before stays");
-        let files = together((dir.path(), ADAPTER), |folder| put(folder, "b", "12")).unwrap();
+        let files = whole_folder((dir.path(), ADAPTER), |folder| put(folder, "b", "12")).unwrap();
         assert_eq!(files.iter().map(|f| (f.file.as_str(), f.bytes)).collect::<Vec<_>>(), [("b", 2)]);
         assert!(!at("adapter/a").exists() && at("adapter/b").exists());
     }

@@ -22,7 +22,7 @@ use crate::{
         peft::{self, AdapterFile},
     },
     memory::{self, Memory},
-    recipe::{Method, PreferenceLoss, Recipe, RecipeFile},
+    recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -33,7 +33,7 @@ const TINY_TEXTS: usize = 5000;
 /// A run that is ready to start.
 pub struct RunPlan {
     /// The recipe and where it came from.
-    pub loaded: RecipeFile,
+    pub recipe_file: RecipeFile,
     /// The run's folder.
     pub folder: PathBuf,
     /// The base.
@@ -73,8 +73,8 @@ impl RunPlan {
     ///
     /// # Errors
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
-    pub fn new(loaded: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
-        let recipe = &loaded.recipe;
+    pub fn new(recipe_file: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
+        let recipe = &recipe_file.recipe;
         run_lock::check_ownership(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
         let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
@@ -82,7 +82,7 @@ impl RunPlan {
         let files = ModelFiles::open(&path)?;
         files.check()?;
         let config = files.config();
-        fits(recipe, &loaded.file, config.sliding_window, config.max_position_embeddings)?;
+        fits(recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
         if recipe.method == Method::Full && config.quantization.is_some() {
             let message = "holds weights in 4 bits, which `method = \"full\"` cannot train: name the model that they were \
                            made from, or train an adapter with `method = \"lora\"`";
@@ -90,7 +90,7 @@ impl RunPlan {
         }
         let tokens = match recipe.model.tokenizer.as_str() {
             "" => Tokens::open(&path)?,
-            named => Tokens::open(&loaded.folder.join(named))?,
+            named => Tokens::open(&recipe_file.folder.join(named))?,
         };
         let adapter = match recipe.lora.adapter.as_str() {
             "" => None,
@@ -104,7 +104,7 @@ impl RunPlan {
         let cache = folder.join("tokens");
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
         let open = |split: Split, limit: usize| {
-            let data = (&recipe.data, loaded.folder.as_path());
+            let data = (&recipe.data, recipe_file.folder.as_path());
             Dataset::open(
                 data,
                 (recipe.task, recipe.form()),
@@ -117,12 +117,12 @@ impl RunPlan {
         let train = open(Split::Train, recipe.data.limit)?;
         if train.is_empty() {
             return Err(Error::recipe(
-                &loaded.file,
+                &recipe_file.file,
                 "no row is left to train on: look at data.max_length and data.overlong",
             ));
         }
         if recipe.form() != Form::Texts {
-            one_kind(recipe, &loaded.file, &train)?;
+            one_kind(recipe, &recipe_file.file, &train)?;
         }
         let eval = Some(open(Split::Validation, recipe.eval.rows)?).filter(|d| !d.is_empty());
         let shape = Shape {
@@ -159,7 +159,7 @@ impl RunPlan {
             largest,
             budget,
             base_memory,
-            loaded,
+            recipe_file,
             made,
         })
     }
@@ -198,11 +198,11 @@ impl RunPlan {
     /// # Errors
     /// It cannot be read, or does not parse.
     pub fn chat_template(&self) -> Result<Option<String>> {
-        let name = &self.loaded.recipe.data.template;
+        let name = &self.recipe_file.recipe.data.template;
         if name.is_empty() {
             return Ok(None);
         }
-        let path = self.loaded.folder.join(name);
+        let path = self.recipe_file.folder.join(name);
         let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
         let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
         Ok(chat.then_some(source))

@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::{Device, Tensor};
+use setaccio_base::atomic;
 use setaccio_base::progress::Progress;
-use setaccio_curate::folder::write_whole;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 
 use crate::{
     data::{Dataset, MicroBatch},
@@ -35,7 +35,7 @@ pub fn refer(
     let recipe = &lock.recipe;
     let held = (recipe.model.quantization, recipe.model.double_quant, recipe.seed, &recipe.lora);
     let all = (&lock.engine, &lock.compute, &lock.base, &lock.start, held, data.sha256());
-    let key = sha256(serde_json::to_string(&all).map_err(|e| Error::Other(e.to_string()))?.as_bytes());
+    let key = hex_digest(serde_json::to_string(&all).map_err(|e| Error::Other(e.to_string()))?.as_bytes());
     let folder = folder.join(FOLDER);
     let path = folder.join(format!("{}.safetensors", &key[..16]));
     if let Some(known) = read(&path, data.len()) {
@@ -56,7 +56,7 @@ pub fn refer(
     }
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let tensor = Tensor::from_vec(known.concat(), (known.len(), 2), &Device::Cpu)?;
-    write_whole(&path, &to_bytes(&BTreeMap::from([(TENSOR.to_owned(), tensor)]))?)?;
+    atomic::write(&path, &to_bytes(&BTreeMap::from([(TENSOR.to_owned(), tensor)]))?)?;
     data.refer_to(known);
     Ok(())
 }

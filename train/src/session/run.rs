@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use setaccio_base::progress::Progress;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 
 use super::{finish, plan::RunPlan, reference, steps::Run};
 use crate::{
@@ -11,13 +11,10 @@ use crate::{
     device,
     error::{Error, Result},
     formats::peft,
-    model::{
-        load::{self, LoadOptions, Trainable},
-        lora,
-    },
+    model::load::{self, LoadOptions, Trainable},
     recipe::{Init, Method, Reference},
     report::{
-        lock::{self, Data, FileHash, RunLock},
+        lock::{self, FileHash, RunLock},
         metrics::Metrics,
     },
     trainer::{Trainer, objective::Objective},
@@ -59,7 +56,7 @@ pub enum RunOutcome {
 pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progress) -> Result<RunOutcome> {
     let folder = &plan.folder;
     let lock = lock_of(plan, command, progress)?;
-    let mut store = Store::open(folder, plan.loaded.recipe.checkpoint.keep, &lock)?;
+    let mut store = Store::open(folder, plan.recipe_file.recipe.checkpoint.keep, &lock)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
     let before = match start {
         StartMode::Force => None,
@@ -71,14 +68,14 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     };
     let again = start == StartMode::Again;
     if let Some(before) = &before
-        && lock.is_same_and_as_long_as(before)?
+        && lock::is_same_run(&lock, before)?
         && finish::whole(folder, before)?
     {
         return Ok(RunOutcome::UpToDate);
     }
     let start = match (start, &before) {
         (StartMode::Again, Some(before)) => {
-            let differences = before.differences(&lock)?;
+            let differences = lock::differences(before, &lock)?;
             if let Some(first) = differences.first() {
                 let more =
                     if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
@@ -109,7 +106,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
         return Err(Error::Damaged { path: beyond.path.clone(), message });
     }
 
-    let recipe = &plan.loaded.recipe;
+    let recipe = &plan.recipe_file.recipe;
     if found.is_none() {
         finish::vacant(folder, recipe.method)?;
     }
@@ -164,7 +161,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
 /// The lock of the run that the folder holds, if it holds one.
 fn there(folder: &Path) -> Result<Option<RunLock>> {
     let path = folder.join(lock::NAME);
-    path.exists().then(|| RunLock::read(&path)).transpose()
+    Ok(path.exists().then(|| RunLock::read(&path)).transpose()?)
 }
 
 fn newest(
@@ -174,7 +171,7 @@ fn newest(
     progress: &dyn Progress,
 ) -> Result<Option<Checkpoint>> {
     if let Some(before) = before {
-        let differences = before.differences(lock)?;
+        let differences = lock::differences(before, lock)?;
         if !differences.is_empty() {
             let message = format!(
                 "holds a run that differs, and numbers of both would be mixed; give back what it was begun with, or \
@@ -195,24 +192,25 @@ fn newest(
 }
 
 fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<RunLock> {
-    let recipe = &plan.loaded.recipe;
-    let mut lock = RunLock::new(recipe.clone(), command, &device::name(&plan.device, plan.dtype));
+    let recipe = &plan.recipe_file.recipe;
+    let mut lock = lock::begin(recipe.clone(), command, &device::name(&plan.device, plan.dtype));
     lock.tokenizer_sha256.clone_from(&plan.tokens.sha256);
     let template = match recipe.data.template.as_str() {
         "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {
-            let path = plan.loaded.folder.join(file);
+            let path = plan.recipe_file.folder.join(file);
             std::fs::read(&path).map_err(Error::io("read", &path))?
         }
     };
-    lock.template_sha256 = sha256(&template);
+    lock.template_sha256 = hex_digest(&template);
     if plan.adapter.is_some() {
         let folder = Path::new(&recipe.lora.adapter);
-        let hashed = [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name));
-        lock.start = hashed.into_iter().collect::<Result<_>>()?;
+        let hashed =
+            [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name, &|| progress.cancelled()));
+        lock.start = hashed.into_iter().collect::<setaccio_base::Result<_>>()?;
     }
     lock.base = plan.files.hashes(&|| progress.cancelled())?;
-    let data = recipe.data.train.iter().map(|folder| Data::of(folder, &|| progress.cancelled()));
+    let data = recipe.data.train.iter().map(|folder| lock::data_folder(folder, &|| progress.cancelled()));
     lock.data = data.collect::<Result<_>>()?;
     Ok(lock)
 }

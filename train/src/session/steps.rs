@@ -134,13 +134,13 @@ impl<'a> Run<'a> {
         // A run may have been interrupted between a step and the evaluation after it.
         if self.state.step > 0 {
             self.settle()?;
-        } else if self.plan.loaded.recipe.eval.at_start && self.state.eval.is_none() {
+        } else if self.plan.recipe_file.recipe.eval.at_start && self.state.eval.is_none() {
             self.evaluate()?;
         }
         while self.state.step < self.plan.total {
             let outcome = self.step()?;
             let step = self.state.step;
-            if step == 1 || due(self.plan.loaded.recipe.train.log_every, step) || step == self.plan.total {
+            if step == 1 || due(self.plan.recipe_file.recipe.train.log_every, step) || step == self.plan.total {
                 self.log(&outcome)?;
             }
             self.settle()?;
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
 
     /// Evaluate and save if the last step calls for it and it was not done yet.
     fn settle(&mut self) -> Result<()> {
-        let (recipe, step) = (&self.plan.loaded.recipe, self.state.step);
+        let (recipe, step) = (&self.plan.recipe_file.recipe, self.state.step);
         let last = step == self.plan.total;
         let evaluated = self.state.eval.is_some_and(|eval| eval.step == step);
         if (due(recipe.eval.every, step) || last) && !evaluated {
@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
         let Some(rows) = &self.plan.eval else { return Ok(()) };
         let began = Instant::now();
         let mut tokens = 0;
-        let batches = in_order(rows, self.plan.loaded.recipe.train.batch);
+        let batches = in_order(rows, self.plan.recipe_file.recipe.train.batch);
         let metrics = self.trainer.evaluate(batches, &|| self.progress.cancelled(), &mut |b| tokens += b.tokens())?;
         let (losses, loss) = (metrics.losses, metrics.loss());
         if !loss.is_finite() {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use setaccio_curate::folder::write_whole;
-use setaccio_filters::hash::sha256;
+use setaccio_base::atomic;
+use setaccio_base::sha256::hex_digest;
 use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
@@ -98,7 +98,7 @@ impl Tokens {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::model(&source, e.to_string()))?;
         let vocab = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        let sha256 = sha256(json.as_bytes());
+        let sha256 = hex_digest(json.as_bytes());
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
@@ -116,12 +116,17 @@ impl Tokens {
         Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
-    /// The text of ids, special tokens spelled out or left out.
+    /// The text of ids, without special tokens.
     ///
     /// # Errors
     /// The tokenizer refuses an id.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.tokenizer.decode(ids, skip_special).map_err(|e| Error::model(&self.source, e.to_string()))
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|e| Error::model(&self.source, e.to_string()))
+    }
+
+    /// The same with special tokens written out.
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, false).map_err(|e| Error::model(&self.source, e.to_string()))
     }
 
     /// Whether an id is a special token.
@@ -147,12 +152,12 @@ impl Tokens {
         if let Some((_, id)) = self.bos {
             generation.insert("bos_token_id".into(), json!(id));
         }
-        write_whole(&folder.join("tokenizer.json"), self.json.as_bytes())?;
+        atomic::write(&folder.join("tokenizer.json"), self.json.as_bytes())?;
         for (name, object) in [("tokenizer_config.json", config), ("generation_config.json", generation)] {
             // Sorted, whatever map serde_json was built with.
             let object: BTreeMap<_, _> = object.into_iter().collect();
             let text = serde_json::to_string_pretty(&object).map_err(|e| Error::Other(e.to_string()))?;
-            write_whole(&folder.join(name), (text + "\n").as_bytes())?;
+            atomic::write(&folder.join(name), (text + "\n").as_bytes())?;
         }
         Ok(())
     }

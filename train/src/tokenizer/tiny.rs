@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(tokens.encode("<|begin_of_text|><|eot_id|>").unwrap().ids, [0, 3]);
         for text in ["Perché la farina? 🌾\n\té\u{301} \u{200B}ß 日本", "", " ", "farina setaccio"] {
             let Encoding { ids, offsets } = tokens.encode(text).unwrap();
-            assert_eq!(tokens.decode(&ids, false).unwrap(), text);
+            assert_eq!(tokens.decode_with_special(&ids).unwrap(), text);
             assert_eq!(ids.len(), offsets.len());
         }
         assert!(tokens.encode("farina setaccio").unwrap().ids.len() < 6, "merges were learned");

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 use candle_core::DType;
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     artifacts::export::bitsandbytes::save_4bit,
     formats::{model_files::ModelFiles, safetensors::to_bytes},
@@ -79,7 +79,7 @@ fn transformers_loads_this_very_folder() {
     save_4bit(&files, &four, true, DType::F32).unwrap();
     let (oracle, read) = (oracle("four_bit.json"), |name: &str| fs::read(four.join(name)).unwrap());
     for (name, hash) in oracle["ours"]["sha256"].as_object().unwrap() {
-        assert_eq!(sha256(&read(name)), hash.as_str().unwrap(), "{name}");
+        assert_eq!(hex_digest(&read(name)), hash.as_str().unwrap(), "{name}");
     }
     assert_eq!(oracle["ours"]["sha256"].as_object().unwrap().len(), 2);
     let worst = compare("ours", &four, &oracle, &oracle["ours"]["logits"]);

@@ -14,7 +14,7 @@ use crate::{
 };
 use candle_core::DType;
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     artifacts::export::{Quant, gguf, gguf_lora},
     formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
@@ -80,7 +80,7 @@ fn export(model: &Path, quant: Quant, out: &Path) {
 fn agree(file: &Path) -> usize {
     let name = file.file_name().unwrap().to_str().unwrap();
     let (want, texts) = (&llama_cpp("llama_cpp.json")[name], llama_cpp("prompts.json"));
-    assert_eq!(sha256(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
+    assert_eq!(hex_digest(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
     let (files, tokens) = (ModelFiles::open(file).unwrap(), Tokens::open(file).unwrap());
     let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
     assert_eq!(tokens.adds_bos, want["bos"].as_bool().unwrap(), "{name}");
@@ -197,7 +197,7 @@ fn an_adapter_in_llama_cpp_gives_pefts_logits() {
     }
     let (found, want) = (&llama_cpp("llama_cpp.json")["lora-base.gguf"], oracle("peft_files.json"));
     for (file, hash) in [(&model, "sha256"), (&lora, "lora")] {
-        assert_eq!(sha256(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
+        assert_eq!(hex_digest(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
     }
     for (theirs, peft) in [("plain", "base"), ("adapted", "ours")] {
         let (found, want) = (numbers(&found[theirs]), numbers(&want["logits"][peft]));

@@ -13,7 +13,7 @@ use crate::{
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::json;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     artifacts::merge::{Options, merge},
     formats::{
@@ -106,7 +106,7 @@ fn merged_folders_say_what_peft_says() {
             let seen: Case = serde_json::from_value(oracle("merge.json")[&case].clone()).unwrap();
             assert!(seen.apart < tolerance && seen.sha256.len() > 1, "{case}");
             for (file, hash) in seen.sha256 {
-                assert_eq!(sha256(&fs::read(out.join(&file)).unwrap()), hash, "{case}: {file}");
+                assert_eq!(hex_digest(&fs::read(out.join(&file)).unwrap()), hash, "{case}: {file}");
             }
         }
     }

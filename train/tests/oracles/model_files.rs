@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     formats::model_files::ModelFiles,
     model::{config::Config, rope_scaling::RopeScaling},
@@ -99,7 +99,7 @@ fn smollm2_from_gguf_is_that_of_transformers() {
         let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
         assert!((sum - expected.sum).abs() < 1e-6 * expected.sum.abs().max(1.0), "{name}: {sum} {}", expected.sum);
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        assert_eq!(sha256(&bytes), expected.sha256, "{name}");
+        assert_eq!(hex_digest(&bytes), expected.sha256, "{name}");
     }
     let shape = [config.vocab_size, config.hidden_size];
     let (head, embedding) = (files.load("lm_head.weight", &shape), files.load("model.embed_tokens.weight", &shape));

@@ -6,7 +6,7 @@ use crate::formula::{close, numbers, oracle};
 use candle_core::{DType, Device, Tensor, safetensors};
 use half::{bf16, f16};
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     Error,
     formats::bitsandbytes,
@@ -31,7 +31,7 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
 fn same(what: &str, got: &[u8], want: &Value) {
     let first = got.iter().take(16).fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     assert_eq!(
-        (first.as_str(), sha256(got).as_str()),
+        (first.as_str(), hex_digest(got).as_str()),
         (want["first"].as_str().unwrap(), want["sha256"].as_str().unwrap()),
         "{what}"
     );
@@ -93,7 +93,7 @@ fn weight(name: &str, shape: (usize, usize), kind: &str) -> Tensor {
 #[test]
 fn maps_and_code_book_are_bitsandbytes() {
     let oracle = oracle("nf4.json");
-    let digest = |values: &[f32]| sha256(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let digest = |values: &[f32]| hex_digest(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert_eq!(digest(&kernel::CODE), oracle["code_book"]);
     assert_eq!(digest(&Map::signed().values), oracle["maps"]["signed"]);
     assert_eq!(digest(&Map::unsigned().values), oracle["maps"]["unsigned"]);
@@ -185,7 +185,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = std::env::var_os("SETACCIO_NF4_FILE").map_or_else(|| folder.path().join("ours.safetensors"), Into::into);
     safetensors::save(&again.into_iter().collect(), &path).unwrap();
-    assert_eq!(sha256(&std::fs::read(&path).unwrap()), oracle["ours_sha256"]);
+    assert_eq!(hex_digest(&std::fs::read(&path).unwrap()), oracle["ours_sha256"]);
 }
 
 #[test]

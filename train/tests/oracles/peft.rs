@@ -10,7 +10,7 @@ use crate::formula::{Formula, batch, close, elements, numbers};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
     model::{
@@ -125,7 +125,7 @@ fn peft_accepted_this_very_file() {
     let oracle = oracle();
     assert_eq!(oracle.ours_sha256.len(), 2);
     for (file, hash) in oracle.ours_sha256 {
-        assert_eq!(sha256(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");
+        assert_eq!(hex_digest(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use candle_core::DType;
 use serde_json::Value;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     data::{Batch, Example, MicroBatch},
     formats::model_files::ModelFiles,
@@ -33,7 +33,7 @@ pub fn asset(oracle: &Value) -> Option<PathBuf> {
         println!("skipped: {} is not there; tools/fetch-assets.sh brings it", path.display());
         return None;
     }
-    let hash = sha256(&std::fs::read(&path).unwrap());
+    let hash = hex_digest(&std::fs::read(&path).unwrap());
     assert_eq!(hash, oracle["gguf"].as_str().unwrap(), "{} is another file than the oracle's", path.display());
     Some(path)
 }

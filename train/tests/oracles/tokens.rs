@@ -176,7 +176,7 @@ fn a_sentencepiece_model_as_gguf_holds_it() {
     assert!(texts.len() > 150 && tokens.adds_bos);
     for (text, ids) in texts.iter().map(|i| &all[*i]).zip(ids) {
         assert_eq!(tokens.encode(text).unwrap().ids, ids, "{text:?}");
-        assert_eq!(&tokens.decode(&ids, false).unwrap(), text);
+        assert_eq!(&tokens.decode_with_special(&ids).unwrap(), text);
     }
 }
 

@@ -1,23 +1,27 @@
 //! A model as a Hugging Face folder whose linear layers are in 4 bits, as transformers writes and reads them with
 //! bitsandbytes.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use candle_core::DType;
-use serde_json::{Map, Value};
 use setaccio_base::progress::Progress;
 
+use super::report::ExportReport;
 use crate::{
-    artifacts::place,
+    artifacts::{
+        destination::{Destination, check_apart},
+        model_folder,
+    },
     error::{Error, Result},
     formats::{
         bitsandbytes,
+        config_json::DTYPES,
         model_files::{CONFIG, ModelFiles, WHOLE, write_together},
         safetensors::to_bytes,
     },
-    model::{config::DTYPES, load::Source},
+    model::{config::is_block_linear, load::Source},
     nf4::Nf4,
-    recipe::LINEARS,
+    tokenizer::Tokens,
 };
 
 /// The head is no part of what is quantised; transformers is told so by name, and leaves it alone by default too.
@@ -38,7 +42,7 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
     let Some((compute, _)) = DTYPES.iter().find(|(_, d)| *d == compute) else {
         return Err(Error::Other(format!("bitsandbytes computes in f32, f16 or bf16, not {}", compute.as_str())));
     };
-    place::apart(files.path(), folder)?;
+    check_apart(files.path(), folder)?;
     let model = files.config();
     let stored = model.quantization.as_ref();
     let double_quant = stored.map_or(double_quant, |stored| stored.double_quant);
@@ -74,18 +78,18 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
 /// `out` is taken; a tensor is missing, torn or not finite; the file system refuses. `out` is as it was then.
 pub fn four_bit(
     (files, tokens): (&ModelFiles, Option<&Tokens>),
-    (out, force): (&Path, bool),
+    out: Destination,
     progress: &dyn Progress,
 ) -> Result<ExportReport> {
-    place::vacant_folder(out, force)?;
+    out.check_folder()?;
     files.check()?;
     if tokens.is_none() {
         progress.warn("the model has no tokenizer: the folder has none");
     }
     let compute = files.stored()?;
-    place::folder(out, force, |folder| {
+    out.folder(|folder| {
         save_4bit(files, folder, true, compute)?;
-        finish_folder(files, tokens, folder)?;
+        model_folder::add_tokenizer(files, tokens, folder)?;
         let written = ModelFiles::open(folder)?;
         let shapes = written.config().shapes();
         let packed = shapes.iter().filter(|(name, _)| written.has(&format!("{name}.absmax"))).count();

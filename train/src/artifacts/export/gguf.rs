@@ -8,11 +8,11 @@ use candle_core::{
 };
 use setaccio_base::progress::Progress;
 
-use super::{ExportReport, quant::Quant};
+use super::{quant::Quant, report::ExportReport};
 use crate::{
     artifacts::{
+        destination::Destination,
         merge::{Base, Precision},
-        place,
     },
     error::{Error, Result},
     formats::{
@@ -40,11 +40,11 @@ const QUANTIZATION_VERSION: u32 = 2;
 /// finite; the file system refuses. `out` is as it was then.
 pub fn gguf(
     (files, tokens): (&ModelFiles, &Tokens),
-    (out, force): (&Path, bool),
+    out: Destination,
     quant: Quant,
     progress: &dyn Progress,
 ) -> Result<ExportReport> {
-    place::vacant_file(out, force)?;
+    out.check_file()?;
     files.check()?;
     let config = files.config();
     let name = files.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -94,7 +94,7 @@ pub fn gguf(
         progress.advance(1, "tensors");
         made
     };
-    let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut make))?;
+    let bytes = out.file(|file| write::write((file, out.path), &metadata, &entries, &mut make))?;
     Ok(ExportReport::new(bytes, &entries))
 }
 

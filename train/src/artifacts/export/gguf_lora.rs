@@ -9,12 +9,12 @@ use candle_core::{Tensor, quantized::gguf_file::Value};
 use setaccio_base::progress::Progress;
 
 use super::{
-    ExportReport,
     gguf::{family, permuted, single},
     quant::Quant,
+    report::ExportReport,
 };
 use crate::{
-    artifacts::{merge::named_alike, place},
+    artifacts::{destination::Destination, merge::named_alike},
     error::{Error, Result},
     formats::{
         gguf::{
@@ -26,26 +26,36 @@ use crate::{
     },
 };
 
-/// Write the adapter in the folder `adapter`, trained upon `base`, to `out`. Unless the caller knows that it is
-/// (`same_base`), a base of another name than the adapter's is refused.
+/// How an adapter is exported.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraOptions {
+    /// What A and B are written in: f32, f16 or bf16.
+    pub quant: Quant,
+    /// Whether the caller knows that the base is the adapter's, whatever it is called; otherwise one of another name is
+    /// refused.
+    pub same_base: bool,
+}
+
+/// Write the adapter in the folder `adapter`, trained upon `base`, to `out`.
 ///
 /// # Errors
 /// `out` is taken; the adapter belongs to another base; `quant` is not f32, f16 or bf16; the file system refuses.
 pub fn gguf_lora(
     (adapter, base): (&Path, &ModelFiles),
-    (out, force): (&Path, bool),
-    (quant, same_base): (Quant, bool),
+    out: Destination,
+    options: LoraOptions,
     progress: &dyn Progress,
 ) -> Result<ExportReport> {
+    let LoraOptions { quant, same_base } = options;
     if !matches!(quant, Quant::F32 | Quant::F16 | Quant::Bf16) {
         let why = "an adapter is small, and quantising it loses what it learned: take f32, f16 or bf16";
         return Err(Error::Other(format!("--quant {}: {why}", quant.name())));
     }
-    place::vacant_file(out, force)?;
+    out.check_file()?;
     let (file, config) = (peft::load(adapter)?, base.config());
     file.fits(config, adapter)?;
     if !same_base {
-        named_alike(base, &file, adapter)?;
+        named_alike(base, &file, adapter, "--base")?;
     }
     let alpha = alpha(&file.config);
     let text = |text: &str| Value::String(text.to_owned());
@@ -77,10 +87,10 @@ pub fn gguf_lora(
         progress.advance(1, "tensors");
         left.next().filter(|_| !progress.cancelled()).ok_or(Error::Stopped).map_err(|e| match e {
             Error::Stopped if progress.cancelled() => Error::Stopped,
-            _ => Error::tensor(out, &entry.name, "has no values"),
+            _ => Error::tensor(out.path, &entry.name, "has no values"),
         })
     };
-    let bytes = place::file(out, force, |file| write::write((file, out), &metadata, &entries, &mut next))?;
+    let bytes = out.file(|file| write::write((file, out.path), &metadata, &entries, &mut next))?;
     Ok(ExportReport::new(bytes, &entries))
 }
 

@@ -1,7 +1,7 @@
 //! What the matrices of a GGUF file are packed in, and which of them in something else.
 
 use candle_core::quantized::GgmlDType;
-use setaccio_filters::suggest;
+use setaccio_base::suggest;
 
 use crate::error::{Error, Result};
 

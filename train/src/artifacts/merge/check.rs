@@ -17,11 +17,10 @@ use crate::{
     formats::{model_files::ModelFiles, peft::AdapterFile},
     model::{
         config::Config,
-        context::Mode,
+        context::{Context, Mode},
         head::Head,
-        layer::{Context, Layer},
+        layer::Layer,
         load::{self, LoadOptions, Source},
-        lora,
         rope::Rotary,
     },
 };

@@ -6,33 +6,30 @@ mod check;
 mod options;
 mod weights;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use candle_core::DType;
-use serde_json::{Map, Value};
 use setaccio_base::progress::Progress;
-use setaccio_curate::folder::write_whole;
 
 pub use check::Check;
 pub use options::{Options, bytes, dtype};
 pub use weights::{Base, Precision, Sum};
 
 use crate::{
-    artifacts::{export::bitsandbytes::base_config, place},
+    artifacts::{
+        destination::{Destination, check_apart},
+        model_folder,
+    },
     error::{Error, Result},
     formats::{
-        model_files::{CONFIG, ModelFiles},
+        model_files::ModelFiles,
         peft::{self, AdapterFile},
         sharded,
     },
-    model::{
-        config::{Config, DTYPES},
-        load::Source,
-    },
+    model::{config::Config, load::Source},
     tokenizer::Tokens,
 };
 
-const GENERATION: &str = "generation_config.json";
 /// What the check run asks, with a tokenizer: questions, prose, something that is no language.
 const PROMPTS: [&str; 3] =
     ["Perché il cielo è blu?", "Nel mezzo del cammin di nostra vita mi ritrovai", "The answer is 42: {\"x\": [1, 2]}"];
@@ -67,17 +64,17 @@ pub fn merge(
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
     if !options.same_base {
-        named_alike(base, &file, adapter)?;
+        named_alike(base, &file, adapter, "--model")?;
     }
     let tokens = tokens(base, adapter)?;
     if tokens.is_none() {
         progress.warn("neither the adapter nor the base has a tokenizer: the merged folder has none");
     }
     let source = Base { files: base, precision: options.precision };
-    place::folder(out, options.force, |folder| {
+    Destination { path: out, force: options.force }.folder(|folder| {
         let sum = Sum { base: &source, adapter: &file };
         let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), progress)?;
-        finish(base, tokens.as_ref(), folder, dtype)?;
+        model_folder::complete(base, tokens.as_ref(), folder, dtype)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), progress));
         Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
     })
@@ -91,17 +88,17 @@ pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Pr
     let dtype = ready(model, out, options)?;
     let tokens = tokens(model, model.path())?;
     let base = Base { files: model, precision: options.precision };
-    place::folder(out, options.force, |folder| {
+    Destination { path: out, force: options.force }.folder(|folder| {
         let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), progress)?;
-        finish(model, tokens.as_ref(), folder, dtype)?;
+        model_folder::complete(model, tokens.as_ref(), folder, dtype)?;
         Ok(MergeReport { dtype, modules: 0, weights, check: None })
     })
 }
 
 /// Check that `model` is whole and `out` free for what is made of it, and say in which type that is written.
 fn ready(model: &ModelFiles, out: &Path, options: &Options) -> Result<DType> {
-    place::vacant_folder(out, options.force)?;
-    place::apart(model.path(), out)?;
+    Destination { path: out, force: options.force }.check_folder()?;
+    check_apart(model.path(), out)?;
     model.check()?;
     options.dtype.map_or_else(|| model.stored(), Ok)
 }
@@ -188,49 +185,9 @@ fn tokens(base: &ModelFiles, adapter: &Path) -> Result<Option<Tokens>> {
     if base.gguf().is_some() || has(base.path()) { Tokens::open(base.path()).map(Some) } else { Ok(None) }
 }
 
-/// Write beside the weights of this type, none of them in 4 bits, what else belongs into a model's folder: config.json, the
-/// tokenizer, and what else the base says about generating (temperature, top_p and the like).
-pub(crate) fn finish(base: &ModelFiles, tokens: Option<&Tokens>, folder: &Path, dtype: DType) -> Result<()> {
-    let mut config = config(base, dtype)?;
-    config.sort_all_objects();
-    write_whole(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())?;
-    finish_folder(base, tokens, folder)
-}
-
-/// The base's config.json.
-fn config(base: &ModelFiles, dtype: DType) -> Result<Value> {
-    let mut config = base.config_json()?;
-    let name = DTYPES.iter().find(|(_, d)| *d == dtype).map(|(name, _)| *name);
-    if let Some(map) = config.as_object_mut() {
-        map.remove("quantization_config");
-        // transformers 5 calls it `dtype` and reads both.
-        map.remove("dtype");
-        map.insert("torch_dtype".into(), name.into());
-    }
-    Ok(config)
-}
-
-/// Write the tokenizer, and keep what else the base says about generating: temperature, top_p and the like.
-pub(crate) fn finish_folder(base: &ModelFiles, tokens: Option<&Tokens>, folder: &Path) -> Result<()> {
-    let Some(tokens) = tokens else { return Ok(()) };
-    tokens.save(folder)?;
-    let read = |path: &Path| -> Result<Map<String, Value>> {
-        let text = fs::read(path).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&text).map_err(|e| Error::model(path, format!("is no JSON object: {e}; fetch it again")))
-    };
-    let (theirs, ours) = (base.path().join(GENERATION), folder.join(GENERATION));
-    if !theirs.is_file() {
-        return Ok(());
-    }
-    let mut all = read(&theirs)?;
-    all.extend(read(&ours)?);
-    let mut all = Value::Object(all);
-    all.sort_all_objects();
-    Ok(write_whole(&ours, format!("{all:#}\n").as_bytes())?)
-}
-
-/// Refuse a base that is called otherwise than the adapter's. Shapes do not tell a model from its chat version.
-pub(crate) fn named_alike(base: &ModelFiles, file: &AdapterFile, adapter: &Path) -> Result<()> {
+/// Refuse a base that is called otherwise than the adapter's: shapes do not tell a model from its chat version. `flag`
+/// names the base on the command line.
+pub(crate) fn named_alike(base: &ModelFiles, file: &AdapterFile, adapter: &Path, flag: &str) -> Result<()> {
     let wanted = file.config.base.trim_end_matches('/');
     let path = base.path();
     let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
@@ -247,7 +204,7 @@ pub(crate) fn named_alike(base: &ModelFiles, file: &AdapterFile, adapter: &Path)
         return Ok(());
     }
     let why = format!(
-        "was trained upon `{wanted}`, and the base is {}: name that one with --model, or, if it is the same model under \
+        "was trained upon `{wanted}`, and the base is {}: name that one with {flag}, or, if it is the same model under \
          another name, add --same-base",
         path.display()
     );

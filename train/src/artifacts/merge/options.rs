@@ -1,9 +1,9 @@
 //! How to merge, and how a person says it.
 
 use candle_core::DType;
-use setaccio_filters::suggest;
+use setaccio_base::suggest;
 
-use super::Precision;
+use super::weights::Precision;
 use crate::error::{Error, Result};
 
 const DTYPES: [(&str, DType); 3] = [("bf16", DType::BF16), ("f16", DType::F16), ("f32", DType::F32)];

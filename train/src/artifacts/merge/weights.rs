@@ -3,11 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
-    artifacts::export::bitsandbytes::in_blocks,
     error::{Error, Result},
     formats::{model_files::ModelFiles, peft::AdapterFile},
     kernels::cpu::gemm::{Mat, Threads, gemm},
-    model::load::Source,
+    model::{config::is_block_linear, load::Source},
     nf4::Nf4,
 };
 

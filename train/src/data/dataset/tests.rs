@@ -50,7 +50,7 @@ fn rows_of_all_folders_in_order_with_their_places() {
     let set = open(&data(&folders), 0, dir.path(), &()).unwrap();
     assert_eq!((set.len(), set.counts().rows, set.counts().dropped), (13, 13, 0));
     let tokens = tokens();
-    let decoded = |i: usize| tokens.decode(&set.example(i).ids, true).unwrap();
+    let decoded = |i: usize| tokens.decode(&set.example(i).ids).unwrap();
     assert!(decoded(4).contains("domanda 4") && decoded(12) == "due", "{}", decoded(12));
     let name = |folder: &Path, file: &str| folder.join("data").join(file).display().to_string();
     let last = name(&folders[0], "train-00001-of-00002.parquet");

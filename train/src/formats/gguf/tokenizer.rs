@@ -312,7 +312,7 @@ mod tests {
         let data = metadata("llama", &["</s>", "▁", "l", "a", "la", "▁la", "al"]);
         let tokens = from_metadata(&data, Path::new("m.gguf")).unwrap();
         assert_eq!(tokens.encode("la la</s>al").unwrap().ids, [5, 5, 0, 1, 6]);
-        assert_eq!(tokens.decode(&[5, 5], true).unwrap(), "la la");
+        assert_eq!(tokens.decode(&[5, 5]).unwrap(), "la la");
         assert_eq!(tokens.eos_ids, [0]);
     }
 }

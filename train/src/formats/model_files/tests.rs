@@ -2,7 +2,7 @@ use std::cell::Cell;
 
 use candle_core::Device;
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 
 use super::*;
 use crate::{artifacts::tiny::Tiny, formats::safetensors::to_bytes};
@@ -76,7 +76,7 @@ fn shards_hold_what_one_file_holds() {
     assert_eq!(names, [CONFIG, INDEX, "one.safetensors", "two.safetensors"]);
     for hash in hashes {
         let bytes = fs::read(many.path().join(&hash.file)).unwrap();
-        assert_eq!((hash.bytes, hash.sha256), (bytes.len() as u64, sha256(&bytes)));
+        assert_eq!((hash.bytes, hash.sha256), (bytes.len() as u64, hex_digest(&bytes)));
     }
 }
 

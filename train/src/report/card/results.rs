@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::curve;
-use crate::report::metrics::Line;
+use crate::report::line::Line;
 
 /// Most rows of the table.
 const ROWS: usize = 20;

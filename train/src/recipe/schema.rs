@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::run_lock::Method;
 
-mod load;
-mod lora;
-mod preference;
-
-pub use load::{RecipeFile, load};
-pub use lora::{AdapterType, Init, LINEARS, Lora};
-pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
+use super::{
+    lora::Lora,
+    preference::{Preference, PreferenceLoss},
+};
 
 /// A whole recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,27 +93,6 @@ pub enum Task {
     Preference,
     /// Documents, every token of them.
     Text,
-}
-
-/// What of the model is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// An adapter of low rank upon frozen weights.
-    #[default]
-    Lora,
-    /// Every weight, in f32: 16 bytes each with `adamw`, 10 with `adamw_8bit`.
-    Full,
-}
-
-impl Method {
-    /// The run's folder for what was trained.
-    pub fn folder(self) -> &'static str {
-        match self {
-            Self::Lora => "adapter",
-            Self::Full => "model",
-        }
-    }
 }
 
 /// `[model]`

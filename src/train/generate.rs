@@ -15,12 +15,11 @@ use setaccio_train::{
 };
 
 use super::run::threads;
+use super::{run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{FAINT, NAME},
 };
-
-use super::{run::threads, watch::Watching};
 use crate::{
     progress::Progress,
     style::{FAINT, NAME},

@@ -72,9 +72,6 @@ fn in_prompt(message: String) -> Error {
 
 /// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
 /// sees a window only is not computed here.
-///
-/// # Errors
-/// None may.
 pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
     let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
     match positions.checked_sub(prompt) {

@@ -1,12 +1,13 @@
 //! How much memory a run takes, part by part, before a weight is read: the sizes of everything that
 //! `model/` keeps, added up. `train/tests/memory.rs` measures runs beside it.
 
+use candle_core::DType;
+
 use crate::{
     model::{config::Config, head::chunk_rows},
     optim,
     recipe::{LINEARS, Method, Quantization, Recipe, Recompute},
 };
-use candle_core::DType;
 
 /// Bytes of a GiB.
 pub const GIB: f64 = 1_073_741_824.0;

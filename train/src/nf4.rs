@@ -86,9 +86,6 @@ impl Nf4 {
     }
 
     /// Of codes and scales that are there already: u8 [(out in + 1) / 2] and one scale for each 64 weights.
-    ///
-    /// # Errors
-    /// Sizes that are not those of the shape.
     pub fn of(packed: Tensor, scales: Scales, dtype: &str, shape: (usize, usize)) -> Result<Self> {
         let n = shape.0 * shape.1;
         let blocks = match &scales {
@@ -108,9 +105,6 @@ impl Nf4 {
     }
 
     /// The same on another device.
-    ///
-    /// # Errors
-    /// Out of memory there.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let scales = match &self.scales {
             Scales::Plain(scales) => Scales::Plain(scales.to_device(device)?),
@@ -125,9 +119,6 @@ impl Nf4 {
     }
 
     /// The weights again, [out, in], rounded to `dtype` (f32, f64, bf16 or f16; f32 or bf16 on a GPU).
-    ///
-    /// # Errors
-    /// Another type; out of memory.
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
         let out = room(self.shape, dtype, self.packed.device())?;
         self.dequantize_into(&out)?;
@@ -135,9 +126,6 @@ impl Nf4 {
     }
 
     /// The weights again, over what is in `out`, contiguous [out, in].
-    ///
-    /// # Errors
-    /// Another shape or type.
     pub fn dequantize_into(&self, out: &Tensor) -> Result<()> {
         if out.dims() != [self.shape.0, self.shape.1] {
             return Err(Error::Other(format!("NF4: a weight of {:?} does not go into {:?}", self.shape, out.dims())));

@@ -72,9 +72,6 @@ impl ChainLock {
     }
 
     /// Remember that `step` was finished and left `made`: a file, or the files of a folder.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn add(&mut self, step: &str, inputs: &str, made: &Path) -> Result<()> {
         let root = self.root().to_owned();
         let mut paths = vec![made.to_owned()];

@@ -138,9 +138,6 @@ impl ChainFile {
     }
 
     /// Apply `STAGE.KEY=VALUE` to the training recipe of a stage.
-    ///
-    /// # Errors
-    /// There is no such stage.
     pub fn apply_set(&mut self, set: &str) -> Result<()> {
         let stages: Vec<&str> = self.chain.stage.iter().map(|s| s.name.as_str()).collect();
         let found = set
@@ -165,9 +162,6 @@ impl ChainFile {
     }
 
     /// The recipe of stage number `i`, upon the model that is there then.
-    ///
-    /// # Errors
-    /// As [`recipe::load`].
     pub fn stage(&self, i: usize, places: &Places) -> Result<RecipeFile> {
         let (chain, stage) = (&self.chain, &self.chain.stage[i]);
         let text = |value: &str| toml::Value::String(value.to_owned()).to_string();

@@ -96,9 +96,6 @@ impl Store {
     }
 
     /// Steps of which there is a checkpoint, whole or not, in order.
-    ///
-    /// # Errors
-    /// The folder cannot be listed.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps: Vec<u64> = names(&self.root)?.iter().filter_map(|n| step_of(n)).collect();
         steps.sort_unstable();
@@ -106,9 +103,6 @@ impl Store {
     }
 
     /// Remove all checkpoints, for a run that begins anew.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn clear(&mut self) -> Result<()> {
         for step in self.steps()? {
             self.discard(step, &mut |_| Ok(()))?;

@@ -36,9 +36,6 @@ pub struct Writer {
 
 impl Writer {
     /// For the file `path`, whose folder is made if need be.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn new(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -50,9 +47,6 @@ impl Writer {
     }
 
     /// Add a row, which is number `row` of the data set, or its answer number `side`.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn push(&mut self, example: &Example, row: u32, side: u32) -> Result<()> {
         let n = example.ids.len();
         let mut words = Vec::with_capacity(n + n.div_ceil(32));
@@ -76,9 +70,6 @@ impl Writer {
     }
 
     /// Add the index and the notes, and put the file in its place.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn finish(self, notes: &impl Serialize) -> Result<()> {
         let Self { path, mut rows, index, count, .. } = self;
         let notes = serde_json::to_vec(notes).map_err(|e| Error::Other(e.to_string()))?;
@@ -111,9 +102,6 @@ pub struct Cache {
 
 impl Cache {
     /// Map `path` and check all of it; `None` if it is not there or not whole, so that it is made again.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn open<N: DeserializeOwned>(path: &Path, cancelled: &dyn Fn() -> bool) -> Result<Option<(Self, N)>> {
         let mut file = match File::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -83,9 +83,6 @@ fn sequences(data: &Dataset, order: &Order, step: u64) -> Vec<Sequence> {
 }
 
 /// The first `n` rows of the first step (and of the next, if it has fewer), with colours.
-///
-/// # Errors
-/// The tokenizer does not know an id.
 pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<String> {
     let mut out = String::new();
     let (legend, mut left, mut step) = ("what is learned", n, 0);

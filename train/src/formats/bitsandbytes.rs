@@ -34,9 +34,6 @@ pub fn is_quantized(name: &str, has: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Every tensor of the weight called `name` (with `.weight`), by its name in the file.
-///
-/// # Errors
-/// Out of memory.
 pub fn tensors(weight: &Nf4, name: &str) -> Result<Vec<(String, Tensor)>> {
     let device = weight.packed.device();
     let mut state = format!(

@@ -32,9 +32,6 @@ impl Config {
     }
 
     /// From the table of a config.json; `file` is for messages.
-    ///
-    /// # Errors
-    /// As [`Config::read`].
     pub fn from_json(file: &Path, map: &Map<String, Value>) -> Result<Self> {
         let keys = Keys { file, map, under: "" };
         let architecture = architecture(&keys)?;

@@ -186,9 +186,6 @@ impl ModelFiles {
     }
 
     /// The type that [`ModelFiles::load_any`] would give.
-    ///
-    /// # Errors
-    /// It is missing, or of a type that candle lacks.
     pub fn dtype(&self, name: &str) -> Result<DType> {
         let name = self.resolve(name);
         match &self.storage {
@@ -204,9 +201,6 @@ impl ModelFiles {
     }
 
     /// The type that the embedding is stored in, which stands for the whole model's.
-    ///
-    /// # Errors
-    /// As [`ModelFiles::dtype`].
     pub fn stored(&self) -> Result<DType> {
         self.dtype(EMBEDDING)
     }
@@ -239,9 +233,6 @@ impl ModelFiles {
     }
 
     /// Length and SHA-256 of every file, configuration first. `cancelled` is asked all along.
-    ///
-    /// # Errors
-    /// Reading fails, or it was cancelled.
     pub fn hashes(&self, cancelled: &dyn Fn() -> bool) -> Result<Vec<FileHash>> {
         let paths: Vec<PathBuf> = match &self.storage {
             Storage::Folder { others, shards, .. } => {
@@ -383,9 +374,6 @@ fn name_of(path: &Path) -> String {
 
 /// Put files into a folder so that a reader sees all of one writing or none: all are written and flushed aside,
 /// and the last, which is the one that readers ask for, is taken away first and put in place last.
-///
-/// # Errors
-/// The file system refuses.
 pub(crate) fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let aside = tempfile::Builder::new()

@@ -49,9 +49,6 @@ impl AdapterFile {
     /// taken out.
     ///
     /// `start` is A0 and B0 of every module.
-    ///
-    /// # Errors
-    /// A module has no start, or one of another shape.
     pub fn without_start(&self, start: &BTreeMap<String, (Tensor, Tensor)>) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (module, (a, b)) in &self.tensors {

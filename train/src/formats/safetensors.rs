@@ -157,9 +157,6 @@ fn check(path: &Path, tensors: &BTreeMap<String, TensorInfo>, length: u64) -> Re
 }
 
 /// A safetensors file with these tensors, as bytes: the same tensors, the same bytes.
-///
-/// # Errors
-/// A tensor cannot be brought to the CPU.
 pub fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
     let cpu = tensors
         .iter()

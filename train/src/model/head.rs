@@ -46,9 +46,6 @@ pub struct SavedHead {
 impl Head {
     /// The loss of each of the batch's targets, in their order, given hidden states `x` [T, H]; and what the backward pass
     /// needs, if there is one.
-    ///
-    /// # Errors
-    /// A label outside the vocabulary.
     pub fn forward(&self, x: &Tensor, batch: &Batch, grad: Grad) -> Result<(Vec<RowLoss>, Option<SavedHead>)> {
         let asked = grad == Grad::Needed;
         let rows: Vec<u32> = (0_u32..).zip(&batch.labels).filter(|(_, l)| **l != IGNORE).map(|(t, _)| t).collect();

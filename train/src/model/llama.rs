@@ -61,9 +61,6 @@ impl Llama {
     }
 
     /// Embeddings of `ids`, [T, H].
-    ///
-    /// # Errors
-    /// An id outside the vocabulary.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::new(ids, self.device())?;
         Ok(self.embedding.tensor().index_select(&ids, 0)?.to_dtype(self.dtype)?)
@@ -81,9 +78,6 @@ impl Llama {
     }
 
     /// Hidden states after the last layer, [T, H].
-    ///
-    /// # Errors
-    /// An id outside the vocabulary.
     pub fn hidden_states(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let (spans, keys) = batch.spans();
         let context = self.context(&batch.positions, (&spans, keys), mode)?;

@@ -26,15 +26,9 @@ use crate::{
 /// Where tensors come from, by their Hugging Face name.
 pub trait Source {
     /// A tensor in the type that it is stored in, of this very shape.
-    ///
-    /// # Errors
-    /// It is missing, of another shape, or torn.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
 
     /// A linear layer's weight that is stored in 4 bits already.
-    ///
-    /// # Errors
-    /// It is there and broken.
     fn packed(&self, _name: &str, _shape: (usize, usize)) -> Result<Option<Nf4>> {
         Ok(None)
     }
@@ -124,9 +118,6 @@ pub fn model(
 }
 
 /// Layer `i` of the model that `config` describes.
-///
-/// # Errors
-/// As [`model`].
 pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usize) -> Result<Layer> {
     let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let vector = |name: &str, n: usize| options.to_device(name, source.tensor(name, &[n])?, Some(options.dtype));

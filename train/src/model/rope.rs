@@ -17,9 +17,6 @@ impl Rotary {
 
     /// Cosines and sines for each position, [T, D / 2]. The angle is a product in f32, as in transformers: at position
     /// 8,000 its rounding is already 5e-4 radians, and the models were trained with it.
-    ///
-    /// # Errors
-    /// Out of memory.
     pub fn angles(&self, positions: &[u32], dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
         let n = positions.len() * self.0.len();
         let (mut cos, mut sin) = (Vec::with_capacity(n), Vec::with_capacity(n));

@@ -109,25 +109,16 @@ impl Metrics {
     }
 
     /// Add a step.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn log(&mut self, step: &Step) -> Result<()> {
         self.add(step)
     }
 
     /// Add an evaluation.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn eval(&mut self, eval: &Eval) -> Result<()> {
         self.add(eval)
     }
 
     /// Make what was written durable and say how many bytes it is, for the checkpoint.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn sync(&self) -> Result<u64> {
         self.file.sync_data().map_err(Error::io("flush", &self.path))?;
         Ok(self.bytes)

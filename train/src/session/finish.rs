@@ -28,9 +28,6 @@ use crate::{
 };
 
 /// Write the lock.
-///
-/// # Errors
-/// The file system refuses.
 pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
     Ok(atomic::write(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
 }
@@ -56,9 +53,6 @@ pub fn vacant(folder: &Path, method: Method) -> Result<()> {
 }
 
 /// Remove what says that a run was finished in the folder, and what it made.
-///
-/// # Errors
-/// The file system refuses.
 pub fn clear(folder: &Path) -> Result<()> {
     // A lock that cannot be read says of nothing that a run made it.
     let made = RunLock::read(&folder.join(lock::NAME)).ok().as_ref().and_then(made_by);
@@ -66,9 +60,6 @@ pub fn clear(folder: &Path) -> Result<()> {
 }
 
 /// Whether what a lock says was made is there as it was written.
-///
-/// # Errors
-/// A file cannot be read.
 pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
     if lock.made.is_empty() {
         return Ok(false);
@@ -83,9 +74,6 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
 }
 
 /// Write everything; the lock with the hashes of what was made last, because it says that the run is finished.
-///
-/// # Errors
-/// The file system refuses.
 pub fn finish(
     plan: &RunPlan,
     model: &Llama,

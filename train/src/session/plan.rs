@@ -170,9 +170,6 @@ impl RunPlan {
     }
 
     /// Put the tiny base into the run's folder.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn place_base(&self) -> Result<()> {
         let Some(made) = &self.made else { return Ok(()) };
         let mut files = Vec::new();

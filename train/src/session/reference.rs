@@ -22,9 +22,6 @@ const FOLDER: &str = "reference";
 const TENSOR: &str = "logps";
 
 /// Let the pairs of `data` bring their reference along: from the file, or computed now, `batch` pairs at a time.
-///
-/// # Errors
-/// Out of memory; the file system refuses; a stop that was asked for.
 pub fn refer(
     data: &Dataset,
     (model, lock): (&Llama, &RunLock),

@@ -90,9 +90,6 @@ impl<'a> Run<'a> {
     }
 
     /// Put back what a checkpoint holds.
-    ///
-    /// # Errors
-    /// A tensor is missing or does not fit.
     pub fn take_over(&mut self, found: &Checkpoint) -> Result<()> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {

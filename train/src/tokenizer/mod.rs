@@ -108,18 +108,12 @@ impl Tokens {
     }
 
     /// A text as tokens. Special tokens are those the text spells out.
-    ///
-    /// # Errors
-    /// The tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> std::result::Result<Encoding, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
         Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
     /// The text of ids, without special tokens.
-    ///
-    /// # Errors
-    /// The tokenizer refuses an id.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.tokenizer.decode(ids, true).map_err(|e| Error::model(&self.source, e.to_string()))
     }
@@ -137,9 +131,6 @@ impl Tokens {
 
     /// Write tokenizer.json, tokenizer_config.json and, for what ends a generation, generation_config.json
     /// into `folder`, for transformers and for us.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn save(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let mut config = self.config.clone();

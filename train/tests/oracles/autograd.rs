@@ -1,10 +1,6 @@
 //! Gradients beside candle's own autograd, in f64, over a model written with nothing but candle's differentiable
 //! operations: every head, mask and norm spelled out.
 
-use crate::{
-    formula::{attach, batch, close, documents, elements, model, recipe, whole},
-    quantized::in_nf4,
-};
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use setaccio_train::{
     data::{Batch, IGNORE},
@@ -16,6 +12,11 @@ use setaccio_train::{
         maybe_trained::MaybeTrained,
         weight::Weight,
     },
+};
+
+use crate::{
+    formula::{attach, batch, close, documents, elements, model, recipe, whole},
+    quantized::in_nf4,
 };
 
 fn norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {

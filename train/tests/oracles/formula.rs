@@ -1,6 +1,6 @@
 //! Models whose weights are functions of their names: the twin of `tests/oracles/train/fixture.py`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
@@ -31,6 +31,14 @@ pub fn oracle(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train").join(name);
     let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&text).unwrap()
+}
+
+/// A file of a real model, for tests that are ignored where there is none.
+pub fn asset(name: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
+    let path = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from).join(name);
+    assert!(path.exists(), "{} is not there; tools/fetch-assets.sh brings it", path.display());
+    path
 }
 
 /// A number, or a list of them, as f64.

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 use candle_core::DType;
 use serde_json::{Value, json};
 use setaccio_base::sha256::hex_digest;
@@ -16,6 +15,8 @@ use setaccio_train::{
         weight::Weight,
     },
 };
+
+use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 
 /// Ours of the folder, against logits of the oracle; every linear layer is in 4 bits.
 fn compare(what: &str, folder: &Path, oracle: &Value, want: &Value) -> f64 {

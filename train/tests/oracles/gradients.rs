@@ -1,6 +1,5 @@
 //! Every gradient of A and B beside PyTorch's autograd and beside finite differences, both in f64.
 
-use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
@@ -13,6 +12,8 @@ use setaccio_train::{
     random::{bits, key},
     recipe::Lora,
 };
+
+use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
 
 fn training(neftune_alpha: f64, recompute: usize) -> Training {
     let pass = Pass { seed: 42, step: 0, micro: 0 };

@@ -6,10 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    formula::{Formula, batch, close, elements, numbers, oracle},
-    peft::{ours, theirs},
-};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::json;
@@ -25,6 +21,11 @@ use setaccio_train::{
         config::Config,
         load::{self, LoadOptions, Source},
     },
+};
+
+use crate::{
+    formula::{Formula, batch, close, elements, numbers, oracle},
+    peft::{ours, theirs},
 };
 
 #[derive(Deserialize)]

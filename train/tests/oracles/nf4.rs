@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::formula::{close, numbers, oracle};
 use candle_core::{DType, Device, Tensor, safetensors};
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -14,6 +13,8 @@ use setaccio_train::{
     nf4::{Nf4, Scales},
     random::{bits, child, key, mask_bits, normal_vec, permutation, uniform_vec},
 };
+
+use crate::formula::{close, numbers, oracle};
 
 /// The elements of a tensor as bytes, little end first.
 fn bytes(tensor: &Tensor) -> Vec<u8> {

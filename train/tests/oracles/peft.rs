@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::formula::{Formula, batch, close, elements, numbers};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +20,8 @@ use setaccio_train::{
     random::{key, uniform_vec},
     recipe::LINEARS,
 };
+
+use crate::formula::{Formula, batch, close, elements, numbers};
 
 #[derive(Deserialize)]
 struct Oracle {

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
-    sft,
-};
 use candle_core::DType;
 use setaccio_train::{
     formats::peft::{AdapterConfig, AdapterFile, Targets},
@@ -19,6 +15,11 @@ use setaccio_train::{
     },
     recipe::{Init, LINEARS, Lora, Quantization},
     trainer::Trainer,
+};
+
+use crate::{
+    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
+    sft,
 };
 
 /// A variant with its linear layers in NF4.

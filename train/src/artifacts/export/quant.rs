@@ -37,9 +37,6 @@ const KNOWN: [(&str, Quant, u32); 7] = [
 
 impl Quant {
     /// The one called `name`, in capitals or not.
-    ///
-    /// # Errors
-    /// There is none; the message lists those there are.
     pub fn parse(name: &str) -> Result<Self> {
         let lower = name.to_lowercase();
         KNOWN.iter().find(|(known, ..)| *known == lower).map(|(_, quant, _)| *quant).ok_or_else(|| {

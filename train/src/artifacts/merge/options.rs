@@ -41,9 +41,6 @@ impl Default for Options {
 }
 
 /// The type that a person calls `bf16`, `f16` or `f32`.
-///
-/// # Errors
-/// Another name.
 pub fn dtype(name: &str) -> Result<DType> {
     DTYPES.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype).ok_or_else(|| {
         let near = suggest::nearest(name, DTYPES.map(|(known, _)| known));
@@ -52,9 +49,6 @@ pub fn dtype(name: &str) -> Result<DType> {
 }
 
 /// Bytes that a person calls `5GB`, `500MB` or `2GiB`.
-///
-/// # Errors
-/// It is no such size.
 pub fn bytes(text: &str) -> Result<u64> {
     let lower = text.to_lowercase();
     let size = UNITS.iter().find_map(|(unit, size)| Some((lower.strip_suffix(unit)?, size)));

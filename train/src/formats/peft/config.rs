@@ -49,25 +49,16 @@ pub enum Targets {
 
 impl AdapterConfig {
     /// Rank of a module.
-    ///
-    /// # Errors
-    /// A key of `rank_pattern` is not a regular expression.
     pub fn rank_of(&self, module: &str) -> Result<usize> {
         Ok(pattern(&self.rank_pattern, module)?.unwrap_or(self.r))
     }
 
     /// Alpha of a module.
-    ///
-    /// # Errors
-    /// A key of `alpha_pattern` is not a regular expression.
     pub fn alpha_of(&self, module: &str) -> Result<f64> {
         Ok(pattern(&self.alpha_pattern, module)?.unwrap_or(self.alpha))
     }
 
     /// What B A x of a module is multiplied by.
-    ///
-    /// # Errors
-    /// As [`AdapterConfig::rank_of`].
     #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
     pub fn scale_of(&self, module: &str) -> Result<f64> {
         let r = self.rank_of(module)? as f64;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Result;
-use setaccio_base::{progress::Progress as _, row::Message};
+use setaccio_curate::build::Watch as _;
+use setaccio_filters::row::Message;
 use setaccio_train::{
     formats::{model_files::ModelFiles, peft},
     generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
@@ -14,12 +15,7 @@ use setaccio_train::{
     tokenizer::Tokens,
 };
 
-use super::run::threads;
 use super::{run::threads, watch::Watching};
-use crate::{
-    progress::Progress,
-    style::{FAINT, NAME},
-};
 use crate::{
     progress::Progress,
     style::{FAINT, NAME},

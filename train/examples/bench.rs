@@ -12,7 +12,7 @@ use setaccio_train::{
     data::{Batch, Example, MicroBatch},
     formats::model_files::ModelFiles,
     memory::{self, Memory},
-    model::load::{self, LoadOptions},
+    model::load::{self, LoadOptions, Trainable},
     random::{bits, key},
     recipe::{Quantization, Recipe},
     trainer::{StepError, Trainer},
@@ -43,13 +43,13 @@ fn main() -> Result<()> {
     let before = memory::held();
     let files = ModelFiles::open(Path::new(&model))?;
     let config = files.config();
-    let hold = LoadOptions {
+    let options = LoadOptions {
         quantization: recipe.model.quantization,
-        adapter: Some((recipe.lora.clone(), recipe.seed)),
+        trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
         ..LoadOptions::default()
     };
     let plan = Memory::new(config, &recipe, files.dtype("model.embed_tokens.weight")?, DType::F32);
-    let llama = load::model(config, &files, &hold, &|_| true)?;
+    let llama = load::model(config, &files, &options, &|_| true)?;
     let loaded = memory::held();
     // The kernel's mark is set back, so that what unpacking a file took does not count, here as there.
     std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs"))?;

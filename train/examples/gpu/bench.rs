@@ -14,7 +14,7 @@ use setaccio_train::{
     memory::{GIB, Memory},
     model::{
         config::Config,
-        load::{self, LoadOptions},
+        load::{self, LoadOptions, Trainable},
     },
     recipe,
     trainer::{StepError, Trainer},
@@ -182,15 +182,14 @@ impl Bench {
 
     fn trainer(&self, config: &Config, recipe: &recipe::Recipe, recompute: usize) -> Result<Trainer> {
         let source = Random { device: self.device.clone(), dtype: self.dtype };
-        let hold = LoadOptions {
+        let options = LoadOptions {
             quantization: recipe.model.quantization,
             double_quant: true,
             dtype: self.dtype,
             device: self.device.clone(),
-            adapter: Some((recipe.lora.clone(), recipe.seed)),
-            ..LoadOptions::default()
+            trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
         };
-        let llama = load::model(config, &source, &hold, &|_| true)?;
+        let llama = load::model(config, &source, &options, &|_| true)?;
         Ok(Trainer::new(llama, recipe, 1 << 20, recompute))
     }
 

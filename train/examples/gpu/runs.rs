@@ -4,7 +4,7 @@ use setaccio_train::{
     Error, Result,
     data::{
         Batch, Example, MicroBatch,
-        micro::{self, Pairs},
+        micro::{PairBatch, Question},
     },
     random::{bits, key},
     recipe::Recipe,
@@ -106,7 +106,7 @@ impl Run {
                     };
                     rows.push((u32::try_from(row).unwrap_or(0), answer(), answer()));
                 }
-                return MicroBatch::Pairs(micro::PairBatch::new(&rows, micro::Question::Given));
+                return MicroBatch::Pairs(PairBatch::new(&rows, Question::Given));
             }
             Kind::Packed => {
                 let all: usize = DOCUMENTS.iter().sum();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use setaccio_base::numbers::grouped;
 
-use super::Chain;
+use super::schema::Chain;
 use crate::recipe::Method;
 use crate::report::{
     card::{self, cell, plain, results, word},

@@ -5,9 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::atomic;
-use setaccio_base::progress::Progress;
-use setaccio_filters::{hash::sha256, row::Message};
+use setaccio_base::{atomic, progress::Progress, sha256::hex_digest};
+use setaccio_filters::row::Message;
 
 use super::{
     card::{self, SAMPLE_TOKENS, Sample, StageReport},
@@ -273,7 +272,7 @@ fn answer(path: &Path, tokens: &Path, prompt: &str, progress: &dyn Progress) -> 
     if progress.cancelled() {
         return Err(Error::Interrupted);
     }
-    tokens.decode(&written, true)
+    tokens.decode(&written)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

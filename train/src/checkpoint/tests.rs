@@ -9,10 +9,10 @@ use super::{
     *,
 };
 use crate::{
-    loss::PreferenceSums,
-    model::TokenSums,
+    loss::{PreferenceSums, TokenSums},
     random,
     report::lock::{self, tests::lock},
+    trainer::objective::StepMetrics,
 };
 
 const FILES: [&str; 4] = [TENSORS, STATE, lock::NAME, MANIFEST];

@@ -140,11 +140,11 @@ mod tests {
     use super::*;
     use crate::{
         data::{
-            Form, Shape, Split,
+            Shape, Split,
             dataset::tests::{chats, data, tokens},
             shards::tests::build,
         },
-        recipe::{Packing, Task},
+        recipe::{Form, Packing, Task},
     };
 
     #[test]

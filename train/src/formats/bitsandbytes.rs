@@ -35,10 +35,10 @@ pub fn is_quantized(name: &str, has: impl Fn(&str) -> bool) -> bool {
 
 /// Every tensor of the weight called `name` (with `.weight`), by its name in the file.
 pub fn tensors(weight: &Nf4, name: &str) -> Result<Vec<(String, Tensor)>> {
-    let device = weight.packed.device();
+    let (device, (out, input)) = (weight.packed.device(), weight.shape());
     let mut state = format!(
-        r#"{{"quant_type": "nf4", "blocksize": {BLOCK}, "dtype": "{}", "shape": [{}, {}]"#,
-        weight.dtype, weight.shape.0, weight.shape.1
+        r#"{{"quant_type": "nf4", "blocksize": {BLOCK}, "dtype": "{}", "shape": [{out}, {input}]"#,
+        weight.dtype
     );
     let mut all = vec![(name.to_owned(), weight.packed.clone())];
     let mut add = |key: &str, tensor: Tensor| all.push((format!("{name}.{key}"), tensor));
@@ -124,7 +124,7 @@ pub fn read(file: &Path, name: &str, mut get: impl FnMut(&str) -> Result<Option<
             offset: offset as f32,
         },
     };
-    Ok(Nf4 { packed, scales, dtype: state.dtype, shape })
+    Nf4::of(packed, scales, &state.dtype, shape)
 }
 
 /// (out, in), if this reads such a state.

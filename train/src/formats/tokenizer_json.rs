@@ -112,7 +112,7 @@ mod tests {
             "eos_token": null,
             "chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}],
         }));
-        let open = || open(dir.path()).unwrap();
+        let open = || Tokens::open(dir.path()).unwrap();
         assert_eq!(open().bos, Some(("<|begin_of_text|>".into(), 0)));
         assert_eq!(open().chat_template.as_deref(), Some("d"));
         // No eos anywhere: the end of a turn, which is a special token, stands in.
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_torn_is_named() {
         let dir = folder(&json!({"eos_token": "<|eot_id|>"}));
-        let error = |dir: &Path| open(dir).unwrap_err().to_string();
+        let error = |dir: &Path| Tokens::open(dir).unwrap_err().to_string();
         let path = dir.path().join("tokenizer.json");
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();

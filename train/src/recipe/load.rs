@@ -8,6 +8,7 @@ use std::{
 
 use setaccio_base::{
     overlay::{apply_set, overlay},
+    run_lock::Method,
     suggest,
 };
 use toml::{Table, Value};
@@ -15,7 +16,7 @@ use toml::{Table, Value};
 use super::{
     lora::{Init, LINEARS, Lora},
     preference::{PreferenceLoss, Reference},
-    schema::{Method, Packing, Quantization, Recipe, Task},
+    schema::{Packing, Quantization, Recipe, Task},
 };
 use crate::error::{Error, Result};
 

@@ -111,7 +111,7 @@ impl RunPlan {
                 (split, limit),
                 (&tokens, config.vocab_size),
                 &cache,
-                &progress,
+                progress,
             )
         };
         let train = open(Split::Train, recipe.data.limit)?;

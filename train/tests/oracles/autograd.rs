@@ -15,7 +15,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{attach, batch, close, documents, elements, model, recipe, whole},
+    formula::{attach, batch, close, documents, elements, model, recipe, train_sum, whole},
     quantized::in_nf4,
 };
 
@@ -75,7 +75,7 @@ fn mask(batch: &Batch) -> Result<Tensor> {
 }
 
 fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, vars: &mut Vars) -> Result<Tensor> {
-    let (heads, t) = (layer.heads, x.dim(0)?);
+    let (heads, t) = (layer.attention.heads, x.dim(0)?);
     let normed = norm(x, &var(&layer.input_norm, vars)?, layer.eps)?;
     let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, &layer.attention.linears()[i], vars));
     let q = turn(&q?.reshape((t, heads.q, heads.dim))?, turns.0, turns.1)?.transpose(0, 1)?.contiguous()?;

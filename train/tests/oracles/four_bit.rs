@@ -6,10 +6,11 @@ use candle_core::DType;
 use serde_json::{Value, json};
 use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    artifacts::export::bitsandbytes::save_4bit,
+    artifacts::export::save_4bit,
     formats::{model_files::ModelFiles, safetensors::to_bytes},
     model::{
         config::Config,
+        context::Mode,
         layer::Layer,
         load::{self, LoadOptions, Source},
         weight::Weight,

@@ -13,7 +13,7 @@ use setaccio_train::{
     recipe::Lora,
 };
 
-use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
+use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe, train_sum};
 
 fn training(neftune_alpha: f64, recompute: usize) -> Training {
     let pass = Pass { seed: 42, step: 0, micro: 0 };

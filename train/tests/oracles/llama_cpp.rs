@@ -10,7 +10,10 @@ use candle_core::DType;
 use serde_json::{Value, json};
 use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    artifacts::export::{Quant, gguf, gguf_lora},
+    artifacts::{
+        destination::Destination,
+        export::{LoraOptions, Quant, gguf, gguf_lora},
+    },
     formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
     generate::{Sampling, generate},
     model::{
@@ -73,7 +76,7 @@ fn save(config: &setaccio_train::model::config::Config, folder: &Path) {
 
 fn export(model: &Path, quant: Quant, out: &Path) {
     let (files, tokens) = (ModelFiles::open(model).unwrap(), Tokens::open(model).unwrap());
-    gguf((&files, &tokens), (out, true), quant, &()).unwrap();
+    gguf((&files, &tokens), Destination { path: out, force: true }, quant, &()).unwrap();
 }
 
 /// How many of ten prompts go on as llama.cpp has them when ours reads the same file. Where one does not, ours held
@@ -193,7 +196,8 @@ fn an_adapter_in_llama_cpp_gives_pefts_logits() {
     peft::save(&adapter, &ours()).unwrap();
     let [model, lora] = ["lora-base.gguf", "lora.gguf"].map(|name| out.join(name));
     export(base.path(), Quant::F32, &model);
-    gguf_lora((&adapter, &base), (&lora, true), (Quant::F32, false), &()).unwrap();
+    let options = LoraOptions { quant: Quant::F32, same_base: false };
+    gguf_lora((&adapter, &base), Destination { path: &lora, force: true }, options, &()).unwrap();
     if asked {
         return;
     }

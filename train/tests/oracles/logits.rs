@@ -6,11 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as theirs;
 use serde_json::Value;
-use setaccio_train::model::{
-    layer::{KvCache, Layer},
-    llama::Llama,
-    weight::Weight,
-};
+use setaccio_train::model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama, weight::Weight};
 
 use crate::formula::{VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe};
 

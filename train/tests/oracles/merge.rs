@@ -19,6 +19,7 @@ use setaccio_train::{
     },
     model::{
         config::Config,
+        context::Mode,
         load::{self, LoadOptions, Source},
     },
 };

@@ -157,7 +157,7 @@ fn theirs() -> BTreeMap<String, Tensor> {
 }
 
 fn read(tensors: &BTreeMap<String, Tensor>, name: &str) -> setaccio_train::Result<Nf4> {
-    checkpoint::read(Path::new("model.safetensors"), name, |key| Ok(tensors.get(key).cloned()))
+    bitsandbytes::read(Path::new("model.safetensors"), name, |key| Ok(tensors.get(key).cloned()))
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
     let (oracle, theirs) = (oracle("nf4.json"), theirs());
     let mut again = BTreeMap::new();
     for name in ["double.weight", "plain.weight"] {
-        assert!(checkpoint::is_quantized(name, |key| theirs.contains_key(key)));
+        assert!(bitsandbytes::is_quantized(name, |key| theirs.contains_key(key)));
         let loaded = read(&theirs, name).unwrap();
         assert_eq!((loaded.shape(), loaded.dtype.as_str()), ((96, 64), "bfloat16"));
         let ours = Nf4::quantize(&weight("linear", (96, 64), "bfloat16"), name == "double.weight").unwrap();
@@ -176,7 +176,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
                 same(name, &loaded, &oracle["linear_bf16"]);
             }
         }
-        again.extend(checkpoint::tensors(&ours, name).unwrap());
+        again.extend(bitsandbytes::tensors(&ours, name).unwrap());
     }
     assert_eq!(again.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
     for (name, tensor) in &theirs {
@@ -238,16 +238,16 @@ fn what_cannot_be_read_says_which_tensor_and_what_to_do() {
 #[test]
 fn other_quantisations_are_refused_by_config() {
     let file = Path::new("config.json");
-    checkpoint::check_config(file, &checkpoint::config(true, "bfloat16", &["lm_head"])).unwrap();
+    bitsandbytes::check_config(file, &bitsandbytes::config(true, "bfloat16", &["lm_head"])).unwrap();
     for (key, value) in [
         ("load_in_4bit", json!(false)),
         ("bnb_4bit_quant_type", json!("fp4")),
         ("bnb_4bit_quant_storage", json!("bfloat16")),
         ("quant_method", json!("gptq")),
     ] {
-        let mut config = checkpoint::config(true, "bfloat16", &[]);
+        let mut config = bitsandbytes::config(true, "bfloat16", &[]);
         config[key] = value;
-        let error = checkpoint::check_config(file, &config).unwrap_err().to_string();
+        let error = bitsandbytes::check_config(file, &config).unwrap_err().to_string();
         assert!(error.contains(key) && error.contains("16 bits"), "{error}");
     }
 }

@@ -14,8 +14,8 @@ use setaccio_train::{
     formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
     model::{
         config::Config,
+        context::Mode,
         load::{self as load_model, LoadOptions},
-        lora,
     },
     random::{key, uniform_vec},
     recipe::LINEARS,

@@ -6,7 +6,7 @@ use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
     loss::{Answer, Denominators, Pair, PreferenceSums, UnpairedAnswer, pairs, unpaired},
-    model::{layer::Layer, llama::Llama},
+    model::{context::Mode, layer::Layer, llama::Llama},
     recipe::{Preference, PreferenceLoss},
 };
 

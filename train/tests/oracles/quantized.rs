@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::DType;
 use setaccio_train::{
-    formats::peft::{AdapterConfig, AdapterFile, Targets},
+    formats::peft::{self, AdapterConfig, AdapterFile, Targets},
     model::{
-        context::Pass,
+        context::{Mode, Pass},
         layer::Layer,
         llama::{Llama, Training},
         load::{self, LoadOptions, Trainable},
-        lora,
         weight::Weight,
     },
     recipe::{Init, LINEARS, Lora, Quantization},
@@ -18,7 +17,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
+    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe, train_sum},
     sft,
 };
 

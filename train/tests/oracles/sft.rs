@@ -4,6 +4,7 @@ use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
     data::{Batch, Example, MicroBatch},
+    loss::mean,
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Recipe},

@@ -13,6 +13,7 @@ use setaccio_train::{
     data::{Batch, Example, MicroBatch},
     formats::model_files::ModelFiles,
     model::{
+        context::Mode,
         llama::Llama,
         load::{self, LoadOptions},
     },

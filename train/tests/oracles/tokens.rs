@@ -12,7 +12,7 @@ use setaccio_train::{
         mask::{Masker, RowOutcome},
         pack,
     },
-    formats::gguf::tokenizer,
+    formats::gguf::tokenizer::from_metadata,
     recipe::{Data, TrainOn},
     tokenizer::Tokens,
 };
@@ -162,7 +162,7 @@ fn a_sentencepiece_model_as_gguf_holds_it() {
     put("unknown_token_id", Gguf::U32(0));
     put("bos_token_id", Gguf::U32(1));
     put("eos_token_id", Gguf::U32(2));
-    let tokens = gguf::from_metadata(&data, Path::new("pieces.gguf")).unwrap();
+    let tokens = from_metadata(&data, Path::new("pieces.gguf")).unwrap();
     assert!(texts.len() > 150 && tokens.adds_bos);
     for (text, ids) in texts.iter().map(|i| &all[*i]).zip(ids) {
         assert_eq!(tokens.encode(text).unwrap().ids, ids, "{text:?}");

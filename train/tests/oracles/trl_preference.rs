@@ -5,7 +5,7 @@ use serde_json::Value;
 use setaccio_train::{
     data::{
         Batch, Example, MicroBatch,
-        micro::{PairBatch, UnpairedBatch},
+        micro::{PairBatch, Question, UnpairedBatch},
     },
     loss::PreferenceSums,
     model::llama::Llama,
@@ -122,6 +122,10 @@ fn text(row: &Row, side: usize, whole: bool) -> Example {
     Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
 }
 
+fn question(p: &Preference) -> Question {
+    if p.loss == PreferenceLoss::Orpo { Question::Learned } else { Question::Given }
+}
+
 /// A step's rows as the trainer sees them.
 fn micro(p: &Preference, k: u64) -> MicroBatch {
     let rows = (0_u32..).zip(step(k));
@@ -130,7 +134,7 @@ fn micro(p: &Preference, k: u64) -> MicroBatch {
         return MicroBatch::Unpaired(UnpairedBatch::new(&rows.map(one).collect::<Vec<_>>(), 1024));
     }
     let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false))).collect();
-    let pairs = PairBatch::new(&rows, p.loss == PreferenceLoss::Orpo);
+    let pairs = PairBatch::new(&rows, question(p));
     assert!(pairs.batch.shared.iter().any(|shared| *shared > 0), "questions are shared");
     MicroBatch::Pairs(pairs)
 }
@@ -170,13 +174,13 @@ fn sharing_and_accumulation_change_nothing() {
         (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
         let MicroBatch::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
         let whole = p.loss == PreferenceLoss::Orpo;
-        let mut apart = Pairs { batch: Batch::default(), ..shared.clone() };
+        let mut apart = PairBatch { batch: Batch::default(), ..shared.clone() };
         for (i, row) in (0_u32..).zip(step(3)) {
             apart.batch.push(&text(&row, 1, whole), i);
             apart.batch.push(&text(&row, 2, false), i);
         }
         let rows = (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false)));
-        let single = rows.map(|row| MicroBatch::Pairs(PairBatch::new(&[row], whole))).collect::<Vec<_>>();
+        let single = rows.map(|row| MicroBatch::Pairs(PairBatch::new(&[row], question(&p)))).collect::<Vec<_>>();
         let taken = [vec![MicroBatch::Pairs(shared)], vec![MicroBatch::Pairs(apart)], single]
             .map(|step| Trainer::new(start(), &recipe, 50, 0).step(&step, &|| false).unwrap());
         for other in &taken[1..] {

@@ -1,6 +1,6 @@
 //! A model as a GGUF file that llama.cpp and candle load, with its tokenizer and chat template.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use candle_core::{
     DType, Device, Tensor,

@@ -1,11 +1,15 @@
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use candle_core::{DType, Device, Tensor, quantized::gguf_file::Content};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    artifacts::tiny::Tiny,
+    artifacts::{destination::Destination, tiny::Tiny},
     formats::{
         gguf::{Gguf, ROPE_FREQS, permute},
         model_files::ModelFiles,
@@ -19,31 +23,39 @@ use crate::{
 
 type Change<'a> = &'a dyn Fn(&mut Value);
 
-struct Lab {
+fn to(path: &Path, force: bool) -> Destination<'_> {
+    Destination { path, force }
+}
+
+fn options(quant: Quant, same_base: bool) -> LoraOptions {
+    LoraOptions { quant, same_base }
+}
+
+struct Fixture {
     dir: tempfile::TempDir,
 }
 
-impl Lab {
+impl Fixture {
     /// A model of a family with its tokenizer; `change` has the last word on its configuration.
     fn new(family: &str, change: impl Fn(&mut Value)) -> Self {
-        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        let fixture = Self { dir: tempfile::tempdir().unwrap() };
         let tokens = tiny::train(["uno due tre, uno due tre"].into_iter(), 300).unwrap();
         let (bos, eos) = (Some(0), vec![3, 4]);
         let small = Tiny { bos, eos, layers: 2, hidden: 64, intermediate: 256, ..Tiny::new(tokens.vocab, 3) };
         let mut json = small.config().to_json().unwrap();
         json["model_type"] = family.into();
         change(&mut json);
-        let config = Config::from_json(&lab.path("config.json"), json.as_object().unwrap()).unwrap();
+        let config = Config::from_json(&fixture.path("config.json"), json.as_object().unwrap()).unwrap();
         let tensor = |(name, shape): (String, Vec<usize>)| {
             let values = normal_vec(key(5, &name), shape.iter().product(), 0.3);
             (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
         };
         let tensors = config.shapes().into_iter().map(tensor).collect();
-        fs::create_dir(lab.path("model")).unwrap();
-        fs::write(lab.path("model/model.safetensors"), to_bytes(&tensors).unwrap()).unwrap();
-        fs::write(lab.path("model/config.json"), json.to_string()).unwrap();
-        tokens.save(&lab.path("model")).unwrap();
-        lab
+        fs::create_dir(fixture.path("model")).unwrap();
+        fs::write(fixture.path("model/model.safetensors"), to_bytes(&tensors).unwrap()).unwrap();
+        fs::write(fixture.path("model/config.json"), json.to_string()).unwrap();
+        tokens.save(&fixture.path("model")).unwrap();
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,7 +72,7 @@ impl Lab {
 
     fn export(&self, quant: Quant) -> (PathBuf, ExportReport) {
         let out = self.path(&format!("{}.gguf", quant.name()));
-        let done = gguf((&self.files(), &self.tokens()), (&out, true), quant, &()).unwrap();
+        let done = gguf((&self.files(), &self.tokens()), to(&out, true), quant, &()).unwrap();
         (out, done)
     }
 }
@@ -84,10 +96,10 @@ fn what_is_exported_reads_back_the_same() {
         ("qwen2", &none),
     ];
     for (family, change) in cases {
-        let lab = Lab::new(family, change);
-        let (out, done) = lab.export(Quant::F32);
+        let fixture = Fixture::new(family, change);
+        let (out, done) = fixture.export(Quant::F32);
         assert_eq!(done.bytes, fs::metadata(&out).unwrap().len());
-        let (before, after) = (lab.files(), ModelFiles::open(&out).unwrap());
+        let (before, after) = (fixture.files(), ModelFiles::open(&out).unwrap());
         after.check().unwrap();
         let (mut want, found) = (before.config().clone(), after.config().clone());
         want.dtype = None;
@@ -99,7 +111,7 @@ fn what_is_exported_reads_back_the_same() {
             let [a, b] = [&before, &after].map(|files| flat(&files.load(&name, &shape).unwrap()));
             assert!(a == b, "{family}: {name}");
         }
-        let (want, found) = (lab.tokens(), Tokens::open(&out).unwrap());
+        let (want, found) = (fixture.tokens(), Tokens::open(&out).unwrap());
         assert_eq!((&found.bos, &found.eos, found.adds_bos), (&want.bos, &want.eos, want.adds_bos));
         assert_eq!((&found.eos_ids, found.vocab), (&want.eos_ids, want.vocab));
         assert_eq!(found.chat_template, want.chat_template);
@@ -108,7 +120,7 @@ fn what_is_exported_reads_back_the_same() {
         }
         // The same again is the same to the byte.
         let bytes = fs::read(&out).unwrap();
-        lab.export(Quant::F32);
+        fixture.export(Quant::F32);
         assert!(fs::read(&out).unwrap() == bytes);
     }
 }
@@ -123,8 +135,8 @@ fn rows_of_q_and_k_are_llama_cpps() {
 
 #[test]
 fn quantised_types_come_near_and_stand_in_where_they_do_not_fit() {
-    let lab = Lab::new("llama", |_| {});
-    let files = lab.files();
+    let fixture = Fixture::new("llama", |_| {});
+    let files = fixture.files();
     // 2 x 7 matrices, of which down_proj has rows of 256 and all others of 64; the embedding is the head.
     for (quant, kinds, most) in [
         (Quant::F16, vec![("F16", 15), ("F32", 5)], 1e-3),
@@ -134,7 +146,7 @@ fn quantised_types_come_near_and_stand_in_where_they_do_not_fit() {
         (Quant::Q4K, vec![("F32", 5), ("Q4_K", 2), ("Q5_0", 12), ("Q8_0", 1)], 0.15),
         (Quant::Q6K, vec![("F32", 5), ("Q6_K", 2), ("Q8_0", 13)], 0.05),
     ] {
-        let (out, done) = lab.export(quant);
+        let (out, done) = fixture.export(quant);
         assert_eq!(done.kinds, BTreeMap::from_iter(kinds), "{quant:?}");
         let after = ModelFiles::open(&out).unwrap();
         let mut worst = 0.0_f32;
@@ -156,23 +168,23 @@ fn divisors_are_written_for_llama_only() {
             "original_max_position_embeddings": 64,
         });
     };
-    let lab = Lab::new("llama", scaled);
-    let (out, _) = lab.export(Quant::Q8_0);
-    let (before, after) = (lab.files(), ModelFiles::open(&out).unwrap());
+    let fixture = Fixture::new("llama", scaled);
+    let (out, _) = fixture.export(Quant::Q8_0);
+    let (before, after) = (fixture.files(), ModelFiles::open(&out).unwrap());
     after.check().unwrap();
     assert!(Gguf::open(&out).unwrap().info(ROPE_FREQS).is_some());
     for (found, want) in after.config().inv_freq().iter().zip(before.config().inv_freq()) {
         assert!((found / want - 1.0).abs() < 1e-6, "{found} instead of {want}");
     }
-    let lab = Lab::new("qwen2", scaled);
-    let out = lab.path("out.gguf");
-    let error = gguf((&lab.files(), &lab.tokens()), (&out, false), Quant::F16, &()).unwrap_err().to_string();
+    let fixture = Fixture::new("qwen2", scaled);
+    let out = fixture.path("out.gguf");
+    let error = gguf((&fixture.files(), &fixture.tokens()), to(&out, false), Quant::F16, &()).unwrap_err().to_string();
     assert!(error.contains("does not know of Qwen 2") && !out.exists(), "{error}");
 }
 
 #[test]
 fn an_adapter_keeps_its_scale() {
-    let lab = Lab::new("llama", |_| {});
+    let fixture = Fixture::new("llama", |_| {});
     let random = |name: &str, rows, columns| {
         let values = normal_vec(key(9, name), rows * columns, 1.0);
         Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
@@ -204,10 +216,10 @@ fn an_adapter_keeps_its_scale() {
             },
             tensors: BTreeMap::from([module(q, 64, 4, 64), module(down, 64, down_rank, 256), module(up, 256, 4, 64)]),
         };
-        let folder = lab.path("adapter");
+        let folder = fixture.path("adapter");
         peft::save(&folder, &file).unwrap();
-        let out = lab.path("lora.gguf");
-        gguf_lora((&folder, &lab.files()), (&out, true), (Quant::F32, false), &()).unwrap();
+        let out = fixture.path("lora.gguf");
+        gguf_lora((&folder, &fixture.files()), to(&out, true), options(Quant::F32, false), &()).unwrap();
         let read = Gguf::open(&out).unwrap();
         let text = |key: &str| read.metadata(key).unwrap().to_string().unwrap().clone();
         assert_eq!([text("general.type"), text("adapter.type")], ["adapter", "lora"]);
@@ -242,33 +254,38 @@ fn an_adapter_keeps_its_scale() {
         assert!(error.contains("an adapter cannot be trained upon"), "{error}");
     }
     let refused = |quant, same| {
-        gguf_lora((&lab.path("adapter"), &lab.files()), (&lab.path("other.gguf"), false), (quant, same), &())
-            .unwrap_err()
-            .to_string()
+        gguf_lora(
+            (&fixture.path("adapter"), &fixture.files()),
+            to(&fixture.path("other.gguf"), false),
+            options(quant, same),
+            &(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(refused(Quant::Q8_0, true).contains("loses what it learned"));
-    let path = lab.path("adapter").join(peft::CONFIG);
+    let path = fixture.path("adapter").join(peft::CONFIG);
     let text = fs::read_to_string(&path).unwrap().replace("a/model", "a/nother");
     fs::write(&path, text).unwrap();
     assert!(refused(Quant::F32, false).contains("--same-base"));
-    assert!(!lab.path("other.gguf").exists());
+    assert!(!fixture.path("other.gguf").exists());
 }
 
 #[test]
 fn a_folder_in_four_bits_is_a_models() {
-    let lab = Lab::new("llama", |_| {});
-    let out = lab.path("four");
-    let done = four_bit((&lab.files(), Some(&lab.tokens())), (&out, false), &()).unwrap();
+    let fixture = Fixture::new("llama", |_| {});
+    let out = fixture.path("four");
+    let done = four_bit((&fixture.files(), Some(&fixture.tokens())), to(&out, false), &()).unwrap();
     assert_eq!(done.kinds, BTreeMap::from([("NF4", 14), ("whole", 6)]));
     let files = ModelFiles::open(&out).unwrap();
     files.check().unwrap();
     assert!(files.config().quantization.is_some());
-    assert_eq!(Tokens::open(&out).unwrap().sha256, lab.tokens().sha256);
-    let error = four_bit((&lab.files(), None), (&out, false), &()).unwrap_err().to_string();
+    assert_eq!(Tokens::open(&out).unwrap().sha256, fixture.tokens().sha256);
+    let error = four_bit((&fixture.files(), None), to(&out, false), &()).unwrap_err().to_string();
     assert!(error.contains("--force"), "{error}");
     // From 4 bits to GGUF: the weights that the 4 bits stand for.
-    let whole = lab.path("whole.gguf");
-    gguf((&files, &lab.tokens()), (&whole, false), Quant::F32, &()).unwrap();
+    let whole = fixture.path("whole.gguf");
+    gguf((&files, &fixture.tokens()), to(&whole, false), Quant::F32, &()).unwrap();
     let (name, shape) = ("model.layers.0.mlp.up_proj.weight", [256, 64]);
     let gguf = ModelFiles::open(&whole).unwrap().load(name, &shape).unwrap();
     let packed = crate::model::load::Source::packed(&files, name, (256, 64)).unwrap().unwrap();
@@ -277,10 +294,10 @@ fn a_folder_in_four_bits_is_a_models() {
 
 #[test]
 fn a_value_or_a_place_that_will_not_do_leaves_nothing() {
-    let lab = Lab::new("llama", |_| {});
-    let out = lab.path("out.gguf");
+    let fixture = Fixture::new("llama", |_| {});
+    let out = fixture.path("out.gguf");
     let name = "model.layers.1.mlp.up_proj.weight";
-    let path = lab.path("model/model.safetensors");
+    let path = fixture.path("model/model.safetensors");
     let read = crate::formats::safetensors::Safetensors::open(&path).unwrap();
     let mut tensors: BTreeMap<String, Tensor> =
         read.names().map(|name| (name.to_owned(), read.load(name).unwrap())).collect();
@@ -288,11 +305,12 @@ fn a_value_or_a_place_that_will_not_do_leaves_nothing() {
     values[70] = f32::INFINITY;
     tensors.insert(name.into(), Tensor::from_vec(values, (256, 64), &Device::Cpu).unwrap());
     fs::write(&path, to_bytes(&tensors).unwrap()).unwrap();
-    let error = gguf((&lab.files(), &lab.tokens()), (&out, false), Quant::Q4K, &()).unwrap_err().to_string();
+    let error = gguf((&fixture.files(), &fixture.tokens()), to(&out, false), Quant::Q4K, &()).unwrap_err().to_string();
     assert!(error.contains("`blk.1.ffn_up.weight`: the value at row 1, column 6 is inf"), "{error}");
     assert!(!out.exists());
-    let names = fs::read_dir(lab.dir.path()).unwrap().count();
+    let names = fs::read_dir(fixture.dir.path()).unwrap().count();
     assert_eq!(names, 1, "only the model");
-    let error = gguf((&lab.files(), &lab.tokens()), (&lab.path("model"), true), Quant::F16, &()).unwrap_err();
+    let error =
+        gguf((&fixture.files(), &fixture.tokens()), to(&fixture.path("model"), true), Quant::F16, &()).unwrap_err();
     assert!(error.to_string().contains("is a folder"), "{error}");
 }

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    fs,
     path::PathBuf,
     sync::{
         Mutex,
@@ -8,13 +9,13 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    artifacts::{export::bitsandbytes::save_4bit, tiny::Tiny},
+    artifacts::{export::save_4bit, tiny::Tiny},
     formats::{
-        model_files::WHOLE,
+        model_files::{CONFIG, WHOLE},
         peft::{AdapterConfig, Targets},
     },
     random::{key, normal_vec},
@@ -24,7 +25,7 @@ use crate::{
 const Q: &str = "model.layers.0.self_attn.q_proj";
 const DOWN: &str = "model.layers.1.mlp.down_proj";
 
-struct Lab {
+struct Fixture {
     dir: tempfile::TempDir,
 }
 
@@ -35,13 +36,13 @@ struct Heard {
     stop_after: Option<u64>,
 }
 
-impl Watch for Heard {
+impl Progress for Heard {
     fn cancelled(&self) -> bool {
         self.stop_after.is_some_and(|n| self.steps.load(Ordering::Relaxed) >= n)
     }
 
-    fn done(&self, more: u64, _: &str) {
-        self.steps.fetch_add(more, Ordering::Relaxed);
+    fn advance(&self, pieces: u64, _: &str) {
+        self.steps.fetch_add(pieces, Ordering::Relaxed);
     }
 
     fn warn(&self, message: &str) {
@@ -49,16 +50,16 @@ impl Watch for Heard {
     }
 }
 
-impl Lab {
+impl Fixture {
     /// A base with its tokenizer, and an adapter on q of one layer and down of the other.
     fn new() -> Self {
-        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        let fixture = Self { dir: tempfile::tempdir().unwrap() };
         let tokens = tiny::train(["uno due tre"].into_iter(), 270).unwrap();
         let small = Tiny { layers: 2, hidden: 64, intermediate: 128, ..Tiny::new(tokens.vocab, 3) };
-        small.make(&lab.path("base")).unwrap();
-        tokens.save(&lab.path("base")).unwrap();
-        lab.adapter("adapter", 6.0);
-        lab
+        small.make(&fixture.path("base")).unwrap();
+        tokens.save(&fixture.path("base")).unwrap();
+        fixture.adapter("adapter", 6.0);
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -121,18 +122,18 @@ fn defined(base: &Tensor, adapter: &AdapterFile, module: &str, scale: f64) -> Ve
 
 #[test]
 fn merged_weights_are_those_of_the_formula() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     let nf4 = Precision::Nf4 { double_quant: true };
-    save_4bit(&lab.files("base"), &lab.path("four"), true, DType::F32).unwrap();
-    let adapter = peft::load(&lab.path("adapter")).unwrap();
+    save_4bit(&fixture.files("base"), &fixture.path("four"), true, DType::F32).unwrap();
+    let adapter = peft::load(&fixture.path("adapter")).unwrap();
     for (base, precision) in [("base", Precision::Stored), ("base", nf4), ("four", Precision::Stored), ("four", nf4)] {
         let out = format!("{base}-{precision:?}");
         let options = Options { precision, same_base: true, ..Options::default() };
-        let merged = lab.merge(base, &out, &options).unwrap();
+        let merged = fixture.merge(base, &out, &options).unwrap();
         assert_eq!((merged.modules, merged.dtype, merged.weights.shards), (2, DType::F32, 1));
         let check = merged.check.unwrap();
         assert!(check.good() && check.largest < 1e-4 && check.effect > 1e-2, "{check:?}");
-        let (files, out) = (lab.files(base), lab.files(&out));
+        let (files, out) = (fixture.files(base), fixture.files(&out));
         let from = Base { files: &files, precision };
         let mut added = 0;
         for (name, shape) in files.config().shapes() {
@@ -152,18 +153,18 @@ fn merged_weights_are_those_of_the_formula() {
         assert_eq!(out.config().quantization, None);
     }
     // What training saw of the whole base is what the 4-bit checkpoint holds.
-    let read = |name: &str| fs::read(lab.path(name).join(WHOLE)).unwrap();
+    let read = |name: &str| fs::read(fixture.path(name).join(WHOLE)).unwrap();
     let seen = read(&format!("base-{nf4:?}"));
     assert!(seen == read("four-Stored") && seen == read(&format!("four-{nf4:?}")) && seen != read("base-Stored"));
 }
 
 #[test]
 fn a_wrong_merge_is_not_called_good() {
-    let lab = Lab::new();
-    let base = lab.files("base");
+    let fixture = Fixture::new();
+    let base = fixture.files("base");
     let source = Base { files: &base, precision: Precision::Stored };
-    let right = peft::load(&lab.path("adapter")).unwrap();
-    let tokens = Tokens::open(&lab.path("base")).unwrap();
+    let right = peft::load(&fixture.path("adapter")).unwrap();
+    let tokens = Tokens::open(&fixture.path("base")).unwrap();
     // The scale is wrong by a tenth, or the adapter of one of the two modules was left out.
     let mut near = right.clone();
     near.config.alpha *= 1.1;
@@ -171,11 +172,11 @@ fn a_wrong_merge_is_not_called_good() {
     half.tensors.remove(DOWN);
     for (dtype, name) in [(DType::F32, "f32"), (DType::BF16, "bf16"), (DType::F16, "f16")] {
         for (kind, adapter, good) in [("right", &right, true), ("near", &near, false), ("half", &half, false)] {
-            let folder = lab.path(&format!("{name}-{kind}"));
+            let folder = fixture.path(&format!("{name}-{kind}"));
             fs::create_dir(&folder).unwrap();
             let sum = Sum { base: &source, adapter };
             write(&sum, (base.config(), &folder), (dtype, 1 << 30), &()).unwrap();
-            fs::copy(lab.path("base/config.json"), folder.join(CONFIG)).unwrap();
+            fs::copy(fixture.path("base/config.json"), folder.join(CONFIG)).unwrap();
             let found = compare(&source, &right, &folder, (dtype, Some(&tokens)), &());
             assert_eq!(found.is_ok(), good, "{name} {kind}: {found:?}");
             if let Err(error) = found {
@@ -187,11 +188,11 @@ fn a_wrong_merge_is_not_called_good() {
 
 #[test]
 fn the_check_measures_what_rounding_does() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     let mut last = 0.0;
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         let options = Options { dtype: Some(dtype), ..Options::default() };
-        let check = lab.merge("base", dtype.as_str(), &options).unwrap().check.unwrap();
+        let check = fixture.merge("base", dtype.as_str(), &options).unwrap().check.unwrap();
         // Eleven bits of f16, eight of bf16.
         let narrow = dtype != DType::F32;
         assert!(check.largest > last && (!narrow || check.largest > check.explained / 100.0), "{dtype:?}: {check:?}");
@@ -201,67 +202,70 @@ fn the_check_measures_what_rounding_does() {
 
 #[test]
 fn what_drowns_in_rounding_is_told() {
-    let lab = Lab::new();
-    lab.adapter("adapter", 1e-4);
-    let (base, heard) = (lab.files("base"), Heard::default());
+    let fixture = Fixture::new();
+    fixture.adapter("adapter", 1e-4);
+    let (base, heard) = (fixture.files("base"), Heard::default());
     let options = Options { dtype: Some(DType::BF16), ..Options::default() };
-    merge(&base, &lab.path("adapter"), &lab.path("out"), &options, &heard).unwrap();
+    merge(&base, &fixture.path("adapter"), &fixture.path("out"), &options, &heard).unwrap();
     let warnings = heard.warnings.into_inner().unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("drowns") && warnings[0].contains("f32"), "{warnings:?}");
 }
 
 #[test]
 fn the_folder_is_a_models() {
-    let lab = Lab::new();
-    let mut config = lab.json("base/config.json");
+    let fixture = Fixture::new();
+    let mut config = fixture.json("base/config.json");
     config["dtype"] = "float32".into();
     config["a_key_of_others"] = json!([3]);
-    fs::write(lab.path("base/config.json"), config.to_string()).unwrap();
-    fs::write(lab.path("base/generation_config.json"), r#"{"eos_token_id": [9], "temperature": 0.6}"#).unwrap();
-    let mut tokens = Tokens::open(&lab.path("base")).unwrap();
+    fs::write(fixture.path("base/config.json"), config.to_string()).unwrap();
+    fs::write(fixture.path("base/generation_config.json"), r#"{"eos_token_id": [9], "temperature": 0.6}"#).unwrap();
+    let mut tokens = Tokens::open(&fixture.path("base")).unwrap();
     tokens.chat_template = Some("of the adapter".into());
     tokens.eos_ids = vec![3, 4];
-    tokens.save(&lab.path("adapter")).unwrap();
+    tokens.save(&fixture.path("adapter")).unwrap();
     let options = Options { dtype: Some(DType::BF16), shard_bytes: 40_000, ..Options::default() };
-    let merged = lab.merge("base", "out", &options).unwrap();
-    let files = lab.files("out");
+    let merged = fixture.merge("base", "out", &options).unwrap();
+    let files = fixture.files("out");
     files.check().unwrap();
     assert!(merged.weights.shards > 2 && files.bytes() > merged.weights.bytes);
     let sum: usize = files.config().shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() * 2).sum();
     assert_eq!(merged.weights.bytes, sum as u64);
-    let config = lab.json("out/config.json");
+    let config = fixture.json("out/config.json");
     assert_eq!((&config["torch_dtype"], &config["dtype"]), (&json!("bfloat16"), &Value::Null));
     assert_eq!(config["a_key_of_others"], json!([3]));
-    assert_eq!(Tokens::open(&lab.path("out")).unwrap().chat_template.as_deref(), Some("of the adapter"));
-    let generation = lab.json("out/generation_config.json");
+    assert_eq!(Tokens::open(&fixture.path("out")).unwrap().chat_template.as_deref(), Some("of the adapter"));
+    let generation = fixture.json("out/generation_config.json");
     assert_eq!((&generation["eos_token_id"], &generation["temperature"]), (&json!([3, 4]), &json!(0.6)));
     // The same again is the same to the byte.
-    lab.merge("base", "again", &options).unwrap();
-    for entry in fs::read_dir(lab.path("out")).unwrap() {
+    fixture.merge("base", "again", &options).unwrap();
+    for entry in fs::read_dir(fixture.path("out")).unwrap() {
         let name = entry.unwrap().file_name();
-        let [a, b] = ["out", "again"].map(|folder| fs::read(lab.path(folder).join(&name)).unwrap());
+        let [a, b] = ["out", "again"].map(|folder| fs::read(fixture.path(folder).join(&name)).unwrap());
         assert!(a == b, "{name:?}");
     }
 }
 
 #[test]
 fn a_base_without_a_tokenizer_is_merged_and_told() {
-    let lab = Lab::new();
-    fs::remove_file(lab.path("base/tokenizer.json")).unwrap();
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.path("base/tokenizer.json")).unwrap();
     let heard = Heard::default();
-    let merged = merge(&lab.files("base"), &lab.path("adapter"), &lab.path("out"), &Options::default(), &heard);
+    let merged =
+        merge(&fixture.files("base"), &fixture.path("adapter"), &fixture.path("out"), &Options::default(), &heard);
     assert_eq!(merged.unwrap().check.unwrap().tokens, 36);
-    assert!(heard.warnings.into_inner().unwrap()[0].contains("has none") && !lab.path("out/tokenizer.json").exists());
+    assert!(
+        heard.warnings.into_inner().unwrap()[0].contains("has none") && !fixture.path("out/tokenizer.json").exists()
+    );
 }
 
 #[test]
 fn an_adapter_of_another_base_is_refused() {
-    let lab = Lab::new();
-    let error = |base: &str| lab.merge(base, "out", &Options::default()).unwrap_err().to_string();
+    let fixture = Fixture::new();
+    let error = |base: &str| fixture.merge(base, "out", &Options::default()).unwrap_err().to_string();
     let make = |name: &str, change: &dyn Fn(&mut Tiny)| {
         let mut other = Tiny { layers: 2, hidden: 64, intermediate: 128, ..Tiny::new(270, 3) };
         change(&mut other);
-        other.make(&lab.path(name)).unwrap();
+        other.make(&fixture.path(name)).unwrap();
     };
     make("wider", &|t| t.intermediate = 160);
     assert!(error("wider").contains("[64, 128]") && error("wider").contains("belongs to another model"));
@@ -270,44 +274,45 @@ fn an_adapter_of_another_base_is_refused() {
     make("other", &|t| t.seed = 4);
     let said = error("other");
     assert!(said.contains("was trained upon") && said.contains("base") && said.contains("--same-base"), "{said}");
-    lab.merge("other", "trusted", &Options { same_base: true, ..Options::default() }).unwrap();
+    fixture.merge("other", "trusted", &Options { same_base: true, ..Options::default() }).unwrap();
     // A name, not a place: the folder is called as the repository is, or lies in the Hub's cache.
     let named = |base: &str| {
-        let mut file = peft::load(&lab.path("adapter")).unwrap();
+        let mut file = peft::load(&fixture.path("adapter")).unwrap();
         file.config.base = base.into();
-        peft::save(&lab.path("adapter"), &file).unwrap();
+        peft::save(&fixture.path("adapter"), &file).unwrap();
     };
     named("someone/Other");
-    lab.merge("other", "named", &Options::default()).unwrap();
+    fixture.merge("other", "named", &Options::default()).unwrap();
     assert!(error("base").contains("`someone/Other`"));
     // One that PEFT wrote without all of its modules.
-    let mut file = peft::load(&lab.path("adapter")).unwrap();
+    let mut file = peft::load(&fixture.path("adapter")).unwrap();
     file.config.targets = Targets::Names(vec!["q_proj".into(), "down_proj".into()]);
-    peft::save(&lab.path("adapter"), &file).unwrap();
-    let said = lab.merge("base", "gaps", &Options { same_base: true, ..Options::default() }).unwrap_err().to_string();
+    peft::save(&fixture.path("adapter"), &file).unwrap();
+    let said =
+        fixture.merge("base", "gaps", &Options { same_base: true, ..Options::default() }).unwrap_err().to_string();
     assert!(said.contains("model.layers.0.mlp.down_proj") && said.contains("no weights for it"), "{said}");
 }
 
 #[test]
 fn nothing_is_left_of_what_failed() {
-    let lab = Lab::new();
-    let before = lab.json("base/config.json");
-    let base = lab.files("base");
+    let fixture = Fixture::new();
+    let before = fixture.json("base/config.json");
+    let base = fixture.files("base");
     for stop_after in [Some(0), Some(5), Some(21)] {
         let heard = Heard { stop_after, ..Heard::default() };
-        let ended = merge(&base, &lab.path("adapter"), &lab.path("out"), &Options::default(), &heard);
+        let ended = merge(&base, &fixture.path("adapter"), &fixture.path("out"), &Options::default(), &heard);
         assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     }
-    let taken = |force| lab.merge("base", "base", &Options { force, ..Options::default() });
+    let taken = |force| fixture.merge("base", "base", &Options { force, ..Options::default() });
     assert!(taken(false).unwrap_err().to_string().contains("holds a model already"));
     // Over the base itself: it is read to its end before it gives way.
-    let dir = lab.path("adapter");
+    let dir = fixture.path("adapter");
     for name in [WHOLE, "tokenizer.json"] {
-        let path = lab.path("base").join(name);
+        let path = fixture.path("base").join(name);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-        let error = ModelFiles::open(&lab.path("base"))
-            .and_then(|base| merge(&base, &dir, &lab.path("out"), &Options::default(), &()))
+        let error = ModelFiles::open(&fixture.path("base"))
+            .and_then(|base| merge(&base, &dir, &fixture.path("out"), &Options::default(), &()))
             .unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
         fs::write(&path, whole).unwrap();
@@ -315,10 +320,10 @@ fn nothing_is_left_of_what_failed() {
     let path = dir.join(peft::WEIGHTS);
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-    let error = lab.merge("base", "out", &Options::default()).unwrap_err().to_string();
+    let error = fixture.merge("base", "out", &Options::default()).unwrap_err().to_string();
     assert!(error.contains(peft::WEIGHTS) && error.contains("cut short"), "{error}");
-    let mut names: Vec<_> = fs::read_dir(lab.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(fixture.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["adapter", "base"]);
-    assert_eq!(lab.json("base/config.json"), before);
+    assert_eq!(fixture.json("base/config.json"), before);
 }

@@ -69,7 +69,7 @@ struct Added {
 ///
 /// # Errors
 /// The tokenizer is larger than the model, or of a kind that llama.cpp has no name for here.
-pub(super) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Value)>> {
+pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Value)>> {
     let wrong = |why: String| Error::model(&tokens.source, why);
     // What is no BPE has its vocabulary in another form.
     let kind = serde_json::from_str::<Json>(tokens.json()).ok().map(|json| json["model"]["type"].clone());

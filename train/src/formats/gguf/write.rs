@@ -24,7 +24,7 @@ const F16_MAX: f32 = 65504.0;
 
 /// One tensor of the file.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// GGUF's name.
     pub name: String,
     /// Hugging Face's order: rows, then columns.
@@ -41,7 +41,7 @@ impl Entry {
 }
 
 /// Name and number of a type in a file.
-pub(super) fn kind(kind: GgmlDType) -> (&'static str, u32) {
+pub(crate) fn kind(kind: GgmlDType) -> (&'static str, u32) {
     match kind {
         GgmlDType::F32 => ("F32", 0),
         GgmlDType::F16 => ("F16", 1),
@@ -66,7 +66,7 @@ pub(super) fn kind(kind: GgmlDType) -> (&'static str, u32) {
 ///
 /// # Errors
 /// What `tensor` says; a value that is not finite or that the type cannot hold; writing fails.
-pub(super) fn write(
+pub(crate) fn write(
     (out, path): (&mut dyn Write, &Path),
     metadata: &[(String, Value)],
     entries: &[Entry],

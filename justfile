@@ -114,10 +114,7 @@ train-plan recipe='tiny' *args:
 # ask what a run has learned, with its adapter on its base
 [group('5 train')]
 generate run='tiny' prompt='Perché il cielo è blu?' *args:
-    @[ ! -d "runs/$1/model" ] || exec {{ trainer }} generate --model "runs/$1/model" --prompt "$2" "${@:3}"; \
-        base="$(sed -n '/^\[recipe.model\]$/,/^$/s/^path = "\(.*\)"$/\1/p' "runs/$1/run.lock.toml")"; \
-        [ "$base" != tiny ] || base="runs/$1/base"; \
-        {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
+    @{{ trainer }} generate "runs/$1" --prompt "$2" "${@:3}"
 
 # the whole way: data, fine-tuning, preferences, Italian, merged, exported, with its card. `just train-all smollm2 --model ...`
 [group('6 deliver')]
@@ -143,6 +140,21 @@ push-run run repo *args:
 [group('7 develop')]
 test:
     cargo test --workspace --features train
+
+# write the snapshots in tests/e2e/snapshots anew; read what changed with git before it is committed
+[group('7 develop')]
+snapshots *args:
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features train --test e2e "$@"
+
+# the tests that need what the repository does not hold: real models, a Python, root
+[group('7 develop')]
+test-ignored *args:
+    tests/run-ignored.sh "$@"
+
+# kills, cuts and errors at random moments, many times over
+[group('7 develop')]
+soak:
+    cargo test --workspace --features train --test e2e -- --ignored soak_
 
 # all that CI runs, cheapest first
 [group('7 develop')]
@@ -178,6 +190,11 @@ bench-language *args:
 [group('7 develop')]
 bench-train *args:
     benches/train.sh "$@"
+
+# write the generated pages of the book: rules, schemas, keys of recipes, commands
+[group('7 develop')]
+docs-reference:
+    @{{ trainer }} docs docs/reference
 
 # every CUDA kernel beside its reference on the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
 [group('7 develop')]

@@ -75,12 +75,9 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
-    /// Another process has what this one wants, or there are no threads.
+    /// A template that cannot be used.
     #[error(transparent)]
-    Base(setaccio_base::Error),
-    /// Reading curated shards, templates or tokenizers.
-    #[error(transparent)]
-    Curate(#[from] setaccio_curate::Error),
+    Template(#[from] setaccio_templates::Error),
     /// candle refused an operation: a fault of ours or of the device.
     #[error("{0}")]
     Candle(#[from] candle_core::Error),
@@ -124,11 +121,12 @@ impl Error {
 
 impl From<setaccio_base::Error> for Error {
     fn from(error: setaccio_base::Error) -> Self {
+        use setaccio_base::Error as Base;
         match error {
-            setaccio_base::Error::Io { action, path, error } => Self::Io { action, path, error },
-            setaccio_base::Error::Damaged { path, message } => Self::Damaged { path, message },
-            setaccio_base::Error::Interrupted => Self::Interrupted,
-            other => Self::Base(other),
+            Base::Io { action, path, error } => Self::Io { action, path, error },
+            Base::Damaged { path, message } => Self::Damaged { path, message },
+            Base::Interrupted => Self::Interrupted,
+            other => Self::Other(other.to_string()),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Write on from a prompt, token by token, so that a person can see what was learned.
 
 use candle_core::DType;
-use setaccio_base::progress::Progress;
-use setaccio_curate::render::Renderer;
-use setaccio_filters::row::Message;
+use setaccio_base::{progress::Progress, row::Message};
+use setaccio_templates::Renderer;
 
 use crate::{
     device,

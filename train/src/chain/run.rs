@@ -5,8 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::{atomic, progress::Progress, sha256::hex_digest};
-use setaccio_filters::row::Message;
+use setaccio_base::{atomic, progress::Progress, row::Message, sha256::hex_digest};
 
 use super::{
     card::{self, SAMPLE_TOKENS, Sample, StageReport},

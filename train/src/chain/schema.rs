@@ -1,12 +1,10 @@
 //! The recipe of a chain: the structs are its TOML tables.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::suggest;
+use setaccio_base::{bundle::Place, suggest};
 
 use super::places::Places;
 use crate::{
@@ -15,8 +13,11 @@ use crate::{
     recipe::{self, RecipeFile},
 };
 
+/// Folder of the repository that chains lie in.
+pub const HOME: &str = "pipelines/train/all";
+
 /// A whole chain.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// Names it; everything is written to `runs/NAME`.
@@ -40,7 +41,7 @@ pub struct Chain {
 }
 
 /// `[base]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// A Hugging Face folder or a GGUF file; `tiny` is made by the program from the first stage's rows.
@@ -57,7 +58,7 @@ pub struct Base {
 }
 
 /// `[[stage]]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Names it, and its folder.
@@ -76,21 +77,21 @@ pub struct Stage {
 pub struct ChainFile {
     /// As it is written.
     pub chain: Chain,
-    /// Its folder.
-    folder: PathBuf,
+    /// Where it is.
+    place: Place,
 }
 
 impl Chain {
-    /// Read the chain in `path` and check it.
+    /// Read the chain in `path`, a file or the name of one that the program carries, and check it.
     ///
     /// # Errors
     /// It is missing, not TOML, says something unknown, or contradicts itself.
     pub fn open(path: &Path) -> Result<ChainFile> {
-        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let text = fs::read_to_string(path).map_err(Error::io("read the chain", path))?;
+        let place = Place::recipe(path, HOME).map_err(Error::Other)?;
+        let (file, text) = (place.name(), place.text().map_err(Error::io("read the chain", place.path()))?);
         let chain: Self = toml::from_str(&text).map_err(|e| Error::recipe(&file, suggest::explain(e.message())))?;
         chain.check().map_err(|e| Error::recipe(&file, e))?;
-        Ok(ChainFile { chain, folder: path.parent().unwrap_or(Path::new(".")).to_owned() })
+        Ok(ChainFile { chain, place })
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -153,12 +154,12 @@ impl ChainFile {
 
     /// The recipe of a stage's data.
     pub fn build(&self, stage: &Stage) -> PathBuf {
-        self.folder.join(&stage.build)
+        self.place.beside(&stage.build).argument()
     }
 
     /// The recipe file of a stage's training.
     pub fn recipe(&self, stage: &Stage) -> PathBuf {
-        self.folder.join(&stage.train)
+        self.place.beside(&stage.train).argument()
     }
 
     /// The recipe of stage number `i`, upon the model that is there then.

@@ -275,7 +275,7 @@ fn another_run_is_refused_with_what_differs() -> Result<()> {
     save(&mut open(dir.path(), 1), 1, None)?;
     let mut other = lock();
     other.recipe.train.learning_rate = 1e-4;
-    other.data[0].recipe_lock_sha256 = setaccio_filters::hash::sha256(b"new");
+    other.data[0].recipe_lock_sha256 = setaccio_base::sha256::hex_digest(b"new");
     let error = Store::open(dir.path(), 1, &other)?.latest().err().map(|e| e.to_string()).unwrap_or_default();
     for part in ["step-000001", "train.learning_rate: 2e-5 -> 0.0001", "data[a].recipe_lock_sha256", "--force"] {
         assert!(error.contains(part), "{part}: {error}");

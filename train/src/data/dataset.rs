@@ -4,12 +4,12 @@ use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use setaccio_base::progress::Progress;
-use setaccio_curate::source::Position;
-use setaccio_filters::{
-    hash::sha256,
+use setaccio_base::{bundle::Place, progress::Progress};
+use setaccio_base::{
     row::{Content, Kind},
+    sha256::hex_digest,
 };
+use setaccio_dataset::shard::Position;
 
 use super::{
     batch::{Batch, Example},
@@ -78,13 +78,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `folder` is that of
-    /// the recipe, `vocab` is the model's, `limit` takes the first rows only (0 for all).
+    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `recipe` is the
+    /// file that names them, `vocab` is the model's, `limit` takes the first rows only (0 for all).
     ///
     /// # Errors
     /// A folder is not what `setaccio build` wrote, or a row cannot be learned from.
     pub fn open(
-        (data, folder): (&Data, &Path),
+        (data, recipe): (&Data, &Place),
         (task, form): (Task, Form),
         (split, limit): (Split, usize),
         (tokens, vocab): (&Tokens, usize),
@@ -93,7 +93,7 @@ impl Dataset {
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
         builds.iter().try_for_each(|build| fits(build, (task, form)))?;
-        let masker = Masker::new(data, folder, tokens, vocab)?;
+        let masker = Masker::new(data, recipe, tokens, vocab)?;
         let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
         let max_length = data.max_length;
         let path = cache.join(format!("{}-{}.tokens", split.name(), &key[..16]));
@@ -292,7 +292,7 @@ fn key(
     let special = (&tokens.bos, &tokens.eos, &tokens.eos_ids, tokens.adds_bos);
     let form = (form, data.train_on, data.max_length, data.overlong);
     let all = (VERSION, builds, (split, limit), (&tokens.sha256, special, vocab), &masker.templates, form);
-    sha256(serde_json::to_string(&all).unwrap_or_default().as_bytes())
+    hex_digest(serde_json::to_string(&all).unwrap_or_default().as_bytes())
 }
 
 /// Tokenises rows into a cache file.

@@ -1,6 +1,6 @@
 //! Answers to a question as tokens: the question with each answer, of which the answers are learned.
 
-use setaccio_filters::row::{Content, Message};
+use setaccio_base::row::{Content, Message};
 
 use super::{
     batch::Example,
@@ -104,7 +104,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_filters::row::Row;
+    use setaccio_base::row::Row;
 
     use super::*;
     use crate::{recipe::Data, tokenizer::tiny};
@@ -132,7 +132,7 @@ mod tests {
         let tokens = tiny::train("breve Uno Due assistant user system".split(' ').cycle().take(60), 300).unwrap();
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
-        let masker = Masker::new(&data, std::path::Path::new("."), &tokens, 300).unwrap();
+        let masker = Masker::new(&data, &setaccio_base::bundle::Place::disk("recipe.toml"), &tokens, 300).unwrap();
         let RowOutcome::Tokens { tokens: sides, truncated } = masker.answers(content, longest, needs)? else {
             return Ok(vec!["none".into()]);
         };

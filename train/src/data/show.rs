@@ -135,7 +135,7 @@ fn body(example: &Example, tokens: &Tokens) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_filters::row::Kind;
+    use setaccio_base::row::Kind;
 
     use super::*;
     use crate::{
@@ -155,7 +155,7 @@ mod tests {
         let tokens = tokens();
         let data = data(&[folder]);
         let set = Dataset::open(
-            (&data, dir.path()),
+            (&data, &setaccio_base::bundle::Place::disk("recipe.toml")),
             (Task::Sft, Form::Texts),
             (Split::Train, 0),
             (&tokens, 290),

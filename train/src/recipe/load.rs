@@ -1,12 +1,10 @@
 //! A training recipe from its file: laid over its `base = "sft.toml"`, changed by `--set`, and checked before a weight
 //! is read.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use setaccio_base::{
+    bundle::Place,
     overlay::{apply_set, overlay},
     run_lock::Method,
     suggest,
@@ -25,12 +23,10 @@ use crate::error::{Error, Result};
 pub struct RecipeFile {
     /// The recipe with all changes in place.
     pub recipe: Recipe,
-    /// Where it was read.
-    pub path: PathBuf,
     /// Its file name, for messages.
     pub file: String,
-    /// The folder that `template` and `tokenizer` are relative to.
-    pub folder: PathBuf,
+    /// Where it is, and so what `template` and `tokenizer` are relative to.
+    pub place: Place,
     /// `--set` arguments, in order.
     pub sets: Vec<String>,
 }
@@ -45,17 +41,21 @@ impl RecipeFile {
                 format!(" --set {set}")
             }
         });
-        format!("setaccio train {}{}", self.path.display(), sets.collect::<String>())
+        format!("setaccio train {}{}", self.place.argument().display(), sets.collect::<String>())
     }
 }
 
-/// Read a recipe, lay it over its base, apply `--set key=value`, and check it.
+/// Folder of the repository that these recipes lie in.
+pub const HOME: &str = "pipelines/train";
+
+/// Read a recipe, a file or the name of one that the program carries, lay it over its base, apply `--set key=value`, and check it.
 ///
 /// # Errors
 /// It is missing, not TOML, says something unknown, or contradicts itself.
 pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let mut table = read(path, &file)?;
+    let place = Place::recipe(path, HOME).map_err(Error::Other)?;
+    let file = place.name();
+    let mut table = read(&place)?;
     for set in sets {
         apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
@@ -69,26 +69,26 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
         recipe.lora = Lora { adapter: recipe.lora.adapter, ..Lora::default() };
     }
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
-    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    Ok(RecipeFile { recipe, path: path.to_owned(), file, folder, sets: sets.to_vec() })
+    Ok(RecipeFile { recipe, file, place, sets: sets.to_vec() })
 }
 
-fn read(path: &Path, file: &str) -> Result<Table> {
-    let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
+fn read(place: &Place) -> Result<Table> {
+    let file = place.name();
+    let text = place.text().map_err(Error::io("read the recipe", place.path()))?;
     let mut table: Table =
-        text.parse().map_err(|e: toml::de::Error| Error::recipe(file, e.to_string().trim_end().to_owned()))?;
+        text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string().trim_end().to_owned()))?;
     match table.remove("base") {
         None => Ok(table),
         Some(Value::String(base)) => {
-            let below = path.with_file_name(&base);
-            if below == path {
-                return Err(Error::recipe(file, "`base` names this very file"));
+            let below = place.beside(&base);
+            if below == *place {
+                return Err(Error::recipe(&file, "`base` names this very file"));
             }
-            let mut under = read(&below, &base)?;
+            let mut under = read(&below)?;
             overlay(&mut under, table);
             Ok(under)
         }
-        Some(_) => Err(Error::recipe(file, "`base` is the file name of another recipe")),
+        Some(_) => Err(Error::recipe(&file, "`base` is the file name of another recipe")),
     }
 }
 

@@ -5,7 +5,7 @@ mod lora;
 mod preference;
 mod schema;
 
-pub use load::{RecipeFile, load};
+pub use load::{HOME, RecipeFile, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 pub use schema::{

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::run_lock::Method;
 
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// A whole recipe.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Names the run; its folder is `runs/NAME`.
@@ -83,7 +84,7 @@ pub enum Form {
 }
 
 /// What is learned from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Answers, or whatever `data.train_on` says, of conversations and documents.
@@ -96,7 +97,7 @@ pub enum Task {
 }
 
 /// `[model]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// A Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; `tiny` is made by the program.
@@ -134,7 +135,7 @@ impl Model {
 }
 
 /// How the frozen linear layers are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantization {
     /// As they were stored, at most in 32 bits.
@@ -145,7 +146,7 @@ pub enum Quantization {
 }
 
 /// `[data]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Folders that `setaccio build` wrote, e.g. `data/out/sft-mix`, relative to the working folder.
@@ -171,7 +172,7 @@ pub struct Data {
 }
 
 /// Which tokens are learned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOn {
     /// The assistant's turns and the token that ends each.
@@ -184,7 +185,7 @@ pub enum TrainOn {
 }
 
 /// What happens to rows longer than `max_length`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlong {
     /// Keep the first `max_length` tokens.
@@ -195,7 +196,7 @@ pub enum Overlong {
 }
 
 /// How rows share a sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {
     /// Best fit, decreasing: fills sequences of `max_length`; positions restart and no document sees another.
@@ -208,7 +209,7 @@ pub enum Packing {
 }
 
 /// `[train]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
     /// Sequences at a time.
@@ -253,7 +254,7 @@ pub struct Train {
 }
 
 /// Shape of the learning rate after warmup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// Straight to 0 at the last step.
@@ -266,7 +267,7 @@ pub enum Schedule {
 }
 
 /// The optimiser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// PyTorch's AdamW.
@@ -278,7 +279,7 @@ pub enum Optimizer {
 }
 
 /// Which layers are computed again in the backward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recompute {
     /// As many as the memory asks for.
@@ -291,7 +292,7 @@ pub enum Recompute {
 }
 
 /// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// The GPU if there is one that this build can use, else the CPU.
@@ -330,7 +331,7 @@ impl Default for Train {
 }
 
 /// `[eval]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eval {
     /// Evaluate every N steps and at the end; 0 only at the end.
@@ -348,7 +349,7 @@ impl Default for Eval {
 }
 
 /// `[checkpoint]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// Every N steps and at the end; 0 only at the end.

@@ -133,6 +133,6 @@ mod tests {
             .map(|(step, values)| Line { step, values: values.into_iter().collect() })
             .collect();
         assert!(lines.len() >= 3, "the oracle is not empty");
-        assert_eq!(setaccio_filters::hash::hex(&whole(oracle.wall_time, &lines)), oracle.hex);
+        assert_eq!(setaccio_base::sha256::hex(&whole(oracle.wall_time, &lines)), oracle.hex);
     }
 }

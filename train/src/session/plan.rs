@@ -8,7 +8,7 @@ use std::{
 
 use candle_core::{DType, Device};
 use setaccio_base::progress::Progress;
-use setaccio_curate::render::Renderer;
+use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
 use crate::{
@@ -90,7 +90,7 @@ impl RunPlan {
         }
         let tokens = match recipe.model.tokenizer.as_str() {
             "" => Tokens::open(&path)?,
-            named => Tokens::open(&recipe_file.folder.join(named))?,
+            named => Tokens::open(recipe_file.place.beside(named).path())?,
         };
         let adapter = match recipe.lora.adapter.as_str() {
             "" => None,
@@ -104,7 +104,7 @@ impl RunPlan {
         let cache = folder.join("tokens");
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
         let open = |split: Split, limit: usize| {
-            let data = (&recipe.data, recipe_file.folder.as_path());
+            let data = (&recipe.data, &recipe_file.place);
             Dataset::open(
                 data,
                 (recipe.task, recipe.form()),
@@ -199,8 +199,8 @@ impl RunPlan {
         if name.is_empty() {
             return Ok(None);
         }
-        let path = self.recipe_file.folder.join(name);
-        let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
+        let template = self.recipe_file.place.beside(name);
+        let source = template.text().map_err(Error::io("read the template", template.path()))?;
         let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
         Ok(chat.then_some(source))
     }

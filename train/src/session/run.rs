@@ -198,8 +198,8 @@ fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<Run
     let template = match recipe.data.template.as_str() {
         "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {
-            let path = plan.recipe_file.folder.join(file);
-            std::fs::read(&path).map_err(Error::io("read", &path))?
+            let template = plan.recipe_file.place.beside(file);
+            template.read().map_err(Error::io("read", template.path()))?.into_owned()
         }
     };
     lock.template_sha256 = hex_digest(&template);

@@ -4,7 +4,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use setaccio_filters::row::{Content, Row as Document};
+use setaccio_base::row::{Content, Row as Document};
 
 use super::*;
 use crate::{data::shards::tests::build, recipe::Overlong, tokenizer::tiny};
@@ -38,7 +38,7 @@ impl Progress for Seen {
 fn open(data: &Data, limit: usize, cache: &Path, progress: &dyn Progress) -> Result<Dataset> {
     let tokens = tokens();
     let form = (Task::Sft, Form::Texts);
-    Dataset::open((data, Path::new(".")), form, (Split::Train, limit), (&tokens, 290), cache, progress)
+    Dataset::open((data, &Place::disk("recipe.toml")), form, (Split::Train, limit), (&tokens, 290), cache, progress)
 }
 
 #[test]

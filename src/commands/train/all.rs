@@ -1,0 +1,228 @@
+//! `setaccio train-all`: data, training, merging, export and card of a chain, each step from the last one's output.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use setaccio_curate::{
+    build::{self, BuildOptions, BuildOutcome, Part},
+    recipe::pins,
+    source::origin::Origin,
+};
+use setaccio_train::{
+    chain::{
+        card::Sample,
+        places::Places,
+        run::{ChainRun, Step, StepOutcome},
+        schema::{Chain, ChainFile},
+    },
+    recipe::{Method, Task},
+    report::{line::Line, metrics},
+    session::RunOutcome,
+};
+
+use super::{plan, run::threads};
+use crate::{
+    fetch::Need,
+    inputs,
+    progress::Bar,
+    style::{FAINT, GOOD, HEAD, NAME, megabytes, snippet},
+};
+
+/// Make a model in stages: data, fine-tuning, preferences, adaptation, merged, exported, with its card
+#[derive(clap::Args)]
+pub struct Args {
+    /// A chain: a file, or one that the program carries (`setaccio recipes` lists them)
+    #[arg(default_value = "tiny")]
+    chain: PathBuf,
+    /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
+    #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
+    from: Origin,
+    /// Folder of everything [default: runs/NAME OF THE CHAIN]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The base model: a Hugging Face folder or a GGUF file [default: the chain's]
+    #[arg(long, value_name = "PATH")]
+    model: Option<String>,
+    /// With --model: its name on the Hub
+    #[arg(long, value_name = "OWNER/NAME", requires = "model")]
+    repo: Option<String>,
+    /// With --model: its licence, as the Hub writes it
+    #[arg(long, value_name = "LICENSE", requires = "model")]
+    license: Option<String>,
+    /// Change one value of a stage's training recipe, for instance --set dpo.train.learning_rate=1e-5
+    #[arg(long, value_name = "STAGE.KEY=VALUE")]
+    set: Vec<String>,
+    /// Threads; the numbers do not depend on them [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    threads(args.jobs)?;
+    let file = open(args)?;
+    let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&file.chain.name));
+    // What is wrong with a recipe is said before any work is done.
+    for stage in &file.chain.stage {
+        setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
+    }
+    let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new()?);
+    let (mut rows, mut sample) = (Vec::new(), None);
+    for step in chain.steps() {
+        let name = chain.name(&step);
+        anstream::println!("\n{HEAD}== {name}{HEAD:#}");
+        let done = take(args, &mut chain, &step, &progress);
+        progress.clear();
+        match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
+            Said::Nothing => {}
+            Said::Row(row) => rows.push((name, row)),
+            Said::Sample(said) => sample = said,
+        }
+    }
+    summary(&rows, sample.as_ref(), &chain);
+    Ok(())
+}
+
+/// What a step adds to the summary.
+enum Said {
+    Nothing,
+    Row(String),
+    Sample(Option<Sample>),
+}
+
+/// Take a step, and say what came of it.
+fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Result<Said> {
+    let row = match step {
+        Step::Data(i) => {
+            data(args, chain, *i, progress)?;
+            return Ok(Said::Nothing);
+        }
+        Step::Train(i) => {
+            let plan = chain.plan(*i, progress)?;
+            progress.clear();
+            plan::headline(&plan);
+            let what = match chain.train(&plan, progress)? {
+                RunOutcome::UpToDate => "up to date",
+                RunOutcome::Trained { resumed: Some(_), .. } => "resumed",
+                RunOutcome::Trained { .. } => "trained",
+            };
+            let lines = metrics::read(&plan.folder)?;
+            format!("{what}: {} steps{}", plan.total, learned(&lines, plan.recipe_file.recipe.task))
+        }
+        Step::Merge(i) => match chain.merge(*i, progress)? {
+            StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
+            StepOutcome::Done(model) => {
+                let dtype = model.report.dtype.as_str();
+                let check = model.report.check;
+                let check =
+                    check.map_or_else(String::new, |c| format!(", logits within {:.1e} of adapter on", c.largest));
+                match model.method {
+                    Method::Lora => format!("merged: {} layers in {dtype}{check}", model.report.modules),
+                    Method::Full => format!("trained whole: written in {dtype}"),
+                }
+            }
+        },
+        Step::Export(quant) => match chain.export(quant, progress)? {
+            StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
+            StepOutcome::Done(report) => {
+                let kinds: Vec<String> = report.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
+                format!("exported: {}, tensors: {}", megabytes(report.bytes), kinds.join(", "))
+            }
+        },
+        Step::Card => {
+            let sample = chain.card(progress)?;
+            progress.clear();
+            anstream::println!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
+            return Ok(Said::Sample(sample));
+        }
+    };
+    progress.clear();
+    anstream::println!("{GOOD}{row}{GOOD:#}");
+    Ok(Said::Row(row))
+}
+
+fn up_to_date(place: &Path) -> Said {
+    anstream::println!("{GOOD}up to date:{GOOD:#} {}", place.display());
+    Said::Row("up to date".into())
+}
+
+/// Where things stand when a step fails.
+fn where_it_stands(error: anyhow::Error, step: &str, root: &Path) -> anyhow::Error {
+    if super::interrupted(&error) {
+        return error.context("interrupted; the same command goes on from there");
+    }
+    let root = root.display();
+    error.context(format!("{step} (what was finished before is in {root}, and the same command goes on from there)"))
+}
+
+/// Build the rows of a stage.
+fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
+    let stage = &chain.file.chain.stage[i];
+    let inputs = inputs::Args {
+        recipe: chain.file.build(stage),
+        from: args.from.clone(),
+        jobs: args.jobs,
+        limit: None,
+        set: Vec::new(),
+        on_bad_row: None,
+    };
+    let out = chain.places.data(&stage.name);
+    // A branch keeps the commit that it had when this folder was built first.
+    let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress, false)?;
+    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs() };
+    let done = build::run(&planned, &out, options, progress);
+    progress.clear();
+    let (what, ledger) = match done? {
+        BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
+        BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
+        BuildOutcome::Slice { .. } => ("built in part", None),
+    };
+    let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
+    let splits = splits.collect::<Vec<_>>().join(", ");
+    anstream::println!("{GOOD}{what}:{GOOD:#} {splits} rows  {FAINT}{}{FAINT:#}", out.display());
+    Ok(())
+}
+
+/// The chain with what the command line changes.
+fn open(args: &Args) -> Result<ChainFile> {
+    let mut file = Chain::open(&args.chain)?;
+    if let Some(model) = &args.model {
+        file.set_base(model, args.repo.as_deref(), args.license.as_deref());
+        if file.chain.base.license.is_empty() {
+            anstream::eprintln!(
+                "{FAINT}the licence of {model} is not known here; --license and --repo put it into the cards{FAINT:#}"
+            );
+        }
+    }
+    args.set.iter().try_for_each(|set| file.apply_set(set))?;
+    Ok(file)
+}
+
+/// What the held-out rows say of a run, from its start to its end.
+fn learned(lines: &[Line], task: Task) -> String {
+    let of = |key: &str| lines.iter().filter_map(|l| l.get(key)).collect::<Vec<f64>>();
+    let loss = match of("eval_loss").as_slice() {
+        [] => return String::new(),
+        [.., last] if task == Task::Preference => format!(", loss on held-out rows {last:.4}"),
+        [first, .., last] => format!(", perplexity on held-out rows {:.3} to {:.3}", first.exp(), last.exp()),
+        [only] => format!(", perplexity on held-out rows {:.3}", only.exp()),
+    };
+    let ahead = of("eval_rewards/accuracies");
+    let ahead = ahead.last().map(|last| format!(", chosen ahead in {:.0}% of held-out pairs", last * 100.0));
+    loss + &ahead.unwrap_or_default()
+}
+
+fn summary(rows: &[(String, String)], sample: Option<&Sample>, chain: &ChainRun) {
+    let wide = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
+    anstream::println!("\n{HEAD}{:<wide$}  what was done{HEAD:#}", "step");
+    for (step, what) in rows {
+        anstream::println!("{NAME}{step:<wide$}{NAME:#}  {what}");
+    }
+    if let Some(Sample { prompt, answers: [before, after] }) = sample {
+        anstream::println!("\n{HEAD}{prompt}{HEAD:#}");
+        for (when, answer) in [("before", before), ("after", after)] {
+            anstream::println!("{FAINT}{when:>6}{FAINT:#}  {}", snippet(answer, 160));
+        }
+    }
+    let (model, card) = (chain.places.result(), chain.card_path());
+    anstream::println!("\n{NAME}{}{NAME:#}  {FAINT}card: {}{FAINT:#}", model.display(), card.display());
+}

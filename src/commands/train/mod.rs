@@ -1,0 +1,31 @@
+//! The commands of the trainer, in a build with the feature `train`; without it, how to get one.
+
+// Compiled always, so that it is tested always.
+#[cfg_attr(feature = "train", allow(dead_code, reason = "what a build without the trainer says"))]
+mod absent;
+#[cfg(feature = "train")]
+mod all;
+#[cfg(feature = "train")]
+mod export;
+#[cfg(feature = "train")]
+mod generate;
+#[cfg(feature = "train")]
+mod interrupted;
+#[cfg(feature = "train")]
+mod merge;
+#[cfg(feature = "train")]
+mod plan;
+#[cfg(feature = "train")]
+mod run;
+
+#[cfg(not(feature = "train"))]
+pub use absent::{AllArgs, Args, ExportArgs, GenerateArgs, MergeArgs, all, export, generate, interrupted, merge, run};
+#[cfg(feature = "train")]
+pub use {
+    all::{Args as AllArgs, run as all},
+    export::{Args as ExportArgs, run as export},
+    generate::{Args as GenerateArgs, run as generate},
+    interrupted::interrupted,
+    merge::{Args as MergeArgs, run as merge},
+    run::{Args, run},
+};

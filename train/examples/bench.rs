@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     );
     let recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
 
-    let before = memory::held();
+    let before = memory::resident();
     let files = ModelFiles::open(Path::new(&model))?;
     let config = files.config();
     let options = LoadOptions {
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     };
     let plan = Memory::new(config, &recipe, files.dtype("model.embed_tokens.weight")?, DType::F32);
     let llama = load::model(config, &files, &options, &|_| true)?;
-    let loaded = memory::held();
+    let loaded = memory::resident();
     // The kernel's mark is set back, so that what unpacking a file took does not count, here as there.
     std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs"))?;
     let mut trainer = Trainer::new(llama, &recipe, steps as u64 + 1, recompute);

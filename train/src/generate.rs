@@ -81,8 +81,8 @@ pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
     }
 }
 
-/// New tokens after `prompt`, each told to `each` as it comes; `each` ends it by `false`, a token of `stop` does too
-/// and is not told. Returns the new tokens.
+/// New tokens after `prompt`. `each` is called with every one of them, and ends it by `false`; a token of `stop` ends it
+/// too, and is not one of them.
 ///
 /// # Errors
 /// An empty prompt, an id outside the vocabulary, logits that are not numbers.

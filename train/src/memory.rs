@@ -206,7 +206,7 @@ pub fn peak() -> Option<usize> {
 }
 
 /// What this process holds now, in bytes.
-pub fn held() -> Option<usize> {
+pub fn resident() -> Option<usize> {
     field("/proc/self/status", "VmRSS:")
 }
 

@@ -64,7 +64,7 @@ fn measure((task, method): (Task, Method), quantization: Quantization, tokens: u
     let plan = Memory::new(&config, &recipe, DType::F32, DType::F32);
     // 5 sets the kernel's mark of the peak back to what is held.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = memory::held().unwrap();
+    let before = memory::resident().unwrap();
     let options = match method {
         Method::Lora => LoadOptions {
             quantization,

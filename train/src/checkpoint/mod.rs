@@ -169,7 +169,7 @@ impl Store {
         self.root.join(name_of(step))
     }
 
-    /// [`Store::save`] without its tidying. `after` is told of every operation on the file system that is
+    /// [`Store::save`] without its tidying. `after` is called with every operation on the file system that is
     /// done, and stops the rest by failing: so tests cut it short where a crash could.
     fn put(&mut self, tensors: &[(String, Tensor)], state: &State, after: writing::After) -> Result<PathBuf> {
         let name = name_of(state.step);

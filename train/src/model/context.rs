@@ -1,4 +1,4 @@
-//! What a forward pass is told besides its input.
+//! What a forward pass reads besides its input.
 
 use candle_core::Tensor;
 

@@ -87,7 +87,7 @@ impl LoadOptions {
     }
 }
 
-/// Build the model that `config` describes. `each` is told of every layer that is there, and stops the loading by `false`.
+/// Build the model that `config` describes. `each` is called after every layer, and stops the loading by `false`.
 ///
 /// # Errors
 /// A tensor is missing, of another shape, or torn; out of memory.

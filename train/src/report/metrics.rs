@@ -125,8 +125,8 @@ impl Metrics {
     }
 
     fn add(&mut self, line: &impl Serialize) -> Result<()> {
-        let told = |e: serde_json::Error| Error::Other(format!("{}: {e}", self.path.display()));
-        let value = serde_json::to_string(line).map_err(told)?;
+        let in_file = |e: serde_json::Error| Error::Other(format!("{}: {e}", self.path.display()));
+        let value = serde_json::to_string(line).map_err(in_file)?;
         let text = value + "\n";
         // One call to the system a line: a crash tears the last line at most.
         self.file.write_all(text.as_bytes()).map_err(Error::io("write", &self.path))?;

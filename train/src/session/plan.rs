@@ -140,7 +140,7 @@ impl RunPlan {
         let memory = Memory::new(config, recipe, stored, dtype);
         let largest = largest(&order, total);
         let budget = budget(recipe, &device);
-        let base_memory = device::held(&device);
+        let base_memory = device::resident(&device);
         let free = budget.saturating_sub(base_memory);
         let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, free);
         Ok(Self {
@@ -299,6 +299,6 @@ fn budget(recipe: &Recipe, device: &Device) -> usize {
     match recipe.train.memory_gib {
         gib if gib > 0.0 => (gib * memory::GIB) as usize,
         // Leave a tenth to others.
-        _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::held(device)),
+        _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::resident(device)),
     }
 }

@@ -65,7 +65,7 @@ impl Source for Mirror<'_> {
     }
 }
 
-/// Ask all of them the same. `each` is told of every layer and stops it by `false`.
+/// Ask all of them the same. `each` is called after every layer, and stops it by `false`.
 ///
 /// # Errors
 /// Reading fails, logits are not numbers, or it was stopped.

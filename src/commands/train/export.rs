@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use setaccio_base::suggest;
 use setaccio_train::{
-    export::{self, Exported, Quant},
-    model::files::ModelFiles,
+    artifacts::{
+        destination::Destination,
+        export::{self, ExportReport, LoraOptions, Quant},
+    },
+    formats::model_files::ModelFiles,
     tokenizer::Tokens,
 };
 
-use super::{plan::gib, run::threads, watch::Watching};
+use super::{plan::gib, run::threads};
 use crate::{
     progress::Bar,
     style::{GOOD, NAME},
@@ -35,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// With gguf-lora: the base that the adapter was trained upon
-    #[arg(long = "model", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     base: Option<PathBuf>,
     /// With gguf-lora: the base is the adapter's, whatever it is called
     #[arg(long)]
@@ -55,21 +58,21 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--to `{to}` is not known{}; it is one of {}", suggest::nearest(to, FORMATS), FORMATS.join(", "));
     }
     if to != "gguf-lora" && (args.base.is_some() || args.same_base) {
-        bail!("--model and --same-base go with --to gguf-lora, where they are about the adapter's base");
+        bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
     let quant = args.quant.as_deref().map(Quant::parse).transpose()?;
-    let place = (args.out.as_path(), args.force);
+    let destination = Destination { path: &args.out, force: args.force };
     let progress = Bar::new()?;
-    let watch = Watching(&progress);
     let done = match to {
         "gguf" => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            export::gguf((&files, &tokens), place, quant.unwrap_or(Quant::F16), &watch)
+            export::gguf((&files, &tokens), destination, quant.unwrap_or(Quant::F16), &progress)
         }
         "gguf-lora" => {
-            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --model PATH")?;
+            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
             let base = ModelFiles::open(base)?;
-            export::gguf_lora((&args.model, &base), place, (quant.unwrap_or(Quant::F32), args.same_base), &watch)
+            let options = LoraOptions { quant: quant.unwrap_or(Quant::F32), same_base: args.same_base };
+            export::gguf_lora((&args.model, &base), destination, options, &progress)
         }
         _ => {
             if let Some(quant) = quant {
@@ -77,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
             let files = ModelFiles::open(&args.model)?;
             let tokens = has_tokenizer(&args.model).then(|| Tokens::open(&args.model)).transpose()?;
-            export::four_bit((&files, tokens.as_ref()), place, &watch)
+            export::four_bit((&files, tokens.as_ref()), destination, &progress)
         }
     };
     progress.clear();
@@ -89,7 +92,7 @@ fn has_tokenizer(model: &Path) -> bool {
     model.is_file() || model.join("tokenizer.json").is_file()
 }
 
-fn told(done: &Exported, out: &Path) {
+fn told(done: &ExportReport, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
     let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
     anstream::println!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use setaccio_base::progress::Progress as _;
 use setaccio_train::{
-    merge::{self, Options, Precision, Trained, merge},
-    model::files::ModelFiles,
+    artifacts::{
+        finished_run::FinishedRun,
+        merge::{self, Options, Precision, merge},
+    },
+    formats::model_files::ModelFiles,
     recipe::Method,
 };
 
-use super::{plan::gib, run::threads, watch::Watching};
+use super::{plan::gib, run::threads};
 use crate::{
     progress::Bar,
     style::{FAINT, GOOD, NAME, count},
@@ -56,7 +59,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let trained = args.run.as_deref().map(Trained::open).transpose()?;
+    let trained = args.run.as_deref().map(FinishedRun::open).transpose()?;
     let saw = trained.as_ref().map(|t| t.saw);
     let precision = match args.base_precision.as_str() {
         "stored" => Precision::Stored,
@@ -78,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
         return copy(args, trained, &options);
     }
-    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
+    let pick = |given: &Option<PathBuf>, of: fn(&FinishedRun) -> &PathBuf| {
         given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
     };
     let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.made)) else {
@@ -89,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
         trained.same_base(&files, &|| progress.cancelled())?;
     }
-    let merged = merge(&files, &adapter, &args.out, &options, &Watching(&progress));
+    let merged = merge(&files, &adapter, &args.out, &options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
@@ -123,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What was trained whole has nothing to be merged with; it may be wanted in another type.
-fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
+fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
     let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
     if of_adapters || args.base_precision != "stored" {
         bail!(
@@ -132,7 +135,7 @@ fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
         );
     }
     let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new()?);
-    let merged = merge::copy(&files, &args.out, options, &Watching(&progress));
+    let merged = merge::copy(&files, &args.out, options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));

@@ -10,22 +10,25 @@ mod export;
 #[cfg(feature = "train")]
 mod generate;
 #[cfg(feature = "train")]
+mod interrupted;
+#[cfg(feature = "train")]
 mod merge;
 #[cfg(feature = "train")]
 mod plan;
 #[cfg(feature = "train")]
 mod run;
-#[cfg(feature = "train")]
-mod watch;
 
 #[cfg(not(feature = "train"))]
-pub use absent::{AllArgs, Args, ExportArgs, GenerateArgs, MergeArgs, all, export, generate, interrupted, merge, run};
+pub use absent::{
+    Args, Args as AllArgs, Args as ExportArgs, Args as GenerateArgs, Args as MergeArgs, all, export, generate,
+    interrupted, merge, run,
+};
 #[cfg(feature = "train")]
 pub use {
     all::{Args as AllArgs, run as all},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, run as generate},
+    interrupted::interrupted,
     merge::{Args as MergeArgs, run as merge},
     run::{Args, run},
-    watch::interrupted,
 };

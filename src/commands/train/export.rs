@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::suggest;
+use clap::{
+    ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use setaccio_train::{
     artifacts::{
         destination::Destination,
@@ -19,21 +22,18 @@ use crate::{
     style::{GOOD, NAME},
 };
 
-const FORMATS: [&str; 3] = ["gguf", "gguf-lora", "bnb-4bit"];
-
 /// Write a model for llama.cpp, candle or bitsandbytes, or an adapter for llama.cpp
 #[derive(clap::Args)]
 pub struct Args {
     /// A model: a Hugging Face folder or a GGUF file; for gguf-lora an adapter's folder
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// What to write: gguf, gguf-lora (an adapter), or bnb-4bit (a folder)
+    /// What to write
     #[arg(long, value_name = "FORMAT")]
-    to: String,
-    /// What the matrices of a GGUF are packed in: f32, f16, bf16, q8_0, q4_0, q4_k or q6_k
-    /// [default: f16; f32 for gguf-lora]
-    #[arg(long, value_name = "TYPE", verbatim_doc_comment)]
-    quant: Option<String>,
+    to: Format,
+    /// What the matrices of a GGUF are packed in [default: f16; f32 for gguf-lora]
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = quant())]
+    quant: Option<Quant>,
     /// The file to write; for bnb-4bit the folder
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
@@ -51,31 +51,42 @@ pub struct Args {
     jobs: Option<u16>,
 }
 
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A model as one GGUF file
+    Gguf,
+    /// An adapter as a GGUF file
+    GgufLora,
+    /// A folder in bitsandbytes' 4 bits
+    #[value(name = "bnb-4bit")]
+    Bnb4bit,
+}
+
+fn quant() -> impl TypedValueParser<Value = Quant> {
+    PossibleValuesParser::new(Quant::names()).try_map(|name| Quant::parse(&name))
+}
+
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let to = args.to.as_str();
-    if !FORMATS.contains(&to) {
-        bail!("--to `{to}` is not known{}; it is one of {}", suggest::nearest(to, FORMATS), FORMATS.join(", "));
-    }
-    if to != "gguf-lora" && (args.base.is_some() || args.same_base) {
+    if args.to != Format::GgufLora && (args.base.is_some() || args.same_base) {
         bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
-    let quant = args.quant.as_deref().map(Quant::parse).transpose()?;
     let destination = Destination { path: &args.out, force: args.force };
     let progress = Bar::new()?;
-    let done = match to {
-        "gguf" => {
+    let done = match args.to {
+        Format::Gguf => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            export::gguf((&files, &tokens), destination, quant.unwrap_or(Quant::F16), &progress)
+            export::gguf((&files, &tokens), destination, args.quant.unwrap_or(Quant::F16), &progress)
         }
-        "gguf-lora" => {
+        Format::GgufLora => {
             let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
             let base = ModelFiles::open(base)?;
-            let options = LoraOptions { quant: quant.unwrap_or(Quant::F32), same_base: args.same_base };
+            let options = LoraOptions { quant: args.quant.unwrap_or(Quant::F32), same_base: args.same_base };
             export::gguf_lora((&args.model, &base), destination, options, &progress)
         }
-        _ => {
-            if let Some(quant) = quant {
+        Format::Bnb4bit => {
+            if let Some(quant) = args.quant {
                 bail!("--quant {} goes with gguf; bnb-4bit is always NF4 with double quantisation", quant.name());
             }
             let files = ModelFiles::open(&args.model)?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_base::{progress::Progress as _, row::Message};
 use setaccio_train::{
     artifacts::finished_run::FinishedRun,
@@ -54,8 +55,8 @@ pub struct Args {
     /// Decides the choices where the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// What computes: cpu, cuda (a build with feature `cuda`), or the GPU if there is one
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
     device: recipe::Device,
     /// Threads; the text does not depend on them [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -69,13 +70,12 @@ fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
     }
 }
 
-fn device(text: &str) -> Result<recipe::Device, String> {
-    match text {
-        "auto" => Ok(recipe::Device::Auto),
-        "cpu" => Ok(recipe::Device::Cpu),
-        "cuda" => Ok(recipe::Device::Cuda),
-        _ => Err("auto, cpu or cuda".into()),
-    }
+fn device() -> impl TypedValueParser<Value = recipe::Device> {
+    PossibleValuesParser::new(["auto", "cpu", "cuda"]).map(|name| match name.as_str() {
+        "cpu" => recipe::Device::Cpu,
+        "cuda" => recipe::Device::Cuda,
+        _ => recipe::Device::Auto,
+    })
 }
 
 pub fn run(args: &Args) -> Result<()> {

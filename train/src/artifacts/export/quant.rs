@@ -36,6 +36,11 @@ const KNOWN: [(&str, Quant, u32); 7] = [
 ];
 
 impl Quant {
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KNOWN.iter().map(|(name, ..)| *name)
+    }
+
     /// The one called `name`, in capitals or not.
     pub fn parse(name: &str) -> Result<Self> {
         let lower = name.to_lowercase();

@@ -12,7 +12,7 @@ use candle_core::DType;
 use setaccio_base::progress::Progress;
 
 pub use check::Check;
-pub use options::{Options, bytes, dtype};
+pub use options::{DTYPES, Options, bytes, dtype};
 pub use weights::{Base, Precision, Sum};
 
 use crate::{

@@ -6,7 +6,8 @@ use setaccio_base::suggest;
 use super::weights::Precision;
 use crate::error::{Error, Result};
 
-const DTYPES: [(&str, DType); 3] = [("bf16", DType::BF16), ("f16", DType::F16), ("f32", DType::F32)];
+/// Types that weights are merged in.
+pub const DTYPES: [(&str, DType); 3] = [("bf16", DType::BF16), ("f16", DType::F16), ("f32", DType::F32)];
 const UNITS: [(&str, u64); 6] =
     [("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 << 30), ("kb", 1_000), ("mb", 1_000_000), ("gb", 1_000_000_000)];
 

@@ -76,6 +76,10 @@ fn every_layout_of_the_samples_is_told() {
         assert!(!plan.contains("the licence is not known"), "{plan}");
         run_in(dir.path(), &["preview", "mine.toml"]).assert_success();
         run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_success();
+        if schema == "kto" {
+            let lock = fs::read_to_string(dir.path().join("data/out/mine/recipe.lock.toml")).unwrap();
+            assert!(lock.contains("label = \"bool\""), "what KTO learns from is kept: {lock}");
+        }
     }
 }
 

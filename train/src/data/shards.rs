@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{row::Kind, sha256::hex_digest};
+use setaccio_base::{bundle, row::Kind, sha256::hex_digest};
 use setaccio_dataset::{
     folder::{self, DATA, RECIPE_LOCK},
     ledger::Ledger,
@@ -77,10 +77,8 @@ impl Build {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if !folder.join("ledger.json").exists() {
             let there = if folder.exists() { "holds no finished build" } else { "is not there" };
-            let message = format!(
-                "{there}: make it with `just build-{name}`, or with `setaccio build RECIPE --out {}`",
-                folder.display()
-            );
+            let recipe = bundle::recipes("pipelines").find(|recipe| *recipe == name).unwrap_or("RECIPE");
+            let message = format!("{there}: make it with `setaccio build {recipe} --out {}`", folder.display());
             return Err(Error::damaged(folder, message));
         }
         let damaged = |path: PathBuf, what: &str| {
@@ -243,7 +241,11 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("sft-mix");
         let error = |folder: &Path| Build::open(folder).unwrap_err().to_string();
-        assert!(error(&folder).contains("is not there: make it with `just build-sft-mix`"), "{}", error(&folder));
+        assert!(
+            error(&folder).contains("is not there: make it with `setaccio build RECIPE --out"),
+            "{}",
+            error(&folder)
+        );
         fs::create_dir(&folder).unwrap();
         assert!(error(&folder).contains("holds no finished build"));
         build(&folder, Kind::Text, &texts(5), 5, 1);

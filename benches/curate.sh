@@ -36,7 +36,7 @@ time_of() {
 # The same word lists as the peer's: LDNOOBW, Italian and English.
 export SETACCIO_LISTS="$cache/lists"
 named="$("$setaccio" lists install "$real/words" | grep -o '{ name.*}' | paste -sd,)"
-lists="screen.clean_mc4_it.bad_words.lists=[$named]"
+lists="filter.clean_mc4_it.bad_words.lists=[$named]"
 
 build() { rm -rf "$out/ours"; "$setaccio" build "$@" --out "$out/ours"; }
 web() { build pipelines/clean-web-it.toml --set "$lists" "$@"; }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
+use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
-    origin::{Fetched, Remote},
-    pins::{self, Pins},
     plan,
+    recipe::pins::{self, Pins},
     recipe::{Loaded, Source},
+    source::origin::{Fetched, Remote},
+    source::subset,
     source::{self, Limits},
-    subset,
 };
 use setaccio_hub::{
     Client, Error, Kind, Repo, Watch,
@@ -19,7 +20,7 @@ use setaccio_hub::{
     pull::{Wanted, several},
 };
 
-use crate::{progress::Progress, style::NAME};
+use crate::{progress::Bar, style::NAME};
 
 /// Files that are fetched at a time, at most.
 const AT_A_TIME: usize = 8;
@@ -65,12 +66,12 @@ impl Listed {
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
-pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Progress) -> Result<Vec<Listed>> {
-    let sources = &loaded.recipe.source;
+pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
+    let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
-        let commit = commit(client, &repo, &sources[i], pins, watch)?;
-        let (files, unlisted) = files(client, &repo, &commit, &sources[i], watch)?;
+        let commit = commit(client, &repo, sources[i], pins, watch)?;
+        let (files, unlisted) = files(client, &repo, &commit, sources[i], watch)?;
         Ok((repo, commit, files, unlisted))
     })?;
     sources
@@ -173,7 +174,7 @@ fn choose(
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
 /// and counted until there are rows enough.
-pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Progress) -> Result<()> {
+pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Bar) -> Result<()> {
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
@@ -182,11 +183,13 @@ pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &
             let one = Listed { files: vec![source.files[i].clone()], ..source.clone() };
             let fetched = fetch(client, &[one], Need::All, 1, progress)?;
             for file in fetched.values().flat_map(|f| &f.files) {
-                let counted =
-                    source::inspect(&file.path, &format!("{}/{}", source.source, file.name), &limits, &|| {
-                        progress.cancelled()
-                    });
-                if progress.cancelled() {
+                let counted = source::inspect(
+                    &Place::disk(&file.path),
+                    &format!("{}/{}", source.source, file.name),
+                    &limits,
+                    &|| Progress::cancelled(progress),
+                );
+                if Progress::cancelled(progress) {
                     return Err(Error::Interrupted.into());
                 }
                 rows += counted?.rows.unwrap_or(0);
@@ -206,7 +209,7 @@ pub fn fetch(
     listed: &[Listed],
     need: Need,
     jobs: usize,
-    progress: &Progress,
+    progress: &Bar,
 ) -> Result<BTreeMap<String, Fetched>> {
     let many = match need {
         Need::All => usize::MAX,

@@ -3,23 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_curate::{
-    origin::Origin,
-    pins::Pins,
     plan::{self, Plan, Request},
+    recipe::pins::Pins,
     recipe::{self, Loaded, OnBadRow},
+    source::origin::Origin,
 };
 use setaccio_hub::{Client, Settings};
 
 use crate::{
     fetch::{self, Listed, Need},
-    progress::Progress,
+    progress::Bar,
 };
 
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Recipe to follow, for instance pipelines/sft-mix.toml
+    /// Recipe to follow: a file, or one that the program carries, for instance sft-mix (`setaccio recipes` lists them)
     pub recipe: PathBuf,
     /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
     #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
@@ -30,20 +31,17 @@ pub struct Args {
     /// Read at most N rows of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Change one value of the recipe, for instance --set sample.rows=1000 or --set screen.language.threshold=0.8
+    /// Change one value of the recipe, for instance --set sample.rows=1000 or --set filter.language.threshold=0.8
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// What a row that cannot be read does: stop the build, or skip to the rejects [default: the recipe's]
-    #[arg(long, value_name = "stop|skip", value_parser = bad_row)]
+    #[arg(long, value_name = "WHAT", value_parser = bad_row())]
     pub on_bad_row: Option<OnBadRow>,
 }
 
-fn bad_row(text: &str) -> Result<OnBadRow, String> {
-    match text {
-        "stop" => Ok(OnBadRow::Stop),
-        "skip" => Ok(OnBadRow::Skip),
-        _ => Err("say `stop` or `skip`".into()),
-    }
+/// `stop` or `skip`.
+pub fn bad_row() -> impl TypedValueParser<Value = OnBadRow> {
+    PossibleValuesParser::new(["stop", "skip"]).map(|what| if what == "skip" { OnBadRow::Skip } else { OnBadRow::Stop })
 }
 
 impl Args {
@@ -70,10 +68,10 @@ impl Args {
         &self,
         loaded: Loaded,
         (need, pins): (Need, &Pins),
-        progress: &Progress,
+        progress: &Bar,
         count: bool,
     ) -> Result<(Plan, Vec<Listed>)> {
-        let list_dirs = plan::list_dirs(&loaded, &crate::lists::installed());
+        let list_dirs = plan::list_dirs(&loaded, &installed_lists());
         let jobs = self.jobs();
         let mut listed = Vec::new();
         let origin = match &self.from {
@@ -87,6 +85,12 @@ impl Args {
             }
             other => other.clone(),
         };
-        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, watch: progress, count })?, listed))
+        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
     }
+}
+
+/// Where installed lists are looked for.
+pub fn installed_lists() -> PathBuf {
+    let home = || std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
+    std::env::var_os("SETACCIO_LISTS").map_or_else(|| home().join(".local/share/setaccio/lists"), PathBuf::from)
 }

@@ -2,78 +2,36 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-mod build;
-mod card;
+mod commands;
 mod fetch;
 mod inputs;
-mod lists;
-mod pin;
-mod plan;
-mod preview;
 mod progress;
-mod pull;
-mod push;
-mod rules;
-mod schemas;
+mod reference;
 mod style;
-mod train;
-mod verify;
 
 #[derive(Parser)]
-#[command(name = "setaccio", version, about, max_term_width = 100)]
+#[command(name = "setaccio", version, about, after_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: commands::Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    Pin(pin::Args),
-    Pull(pull::Args),
-    Build(build::Args),
-    Plan(plan::Args),
-    Preview(preview::Args),
-    Verify(verify::Args),
-    Card(card::Args),
-    Push(push::Args),
-    Train(train::Args),
-    TrainAll(train::AllArgs),
-    Generate(train::GenerateArgs),
-    Merge(train::MergeArgs),
-    Export(train::ExportArgs),
-    Lists(lists::Args),
-    Rules(rules::Args),
-    Schemas(schemas::Args),
-}
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  not done: what failed, and what to do about it, is on stderr
+    2  the command line cannot be understood
+  130  stopped by Ctrl-C or SIGTERM: the same command goes on from there (`train` with --resume)";
 
 /// Exit code of a run that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Pin(args) => pin::run(&args),
-        Command::Pull(args) => pull::run(&args),
-        Command::Build(args) => build::run(&args),
-        Command::Plan(args) => plan::run(&args),
-        Command::Preview(args) => preview::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Card(args) => card::run(&args),
-        Command::Push(args) => push::run(&args),
-        Command::Train(args) => train::run(&args),
-        Command::TrainAll(args) => train::all(&args),
-        Command::Generate(args) => train::generate(&args),
-        Command::Merge(args) => train::merge(&args),
-        Command::Export(args) => train::export(&args),
-        Command::Lists(args) => lists::run(&args),
-        Command::Rules(args) => rules::run(&args),
-        Command::Schemas(_) => {
-            schemas::run();
-            Ok(())
-        }
-    };
-    let Err(error) = done else { return ExitCode::SUCCESS };
+    // The list that build.rs writes.
+    setaccio_base::bundle::install(include!(concat!(env!("OUT_DIR"), "/bundle.rs")));
+    let Err(error) = Cli::parse().command.run() else { return ExitCode::SUCCESS };
     // A reader that has seen enough (`| head`) is no failure.
     if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
@@ -81,6 +39,6 @@ fn main() -> ExitCode {
     anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
     let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
         || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
-        || train::interrupted(&error);
+        || commands::interrupted(&error);
     if stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
 }

@@ -11,11 +11,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use setaccio_curate::build::Watch;
+use setaccio_base::progress::Progress;
 
-#[cfg(feature = "train")]
-use crate::style::BAD;
-use crate::style::FAINT;
+use crate::style::{BAD, FAINT};
 
 /// What a step is of a stage that is counted in bytes.
 const MEGABYTE: u64 = 1_000_000;
@@ -23,7 +21,8 @@ const MEGABYTE: u64 = 1_000_000;
 /// Plain lines come no oftener than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-pub struct Progress {
+/// The bar, and whether Ctrl-C asked to stop.
+pub struct Bar {
     cancelled: Arc<AtomicBool>,
     terminal: bool,
     bar: ProgressBar,
@@ -35,13 +34,13 @@ pub struct Progress {
 
 struct Plain {
     stage: &'static str,
-    steps: u64,
+    total: u64,
     done: u64,
     began: Instant,
     told: Instant,
 }
 
-impl Progress {
+impl Bar {
     /// Watch for Ctrl-C: the first stops cleanly, the second at once.
     pub fn new() -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -63,7 +62,7 @@ impl Progress {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             moved: AtomicU64::new(0),
-            plain: Mutex::new(Plain { stage: "", steps: 0, done: 0, began: now, told: now }),
+            plain: Mutex::new(Plain { stage: "", total: 0, done: 0, began: now, told: now }),
         })
     }
 
@@ -72,31 +71,10 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    /// So many steps more; `note` is said beside them instead of rows and bytes.
-    pub fn advance(&self, steps: u64, note: Option<&str>) {
-        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        plain.done += steps;
-        let speed = note.map_or_else(|| self.speed(plain.began), str::to_owned);
-        if self.terminal {
-            self.bar.inc(steps);
-            self.bar.set_message(speed);
-        } else if plain.told.elapsed() >= PLAIN_EVERY {
-            plain.told = Instant::now();
-            let left = left(plain.began.elapsed(), plain.done, plain.steps);
-            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.steps);
-        }
-    }
-
     /// A stage that is counted in bytes begins.
     pub fn transfer(&self, name: &'static str, bytes: u64) {
         self.moved.store(0, Ordering::Relaxed);
-        self.stage(name, usize::try_from(bytes.div_ceil(MEGABYTE)).unwrap_or(usize::MAX));
-    }
-
-    /// A line above the bar.
-    #[cfg(feature = "train")]
-    pub fn warn(&self, message: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {message}"));
+        self.stage(name, bytes.div_ceil(MEGABYTE));
     }
 
     fn speed(&self, began: Instant) -> String {
@@ -111,50 +89,38 @@ impl Progress {
     }
 }
 
-impl setaccio_hub::Watch for Progress {
-    fn cancelled(&self) -> bool {
-        Watch::cancelled(self)
-    }
-
-    fn bytes(&self, bytes: u64) {
-        let before = self.moved.fetch_add(bytes, Ordering::Relaxed);
-        let steps = (before + bytes) / MEGABYTE - before / MEGABYTE;
-        if steps > 0 {
-            let began = self.plain.lock().unwrap_or_else(PoisonError::into_inner).began;
-            let seconds = began.elapsed().as_secs_f64().max(0.001);
-            #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
-            let speed = (before + bytes) as f64 / seconds / 1e6;
-            self.advance(steps, Some(&format!("MB, {speed:.1} MB/s")));
-        }
-    }
-
-    fn note(&self, sentence: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
-    }
-}
-
-impl Watch for Progress {
+impl Progress for Bar {
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    fn stage(&self, name: &'static str, steps: usize) {
+    fn stage(&self, name: &'static str, total: u64) {
         self.rows.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
         let now = Instant::now();
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        *plain = Plain { stage: name, steps: steps as u64, done: 0, began: now, told: now };
+        *plain = Plain { stage: name, total, done: 0, began: now, told: now };
         if self.terminal {
             let look = "{prefix:>8} {wide_bar:.cyan/blue} {pos}/{len}  {msg}  {eta} left";
             self.bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.set_length(steps as u64);
+            self.bar.set_length(total);
             self.bar.set_prefix(name);
             self.bar.reset();
         }
     }
 
-    fn done(&self, steps: u64) {
-        self.advance(steps, None);
+    fn advance(&self, pieces: u64, note: &str) {
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        plain.done += pieces;
+        let speed = if note.is_empty() { self.speed(plain.began) } else { note.to_owned() };
+        if self.terminal {
+            self.bar.inc(pieces);
+            self.bar.set_message(speed);
+        } else if plain.told.elapsed() >= PLAIN_EVERY {
+            plain.told = Instant::now();
+            let left = left(plain.began.elapsed(), plain.done, plain.total);
+            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.total);
+        }
     }
 
     fn rows(&self, rows: u64, bytes: u64) {
@@ -166,13 +132,47 @@ impl Watch for Progress {
             self.bar.set_message(self.speed(began));
         }
     }
+
+    fn bytes(&self, bytes: u64) {
+        let before = self.moved.fetch_add(bytes, Ordering::Relaxed);
+        let megabytes = (before + bytes) / MEGABYTE - before / MEGABYTE;
+        if megabytes > 0 {
+            let began = self.plain.lock().unwrap_or_else(PoisonError::into_inner).began;
+            let seconds = began.elapsed().as_secs_f64().max(0.001);
+            #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+            let speed = (before + bytes) as f64 / seconds / 1e6;
+            self.advance(megabytes, &format!("MB, {speed:.1} MB/s"));
+        }
+    }
+
+    fn note(&self, sentence: &str) {
+        self.bar.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
+    }
+
+    fn warn(&self, sentence: &str) {
+        self.bar.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {sentence}"));
+    }
 }
 
-fn left(elapsed: Duration, done: u64, steps: u64) -> String {
+impl setaccio_hub::Watch for Bar {
+    fn cancelled(&self) -> bool {
+        Progress::cancelled(self)
+    }
+
+    fn bytes(&self, bytes: u64) {
+        Progress::bytes(self, bytes);
+    }
+
+    fn note(&self, sentence: &str) {
+        Progress::note(self, sentence);
+    }
+}
+
+fn left(elapsed: Duration, done: u64, total: u64) -> String {
     if done == 0 {
         return String::new();
     }
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
-    let seconds = elapsed.as_secs_f64() * (steps.saturating_sub(done)) as f64 / done as f64;
+    let seconds = elapsed.as_secs_f64() * (total.saturating_sub(done)) as f64 / done as f64;
     format!("{seconds:.0} s left")
 }

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 /// A number with its thousands apart.
-pub use setaccio_curate::card::grouped as count;
+pub use setaccio_base::numbers::grouped as count;
 
 /// What went well, and rows that are kept.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -23,6 +23,13 @@ pub fn snippet(text: &str, width: usize) -> String {
     }
     let cut: String = line.chars().take(width.saturating_sub(1)).collect();
     format!("{cut}\u{2026}")
+}
+
+/// Bytes as a person says them.
+pub fn megabytes(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
+    let mb = bytes as f64 / 1e6;
+    if mb < 1.0 { format!("{:.1} kB", mb * 1e3) } else { format!("{mb:.1} MB") }
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! - files: [`atomic`] puts a file or a folder in place whole, [`lock_file`] keeps a folder to one process, [`sha256`]
 //!   hashes what passes through;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
-//! - recipes: [`overlay`] lays one table over another, [`suggest`] names the nearest known word;
+//! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
+//!   the nearest known word;
 //! - rows: [`row`] is a document, a conversation or a preference;
 //! - reports: [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
 //!   training run was made from.
 
 pub mod atomic;
+pub mod bundle;
 pub mod card;
 pub mod error;
 pub mod lock_file;

@@ -33,7 +33,7 @@ fn assign(table: &mut Table, keys: &[&str], value: Value) -> Result<(), String> 
         table.insert((*key).to_owned(), value);
         return Ok(());
     }
-    if matches!(*key, "screen" | "source") && !table.contains_key(*key) {
+    if matches!(*key, "filter" | "screen" | "source") && !table.contains_key(*key) {
         return Err(format!("the recipe has no [[{key}]]"));
     }
     match table.entry(*key).or_insert_with(|| Value::Table(Table::new())) {
@@ -86,27 +86,27 @@ mod tests {
         apply_set(&mut table, set).map(|()| table)
     }
 
-    const RECIPE: &str = "seed = 1\n[[screen]]\nrule = 'language'\nthreshold = 0.5\n[[screen]]\nrule = 'length'\n";
+    const RECIPE: &str = "seed = 1\n[[filter]]\nrule = 'language'\nthreshold = 0.5\n[[filter]]\nrule = 'length'\n";
 
     #[test]
     fn reaches_values_tables_and_named_entries() {
         assert_eq!(set(RECIPE, "seed=7").map(|t| t["seed"].clone()), Ok(Value::Integer(7)));
         assert_eq!(set(RECIPE, "sample.rows=9").map(|t| t["sample"]["rows"].clone()), Ok(Value::Integer(9)));
         assert_eq!(set(RECIPE, "name=sft mix").map(|t| t["name"].clone()), Ok(Value::String("sft mix".into())));
-        let threshold = |s| set(RECIPE, s).map(|t| t["screen"][0]["threshold"].clone());
-        assert_eq!(threshold("screen.language.threshold=0.8"), Ok(Value::Float(0.8)));
-        assert_eq!(threshold("screen.1.threshold=0.9"), Ok(Value::Float(0.9)));
-        let lists = set(RECIPE, r#"screen.length.words=["a", "b"]"#).map(|t| t["screen"][1]["words"].clone());
+        let threshold = |s| set(RECIPE, s).map(|t| t["filter"][0]["threshold"].clone());
+        assert_eq!(threshold("filter.language.threshold=0.8"), Ok(Value::Float(0.8)));
+        assert_eq!(threshold("filter.1.threshold=0.9"), Ok(Value::Float(0.9)));
+        let lists = set(RECIPE, r#"filter.length.words=["a", "b"]"#).map(|t| t["filter"][1]["words"].clone());
         assert_eq!(lists, Ok(Value::Array(vec!["a".into(), "b".into()])));
     }
 
     #[test]
     fn a_path_to_nowhere_is_refused() {
-        let error = set(RECIPE, "screen.lenght.max=1").err().unwrap_or_default();
+        let error = set(RECIPE, "filter.lenght.max=1").err().unwrap_or_default();
         assert!(error.contains("there is no `lenght`; there are language, length"), "{error}");
-        assert!(set("seed = 1", "screen.language.threshold=1").is_err_and(|e| e.contains("no [[screen]]")));
+        assert!(set("seed = 1", "filter.language.threshold=1").is_err_and(|e| e.contains("no [[filter]]")));
         assert!(set(RECIPE, "seed").is_err_and(|e| e.contains("write key=value")));
         assert!(set(RECIPE, "seed.x=1").is_err_and(|e| e.contains("is a value")));
-        assert!(set(RECIPE, "screen.language=1").is_err_and(|e| e.contains("name one entry")));
+        assert!(set(RECIPE, "filter.language=1").is_err_and(|e| e.contains("name one entry")));
     }
 }

@@ -1,31 +1,30 @@
-//! A build from plan to published folder: run the tasks, merge their rows, write shards, rejects,
-//! ledger, lock and card, and put them in place of an earlier build.
+//! A build from plan to published folder: run the tasks, write shards, rejects, ledger, lock and card, and put them in
+//! place of an earlier build.
 
-use std::path::Path;
+use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::{
-    card,
-    error::{Error, Result},
-    finish,
-    folder::{Folder, remove, write_whole},
+use rayon::ThreadPool;
+use setaccio_base::{
+    atomic,
+    parallel::{ordered_map, thread_pool},
+    progress::Progress,
+};
+use setaccio_dataset::{
+    folder::{self, CARD, LEDGER, RECIPE_LOCK},
     ledger::Ledger,
-    lock, pins,
-    plan::{ENGINE, Plan, Task},
-    task::{self, Manifest},
-    verify, workers,
 };
 
-/// Who watches a build, and may stop it.
-pub trait Watch: Sync {
-    /// Whether to stop at the next safe point.
-    fn cancelled(&self) -> bool;
-    /// A stage of `steps` pieces of work begins.
-    fn stage(&self, name: &'static str, steps: usize);
-    /// So many pieces are done.
-    fn done(&self, steps: u64);
-    /// Rows went through, with so many bytes of text.
-    fn rows(&self, rows: u64, bytes: u64);
-}
+use crate::{
+    error::{Error, Result},
+    folder::OutputFolder,
+    pipeline::{
+        filter::{self, Manifest},
+        write,
+    },
+    plan::{ENGINE, Plan, Task, lock},
+    recipe::{pins, shell_word},
+    report::{card, ledger},
+};
 
 /// Which part of a build to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +42,31 @@ pub enum Part {
     Finish,
 }
 
+/// How to build.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildOptions {
+    /// Which part of it.
+    pub part: Part,
+    /// Build again what is there already.
+    pub force: bool,
+    /// Threads.
+    pub jobs: usize,
+}
+
 /// What a build did.
 #[derive(Debug)]
-pub enum Done {
+pub enum BuildOutcome {
     /// The folder already held this very build.
     UpToDate(Ledger),
-    /// So many tasks are done; so many were before.
-    Tasks {
-        /// Tasks of this part.
-        done: usize,
+    /// The tasks of a slice are done.
+    Slice {
+        /// Tasks of this slice.
+        tasks: usize,
         /// Of these, done by an earlier run.
         reused: usize,
     },
     /// A new build was published; so many of its tasks were done by earlier runs.
-    Built {
+    Whole {
         /// Its ledger.
         ledger: Ledger,
         /// Tasks that an earlier run had done.
@@ -64,100 +74,118 @@ pub enum Done {
     },
 }
 
-/// Do `part` of the build of `plan` into `out`.
+/// Do a part of the build of `plan` into `out`.
 ///
 /// # Errors
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
-pub fn run(plan: &Plan, out: &Path, part: Part, force: bool, jobs: usize, watch: &dyn Watch) -> Result<Done> {
-    let folder = Folder::open(out, matches!(part, Part::Slice { .. }))?;
+pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
+    let BuildOptions { part, force, jobs } = options;
+    let folder = OutputFolder::open(out, matches!(part, Part::Slice { .. }))?;
     if !force && let Some(ledger) = current(plan, out) {
         if part == Part::Whole {
             folder.clear()?;
         }
-        return Ok(Done::UpToDate(ledger));
+        return Ok(BuildOutcome::UpToDate(ledger));
     }
     if !force && edited(out) {
         let message = "was changed by hand, and a build would replace it: move it away, put its text into the recipe's \
                        [card], or build with --force";
-        return Err(Error::Damaged { path: out.join("README.md"), message: message.into() });
+        return Err(Error::damaged(out.join(CARD), message));
     }
     let work = folder.work();
-    std::fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
-    pins::write(plan, &work)?;
-    let pool = workers::pool(jobs)?;
+    fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
+    pins::write(&plan.pins(), &work)?;
+    let pool = thread_pool(jobs)?;
     if part == Part::Finish {
-        return finish(plan, &folder, &pool, plan.tasks.len(), watch);
+        return finish(plan, &folder, &pool, plan.tasks.len(), progress);
     }
     let mine: Vec<&Task> = match part {
-        Part::Slice { number, of } => plan.tasks.iter().filter(|t| t.index % of == number - 1).collect(),
+        Part::Slice { number, of } => {
+            atomic::write(&work.join(SLICES), of.to_string().as_bytes())?;
+            plan.tasks.iter().filter(|t| t.index % of == number - 1).collect()
+        }
         _ => plan.tasks.iter().collect(),
     };
-    let todo: Vec<&Task> = mine.iter().copied().filter(|t| task::finished(&work, t).is_none()).collect();
+    let todo: Vec<&Task> = mine.iter().copied().filter(|t| filter::manifest(&work, t).is_none()).collect();
     let reused = mine.len() - todo.len();
-    watch.stage("screen", mine.len());
-    watch.done(reused as u64);
-    workers::ordered(
+    progress.stage("filter", mine.len() as u64);
+    progress.advance(reused as u64, "");
+    ordered_map(
         &pool,
         todo.len(),
-        |i| task::run(plan, todo[i], &work, watch).inspect(|_| watch.done(1)).map(drop),
-        |()| Ok(()),
+        |i| filter::run(plan, todo[i], &work, progress).inspect(|_| progress.advance(1, "")).map(drop),
+        |()| Ok::<_, Error>(()),
     )?;
     if matches!(part, Part::Slice { .. }) {
-        return Ok(Done::Tasks { done: mine.len(), reused });
+        return Ok(BuildOutcome::Slice { tasks: mine.len(), reused });
     }
-    finish(plan, &folder, &pool, reused, watch)
+    finish(plan, &folder, &pool, reused, progress)
 }
 
 /// Whether the card of an earlier build in `out` is not the one that this version wrote.
 fn edited(out: &Path) -> bool {
-    let Ok((ledger, lock)) = verify::read(out) else { return false };
-    let card = std::fs::read_to_string(out.join("README.md"));
+    let Ok((ledger, lock)) = folder::read(out) else { return false };
+    let card = fs::read_to_string(out.join(CARD));
     lock.engine == ENGINE && card.is_ok_and(|text| text != card::compose(&ledger, &lock))
 }
 
 /// The ledger of the build in `out`, if it is of this plan and its files are there at their sizes.
 fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
     let ledger = Ledger::of(out)?;
-    let there = |name: &str| std::fs::metadata(out.join(name)).ok().map(|m| m.len());
+    let there = |name: &str| fs::metadata(out.join(name)).ok().map(|m| m.len());
     let whole = ledger.files.iter().all(|f| there(&f.path) == Some(f.bytes));
-    let texts = there("README.md").is_some() && there("recipe.lock.toml").is_some();
+    let texts = there(CARD).is_some() && there(RECIPE_LOCK).is_some();
     (ledger.fingerprint == plan.fingerprint && whole && texts).then_some(ledger)
 }
 
-fn finish(plan: &Plan, folder: &Folder, pool: &rayon::ThreadPool, reused: usize, watch: &dyn Watch) -> Result<Done> {
+fn finish(
+    plan: &Plan,
+    folder: &OutputFolder,
+    pool: &ThreadPool,
+    reused: usize,
+    progress: &dyn Progress,
+) -> Result<BuildOutcome> {
     let work = folder.work();
-    let manifests = manifests(plan, &work)?;
+    let manifests = manifests(plan, &work, folder.root())?;
     let staging = folder.fresh_staging()?;
-    let ledger = finish::merge(plan, &work, &manifests, &staging, pool, watch)?;
+    let output = write::write(plan, &work, &manifests, &staging, pool, progress)?;
+    let ledger = ledger::compose(plan, &manifests, &output);
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
-        remove(&staging)?;
+        atomic::remove(&staging)?;
         return Err(Error::Empty(ledger.drops()));
     }
-    let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode("ledger.json"))?;
-    write_whole(&staging.join("ledger.json"), format!("{json}\n").as_bytes())?;
-    let lock = lock::Lock::new(plan);
-    write_whole(&staging.join(lock::NAME), lock.to_toml()?.as_bytes())?;
+    let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode(LEDGER))?;
+    atomic::write(&staging.join(LEDGER), format!("{json}\n").as_bytes())?;
+    let lock = lock::of(plan);
+    atomic::write(&staging.join(RECIPE_LOCK), lock.to_toml()?.as_bytes())?;
     card::write(&staging, &ledger, &lock)?;
-    if watch.cancelled() {
-        remove(&staging)?;
+    if progress.cancelled() {
+        atomic::remove(&staging)?;
         return Err(Error::Interrupted);
     }
     folder.publish()?;
-    Ok(Done::Built { ledger, reused })
+    Ok(BuildOutcome::Whole { ledger, reused })
 }
 
-/// What every task left; an error names those that are missing.
-fn manifests(plan: &Plan, work: &Path) -> Result<Vec<Manifest>> {
-    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| task::finished(work, t)).collect();
-    let missing: Vec<String> = found.iter().zip(1..).filter(|(m, _)| m.is_none()).map(|(_, n)| n.to_string()).collect();
+/// File of the work folder that says into how many slices the build was cut last.
+const SLICES: &str = "slices";
+
+/// What every task left; an error names the commands that do those that are missing.
+fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
+    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| filter::manifest(work, t)).collect();
+    let missing: Vec<usize> = found.iter().zip(0..).filter(|(m, _)| m.is_none()).map(|(_, task)| task).collect();
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
-    let shown = missing.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-    let more = if missing.len() > 20 { ", ..." } else { "" };
-    Err(Error::Unfinished {
-        missing: missing.len(),
-        total: plan.tasks.len(),
-        tasks: format!("run first {shown}{more}"),
-    })
+    let slices = fs::read_to_string(work.join(SLICES)).ok().and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0);
+    let command = format!("{} --out {}", plan.command(), shell_word(&out.display().to_string()));
+    let commands = match slices {
+        Some(of) => {
+            let open: BTreeSet<usize> = missing.iter().map(|task| task % of + 1).collect();
+            open.into_iter().map(|number| format!("{command} --task {number}/{of}")).collect()
+        }
+        // Nobody has cut it yet: one command does it all.
+        None => vec![command],
+    };
+    Err(Error::Unfinished { missing: missing.len(), total: plan.tasks.len(), commands })
 }

@@ -5,9 +5,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::error::DISK_FULL;
+use setaccio_dataset::shard::Position;
 use setaccio_filters::rule::RuleError;
 
-use crate::source::SourceError;
+/// Why a source's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}{}: {message}", at.map(|a| format!(", {a}")).unwrap_or_default())]
+pub struct SourceError {
+    /// The file's name.
+    pub file: String,
+    /// How far reading came.
+    pub at: Option<Position>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl SourceError {
+    /// At no place of its own.
+    pub fn new(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), at: None, message: message.into() }
+    }
+
+    /// A file without rows.
+    pub fn no_rows(file: &str) -> Self {
+        Self::new(file, "holds no rows; fetch it again, or take it out of the recipe")
+    }
+
+    /// At a row.
+    pub fn at(file: &str, at: Position, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), at: Some(at), message: message.into() }
+    }
+}
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -23,12 +52,15 @@ pub enum Error {
         /// What is wrong and what to write instead.
         message: String,
     },
-    /// A rule of `[[screen]]` cannot be built.
-    #[error("{file}: [[screen]] number {number} (`{rule}`): {error}")]
+    /// What was asked for is not there, or cannot be.
+    #[error("{0}")]
+    Argument(String),
+    /// A rule of `[[filter]]` cannot be built.
+    #[error("{file}: [[filter]] number {number} (`{rule}`): {error}")]
     Rule {
         /// The recipe's file name.
         file: String,
-        /// 1-based number of the `[[screen]]` table.
+        /// 1-based number of the `[[filter]]` table.
         number: usize,
         /// Its `rule` key.
         rule: String,
@@ -52,19 +84,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The operating system refused a file operation.
-    #[error("cannot {action} {path}: {error}{}", hint(error))]
-    Io {
-        /// What was being done, as a verb.
-        action: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// Another build holds the output folder.
-    #[error("{0} is in use by another setaccio: wait for it to end, or give this build its own --out")]
-    Busy(PathBuf),
+    /// A fault of files or threads.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// Ctrl-C.
     #[error("interrupted; finished tasks are kept, and the same command goes on from there")]
     Interrupted,
@@ -72,22 +94,14 @@ pub enum Error {
     #[error("no row is left to train on: {0}; `setaccio preview` shows why; nothing was written")]
     Empty(String),
     /// A `--finish` before every slice is there.
-    #[error("{missing} of {total} tasks are not done yet: {tasks}; task T is in slice (T - 1) mod N + 1 of N")]
+    #[error("{missing} of {total} tasks are not done yet; these commands do them:{}", list(commands))]
     Unfinished {
         /// Tasks without a manifest.
         missing: usize,
         /// All tasks of the plan.
         total: usize,
-        /// Their numbers, for a person.
-        tasks: String,
-    },
-    /// A file of the work folder or of a finished build is not what its manifest says.
-    #[error("{path}: {message}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        message: String,
+        /// What does them, a command each.
+        commands: Vec<String>,
     },
     /// Arrow or Parquet refused something of ours.
     #[error("{path}: {message}")]
@@ -98,14 +112,19 @@ pub enum Error {
         message: String,
     },
     /// A template or tokenizer failed.
-    #[error("{0}")]
-    Render(String),
+    #[error(transparent)]
+    Render(#[from] setaccio_templates::Error),
 }
 
 impl Error {
     /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+        move |error| setaccio_base::Error::io(action, path)(error).into()
+    }
+
+    /// A file that is not what it should be.
+    pub fn damaged(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        setaccio_base::Error::damaged(path, message).into()
     }
 
     /// Wrap an Arrow or Parquet error met while writing or reading `path`.
@@ -125,15 +144,20 @@ impl Error {
     }
 }
 
-const DISK_FULL: &str = "; free some space or choose another disk with --out, then run the same command again: \
-                         finished tasks and earlier output are kept";
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a folder that you may write to with --out"
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        match error {
+            setaccio_base::Error::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
         }
-        _ => "",
     }
+}
+
+/// Commands shown of a long list.
+const SHOWN: usize = 20;
+
+fn list(commands: &[String]) -> String {
+    let shown: String = commands.iter().take(SHOWN).map(|command| format!("\n  {command}")).collect();
+    let more = commands.len().saturating_sub(SHOWN);
+    if more > 0 { format!("{shown}\n  and {more} more") } else { shown }
 }

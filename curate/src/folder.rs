@@ -1,78 +1,78 @@
-//! The output folder: its layout, its lock, and how a finished build takes the place of an earlier one.
+//! The output folder while it is built: its lock, and how a build that is done takes the place of an earlier one.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{ErrorKind, Write},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    error::{Error, Result},
+use setaccio_base::{
+    atomic,
+    lock_file::{self, HIDDEN, LockFile, Mode},
+};
+use setaccio_dataset::{
+    folder::{DATA, PUBLISHED, REJECTS},
     ledger::Ledger,
 };
 
-/// Everything that a build publishes, in the order it is put in place; the ledger last, because it is
-/// what says that a build is there.
-pub const PUBLISHED: [&str; 6] = ["data", "rejects", "recipe.lock.toml", "waterfall.svg", "README.md", "ledger.json"];
+use crate::error::{Error, Result};
 
-/// An output folder held by this process.
+/// An output folder that this process has locked.
 #[derive(Debug)]
-pub struct Folder {
+pub struct OutputFolder {
     root: PathBuf,
-    _lock: File,
+    _lock: LockFile,
 }
 
-impl Folder {
-    /// Create or open `root` and hold it: alone, or `shared` with other slices of the same build.
+impl OutputFolder {
+    /// Create or open `root` and lock it: alone, or `shared` with other slices of the same build.
     /// A publication that was cut short is completed first.
     ///
     /// # Errors
-    /// Another build holds it, it cannot be written to, or it holds a `data` folder that is not ours.
+    /// Another build has it, it cannot be written to, or it holds a `data` folder that no build wrote.
     pub fn open(root: &Path, shared: bool) -> Result<Self> {
-        let hidden = root.join(".setaccio");
-        let cut_short = hidden.join("publishing").exists();
+        let cut_short = root.join(HIDDEN).join("publishing").exists();
         if !cut_short {
-            ours(root)?;
+            check_ownership(root)?;
         }
-        fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
-        // What is in it is nobody's to commit or push.
-        let ignore = hidden.join(".gitignore");
-        if !ignore.exists() {
-            write_whole(&ignore, b"*\n")?;
-        }
-        let path = hidden.join("lock");
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
-        let hold = |shared: bool| match if shared { lock.try_lock_shared() } else { lock.try_lock() } {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy(root.to_owned())),
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        let path = lock_file::hidden_folder(root)?.join("lock");
+        let busy = |error| match error {
+            setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(root.to_owned()),
+            other => other,
         };
         // Completing a publication takes the folder for oneself, even before a slice.
-        hold(shared && !cut_short)?;
-        let folder = Self { root: root.to_owned(), _lock: lock.try_clone().map_err(Error::io("open", &path))? };
+        let mode = if shared && !cut_short { Mode::Shared } else { Mode::Exclusive };
+        let folder = Self { root: root.to_owned(), _lock: LockFile::acquire(&path, mode).map_err(busy)? };
         if folder.marker().exists() {
             folder.put_in_place()?;
         }
         if shared && cut_short {
-            lock.unlock().map_err(Error::io("unlock", &path))?;
-            hold(true)?;
+            folder._lock.change_mode(Mode::Shared).map_err(busy)?;
         }
         Ok(folder)
     }
 
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where finished tasks wait for the end of the build.
     pub fn work(&self) -> PathBuf {
-        self.root.join(".setaccio/work")
+        self.hidden("work")
     }
 
     /// Where the new build is put together.
     pub fn staging(&self) -> PathBuf {
-        self.root.join(".setaccio/staging")
+        self.hidden("staging")
     }
 
     fn marker(&self) -> PathBuf {
-        self.root.join(".setaccio/publishing")
+        self.hidden("publishing")
+    }
+
+    fn hidden(&self, name: &str) -> PathBuf {
+        self.root.join(HIDDEN).join(name)
     }
 
     /// An empty staging folder.
@@ -81,8 +81,8 @@ impl Folder {
     /// The file system refuses.
     pub fn fresh_staging(&self) -> Result<PathBuf> {
         let staging = self.staging();
-        remove(&staging)?;
-        for sub in ["data", "rejects"] {
+        atomic::remove(&staging)?;
+        for sub in [DATA, REJECTS] {
             let path = staging.join(sub);
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
@@ -95,25 +95,25 @@ impl Folder {
     /// # Errors
     /// The file system refuses; the next `open` goes on from there.
     pub fn publish(&self) -> Result<()> {
-        sync_dir(&self.staging())?;
-        write_whole(&self.marker(), b"staging is complete\n")?;
+        atomic::sync_dir(&self.staging())?;
+        atomic::write(&self.marker(), b"staging is complete\n")?;
         self.put_in_place()
     }
 
     fn put_in_place(&self) -> Result<()> {
-        let old = self.root.join(".setaccio/old");
+        let old = self.hidden("old");
         fs::create_dir_all(&old).map_err(Error::io("create", &old))?;
         for name in PUBLISHED {
             let (new, place, aside) = (self.staging().join(name), self.root.join(name), old.join(name));
-            if there(&new) {
-                if there(&place) {
-                    remove(&aside)?;
+            if atomic::exists(&new) {
+                if atomic::exists(&place) {
+                    atomic::remove(&aside)?;
                     fs::rename(&place, &aside).map_err(Error::io("move aside", &place))?;
                 }
                 fs::rename(&new, &place).map_err(Error::io("put in place", &place))?;
             }
         }
-        sync_dir(&self.root)?;
+        atomic::sync_dir(&self.root)?;
         self.clear()
     }
 
@@ -122,22 +122,22 @@ impl Folder {
     /// # Errors
     /// The file system refuses.
     pub fn clear(&self) -> Result<()> {
-        [self.root.join(".setaccio/old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| remove(p))
+        [self.hidden("old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| Ok(atomic::remove(p)?))
     }
 }
 
 /// Check that whatever a build would replace in `root` is an earlier build's.
-fn ours(root: &Path) -> Result<()> {
+fn check_ownership(root: &Path) -> Result<()> {
     let foreign = |path: PathBuf| {
         let message = "is there already, and no build wrote it; move it away or choose another --out";
-        Err(Error::Damaged { path, message: message.into() })
+        Err(Error::damaged(path, message))
     };
     match Ledger::of(root).filter(|l| !l.fingerprint.is_empty()) {
-        None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| there(p)) {
+        None => match PUBLISHED.iter().map(|n| root.join(n)).find(|p| atomic::exists(p)) {
             Some(path) => foreign(path),
             None => Ok(()),
         },
-        Some(ledger) => match strangers(root, &ledger)?.into_iter().next() {
+        Some(ledger) => match unknown_files(root, &ledger)?.into_iter().next() {
             Some(name) => foreign(root.join(name)),
             None => Ok(()),
         },
@@ -148,9 +148,9 @@ fn ours(root: &Path) -> Result<()> {
 ///
 /// # Errors
 /// A folder cannot be listed.
-pub fn strangers(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
+pub fn unknown_files(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in ["data", "rejects"] {
+    for folder in [DATA, REJECTS] {
         let path = out.join(folder);
         let entries = match fs::read_dir(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
@@ -166,54 +166,6 @@ pub fn strangers(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Write a file whole or not at all: to a temporary name, flushed, then renamed.
-///
-/// # Errors
-/// The file system refuses.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .permissions(readable())
-        .tempfile_in(folder)
-        .map_err(Error::io("create a file in", folder))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    Ok(())
-}
-
-/// What an ordinary file gets, where `tempfile` would make one that only its owner reads.
-fn readable() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
-}
-
-/// Whether there is anything of this name, be it a link to nowhere.
-fn there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
-/// Remove a file, folder or link, if it is there.
-///
-/// # Errors
-/// The file system refuses.
-pub fn remove(path: &Path) -> Result<()> {
-    let is_dir = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
-    let removed = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    }
-}
-
-/// Make renames inside `path` durable.
-///
-/// # Errors
-/// The file system refuses.
-pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|d| d.sync_all()).map_err(Error::io("flush", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,12 +174,12 @@ mod tests {
         tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"))
     }
 
-    fn stage(folder: &Folder, text: &str) {
+    fn stage(folder: &OutputFolder, text: &str) {
         let staging = folder.fresh_staging().unwrap_or_else(|e| panic!("{e}"));
         for name in &PUBLISHED[2..] {
             let ledger = Ledger { fingerprint: text.to_owned(), ..Ledger::default() };
             let json = serde_json::to_vec(&ledger).unwrap_or_else(|e| panic!("{e}"));
-            write_whole(&staging.join(name), &json).unwrap_or_else(|e| panic!("{e}"));
+            atomic::write(&staging.join(name), &json).unwrap_or_else(|e| panic!("{e}"));
         }
     }
 
@@ -239,12 +191,12 @@ mod tests {
     #[test]
     fn one_build_at_a_time_but_many_slices() -> Result<()> {
         let dir = temp();
-        let held = Folder::open(dir.path(), false)?;
-        assert!(matches!(Folder::open(dir.path(), false), Err(Error::Busy(_))));
-        assert!(matches!(Folder::open(dir.path(), true), Err(Error::Busy(_))));
+        let held = OutputFolder::open(dir.path(), false)?;
+        assert!(matches!(OutputFolder::open(dir.path(), false), Err(Error::Base(setaccio_base::Error::Busy(_)))));
+        assert!(matches!(OutputFolder::open(dir.path(), true), Err(Error::Base(setaccio_base::Error::Busy(_)))));
         drop(held);
-        let _one = Folder::open(dir.path(), true)?;
-        let _two = Folder::open(dir.path(), true)?;
+        let _one = OutputFolder::open(dir.path(), true)?;
+        let _two = OutputFolder::open(dir.path(), true)?;
         Ok(())
     }
 
@@ -252,18 +204,18 @@ mod tests {
     fn a_cut_publication_is_completed_at_the_next_start() -> Result<()> {
         for (done, shared) in (0..=PUBLISHED.len()).flat_map(|n| [(n, false), (n, true)]) {
             let dir = temp();
-            let folder = Folder::open(dir.path(), false)?;
+            let folder = OutputFolder::open(dir.path(), false)?;
             stage(&folder, "first");
             folder.publish()?;
             assert_eq!(ledger(dir.path()), "first");
             stage(&folder, "second");
-            write_whole(&folder.marker(), b"")?;
+            atomic::write(&folder.marker(), b"")?;
             for name in &PUBLISHED[..done] {
-                remove(&dir.path().join(name))?;
+                atomic::remove(&dir.path().join(name))?;
                 fs::rename(folder.staging().join(name), dir.path().join(name)).map_err(Error::io("move", name))?;
             }
             drop(folder);
-            let folder = Folder::open(dir.path(), shared)?;
+            let folder = OutputFolder::open(dir.path(), shared)?;
             assert_eq!(ledger(dir.path()), "second", "cut after {done} moves");
             assert!(!folder.staging().exists() && !folder.marker().exists());
         }
@@ -274,10 +226,10 @@ mod tests {
     fn a_folder_of_somebody_else_is_left_alone() {
         let dir = temp();
         fs::create_dir(dir.path().join("data")).unwrap_or_else(|e| panic!("{e}"));
-        let error = Folder::open(dir.path(), false).err().map(|e| e.to_string()).unwrap_or_default();
+        let error = OutputFolder::open(dir.path(), false).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("choose another --out"), "{error}");
         assert!(!dir.path().join(".setaccio").exists(), "nothing is left in it");
         fs::write(dir.path().join("ledger.json"), "{}").unwrap_or_else(|e| panic!("{e}"));
-        assert!(Folder::open(dir.path(), false).is_err());
+        assert!(OutputFolder::open(dir.path(), false).is_err());
     }
 }

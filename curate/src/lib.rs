@@ -1,32 +1,13 @@
-//! The streaming engine: recipe, source, merge, screen, dedup, sample, shard, ledger, card.
+//! The streaming engine, in layers: recipe, source, plan, pipeline, report. Each looks down only; `build` sees all.
 
-pub mod blocks;
 pub mod build;
-pub mod card;
-pub mod carried;
-pub mod columns;
-mod counts;
 pub mod error;
-pub mod finish;
 pub mod folder;
-pub mod hash;
-pub mod keys;
-pub mod ledger;
-pub mod lock;
-pub mod merge;
-pub mod origin;
-pub mod overrides;
-pub mod pins;
+pub mod init;
+pub mod pipeline;
 pub mod plan;
 pub mod recipe;
-pub mod rejects;
-pub mod render;
-pub mod shards;
+pub mod report;
 pub mod source;
-pub mod stats;
-pub mod subset;
-pub mod task;
-pub mod verify;
-pub mod workers;
 
 pub use error::{Error, Result};

@@ -8,6 +8,7 @@
 //! (precision); of the rows of the language, the share kept (recall); the share judged as under the first setting;
 //! and megabytes a second on one core.
 
+use setaccio_base::row::{Kind, Row};
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
@@ -15,12 +16,7 @@ use std::{
     time::Instant,
 };
 
-use setaccio_filters::{
-    context::Context,
-    registry,
-    row::{Kind, Row},
-    screen::Screen,
-};
+use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 /// Lengths in characters; the last is whole pages.
 const LENGTHS: [usize; 7] = [50, 100, 200, 500, 1000, 3000, usize::MAX];
@@ -54,10 +50,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .collect();
         let mut first: Option<Vec<bool>> = None;
         for setting in &settings {
-            let screen = screen(&keep, setting)?;
+            let pipeline = pipeline(&keep, setting)?;
             let start = Instant::now();
-            let kept: Vec<bool> =
-                rows.iter().map(|(row, _)| screen.apply(&mut row.clone(), &mut screen.tallies()).is_none()).collect();
+            let kept: Vec<bool> = rows
+                .iter()
+                .map(|(row, _)| pipeline.apply(&mut row.clone(), &mut pipeline.tallies()).is_none())
+                .collect();
             let seconds = start.elapsed().as_secs_f64();
             let agreed = first.get_or_insert_with(|| kept.clone()).iter().zip(&kept).filter(|(a, b)| a == b).count();
             print_line(length, setting, &rows, &kept, agreed, seconds);
@@ -102,11 +100,11 @@ fn print_line(length: usize, setting: &str, rows: &[(Row, bool)], kept: &[bool],
     );
 }
 
-fn screen(keep: &str, setting: &str) -> Result<Screen, Box<dyn Error>> {
+fn pipeline(keep: &str, setting: &str) -> Result<Pipeline, Box<dyn Error>> {
     let mut table: toml::Table = setting.replace(';', "\n").parse()?;
     table.insert("keep".into(), vec![keep.to_owned()].into());
-    let steps = registry::find("language")?.compile(table, &Context::default())?;
-    Ok(Screen::new(steps, Kind::Text)?)
+    let filters = registry::find("language")?.compile(table, &Context::default())?;
+    Ok(Pipeline::new(filters, Kind::Text)?)
 }
 
 /// Stretches of `length` characters of a page, whole ones only.

@@ -2,12 +2,17 @@
 
 mod codes;
 pub mod context;
-pub mod hash;
+pub mod filter;
 pub mod lists;
+pub mod pipeline;
 pub mod registry;
-pub mod row;
 pub mod rule;
 pub mod rules;
-pub mod screen;
-pub mod suggest;
 pub mod words;
+
+// Until every crate takes them from where they are.
+pub use setaccio_base::{row, suggest};
+#[doc(hidden)]
+pub mod hash {
+    pub use setaccio_base::sha256::{hex, hex_digest as sha256};
+}

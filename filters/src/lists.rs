@@ -3,16 +3,19 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::{
+    atomic,
+    bundle::{self, Place},
+    sha256::hex_digest,
+};
 
 use crate::{
     context::{Context, ListUse},
-    hash::sha256,
     rule::RuleError,
 };
 
@@ -32,7 +35,8 @@ pub struct ListRef {
 /// The list is not there, is not the one meant, is not UTF-8, or has no entries.
 pub fn load(list: &ListRef, context: &Context) -> Result<Vec<String>, RuleError> {
     let file = format!("{}.txt", list.name);
-    let Some(path) = context.list_dirs.iter().map(|d| d.join(&file)).find(|p| p.is_file()) else {
+    let on_disk = context.list_dirs.iter().map(|d| d.join(&file)).find(|p| p.is_file()).map(Place::disk);
+    let Some(place) = on_disk.or_else(|| bundle::get(&format!("filters/lists/{file}"))) else {
         let looked: Vec<String> = context.list_dirs.iter().map(|d| d.display().to_string()).collect();
         let message = format!(
             "the word list `{}` is not there; looked for {file} in {}; `setaccio lists install PATH` puts lists in place",
@@ -41,8 +45,9 @@ pub fn load(list: &ListRef, context: &Context) -> Result<Vec<String>, RuleError>
         );
         return Err(RuleError::List(message));
     };
-    let bytes = fs::read(&path).map_err(|e| RuleError::List(format!("{}: {e}", path.display())))?;
-    let found = sha256(&bytes);
+    let path = place.path();
+    let bytes = place.read().map_err(|e| RuleError::List(format!("{}: {e}", path.display())))?.into_owned();
+    let found = hex_digest(&bytes);
     if found != list.sha256.to_ascii_lowercase() {
         let message = format!(
             "the word list {} is not the one meant: its SHA-256 is {found}, the recipe names {}; \
@@ -77,9 +82,9 @@ fn entries(text: &str) -> Vec<String> {
     entries
 }
 
-/// A list that was installed.
+/// A list that [`install`] put in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
+pub struct Installation {
     /// What recipes name.
     pub list: ListRef,
     /// Where it is.
@@ -94,7 +99,7 @@ pub struct Installed {
 ///
 /// # Errors
 /// Nothing of the sort is there, or a file cannot be read or written.
-pub fn install(from: &Path, to: &Path) -> Result<Vec<Installed>, RuleError> {
+pub fn install(from: &Path, to: &Path) -> Result<Vec<Installation>, RuleError> {
     let failed = |path: &Path, e: &dyn std::fmt::Display| RuleError::List(format!("{}: {e}", path.display()));
     let mut found = Vec::new();
     if from.is_dir() {
@@ -131,11 +136,9 @@ pub fn install(from: &Path, to: &Path) -> Result<Vec<Installed>, RuleError> {
         let name = format!("ldnoobw-{}", language(&path).unwrap_or_default());
         let content = format!("# LDNOOBW, CC-BY-4.0\n{}\n", words.join("\n"));
         let place = to.join(format!("{name}.txt"));
-        let mut file = tempfile::NamedTempFile::new_in(to).map_err(|e| failed(to, &e))?;
-        file.write_all(content.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(|e| failed(&place, &e))?;
-        file.persist(&place).map_err(|e| failed(&place, &e))?;
-        let list = ListRef { name, sha256: sha256(content.as_bytes()) };
-        installed.push(Installed { list, path: place, entries: words.len() });
+        atomic::write(&place, content.as_bytes()).map_err(|e| RuleError::List(e.to_string()))?;
+        let list = ListRef { name, sha256: hex_digest(content.as_bytes()) };
+        installed.push(Installation { list, path: place, entries: words.len() });
     }
     Ok(installed)
 }
@@ -164,7 +167,7 @@ mod tests {
         let dir = folder(&[("mine.txt", text)]);
         let context = Context { list_dirs: vec![dir.path().to_owned()], ..Context::default() };
         let list =
-            ListRef { name: "mine".into(), sha256: named.map_or_else(|| sha256(text.as_bytes()), str::to_owned) };
+            ListRef { name: "mine".into(), sha256: named.map_or_else(|| hex_digest(text.as_bytes()), str::to_owned) };
         let entries = load(&list, &context)?;
         Ok((entries, context.used.into_inner().unwrap_or_default()))
     }

@@ -1,11 +1,12 @@
 //! Every rule, registered once: recipes, `setaccio rules` and the reference are all derived from this list.
 
 use serde_json::Value;
+use setaccio_base::{overlay::overlay, row::Kind, suggest};
 
 use crate::{
     context::Context,
-    row::Kind,
-    rule::{RuleError, Spec, Step},
+    filter::Filter,
+    rule::{Rule, RuleError},
     rules,
 };
 
@@ -19,10 +20,10 @@ pub struct RuleInfo {
     pub schema: fn() -> Value,
     /// Its settings with nothing said.
     pub defaults: fn() -> Result<toml::Table, RuleError>,
-    build: fn(toml::Table, &Context) -> Result<Vec<Step>, RuleError>,
+    build: fn(toml::Table, &Context) -> Result<Vec<Filter>, RuleError>,
 }
 
-const fn info<S: Spec>() -> RuleInfo {
+const fn info<S: Rule>() -> RuleInfo {
     RuleInfo {
         name: S::NAME,
         kinds: S::KINDS,
@@ -32,24 +33,15 @@ const fn info<S: Spec>() -> RuleInfo {
     }
 }
 
-fn defaults<S: Spec>() -> Result<toml::Table, RuleError> {
+fn defaults<S: Rule>() -> Result<toml::Table, RuleError> {
     toml::Table::try_from(S::default()).map_err(|e| RuleError::setting(e.to_string()))
 }
 
 /// A recipe's table over the defaults: what it leaves out, at any depth, stays as it is.
-fn parse<S: Spec>(table: toml::Table) -> Result<S, RuleError> {
+fn parse<S: Rule>(table: toml::Table) -> Result<S, RuleError> {
     let mut whole = defaults::<S>()?;
     overlay(&mut whole, table);
-    whole.try_into::<S>().map_err(|e| RuleError::setting(crate::suggest::explain(e.message())))
-}
-
-fn overlay(under: &mut toml::Table, over: toml::Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => overlay(under, over),
-            (_, value) => drop(under.insert(key, value)),
-        }
-    }
+    whole.try_into::<S>().map_err(|e| RuleError::setting(suggest::explain(e.message())))
 }
 
 /// All rules, in the order the reference lists them.
@@ -81,35 +73,93 @@ pub fn find(name: &str) -> Result<&'static RuleInfo, RuleError> {
         let names = RULES.iter().map(|r| r.name);
         RuleError::Unknown(format!(
             "unknown rule `{name}`{}; `setaccio rules` lists them",
-            crate::suggest::nearest(name, names)
+            suggest::nearest(name, names)
         ))
     })
 }
 
 impl RuleInfo {
-    /// Build the steps of one `[[screen]]` entry from its table, `rule` and `as` already taken out.
+    /// Build the filters of one `[[filter]]` entry from its table, `rule` and `as` already taken out.
     ///
     /// # Errors
-    /// As [`Spec::compile`], and unknown keys, with the nearest known one.
-    pub fn compile(&self, table: toml::Table, context: &Context) -> Result<Vec<Step>, RuleError> {
+    /// As [`Rule::compile`], and unknown keys, with the nearest known one.
+    pub fn compile(&self, table: toml::Table, context: &Context) -> Result<Vec<Filter>, RuleError> {
         (self.build)(table, context)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+    use setaccio_base::row::{Content, Message, Row};
+
     use super::*;
+    use crate::pipeline::Pipeline;
+
+    /// What follows `# NAME` in a rule's doc comment, to the next heading.
+    fn section<'a>(doc: &'a str, name: &str) -> &'a str {
+        let text = doc.split_once(&format!("\n# {name}\n")).map_or("", |(_, text)| text);
+        text.split_once("\n# ").map_or(text, |(text, _)| text)
+    }
+
+    /// The fenced blocks of a text: language and content.
+    fn blocks(text: &str) -> Vec<(&str, &str)> {
+        text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n')).collect()
+    }
+
+    /// A row as the examples write it: the content's columns, and others.
+    fn row(json: &str) -> Row {
+        let mut columns: Map<String, Value> = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+        let mut turns = |column: &str| -> Option<Vec<Message>> {
+            columns.remove(column).map(|turns| serde_json::from_value(turns).unwrap_or_else(|e| panic!("{e}: {json}")))
+        };
+        let content = match (turns("messages"), turns("prompt"), turns("chosen"), turns("rejected")) {
+            (Some(messages), ..) => Content::Chat(messages),
+            (_, Some(prompt), Some(chosen), Some(rejected)) => Content::Preference { prompt, chosen, rejected },
+            _ => Content::Text(columns.remove("text").and_then(|t| t.as_str().map(str::to_owned)).unwrap_or_default()),
+        };
+        Row { content, language: None, columns }
+    }
 
     #[test]
-    fn every_rule_is_named_once_and_documents_every_setting() {
+    fn every_rule_says_what_it_does_and_why_and_what_each_setting_means() {
         for (i, rule) in RULES.iter().enumerate() {
-            assert!(RULES[..i].iter().all(|r| r.name != rule.name), "{} twice", rule.name);
+            let name = rule.name;
+            assert!(RULES[..i].iter().all(|r| r.name != name), "{name} twice");
             let schema = (rule.schema)();
-            assert!(schema["description"].is_string(), "{} says nothing of itself", rule.name);
+            let doc = schema["description"].as_str().unwrap_or_default();
+            assert!(doc.split_once("\n\n# Why\n").is_some_and(|(what, _)| what.ends_with('.')), "{name}: what?");
+            assert!(section(doc, "Why").len() > 40, "{name}: why?");
+            assert!(section(doc, "Source").contains("](https://"), "{name}: from where?");
             for (key, setting) in schema["properties"].as_object().into_iter().flatten() {
-                assert!(setting["description"].is_string(), "{}.{key} says nothing of itself", rule.name);
+                assert!(setting["description"].is_string(), "{name}.{key} says nothing of itself");
             }
-            (rule.defaults)().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+            (rule.defaults)().unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+
+    #[test]
+    fn every_example_works_as_its_rule_says() {
+        for rule in RULES {
+            let schema = (rule.schema)();
+            let blocks = blocks(section(schema["description"].as_str().unwrap_or_default(), "Example"));
+            let [("toml", recipe), ("json", before), (language, after)] = blocks[..] else {
+                panic!("{}: its example is a recipe, a row and what becomes of it", rule.name)
+            };
+            let recipe: toml::Table = recipe.parse().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+            let mut table = recipe["filter"][0].as_table().cloned().unwrap_or_default();
+            assert_eq!(table.remove("rule").as_ref().and_then(|r| r.as_str()), Some(rule.name));
+            let mut shown = row(before);
+            let filters = rule.compile(table, &Context::default()).unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+            let pipeline = Pipeline::new(filters, shown.content.kind()).unwrap_or_else(|e| panic!("{e}"));
+            let rejection = pipeline.apply(&mut shown, &mut pipeline.tallies());
+            let dropped =
+                rejection.map(|r| format!("dropped by {}: {}", pipeline.names().nth(r.filter).unwrap_or(""), r.detail));
+            match language {
+                "json" => assert_eq!((dropped, shown.content), (None, row(after).content), "{}", rule.name),
+                _ => assert_eq!(dropped.as_deref(), Some(after.trim_end()), "{}", rule.name),
+            }
+            assert_ne!(before, after, "{}: its example shows nothing", rule.name);
         }
     }
 

@@ -2,11 +2,9 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow::{
-    array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray},
-    buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
-};
+use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use parquet::{
     arrow::ArrowWriter,
     data_type::{ByteArray, ByteArrayType},
@@ -223,7 +221,7 @@ fn mistakes_in_a_recipe() {
         said
     };
     let list =
-        |sha: &str| format!("[[screen]]\nrule = 'bad_words'\nlists = [{{ name = 'setaccio-it', sha256 = '{sha}' }}]");
+        |sha: &str| format!("[[filter]]\nrule = 'bad_words'\nlists = [{{ name = 'setaccio-it', sha256 = '{sha}' }}]");
     let lists = concat!(env!("CARGO_MANIFEST_DIR"), "/filters/lists/setaccio-it.txt");
     let wrong = {
         let lab = Lab::text(&list(&"0".repeat(64)));
@@ -234,11 +232,12 @@ fn mistakes_in_a_recipe() {
     for (said, what) in [
         (said("[dedupe]", &[]), "did you mean `dedup`?"),
         (said("[split]\nvalidatoin = 0.1", &[]), "did you mean `validation`?"),
-        (said("[[screen]]\nrule = 'langage'", &[]), "did you mean `language`?"),
-        (said("[[screen]]\nrule = 'length'\nmin_char = 3", &[]), "did you mean `min_chars`?"),
-        (said("[[screen]]\nrule = 'roles'", &[]), "does not work on rows of kind text"),
+        (said("[[filter]]\nrule = 'langage'", &[]), "did you mean `language`?"),
+        (said("[[filter]]\nrule = 'length'\nmin_char = 3", &[]), "did you mean `min_chars`?"),
+        (said("[[filter]]\nrule = 'length'\n[[screen]]\nrule = 'length'", &[]), "older name"),
+        (said("[[filter]]\nrule = 'roles'", &[]), "does not work on rows of kind text"),
         (said("", &["--set", "sede=3"]), "sede"),
-        (said("", &["--set", "screen.language.threshold=0.5"]), "no [[screen]]"),
+        (said("", &["--set", "filter.language.threshold=0.5"]), "no [[filter]]"),
         (said(&list("abc"), &[]), "setaccio-it"),
         (wrong, "413a7fa585985be4ecf5561a4a39bc3b2162eba8290748434330e327dee54f8e"),
     ] {
@@ -273,13 +272,13 @@ fn a_bad_row_is_kept_whole() {
 
 #[test]
 fn a_rule_on_a_column_that_is_not_there_lets_nothing_slip_through() {
-    let lab = Lab::text("[[screen]]\nrule = 'column'\ncolumn = 'sorce'\ndrop = ['x']\n");
+    let lab = Lab::text("[[filter]]\nrule = 'column'\ncolumn = 'sorce'\ndrop = ['x']\n");
     lab.write("data/web/x.jsonl", "{\"text\": \"a\", \"source\": \"x\"}\n{\"text\": \"b\", \"source\": \"y\"}\n");
     let said = lab.build("out", &[]).bad();
     assert!(said.contains("no row is left to train on: 2 rows read, dropped 2 by column"), "{said}");
     assert!(!lab.path("out/ledger.json").exists());
-    lab.build("out", &["--set", "screen.column.column=source"]).good();
-    let said = lab.build("out", &["--set", "screen.column.absent=keep", "--set", "output.keep.sorce=string"]).good();
+    lab.build("out", &["--set", "filter.column.column=source"]).good();
+    let said = lab.build("out", &["--set", "filter.column.absent=keep", "--set", "output.keep.sorce=string"]).good();
     assert!(said.stdout.contains("note: The kept column `sorce` is empty in every row"), "{}", said.stdout);
 }
 

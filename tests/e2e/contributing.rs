@@ -27,7 +27,7 @@ fn every_path_that_the_guides_name_is_there() {
 }
 
 #[test]
-fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
+fn every_rule_is_a_file_with_a_test_and_explains_itself() {
     let rules = setaccio(&["rules"]).good().stdout;
     let names: Vec<&str> = rules.lines().filter_map(|l| l.split_whitespace().next()).collect();
     let modules = read("filters/src/rules/mod.rs");
@@ -38,13 +38,12 @@ fn every_rule_is_a_file_with_a_test_and_explains_its_settings() {
         let file = read(&format!("filters/src/rules/{name}.rs"));
         assert!(file.contains("#[cfg(test)]"), "{name} has no table test");
         let shown = setaccio(&["rules", name]).good().stdout;
-        let settings = shown.lines().skip(2).take_while(|l| !l.is_empty());
-        for setting in settings {
-            assert!(setting.split_whitespace().count() > 2, "{name}: `{setting}` is not explained");
+        for head in ["\nWhy\n", "\nExample\n", "\nSource\n", "\nSettings\n"] {
+            assert!(shown.contains(head), "{name}: {head:?} is missing:\n{shown}");
         }
         // What is shown can be pasted into a recipe.
         let table: toml::Table = shown.split_once("# with nothing said").unwrap().1.parse().unwrap();
-        assert_eq!(table["screen"][0]["rule"].as_str(), Some(name), "{shown}");
+        assert_eq!(table["filter"][0]["rule"].as_str(), Some(name), "{shown}");
     }
 }
 
@@ -77,5 +76,17 @@ fn every_schema_is_a_file_with_a_case() {
     for name in names {
         assert!(Path::new(ROOT).join(format!("curate/src/source/schemas/{name}.rs")).exists(), "{name}");
         assert!(cases.contains(&format!("\"{name}\"")), "{name} has no case");
+        let shown = setaccio(&["schemas", name]).good().stdout;
+        assert!(shown.contains("required") && shown.contains("\nExample\n{"), "{shown}");
     }
+}
+
+#[test]
+fn the_reference_says_what_the_program_does() {
+    setaccio(&["docs", "--check", "docs/reference"]).good();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    setaccio(&["docs", folder]).good();
+    fs::write(dir.path().join("rules.md"), "old").unwrap();
+    assert!(setaccio(&["docs", "--check", folder]).bad().contains("rules.md no longer says what the program does"));
 }

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow_array::{Array, RecordBatch, cast::AsArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// The repository.
@@ -36,7 +36,7 @@ pub fn training(recipe: &str, data: &Path, out: &Path, sets: &[&str]) -> Command
 /// Rules, deduplication and a split: what the tests of the engine run, in tasks of `task_bytes`.
 pub fn web_rules(task_bytes: u32) -> String {
     format!(
-        "[[screen]]\nrule = 'clean_mc4_it'\nbad_words = {{ words = ['accidenti'] }}\nlength = {{ min_chars = 150 }}\n\
+        "[[filter]]\nrule = 'clean_mc4_it'\nbad_words = {{ words = ['accidenti'] }}\nlength = {{ min_chars = 150 }}\n\
          [dedup]\n[split]\nvalidation = 0.1\n[read]\ntask_bytes = {task_bytes}\n"
     )
 }

@@ -4,9 +4,11 @@ mod bad_input;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
+mod embedded;
 #[cfg(feature = "train")]
 mod full;
 mod hub;
+mod init;
 mod interruption;
 mod lab;
 #[cfg(feature = "train")]

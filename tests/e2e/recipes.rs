@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use arrow::{array::AsArray, datatypes::UInt64Type};
+use arrow_array::{cast::AsArray, types::UInt64Type};
 use serde_json::Value;
 
 use crate::lab::{ROOT, batches, column, setaccio};

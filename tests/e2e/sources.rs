@@ -2,14 +2,12 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow::{
-    array::{
-        Array, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, GenericListArray, LargeStringArray, NullArray,
-        OffsetSizeTrait, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
-    },
-    buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, GenericListArray, LargeStringArray, NullArray,
+    OffsetSizeTrait, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
 use crate::lab::{Dice, Lab, ROOT, column};
@@ -103,12 +101,12 @@ fn every_container_gives_the_same_rows_whole_and_in_slices() {
 #[test]
 fn rows_are_found_again_by_the_place_their_reject_names() {
     for (name, bytes) in containers() {
-        let lab = Lab::text("[[screen]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
+        let lab = Lab::text("[[filter]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
         lab.write(&format!("data/web/{name}"), &bytes);
         lab.build("out", &[]).good();
         let rejects = crate::lab::batches(&lab.path("out/rejects"), "");
         let row = rejects.iter().find(|b| b.num_rows() > 0).map(|b| b.column_by_name("row").unwrap().clone()).unwrap();
-        let row = arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(&row);
+        let row = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::UInt64Type>(&row);
         assert_eq!((row.len(), row.value(0)), (1, 41), "{name}");
     }
 }
@@ -137,7 +135,7 @@ fn lists_large_lists_and_any_order_of_fields_are_the_same_messages() {
     ];
     let fixed = {
         let list = turns::<i32>(&[rows[0].clone(), rows[0].clone()], true);
-        let values = arrow::array::AsArray::as_list::<i32>(&list).values().clone();
+        let values = arrow_array::cast::AsArray::as_list::<i32>(&list).values().clone();
         let item = Arc::new(Field::new("item", values.data_type().clone(), true));
         Arc::new(FixedSizeListArray::new(item, 2, values, None)) as ArrayRef
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use arrow::{array::AsArray, datatypes::Int32Type};
+use arrow_array::{cast::AsArray, types::Int32Type};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, ROOT, column};
@@ -57,7 +57,7 @@ const TOKENIZER: &str = r#"{
 fn tokens_are_counted_in_the_rendered_text() {
     let template = format!("{ROOT}/pipelines/templates/text-llama3.jinja");
     let output = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\ntokenizer = 'tokenizer.json'\n");
-    let lab = Lab::text(&format!("[[screen]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
+    let lab = Lab::text(&format!("[[filter]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
     lab.write("tokenizer.json", TOKENIZER);
     let rows = ["Il gatto dorme.", "Uno due tre quattro cinque sei sette."].map(|t| json!({"text": t}).to_string());
     lab.write("data/web/x.jsonl", rows.join("\n"));

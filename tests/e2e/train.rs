@@ -279,6 +279,8 @@ fn what_was_learned_can_be_asked_for() {
     let tuned = ask(&["--adapter", &adapter]).good().stdout;
     assert_ne!(plain, tuned, "the adapter changes what is written");
     assert_eq!(tuned, ask(&["--adapter", &adapter, "--jobs", "1"]).good().stdout);
+    let run = setaccio(&["generate", out.to_str().unwrap(), "--prompt", "Perché?", "--max-tokens", "12"]).good();
+    assert_eq!(run.stdout, tuned, "a run says which base and adapter");
     let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).good().stdout;
     assert_eq!(sampled("1"), sampled("1"));
     assert_ne!(sampled("1"), sampled("2"));

@@ -78,6 +78,9 @@ pub enum Error {
     /// Reading curated shards, templates or tokenizers.
     #[error(transparent)]
     Curate(#[from] setaccio_curate::Error),
+    /// A template that cannot be used.
+    #[error(transparent)]
+    Template(#[from] setaccio_templates::Error),
     /// candle refused an operation: a fault of ours or of the device.
     #[error("{0}")]
     Candle(#[from] candle_core::Error),
@@ -90,6 +93,18 @@ pub enum Error {
     /// Anything else a person must be told.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        use setaccio_base::Error as Base;
+        match error {
+            Base::Io { action, path, error } => Self::Io { action, path, error },
+            Base::Damaged { path, message } => Self::Damaged { path, message },
+            Base::Interrupted => Self::Interrupted,
+            other => Self::Other(other.to_string()),
+        }
+    }
 }
 
 impl Error {

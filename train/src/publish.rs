@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_curate::folder::{remove, sync_dir};
+use setaccio_base::atomic::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Form;
@@ -10,12 +11,12 @@ mod load;
 mod lora;
 mod preference;
 
-pub use load::{Loaded, load};
+pub use load::{HOME, Loaded, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 
 /// A whole recipe.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Names the run; its folder is `runs/NAME`.
@@ -72,7 +73,7 @@ impl Recipe {
 }
 
 /// What is learned from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Answers, or whatever `data.train_on` says, of conversations and documents.
@@ -85,7 +86,7 @@ pub enum Task {
 }
 
 /// What of the model is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// An adapter of low rank upon frozen weights.
@@ -106,7 +107,7 @@ impl Method {
 }
 
 /// `[model]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// A Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file; `tiny` is made by the program.
@@ -132,7 +133,7 @@ pub struct Model {
 }
 
 /// How the frozen linear layers are held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantization {
     /// As they were stored, at most in 32 bits.
@@ -143,7 +144,7 @@ pub enum Quantization {
 }
 
 /// `[data]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Folders that `setaccio build` wrote, e.g. `data/out/sft-mix`, relative to the working folder.
@@ -169,7 +170,7 @@ pub struct Data {
 }
 
 /// Which tokens are learned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOn {
     /// The assistant's turns and the token that ends each.
@@ -182,7 +183,7 @@ pub enum TrainOn {
 }
 
 /// What happens to rows longer than `max_length`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlong {
     /// Keep the first `max_length` tokens.
@@ -193,7 +194,7 @@ pub enum Overlong {
 }
 
 /// How rows share a sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {
     /// Best fit, decreasing: fills sequences of `max_length`; positions restart and no document sees another.
@@ -206,7 +207,7 @@ pub enum Packing {
 }
 
 /// `[train]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
     /// Sequences at a time.
@@ -251,7 +252,7 @@ pub struct Train {
 }
 
 /// Shape of the learning rate after warmup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// Straight to 0 at the last step.
@@ -264,7 +265,7 @@ pub enum Schedule {
 }
 
 /// The optimiser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// PyTorch's AdamW.
@@ -276,7 +277,7 @@ pub enum Optimizer {
 }
 
 /// Which layers are computed again in the backward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recompute {
     /// As many as the memory asks for.
@@ -289,7 +290,7 @@ pub enum Recompute {
 }
 
 /// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// The GPU if there is one that this build can use, else the CPU.
@@ -328,7 +329,7 @@ impl Default for Train {
 }
 
 /// `[eval]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eval {
     /// Evaluate every N steps and at the end; 0 only at the end.
@@ -346,7 +347,7 @@ impl Default for Eval {
 }
 
 /// `[checkpoint]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// Every N steps and at the end; 0 only at the end.

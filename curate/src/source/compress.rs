@@ -1,9 +1,8 @@
 //! Compression and container, told from the first bytes rather than from the file's name.
 
-use std::{
-    fs::File,
-    io::{BufReader, Read, Seek},
-};
+use std::io::{BufReader, Read, Seek};
+
+use setaccio_base::bundle::Opened;
 
 use super::{Format, SourceError};
 
@@ -34,7 +33,7 @@ pub fn unpack<'a>(packing: Packing, raw: impl Read + Send + 'a) -> std::io::Resu
 ///
 /// # Errors
 /// It begins like nothing that is known.
-pub fn detect(file: &mut File, name: &str) -> Result<Format, SourceError> {
+pub fn detect(file: &mut Opened, name: &str) -> Result<Format, SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(name, format!("cannot be read: {e}"));
     let mut magic = Vec::new();
     file.by_ref().take(4).read_to_end(&mut magic).map_err(unreadable)?;

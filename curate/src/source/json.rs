@@ -1,13 +1,12 @@
 //! JSON arrays and JSON lines, streamed element by element.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
-    path::PathBuf,
-};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde_json::Value;
-use setaccio_filters::row::Row;
+use setaccio_base::{
+    bundle::{Opened, Place},
+    row::Row,
+};
 
 use super::{
     Format, InputFile, Item, Items, Limits, Position, Slice, SourceError,
@@ -15,7 +14,7 @@ use super::{
     frame::{Frame, FrameError, Framer},
     record::{self, Convert},
 };
-use crate::hash::Hashing;
+use setaccio_base::sha256::HashingStream;
 
 const BUFFER: usize = 256 << 10;
 
@@ -24,14 +23,14 @@ const PACKED: u64 = 4;
 
 /// Hash the file and, if it is plain, cut it into slices in the same pass.
 pub fn inspect(
-    file: &mut File,
+    file: &mut Opened,
     name: &str,
     format: Format,
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let (packing, array) = parts(format);
-    let mut hashing = Hashing::new(&mut *file);
+    let mut hashing = HashingStream::new(&mut *file);
     let mut slices = vec![Slice::Whole];
     let mut rows = None;
     if packing == Packing::Plain {
@@ -45,7 +44,7 @@ pub fn inspect(
     hashing.drain(cancelled).map_err(|e| at(name, 0, FrameError::Io(e)))?;
     let (_, sha256, bytes) = hashing.finish();
     let text_bytes = if packing == Packing::Plain { bytes } else { bytes * PACKED };
-    Ok(InputFile { path: PathBuf::new(), name: name.to_owned(), bytes, sha256, rows, format, slices, text_bytes })
+    Ok(InputFile { place: Place::disk(""), name: name.to_owned(), bytes, sha256, rows, format, slices, text_bytes })
 }
 
 fn parts(format: Format) -> (Packing, bool) {
@@ -108,7 +107,7 @@ fn count(
 pub fn open(file: &InputFile, slice: &Slice, limits: &Limits, convert: Convert) -> Result<Items, SourceError> {
     let (packing, array) = parts(file.format);
     let unreadable = |e: std::io::Error| SourceError::new(&file.name, format!("cannot be read: {e}"));
-    let mut raw = File::open(&file.path).map_err(unreadable)?;
+    let mut raw = file.place.open().map_err(unreadable)?;
     let max = limits.max_row_bytes;
     let name = file.name.clone();
     Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {

@@ -1,48 +1,31 @@
 //! From files on disk to rows: Parquet, JSON arrays and JSON lines, plain or compressed, in bounded memory.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use setaccio_filters::row::Row;
+use setaccio_base::{bundle::Place, row::Row};
+
+pub use crate::error::SourceError;
 
 mod compress;
-mod files;
 mod frame;
+mod globs;
 mod json;
+pub mod origin;
 mod parquet;
 mod record;
 mod schema;
 mod schemas;
+pub mod subset;
 mod value;
 
-pub use files::{find, select};
+pub use setaccio_dataset::shard::Position;
+
+pub use globs::{find, select};
 pub use record::Record;
 pub use schema::{ColumnSpec, SCHEMAS, Schema, find_schema};
 
 use compress::Packing;
-
-/// Where a row lies in its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Row group, in Parquet.
-    pub row_group: Option<u32>,
-    /// Number of the row in its file, from 0.
-    pub row: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(group) = self.row_group {
-            write!(f, "row group {group}, ")?;
-        }
-        write!(f, "row {} (from 0)", self.row)
-    }
-}
 
 /// What reading gives.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +105,7 @@ impl Slice {
 #[derive(Clone, Debug)]
 pub struct InputFile {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// What errors, lock and card call it.
     pub name: String,
     /// Size on disk.
@@ -150,33 +133,6 @@ pub struct Limits {
     pub count_compressed: bool,
 }
 
-/// Why a file cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}{}: {message}", at.map(|a| format!(", {a}")).unwrap_or_default())]
-pub struct SourceError {
-    /// The file's name.
-    pub file: String,
-    /// How far reading came.
-    pub at: Option<Position>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl SourceError {
-    fn new(file: &str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at: None, message: message.into() }
-    }
-
-    /// A file without rows.
-    pub fn no_rows(file: &str) -> Self {
-        Self::new(file, "holds no rows; fetch it again, or take it out of the recipe")
-    }
-
-    fn at(file: &str, at: Position, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at: Some(at), message: message.into() }
-    }
-}
-
 /// What reading gives, one by one; an error is the last.
 pub type Items = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>;
 
@@ -186,14 +142,14 @@ pub type Items = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>;
 /// # Errors
 /// The file is missing, empty, of no known container, or ends early.
 pub fn inspect(
-    path: &Path,
+    place: &Place,
     name: &str,
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(name, format!("cannot be read: {e}"));
-    let mut file = File::open(path).map_err(unreadable)?;
-    let bytes = file.metadata().map_err(unreadable)?.len();
+    let mut file = place.open().map_err(unreadable)?;
+    let bytes = file.length().map_err(unreadable)?;
     if bytes == 0 {
         return Err(SourceError::new(name, "is empty (0 bytes); fetch it again, or take it out of the recipe"));
     }
@@ -204,7 +160,7 @@ pub fn inspect(
     if found.rows == Some(0) {
         return Err(SourceError::no_rows(name));
     }
-    Ok(InputFile { path: path.to_owned(), name: name.to_owned(), bytes, ..found })
+    Ok(InputFile { place: place.clone(), name: name.to_owned(), bytes, ..found })
 }
 
 /// Read a slice. `rename` maps a schema's column to the name it has in this source; `wanted` are columns

@@ -2,16 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::File,
-    io::Seek,
-    path::PathBuf,
+    io::{self, BufReader, Seek, SeekFrom},
     sync::Arc,
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
-};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
+use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -20,11 +17,17 @@ use parquet::{
         },
     },
     basic::{ConvertedType, Type as PhysicalType},
-    file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
+    file::{
+        metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
+        reader::{ChunkReader, Length},
+    },
     schema::types::{SchemaDescriptor, Type},
 };
 
-use crate::hash;
+use setaccio_base::{
+    bundle::{Opened, Place},
+    sha256::digest_reader,
+};
 
 use super::{
     Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError,
@@ -39,14 +42,15 @@ const BATCH_BYTES: u64 = 4 << 20;
 
 /// Hash the file and cut it by row groups.
 pub fn inspect(
-    file: &mut File,
+    file: &mut Opened,
     name: &str,
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
-    let metadata = load(file, name)?;
-    file.rewind().map_err(|e| SourceError::new(name, format!("cannot be read: {e}")))?;
-    let (_, sha256) = hash::rest(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
+    let unreadable = |e: io::Error| SourceError::new(name, format!("cannot be read: {e}"));
+    let metadata = load(&chunks(file).map_err(unreadable)?, name)?;
+    file.rewind().map_err(unreadable)?;
+    let (_, sha256) = digest_reader(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
     let mut slices: Vec<Slice> = Vec::new();
     let (mut row, mut held, mut text_bytes) = (0, 0, 0);
     for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
@@ -67,7 +71,7 @@ pub fn inspect(
         text_bytes += bytes;
     }
     Ok(InputFile {
-        path: PathBuf::new(),
+        place: Place::disk(""),
         name: name.to_owned(),
         bytes: 0,
         sha256,
@@ -78,7 +82,37 @@ pub fn inspect(
     })
 }
 
-fn load(file: &File, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
+/// A file as the Parquet reader takes it: read from several places at a time.
+struct Chunks(Opened);
+
+fn chunks(file: &Opened) -> io::Result<Chunks> {
+    file.try_clone().map(Chunks)
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.0.length().unwrap_or(0)
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = BufReader<Opened>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let mut file = self.0.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(BufReader::new(file))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        match &self.0 {
+            Opened::Disk(file) => file.get_bytes(start, length),
+            Opened::Bundled(bytes) => Bytes::from_static(bytes.get_ref()).get_bytes(start, length),
+        }
+    }
+}
+
+fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     // Writers embed Arrow schemas that other readers cannot always follow; Parquet's own types suffice.
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     ArrowReaderMetadata::load(file, options())
@@ -146,7 +180,11 @@ pub fn open(
     let Slice::RowGroups { first, count, first_row, .. } = *slice else {
         return Err(SourceError::new(&file.name, "is Parquet, and is read by row groups"));
     };
-    let source = File::open(&file.path).map_err(|e| SourceError::new(&file.name, format!("cannot be read: {e}")))?;
+    let source = file
+        .place
+        .open()
+        .and_then(|opened| chunks(&opened))
+        .map_err(|e| SourceError::new(&file.name, format!("cannot be read: {e}")))?;
     let metadata = load(&source, &file.name)?;
     let columns = columns(metadata.schema(), schema, rename, &file.name)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
@@ -207,7 +245,7 @@ fn columns(
 }
 
 struct Source {
-    file: File,
+    file: Chunks,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     max: u64,
@@ -283,7 +321,7 @@ impl Records {
 
 impl Source {
     fn reader(&self, group: &Group) -> Result<ParquetRecordBatchReader, SourceError> {
-        let file = self.file.try_clone().map_err(|e| group.error(0, &e.to_string()))?;
+        let file = chunks(&self.file.0).map_err(|e| group.error(0, &e.to_string()))?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![group.number as usize])
             .with_projection(self.mask.clone())

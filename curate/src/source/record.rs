@@ -1,7 +1,7 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
 use serde_json::{Map, Value};
-use setaccio_filters::row::{Message, Row};
+use setaccio_base::row::{Message, Row};
 
 /// Column name to value.
 pub type Record = Map<String, Value>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use setaccio_filters::{
+use setaccio_base::{
     row::{Content, Kind, Row},
     suggest,
 };
@@ -17,16 +17,18 @@ pub struct ColumnSpec {
     pub name: &'static str,
     /// Whether a source without it is refused.
     pub required: bool,
+    /// What it holds.
+    pub about: &'static str,
 }
 
 /// A required column.
-pub const fn required(name: &'static str) -> ColumnSpec {
-    ColumnSpec { name, required: true }
+pub const fn required(name: &'static str, about: &'static str) -> ColumnSpec {
+    ColumnSpec { name, required: true, about }
 }
 
 /// An optional column.
-pub const fn optional(name: &'static str) -> ColumnSpec {
-    ColumnSpec { name, required: false }
+pub const fn optional(name: &'static str, about: &'static str) -> ColumnSpec {
+    ColumnSpec { name, required: false, about }
 }
 
 /// How columns become a row.
@@ -39,6 +41,8 @@ pub trait Schema: Sync {
     fn about(&self) -> &'static str;
     /// The columns that it takes; scalar columns beside them are kept as columns.
     fn columns(&self) -> &'static [ColumnSpec];
+    /// A row of such a set, as JSON.
+    fn example(&self) -> &'static str;
     /// Take the content out of a record.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
 //! Arrow values as JSON. Read by Parquet's own types, every spelling of a text, list or struct comes out the same.
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StructArray},
-    datatypes::{
-        DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-        UInt32Type, UInt64Type,
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, StructArray,
+    cast::AsArray,
+    types::{
+        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
     },
-    util::display::{ArrayFormatter, FormatOptions},
 };
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
 /// The value in row `i` of a column.

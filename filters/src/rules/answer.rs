@@ -1,16 +1,37 @@
-//! Drop conversations whose answer says nothing: empty, a stand-in for an answer, or the question again.
+//! The rule `answer`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Content, Kind};
 
 use super::length::answers;
 use crate::{
     context::Context,
-    row::{Content, Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop rows whose answer is empty, a placeholder, or an echo of what was asked.
+///
+/// # Why
+/// Sets that a model wrote hold answers such as `N/A` or `<nooutput>`, and a model that is trained on them learns to
+/// give them.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "answer"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Chi scrisse la Commedia?"}, {"role": "assistant", "content": "N/A."}]}
+/// ```
+/// ```text
+/// dropped by answer: answer 1 is "N/A."
+/// ```
+///
+/// # Source
+/// [AlpacaDataCleaned](https://github.com/gururise/AlpacaDataCleaned) lists empty and `N/A` answers among the faults of
+/// Stanford's Alpaca. The echo is a check of our own.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
@@ -30,13 +51,13 @@ impl Default for Answer {
     }
 }
 
-impl Spec for Answer {
+impl Rule for Answer {
     const NAME: &'static str = "answer";
     const KINDS: &'static [Kind] = &[Kind::Chat, Kind::Preference];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         let rule = Self { placeholders: self.placeholders.iter().map(|p| normal(p)).collect(), ..self.clone() };
-        Ok(vec![Step::document(Self::NAME, rule)])
+        Ok(vec![Filter::document(Self::NAME, rule)])
     }
 }
 
@@ -47,9 +68,9 @@ fn normal(text: &str) -> String {
     if words.is_empty() { text.trim().to_owned() } else { words.join(" ") }
 }
 
-impl DocumentRule for Answer {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        for (i, answer) in answers(&row.content).enumerate() {
+impl DocumentFilter for Answer {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        for (i, answer) in answers(document.content).enumerate() {
             if self.empty && answer.trim().is_empty() {
                 return Verdict::Drop(format!("answer {} is empty", i + 1));
             }
@@ -58,7 +79,7 @@ impl DocumentRule for Answer {
                 return Verdict::Drop(format!("answer {} is {:?}", i + 1, answer.trim()));
             }
         }
-        if self.echo && echoes(&row.content) {
+        if self.echo && echoes(document.content) {
             return Verdict::Drop("the answer repeats the question".into());
         }
         Verdict::Keep
@@ -85,12 +106,12 @@ fn echoes(content: &Content) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]
     fn answers_that_say_nothing_are_dropped() {
-        let mut steps = Answer::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = steps.remove(0).judge else { panic!("a document rule") };
         for (question, answer, dropped) in [
             ("Chi scrisse la Commedia?", "Dante Alighieri.", None),
             ("Chi scrisse la Commedia?", " \n", Some("answer 1 is empty")),
@@ -101,9 +122,9 @@ mod tests {
         ] {
             let mut row = Row::chat(&[("user", question), ("assistant", answer)]);
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(rule.judge(&mut row), expected, "{answer}");
+            assert_eq!(Answer::default().apply(&mut row), expected, "{answer}");
         }
         let mut second = Row::chat(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")]);
-        assert_eq!(rule.judge(&mut second), Verdict::Drop("answer 2 is empty".into()));
+        assert_eq!(Answer::default().apply(&mut second), Verdict::Drop("answer 2 is empty".into()));
     }
 }

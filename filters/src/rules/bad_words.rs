@@ -1,19 +1,42 @@
-//! Drop documents that hold a listed word. Rule 1 of clean_mc4_it; lists such as LDNOOBW.
+//! The rule `bad_words`.
 
 use std::ops::ControlFlow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
     lists::{self, ListRef},
-    row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    rule::{Rule, RuleError},
     words::Finder,
 };
 
 /// Drop documents that hold a word of the lists: whole words, without regard to case.
+///
+/// # Why
+/// A word of such a list marks pages that nobody wants a model to write like. It also drops pages that only speak of
+/// the subject: `except` and `tolerate` are for these.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "bad_words"
+/// words = ["accidenti"]
+/// ```
+/// ```json
+/// {"text": "Ma accidenti, che prezzi!"}
+/// ```
+/// ```text
+/// dropped by bad_words: accidenti
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2, with the lists of
+/// [LDNOOBW](https://github.com/LDNOOBW/List-of-Dirty-Naughty-Obscene-and-Otherwise-Bad-Words); rule 1 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BadWords {
@@ -28,8 +51,8 @@ pub struct BadWords {
 }
 
 impl BadWords {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str, context: &Context) -> Result<Step, RuleError> {
+    /// The filter under this name.
+    pub(super) fn filter(&self, name: &'static str, context: &Context) -> Result<Filter, RuleError> {
         let mut words = self.words.clone();
         for list in &self.lists {
             words.extend(lists::load(list, context)?);
@@ -40,29 +63,29 @@ impl BadWords {
         words.retain(|w| !self.except.contains(w));
         words.sort();
         words.dedup();
-        Ok(Step::document(name, Judge { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
+        Ok(Filter::document(name, BadWordsFilter { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
     }
 }
 
-impl Spec for BadWords {
+impl Rule for BadWords {
     const NAME: &'static str = "bad_words";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME, context)?])
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![self.filter(Self::NAME, context)?])
     }
 }
 
-struct Judge {
+struct BadWordsFilter {
     finder: Finder,
     tolerate: usize,
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for BadWordsFilter {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut left = self.tolerate;
         let mut dropped = None;
-        for text in row.content.texts() {
+        for text in document.content.texts() {
             self.finder.find(text, |word| {
                 if left == 0 {
                     dropped = Some(word.to_owned());
@@ -81,12 +104,12 @@ impl DocumentRule for Judge {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(rule: &BadWords, row: &mut Row) -> Verdict {
-        let step = rule.step("bad_words", &Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = step.judge else { panic!("a document rule") };
-        rule.judge(row)
+        rule.filter("bad_words", &Context::default()).unwrap_or_else(|e| panic!("{e}")).on_row(row)
     }
 
     #[test]

@@ -1,12 +1,8 @@
-//! The cleaning of gsarti/clean_mc4_it, made for IT5 and used by LLaMAntino-2 and ANITA, as one rule.
-//!
-//! Eleven rules in their order. Lines run through the line rules one by one, so `lorem ipsum` and `{`
-//! drop a document only where they stand in a line that the rules before have left. Two things differ
-//! from the original: sentences are counted by rule instead of by NLTK's Punkt, and the language is told
-//! by whatlang instead of LangDetect. Its Italian policy phrases were not published; ours are a list.
+//! The rule `clean_mc4_it`: the rules of gsarti/clean_mc4_it as one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use super::{
     bad_words::BadWords,
@@ -21,37 +17,65 @@ use super::{
 };
 use crate::{
     context::Context,
-    row::Kind,
-    rule::{RuleError, Spec, Step},
+    filter::Filter,
+    rule::{Rule, RuleError},
 };
 
-/// The eleven rules of clean_mc4_it, in their order; every constant can be set.
+/// Clean web pages by the eleven rules of clean_mc4_it, in their order; every constant can be set.
+///
+/// # Why
+/// Pages of Common Crawl are mostly menus, notices and code. What is left is text that reads as written by a person;
+/// IT5, LLaMAntino-2 and ANITA were trained on it.
+///
+/// Lines go through the line filters one by one, so `lorem ipsum` and `{` drop a document only where they stand in a line
+/// that the filters before have left. Two things differ from the original: sentences are counted by rule instead of by
+/// NLTK's Punkt, and whatlang tells the language instead of LangDetect. The original's Italian policy phrases are not
+/// published; the list `policy-it` is ours.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "clean_mc4_it"
+/// bad_words = { words = ["accidenti"] }
+/// length = { min_chars = 0 }
+/// sentences = { min = 1 }
+/// ```
+/// ```json
+/// {"text": "Home\nIl mercato si tiene ogni sabato[1] nella piazza del paese.\nLeggi tutto..."}
+/// ```
+/// ```json
+/// {"text": "Il mercato si tiene ogni sabato nella piazza del paese."}
+/// ```
+///
+/// # Source
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it); the paper of
+/// [IT5](https://arxiv.org/abs/2203.03759).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CleanMc4It {
-    /// 1. Documents with a listed word are dropped.
+    /// 1, `bad_words`: documents with a listed word are dropped.
     pub bad_words: BadWords,
-    /// 2. Lines with a longer token are dropped.
+    /// 2, `long_tokens`: lines with a longer token are dropped.
     pub long_tokens: LongTokens,
-    /// 3. Citation marks are deleted.
+    /// 3, `citations`: citation marks are deleted.
     pub citations: Citations,
-    /// 4. Lines that do not end as a sentence are dropped.
+    /// 4, `line_end`: lines that do not end as a sentence are dropped.
     pub line_end: LineEnd,
-    /// 5. Lines of fewer words are dropped; counted after rule 3.
+    /// 5, `min_words_per_line`: lines of fewer words, counted after rule 3, are dropped.
     pub min_words_per_line: MinWordsPerLine,
-    /// 6. Documents with such a line are dropped.
+    /// 6, `phrases`: documents with such a line are dropped.
     pub lorem_ipsum: Phrases,
-    /// 7. Such lines are dropped.
+    /// 7, `phrases`: such lines are dropped.
     pub javascript: Phrases,
-    /// 8. Documents with such a line are dropped.
+    /// 8, `phrases`: documents with such a line are dropped.
     pub curly: Phrases,
-    /// 9. Such lines are dropped.
+    /// 9, `phrases`: such lines are dropped.
     pub policy: Phrases,
-    /// 10. Documents of fewer sentences are dropped.
+    /// 10, `sentences`: documents of fewer sentences are dropped.
     pub sentences: Sentences,
-    /// 10. Documents whose kept lines are shorter or longer than this are dropped.
+    /// 10, `length`: documents whose kept lines are shorter or longer than this are dropped.
     pub length: Length,
-    /// 11. Documents that are not Italian are dropped.
+    /// 11, `language`: documents that are not Italian are dropped.
     pub language: Language,
 }
 
@@ -81,19 +105,19 @@ impl Default for CleanMc4It {
     }
 }
 
-impl Spec for CleanMc4It {
+impl Rule for CleanMc4It {
     const NAME: &'static str = "clean_mc4_it";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         let within = |part: &str, e: RuleError| RuleError::setting(format!("{part}: {e}"));
-        let mut steps = Vec::new();
+        let mut filters = Vec::new();
         // Without a list the first rule would be silently absent: say so, unless it is meant.
-        steps.push(self.bad_words.step("clean_mc4_it.bad_words", context).map_err(|e| within("bad_words", e))?);
-        let mut add = |name: &'static str, compiled: Result<Vec<Step>, RuleError>| {
-            for mut step in compiled.map_err(|e| within(name, e))? {
-                step.name = name.into();
-                steps.push(step);
+        filters.push(self.bad_words.filter("clean_mc4_it.bad_words", context).map_err(|e| within("bad_words", e))?);
+        let mut add = |name: &'static str, compiled: Result<Vec<Filter>, RuleError>| {
+            for mut filter in compiled.map_err(|e| within(name, e))? {
+                filter.name = name.into();
+                filters.push(filter);
             }
             Ok::<_, RuleError>(())
         };
@@ -108,17 +132,16 @@ impl Spec for CleanMc4It {
         add("clean_mc4_it.sentences", self.sentences.compile(context))?;
         add("clean_mc4_it.length", self.length.compile(context))?;
         add("clean_mc4_it.language", self.language.compile(context))?;
-        Ok(steps)
+        Ok(filters)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
-    use crate::{
-        row::Row,
-        screen::{Screen, Tally},
-    };
+    use crate::pipeline::{Pipeline, Tally};
 
     /// Five sentences, more than 500 characters, one a line.
     const BODY: [&str; 5] = [
@@ -129,26 +152,26 @@ mod tests {
         "Quando le campane suonano mezzogiorno i venditori smontano le tende, e la piazza torna silenziosa fino a sera.",
     ];
 
-    fn screen() -> Screen {
+    fn pipeline() -> Pipeline {
         let spec = CleanMc4It {
             bad_words: BadWords { words: vec!["accidenti".into()], ..BadWords::default() },
             ..CleanMc4It::default()
         };
-        let steps = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        Screen::new(steps, Kind::Text).unwrap_or_else(|e| panic!("{e}"))
+        let filters = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        Pipeline::new(filters, Kind::Text).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// What becomes of the body with `line` in its middle: the rule that drops the document, or the rules
     /// that touched a line and whether the line is still there.
     fn with(line: &str) -> Result<(Vec<String>, bool), String> {
-        let screen = screen();
-        let mut tallies = screen.tallies();
+        let pipeline = pipeline();
+        let mut tallies = pipeline.tallies();
         let mut lines: Vec<&str> = BODY.to_vec();
         lines.insert(2, line);
         let mut row = Row::text(lines.join("\n"));
-        let names: Vec<String> = screen.names().map(|n| n.trim_start_matches("clean_mc4_it.").to_owned()).collect();
-        if let Some(dropped) = screen.apply(&mut row, &mut tallies) {
-            return Err(names[dropped.step].clone());
+        let names: Vec<String> = pipeline.names().map(|n| n.trim_start_matches("clean_mc4_it.").to_owned()).collect();
+        if let Some(dropped) = pipeline.apply(&mut row, &mut tallies) {
+            return Err(names[dropped.filter].clone());
         }
         let touched =
             names.into_iter().zip(&tallies).filter(|(_, t)| **t != Tally::default()).map(|(n, _)| n).collect();
@@ -197,10 +220,10 @@ mod tests {
     #[test]
     fn documents_are_judged_by_the_lines_that_are_left() {
         let drop = |text: String| {
-            let screen = screen();
-            let mut tallies = screen.tallies();
-            let step = screen.apply(&mut Row::text(text), &mut tallies)?.step;
-            screen.names().nth(step).map(str::to_owned)
+            let pipeline = pipeline();
+            let mut tallies = pipeline.tallies();
+            let filter = pipeline.apply(&mut Row::text(text), &mut tallies)?.filter;
+            pipeline.names().nth(filter).map(str::to_owned)
         };
         let menu = "Home\nChi siamo\nContatti";
         assert_eq!(drop(format!("{menu}\n{}", BODY.join("\n"))), None);

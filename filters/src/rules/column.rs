@@ -1,16 +1,39 @@
-//! Drop rows by the value of a column that is not content, as ANITA dropped `toxic-dpo-v0.2` from orpo-dpo-mix.
+//! The rule `column`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop rows whose column has (or lacks) one of the given values.
+///
+/// # Why
+/// Sets that are mixtures often say in a column where a row comes from, and not every part is wanted.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "column"
+/// column = "source"
+/// drop = ["toxic-dpo-v0.2"]
+/// ```
+/// ```json
+/// {"prompt": [{"role": "user", "content": "Chi?"}], "chosen": [{"role": "assistant", "content": "Io."}],
+///  "rejected": [{"role": "assistant", "content": "Boh."}], "source": "toxic-dpo-v0.2"}
+/// ```
+/// ```text
+/// dropped by column: source = toxic-dpo-v0.2
+/// ```
+///
+/// # Source
+/// [orpo-dpo-mix-40k](https://huggingface.co/datasets/mlabonne/orpo-dpo-mix-40k) names its toxic part so, and its card
+/// shows how to remove it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Column {
@@ -45,24 +68,28 @@ impl Absent {
     }
 }
 
-impl Spec for Column {
+impl Rule for Column {
     const NAME: &'static str = "column";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.column.is_empty() {
             return Err(RuleError::setting("`column` is missing: name the column to look at"));
         }
         if self.drop.is_empty() && self.keep.is_empty() {
             return Err(RuleError::setting("give `drop` or `keep` at least one value"));
         }
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Column {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let value = match row.columns.get(&self.column) {
+impl DocumentFilter for Column {
+    fn columns(&self) -> &[String] {
+        std::slice::from_ref(&self.column)
+    }
+
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let value = match document.column(&self.column) {
             None => return self.absent.verdict(&self.column),
             Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
@@ -79,12 +106,14 @@ impl DocumentRule for Column {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(rule: &Column, source: Value) -> Verdict {
         let mut row = Row::text("x");
         row.columns.insert("source".into(), source);
-        rule.judge(&mut row)
+        rule.apply(&mut row)
     }
 
     #[test]

@@ -1,20 +1,20 @@
-//! Keep documents of given languages, as whatlang tells them. Rule 11 of clean_mc4_it.
-//!
-//! Telling languages is by far the dearest of the rules, and its cost grows with the text: `windows`
-//! looks at a few stretches of a long text only. How often the two agree is in BENCHMARKS.md.
+//! The rule `language`.
 
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::{
+    row::{Content, Kind},
+    suggest,
+};
 use whatlang::{Detector, Info, Lang};
 
 use crate::{
     codes::CODES,
     context::Context,
-    row::{Content, Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
-    suggest,
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Languages considered unless a recipe says otherwise: those of Europe's web, which are the ones
@@ -55,6 +55,30 @@ pub enum Per {
 }
 
 /// Keep rows whose language is one of `keep`, and write it to the column `language`.
+///
+/// # Why
+/// A web corpus of one language holds pages of others, and a translated set answers that were left in English.
+///
+/// To tell the language is by far the dearest of the rules, and its cost grows with the text: with mode `windows` only a
+/// few stretches of a long text are read. How often the two modes agree is in BENCHMARKS.md.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "language"
+/// keep = ["it"]
+/// ```
+/// ```json
+/// {"text": "The train to Bari leaves every morning at seven, and whoever comes late has to wait."}
+/// ```
+/// ```text
+/// dropped by language: en 1.00
+/// ```
+///
+/// # Source
+/// [whatlang](https://github.com/greyblake/whatlang-rs) tells the language.
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2, keeps pages of one language, as does rule 11 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Language {
@@ -101,9 +125,11 @@ impl Default for Language {
     }
 }
 
-impl Language {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str) -> Result<Step, RuleError> {
+impl Rule for Language {
+    const NAME: &'static str = "language";
+    const KINDS: &'static [Kind] = Kind::ALL;
+
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         let lang = |code: &String| {
             CODES.iter().find(|(c, _)| c == code).map(|(_, lang)| *lang).ok_or_else(|| {
                 let near = suggest::nearest(code, CODES.iter().map(|(c, _)| *c));
@@ -124,25 +150,17 @@ impl Language {
         let mut candidates = self.candidates.iter().chain(&self.keep).map(lang).collect::<Result<Vec<_>, _>>()?;
         candidates.sort_by_key(Lang::code);
         candidates.dedup();
-        Ok(Step::document(name, Judge { spec: self.clone(), detector: Detector::with_allowlist(candidates) }))
+        let detector = Detector::with_allowlist(candidates);
+        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), detector })])
     }
 }
 
-impl Spec for Language {
-    const NAME: &'static str = "language";
-    const KINDS: &'static [Kind] = Kind::ALL;
-
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME)?])
-    }
-}
-
-struct Judge {
+struct LanguageFilter {
     spec: Language,
     detector: Detector,
 }
 
-impl Judge {
+impl LanguageFilter {
     /// The language of a text and the confidence in it, or `None` if it cannot be told.
     fn detect(&self, text: &str) -> Option<(&'static str, f64)> {
         let enough = text.chars().filter(|c| c.is_alphabetic()).nth(self.spec.min_letters.saturating_sub(1)).is_some();
@@ -184,10 +202,10 @@ impl Judge {
     }
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for LanguageFilter {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let joined;
-        let texts: Vec<&str> = match (&row.content, self.spec.per) {
+        let texts: Vec<&str> = match (&*document.content, self.spec.per) {
             (Content::Text(text), _) => vec![text],
             (content, Per::Row) => {
                 joined = content.texts().collect::<Vec<_>>().join("\n");
@@ -212,7 +230,7 @@ impl DocumentRule for Judge {
             }
         }
         if let Some((_, code)) = spoken {
-            row.language = Some(code.to_owned());
+            *document.language = Some(code.to_owned());
         }
         Verdict::Keep
     }
@@ -249,6 +267,8 @@ fn word_start(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     const ITALIAN: &str =
@@ -257,9 +277,7 @@ mod tests {
         "The train to Bari leaves every morning at seven, and whoever comes late has to wait for the next.";
 
     fn judge(spec: &Language, row: &mut Row) -> Verdict {
-        let step = spec.step("language").unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = step.judge else { panic!("a document rule") };
-        rule.judge(row)
+        spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"))[0].on_row(row)
     }
 
     #[test]
@@ -306,7 +324,7 @@ mod tests {
 
     #[test]
     fn mistakes_in_a_recipe_are_named() {
-        let error = |spec: Language| spec.step("language").err().map(|e| e.to_string()).unwrap_or_default();
+        let error = |spec: Language| spec.compile(&Context::default()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error(Language { keep: vec!["ita".into()], ..Language::default() }).contains("did you mean `it`?"));
         assert!(error(Language { keep: vec![], ..Language::default() }).contains("drops every row"));
         assert!(error(Language { threshold: 2.0, ..Language::default() }).contains("from 0 to 1"));

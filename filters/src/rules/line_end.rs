@@ -1,15 +1,36 @@
-//! Drop lines that do not end as a sentence does. Rule 4 of clean_mc4_it.
+//! The rule `line_end`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    filter::{Filter, LineFilter, LineVerdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop lines that do not end in one of `marks`, or end in one of `not`.
+///
+/// # Why
+/// A line that ends as no sentence does is a menu, a title or a caption, and `...` ends a teaser that was cut.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "line_end"
+/// ```
+/// ```json
+/// {"text": "Home page\nIl gatto dorme.\nLeggi tutto..."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; the ellipsis is in
+/// [C4's code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py);
+/// rule 4 of [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LineEnd {
@@ -28,11 +49,11 @@ impl Default for LineEnd {
     }
 }
 
-impl Spec for LineEnd {
+impl Rule for LineEnd {
     const NAME: &'static str = "line_end";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.marks.is_empty() && !self.accept_typographic {
             return Err(RuleError::setting("`marks` is empty, which drops every line"));
         }
@@ -40,12 +61,12 @@ impl Spec for LineEnd {
         if self.accept_typographic {
             rule.marks.extend(["\u{2026}", "\u{201d}", "\u{bb}"].map(str::to_owned));
         }
-        Ok(vec![Step::line(Self::NAME, rule)])
+        Ok(vec![Filter::line(Self::NAME, rule)])
     }
 }
 
-impl LineRule for LineEnd {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for LineEnd {
+    fn filter(&self, line: &str) -> LineVerdict {
         let ends = |marks: &[String]| marks.iter().any(|m| line.ends_with(m.as_str()));
         if ends(&self.marks) && !ends(&self.not) { LineVerdict::Keep } else { LineVerdict::DropLine }
     }
@@ -72,10 +93,8 @@ mod tests {
             ("Home page", false, false),
         ] {
             for (accept, kept) in [(false, original), (true, typographic)] {
-                let step = rule(accept);
-                let crate::rule::Judge::Line(rule) = &step.judge else { panic!("a line rule") };
                 let expected = if kept { LineVerdict::Keep } else { LineVerdict::DropLine };
-                assert_eq!(rule.line(line), expected, "{line} {accept}");
+                assert_eq!(rule(accept).on_line(line), expected, "{line} {accept}");
             }
         }
     }

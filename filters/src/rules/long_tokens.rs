@@ -1,15 +1,36 @@
-//! Drop lines that hold a token no language has: encoded data, minified code. Rule 2 of clean_mc4_it.
+//! The rule `long_tokens`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    filter::{Filter, LineFilter, LineVerdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop lines that hold a run of more than `max` characters without white space.
+///
+/// # Why
+/// No language has such words: they are encoded data or minified code.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "long_tokens"
+/// max = 20
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme.\nSGVsbG8gd29ybGQsIGhlbGxv c29sZQ."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4's code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py);
+/// rule 2 of [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LongTokens {
@@ -23,17 +44,17 @@ impl Default for LongTokens {
     }
 }
 
-impl Spec for LongTokens {
+impl Rule for LongTokens {
     const NAME: &'static str = "long_tokens";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::line(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::line(Self::NAME, self.clone())])
     }
 }
 
-impl LineRule for LongTokens {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for LongTokens {
+    fn filter(&self, line: &str) -> LineVerdict {
         // Bytes are at least as many as characters, and most lines are short in bytes already.
         let long = line.len() > self.max
             && line.split_whitespace().any(|t| t.len() > self.max && t.chars().nth(self.max).is_some());
@@ -48,7 +69,8 @@ mod tests {
     #[test]
     fn counts_characters_not_bytes() {
         let rule = LongTokens::default();
-        let case = |token: &str, n: usize| rule.line(&format!("Il codice {} è finito.", token.repeat(n)));
+        let case =
+            |token: &str, n: usize| LineFilter::filter(&rule, &format!("Il codice {} è finito.", token.repeat(n)));
         assert_eq!(case("a", 1000), LineVerdict::Keep);
         assert_eq!(case("a", 1001), LineVerdict::DropLine);
         assert_eq!(case("è", 1000), LineVerdict::Keep);

@@ -1,13 +1,14 @@
-//! Drop lines, or whole documents, for a phrase anywhere in a line. Rules 6 to 9 of clean_mc4_it.
+//! The rule `phrases`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
+    filter::{Filter, LineFilter, LineVerdict},
     lists::{self, ListRef},
-    row::Kind,
-    rule::{LineRule, LineVerdict, RuleError, Spec, Step},
+    rule::{Rule, RuleError},
     words::Finder,
 };
 
@@ -23,6 +24,27 @@ pub enum Drops {
 }
 
 /// Drop lines or documents that hold a phrase, anywhere in a line, without regard to case.
+///
+/// # Why
+/// Notices such as "this site uses cookies" stand in millions of pages and say nothing of any; a page with
+/// `lorem ipsum` or `{` is a template or code.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "phrases"
+/// phrases = ["usa i cookie"]
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme.\nQuesto sito usa  i Cookie."}
+/// ```
+/// ```json
+/// {"text": "Il gatto dorme."}
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; rules 6 to 9 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Phrases {
@@ -34,33 +56,27 @@ pub struct Phrases {
     pub drops: Drops,
 }
 
-impl Phrases {
-    /// The rule under the name it has as a step.
-    pub(super) fn step(&self, name: &'static str, context: &Context) -> Result<Step, RuleError> {
+impl Rule for Phrases {
+    const NAME: &'static str = "phrases";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         let mut phrases = self.phrases.clone();
         for list in &self.lists {
             phrases.extend(lists::load(list, context)?);
         }
-        Ok(Step::line(name, Judge { finder: Finder::new(phrases, false)?, drops: self.drops }))
+        let finder = Finder::new(phrases, false)?;
+        Ok(vec![Filter::line(Self::NAME, PhrasesFilter { finder, drops: self.drops })])
     }
 }
 
-impl Spec for Phrases {
-    const NAME: &'static str = "phrases";
-    const KINDS: &'static [Kind] = &[Kind::Text];
-
-    fn compile(&self, context: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![self.step(Self::NAME, context)?])
-    }
-}
-
-struct Judge {
+struct PhrasesFilter {
     finder: Finder,
     drops: Drops,
 }
 
-impl LineRule for Judge {
-    fn line(&self, line: &str) -> LineVerdict {
+impl LineFilter for PhrasesFilter {
+    fn filter(&self, line: &str) -> LineVerdict {
         match (self.finder.first(line), self.drops) {
             (None, _) => LineVerdict::Keep,
             (Some(_), Drops::Line) => LineVerdict::DropLine,
@@ -81,9 +97,8 @@ mod tests {
             (Drops::Document, "Usa i cookie.", LineVerdict::DropDocument("usa i cookie".into())),
         ] {
             let rule = Phrases { phrases: vec!["usa i cookie".into()], drops, ..Phrases::default() };
-            let step = rule.step("policy", &Context::default()).unwrap_or_else(|e| panic!("{e}"));
-            let crate::rule::Judge::Line(rule) = &step.judge else { panic!("a line rule") };
-            assert_eq!(rule.line(line), expected, "{line}");
+            let filters = rule.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(filters[0].on_line(line), expected, "{line}");
         }
     }
 }

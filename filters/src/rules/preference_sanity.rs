@@ -1,17 +1,40 @@
-//! Drop preference pairs that teach nothing or the wrong thing.
+//! The rule `preference_sanity`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::{Content, Kind, Message};
 
 use super::roles::{out_of_order, unanswered};
 use crate::{
     context::Context,
-    row::{Content, Kind, Message, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop pairs with equal or empty sides, no prompt, turns out of order, or scores the wrong way round.
+///
+/// # Why
+/// Such pairs teach nothing, or the opposite of what is meant. With `ties`, pairs that the judge could not tell apart go
+/// too.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "preference_sanity"
+/// ties = true
+/// ```
+/// ```json
+/// {"prompt": [{"role": "user", "content": "Chi?"}], "chosen": [{"role": "assistant", "content": "Io."}],
+///  "rejected": [{"role": "assistant", "content": "Boh."}], "score_chosen": 7.0, "score_rejected": 7.0}
+/// ```
+/// ```text
+/// dropped by preference_sanity: chosen scores 7, rejected 7
+/// ```
+///
+/// # Source
+/// [distilabel-intel-orca-dpo-pairs](https://huggingface.co/datasets/argilla/distilabel-intel-orca-dpo-pairs) found
+/// pairs whose chosen side is not the better one, and marks ties, in a set that was in wide use.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceSanity {
@@ -36,21 +59,25 @@ impl Default for PreferenceSanity {
     }
 }
 
-impl Spec for PreferenceSanity {
+impl Rule for PreferenceSanity {
     const NAME: &'static str = "preference_sanity";
     const KINDS: &'static [Kind] = &[Kind::Preference];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.ties && !self.scores {
             return Err(RuleError::setting("`ties` compares scores: set `scores = true`, or `ties = false`"));
         }
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for PreferenceSanity {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let Content::Preference { prompt, chosen, rejected } = &row.content else { return Verdict::Keep };
+impl DocumentFilter for PreferenceSanity {
+    fn columns(&self) -> &[String] {
+        if self.scores { &self.score_columns } else { &[] }
+    }
+
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let Content::Preference { prompt, chosen, rejected } = &*document.content else { return Verdict::Keep };
         let objection = (|| {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
@@ -70,7 +97,7 @@ impl DocumentRule for PreferenceSanity {
                     }
                 }
             }
-            let [better, worse] = self.score_columns.each_ref().map(|c| row.columns.get(c).and_then(Value::as_f64));
+            let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(Value::as_f64));
             let (better, worse) = better.zip(worse).filter(|_| self.scores)?;
             let wrong = better < worse || (self.ties && better <= worse);
             wrong.then(|| format!("chosen scores {better}, rejected {worse}"))
@@ -85,6 +112,8 @@ fn words(turns: &[Message]) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn turns(text: &str) -> Vec<Message> {
@@ -117,7 +146,7 @@ mod tests {
                 row.columns.insert("score_rejected".into(), worse.into());
             }
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(rule.judge(&mut row), expected, "{row:?}");
+            assert_eq!(rule.apply(&mut row), expected, "{row:?}");
         }
     }
 
@@ -125,7 +154,7 @@ mod tests {
     fn checks_can_be_switched_off() {
         let rule = PreferenceSanity { equal: false, empty: false, roles: false, scores: false, ..Default::default() };
         let mut row = Row::new(Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] });
-        assert_eq!(rule.judge(&mut row), Verdict::Keep);
+        assert_eq!(rule.apply(&mut row), Verdict::Keep);
         let error = PreferenceSanity { ties: true, ..rule }.compile(&Context::default());
         assert!(error.is_err_and(|e| e.to_string().contains("`scores = true`")));
     }

@@ -1,15 +1,16 @@
-//! Keep or drop rows by regular expressions over their texts or one column.
+//! The rule `regex`.
 
 use ::regex::{Regex as Pattern, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use setaccio_base::row::Kind;
 
 use super::{column::Absent, length::answers};
 use crate::{
     context::Context,
-    row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Which texts are looked at.
@@ -26,6 +27,30 @@ pub enum On {
 }
 
 /// Drop rows where one of `drop` matches, or where none of `keep` does.
+///
+/// # Why
+/// What is peculiar to one source rarely has a rule of its own: a signature, an address, an answer that begins with
+/// "As an AI".
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "regex"
+/// drop = ['(?i)^come modello linguistico']
+/// on = "answer"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Che ore sono?"},
+///   {"role": "assistant", "content": "Come modello linguistico, non lo so."}]}
+/// ```
+/// ```text
+/// dropped by regex: Come modello linguistico
+/// ```
+///
+/// # Source
+/// datatrove's
+/// [RegexFilter](https://github.com/huggingface/datatrove/blob/main/src/datatrove/pipeline/filters/regex_filter.py);
+/// the syntax is that of the crate [regex](https://docs.rs/regex/latest/regex/#syntax).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Regex {
@@ -44,11 +69,11 @@ pub struct Regex {
     pub ignore_case: bool,
 }
 
-impl Spec for Regex {
+impl Rule for Regex {
     const NAME: &'static str = "regex";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.drop.is_empty() && self.keep.is_empty() {
             return Err(RuleError::setting("give `drop` or `keep` at least one pattern"));
         }
@@ -60,35 +85,39 @@ impl Spec for Regex {
             built.collect::<Result<Vec<_>, _>>()
         };
         let (drop, keep) = (compile(&self.drop)?, compile(&self.keep)?);
-        Ok(vec![Step::document(Self::NAME, Judge { spec: self.clone(), drop, keep })])
+        Ok(vec![Filter::document(Self::NAME, RegexFilter { spec: self.clone(), drop, keep })])
     }
 }
 
-struct Judge {
+struct RegexFilter {
     spec: Regex,
     drop: Vec<Pattern>,
     keep: Vec<Pattern>,
 }
 
-impl DocumentRule for Judge {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        if let Some(name) = self.spec.column.as_ref().filter(|name| !row.columns.contains_key(*name))
+impl DocumentFilter for RegexFilter {
+    fn columns(&self) -> &[String] {
+        self.spec.column.as_slice()
+    }
+
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        if let Some(name) = self.spec.column.as_ref().filter(|name| document.column(name).is_none())
             && self.spec.absent == Absent::Drop
         {
             return self.spec.absent.verdict(name);
         }
-        let column = self.spec.column.as_ref().map(|name| match row.columns.get(name) {
+        let column = self.spec.column.as_ref().map(|name| match document.column(name) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         });
         let texts: Vec<&str> = match (&column, self.spec.on) {
             (Some(value), _) => vec![value],
-            (None, On::All) => row.content.texts().collect(),
+            (None, On::All) => document.content.texts().collect(),
             (None, On::User) => {
-                row.content.messages().filter(|m| m.role == "user").map(|m| m.content.as_str()).collect()
+                document.content.messages().filter(|m| m.role == "user").map(|m| m.content.as_str()).collect()
             }
-            (None, On::Answer) => answers(&row.content).collect(),
+            (None, On::Answer) => answers(document.content).collect(),
         };
         if let Some(found) = self.drop.iter().find_map(|p| texts.iter().find_map(|t| p.find(t))) {
             return Verdict::Drop(found.as_str().chars().take(80).collect());
@@ -102,12 +131,12 @@ impl DocumentRule for Judge {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     fn judge(spec: &Regex, row: &Row) -> Verdict {
-        let mut steps = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = steps.remove(0).judge else { panic!("a document rule") };
-        rule.judge(&mut row.clone())
+        spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"))[0].on_row(&mut row.clone())
     }
 
     #[test]

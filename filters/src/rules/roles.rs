@@ -1,16 +1,38 @@
-//! Drop conversations that a chat template cannot take: roles that do not alternate, no answer at the end.
+//! The rule `roles`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Kind, Message};
 
 use crate::{
     context::Context,
-    row::{Kind, Message, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Drop conversations whose turns are not: one system turn at most, then user and assistant in turn, the
 /// assistant last. Tool turns may stand between assistant turns.
+///
+/// # Why
+/// Chat templates of many models refuse turns that do not alternate, and without an answer at the end there is
+/// nothing to learn.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "roles"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Ciao"}, {"role": "user", "content": "Ci sei?"}]}
+/// ```
+/// ```text
+/// dropped by roles: turn 2: user follows user
+/// ```
+///
+/// # Source
+/// The chat template of
+/// [Gemma 2](https://github.com/ggml-org/llama.cpp/blob/aa6fb1321333fae8853d0cdc26bcb5d438e650a1/models/templates/google-gemma-2-2b-it.jinja)
+/// is one that refuses them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Roles {
@@ -21,18 +43,18 @@ pub struct Roles {
     pub open_end: bool,
 }
 
-impl Spec for Roles {
+impl Rule for Roles {
     const NAME: &'static str = "roles";
     const KINDS: &'static [Kind] = &[Kind::Chat];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Roles {
-    fn judge(&self, row: &mut Row) -> Verdict {
-        let turns: Vec<&Message> = row.content.messages().collect();
+impl DocumentFilter for Roles {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let turns: Vec<&Message> = document.content.messages().collect();
         let fault = out_of_order(&turns).or_else(|| if self.open_end { None } else { unanswered(&turns) });
         let said = turns.iter().filter(|t| t.role != "system").count();
         let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}"));
@@ -71,6 +93,8 @@ pub(super) fn unanswered(turns: &[&Message]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]
@@ -90,9 +114,9 @@ mod tests {
             let turns: Vec<(&str, &str)> = roles.split_whitespace().map(|r| (r, "x")).collect();
             let rule = Roles { max_turns: Some(4), open_end: false };
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(rule.judge(&mut Row::chat(&turns)), expected, "{roles}");
+            assert_eq!(rule.apply(&mut Row::chat(&turns)), expected, "{roles}");
         }
         let open = Roles { open_end: true, ..Roles::default() };
-        assert_eq!(open.judge(&mut Row::chat(&[("user", "x")])), Verdict::Keep);
+        assert_eq!(open.apply(&mut Row::chat(&[("user", "x")])), Verdict::Keep);
     }
 }

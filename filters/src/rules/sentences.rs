@@ -1,14 +1,13 @@
-//! Drop documents of few sentences. Rule 10 of clean_mc4_it counts them with NLTK's Punkt; this counts by
-//! rule: a terminator, closing quotes or brackets, white space, and what can begin a sentence; not after
-//! an abbreviation, an initial or an ordinal.
+//! The rule `sentences`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Words that end in a full stop without ending a sentence: Italian, then English.
@@ -21,6 +20,29 @@ const ABBREVIATIONS: &[&str] = &[
 ];
 
 /// Drop documents of fewer than `min` sentences.
+///
+/// # Why
+/// A page of one or two sentences is rarely a text.
+///
+/// A sentence ends with a terminator, what closes with it (quotes, brackets), white space, and what can begin a sentence;
+/// not after an abbreviation, an initial or an ordinal.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "sentences"
+/// min = 2
+/// ```
+/// ```json
+/// {"text": "L'opera è di G. Verdi."}
+/// ```
+/// ```text
+/// dropped by sentences: 1 sentences, at least 2
+/// ```
+///
+/// # Source
+/// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2; rule 10 of
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it) counts by NLTK's Punkt.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sentences {
@@ -34,19 +56,19 @@ impl Default for Sentences {
     }
 }
 
-impl Spec for Sentences {
+impl Rule for Sentences {
     const NAME: &'static str = "sentences";
     const KINDS: &'static [Kind] = &[Kind::Text];
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
-        Ok(vec![Step::document(Self::NAME, self.clone())])
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![Filter::document(Self::NAME, self.clone())])
     }
 }
 
-impl DocumentRule for Sentences {
-    fn judge(&self, row: &mut Row) -> Verdict {
+impl DocumentFilter for Sentences {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut found = 0;
-        for line in row.content.texts().flat_map(str::lines) {
+        for line in document.content.texts().flat_map(str::lines) {
             found += count(line, self.min - found.min(self.min));
             if found >= self.min {
                 return Verdict::Keep;
@@ -104,6 +126,8 @@ fn abbreviates(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]
@@ -132,7 +156,7 @@ mod tests {
     fn a_document_needs_five() {
         let rule = Sentences::default();
         let text = |n: usize| Row::text(vec!["Piove ancora. Fa freddo."; n].join("\n"));
-        assert_eq!(rule.judge(&mut text(2)), Verdict::Drop("4 sentences, at least 5".into()));
-        assert_eq!(rule.judge(&mut text(3)), Verdict::Keep);
+        assert_eq!(rule.apply(&mut text(2)), Verdict::Drop("4 sentences, at least 5".into()));
+        assert_eq!(rule.apply(&mut text(3)), Verdict::Keep);
     }
 }

@@ -1,16 +1,36 @@
-//! Delete the role tokens that some sets carry inside their texts, as ANITA did before training.
+//! The rule `strip_role_tokens`.
 
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    row::{Kind, Row},
-    rule::{DocumentRule, RuleError, Spec, Step, Verdict},
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    rule::{Rule, RuleError},
 };
 
 /// Delete `<<human>>:`, `<<assistant>>:` and their variants, with the white space around them.
+///
+/// # Why
+/// The roles are said by the turns already; tokens of another set's template would be learned as text.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "strip_role_tokens"
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "<<human>>: Ciao"}, {"role": "assistant", "content": "Salve"}]}
+/// ```
+/// ```json
+/// {"messages": [{"role": "user", "content": "Ciao"}, {"role": "assistant", "content": "Salve"}]}
+/// ```
+///
+/// # Source
+/// [wizard_alpaca_dolly_orca](https://huggingface.co/datasets/Chat-Error/wizard_alpaca_dolly_orca) carries such tokens;
+/// [ANITA](https://arxiv.org/abs/2405.07101) was trained on it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StripRoleTokens {
@@ -27,11 +47,11 @@ impl Default for StripRoleTokens {
     }
 }
 
-impl Spec for StripRoleTokens {
+impl Rule for StripRoleTokens {
     const NAME: &'static str = "strip_role_tokens";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Step>, RuleError> {
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
         let mut parts: Vec<String> = self.tokens.iter().map(|t| regex::escape(t)).collect();
         if !self.roles.is_empty() {
             let roles = self.roles.iter().map(|r| regex::escape(r)).collect::<Vec<_>>().join("|");
@@ -42,20 +62,20 @@ impl Spec for StripRoleTokens {
         }
         let pattern = format!(r"[ \t]*(?:{})[ \t]*(\r?\n)?", parts.join("|"));
         let pattern = Regex::new(&pattern).map_err(|e| RuleError::setting(e.to_string()))?;
-        Ok(vec![Step::document(Self::NAME, Strip(pattern))])
+        Ok(vec![Filter::document(Self::NAME, Strip(pattern))])
     }
 }
 
 struct Strip(Regex);
 
-impl DocumentRule for Strip {
+impl DocumentFilter for Strip {
     fn edits(&self) -> bool {
         true
     }
 
-    fn judge(&self, row: &mut Row) -> Verdict {
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut edited = 0;
-        for text in row.content.texts_mut() {
+        for text in document.content.texts_mut() {
             if !self.0.is_match(text) {
                 continue;
             }
@@ -75,12 +95,13 @@ impl DocumentRule for Strip {
 
 #[cfg(test)]
 mod tests {
+    use setaccio_base::row::Row;
+
     use super::*;
 
     #[test]
     fn tokens_go_and_text_stays() {
-        let steps = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
-        let crate::rule::Judge::Document(rule) = &steps[0].judge else { panic!("a document rule") };
+        let filters = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
         for (text, expected) in [
             ("<<human>>: Ciao", "Ciao"),
             ("<<HUMAN>> Ciao\n<<Assistant>>: Salve", "Ciao\nSalve"),
@@ -92,7 +113,7 @@ mod tests {
             ("L'humano parla", "L'humano parla"),
         ] {
             let mut row = Row::text(text);
-            let verdict = rule.judge(&mut row);
+            let verdict = filters[0].on_row(&mut row);
             assert_eq!(row, Row::text(expected), "{text}");
             assert_eq!(verdict, if text == expected { Verdict::Keep } else { Verdict::Edited(1) }, "{text}");
         }

@@ -82,15 +82,20 @@ impl Bench {
     }
 }
 
-/// What a run's lock says of the files in `folder` that it made.
-pub fn made(bench: &Bench, folder: &str, names: &[&str]) -> String {
-    let mut lock = String::new();
+/// Write the lock of a run that left `names` in `folder`.
+pub fn lock_run(bench: &Bench, method: &str, folder: &str, names: &[&str]) {
+    let base = format!("{}/models/llama", bench.arg("home"));
+    let mut lock = format!(
+        "engine = 'setaccio'\ncommand = \"setaccio train x.toml --model {base}\"\ncompute = 'f32 on cpu'\n\
+         tokenizer_sha256 = ''\ntemplate_sha256 = ''\nbase = []\ndata = []\n[versions]\n"
+    );
     for name in names {
         let bytes = fs::read(bench.lab.path(folder).join(name)).unwrap();
-        let (bytes, sha256) = setaccio_curate::hash::rest(&bytes[..], &|| false).unwrap();
+        let (bytes, sha256) = setaccio_base::sha256::digest_reader(&bytes[..], &|| false).unwrap();
         write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
-    lock
+    write!(lock, "[recipe]\nmethod = '{method}'\n[recipe.model]\npath = \"{base}\"\n").unwrap();
+    bench.lab.write("run/run.lock.toml", lock);
 }
 
 /// A run as the trainer leaves it, with what a careless machine would give away.
@@ -102,10 +107,7 @@ pub fn run_folder(bench: &Bench) {
     );
     bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
     bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
-    let made = made(bench, "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
-    bench
-        .lab
-        .write("run/run.lock.toml", format!("command = \"setaccio train x.toml --model {home}/models/llama\"\n{made}"));
+    lock_run(bench, "lora", "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
     bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
     bench.lab.write("run/metrics.jsonl", "{}\n");
     bench.lab.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);

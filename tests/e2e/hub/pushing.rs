@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use setaccio_test_hub::{Commit, Content, READ, Trouble, WRITE};
 
-use super::{Bench, made, run_folder};
+use super::{Bench, lock_run, run_folder};
 use crate::lab::{Dice, Lab, ROOT};
 
 const REPO: &str = "datasets/anna/web";
@@ -163,7 +163,7 @@ fn an_adapter_is_pushed_as_peft_looks_for_it() {
     assert!(text("README.md").contains("from_pretrained(model, \"anna/adapter\")"));
     assert_eq!(files["tokenizer.json"].bytes, fs::read(bench.lab.path("run/adapter/tokenizer.json")).unwrap());
     assert_eq!(text("adapter_config.json"), "{\"base_model_name_or_path\": \"llama\"}\n");
-    assert!(text("run.lock.toml").starts_with("command = \"setaccio train x.toml --model llama\"\n"));
+    assert!(text("run.lock.toml").contains("\ncommand = \"setaccio train x.toml --model llama\"\n"));
 }
 
 #[test]
@@ -174,8 +174,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     // The same run again, with every weight trained; what lies in `adapter/` is not its own any more.
     bench.lab.write("run/model/config.json", "{}\n");
     bench.lab.write("run/model/model.safetensors", [8_u8; 5_000]);
-    let lock = made(&bench, "run/model", &["config.json", "model.safetensors"]);
-    bench.lab.write("run/run.lock.toml", format!("{lock}[recipe]\nmethod = 'full'\n"));
+    lock_run(&bench, "full", "run/model", &["config.json", "model.safetensors"]);
     bench.lab.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");
     bench.run(&["push", &bench.arg("run"), "anna/it"]).good();
     let files = bench.hub.store().repos["models/anna/it"].at("main").unwrap().files.clone();

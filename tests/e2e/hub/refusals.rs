@@ -143,7 +143,9 @@ fn what_is_not_finished_is_not_pushed() {
     run_folder(&bench);
     let push = |folder: &str| bench.run(&["push", &bench.arg(folder), "anna/x"]).bad();
     let lock = fs::read_to_string(bench.lab.path("run/run.lock.toml")).unwrap();
-    bench.lab.write("run/run.lock.toml", lock.split("[[made]]").next().unwrap());
+    let (before, made) = lock.split_once("[[made]]").unwrap();
+    let recipe = made.split_once("[recipe]").unwrap().1;
+    bench.lab.write("run/run.lock.toml", format!("{before}[recipe]{recipe}"));
     assert!(push("run").contains("holds a run that is not finished"));
     bench.lab.write("run/run.lock.toml", lock);
     bench.lab.write("run/adapter/adapter_model.safetensors", [8_u8; 5_000]);

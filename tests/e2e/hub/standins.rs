@@ -8,11 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{
-    array::{Array, ArrayRef, ListArray, StringArray, StructArray},
-    buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
-};
+use arrow_array::{Array, ArrayRef, ListArray, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use parquet::basic::Compression;
 use serde_json::{Value, json};
 

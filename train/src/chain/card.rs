@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::Chain;
 use crate::recipe::Method;

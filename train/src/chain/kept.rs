@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 
 use crate::error::{Error, Result};
 

@@ -3,12 +3,10 @@
 pub mod card;
 mod kept;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::bundle::Place;
 use setaccio_filters::suggest;
 
 pub use kept::Kept;
@@ -19,6 +17,9 @@ use crate::{
     merge,
     recipe::{self, Loaded},
 };
+
+/// Folder of the repository that chains lie in.
+pub const HOME: &str = "pipelines/train/all";
 
 /// A whole chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,21 +82,21 @@ pub struct Stage {
 pub struct Opened {
     /// As it is written.
     pub chain: Chain,
-    /// Its folder.
-    folder: PathBuf,
+    /// Where it is.
+    place: Place,
 }
 
 impl Chain {
-    /// Read the chain in `path` and check it.
+    /// Read the chain in `path`, a file or the name of one that the program carries, and check it.
     ///
     /// # Errors
     /// It is missing, not TOML, says something unknown, or contradicts itself.
     pub fn open(path: &Path) -> Result<Opened> {
-        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let text = fs::read_to_string(path).map_err(Error::io("read the chain", path))?;
+        let place = Place::recipe(path, HOME).map_err(Error::Other)?;
+        let (file, text) = (place.name(), place.text().map_err(Error::io("read the chain", place.path()))?);
         let chain: Self = toml::from_str(&text).map_err(|e| Error::recipe(&file, suggest::explain(e.message())))?;
         chain.check().map_err(|e| Error::recipe(&file, e))?;
-        Ok(Opened { chain, folder: path.parent().unwrap_or(Path::new(".")).to_owned() })
+        Ok(Opened { chain, place })
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -155,12 +156,12 @@ impl Places {
 impl Opened {
     /// The recipe of a stage's data.
     pub fn build(&self, stage: &Stage) -> PathBuf {
-        self.folder.join(&stage.build)
+        self.place.beside(&stage.build).argument()
     }
 
     /// The recipe file of a stage's training.
     pub fn recipe(&self, stage: &Stage) -> PathBuf {
-        self.folder.join(&stage.train)
+        self.place.beside(&stage.train).argument()
     }
 
     /// The recipe of stage number `i`, upon the model that is there then.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 
 use crate::{
     error::{Error, Result},

@@ -15,7 +15,7 @@ use std::{
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use setaccio_curate::folder::{remove, sync_dir};
+use setaccio_base::atomic::{remove, sync_dir};
 
 use crate::{
     error::{Error, Result},

@@ -13,7 +13,7 @@ use safetensors::{
     tensor::{Metadata, TensorInfo},
 };
 use serde::{Deserialize, Serialize};
-use setaccio_curate::{folder::sync_dir, hash::Hashing};
+use setaccio_base::{atomic::sync_dir, sha256::HashingStream as Hashing};
 use setaccio_filters::hash::sha256;
 
 use super::State;

@@ -13,7 +13,7 @@ use std::{
 
 use memmap2::Mmap;
 use serde::{Serialize, de::DeserializeOwned};
-use setaccio_curate::hash::{Hashing, rest};
+use setaccio_base::sha256::{HashingStream as Hashing, digest_reader as rest};
 use setaccio_filters::hash::hex;
 use tempfile::NamedTempFile;
 

@@ -4,7 +4,8 @@ use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use setaccio_curate::source::Position;
+use setaccio_base::bundle::Place;
+use setaccio_dataset::shard::Position;
 use setaccio_filters::{
     hash::sha256,
     row::{Content, Kind},
@@ -90,13 +91,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `folder` is that of
-    /// the recipe, `vocab` is the model's, `limit` takes the first rows only (0 for all).
+    /// Open the folders of `data`, and tokenise their `split` for a `task` unless the cache has it. `recipe` is the
+    /// file that names them, `vocab` is the model's, `limit` takes the first rows only (0 for all).
     ///
     /// # Errors
     /// A folder is not what `setaccio build` wrote, or a row cannot be learned from.
     pub fn open(
-        (data, folder): (&Data, &Path),
+        (data, recipe): (&Data, &Place),
         (task, form): (Task, Form),
         (split, limit): (Split, usize),
         (tokens, vocab): (&Tokens, usize),
@@ -105,7 +106,7 @@ impl Dataset {
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
         builds.iter().try_for_each(|build| fits(build, (task, form)))?;
-        let masker = Masker::new(data, folder, tokens, vocab)?;
+        let masker = Masker::new(data, recipe, tokens, vocab)?;
         let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
         let max_length = data.max_length;
         let path = cache.join(format!("{}-{}.tokens", split.name(), &key[..16]));

@@ -1,10 +1,11 @@
 //! A row as tokens, with those marked that the model learns to produce: the assistant's answers and the
 //! token that ends each, or the last answer, or everything.
 
-use std::{fs, ops::Range, path::Path};
+use std::ops::Range;
 
-use setaccio_curate::render::Renderer;
+use setaccio_base::bundle::Place;
 use setaccio_filters::row::{Content, Message};
+use setaccio_templates::Renderer;
 
 use super::{Example, spans};
 use crate::{
@@ -36,19 +37,19 @@ pub struct Masker<'a> {
 }
 
 impl<'a> Masker<'a> {
-    /// For a recipe's `[data]`; its `template` is looked for in `folder`. A template that reads `messages` is for
+    /// For a recipe's `[data]`; its `template` is one that `recipe` names. A template that reads `messages` is for
     /// conversations, any other is for texts. `vocab` is the model's.
     ///
     /// # Errors
     /// The template is missing or does not parse.
-    pub fn new(data: &Data, folder: &Path, tokens: &'a Tokens, vocab: usize) -> Result<Self> {
+    pub fn new(data: &Data, recipe: &Place, tokens: &'a Tokens, vocab: usize) -> Result<Self> {
         let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
         let (bos, eos) = (token(&tokens.bos), token(&tokens.eos));
         let renderer = |source: &str| Renderer::new(Some(source.to_owned()), None, &bos, &eos);
         let mut templates = [tokens.chat_template.clone().unwrap_or_default(), String::new()];
         if !data.template.is_empty() {
-            let path = folder.join(&data.template);
-            let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
+            let template = recipe.beside(&data.template);
+            let source = template.text().map_err(Error::io("read the template", template.path()))?;
             let chat = renderer(&source)?.reads("messages");
             templates[usize::from(!chat)] = source;
         }
@@ -256,7 +257,7 @@ mod tests {
     fn data(template: &str, train_on: TrainOn) -> (tempfile::TempDir, Data) {
         let dir = tempfile::tempdir().unwrap();
         let name = if template.is_empty() { "" } else { "t.jinja" };
-        fs::write(dir.path().join("t.jinja"), template).unwrap();
+        std::fs::write(dir.path().join("t.jinja"), template).unwrap();
         let mut data: Data = toml::from_str(&format!("train = ['x']\ntemplate = '{name}'")).unwrap();
         data.train_on = train_on;
         (dir, data)
@@ -267,7 +268,7 @@ mod tests {
         let tokens = tokens();
         let (dir, mut data) = data(template, TrainOn::Assistant);
         change(&mut data);
-        let masker = Masker::new(&data, dir.path(), &tokens, 300).unwrap();
+        let masker = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 300).unwrap();
         let example = match masker.row(content)? {
             Made::Row(example, _) => example,
             other => return Ok(format!("{other:?}")),
@@ -368,7 +369,7 @@ mod tests {
         assert!(error.contains("never learn to stop"), "{error}");
         let tokens = tokens();
         let (dir, data) = data("", TrainOn::Assistant);
-        let small = Masker::new(&data, dir.path(), &tokens, 200).unwrap();
+        let small = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 200).unwrap();
         let error = small.row(&turns(3)).unwrap_err();
         assert!(error.contains("outside the model's vocabulary of 200: the tokenizer is another model's"), "{error}");
     }

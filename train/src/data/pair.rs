@@ -129,7 +129,7 @@ mod tests {
         let tokens = tiny::train("breve Uno Due assistant user system".split(' ').cycle().take(60), 300).unwrap();
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
-        let masker = Masker::new(&data, std::path::Path::new("."), &tokens, 300).unwrap();
+        let masker = Masker::new(&data, &setaccio_base::bundle::Place::disk("recipe.toml"), &tokens, 300).unwrap();
         let MadeRow::Answers(sides, cut) = masker.answers(content, longest, judged)? else {
             return Ok(vec!["none".into()]);
         };

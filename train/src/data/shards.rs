@@ -1,24 +1,20 @@
 //! Folders that `setaccio build` wrote, read as rows: row group by row group, in order.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::{
-    folder::PUBLISHED,
+use setaccio_dataset::{
+    folder::{self, DATA, RECIPE_LOCK},
     ledger::Ledger,
-    lock::{self, Lock},
-    source,
-    source::{Item, Items, Limits, Position, Slice, find_schema},
-    verify,
+    lock::RecipeLock,
+    shard::{self, Position},
 };
-use setaccio_filters::{
-    hash::sha256,
-    row::{Content, Kind},
-};
+use setaccio_filters::{hash::sha256, row::Kind};
+
+pub use setaccio_dataset::shard::ShardRow as Row;
 
 use crate::error::{Error, Result};
 
@@ -56,7 +52,7 @@ pub struct Build {
     /// What was counted.
     pub ledger: Ledger,
     /// What it was made from.
-    pub lock: Lock,
+    pub lock: RecipeLock,
     /// The files of each split, in order.
     files: Vec<Shard>,
 }
@@ -70,17 +66,6 @@ pub struct Shard {
     pub rows: u64,
     /// SHA-256, hex, by the ledger.
     pub sha256: String,
-}
-
-/// A row and where it lies.
-#[derive(Debug)]
-pub struct Row {
-    /// Where in its file.
-    pub at: Position,
-    /// What it says.
-    pub content: Content,
-    /// Whether its answer was wanted, where a column `label` says so.
-    pub label: Option<bool>,
 }
 
 impl Build {
@@ -103,8 +88,8 @@ impl Build {
                 format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
             Err(Error::Damaged { path, message })
         };
-        let (ledger, found) = verify::read(folder).map_err(|error| match error {
-            setaccio_curate::Error::Damaged { path, message } => {
+        let (ledger, found) = folder::read(folder).map_err(|error| match error {
+            setaccio_base::Error::Damaged { path, message } => {
                 let first = message.lines().next().unwrap_or_default();
                 let last = message.lines().last().unwrap_or_default();
                 let what = if first == last { message.clone() } else { format!("{first} ... {last}") };
@@ -114,15 +99,15 @@ impl Build {
             other => other.into(),
         })?;
         if ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint {
-            return damaged(folder.join(lock::NAME), "it is not the lock that the build wrote");
+            return damaged(folder.join(RECIPE_LOCK), "it is not the lock that the build wrote");
         }
         let Some(kind) = ledger.kind else {
             return damaged(folder.join("ledger.json"), "it does not say what the rows are");
         };
-        let path = folder.join(lock::NAME);
+        let path = folder.join(RECIPE_LOCK);
         let sha256 = sha256(&fs::read(&path).map_err(Error::io("read", &path))?);
         let mut files = Vec::new();
-        let data = format!("{}/", PUBLISHED[0]);
+        let data = format!("{DATA}/");
         for entry in ledger.files.iter().filter(|f| f.path.starts_with(&data)) {
             let path = folder.join(&entry.path);
             let bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
@@ -138,7 +123,7 @@ impl Build {
 
     /// The files of a split, in order.
     pub fn shards(&self, split: Split) -> impl Iterator<Item = &Shard> {
-        let prefix = format!("{}/{}-", PUBLISHED[0], split.name());
+        let prefix = format!("{DATA}/{}-", split.name());
         self.files.iter().filter(move |f| f.path.starts_with(&prefix))
     }
 
@@ -158,28 +143,13 @@ impl Build {
     /// It is not the file that the build wrote.
     pub fn read(&self, shard: &Shard, cancelled: &dyn Fn() -> bool) -> Result<(Vec<u64>, Rows)> {
         let path = self.folder.join(&shard.path);
-        let name = path.display().to_string();
-        // A slice is one row group.
-        let limits = Limits { slice_bytes: 0, max_row_bytes: u64::MAX, count_compressed: false };
-        let file = source::inspect(&path, &name, &limits, cancelled).map_err(setaccio_curate::Error::from)?;
-        if cancelled() {
-            return Err(Error::Interrupted);
-        }
-        if file.sha256 != shard.sha256 || file.rows != Some(shard.rows) {
+        let file = shard::Shard::open(&path, cancelled)?;
+        let groups = file.row_groups();
+        if file.sha256 != shard.sha256 || groups.iter().sum::<u64>() != shard.rows {
             let message = "its bytes are not those the build wrote; run the build again".into();
             return Err(Error::Damaged { path, message });
         }
-        let groups: Vec<u64> = file.slices.iter().map(|s| s.rows().unwrap_or(0)).collect();
-        let schema = match self.kind {
-            Kind::Text => "text",
-            Kind::Chat => "messages",
-            Kind::Preference => "preference",
-        };
-        let schema = find_schema(schema).map_err(setaccio_curate::Error::from)?;
-        let count = u32::try_from(groups.len()).unwrap_or(u32::MAX);
-        let whole = Slice::RowGroups { first: 0, count, first_row: 0, rows: shard.rows };
-        let items = source::open(&file, &whole, schema, &BTreeMap::new(), &[], &limits);
-        Ok((groups, Rows { name, items: items.map_err(setaccio_curate::Error::from)? }))
+        Ok((groups, Rows(file.rows(self.kind)?)))
     }
 }
 
@@ -189,36 +159,23 @@ pub fn place(file: &str, at: Position) -> String {
 }
 
 /// The rows of one file.
-pub struct Rows {
-    name: String,
-    items: Items,
-}
+pub struct Rows(shard::Rows);
 
 impl Iterator for Rows {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(match self.items.next()? {
-            Ok(Item::Row { at, row }) => {
-                let label = row.columns.get("label").and_then(serde_json::Value::as_bool);
-                Ok(Row { at, content: row.content, label })
-            }
-            Ok(Item::Bad { at, reason, .. }) => Err(Error::Row { at: place(&self.name, at), message: reason }),
-            Err(error) => Err(setaccio_curate::Error::from(error).into()),
-        })
+        Some(self.0.next()?.map_err(Error::from))
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use arrow::{
-        array::RecordBatch,
-        datatypes::{Field, Schema},
-    };
-    use setaccio_curate::{
-        columns::{ContentBuilder, content_fields},
-        shards::{Format, ShardWriter},
-    };
+    use arrow_array::RecordBatch;
+    use arrow_schema::{Field, Schema};
+    use setaccio_curate::pipeline::shards::{ShardFormat, ShardWriter};
+    use setaccio_dataset::columns::{ContentBuilder, content_fields};
+    use setaccio_filters::row::Content;
 
     use super::*;
 
@@ -229,7 +186,7 @@ pub(crate) mod tests {
         fs::create_dir_all(&data).unwrap();
         let fields: Vec<Field> = content_fields(kind);
         let schema = std::sync::Arc::new(Schema::new(fields));
-        let format = Format::new(schema.clone(), 3).unwrap();
+        let format = ShardFormat::new(schema.clone(), 3).unwrap();
         let mut writer = ShardWriter::new(&format, &data, "train", shard);
         for rows in rows.chunks(group) {
             let mut columns = ContentBuilder::new(kind);
@@ -241,7 +198,7 @@ pub(crate) mod tests {
             writer.push(format.encode(&batch, 1).unwrap()).unwrap();
         }
         let files = writer.finish(false).unwrap();
-        let mut lock: Lock = toml::from_str(&format!(
+        let mut lock: RecipeLock = toml::from_str(&format!(
             "engine = 'test'\ncommand = ''\nfrom = 'samples'\nfingerprint = ''\nassets = []\ninput = []\n\
              [recipe]\nname = 'test'\ntitle = ''\nabout = ''\nkind = '{}'\nsource = []\n",
             kind.name()
@@ -255,7 +212,7 @@ pub(crate) mod tests {
             files,
             ..Ledger::default()
         };
-        fs::write(folder.join(lock::NAME), lock.to_toml().unwrap()).unwrap();
+        fs::write(folder.join(RECIPE_LOCK), lock.to_toml().unwrap()).unwrap();
         fs::write(folder.join("ledger.json"), serde_json::to_vec(&ledger).unwrap()).unwrap();
     }
 
@@ -301,7 +258,7 @@ pub(crate) mod tests {
         bytes.pop();
         fs::write(&path, &bytes).unwrap();
         assert!(error(&folder).contains("bytes, the ledger says"), "{}", error(&folder));
-        let lock = folder.join(lock::NAME);
+        let lock = folder.join(RECIPE_LOCK);
         let text = fs::read_to_string(&lock).unwrap();
         fs::write(&lock, text.replace("engine", "# engine")).unwrap();
         let old = error(&folder);

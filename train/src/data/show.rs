@@ -158,7 +158,7 @@ mod tests {
         let tokens = tokens();
         let data = data(&[folder]);
         let set = Dataset::open(
-            (&data, dir.path()),
+            (&data, &setaccio_base::bundle::Place::disk("recipe.toml")),
             (Task::Sft, Form::Texts),
             (Split::Train, 0),
             (&tokens, 290),

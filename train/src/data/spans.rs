@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use setaccio_curate::render::Renderer;
 use setaccio_filters::row::Message;
+use setaccio_templates::Renderer;
 
 /// An answer, in bytes of the rendered text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{fs, path::Path};
 
 use candle_core::DType;
 use serde_json::{Map, Value};
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 
 pub use check::Check;
 pub use options::{Options, bytes, dtype};

@@ -9,9 +9,9 @@ use std::{
 
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
-use setaccio_curate::{
-    folder::{remove, sync_dir, write_whole},
-    hash,
+use setaccio_base::{
+    atomic::{remove, sync_dir, write as write_whole},
+    sha256::digest_reader,
 };
 
 use super::{config::Config, gguf::Gguf, safetensors::Safetensors};
@@ -246,7 +246,7 @@ impl ModelFiles {
         };
         let hash_one = |path: PathBuf| {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let (bytes, sha256) = hash::rest(file, cancelled).map_err(Error::io("read", &path))?;
+            let (bytes, sha256) = digest_reader(file, cancelled).map_err(Error::io("read", &path))?;
             if cancelled() { Err(Error::Interrupted) } else { Ok(FileHash { file: name_of(&path), bytes, sha256 }) }
         };
         paths.into_iter().map(hash_one).collect()

@@ -11,7 +11,7 @@ use std::{
 use ::safetensors::View;
 use candle_core::{DType, Tensor};
 use serde_json::json;
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 
 use super::files::{INDEX, WHOLE};
 use crate::error::{Error, Result};

@@ -1,12 +1,9 @@
 //! A training recipe from its file: laid over its `base = "sft.toml"`, changed by `--set`, and checked before a weight
 //! is read.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use setaccio_curate::overrides;
+use setaccio_base::{bundle::Place, overlay::apply_set};
 use setaccio_filters::suggest;
 use toml::{Table, Value};
 
@@ -20,21 +17,25 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// Its file name, for messages.
     pub file: String,
-    /// The folder that `template` and `tokenizer` are relative to.
-    pub folder: PathBuf,
+    /// Where it is, and so what `template` and `tokenizer` are relative to.
+    pub place: Place,
     /// `--set` arguments, in order.
     pub sets: Vec<String>,
 }
 
-/// Read a recipe, lay it over its base, apply `--set key=value`, and check it.
+/// Folder of the repository that these recipes lie in.
+pub const HOME: &str = "pipelines/train";
+
+/// Read a recipe, a file or the name of one that the program carries, lay it over its base, apply `--set key=value`, and check it.
 ///
 /// # Errors
 /// It is missing, not TOML, says something unknown, or contradicts itself.
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let mut table = read(path, &file)?;
+    let place = Place::recipe(path, HOME).map_err(Error::Other)?;
+    let file = place.name();
+    let mut table = read(&place)?;
     for set in sets {
-        overrides::apply(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
+        apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
     let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.
@@ -46,26 +47,26 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
         recipe.lora = Lora { adapter: recipe.lora.adapter, ..Lora::default() };
     }
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
-    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    Ok(Loaded { recipe, file, folder, sets: sets.to_vec() })
+    Ok(Loaded { recipe, file, place, sets: sets.to_vec() })
 }
 
-fn read(path: &Path, file: &str) -> Result<Table> {
-    let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
+fn read(place: &Place) -> Result<Table> {
+    let file = place.name();
+    let text = place.text().map_err(Error::io("read the recipe", place.path()))?;
     let mut table: Table =
-        text.parse().map_err(|e: toml::de::Error| Error::recipe(file, e.to_string().trim_end().to_owned()))?;
+        text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string().trim_end().to_owned()))?;
     match table.remove("base") {
         None => Ok(table),
         Some(Value::String(base)) => {
-            let below = path.with_file_name(&base);
-            if below == path {
-                return Err(Error::recipe(file, "`base` names this very file"));
+            let below = place.beside(&base);
+            if below == *place {
+                return Err(Error::recipe(&file, "`base` names this very file"));
             }
-            let mut under = read(&below, &base)?;
+            let mut under = read(&below)?;
             lay(&mut under, table);
             Ok(under)
         }
-        Some(_) => Err(Error::recipe(file, "`base` is the file name of another recipe")),
+        Some(_) => Err(Error::recipe(&file, "`base` is the file name of another recipe")),
     }
 }
 

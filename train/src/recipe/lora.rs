@@ -1,9 +1,10 @@
 //! `[lora]`: the adapter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[lora]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lora {
     /// Rank.
@@ -26,7 +27,7 @@ pub struct Lora {
 }
 
 /// How an adapter starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
     /// A Kaiming-uniform with a = sqrt 5, B zero: the model starts as it was.
@@ -37,7 +38,7 @@ pub enum Init {
 }
 
 /// Type that A and B are kept in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AdapterType {
     /// 32 bits.

@@ -1,9 +1,10 @@
 //! `[preference]`: which loss learns from preferences, and with what strength.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[preference]`. A setting that the chosen loss does not read is refused, never ignored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preference {
     /// `dpo`, `orpo`, `kto`, `cpo` or `simpo`.
@@ -44,7 +45,7 @@ pub struct Preference {
 }
 
 /// The family of the loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PreferenceLoss {
     /// Direct preference optimisation (arXiv 2305.18290): pairs, with a reference.
@@ -79,7 +80,7 @@ impl PreferenceLoss {
 }
 
 /// A part of DPO's loss.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Term {
     /// Its formula.
@@ -91,7 +92,7 @@ pub struct Term {
 
 /// The formulas of DPO's loss; each is in `loss/dpo.rs`. TRL's `aot` and `aot_unpaired` are missing: they sort the whole
 /// batch, so that accumulation would change them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DpoKind {
     /// DPO itself (arXiv 2305.18290); with `label_smoothing` conservative DPO.
@@ -123,7 +124,7 @@ pub enum DpoKind {
 }
 
 /// When the reference is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
     /// Beside each step: the base with its adapters off, or with a frozen copy of the adapter that is continued.

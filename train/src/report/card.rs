@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::{
     curve,

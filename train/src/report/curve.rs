@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::{
     axis::{Axis, value},

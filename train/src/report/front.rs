@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::{quoted, strictest};
+use setaccio_base::card::{quoted, strictest};
 
 use super::lock::Data;
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 use serde::{Deserialize, Serialize};
-use setaccio_curate::{card::strictest, hash};
+use setaccio_base::{card::strictest, sha256::digest_reader};
 use setaccio_filters::hash::sha256;
 
 use crate::{
@@ -111,7 +111,7 @@ impl FileHash {
     /// It cannot be read; [`Error::Interrupted`].
     pub fn unless(path: &Path, file: &str, cancelled: &dyn Fn() -> bool) -> Result<Self> {
         let open = File::open(path).map_err(Error::io("open", path))?;
-        let (bytes, sha256) = hash::rest(open, cancelled).map_err(Error::io("read", path))?;
+        let (bytes, sha256) = digest_reader(open, cancelled).map_err(Error::io("read", path))?;
         if cancelled() {
             return Err(Error::Interrupted);
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use setaccio_curate::folder::{remove, sync_dir, write_whole};
+use setaccio_base::atomic::{remove, sync_dir, write as write_whole};
 
 use super::Prepared;
 use crate::{

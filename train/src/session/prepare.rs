@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device};
-use setaccio_curate::render::Renderer;
+use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
 use super::Watch;
@@ -110,7 +110,7 @@ impl Prepared {
         }
         let tokens = match recipe.model.tokenizer.as_str() {
             "" => Tokens::open(&path)?,
-            named => Tokens::open(&loaded.folder.join(named))?,
+            named => Tokens::open(loaded.place.beside(named).path())?,
         };
         let adapter = match recipe.lora.adapter.as_str() {
             "" => None,
@@ -125,7 +125,7 @@ impl Prepared {
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
         let open = |split: Split, limit: usize, stage: &'static str| {
             let watch = Tokenising(watch, stage, 0.into());
-            let data = (&recipe.data, loaded.folder.as_path());
+            let data = (&recipe.data, &loaded.place);
             Dataset::open(
                 data,
                 (recipe.task, recipe.form()),
@@ -223,8 +223,8 @@ impl Prepared {
         if name.is_empty() {
             return Ok(None);
         }
-        let path = self.loaded.folder.join(name);
-        let source = fs::read_to_string(&path).map_err(Error::io("read the template", &path))?;
+        let template = self.loaded.place.beside(name);
+        let source = template.text().map_err(Error::io("read the template", template.path()))?;
         let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
         Ok(chat.then_some(source))
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::{Device, Tensor};
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 use setaccio_filters::hash::sha256;
 
 use super::Watch;

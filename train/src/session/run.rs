@@ -196,8 +196,8 @@ fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunL
     let template = match recipe.data.template.as_str() {
         "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {
-            let path = prepared.loaded.folder.join(file);
-            std::fs::read(&path).map_err(Error::io("read", &path))?
+            let template = prepared.loaded.place.beside(file);
+            template.read().map_err(Error::io("read", template.path()))?.into_owned()
         }
     };
     lock.template_sha256 = sha256(&template);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use setaccio_curate::folder::write_whole;
+use setaccio_base::atomic::write as write_whole;
 use setaccio_filters::hash::sha256;
 use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
 

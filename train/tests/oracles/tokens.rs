@@ -65,7 +65,9 @@ fn examples(tokens: &Tokens, template: &str, train_on: TrainOn) -> Vec<Example> 
     let name = if template.is_empty() { "" } else { "t.jinja" };
     let mut data: Data = toml::from_str(&format!("train = ['x']\ntemplate = '{name}'")).unwrap();
     data.train_on = train_on;
-    let masker = Masker::new(&data, dir.path(), tokens, tokens.vocab).unwrap();
+    let masker =
+        Masker::new(&data, &setaccio_base::bundle::Place::disk(dir.path().join("recipe.toml")), tokens, tokens.vocab)
+            .unwrap();
     let made = chats().into_iter().map(|c| match masker.row(&c).unwrap() {
         Made::Row(example, false) => example,
         other => panic!("{other:?}"),

@@ -1,6 +1,6 @@
 //! Instructions without a system prompt: Stanford Alpaca and its translations.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use super::orca::instruction;
 use crate::source::{
@@ -22,7 +22,16 @@ impl Schema for Alpaca {
         "Stanford Alpaca, Camoscio, Stambecco"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("instruction"), optional("input"), required("output")] }
+        const {
+            &[
+                required("instruction", "What is asked."),
+                optional("input", "What it is asked of; it follows the instruction after a blank line."),
+                required("output", "The answer."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"instruction": "Traduci in inglese.", "input": "Il gatto dorme.", "output": "The cat sleeps."}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         instruction(record, None, "input", "output")

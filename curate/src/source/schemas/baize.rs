@@ -1,6 +1,6 @@
 //! Baize chats, as Fauno has them: one text with `[|Human|]` and `[|AI|]` before the turns.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,
@@ -24,7 +24,10 @@ impl Schema for Baize {
         "Baize and Fauno: one text with [|Human|] and [|AI|] turns"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("input")] }
+        const { &[required("input", "A sentence of introduction, then the turns, each after its mark.")] }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"input": "Una conversazione.\n[|Human|] Ciao!\n[|AI|] Salve.\n[|Human|] "}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let text = record::text(record, "input")?;

@@ -1,6 +1,6 @@
 //! databricks-dolly-15k.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use super::orca::instruction;
 use crate::source::{
@@ -22,7 +22,16 @@ impl Schema for Dolly {
         "databricks-dolly-15k"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("instruction"), optional("context"), required("response")] }
+        const {
+            &[
+                required("instruction", "What is asked."),
+                optional("context", "What it is asked of; it follows the instruction after a blank line."),
+                required("response", "The answer."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"instruction": "Chi scrisse la Commedia?", "context": "", "response": "Dante Alighieri.", "category": "open_qa"}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         instruction(record, None, "context", "response")

@@ -1,7 +1,7 @@
 //! Single answers with a thumb up or down, for KTO.
 
 use serde_json::Value;
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,
@@ -23,7 +23,17 @@ impl Schema for Kto {
         "KTO rows: messages (or prompt and completion) and a label"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[optional("messages"), optional("prompt"), optional("completion"), required("label")] }
+        const {
+            &[
+                optional("messages", "The turns with the answer, instead of `prompt` and `completion`."),
+                optional("prompt", "What is asked: a text, a message or messages."),
+                optional("completion", "The answer: a text, a message or messages."),
+                required("label", "Whether the answer is desirable, true or false; it stays a column."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"prompt": "Chi scrisse la Commedia?", "completion": "Dante Alighieri.", "label": true}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         match record.get("label") {

@@ -1,6 +1,6 @@
 //! Conversations as a list of messages: UltraChat and most chat sets on the Hub.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     record,
@@ -22,7 +22,10 @@ impl Schema for Messages {
         "ultrachat_200k and other lists of {role, content}"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("messages")] }
+        const { &[required("messages", "The turns, each `{role, content}` or `{from, value}`.")] }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"messages": [{"role": "user", "content": "Ciao!"}, {"role": "assistant", "content": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         record::messages(record, "messages").map(Content::Chat)

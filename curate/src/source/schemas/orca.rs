@@ -1,6 +1,6 @@
 //! Instructions under a system prompt: WizardLM_Orca, alpaca_orca, dolly-v2_orca and their merge.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,
@@ -22,7 +22,17 @@ impl Schema for Orca {
         "WizardLM_Orca, alpaca_orca, dolly-v2_orca, wizard_alpaca_dolly_orca"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("system"), required("instruction"), optional("input"), required("output")] }
+        const {
+            &[
+                required("system", "The system prompt; it may be empty."),
+                required("instruction", "What is asked."),
+                optional("input", "What it is asked of; it follows the instruction after a blank line."),
+                required("output", "The answer."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"system": "Rispondi in breve.", "instruction": "Chi scrisse la Commedia?", "output": "Dante Alighieri."}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let system = record::optional_text(record, "system")?;

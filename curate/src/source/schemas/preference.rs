@@ -1,7 +1,7 @@
 //! Pairs of answers: orpo-dpo-mix (both versions), ultrafeedback_binarized, and their simpler cousins.
 
 use serde_json::Value;
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use super::kto::side;
 use crate::source::{
@@ -25,7 +25,17 @@ impl Schema for Preference {
         "orpo-dpo-mix-40k v1.0 and v1.2, ultrafeedback_binarized, {conversations, chosen, rejected}"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("chosen"), required("rejected"), optional("prompt"), optional("conversations")] }
+        const {
+            &[
+                required("chosen", "The preferred answer: a whole conversation, a message or a text."),
+                required("rejected", "The other answer, likewise."),
+                optional("prompt", "What is asked, where the sides do not begin with it."),
+                optional("conversations", "The turns before the answers, where the sides are answers alone."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"prompt": "Chi scrisse la Commedia?", "chosen": "Dante Alighieri.", "rejected": "Boh.", "score_chosen": 9.0}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let mut chosen = side(record, "chosen", "assistant")?;

@@ -1,6 +1,6 @@
 //! ShareGPT exports.
 
-use setaccio_filters::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     record,
@@ -22,7 +22,15 @@ impl Schema for ShareGpt {
         "ShareGPT exports: lists of {from, value}"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("conversations"), optional("system")] }
+        const {
+            &[
+                required("conversations", "The turns, each `{from, value}` or `{role, content}`."),
+                optional("system", "The system prompt, where the turns begin with none."),
+            ]
+        }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"conversations": [{"from": "human", "value": "Ciao!"}, {"from": "gpt", "value": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let mut turns = record::messages(record, "conversations")?;

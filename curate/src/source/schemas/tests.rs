@@ -1,9 +1,9 @@
 //! Every schema on the rows of the sets that it stands for.
 
 use serde_json::{Value, json};
-use setaccio_filters::row::{Content, Message, Row};
+use setaccio_base::row::{Content, Message, Row};
 
-use crate::source::find_schema;
+use crate::source::{SCHEMAS, find_schema};
 
 fn content(schema: &str, record: Value) -> Result<(Content, Vec<String>), String> {
     let Value::Object(mut record) = record else { panic!("a record is an object") };
@@ -17,6 +17,18 @@ fn chat(turns: &[(&str, &str)]) -> Content {
 
 fn turns(turns: &[(&str, &str)]) -> Vec<Message> {
     turns.iter().map(|(r, c)| Message::new(*r, *c)).collect()
+}
+
+#[test]
+fn every_example_is_a_row_of_its_schema() {
+    for schema in SCHEMAS {
+        let record: Value = serde_json::from_str(schema.example()).unwrap_or_else(|e| panic!("{e}"));
+        for column in schema.columns().iter().filter(|c| c.required) {
+            assert!(record.get(column.name).is_some(), "{}: its example lacks `{}`", schema.name(), column.name);
+        }
+        let kind = content(schema.name(), record).map(|(content, _)| content.kind());
+        assert_eq!(kind, Ok(schema.kind()), "{}", schema.name());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Plain documents: mC4, OSCAR, and whatever has a `text`.
 
-use setaccio_filters::row::{Content, Kind};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     record,
@@ -22,7 +22,10 @@ impl Schema for Text {
         "documents: mC4, clean_mc4_it, C4, OSCAR"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("text")] }
+        const { &[required("text", "The document.")] }
+    }
+    fn example(&self) -> &'static str {
+        r#"{"text": "Il gatto dorme.", "url": "https://esempio.it/gatto"}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         record::text(record, "text").map(Content::Text)

@@ -4,6 +4,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use setaccio_base::bundle::Place;
 use setaccio_filters::row::{Content, Row as Document};
 
 use super::*;
@@ -38,7 +39,7 @@ impl Watch for Seen {
 fn open(data: &Data, limit: usize, cache: &Path, watch: &dyn Watch) -> Result<Dataset> {
     let tokens = tokens();
     let form = (Task::Sft, Form::Texts);
-    Dataset::open((data, Path::new(".")), form, (Split::Train, limit), (&tokens, 290), cache, watch)
+    Dataset::open((data, &Place::disk("recipe.toml")), form, (Split::Train, limit), (&tokens, 290), cache, watch)
 }
 
 #[test]

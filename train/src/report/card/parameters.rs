@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use setaccio_curate::card::grouped;
+use setaccio_base::numbers::grouped;
 
 use super::{Facts, cell, word};
 use crate::{

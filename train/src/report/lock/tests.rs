@@ -109,29 +109,22 @@ fn the_text_is_read_back_and_repeats() -> Result<()> {
 
 struct Quiet;
 
-impl setaccio_curate::build::Watch for Quiet {
-    fn cancelled(&self) -> bool {
-        false
-    }
-    fn stage(&self, _: &'static str, _: usize) {}
-    fn done(&self, _: u64) {}
-    fn rows(&self, _: u64, _: u64) {}
-}
+impl setaccio_base::progress::Progress for Quiet {}
 
 #[test]
 fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     use setaccio_curate::{
-        build::{Part, run},
-        lock::NAME as DATA_LOCK,
-        origin::Origin,
+        build::{BuildOptions, Part, run},
         plan, recipe,
+        source::origin::Origin,
     };
+    use setaccio_dataset::folder::RECIPE_LOCK as DATA_LOCK;
     let dir = tempfile::tempdir().map_err(Error::io("create a folder in", "/tmp"))?;
     let out = dir.path().join("dolly");
     let loaded = recipe::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/dolly.toml"), &[])?;
     let list_dirs = plan::list_dirs(&loaded, &dir.path().join("lists"));
-    let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, watch: &Quiet, count: false };
-    run(&plan::make(request)?, &out, Part::Whole, false, 1, &Quiet)?;
+    let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, progress: &Quiet, count: false };
+    run(&plan::make(request)?, &out, BuildOptions { part: Part::Whole, force: false, jobs: 1 }, &Quiet)?;
     let stopped = Data::of(&out, &|| true);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
     let data = Data::of(&out, &|| false)?;

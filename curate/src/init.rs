@@ -1,0 +1,390 @@
+//! A recipe for somebody's own rows: what their files hold decides the schema, the filters and what the card says.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    path::{Component, Path, PathBuf},
+};
+
+use serde_json::Value;
+use setaccio_base::{
+    bundle::Place,
+    numbers::grouped,
+    progress::Progress,
+    row::{Content, Kind, Row},
+    suggest,
+};
+use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
+
+use crate::{
+    error::{Error, Result},
+    recipe::{OnBadRow, Read, UNKNOWN_LICENSE, check_name},
+    source::{self, ColumnSpec, InputFile, Item, Limits, Position, Record, SCHEMAS, Schema},
+};
+
+/// So many of the first rows of each file are looked at.
+const LOOKED_AT: usize = 1000;
+
+/// Share of the rows that must be of one language for it to be that of the recipe.
+const MOSTLY: f64 = 0.8;
+
+/// What is asked for.
+pub struct Request<'a> {
+    /// Name of the recipe and of its source.
+    pub name: &'a str,
+    /// The folder that the recipe is going to lie in.
+    pub folder: &'a Path,
+    /// Files, or folders of files, of rows.
+    pub files: &'a [PathBuf],
+    /// Their schema; guessed if it is not given.
+    pub schema: Option<&'a str>,
+    /// A schema's column, and the name that it has in the files.
+    pub rename: BTreeMap<String, String>,
+    /// Title of the card.
+    pub title: Option<&'a str>,
+    /// Licence, as the Hub spells it.
+    pub license: Option<&'a str>,
+    /// Language, ISO 639-1; guessed if it is not given.
+    pub language: Option<&'a str>,
+    /// What a row that cannot be read does.
+    pub on_bad_row: OnBadRow,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
+}
+
+/// A recipe that plans and builds as it is.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its text.
+    pub text: String,
+    /// The schema.
+    pub schema: &'static str,
+    /// Why this schema.
+    pub why: String,
+    /// The language of the rows, if most are of one.
+    pub language: Option<String>,
+    /// How many rows were looked at.
+    pub rows: usize,
+}
+
+/// A row as it was read, under the schema's names, and where.
+type Looked = (String, Position, Record);
+
+/// Look into the files, and write the recipe.
+///
+/// # Errors
+/// Files that are missing or cannot be read, a row that is none, no schema that fits: each with the file and the row.
+pub fn draft(request: &Request<'_>) -> Result<Draft> {
+    check_name(request.name).map_err(Error::Argument)?;
+    let patterns = request.files.iter().map(|file| pattern(file, request.folder)).collect::<Result<Vec<_>>>()?;
+    let rows = look(request, &patterns)?;
+    let (schema, why) = fitting(request, &rows)?;
+    let language = request.language.map(str::to_owned).or_else(|| language(schema, &rows));
+    let text = write(request, schema, &why, &patterns, language.as_deref());
+    Ok(Draft { text, schema: schema.name(), why, language, rows: rows.len() })
+}
+
+/// A file's path relative to the recipe's folder, as a glob that matches it alone.
+fn pattern(file: &Path, folder: &Path) -> Result<String> {
+    let find = |path: &Path| path.canonicalize().map_err(Error::io("find", path));
+    find(file)?;
+    let parent = |path: &Path| find(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    // A link keeps its own name: what is behind it may be called otherwise tomorrow.
+    let to = match file.file_name() {
+        Some(name) => parent(file)?.join(name),
+        None => find(file)?,
+    };
+    let from = find(folder)?;
+    let shared = to.components().zip(from.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    let parts: Vec<String> = up
+        .chain(to.components().skip(shared))
+        .map(|part| glob::Pattern::escape(&part.as_os_str().to_string_lossy()))
+        .collect();
+    Ok(if parts.is_empty() { ".".into() } else { parts.join("/") })
+}
+
+/// The first rows of every file.
+fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
+    let read = Read::default();
+    let limits = Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false };
+    let paths = source::find(request.folder, patterns)?;
+    if paths.is_empty() {
+        let shown: Vec<String> = request.files.iter().map(|file| file.display().to_string()).collect();
+        return Err(Error::Argument(format!("{} holds no Parquet or JSON files", shown.join(", "))));
+    }
+    request.progress.stage("look", paths.len() as u64);
+    let mut rows = Vec::new();
+    for path in paths {
+        let name = path.strip_prefix(request.folder).unwrap_or(&path).display().to_string();
+        let file = source::inspect(&Place::disk(&path), &name, &limits, &|| request.progress.cancelled())?;
+        if request.progress.cancelled() {
+            return Err(Error::Interrupted);
+        }
+        rows.extend(first(request, &file, &limits)?);
+        request.progress.advance(1, "");
+    }
+    Ok(rows)
+}
+
+fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<Looked>> {
+    let mut rows = Vec::new();
+    for slice in &file.slices {
+        for item in source::open(file, slice, &Whole, &request.rename, &[], limits)? {
+            match item? {
+                Item::Row { at, row } => {
+                    let Content::Text(text) = row.content else { continue };
+                    let Ok(Value::Object(record)) = serde_json::from_str(&text) else { continue };
+                    rows.push((file.name.clone(), at, record));
+                }
+                Item::Bad { at, reason, .. } => bad(request, &file.name, at, reason)?,
+            }
+            if rows.len() == LOOKED_AT {
+                return Ok(rows);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Stop at a bad row, if the recipe is going to.
+fn bad(request: &Request<'_>, file: &str, at: Position, reason: String) -> Result<()> {
+    match request.on_bad_row {
+        OnBadRow::Skip => Ok(()),
+        OnBadRow::Stop => Err(Error::BadRow { file: file.to_owned(), at: at.to_string(), rule: "bad_row", reason }),
+    }
+}
+
+/// Not a schema of anybody's: the record as it is, with every column that a schema may ask for.
+struct Whole;
+
+impl Schema for Whole {
+    fn name(&self) -> &'static str {
+        "whole"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+    fn about(&self) -> &'static str {
+        "the record as it is"
+    }
+    fn example(&self) -> &'static str {
+        ""
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        static COLUMNS: std::sync::LazyLock<Vec<ColumnSpec>> = std::sync::LazyLock::new(|| {
+            let all = SCHEMAS.iter().flat_map(|schema| schema.columns());
+            all.map(|column| ColumnSpec { required: false, ..*column }).collect()
+        });
+        &COLUMNS
+    }
+    fn content(&self, record: &mut Record) -> std::result::Result<Content, String> {
+        Ok(Content::Text(Value::Object(std::mem::take(record)).to_string()))
+    }
+}
+
+/// The schema that was asked for, or the one that fits: it reads all rows, and takes the most of their columns.
+fn fitting(request: &Request<'_>, rows: &[Looked]) -> Result<(&'static dyn Schema, String)> {
+    let Some((_, _, first)) = rows.first() else {
+        return Err(Error::Argument("there is no row to look at: every one is bad".into()));
+    };
+    let known = |schema: &dyn Schema| -> Vec<&'static str> {
+        schema.columns().iter().map(|c| c.name).filter(|name| first.contains_key(*name)).collect()
+    };
+    let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone()).map(drop);
+    let schema = match request.schema {
+        Some(name) => source::find_schema(name)?,
+        None => {
+            let fits = |schema: &&dyn Schema| {
+                let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
+                (read, known(*schema).len())
+            };
+            // Of equals the first: `max_by_key` would take the last.
+            let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
+            best.filter(|schema| fits(schema).0 * 2 > rows.len()).ok_or_else(|| Error::Argument(no_schema(rows)))?
+        }
+    };
+    let columns = schema.columns().iter().map(|column| column.name);
+    if let Some(unknown) = request.rename.keys().find(|name| columns.clone().all(|column| column != *name)) {
+        let near = suggest::nearest(unknown, columns.clone());
+        let columns: Vec<&str> = columns.collect();
+        let message = format!("--rename {unknown}: the schema {} takes {}{near}", schema.name(), columns.join(", "));
+        return Err(Error::Argument(message));
+    }
+    for (file, at, record) in rows {
+        if let Err(reason) = reads(schema, record) {
+            let reason = format!("{reason} (schema {})", schema.name());
+            bad(request, file, *at, reason)?;
+        }
+    }
+    let columns: Vec<String> = known(schema).into_iter().map(|name| format!("`{name}`")).collect();
+    let why = match request.schema {
+        Some(_) => "as you said".to_owned(),
+        None => format!("the first {} rows have its columns {}", grouped(rows.len() as u64), columns.join(", ")),
+    };
+    Ok((schema, why))
+}
+
+/// What is said of rows in a layout that nothing reads.
+fn no_schema(rows: &[Looked]) -> String {
+    let (file, at, record) = &rows[0];
+    let columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
+    format!(
+        "{file}, {at}: no schema reads a row with the columns {}; `setaccio schemas` lists what each takes. Say which \
+         columns hold what, for instance\n  \
+         --schema alpaca --rename instruction=QUESTION --rename output=ANSWER\n  \
+         --schema preference --rename prompt=QUESTION --rename chosen=BETTER --rename rejected=WORSE\n  \
+         --schema text --rename text=COLUMN",
+        columns.join(", ")
+    )
+}
+
+/// The language that most rows are in, as the rule `language` tells it.
+fn language(schema: &dyn Schema, rows: &[Looked]) -> Option<String> {
+    let rule = registry::find("language").ok()?;
+    let candidates = (rule.defaults)().ok()?.get("candidates")?.clone();
+    let settings = toml::Table::from_iter([("keep".to_owned(), candidates), ("per".to_owned(), "row".into())]);
+    let pipeline = Pipeline::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, _, record) in rows.iter().take(100) {
+        let Ok(content) = schema.content(&mut record.clone()) else { continue };
+        let mut row = Row { content, language: None, columns: Record::new() };
+        pipeline.apply(&mut row, &mut pipeline.tallies());
+        if let Some(language) = row.language {
+            *told.entry(language).or_default() += 1;
+        }
+    }
+    let all: usize = told.values().sum();
+    let (language, most) = told.into_iter().max_by_key(|(_, n)| *n)?;
+    #[allow(clippy::cast_precision_loss, reason = "at most a hundred")]
+    let share = most as f64 / all as f64;
+    (share >= MOSTLY).then_some(language)
+}
+
+/// The recipe's text.
+fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String], language: Option<&str>) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let list = |items: &[String]| toml::Value::from(items.to_vec()).to_string();
+    let name = request.name;
+    let kind = schema.kind();
+    let rows = match kind {
+        Kind::Chat => "Conversations",
+        Kind::Preference => "Pairs of a better and a worse answer",
+        Kind::Text => "Documents",
+    };
+    let mut out = format!(
+        "# {rows}, written by `setaccio init`: all of it may be changed.\n#\n\
+         #   setaccio plan {name}.toml       what a build reads and does\n\
+         #   setaccio preview {name}.toml    rows that it keeps and drops, with the reasons\n\
+         #   setaccio build {name}.toml      the data set, in data/out/{name}\n#\n\
+         # `setaccio rules` lists every filter, `setaccio rules NAME` the settings of one.\n\
+         name = {}\ntitle = {}\nabout = {}\nkind = {}\nseed = 42\n\n\
+         [[source]]\nname = {}\n# {}: {why}.\nschema = {}\n\
+         # Relative to this file's folder; a folder is read whole, and `rows/*.jsonl` names many files.\nfiles = {}\n",
+        quoted(name),
+        quoted(request.title.unwrap_or(name)),
+        quoted(&format!("{rows} of our own.")),
+        quoted(kind.name()),
+        quoted(name),
+        schema.about(),
+        quoted(schema.name()),
+        list(files),
+    );
+    if request.license.is_none() {
+        out.push_str(
+            "# What may be done with the rows, as the Hub spells it: cc-by-4.0, apache-2.0, ... `setaccio plan` reminds you \
+             of it\n# until it is known.\n",
+        );
+    }
+    let _ = writeln!(out, "license = {}", quoted(request.license.unwrap_or(UNKNOWN_LICENSE)));
+    if let Some(language) = language {
+        let _ = writeln!(out, "# What most rows are in, ISO 639-1.\nlanguage = {}", quoted(language));
+    }
+    if !request.rename.is_empty() {
+        let pairs: Vec<String> = request.rename.iter().map(|(a, b)| format!("{} = {}", quoted(a), quoted(b))).collect();
+        let _ =
+            writeln!(out, "# The schema's column, and what it is called here.\nrename = {{ {} }}", pairs.join(", "));
+    }
+    out.push_str(match kind {
+        Kind::Chat => CHAT,
+        Kind::Preference => PREFERENCE,
+        Kind::Text => TEXT,
+    });
+    let keep = quoted(language.unwrap_or("en"));
+    let _ = write!(
+        out,
+        "\n# Drops rows in other languages.\n# [[filter]]\n# rule = \"language\"\n# keep = [{keep}]\n# per = \"row\"\n\
+         \n# Drops rows with words of a list: your own, or lists by name and SHA-256 (`setaccio lists`).\n# [[filter]]\n\
+         # rule = \"bad_words\"\n# words = [\"...\"]\n\
+         \n# Keeps one of rows that are the same but for case and white space. Without this table all stay.\n[dedup]\n\
+         \n# So many rows at most, chosen by a hash of the content and the seed.\n# [sample]\n# rows = 10000\n\
+         \n# This share of the rows is held out in the split `validation`.\n[split]\nvalidation = 0.02\n"
+    );
+    if kind == Kind::Chat {
+        out.push_str(
+            "\n# Adds a column with each conversation as text, in a chat template: a file beside this one, or one that the\n\
+             # program carries. Training does not need it.\n# [output]\n# template = \"templates/chatml.jinja\"\n",
+        );
+    }
+    if request.on_bad_row == OnBadRow::Skip {
+        out.push_str("\n# Rows that cannot be read go to the rejects instead of stopping the build.\n[read]\non_bad_row = \"skip\"\n");
+    }
+    let languages: Vec<String> = language.iter().map(|l| (*l).to_owned()).collect();
+    let _ = write!(
+        out,
+        "\n# What the card says that the rows do not: languages, tags for the Hub, known limits in a sentence each.\n[card]\n\
+         language = {}\ntask_categories = [\"text-generation\"]\ntags = []\nlimits = []\n",
+        list(&languages),
+    );
+    out
+}
+
+const CHAT: &str = r#"
+# The filters, in order.
+
+# Cuts out tokens such as `<<human>>:` that got into the texts.
+[[filter]]
+rule = "strip_role_tokens"
+
+# Drops answers that are empty, a stand-in (n/a, none, ...) or the question again.
+[[filter]]
+rule = "answer"
+
+# Drops conversations that no chat template takes: turns out of order, no answer at the end.
+[[filter]]
+rule = "roles"
+
+# Drops answers of more than so many characters.
+[[filter]]
+rule = "length"
+of = "answer"
+max_chars = 16000
+"#;
+
+const PREFERENCE: &str = r#"
+# The filters, in order.
+
+# Drops pairs that teach nothing: equal or empty sides, no question, scores the wrong way round.
+[[filter]]
+rule = "preference_sanity"
+
+# Drops answers of more than so many characters.
+[[filter]]
+rule = "length"
+of = "answer"
+max_chars = 16000
+"#;
+
+const TEXT: &str = r#"
+# The filters, in order.
+
+# Drops empty documents; web pages want a few hundred characters.
+[[filter]]
+rule = "length"
+min_chars = 1
+
+# Drops documents of few sentences: menus, lists, captions.
+# [[filter]]
+# rule = "sentences"
+# min = 3
+"#;

@@ -1,0 +1,250 @@
+//! One task: read a slice of one file, filter its rows, spill what passes and what does not to the rejects.
+//! A task's result depends on the recipe and the slice alone, and carries a key that says so.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use setaccio_base::{atomic, progress::Progress, row::Row};
+use setaccio_dataset::{
+    ledger::{FileEntry, Flow},
+    recipe::OnBadRow,
+    shard::Position,
+};
+use setaccio_filters::pipeline::Tally;
+
+use super::{
+    rejects::{self, Rejects, Remains},
+    shards::{ShardFormat, ShardWriter},
+    spill::{SpillBuilder, SpillRow},
+    spill_file::{Block, BlockWriter},
+};
+use crate::{
+    error::{Error, Result, SourceError},
+    plan::{Plan, Task},
+    source::{Item, Slice},
+};
+
+/// Text held before it is written, in bytes.
+const FLUSH_BYTES: u64 = 16 << 20;
+
+/// Name of the rule that drops rows which cannot be read.
+pub const BAD_ROW: &str = "bad_row";
+
+/// Name of the rule that drops rows for which a template, a tokenizer or a kept column has no place.
+pub const OUTPUT: &str = "output";
+
+/// What becomes of a row.
+pub enum Outcome {
+    /// It goes on to deduplication.
+    Keep(SpillRow),
+    /// It goes to the rejects.
+    Drop {
+        /// Name of the filter that drops it, or [`OUTPUT`].
+        rule: String,
+        /// The matched word or the measured value.
+        detail: String,
+        /// The row as that filter got it.
+        row: Row,
+    },
+}
+
+/// All that decides on one row by itself: the filters in order, then the output's own demands.
+pub struct RowFilter<'a> {
+    plan: &'a Plan,
+    spill: SpillBuilder<'a>,
+    names: Vec<&'a str>,
+}
+
+impl<'a> RowFilter<'a> {
+    /// That of a plan.
+    pub fn new(plan: &'a Plan) -> Self {
+        let spill = SpillBuilder::new(&plan.loaded.recipe, &plan.renderer);
+        Self { plan, spill, names: names(plan) }
+    }
+
+    /// A count of zeros for each of [`names`].
+    pub fn tallies(&self) -> Vec<Tally> {
+        vec![Tally::default(); self.names.len()]
+    }
+
+    /// Decide on a row of the source of this number; `tallies` counts what each of [`names`] does.
+    pub fn apply(&self, mut row: Row, at: Position, source: u16, tallies: &mut [Tally]) -> Outcome {
+        row.language.clone_from(&self.plan.loaded.recipe.source[usize::from(source)].language);
+        let bytes = row.content.bytes();
+        if let Some(dropped) = self.plan.pipeline.apply(&mut row, tallies) {
+            return Outcome::Drop { rule: self.names[dropped.filter].to_owned(), detail: dropped.detail, row };
+        }
+        match self.spill.row(row, at) {
+            Ok(row) => Outcome::Keep(row),
+            Err((row, detail)) => {
+                if let Some(tally) = tallies.last_mut() {
+                    tally.dropped += 1;
+                    tally.dropped_bytes += bytes;
+                }
+                Outcome::Drop { rule: OUTPUT.to_owned(), detail, row }
+            }
+        }
+    }
+}
+
+/// Names of what decides on one row by itself: the filters, then [`OUTPUT`] if the output makes any demands.
+pub fn names(plan: &Plan) -> Vec<&str> {
+    let output = &plan.loaded.recipe.output;
+    let demands = plan.renderer.renders() || plan.renderer.counts() || !output.keep.is_empty();
+    plan.pipeline.names().chain(demands.then_some(OUTPUT)).collect()
+}
+
+/// What a task that is done says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The task's key: equal keys, equal results.
+    pub key: String,
+    /// Rows read and readable.
+    pub read: Flow,
+    /// Rows into and out of the filters.
+    pub screen: Flow,
+    /// What each of [`names`] did.
+    pub tallies: Vec<Tally>,
+    /// The rows that passed.
+    pub blocks: Vec<Block>,
+    /// The rejects, if there are any.
+    pub rejects: Option<FileEntry>,
+}
+
+/// Path of a task's spill file.
+pub fn spill_path(work: &Path, task: &Task) -> PathBuf {
+    work.join(format!("{}.blocks", task.key))
+}
+
+fn manifest_path(work: &Path, task: &Task) -> PathBuf {
+    work.join(format!("{}.json", task.key))
+}
+
+/// What a task left when it was done, or `None` if it has to run. A torn or foreign leaving counts as none.
+pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
+    let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(work, task)).ok()?).ok()?;
+    let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
+    let blocks = manifest.blocks.last().map_or(0, |b| b.offset + b.length);
+    let rejects = manifest.rejects.as_ref().is_none_or(|r| size(&work.with_file_name(&r.path)) == r.bytes);
+    (manifest.key == task.key && size(&spill_path(work, task)) == blocks && rejects).then_some(manifest)
+}
+
+/// Run one task into the folder `work`; the manifest is written last.
+///
+/// # Errors
+/// A file that is torn, a row that cannot be read (with `on_bad_row = "stop"`), a full disk, Ctrl-C.
+pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Result<Manifest> {
+    let recipe = &plan.loaded.recipe;
+    let planned = &plan.files[task.file];
+    let file = &planned.input;
+    let filter = RowFilter::new(plan);
+    let format = ShardFormat::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?;
+    let mut out = TaskOutput {
+        plan,
+        task,
+        blocks: BlockWriter::create(&spill_path(work, task))?,
+        rejected: ShardWriter::new(&format, work, &task.key, u64::MAX),
+        format: &format,
+        spill: &filter.spill,
+    };
+    let mut manifest = Manifest {
+        key: task.key.clone(),
+        read: Flow::default(),
+        screen: Flow::default(),
+        tallies: filter.tallies(),
+        blocks: Vec::new(),
+        rejects: None,
+    };
+    let stops = recipe.read.on_bad_row == OnBadRow::Stop;
+    let bad = |at: Position, rule, reason| Error::BadRow { file: file.name.clone(), at: at.to_string(), rule, reason };
+    let mut rejects = Rejects::new(recipe.kind, &plan.source(planned).name, &file.name);
+    let mut rows: Vec<SpillRow> = Vec::new();
+    let mut held = 0;
+    for item in plan.read(task)? {
+        if progress.cancelled() {
+            return Err(Error::Interrupted);
+        }
+        match item? {
+            Item::Bad { at, reason, .. } if stops => return Err(bad(at, BAD_ROW, reason)),
+            Item::Bad { at, reason, raw } => {
+                manifest.read.count(raw.len() as u64, None);
+                rejects.push(at, BAD_ROW, reason, Remains::Raw(raw));
+            }
+            Item::Row { at, row } => {
+                let bytes = row.content.bytes();
+                manifest.read.count(bytes, Some(bytes));
+                progress.rows(1, bytes);
+                match filter.apply(row, at, planned.source, &mut manifest.tallies) {
+                    Outcome::Keep(row) => {
+                        let kept = row.row.content.bytes();
+                        manifest.screen.count(bytes, Some(kept));
+                        held += kept;
+                        rows.push(row);
+                    }
+                    Outcome::Drop { rule, detail, .. } if stops && rule == OUTPUT => {
+                        return Err(bad(at, OUTPUT, detail));
+                    }
+                    Outcome::Drop { rule, detail, row } => {
+                        manifest.screen.count(bytes, None);
+                        rejects.push(at, &rule, detail, Remains::Row(row));
+                    }
+                }
+            }
+        }
+        if held >= FLUSH_BYTES {
+            out.spill(&mut rows)?;
+            held = 0;
+        }
+        if rejects.bytes() >= FLUSH_BYTES {
+            out.reject(&mut rejects)?;
+        }
+    }
+    out.spill(&mut rows)?;
+    out.reject(&mut rejects)?;
+    plan.unchanged(task.file)?;
+    // Only now is it known of a compressed file.
+    if task.slice == Slice::Whole && manifest.read.rows_in == 0 {
+        return Err(SourceError::no_rows(&file.name).into());
+    }
+    manifest.blocks = out.blocks.finish()?;
+    manifest.rejects = out.rejected.finish(false)?.pop();
+    let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;
+    atomic::write(&manifest_path(work, task), &json)?;
+    Ok(manifest)
+}
+
+struct TaskOutput<'a> {
+    plan: &'a Plan,
+    task: &'a Task,
+    blocks: BlockWriter,
+    rejected: ShardWriter<'a>,
+    format: &'a ShardFormat,
+    spill: &'a SpillBuilder<'a>,
+}
+
+impl TaskOutput<'_> {
+    /// Write what passed, a block a bucket; rows of a bucket stay in the order they were read.
+    fn spill(&mut self, rows: &mut Vec<SpillRow>) -> Result<()> {
+        let buckets = self.plan.buckets;
+        let planned = &self.plan.files[self.task.file];
+        let file = u32::try_from(self.task.file).unwrap_or(u32::MAX);
+        rows.sort_by_key(|p| p.key.bucket(buckets));
+        for rows in rows.chunk_by(|a, b| a.key.bucket(buckets) == b.key.bucket(buckets)) {
+            let batch = self.spill.batch(rows, planned.source, file, &planned.input.name)?;
+            let content = rows.iter().map(|p| p.row.content.bytes()).sum();
+            self.blocks.write(rows[0].key.bucket(buckets), &batch, content)?;
+        }
+        rows.clear();
+        Ok(())
+    }
+
+    fn reject(&mut self, rejects: &mut Rejects) -> Result<()> {
+        if let Some((batch, bytes)) = rejects.drain()? {
+            self.rejected.push(self.format.encode(&batch, bytes)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The hashes that a row is known by: its id, what deduplication compares, its place in the output.
+
+use std::borrow::Cow;
+
+use setaccio_base::row::{Content, Message};
+use setaccio_dataset::recipe::{Dedup, DedupOn};
+use setaccio_filters::words::fold_into;
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+
+/// Splits must not move when a recipe's seed does.
+const SPLIT_SEED: u64 = 0x5e7a_cc10;
+
+/// What sampling, shuffling, splitting and deduplication go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Seeded hash of `same`: the order of the output; the smallest make a sample.
+    pub order: u64,
+    /// Hash of the normalised content: equal for rows that are the same.
+    pub same: u128,
+}
+
+impl Key {
+    /// The key of `content` under a recipe's seed and its notion of sameness.
+    pub fn new(content: &Content, dedup: &Dedup, seed: u64) -> Self {
+        let same = same(content, dedup);
+        Self { order: xxh3_64_with_seed(&same.to_le_bytes(), seed), same }
+    }
+
+    /// Which of `buckets` (a power of two) equal ranges of `order` it falls in.
+    pub fn bucket(&self, buckets: u32) -> u32 {
+        if buckets <= 1 { 0 } else { u32::try_from(self.order >> (64 - buckets.trailing_zeros())).unwrap_or(0) }
+    }
+
+    /// Whether the row is of the validation split of this share.
+    pub fn in_validation(&self, share: f64) -> bool {
+        below(xxh3_64_with_seed(&self.same.to_le_bytes(), SPLIT_SEED), share)
+    }
+
+    /// Whether the row is of a sample of this share.
+    pub fn in_sample(&self, share: f64) -> bool {
+        below(self.order, share)
+    }
+}
+
+/// Whether a uniform hash falls below `share` of its range.
+fn below(hash: u64, share: f64) -> bool {
+    // 53 bits are what an f64 holds exactly.
+    #[allow(clippy::cast_precision_loss, reason = "both sides are below 2^53")]
+    let unit = (hash >> 11) as f64 / (1_u64 << 53) as f64;
+    unit < share
+}
+
+/// The row's id: SHA-256 of its content, the first 128 bits. For a text that is
+/// `hashlib.sha256(text.encode()).hexdigest()[:32]`; in chats each message is `role U+001F content U+001E`,
+/// and the sides of a preference are joined by U+001D.
+pub fn id(content: &Content) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    feed(content, DedupOn::Row, &mut |part| hash.update(part));
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    id
+}
+
+/// The hash of the normalised content.
+fn same(content: &Content, dedup: &Dedup) -> u128 {
+    let mut hash = Xxh3::new();
+    let mut buffer = Vec::new();
+    feed(content, dedup.on, &mut |part| {
+        if part.len() == 1 && part[0] < b' ' {
+            hash.update(part);
+        } else if let Ok(text) = std::str::from_utf8(part) {
+            hash.update(normalise(text, dedup, &mut buffer));
+        }
+    });
+    hash.digest128()
+}
+
+/// Unicode NFC always, so that one text typed in two ways is one; the rest as the recipe says.
+fn normalise<'a>(text: &str, dedup: &Dedup, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    // Most text is NFC already, and telling so is far cheaper than composing it.
+    let mut text = Cow::Borrowed(text);
+    if !unicode_normalization::is_nfc(&text) {
+        text = Cow::Owned(text.nfc().collect());
+    }
+    if dedup.punctuation {
+        text = Cow::Owned(text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).collect());
+    }
+    match (dedup.lowercase, dedup.whitespace) {
+        (true, true) => fold_into(&text, buffer),
+        (lowercase, whitespace) => {
+            buffer.clear();
+            let words =
+                if whitespace { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text.into_owned() };
+            buffer.extend_from_slice(if lowercase { words.to_lowercase() } else { words }.as_bytes());
+        }
+    }
+    if dedup.whitespace { buffer.trim_ascii() } else { buffer }
+}
+
+/// What a hash sees of a row, part by part.
+fn feed(content: &Content, on: DedupOn, sink: &mut dyn FnMut(&[u8])) {
+    match (content, on) {
+        (Content::Text(text), _) => sink(text.as_bytes()),
+        (Content::Chat(turns), DedupOn::Row) => feed_turns(turns, sink),
+        (Content::Chat(turns), DedupOn::Prompt) => {
+            let end = turns.iter().rposition(|m| m.role == "assistant").unwrap_or(turns.len());
+            feed_turns(&turns[..end], sink);
+        }
+        (Content::Preference { prompt, .. }, DedupOn::Prompt) => feed_turns(prompt, sink),
+        (Content::Preference { prompt, chosen, rejected }, DedupOn::Row) => {
+            feed_turns(prompt, sink);
+            sink(b"\x1d");
+            feed_turns(chosen, sink);
+            sink(b"\x1d");
+            feed_turns(rejected, sink);
+        }
+    }
+}
+
+fn feed_turns(turns: &[Message], sink: &mut dyn FnMut(&[u8])) {
+    for turn in turns {
+        for part in [turn.role.as_str(), "\x1f", &turn.content, "\x1e"] {
+            sink(part.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use setaccio_base::{row::Row, sha256::hex};
+
+    fn key(text: &str, dedup: &Dedup) -> Key {
+        Key::new(&Content::Text(text.into()), dedup, 42)
+    }
+
+    #[test]
+    fn ids_are_what_python_gives() {
+        // python3 -c "import hashlib; print(hashlib.sha256('perché no?'.encode()).hexdigest()[:32])"
+        assert_eq!(hex(&id(&Content::Text("perché no?".into()))), "0dd1d9e2afc21394dca9d0a59c9ab9e6");
+        // hashlib.sha256('user\x1fCiao\x1eassistant\x1fCiao!\x1e'.encode())
+        assert_eq!(
+            hex(&id(&Row::chat(&[("user", "Ciao"), ("assistant", "Ciao!")]).content)),
+            "33582cf72c2921091a85558a40022b48"
+        );
+    }
+
+    #[test]
+    fn sameness_is_what_the_recipe_says() {
+        let dedup = Dedup::default();
+        for same in ["Il  gatto\n dorme.", " il gatto dorme. ", "IL GATTO DORME."] {
+            assert_eq!(key(same, &dedup), key("Il gatto dorme.", &dedup), "{same}");
+        }
+        assert_eq!(key("perche\u{301}", &dedup), key("perché", &dedup));
+        assert_ne!(key("Il gatto dorme", &dedup), key("Il gatto dorme.", &dedup));
+        let loose = Dedup { punctuation: true, ..Dedup::default() };
+        assert_eq!(key("Il gatto, dorme", &loose), key("il gatto dorme!", &loose));
+        let strict = Dedup { lowercase: false, whitespace: false, ..Dedup::default() };
+        assert_ne!(key("Il gatto", &strict), key("il gatto", &strict));
+        assert_ne!(key("il  gatto", &strict), key("il gatto", &strict));
+    }
+
+    #[test]
+    fn prompts_alone_can_be_compared() {
+        let on_prompt = Dedup { on: DedupOn::Prompt, ..Dedup::default() };
+        let one = Row::chat(&[("user", "Ciao"), ("assistant", "Ciao!")]).content;
+        let two = Row::chat(&[("user", "Ciao"), ("assistant", "Salve.")]).content;
+        assert_eq!(Key::new(&one, &on_prompt, 1), Key::new(&two, &on_prompt, 1));
+        assert_ne!(Key::new(&one, &Dedup::default(), 1), Key::new(&two, &Dedup::default(), 1));
+    }
+
+    #[test]
+    fn the_split_does_not_follow_the_seed_and_shares_are_met() {
+        let (mut validation, mut sampled) = (0, 0);
+        for i in 0..10_000 {
+            let content = Content::Text(format!("documento numero {i}"));
+            let [one, two] = [1, 2].map(|seed| Key::new(&content, &Dedup::default(), seed));
+            assert_eq!(one.in_validation(0.1), two.in_validation(0.1));
+            assert_ne!(one.order, two.order);
+            assert!(one.bucket(8) < 8 && one.bucket(1) == 0);
+            validation += u32::from(one.in_validation(0.1));
+            sampled += u32::from(one.in_sample(0.25));
+        }
+        // Three standard deviations: sqrt(10000 p (1 - p)) is 30 and 43.
+        assert!((910..=1090).contains(&validation) && (2370..=2630).contains(&sampled), "{validation} {sampled}");
+    }
+}

@@ -1,0 +1,23 @@
+//! From rows to shards.
+//!
+//! ```text
+//! source ──> filter ──> spill file: a block a bucket          one a task (slice of an input file), on any machine
+//!               │                │
+//!               └ rejects        ▼  bucket after bucket, in the output's order
+//!                      partition (buckets next to each other, a row group's worth of text)
+//!                                │  resolver: sort, dedup, sample, split
+//!                                ├ rejects
+//!                                ▼
+//!                            row group ──> shard
+//! ```
+
+pub mod filter;
+pub mod keep;
+pub mod key;
+pub mod lengths;
+pub mod rejects;
+pub mod resolver;
+pub mod shards;
+pub mod spill;
+pub mod spill_file;
+pub mod write;

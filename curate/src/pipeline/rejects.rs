@@ -1,0 +1,193 @@
+//! Rejects: every dropped row, whole, as it entered the stage that dropped it, with what dropped it.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, Int32Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    cast::AsArray,
+    new_null_array,
+    types::{UInt16Type, UInt32Type},
+};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::take::take;
+use setaccio_base::{
+    row::{Kind, Row},
+    sha256::hex,
+};
+use setaccio_dataset::{
+    columns::{ContentBuilder, content_fields, content_names},
+    shard::Position,
+};
+
+use super::{
+    key,
+    spill::{self, meta_json},
+};
+use crate::error::{Error, Result};
+
+/// Columns of every rejects file of a recipe of `kind`.
+pub fn schema(kind: Kind) -> SchemaRef {
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let mut fields = vec![
+        text("stage"),
+        text("rule"),
+        text("detail"),
+        text("source"),
+        text("file"),
+        Field::new("row_group", DataType::Int32, true),
+        Field::new("row", DataType::UInt64, true),
+        text(spill::ID),
+        text(spill::LANGUAGE),
+    ];
+    fields.extend(content_fields(kind));
+    fields.extend([text("meta"), text("raw")]);
+    Arc::new(Schema::new(fields))
+}
+
+/// A batch of these columns, which may come in any order.
+fn to_batch(kind: Kind, columns: impl IntoIterator<Item = (&'static str, ArrayRef)>) -> Result<RecordBatch> {
+    let schema = schema(kind);
+    let mut columns: std::collections::HashMap<&str, ArrayRef> = columns.into_iter().collect();
+    let columns = schema.fields().iter().filter_map(|field| columns.remove(field.name().as_str())).collect();
+    RecordBatch::try_new(schema, columns).map_err(Error::encode("rejects"))
+}
+
+fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+/// What is left of a row that a task drops.
+pub enum Remains {
+    /// It could not be read; what was read of it, as text.
+    Raw(String),
+    /// A filter dropped it, or the output has no place for it.
+    Row(Row),
+}
+
+struct Reject {
+    at: Position,
+    rule: String,
+    detail: String,
+    remains: Remains,
+}
+
+impl Reject {
+    fn row(&self) -> Option<&Row> {
+        match &self.remains {
+            Remains::Row(row) => Some(row),
+            Remains::Raw(_) => None,
+        }
+    }
+
+    fn raw(&self) -> Option<&str> {
+        match &self.remains {
+            Remains::Raw(raw) => Some(raw),
+            Remains::Row(_) => None,
+        }
+    }
+}
+
+/// Collects the rows that one task drops.
+pub struct Rejects {
+    kind: Kind,
+    source: String,
+    file: String,
+    rows: Vec<Reject>,
+    bytes: u64,
+}
+
+impl Rejects {
+    /// None yet, of this source and file.
+    pub fn new(kind: Kind, source: &str, file: &str) -> Self {
+        Self { kind, source: source.to_owned(), file: file.to_owned(), rows: Vec::new(), bytes: 0 }
+    }
+
+    /// Add one.
+    pub fn push(&mut self, at: Position, rule: &str, detail: String, remains: Remains) {
+        self.bytes += match &remains {
+            Remains::Raw(raw) => raw.len() as u64,
+            Remains::Row(row) => row.content.bytes(),
+        };
+        self.rows.push(Reject { at, rule: rule.to_owned(), detail, remains });
+    }
+
+    /// Bytes of text held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is held, and its bytes; `None` if that is nothing.
+    ///
+    /// # Errors
+    /// Never, but for a fault of ours.
+    pub fn drain(&mut self) -> Result<Option<(RecordBatch, u64)>> {
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
+        let mut content = ContentBuilder::new(self.kind);
+        rows.iter().for_each(|r| content.push(r.row().map(|row| &row.content)));
+        let mut columns: Vec<(&'static str, ArrayRef)> = vec![
+            ("stage", texts(rows.iter().map(|r| Some(if r.row().is_some() { "screen" } else { "read" })))),
+            ("rule", texts(rows.iter().map(|r| Some(&r.rule)))),
+            ("detail", texts(rows.iter().map(|r| Some(&r.detail)))),
+            ("source", texts(rows.iter().map(|_| Some(&self.source)))),
+            ("file", texts(rows.iter().map(|_| Some(&self.file)))),
+            ("row_group", Arc::new(groups.collect::<Int32Array>())),
+            ("row", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.at.row)))),
+            (spill::ID, texts(rows.iter().map(|r| Some(hex(&key::id(&r.row()?.content)))))),
+            (spill::LANGUAGE, texts(rows.iter().map(|r| r.row()?.language.as_deref()))),
+            ("meta", texts(rows.iter().map(|r| r.row().map(meta_json)))),
+            ("raw", texts(rows.iter().map(Reject::raw))),
+        ];
+        columns.extend(content_names(self.kind).iter().copied().zip(content.finish()));
+        Ok(Some((to_batch(self.kind, columns)?, std::mem::take(&mut self.bytes))))
+    }
+}
+
+/// A row that the resolver drops: its place in the batch, the stage, and the detail.
+/// The rule of such a stage has the stage's name.
+pub struct DropRow {
+    /// Row of the batch.
+    pub row: u32,
+    /// Bytes of its content.
+    pub bytes: u64,
+    /// `dedup` or `sample`.
+    pub stage: &'static str,
+    /// Which row it repeats, or why it is not of the sample.
+    pub detail: String,
+}
+
+/// Rejects of the resolver. `sources` and `files` are the names that the batch's numbers stand for.
+///
+/// # Errors
+/// Never, but for a fault of ours.
+pub fn resolver_rejects(
+    kind: Kind,
+    batch: &RecordBatch,
+    drops: &[DropRow],
+    sources: &[&str],
+    files: &[&str],
+) -> Result<RecordBatch> {
+    let rows = UInt32Array::from_iter_values(drops.iter().map(|l| l.row));
+    let column = |name: &str| take(spill::column(batch, name)?, &rows, None).map_err(Error::encode("rejects"));
+    let (source, file) = (column(spill::SOURCE)?, column(spill::FILE)?);
+    let source = source.as_primitive::<UInt16Type>().iter().map(|i| sources.get(usize::from(i?)));
+    let file = file.as_primitive::<UInt32Type>().iter().map(|i| files.get(i? as usize));
+    let mut columns: Vec<(&'static str, ArrayRef)> = vec![
+        ("stage", texts(drops.iter().map(|l| Some(l.stage)))),
+        ("rule", texts(drops.iter().map(|l| Some(l.stage)))),
+        ("detail", texts(drops.iter().map(|l| Some(&l.detail)))),
+        ("source", texts(source)),
+        ("file", texts(file)),
+        ("row_group", column(spill::ROW_GROUP)?),
+        ("row", column(spill::ROW)?),
+        ("meta", column(spill::META)?),
+        ("raw", new_null_array(&DataType::Utf8, rows.len())),
+    ];
+    for name in [spill::ID, spill::LANGUAGE].into_iter().chain(content_names(kind).iter().copied()) {
+        columns.push((name, column(name)?));
+    }
+    to_batch(kind, columns)
+}

@@ -1,0 +1,296 @@
+//! Deduplicate, sample and split the rows of one partition: a range of the output's order.
+//!
+//! A row's place is a seeded hash of its normalised content, so rows that are the same lie side by
+//! side, a shuffle is a sort, and a sample of N is the first N rows: whatever the order of the inputs.
+
+use std::ops::Range;
+
+use arrow_array::{
+    RecordBatch,
+    cast::AsArray,
+    types::{UInt16Type, UInt64Type},
+};
+use setaccio_dataset::{ledger::Flow, recipe::Recipe};
+
+use super::{
+    key::Key,
+    rejects::DropRow,
+    spill::{self, BYTES, ID, ORDER, SAME, SOURCE},
+};
+use crate::error::Result;
+
+/// The columns of [`super::spill::DECIDING`] of one row.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    key: Key,
+    /// Place of its source in the order of preference.
+    rank: u16,
+    id: &'a str,
+    row: u32,
+    source: u16,
+    bytes: u64,
+}
+
+/// What becomes of a partition's rows.
+#[derive(Default)]
+pub struct Resolution {
+    /// Rows that stay, in the order of the output, with the split they fall in.
+    pub keep: Vec<KeepRow>,
+    /// Rows that do not.
+    pub drop: Vec<DropRow>,
+    /// Rows into and out of deduplication, per source.
+    pub dedup: Vec<Flow>,
+    /// Rows into and out of sampling, per source.
+    pub sample: Vec<Flow>,
+}
+
+/// A row that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepRow {
+    /// Row of the batch.
+    pub row: u32,
+    /// Number of its source.
+    pub source: u16,
+    /// Bytes of its content.
+    pub bytes: u64,
+    /// Whether it validates.
+    pub validation: bool,
+}
+
+/// Decides by a recipe which rows stay.
+pub struct Resolver<'a> {
+    recipe: &'a Recipe,
+    ranks: Vec<u16>,
+}
+
+impl<'a> Resolver<'a> {
+    /// For the rows of `recipe`.
+    pub fn new(recipe: &'a Recipe) -> Self {
+        let prefer = recipe.dedup.as_ref().map_or(&[][..], |d| &d.prefer);
+        let place = |name: &str| prefer.iter().position(|p| p == name).unwrap_or(prefer.len());
+        let mut order: Vec<usize> = (0..recipe.source.len()).collect();
+        order.sort_by_key(|i| (place(&recipe.source[*i].name), *i));
+        let mut ranks = vec![0; order.len()];
+        for (rank, source) in (0..).zip(order) {
+            ranks[source] = rank;
+        }
+        Self { recipe, ranks }
+    }
+
+    /// Number of classes that a sample counts apart: one, or one a source if they are weighted.
+    pub fn classes(&self) -> usize {
+        if self.weighted() { self.ranks.len() } else { 1 }
+    }
+
+    /// Whether sources have weights.
+    pub fn weighted(&self) -> bool {
+        self.recipe.source.iter().any(|s| s.weight.is_some())
+    }
+
+    /// The class that a source counts in.
+    pub fn class(&self, source: u16) -> usize {
+        if self.weighted() { usize::from(source) } else { 0 }
+    }
+
+    /// Whether a sample must be counted out before it is taken.
+    pub fn counts_first(&self) -> bool {
+        self.weighted() || self.recipe.sample.as_ref().is_some_and(|s| s.rows.is_some())
+    }
+
+    /// Decide on a batch, by its columns [`super::spill::DECIDING`].
+    /// `allowed` says how many rows of each class may stay; without it, all.
+    ///
+    /// # Errors
+    /// A column is missing.
+    pub fn resolve(&self, batch: &RecordBatch, allowed: Option<&[u64]>) -> Result<Resolution> {
+        let sources = self.ranks.len();
+        let mut resolution = Resolution {
+            dedup: vec![Flow::default(); sources],
+            sample: vec![Flow::default(); sources],
+            ..Resolution::default()
+        };
+        let mut rows = candidates(batch, &self.ranks)?;
+        // Equal rows sit together; among them the preferred source's comes first, then the smallest id,
+        // so that the one kept does not depend on the order of files. Equal ids are equal rows.
+        rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.row));
+        let mut left = allowed.map(<[u64]>::to_vec);
+        let dedups = self.recipe.dedup.is_some();
+        let mut first: Option<Candidate<'_>> = None;
+        for c in rows {
+            let source = usize::from(c.source);
+            if let Some(first) = first.filter(|f| dedups && f.key.same == c.key.same) {
+                resolution.dedup[source].count(c.bytes, None);
+                let detail = format!("same as {} of {}", first.id, self.recipe.source[usize::from(first.source)].name);
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", detail });
+                continue;
+            }
+            first = Some(c);
+            resolution.dedup[source].count(c.bytes, Some(c.bytes));
+            if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
+                resolution.sample[source].count(c.bytes, None);
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "sample", detail });
+                continue;
+            }
+            resolution.sample[source].count(c.bytes, Some(c.bytes));
+            let validation = c.key.in_validation(self.recipe.split.validation);
+            resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
+        }
+        Ok(resolution)
+    }
+
+    fn left_out(&self, c: &Candidate<'_>, left: Option<&mut [u64]>) -> Option<String> {
+        if let Some(fraction) = self.recipe.sample.as_ref().and_then(|s| s.fraction)
+            && !c.key.in_sample(fraction)
+        {
+            return Some(format!("outside the fraction {fraction}"));
+        }
+        let left = &mut left?[self.class(c.source)];
+        if *left == 0 {
+            return Some("the sample is full".into());
+        }
+        *left -= 1;
+        None
+    }
+
+    /// How many rows of each class the whole output may hold, given how many of each source there are,
+    /// and a sentence if that is not what the recipe asks for.
+    pub fn targets(&self, available: &[u64]) -> (Vec<u64>, Option<String>) {
+        let wanted = self.recipe.sample.as_ref().and_then(|s| s.rows);
+        let all: u64 = available.iter().sum();
+        if !self.weighted() {
+            let note = wanted.filter(|n| *n > all).map(|n| {
+                format!("The recipe asks for {n} rows; only {all} are left after deduplication, and all are here.")
+            });
+            return (vec![wanted.unwrap_or(all).min(all)], note);
+        }
+        let weights: Vec<f64> = self.recipe.source.iter().map(|s| s.weight.unwrap_or(0.0)).collect();
+        let sum: f64 = weights.iter().sum();
+        // Above this total, some source has too few rows for its share.
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rows are far below 2^53"
+        )]
+        let most = available.iter().zip(&weights).map(|(n, w)| (*n as f64 * sum / w) as u64).min().unwrap_or(0);
+        let total = wanted.map_or(most, |n| n.min(most));
+        let note = match wanted {
+            Some(n) if n > total => Some(format!(
+                "The recipe asks for {n} rows; the sources have enough for {total} in the recipe's proportions."
+            )),
+            None if all > total => {
+                Some(format!("{total} of {all} rows are here: with more, the recipe's proportions could not be kept."))
+            }
+            _ => None,
+        };
+        (shares(total, &weights, available), note)
+    }
+}
+
+/// Divide `total` by weight, largest remainders first, never more than is there.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rows are far below 2^53"
+)]
+fn shares(total: u64, weights: &[f64], available: &[u64]) -> Vec<u64> {
+    let sum: f64 = weights.iter().sum();
+    let exact: Vec<f64> = weights.iter().map(|w| total as f64 * w / sum).collect();
+    let mut parts: Vec<u64> = exact.iter().zip(available).map(|(e, n)| (*e as u64).min(*n)).collect();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()).then(a.cmp(b)));
+    let mut missing = total - parts.iter().sum::<u64>().min(total);
+    for i in order.into_iter().cycle().take(weights.len() * 2) {
+        if missing > 0 && parts[i] < available[i] {
+            parts[i] += 1;
+            missing -= 1;
+        }
+    }
+    parts
+}
+
+fn candidates<'b>(batch: &'b RecordBatch, ranks: &[u16]) -> Result<Vec<Candidate<'b>>> {
+    let column = |name| spill::column(batch, name);
+    let order = column(ORDER)?.as_primitive::<UInt64Type>();
+    let same = column(SAME)?.as_fixed_size_binary();
+    let source = column(SOURCE)?.as_primitive::<UInt16Type>();
+    let bytes = column(BYTES)?.as_primitive::<UInt64Type>();
+    let id = column(ID)?.as_string::<i32>();
+    let candidate = |i| {
+        let mut wide = [0; 16];
+        wide.copy_from_slice(same.value(i));
+        Candidate {
+            key: Key { order: order.value(i), same: u128::from_be_bytes(wide) },
+            rank: ranks.get(usize::from(source.value(i))).copied().unwrap_or(u16::MAX),
+            id: id.value(i),
+            row: u32::try_from(i).unwrap_or(u32::MAX),
+            source: source.value(i),
+            bytes: bytes.value(i),
+        }
+    };
+    Ok((0..batch.num_rows()).map(candidate).collect())
+}
+
+/// Cut the buckets into partitions of about `target` bytes of content each: the range of buckets of each.
+pub fn partitions(content: &[u64], target: u64) -> Vec<Range<u32>> {
+    let mut partitions = Vec::new();
+    let (mut start, mut held) = (0, 0);
+    for (bucket, bytes) in (0_u32..).zip(content) {
+        if held > 0 && held + bytes > target {
+            partitions.push(start..bucket);
+            (start, held) = (bucket, 0);
+        }
+        held += bytes;
+    }
+    let end = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    if start < end {
+        partitions.push(start..end);
+    }
+    partitions
+}
+
+/// Give each partition, in order, its part of the targets: `counts[partition][class]` rows are there.
+pub fn allot(counts: &[Vec<u64>], targets: &[u64]) -> Vec<Vec<u64>> {
+    let mut left = targets.to_vec();
+    counts
+        .iter()
+        .map(|there| {
+            there
+                .iter()
+                .zip(&mut left)
+                .map(|(n, left)| {
+                    let taken = (*n).min(*left);
+                    *left -= taken;
+                    taken
+                })
+                .collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_cover_every_bucket_once() {
+        assert_eq!(partitions(&[5, 5, 5, 20, 1], 10), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(partitions(&[0, 0, 0], 10), std::iter::once(0..3).collect::<Vec<_>>());
+        assert_eq!(partitions(&[], 10), Vec::<Range<u32>>::new());
+    }
+
+    #[test]
+    fn a_sample_is_taken_from_the_front() {
+        let counts = vec![vec![3, 1], vec![0, 4], vec![5, 5]];
+        assert_eq!(allot(&counts, &[4, 5]), [[3, 1], [0, 4], [1, 0]]);
+    }
+
+    #[test]
+    fn shares_are_exact_and_never_more_than_there_is() {
+        // 100 rows at 1:1:1 are 33.3 each: the first of equal remainders gets the odd row.
+        assert_eq!(shares(100, &[1.0, 1.0, 1.0], &[90, 90, 90]), [34, 33, 33]);
+        assert_eq!(shares(10, &[0.7, 0.2, 0.1], &[7, 2, 1]), [7, 2, 1]);
+        assert_eq!(shares(0, &[1.0, 2.0], &[5, 5]), [0, 0]);
+    }
+}

@@ -1,0 +1,218 @@
+//! Rows between the tasks and the shards, as they lie in the spill files: the columns of the output, and hidden ones
+//! that say what the resolver, the lengths and the rejects need to know of each row.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use setaccio_base::{
+    row::{Content, Row},
+    sha256::hex,
+};
+use setaccio_dataset::{
+    columns::{ContentBuilder, content_fields, content_names},
+    recipe::{Dedup, Recipe},
+    shard::Position,
+};
+use setaccio_templates::Renderer;
+
+use super::{
+    keep,
+    key::{self, Key},
+};
+use crate::error::{Error, Result};
+
+/// What the names of hidden columns begin with.
+const HIDDEN: &str = "setaccio:";
+/// Place of the row in the output, u64.
+pub const ORDER: &str = "setaccio:order";
+/// Hash of the normalised content, 16 bytes.
+pub const SAME: &str = "setaccio:same";
+/// Number of the row's source, u16.
+pub const SOURCE: &str = "setaccio:source";
+/// Bytes of its content, u64.
+pub const BYTES: &str = "setaccio:bytes";
+/// Characters of its content, u32.
+pub const CHARACTERS: &str = "setaccio:characters";
+/// Words of its content, u32.
+pub const WORDS: &str = "setaccio:words";
+/// Its messages, u32.
+pub const TURNS: &str = "setaccio:turns";
+/// Number of its input file, u32.
+pub const FILE: &str = "setaccio:file";
+/// Its row group in that file, i32.
+pub const ROW_GROUP: &str = "setaccio:row_group";
+/// Its row in that file, u64.
+pub const ROW: &str = "setaccio:row";
+/// The source's other columns, JSON.
+pub const META: &str = "setaccio:meta";
+/// Hash of its content, hex.
+pub const ID: &str = "id";
+/// Its language, or null.
+pub const LANGUAGE: &str = "language";
+/// Tokens of its text through the template, i32.
+pub const TOKENS: &str = "tokens";
+
+/// Columns that are enough to decide which rows stay.
+pub const DECIDING: [&str; 5] = [ORDER, SAME, SOURCE, BYTES, ID];
+
+/// Columns of a spill file: hidden ones, then `id`, `language`, content, kept columns, rendered text, tokens.
+pub fn schema(recipe: &Recipe, renderer: &Renderer) -> SchemaRef {
+    let mut fields: Vec<Field> = [
+        (ORDER, DataType::UInt64),
+        (SAME, DataType::FixedSizeBinary(16)),
+        (SOURCE, DataType::UInt16),
+        (BYTES, DataType::UInt64),
+        (CHARACTERS, DataType::UInt32),
+        (WORDS, DataType::UInt32),
+        (TURNS, DataType::UInt32),
+        (FILE, DataType::UInt32),
+        (ROW_GROUP, DataType::Int32),
+        (ROW, DataType::UInt64),
+        (META, DataType::Utf8),
+        (ID, DataType::Utf8),
+        (LANGUAGE, DataType::Utf8),
+    ]
+    .map(|(name, data_type)| Field::new(name, data_type, true))
+    .into();
+    fields.extend(content_fields(recipe.kind));
+    fields.extend(recipe.output.keep.iter().map(|(name, kind)| keep::field(name, *kind)));
+    if renderer.renders() {
+        fields.push(Field::new(&recipe.output.rendered, DataType::Utf8, true));
+    }
+    if renderer.counts() {
+        fields.push(Field::new(TOKENS, DataType::Int32, true));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// Columns of the shards: those of a spill file that are not hidden, and `source` after `id`.
+pub fn output_schema(spill: &Schema) -> SchemaRef {
+    let mut fields = Vec::new();
+    for field in spill.fields().iter().filter(|f| !f.name().starts_with(HIDDEN)) {
+        fields.push(field.clone());
+        if field.name() == ID {
+            fields.push(Arc::new(Field::new("source", DataType::Utf8, true)));
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// A column of a batch of a spill file.
+///
+/// # Errors
+/// It has none of this name.
+pub fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
+    let missing = || Error::Encode { path: "spill file".into(), message: format!("column `{name}` is missing") };
+    batch.column_by_name(name).ok_or_else(missing)
+}
+
+/// A row that passed the filters, with the place it came from.
+pub struct SpillRow {
+    /// The row, edited.
+    pub row: Row,
+    /// Its place in the file.
+    pub at: Position,
+    /// Its key.
+    pub key: Key,
+    /// Its text through the template, and the tokens of that, where the recipe wants them.
+    rendered: Option<(String, i32)>,
+}
+
+/// Makes rows and batches of a spill file.
+pub struct SpillBuilder<'a> {
+    recipe: &'a Recipe,
+    renderer: &'a Renderer,
+    dedup: Dedup,
+    schema: SchemaRef,
+}
+
+impl<'a> SpillBuilder<'a> {
+    /// For the rows of `recipe`.
+    pub fn new(recipe: &'a Recipe, renderer: &'a Renderer) -> Self {
+        let dedup = recipe.dedup.clone().unwrap_or_default();
+        Self { recipe, renderer, dedup, schema: schema(recipe, renderer) }
+    }
+
+    /// Make a row ready for the output, or say why the output has no place for it.
+    ///
+    /// # Errors
+    /// A kept column of another type, or a template or tokenizer that fails on the row; the row comes back.
+    #[allow(clippy::result_large_err, reason = "no larger than what comes back when it is well")]
+    pub fn row(&self, row: Row, at: Position) -> std::result::Result<SpillRow, (Row, String)> {
+        for (column, kind) in &self.recipe.output.keep {
+            if let Err(e) = keep::fits(*kind, row.columns.get(column)) {
+                return Err((row, format!("kept column `{column}` {e}")));
+            }
+        }
+        let rendered = match self.rendered(&row) {
+            Ok(rendered) => rendered,
+            Err(reason) => return Err((row, reason)),
+        };
+        let key = Key::new(&row.content, &self.dedup, self.recipe.seed);
+        Ok(SpillRow { row, at, key, rendered })
+    }
+
+    fn rendered(&self, row: &Row) -> std::result::Result<Option<(String, i32)>, String> {
+        if !self.renderer.renders() && !self.renderer.counts() {
+            return Ok(None);
+        }
+        let text = self.renderer.render(&row.content)?;
+        let tokens = self.renderer.count(&text)?;
+        Ok(Some((text, tokens)))
+    }
+
+    /// Rows of one input file as a batch; `source` and `file` are its numbers, `name` its name.
+    ///
+    /// # Errors
+    /// Arrow refuses the columns.
+    pub fn batch(&self, rows: &[SpillRow], source: u16, file: u32, name: &str) -> Result<RecordBatch> {
+        let numbers = |f: &dyn Fn(&SpillRow) -> u64| Arc::new(UInt64Array::from_iter_values(rows.iter().map(f)));
+        let counts = |f: &dyn Fn(&Content) -> usize| {
+            let count = |row: &SpillRow| u32::try_from(f(&row.row.content)).unwrap_or(u32::MAX);
+            Arc::new(UInt32Array::from_iter_values(rows.iter().map(count)))
+        };
+        let texts = |f: &dyn Fn(&SpillRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(f)));
+        let same = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|r| r.key.same.to_be_bytes()));
+        let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
+        let known: Vec<(&str, ArrayRef)> = vec![
+            (ORDER, numbers(&|r| r.key.order)),
+            (SAME, Arc::new(same.map_err(Error::encode(name))?)),
+            (SOURCE, Arc::new(UInt16Array::from_value(source, rows.len()))),
+            (BYTES, numbers(&|r| r.row.content.bytes())),
+            (CHARACTERS, counts(&|c| c.texts().map(|t| t.chars().count()).sum())),
+            (WORDS, counts(&|c| c.texts().map(|t| t.split_whitespace().count()).sum())),
+            (TURNS, counts(&|c| c.messages().count())),
+            (FILE, Arc::new(UInt32Array::from_value(file, rows.len()))),
+            (ROW_GROUP, Arc::new(groups.collect::<Int32Array>())),
+            (ROW, numbers(&|r| r.at.row)),
+            (META, texts(&|r| meta_json(&r.row))),
+            (ID, texts(&|r| hex(&key::id(&r.row.content)))),
+            (LANGUAGE, Arc::new(rows.iter().map(|r| r.row.language.as_deref()).collect::<StringArray>())),
+        ];
+        let mut columns: HashMap<&str, ArrayRef> = known.into_iter().collect();
+        let mut content = ContentBuilder::new(self.recipe.kind);
+        rows.iter().for_each(|r| content.push(Some(&r.row.content)));
+        columns.extend(content_names(self.recipe.kind).iter().copied().zip(content.finish()));
+        for (column, kind) in &self.recipe.output.keep {
+            columns.insert(column, keep::array(*kind, rows.iter().map(|r| r.row.columns.get(column))));
+        }
+        let rendered = || rows.iter().filter_map(|r| r.rendered.as_ref());
+        if self.renderer.renders() {
+            let text = StringArray::from_iter_values(rendered().map(|(text, _)| text));
+            columns.insert(&self.recipe.output.rendered, Arc::new(text));
+        }
+        if self.renderer.counts() {
+            columns.insert(TOKENS, Arc::new(Int32Array::from_iter_values(rendered().map(|(_, tokens)| *tokens))));
+        }
+        let columns = self.schema.fields().iter().filter_map(|field| columns.remove(field.name().as_str()));
+        RecordBatch::try_new(self.schema.clone(), columns.collect()).map_err(Error::encode(name))
+    }
+}
+
+/// The source's other columns as one JSON object.
+pub fn meta_json(row: &Row) -> String {
+    serde_json::to_string(&row.columns).unwrap_or_default()
+}

@@ -1,0 +1,242 @@
+//! Spill files: each task writes one, with a block per bucket of the output's order, so that writing a partition reads
+//! from every file just the part that it needs. Every block is checked when it is read.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_ipc::{
+    CompressionType,
+    reader::StreamReader,
+    writer::{IpcWriteOptions, StreamWriter},
+};
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
+use serde::{Deserialize, Serialize};
+use setaccio_base::atomic::{self, AtomicFile};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+
+/// Where a block lies and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Bucket of its rows.
+    pub bucket: u32,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// xxh3 of these bytes.
+    pub hash: u64,
+    /// Bytes of content in its rows.
+    pub content: u64,
+    /// Its rows.
+    pub rows: u32,
+}
+
+/// Appends blocks to a file that is put in place whole.
+pub struct BlockWriter {
+    file: AtomicFile,
+    path: PathBuf,
+    offset: u64,
+    blocks: Vec<Block>,
+    buffer: Vec<u8>,
+}
+
+impl BlockWriter {
+    /// A writer of what will be `path`.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = AtomicFile::create(path)?;
+        Ok(Self { file, path: path.to_owned(), offset: 0, blocks: Vec::new(), buffer: Vec::new() })
+    }
+
+    /// Append rows of one bucket, `content` bytes of text in all.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn write(&mut self, bucket: u32, batch: &RecordBatch, content: u64) -> Result<()> {
+        self.buffer.clear();
+        let options = IpcWriteOptions::default()
+            .try_with_compression(Some(CompressionType::LZ4_FRAME))
+            .map_err(Error::encode(&self.path))?;
+        let mut writer = StreamWriter::try_new_with_options(&mut self.buffer, &batch.schema(), options)
+            .map_err(Error::encode(&self.path))?;
+        writer.write(batch).and_then(|()| writer.finish()).map_err(Error::encode(&self.path))?;
+        self.file.write_all(&self.buffer).map_err(Error::io("write", &self.path))?;
+        let length = self.buffer.len() as u64;
+        let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+        self.blocks.push(Block { bucket, offset: self.offset, length, hash: xxh3_64(&self.buffer), content, rows });
+        self.offset += length;
+        Ok(())
+    }
+
+    /// Flush to disk and give the file its name.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn finish(self) -> Result<Vec<Block>> {
+        self.file.commit()?;
+        Ok(self.blocks)
+    }
+}
+
+/// Read one block back, all columns or those at `projection`.
+///
+/// # Errors
+/// The block is not what was written.
+fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    file.seek(SeekFrom::Start(block.offset)).map_err(Error::io("read", path))?;
+    file.take(block.length).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 != block.length || xxh3_64(&bytes) != block.hash {
+        // Without its manifest the task counts as not done, and is.
+        atomic::remove(&path.with_extension("json"))?;
+        let message = "is not what the task wrote: the disk lost some of it; run the same command again, which does \
+                       that task anew (after `--finish`: run its slice again)";
+        return Err(Error::damaged(path, message));
+    }
+    StreamReader::try_new(bytes.as_slice(), projection.map(<[usize]>::to_vec))
+        .and_then(Iterator::collect)
+        .map_err(Error::encode(path))
+}
+
+/// The blocks of all tasks, by bucket, in order of task.
+pub struct SpillIndex {
+    schema: SchemaRef,
+    files: Vec<PathBuf>,
+    buckets: Vec<Vec<(usize, Block)>>,
+}
+
+impl SpillIndex {
+    /// Sort the blocks of `files`, whose columns are those of `schema`, into `buckets` buckets.
+    pub fn new<'a>(schema: SchemaRef, files: impl IntoIterator<Item = (PathBuf, &'a [Block])>, buckets: u32) -> Self {
+        let mut index = Self { schema, files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
+        for (path, blocks) in files {
+            for block in blocks {
+                index.buckets[block.bucket as usize].push((index.files.len(), *block));
+            }
+            index.files.push(path);
+        }
+        index
+    }
+
+    /// Bytes of content in each bucket.
+    pub fn content(&self) -> Vec<u64> {
+        self.buckets.iter().map(|blocks| blocks.iter().map(|(_, b)| b.content).sum()).collect()
+    }
+
+    /// Bytes of content in a range of buckets.
+    pub fn content_of(&self, range: &Range<u32>) -> u64 {
+        self.blocks(range).map(|(_, b)| b.content).sum()
+    }
+
+    fn blocks(&self, range: &Range<u32>) -> impl Iterator<Item = &(usize, Block)> {
+        self.buckets[range.start as usize..range.end as usize].iter().flatten()
+    }
+
+    /// The rows of a range of buckets as one batch.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn gather(&self, range: &Range<u32>) -> Result<RecordBatch> {
+        self.concat(range, &self.schema, None)
+    }
+
+    /// Some columns of the rows of a range of buckets.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn gather_columns(&self, range: &Range<u32>, columns: &[&str]) -> Result<RecordBatch> {
+        let places: std::result::Result<Vec<usize>, _> = columns.iter().map(|c| self.schema.index_of(c)).collect();
+        let mut places = places.map_err(Error::encode("spill file"))?;
+        // A file gives them in its own order.
+        places.sort_unstable();
+        let schema = Arc::new(self.schema.project(&places).map_err(Error::encode("spill file"))?);
+        self.concat(range, &schema, Some(&places))
+    }
+
+    fn concat(&self, range: &Range<u32>, schema: &SchemaRef, projection: Option<&[usize]>) -> Result<RecordBatch> {
+        let mut batches = Vec::new();
+        for (file, block) in self.blocks(range) {
+            batches.extend(read(&self.files[*file], block, projection)?);
+        }
+        concat_batches(schema, &batches).map_err(Error::encode("spill file"))
+    }
+
+    /// Some of the rows of a range of buckets: those at `rows`, ascending, as [`Self::gather`] numbers them.
+    /// Blocks that hold none of them are not read.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn pick(&self, range: &Range<u32>, rows: &[u32]) -> Result<RecordBatch> {
+        let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
+        for (file, block) in self.blocks(range) {
+            let mine = rest.partition_point(|row| *row < first + block.rows);
+            let (here, later) = rest.split_at(mine);
+            if !here.is_empty() {
+                let whole = concat_batches(&self.schema, &read(&self.files[*file], block, None)?);
+                let indices = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
+                picked.push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("spill file"))?);
+            }
+            rest = later;
+            first += block.rows;
+        }
+        concat_batches(&self.schema, &picked).map_err(Error::encode("spill file"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, Int32Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
+
+    fn batch(texts: &[&str]) -> RecordBatch {
+        let lengths = texts.iter().map(|t| i32::try_from(t.len()).ok());
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(texts.to_vec())), Arc::new(lengths.collect::<Int32Array>())];
+        let fields = [("text", DataType::Utf8), ("length", DataType::Int32)];
+        let schema = Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec());
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn blocks_come_back_by_bucket_and_damage_is_noticed() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let path = dir.path().join("task.blocks");
+        let mut writer = BlockWriter::create(&path)?;
+        writer.write(0, &batch(&["uno"]), 3)?;
+        writer.write(1, &batch(&["due", "tre"]), 6)?;
+        writer.write(0, &batch(&["quattro"]), 7)?;
+        assert!(!path.exists(), "the name is given last");
+        let blocks = writer.finish()?;
+        let index = SpillIndex::new(batch(&[]).schema(), [(path.clone(), blocks.as_slice())], 3);
+        assert_eq!(index.content(), [10, 6, 0]);
+        assert_eq!(index.gather(&(0..1))?, batch(&["uno", "quattro"]));
+        assert_eq!(index.gather(&(0..2))?, batch(&["uno", "quattro", "due", "tre"]));
+        assert_eq!(index.gather(&(2..3))?, batch(&[]));
+        assert_eq!(index.pick(&(0..2), &[0, 3])?, batch(&["uno", "tre"]));
+        assert_eq!(index.pick(&(0..2), &[])?, batch(&[]));
+        let reversed = index.gather_columns(&(0..1), &["length", "text"])?;
+        assert_eq!(reversed, index.gather(&(0..1))?, "columns go by their names");
+        assert!(index.gather_columns(&(0..1), &["none"]).is_err());
+
+        let mut bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let last = bytes.len() - 30;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+        assert!(index.gather(&(0..1)).is_err_and(|e| e.to_string().contains("is not what the task wrote")));
+        assert_eq!(index.gather(&(1..2))?, batch(&["due", "tre"]));
+        Ok(())
+    }
+}

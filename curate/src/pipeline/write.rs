@@ -1,0 +1,362 @@
+//! After the tasks: read their spill files partition by partition, let the resolver decide, write shards and rejects.
+
+use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, sync::Arc};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take};
+use rayon::ThreadPool;
+use setaccio_base::{parallel::ordered_map, progress::Progress};
+use setaccio_dataset::{
+    folder::{DATA, REJECTS},
+    ledger::{FileEntry, Flow, SplitRows},
+    recipe::LeftOut,
+};
+
+use super::{
+    filter::{Manifest, spill_path},
+    lengths::{LengthTable, SPLITS},
+    rejects::{self, DropRow},
+    resolver::{KeepRow, Resolution, Resolver, allot, partitions},
+    shards::{RowGroup, ShardFormat, ShardWriter},
+    spill::{self, DECIDING},
+    spill_file::SpillIndex,
+};
+use crate::{
+    error::{Error, Result},
+    plan::Plan,
+};
+
+/// What was written.
+pub struct WriteOutput {
+    /// Every file, in order.
+    pub files: Vec<FileEntry>,
+    /// What was counted on the way.
+    pub counts: Counts,
+    /// What a person should know of the sample.
+    pub sample_note: Option<String>,
+}
+
+/// What is counted of one partition, or of all.
+#[derive(Default)]
+pub struct Counts {
+    /// Rows into and out of deduplication, per source.
+    pub dedup: Vec<Flow>,
+    /// Rows into and out of sampling, per source.
+    pub sample: Vec<Flow>,
+    /// Rows of each split.
+    pub splits: [SplitRows; 2],
+    /// Lengths and languages.
+    pub lengths: LengthTable,
+    /// Kept columns that hold anything.
+    pub filled: BTreeSet<String>,
+}
+
+impl Counts {
+    /// Zeros, for so many sources.
+    fn new(sources: usize) -> Self {
+        let zero = vec![Flow::default(); sources];
+        let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
+        Self { dedup: zero.clone(), sample: zero, splits, ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
+        self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
+        for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
+            sum.rows += split.rows;
+            sum.bytes += split.bytes;
+            sum.arrow_bytes += split.arrow_bytes;
+        }
+        self.lengths.add(&other.lengths);
+        self.filled.extend(other.filled);
+    }
+}
+
+/// One partition, encoded.
+#[derive(Default)]
+struct Partition {
+    train: Vec<RowGroup>,
+    validation: Vec<(RecordBatch, u64)>,
+    rejects: Vec<RowGroup>,
+    counts: Counts,
+}
+
+/// Write what the tasks left in `work` into `staging`.
+///
+/// # Errors
+/// A damaged work file, a full disk, Ctrl-C.
+pub fn write(
+    plan: &Plan,
+    work: &Path,
+    manifests: &[Manifest],
+    staging: &Path,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<WriteOutput> {
+    let recipe = &plan.loaded.recipe;
+    let output = &recipe.output;
+    let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (spill_path(work, t), m.blocks.as_slice()));
+    let schema = spill::schema(recipe, &plan.renderer);
+    let writer = PartitionWriter {
+        plan,
+        resolver: Resolver::new(recipe),
+        output_schema: spill::output_schema(&schema),
+        output: ShardFormat::new(spill::output_schema(&schema), output.zstd_level)?,
+        rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
+        index: SpillIndex::new(schema, files, plan.buckets),
+        sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
+        files: plan.files.iter().map(|f| f.input.name.as_str()).collect(),
+    };
+    let ranges = partitions(&writer.index.content(), output.row_group_bytes);
+    let mut sample_note = None;
+    let allowed = if writer.resolver.counts_first() {
+        let counts = writer.count(&ranges, pool, progress)?;
+        let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
+            sum.iter_mut().zip(there).for_each(|(s, n)| *s += n);
+            sum
+        });
+        let (targets, note) = writer.resolver.targets(&available);
+        sample_note = note;
+        Some(allot(&counts, &targets))
+    } else {
+        None
+    };
+
+    let (data, rejected) = (staging.join(DATA), staging.join(REJECTS));
+    let mut train = ShardWriter::new(&writer.output, &data, "train", output.shard_bytes);
+    let mut validation = ShardWriter::new(&writer.output, &data, "validation", output.shard_bytes);
+    let mut dropped = ShardWriter::new(&writer.rejects, &rejected, "merge", output.shard_bytes);
+    let mut pending = Pending::default();
+    let mut counts = Counts::new(recipe.source.len());
+    each(
+        "write",
+        ranges.len(),
+        pool,
+        progress,
+        |i| writer.partition(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice())),
+        |partition| {
+            partition.train.into_iter().try_for_each(|group| train.push(group))?;
+            partition.rejects.into_iter().try_for_each(|group| dropped.push(group))?;
+            for (batch, bytes) in partition.validation {
+                pending.push(&writer.output, batch, bytes, &mut validation, output.row_group_bytes)?;
+            }
+            counts.add(partition.counts);
+            Ok(())
+        },
+    )?;
+    pending.flush(&writer.output, &mut validation)?;
+
+    let mut files = train.finish(true)?;
+    files.extend(validation.finish(false)?);
+    files.extend(gather_rejects(plan, work, manifests, &rejected)?);
+    files.extend(dropped.finish(false)?);
+    Ok(WriteOutput { files, counts, sample_note })
+}
+
+/// One stage: `make` each of `n` partitions on the pool, `consume` them in order, and show it.
+fn each<T: Send>(
+    stage: &'static str,
+    n: usize,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+    make: impl Fn(usize) -> Result<T> + Sync,
+    consume: impl FnMut(T) -> Result<()> + Send,
+) -> Result<()> {
+    progress.stage(stage, n as u64);
+    let make =
+        |i| if progress.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| progress.advance(1, "")) };
+    ordered_map(pool, n, make, consume)
+}
+
+/// What the workers share.
+struct PartitionWriter<'a> {
+    plan: &'a Plan,
+    resolver: Resolver<'a>,
+    index: SpillIndex,
+    output_schema: SchemaRef,
+    output: ShardFormat,
+    rejects: ShardFormat,
+    sources: Vec<&'a str>,
+    files: Vec<&'a str>,
+}
+
+/// Content that is written in one piece, in row groups. More of it falls in one partition where a bucket was
+/// guessed too small, or where a great many rows are the same.
+const PIECE: u64 = 4;
+
+impl PartitionWriter<'_> {
+    /// Rows that would stay in each partition, per class, were there no limit.
+    fn count(&self, ranges: &[Range<u32>], pool: &ThreadPool, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
+        let mut counts = Vec::with_capacity(ranges.len());
+        let count = |i: usize| {
+            let resolution = self.resolver.resolve(&self.index.gather_columns(&ranges[i], &DECIDING)?, None)?;
+            let mut there = vec![0; self.resolver.classes()];
+            resolution.keep.iter().for_each(|k| there[self.resolver.class(k.source)] += 1);
+            Ok(there)
+        };
+        each("count", ranges.len(), pool, progress, count, |there| {
+            counts.push(there);
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+
+    fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Partition> {
+        let group = self.plan.loaded.recipe.output.row_group_bytes;
+        let mut partition = Partition::default();
+        let whole = self.index.content_of(range) <= group * PIECE;
+        // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
+        let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
+        let Resolution { keep, drop, dedup, sample } = self.resolver.resolve(&batch, allowed)?;
+        (partition.counts.dedup, partition.counts.sample) = (dedup, sample);
+        let mut drop = self.to_rejects(drop);
+        if whole {
+            self.encode(&mut partition, &batch, &keep, &drop)?;
+            return Ok(partition);
+        }
+        std::mem::drop(batch);
+        for mut keep in pieces(keep, group, |k| k.bytes) {
+            let mut rows: Vec<u32> = keep.iter().map(|k| k.row).collect();
+            rows.sort_unstable();
+            let batch = self.index.pick(range, &rows)?;
+            keep.iter_mut().for_each(|k| k.row = place(&rows, k.row));
+            self.encode(&mut partition, &batch, &keep, &[])?;
+        }
+        drop.sort_unstable_by_key(|l| l.row);
+        for mut drop in pieces(drop, group, |l| l.bytes) {
+            let rows: Vec<u32> = drop.iter().map(|l| l.row).collect();
+            let batch = self.index.pick(range, &rows)?;
+            drop.iter_mut().for_each(|l| l.row = place(&rows, l.row));
+            self.encode(&mut partition, &batch, &[], &drop)?;
+        }
+        Ok(partition)
+    }
+
+    /// Those of the dropped rows that go to the rejects.
+    fn to_rejects(&self, mut drop: Vec<DropRow>) -> Vec<DropRow> {
+        if self.plan.loaded.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count) {
+            drop.retain(|l| l.stage != "sample");
+        }
+        drop
+    }
+
+    /// Encode rows of a batch.
+    fn encode(&self, partition: &mut Partition, batch: &RecordBatch, keep: &[KeepRow], drop: &[DropRow]) -> Result<()> {
+        let (validation, train): (Vec<KeepRow>, Vec<KeepRow>) = keep.iter().partition(|k| k.validation);
+        for (split, rows) in [(0, train), (1, validation)].into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            partition.counts.lengths.count(split, batch, &rows)?;
+            let part = self.select(batch, &rows)?;
+            let bytes = rows.iter().map(|k| k.bytes).sum();
+            let columns = self.plan.loaded.recipe.output.keep.keys();
+            let filled = columns.filter(|name| part.column_by_name(name).is_some_and(|c| c.null_count() < c.len()));
+            partition.counts.filled.extend(filled.cloned());
+            let counts = &mut partition.counts.splits[usize::from(split)];
+            counts.rows += rows.len() as u64;
+            counts.bytes += bytes;
+            counts.arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();
+            if split == 0 {
+                partition.train.push(self.output.encode(&part, bytes)?);
+            } else {
+                partition.validation.push((part, bytes));
+            }
+        }
+        if !drop.is_empty() {
+            let kind = self.plan.loaded.recipe.kind;
+            let batch = rejects::resolver_rejects(kind, batch, drop, &self.sources, &self.files)?;
+            partition.rejects.push(self.rejects.encode(&batch, drop.iter().map(|l| l.bytes).sum())?);
+        }
+        Ok(())
+    }
+
+    /// The output columns of `rows`, in their order.
+    fn select(&self, batch: &RecordBatch, rows: &[KeepRow]) -> Result<RecordBatch> {
+        let indices = UInt32Array::from_iter_values(rows.iter().map(|k| k.row));
+        let sources = StringArray::from_iter_values(rows.iter().map(|k| self.sources[usize::from(k.source)]));
+        let sources: ArrayRef = Arc::new(sources);
+        let fields = self.output_schema.fields();
+        let columns = fields.iter().map(|field| match field.name().as_str() {
+            "source" => Ok(sources.clone()),
+            name => take(spill::column(batch, name)?, &indices, None).map_err(Error::encode("shard")),
+        });
+        RecordBatch::try_new(self.output_schema.clone(), columns.collect::<Result<_>>()?)
+            .map_err(Error::encode("shard"))
+    }
+}
+
+/// Cut a list into pieces of about `target` bytes.
+fn pieces<T>(list: Vec<T>, target: u64, bytes: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let mut pieces: Vec<Vec<T>> = Vec::new();
+    let mut held = 0;
+    for item in list {
+        let more = bytes(&item);
+        match pieces.last_mut() {
+            Some(piece) if held + more <= target => {
+                piece.push(item);
+                held += more;
+            }
+            _ => {
+                pieces.push(vec![item]);
+                held = more;
+            }
+        }
+    }
+    pieces
+}
+
+/// Where `row` is among the picked `rows`.
+fn place(rows: &[u32], row: u32) -> u32 {
+    rows.binary_search(&row).ok().and_then(|i| u32::try_from(i).ok()).unwrap_or(u32::MAX)
+}
+
+/// Bytes of an array's rows in Arrow's layout, which is what `datasets` calls `num_bytes`.
+fn arrow_bytes(array: &ArrayRef) -> u64 {
+    array.to_data().get_slice_memory_size().map_or(0, |n| n as u64)
+}
+
+/// Validation rows are few: they wait here until they fill a row group.
+#[derive(Default)]
+struct Pending {
+    batches: Vec<RecordBatch>,
+    bytes: u64,
+}
+
+impl Pending {
+    fn push(
+        &mut self,
+        format: &ShardFormat,
+        batch: RecordBatch,
+        bytes: u64,
+        writer: &mut ShardWriter<'_>,
+        full: u64,
+    ) -> Result<()> {
+        self.batches.push(batch);
+        self.bytes += bytes;
+        if self.bytes >= full { self.flush(format, writer) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, format: &ShardFormat, writer: &mut ShardWriter<'_>) -> Result<()> {
+        let Some(first) = self.batches.first() else { return Ok(()) };
+        let whole = concat_batches(&first.schema(), &self.batches).map_err(Error::encode("shard"))?;
+        self.batches.clear();
+        writer.push(format.encode(&whole, std::mem::take(&mut self.bytes))?)
+    }
+}
+
+/// Give the rejects of every task their place among the staged files. The task's own copy stays until
+/// the build is published, so that a build cut short here still has its finished tasks.
+fn gather_rejects(plan: &Plan, work: &Path, manifests: &[Manifest], folder: &Path) -> Result<Vec<FileEntry>> {
+    let mut entries = Vec::new();
+    for (task, manifest) in plan.tasks.iter().zip(manifests) {
+        let Some(entry) = &manifest.rejects else { continue };
+        let name = format!("screen-{:05}.parquet", task.index);
+        let (from, to) = (work.with_file_name(&entry.path), folder.join(&name));
+        let linked = fs::hard_link(&from, &to).or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Err(e),
+            _ => fs::copy(&from, &to).map(drop),
+        });
+        linked.map_err(Error::io("put in place", &to))?;
+        entries.push(FileEntry { path: format!("{REJECTS}/{name}"), ..entry.clone() });
+    }
+    Ok(entries)
+}

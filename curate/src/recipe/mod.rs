@@ -1,0 +1,173 @@
+//! Reading a recipe: overrides, variants, and what can be told to be wrong before anything else is looked at.
+
+pub mod pins;
+
+use std::path::Path;
+
+use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
+pub use setaccio_dataset::recipe::*;
+
+use crate::error::{Error, Result};
+
+/// A recipe and where it was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The recipe with overrides applied and sources of other variants left out.
+    pub recipe: Recipe,
+    /// File name, for messages.
+    pub file: String,
+    /// Where it is, and so what its paths are relative to.
+    pub place: Place,
+    /// Arguments that changed the recipe, as a shell reads them.
+    pub changes: Vec<String>,
+}
+
+/// Folder of the repository that these recipes lie in.
+pub const HOME: &str = "pipelines";
+
+/// Stands for a licence until somebody looks it up.
+pub const UNKNOWN_LICENSE: &str = "unknown";
+
+/// Read a recipe, a file or the name of one that the program carries, and apply `key=value` overrides.
+///
+/// # Errors
+/// No such file, TOML that does not parse, an unknown key (with the nearest known one), an override
+/// of nothing, settings that contradict each other.
+pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+    let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
+    let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
+    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
+    if table.contains_key("filter") && table.contains_key("screen") {
+        let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
+        return Err(Error::recipe(&file, message));
+    }
+    for set in sets {
+        let set = renamed(&table, set);
+        apply_set(&mut table, &set).map_err(|m| Error::recipe(&file, m))?;
+    }
+    // Only a recipe read as it stands has line numbers to show.
+    let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
+    let mut recipe = parsed.map_err(|e| {
+        let near = suggest::explain(e.message()).split_off(e.message().len());
+        Error::recipe(&file, format!("{}{near}", e.to_string().trim_end()))
+    })?;
+    let variant = recipe.variant.clone();
+    if let Some(variant) = &variant {
+        let known = recipe.source.iter().filter_map(|s| s.variant.as_deref());
+        if known.clone().all(|v| v != variant) {
+            let message = format!("no source is of the variant `{variant}`{}", suggest::nearest(variant, known));
+            return Err(Error::recipe(&file, message));
+        }
+    }
+    recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
+    check(&recipe).map_err(|m| Error::recipe(&file, m))?;
+    let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
+    Ok(Loaded { recipe, file, place, changes })
+}
+
+/// Check that `name` can be that of a folder.
+pub fn check_name(name: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(format!("name = {name:?}: use letters, digits, `-`, `_` and `.`, which may not come first"));
+    }
+    Ok(())
+}
+
+/// A word as a shell reads it: in quotes, unless it needs none.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// An override by the name, of `filter` and `screen`, that the recipe uses.
+fn renamed(table: &toml::Table, set: &str) -> String {
+    let set = set.trim_start();
+    for (other, used) in [("filter", "screen"), ("screen", "filter")] {
+        if table.contains_key(used)
+            && let Some(rest) = set.strip_prefix(other)
+            && rest.starts_with(['.', '=', ' '])
+        {
+            return format!("{used}{rest}");
+        }
+    }
+    set.to_owned()
+}
+
+fn check(recipe: &Recipe) -> std::result::Result<(), String> {
+    check_name(&recipe.name)?;
+    if recipe.source.is_empty() {
+        return Err("there is no [[source]] to read; sources of another `variant` are left out".into());
+    }
+    for (i, source) in recipe.source.iter().enumerate() {
+        check_name(&source.name).map_err(|e| format!("source {e}"))?;
+        if recipe.source[..i].iter().any(|s| s.name == source.name) {
+            return Err(format!("two sources are called `{}`", source.name));
+        }
+        if source.repo.is_empty() != source.revision.is_empty() {
+            return Err(format!(
+                "source `{}`: `repo` and `revision` go together; without both its files are yours",
+                source.name
+            ));
+        }
+        if source.local() && !source.samples.is_empty() {
+            return Err(format!("source `{}`: `samples` stand for a `repo`, and it has none", source.name));
+        }
+        if let Some(file) = source.files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
+            return Err(format!("source `{}`: {file} is not relative to the recipe's folder", source.name));
+        }
+        if source.weight.is_some_and(|w| !(w.is_finite() && w > 0.0)) {
+            return Err(format!("source `{}`: weight must be above 0", source.name));
+        }
+        if source.weight.is_some() != recipe.source[0].weight.is_some() {
+            return Err("give every source a weight, or none".into());
+        }
+    }
+    for preferred in recipe.dedup.iter().flat_map(|d| &d.prefer) {
+        if recipe.source.iter().all(|s| s.name != *preferred) {
+            let near = suggest::nearest(preferred, recipe.source.iter().map(|s| s.name.as_str()));
+            return Err(format!("dedup.prefer names `{preferred}`, which is no source{near}"));
+        }
+    }
+    if let Some(sample) = &recipe.sample {
+        if sample.rows == Some(0) || sample.fraction.is_some_and(|f| !(f > 0.0 && f <= 1.0)) {
+            return Err("sample: `rows` must be above 0, `fraction` above 0 and at most 1".into());
+        }
+        if sample.files == Some(0) {
+            return Err("sample.files must be above 0".into());
+        }
+        if sample.rows.is_some() && sample.fraction.is_some() {
+            return Err("sample: give `rows` or `fraction`, not both".into());
+        }
+    }
+    if !(0.0..1.0).contains(&recipe.split.validation) {
+        return Err("split.validation must be at least 0 and below 1".into());
+    }
+    if recipe.read.limit == Some(0) {
+        return Err("read.limit must be above 0".into());
+    }
+    if recipe.read.max_row_bytes == 0 || recipe.read.task_bytes == 0 || recipe.output.row_group_bytes == 0 {
+        return Err("read.max_row_bytes, read.task_bytes and output.row_group_bytes must be above 0".into());
+    }
+    if !(1..=22).contains(&recipe.output.zstd_level) {
+        return Err("output.zstd_level must be between 1 and 22".into());
+    }
+    let taken = ["id", "source", "language", "messages", "prompt", "chosen", "rejected", "tokens"];
+    let rendered = recipe.output.template.as_ref().map(|_| &recipe.output.rendered);
+    for column in recipe.output.keep.keys().chain(rendered) {
+        if taken.contains(&column.as_str()) || (recipe.kind == Kind::Text && column == "text") {
+            return Err(format!("output column `{column}` would hide one that every row has; choose another name"));
+        }
+    }
+    if rendered.is_some_and(|r| recipe.output.keep.contains_key(r)) {
+        return Err("output.rendered and output.keep name the same column".into());
+    }
+    if recipe.output.template.is_some() && recipe.kind == Kind::Preference {
+        return Err("output.template renders chats and texts; a preference row has two answers".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! YAML front matter, in the fields and order that `datasets` writes.
+
+use std::fmt::Write;
+
+use setaccio_base::{
+    card::{list, quoted, strictest},
+    row::Kind,
+};
+use setaccio_dataset::{ledger::Ledger, lock::RecipeLock, recipe::ColumnType};
+
+/// The whole block, with its fences.
+pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
+    let recipe = &lock.recipe;
+    let mut tags = vec!["setaccio".to_owned()];
+    tags.extend(recipe.card.tags.iter().cloned());
+    let mut out = [
+        format!("---\npretty_name: {}\n", quoted(&recipe.title)),
+        list("language", &recipe.card.language),
+        list("license", [strictest(recipe.source.iter().map(|s| s.license.as_str()))]),
+        list("task_categories", &recipe.card.task_categories),
+        list("size_categories", [size(ledger.rows_out())]),
+        list("tags", &tags),
+        list("source_datasets", recipe.source.iter().filter(|s| !s.local()).map(|s| &s.repo)),
+    ]
+    .concat();
+    let mut put = |line: String| {
+        let _ = writeln!(out, "{line}");
+    };
+    put("configs:\n- config_name: default\n  data_files:".into());
+    for split in &ledger.splits {
+        put(format!("  - split: {0}\n    path: data/{0}-*", split.split));
+    }
+    put("dataset_info:\n  features:".into());
+    features(lock).into_iter().for_each(&mut put);
+    put("  splits:".into());
+    for split in &ledger.splits {
+        put(format!(
+            "  - name: {}\n    num_bytes: {}\n    num_examples: {}",
+            split.split, split.arrow_bytes, split.rows
+        ));
+    }
+    let download: u64 = ledger.files.iter().filter(|f| f.path.starts_with("data/")).map(|f| f.bytes).sum();
+    let size: u64 = ledger.splits.iter().map(|s| s.arrow_bytes).sum();
+    put(format!("  download_size: {download}\n  dataset_size: {size}\n---"));
+    out
+}
+
+/// The columns as `datasets` features.
+fn features(lock: &RecipeLock) -> Vec<String> {
+    let output = &lock.recipe.output;
+    let column = |name: &str, dtype: &str| format!("  - name: {}\n    dtype: {dtype}", quoted(name));
+    let turns = |name: &str| {
+        format!(
+            "  - name: {name}\n    list:\n    - name: role\n      dtype: string\n    - name: content\n      dtype: string"
+        )
+    };
+    let mut features: Vec<String> = ["id", "source", "language"].map(|name| column(name, "string")).to_vec();
+    match lock.recipe.kind {
+        Kind::Text => features.push(column("text", "string")),
+        Kind::Chat => features.push(turns("messages")),
+        Kind::Preference => features.extend(["prompt", "chosen", "rejected"].map(turns)),
+    }
+    for (name, kind) in &output.keep {
+        let dtype = match kind {
+            ColumnType::String => "string",
+            ColumnType::Int64 => "int64",
+            ColumnType::Float64 => "float64",
+            ColumnType::Bool => "bool",
+        };
+        features.push(column(name, dtype));
+    }
+    if output.template.is_some() {
+        features.push(column(&output.rendered, "string"));
+    }
+    if output.tokenizer.is_some() {
+        features.push(column("tokens", "int32"));
+    }
+    features
+}
+
+/// The Hub's size category of so many rows.
+pub fn size(rows: u64) -> &'static str {
+    match rows {
+        0..1_000 => "n<1K",
+        1_000..10_000 => "1K<n<10K",
+        10_000..100_000 => "10K<n<100K",
+        100_000..1_000_000 => "100K<n<1M",
+        1_000_000..10_000_000 => "1M<n<10M",
+        10_000_000..100_000_000 => "10M<n<100M",
+        100_000_000..1_000_000_000 => "100M<n<1B",
+        _ => "n>1B",
+    }
+}

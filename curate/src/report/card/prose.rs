@@ -1,0 +1,232 @@
+//! The card's text after the front matter.
+
+use std::fmt::Write;
+
+use setaccio_base::{
+    card::strictest,
+    numbers::{grouped, percent, tenths},
+    row::Kind,
+};
+use setaccio_dataset::{
+    ledger::Ledger,
+    lock::RecipeLock,
+    recipe::{LeftOut, Recipe, Source},
+};
+
+use super::waterfall::Step;
+
+/// Everything below the fences.
+pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
+    let sections = [
+        opening(ledger, lock),
+        sources(ledger, lock),
+        way(ledger, lock, steps),
+        lengths(ledger),
+        languages(ledger),
+        limits(lock),
+        rebuild(ledger, lock),
+        citations(&lock.recipe),
+    ];
+    sections.iter().filter(|s| !s.is_empty()).flat_map(|s| ["\n", s]).collect()
+}
+
+fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
+    let recipe = &lock.recipe;
+    let rows: Vec<String> = ledger.splits.iter().map(|s| format!("{} {}", grouped(s.rows), s.split)).collect();
+    let what = match recipe.kind {
+        Kind::Text => "a document (`text`)",
+        Kind::Chat => "a conversation (`messages`, a list of `role` and `content`)",
+        Kind::Preference => {
+            "a prompt with a preferred and a dispreferred answer (`prompt`, `chosen`, `rejected`, lists of `role` and `content`)"
+        }
+    };
+    let mut out = format!("# {}\n\n{}\n\n", recipe.title, recipe.about.trim());
+    if lock.from == "samples" {
+        out.push_str(
+            "> **These are the sample rows that come with Setaccio, not the full data.** They show what the recipe does. \
+             Build it from the sources below for data to train on.\n\n",
+        );
+    }
+    let _ = writeln!(
+        out,
+        "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.",
+        rows.join(", "),
+    );
+    for note in &ledger.notes {
+        let _ = writeln!(out, "\n{note}");
+    }
+    out
+}
+
+fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
+    let recipe = &lock.recipe;
+    let mut out = String::from(
+        "## Sources\n\n| source | repository | revision | licence | rows read | rows here |\n|---|---|---|---|---:|---:|\n",
+    );
+    for source in &recipe.source {
+        let read = flow(ledger, "read", &source.name).0;
+        let here = flow(ledger, "split", &source.name).1;
+        let repo = match source.repo.as_str() {
+            "" => "own files".to_owned(),
+            repo => format!("[{repo}](https://huggingface.co/datasets/{repo})"),
+        };
+        let (revision, [read, here]) = (revision(lock, source), [read, here].map(grouped));
+        let _ = writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
+    }
+    let license = strictest(recipe.source.iter().map(|s| s.license.as_str()));
+    let _ = write!(
+        out,
+        "\nThe licence of the whole, `{license}`, is the strictest of these; each row's own is its source's.\n"
+    );
+    out
+}
+
+/// What the recipe names, and the commit that it stood for where the Hub was asked.
+fn revision(lock: &RecipeLock, source: &Source) -> String {
+    let commit = lock.input.iter().find(|i| i.source == source.name).and_then(|i| i.commit.as_deref());
+    match commit {
+        Some(commit) if commit != source.revision => format!("{} at `{commit}`", source.revision),
+        Some(commit) => format!("`{commit}`"),
+        None => source.revision.clone(),
+    }
+}
+
+fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {
+    let flows = ledger.stage(stage).into_iter().flat_map(|s| &s.sources);
+    flows.filter(|f| f.source == source).map(|f| (f.flow.rows_in, f.flow.rows_out)).next().unwrap_or_default()
+}
+
+fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
+    let mut out = String::from(
+        "## What was kept and what was dropped\n\n![Rows kept and dropped by each step](waterfall.svg)\n\n\
+         | step | rows in | dropped | share | edits |\n|---|---:|---:|---:|---|\n",
+    );
+    for step in steps {
+        let share = percent(step.dropped, step.rows_in);
+        let name = if step.rule { format!("`{}`", step.name) } else { step.name.clone() };
+        let [rows_in, dropped] = [step.rows_in, step.dropped].map(grouped);
+        let _ = writeln!(out, "| {name} | {rows_in} | {dropped} | {share:.1}% | {} |", step.edits);
+    }
+    let _ = write!(
+        out,
+        "| **left** | **{}** | | | |\n\n{}\n",
+        grouped(ledger.rows_out()),
+        match lock.recipe.sample.as_ref().map(|s| s.left_out) {
+            Some(LeftOut::Count) =>
+                "Every row that a rule dropped is kept whole in the build's `rejects/`, published or not, with the rule and \
+                 the word or value that dropped it; rows outside the sample are only counted.",
+            _ => {
+                "Every dropped row is kept whole in the build's `rejects/`, published or not, with the rule and the word \
+                 or value that dropped it."
+            }
+        }
+    );
+    if !lock.list.is_empty() {
+        out.push_str("\nWord lists:\n\n| list | entries | SHA-256 |\n|---|---:|---|\n");
+        for list in &lock.list {
+            let _ = writeln!(out, "| {} | {} | `{}` |", list.name, list.entries, list.sha256);
+        }
+    }
+    out
+}
+
+fn lengths(ledger: &Ledger) -> String {
+    if ledger.lengths.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "## Lengths\n\n| split | measure | mean | 5% | median | 95% | longest | total |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for l in &ledger.lengths {
+        let [p5, median, p95, max, total] = [l.p5, l.median, l.p95, l.max, l.total].map(grouped);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {p5} | {median} | {p95} | {max} | {total} |",
+            l.split,
+            l.measure,
+            tenths(l.mean)
+        );
+    }
+    out.push_str("\nQuantiles to three digits.\n");
+    out
+}
+
+fn languages(ledger: &Ledger) -> String {
+    let whole: u64 = ledger.mix.iter().map(|m| m.rows).sum();
+    if whole == 0 {
+        return String::new();
+    }
+    let mut out =
+        String::from("## Languages\n\n| source | language | rows | share | characters |\n|---|---|---:|---:|---:|\n");
+    for m in &ledger.mix {
+        let share = percent(m.rows, whole);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {share:.1}% | {} |",
+            m.source,
+            m.language,
+            grouped(m.rows),
+            grouped(m.characters)
+        );
+    }
+    if out.contains("| und |") {
+        out.push_str("\n`und`: neither the source nor a rule says.\n");
+    }
+    out
+}
+
+fn limits(lock: &RecipeLock) -> String {
+    let mut out = String::from("## Known limits\n\n");
+    for limit in &lock.recipe.card.limits {
+        let _ = writeln!(out, "- {limit}");
+    }
+    let tells = |rule: &str| lock.recipe.filter.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
+    for (true_here, limit) in [
+        (
+            !lock.list.is_empty(),
+            "Word lists drop good texts that quote a listed word, and pass bad ones that use none.",
+        ),
+        (
+            lock.recipe.dedup.is_some(),
+            "Deduplication finds rows that are the same but for what the recipe ignores, not those that are alike.",
+        ),
+        (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),
+        (
+            tells("language") || tells("clean_mc4_it"),
+            "Languages are told by character statistics, and short texts are told badly.",
+        ),
+    ] {
+        if true_here {
+            let _ = writeln!(out, "- {limit}");
+        }
+    }
+    out
+}
+
+fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
+    let recipe = &lock.recipe;
+    let mut out = format!(
+        "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\
+         ```\n{}\n```\n\n\
+         `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n\
+         | input | bytes | SHA-256 |\n|---|---:|---|\n",
+        lock.engine, lock.command, ledger.fingerprint, recipe.seed
+    );
+    for input in &lock.input {
+        let _ = writeln!(out, "| {} | {} | `{}` |", input.file, grouped(input.bytes), input.sha256);
+    }
+    out
+}
+
+fn citations(recipe: &Recipe) -> String {
+    let mut cited: Vec<&str> = recipe.source.iter().filter_map(|s| s.citation.as_deref()).collect();
+    cited.dedup();
+    if cited.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("## Citations\n\n");
+    for citation in cited {
+        let _ = writeln!(out, "- {}", citation.trim());
+    }
+    out
+}

@@ -1,0 +1,98 @@
+//! The ledger, from what the tasks and the writing counted.
+
+use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
+use setaccio_filters::pipeline::Tally;
+
+use crate::{
+    pipeline::{
+        filter::{self, BAD_ROW, Manifest},
+        write::WriteOutput,
+    },
+    plan::Plan,
+};
+
+/// Put the counts of tasks and writing together.
+pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Ledger {
+    let recipe = &plan.loaded.recipe;
+    let counts = &output.counts;
+    let n = recipe.source.len();
+    let filters = filter::names(plan);
+    let (mut read, mut screen) = (vec![Flow::default(); n], vec![Flow::default(); n]);
+    let mut tallies = vec![vec![Tally::default(); n]; filters.len()];
+    for (task, manifest) in plan.tasks.iter().zip(manifests) {
+        let source = usize::from(plan.files[task.file].source);
+        read[source].add(&manifest.read);
+        screen[source].add(&manifest.screen);
+        for (sum, tally) in tallies.iter_mut().zip(&manifest.tallies) {
+            sum[source].add(tally);
+        }
+    }
+    let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
+    let split: Vec<Flow> = counts
+        .sample
+        .iter()
+        .map(|f| Flow { rows_in: f.rows_out, bytes_in: f.bytes_out, rows_out: f.rows_out, bytes_out: f.bytes_out })
+        .collect();
+    let screens = filters.iter().zip(&tallies).map(|(name, tally)| rule(name, &names, tally)).collect();
+    let losses = |name: &str, flows: &[Flow]| {
+        let tallies: Vec<Tally> = flows
+            .iter()
+            .map(|f| Tally {
+                dropped: f.rows_in - f.rows_out,
+                dropped_bytes: f.bytes_in.saturating_sub(f.bytes_out),
+                ..Tally::default()
+            })
+            .collect();
+        vec![rule(name, &names, &tallies)]
+    };
+    let stages = vec![
+        stage("read", &names, &read, losses(BAD_ROW, &read)),
+        stage("screen", &names, &screen, screens),
+        stage("dedup", &names, &counts.dedup, losses("dedup", &counts.dedup)),
+        stage("sample", &names, &counts.sample, losses("sample", &counts.sample)),
+        stage("split", &names, &split, Vec::new()),
+    ];
+    let splits = counts.splits.iter().filter(|s| s.split == "train" || s.rows > 0).cloned().collect();
+    Ledger {
+        format: 1,
+        recipe: recipe.name.clone(),
+        fingerprint: plan.fingerprint.clone(),
+        kind: Some(recipe.kind),
+        stages,
+        splits,
+        lengths: counts.lengths.lengths(),
+        mix: counts.lengths.mix(&recipe.source),
+        notes: notes(plan, output),
+        files: output.files.clone(),
+    }
+}
+
+/// What a person should know of the output, in sentences.
+fn notes(plan: &Plan, output: &WriteOutput) -> Vec<String> {
+    let recipe = &plan.loaded.recipe;
+    let sample = recipe.sample.clone().unwrap_or_default();
+    let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
+    let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
+        format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
+    });
+    output.sample_note.clone().into_iter().chain(subsets).chain(empty).collect()
+}
+
+fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {
+    let mut flow = Flow::default();
+    for part in flows {
+        flow.add(part);
+    }
+    let sources = names.iter().zip(flows).map(|(n, f)| SourceFlow { source: (*n).to_owned(), flow: *f }).collect();
+    Stage { stage: name.to_owned(), flow, sources, rules }
+}
+
+fn rule(name: &str, names: &[&str], tallies: &[Tally]) -> RuleCount {
+    let mut tally = Tally::default();
+    for part in tallies {
+        tally.add(part);
+    }
+    let touched = names.iter().zip(tallies).filter(|(_, t)| **t != Tally::default());
+    let sources = touched.map(|(n, t)| SourceTally { source: (*n).to_owned(), tally: *t }).collect();
+    RuleCount { rule: name.to_owned(), tally, sources }
+}

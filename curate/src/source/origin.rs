@@ -1,0 +1,183 @@
+//! Where a recipe's inputs are taken from: the bundled samples, a folder, or the Hub.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use setaccio_base::bundle::Place;
+
+use crate::{
+    error::{Error, Result},
+    recipe::{Loaded, Source},
+    source,
+    source::subset,
+};
+
+/// The value of `--from`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The sample files that come with the recipe.
+    Samples,
+    /// Nowhere: every source is of files of the recipe's own.
+    Files,
+    /// A folder that holds a folder for each source.
+    Dir(PathBuf),
+    /// The repositories at their pinned revisions: what was fetched, by name of the source.
+    Hub(BTreeMap<String, Fetched>),
+}
+
+/// What was fetched of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The commit that the recipe's revision stands for.
+    pub commit: String,
+    /// The files to read.
+    pub files: Vec<Remote>,
+    /// How many files match the recipe's globs in all.
+    pub of: usize,
+    /// Whether only the cache was looked into, so that there may be more.
+    pub unlisted: bool,
+}
+
+/// A file that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its path in the repository.
+    pub name: String,
+    /// The SHA-256 that the Hub states, of large files.
+    pub sha256: Option<String>,
+}
+
+/// The files of one source.
+#[derive(Debug)]
+pub struct Found {
+    /// Those to read.
+    pub files: Vec<File>,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// A file of a source.
+#[derive(Debug)]
+pub struct File {
+    /// Where it lies.
+    pub place: Place,
+    /// What errors, lock and card call it.
+    pub name: String,
+    /// The SHA-256 that it must have, if that is known.
+    pub sha256: Option<String>,
+}
+
+impl std::str::FromStr for Origin {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        Ok(match text {
+            "samples" => Self::Samples,
+            "hub" => Self::Hub(BTreeMap::new()),
+            folder => Self::Dir(folder.into()),
+        })
+    }
+}
+
+impl Origin {
+    /// What the lock says of it: not the folder's path, which is this machine's business.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Files => "files",
+            Self::Dir(_) => "folder",
+            Self::Hub(_) => "hub",
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Samples => f.write_str("samples"),
+            Self::Files => f.write_str("the recipe's own files"),
+            Self::Hub(_) => f.write_str("hub"),
+            Self::Dir(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// The files of one source, with the names that errors, the lock and the card give them: never a path
+/// of this machine.
+///
+/// # Errors
+/// Nothing is there; the message says where it was looked for and how to get it.
+pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found> {
+    if source.local() {
+        return below(loaded, source, loaded.place.folder().unwrap_or(Path::new(".")));
+    }
+    match origin {
+        Origin::Samples | Origin::Files => {
+            if source.samples.is_empty() {
+                let message = format!("source `{}` names no `samples`; give --from hub, or --from DIR", source.name);
+                return Err(Error::recipe(&loaded.file, message));
+            }
+            let place = loaded.place.beside(&source.samples);
+            if !place.exists() {
+                let message = format!(
+                    "source `{}`: there is no sample {}; give --from hub, or --from DIR with the real files",
+                    source.name,
+                    place.path().display()
+                );
+                return Err(Error::recipe(&loaded.file, message));
+            }
+            let name = format!("samples/{}", place.name());
+            Ok(Found { files: vec![File { place, name, sha256: None }], of: 1 })
+        }
+        Origin::Dir(dir) => {
+            let places = [dir.join(&source.repo), dir.join(&source.name)];
+            let Some(root) = places.iter().find(|p| p.is_dir()) else {
+                let [repo, name] = places.map(|p| p.display().to_string());
+                let message = format!("source `{}`: neither {repo} nor {name} is a folder", source.name);
+                return Err(Error::recipe(&loaded.file, message));
+            };
+            below(loaded, source, root)
+        }
+        Origin::Hub(fetched) => {
+            let Some(fetched) = fetched.get(&source.name) else {
+                return Ok(Found { files: Vec::new(), of: 0 });
+            };
+            let file = |remote: &Remote| File {
+                place: Place::disk(&remote.path),
+                name: format!("{}/{}", source.name, remote.name),
+                sha256: remote.sha256.clone(),
+            };
+            Ok(Found { files: fetched.files.iter().map(file).collect(), of: fetched.of })
+        }
+    }
+}
+
+/// The files of a source below `root`, as many as the recipe reads.
+fn below(loaded: &Loaded, source: &Source, root: &Path) -> Result<Found> {
+    let found = source::find(root, &source.files)?;
+    if found.is_empty() {
+        let message =
+            format!("source `{}`: nothing in {} matches {}", source.name, root.display(), source.files.join(", "));
+        return Err(Error::recipe(&loaded.file, message));
+    }
+    let of = found.len();
+    let recipe = &loaded.recipe;
+    let count = recipe.sample.as_ref().and_then(|s| s.files);
+    let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
+    let file = |path: PathBuf| {
+        let name = format!("{}/{}", source.name, inside(root, &path));
+        File { place: Place::disk(path), name, sha256: None }
+    };
+    Ok(Found { files: found.into_iter().map(file).collect(), of })
+}
+
+/// A path below `root`, with `/` between its parts.
+fn inside(root: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(root).unwrap_or(path);
+    let parts: Vec<_> = inside.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+    parts.join("/")
+}

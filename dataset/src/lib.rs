@@ -1,0 +1,9 @@
+//! What a built data set is: the schema of its recipe, its lock and ledger, the names of its files, its columns, and
+//! reading its shards row by row.
+
+pub mod columns;
+pub mod folder;
+pub mod ledger;
+pub mod lock;
+pub mod recipe;
+pub mod shard;

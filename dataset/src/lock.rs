@@ -1,0 +1,79 @@
+//! `recipe.lock.toml`: the recipe as it was resolved, and the hash of everything that went in. The same
+//! lock gives the same bytes. It names files as the recipe does, never by a path of the machine.
+
+use serde::{Deserialize, Serialize};
+use setaccio_base::{Error, Result, sha256};
+use setaccio_filters::context::ListUse;
+
+use crate::{folder, recipe::Recipe};
+
+/// What was resolved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecipeLock {
+    /// Program and engine version.
+    pub engine: String,
+    /// The command that builds it; where the inputs lie is for its reader to say.
+    pub command: String,
+    /// `samples`, `folder`, `hub`, or `files` if every source is of files of the recipe's own.
+    pub from: String,
+    /// As in the ledger.
+    pub fingerprint: String,
+    /// SHA-256 of the template and the tokenizer, if there are any.
+    pub assets: Vec<Asset>,
+    /// Every word list that a rule used.
+    #[serde(default)]
+    pub list: Vec<ListUse>,
+    /// Every input file.
+    pub input: Vec<Input>,
+    /// The recipe with all overrides and defaults in place.
+    pub recipe: Recipe,
+}
+
+/// A file that `[output]` names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asset {
+    /// The key that names it.
+    pub key: String,
+    /// SHA-256, hex.
+    pub sha256: String,
+}
+
+/// An input file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The source it belongs to.
+    pub source: String,
+    /// Its name below the source.
+    pub file: String,
+    /// Hub repository that the recipe names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repo: String,
+    /// Revision that the recipe names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// The commit that it stood for, where the Hub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+}
+
+impl RecipeLock {
+    /// SHA-256 of all that decides the bytes: everything here but itself and the command.
+    pub fn digest(&self) -> String {
+        let bare = Self { fingerprint: String::new(), command: String::new(), ..self.clone() };
+        sha256::hex_digest(&serde_json::to_vec(&bare).unwrap_or_default())
+    }
+
+    /// As the file's text.
+    ///
+    /// # Errors
+    /// Never, but for a fault of ours.
+    pub fn to_toml(&self) -> Result<String> {
+        let text = toml::to_string(self)
+            .map_err(|e| Error::Damaged { path: folder::RECIPE_LOCK.into(), message: e.to_string() })?;
+        Ok(format!("# Written by `setaccio build`; `setaccio verify` checks it. Do not edit.\n{text}"))
+    }
+}

@@ -1,0 +1,284 @@
+//! A recipe: these structs ARE its TOML schema. Paths in a recipe are relative to the recipe's folder.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
+
+/// Where rows come from, what is done to them, and what is said of the result.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the output folder and, slugged, of the data set.
+    pub name: String,
+    /// One line for the card's title.
+    pub title: String,
+    /// A paragraph for the card: what it is and what it is for.
+    pub about: String,
+    /// What every row is.
+    pub kind: Kind,
+    /// Seed of the sampling and shuffling hash.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Which alternative set of sources to use, where sources name one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The sources, in order of preference.
+    pub source: Vec<Source>,
+    /// The rules, in order; each table's `rule` names one, `as` names it in the ledger and the rejects, the rest
+    /// are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
+    // Outputs keep the older name: a change of it would change every lock.
+    #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
+    pub filter: Vec<toml::Table>,
+    /// Exact deduplication; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<Dedup>,
+    /// Sampling; absent: every row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// Splitting; absent: all rows train.
+    #[serde(default)]
+    pub split: Split,
+    /// Reading.
+    #[serde(default)]
+    pub read: Read,
+    /// Shards and columns.
+    #[serde(default)]
+    pub output: Output,
+    /// What the card says that the ledger cannot know.
+    #[serde(default)]
+    pub card: Card,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+/// One source of rows.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Value of the `source` column, and the folder looked for under `--from DIR`.
+    pub name: String,
+    /// How its columns are laid out (`setaccio schemas`).
+    pub schema: String,
+    /// Hub repository, `owner/name`; absent: the files are the recipe's own, wherever the other sources come from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repo: String,
+    /// Commit, tag or branch of that repository.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Globs of its files within the repository, or without one from the recipe's folder.
+    pub files: Vec<String>,
+    /// The bundled sample file that stands for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub samples: String,
+    /// Its licence, as the Hub spells it.
+    pub license: String,
+    /// Rows its publisher states, for `plan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Share of the mix, relative to the other sources' weights; all sources or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Used only when the recipe's `variant` is this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Reference for the card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub citation: Option<String>,
+    /// Language of its rows, ISO 639-1, until a `language` rule says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// A schema's column, and the name that it has in this source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// Whether its files are the recipe's own.
+    pub fn local(&self) -> bool {
+        self.repo.is_empty()
+    }
+}
+
+/// How rows are recognised as the same.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dedup {
+    /// Compare the whole row, or only what comes before the answers.
+    pub on: DedupOn,
+    /// Fold case (Unicode lower case).
+    pub lowercase: bool,
+    /// Take every run of white space for one space, and none at the ends.
+    pub whitespace: bool,
+    /// Leave out everything that is neither letter, digit nor white space.
+    pub punctuation: bool,
+    /// Sources whose copy is kept first; the others follow in the recipe's order.
+    pub prefer: Vec<String>,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Self { on: DedupOn::Row, lowercase: true, whitespace: true, punctuation: false, prefer: Vec::new() }
+    }
+}
+
+/// What deduplication compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DedupOn {
+    /// Everything the row says.
+    Row,
+    /// Only the turns before the last answer (chat) or the prompt (preference).
+    Prompt,
+}
+
+/// How many rows are kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sample {
+    /// Exactly this many, or all if there are fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// About this share, between 0 and 1; a row stays in or out as the data grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<f64>,
+    /// Read only this many files of each source, chosen by a seeded hash of their names: for a sample of a set
+    /// too large to fetch whole. Absent: all files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
+    /// What becomes of the rows left out.
+    pub left_out: LeftOut,
+}
+
+/// Where sampled-out rows go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LeftOut {
+    /// To the rejects, whole, like every other row that is dropped.
+    #[default]
+    Reject,
+    /// Nowhere, but counted: for samples of sets too large to keep twice.
+    Count,
+}
+
+/// How rows are divided.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Split {
+    /// Share of rows in `validation`, by content hash, so that a row never changes side.
+    pub validation: f64,
+}
+
+/// How inputs are read.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Read {
+    /// `stop` at a bad row, or `skip` it to the rejects.
+    pub on_bad_row: OnBadRow,
+    /// A longer row is a bad row, in bytes.
+    pub max_row_bytes: u64,
+    /// Input given to one task, in bytes.
+    pub task_bytes: u64,
+    /// Read at most this many rows of each source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+impl Default for Read {
+    fn default() -> Self {
+        Self { on_bad_row: OnBadRow::Stop, max_row_bytes: 32 << 20, task_bytes: 16 << 20, limit: None }
+    }
+}
+
+/// What a bad row does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRow {
+    /// Stops the build.
+    Stop,
+    /// Goes to the rejects and is counted.
+    Skip,
+}
+
+impl std::fmt::Display for OnBadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Skip => "skip",
+        })
+    }
+}
+
+/// What is written.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// Columns of the source to keep, and their type.
+    pub keep: BTreeMap<String, ColumnType>,
+    /// Chat template; rendered rows go to the column `rendered`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Name of the rendered column.
+    pub rendered: String,
+    /// `bos_token` of the template.
+    pub bos_token: String,
+    /// `eos_token` of the template.
+    pub eos_token: String,
+    /// A `tokenizer.json`; adds the column `tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+    /// A shard is closed once it holds this many bytes of text.
+    pub shard_bytes: u64,
+    /// A row group holds about this many bytes of text.
+    pub row_group_bytes: u64,
+    /// zstd level of every Parquet file.
+    pub zstd_level: i32,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            keep: BTreeMap::new(),
+            template: None,
+            rendered: "text".into(),
+            bos_token: "<|begin_of_text|>".into(),
+            eos_token: "<|eot_id|>".into(),
+            tokenizer: None,
+            shard_bytes: 512 << 20,
+            row_group_bytes: 16 << 20,
+            zstd_level: 3,
+        }
+    }
+}
+
+/// Type of a kept column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// UTF-8 text; other values are written as they print.
+    String,
+    /// 64-bit integer.
+    Int64,
+    /// 64-bit float.
+    Float64,
+    /// Boolean.
+    Bool,
+}
+
+/// What people are told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Card {
+    /// ISO 639-1 codes.
+    pub language: Vec<String>,
+    /// The Hub's task categories.
+    pub task_categories: Vec<String>,
+    /// Further tags.
+    pub tags: Vec<String>,
+    /// Known limits, one sentence or paragraph each.
+    pub limits: Vec<String>,
+}

@@ -1,0 +1,153 @@
+//! What a rule compiles into: a filter that decides on documents, or one that edits lines.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+use setaccio_base::row::{Content, Row};
+
+/// What a document filter says of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Leave it as it is.
+    Keep,
+    /// Kept; this many of its texts were changed in place.
+    Edited(u64),
+    /// Dropped, with the matched word or the measured value.
+    Drop(String),
+}
+
+/// What a line filter says of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineVerdict {
+    /// Leave it as it is.
+    Keep,
+    /// Go on with this text instead.
+    Edit(String),
+    /// Remove the line, keep the document.
+    DropLine,
+    /// Remove the whole document, with the matched word or the measured value.
+    DropDocument(String),
+}
+
+/// A row as a document filter sees it: what the filter may change, and the columns that it declares.
+pub struct Document<'a> {
+    /// What the row says.
+    pub content: &'a mut Content,
+    /// Its language, ISO 639-1.
+    pub language: &'a mut Option<String>,
+    columns: &'a Map<String, Value>,
+    declared: &'a [String],
+}
+
+impl Document<'_> {
+    /// The value of a column, if the row has it. A column that the filter does not declare is never there: the
+    /// plan would not have asked the source for it.
+    pub fn column(&self, name: &str) -> Option<&Value> {
+        self.declared.iter().find(|declared| *declared == name).and_then(|name| self.columns.get(name))
+    }
+}
+
+/// Decides on a whole row; it may edit texts in place.
+pub trait DocumentFilter: Send + Sync {
+    /// Whether it may change texts; only then does the pipeline keep a copy for the rejects.
+    fn edits(&self) -> bool {
+        false
+    }
+
+    /// The source's columns that it reads; the plan has them read.
+    fn columns(&self) -> &[String] {
+        &[]
+    }
+
+    /// Decide on one row.
+    fn filter(&self, document: &mut Document<'_>) -> Verdict;
+
+    /// Show the filter what it declares of `row`, and nothing else.
+    fn apply(&self, row: &mut Row) -> Verdict {
+        let Row { content, language, columns } = row;
+        self.filter(&mut Document { content, language, columns, declared: self.columns() })
+    }
+}
+
+/// Sees the lines of a text one by one, stripped, never empty. Text recipes only.
+pub trait LineFilter: Send + Sync {
+    /// Decide on one line as the filters before this one left it.
+    fn filter(&self, line: &str) -> LineVerdict;
+}
+
+/// What a filter looks at.
+pub enum Scope {
+    /// A row.
+    Document(Box<dyn DocumentFilter>),
+    /// A line; neighbours of this scope run in one pass over the text.
+    Line(Box<dyn LineFilter>),
+}
+
+/// A compiled rule under the name that rejects and ledgers give it.
+pub struct Filter {
+    /// Unique within a pipeline, which adds `#2`, `#3` to repeats.
+    pub name: Cow<'static, str>,
+    /// The filter itself.
+    pub scope: Scope,
+}
+
+impl Filter {
+    /// A document filter under `name`.
+    pub fn document(name: impl Into<Cow<'static, str>>, filter: impl DocumentFilter + 'static) -> Self {
+        Self { name: name.into(), scope: Scope::Document(Box::new(filter)) }
+    }
+
+    /// A line filter under `name`.
+    pub fn line(name: impl Into<Cow<'static, str>>, filter: impl LineFilter + 'static) -> Self {
+        Self { name: name.into(), scope: Scope::Line(Box::new(filter)) }
+    }
+
+    /// The source's columns that it reads.
+    pub fn columns(&self) -> &[String] {
+        match &self.scope {
+            Scope::Document(filter) => filter.columns(),
+            Scope::Line(_) => &[],
+        }
+    }
+}
+
+/// For the tests of rules, which know what their rule compiles into.
+#[cfg(test)]
+impl Filter {
+    /// The verdict of a document filter.
+    pub fn on_row(&self, row: &mut Row) -> Verdict {
+        let Scope::Document(filter) = &self.scope else { panic!("{} is a line filter", self.name) };
+        filter.apply(row)
+    }
+
+    /// The verdict of a line filter.
+    pub fn on_line(&self, line: &str) -> LineVerdict {
+        let Scope::Line(filter) = &self.scope else { panic!("{} is a document filter", self.name) };
+        filter.filter(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Undeclared(Vec<String>);
+    impl DocumentFilter for Undeclared {
+        fn columns(&self) -> &[String] {
+            &self.0
+        }
+        fn filter(&self, document: &mut Document<'_>) -> Verdict {
+            Verdict::Drop(format!("{:?} {:?}", document.column("url"), document.column("score")))
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_not_declared_is_not_there() {
+        let mut row = Row::text("x");
+        row.columns.extend([("url".to_owned(), "u".into()), ("score".to_owned(), 1.into())]);
+        let shown =
+            |columns: &[&str]| Undeclared(columns.iter().map(|c| (*c).to_owned()).collect()).apply(&mut row.clone());
+        assert_eq!(shown(&["url"]), Verdict::Drop("Some(String(\"u\")) None".into()));
+        assert_eq!(shown(&["score", "absent"]), Verdict::Drop("None Some(Number(1))".into()));
+    }
+}

@@ -1,0 +1,268 @@
+//! A recipe's filters in order, applied to one row at a time.
+//!
+//! Neighbouring line filters share one pass: each line runs through all of them before the next line is
+//! looked at, as in the script that made clean_mc4_it, so a phrase that drops the document ("lorem ipsum",
+//! `{`) is looked for only in what the line filters before it left.
+
+use serde::{Deserialize, Serialize};
+use setaccio_base::row::{Content, Kind, Row};
+
+use crate::{
+    filter::{Filter, LineVerdict, Scope, Verdict},
+    rule::RuleError,
+};
+
+/// What one filter did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Rows dropped.
+    pub dropped: u64,
+    /// Bytes (UTF-8, as read) of the dropped rows.
+    pub dropped_bytes: u64,
+    /// Rows with at least one text changed by a document filter.
+    pub rows_edited: u64,
+    /// Lines removed.
+    pub lines_dropped: u64,
+    /// Lines changed and kept.
+    pub lines_edited: u64,
+}
+
+impl Tally {
+    /// Add another's counts to this one.
+    pub fn add(&mut self, other: &Tally) {
+        self.dropped += other.dropped;
+        self.dropped_bytes += other.dropped_bytes;
+        self.rows_edited += other.rows_edited;
+        self.lines_dropped += other.lines_dropped;
+        self.lines_edited += other.lines_edited;
+    }
+}
+
+/// Why a row was dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index of the filter.
+    pub filter: usize,
+    /// The matched word or the measured value.
+    pub detail: String,
+}
+
+/// The compiled rules of a recipe.
+pub struct Pipeline {
+    filters: Vec<Filter>,
+}
+
+impl Pipeline {
+    /// Put `filters` in order, numbering repeated names (`length`, `length#2`).
+    ///
+    /// # Errors
+    /// A line filter in a recipe whose rows have no lines.
+    pub fn new(mut filters: Vec<Filter>, kind: Kind) -> Result<Self, RuleError> {
+        for i in 0..filters.len() {
+            if kind != Kind::Text && matches!(filters[i].scope, Scope::Line(_)) {
+                return Err(RuleError::setting(format!(
+                    "`{}` works on the lines of texts, and this recipe's kind is {}",
+                    filters[i].name,
+                    kind.name()
+                )));
+            }
+            let base = filters[i].name.clone();
+            let mut n = 2;
+            while filters[..i].iter().any(|s| s.name == filters[i].name) {
+                filters[i].name = format!("{base}#{n}").into();
+                n += 1;
+            }
+        }
+        Ok(Self { filters })
+    }
+
+    /// The filters' names in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.filters.iter().map(|s| s.name.as_ref())
+    }
+
+    /// The source's columns that the filters read, some perhaps twice.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().flat_map(Filter::columns).map(String::as_str)
+    }
+
+    /// A zeroed tally for every filter.
+    #[must_use]
+    pub fn tallies(&self) -> Vec<Tally> {
+        vec![Tally::default(); self.filters.len()]
+    }
+
+    /// Run one row through. A dropped row is left as it was read, for the rejects; a kept one is edited.
+    /// `tallies` has one entry a filter ([`Pipeline::tallies`]).
+    pub fn apply(&self, row: &mut Row, tallies: &mut [Tally]) -> Option<Rejection> {
+        let bytes = row.content.bytes();
+        let language = row.language.clone();
+        let mut as_read: Option<Content> = None;
+        let mut at = 0;
+        while at < self.filters.len() {
+            let (next, verdict) = match &self.filters[at].scope {
+                Scope::Document(filter) => {
+                    // Filters edit in place, so the copy for the rejects is made before the first that may.
+                    let before = (as_read.is_none() && filter.edits()).then(|| row.content.clone());
+                    let verdict = filter.apply(row);
+                    if matches!(verdict, Verdict::Edited(_)) {
+                        tallies[at].rows_edited += 1;
+                        as_read = as_read.or(before);
+                    }
+                    let dropped = match verdict {
+                        Verdict::Drop(detail) => Some(Rejection { filter: at, detail }),
+                        _ => None,
+                    };
+                    (at + 1, dropped)
+                }
+                Scope::Line(_) => {
+                    let end = at + self.filters[at..].iter().take_while(|s| matches!(s.scope, Scope::Line(_))).count();
+                    let Content::Text(text) = &mut row.content else { unreachable!("checked in Pipeline::new") };
+                    match self.lines(at..end, text, tallies) {
+                        Ok(None) => (end, None),
+                        Ok(Some(edited)) => {
+                            let read = std::mem::replace(text, edited);
+                            as_read.get_or_insert(Content::Text(read));
+                            (end, None)
+                        }
+                        Err(dropped) => (end, Some(dropped)),
+                    }
+                }
+            };
+            if let Some(dropped) = verdict {
+                tallies[dropped.filter].dropped += 1;
+                tallies[dropped.filter].dropped_bytes += bytes;
+                if let Some(content) = as_read {
+                    row.content = content;
+                }
+                row.language = language;
+                return Some(dropped);
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// One pass of the line filters in the range `run` over `text`: the new text, or `None` if nothing changed.
+    /// Lines are stripped; empty ones vanish without being counted, as the original's do.
+    fn lines(
+        &self,
+        run: std::ops::Range<usize>,
+        text: &str,
+        tallies: &mut [Tally],
+    ) -> Result<Option<String>, Rejection> {
+        let mut kept = String::with_capacity(text.len());
+        'lines: for line in split_lines(text).map(str::trim).filter(|l| !l.is_empty()) {
+            let mut edited: Option<String> = None;
+            for at in run.clone() {
+                let Scope::Line(filter) = &self.filters[at].scope else { unreachable!("a run of line filters") };
+                match filter.filter(edited.as_deref().unwrap_or(line)) {
+                    LineVerdict::Keep => {}
+                    LineVerdict::Edit(text) => {
+                        tallies[at].lines_edited += 1;
+                        edited = Some(text);
+                    }
+                    LineVerdict::DropLine => {
+                        tallies[at].lines_dropped += 1;
+                        continue 'lines;
+                    }
+                    LineVerdict::DropDocument(detail) => return Err(Rejection { filter: at, detail }),
+                }
+            }
+            if !kept.is_empty() {
+                kept.push('\n');
+            }
+            kept.push_str(edited.as_deref().unwrap_or(line));
+        }
+        Ok((kept != text).then_some(kept))
+    }
+}
+
+/// Lines as Python's `splitlines` cuts them, which is what the rules of clean_mc4_it were written for;
+/// `\r\n` gives an empty line more, and empty lines are left out anyway.
+fn split_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| {
+        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        context::Context,
+        filter::{Document, DocumentFilter},
+        registry::find,
+    };
+
+    fn pipeline(rules: &[&str], kind: Kind) -> Result<Pipeline, RuleError> {
+        let filters = rules.iter().map(|r| find(r)?.compile(toml::Table::new(), &Context::default()));
+        Pipeline::new(filters.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), kind)
+    }
+
+    #[test]
+    fn lines_are_cut_as_python_cuts_them() {
+        // python3: "a\nb\r\nc\rd\x0be\x0cf\x1cg\x1dh\x1ei\x85j\u2028k\u2029l".splitlines() gives a to l
+        let text = "a\nb\r\nc\rd\u{b}e\u{c}f\u{1c}g\u{1d}h\u{1e}i\u{85}j\u{2028}k\u{2029}l";
+        let lines: Vec<&str> = split_lines(text).filter(|l| !l.is_empty()).collect();
+        assert_eq!(lines.concat(), "abcdefghijkl");
+        assert_eq!(lines.len(), 12);
+    }
+
+    #[test]
+    fn rows_in_are_rows_kept_and_dropped() -> Result<(), RuleError> {
+        let filters = [("line_end", ""), ("length", "min_chars = 10"), ("phrases", "phrases = ['pubblicità']")];
+        let filters = filters.iter().map(|(r, t)| find(r)?.compile(t.parse().unwrap_or_default(), &Context::default()));
+        let pipeline =
+            Pipeline::new(filters.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), Kind::Text)?;
+        let mut tallies = pipeline.tallies();
+        let texts =
+            ["Menu\nIl gatto dorme sul divano.", "Menu", "Il cane.", "Solo pubblicità qui dentro.\nE poi basta così."];
+        let kept = texts.iter().filter(|t| pipeline.apply(&mut Row::text(**t), &mut tallies).is_none()).count() as u64;
+        assert_eq!(kept + tallies.iter().map(|t| t.dropped).sum::<u64>(), texts.len() as u64);
+        assert_eq!(tallies.iter().map(|t| t.dropped).collect::<Vec<_>>(), [0, 2, 0]);
+        assert_eq!(tallies.iter().map(|t| t.lines_dropped).collect::<Vec<_>>(), [2, 0, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_language_set_by_a_filter_is_taken_back_on_a_drop() -> Result<(), RuleError> {
+        let mut filters = find("language")?.compile(toml::Table::new(), &Context::default())?;
+        filters.extend(find("length")?.compile(toml::toml!(min_chars = 100), &Context::default())?);
+        let pipeline = Pipeline::new(filters, Kind::Text)?;
+        let mut row = Row::text("Il gatto dorme sul divano.");
+        assert!(pipeline.apply(&mut row, &mut pipeline.tallies()).is_some());
+        assert_eq!(row.language, None);
+        Ok(())
+    }
+
+    struct TooShort;
+    impl DocumentFilter for TooShort {
+        fn filter(&self, document: &mut Document<'_>) -> Verdict {
+            let bytes = document.content.bytes();
+            if bytes < 20 { Verdict::Drop(format!("{bytes} bytes")) } else { Verdict::Keep }
+        }
+    }
+
+    #[test]
+    fn a_dropped_row_is_left_as_read() {
+        let mut pipeline = pipeline(&["min_words_per_line"], Kind::Text).unwrap_or_else(|e| panic!("{e}"));
+        pipeline.filters.push(Filter::document("too_short", TooShort));
+        let mut tallies = pipeline.tallies();
+        let mut row = Row::text("Home\nIl gatto dorme.");
+        assert_eq!(pipeline.apply(&mut row, &mut tallies), Some(Rejection { filter: 1, detail: "15 bytes".into() }));
+        assert_eq!(row, Row::text("Home\nIl gatto dorme."));
+        assert_eq!(tallies[0], Tally { lines_dropped: 1, ..Tally::default() });
+        assert_eq!(tallies[1], Tally { dropped: 1, dropped_bytes: 20, ..Tally::default() });
+    }
+
+    #[test]
+    fn repeated_rules_are_numbered_and_line_filters_need_lines() {
+        let rules = ["min_words_per_line", "min_words_per_line"];
+        let names: Vec<String> =
+            pipeline(&rules, Kind::Text).map(|s| s.names().map(str::to_owned).collect()).unwrap_or_default();
+        assert_eq!(names, ["min_words_per_line", "min_words_per_line#2"]);
+        let refused = pipeline(&rules, Kind::Chat).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("works on the lines of texts, and this recipe's kind is chat"), "{refused}");
+    }
+}

@@ -1,0 +1,94 @@
+//! `setaccio init`: a recipe for somebody's own rows.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use clap::builder::PossibleValuesParser;
+use setaccio_base::atomic;
+use setaccio_curate::{
+    init::{self, Request},
+    recipe::{OnBadRow, UNKNOWN_LICENSE},
+    source::SCHEMAS,
+};
+
+use crate::{
+    inputs,
+    progress::Bar,
+    style::{FAINT, GOOD, NAME, count},
+};
+
+/// Write a recipe for your own rows, ready to be built
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name of the recipe, which is written to NAME.toml
+    name: String,
+    /// Files of rows, or folders of them: JSON lines, JSON arrays or Parquet, plain or in gzip or zstd
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How the rows are laid out, see `setaccio schemas` [default: the one that fits]
+    #[arg(long, value_parser = PossibleValuesParser::new(SCHEMAS.iter().map(|schema| schema.name())))]
+    schema: Option<String>,
+    /// A column of the schema, and the name that it has in the files
+    #[arg(long, value_name = "COLUMN=NAME", value_parser = renamed)]
+    rename: Vec<(String, String)>,
+    /// Title of the data set [default: NAME]
+    #[arg(long)]
+    title: Option<String>,
+    /// What may be done with the rows, as the Hub spells it, for instance cc-by-4.0
+    #[arg(long)]
+    license: Option<String>,
+    /// Language of the rows, ISO 639-1 [default: that of most of them]
+    #[arg(long)]
+    language: Option<String>,
+    /// What a row that cannot be read does: stop, or skip to the rejects
+    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = inputs::bad_row())]
+    on_bad_row: OnBadRow,
+    /// Replace a recipe that is there
+    #[arg(long)]
+    force: bool,
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let (column, name) = text.split_once('=').ok_or("write COLUMN=NAME, for instance instruction=question")?;
+    Ok((column.to_owned(), name.to_owned()))
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let path = format!("{}.toml", args.name.trim_end_matches(".toml"));
+    let path = Path::new(&path);
+    let shown = path.display();
+    ensure!(args.force || !path.exists(), "{shown} is there: --force replaces it, or give another name");
+    let progress = Bar::new()?;
+    let draft = init::draft(&Request {
+        name: &path.file_stem().unwrap_or_default().to_string_lossy(),
+        folder: path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        files: &args.files,
+        schema: args.schema.as_deref(),
+        rename: args.rename.iter().cloned().collect(),
+        title: args.title.as_deref(),
+        license: args.license.as_deref(),
+        language: args.language.as_deref(),
+        on_bad_row: args.on_bad_row,
+        progress: &progress,
+    });
+    progress.clear();
+    let draft = draft?;
+    atomic::write(path, draft.text.as_bytes())?;
+    let language = draft.language.map_or_else(|| "no one language".into(), |language| format!("language {language}"));
+    anstream::println!("{GOOD}written:{GOOD:#} {NAME}{shown}{NAME:#}");
+    anstream::println!(
+        "  schema {}: {}\n  {language}, of {} rows looked at",
+        draft.schema,
+        draft.why,
+        count(draft.rows as u64)
+    );
+    if args.license.is_none() {
+        anstream::println!("  license = \"{UNKNOWN_LICENSE}\": write into it what may be done with the rows");
+    }
+    for (command, what) in
+        [("plan", "what it reads"), ("preview", "what it keeps and drops"), ("build", "the data set")]
+    {
+        anstream::println!("{FAINT}setaccio {:<22}{FAINT:#} {what}", format!("{command} {shown}"));
+    }
+    Ok(())
+}

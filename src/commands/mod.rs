@@ -1,0 +1,80 @@
+//! One file a command: its arguments, what it shows, and the calls that do the work.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+mod build;
+mod card;
+mod completions;
+mod docs;
+mod init;
+mod lists;
+mod man;
+mod pin;
+mod plan;
+mod preview;
+mod pull;
+mod push;
+mod recipes;
+mod rules;
+mod schemas;
+mod train;
+mod verify;
+
+pub use train::interrupted;
+
+/// What `setaccio` can be told to do.
+#[derive(Subcommand)]
+pub enum Command {
+    Init(init::Args),
+    Pin(pin::Args),
+    Pull(pull::Args),
+    Build(build::Args),
+    Plan(plan::Args),
+    Preview(preview::Args),
+    Verify(verify::Args),
+    Card(card::Args),
+    Push(push::Args),
+    Train(train::Args),
+    TrainAll(train::AllArgs),
+    Generate(train::GenerateArgs),
+    Merge(train::MergeArgs),
+    Export(train::ExportArgs),
+    Recipes(recipes::Args),
+    Lists(lists::Args),
+    Rules(rules::Args),
+    Schemas(schemas::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
+}
+
+impl Command {
+    /// Do it.
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Self::Init(args) => init::run(args),
+            Self::Pin(args) => pin::run(args),
+            Self::Pull(args) => pull::run(args),
+            Self::Build(args) => build::run(args),
+            Self::Plan(args) => plan::run(args),
+            Self::Preview(args) => preview::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Card(args) => card::run(args),
+            Self::Push(args) => push::run(args),
+            Self::Train(args) => train::run(args),
+            Self::TrainAll(args) => train::all(args),
+            Self::Generate(args) => train::generate(args),
+            Self::Merge(args) => train::merge(args),
+            Self::Export(args) => train::export(args),
+            Self::Recipes(args) => recipes::run(args),
+            Self::Lists(args) => lists::run(args),
+            Self::Rules(args) => rules::run(args),
+            Self::Schemas(args) => schemas::run(args),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
+            Self::Docs(args) => docs::run(args),
+        }
+    }
+}

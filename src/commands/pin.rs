@@ -1,0 +1,136 @@
+//! `setaccio pin`: write into a recipe the commits that its branches stand for now, and show what that changes.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use setaccio_base::atomic;
+use setaccio_curate::source;
+use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commit};
+use toml_edit::{DocumentMut, Table, Value};
+
+use crate::{
+    progress::Bar,
+    style::{BAD, FAINT, GOOD, NAME, count, megabytes},
+};
+
+/// Pin every source of a recipe to a commit, and show what changed
+#[derive(clap::Args)]
+pub struct Args {
+    /// Recipe to rewrite; comments and layout stay
+    recipe: PathBuf,
+    /// Show what would change and leave the recipe as it is
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Changed files that are listed by name.
+const SHOWN: usize = 20;
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Bar::new()?;
+    // What does not load is not rewritten.
+    let loaded = setaccio_curate::recipe::load(&args.recipe, &[])?;
+    let path = loaded.place.path();
+    if loaded.place.folder().is_none() {
+        let name = &loaded.recipe.name;
+        bail!("the program carries `{name}`; `setaccio recipes build {name} > {name}.toml` makes a copy to be pinned");
+    }
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let mut recipe: DocumentMut = text.parse().with_context(|| shown.to_string())?;
+    let client = Client::new(Settings::from_env()?)?;
+    let Some(sources) = recipe.get_mut("source").and_then(|s| s.as_array_of_tables_mut()) else {
+        bail!("{shown}: write every source as a table of its own, [[source]]");
+    };
+    let mut changed = 0;
+    for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
+        changed += usize::from(pin(&client, source, &progress)?);
+    }
+    if changed == 0 {
+        anstream::println!("{GOOD}up to date:{GOOD:#} every source is at the commit of its branch");
+    } else if args.dry_run {
+        anstream::println!("{changed} sources would be pinned anew; without --dry-run the recipe is rewritten");
+    } else {
+        atomic::write(path, recipe.to_string().as_bytes())?;
+        anstream::println!("{GOOD}written:{GOOD:#} {shown}, {changed} sources pinned anew");
+    }
+    Ok(())
+}
+
+/// Pin one source. A pinned one follows the branch that the comment behind its commit names, `main` if none does.
+fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
+    let text = |key: &str| source.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let (name, before) = (text("name"), text("revision"));
+    let repo = Repo::new(Kind::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;
+    let suffix = source.get("revision").and_then(|v| v.as_value()?.decor().suffix()?.as_str());
+    let comment = suffix.unwrap_or_default().to_owned();
+    let branch = if is_commit(&before) { branch_of(&comment).to_owned() } else { before.clone() };
+    let info = client.info(&repo, &branch, progress)?;
+    let date = info.modified.as_deref().and_then(|m| m.split('T').next()).unwrap_or_default();
+    if info.sha == before {
+        anstream::println!("{NAME}{name}{NAME:#}  {} stays at {before}  {FAINT}{branch}, {date}{FAINT:#}", repo.id);
+        return Ok(false);
+    }
+    anstream::println!("{NAME}{name}{NAME:#}  {} {before} -> {}  {FAINT}{branch}, {date}{FAINT:#}", repo.id, info.sha);
+    let patterns: Vec<String> = source
+        .get("files")
+        .and_then(|f| f.as_array())
+        .map_or_else(Vec::new, |list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect());
+    let files = |commit: &str| -> Result<BTreeMap<String, Entry>> {
+        let all = client.list(&repo, commit, &patterns, progress)?;
+        let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
+        let chosen = source::select(&paths, &patterns)?;
+        let chosen = all.iter().filter(|e| chosen.binary_search(&e.path.as_str()).is_ok());
+        Ok(chosen.map(|e| (e.path.clone(), e.clone())).collect())
+    };
+    let now = files(&info.sha)?;
+    if is_commit(&before) {
+        compare(&files(&before)?, &now);
+    } else {
+        let bytes = megabytes(now.values().map(|e| e.size).sum());
+        anstream::println!("  {} files, {bytes}", count(now.len() as u64));
+    }
+    if let Some(revision) = source.get_mut("revision").and_then(|v| v.as_value_mut()) {
+        let mut decor = revision.decor().clone();
+        if !is_commit(&before) {
+            // What somebody had noted there stays behind the branch.
+            let noted = comment.trim().trim_start_matches('#').trim();
+            let noted = if noted.is_empty() { String::new() } else { format!(" ({noted})") };
+            decor.set_suffix(format!(" # {branch}{noted}"));
+        }
+        *revision = Value::from(info.sha.as_str());
+        *revision.decor_mut() = decor;
+    }
+    Ok(true)
+}
+
+/// The first word of the comment behind a pinned revision.
+fn branch_of(comment: &str) -> &str {
+    let word = comment.trim().strip_prefix('#').and_then(|c| c.split_whitespace().next());
+    word.filter(|w| !is_commit(w)).unwrap_or("main")
+}
+
+fn compare(before: &BTreeMap<String, Entry>, now: &BTreeMap<String, Entry>) {
+    let mut lines = Vec::new();
+    for (path, entry) in now {
+        match before.get(path) {
+            None => lines.push(format!("{GOOD}+{GOOD:#} {path}  {}", megabytes(entry.size))),
+            Some(old) if old.oid() != entry.oid() => {
+                let [old, new] = [old.size, entry.size].map(megabytes);
+                lines.push(format!("{NAME}~{NAME:#} {path}  {old} -> {new}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.iter().filter(|(path, _)| !now.contains_key(*path));
+    lines.extend(gone.map(|(path, entry)| format!("{BAD}-{BAD:#} {path}  {}", megabytes(entry.size))));
+    if lines.is_empty() {
+        anstream::println!("  none of its {} files changed", count(now.len() as u64));
+    }
+    for line in lines.iter().take(SHOWN) {
+        anstream::println!("  {line}");
+    }
+    if lines.len() > SHOWN {
+        anstream::println!("  and {} more", count((lines.len() - SHOWN) as u64));
+    }
+}

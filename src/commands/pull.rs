@@ -1,0 +1,49 @@
+//! `setaccio pull`: bring a recipe's inputs into the cache, for later or for machines without a network.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use setaccio_curate::{recipe, recipe::pins::Pins};
+use setaccio_hub::{Client, Settings};
+
+use crate::{
+    fetch::{self, Need},
+    progress::Bar,
+    style::{FAINT, GOOD, count, megabytes},
+};
+
+/// Fetch a recipe's inputs from the Hub into the cache
+#[derive(clap::Args)]
+pub struct Args {
+    /// Recipe whose inputs to fetch
+    recipe: PathBuf,
+    /// Files to fetch at a time, 8 at most
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=8))]
+    jobs: u16,
+    /// Change one value of the recipe, as for `build`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Bar::new()?;
+    let loaded = recipe::load(&args.recipe, &args.set)?;
+    let client = Client::new(Settings::from_env()?)?;
+    let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;
+    let before: Vec<u64> = listed.iter().map(fetch::Listed::cached).collect();
+    fetch::head(&client, &loaded, &mut listed, &progress)?;
+    let fetched = fetch::fetch(&client, &listed, Need::All, args.jobs.into(), &progress);
+    progress.clear();
+    fetched?;
+    for (listed, before) in listed.iter().zip(before) {
+        let [read, of] = [listed.files.len(), listed.of].map(|n| count(n as u64));
+        let [bytes, before] = [listed.bytes(), before.min(listed.bytes())].map(megabytes);
+        anstream::println!("{GOOD}here:{GOOD:#} {}", fetch::line(listed));
+        anstream::println!("  {read} of {of} files, {bytes}, of which {before} were here before");
+    }
+    anstream::println!(
+        "{FAINT}all in {}; with HF_HUB_OFFLINE=1, `--from hub` asks nothing of the network{FAINT:#}",
+        client.settings().cache.display()
+    );
+    Ok(())
+}

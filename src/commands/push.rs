@@ -1,0 +1,92 @@
+//! `setaccio push`: a built data set, a run's adapter or a model, into a repository of the Hub.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use setaccio_hub::{Client, Repo, Settings, push::Push};
+
+use crate::{
+    progress::Bar,
+    style::{BAD, FAINT, GOOD, count, megabytes},
+};
+
+mod clean;
+mod outgoing;
+
+/// Push a built data set, an adapter or a model to the Hub
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder to push: of a build, of a run, or one that holds an adapter, safetensors or GGUF files
+    out: PathBuf,
+    /// Repository, created if it is not there
+    #[arg(value_name = "OWNER/NAME")]
+    repo: String,
+    /// If the repository is created, let only its owner see it
+    #[arg(long)]
+    private: bool,
+    /// Propose the change as a pull request
+    #[arg(long)]
+    create_pr: bool,
+    /// Branch to push to, created if it is not there
+    #[arg(long, value_name = "BRANCH", default_value = "main")]
+    revision: String,
+    /// Show what would be pushed, and push nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Push the rejects of a data set too
+    #[arg(long)]
+    with_rejects: bool,
+    /// Replace a card that was edited on the Hub
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Bar::new()?;
+    let settings = Settings::from_env()?;
+    let outgoing = outgoing::gather(&args.out, &args.repo, args.with_rejects)?;
+    let files = clean::check(outgoing.files, &args.out, &settings)?;
+    let repo = Repo::new(outgoing.kind, &args.repo)?;
+    let client = Client::new(settings)?;
+    if !files.iter().any(|f| f.path == setaccio_hub::push::CARD) {
+        anstream::eprintln!("{FAINT}there is no README.md: the page of {} will have no card{FAINT:#}", repo.id);
+    }
+    let pushed = client.push(
+        &Push {
+            repo: &repo,
+            private: args.private,
+            branch: &args.revision,
+            pull: args.create_pr,
+            title: &outgoing.title,
+            files,
+            stale: &outgoing.stale,
+            force: args.force,
+            dry_run: args.dry_run,
+            begin: &|bytes| progress.transfer("push", bytes),
+        },
+        &progress,
+    );
+    progress.clear();
+    let pushed = pushed?;
+    if pushed.created {
+        let how = if args.private { "private" } else { "public" };
+        let done = if args.dry_run { "would be created" } else { "created" };
+        anstream::println!("{done}: {repo}, {how}");
+    }
+    for (path, bytes) in &pushed.changed {
+        anstream::println!("  {GOOD}+{GOOD:#} {path}  {}", megabytes(*bytes));
+    }
+    for path in &pushed.deleted {
+        anstream::println!("  {BAD}-{BAD:#} {path}");
+    }
+    let unchanged = count(pushed.unchanged as u64);
+    if pushed.changed.is_empty() && pushed.deleted.is_empty() {
+        anstream::println!("{GOOD}nothing to push:{GOOD:#} all {unchanged} files are there as they are here");
+    } else if let Some(commit) = &pushed.commit {
+        anstream::println!("{GOOD}pushed:{GOOD:#} one commit, {commit}; {unchanged} files are there already");
+    } else {
+        anstream::println!("this is what would be pushed; {unchanged} files are there already");
+    }
+    anstream::println!("{}", pushed.url);
+    Ok(())
+}

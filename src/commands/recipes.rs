@@ -1,0 +1,79 @@
+//! `setaccio recipes`: the recipes that the program carries.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use setaccio_base::{
+    bundle::{self, Place},
+    suggest,
+};
+
+use crate::style::{FAINT, HEAD, NAME};
+
+/// List the recipes that the program carries, or print one, to be copied and changed
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only those that this command follows
+    command: Option<Follows>,
+    /// Print this one
+    name: Option<String>,
+}
+
+/// A command that follows recipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Follows {
+    Build,
+    Train,
+    TrainAll,
+}
+
+impl Follows {
+    fn home(self) -> &'static str {
+        match self {
+            Self::Build => setaccio_curate::recipe::HOME,
+            Self::Train => "pipelines/train",
+            Self::TrainAll => "pipelines/train/all",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Train => "train",
+            Self::TrainAll => "train-all",
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let shown = args.command.map_or(Follows::value_variants().to_vec(), |one| vec![one]);
+    if let (Some(command), Some(name)) = (args.command, &args.name) {
+        let home = command.home();
+        let recipe = bundle::get(&format!("{home}/{name}.toml")).with_context(|| {
+            let near = suggest::nearest(name, bundle::recipes(home));
+            format!("`setaccio {}` has no recipe `{name}`{near}; `setaccio recipes` lists them", command.word())
+        })?;
+        return Ok(std::io::stdout().write_all(&recipe.read()?)?);
+    }
+    for command in shown {
+        anstream::println!("{HEAD}setaccio {} NAME{HEAD:#}", command.word());
+        for name in bundle::recipes(command.home()) {
+            let recipe = bundle::get(&format!("{}/{name}.toml", command.home())).context("is carried")?;
+            anstream::println!("  {NAME}{name:<22}{NAME:#} {}", title(&recipe)?);
+        }
+    }
+    anstream::println!("{FAINT}`setaccio recipes build NAME > mine.toml` copies one{FAINT:#}");
+    Ok(())
+}
+
+/// The line for people, of the recipe or of the one that it is laid over.
+fn title(recipe: &Place) -> Result<String> {
+    let table: toml::Table = recipe.text()?.parse()?;
+    let text = |key: &str| table.get(key).and_then(|value| value.as_str());
+    match (text("title"), text("base")) {
+        (Some(title), _) => Ok(title.to_owned()),
+        (None, Some(base)) => title(&recipe.beside(base)),
+        (None, None) => Ok(String::new()),
+    }
+}

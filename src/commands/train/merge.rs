@@ -1,0 +1,143 @@
+//! `setaccio merge`: an adapter and its base as one model.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use setaccio_base::progress::Progress as _;
+use setaccio_train::{
+    merge::{self, Options, Precision, Trained, merge},
+    model::files::ModelFiles,
+    recipe::Method,
+};
+
+use super::{plan::gib, run::threads, watch::Watching};
+use crate::{
+    progress::Bar,
+    style::{FAINT, GOOD, NAME, count},
+};
+
+/// Add an adapter to its base: one model, as a folder that transformers loads
+#[derive(clap::Args)]
+pub struct Args {
+    /// A run of `setaccio train`, for instance runs/tiny: says which base and adapter
+    #[arg(value_name = "RUN", required_unless_present_all = ["model", "adapter"])]
+    run: Option<PathBuf>,
+    /// The base model: a Hugging Face folder or a GGUF file [default: the run's]
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// An adapter in PEFT's format [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Folder of the merged model
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Type of the merged weights: bf16, f16 or f32 [default: what the base is stored in; f32 of a run that trained every weight]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<String>,
+    /// Largest file of weights, for instance 500MB
+    #[arg(long, value_name = "SIZE", default_value = "5GB")]
+    shard_size: String,
+    /// Add to the weights as they are stored, or to what training in 4 bits saw of them (nf4)
+    #[arg(long, value_name = "WHICH", default_value = "stored")]
+    base_precision: String,
+    /// Leave out the check run, which compares the merged model with the adapter on its base
+    #[arg(long)]
+    no_check: bool,
+    /// The base is the adapter's, whatever it is called
+    #[arg(long)]
+    same_base: bool,
+    /// Replace the model that the folder holds
+    #[arg(long)]
+    force: bool,
+    /// Threads; the bytes do not depend on them [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    threads(args.jobs)?;
+    let trained = args.run.as_deref().map(Trained::open).transpose()?;
+    let saw = trained.as_ref().map(|t| t.saw);
+    let precision = match args.base_precision.as_str() {
+        "stored" => Precision::Stored,
+        "nf4" => match saw {
+            Some(saw @ Precision::Nf4 { .. }) => saw,
+            _ => Precision::Nf4 { double_quant: true },
+        },
+        other => bail!("--base-precision is stored or nf4, not `{other}`"),
+    };
+    let options = Options {
+        dtype: args.dtype.as_deref().map(merge::dtype).transpose()?,
+        shard_bytes: merge::bytes(&args.shard_size)?,
+        precision,
+        check: !args.no_check,
+        // Of a run's own adapter the hashes of its base say more than a name.
+        same_base: args.same_base || (trained.is_some() && args.adapter.is_none()),
+        force: args.force,
+    };
+    if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
+        return copy(args, trained, &options);
+    }
+    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
+        given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
+    };
+    let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.made)) else {
+        bail!("name a run, or --model and --adapter");
+    };
+    let files = ModelFiles::open(&base)?;
+    let progress = Bar::new()?;
+    if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
+        trained.same_base(&files, &|| progress.cancelled())?;
+    }
+    let merged = merge(&files, &adapter, &args.out, &options, &Watching(&progress));
+    progress.clear();
+    let merged = merged?;
+    let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
+    anstream::println!(
+        "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size} of {}, {} file{}",
+        count(merged.modules as u64),
+        merged.dtype.as_str(),
+        merged.weights.shards,
+        if merged.weights.shards == 1 { "" } else { "s" },
+    );
+    match merged.check {
+        Some(check) => anstream::println!(
+            "check: logits of {} tokens differ from those with the adapter on by at most {:.2e} (of {} weights up to \
+             {:.2e} is expected); the adapter itself moves them by up to {:.2e}",
+            check.tokens,
+            check.largest,
+            merged.dtype.as_str(),
+            check.explained,
+            check.effect
+        ),
+        None => anstream::println!("not checked (--no-check)"),
+    }
+    if let (Precision::Stored, Some(Precision::Nf4 { .. })) = (precision, saw) {
+        anstream::println!(
+            "{FAINT}trained in 4 bits, merged into the weights as they are stored; --base-precision nf4 merges into \
+             what training saw{FAINT:#}"
+        );
+    }
+    anstream::println!("{NAME}{}{NAME:#}", args.out.display());
+    Ok(())
+}
+
+/// What was trained whole has nothing to be merged with; it may be wanted in another type.
+fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
+    let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
+    if of_adapters || args.base_precision != "stored" {
+        bail!(
+            "this run trained every weight, so there is no adapter to add: --out, --dtype, --shard-size and --force are all \
+             that goes with it"
+        );
+    }
+    let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new()?);
+    let merged = merge::copy(&files, &args.out, options, &Watching(&progress));
+    progress.clear();
+    let merged = merged?;
+    let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
+    let name = args.out.display();
+    anstream::println!("{GOOD}copied:{GOOD:#} {size} of {}; the run trained every weight", merged.dtype.as_str());
+    anstream::println!("{NAME}{name}{NAME:#}");
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! `setaccio train`: follow a training recipe from built data to an adapter.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use setaccio_base::progress::Progress as _;
+use setaccio_train::{
+    data::show,
+    recipe::{self, Loaded, Task},
+    session::{self, Done, Prepared, Start},
+};
+
+use super::{plan, watch::Watching};
+use crate::{
+    progress::Bar,
+    style::{FAINT, GOOD, NAME},
+};
+
+/// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
+#[derive(clap::Args)]
+pub struct Args {
+    /// Recipe to follow: a file, or one that the program carries, for instance tiny (`setaccio recipes` lists them)
+    recipe: PathBuf,
+    /// Folder of the run [default: runs/NAME OF THE RECIPE, below the current folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The base model: a Hugging Face folder or a GGUF file [default: the recipe's]
+    #[arg(long, value_name = "PATH")]
+    model: Option<String>,
+    /// Change one value of the recipe, for instance --set train.learning_rate=1e-4
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Take N steps, whatever the recipe says; the schedule ends there
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_steps: Option<u64>,
+    /// Go on from the newest checkpoint that is whole
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Start anew over the run that the folder holds
+    #[arg(long)]
+    force: bool,
+    /// Say what the run would take, and read no weights
+    #[arg(long)]
+    plan: bool,
+    /// Show N rows with what is learned marked, and read no weights
+    #[arg(long, value_name = "N", conflicts_with = "plan")]
+    show_batch: Option<usize>,
+    /// With --show-batch: token ids and masks of the first N steps, one JSON object a sequence
+    #[arg(long, requires = "show_batch")]
+    json: bool,
+    /// Threads; the numbers do not depend on them [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+impl Args {
+    fn load(&self) -> Result<Loaded> {
+        let mut sets = self.set.clone();
+        sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
+        sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
+        Ok(recipe::load(&self.recipe, &sets)?)
+    }
+}
+
+/// The command that makes the same run again.
+pub fn command(recipe: &Path, sets: &[String]) -> String {
+    let sets = sets.iter().map(|set| {
+        if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
+            format!(" --set '{}'", set.replace('\'', r"'\''"))
+        } else {
+            format!(" --set {set}")
+        }
+    });
+    format!("setaccio train {}{}", recipe.display(), sets.collect::<String>())
+}
+
+/// Use `jobs` threads for everything from here on.
+pub fn threads(jobs: Option<u16>) -> Result<()> {
+    let Some(jobs) = jobs else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global().context("cannot start the threads")
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    threads(args.jobs)?;
+    let loaded = args.load()?;
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
+    let command = command(&loaded.place.argument(), &loaded.sets);
+    let progress = Bar::new()?;
+    let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
+    progress.clear();
+    let prepared = prepared?;
+    if let Some(n) = args.show_batch {
+        if args.json {
+            let mut out = io::stdout().lock();
+            for line in show::json(&prepared.train, &prepared.order, prepared.total.min(n as u64)) {
+                writeln!(out, "{}", line?)?;
+            }
+        } else {
+            let text = show::text(&prepared.train, &prepared.order, &prepared.tokens, n)?;
+            anstream::stdout().write_all(text.as_bytes())?;
+        }
+        return Ok(());
+    }
+    if args.plan {
+        plan::print(&prepared);
+        return Ok(());
+    }
+    plan::headline(&prepared);
+    if let Some(beyond) = plan::beyond(&prepared) {
+        progress.warn(&beyond);
+    }
+    let start = match (args.resume, args.force) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Force,
+        _ => Start::Fresh,
+    };
+    let done = session::run(&prepared, &command, start, &Watching(&progress));
+    progress.clear();
+    match done? {
+        Done::UpToDate => {
+            anstream::println!(
+                "{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again",
+                folder.display()
+            );
+        }
+        Done::Trained { resumed, loss, eval_loss } => {
+            let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
+            anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
+            if let Some(loss) = eval_loss {
+                let likelihood = prepared.loaded.recipe.task != Task::Preference;
+                let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };
+                anstream::println!("evaluation loss {loss:.4}{more}");
+            }
+        }
+    }
+    let path = |name: &str| folder.join(name).display().to_string();
+    anstream::println!(
+        "{NAME}{}{NAME:#}  {FAINT}card: {}, curve: {}{FAINT:#}",
+        path(prepared.loaded.recipe.method.folder()),
+        path("README.md"),
+        path("loss.svg")
+    );
+    Ok(())
+}

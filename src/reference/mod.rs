@@ -1,0 +1,165 @@
+//! The reference of the book, made of what the program itself goes by: the registries of rules and schemas, the structs
+//! that recipes are read into, and the command line's own definition.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command, CommandFactory};
+use serde_json::Value;
+use setaccio_curate::{recipe::Recipe, source::SCHEMAS};
+use setaccio_filters::registry::RULES;
+
+pub mod keys;
+
+use keys::{Key, Table, tables};
+
+/// Every page: file name and Markdown.
+pub fn pages() -> Vec<(&'static str, String)> {
+    let recipe = schemars::schema_for!(Recipe).to_value();
+    vec![
+        ("rules.md", rules()),
+        ("schemas.md", schemas()),
+        ("recipe.md", recipe_page("Keys of a recipe", RECIPE, &recipe)),
+        #[cfg(feature = "train")]
+        ("training.md", {
+            let recipe = schemars::schema_for!(setaccio_train::recipe::Recipe).to_value();
+            recipe_page("Keys of a training recipe", TRAINING, &recipe)
+        }),
+        // Without the trainer, its commands are there and take nothing.
+        #[cfg(feature = "train")]
+        ("cli.md", commands()),
+    ]
+}
+
+const RECIPE: &str = "A recipe of `setaccio build` is a TOML file with these keys; an unknown key is an error. `--set \
+    key=value` changes one of them for a run: `--set sample.rows=1000`, `--set filter.language.threshold=0.8`.";
+#[cfg(feature = "train")]
+const TRAINING: &str = "A recipe of `setaccio train` is a TOML file with these keys; an unknown key is an error. \
+    `base = \"other.toml\"` takes over what another recipe says, and `--set key=value` changes one key for a run: \
+    `--set train.epochs=1`.";
+
+/// The head of a page, which nobody should edit.
+fn page(title: &str, about: &str) -> String {
+    format!("<!-- Written by `setaccio docs`. Do not edit. -->\n\n# {title}\n\n{about}\n")
+}
+
+fn rules() -> String {
+    let mut page = page(
+        "Rules",
+        "A table `[[filter]]` of a recipe names a rule by `rule`; `as` names it in the ledger and the rejects; the rest \
+         are the rule's settings. Rules run in the order of the recipe. `setaccio rules NAME` prints this page's text on \
+         one of them.\n\n| rule | for | what it does |\n|---|---|---|",
+    );
+    for rule in RULES {
+        let doc = doc(&(rule.schema)());
+        let what = doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {what} |", rule.name, kinds(rule.kinds));
+    }
+    for rule in RULES {
+        let schema = (rule.schema)();
+        let doc = doc(&schema).replace("\n# ", "\n### ");
+        let _ = write!(page, "\n## `{}`\n\nFor {}. {doc}\n\n### Settings\n\n", rule.name, kinds(rule.kinds));
+        settings(&mut page, &tables(&schema));
+    }
+    page
+}
+
+/// The keys of a rule; of a table among them, which rule's settings it holds.
+fn settings(page: &mut String, tables: &[Table]) {
+    let Some((own, nested)) = tables.split_first() else { return };
+    own.keys.iter().for_each(|k| key(page, k));
+    for table in nested.iter().filter(|t| !t.head.contains('.')) {
+        let _ = writeln!(page, "- **`{}`**: table. {}", table.head.trim_matches(['[', ']']), table.about);
+    }
+}
+
+fn schemas() -> String {
+    let mut page = page(
+        "Schemas",
+        "`schema` of a `[[source]]` says how its columns are laid out. Scalar columns that a schema does not take are kept \
+         beside the row, where rules and `output.keep` find them. `rename` maps names that differ. `setaccio schemas NAME` \
+         prints this page's text on one of them.\n\n| schema | rows | data sets |\n|---|---|---|",
+    );
+    for schema in SCHEMAS {
+        let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {2} |", schema.name(), schema.kind().name(), schema.about());
+    }
+    for schema in SCHEMAS {
+        let _ =
+            write!(page, "\n## `{}`\n\nRows of kind {}: {}.\n\n", schema.name(), schema.kind().name(), schema.about());
+        for column in schema.columns() {
+            let need = if column.required { "required" } else { "optional" };
+            let _ = writeln!(page, "- **`{}`**: {need}. {}", column.name, column.about);
+        }
+        let _ = writeln!(page, "\n```json\n{}\n```", schema.example());
+    }
+    page
+}
+
+fn recipe_page(title: &str, about: &str, schema: &Value) -> String {
+    let mut page = page(title, about);
+    for table in tables(schema) {
+        let head = if table.head.is_empty() { "Above all tables".to_owned() } else { format!("`{}`", table.head) };
+        let about = if table.head.is_empty() { String::new() } else { format!("{}\n\n", table.about) };
+        let _ = write!(page, "\n## {head}\n\n{about}");
+        table.keys.iter().for_each(|k| key(&mut page, k));
+    }
+    page
+}
+
+/// One key as an entry of a list, and its values below it.
+fn key(page: &mut String, key: &Key) {
+    let default = key.default.as_ref().map_or_else(String::new, |d| format!("; default `{d}`"));
+    let need = if key.required { "; required" } else { &default };
+    let _ = writeln!(page, "- **`{}`**: {}{need}. {}", key.name, key.kind, key.about);
+    for (value, about) in key.values.iter().filter(|(_, about)| !about.is_empty()) {
+        let _ = writeln!(page, "    - `{value}`: {about}");
+    }
+}
+
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "its page needs the trainer's commands"))]
+fn commands() -> String {
+    let mut cli = crate::Cli::command();
+    cli.build();
+    let mut page = page("Commands", &cli.get_about().map(ToString::to_string).unwrap_or_default());
+    cli.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| command(&mut page, c));
+    page
+}
+
+fn command(page: &mut String, of: &Command) {
+    if of.get_name() == "help" {
+        return;
+    }
+    let name = of.get_bin_name().unwrap_or(of.get_name()).to_owned();
+    let about = of.get_long_about().or(of.get_about()).map(ToString::to_string).unwrap_or_default();
+    let usage = of.clone().render_usage().to_string();
+    let _ = write!(page, "\n## `{name}`\n\n{about}.\n\n```text\n{}\n```\n\n", usage.trim_start_matches("Usage: "));
+    let shown = |a: &&Arg| !a.is_hide_set() && !matches!(a.get_id().as_str(), "help" | "version");
+    for arg in of.get_arguments().filter(shown) {
+        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+        let _ = write!(page, "- **`{}`**: {help}", arg.to_string().trim_matches(['[', ']', '<', '>']));
+        let values: Vec<String> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|v| !v.is_hide_set())
+            .map(|v| format!("`{}`", v.get_name()))
+            .collect();
+        if !values.is_empty() && arg.get_action().takes_values() {
+            let _ = write!(page, "; one of {}", values.join(", "));
+        }
+        let defaults: Vec<_> = arg.get_default_values().iter().map(|d| format!("`{}`", d.to_string_lossy())).collect();
+        if !defaults.is_empty() && arg.get_action().takes_values() {
+            let _ = write!(page, "; default {}", defaults.join(", "));
+        }
+        page.push('\n');
+    }
+    of.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| command(page, c));
+}
+
+/// What a rule says of itself, in Markdown.
+pub fn doc(schema: &Value) -> String {
+    schema["description"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Kinds of row, for a sentence.
+pub fn kinds(kinds: &[setaccio_base::row::Kind]) -> String {
+    kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(", ")
+}

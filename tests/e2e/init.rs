@@ -1,0 +1,137 @@
+//! `setaccio init`: a recipe for one's own rows, which plans, previews and builds as it is.
+
+use std::{fs, path::Path};
+
+use crate::{
+    embedded::run_in,
+    lab::{ROOT, column},
+};
+
+/// Ten conversations in the layout of Alpaca, in Italian.
+fn questions() -> String {
+    let row = |i| {
+        serde_json::json!({
+            "instruction": format!("Come si prepara il piatto numero {i} della cucina toscana?"),
+            "output": format!("Si fa bollire l'acqua per {i} minuti, poi si aggiungono il sale e il pane raffermo."),
+        })
+    };
+    (0..10).map(|i| format!("{}\n", row(i))).collect()
+}
+
+fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn the_recipe_works_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rows/domande.jsonl", questions());
+    let said = run_in(dir.path(), &["init", "cucina", "rows/domande.jsonl"]).good().stdout;
+    assert!(said.contains("schema alpaca: the first 10 rows have its columns `instruction`, `output`"), "{said}");
+    assert!(said.contains("language it, of 10 rows looked at"), "{said}");
+    let plan = run_in(dir.path(), &["plan", "cucina.toml"]).good().stdout;
+    assert!(plan.contains("the licence is not known") && plan.contains("10 rows expected"), "{plan}");
+    let preview = run_in(dir.path(), &["preview", "cucina.toml"]).good().stdout;
+    assert!(preview.contains("10 kept, 0 dropped"), "{preview}");
+    let said = run_in(dir.path(), &["build", "cucina.toml"]).good().stdout;
+    assert!(!said.contains("bundled samples"), "{said}");
+    let out = dir.path().join("data/out/cucina");
+    assert_eq!(column(&out.join("data"), "", "id").len(), 10);
+    run_in(dir.path(), &["verify", out.to_str().unwrap()]).good();
+    for name in ["README.md", "recipe.lock.toml", "ledger.json"] {
+        let text = fs::read_to_string(out.join(name)).unwrap();
+        assert!(!text.contains(dir.path().to_str().unwrap()), "{name} names a path of this machine: {text}");
+    }
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("| cucina | own files |") && !card.contains("sample rows"), "{card}");
+    // Wherever the others come from, one's own files are one's own.
+    run_in(dir.path(), &["build", "cucina.toml", "--from", "hub", "--out", "hub"]).good();
+    let lock = |out: &Path| fs::read(out.join("recipe.lock.toml")).unwrap();
+    assert_eq!(lock(&out), lock(&dir.path().join("hub")));
+}
+
+#[test]
+fn every_layout_of_the_samples_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, schema) in [
+        ("camoscio.json", "alpaca"),
+        ("alpaca_orca.json", "orca"),
+        ("databricks_dolly_15k.jsonl", "dolly"),
+        ("fauno.json", "baize"),
+        ("kto.jsonl", "kto"),
+        ("sharegpt.json", "sharegpt"),
+        ("ultrachat_200k.parquet", "messages"),
+        ("orpo_dpo_mix_40k.parquet", "preference"),
+        ("ultrafeedback_binarized.parquet", "preference"),
+        ("mc4_raw_it.parquet", "text"),
+        ("clean_mc4_it.json.gz", "text"),
+    ] {
+        let path = format!("{ROOT}/data/samples/{file}");
+        let said = run_in(dir.path(), &["init", "mine", &path, "--force", "--license", "cc-by-4.0"]).good().stdout;
+        assert!(said.contains(&format!("schema {schema}: ")), "{file}: {said}");
+        let plan = run_in(dir.path(), &["plan", "mine.toml"]).good().stdout;
+        assert!(!plan.contains("the licence is not known"), "{plan}");
+        run_in(dir.path(), &["preview", "mine.toml"]).good();
+        run_in(dir.path(), &["build", "mine.toml", "--force"]).good();
+    }
+}
+
+#[test]
+fn columns_by_other_names_are_renamed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "qa.jsonl", questions().replace("instruction", "question").replace("output", "answer"));
+    let said = run_in(dir.path(), &["init", "qa", "qa.jsonl"]).bad();
+    assert!(said.contains("qa.jsonl, row 0") && said.contains("`answer`, `question`"), "{said}");
+    assert!(said.contains("--rename instruction=QUESTION --rename output=ANSWER"), "{said}");
+    assert!(!dir.path().join("qa.toml").exists());
+    let rename = ["--rename", "instruction=question", "--rename", "output=answer"];
+    let said = run_in(dir.path(), &[&["init", "qa", "qa.jsonl"][..], &rename].concat()).good().stdout;
+    assert!(said.contains("schema alpaca"), "{said}");
+    run_in(dir.path(), &["build", "qa.toml"]).good();
+    assert_eq!(column(&dir.path().join("data/out/qa/data"), "", "id").len(), 10);
+    let said = run_in(dir.path(), &["init", "qb", "qa.jsonl", "--schema", "text", "--rename", "txt=answer"]).bad();
+    assert!(said.contains("--rename txt: the schema text takes text (did you mean `text`?)"), "{said}");
+}
+
+#[test]
+fn a_bad_row_is_named_and_can_be_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rows.jsonl", questions() + "{\"instruction\": \"E dopo?\"}\n");
+    let said = run_in(dir.path(), &["init", "mine", "rows.jsonl"]).bad();
+    assert!(said.contains("rows.jsonl, row 10 (from 0)") && said.contains("`output`"), "{said}");
+    run_in(dir.path(), &["init", "mine", "rows.jsonl", "--on-bad-row", "skip"]).good();
+    run_in(dir.path(), &["build", "mine.toml"]).good();
+    assert_eq!(column(&dir.path().join("data/out/mine/data"), "", "id").len(), 10);
+    write(dir.path(), "torn.jsonl", "{\"text\": \"uno\"}\n{\"text\": \n");
+    let said = run_in(dir.path(), &["init", "torn", "torn.jsonl"]).bad();
+    assert!(said.contains("torn.jsonl, row 1 (from 0)") && said.contains("not JSON"), "{said}");
+}
+
+#[test]
+fn what_is_there_stays_and_odd_names_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "raw [1]/a b.jsonl", questions());
+    write(dir.path(), "work/mine.toml", "mine");
+    let work = dir.path().join("work");
+    let said = run_in(&work, &["init", "mine", "../raw [1]/a b.jsonl"]).bad();
+    assert!(said.contains("mine.toml is there: --force replaces it"), "{said}");
+    run_in(&work, &["init", "mine.toml", "../raw [1]/a b.jsonl", "--force"]).good();
+    run_in(&work, &["build", "mine.toml"]).good();
+    assert_eq!(column(&work.join("data/out/mine/data"), "", "id").len(), 10);
+    // A folder is read whole, and the recipe may lie anywhere.
+    run_in(dir.path(), &["init", "work/other", "raw [1]", "--title", "A \"title\"", "--language", "it"]).good();
+    run_in(dir.path(), &["build", "work/other.toml"]).good();
+    let lock = fs::read_to_string(dir.path().join("data/out/other/recipe.lock.toml")).unwrap();
+    assert!(lock.contains("../raw [1]/a b.jsonl") && lock.contains("title = 'A \"title\"'"), "{lock}");
+    for (args, what) in [
+        (&["init", "x", "nowhere.jsonl"][..], "nowhere.jsonl"),
+        (&["init", "-x", "work"], "x"),
+        (&["init", "x y", "raw [1]"], "use letters"),
+        (&["init", "x", "work"], "holds no Parquet or JSON files"),
+    ] {
+        let run = run_in(dir.path(), args);
+        assert!(run.code != Some(0) && run.stderr.contains(what), "{args:?}: {}", run.stderr);
+    }
+}

@@ -141,6 +141,21 @@ push-run run repo *args:
 test:
     cargo test --workspace --features train
 
+# write the snapshots in tests/e2e/snapshots anew; read what changed with git before it is committed
+[group('7 develop')]
+snapshots *args:
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features train --test e2e "$@"
+
+# the tests that need what the repository does not hold: real models, a Python, root
+[group('7 develop')]
+test-ignored *args:
+    tests/run-ignored.sh "$@"
+
+# kills, cuts and errors at random moments, many times over
+[group('7 develop')]
+soak:
+    cargo test --workspace --features train --test e2e -- --ignored soak_
+
 # all that CI runs, cheapest first
 [group('7 develop')]
 check:

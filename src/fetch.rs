@@ -13,11 +13,8 @@ use setaccio_curate::{
     source::{self, Limits},
 };
 use setaccio_hub::{
-    Client, Error, Kind, Repo, Watch,
-    cache::Cache,
-    listing::Entry,
-    names::is_commit,
-    pull::{Wanted, several},
+    Client, Error, Repo, RepoType, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
+    repo::is_commit,
 };
 
 use crate::{progress::Bar, style::NAME};
@@ -61,15 +58,15 @@ impl Listed {
 
     /// Bytes of those that are in the cache.
     pub fn cached(&self) -> u64 {
-        self.files.iter().filter(|f| self.cache.have(&self.commit, f).is_some()).map(|f| f.size).sum()
+        self.files.iter().filter(|f| self.cache.cached_file(&self.commit, f).is_some()).map(|f| f.size).sum()
     }
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
 pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
-    let all = several(sources.len(), AT_A_TIME, progress, |i, watch| {
-        let repo = Repo::new(Kind::Dataset, &sources[i].repo)?;
+    let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, watch| {
+        let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
         let commit = commit(client, &repo, sources[i], pins, watch)?;
         let (files, unlisted) = files(client, &repo, &commit, sources[i], watch)?;
         Ok((repo, commit, files, unlisted))
@@ -88,7 +85,7 @@ fn commit(
     repo: &Repo,
     source: &Source,
     pins: &Pins,
-    watch: &dyn Watch,
+    watch: &dyn setaccio_base::progress::Progress,
 ) -> setaccio_hub::Result<String> {
     let (settings, revision) = (client.settings(), &source.revision);
     if is_commit(revision) {
@@ -104,10 +101,10 @@ fn commit(
     let cache = Cache::new(&settings.cache, repo);
     if settings.offline {
         let what = format!("the commit of {revision} of {repo}");
-        return cache.commit_of(revision).ok_or(Error::Offline { what, cache: settings.cache.clone() });
+        return cache.read_ref(revision).ok_or(Error::Offline { what, cache: settings.cache.clone() });
     }
-    let commit = client.info(repo, revision, watch)?.sha;
-    cache.remember(revision, &commit)?;
+    let commit = client.revision_info(repo, revision, watch)?.sha;
+    cache.write_ref(revision, &commit)?;
     Ok(commit)
 }
 
@@ -118,15 +115,15 @@ fn files(
     repo: &Repo,
     commit: &str,
     source: &Source,
-    watch: &dyn Watch,
+    watch: &dyn setaccio_base::progress::Progress,
 ) -> setaccio_hub::Result<(Vec<Entry>, bool)> {
     let settings = client.settings();
     let cache = Cache::new(&settings.cache, repo);
-    if let Some(files) = cache.listed(commit, &source.files) {
+    if let Some(files) = cache.read_listing(commit, &source.files) {
         return Ok((files, false));
     }
     if settings.offline {
-        let found = cache.found(commit);
+        let found = cache.scan_snapshot(commit);
         if found.is_empty() {
             let what = format!("{repo} at {commit}");
             return Err(Error::Offline { what, cache: settings.cache.clone() });
@@ -137,8 +134,8 @@ fn files(
         ));
         return Ok((found, true));
     }
-    let files = client.list(repo, commit, &source.files, watch)?;
-    cache.remember_list(commit, &source.files, &files)?;
+    let files = client.list_files(repo, commit, &source.files, watch)?;
+    cache.write_listing(commit, &source.files, &files)?;
     Ok((files, false))
 }
 
@@ -217,12 +214,12 @@ pub fn fetch(
         Need::List => 0,
     };
     let wanted = |l: &Listed| {
-        let one = |entry: &Entry| Wanted { repo: l.repo.clone(), commit: l.commit.clone(), entry: entry.clone() };
+        let one = |entry: &Entry| RemoteFile { repo: l.repo.clone(), commit: l.commit.clone(), entry: entry.clone() };
         l.files.iter().take(many).map(one).collect::<Vec<_>>()
     };
-    let all: Vec<Wanted> = listed.iter().flat_map(wanted).collect();
+    let all: Vec<RemoteFile> = listed.iter().flat_map(wanted).collect();
     let settings = client.settings();
-    let here = |w: &Wanted| Cache::new(&settings.cache, &w.repo).have(&w.commit, &w.entry).is_some();
+    let here = |w: &RemoteFile| Cache::new(&settings.cache, &w.repo).cached_file(&w.commit, &w.entry).is_some();
     if let Some(missing) = all.iter().find(|w| settings.offline && !here(w)) {
         let what = format!("{} of {} at {}", missing.entry.path, missing.repo, missing.commit);
         return Err(Error::Offline { what, cache: settings.cache.clone() }.into());

@@ -154,20 +154,6 @@ impl Progress for Bar {
     }
 }
 
-impl setaccio_hub::Watch for Bar {
-    fn cancelled(&self) -> bool {
-        Progress::cancelled(self)
-    }
-
-    fn bytes(&self, bytes: u64) {
-        Progress::bytes(self, bytes);
-    }
-
-    fn note(&self, sentence: &str) {
-        Progress::note(self, sentence);
-    }
-}
-
 fn left(elapsed: Duration, done: u64, total: u64) -> String {
     if done == 0 {
         return String::new();

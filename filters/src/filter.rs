@@ -115,13 +115,13 @@ impl Filter {
 #[cfg(test)]
 impl Filter {
     /// The verdict of a document filter.
-    pub fn on_row(&self, row: &mut Row) -> Verdict {
+    pub(crate) fn on_row(&self, row: &mut Row) -> Verdict {
         let Scope::Document(filter) = &self.scope else { panic!("{} is a line filter", self.name) };
         filter.apply(row)
     }
 
     /// The verdict of a line filter.
-    pub fn on_line(&self, line: &str) -> LineVerdict {
+    pub(crate) fn on_line(&self, line: &str) -> LineVerdict {
         let Scope::Line(filter) = &self.scope else { panic!("{} is a document filter", self.name) };
         filter.filter(line)
     }

@@ -3,15 +3,26 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::progress::Progress;
+
 use crate::{
-    client::{About, Call, Client},
+    client::Client,
     error::{Error, Result},
-    names::{Repo, encoded},
-    watch::Watch,
+    repo::{Repo, percent_encode},
+    request::{ApiRequest, RequestContext},
 };
 
+/// Who may see a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everybody.
+    Public,
+    /// Its owner.
+    Private,
+}
+
 #[derive(Deserialize)]
-struct Who {
+struct WhoAmI {
     name: String,
     #[serde(default)]
     auth: Value,
@@ -22,7 +33,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no token, it is refused, or it may read only.
-    pub fn writer(&self, repo: &Repo, watch: &dyn Watch) -> Result<String> {
+    pub fn whoami(&self, repo: &Repo, progress: &dyn Progress) -> Result<String> {
         let (endpoint, file) = (self.endpoint().to_owned(), self.settings().token_file_name());
         if self.settings().offline {
             return Err(Error::NeedsHub { what: repo.to_string() });
@@ -30,8 +41,8 @@ impl Client {
         if self.settings().token.is_none() {
             return Err(Error::NoToken { endpoint, file });
         }
-        let about = About { repo: Some(repo), writes: true, ..About::default() };
-        let who: Who = self.json(&Call::get(format!("{endpoint}/api/whoami-v2"), about), watch)?;
+        let context = RequestContext { repo: Some(repo), writes: true, ..RequestContext::default() };
+        let who: WhoAmI = self.json(&ApiRequest::get(format!("{endpoint}/api/whoami-v2"), context), progress)?;
         if who.auth["accessToken"]["role"] == "read" {
             return Err(Error::ReadOnly { repo: repo.to_string(), endpoint });
         }
@@ -42,29 +53,36 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn create(&self, repo: &Repo, writer: &str, private: bool, watch: &dyn Watch) -> Result<()> {
+    pub fn create_repo(
+        &self,
+        repo: &Repo,
+        writer: &str,
+        visibility: Visibility,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let (owner, name) = repo.id.split_once('/').unwrap_or_default();
-        let mut body = json!({ "name": name, "type": repo.kind.singular(), "private": private });
+        let mut body =
+            json!({ "name": name, "type": repo.kind.singular(), "private": visibility == Visibility::Private });
         if owner != writer {
             body["organization"] = owner.into();
         }
-        let about = About { repo: Some(repo), writes: true, ..About::default() };
-        let call = Call::post(format!("{}/api/repos/create", self.endpoint()), &body, about)?;
-        there_is_well(self.text(&call, watch))
+        let context = RequestContext { repo: Some(repo), writes: true, ..RequestContext::default() };
+        let request = ApiRequest::post(format!("{}/api/repos/create", self.endpoint()), &body, context)?;
+        ok_if_exists(self.text(&request, progress))
     }
 
     /// Create a branch where another revision is. One that is there by now is as good.
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn branch(&self, repo: &Repo, branch: &str, from: &str, watch: &dyn Watch) -> Result<()> {
-        let about = About { repo: Some(repo), revision: Some(from), file: None, writes: true };
-        let url = repo.api(self.endpoint(), &format!("branch/{}", encoded(branch)));
-        there_is_well(self.text(&Call::post(url, &json!({ "startingPoint": from }), about)?, watch))
+    pub fn create_branch(&self, repo: &Repo, branch: &str, from: &str, progress: &dyn Progress) -> Result<()> {
+        let context = RequestContext { repo: Some(repo), revision: Some(from), file: None, writes: true };
+        let url = repo.api(self.endpoint(), &format!("branch/{}", percent_encode(branch)));
+        ok_if_exists(self.text(&ApiRequest::post(url, &json!({ "startingPoint": from }), context)?, progress))
     }
 }
 
-fn there_is_well<T>(result: Result<T>) -> Result<()> {
+fn ok_if_exists<T>(result: Result<T>) -> Result<()> {
     match result {
         Err(Error::Refused { status: 409, .. }) => Ok(()),
         result => result.map(drop),

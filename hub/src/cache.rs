@@ -5,20 +5,24 @@
 //! machine without a network could not tell a whole copy from a torn one.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::Write,
-    os::unix::fs::PermissionsExt,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
+use setaccio_base::{
+    atomic,
+    lock_file::{LockFile, Mode},
+    progress::Progress,
+    sha256::hex_digest,
+};
+
 use crate::{
     error::{Error, Result},
     listing::Entry,
-    names::{Repo, is_commit, is_inside},
-    watch::Watch,
+    repo::{Repo, is_commit, is_relative_path},
 };
 
 /// One repository's part of the cache.
@@ -30,7 +34,7 @@ pub struct Cache {
 
 /// A list of files as it is kept: which globs it was made for, and what they matched.
 #[derive(Debug, Serialize, Deserialize)]
-struct Seen {
+struct ListingRecord {
     patterns: Vec<String>,
     files: Vec<Entry>,
 }
@@ -41,33 +45,33 @@ impl Cache {
         Self { root: root.to_owned(), folder: repo.folder() }
     }
 
-    fn home(&self) -> PathBuf {
+    fn repo_dir(&self) -> PathBuf {
         self.root.join(&self.folder)
     }
 
     /// Where content of this hash lies.
     pub fn blob(&self, hash: &str) -> PathBuf {
-        self.home().join("blobs").join(hash)
+        self.repo_dir().join("blobs").join(hash)
     }
 
     /// Where a commit's files lie.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
-        self.home().join("snapshots").join(commit)
+        self.repo_dir().join("snapshots").join(commit)
     }
 
     /// Where a file of a commit lies, if its content is there whole.
-    pub fn have(&self, commit: &str, entry: &Entry) -> Option<PathBuf> {
+    pub fn cached_file(&self, commit: &str, entry: &Entry) -> Option<PathBuf> {
         let path = self.snapshot(commit).join(&entry.path);
         let there = fs::metadata(&path).ok()?;
         (there.is_file() && there.len() == entry.size).then_some(path)
     }
 
     /// The commit that a revision stood for when it was last asked for; a commit stands for itself.
-    pub fn commit_of(&self, revision: &str) -> Option<String> {
+    pub fn read_ref(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
         }
-        let path = is_inside(revision).then(|| self.home().join("refs").join(revision))?;
+        let path = is_relative_path(revision).then(|| self.repo_dir().join("refs").join(revision))?;
         fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
@@ -75,22 +79,22 @@ impl Cache {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn remember(&self, revision: &str, commit: &str) -> Result<()> {
-        if revision == commit || !is_inside(revision) || self.commit_of(revision).as_deref() == Some(commit) {
+    pub fn write_ref(&self, revision: &str, commit: &str) -> Result<()> {
+        if revision == commit || !is_relative_path(revision) || self.read_ref(revision).as_deref() == Some(commit) {
             return Ok(());
         }
-        write(&self.home().join("refs").join(revision), commit.as_bytes())
+        write(&self.repo_dir().join("refs").join(revision), commit.as_bytes())
     }
 
-    fn seen(&self, commit: &str, patterns: &[String]) -> PathBuf {
-        let name = crate::digest::sha256(patterns.join("\n").as_bytes());
-        self.home().join("setaccio").join(format!("{commit}-{}.json", &name[..16]))
+    fn listing_path(&self, commit: &str, patterns: &[String]) -> PathBuf {
+        let name = hex_digest(patterns.join("\n").as_bytes());
+        self.repo_dir().join("setaccio").join(format!("{commit}-{}.json", &name[..16]))
     }
 
     /// The files that `patterns` matched at a commit, when it was listed.
-    pub fn listed(&self, commit: &str, patterns: &[String]) -> Option<Vec<Entry>> {
-        let seen: Seen = serde_json::from_slice(&fs::read(self.seen(commit, patterns)).ok()?).ok()?;
-        (seen.patterns == patterns && seen.files.iter().all(|f| is_inside(&f.path) && f.oid().is_sound()))
+    pub fn read_listing(&self, commit: &str, patterns: &[String]) -> Option<Vec<Entry>> {
+        let seen: ListingRecord = serde_json::from_slice(&fs::read(self.listing_path(commit, patterns)).ok()?).ok()?;
+        (seen.patterns == patterns && seen.files.iter().all(|f| is_relative_path(&f.path) && f.oid().is_valid()))
             .then_some(seen.files)
     }
 
@@ -98,14 +102,14 @@ impl Cache {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn remember_list(&self, commit: &str, patterns: &[String], files: &[Entry]) -> Result<()> {
-        let seen = Seen { patterns: patterns.to_vec(), files: files.to_vec() };
-        let json = serde_json::to_vec_pretty(&seen).map_err(|e| Error::Name(format!("a list of files: {e}")))?;
-        write(&self.seen(commit, patterns), &json)
+    pub fn write_listing(&self, commit: &str, patterns: &[String], files: &[Entry]) -> Result<()> {
+        let seen = ListingRecord { patterns: patterns.to_vec(), files: files.to_vec() };
+        let json = serde_json::to_vec_pretty(&seen).map_err(|e| Error::Invalid(format!("a list of files: {e}")))?;
+        write(&self.listing_path(commit, patterns), &json)
     }
 
     /// The files of a commit that another program has put here, as `path` and size; their hashes are not known.
-    pub fn found(&self, commit: &str) -> Vec<Entry> {
+    pub fn scan_snapshot(&self, commit: &str) -> Vec<Entry> {
         fn walk(folder: &Path, prefix: &str, found: &mut Vec<Entry>) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
@@ -122,21 +126,18 @@ impl Cache {
         found
     }
 
-    /// Hold the lock of one content, which Python's tools heed too.
+    /// Take the lock of one content, which Python's tools respect too; wait for it if another process has it.
     ///
     /// # Errors
     /// The file system refuses, or Ctrl-C while another process holds it.
-    pub fn lock(&self, hash: &str, watch: &dyn Watch) -> Result<File> {
+    pub fn lock(&self, hash: &str, progress: &dyn Progress) -> Result<LockFile> {
         let path = self.root.join(".locks").join(&self.folder).join(format!("{hash}.lock"));
         parents(&path)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if watch.cancelled() => return Err(Error::Interrupted),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+            match LockFile::acquire(&path, Mode::Exclusive) {
+                Err(setaccio_base::Error::Busy(_)) if progress.cancelled() => return Err(Error::Interrupted),
+                Err(setaccio_base::Error::Busy(_)) => std::thread::sleep(Duration::from_millis(50)),
+                lock => return Ok(lock?),
             }
         }
     }
@@ -168,53 +169,48 @@ pub fn parents(path: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))
 }
 
-/// Write a file whole or not at all.
+/// Write a file of the cache whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     parents(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Readable for whoever the umask lets read: groups share caches.
-    let all = fs::Permissions::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(all).tempfile_in(folder);
-    let mut file = file.map_err(Error::io("create a file in", folder))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    Ok(())
+    Ok(atomic::write(path, bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
-    use crate::names::Kind;
+    use crate::repo::RepoType;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
     #[test]
     fn content_is_found_through_its_commit() -> Result<()> {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
-        let cache = Cache::new(dir.path(), &Repo::new(Kind::Dataset, "lab/web")?);
-        let git = crate::digest::git(b"ciao");
+        let cache = Cache::new(dir.path(), &Repo::new(RepoType::Dataset, "lab/web")?);
+        let git = crate::oid::git_blob_hex(b"ciao");
         let entry = Entry { path: "a/b/c.json".into(), size: 4, git, sha256: None };
-        assert_eq!(cache.have(COMMIT, &entry), None);
+        assert_eq!(cache.cached_file(COMMIT, &entry), None);
         let blob = cache.blob("abcd");
         parents(&blob)?;
         fs::write(&blob, "ciao").map_err(Error::io("write", &blob))?;
         let path = cache.link(COMMIT, &entry, "abcd")?;
-        assert_eq!(cache.have(COMMIT, &entry), Some(path.clone()));
+        assert_eq!(cache.cached_file(COMMIT, &entry), Some(path.clone()));
         assert_eq!(fs::read_link(&path).ok(), Some(PathBuf::from("../../../../blobs/abcd")));
-        assert_eq!(cache.have(COMMIT, &Entry { size: 5, ..entry.clone() }), None, "torn");
-        assert_eq!(cache.found(COMMIT).len(), 1);
-        assert_eq!(cache.commit_of("main"), None);
-        cache.remember("main", COMMIT)?;
-        cache.remember("../../outside", COMMIT)?;
+        assert_eq!(cache.cached_file(COMMIT, &Entry { size: 5, ..entry.clone() }), None, "torn");
+        assert_eq!(cache.scan_snapshot(COMMIT).len(), 1);
+        assert_eq!(cache.read_ref("main"), None);
+        cache.write_ref("main", COMMIT)?;
+        cache.write_ref("../../outside", COMMIT)?;
         assert!(!dir.path().join("outside").exists());
-        assert_eq!(cache.commit_of("main").as_deref(), Some(COMMIT));
+        assert_eq!(cache.read_ref("main").as_deref(), Some(COMMIT));
         let patterns = ["*.json".to_owned()];
-        cache.remember_list(COMMIT, &patterns, std::slice::from_ref(&entry))?;
-        assert_eq!(cache.listed(COMMIT, &patterns), Some(vec![entry]));
-        assert_eq!(cache.listed(COMMIT, &[]), None);
+        cache.write_listing(COMMIT, &patterns, std::slice::from_ref(&entry))?;
+        assert_eq!(cache.read_listing(COMMIT, &patterns), Some(vec![entry]));
+        assert_eq!(cache.read_listing(COMMIT, &[]), None);
         // Files of a group are as readable as others that it makes.
         let mode = |path: PathBuf| fs::metadata(path).map(|m| m.permissions().mode() & 0o777).ok();
-        assert_eq!(mode(cache.home().join("refs/main")), mode(cache.blob("abcd")));
+        assert_eq!(mode(cache.repo_dir().join("refs/main")), mode(cache.blob("abcd")));
         Ok(())
     }
 }

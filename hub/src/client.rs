@@ -1,10 +1,6 @@
-//! Requests to the Hub: who gets the token, what is tried again and when, where a redirect leads.
+//! Requests to the Hub: who gets the token, and where a redirect leads.
 
-use std::{
-    io::Read,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{io::Read, time::Duration};
 
 use serde::de::DeserializeOwned;
 use ureq::{
@@ -13,113 +9,22 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     error::{Error, Result},
-    names::Repo,
-    outflow::Outflow,
-    refusal,
+    file_part::FilePartBody,
+    request::{ApiRequest, Payload},
+    response_error::error_from_response,
+    retry::{Attempt, RetryableError, with_retry},
     settings::Settings,
-    watch::Watch,
+    url::{join_url, origin, without_query},
 };
 
-/// Tries before giving up, when nothing at all moves on.
-const TRIES: u32 = 6;
-/// The longest wait between tries that the Hub did not ask for.
-const LONGEST: Duration = Duration::from_secs(8);
-/// The longest wait that is sat through when the Hub asks for it.
-const PATIENCE: Duration = Duration::from_mins(5);
-/// A connection on which nothing moves for so long counts as cut.
-const SILENCE: Duration = Duration::from_secs(30);
-/// The longest answer that is taken for text, in bytes: a page of a listing has well under one megabyte.
-const LONGEST_TEXT: u64 = 64 << 20;
-
-/// What a request sends.
-#[derive(Clone, Debug)]
-pub enum Payload {
-    /// Nothing.
-    None,
-    /// Bytes and their media type.
-    Bytes(Vec<u8>, &'static str),
-    /// `length` bytes of a file from `offset` on, without a media type, as signed addresses want it.
-    Part {
-        /// The file.
-        path: PathBuf,
-        /// First byte.
-        offset: u64,
-        /// How many.
-        length: u64,
-    },
-}
-
-/// What a request is about, for messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct About<'a> {
-    /// The repository.
-    pub repo: Option<&'a Repo>,
-    /// The revision.
-    pub revision: Option<&'a str>,
-    /// The file.
-    pub file: Option<&'a str>,
-    /// Whether it changes something.
-    pub writes: bool,
-}
-
-/// One request.
-#[derive(Clone, Debug)]
-pub struct Call<'a> {
-    /// HTTP method.
-    pub method: &'static str,
-    /// Whole address.
-    pub url: String,
-    /// Further headers.
-    pub headers: Vec<(String, String)>,
-    /// What it sends.
-    pub payload: Payload,
-    /// What it is about.
-    pub about: About<'a>,
-}
-
-impl<'a> Call<'a> {
-    /// Fetch `url`.
-    pub fn get(url: String, about: About<'a>) -> Self {
-        Self { method: "GET", url, headers: Vec::new(), payload: Payload::None, about }
-    }
-
-    /// Send JSON to `url`.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
-    pub fn post(url: String, json: &impl serde::Serialize, about: About<'a>) -> Result<Self> {
-        let body = serde_json::to_vec(json).map_err(|e| Error::Name(format!("cannot be written as JSON: {e}")))?;
-        let payload = Payload::Bytes(body, "application/json");
-        Ok(Self { method: "POST", url, headers: Vec::new(), payload, about })
-    }
-}
-
-/// Why one try failed, and whether another makes sense.
-#[derive(Debug)]
-pub struct Trouble {
-    /// What is said if it was the last.
-    pub error: Error,
-    /// Whether to try again.
-    pub again: bool,
-    /// How long the Hub asks to wait.
-    pub after: Option<Duration>,
-    /// Whether something was gained, so that trying again can go on for ever.
-    pub gained: bool,
-}
-
-impl Trouble {
-    /// Nothing that another try would mend.
-    pub fn last(error: Error) -> Self {
-        Self { error, again: false, after: None, gained: false }
-    }
-
-    /// Something that another try may mend.
-    pub fn again(error: Error) -> Self {
-        Self { error, again: true, after: None, gained: false }
-    }
-}
+/// A connection on which no byte moves for so long counts as cut.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest answer that is read as text, in bytes: a page of a listing has well under one megabyte.
+const MAX_TEXT: u64 = 64 << 20;
 
 /// A connection to the Hub.
 pub struct Client {
@@ -140,7 +45,7 @@ impl Client {
             let trusted: Vec<_> =
                 items.filter_map(|i| if let PemItem::Certificate(c) = i { Some(c) } else { None }).collect();
             if trusted.is_empty() {
-                return Err(Error::Name(format!("SSL_CERT_FILE={} holds no certificates", path.display())));
+                return Err(Error::Invalid(format!("SSL_CERT_FILE={} holds no certificates", path.display())));
             }
             tls = tls.root_certs(RootCerts::new_with_certs(&trusted));
         }
@@ -151,17 +56,17 @@ impl Client {
             .max_redirects_will_error(false)
             .user_agent(concat!("setaccio/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .timeout_connect(Some(SILENCE))
-            .timeout_recv_response(Some(SILENCE * 4))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
+            .timeout_connect(Some(IDLE_TIMEOUT))
+            .timeout_recv_response(Some(IDLE_TIMEOUT * 4))
+            .timeout_per_read(Some(IDLE_TIMEOUT))
+            .timeout_per_write(Some(IDLE_TIMEOUT))
             .input_buffer_size(256 << 10)
             .build()
             .into();
         Ok(Self { agent, settings })
     }
 
-    /// What it goes by.
+    /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -175,18 +80,21 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses, cannot be reached, or answers something else.
-    pub fn json<T: DeserializeOwned>(&self, call: &Call<'_>, watch: &dyn Watch) -> Result<T> {
-        Ok(self.json_with_head(call, watch)?.1)
+    pub fn json<T: DeserializeOwned>(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Result<T> {
+        Ok(self.json_with_head(request, progress)?.1)
     }
 
     /// Fetch JSON, and the head of the answer.
     ///
     /// # Errors
     /// As [`Client::json`].
-    pub fn json_with_head<T: DeserializeOwned>(&self, call: &Call<'_>, watch: &dyn Watch) -> Result<(HeaderMap, T)> {
-        let (head, text) = self.text(call, watch)?;
-        let parsed = serde_json::from_str(&text);
-        let parsed = parsed.map_err(|e| Error::Answer { url: shown(&call.url), message: e.to_string() })?;
+    pub fn json_with_head<T: DeserializeOwned>(
+        &self,
+        request: &ApiRequest<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(HeaderMap, T)> {
+        let (head, text) = self.text(request, progress)?;
+        let parsed = serde_json::from_str(&text).map_err(|e| Error::invalid_response(&request.url, e))?;
         Ok((head, parsed))
     }
 
@@ -194,190 +102,99 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::json`].
-    pub fn text(&self, call: &Call<'_>, watch: &dyn Watch) -> Result<(HeaderMap, String)> {
-        self.patiently(watch, || self.text_once(call, watch))
+    pub fn text(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Result<(HeaderMap, String)> {
+        self.with_retry(progress, || self.text_once(request, progress))
     }
 
-    /// One try at [`Client::text`].
+    /// [`with_retry`], with the first wait of the settings.
     ///
     /// # Errors
-    /// What failed, and whether another try makes sense.
-    pub fn text_once(&self, call: &Call<'_>, watch: &dyn Watch) -> std::result::Result<(HeaderMap, String), Trouble> {
-        let (head, body) = self.open(call, watch)?.into_parts();
-        let mut text = String::new();
-        let read = body.into_reader().take(LONGEST_TEXT).read_to_string(&mut text);
-        read.map_err(|e| Trouble::again(unreachable(&call.url, &e.to_string())))?;
-        Ok((head.headers, text))
+    /// The last attempt's, or Ctrl-C.
+    pub fn with_retry<T>(&self, progress: &dyn Progress, attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
+        with_retry(self.settings.wait, progress, attempt)
     }
 
-    /// Do something until it goes well, it fails for good, or patience ends.
+    /// One attempt at [`Client::text`].
     ///
     /// # Errors
-    /// The last one's, or Ctrl-C.
-    pub fn patiently<T>(
-        &self,
-        watch: &dyn Watch,
-        mut once: impl FnMut() -> std::result::Result<T, Trouble>,
-    ) -> Result<T> {
-        let mut failed = 0;
-        loop {
-            if watch.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let trouble = match once() {
-                Ok(done) => return Ok(done),
-                Err(trouble) => trouble,
-            };
-            failed = if trouble.gained { 1 } else { failed + 1 };
-            if !trouble.again || failed >= TRIES || trouble.after.is_some_and(|a| a > PATIENCE) {
-                return Err(trouble.error);
-            }
-            let backoff = (self.settings.wait * 2_u32.pow(failed - 1)).min(LONGEST);
-            // A wait of nothing is no reason to ask without a pause.
-            let wait = trouble.after.filter(|a| !a.is_zero()).unwrap_or(backoff);
-            if wait >= Duration::from_secs(2) {
-                watch.note(&format!("waiting {} s: {}", wait.as_secs(), trouble.error));
-            }
-            let until = Instant::now() + wait;
-            while let Some(left) = until.checked_duration_since(Instant::now()) {
-                if watch.cancelled() {
-                    return Err(Error::Interrupted);
-                }
-                std::thread::sleep(left.min(Duration::from_millis(100)));
-            }
+    /// Why it failed, and whether another attempt makes sense.
+    pub fn text_once(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<(HeaderMap, String)> {
+        let (head, body) = self.open(request, progress)?.into_parts();
+        let mut text = Vec::new();
+        let read = body.into_reader().take(MAX_TEXT + 1).read_to_end(&mut text);
+        read.map_err(|e| RetryableError::transient(Error::unreachable(&request.url, &e.to_string())))?;
+        if text.len() as u64 > MAX_TEXT {
+            let url = without_query(&request.url);
+            return Err(Error::TextTooLong { url, megabytes: MAX_TEXT >> 20 }.into());
         }
+        let text =
+            String::from_utf8(text).map_err(|e| RetryableError::transient(Error::invalid_response(&request.url, e)))?;
+        Ok((head.headers, text))
     }
 
     /// One request, and whatever its redirects lead to. The body is still to be read.
     ///
     /// # Errors
-    /// What failed, and whether another try makes sense.
-    pub fn open(&self, call: &Call<'_>, watch: &dyn Watch) -> std::result::Result<Response<Body>, Trouble> {
+    /// Why it failed, and whether another attempt makes sense.
+    pub fn open(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<Response<Body>> {
         if self.settings.offline {
-            let what = call.about.repo.map_or_else(|| shown(&call.url), ToString::to_string);
-            return Err(Trouble::last(Error::NeedsHub { what }));
+            let what = request.context.repo.map_or_else(|| without_query(&request.url), ToString::to_string);
+            return Err(Error::NeedsHub { what }.into());
         }
-        let mut url = call.url.clone();
+        let mut url = request.url.clone();
         for _ in 0..6 {
-            let response = self.one(call, &url, watch)?;
+            let response = self.send(request, &url, progress)?;
             let status = response.status().as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-                return if status < 300 { Ok(response) } else { Err(refusal::understand(self, call, &url, response)) };
+                return if status < 300 {
+                    Ok(response)
+                } else {
+                    Err(error_from_response(&self.settings, request, &url, response))
+                };
             }
             let to = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
-            let Some(to) = to.map(|to| absolute(&url, to)) else {
-                let message = "a redirect to nowhere".into();
-                return Err(Trouble::last(Error::Answer { url: shown(&url), message }));
+            let Some(to) = to.map(|to| join_url(&url, to)) else {
+                return Err(Error::invalid_response(&url, "a redirect to nowhere").into());
             };
             // What is sent goes to whoever was asked, or to the same host by another name of the repository.
-            if call.method != "GET" && origin(&to) != origin(&url) {
-                let message = "it sends what is written to another host".into();
-                return Err(Trouble::last(Error::Answer { url: shown(&url), message }));
+            if request.method != "GET" && origin(&to) != origin(&url) {
+                return Err(Error::invalid_response(&url, "it sends what is written to another host").into());
             }
             url = to;
         }
-        Err(Trouble::last(Error::Answer { url: shown(&call.url), message: "too many redirects".into() }))
+        Err(Error::invalid_response(&request.url, "too many redirects").into())
     }
 
-    fn one(&self, call: &Call<'_>, url: &str, watch: &dyn Watch) -> std::result::Result<Response<Body>, Trouble> {
-        let mut request = Request::builder().method(call.method).uri(url);
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
+    fn send(&self, request: &ApiRequest<'_>, url: &str, progress: &dyn Progress) -> Attempt<Response<Body>> {
+        let mut http = Request::builder().method(request.method).uri(url);
+        for (name, value) in &request.headers {
+            http = http.header(name, value);
         }
         // Nobody but the Hub itself is given the token: signed addresses of a storage need none.
         if let Some(token) = self.settings.token.as_ref().filter(|_| origin(url) == origin(&self.settings.endpoint)) {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.secret()));
+            http = http.header(header::AUTHORIZATION, format!("Bearer {}", token.secret()));
         }
-        let unsound = |e: ureq::http::Error| {
-            Trouble::last(Error::Answer { url: shown(url), message: self.cleaned(&e.to_string()) })
-        };
-        let sent = match &call.payload {
-            Payload::None => self.agent.run(request.body(()).map_err(unsound)?),
+        let invalid = |e: ureq::http::Error| Error::invalid_response(url, self.settings.redact(&e.to_string()));
+        let sent = match &request.payload {
+            Payload::None => self.agent.run(http.body(()).map_err(invalid)?),
             Payload::Bytes(bytes, kind) => {
-                let request = request.header(header::CONTENT_TYPE, *kind);
-                self.agent.run(request.body(bytes.as_slice()).map_err(unsound)?)
+                let http = http.header(header::CONTENT_TYPE, *kind);
+                self.agent.run(http.body(bytes.as_slice()).map_err(invalid)?)
             }
-            Payload::Part { path, offset, length } => {
-                let mut part = Outflow::new(path, (*offset, *length), watch).map_err(Trouble::last)?;
-                let request = request.header(header::CONTENT_LENGTH, length.to_string());
-                let sent = self.agent.run(request.body(SendBody::from_reader(&mut part)).map_err(unsound)?);
+            Payload::FilePart { path, offset, length } => {
+                let mut part = FilePartBody::new(path, (*offset, *length), progress)?;
+                let http = http.header(header::CONTENT_LENGTH, length.to_string());
+                let sent = self.agent.run(http.body(SendBody::from_reader(&mut part)).map_err(invalid)?);
                 match part.fault() {
-                    Some(error) if sent.is_err() => return Err(Trouble::last(error)),
+                    Some(error) if sent.is_err() => return Err(error.into()),
                     _ => sent,
                 }
             }
         };
         sent.map_err(|e| {
-            let for_good = matches!(e, ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_));
-            let error = unreachable(url, &self.cleaned(&e.to_string()));
-            if for_good { Trouble::last(error) } else { Trouble::again(error) }
+            let permanent = matches!(e, ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_));
+            let error = Error::unreachable(url, &self.settings.redact(&e.to_string()));
+            if permanent { error.into() } else { RetryableError::transient(error) }
         })
-    }
-
-    /// Text of others, without the token, on one line, and no longer than people read.
-    pub fn cleaned(&self, text: &str) -> String {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text = match &self.settings.token {
-            Some(token) => text.replace(token.secret(), "(the token)"),
-            None => text,
-        };
-        text.chars().filter(|c| !c.is_control()).take(300).collect()
-    }
-}
-
-/// The network's failure to reach the host of `url`.
-pub fn unreachable(url: &str, reason: &str) -> Error {
-    Error::Unreachable { host: origin(url).to_owned(), reason: reason.to_owned() }
-}
-
-/// An address as messages show it: what comes after `?` may be a signature.
-pub fn shown(url: &str) -> String {
-    url.split(['?', '#']).next().unwrap_or_default().to_owned()
-}
-
-/// Scheme, host and port.
-pub fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
-    &url[..end]
-}
-
-/// Where `to` leads when it is met at `from`.
-pub fn absolute(from: &str, to: &str) -> String {
-    if to.starts_with("http://") || to.starts_with("https://") {
-        to.to_owned()
-    } else if to.starts_with("//") {
-        format!("{}:{to}", from.split(':').next().unwrap_or("https"))
-    } else if to.starts_with('/') {
-        format!("{}{to}", origin(from))
-    } else {
-        let plain = shown(from);
-        format!("{}/{to}", plain.rsplit_once('/').map_or(plain.as_str(), |(folder, _)| folder))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses() {
-        assert_eq!(origin("https://h:1/a?b"), "https://h:1");
-        assert_eq!(origin("https://h"), "https://h");
-        assert_eq!(shown("https://h/a?X-Signature=secret"), "https://h/a");
-        for (to, is) in
-            [("https://x/y", "https://x/y"), ("/y", "https://h"), ("//x/y", "https://x/y"), ("y", "https://h/a/y")]
-        {
-            let is = if to == "/y" { format!("{is}/y") } else { is.to_owned() };
-            assert_eq!(absolute("https://h/a/b?c", to), is, "{to}");
-        }
-    }
-
-    #[test]
-    fn what_others_say_is_cleaned() {
-        let get = |name: &str| (name == "HF_TOKEN").then(|| "hf_secret".to_owned());
-        let client = Settings::from(get).and_then(Client::new).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(client.cleaned("no\n  hf_secret \u{1b}[31m"), "no (the token) [31m");
-        assert_eq!(client.cleaned(&"x".repeat(1000)).len(), 300);
     }
 }

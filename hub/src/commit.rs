@@ -6,17 +6,20 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::progress::Progress;
+
 use crate::{
-    client::{Call, Client, Payload, Trouble},
+    client::Client,
     error::{Error, Result},
-    listing::Entry,
-    names::{Repo, encoded},
-    upload::{Hashed, Target},
-    watch::Watch,
+    listing::{Depth, Entry},
+    repo::{Repo, percent_encode},
+    request::{ApiRequest, Payload, RequestContext},
+    retry::RetryableError,
+    upload::{CommitTarget, UploadFile},
 };
 
 /// What a commit is called and changes.
-pub struct Change<'a> {
+pub struct CommitRequest<'a> {
     /// First line of its message.
     pub title: &'a str,
     /// The rest of its message.
@@ -24,7 +27,7 @@ pub struct Change<'a> {
     /// The commit that it goes upon.
     pub parent: &'a str,
     /// Files that are added or replaced.
-    pub files: &'a [&'a Hashed],
+    pub files: &'a [&'a UploadFile],
     /// Paths of those in large file storage.
     pub large: &'a BTreeSet<String>,
     /// Paths that are deleted.
@@ -34,7 +37,7 @@ pub struct Change<'a> {
 /// A commit that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Made {
+pub struct CommitInfo {
     /// Its hash.
     pub commit_oid: String,
     /// The page of the pull request, if it is one.
@@ -63,7 +66,7 @@ struct Discussion {
 }
 
 #[derive(Deserialize)]
-struct Logged {
+struct CommitMessage {
     #[serde(default)]
     title: String,
     #[serde(default)]
@@ -75,66 +78,79 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached, or somebody else has committed since `parent`.
-    pub fn commit(&self, target: Target<'_>, change: &Change<'_>, watch: &dyn Watch) -> Result<Made> {
-        let url = target.repo.api(self.endpoint(), &format!("commit/{}{}", encoded(target.branch), target.query()));
+    pub fn commit(
+        &self,
+        target: CommitTarget<'_>,
+        change: &CommitRequest<'_>,
+        progress: &dyn Progress,
+    ) -> Result<CommitInfo> {
+        let url =
+            target.repo.api(self.endpoint(), &format!("commit/{}{}", percent_encode(target.branch), target.query()));
         let payload = Payload::Bytes(body(change)?, "application/x-ndjson");
-        let call = Call { method: "POST", url: url.clone(), headers: Vec::new(), payload, about: target.about() };
+        let request =
+            ApiRequest { method: "POST", url: url.clone(), headers: Vec::new(), payload, context: target.context() };
         let mut doubtful = false;
-        self.patiently(watch, || {
+        self.with_retry(progress, || {
             // The last try may have been heard although its answer was lost.
-            if doubtful && let Some(made) = self.made(target, change, watch).map_err(Trouble::last)? {
+            if doubtful && let Some(made) = self.find_commit(target, change, progress)? {
                 return Ok(made);
             }
             doubtful = true;
-            match self.text_once(&call, watch) {
-                Ok((_, text)) => serde_json::from_str(&text)
-                    .map_err(|e| Trouble::again(Error::Answer { url: url.clone(), message: e.to_string() })),
-                Err(Trouble { error: moved @ Error::Moved { .. }, .. }) => {
-                    let made = self.made(target, change, watch).map_err(Trouble::last)?;
-                    made.ok_or_else(|| Trouble::last(moved))
+            match self.text_once(&request, progress) {
+                Ok((_, text)) => {
+                    serde_json::from_str(&text).map_err(|e| RetryableError::transient(Error::invalid_response(&url, e)))
                 }
-                Err(trouble) => Err(trouble),
+                Err(RetryableError { error: moved @ Error::ParentMoved { .. }, .. }) => {
+                    let made = self.find_commit(target, change, progress)?;
+                    made.ok_or_else(|| moved.into())
+                }
+                Err(failure) => Err(failure),
             }
         })
     }
 
     /// The commit that has what `change` asks for, if it was made after `parent`.
-    fn made(&self, target: Target<'_>, change: &Change<'_>, watch: &dyn Watch) -> Result<Option<Made>> {
-        if target.pull {
+    fn find_commit(
+        &self,
+        target: CommitTarget<'_>,
+        change: &CommitRequest<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Option<CommitInfo>> {
+        if target.pull_request {
             let whole = |tree: &[Entry]| change.is_in(tree);
-            return self.pull_request(target.repo, change.title, &whole, watch);
+            return self.find_pull_request(target.repo, change.title, &whole, progress);
         }
-        let head = self.info(target.repo, target.branch, watch)?.sha;
+        let head = self.revision_info(target.repo, target.branch, progress)?.sha;
         if head == change.parent {
             return Ok(None);
         }
-        let (tree, _) = self.tree(target.repo, &head, "", true, watch)?;
-        Ok(change.is_in(&tree).then_some(Made { commit_oid: head, pull_request_url: None }))
+        let (tree, _) = self.list_tree(target.repo, &head, "", Depth::Recursive, progress)?;
+        Ok(change.is_in(&tree).then_some(CommitInfo { commit_oid: head, pull_request_url: None }))
     }
 
     /// An open pull request with this title whose files are `whole`.
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn pull_request(
+    pub fn find_pull_request(
         &self,
         repo: &Repo,
         title: &str,
         whole: &dyn Fn(&[Entry]) -> bool,
-        watch: &dyn Watch,
-    ) -> Result<Option<Made>> {
-        let about = crate::client::About { repo: Some(repo), ..Default::default() };
+        progress: &dyn Progress,
+    ) -> Result<Option<CommitInfo>> {
+        let context = RequestContext { repo: Some(repo), ..Default::default() };
         let ours =
             |d: &&Discussion| d.is_pull_request && d.title == title && d.status != "closed" && d.status != "merged";
         for page in 0.. {
             let url = repo.api(self.endpoint(), &format!("discussions?p={page}&type=pull_request&status=open"));
-            let open: Discussions = self.json(&Call::get(url, about), watch)?;
+            let open: Discussions = self.json(&ApiRequest::get(url, context), progress)?;
             for discussion in open.found.iter().filter(ours) {
                 let revision = format!("refs/pr/{}", discussion.num);
-                let head = self.info(repo, &revision, watch)?.sha;
-                if whole(&self.tree(repo, &head, "", true, watch)?.0) {
+                let head = self.revision_info(repo, &revision, progress)?.sha;
+                if whole(&self.list_tree(repo, &head, "", Depth::Recursive, progress)?.0) {
                     let url = format!("{}/discussions/{}", repo.page(self.endpoint()), discussion.num);
-                    return Ok(Some(Made { commit_oid: head, pull_request_url: Some(url) }));
+                    return Ok(Some(CommitInfo { commit_oid: head, pull_request_url: Some(url) }));
                 }
             }
             if open.found.is_empty() || open.start + open.found.len() >= open.count {
@@ -148,12 +164,18 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn trailer(&self, repo: &Repo, revision: &str, key: &str, watch: &dyn Watch) -> Result<Option<String>> {
-        let about = crate::client::About { repo: Some(repo), revision: Some(revision), ..Default::default() };
+    pub fn commit_trailer(
+        &self,
+        repo: &Repo,
+        revision: &str,
+        key: &str,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>> {
+        let context = RequestContext { repo: Some(repo), revision: Some(revision), ..Default::default() };
         let mut page = 0;
         loop {
-            let url = repo.api(self.endpoint(), &format!("commits/{}?p={page}&limit=100", encoded(revision)));
-            let commits: Vec<Logged> = self.json(&Call::get(url, about), watch)?;
+            let url = repo.api(self.endpoint(), &format!("commits/{}?p={page}&limit=100", percent_encode(revision)));
+            let commits: Vec<CommitMessage> = self.json(&ApiRequest::get(url, context), progress)?;
             let told = commits.iter().flat_map(|c| [&c.title, &c.message]);
             let mut found = told.flat_map(|text| text.lines()).filter_map(|l| l.trim().strip_prefix(key));
             if let Some(value) = found.next() {
@@ -167,17 +189,17 @@ impl Client {
     }
 }
 
-impl Change<'_> {
+impl CommitRequest<'_> {
     /// Whether a repository with these files has all that this change asks for.
     fn is_in(&self, tree: &[Entry]) -> bool {
         let there: BTreeMap<&str, &Entry> = tree.iter().map(|e| (e.path.as_str(), e)).collect();
-        self.files.iter().all(|f| there.get(f.path.as_str()).is_some_and(|e| same(f, e)))
+        self.files.iter().all(|f| there.get(f.path.as_str()).is_some_and(|e| same_content(f, e)))
             && self.deleted.iter().all(|path| !there.contains_key(path.as_str()))
     }
 }
 
 /// Whether a file here has the content of one there.
-pub fn same(file: &Hashed, entry: &Entry) -> bool {
+pub fn same_content(file: &UploadFile, entry: &Entry) -> bool {
     match &entry.sha256 {
         Some(sha256) => *sha256 == file.sha256,
         None => entry.git == file.git,
@@ -185,7 +207,7 @@ pub fn same(file: &Hashed, entry: &Entry) -> bool {
 }
 
 /// One JSON object a line: the message, then the operations.
-fn body(change: &Change<'_>) -> Result<Vec<u8>> {
+fn body(change: &CommitRequest<'_>) -> Result<Vec<u8>> {
     let header = json!({ "summary": change.title, "description": change.message, "parentCommit": change.parent });
     let mut lines = vec![json!({ "key": "header", "value": header })];
     for file in change.files {

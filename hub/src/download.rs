@@ -6,14 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::progress::Progress;
+
 use crate::{
     cache::{Cache, parents},
-    client::{About, Call, Client, Trouble, shown, unreachable},
-    digest::Running,
+    client::Client,
     error::{Error, Result},
     listing::Entry,
-    names::Repo,
-    watch::Watch,
+    oid::OidHasher,
+    repo::Repo,
+    request::{ApiRequest, RequestContext},
+    retry::{Attempt, RetryableError},
+    url::without_query,
 };
 
 /// Bytes read and hashed at a time.
@@ -24,35 +28,35 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached, the content is not what was announced, a full disk, Ctrl-C.
-    pub fn download(&self, repo: &Repo, commit: &str, entry: &Entry, watch: &dyn Watch) -> Result<PathBuf> {
+    pub fn download(&self, repo: &Repo, commit: &str, entry: &Entry, progress: &dyn Progress) -> Result<PathBuf> {
         let cache = Cache::new(&self.settings().cache, repo);
-        if let Some(path) = cache.have(commit, entry) {
-            watch.bytes(entry.size);
+        if let Some(path) = cache.cached_file(commit, entry) {
+            progress.bytes(entry.size);
             return Ok(path);
         }
         let hash = entry.oid().hex().to_owned();
         let blob = cache.blob(&hash);
         parents(&blob)?;
-        let _lock = cache.lock(&hash, watch)?;
+        let _lock = cache.lock(&hash, progress)?;
         // Another process may have fetched it while we waited; another commit may have the same content.
         if fs::metadata(&blob).is_ok_and(|m| m.len() == entry.size) {
-            watch.bytes(entry.size);
+            progress.bytes(entry.size);
             return cache.link(commit, entry, &hash);
         }
         let partial = blob.with_file_name(format!("{hash}.incomplete"));
-        self.fetch(repo, commit, entry, &partial, watch)?;
+        self.fetch(repo, commit, entry, &partial, progress)?;
         fs::rename(&partial, &blob).map_err(Error::io("put in place", &blob))?;
         cache.link(commit, entry, &hash)
     }
 
     /// Fill `partial` until it is the whole content.
-    fn fetch(&self, repo: &Repo, commit: &str, entry: &Entry, partial: &Path, watch: &dyn Watch) -> Result<()> {
+    fn fetch(&self, repo: &Repo, commit: &str, entry: &Entry, partial: &Path, progress: &dyn Progress) -> Result<()> {
         let url = repo.resolve(self.endpoint(), commit, &entry.path);
         let mut spoilt = false;
         loop {
-            let mut filling = Filling::open(entry, partial, watch)?;
-            self.patiently(watch, || self.stream(&url, (repo, commit, entry), &mut filling, watch))?;
-            let (file, found) = (filling.file, filling.hash.finish());
+            let mut file = PartialFile::open(entry, partial, progress)?;
+            self.with_retry(progress, || self.stream(&url, (repo, commit, entry), &mut file, progress))?;
+            let (file, found) = (file.file, file.hash.finish());
             if found == entry.oid() {
                 file.sync_all().map_err(Error::io("flush", partial))?;
                 return Ok(());
@@ -61,7 +65,7 @@ impl Client {
             fs::remove_file(partial).map_err(Error::io("remove", partial))?;
             if spoilt {
                 let message = format!("{} instead of {}", found.hex(), entry.oid().hex());
-                return Err(Error::Damaged { file: entry.path.clone(), url: shown(&url), message });
+                return Err(Error::HashMismatch { file: entry.path.clone(), url: without_query(&url), message });
             }
             // What an earlier run left may have been spoilt on the disk; a second time it is the sender's.
             spoilt = true;
@@ -73,19 +77,20 @@ impl Client {
         &self,
         url: &str,
         (repo, commit, entry): (&Repo, &str, &Entry),
-        filling: &mut Filling,
-        watch: &dyn Watch,
-    ) -> std::result::Result<(), Trouble> {
-        let start = filling.have;
+        partial: &mut PartialFile,
+        progress: &dyn Progress,
+    ) -> Attempt<()> {
+        let start = partial.have;
         if start == entry.size {
             return Ok(());
         }
-        let about = About { repo: Some(repo), revision: Some(commit), file: Some(&entry.path), writes: false };
-        let mut call = Call::get(url.to_owned(), about);
+        let context =
+            RequestContext { repo: Some(repo), revision: Some(commit), file: Some(&entry.path), writes: false };
+        let mut request = ApiRequest::get(url.to_owned(), context);
         if start > 0 {
-            call.headers.push(("range".into(), format!("bytes={start}-")));
+            request.headers.push(("range".into(), format!("bytes={start}-")));
         }
-        let response = self.open(&call, watch)?;
+        let response = self.open(&request, progress)?;
         let from = match response.status().as_u16() {
             206 => {
                 let range = response.headers().get("content-range").and_then(|v| v.to_str().ok());
@@ -95,77 +100,79 @@ impl Client {
         };
         if from != start {
             // A server that does not know ranges sends all of it again.
-            filling.restart(entry).map_err(Trouble::last)?;
+            partial.restart(entry)?;
             if from != 0 {
-                let message = "it sends another part than was asked for".into();
-                return Err(Trouble::again(Error::Answer { url: shown(url), message }));
+                let error = Error::invalid_response(url, "it sends another part than was asked for");
+                return Err(RetryableError::transient(error));
             }
         }
         let mut body = response.into_body().into_reader();
         let mut block = vec![0; BLOCK];
-        let cut = |filling: &Filling, reason: String| Trouble {
-            gained: filling.have > start,
-            ..Trouble::again(unreachable(url, &reason))
+        let cut = |partial: &PartialFile, reason: String| RetryableError {
+            progressed: partial.have > start,
+            ..RetryableError::transient(Error::unreachable(url, &reason))
         };
         loop {
-            if watch.cancelled() {
-                return Err(Trouble::last(Error::Interrupted));
+            if progress.cancelled() {
+                return Err(Error::Interrupted.into());
             }
             match body.read(&mut block) {
-                Ok(0) if filling.have == entry.size => return Ok(()),
-                Ok(0) => return Err(cut(filling, format!("cut after {} of {} bytes", filling.have, entry.size))),
-                Ok(n) if filling.have + n as u64 > entry.size => {
+                Ok(0) if partial.have == entry.size => return Ok(()),
+                Ok(0) => {
+                    return Err(cut(partial, format!("cut after {} of {} bytes", partial.have, entry.size)));
+                }
+                Ok(n) if partial.have + n as u64 > entry.size => {
                     let message = format!("more than the {} bytes that are announced", entry.size);
-                    return Err(Trouble::last(Error::Answer { url: shown(url), message }));
+                    return Err(Error::invalid_response(url, message).into());
                 }
                 Ok(n) => {
-                    filling.add(&block[..n]).map_err(Trouble::last)?;
-                    watch.bytes(n as u64);
+                    partial.add(&block[..n])?;
+                    progress.bytes(n as u64);
                 }
-                Err(error) => return Err(cut(filling, error.to_string())),
+                Err(error) => return Err(cut(partial, error.to_string())),
             }
         }
     }
 }
 
 /// A partial file and the hash of what it holds.
-struct Filling {
+struct PartialFile {
     path: PathBuf,
     file: File,
     have: u64,
-    hash: Running,
+    hash: OidHasher,
 }
 
-impl Filling {
+impl PartialFile {
     /// What an earlier try left, read through for its hash.
-    fn open(entry: &Entry, path: &Path, watch: &dyn Watch) -> Result<Self> {
+    fn open(entry: &Entry, path: &Path, progress: &dyn Progress) -> Result<Self> {
         let options = File::options().create(true).append(true).read(true).truncate(false).to_owned();
         let mut file = options.open(path).map_err(Error::io("open", path))?;
-        let mut filling = Self {
+        let mut partial = Self {
             path: path.to_owned(),
             file: file.try_clone().map_err(Error::io("open", path))?,
             have: 0,
-            hash: Running::like(&entry.oid(), entry.size),
+            hash: OidHasher::new(&entry.oid(), entry.size),
         };
         if file.metadata().map_err(Error::io("read", path))?.len() > entry.size {
-            filling.restart(entry)?;
+            partial.restart(entry)?;
         }
         let mut block = vec![0; BLOCK];
         loop {
             let n = file.read(&mut block).map_err(Error::io("read", path))?;
             if n == 0 {
-                watch.bytes(filling.have);
-                return Ok(filling);
+                progress.bytes(partial.have);
+                return Ok(partial);
             }
-            filling.hash.update(&block[..n]);
-            filling.have += n as u64;
+            partial.hash.update(&block[..n]);
+            partial.have += n as u64;
         }
     }
 
     fn restart(&mut self, entry: &Entry) -> Result<()> {
         self.file.set_len(0).map_err(Error::io("cut", &self.path))?;
         self.have = 0;
-        self.hash = Running::like(&entry.oid(), entry.size);
+        self.hash = OidHasher::new(&entry.oid(), entry.size);
         Ok(())
     }
 

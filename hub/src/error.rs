@@ -1,10 +1,12 @@
 //! Every way that talking to the Hub can fail: what happened, and the page or variable that mends it. No
-//! sentence holds a token, a signed address or what a server answered unless [`crate::Client`] has cleaned it.
+//! sentence holds a token, a signed address or what a server answered unless [`crate::Settings::redact`] has cleaned it.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
+
+use crate::url::{origin, without_query};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -14,7 +16,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A repository, revision or setting that cannot be one.
     #[error("{0}")]
-    Name(String),
+    Invalid(String),
     /// A request that `HF_HUB_OFFLINE` forbids.
     #[error(
         "HF_HUB_OFFLINE is set, and {what} is not in the cache {cache}: run `setaccio pull` where there is a network, \
@@ -45,8 +47,8 @@ pub enum Error {
     },
     /// The Hub knows no such repository, or does not say that it does.
     #[error("{repo} does not exist, or is private and {token}: look at {page}")]
-    Missing {
-        /// Kind and name.
+    RepoNotFound {
+        /// RepoType and name.
         repo: String,
         /// What is wrong with the token, as a clause.
         token: String,
@@ -55,8 +57,8 @@ pub enum Error {
     },
     /// Terms have to be accepted first.
     #[error("{repo} is gated: accept its terms at {page}; {token}")]
-    Gated {
-        /// Kind and name.
+    GatedRepo {
+        /// RepoType and name.
         repo: String,
         /// What to do about the token, as a clause.
         token: String,
@@ -65,8 +67,8 @@ pub enum Error {
     },
     /// No such branch, tag or commit.
     #[error("{repo} has no branch, tag or commit `{revision}`: {page}/commits/main lists what there is")]
-    Revision {
-        /// Kind and name.
+    RevisionNotFound {
+        /// RepoType and name.
         repo: String,
         /// What was asked for.
         revision: String,
@@ -75,8 +77,8 @@ pub enum Error {
     },
     /// No such file at that revision.
     #[error("{repo} has no file {file} at {revision}: {page}/tree/{revision} lists what there is")]
-    File {
-        /// Kind and name.
+    EntryNotFound {
+        /// RepoType and name.
         repo: String,
         /// Its path.
         file: String,
@@ -90,7 +92,7 @@ pub enum Error {
         "the Hub refuses the token, which is wrong, revoked or expired: make one at {endpoint}/settings/tokens, and put \
          it into HF_TOKEN or the file {file}"
     )]
-    Token {
+    InvalidToken {
         /// The Hub.
         endpoint: String,
         /// Where a token file would lie, as people write it.
@@ -109,15 +111,15 @@ pub enum Error {
     /// A token that may read only.
     #[error("this token may read and not write {repo}: make one with the role `write` at {endpoint}/settings/tokens")]
     ReadOnly {
-        /// Kind and name.
+        /// RepoType and name.
         repo: String,
         /// The Hub.
         endpoint: String,
     },
     /// Writing is refused: to this token, or because the account or the repository is full.
     #[error("the Hub does not let this token write {repo}{said}: look at {pages}")]
-    Unwritable {
-        /// Kind and name.
+    WriteForbidden {
+        /// RepoType and name.
         repo: String,
         /// The server's words in brackets, or nothing.
         said: String,
@@ -129,8 +131,8 @@ pub enum Error {
         "{repo} is there already, and everybody can see it: `--private` is for repositories that a push creates. Make it \
          private at {page}/settings, or push without `--private`; nothing was pushed"
     )]
-    Public {
-        /// Kind and name.
+    RepoIsPublic {
+        /// RepoType and name.
         repo: String,
         /// Its page.
         page: String,
@@ -179,15 +181,25 @@ pub enum Error {
     },
     /// An answer that is not what the Hub's interface promises.
     #[error("{url} gives an answer that is no answer of a Hub ({message}): look at HF_ENDPOINT and proxies")]
-    Answer {
+    InvalidResponse {
         /// The address, without its query.
         url: String,
         /// What is wrong.
         message: String,
     },
+    /// An answer that is longer than any that the Hub's interface gives as text.
+    #[error(
+        "{url} answers with more than {megabytes} MiB of text, which is no answer of a Hub: look at HF_ENDPOINT and proxies"
+    )]
+    TextTooLong {
+        /// The address, without its query.
+        url: String,
+        /// The limit, in MiB.
+        megabytes: u64,
+    },
     /// What arrived is not what was announced.
     #[error("{file} arrived with other content than {url} announces, twice: {message}")]
-    Damaged {
+    HashMismatch {
         /// The file's path in the repository.
         file: String,
         /// The address, without its query.
@@ -199,7 +211,7 @@ pub enum Error {
     #[error(
         "{page} was changed by somebody else meanwhile: look at {page}/commits/main, and run the same command again"
     )]
-    Moved {
+    ParentMoved {
         /// The repository's page.
         page: String,
     },
@@ -208,7 +220,7 @@ pub enum Error {
         "the card at {page} was edited there since the last push, or nobody pushed it: nothing was pushed. What a push \
          would do to it:\n{difference}take its text over into the recipe's [card], or push with --force to replace it"
     )]
-    Edited {
+    CardEdited {
         /// The repository's page.
         page: String,
         /// What would change, line by line.
@@ -224,15 +236,38 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
+    /// A fault of files or threads that another crate names.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// Ctrl-C.
     #[error("interrupted; what has arrived is kept, and the same command goes on from there")]
     Interrupted,
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        match error {
+            setaccio_base::Error::Io { action, path, error } => Self::Io { action, path, error },
+            setaccio_base::Error::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
+        }
+    }
 }
 
 impl Error {
     /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+    }
+
+    /// The network's failure to reach the host of `url`.
+    pub fn unreachable(url: &str, reason: &str) -> Self {
+        Self::Unreachable { host: origin(url).to_owned(), reason: reason.to_owned() }
+    }
+
+    /// An answer from `url` that the Hub's interface does not give.
+    pub fn invalid_response(url: &str, message: impl ToString) -> Self {
+        Self::InvalidResponse { url: without_query(url), message: message.to_string() }
     }
 }
 

@@ -1,28 +1,29 @@
 //! The Hugging Face Hub, in and out: revisions and listings, downloads into the cache that Python's tools
 //! share, repositories and commits. It knows nothing of recipes or data sets.
 
-mod account;
+pub mod account;
 pub mod cache;
 pub mod client;
 pub mod commit;
-pub mod diff;
-pub mod digest;
 pub mod download;
 pub mod error;
+mod file_part;
 mod lfs;
 pub mod listing;
-pub mod names;
-mod outflow;
+pub mod oid;
+pub mod parallel;
 pub mod pull;
 pub mod push;
-mod refusal;
+pub mod repo;
+pub mod request;
+mod response_error;
+pub mod retry;
+mod retry_after;
 pub mod settings;
 pub mod upload;
-mod wait;
-pub mod watch;
+mod url;
 
 pub use client::Client;
 pub use error::{Error, Result};
-pub use names::{Kind, Repo};
+pub use repo::{Repo, RepoType};
 pub use settings::Settings;
-pub use watch::Watch;

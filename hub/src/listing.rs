@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;
 
+use setaccio_base::progress::Progress;
+
 use crate::{
-    client::{About, Call, Client, absolute},
-    digest::Oid,
+    client::Client,
     error::{Error, Result},
-    names::{Repo, encoded, is_commit, is_inside},
-    watch::Watch,
+    oid::Oid,
+    repo::{Repo, is_commit, is_relative_path, percent_encode},
+    request::{ApiRequest, RequestContext},
+    url::join_url,
 };
 
 /// A file of a repository.
@@ -34,9 +37,18 @@ impl Entry {
     }
 }
 
-/// A page of the interface's listing.
+/// How far below a folder a listing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What lies in the folder itself.
+    Children,
+    /// All files below it.
+    Recursive,
+}
+
+/// One item of a listing, as the interface has it.
 #[derive(Deserialize)]
-struct Listed {
+struct TreeItem {
     #[serde(rename = "type")]
     kind: String,
     path: String,
@@ -55,7 +67,7 @@ struct Lfs {
 
 /// What the interface says of a revision.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Info {
+pub struct RevisionInfo {
     /// The commit.
     pub sha: String,
     /// When it was last changed, as the Hub writes it.
@@ -71,53 +83,54 @@ impl Client {
     ///
     /// # Errors
     /// No such repository or revision, or the Hub cannot be asked.
-    pub fn info(&self, repo: &Repo, revision: &str, watch: &dyn Watch) -> Result<Info> {
-        let about = About { repo: Some(repo), revision: Some(revision), ..About::default() };
-        let url = repo.api(self.endpoint(), &format!("revision/{}", encoded(revision)));
-        let info: Info = self.json(&Call::get(url.clone(), about), watch)?;
+    pub fn revision_info(&self, repo: &Repo, revision: &str, progress: &dyn Progress) -> Result<RevisionInfo> {
+        let context = RequestContext { repo: Some(repo), revision: Some(revision), ..RequestContext::default() };
+        let url = repo.api(self.endpoint(), &format!("revision/{}", percent_encode(revision)));
+        let info: RevisionInfo = self.json(&ApiRequest::get(url.clone(), context), progress)?;
         if is_commit(&info.sha) {
             return Ok(info);
         }
-        Err(Error::Answer { url, message: format!("{:?} is no commit", info.sha) })
+        Err(Error::invalid_response(&url, format!("{:?} is no commit", info.sha)))
     }
 
-    /// The files below `folder` (the whole repository if it is empty), and its folders unless `recursive`.
+    /// The files below `folder` (the whole repository if it is empty), and its folders unless the depth is all of it.
     /// A folder that is not there holds nothing.
     ///
     /// # Errors
     /// No such repository or revision, or the Hub cannot be asked.
-    pub fn tree(
+    pub fn list_tree(
         &self,
         repo: &Repo,
         revision: &str,
         folder: &str,
-        recursive: bool,
-        watch: &dyn Watch,
+        depth: Depth,
+        progress: &dyn Progress,
     ) -> Result<(Vec<Entry>, Vec<String>)> {
-        let about = About { repo: Some(repo), revision: Some(revision), file: Some(folder), writes: false };
-        let below = folder.split('/').filter(|p| !p.is_empty()).map(encoded);
-        let path: Vec<String> = std::iter::once(encoded(revision)).chain(below).collect();
+        let context = RequestContext { repo: Some(repo), revision: Some(revision), file: Some(folder), writes: false };
+        let below = folder.split('/').filter(|p| !p.is_empty()).map(percent_encode);
+        let path: Vec<String> = std::iter::once(percent_encode(revision)).chain(below).collect();
+        let recursive = depth == Depth::Recursive;
         let what = format!("tree/{}?recursive={recursive}&expand=false", path.join("/"));
         let mut url = repo.api(self.endpoint(), &what);
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         loop {
-            let page = self.json_with_head::<Vec<Listed>>(&Call::get(url.clone(), about), watch);
+            let page = self.json_with_head::<Vec<TreeItem>>(&ApiRequest::get(url.clone(), context), progress);
             let (head, page) = match page {
-                Err(Error::File { .. }) => return Ok((files, folders)),
+                Err(Error::EntryNotFound { .. }) => return Ok((files, folders)),
                 page => page?,
             };
             for item in page {
-                if !is_inside(&item.path) {
+                if !is_relative_path(&item.path) {
                     let message = format!("{:?} is no path of a repository", item.path);
-                    return Err(Error::Answer { url, message });
+                    return Err(Error::invalid_response(&url, message));
                 }
                 match item.kind.as_str() {
                     "file" => {
                         let entry = entry(item);
                         // It becomes the name of a file in the cache.
-                        if !entry.oid().is_sound() {
+                        if !entry.oid().is_valid() {
                             let message = format!("{:?} is no hash of {}", entry.oid().hex(), entry.path);
-                            return Err(Error::Answer { url, message });
+                            return Err(Error::invalid_response(&url, message));
                         }
                         files.push(entry);
                     }
@@ -126,7 +139,7 @@ impl Client {
                 }
             }
             match next(&head) {
-                Some(more) => url = absolute(&url, &more),
+                Some(more) => url = join_url(&url, &more),
                 None => return Ok((files, folders)),
             }
         }
@@ -136,18 +149,25 @@ impl Client {
     /// listed, as a repository may hold a hundred thousand files beside them. Sorted by path.
     ///
     /// # Errors
-    /// As [`Client::tree`], or a pattern that is no glob.
-    pub fn list(&self, repo: &Repo, commit: &str, patterns: &[String], watch: &dyn Watch) -> Result<Vec<Entry>> {
+    /// As [`Client::list_tree`], or a pattern that is no glob.
+    pub fn list_files(
+        &self,
+        repo: &Repo,
+        commit: &str,
+        patterns: &[String],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Entry>> {
         let mut found = BTreeMap::new();
         for pattern in patterns {
             let (folder, rest) = literal_folder(pattern);
             let deep = rest.contains('/') || rest.contains("**");
-            let (files, folders) = self.tree(repo, commit, folder, deep, watch)?;
+            let depth = if deep { Depth::Recursive } else { Depth::Children };
+            let (files, folders) = self.list_tree(repo, commit, folder, depth, progress)?;
             found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
             let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-            let glob = glob::Pattern::new(rest).map_err(|e| Error::Name(format!("{pattern} is no glob: {e}")))?;
+            let glob = glob::Pattern::new(rest).map_err(|e| Error::Invalid(format!("{pattern} is no glob: {e}")))?;
             for folder in folders.iter().filter(|path| glob.matches(&name(path))) {
-                let (files, _) = self.tree(repo, commit, folder, true, watch)?;
+                let (files, _) = self.list_tree(repo, commit, folder, Depth::Recursive, progress)?;
                 found.extend(files.into_iter().map(|f| (f.path.clone(), f)));
             }
         }
@@ -164,7 +184,7 @@ fn literal_folder(pattern: &str) -> (&str, &str) {
     }
 }
 
-fn entry(item: Listed) -> Entry {
+fn entry(item: TreeItem) -> Entry {
     let (size, sha256) = match item.lfs {
         Some(lfs) => (lfs.size, Some(lfs.oid)),
         None => (item.size, None),

@@ -1,24 +1,14 @@
 //! Many files into the cache, several at a time.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::path::PathBuf;
 
-use crate::{
-    client::Client,
-    error::{Error, Result},
-    listing::Entry,
-    names::Repo,
-    watch::Watch,
-};
+use setaccio_base::progress::Progress;
+
+use crate::{client::Client, error::Result, listing::Entry, parallel::try_parallel, repo::Repo};
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct RemoteFile {
     /// Its repository.
     pub repo: Repo,
     /// The commit.
@@ -27,93 +17,15 @@ pub struct Wanted {
     pub entry: Entry,
 }
 
-/// Do `work` for every number below `n`, on `threads` threads. The first that fails stops the others at their
-/// next safe point; of several failures the one of the lowest number is told.
-///
-/// # Errors
-/// The first failure.
-pub fn several<T: Send>(
-    n: usize,
-    threads: usize,
-    watch: &dyn Watch,
-    work: impl Fn(usize, &dyn Watch) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let (next, stop) = (AtomicUsize::new(0), Stop { watch, failed: AtomicBool::new(false) });
-    let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, n.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= n || stop.cancelled() {
-                        break;
-                    }
-                    let result = work(i, &stop);
-                    stop.failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(i, _)| *i);
-    // Those that were merely stopped have nothing to say while another has.
-    if let Some(at) = done.iter().position(|(_, r)| matches!(r, Err(e) if !matches!(e, Error::Interrupted))) {
-        return done.swap_remove(at).1.map(|_| Vec::new());
-    }
-    let whole = done.len() == n;
-    let results = done.into_iter().map(|(_, r)| r).collect::<Result<Vec<T>>>()?;
-    if whole { Ok(results) } else { Err(Error::Interrupted) }
-}
-
-/// The caller's watch, which also says stop once a piece has failed.
-struct Stop<'a> {
-    watch: &'a dyn Watch,
-    failed: AtomicBool,
-}
-
-impl Watch for Stop<'_> {
-    fn cancelled(&self) -> bool {
-        self.watch.cancelled() || self.failed.load(Ordering::Relaxed)
-    }
-
-    fn bytes(&self, bytes: u64) {
-        self.watch.bytes(bytes);
-    }
-
-    fn note(&self, sentence: &str) {
-        self.watch.note(sentence);
-    }
-}
-
 impl Client {
     /// The paths of the wanted files in the cache, in their order.
     ///
     /// # Errors
     /// What stopped the first of them; those that have arrived stay.
-    pub fn pull(&self, wanted: &[Wanted], threads: usize, watch: &dyn Watch) -> Result<Vec<PathBuf>> {
-        several(wanted.len(), threads, watch, |i, watch| {
-            let Wanted { repo, commit, entry } = &wanted[i];
-            self.download(repo, commit, entry, watch)
+    pub fn pull(&self, wanted: &[RemoteFile], threads: usize, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+        try_parallel(wanted.len(), threads, progress, |i, progress| {
+            let RemoteFile { repo, commit, entry } = &wanted[i];
+            self.download(repo, commit, entry, progress)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::watch::Nobody;
-
-    #[test]
-    fn results_keep_their_order_and_the_first_failure_is_told() {
-        let squares = several(50, 4, &Nobody, |i, _| Ok(i * i)).unwrap_or_default();
-        assert_eq!(squares, (0..50).map(|i| i * i).collect::<Vec<_>>());
-        let work = |i: usize, watch: &dyn Watch| match i {
-            3 => Err(Error::Name("three".into())),
-            _ if watch.cancelled() => Err(Error::Interrupted),
-            _ => Ok(i),
-        };
-        assert!(matches!(several(50, 4, &Nobody, work), Err(Error::Name(e)) if e == "three"));
-        assert!(several(0, 4, &Nobody, |_, _| Ok(())).is_ok());
     }
 }

@@ -86,12 +86,13 @@ impl Settings {
         };
         let token = token.filter(|(_, text)| !text.trim().is_empty());
         let token = token.map(|(place, text)| {
-            let bad = || Error::Name(format!("{place} holds what can be no token: make one at {HUB}/settings/tokens"));
+            let bad =
+                || Error::Invalid(format!("{place} holds what can be no token: make one at {HUB}/settings/tokens"));
             Token::new(&text).ok_or_else(bad)
         });
         let endpoint = get("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |e| e.trim().trim_end_matches('/').to_owned());
         if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
-            return Err(Error::Name(format!("HF_ENDPOINT={endpoint}: write an address such as {HUB}")));
+            return Err(Error::Invalid(format!("HF_ENDPOINT={endpoint}: write an address such as {HUB}")));
         }
         Ok(Self {
             endpoint,
@@ -102,6 +103,16 @@ impl Settings {
             wait: Duration::from_millis(get("SETACCIO_HUB_WAIT_MS").and_then(|v| v.parse().ok()).unwrap_or(500)),
             certificates: get("SSL_CERT_FILE").map(path),
         })
+    }
+
+    /// What others say, without the token, on one line, and no longer than people read.
+    pub fn redact(&self, text: &str) -> String {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = match &self.token {
+            Some(token) => text.replace(token.secret(), "(the token)"),
+            None => text,
+        };
+        text.chars().filter(|c| !c.is_control()).take(300).collect()
     }
 
     /// The token file as people write it, so that no message holds a home folder.
@@ -137,6 +148,13 @@ mod tests {
         assert_eq!(token.token.as_ref().map(Token::secret), Some("hf_secret"));
         assert!(!format!("{token:?}").contains("secret"));
         assert!(Settings::from(|n| (n == "HF_ENDPOINT").then(|| "huggingface.co".into())).is_err());
+    }
+
+    #[test]
+    fn what_others_say_is_redacted() {
+        let settings = of(&[("HF_TOKEN", "hf_secret")]);
+        assert_eq!(settings.redact("no\n  hf_secret \u{1b}[31m"), "no (the token) [31m");
+        assert_eq!(settings.redact(&"x".repeat(1000)).len(), 300);
     }
 
     #[test]

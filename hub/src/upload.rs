@@ -6,12 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use setaccio_base::{progress::Progress, sha256::hex_digest};
+
 use crate::{
-    client::{About, Call, Client},
-    digest::{Oid, Running},
+    client::Client,
     error::{Error, Result},
-    names::{Repo, encoded},
-    watch::Watch,
+    oid::{Oid, OidHasher},
+    repo::{Repo, percent_encode},
+    request::{ApiRequest, RequestContext},
 };
 
 /// Files asked about at a time, as Python's tools do it.
@@ -30,7 +32,7 @@ pub enum Content {
 
 /// A file to push.
 #[derive(Clone, Debug)]
-pub struct Local {
+pub struct LocalFile {
     /// Its path in the repository.
     pub path: String,
     /// What it holds.
@@ -39,7 +41,7 @@ pub struct Local {
 
 /// A file to push, read through once.
 #[derive(Clone, Debug)]
-pub struct Hashed {
+pub struct UploadFile {
     /// Its path in the repository.
     pub path: String,
     /// What it holds.
@@ -53,12 +55,12 @@ pub struct Hashed {
     sample: Vec<u8>,
 }
 
-impl Hashed {
+impl UploadFile {
     /// Read a file through.
     ///
     /// # Errors
     /// It cannot be read, or Ctrl-C.
-    pub fn new(local: &Local, watch: &dyn Watch) -> Result<Self> {
+    pub fn new(local: &LocalFile, progress: &dyn Progress) -> Result<Self> {
         let open = |path: &PathBuf| File::open(path).map_err(Error::io("open", path));
         let (mut reader, size): (Box<dyn Read>, u64) = match &local.content {
             Content::Bytes(bytes) => (Box::new(bytes.as_slice()), bytes.len() as u64),
@@ -72,10 +74,10 @@ impl Hashed {
             Content::File(path) => Error::io("read", path)(error),
             Content::Bytes(_) => Error::io("read", &local.path)(error),
         };
-        let mut hashes = [Oid::Sha256(String::new()), Oid::Git(String::new())].map(|oid| Running::like(&oid, size));
+        let mut hashes = [Oid::Sha256(String::new()), Oid::Git(String::new())].map(|oid| OidHasher::new(&oid, size));
         let (mut sample, mut block) = (Vec::new(), vec![0; 256 << 10]);
         loop {
-            if watch.cancelled() {
+            if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
             let n = reader.read(&mut block).map_err(unread)?;
@@ -101,10 +103,10 @@ impl Hashed {
             Content::Bytes(bytes) => bytes.clone(),
             Content::File(path) => std::fs::read(path).map_err(Error::io("read", path))?,
         };
-        if crate::digest::sha256(&bytes) == self.sha256 {
+        if hex_digest(&bytes) == self.sha256 {
             return Ok(bytes);
         }
-        Err(Error::Name(format!("{} was changed while it was pushed; run the same command again", self.path)))
+        Err(Error::Invalid(format!("{} was changed while it was pushed; run the same command again", self.path)))
     }
 }
 
@@ -122,24 +124,24 @@ struct Mode {
 
 /// Where a push goes.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub struct CommitTarget<'a> {
     /// The repository.
     pub repo: &'a Repo,
     /// The branch.
     pub branch: &'a str,
     /// Whether the commit becomes a pull request.
-    pub pull: bool,
+    pub pull_request: bool,
 }
 
-impl<'a> Target<'a> {
+impl<'a> CommitTarget<'a> {
     /// For messages.
-    pub fn about(&self) -> About<'a> {
-        About { repo: Some(self.repo), revision: Some(self.branch), file: None, writes: true }
+    pub fn context(&self) -> RequestContext<'a> {
+        RequestContext { repo: Some(self.repo), revision: Some(self.branch), file: None, writes: true }
     }
 
     /// What comes behind an address that a pull request is asked of.
     pub fn query(&self) -> &'static str {
-        if self.pull { "?create_pr=1" } else { "" }
+        if self.pull_request { "?create_pr=1" } else { "" }
     }
 }
 
@@ -149,15 +151,20 @@ impl Client {
     ///
     /// # Errors
     /// The Hub refuses or cannot be reached.
-    pub fn large(&self, target: Target<'_>, files: &[&Hashed], watch: &dyn Watch) -> Result<BTreeSet<String>> {
+    pub fn preupload(
+        &self,
+        target: CommitTarget<'_>,
+        files: &[&UploadFile],
+        progress: &dyn Progress,
+    ) -> Result<BTreeSet<String>> {
         let mut large = BTreeSet::new();
-        let url = target.repo.api(self.endpoint(), &format!("preupload/{}", encoded(target.branch)));
+        let url = target.repo.api(self.endpoint(), &format!("preupload/{}", percent_encode(target.branch)));
         for some in files.chunks(PREUPLOAD) {
             let told =
                 some.iter().map(|f| json!({ "path": f.path, "size": f.size, "sample": STANDARD.encode(&f.sample) }));
             let body = json!({ "files": told.collect::<Value>() });
-            let call = Call::post(format!("{url}{}", target.query()), &body, target.about())?;
-            let modes: Modes = self.json(&call, watch)?;
+            let request = ApiRequest::post(format!("{url}{}", target.query()), &body, target.context())?;
+            let modes: Modes = self.json(&request, progress)?;
             let empty = |path: &str| some.iter().any(|f| f.path == path && f.size == 0);
             large.extend(modes.files.into_iter().filter(|m| m.upload_mode == "lfs" && !empty(&m.path)).map(|m| m.path));
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use setaccio_base::atomic;
 use setaccio_curate::source;
-use setaccio_hub::{Client, Kind, Repo, Settings, listing::Entry, names::is_commit};
+use setaccio_hub::{Client, Repo, RepoType, Settings, listing::Entry, repo::is_commit};
 use toml_edit::{DocumentMut, Table, Value};
 
 use crate::{
@@ -61,11 +61,11 @@ pub fn run(args: &Args) -> Result<()> {
 fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
     let text = |key: &str| source.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let (name, before) = (text("name"), text("revision"));
-    let repo = Repo::new(Kind::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;
+    let repo = Repo::new(RepoType::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;
     let suffix = source.get("revision").and_then(|v| v.as_value()?.decor().suffix()?.as_str());
     let comment = suffix.unwrap_or_default().to_owned();
     let branch = if is_commit(&before) { branch_of(&comment).to_owned() } else { before.clone() };
-    let info = client.info(&repo, &branch, progress)?;
+    let info = client.revision_info(&repo, &branch, progress)?;
     let date = info.modified.as_deref().and_then(|m| m.split('T').next()).unwrap_or_default();
     if info.sha == before {
         anstream::println!("{NAME}{name}{NAME:#}  {} stays at {before}  {FAINT}{branch}, {date}{FAINT:#}", repo.id);
@@ -77,7 +77,7 @@ fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
         .and_then(|f| f.as_array())
         .map_or_else(Vec::new, |list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect());
     let files = |commit: &str| -> Result<BTreeMap<String, Entry>> {
-        let all = client.list(&repo, commit, &patterns, progress)?;
+        let all = client.list_files(&repo, commit, &patterns, progress)?;
         let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
         let chosen = source::select(&paths, &patterns)?;
         let chosen = all.iter().filter(|e| chosen.binary_search(&e.path.as_str()).is_ok());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use setaccio_hub::{Client, Repo, Settings, push::Push};
+use setaccio_hub::{Client, Repo, Settings, account::Visibility, push::Push};
 
 use crate::{
     progress::Bar,
@@ -54,9 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
     let pushed = client.push(
         &Push {
             repo: &repo,
-            private: args.private,
+            visibility: if args.private { Visibility::Private } else { Visibility::Public },
             branch: &args.revision,
-            pull: args.create_pr,
+            pull_request: args.create_pr,
             title: &outgoing.title,
             files,
             stale: &outgoing.stale,

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command, CommandFactory};
+#[cfg(feature = "train")]
+use clap::CommandFactory;
 use serde_json::Value;
 use setaccio_curate::{recipe::Recipe, source::SCHEMAS};
 use setaccio_filters::registry::RULES;
@@ -18,12 +19,9 @@ pub fn pages() -> Vec<(&'static str, String)> {
     vec![
         ("rules.md", rules()),
         ("schemas.md", schemas()),
-        ("recipe.md", recipe_page("Keys of a recipe", RECIPE, &recipe)),
+        ("recipe.md", page("Keys of a recipe", RECIPE) + &all_keys(&recipe)),
         #[cfg(feature = "train")]
-        ("training.md", {
-            let recipe = schemars::schema_for!(setaccio_train::recipe::Recipe).to_value();
-            recipe_page("Keys of a training recipe", TRAINING, &recipe)
-        }),
+        ("training.md", training()),
         // Without the trainer, its commands are there and take nothing.
         #[cfg(feature = "train")]
         ("cli.md", commands()),
@@ -36,6 +34,9 @@ const RECIPE: &str = "A recipe of `setaccio build` is a TOML file with these key
 const TRAINING: &str = "A recipe of `setaccio train` is a TOML file with these keys; an unknown key is an error. \
     `base = \"other.toml\"` takes over what another recipe says, and `--set key=value` changes one key for a run: \
     `--set train.epochs=1`.";
+#[cfg(feature = "train")]
+const CHAIN: &str = "A recipe of `setaccio train-all` names the runs of a chain, each upon the model that the one before \
+    it made.";
 
 /// The head of a page, which nobody should edit.
 fn page(title: &str, about: &str) -> String {
@@ -94,8 +95,17 @@ fn schemas() -> String {
     page
 }
 
-fn recipe_page(title: &str, about: &str, schema: &Value) -> String {
-    let mut page = page(title, about);
+#[cfg(feature = "train")]
+fn training() -> String {
+    let recipe = schemars::schema_for!(setaccio_train::recipe::Recipe).to_value();
+    let chain = schemars::schema_for!(setaccio_train::chain::Chain).to_value();
+    let page = page("Keys of a training recipe", TRAINING) + &all_keys(&recipe);
+    format!("{page}\n# Keys of a chain\n\n{CHAIN}\n{}", all_keys(&chain))
+}
+
+/// The keys of a recipe, table by table.
+fn all_keys(schema: &Value) -> String {
+    let mut page = String::new();
     for table in tables(schema) {
         let head = if table.head.is_empty() { "Above all tables".to_owned() } else { format!("`{}`", table.head) };
         let about = if table.head.is_empty() { String::new() } else { format!("{}\n\n", table.about) };
@@ -115,43 +125,49 @@ fn key(page: &mut String, key: &Key) {
     }
 }
 
-#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "its page needs the trainer's commands"))]
+#[cfg(feature = "train")]
 fn commands() -> String {
     let mut cli = crate::Cli::command();
     cli.build();
     let mut page = page("Commands", &cli.get_about().map(ToString::to_string).unwrap_or_default());
-    cli.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| command(&mut page, c));
+    cli.get_subcommands().for_each(|c| command(&mut page, c));
+    if let Some(more) = cli.get_after_help() {
+        let _ = write!(page, "\n## Exit codes\n\n```text\n{more}\n```\n");
+    }
     page
 }
 
-fn command(page: &mut String, of: &Command) {
-    if of.get_name() == "help" {
+/// A command and those below it.
+#[cfg(feature = "train")]
+fn command(page: &mut String, of: &clap::Command) {
+    if of.is_hide_set() || of.get_name() == "help" {
         return;
     }
-    let name = of.get_bin_name().unwrap_or(of.get_name()).to_owned();
     let about = of.get_long_about().or(of.get_about()).map(ToString::to_string).unwrap_or_default();
     let usage = of.clone().render_usage().to_string();
+    let name = of.get_bin_name().unwrap_or(of.get_name());
     let _ = write!(page, "\n## `{name}`\n\n{about}.\n\n```text\n{}\n```\n\n", usage.trim_start_matches("Usage: "));
-    let shown = |a: &&Arg| !a.is_hide_set() && !matches!(a.get_id().as_str(), "help" | "version");
-    for arg in of.get_arguments().filter(shown) {
-        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-        let _ = write!(page, "- **`{}`**: {help}", arg.to_string().trim_matches(['[', ']', '<', '>']));
-        let values: Vec<String> = arg
-            .get_possible_values()
-            .iter()
-            .filter(|v| !v.is_hide_set())
-            .map(|v| format!("`{}`", v.get_name()))
-            .collect();
-        if !values.is_empty() && arg.get_action().takes_values() {
-            let _ = write!(page, "; one of {}", values.join(", "));
-        }
-        let defaults: Vec<_> = arg.get_default_values().iter().map(|d| format!("`{}`", d.to_string_lossy())).collect();
-        if !defaults.is_empty() && arg.get_action().takes_values() {
-            let _ = write!(page, "; default {}", defaults.join(", "));
-        }
-        page.push('\n');
+    let shown = |a: &&clap::Arg| !a.is_hide_set() && !matches!(a.get_id().as_str(), "help" | "version");
+    of.get_arguments().filter(shown).for_each(|a| argument(page, a));
+    of.get_subcommands().for_each(|c| command(page, c));
+}
+
+/// An argument, its default, and its values below it.
+#[cfg(feature = "train")]
+fn argument(page: &mut String, of: &clap::Arg) {
+    let short = of.get_short().filter(|_| of.get_long().is_some()).map_or_else(String::new, |s| format!("-{s}, "));
+    let help = of.get_long_help().or(of.get_help()).map(ToString::to_string).unwrap_or_default();
+    let takes_values = of.get_action().takes_values();
+    let _ = write!(page, "- **`{short}{}`**: {help}", of.to_string().replace(['<', '>'], ""));
+    let defaults: Vec<_> = of.get_default_values().iter().map(|d| format!("`{}`", d.to_string_lossy())).collect();
+    if takes_values && !defaults.is_empty() {
+        let _ = write!(page, "; default {}", defaults.join(", "));
     }
-    of.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| command(page, c));
+    page.push('\n');
+    for value in of.get_possible_values().iter().filter(|v| takes_values && !v.is_hide_set()) {
+        let about = value.get_help().map_or_else(String::new, |h| format!(": {h}"));
+        let _ = writeln!(page, "    - `{}`{about}", value.get_name());
+    }
 }
 
 /// What a rule says of itself, in Markdown.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::lab::{ROOT, column, setaccio};
+use crate::fixture::{ROOT, column, setaccio};
 
 fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
@@ -40,7 +40,7 @@ fn every_path_that_the_guides_name_is_there() {
 
 #[test]
 fn every_rule_is_a_file_with_a_test_and_explains_itself() {
-    let rules = setaccio(&["rules"]).good().stdout;
+    let rules = setaccio(&["rules"]).assert_success().stdout;
     let names: Vec<&str> = rules.lines().filter_map(|l| l.split_whitespace().next()).collect();
     let modules = read("filters/src/rules/mod.rs");
     assert_eq!(names.len(), modules.matches("pub mod").count(), "a rule without a file, or a file without a rule");
@@ -49,7 +49,7 @@ fn every_rule_is_a_file_with_a_test_and_explains_itself() {
         assert!(modules.contains(&format!("pub mod {name};")), "{name}");
         let file = read(&format!("filters/src/rules/{name}.rs"));
         assert!(file.contains("#[cfg(test)]"), "{name} has no table test");
-        let shown = setaccio(&["rules", name]).good().stdout;
+        let shown = setaccio(&["rules", name]).assert_success().stdout;
         for head in ["\nWhy\n", "\nExample\n", "\nSource\n", "\nSettings\n"] {
             assert!(shown.contains(head), "{name}: {head:?} is missing:\n{shown}");
         }
@@ -74,13 +74,13 @@ fn a_source_is_added_as_the_guide_says() {
     let head = "name = 'mine'\ntitle = 'Mine'\nabout = 'Pages.'\nkind = 'text'\n";
     let recipe = write("pipelines/mine.toml", &format!("{head}\n{source}"));
     let out = dir.path().join("out");
-    setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).good();
+    setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).assert_success();
     assert_eq!(column(&out.join("data"), "train", "text").len(), 2);
 }
 
 #[test]
 fn every_schema_is_a_file_with_a_case() {
-    let schemas = setaccio(&["schemas"]).good().stdout;
+    let schemas = setaccio(&["schemas"]).assert_success().stdout;
     let names: Vec<&str> =
         schemas.lines().filter(|l| !l.starts_with(' ')).filter_map(|l| l.split_whitespace().next()).collect();
     let cases = read("curate/src/source/schemas/tests.rs");
@@ -88,17 +88,21 @@ fn every_schema_is_a_file_with_a_case() {
     for name in names {
         assert!(Path::new(ROOT).join(format!("curate/src/source/schemas/{name}.rs")).exists(), "{name}");
         assert!(cases.contains(&format!("\"{name}\"")), "{name} has no case");
-        let shown = setaccio(&["schemas", name]).good().stdout;
+        let shown = setaccio(&["schemas", name]).assert_success().stdout;
         assert!(shown.contains("required") && shown.contains("\nExample\n{"), "{shown}");
     }
 }
 
 #[test]
 fn the_reference_says_what_the_program_does() {
-    setaccio(&["docs", "--check", "docs/reference"]).good();
+    setaccio(&["docs", "--check", "docs/reference"]).assert_success();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_str().unwrap();
-    setaccio(&["docs", folder]).good();
+    setaccio(&["docs", folder]).assert_success();
     fs::write(dir.path().join("rules.md"), "old").unwrap();
-    assert!(setaccio(&["docs", "--check", folder]).bad().contains("rules.md no longer says what the program does"));
+    assert!(
+        setaccio(&["docs", "--check", folder])
+            .assert_failure()
+            .contains("rules.md no longer says what the program does")
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::OnceLock};
 
-use crate::lab::{Run, setaccio};
+use crate::fixture::{Run, Transcript, setaccio};
 
 /// A tiny run, trained once for all tests: six steps on the samples.
 fn run() -> &'static str {
@@ -11,11 +11,11 @@ fn run() -> &'static str {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (data, run) = (path("data"), path("tiny"));
-        setaccio(&["build", "pipelines/sft-mix.toml", "--out", &data]).good();
+        setaccio(&["build", "pipelines/sft-mix.toml", "--out", &data]).assert_success();
         let sets = [&format!("data.train=[{data:?}]"), "train.max_steps=6", "lora.rslora=true", "data.max_length=128"];
         let mut args = vec!["train", "pipelines/train/tiny.toml", "--out", &run];
         args.extend(sets.iter().flat_map(|set| ["--set", *set]));
-        setaccio(&args).good();
+        setaccio(&args).assert_success();
         (dir, run)
     });
     run
@@ -51,7 +51,7 @@ fn export(args: &[&str]) -> Run {
 /// What a model writes, without what is said about it.
 fn says(args: &[&str]) -> String {
     let ask = ["generate", "--prompt", "Perché il cielo è blu?", "--max-tokens", "12"];
-    setaccio(&[&ask, args].concat()).good().stdout
+    setaccio(&[&ask, args].concat()).assert_success().stdout
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     let (run, out) = (run(), Out::new());
     let (base, adapter) = (format!("{run}/base"), format!("{run}/adapter"));
     let merged = out.path("merged");
-    let said = merge(&[run, "--out", &merged, "--shard-size", "500KB"]).good().stdout;
-    assert!(said.contains("merged: 28 layers") && said.contains("check: logits of"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("merge", &merge(&[run, "--out", &merged, "--shard-size", "500KB"]).assert_success().said());
     for name in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"] {
         assert!(PathBuf::from(&merged).join(name).is_file(), "{name}");
     }
@@ -69,7 +69,8 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     assert_eq!(says(&["--model", &merged]), tuned, "template and weights are the run's");
     // The same bytes, whatever the number of threads and whoever says which base and adapter.
     let again = out.path("again");
-    merge(&["--model", &base, "--adapter", &adapter, "--out", &again, "--shard-size", "500KB", "--jobs", "1"]).good();
+    merge(&["--model", &base, "--adapter", &adapter, "--out", &again, "--shard-size", "500KB", "--jobs", "1"])
+        .assert_success();
     for entry in fs::read_dir(&merged).unwrap() {
         let name = entry.unwrap().file_name();
         let [a, b] = [&merged, &again].map(|folder| fs::read(PathBuf::from(folder).join(&name)).unwrap());
@@ -77,24 +78,24 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     }
 
     let gguf = out.path("tiny.gguf");
-    let said = export(&[&merged, "--to", "gguf", "--quant", "f32", "--out", &gguf]).good().stdout;
-    assert!(said.contains("38 in F32"), "{said}");
+    let to_gguf = export(&[&merged, "--to", "gguf", "--quant", "f32", "--out", &gguf]).assert_success();
+    transcript.add("export --to gguf --quant f32", &to_gguf.said());
     assert_eq!(says(&["--model", &gguf]), tuned);
     let small = out.path("small.gguf");
-    let run_of = export(&[&merged, "--to", "gguf", "--quant", "q4_k", "--out", &small]).good();
-    assert!(run_of.stdout.contains("in Q5_0"), "{}", run_of.stdout);
-    assert!(run_of.stderr.contains("blocks of Q4_K do not fit"), "{}", run_of.stderr);
+    let to_q4_k = export(&[&merged, "--to", "gguf", "--quant", "q4_k", "--out", &small]).assert_success();
+    transcript.add("export --to gguf --quant q4_k", &to_q4_k.said());
     assert!(fs::metadata(&small).unwrap().len() * 4 < fs::metadata(&gguf).unwrap().len());
     let lora = out.path("lora.gguf");
-    let said = export(&[&adapter, "--to", "gguf-lora", "--model", &base, "--out", &lora]).good().stdout;
-    assert!(said.contains("56 in F32"), "{said}");
+    let to_lora = export(&[&adapter, "--to", "gguf-lora", "--model", &base, "--out", &lora]).assert_success();
+    transcript.add("export --to gguf-lora", &to_lora.said());
     let four = out.path("four");
-    let said = export(&[&merged, "--to", "bnb-4bit", "--out", &four]).good().stdout;
-    assert!(said.contains("28 in NF4"), "{said}");
+    let to_bnb = export(&[&merged, "--to", "bnb-4bit", "--out", &four]).assert_success();
+    transcript.add("export --to bnb-4bit", &to_bnb.said());
+    transcript.assert_snapshot("deliver-merge_and_export");
     assert!(!says(&["--model", &four]).is_empty());
     // Over what training in 4 bits would have seen.
     let seen = out.path("seen");
-    merge(&[run, "--out", &seen, "--base-precision", "nf4", "--dtype", "bf16"]).good();
+    merge(&[run, "--out", &seen, "--base-precision", "nf4", "--dtype", "bf16"]).assert_success();
     assert_ne!(says(&["--model", &seen]), "");
 }
 
@@ -105,24 +106,22 @@ fn mistakes_are_named_and_leave_nothing() {
     let to = out.path("out");
     let pair = ["--model", &base, "--adapter", &adapter, "--out", &to];
     let unknown = out.path("nowhere");
-    let cases: [(&[&str], &[&str]); 11] = [
-        (&["merge", &unknown, "--out", &to], &["is not a run", "--model and --adapter"]),
-        (&["merge", run, "--out", &to, "--dtype", "b16"], &["bf16, f16 or f32", "did you mean `bf16`"]),
-        (&["merge", run, "--out", &to, "--shard-size", "5"], &["`5` is no size", "5GB"]),
-        (&["merge", run, "--out", &to, "--base-precision", "int8"], &["stored or nf4", "`int8`"]),
-        (&["merge", run, "--out", &base], &["holds a model already", "--force"]),
-        (&["merge", run, "--out", run], &["holds no model"]),
-        (&["merge", run, "--model", &adapter, "--out", &to], &["holds an adapter, not a model"]),
-        (&["export", &base, "--to", "gguf", "--quant", "q5_k", "--out", &to], &["no quant `q5_k`", "q4_0, q4_k, q6_k"]),
-        (&["export", &base, "--to", "ggml", "--out", &to], &["--to `ggml`", "did you mean `gguf`", "bnb-4bit"]),
-        (&["export", &adapter, "--to", "gguf-lora", "--out", &to], &["needs the adapter's base", "--model"]),
-        (&["export", &adapter, "--to", "gguf", "--out", &to], &["holds an adapter, not a model"]),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 11] = [
+        &["merge", &unknown, "--out", &to],
+        &["merge", run, "--out", &to, "--dtype", "b16"],
+        &["merge", run, "--out", &to, "--shard-size", "5"],
+        &["merge", run, "--out", &to, "--base-precision", "int8"],
+        &["merge", run, "--out", &base],
+        &["merge", run, "--out", run],
+        &["merge", run, "--model", &adapter, "--out", &to],
+        &["export", &base, "--to", "gguf", "--quant", "q5_k", "--out", &to],
+        &["export", &base, "--to", "ggml", "--out", &to],
+        &["export", &adapter, "--to", "gguf-lora", "--out", &to],
+        &["export", &adapter, "--to", "gguf", "--out", &to],
     ];
-    for (args, says) in cases {
-        let said = setaccio(args).bad();
-        for word in says {
-            assert!(said.contains(word), "{args:?} says {word}: {said}");
-        }
+    for args in cases {
+        transcript.add(args.join(" "), &setaccio(args).assert_failure());
     }
     // An adapter of another base: other weights, another shape, a file that is cut short.
     let other = out.path("other");
@@ -136,21 +135,21 @@ fn mistakes_are_named_and_leave_nothing() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&weights, &bytes).unwrap();
-    let said = merge(&[run, "--model", &other, "--out", &to]).bad();
-    assert!(said.contains("model.safetensors differs") && said.contains("--same-base"), "{said}");
-    let said = merge(&["--model", &other, "--adapter", &adapter, "--out", &to]).bad();
-    assert!(said.contains("was trained upon") && said.contains("--same-base"), "{said}");
-    merge(&[run, "--model", &other, "--same-base", "--out", &out.path("trusted")]).good();
+    let of_the_run = merge(&[run, "--model", &other, "--out", &to]).assert_failure();
+    transcript.add("a run, and a base of other weights", &of_the_run);
+    let of_the_adapter = merge(&["--model", &other, "--adapter", &adapter, "--out", &to]).assert_failure();
+    transcript.add("an adapter, and a base of other weights", &of_the_adapter);
+    merge(&[run, "--model", &other, "--same-base", "--out", &out.path("trusted")]).assert_success();
     fs::write(&weights, &bytes[..last]).unwrap();
-    let said = merge(&[run, "--model", &other, "--out", &to]).bad();
-    assert!(said.contains("model.safetensors") && said.contains("cut short"), "{said}");
+    transcript.add("a base that is cut short", &merge(&[run, "--model", &other, "--out", &to]).assert_failure());
     let config = PathBuf::from(&other).join("config.json");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3")).unwrap();
     fs::copy(PathBuf::from(&base).join("model.safetensors"), &weights).unwrap();
-    let said = merge(&["--model", &other, "--adapter", &adapter, "--same-base", "--out", &to]).bad();
-    assert!(said.contains("is not part of the model"), "{said}");
+    let of_three = merge(&["--model", &other, "--adapter", &adapter, "--same-base", "--out", &to]).assert_failure();
+    transcript.add("a base of three layers", &of_three);
+    transcript.assert_snapshot("deliver-mistakes");
     assert_eq!(out.names(), ["other", "trusted"]);
     // And it is still possible.
-    merge(&pair).good();
+    merge(&pair).assert_success();
 }

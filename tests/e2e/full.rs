@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    lab::{Run, built, setaccio, training},
+    fixture::{Run, Transcript, assert_measured_snapshot, assert_snapshot, built, setaccio, training},
     train::metrics,
 };
 
@@ -35,7 +35,9 @@ fn train(out: &Path, args: &[&str]) -> Run {
 /// What a model writes on from a few words.
 fn says(model: &Path) -> String {
     let model = model.to_str().unwrap();
-    setaccio(&["generate", "--model", model, "--prompt", "La città", "--raw", "--max-tokens", "12"]).good().stdout
+    setaccio(&["generate", "--model", model, "--prompt", "La città", "--raw", "--max-tokens", "12"])
+        .assert_success()
+        .stdout
 }
 
 fn weights(run: &Path) -> Vec<u8> {
@@ -46,10 +48,8 @@ fn weights(run: &Path) -> Vec<u8> {
 fn every_weight_learns_and_the_model_stands_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (run, again) = (dir.path().join("run"), dir.path().join("again"));
-    let plan = train(&run, &["--plan"]).good().stdout;
-    assert!(plan.contains("every weight") && plan.contains("all weights and optimiser"), "{plan}");
-    let said = train(&run, &["--jobs", "1"]).good().stdout;
-    assert!(said.contains("trained:") && said.contains("run/model"), "{said}");
+    assert_snapshot("full-plan", train(&run, &["--plan"]).assert_success().said());
+    train(&run, &["--jobs", "1"]).assert_success();
     assert!(!run.join("adapter").exists());
     for name in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {
         assert!(run.join("model").join(name).is_file(), "{name}");
@@ -58,64 +58,64 @@ fn every_weight_learns_and_the_model_stands_alone() {
     assert!(losses.len() == 8 && losses[7] < losses[0] - 0.1, "{losses:?}");
     assert_ne!(says(&run.join("model")), says(&run.join("base")));
     let card = fs::read_to_string(run.join("README.md")).unwrap();
-    for part in ["Every weight of", "from_pretrained(\"model\")", "all there are", "are learned: all tokens"] {
-        assert!(card.contains(part), "{part}: {card}");
-    }
-    assert!(!card.contains("PEFT") && !card.contains("rank"), "{card}");
+    assert_measured_snapshot("full-card", card);
     // The same bytes with more threads; nothing to do a second time.
-    train(&again, &["--jobs", "2"]).good();
+    train(&again, &["--jobs", "2"]).assert_success();
     assert!(weights(&again) == weights(&run));
-    assert!(train(&run, &[]).good().stdout.contains("up to date"));
+    assert!(train(&run, &[]).assert_success().stdout.contains("up to date"));
     // `merge` has nothing to merge, and writes another type.
     let (bf16, name) = (dir.path().join("bf16"), run.to_str().unwrap());
     let merge = ["merge", name, "--out", bf16.to_str().unwrap()];
-    let said = setaccio(&[&merge[..], &["--dtype", "bf16"]].concat()).good().stdout;
-    assert!(said.contains("of bf16"), "{said}");
+    let mut transcript = Transcript::default();
+    let in_bf16 = setaccio(&[&merge[..], &["--dtype", "bf16"]].concat()).assert_success();
+    transcript.add("merge of a run that has no adapter", &in_bf16.said());
     let lengths = [run.join("model"), bf16.clone()].map(|m| fs::metadata(m.join("model.safetensors")).unwrap().len());
     assert!(lengths[1] * 2 < lengths[0] + 8192, "{lengths:?}");
     assert!(!says(&bf16).is_empty());
-    let said = setaccio(&[&merge[..], &["--adapter", name]].concat()).bad();
-    assert!(said.contains("no adapter to add"), "{said}");
+    let with_adapter = setaccio(&[&merge[..], &["--adapter", name]].concat()).assert_failure();
+    transcript.add("merge of it with an adapter", &with_adapter);
+    transcript.assert_snapshot("full-merge");
 }
 
 #[test]
 fn killed_it_resumes_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let [whole, cut] = ["whole", "cut"].map(|name| dir.path().join(name));
-    train(&whole, &[]).good();
+    train(&whole, &[]).assert_success();
     let mut child = command(&cut, &[]).spawn().unwrap();
     while !cut.join("checkpoints/step-000002").exists() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    train(&cut, &["--resume"]).good();
+    train(&cut, &["--resume"]).assert_success();
     assert!(weights(&cut) == weights(&whole));
     assert_eq!(metrics(&cut), metrics(&whole));
     // An adapter is another run, and takes the place of the model only when it is asked to.
-    let said = train(&cut, &["--set", "method=lora"]).bad();
+    let said = train(&cut, &["--set", "method=lora"]).assert_failure();
     assert!(said.contains("--force"), "{said}");
-    train(&cut, &["--set", "method=lora", "--force"]).good();
+    train(&cut, &["--set", "method=lora", "--force"]).assert_success();
     assert!(cut.join("adapter").is_dir() && !cut.join("model").exists());
 }
 
 #[test]
 fn what_does_not_go_with_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 7] = [
-        (&["model.quantization=nf4"], "4 bits are too coarse"),
-        (&["lora.adapter=somewhere"], "merge it first"),
-        (&["train.lora_plus_ratio=16.0"], "`train.lora_plus_ratio` is of adapters"),
-        (&["task=preference", "data.packing=none"], "precomputed"),
-        (&["task=preference", "data.packing=none", "preference.loss=kto"], "method = \"lora\""),
-        (&["method=ful"], "did you mean `full`"),
-        (&["method=lora", "lora.r=0"], "`lora.r` is at least 1"),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 7] = [
+        &["model.quantization=nf4"],
+        &["lora.adapter=somewhere"],
+        &["train.lora_plus_ratio=16.0"],
+        &["task=preference", "data.packing=none"],
+        &["task=preference", "data.packing=none", "preference.loss=kto"],
+        &["method=ful"],
+        &["method=lora", "lora.r=0"],
     ];
-    for (sets, expected) in cases {
+    for sets in cases {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
-        let said = train(&dir.path().join("run"), &args).bad();
-        assert!(said.contains(expected), "{sets:?}: {said}");
+        transcript.add(sets.join(" "), &train(&dir.path().join("run"), &args).assert_failure());
     }
+    transcript.assert_snapshot("full-mistakes");
 }
 
 /// With a reference that was computed before the first step, and with losses that need none.
@@ -130,7 +130,7 @@ fn preferences_train_every_weight_too() {
             vec!["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1", &chosen];
         sets.extend(first.map(|_| "preference.reference=precomputed"));
         let run: Run = training("dpo", pairs.path(), &out, &sets).args(["--max-steps", "4"]).output().unwrap().into();
-        run.good();
+        run.assert_success();
         let column = |key: &str| metrics(&out).iter().filter_map(|l| l.get(key)?.as_f64()).collect::<Vec<f64>>();
         if let Some(first) = first {
             assert!((column("loss")[0] - first).abs() < 1e-6, "{:?}", column("loss"));
@@ -150,10 +150,10 @@ fn a_stage_of_a_chain_may_train_every_weight() {
         .flat_map(|s| [format!("{s}.train.max_steps=2"), format!("{s}.data.max_length=128")])
         .collect();
     args.extend(small.iter().flat_map(|set| ["--set", set.as_str()]));
-    let said = setaccio(&args).good().stdout;
+    let said = setaccio(&args).assert_success().stdout;
     assert!(said.contains("trained whole: written in"), "{said}");
     let card = fs::read_to_string(dir.path().join("merged/README.md")).unwrap();
     assert!(card.contains("| every weight |") && dir.path().join("export/tiny-Q8_0.gguf").is_file(), "{card}");
-    let said = setaccio(&args).good().stdout;
+    let said = setaccio(&args).assert_success().stdout;
     assert!(!said.contains("trained:") && !said.contains("trained whole"), "{said}");
 }

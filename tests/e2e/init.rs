@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     embedded::run_in,
-    lab::{ROOT, column},
+    fixture::{ROOT, column},
 };
 
 /// Ten conversations in the layout of Alpaca, in Italian.
@@ -28,18 +28,18 @@ fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
 fn the_recipe_works_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rows/domande.jsonl", questions());
-    let said = run_in(dir.path(), &["init", "cucina", "rows/domande.jsonl"]).good().stdout;
+    let said = run_in(dir.path(), &["init", "cucina", "rows/domande.jsonl"]).assert_success().stdout;
     assert!(said.contains("schema alpaca: the first 10 rows have its columns `instruction`, `output`"), "{said}");
     assert!(said.contains("language it, of 10 rows looked at"), "{said}");
-    let plan = run_in(dir.path(), &["plan", "cucina.toml"]).good().stdout;
+    let plan = run_in(dir.path(), &["plan", "cucina.toml"]).assert_success().stdout;
     assert!(plan.contains("the licence is not known") && plan.contains("10 rows expected"), "{plan}");
-    let preview = run_in(dir.path(), &["preview", "cucina.toml"]).good().stdout;
+    let preview = run_in(dir.path(), &["preview", "cucina.toml"]).assert_success().stdout;
     assert!(preview.contains("10 kept, 0 dropped"), "{preview}");
-    let said = run_in(dir.path(), &["build", "cucina.toml"]).good().stdout;
+    let said = run_in(dir.path(), &["build", "cucina.toml"]).assert_success().stdout;
     assert!(!said.contains("bundled samples"), "{said}");
     let out = dir.path().join("data/out/cucina");
     assert_eq!(column(&out.join("data"), "", "id").len(), 10);
-    run_in(dir.path(), &["verify", out.to_str().unwrap()]).good();
+    run_in(dir.path(), &["verify", out.to_str().unwrap()]).assert_success();
     for name in ["README.md", "recipe.lock.toml", "ledger.json"] {
         let text = fs::read_to_string(out.join(name)).unwrap();
         assert!(!text.contains(dir.path().to_str().unwrap()), "{name} names a path of this machine: {text}");
@@ -47,7 +47,7 @@ fn the_recipe_works_as_it_is() {
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.contains("| cucina | own files |") && !card.contains("sample rows"), "{card}");
     // Wherever the others come from, one's own files are one's own.
-    run_in(dir.path(), &["build", "cucina.toml", "--from", "hub", "--out", "hub"]).good();
+    run_in(dir.path(), &["build", "cucina.toml", "--from", "hub", "--out", "hub"]).assert_success();
     let lock = |out: &Path| fs::read(out.join("recipe.lock.toml")).unwrap();
     assert_eq!(lock(&out), lock(&dir.path().join("hub")));
 }
@@ -69,12 +69,13 @@ fn every_layout_of_the_samples_is_told() {
         ("clean_mc4_it.json.gz", "text"),
     ] {
         let path = format!("{ROOT}/data/samples/{file}");
-        let said = run_in(dir.path(), &["init", "mine", &path, "--force", "--license", "cc-by-4.0"]).good().stdout;
+        let said =
+            run_in(dir.path(), &["init", "mine", &path, "--force", "--license", "cc-by-4.0"]).assert_success().stdout;
         assert!(said.contains(&format!("schema {schema}: ")), "{file}: {said}");
-        let plan = run_in(dir.path(), &["plan", "mine.toml"]).good().stdout;
+        let plan = run_in(dir.path(), &["plan", "mine.toml"]).assert_success().stdout;
         assert!(!plan.contains("the licence is not known"), "{plan}");
-        run_in(dir.path(), &["preview", "mine.toml"]).good();
-        run_in(dir.path(), &["build", "mine.toml", "--force"]).good();
+        run_in(dir.path(), &["preview", "mine.toml"]).assert_success();
+        run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_success();
     }
 }
 
@@ -82,16 +83,17 @@ fn every_layout_of_the_samples_is_told() {
 fn columns_by_other_names_are_renamed() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "qa.jsonl", questions().replace("instruction", "question").replace("output", "answer"));
-    let said = run_in(dir.path(), &["init", "qa", "qa.jsonl"]).bad();
+    let said = run_in(dir.path(), &["init", "qa", "qa.jsonl"]).assert_failure();
     assert!(said.contains("qa.jsonl, row 0") && said.contains("`answer`, `question`"), "{said}");
     assert!(said.contains("--rename instruction=QUESTION --rename output=ANSWER"), "{said}");
     assert!(!dir.path().join("qa.toml").exists());
     let rename = ["--rename", "instruction=question", "--rename", "output=answer"];
-    let said = run_in(dir.path(), &[&["init", "qa", "qa.jsonl"][..], &rename].concat()).good().stdout;
+    let said = run_in(dir.path(), &[&["init", "qa", "qa.jsonl"][..], &rename].concat()).assert_success().stdout;
     assert!(said.contains("schema alpaca"), "{said}");
-    run_in(dir.path(), &["build", "qa.toml"]).good();
+    run_in(dir.path(), &["build", "qa.toml"]).assert_success();
     assert_eq!(column(&dir.path().join("data/out/qa/data"), "", "id").len(), 10);
-    let said = run_in(dir.path(), &["init", "qb", "qa.jsonl", "--schema", "text", "--rename", "txt=answer"]).bad();
+    let said =
+        run_in(dir.path(), &["init", "qb", "qa.jsonl", "--schema", "text", "--rename", "txt=answer"]).assert_failure();
     assert!(said.contains("--rename txt: the schema text takes text (did you mean `text`?)"), "{said}");
 }
 
@@ -99,13 +101,13 @@ fn columns_by_other_names_are_renamed() {
 fn a_bad_row_is_named_and_can_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "rows.jsonl", questions() + "{\"instruction\": \"E dopo?\"}\n");
-    let said = run_in(dir.path(), &["init", "mine", "rows.jsonl"]).bad();
+    let said = run_in(dir.path(), &["init", "mine", "rows.jsonl"]).assert_failure();
     assert!(said.contains("rows.jsonl, row 10 (from 0)") && said.contains("`output`"), "{said}");
-    run_in(dir.path(), &["init", "mine", "rows.jsonl", "--on-bad-row", "skip"]).good();
-    run_in(dir.path(), &["build", "mine.toml"]).good();
+    run_in(dir.path(), &["init", "mine", "rows.jsonl", "--on-bad-row", "skip"]).assert_success();
+    run_in(dir.path(), &["build", "mine.toml"]).assert_success();
     assert_eq!(column(&dir.path().join("data/out/mine/data"), "", "id").len(), 10);
     write(dir.path(), "torn.jsonl", "{\"text\": \"uno\"}\n{\"text\": \n");
-    let said = run_in(dir.path(), &["init", "torn", "torn.jsonl"]).bad();
+    let said = run_in(dir.path(), &["init", "torn", "torn.jsonl"]).assert_failure();
     assert!(said.contains("torn.jsonl, row 1 (from 0)") && said.contains("not JSON"), "{said}");
 }
 
@@ -115,14 +117,15 @@ fn what_is_there_stays_and_odd_names_are_found() {
     write(dir.path(), "raw [1]/a b.jsonl", questions());
     write(dir.path(), "work/mine.toml", "mine");
     let work = dir.path().join("work");
-    let said = run_in(&work, &["init", "mine", "../raw [1]/a b.jsonl"]).bad();
+    let said = run_in(&work, &["init", "mine", "../raw [1]/a b.jsonl"]).assert_failure();
     assert!(said.contains("mine.toml is there: --force replaces it"), "{said}");
-    run_in(&work, &["init", "mine.toml", "../raw [1]/a b.jsonl", "--force"]).good();
-    run_in(&work, &["build", "mine.toml"]).good();
+    run_in(&work, &["init", "mine.toml", "../raw [1]/a b.jsonl", "--force"]).assert_success();
+    run_in(&work, &["build", "mine.toml"]).assert_success();
     assert_eq!(column(&work.join("data/out/mine/data"), "", "id").len(), 10);
     // A folder is read whole, and the recipe may lie anywhere.
-    run_in(dir.path(), &["init", "work/other", "raw [1]", "--title", "A \"title\"", "--language", "it"]).good();
-    run_in(dir.path(), &["build", "work/other.toml"]).good();
+    run_in(dir.path(), &["init", "work/other", "raw [1]", "--title", "A \"title\"", "--language", "it"])
+        .assert_success();
+    run_in(dir.path(), &["build", "work/other.toml"]).assert_success();
     let lock = fs::read_to_string(dir.path().join("data/out/other/recipe.lock.toml")).unwrap();
     assert!(lock.contains("../raw [1]/a b.jsonl") && lock.contains("title = 'A \"title\"'"), "{lock}");
     for (args, what) in [

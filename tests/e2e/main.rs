@@ -1,16 +1,18 @@
 //! End to end, through the command line: what a user types, what a user finds.
 
+mod architecture;
 mod bad_input;
+mod commands;
 mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
 mod embedded;
+mod fixture;
 #[cfg(feature = "train")]
 mod full;
 mod hub;
 mod init;
 mod interruption;
-mod lab;
 #[cfg(feature = "train")]
 mod preference;
 mod recipes;

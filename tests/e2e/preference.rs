@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    lab::{ROOT, Run, built, setaccio, training},
+    fixture::{ROOT, Run, Transcript, assert_measured_snapshot, built, setaccio, training},
     train,
 };
 
@@ -41,8 +41,8 @@ fn every_loss_learns_and_tells() {
         ("cpo", vec!["nll_loss", "rewards/margins"]),
     ] {
         let out = dir.path().join(loss);
-        let said = learn(&out, &[&format!("preference.loss={loss}"), "preference.beta=0.1"]).good().stdout;
-        assert!(said.contains("trained:") && !said.contains("perplexity"), "{said}");
+        let said = learn(&out, &[&format!("preference.loss={loss}"), "preference.beta=0.1"]).assert_success().stdout;
+        assert!(!said.contains("perplexity"), "{said}");
         for key in told {
             assert_eq!(column(&out, key).len(), 6, "{loss}: {key}");
             assert_eq!(
@@ -63,10 +63,7 @@ fn every_loss_learns_and_tells() {
         };
         assert!((losses[0] - first).abs() < 1e-6, "{loss}: {losses:?}");
         let card = fs::read_to_string(out.join("README.md")).unwrap();
-        assert!(
-            card.contains(&format!("| loss | {} |", loss.to_uppercase())) && card.contains("reward margin"),
-            "{card}"
-        );
+        assert_measured_snapshot(&format!("preference-card-{loss}"), card);
         let curve = fs::read_to_string(out.join("loss.svg")).unwrap();
         assert_eq!(curve.contains("chosen answer ahead"), loss != "kto");
         assert!(curve.contains("reward margin"));
@@ -77,14 +74,14 @@ fn every_loss_learns_and_tells() {
 fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let [live, once, on] = ["live", "once", "on"].map(|name| dir.path().join(name));
-    learn(&live, &[]).good();
-    learn(&once, &["preference.reference=precomputed"]).good();
+    learn(&live, &[]).assert_success();
+    learn(&once, &["preference.reference=precomputed"]).assert_success();
     for (a, b) in column(&live, "loss").iter().zip(column(&once, "loss")) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
     let file = fs::read_dir(once.join("reference")).unwrap().next().unwrap().unwrap().path();
     let before = fs::metadata(&file).unwrap().modified().unwrap();
-    let said = learn(&once, &["preference.reference=precomputed", "train.max_steps=7"]).bad();
+    let said = learn(&once, &["preference.reference=precomputed", "train.max_steps=7"]).assert_failure();
     assert!(said.contains("--force"), "{said}");
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before, "it is not computed again");
 
@@ -92,11 +89,11 @@ fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
     let adapter = live.join("adapter");
     let go_on = format!("lora.adapter={}", adapter.display());
     let base = format!("model.path={}", live.join("base").display());
-    learn(&on, &[&go_on, &base]).good();
+    learn(&on, &[&go_on, &base]).assert_success();
     assert!((column(&on, "loss")[0] - std::f64::consts::LN_2).abs() < 1e-6);
     let lock = fs::read_to_string(on.join("run.lock.toml")).unwrap();
     assert!(lock.contains("[[start]]"), "{lock}");
-    let said = learn(&dir.path().join("r"), &[&go_on, &base, "lora.r=4"]).bad();
+    let said = learn(&dir.path().join("r"), &[&go_on, &base, "lora.r=4"]).assert_failure();
     assert!(said.contains("lora.r") || said.contains("rank, alpha"), "{said}");
 }
 
@@ -104,21 +101,22 @@ fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let chats = format!("data.train=[{:?}]", train::data().to_str().unwrap());
-    let cases: [(&[&str], &str); 9] = [
-        (&[&chats], "holds no pairs of answers"),
-        (&["task=sft"], "`[preference]` is read with"),
-        (&["preference.loss=kto", "train.batch=1"], "KTO compares with the answers to other questions"),
-        (&["preference.loss=kto", "preference.reference=precomputed"], "leave it out"),
-        (&["data.packing=bfd"], "set it to \"none\" or \"length\""),
-        (&["preference.gamma=0.5"], "loss = \"simpo\" only"),
-        (&["preference.bta=0.5"], "did you mean `beta`"),
-        (&["data.max_length=2"], "no row is left to train on"),
-        (&["lora.adapter=nowhere"], "nowhere"),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 9] = [
+        &[&chats],
+        &["task=sft"],
+        &["preference.loss=kto", "train.batch=1"],
+        &["preference.loss=kto", "preference.reference=precomputed"],
+        &["data.packing=bfd"],
+        &["preference.gamma=0.5"],
+        &["preference.bta=0.5"],
+        &["data.max_length=2"],
+        &["lora.adapter=nowhere"],
     ];
-    for (sets, expected) in cases {
-        let said = learn(&dir.path().join("run"), sets).bad();
-        assert!(said.contains(expected), "{sets:?}: {said}");
+    for sets in cases {
+        transcript.add(sets.join(" "), &learn(&dir.path().join("run"), sets).assert_failure());
     }
+    transcript.assert_snapshot("preference-mistakes");
 }
 
 fn all(out: &Path, sets: &[&str]) -> Run {
@@ -137,13 +135,10 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("chain");
     // A question that leaves no room for an answer: the second stage fails, the first is kept.
-    let said = all(&out, &["dpo.data.max_length=2"]).bad();
-    assert!(
-        said.contains("dpo: training") && said.contains("no row is left") && said.contains("goes on from there"),
-        "{said}"
-    );
+    let mut transcript = Transcript::default();
+    transcript.add("the second stage has no rows", &all(&out, &["dpo.data.max_length=2"]).assert_failure());
     assert!(out.join("sft/merged/model.safetensors").is_file() && !out.join("merged").exists());
-    let said = all(&out, &[]).good().stdout;
+    let said = all(&out, &[]).assert_success().stdout;
     assert_eq!(
         said.matches("up to date").count(),
         2 + 2 + 2,
@@ -159,30 +154,19 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
         assert!(out.join(name).is_file(), "{name}");
     }
     let card = fs::read_to_string(out.join("merged/README.md")).unwrap();
-    for part in [
-        "## Lineage",
-        "| sft | sft |",
-        "| dpo | DPO |",
-        "| adapt | text |",
-        "## Limits",
-        "masculine",
-        "llama-cli",
-        "Before:",
-    ] {
-        assert!(card.contains(part), "{part}: {card}");
-    }
+    assert_measured_snapshot("chain-card", card);
     let weights = |name: &str| fs::read(out.join(name)).unwrap();
     let before = ["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights);
-    let said = all(&out, &[]).good().stdout;
+    let said = all(&out, &[]).assert_success().stdout;
     assert!(!said.contains("trained:") && !said.contains("built:") && !said.contains("merged:"), "{said}");
     assert_eq!(["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights), before);
     // Another last stage: what comes before it stays.
-    let said = all(&out, &["adapt.train.learning_rate=1e-3"]).good().stdout;
+    let said = all(&out, &["adapt.train.learning_rate=1e-3"]).assert_success().stdout;
     let trained = said.lines().filter(|line| line.starts_with("adapt: training") && line.contains("trained"));
     assert_eq!((trained.count(), said.matches("\ntrained:").count()), (1, 1), "{said}");
     assert_ne!(weights("merged/model.safetensors"), before[0]);
-    let said = all(&out, &["nine.train.batch=2"]).bad();
-    assert!(said.contains("the stages are sft, dpo, adapt"), "{said}");
+    transcript.add("no such stage", &all(&out, &["nine.train.batch=2"]).assert_failure());
+    transcript.assert_snapshot("chain-mistakes");
 }
 
 /// Rows that somebody judged one by one, and what KTO makes of them; of one kind alone it makes nothing.
@@ -202,20 +186,22 @@ fn kto_learns_from_labels() {
         );
         fs::write(at(&format!("{name}.toml")), recipe).unwrap();
         let out = at(name);
-        setaccio(&["build", at(&format!("{name}.toml")).to_str().unwrap(), "--out", out.to_str().unwrap()]).good();
+        setaccio(&["build", at(&format!("{name}.toml")).to_str().unwrap(), "--out", out.to_str().unwrap()])
+            .assert_success();
         format!("data.train=[{:?}]", out.to_str().unwrap())
     };
     let keep = "[output.keep]\nlabel = 'bool'\n";
     let both = build("both", &|i| i % 3 == 0, keep);
     let kto = ["preference.loss=kto", "preference.desirable_weight=2.0"];
-    learn(&at("run"), &[kto[0], kto[1], &both]).good();
+    learn(&at("run"), &[kto[0], kto[1], &both]).assert_success();
     assert!((column(&at("run"), "loss")[0] - 0.5).abs() < 0.3);
     let card = fs::read_to_string(at("run/README.md")).unwrap();
     assert!(card.contains("| weights of desirable and undesirable answers | 2, 1 |"), "{card}");
-    let said = learn(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).bad();
-    assert!(said.contains("every answer of data.train is wanted"), "{said}");
-    let said = learn(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).bad();
-    assert!(said.contains("has no column `label`"), "{said}");
-    let said = learn(&at("r3"), &[&both]).bad();
-    assert!(said.contains("holds no pairs of answers"), "{said}");
+    let mut transcript = Transcript::default();
+    let wanted = learn(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).assert_failure();
+    transcript.add("every answer is wanted", &wanted);
+    let bare = learn(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).assert_failure();
+    transcript.add("no labels", &bare);
+    transcript.add("labels where pairs are asked for", &learn(&at("r3"), &[&both]).assert_failure());
+    transcript.assert_snapshot("preference-labels");
 }

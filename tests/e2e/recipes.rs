@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use arrow_array::{cast::AsArray, types::UInt64Type};
 use serde_json::Value;
 
-use crate::lab::{ROOT, batches, column, setaccio};
+use crate::fixture::{ROOT, assert_snapshot, batches, column, setaccio};
 
 /// The names of the recipes.
 fn recipes() -> Vec<String> {
@@ -24,7 +24,7 @@ struct Built {
 fn build(recipe: &str, args: &[&str]) -> Built {
     let dir = tempfile::tempdir().unwrap();
     let file = format!("pipelines/{recipe}.toml");
-    let run = setaccio(&[&["build", &file, "--out", dir.path().to_str().unwrap()], args].concat()).good();
+    let run = setaccio(&[&["build", &file, "--out", dir.path().to_str().unwrap()], args].concat()).assert_success();
     Built { dir, said: run.stdout }
 }
 
@@ -63,16 +63,16 @@ fn every_recipe_plans_builds_verifies_and_writes_its_card_again() {
     let recipes = recipes();
     assert!(recipes.len() >= 7, "{recipes:?}");
     for recipe in recipes {
-        let plan = setaccio(&["plan", &format!("pipelines/{recipe}.toml")]).good().stdout;
-        assert!(plan.contains("stages") && plan.contains("columns"), "{plan}");
+        let plan = setaccio(&["plan", &format!("pipelines/{recipe}.toml")]).assert_success();
+        assert_snapshot(&format!("recipes-{recipe}-plan"), plan.said());
         let built = build(&recipe, &[]);
-        assert!(built.said.contains("https://huggingface.co/datasets/"), "where the full data would come from");
+        assert_snapshot(&format!("recipes-{recipe}-build"), &built.said);
         let out = built.dir.path();
         let shown = out.to_str().unwrap();
-        setaccio(&["verify", shown]).good();
+        setaccio(&["verify", shown]).assert_success();
         let card = fs::read_to_string(out.join("README.md")).unwrap();
         fs::remove_file(out.join("README.md")).unwrap();
-        setaccio(&["card", shown]).good();
+        setaccio(&["card", shown]).assert_success();
         assert_eq!(fs::read_to_string(out.join("README.md")).unwrap(), card);
         let rows = built.kept("id").len();
         assert!(rows >= 50, "{recipe} keeps {rows} rows");
@@ -197,7 +197,7 @@ fn clean_web_text_comes_out_as_its_sources_say() {
 
 #[test]
 fn a_preview_shows_both_kinds_of_rows_and_their_reasons() {
-    let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "85"]).good().stdout;
-    assert!(shown.contains("kept") && shown.contains("clean_mc4_it.lorem_ipsum"), "{shown}");
+    let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "85"]).assert_success().said();
     assert!(!shown.contains('\u{1b}'), "colours belong on a terminal");
+    assert_snapshot("recipes-clean-web-it-preview", shown);
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Dice, Lab, column};
+use crate::fixture::{Fixture, TestRng, assert_snapshot, column};
 
 /// `n` rows that are all different.
 fn rows(n: usize) -> Vec<String> {
-    let mut dice = Dice(9);
-    (0..n).map(|i| serde_json::json!({ "text": format!("Riga {i}. {}", dice.text()) }).to_string()).collect()
+    let mut rng = TestRng(9);
+    (0..n).map(|i| serde_json::json!({ "text": format!("Riga {i}. {}", rng.text()) }).to_string()).collect()
 }
 
 fn set(ids: Vec<String>) -> BTreeSet<String> {
@@ -15,28 +15,28 @@ fn set(ids: Vec<String>) -> BTreeSet<String> {
 }
 
 /// Every id that was kept.
-fn kept(lab: &Lab, out: &str) -> BTreeSet<String> {
-    set(column(&lab.path(out).join("data"), "", "id"))
+fn kept(fixture: &Fixture, out: &str) -> BTreeSet<String> {
+    set(column(&fixture.path(out).join("data"), "", "id"))
 }
 
 #[test]
 fn a_sample_is_exact_and_the_same_whatever_the_order_and_the_files() {
     let settings = "[sample]\nrows = 137\n[split]\nvalidation = 0.2\n[read]\ntask_bytes = 9000\n";
     let rows = rows(400);
-    let one = Lab::text(settings);
+    let one = Fixture::text(settings);
     one.write("data/web/all.jsonl", rows.join("\n"));
-    one.build("out", &[]).good();
+    one.build("out", &[]).assert_success();
 
-    let many = Lab::text(settings);
+    let many = Fixture::text(settings);
     let mut shuffled = rows.clone();
-    let mut dice = Dice(2);
+    let mut rng = TestRng(2);
     for i in (1..shuffled.len()).rev() {
-        shuffled.swap(i, dice.roll(i + 1));
+        shuffled.swap(i, rng.below(i + 1));
     }
     for (i, part) in shuffled.chunks(61).enumerate() {
         many.write(&format!("data/web/{i}.json"), format!("[{}]", part.join(",")));
     }
-    many.build("out", &[]).good();
+    many.build("out", &[]).assert_success();
 
     assert_eq!(one.ids("out", "train").len() + one.ids("out", "validation").len(), 137);
     assert_eq!(set(one.ids("out", "train")), set(many.ids("out", "train")));
@@ -45,9 +45,9 @@ fn a_sample_is_exact_and_the_same_whatever_the_order_and_the_files() {
     assert_eq!(one.ids("out", "train"), many.ids("out", "train"));
 
     // Another seed, another sample; more rows, the same ones first.
-    one.build("seed", &["--set", "seed=7"]).good();
+    one.build("seed", &["--set", "seed=7"]).assert_success();
     assert_ne!(kept(&one, "seed"), kept(&one, "out"));
-    one.build("more", &["--set", "sample.rows=200"]).good();
+    one.build("more", &["--set", "sample.rows=200"]).assert_success();
     assert!(kept(&one, "out").is_subset(&kept(&one, "more")));
     let rejects = column(&one.path("more/rejects"), "", "stage");
     assert_eq!(rejects, vec!["sample"; 200]);
@@ -55,36 +55,36 @@ fn a_sample_is_exact_and_the_same_whatever_the_order_and_the_files() {
 
 #[test]
 fn a_row_never_changes_side() {
-    let lab = Lab::text("[split]\nvalidation = 0.2\n");
+    let fixture = Fixture::text("[split]\nvalidation = 0.2\n");
     let rows = rows(300);
-    lab.write("data/web/all.jsonl", rows[..200].join("\n"));
-    lab.build("small", &[]).good();
-    lab.write("data/web/all.jsonl", rows.join("\n"));
-    lab.build("large", &["--set", "seed=5"]).good();
+    fixture.write("data/web/all.jsonl", rows[..200].join("\n"));
+    fixture.build("small", &[]).assert_success();
+    fixture.write("data/web/all.jsonl", rows.join("\n"));
+    fixture.build("large", &["--set", "seed=5"]).assert_success();
     for split in ["train", "validation"] {
-        let (small, large) = (set(lab.ids("small", split)), set(lab.ids("large", split)));
+        let (small, large) = (set(fixture.ids("small", split)), set(fixture.ids("large", split)));
         assert!(small.is_subset(&large), "rows left {split} as the data grew and the seed changed");
     }
-    let share = lab.ids("large", "validation").len();
+    let share = fixture.ids("large", "validation").len();
     assert!((35..=85).contains(&share), "{share} of 300 rows, where 60 are expected");
 }
 
 #[test]
 fn a_fraction_keeps_its_rows_as_the_data_grow() {
-    let lab = Lab::text("[sample]\nfraction = 0.3\n");
+    let fixture = Fixture::text("[sample]\nfraction = 0.3\n");
     let rows = rows(400);
-    lab.write("data/web/all.jsonl", rows[..300].join("\n"));
-    lab.build("small", &[]).good();
-    lab.write("data/web/all.jsonl", rows.join("\n"));
-    lab.build("large", &[]).good();
-    assert!(kept(&lab, "small").is_subset(&kept(&lab, "large")));
-    let n = kept(&lab, "large").len();
+    fixture.write("data/web/all.jsonl", rows[..300].join("\n"));
+    fixture.build("small", &[]).assert_success();
+    fixture.write("data/web/all.jsonl", rows.join("\n"));
+    fixture.build("large", &[]).assert_success();
+    assert!(kept(&fixture, "small").is_subset(&kept(&fixture, "large")));
+    let n = kept(&fixture, "large").len();
     assert!((85..=155).contains(&n), "{n} of 400 rows, where 120 are expected");
 }
 
 /// Three sources of 200, 100 and 50 rows; the first ten of each are the same up to case and white space.
-fn mix(settings: &str) -> Lab {
-    let lab = Lab::new("text", &[("a", "text"), ("b", "text"), ("c", "text")], settings);
+fn mix(settings: &str) -> Fixture {
+    let fixture = Fixture::new("text", &[("a", "text"), ("b", "text"), ("c", "text")], settings);
     let all = rows(400);
     for (name, range, change) in [("a", 0..200, 0), ("b", 200..300, 1), ("c", 300..350, 2)] {
         let own = all[range].iter().skip(10).cloned();
@@ -93,28 +93,28 @@ fn mix(settings: &str) -> Lab {
             2 => row.replace(". ", ".  "),
             _ => row.clone(),
         });
-        lab.write(&format!("data/{name}/x.jsonl"), same.chain(own).collect::<Vec<_>>().join("\n"));
+        fixture.write(&format!("data/{name}/x.jsonl"), same.chain(own).collect::<Vec<_>>().join("\n"));
     }
-    lab
+    fixture
 }
 
-fn by_source(lab: &Lab, out: &str) -> [usize; 3] {
-    let sources = column(&lab.path(out).join("data"), "", "source");
+fn by_source(fixture: &Fixture, out: &str) -> [usize; 3] {
+    let sources = column(&fixture.path(out).join("data"), "", "source");
     ["a", "b", "c"].map(|s| sources.iter().filter(|v| *v == s).count())
 }
 
 #[test]
 fn duplicates_across_sources_are_kept_once_in_the_stated_order() {
-    let lab = mix("[dedup]\n");
-    lab.build("out", &[]).good();
-    assert_eq!(by_source(&lab, "out"), [200, 90, 40]);
-    lab.build("prefer", &["--set", "dedup.prefer=['c', 'b']"]).good();
-    assert_eq!(by_source(&lab, "prefer"), [190, 90, 50]);
-    lab.build("exact", &["--set", "dedup.lowercase=false"]).good();
-    assert_eq!(by_source(&lab, "exact"), [200, 100, 40]);
-    let details = column(&lab.path("out/rejects"), "merge", "detail");
+    let fixture = mix("[dedup]\n");
+    fixture.build("out", &[]).assert_success();
+    assert_eq!(by_source(&fixture, "out"), [200, 90, 40]);
+    fixture.build("prefer", &["--set", "dedup.prefer=['c', 'b']"]).assert_success();
+    assert_eq!(by_source(&fixture, "prefer"), [190, 90, 50]);
+    fixture.build("exact", &["--set", "dedup.lowercase=false"]).assert_success();
+    assert_eq!(by_source(&fixture, "exact"), [200, 100, 40]);
+    let details = column(&fixture.path("out/rejects"), "merge", "detail");
     assert_eq!(details.len(), 20);
-    let kept = kept(&lab, "out");
+    let kept = kept(&fixture, "out");
     for detail in details {
         let id = detail.strip_prefix("same as ").and_then(|d| d.split(' ').next()).unwrap();
         assert!(kept.contains(id), "a duplicate names the row that stays: {detail}");
@@ -124,12 +124,12 @@ fn duplicates_across_sources_are_kept_once_in_the_stated_order() {
 #[test]
 fn weights_set_the_shares() {
     let weights = ["--set", "source.a.weight=1", "--set", "source.b.weight=2", "--set", "source.c.weight=1"];
-    let lab = mix("");
+    let fixture = mix("");
     let args = |rows: &'static str| [&weights[..], &["--set", rows]].concat();
-    lab.build("out", &args("sample.rows=100")).good();
-    assert_eq!(by_source(&lab, "out"), [25, 50, 25]);
+    fixture.build("out", &args("sample.rows=100")).assert_success();
+    assert_eq!(by_source(&fixture, "out"), [25, 50, 25]);
     // The proportions are kept where a source has too little, and it is said.
-    let said = lab.build("short", &args("sample.rows=260")).good().stdout;
-    assert_eq!(by_source(&lab, "short"), [50, 100, 50], "{said}");
-    assert!(said.contains("note: The recipe asks for 260 rows"), "{said}");
+    let said = fixture.build("short", &args("sample.rows=260")).assert_success().said();
+    assert_eq!(by_source(&fixture, "short"), [50, 100, 50], "{said}");
+    assert_snapshot("sampling-too_few_rows", said);
 }

@@ -10,11 +10,11 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
-use crate::lab::{Dice, Lab, ROOT, column};
+use crate::fixture::{Fixture, ROOT, TestRng, column};
 
 fn texts() -> Vec<String> {
-    let mut dice = Dice(8);
-    (0..60).map(|i| format!("{i}. {}", dice.text())).collect()
+    let mut rng = TestRng(8);
+    (0..60).map(|i| format!("{i}. {}", rng.text())).collect()
 }
 
 /// A Parquet file of these columns, in row groups of `group` rows.
@@ -88,10 +88,10 @@ fn every_container_gives_the_same_rows_whole_and_in_slices() {
     let mut first: Option<Vec<String>> = None;
     for (name, bytes) in containers() {
         for task_bytes in ["1000000", "900"] {
-            let lab = Lab::text("");
-            lab.write(&format!("data/web/{name}"), &bytes);
-            lab.build("out", &["--set", &format!("read.task_bytes={task_bytes}")]).good();
-            let ids = lab.ids("out", "train");
+            let fixture = Fixture::text("");
+            fixture.write(&format!("data/web/{name}"), &bytes);
+            fixture.build("out", &["--set", &format!("read.task_bytes={task_bytes}")]).assert_success();
+            let ids = fixture.ids("out", "train");
             assert_eq!(ids.len(), 60, "{name}");
             assert_eq!(&ids, first.get_or_insert_with(|| ids.clone()), "{name} in tasks of {task_bytes} bytes");
         }
@@ -101,10 +101,10 @@ fn every_container_gives_the_same_rows_whole_and_in_slices() {
 #[test]
 fn rows_are_found_again_by_the_place_their_reject_names() {
     for (name, bytes) in containers() {
-        let lab = Lab::text("[[filter]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
-        lab.write(&format!("data/web/{name}"), &bytes);
-        lab.build("out", &[]).good();
-        let rejects = crate::lab::batches(&lab.path("out/rejects"), "");
+        let fixture = Fixture::text("[[filter]]\nrule = 'regex'\ndrop = ['^41\\. ']\n[read]\ntask_bytes = 900\n");
+        fixture.write(&format!("data/web/{name}"), &bytes);
+        fixture.build("out", &[]).assert_success();
+        let rejects = crate::fixture::batches(&fixture.path("out/rejects"), "");
         let row = rejects.iter().find(|b| b.num_rows() > 0).map(|b| b.column_by_name("row").unwrap().clone()).unwrap();
         let row = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::UInt64Type>(&row);
         assert_eq!((row.len(), row.value(0)), (1, 41), "{name}");
@@ -141,10 +141,10 @@ fn lists_large_lists_and_any_order_of_fields_are_the_same_messages() {
     };
     let mut ids = Vec::new();
     for array in [turns::<i32>(&rows, true), turns::<i32>(&rows, false), turns::<i64>(&rows, true), fixed] {
-        let lab = Lab::new("chat", &[("chats", "messages")], "");
-        lab.write("data/chats/x.parquet", parquet(vec![("messages", array)], Compression::SNAPPY, 10));
-        lab.build("out", &[]).good();
-        ids.push(lab.ids("out", "train"));
+        let fixture = Fixture::new("chat", &[("chats", "messages")], "");
+        fixture.write("data/chats/x.parquet", parquet(vec![("messages", array)], Compression::SNAPPY, 10));
+        fixture.build("out", &[]).assert_success();
+        ids.push(fixture.ids("out", "train"));
     }
     assert_eq!(ids[0], ids[1]);
     assert_eq!(ids[0], ids[2]);
@@ -154,11 +154,11 @@ fn lists_large_lists_and_any_order_of_fields_are_the_same_messages() {
 #[test]
 fn both_versions_of_the_preference_mix_read_alike() {
     let ids = |sample: &str| {
-        let lab = Lab::new("preference", &[("orpo", "preference")], "");
+        let fixture = Fixture::new("preference", &[("orpo", "preference")], "");
         let bytes = std::fs::read(format!("{ROOT}/data/samples/{sample}")).unwrap();
-        lab.write("data/orpo/x.parquet", bytes);
-        lab.build("out", &[]).good();
-        column(&lab.path("out/data"), "", "id")
+        fixture.write("data/orpo/x.parquet", bytes);
+        fixture.build("out", &[]).assert_success();
+        column(&fixture.path("out/data"), "", "id")
     };
     let (new, old) = (ids("orpo_dpo_mix_40k.parquet"), ids("orpo_dpo_mix_40k_v1_0.parquet"));
     assert!(old.len() >= 20);
@@ -167,10 +167,10 @@ fn both_versions_of_the_preference_mix_read_alike() {
 
 #[test]
 fn columns_go_by_the_names_that_a_recipe_gives_them() {
-    let lab = Lab::text("");
-    lab.write("data/web/x.jsonl", "{\"contenuto\": \"Il testo sta altrove.\"}\n");
-    lab.build("out", &["--set", "source.web.rename={ text = 'contenuto' }"]).good();
-    assert_eq!(column(&lab.path("out/data"), "train", "text"), ["Il testo sta altrove."]);
+    let fixture = Fixture::text("");
+    fixture.write("data/web/x.jsonl", "{\"contenuto\": \"Il testo sta altrove.\"}\n");
+    fixture.build("out", &["--set", "source.web.rename={ text = 'contenuto' }"]).assert_success();
+    assert_eq!(column(&fixture.path("out/data"), "train", "text"), ["Il testo sta altrove."]);
 }
 
 #[test]
@@ -185,19 +185,19 @@ fn columns_that_have_no_place_in_a_row_stand_in_nobody_s_way() {
         ("small", Arc::new(Float16Array::new_null(1))),
         ("nothing", Arc::new(NullArray::new(1))),
     ];
-    let lab = Lab::new("chat", &[("web", "alpaca")], "[output]\nkeep = { when = 'string' }\n");
-    lab.write("data/web/x.parquet", parquet(columns, Compression::SNAPPY, 10));
-    lab.build("out", &[]).good();
-    assert_eq!(column(&lab.path("out/data"), "train", "when"), ["2019-04-21T10:00:00Z"]);
+    let fixture = Fixture::new("chat", &[("web", "alpaca")], "[output]\nkeep = { when = 'string' }\n");
+    fixture.write("data/web/x.parquet", parquet(columns, Compression::SNAPPY, 10));
+    fixture.build("out", &[]).assert_success();
+    assert_eq!(column(&fixture.path("out/data"), "train", "when"), ["2019-04-21T10:00:00Z"]);
 }
 
 #[test]
 fn a_limit_reads_the_first_rows_of_each_source() {
     for (name, bytes) in containers() {
-        let lab = Lab::text("");
-        lab.write(&format!("data/web/{name}"), &bytes);
-        lab.build("out", &["--limit", "17", "--set", "read.task_bytes=900"]).good();
-        let mut numbers: Vec<usize> = column(&lab.path("out/data"), "train", "text")
+        let fixture = Fixture::text("");
+        fixture.write(&format!("data/web/{name}"), &bytes);
+        fixture.build("out", &["--limit", "17", "--set", "read.task_bytes=900"]).assert_success();
+        let mut numbers: Vec<usize> = column(&fixture.path("out/data"), "train", "text")
             .iter()
             .map(|t| t.split_once('.').unwrap().0.parse().unwrap())
             .collect();

@@ -5,7 +5,7 @@ use std::fs;
 use arrow_array::{cast::AsArray, types::Int32Type};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, ROOT, column};
+use crate::fixture::{Fixture, ROOT, assert_snapshot, column};
 
 #[test]
 fn every_template_renders_as_jinja2_does() {
@@ -15,13 +15,13 @@ fn every_template_renders_as_jinja2_does() {
         let name = case["template"].as_str().unwrap();
         let template = format!("{ROOT}/pipelines/templates/{name}");
         let settings = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\n");
-        let (lab, row) = match case.get("text") {
-            Some(text) => (Lab::text(&settings), json!({ "text": text })),
-            None => (Lab::new("chat", &[("web", "messages")], &settings), json!({ "messages": case["messages"] })),
+        let (fixture, row) = match case.get("text") {
+            Some(text) => (Fixture::text(&settings), json!({ "text": text })),
+            None => (Fixture::new("chat", &[("web", "messages")], &settings), json!({ "messages": case["messages"] })),
         };
-        lab.write("data/web/x.jsonl", row.to_string());
-        lab.build("out", &[]).good();
-        let rendered = column(&lab.path("out/data"), "train", "rendered");
+        fixture.write("data/web/x.jsonl", row.to_string());
+        fixture.build("out", &[]).assert_success();
+        let rendered = column(&fixture.path("out/data"), "train", "rendered");
         assert_eq!(rendered, [case["rendered"].as_str().unwrap()], "{name}, {}", case["case"]);
     }
     let there = fs::read_dir(format!("{ROOT}/pipelines/templates")).unwrap().count();
@@ -32,14 +32,13 @@ fn every_template_renders_as_jinja2_does() {
 #[test]
 fn a_template_that_refuses_a_row_is_an_error_that_names_it() {
     let template = format!("{ROOT}/pipelines/templates/llama2.jinja");
-    let lab = Lab::new("chat", &[("web", "messages")], &format!("[output]\ntemplate = '{template}'\n"));
+    let fixture = Fixture::new("chat", &[("web", "messages")], &format!("[output]\ntemplate = '{template}'\n"));
     let row = |role: &str| json!({"messages": [{"role": "user", "content": "a"}, {"role": role, "content": "b"}]});
-    lab.write("data/web/x.jsonl", format!("{}\n{}\n", row("assistant"), row("tool")));
-    let said = lab.build("out", &[]).bad();
-    assert!(said.contains("x.jsonl") && said.contains("row 1") && said.contains("no role tool"), "{said}");
-    lab.build("out", &["--on-bad-row", "skip"]).good();
-    assert_eq!(lab.ids("out", "train").len(), 1);
-    assert_eq!(column(&lab.path("out/rejects"), "", "rule"), ["output"]);
+    fixture.write("data/web/x.jsonl", format!("{}\n{}\n", row("assistant"), row("tool")));
+    assert_snapshot("templates-a_row_that_is_refused", fixture.build("out", &[]).assert_failure());
+    fixture.build("out", &["--on-bad-row", "skip"]).assert_success();
+    assert_eq!(fixture.ids("out", "train").len(), 1);
+    assert_eq!(column(&fixture.path("out/rejects"), "", "rule"), ["output"]);
 }
 
 /// A tokenizer whose every word and mark is one token.
@@ -57,20 +56,19 @@ const TOKENIZER: &str = r#"{
 fn tokens_are_counted_in_the_rendered_text() {
     let template = format!("{ROOT}/pipelines/templates/text-llama3.jinja");
     let output = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\ntokenizer = 'tokenizer.json'\n");
-    let lab = Lab::text(&format!("[[filter]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
-    lab.write("tokenizer.json", TOKENIZER);
+    let fixture = Fixture::text(&format!("[[filter]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
+    fixture.write("tokenizer.json", TOKENIZER);
     let rows = ["Il gatto dorme.", "Uno due tre quattro cinque sei sette."].map(|t| json!({"text": t}).to_string());
-    lab.write("data/web/x.jsonl", rows.join("\n"));
-    lab.build("out", &[]).good();
-    let batch = crate::lab::batches(&lab.path("out/data"), "train").pop().unwrap();
+    fixture.write("data/web/x.jsonl", rows.join("\n"));
+    fixture.build("out", &[]).assert_success();
+    let batch = crate::fixture::batches(&fixture.path("out/data"), "train").pop().unwrap();
     let tokens = batch.column_by_name("tokens").unwrap().as_primitive::<Int32Type>().clone();
     // Four of the sentence, and the two that the template writes; the rule counts the text as it was read.
     assert_eq!((tokens.len(), tokens.value(0)), (1, 6));
-    let details = column(&lab.path("out/rejects"), "screen", "detail");
+    let details = column(&fixture.path("out/rejects"), "screen", "detail");
     assert!(details[0].contains('8'), "{details:?}");
-    let card = fs::read_to_string(lab.path("out/README.md")).unwrap();
+    let card = fs::read_to_string(fixture.path("out/README.md")).unwrap();
     assert!(card.contains("| train | tokens | 6"), "{card}");
-    lab.write("tokenizer.json", "{}");
-    let said = lab.build("out", &[]).bad();
-    assert!(said.contains("tokenizer.json") && said.contains("output.tokenizer"), "{said}");
+    fixture.write("tokenizer.json", "{}");
+    assert_snapshot("templates-no_tokenizer", fixture.build("out", &[]).assert_failure());
 }

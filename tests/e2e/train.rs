@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Dice, Run, built, setaccio, training};
+use crate::fixture::{Run, TestRng, Transcript, assert_measured_snapshot, assert_snapshot, built, setaccio, training};
 
 /// The SFT mix of the samples, built once for all tests.
 pub fn data() -> &'static Path {
@@ -66,8 +66,8 @@ fn repeatable(run: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
-    let said = train(&one, &["--jobs", "2"]).good().stdout;
-    assert!(said.contains("trained:") && said.contains("12 steps") && said.contains("evaluation loss"), "{said}");
+    let said = train(&one, &["--jobs", "2"]).assert_success().stdout;
+    assert_measured_snapshot("train-run", said);
     let names = [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
@@ -85,23 +85,19 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     assert_eq!(losses.len(), 12);
     assert!(losses[11] < losses[0] - 0.1, "it learns: {losses:?}");
     let card = fs::read_to_string(one.join("README.md")).unwrap();
-    assert!(
-        card.contains("| rank, alpha | 16, 32 |")
-            && card.contains("12 steps, training loss from")
-            && card.contains("\n| 12 | "),
-        "{card}"
-    );
+    assert_measured_snapshot("train-card", card);
     // The adapter is asked with the template that it was trained with.
     let config = fs::read_to_string(one.join("adapter/tokenizer_config.json")).unwrap();
     assert!(config.contains("### Instruction:"), "{config}");
 
-    let said = train(&one, &[]).good().stdout;
-    assert!(said.contains("up to date"), "{said}");
-    let said = train(&one, &["--set", "train.learning_rate=1e-4"]).bad();
-    assert!(said.contains("--resume") && said.contains("--force"), "{said}");
+    let mut transcript = Transcript::default();
+    transcript.add("the same again", &train(&one, &[]).assert_success().said());
+    let changed = train(&one, &["--set", "train.learning_rate=1e-4"]).assert_failure();
+    transcript.add("another learning rate", &changed);
+    transcript.assert_snapshot("train-again");
 
     // Another number of threads, another folder: the same bytes but for the folder's name.
-    train(&two, &["--jobs", "1"]).good();
+    train(&two, &["--jobs", "1"]).assert_success();
     let text = |files: BTreeMap<String, Vec<u8>>, run: &Path| -> BTreeMap<String, String> {
         let plain = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(run.to_str().unwrap(), "RUN");
         files.into_iter().map(|(name, bytes)| (name, plain(bytes))).collect()
@@ -130,28 +126,38 @@ fn quiet(out: &Path, args: &[&str]) -> Child {
 
 #[test]
 fn killed_at_any_moment_it_resumes_to_the_same_losses() {
+    killed_at_any_moment(2);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_killed_at_any_moment_it_resumes_to_the_same_losses() {
+    killed_at_any_moment(20);
+}
+
+fn killed_at_any_moment(rounds: usize) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     let began = Instant::now();
-    train(&whole, &[]).good();
+    train(&whole, &[]).assert_success();
     let took = began.elapsed();
     let want = (metrics(&whole), fs::read(whole.join("adapter/adapter_model.safetensors")).unwrap());
-    let mut dice = Dice(7);
-    for round in 0..6 {
+    let mut rng = TestRng(7);
+    for round in 0..rounds {
         let out = dir.path().join(format!("out{round}"));
         let mut child = quiet(&out, &[]);
-        if round < 3 {
+        if round % 2 == 0 {
             // In the middle of a checkpoint: as soon as one is being written.
             wait_for(&mut child, || {
                 let entries = fs::read_dir(out.join("checkpoints")).into_iter().flatten().flatten();
                 entries.filter(|e| e.file_name().to_string_lossy().starts_with(".writing-")).count() > 0
             });
         } else {
-            std::thread::sleep(took * dice.roll32(1000) / 1000);
+            std::thread::sleep(took * rng.below_u32(1000) / 1000);
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        train(&out, &["--resume"]).good();
+        train(&out, &["--resume"]).assert_success();
         assert_eq!(metrics(&out), want.0, "round {round}");
         assert!(fs::read(out.join("adapter/adapter_model.safetensors")).unwrap() == want.1, "round {round}");
     }
@@ -161,7 +167,7 @@ fn killed_at_any_moment_it_resumes_to_the_same_losses() {
 fn a_torn_checkpoint_is_named_and_the_one_before_it_used() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, torn) = (dir.path().join("whole"), dir.path().join("torn"));
-    train(&whole, &[]).good();
+    train(&whole, &[]).assert_success();
     let mut child = quiet(&torn, &[]);
     wait_for(&mut child, || torn.join("checkpoints/step-000006/manifest.toml").exists());
     child.kill().unwrap();
@@ -173,7 +179,7 @@ fn a_torn_checkpoint_is_named_and_the_one_before_it_used() {
     let file = newest.join("tensors.safetensors");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
-    let run = train(&torn, &["--resume"]).good();
+    let run = train(&torn, &["--resume"]).assert_success();
     assert!(run.stderr.contains(newest.to_str().unwrap()) && run.stderr.contains("is torn"), "{}", run.stderr);
     assert_eq!(metrics(&torn), metrics(&whole));
 }
@@ -190,8 +196,8 @@ fn an_interruption_keeps_the_last_step_and_a_changed_recipe_is_not_mixed_in() {
     let kept = fs::read_dir(out.join("checkpoints")).unwrap().flatten();
     assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().starts_with("step-")).count(), 1);
     assert!(!out.join("adapter").exists());
-    let said = train(&out, &["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"]).bad();
-    assert!(said.contains("train.learning_rate: ") && said.contains("--force"), "{said}");
+    let changed = ["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"];
+    assert_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
 }
 
 #[test]
@@ -201,12 +207,12 @@ fn a_loss_that_is_no_number_is_never_a_success() {
     let wild = ["train.learning_rate=1e9", "train.max_grad_norm=0", "train.warmup_ratio=0", "train.schedule=constant"];
     let sets: Vec<&str> = wild.iter().flat_map(|set| ["--set", *set]).collect();
     // A rate beyond what recipes allow is refused at once.
-    let said = train(&out, &sets).bad();
+    let said = train(&out, &sets).assert_failure();
     assert!(said.contains("train.learning_rate"), "{said}");
     let sets: Vec<String> = sets.iter().map(|s| s.replace("1e9", "10")).collect();
     let mut sets: Vec<&str> = sets.iter().map(String::as_str).collect();
     sets.extend(["--set", "lora.alpha=1e30"]);
-    let said = train(&out, &sets).bad();
+    let said = train(&out, &sets).assert_failure();
     assert!(said.contains("is not finite") && said.contains("step 2"), "{said}");
     assert!(said.contains("row group 0, row ") && said.contains("checkpoint"), "{said}");
     assert!(!out.join("adapter").exists());
@@ -216,48 +222,44 @@ fn a_loss_that_is_no_number_is_never_a_success() {
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let cases: [(&[&str], &[&str]); 13] = [
-        (&["--set", "train.batch=-1"], &["invalid value: integer `-1`", "`train.batch`"]),
-        (&["--set", "train.batch=9223372036854775807"], &["`train.batch`", "at most 65536"]),
-        (&["--set", "lora.alpha=-1"], &["`lora.alpha` is -1; it has to be above 0 and finite"]),
-        (&["--set", "name=.."], &["`name` names a folder"]),
-        (&["--set", "lora.droput=0.1"], &["unknown field `droput`", "did you mean `dropout`"]),
-        (&["--set", "lora.targets=[\"q_prj\"]"], &["no `q_prj`", "q_proj"]),
-        (&["--set", "train.optimizer=adam"], &["adamw_8bit"]),
-        (&["--set", "data.train=[\"data/out/nothing-here\"]"], &["nothing-here", "just build-nothing-here"]),
-        (&["--model", "/nowhere"], &["/nowhere"]),
-        (&["--set", "data.template=none.jinja"], &["none.jinja"]),
-        (&["--set", "data.max_length=4096"], &["data.max_length is 4096", "1024 positions"]),
-        (&["--set", "train.warmup_steps=3"], &["train.warmup_steps", "train.warmup_ratio"]),
-        (&["--set", "lora.init=pissa", "--set", "lora.r=100"], &["PiSSA", "k_proj"]),
+    let mut transcript = Transcript::default();
+    let cases: [&[&str]; 13] = [
+        &["--set", "train.batch=-1"],
+        &["--set", "train.batch=9223372036854775807"],
+        &["--set", "lora.alpha=-1"],
+        &["--set", "name=.."],
+        &["--set", "lora.droput=0.1"],
+        &["--set", "lora.targets=[\"q_prj\"]"],
+        &["--set", "train.optimizer=adam"],
+        &["--set", "data.train=[\"data/out/nothing-here\"]"],
+        &["--model", "/nowhere"],
+        &["--set", "data.template=none.jinja"],
+        &["--set", "data.max_length=4096"],
+        &["--set", "train.warmup_steps=3"],
+        &["--set", "lora.init=pissa", "--set", "lora.r=100"],
     ];
-    for (args, says) in cases {
-        let said = train(&out, args).bad();
-        says.iter().for_each(|word| assert!(said.contains(word), "{args:?} says {word}: {said}"));
+    for args in cases {
+        transcript.add(args.join(" "), &train(&out, args).assert_failure());
         assert!(!out.join("adapter").exists());
     }
+    transcript.assert_snapshot("train-mistakes");
 }
 
 #[test]
 fn plan_and_show_batch_read_no_weights() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let said = train(&out, &["--plan"]).good().stdout;
-    for word in
-        ["trained parameters", "tokens of the whole run", "predicted peak", "largest train.batch", "kept for backward"]
-    {
-        assert!(said.contains(word), "{word}: {said}");
-    }
+    assert_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
     let tight = ["--set", "train.memory_gib=0.001", "--max-steps", "1"];
-    let said = train(&out, &[&tight[..], &["--plan"]].concat()).good().stdout;
-    assert!(said.contains("is more than the 1.0 MiB that the run may take: lower train.batch"), "{said}");
-    let said = train(&out, &["--show-batch", "2"]).good().stdout;
-    assert!(said.contains("<|eot_id|>") && said.contains("### Instruction:"), "{said}");
-    let said = train(&out, &["--show-batch", "1", "--json"]).good().stdout;
+    let tight = train(&out, &[&tight[..], &["--plan"]].concat()).assert_success().said();
+    assert_snapshot("train-plan_of_too_little_memory", tight);
+    assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
+    let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!(line["ids"].as_array().unwrap().len(), line["trained"].as_array().unwrap().len());
     // However many are asked for, there are no more than the run has.
-    let said = train(&out, &["--max-steps", "5", "--show-batch", "18446744073709551615", "--json"]).good().stdout;
+    let said =
+        train(&out, &["--max-steps", "5", "--show-batch", "18446744073709551615", "--json"]).assert_success().stdout;
     let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(last["step"], 5);
     assert!(!out.join("run.lock.toml").exists() && !out.join("checkpoints").exists());
@@ -267,7 +269,7 @@ fn plan_and_show_batch_read_no_weights() {
 fn what_was_learned_can_be_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    train(&out, &[]).good();
+    train(&out, &[]).assert_success();
     let path = |name: &str| out.join(name).to_str().unwrap().to_owned();
     let (base, adapter) = (path("base"), path("adapter"));
     let ask = |args: &[&str]| {
@@ -275,21 +277,23 @@ fn what_was_learned_can_be_asked_for() {
         all.extend(args);
         setaccio(&all)
     };
-    let plain = ask(&[]).good().stdout;
-    let tuned = ask(&["--adapter", &adapter]).good().stdout;
+    let plain = ask(&[]).assert_success().stdout;
+    let tuned = ask(&["--adapter", &adapter]).assert_success().stdout;
     assert_ne!(plain, tuned, "the adapter changes what is written");
-    assert_eq!(tuned, ask(&["--adapter", &adapter, "--jobs", "1"]).good().stdout);
-    let run = setaccio(&["generate", out.to_str().unwrap(), "--prompt", "Perché?", "--max-tokens", "12"]).good();
+    assert_eq!(tuned, ask(&["--adapter", &adapter, "--jobs", "1"]).assert_success().stdout);
+    let run =
+        setaccio(&["generate", out.to_str().unwrap(), "--prompt", "Perché?", "--max-tokens", "12"]).assert_success();
     assert_eq!(run.stdout, tuned, "a run says which base and adapter");
-    let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).good().stdout;
+    let sampled = |seed| ask(&["--adapter", &adapter, "--temperature", "1.5", "--seed", seed]).assert_success().stdout;
     assert_eq!(sampled("1"), sampled("1"));
     assert_ne!(sampled("1"), sampled("2"));
     // 1024 positions: no text goes beyond them.
     let base = ["generate", "--model", &base, "--raw", "--prompt"];
-    let said = setaccio(&[&base[..], &["Uno", "--max-tokens", "5000"]].concat()).good();
-    assert!(said.stderr.contains("as far as the model's positions go"), "{}", said.stderr);
-    let said = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).bad();
-    assert!(said.contains("the model has 1024 positions"), "{said}");
-    let said = ask(&["--adapter", "/nowhere"]).bad();
-    assert!(said.contains("/nowhere"), "{said}");
+    let mut transcript = Transcript::default();
+    let long = setaccio(&[&base[..], &["Uno", "--max-tokens", "5000"]].concat()).assert_success();
+    transcript.add("an answer that does not end", &long.stderr);
+    let question = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).assert_failure();
+    transcript.add("a question that is too long", &question);
+    transcript.add("no such adapter", &ask(&["--adapter", "/nowhere"]).assert_failure());
+    transcript.assert_snapshot("generate-mistakes");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use setaccio_hub::{
     Settings,
-    upload::{Content, Local},
+    upload::{Content, LocalFile},
 };
 
 /// Files that tell of how the others were made, and so may name places of this machine. A vocabulary or a template is
@@ -26,7 +26,7 @@ const AROUND: [char; 14] = ['"', '\'', '`', '(', ')', '<', '>', '[', ']', '=', '
 
 /// The same files, with paths of this machine cut down to their last part in the texts of runs and models. A data
 /// set's texts carry each other's hashes, so a path in them is an error, and so is a token anywhere.
-pub fn check(files: Vec<Local>, out: &Path, settings: &Settings) -> Result<Vec<Local>> {
+pub fn check(files: Vec<LocalFile>, out: &Path, settings: &Settings) -> Result<Vec<LocalFile>> {
     let dataset = files.iter().any(|f| f.path == "ledger.json");
     let places = places(out);
     files
@@ -49,7 +49,7 @@ pub fn check(files: Vec<Local>, out: &Path, settings: &Settings) -> Result<Vec<L
                     first_path(&text, &places).unwrap_or_default()
                 );
             }
-            Ok(Local { content: Content::Bytes(cleaned.into_bytes()), ..local })
+            Ok(LocalFile { content: Content::Bytes(cleaned.into_bytes()), ..local })
         })
         .collect()
 }
@@ -60,7 +60,7 @@ pub fn is_weights(path: &Path) -> bool {
 }
 
 /// The content, if it is text.
-fn text(local: &Local) -> Result<Option<String>> {
+fn text(local: &LocalFile) -> Result<Option<String>> {
     let bytes = match &local.content {
         Content::Bytes(bytes) => bytes.clone(),
         Content::File(path) => {

@@ -13,9 +13,9 @@ use setaccio_dataset::{
     ledger::Ledger,
 };
 use setaccio_hub::{
-    Kind,
+    RepoType,
     push::CARD,
-    upload::{Content, Local},
+    upload::{Content, LocalFile},
 };
 
 use super::clean;
@@ -23,11 +23,11 @@ use super::clean;
 /// What is pushed.
 pub struct Outgoing {
     /// A data set or a model.
-    pub kind: Kind,
+    pub kind: RepoType,
     /// Title of the commit.
     pub title: String,
     /// The files.
-    pub files: Vec<Local>,
+    pub files: Vec<LocalFile>,
     /// Which files on the Hub are an earlier push's.
     pub stale: Box<dyn Fn(&str) -> bool + Sync>,
     /// A folder that is not rebuilt meanwhile.
@@ -63,7 +63,7 @@ pub fn gather(out: &Path, repo: &str, rejects: bool) -> Result<Outgoing> {
 
 /// Check that a file is in the folder itself: a link to weights is what it says, one to a text may be to anything.
 /// Folders of the Hub's own cache are links all through.
-fn within(out: &Path, local: &Local) -> Result<()> {
+fn within(out: &Path, local: &LocalFile) -> Result<()> {
     let Content::File(path) = &local.content else { return Ok(()) };
     if clean::is_weights(path) {
         return Ok(());
@@ -83,7 +83,8 @@ fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
     let held = OutputFolder::open(out, true)?;
     let (ledger, _) = folder::read(out)?;
     let pushed = |path: &str| path.starts_with("data/") || (rejects && path.starts_with("rejects/"));
-    let mut files: Vec<Local> = [CARD, "waterfall.svg", "ledger.json", RECIPE_LOCK].map(|name| file(out, name)).into();
+    let mut files: Vec<LocalFile> =
+        [CARD, "waterfall.svg", "ledger.json", RECIPE_LOCK].map(|name| file(out, name)).into();
     for entry in ledger.files.iter().filter(|f| pushed(&f.path)) {
         files.push(file(out, &entry.path));
     }
@@ -95,11 +96,11 @@ fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
     };
     let rows = grouped(ledger.rows_out());
     let title = format!("{}: {rows} rows", ledger.recipe);
-    Ok(Outgoing { kind: Kind::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
+    Ok(Outgoing { kind: RepoType::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
 }
 
 /// Check that every file is the one that the build wrote.
-fn whole(out: &Path, ledger: &Ledger, files: &[Local]) -> Result<()> {
+fn whole(out: &Path, ledger: &Ledger, files: &[LocalFile]) -> Result<()> {
     for local in files {
         let path = out.join(&local.path);
         let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else {
@@ -138,7 +139,7 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
     }
     let name = out.file_name().map_or_else(|| made.to_owned(), |n| n.to_string_lossy().into_owned());
     Ok(Outgoing {
-        kind: Kind::Model,
+        kind: RepoType::Model,
         title: format!("{name}: {made}"),
         files,
         stale: if made == "model" { Box::new(weights) } else { Box::new(|_| false) },
@@ -181,7 +182,7 @@ fn model(out: &Path) -> Result<Outgoing> {
     };
     let name = out.canonicalize()?.file_name().map_or_else(String::new, |n| format!("{}: ", n.to_string_lossy()));
     let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(weights) };
-    Ok(Outgoing { kind: Kind::Model, title: format!("{name}{what}"), files, stale, _held: None })
+    Ok(Outgoing { kind: RepoType::Model, title: format!("{name}{what}"), files, stale, _held: None })
 }
 
 /// Weights that are cut into another number of files leave the old ones behind, and an adapter the file by which
@@ -192,7 +193,7 @@ fn weights(path: &str) -> bool {
 }
 
 /// Files of a folder that are not hidden and have one of these extensions, sorted by name.
-fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<Local>> {
+fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<LocalFile>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
@@ -205,10 +206,11 @@ fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<Local>
         }
     }
     names.sort();
-    let local = |name: String| Local { path: format!("{prefix}{name}"), content: Content::File(folder.join(&name)) };
+    let local =
+        |name: String| LocalFile { path: format!("{prefix}{name}"), content: Content::File(folder.join(&name)) };
     Ok(names.into_iter().map(local).collect())
 }
 
-fn file(folder: &Path, name: &str) -> Local {
-    Local { path: name.to_owned(), content: Content::File(PathBuf::from(folder).join(name)) }
+fn file(folder: &Path, name: &str) -> LocalFile {
+    LocalFile { path: name.to_owned(), content: Content::File(PathBuf::from(folder).join(name)) }
 }

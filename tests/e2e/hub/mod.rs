@@ -9,7 +9,7 @@ use std::{
 
 use setaccio_test_hub::{TestHub, WRITE};
 
-use crate::lab::{Lab, ROOT, Run};
+use crate::fixture::{Fixture, ROOT, Run};
 
 mod faults;
 mod pushing;
@@ -20,14 +20,14 @@ mod standins;
 mod uploads;
 
 /// A Hub, and a machine of its own to talk to it from: no token, cache or home of whoever runs the tests.
-pub struct Bench {
+pub struct HubFixture {
     pub hub: TestHub,
-    pub lab: Lab,
+    pub local: Fixture,
 }
 
-impl Bench {
-    pub fn new(lab: Lab) -> Self {
-        Self { hub: TestHub::start(), lab }
+impl HubFixture {
+    pub fn new(local: Fixture) -> Self {
+        Self { hub: TestHub::start(), local }
     }
 
     /// The program, ready to run, with a token that may write.
@@ -52,24 +52,24 @@ impl Bench {
 
     /// `HF_HOME`.
     pub fn home(&self) -> PathBuf {
-        self.lab.path("hf")
+        self.local.path("hf")
     }
 
-    /// The recipe of the lab.
+    /// The recipe of the fixture.
     pub fn recipe(&self) -> String {
-        self.lab.path("lab.toml").to_string_lossy().into_owned()
+        self.local.path("recipe.toml").to_string_lossy().into_owned()
     }
 
-    /// Build the lab's recipe from the Hub into `out`.
+    /// Build the fixture's recipe from the Hub into `out`.
     pub fn build(&self, out: &str, args: &[&str]) -> Run {
-        let (recipe, out) = (self.recipe(), self.lab.path(out));
+        let (recipe, out) = (self.recipe(), self.local.path(out));
         let all = [&["build", &recipe, "--from", "hub", "--out", out.to_str().unwrap()], args].concat();
         self.run(&all)
     }
 
-    /// A path of the lab as an argument.
+    /// A path of the fixture as an argument.
     pub fn arg(&self, name: &str) -> String {
-        self.lab.path(name).to_string_lossy().into_owned()
+        self.local.path(name).to_string_lossy().into_owned()
     }
 
     /// Paths of the content that was asked for since the last look, without repeats.
@@ -83,33 +83,33 @@ impl Bench {
 }
 
 /// Write the lock of a run that left `names` in `folder`.
-pub fn lock_run(bench: &Bench, method: &str, folder: &str, names: &[&str]) {
-    let base = format!("{}/models/llama", bench.arg("home"));
+pub fn lock_run(fixture: &HubFixture, method: &str, folder: &str, names: &[&str]) {
+    let base = format!("{}/models/llama", fixture.arg("home"));
     let mut lock = format!(
         "engine = 'setaccio'\ncommand = \"setaccio train x.toml --model {base}\"\ncompute = 'f32 on cpu'\n\
          tokenizer_sha256 = ''\ntemplate_sha256 = ''\nbase = []\ndata = []\n[versions]\n"
     );
     for name in names {
-        let bytes = fs::read(bench.lab.path(folder).join(name)).unwrap();
+        let bytes = fs::read(fixture.local.path(folder).join(name)).unwrap();
         let (bytes, sha256) = setaccio_base::sha256::digest_reader(&bytes[..], &|| false).unwrap();
         write!(lock, "[[made]]\nfile = '{name}'\nbytes = {bytes}\nsha256 = '{sha256}'\n").unwrap();
     }
     write!(lock, "[recipe]\nmethod = '{method}'\n[recipe.model]\npath = \"{base}\"\n").unwrap();
-    bench.lab.write("run/run.lock.toml", lock);
+    fixture.local.write("run/run.lock.toml", lock);
 }
 
 /// A run as the trainer leaves it, with what a careless machine would give away.
-pub fn run_folder(bench: &Bench) {
-    let home = bench.arg("home");
-    bench.lab.write(
+pub fn run_folder(fixture: &HubFixture) {
+    let home = fixture.arg("home");
+    fixture.local.write(
         "run/adapter/adapter_config.json",
         format!("{{\"base_model_name_or_path\": \"{home}/models/llama\"}}\n"),
     );
-    bench.lab.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
-    bench.lab.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
-    lock_run(bench, "lora", "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
-    bench.lab.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
-    bench.lab.write("run/metrics.jsonl", "{}\n");
-    bench.lab.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);
-    bench.lab.write("run/tokens/rows.bin", [1_u8; 100]);
+    fixture.local.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
+    fixture.local.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
+    lock_run(fixture, "lora", "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
+    fixture.local.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");
+    fixture.local.write("run/metrics.jsonl", "{}\n");
+    fixture.local.write("run/checkpoints/step-1/optimizer.safetensors", [1_u8; 100]);
+    fixture.local.write("run/tokens/rows.bin", [1_u8; 100]);
 }

@@ -2,155 +2,179 @@
 
 use std::{fs, os::unix::fs::symlink, time::Instant};
 
-use setaccio_test_hub::{Content, Repo, Trouble};
+use setaccio_test_hub::{Content, FaultKind, Repo};
 
-use super::{Bench, run_folder};
-use crate::lab::{Dice, Lab};
+use super::{HubFixture, run_folder};
+use crate::fixture::{Fixture, TestRng, Transcript, assert_snapshot};
 
 /// A built data set in `out`.
-fn built() -> Bench {
-    let lab = Lab::text("");
-    lab.write("data/web/x.jsonl", Dice(1).lines(20));
-    lab.build("out", &[]).good();
-    Bench::new(lab)
+fn built() -> HubFixture {
+    let fixture = Fixture::text("");
+    fixture.write("data/web/x.jsonl", TestRng(1).lines(20));
+    fixture.build("out", &[]).assert_success();
+    HubFixture::new(fixture)
 }
 
 #[test]
 fn a_listing_that_leads_out_of_the_cache_is_refused() {
-    let bench = Bench::new(Lab::text(""));
+    let fixture = HubFixture::new(Fixture::text(""));
     // Eight levels up from `blobs` is outside of whatever folder the test has.
-    let outside = format!("{}{}", "../".repeat(20), bench.arg("escaped").trim_start_matches('/'));
-    let good = Content::new("a.jsonl", Dice(1).lines(3));
-    for (path, content, told) in [
-        ("a.jsonl", Content { git: outside.clone(), ..good.clone() }, "is no hash of a.jsonl"),
-        ("a.jsonl", Content { sha256: Some(outside), ..good.clone() }, "is no hash of a.jsonl"),
-        ("../../a.jsonl", good.clone(), "is no path of a repository"),
-        ("a\u{1b}[2J.jsonl", good.clone(), "is no path of a repository"),
+    let outside = format!("{}{}", "../".repeat(20), fixture.arg("escaped").trim_start_matches('/'));
+    let good = Content::new("a.jsonl", TestRng(1).lines(3));
+    let mut transcript = Transcript::default();
+    for (path, content) in [
+        ("a.jsonl", Content { git: outside.clone(), ..good.clone() }),
+        ("a.jsonl", Content { sha256: Some(outside), ..good.clone() }),
+        ("../../a.jsonl", good.clone()),
+        ("a\u{1b}[2J.jsonl", good.clone()),
     ] {
         let mut repo = Repo::default();
         repo.commit("main", "Add", "", [(path.to_owned(), Some(content))]);
-        bench.hub.store().repos.insert("datasets/lab/web".into(), repo);
-        let said = bench.run(&["pull", &bench.recipe()]).bad();
-        assert!(said.contains(told) && !said.contains('\u{1b}'), "{said}");
-        assert_eq!(bench.fetched(), Vec::<String>::new(), "nothing is asked for");
+        fixture.hub.store().repos.insert("datasets/lab/web".into(), repo);
+        let said = fixture.run(&["pull", &fixture.recipe()]).assert_failure();
+        assert!(!said.contains('\u{1b}'), "{said}");
+        transcript.add(path.escape_debug(), &said);
+        assert_eq!(fixture.fetched(), Vec::<String>::new(), "nothing is asked for");
         assert!(
-            !fs::read_dir(bench.lab.path(""))
+            !fs::read_dir(fixture.local.path(""))
                 .unwrap()
                 .flatten()
-                .any(|e| e.file_name() != *"hf" && e.file_name() != *"lab.toml")
+                .any(|e| e.file_name() != *"hf" && e.file_name() != *"recipe.toml")
         );
     }
+    transcript.assert_snapshot("hub-a_listing_that_leads_out_of_the_cache");
+}
+
+#[test]
+fn text_that_is_longer_than_the_limit_is_refused_and_not_cut() {
+    let fixture = HubFixture::new(Fixture::text(""));
+    fixture.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), TestRng(1).lines(3))]);
+    // A list and spaces behind it is a list wherever it is cut.
+    fixture.hub.faults().plan("GET", "/tree/", FaultKind::Pad(64 << 20), 1);
+    let said = fixture.run(&["pull", &fixture.recipe()]).assert_failure();
+    assert_snapshot("hub-text_that_is_too_long", said);
+    assert_eq!(fixture.fetched(), Vec::<String>::new(), "nothing is asked for");
 }
 
 #[test]
 fn a_wait_that_is_a_date_is_kept() {
-    let bench = Bench::new(Lab::text(""));
-    bench.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), Dice(1).lines(3))]);
-    bench.hub.faults().plan("GET", "/resolve/", Trouble::TooManyUntil(3), 1);
+    let fixture = HubFixture::new(Fixture::text(""));
+    fixture.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), TestRng(1).lines(3))]);
+    fixture.hub.faults().plan("GET", "/resolve/", FaultKind::TooManyUntil(3), 1);
     let start = Instant::now();
-    let run = bench.run(&["pull", &bench.recipe()]).good();
+    let run = fixture.run(&["pull", &fixture.recipe()]).assert_success();
     // The date has whole seconds.
     assert!(start.elapsed().as_secs() >= 2 && run.stderr.contains("waiting"), "{:?}: {run:?}", start.elapsed());
-    bench.hub.faults().plan("GET", "/revision/", Trouble::TooManyUntil(3600), 1);
-    let said = bench.run(&["pull", &bench.recipe()]).bad();
+    fixture.hub.faults().plan("GET", "/revision/", FaultKind::TooManyUntil(3600), 1);
+    let said = fixture.run(&["pull", &fixture.recipe()]).assert_failure();
     assert!(said.contains("asks to wait 3600 s") || said.contains("asks to wait 3599 s"), "{said}");
-    bench.hub.faults().plan("GET", "/revision/", Trouble::Status(429), 99);
-    let said = bench.run(&["pull", &bench.recipe()]).bad();
+    fixture.hub.faults().plan("GET", "/revision/", FaultKind::Status(429), 99);
+    let said = fixture.run(&["pull", &fixture.recipe()]).assert_failure();
     assert!(said.contains("does not say how long to wait"), "{said}");
 }
 
 #[test]
 fn the_hub_s_own_words_are_told() {
-    let bench = built();
-    let push = || bench.run(&["push", &bench.arg("out"), "anna/web"]).bad();
-    bench.hub.faults().plan("POST", "/commit/", Trouble::Status(400), 1);
-    let said = push();
-    assert!(said.contains("does not take this") && said.contains("status 400 (planned)"), "{said}");
-    assert!(said.contains(&format!("look at {}/datasets/anna/web", bench.hub.endpoint())), "{said}");
+    let fixture = built();
+    let push = || fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_failure();
+    let mut transcript = Transcript::default();
+    fixture.hub.faults().plan("POST", "/commit/", FaultKind::Status(400), 1);
+    transcript.add("status 400 for the commit", &push());
     // A full account is no fault of the token.
-    bench.hub.faults().plan("POST", "/preupload/", Trouble::Status(403), 1);
-    let said = push();
-    assert!(said.contains("does not let this token write") && said.contains("(planned)"), "{said}");
+    fixture.hub.faults().plan("POST", "/preupload/", FaultKind::Status(403), 1);
+    transcript.add("status 403 for what is to be uploaded", &push());
+    transcript.assert_snapshot("hub-the_hub_s_own_words");
 }
 
 #[test]
 fn what_was_to_be_private_does_not_go_where_everybody_sees_it() {
-    let bench = built();
-    let push = |args: &[&str]| bench.run(&[&["push", &bench.arg("out"), "anna/web"], args].concat());
-    bench.hub.store().put("datasets/anna/web", [("notes.txt".to_owned(), "x")]);
+    let fixture = built();
+    let push = |args: &[&str]| fixture.run(&[&["push", &fixture.arg("out"), "anna/web"], args].concat());
+    fixture.hub.store().put("datasets/anna/web", [("notes.txt".to_owned(), "x")]);
+    let mut transcript = Transcript::default();
     for args in [&["--private"][..], &["--private", "--dry-run"]] {
-        let said = push(args).bad();
-        assert!(said.contains("everybody can see it") && said.contains("/settings"), "{said}");
+        transcript.add(args.join(" "), &push(args).assert_failure());
     }
-    assert_eq!(bench.hub.store().repos["datasets/anna/web"].commits.len(), 1);
-    bench.hub.store().repos.get_mut("datasets/anna/web").unwrap().private = true;
-    push(&["--private"]).good();
+    transcript.assert_snapshot("hub-a_public_repository_that_was_to_be_private");
+    assert_eq!(fixture.hub.store().repos["datasets/anna/web"].commits.len(), 1);
+    fixture.hub.store().repos.get_mut("datasets/anna/web").unwrap().private = true;
+    push(&["--private"]).assert_success();
 }
 
 #[test]
 fn what_is_no_branch_is_not_pushed_to() {
-    let bench = built();
-    let push = |branch: &str| bench.run(&["push", &bench.arg("out"), "anna/web", "--revision", branch]).bad();
-    assert!(push("0123456789abcdef0123456789abcdef01234567").contains("is a commit"));
-    for branch in ["", "a b", "../x", "a..b"] {
-        assert!(push(branch).contains("is no branch"), "{branch}");
+    let fixture = built();
+    let push =
+        |branch: &str| fixture.run(&["push", &fixture.arg("out"), "anna/web", "--revision", branch]).assert_failure();
+    let mut transcript = Transcript::default();
+    for branch in ["0123456789abcdef0123456789abcdef01234567", "", "a b", "../x", "a..b"] {
+        transcript.add(format!("--revision '{branch}'"), &push(branch));
     }
-    assert!(bench.hub.store().repos.is_empty() && bench.hub.take_log().is_empty());
+    transcript.assert_snapshot("hub-no_branch");
+    assert!(fixture.hub.store().repos.is_empty() && fixture.hub.take_log().is_empty());
 }
 
 #[test]
 fn offline_nothing_is_said_to_be_in_a_cache() {
-    let bench = built();
-    for args in [&["push", &bench.arg("out"), "anna/web"][..], &["pin", &bench.recipe()]] {
-        let said = bench.run_with(args, &[("HF_HUB_OFFLINE", "1")]).bad();
-        assert!(said.contains("unset HF_HUB_OFFLINE") && !said.contains("cache"), "{said}");
-    }
-    let said = bench.run_with(&["pull", &bench.recipe()], &[("HF_TOKEN", "perch\u{e9}")]).bad();
-    assert!(said.contains("HF_TOKEN holds what can be no token") && !said.contains("perch"), "{said}");
-    assert!(bench.hub.take_log().is_empty());
+    let fixture = built();
+    let mut transcript = Transcript::default();
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let push = ["push", &fixture.arg("out"), "anna/web"];
+    transcript.add("push offline", &fixture.run_with(&push, &offline).assert_failure());
+    transcript.add("pin offline", &fixture.run_with(&["pin", &fixture.recipe()], &offline).assert_failure());
+    let said = fixture.run_with(&["pull", &fixture.recipe()], &[("HF_TOKEN", "perch\u{e9}")]).assert_failure();
+    assert!(!said.contains("perch"), "{said}");
+    transcript.add("pull with what is no token", &said);
+    transcript.assert_snapshot("hub-offline");
+    assert!(fixture.hub.take_log().is_empty());
 }
 
 #[test]
 fn a_link_out_of_the_folder_is_not_followed() {
-    let bench = built();
-    let secret = bench.lab.write("secret.txt", "mine alone");
-    bench.lab.write("model/config.json", "{}\n");
-    bench.lab.write("model/model.safetensors", [1_u8; 100]);
-    symlink(&secret, bench.lab.path("model/notes.txt")).unwrap();
-    let push = || bench.run(&["push", &bench.arg("model"), "anna/model"]);
-    assert!(push().bad().contains("notes.txt is a link out of the folder"));
-    fs::remove_file(bench.lab.path("model/notes.txt")).unwrap();
-    symlink("nowhere.txt", bench.lab.path("model/notes.txt")).unwrap();
-    assert!(push().bad().contains("notes.txt"), "a link to nothing is no file to leave out");
-    fs::remove_file(bench.lab.path("model/notes.txt")).unwrap();
-    fs::remove_file(bench.lab.path("out/README.md")).unwrap();
-    symlink(&secret, bench.lab.path("out/README.md")).unwrap();
-    assert!(bench.run(&["push", &bench.arg("out"), "anna/web"]).bad().contains("is a link out of the folder"));
-    assert!(bench.hub.store().repos.is_empty());
-    push().good();
+    let fixture = built();
+    let secret = fixture.local.write("secret.txt", "mine alone");
+    fixture.local.write("model/config.json", "{}\n");
+    fixture.local.write("model/model.safetensors", [1_u8; 100]);
+    symlink(&secret, fixture.local.path("model/notes.txt")).unwrap();
+    let push = || fixture.run(&["push", &fixture.arg("model"), "anna/model"]);
+    let mut transcript = Transcript::default();
+    transcript.add("a link out of the folder of a model", &push().assert_failure());
+    fs::remove_file(fixture.local.path("model/notes.txt")).unwrap();
+    symlink("nowhere.txt", fixture.local.path("model/notes.txt")).unwrap();
+    transcript.add("a link to nothing", &push().assert_failure());
+    fs::remove_file(fixture.local.path("model/notes.txt")).unwrap();
+    fs::remove_file(fixture.local.path("out/README.md")).unwrap();
+    symlink(&secret, fixture.local.path("out/README.md")).unwrap();
+    let built = fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_failure();
+    transcript.add("a link out of the folder of a build", &built);
+    transcript.assert_snapshot("hub-links");
+    assert!(fixture.hub.store().repos.is_empty());
+    push().assert_success();
     // A snapshot of the shared cache is nothing but links.
-    bench.lab.write("cache/blobs/abc", "{\"x\": 1}\n");
-    bench.lab.write("cache/snapshots/c0/model.safetensors", [2_u8; 50]);
-    symlink("../../blobs/abc", bench.lab.path("cache/snapshots/c0/config.json")).unwrap();
-    bench.run(&["push", &bench.arg("cache/snapshots/c0"), "anna/cached"]).good();
-    let store = bench.hub.store();
+    fixture.local.write("cache/blobs/abc", "{\"x\": 1}\n");
+    fixture.local.write("cache/snapshots/c0/model.safetensors", [2_u8; 50]);
+    symlink("../../blobs/abc", fixture.local.path("cache/snapshots/c0/config.json")).unwrap();
+    fixture.run(&["push", &fixture.arg("cache/snapshots/c0"), "anna/cached"]).assert_success();
+    let store = fixture.hub.store();
     assert_eq!(store.repos["models/anna/cached"].at("main").unwrap().files["config.json"].bytes, "{\"x\": 1}\n");
 }
 
 #[test]
 fn what_is_not_finished_is_not_pushed() {
-    let bench = built();
-    run_folder(&bench);
-    let push = |folder: &str| bench.run(&["push", &bench.arg(folder), "anna/x"]).bad();
-    let lock = fs::read_to_string(bench.lab.path("run/run.lock.toml")).unwrap();
+    let fixture = built();
+    run_folder(&fixture);
+    let push = |folder: &str| fixture.run(&["push", &fixture.arg(folder), "anna/x"]).assert_failure();
+    let lock = fs::read_to_string(fixture.local.path("run/run.lock.toml")).unwrap();
     let (before, made) = lock.split_once("[[made]]").unwrap();
     let recipe = made.split_once("[recipe]").unwrap().1;
-    bench.lab.write("run/run.lock.toml", format!("{before}[recipe]{recipe}"));
-    assert!(push("run").contains("holds a run that is not finished"));
-    bench.lab.write("run/run.lock.toml", lock);
-    bench.lab.write("run/adapter/adapter_model.safetensors", [8_u8; 5_000]);
-    assert!(push("run").contains("adapter_model.safetensors is not what the run wrote"));
-    fs::create_dir_all(bench.lab.path("half/.setaccio/work")).unwrap();
-    assert!(push("half").contains("holds a build that is not finished"));
-    assert!(bench.hub.store().repos.is_empty());
+    fixture.local.write("run/run.lock.toml", format!("{before}[recipe]{recipe}"));
+    let mut transcript = Transcript::default();
+    transcript.add("a run without the hashes of what it made", &push("run"));
+    fixture.local.write("run/run.lock.toml", lock);
+    fixture.local.write("run/adapter/adapter_model.safetensors", [8_u8; 5_000]);
+    transcript.add("weights that the run did not write", &push("run"));
+    fs::create_dir_all(fixture.local.path("half/.setaccio/work")).unwrap();
+    transcript.add("a build that is not finished", &push("half"));
+    transcript.assert_snapshot("hub-what_is_not_finished");
+    assert!(fixture.hub.store().repos.is_empty());
 }

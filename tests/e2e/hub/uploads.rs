@@ -2,26 +2,26 @@
 
 use std::{process::Stdio, time::Instant};
 
-use setaccio_test_hub::{Repo, Trouble};
+use setaccio_test_hub::{FaultKind, Repo};
 
-use super::Bench;
-use crate::lab::{Dice, Lab};
+use super::HubFixture;
+use crate::fixture::{Fixture, TestRng};
 
 /// A model of `n` files of weights, each of so many bytes.
-fn model(n: usize, bytes: usize) -> Bench {
-    let bench = Bench::new(Lab::text(""));
-    let mut dice = Dice(5);
+fn model(n: usize, bytes: usize) -> HubFixture {
+    let fixture = HubFixture::new(Fixture::text(""));
+    let mut rng = TestRng(5);
     for i in 1..=n {
-        let weights: Vec<u8> = (0..bytes).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
-        bench.lab.write(&format!("model/model-{i:05}-of-{n:05}.safetensors"), weights);
+        let weights: Vec<u8> = (0..bytes).map(|_| rng.below(256).to_le_bytes()[0]).collect();
+        fixture.local.write(&format!("model/model-{i:05}-of-{n:05}.safetensors"), weights);
     }
-    bench.lab.write("model/config.json", "{}\n");
-    bench.lab.write("model/README.md", "# A model\n");
-    bench
+    fixture.local.write("model/config.json", "{}\n");
+    fixture.local.write("model/README.md", "# A model\n");
+    fixture
 }
 
-impl Bench {
-    fn push_model(&self, repo: &str, args: &[&str]) -> crate::lab::Run {
+impl HubFixture {
+    fn push_model(&self, repo: &str, args: &[&str]) -> crate::fixture::Run {
         self.run(&[&["push", &self.arg("model"), repo], args].concat())
     }
 
@@ -38,62 +38,62 @@ impl Bench {
         assert_eq!(repo.history("main").len(), 2);
         let there = &repo.at("main").unwrap().files;
         let weights = there.iter().filter(|(path, _)| path.ends_with(".safetensors"));
-        let same = |path: &String| std::fs::read(self.lab.path("model").join(path)).unwrap();
+        let same = |path: &String| std::fs::read(self.local.path("model").join(path)).unwrap();
         assert_eq!(weights.map(|(path, content)| assert_eq!(content.bytes, same(path))).count(), files);
     }
 }
 
 #[test]
 fn parts_are_sent_once_and_put_together_once() {
-    let bench = model(2, 100_000);
-    bench.hub.store().part_bytes = 30_000;
+    let fixture = model(2, 100_000);
+    fixture.hub.store().part_bytes = 30_000;
     // The answer is lost, and the parts are gone: they have become the file.
-    bench.hub.faults().plan("POST", "/lfs/complete/", Trouble::Lost, 1);
-    bench.push_model("anna/model", &[]).good();
-    let sent = bench.sent();
+    fixture.hub.faults().plan("POST", "/lfs/complete/", FaultKind::Lost, 1);
+    fixture.push_model("anna/model", &[]).assert_success();
+    let sent = fixture.sent();
     assert_eq!(sent.len(), 8, "four parts of each: {sent:?}");
-    bench.arrived("models/anna/model", 2);
+    fixture.arrived("models/anna/model", 2);
 }
 
 #[test]
 fn what_has_arrived_is_not_sent_again() {
-    let bench = model(5, 100_000);
-    bench.hub.store().part_bytes = 40_000;
+    let fixture = model(5, 100_000);
+    fixture.hub.store().part_bytes = 40_000;
     let name = "model-00003-of-00005.safetensors";
-    let bytes = std::fs::read(bench.lab.path("model").join(name)).unwrap();
+    let bytes = std::fs::read(fixture.local.path("model").join(name)).unwrap();
     let oid = setaccio_test_hub::Content::new(name, bytes).sha256.unwrap();
-    bench.hub.faults().plan("PUT", &format!("{oid}/2"), Trouble::CutUpload(10_000), 6);
-    let said = bench.push_model("anna/model", &[]).bad();
+    fixture.hub.faults().plan("PUT", &format!("{oid}/2"), FaultKind::CutUpload(10_000), 6);
+    let said = fixture.push_model("anna/model", &[]).assert_failure();
     assert!(said.contains("cannot be reached") && said.contains("what has arrived is kept"), "{said}");
-    let before = bench.hub.store().large.len();
+    let before = fixture.hub.store().large.len();
     assert!((1..5).contains(&before), "{before} files have arrived");
-    bench.sent();
-    bench.push_model("anna/model", &[]).good();
-    let sent = bench.sent();
+    fixture.sent();
+    fixture.push_model("anna/model", &[]).assert_success();
+    let sent = fixture.sent();
     assert_eq!(sent.len(), (5 - before) * 3, "only what was missing: {sent:?}");
     assert!(sent.iter().any(|path| path.contains(&oid)));
-    bench.arrived("models/anna/model", 5);
+    fixture.arrived("models/anna/model", 5);
 }
 
 #[test]
 fn what_lies_under_two_names_goes_up_once() {
-    let bench = model(1, 50_000);
-    let weights = std::fs::read(bench.lab.path("model/model-00001-of-00001.safetensors")).unwrap();
-    bench.lab.write("model/copy.safetensors", weights);
-    bench.push_model("anna/model", &[]).good();
-    assert_eq!(bench.sent().len(), 1);
-    bench.arrived("models/anna/model", 2);
+    let fixture = model(1, 50_000);
+    let weights = std::fs::read(fixture.local.path("model/model-00001-of-00001.safetensors")).unwrap();
+    fixture.local.write("model/copy.safetensors", weights);
+    fixture.push_model("anna/model", &[]).assert_success();
+    assert_eq!(fixture.sent().len(), 1);
+    fixture.arrived("models/anna/model", 2);
 }
 
 #[test]
 fn ctrl_c_is_heeded_in_the_middle_of_a_file() {
-    let bench = model(1, 9_000_000);
-    bench.hub.store().part_bytes = 100_000_000;
+    let fixture = model(1, 9_000_000);
+    fixture.hub.store().part_bytes = 100_000_000;
     // Nine seconds for whoever waits for the end of the file.
-    bench.hub.faults().plan("PUT", "/", Trouble::Trickle(1000), 1);
-    let mut command = bench.command(&["push", &bench.arg("model"), "anna/model"]);
+    fixture.hub.faults().plan("PUT", "/", FaultKind::Trickle(1000), 1);
+    let mut command = fixture.command(&["push", &fixture.arg("model"), "anna/model"]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while bench.sent().is_empty() {
+    while fixture.sent().is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -104,26 +104,26 @@ fn ctrl_c_is_heeded_in_the_middle_of_a_file() {
     assert!(killed.success() && output.status.code() == Some(130), "{said}");
     assert!(said.contains("interrupted; what has arrived is kept"), "{said}");
     assert!(start.elapsed().as_secs() < 4, "it took {:?} to stop", start.elapsed());
-    bench.push_model("anna/model", &[]).good();
-    bench.arrived("models/anna/model", 1);
+    fixture.push_model("anna/model", &[]).assert_success();
+    fixture.arrived("models/anna/model", 1);
 }
 
 #[test]
 fn a_change_is_proposed_to_whose_repository_it_is() {
-    let bench = model(1, 50_000);
+    let fixture = model(1, 50_000);
     let mut repo = Repo::default();
     repo.commit("main", "initial commit", "", []);
-    bench.hub.store().repos.insert("models/carla/model".into(), repo);
-    let said = bench.push_model("carla/model", &["--create-pr"]).good().stdout;
+    fixture.hub.store().repos.insert("models/carla/model".into(), repo);
+    let said = fixture.push_model("carla/model", &["--create-pr"]).assert_success().stdout;
     assert!(said.contains("/carla/model/discussions/1"), "{said}");
     {
         // It is found again behind a page of others.
-        let mut store = bench.hub.store();
+        let mut store = fixture.hub.store();
         let repo = store.repos.get_mut("models/carla/model").unwrap();
         assert_eq!((repo.pulls.len(), repo.history("main").len()), (1, 1));
         repo.pulls.extend((0..14).map(|i| format!("Another, {i}")));
     }
-    let said = bench.push_model("carla/model", &["--create-pr"]).good().stdout;
+    let said = fixture.push_model("carla/model", &["--create-pr"]).assert_success().stdout;
     assert!(said.contains("nothing to push") && said.contains("/discussions/1"), "{said}");
-    assert_eq!(bench.hub.store().repos["models/carla/model"].pulls.len(), 15);
+    assert_eq!(fixture.hub.store().repos["models/carla/model"].pulls.len(), 15);
 }

@@ -1,10 +1,10 @@
-//! What goes wrong, on demand: planned for certain requests, or thrown by seeded dice.
+//! What goes wrong, on demand: planned for certain requests, or drawn at random from a seed.
 
 use std::time::Duration;
 
-/// One kind of trouble.
+/// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FaultKind {
     /// Answer with this status and do nothing.
     Status(u16),
     /// 429, with these seconds in `Retry-After`.
@@ -23,9 +23,11 @@ pub enum Trouble {
     Slow(u64),
     /// Send other bytes than those that are asked for.
     Spoil,
+    /// Do what is asked, and send so many spaces behind the answer's body.
+    Pad(usize),
 }
 
-/// Trouble for the next requests that fit.
+/// A fault of the next requests that fit.
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// Method, or empty for any.
@@ -33,70 +35,70 @@ pub struct Fault {
     /// What the path must contain.
     pub path: String,
     /// What happens.
-    pub trouble: Trouble,
+    pub kind: FaultKind,
     /// How many times.
     pub times: usize,
 }
 
-/// All that is planned, and the dice.
+/// All that is planned, and the random generator: its state, and in how many of 100 requests something goes wrong.
 #[derive(Debug, Default)]
 pub struct Faults {
     planned: Vec<Fault>,
-    dice: Option<(u64, u32)>,
-    thrown: usize,
+    random: Option<(u64, u32)>,
+    injected: usize,
 }
 
 impl Faults {
-    /// Plan trouble for the next `times` requests whose path contains `path`.
-    pub fn plan(&mut self, method: &'static str, path: &str, trouble: Trouble, times: usize) {
-        self.planned.push(Fault { method, path: path.to_owned(), trouble, times });
+    /// Plan a fault of the next `times` requests whose path contains `path`.
+    pub fn plan(&mut self, method: &'static str, path: &str, kind: FaultKind, times: usize) {
+        self.planned.push(Fault { method, path: path.to_owned(), kind, times });
     }
 
-    /// Throw dice for every request: in so many of 100 something goes wrong.
-    pub fn throw(&mut self, seed: u64, percent: u32) {
-        self.dice = Some((seed, percent));
+    /// From now on something goes wrong in so many of 100 requests.
+    pub fn randomize(&mut self, seed: u64, percent: u32) {
+        self.random = Some((seed, percent));
     }
 
-    /// Nothing goes wrong any more. Says how much the dice have done.
+    /// Nothing goes wrong any more. Returns how many faults were drawn at random.
     pub fn clear(&mut self) -> usize {
-        *self = Self { thrown: self.thrown, ..Self::default() };
-        std::mem::take(&mut self.thrown)
+        *self = Self { injected: self.injected, ..Self::default() };
+        std::mem::take(&mut self.injected)
     }
 
     /// What happens to this request.
-    pub(crate) fn next(&mut self, method: &str, path: &str) -> Option<Trouble> {
+    pub(crate) fn next(&mut self, method: &str, path: &str) -> Option<FaultKind> {
         let fits = |f: &Fault| f.times > 0 && (f.method.is_empty() || f.method == method) && path.contains(&f.path);
         if let Some(fault) = self.planned.iter_mut().find(|f| fits(f)) {
             fault.times -= 1;
-            return Some(fault.trouble);
+            return Some(fault.kind);
         }
-        let (state, percent) = self.dice.as_mut()?;
-        let mut roll = |sides: u64| {
+        let (state, percent) = self.random.as_mut()?;
+        let mut below = |sides: u64| {
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (*state >> 33) % sides
         };
-        if roll(100) >= u64::from(*percent) {
+        if below(100) >= u64::from(*percent) {
             return None;
         }
-        let bytes = usize::try_from(roll(60_000)).unwrap_or(0);
-        let trouble = match roll(7) {
-            0 => Trouble::Status(500),
-            1 => Trouble::Status(503),
-            2 => Trouble::TooMany(0),
-            3 => Trouble::Cut(bytes),
-            4 => Trouble::Lost,
-            5 => Trouble::CutUpload(bytes),
-            _ => Trouble::Slow(20),
+        let bytes = usize::try_from(below(60_000)).unwrap_or(0);
+        let kind = match below(7) {
+            0 => FaultKind::Status(500),
+            1 => FaultKind::Status(503),
+            2 => FaultKind::TooMany(0),
+            3 => FaultKind::Cut(bytes),
+            4 => FaultKind::Lost,
+            5 => FaultKind::CutUpload(bytes),
+            _ => FaultKind::Slow(20),
         };
-        self.thrown += 1;
-        Some(trouble)
+        self.injected += 1;
+        Some(kind)
     }
 }
 
 /// How long a slow answer takes.
-pub(crate) fn delay(trouble: Option<Trouble>) -> Duration {
-    match trouble {
-        Some(Trouble::Slow(ms)) => Duration::from_millis(ms),
+pub(crate) fn delay(kind: Option<FaultKind>) -> Duration {
+    match kind {
+        Some(FaultKind::Slow(ms)) => Duration::from_millis(ms),
         _ => Duration::ZERO,
     }
 }

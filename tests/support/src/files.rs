@@ -7,26 +7,26 @@ use axum::{
 };
 
 use crate::{
-    Shared, held,
-    server::{Answer, Asked, refuse, seen},
+    Shared, lock,
+    server::{ApiRequest, Reply, error_response, visible_repo},
     store::sha256,
 };
 
 /// `/datasets/owner/name/resolve/revision/file`
-pub(crate) fn resolve(shared: &Shared, asked: &Asked, key: &str, revision: &str, path: &str) -> Answer {
-    let store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
+pub(crate) fn resolve(shared: &Shared, request: &ApiRequest, key: &str, revision: &str, path: &str) -> Reply {
+    let store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
     if let Some(accepted) = &repo.gated {
         let owner = key.split('/').nth(1).unwrap_or_default();
         let may = |name: &str| accepted.contains(name) || name == owner;
-        if !asked.user.as_ref().is_some_and(|u| may(&u.name)) {
-            let status = if asked.user.is_some() { 403 } else { 401 };
-            return Err(refuse(status, "GatedRepo", "Access to this repository is restricted"));
+        if !request.user.as_ref().is_some_and(|u| may(&u.name)) {
+            let status = if request.user.is_some() { 403 } else { 401 };
+            return Err(error_response(status, "GatedRepo", "Access to this repository is restricted"));
         }
     }
-    let commit = repo.at(revision).ok_or_else(|| refuse(404, "RevisionNotFound", "Invalid rev id"))?;
+    let commit = repo.at(revision).ok_or_else(|| error_response(404, "RevisionNotFound", "Invalid rev id"))?;
     let Some(content) = commit.files.get(path) else {
-        let mut refusal = refuse(404, "EntryNotFound", "Entry not found");
+        let mut refusal = error_response(404, "EntryNotFound", "Entry not found");
         put(&mut refusal, "x-repo-commit", &commit.id);
         return Err(refusal);
     };
@@ -39,7 +39,7 @@ pub(crate) fn resolve(shared: &Shared, asked: &Asked, key: &str, revision: &str,
         put(&mut answer, "etag", &format!("\"{sha256}\""));
         answer
     } else {
-        let mut answer = ranged(asked, &content.bytes);
+        let mut answer = ranged(request, &content.bytes);
         put(&mut answer, "etag", &format!("\"{}\"", content.git));
         answer
     };
@@ -48,44 +48,44 @@ pub(crate) fn resolve(shared: &Shared, asked: &Asked, key: &str, revision: &str,
 }
 
 /// The other host: large files by hash, for whoever has the address, in and out.
-pub(crate) fn storage(shared: &Shared, asked: &Asked) -> Answer {
-    if asked.headers.contains_key(header::AUTHORIZATION) {
-        return Err(refuse(400, "", "Only one auth mechanism allowed"));
+pub(crate) fn storage(shared: &Shared, request: &ApiRequest) -> Reply {
+    if request.headers.contains_key(header::AUTHORIZATION) {
+        return Err(error_response(400, "", "Only one auth mechanism allowed"));
     }
-    if asked.query.get("X-Amz-Signature").map(String::as_str) != Some("signed") {
-        return Err(refuse(403, "", "AccessDenied"));
+    if request.query.get("X-Amz-Signature").map(String::as_str) != Some("signed") {
+        return Err(error_response(403, "", "AccessDenied"));
     }
-    let mut store = held(&shared.store);
-    match (asked.method.as_str(), asked.parts().as_slice()) {
+    let mut store = lock(&shared.store);
+    match (request.method.as_str(), request.parts().as_slice()) {
         ("GET" | "HEAD", [oid]) => {
-            let bytes = store.large.get(*oid).ok_or_else(|| refuse(404, "", "NoSuchKey"))?;
-            Ok(ranged(asked, bytes))
+            let bytes = store.large.get(*oid).ok_or_else(|| error_response(404, "", "NoSuchKey"))?;
+            Ok(ranged(request, bytes))
         }
         ("PUT", [oid]) => {
-            if !asked.headers.contains_key(header::CONTENT_LENGTH) {
-                return Err(refuse(411, "", "MissingContentLength"));
+            if !request.headers.contains_key(header::CONTENT_LENGTH) {
+                return Err(error_response(411, "", "MissingContentLength"));
             }
-            if sha256(&asked.body) != *oid {
-                return Err(refuse(400, "", "the content is not what was announced"));
+            if sha256(&request.body) != *oid {
+                return Err(error_response(400, "", "the content is not what was announced"));
             }
-            store.large.insert((*oid).to_owned(), asked.body.clone());
+            store.large.insert((*oid).to_owned(), request.body.clone());
             Ok(StatusCode::OK.into_response())
         }
         ("PUT", ["part", oid, number]) => {
-            let number = number.parse().map_err(|_| refuse(400, "", "no number"))?;
-            let etag = format!("\"{}\"", sha256(&asked.body));
-            store.parts.entry((*oid).to_owned()).or_default().insert(number, asked.body.clone());
+            let number = number.parse().map_err(|_| error_response(400, "", "no number"))?;
+            let etag = format!("\"{}\"", sha256(&request.body));
+            store.parts.entry((*oid).to_owned()).or_default().insert(number, request.body.clone());
             let mut answer = StatusCode::OK.into_response();
             put(&mut answer, "etag", &etag);
             Ok(answer)
         }
-        _ => Err(refuse(405, "", "MethodNotAllowed")),
+        _ => Err(error_response(405, "", "MethodNotAllowed")),
     }
 }
 
 /// The bytes, or the part that `Range` asks for.
-fn ranged(asked: &Asked, bytes: &axum::body::Bytes) -> Response {
-    let range = asked.headers.get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("bytes="));
+fn ranged(request: &ApiRequest, bytes: &axum::body::Bytes) -> Response {
+    let range = request.headers.get(header::RANGE).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("bytes="));
     let mut answer = match range {
         None => Body::from(bytes.clone()).into_response(),
         Some(range) => {
@@ -103,7 +103,7 @@ fn ranged(asked: &Asked, bytes: &axum::body::Bytes) -> Response {
         }
     };
     put(&mut answer, "accept-ranges", "bytes");
-    if asked.method == "HEAD" {
+    if request.method == "HEAD" {
         put(&mut answer, "content-length", &bytes.len().to_string());
     }
     answer

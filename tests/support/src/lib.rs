@@ -20,7 +20,7 @@ mod server;
 mod store;
 mod writing;
 
-pub use faults::{Fault, Faults, Trouble};
+pub use faults::{Fault, FaultKind, Faults};
 pub use store::{Commit, Content, Repo, Store, User};
 
 /// The token of `anna`, who may write.
@@ -30,7 +30,7 @@ pub const READ: &str = "hf_rrrrBrunoMayReadXXXXXXXXXXXXXXXXXXX";
 
 /// One request that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Logged {
+pub struct LoggedRequest {
     /// HTTP method.
     pub method: String,
     /// Path without the query.
@@ -53,10 +53,10 @@ pub(crate) struct Shared {
     pub(crate) storage: SocketAddr,
     pub(crate) store: Mutex<Store>,
     pub(crate) faults: Mutex<Faults>,
-    pub(crate) log: Mutex<Vec<Logged>>,
+    pub(crate) log: Mutex<Vec<LoggedRequest>>,
 }
 
-pub(crate) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -109,17 +109,17 @@ impl TestHub {
 
     /// The repositories and users, to fill and to look into.
     pub fn store(&self) -> MutexGuard<'_, Store> {
-        held(&self.shared.store)
+        lock(&self.shared.store)
     }
 
     /// What goes wrong.
     pub fn faults(&self) -> MutexGuard<'_, Faults> {
-        held(&self.shared.faults)
+        lock(&self.shared.faults)
     }
 
     /// Every request so far; the log is empty afterwards.
-    pub fn take_log(&self) -> Vec<Logged> {
-        std::mem::take(&mut held(&self.shared.log))
+    pub fn take_log(&self) -> Vec<LoggedRequest> {
+        std::mem::take(&mut lock(&self.shared.log))
     }
 }
 

@@ -6,8 +6,8 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use crate::{
-    Shared, files, held,
-    server::{Answer, Asked, decoded, good, refuse, seen},
+    Shared, files, lock,
+    server::{ApiRequest, Reply, decoded, error_response, ok_json, visible_repo},
     store::{Commit, Content, Repo, git},
 };
 
@@ -17,18 +17,18 @@ pub(crate) const DATE: &str = "2026-01-01T00:00:00.000Z";
 /// Discussions of a page.
 const DISCUSSIONS: usize = 10;
 
-pub(crate) fn whoami(asked: &Asked) -> Answer {
-    let Some(user) = &asked.user else { return Err(refuse(401, "", "Invalid username or password.")) };
+pub(crate) fn whoami(request: &ApiRequest) -> Reply {
+    let Some(user) = &request.user else { return Err(error_response(401, "", "Invalid username or password.")) };
     let token = json!({ "displayName": "test", "role": user.role });
-    good(json!({
+    ok_json(json!({
         "type": "user", "id": "0", "name": user.name, "fullname": user.name, "orgs": [], "isPro": false,
         "auth": { "type": "access_token", "accessToken": token }
     }))
 }
 
-pub(crate) fn info(shared: &Shared, asked: &Asked, key: &str, revision: Option<&str>) -> Answer {
-    let store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
+pub(crate) fn info(shared: &Shared, request: &ApiRequest, key: &str, revision: Option<&str>) -> Reply {
+    let store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
     let id = key.split_once('/').unwrap_or_default().1;
     let mut info = json!({
         "_id": "0", "id": id, "author": id.split('/').next(), "private": repo.private, "disabled": false,
@@ -43,18 +43,18 @@ pub(crate) fn info(shared: &Shared, asked: &Asked, key: &str, revision: Option<&
         let commit = at(repo, revision.unwrap_or("main"))?;
         info["sha"] = commit.id.clone().into();
         let sibling = |(path, content): (&String, &Content)| {
-            if !asked.query.contains_key("blobs") {
+            if !request.query.contains_key("blobs") {
                 return json!({ "rfilename": path });
             }
             json!({ "rfilename": path, "size": content.bytes.len(), "blobId": content.git, "lfs": lfs(content) })
         };
         info["siblings"] = commit.files.iter().map(sibling).collect();
     }
-    good(info)
+    ok_json(info)
 }
 
 fn at<'a>(repo: &'a Repo, revision: &str) -> Result<&'a Commit, axum::response::Response> {
-    repo.at(revision).ok_or_else(|| refuse(404, "RevisionNotFound", "Invalid rev id"))
+    repo.at(revision).ok_or_else(|| error_response(404, "RevisionNotFound", "Invalid rev id"))
 }
 
 fn lfs(content: &Content) -> Value {
@@ -98,15 +98,15 @@ fn below(commit: &Commit, base: &str, recursive: bool) -> Vec<Value> {
     found.into_iter().map(|(_, v)| v).collect()
 }
 
-pub(crate) fn tree(shared: &Shared, asked: &Asked, key: &str, revision: &str, base: &str) -> Answer {
-    let store = held(&shared.store);
-    let commit = at(seen(&store, asked, key)?, revision)?;
-    let recursive = asked.query.get("recursive").is_some_and(|v| v.eq_ignore_ascii_case("true") || v == "1");
+pub(crate) fn tree(shared: &Shared, request: &ApiRequest, key: &str, revision: &str, base: &str) -> Reply {
+    let store = lock(&shared.store);
+    let commit = at(visible_repo(&store, request, key)?, revision)?;
+    let recursive = request.query.get("recursive").is_some_and(|v| v.eq_ignore_ascii_case("true") || v == "1");
     let all = below(commit, base, recursive);
     if all.is_empty() && !base.is_empty() {
-        return Err(refuse(404, "EntryNotFound", "Entry not found"));
+        return Err(error_response(404, "EntryNotFound", "Entry not found"));
     }
-    let from: usize = asked.query.get("cursor").and_then(|c| c.parse().ok()).unwrap_or(0);
+    let from: usize = request.query.get("cursor").and_then(|c| c.parse().ok()).unwrap_or(0);
     let to = (from + store.page).min(all.len());
     let mut answer = axum::Json(&all[from.min(to)..to]).into_response();
     if to < all.len() {
@@ -119,12 +119,12 @@ pub(crate) fn tree(shared: &Shared, asked: &Asked, key: &str, revision: &str, ba
     Ok(answer)
 }
 
-pub(crate) fn paths(shared: &Shared, asked: &Asked, key: &str, revision: &str) -> Answer {
-    let store = held(&shared.store);
-    let commit = at(seen(&store, asked, key)?, revision)?;
+pub(crate) fn paths(shared: &Shared, request: &ApiRequest, key: &str, revision: &str) -> Reply {
+    let store = lock(&shared.store);
+    let commit = at(visible_repo(&store, request, key)?, revision)?;
     // Clients send a form or JSON.
-    let text = String::from_utf8_lossy(&asked.body).into_owned();
-    let wanted: Vec<String> = match asked.json() {
+    let text = String::from_utf8_lossy(&request.body).into_owned();
+    let wanted: Vec<String> = match request.json() {
         Ok(json) => {
             let list = json["paths"].as_array().cloned().unwrap_or_default();
             list.iter().filter_map(|p| p.as_str().map(str::to_owned)).collect()
@@ -139,33 +139,33 @@ pub(crate) fn paths(shared: &Shared, asked: &Asked, key: &str, revision: &str) -
             None => commit.files.keys().any(|p| p.starts_with(&prefix)).then(|| folder(path)),
         }
     });
-    good(found.collect())
+    ok_json(found.collect())
 }
 
-pub(crate) fn refs(shared: &Shared, asked: &Asked, key: &str) -> Answer {
-    let store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
+pub(crate) fn refs(shared: &Shared, request: &ApiRequest, key: &str) -> Reply {
+    let store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
     let branches = repo.refs.iter().filter(|(name, _)| !name.starts_with("refs/"));
     let branches: Vec<Value> = branches
         .map(|(name, id)| json!({ "name": name, "ref": format!("refs/heads/{name}"), "targetCommit": id }))
         .collect();
-    good(json!({ "branches": branches, "converts": [], "tags": [] }))
+    ok_json(json!({ "branches": branches, "converts": [], "tags": [] }))
 }
 
-pub(crate) fn commits(shared: &Shared, asked: &Asked, key: &str, revision: &str) -> Answer {
-    let store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
+pub(crate) fn commits(shared: &Shared, request: &ApiRequest, key: &str, revision: &str) -> Reply {
+    let store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
     at(repo, revision)?;
     let told = repo.history(revision).into_iter().map(|c| {
         json!({ "id": c.id, "title": c.title, "message": c.message, "date": DATE, "authors": [{ "user": "anna" }] })
     });
-    good(told.collect())
+    ok_json(told.collect())
 }
 
-pub(crate) fn discussions(shared: &Shared, asked: &Asked, key: &str) -> Answer {
-    let store = held(&shared.store);
-    let pulls = &seen(&store, asked, key)?.pulls;
-    let start = asked.query.get("p").and_then(|p| p.parse().ok()).unwrap_or(0) * DISCUSSIONS;
+pub(crate) fn discussions(shared: &Shared, request: &ApiRequest, key: &str) -> Reply {
+    let store = lock(&shared.store);
+    let pulls = &visible_repo(&store, request, key)?.pulls;
+    let start = request.query.get("p").and_then(|p| p.parse().ok()).unwrap_or(0) * DISCUSSIONS;
     // The newest come first.
     let told = pulls.iter().enumerate().rev().skip(start).take(DISCUSSIONS).map(|(i, title)| {
         json!({
@@ -174,5 +174,5 @@ pub(crate) fn discussions(shared: &Shared, asked: &Asked, key: &str) -> Answer {
         })
     });
     let told: Vec<Value> = told.collect();
-    good(json!({ "count": pulls.len(), "start": start, "discussions": told }))
+    ok_json(json!({ "count": pulls.len(), "start": start, "discussions": told }))
 }

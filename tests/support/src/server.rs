@@ -13,12 +13,12 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
-    Logged, Shared, Trouble, faults, files, held, reading,
+    FaultKind, LoggedRequest, Shared, faults, files, lock, reading,
     store::{Repo, Store, User},
     writing,
 };
 
-pub(crate) type Answer = Result<Response, Response>;
+pub(crate) type Reply = Result<Response, Response>;
 
 pub(crate) async fn serve(hub: TcpListener, storage: TcpListener, shared: Arc<Shared>) {
     let (Ok(hub), Ok(storage)) = (tokio::net::TcpListener::from_std(hub), tokio::net::TcpListener::from_std(storage))
@@ -31,7 +31,7 @@ pub(crate) async fn serve(hub: TcpListener, storage: TcpListener, shared: Arc<Sh
 }
 
 /// A request in parts.
-pub(crate) struct Asked {
+pub(crate) struct ApiRequest {
     pub(crate) method: Method,
     /// Decoded parts of the path.
     pub(crate) path: Vec<String>,
@@ -41,9 +41,9 @@ pub(crate) struct Asked {
     pub(crate) user: Option<User>,
 }
 
-impl Asked {
+impl ApiRequest {
     pub(crate) fn json(&self) -> Result<Value, Response> {
-        serde_json::from_slice(&self.body).map_err(|_| refuse(400, "", "the body is no JSON"))
+        serde_json::from_slice(&self.body).map_err(|_| error_response(400, "", "the body is no JSON"))
     }
 
     pub(crate) fn parts(&self) -> Vec<&str> {
@@ -56,27 +56,27 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
     let (method, path) = (head.method.to_string(), head.uri.path().to_owned());
     let text = |name: header::HeaderName| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let token = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ").map(str::to_owned));
-    held(&shared.log).push(Logged {
+    lock(&shared.log).push(LoggedRequest {
         method: method.clone(),
         path: path.clone(),
         token: token.is_some(),
         range: text(header::RANGE),
     });
-    let trouble = held(&shared.faults).next(&method, &path);
-    match trouble {
-        Some(Trouble::Status(status)) => return refuse(status, "", "planned"),
-        Some(Trouble::TooMany(seconds)) => {
-            let mut answer = refuse(429, "", "planned");
+    let kind = lock(&shared.faults).next(&method, &path);
+    match kind {
+        Some(FaultKind::Status(status)) => return error_response(status, "", "planned"),
+        Some(FaultKind::TooMany(seconds)) => {
+            let mut answer = error_response(429, "", "planned");
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             return answer;
         }
-        Some(Trouble::TooManyUntil(seconds)) => {
-            let mut answer = refuse(429, "", "planned");
+        Some(FaultKind::TooManyUntil(seconds)) => {
+            let mut answer = error_response(429, "", "planned");
             let until = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
             files::put(&mut answer, "retry-after", &httpdate::fmt_http_date(until));
             return answer;
         }
-        Some(Trouble::CutUpload(bytes)) if !matches!(method.as_str(), "GET" | "HEAD") => {
+        Some(FaultKind::CutUpload(bytes)) if !matches!(method.as_str(), "GET" | "HEAD") => {
             let mut stream = body.into_data_stream();
             let mut taken = 0;
             while taken < bytes
@@ -88,14 +88,14 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
         }
         _ => {}
     }
-    tokio::time::sleep(faults::delay(trouble)).await;
-    let user = token.as_ref().map(|t| held(&shared.store).users.get(t).cloned());
+    tokio::time::sleep(faults::delay(kind)).await;
+    let user = token.as_ref().map(|t| lock(&shared.store).users.get(t).cloned());
     if user.as_ref().is_some_and(Option::is_none) && !storage {
-        return refuse(401, "", "Invalid credentials in Authorization header");
+        return error_response(401, "", "Invalid credentials in Authorization header");
     }
-    let body = if let Some(Trouble::Trickle(speed)) = trouble { trickle(body, speed) } else { body };
-    let Ok(body) = to_bytes(body, usize::MAX).await else { return refuse(400, "", "a body that was cut") };
-    let asked = Asked {
+    let body = if let Some(FaultKind::Trickle(speed)) = kind { trickle(body, speed) } else { body };
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return error_response(400, "", "a body that was cut") };
+    let request = ApiRequest {
         method: head.method,
         path: path.split('/').filter(|p| !p.is_empty()).map(decoded).collect(),
         query: pairs(head.uri.query().unwrap_or_default()),
@@ -103,90 +103,91 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
         body,
         user: user.flatten(),
     };
-    let answer = if storage { files::storage(&shared, &asked) } else { route(&shared, &asked) };
+    let answer = if storage { files::storage(&shared, &request) } else { route(&shared, &request) };
     let answer = answer.unwrap_or_else(|refusal| refusal);
-    match trouble {
-        Some(Trouble::Lost) => refuse(504, "", "planned"),
-        Some(Trouble::Cut(bytes)) => cut(answer, bytes).await,
-        Some(Trouble::Spoil) => spoilt(answer).await,
+    match kind {
+        Some(FaultKind::Lost) => error_response(504, "", "planned"),
+        Some(FaultKind::Cut(bytes)) => cut(answer, bytes).await,
+        Some(FaultKind::Spoil) => spoil(answer).await,
+        Some(FaultKind::Pad(bytes)) => pad(answer, bytes).await,
         _ => answer,
     }
 }
 
-fn route(shared: &Shared, asked: &Asked) -> Answer {
-    let parts = asked.parts();
-    match (asked.method.as_str(), parts.as_slice()) {
-        (_, ["api", "whoami-v2"]) => reading::whoami(asked),
-        ("POST", ["api", "repos", "create"]) => writing::create(shared, asked),
+fn route(shared: &Shared, request: &ApiRequest) -> Reply {
+    let parts = request.parts();
+    match (request.method.as_str(), parts.as_slice()) {
+        (_, ["api", "whoami-v2"]) => reading::whoami(request),
+        ("POST", ["api", "repos", "create"]) => writing::create(shared, request),
         (_, ["api", kind @ ("datasets" | "models"), owner, name, rest @ ..]) => {
             let key = format!("{kind}/{owner}/{name}");
-            match (asked.method.as_str(), rest) {
-                ("GET", [] | ["revision", _]) => reading::info(shared, asked, &key, rest.get(1).copied()),
+            match (request.method.as_str(), rest) {
+                ("GET", [] | ["revision", _]) => reading::info(shared, request, &key, rest.get(1).copied()),
                 ("GET", ["tree", revision, folder @ ..]) => {
-                    reading::tree(shared, asked, &key, revision, &folder.join("/"))
+                    reading::tree(shared, request, &key, revision, &folder.join("/"))
                 }
-                ("POST", ["paths-info", revision]) => reading::paths(shared, asked, &key, revision),
-                ("GET", ["refs"]) => reading::refs(shared, asked, &key),
-                ("GET", ["commits", revision]) => reading::commits(shared, asked, &key, revision),
-                ("GET", ["discussions"]) => reading::discussions(shared, asked, &key),
-                ("POST", ["preupload", revision]) => writing::preupload(shared, asked, &key, revision),
-                ("POST", ["commit", revision]) => writing::commit(shared, asked, &key, revision),
-                ("POST", ["branch", branch]) => writing::branch(shared, asked, &key, branch),
-                _ => Err(refuse(404, "", "no such endpoint")),
+                ("POST", ["paths-info", revision]) => reading::paths(shared, request, &key, revision),
+                ("GET", ["refs"]) => reading::refs(shared, request, &key),
+                ("GET", ["commits", revision]) => reading::commits(shared, request, &key, revision),
+                ("GET", ["discussions"]) => reading::discussions(shared, request, &key),
+                ("POST", ["preupload", revision]) => writing::preupload(shared, request, &key, revision),
+                ("POST", ["commit", revision]) => writing::commit(shared, request, &key, revision),
+                ("POST", ["branch", branch]) => writing::branch(shared, request, &key, branch),
+                _ => Err(error_response(404, "", "no such endpoint")),
             }
         }
-        (_, ["lfs", "verify"]) => writing::verify(shared, asked),
-        (_, ["lfs", "complete", oid]) => writing::complete(shared, asked, oid),
+        (_, ["lfs", "verify"]) => writing::verify(shared, request),
+        (_, ["lfs", "complete", oid]) => writing::complete(shared, request, oid),
         ("POST", ["datasets", owner, name, "info", "lfs", "objects", "batch"]) => {
-            writing::batch(shared, asked, &format!("datasets/{owner}/{}", name.trim_end_matches(".git")))
+            writing::batch(shared, request, &format!("datasets/{owner}/{}", name.trim_end_matches(".git")))
         }
         ("POST", [owner, name, "info", "lfs", "objects", "batch"]) => {
-            writing::batch(shared, asked, &format!("models/{owner}/{}", name.trim_end_matches(".git")))
+            writing::batch(shared, request, &format!("models/{owner}/{}", name.trim_end_matches(".git")))
         }
         ("GET" | "HEAD", ["datasets", owner, name, "resolve", revision, file @ ..]) => {
-            files::resolve(shared, asked, &format!("datasets/{owner}/{name}"), revision, &file.join("/"))
+            files::resolve(shared, request, &format!("datasets/{owner}/{name}"), revision, &file.join("/"))
         }
         ("GET" | "HEAD", [owner, name, "resolve", revision, file @ ..]) => {
-            files::resolve(shared, asked, &format!("models/{owner}/{name}"), revision, &file.join("/"))
+            files::resolve(shared, request, &format!("models/{owner}/{name}"), revision, &file.join("/"))
         }
-        _ => Err(refuse(404, "", "no such endpoint")),
+        _ => Err(error_response(404, "", "no such endpoint")),
     }
 }
 
 /// The repository, if whoever asks may see it.
-pub(crate) fn seen<'a>(store: &'a Store, asked: &Asked, key: &str) -> Result<&'a Repo, Response> {
+pub(crate) fn visible_repo<'a>(store: &'a Store, request: &ApiRequest, key: &str) -> Result<&'a Repo, Response> {
     let owner = key.split('/').nth(1).unwrap_or_default();
-    let mine = asked.user.as_ref().is_some_and(|u| u.name == owner);
+    let mine = request.user.as_ref().is_some_and(|u| u.name == owner);
     match store.repos.get(key) {
         Some(repo) if !repo.private || mine => Ok(repo),
         // Whether it exists is nobody's business.
-        _ if asked.user.is_some() => Err(refuse(404, "RepoNotFound", "Repository not found")),
-        _ => Err(refuse(401, "RepoNotFound", "Repository not found")),
+        _ if request.user.is_some() => Err(error_response(404, "RepoNotFound", "Repository not found")),
+        _ => Err(error_response(401, "RepoNotFound", "Repository not found")),
     }
 }
 
 /// Whether whoever asks may write to the repository.
-pub(crate) fn may_write(asked: &Asked, key: &str) -> Result<(), Response> {
+pub(crate) fn may_write(request: &ApiRequest, key: &str) -> Result<(), Response> {
     let owner = key.split('/').nth(1).unwrap_or_default();
-    match &asked.user {
-        None => Err(refuse(401, "", "Invalid username or password.")),
+    match &request.user {
+        None => Err(error_response(401, "", "Invalid username or password.")),
         Some(user) if user.role != "write" || user.name != owner => {
-            Err(refuse(403, "", "you don't have the rights to write here"))
+            Err(error_response(403, "", "you don't have the rights to write here"))
         }
         Some(_) => Ok(()),
     }
 }
 
 /// Whether whoever asks may propose a change to a repository that they see: anybody may whose token writes.
-pub(crate) fn may_propose(asked: &Asked) -> Result<(), Response> {
-    match &asked.user {
-        None => Err(refuse(401, "", "Invalid username or password.")),
-        Some(user) if user.role != "write" => Err(refuse(403, "", "this token may only read")),
+pub(crate) fn may_propose(request: &ApiRequest) -> Result<(), Response> {
+    match &request.user {
+        None => Err(error_response(401, "", "Invalid username or password.")),
+        Some(user) if user.role != "write" => Err(error_response(403, "", "this token may only read")),
         Some(_) => Ok(()),
     }
 }
 
-pub(crate) fn refuse(status: u16, code: &str, said: &str) -> Response {
+pub(crate) fn error_response(status: u16, code: &str, said: &str) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = (status, axum::Json(json!({ "error": said }))).into_response();
     for (name, value) in [("x-error-code", code), ("x-error-message", said)] {
@@ -198,7 +199,7 @@ pub(crate) fn refuse(status: u16, code: &str, said: &str) -> Response {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands where answers do")]
-pub(crate) fn good(value: Value) -> Answer {
+pub(crate) fn ok_json(value: Value) -> Reply {
     Ok(axum::Json(value).into_response())
 }
 
@@ -227,12 +228,21 @@ async fn cut(answer: Response, bytes: usize) -> Response {
 }
 
 /// The answer with one byte changed.
-async fn spoilt(answer: Response) -> Response {
+async fn spoil(answer: Response) -> Response {
     let (head, body) = answer.into_parts();
     let mut body = to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
     if let Some(byte) = body.last_mut() {
         *byte ^= 1;
     }
+    Response::from_parts(head, Body::from(body))
+}
+
+/// The answer with so many spaces behind it.
+async fn pad(answer: Response, bytes: usize) -> Response {
+    let (mut head, body) = answer.into_parts();
+    let mut body = to_bytes(body, usize::MAX).await.unwrap_or_default().to_vec();
+    body.resize(body.len() + bytes, b' ');
+    head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, Body::from(body))
 }
 

@@ -7,8 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Shared, held,
-    server::{Answer, Asked, good, may_propose, may_write, refuse, seen},
+    Shared, lock,
+    server::{ApiRequest, Reply, error_response, may_propose, may_write, ok_json, visible_repo},
     store::{Content, Repo, is_large, sha256},
 };
 
@@ -16,15 +16,15 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-pub(crate) fn create(shared: &Shared, asked: &Asked) -> Answer {
-    let Some(user) = &asked.user else { return Err(refuse(401, "", "Invalid username or password.")) };
-    let body = asked.json()?;
+pub(crate) fn create(shared: &Shared, request: &ApiRequest) -> Reply {
+    let Some(user) = &request.user else { return Err(error_response(401, "", "Invalid username or password.")) };
+    let body = request.json()?;
     let (kind, page) = if text(&body["type"]) == "dataset" { ("datasets", "datasets/") } else { ("models", "") };
     let owner = body["organization"].as_str().unwrap_or(&user.name);
     let id = format!("{owner}/{}", text(&body["name"]));
     let key = format!("{kind}/{id}");
-    may_write(asked, &key)?;
-    let mut store = held(&shared.store);
+    may_write(request, &key)?;
+    let mut store = lock(&shared.store);
     let url = format!("http://{}/{page}{id}", shared.address);
     if store.repos.contains_key(&key) {
         return Ok((StatusCode::CONFLICT, axum::Json(json!({ "error": "You already created it", "url": url })))
@@ -39,33 +39,33 @@ pub(crate) fn create(shared: &Shared, asked: &Asked) -> Answer {
     let first = (".gitattributes".to_owned(), Some(Content::new(".gitattributes", attributes)));
     repo.commit("main", "initial commit", "", [first]);
     store.repos.insert(key, repo);
-    good(json!({ "url": url, "name": id, "id": "0" }))
+    ok_json(json!({ "url": url, "name": id, "id": "0" }))
 }
 
-pub(crate) fn preupload(shared: &Shared, asked: &Asked, key: &str, revision: &str) -> Answer {
-    let store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
-    let pull = asked.query.get("create_pr").is_some_and(|v| v == "1");
-    if pull { may_propose(asked) } else { may_write(asked, key) }?;
-    let commit = repo.at(revision).ok_or_else(|| refuse(404, "RevisionNotFound", "Invalid rev id"))?;
-    let body = asked.json()?;
+pub(crate) fn preupload(shared: &Shared, request: &ApiRequest, key: &str, revision: &str) -> Reply {
+    let store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
+    let pull = request.query.get("create_pr").is_some_and(|v| v == "1");
+    if pull { may_propose(request) } else { may_write(request, key) }?;
+    let commit = repo.at(revision).ok_or_else(|| error_response(404, "RevisionNotFound", "Invalid rev id"))?;
+    let body = request.json()?;
     let mut told = Vec::new();
     for file in body["files"].as_array().into_iter().flatten() {
-        let sample = STANDARD.decode(text(&file["sample"])).map_err(|_| refuse(400, "", "no sample"))?;
+        let sample = STANDARD.decode(text(&file["sample"])).map_err(|_| error_response(400, "", "no sample"))?;
         let (path, size) = (text(&file["path"]), file["size"].as_u64().unwrap_or(0));
         let mode = if is_large(path, size, &sample) { "lfs" } else { "regular" };
         let oid = commit.files.get(path).map(|c| c.git.clone());
         told.push(json!({ "path": path, "uploadMode": mode, "shouldIgnore": false, "oid": oid }));
     }
-    good(json!({ "files": told }))
+    ok_json(json!({ "files": told }))
 }
 
-pub(crate) fn batch(shared: &Shared, asked: &Asked, key: &str) -> Answer {
-    let mut store = held(&shared.store);
-    seen(&store, asked, key)?;
-    let body = asked.json()?;
+pub(crate) fn batch(shared: &Shared, request: &ApiRequest, key: &str) -> Reply {
+    let mut store = lock(&shared.store);
+    visible_repo(&store, request, key)?;
+    let body = request.json()?;
     // A change that is only proposed names no branch.
-    if body["ref"].is_null() { may_propose(asked) } else { may_write(asked, key) }?;
+    if body["ref"].is_null() { may_propose(request) } else { may_write(request, key) }?;
     let mut objects = Vec::new();
     for object in body["objects"].as_array().into_iter().flatten() {
         let (oid, size) = (text(&object["oid"]).to_owned(), object["size"].as_u64().unwrap_or(0));
@@ -88,14 +88,14 @@ pub(crate) fn batch(shared: &Shared, asked: &Asked, key: &str) -> Answer {
         }
         objects.push(told);
     }
-    good(json!({ "transfer": "basic", "objects": objects }))
+    ok_json(json!({ "transfer": "basic", "objects": objects }))
 }
 
 /// All parts are there: put them together.
-pub(crate) fn complete(shared: &Shared, asked: &Asked, oid: &str) -> Answer {
-    let body = asked.json()?;
-    let mut store = held(&shared.store);
-    let Some(parts) = store.parts.get(oid).cloned() else { return Err(refuse(404, "", "NoSuchUpload")) };
+pub(crate) fn complete(shared: &Shared, request: &ApiRequest, oid: &str) -> Reply {
+    let body = request.json()?;
+    let mut store = lock(&shared.store);
+    let Some(parts) = store.parts.get(oid).cloned() else { return Err(error_response(404, "", "NoSuchUpload")) };
     let named = body["parts"].as_array().cloned().unwrap_or_default();
     let whole = named.len() == parts.len()
         && named.iter().zip(&parts).all(|(n, (number, part))| {
@@ -103,78 +103,86 @@ pub(crate) fn complete(shared: &Shared, asked: &Asked, oid: &str) -> Answer {
         });
     let bytes: Bytes = parts.into_values().flatten().collect::<Vec<u8>>().into();
     if !whole || sha256(&bytes) != oid {
-        return Err(refuse(400, "", "the parts are not the whole"));
+        return Err(error_response(400, "", "the parts are not the whole"));
     }
     store.large.insert(oid.to_owned(), bytes);
     store.parts.remove(oid);
     Ok(StatusCode::OK.into_response())
 }
 
-pub(crate) fn verify(shared: &Shared, asked: &Asked) -> Answer {
-    if asked.user.is_none() {
-        return Err(refuse(401, "", "Invalid username or password."));
+pub(crate) fn verify(shared: &Shared, request: &ApiRequest) -> Reply {
+    if request.user.is_none() {
+        return Err(error_response(401, "", "Invalid username or password."));
     }
-    let body = asked.json()?;
-    let there = held(&shared.store).large.get(text(&body["oid"])).map(|b| b.len() as u64);
-    if there == body["size"].as_u64() { Ok(StatusCode::OK.into_response()) } else { Err(refuse(404, "", "not there")) }
+    let body = request.json()?;
+    let there = lock(&shared.store).large.get(text(&body["oid"])).map(|b| b.len() as u64);
+    if there == body["size"].as_u64() {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(error_response(404, "", "not there"))
+    }
 }
 
-pub(crate) fn branch(shared: &Shared, asked: &Asked, key: &str, branch: &str) -> Answer {
-    let mut store = held(&shared.store);
-    let repo = seen(&store, asked, key)?;
-    may_write(asked, key)?;
+pub(crate) fn branch(shared: &Shared, request: &ApiRequest, key: &str, branch: &str) -> Reply {
+    let mut store = lock(&shared.store);
+    let repo = visible_repo(&store, request, key)?;
+    may_write(request, key)?;
     if repo.refs.contains_key(branch) {
-        return Err(refuse(409, "", "Reference already exists"));
+        return Err(error_response(409, "", "Reference already exists"));
     }
-    let from = asked.json().ok().and_then(|b| b["startingPoint"].as_str().map(str::to_owned));
+    let from = request.json().ok().and_then(|b| b["startingPoint"].as_str().map(str::to_owned));
     let commit = repo.at(from.as_deref().unwrap_or("main")).map(|c| c.id.clone());
-    let commit = commit.ok_or_else(|| refuse(404, "RevisionNotFound", "Invalid rev id"))?;
+    let commit = commit.ok_or_else(|| error_response(404, "RevisionNotFound", "Invalid rev id"))?;
     if let Some(repo) = store.repos.get_mut(key) {
         repo.refs.insert(branch.to_owned(), commit);
     }
     Ok(StatusCode::CREATED.into_response())
 }
 
-pub(crate) fn commit(shared: &Shared, asked: &Asked, key: &str, revision: &str) -> Answer {
-    let pull = asked.query.get("create_pr").is_some_and(|v| v == "1");
-    let mut store = held(&shared.store);
-    seen(&store, asked, key)?;
-    if pull { may_propose(asked) } else { may_write(asked, key) }?;
+pub(crate) fn commit(shared: &Shared, request: &ApiRequest, key: &str, revision: &str) -> Reply {
+    let pull = request.query.get("create_pr").is_some_and(|v| v == "1");
+    let mut store = lock(&shared.store);
+    visible_repo(&store, request, key)?;
+    if pull { may_propose(request) } else { may_write(request, key) }?;
     let mut header = Value::Null;
     let mut changes: BTreeMap<String, Option<Content>> = BTreeMap::new();
-    for line in asked.body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-        let line: Value = serde_json::from_slice(line).map_err(|_| refuse(400, "", "a line is no JSON"))?;
+    for line in request.body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let line: Value = serde_json::from_slice(line).map_err(|_| error_response(400, "", "a line is no JSON"))?;
         let value = &line["value"];
         let path = text(&value["path"]).to_owned();
         match text(&line["key"]) {
             "header" => header = value.clone(),
             "file" => {
-                let bytes = STANDARD.decode(text(&value["content"])).map_err(|_| refuse(400, "", "no base64"))?;
+                let bytes =
+                    STANDARD.decode(text(&value["content"])).map_err(|_| error_response(400, "", "no base64"))?;
                 let (git, sha256) = (crate::store::git(&bytes), None);
                 changes.insert(path, Some(Content { git, sha256, bytes: bytes.into() }));
             }
             "lfsFile" => {
                 let oid = text(&value["oid"]);
-                let bytes = store.large.get(oid).ok_or_else(|| refuse(400, "", "an LFS pointer to nothing"))?.clone();
+                let bytes =
+                    store.large.get(oid).ok_or_else(|| error_response(400, "", "an LFS pointer to nothing"))?.clone();
                 changes.insert(path.clone(), Some(Content::new("large.bin", bytes)));
             }
             "deletedFile" => {
                 changes.insert(path, None);
             }
-            other => return Err(refuse(400, "", &format!("{other} is no operation"))),
+            other => return Err(error_response(400, "", &format!("{other} is no operation"))),
         }
     }
-    let Some(repo) = store.repos.get_mut(key) else { return Err(refuse(404, "RepoNotFound", "Repository not found")) };
+    let Some(repo) = store.repos.get_mut(key) else {
+        return Err(error_response(404, "RepoNotFound", "Repository not found"));
+    };
     let Some(head) = repo.at(revision).map(|c| c.id.clone()) else {
-        return Err(refuse(404, "RevisionNotFound", "Invalid rev id"));
+        return Err(error_response(404, "RevisionNotFound", "Invalid rev id"));
     };
     if header["parentCommit"].as_str().is_some_and(|parent| parent != head) {
-        return Err(refuse(412, "", "A commit has happened since. Please refresh and try again."));
+        return Err(error_response(412, "", "A commit has happened since. Please refresh and try again."));
     }
     let missing =
         changes.iter().find(|(p, c)| c.is_none() && !repo.at(revision).is_some_and(|r| r.files.contains_key(*p)));
     if let Some((path, _)) = missing {
-        return Err(refuse(404, "EntryNotFound", &format!("A file with the name {path} doesn't exist")));
+        return Err(error_response(404, "EntryNotFound", &format!("A file with the name {path} doesn't exist")));
     }
     let (title, message) = (text(&header["summary"]).to_owned(), text(&header["description"]).to_owned());
     let page = format!("http://{}/{}", shared.address, key.trim_start_matches("models/"));
@@ -191,5 +199,5 @@ pub(crate) fn commit(shared: &Shared, asked: &Asked, key: &str, revision: &str) 
     let id = repo.commit(&branch, &title, &message, changes);
     told["commitUrl"] = format!("{page}/commit/{id}").into();
     told["commitOid"] = id.into();
-    good(told)
+    ok_json(told)
 }

@@ -5,6 +5,7 @@ mod kept;
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::bundle::Place;
 use setaccio_filters::suggest;
@@ -22,7 +23,7 @@ use crate::{
 pub const HOME: &str = "pipelines/train/all";
 
 /// A whole chain.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// Names it; everything is written to `runs/NAME`.
@@ -46,7 +47,7 @@ pub struct Chain {
 }
 
 /// `[base]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// A Hugging Face folder or a GGUF file; `tiny` is made by the program from the first stage's rows.
@@ -63,7 +64,7 @@ pub struct Base {
 }
 
 /// `[[stage]]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Names it, and its folder.

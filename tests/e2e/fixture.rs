@@ -1,4 +1,5 @@
-//! A bench to try the program on: a folder of inputs and a recipe, runs, and what they leave.
+//! What the tests share: a folder of inputs and a recipe, runs of the program, what they leave, and snapshots of what they
+//! say.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 #[cfg(feature = "train")]
 pub fn built(recipe: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    setaccio(&["build", &format!("pipelines/{recipe}.toml"), "--out", dir.path().to_str().unwrap()]).good();
+    setaccio(&["build", &format!("pipelines/{recipe}.toml"), "--out", dir.path().to_str().unwrap()]).assert_success();
     dir
 }
 
@@ -42,7 +43,7 @@ pub fn web_rules(task_bytes: u32) -> String {
 }
 
 /// A temporary folder with inputs in `data/<source>/` and a recipe.
-pub struct Lab {
+pub struct Fixture {
     dir: tempfile::TempDir,
 }
 
@@ -56,17 +57,70 @@ pub struct Run {
 
 impl Run {
     /// The run, if it went well.
-    pub fn good(self) -> Self {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+    pub fn assert_success(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.said());
         self
     }
 
+    /// All that it said.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
     /// What it said, if it failed as a command should.
-    pub fn bad(self) -> String {
-        let said = self.stdout + &self.stderr;
+    pub fn assert_failure(self) -> String {
+        let said = self.said();
         assert_eq!(self.code, Some(1), "{said}");
         said
     }
+}
+
+/// What commands say, case by case, to be compared as a whole.
+#[derive(Default)]
+pub struct Transcript(String);
+
+impl Transcript {
+    /// One more case.
+    pub fn add(&mut self, case: impl std::fmt::Display, said: &str) {
+        writeln!(self.0, "## {case}\n\n{}\n", said.trim_end()).unwrap();
+    }
+
+    /// Compare it with the snapshot of this name.
+    pub fn assert_snapshot(self, name: &str) {
+        assert_snapshot(name, self.0);
+    }
+}
+
+/// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports, times and commits are taken out of it:
+/// they differ from run to run. `just snapshots` writes the files anew, and git shows what changed.
+pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
+    compare(name, text.as_ref(), insta::Settings::clone_current());
+}
+
+/// [`assert_snapshot`] of a text with measured numbers, such as losses: their last digits differ from processor to
+/// processor, so that every number with a decimal point is taken out.
+#[cfg(feature = "train")]
+pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+\.\d+(e-?\d+)?", "[N]");
+    compare(name, text.as_ref(), settings);
+}
+
+fn compare(name: &str, text: &str, mut settings: insta::Settings) {
+    let temp = std::env::temp_dir();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (pattern, instead) in [
+        (r"\[TEMP\]/\.tmp\w+", "[TMP]"),
+        (r"\b[0-9a-f]{40}\b", "[COMMIT]"),
+        (r"http://127\.0\.0\.1:\d+", "[HUB]"),
+        (r"\b\d+(\.\d+)? (ms|s|min)\b", "[TIME]"),
+    ] {
+        settings.add_filter(pattern, instead);
+    }
+    let text = text.replace(ROOT, "[ROOT]").replace(temp.to_str().unwrap(), "[TEMP]");
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 impl From<Output> for Run {
@@ -76,15 +130,15 @@ impl From<Output> for Run {
     }
 }
 
-impl Lab {
-    /// A lab whose recipe has one text source, `web`, in the schema `text`, and these further settings.
+impl Fixture {
+    /// A fixture whose recipe has one text source, `web`, in the schema `text`, and these further settings.
     pub fn text(settings: &str) -> Self {
         Self::new("text", &[("web", "text")], settings)
     }
 
-    /// A lab with sources of these names and schemas.
+    /// A fixture with sources of these names and schemas.
     pub fn new(kind: &str, sources: &[(&str, &str)], settings: &str) -> Self {
-        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        let fixture = Self { dir: tempfile::tempdir().unwrap() };
         let mut recipe = format!("name = 'lab'\ntitle = 'Lab'\nabout = 'A test.'\nkind = '{kind}'\n");
         for (name, schema) in sources {
             write!(
@@ -94,16 +148,16 @@ impl Lab {
             )
             .unwrap();
         }
-        lab.write("lab.toml", format!("{recipe}{settings}\n"));
-        lab
+        fixture.write("recipe.toml", format!("{recipe}{settings}\n"));
+        fixture
     }
 
-    /// A path in the lab.
+    /// A path in the fixture.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Write a file of the lab.
+    /// Write a file of the fixture.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -111,10 +165,10 @@ impl Lab {
         path
     }
 
-    /// `setaccio build` of the lab's recipe into `out`, ready to run.
+    /// `setaccio build` of the fixture's recipe into `out`, ready to run.
     pub fn command(&self, out: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
-        command.arg("build").arg(self.path("lab.toml")).arg("--out").arg(self.path(out));
+        command.arg("build").arg(self.path("recipe.toml")).arg("--out").arg(self.path(out));
         command.arg("--from").arg(self.path("data")).args(args).stdin(Stdio::null());
         command.current_dir(ROOT);
         command
@@ -178,16 +232,16 @@ pub fn column(folder: &Path, prefix: &str, name: &str) -> Vec<String> {
 }
 
 /// Numbers that look random and are the same every time.
-pub struct Dice(pub u64);
+pub struct TestRng(pub u64);
 
-impl Dice {
-    pub fn roll(&mut self, sides: usize) -> usize {
+impl TestRng {
+    pub fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from((self.0 >> 33) % sides as u64).unwrap()
     }
 
-    pub fn roll32(&mut self, sides: u32) -> u32 {
-        u32::try_from(self.roll(sides as usize)).unwrap()
+    pub fn below_u32(&mut self, sides: u32) -> u32 {
+        u32::try_from(self.below(sides as usize)).unwrap()
     }
 
     /// A few Italian sentences, a paragraph or two.
@@ -207,13 +261,13 @@ impl Dice {
             "la lettera della sorella",
         ];
         let mut text = String::new();
-        if self.roll(9) == 0 {
+        if self.below(9) == 0 {
             text.push_str("Accidenti! ");
         }
-        for _ in 0..4 + self.roll(8) {
-            let (who, does, what) = (WHO[self.roll(8)], DOES[self.roll(8)], WHAT[self.roll(8)]);
-            let number = self.roll(1000);
-            let end = if self.roll(4) == 0 { "\n" } else { " " };
+        for _ in 0..4 + self.below(8) {
+            let (who, does, what) = (WHO[self.below(8)], DOES[self.below(8)], WHAT[self.below(8)]);
+            let number = self.below(1000);
+            let end = if self.below(4) == 0 { "\n" } else { " " };
             write!(text, "{who} {does} {what} per la {number}esima volta.{end}").unwrap();
         }
         text.trim_end().to_owned()
@@ -223,8 +277,8 @@ impl Dice {
     pub fn lines(&mut self, n: usize) -> String {
         let mut texts: Vec<String> = Vec::new();
         for i in 0..n {
-            let again = i > 0 && self.roll(11) == 0;
-            texts.push(if again { texts[self.roll(i)].clone() } else { self.text() });
+            let again = i > 0 && self.below(11) == 0;
+            texts.push(if again { texts[self.below(i)].clone() } else { self.text() });
         }
         let line = |text| format!("{}\n", serde_json::json!({ "text": text, "url": "https://x.example/" }));
         texts.into_iter().map(line).collect()

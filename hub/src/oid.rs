@@ -1,7 +1,6 @@
 //! The two hashes that the Hub knows a file by: SHA-256 for large files, git's own for small ones.
 
-use std::fmt::Write as _;
-
+use setaccio_base::sha256::hex;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -23,7 +22,7 @@ impl Oid {
     }
 
     /// Whether it is a hash of its kind at all: as many hex digits as that has.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let digits = match self {
             Self::Sha256(_) => 64,
             Self::Git(_) => 40,
@@ -32,18 +31,18 @@ impl Oid {
     }
 }
 
-/// Content as it passes.
+/// Hashes content as it passes.
 #[derive(Clone, Debug)]
-pub enum Running {
+pub enum OidHasher {
     /// For [`Oid::Sha256`].
     Sha256(Sha256),
     /// For [`Oid::Git`].
     Git(Sha1),
 }
 
-impl Running {
+impl OidHasher {
     /// The hash that `oid` is to be compared with, of `bytes` bytes in all.
-    pub fn like(oid: &Oid, bytes: u64) -> Self {
+    pub fn new(oid: &Oid, bytes: u64) -> Self {
         match oid {
             Oid::Sha256(_) => Self::Sha256(Sha256::new()),
             Oid::Git(_) => {
@@ -72,37 +71,27 @@ impl Running {
 }
 
 /// git's hash of a blob, hex.
-pub fn git(content: &[u8]) -> String {
-    let mut hash = Running::like(&Oid::Git(String::new()), content.len() as u64);
+pub fn git_blob_hex(content: &[u8]) -> String {
+    let mut hash = OidHasher::new(&Oid::Git(String::new()), content.len() as u64);
     hash.update(content);
     hash.finish().hex().to_owned()
 }
 
-/// SHA-256, hex.
-pub fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use setaccio_base::sha256::hex_digest as sha256;
+
     use super::*;
 
     #[test]
     fn hashes_are_those_of_git_and_sha256sum() {
         // `printf 'ciao\n' | git hash-object --stdin` and `printf 'ciao\n' | sha256sum`.
-        assert!(Oid::Git(git(b"")).is_sound() && Oid::Sha256(sha256(b"")).is_sound());
-        let up = format!("../../{}", &git(b"")[6..]);
-        for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git(b"")), Oid::Git(up)] {
-            assert!(!bad.is_sound(), "{bad:?}");
+        assert!(Oid::Git(git_blob_hex(b"")).is_valid() && Oid::Sha256(sha256(b"")).is_valid());
+        let up = format!("../../{}", &git_blob_hex(b"")[6..]);
+        for bad in [Oid::Git(String::new()), Oid::Git(sha256(b"")), Oid::Sha256(git_blob_hex(b"")), Oid::Git(up)] {
+            assert!(!bad.is_valid(), "{bad:?}");
         }
-        assert_eq!(git(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
+        assert_eq!(git_blob_hex(b"ciao\n"), "887ae9333d92a1d72400c210546e28baa1050e44");
         assert_eq!(sha256(b"ciao\n"), "6f0378f21a495f5c13247317d158e9d51da45a5bf68fc2f366e450deafdc8302");
     }
 }

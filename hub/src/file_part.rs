@@ -6,43 +6,42 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    error::{Error, Result},
-    watch::Watch,
-};
+use setaccio_base::progress::Progress;
+
+use crate::error::{Error, Result};
 
 /// Reads a part of a file for a request's body.
-pub struct Outflow<'a> {
+pub struct FilePartBody<'a> {
     path: &'a Path,
     file: File,
     left: u64,
-    watch: &'a dyn Watch,
+    progress: &'a dyn Progress,
     failed: Option<io::Error>,
 }
 
-impl<'a> Outflow<'a> {
+impl<'a> FilePartBody<'a> {
     /// `length` bytes of a file from `offset` on.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn new(path: &'a Path, (offset, length): (u64, u64), watch: &'a dyn Watch) -> Result<Self> {
+    pub fn new(path: &'a Path, (offset, length): (u64, u64), progress: &'a dyn Progress) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
-        Ok(Self { path, file, left: length, watch, failed: None })
+        Ok(Self { path, file, left: length, progress, failed: None })
     }
 
     /// Why it broke, if that was on this machine.
     pub fn fault(self) -> Option<Error> {
         match self.failed {
             Some(error) => Some(Error::io("read", self.path)(error)),
-            None => self.watch.cancelled().then_some(Error::Interrupted),
+            None => self.progress.cancelled().then_some(Error::Interrupted),
         }
     }
 }
 
-impl Read for Outflow<'_> {
+impl Read for FilePartBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.watch.cancelled() {
+        if self.progress.cancelled() {
             return Err(io::Error::other("stopped"));
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
@@ -53,7 +52,7 @@ impl Read for Outflow<'_> {
         match read {
             Ok(n) => {
                 self.left -= n as u64;
-                self.watch.bytes(n as u64);
+                self.progress.bytes(n as u64);
                 Ok(n)
             }
             Err(error) => {

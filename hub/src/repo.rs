@@ -1,19 +1,21 @@
 //! What things on the Hub are called, and their addresses.
 
-use std::{fmt, fmt::Write as _};
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, Result};
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RepoType {
     /// Rows.
     Dataset,
     /// Weights: a whole model or an adapter.
     Model,
 }
 
-impl Kind {
+impl RepoType {
     /// As addresses of the interface and folders of the cache have it.
     pub fn plural(self) -> &'static str {
         match self {
@@ -43,7 +45,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repo {
     /// What it holds.
-    pub kind: Kind,
+    pub kind: RepoType,
     /// `owner/name`.
     pub id: String,
 }
@@ -53,7 +55,7 @@ impl Repo {
     ///
     /// # Errors
     /// It is no `owner/name` in the Hub's letters.
-    pub fn new(kind: Kind, id: &str) -> Result<Self> {
+    pub fn new(kind: RepoType, id: &str) -> Result<Self> {
         let good = |part: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             !part.is_empty()
@@ -66,7 +68,7 @@ impl Repo {
         };
         match id.split_once('/') {
             Some((owner, name)) if good(owner) && good(name) => Ok(Self { kind, id: id.to_owned() }),
-            _ => Err(Error::Name(format!(
+            _ => Err(Error::Invalid(format!(
                 "`{id}` is no repository: write owner/name, in letters, digits, `-`, `_` and `.`, for instance \
                  gsarti/clean_mc4_it"
             ))),
@@ -86,8 +88,8 @@ impl Repo {
 
     /// The address of a file's content.
     pub fn resolve(&self, endpoint: &str, revision: &str, path: &str) -> String {
-        let path: Vec<String> = path.split('/').map(encoded).collect();
-        format!("{}/resolve/{}/{}", self.page(endpoint), encoded(revision), path.join("/"))
+        let path: Vec<String> = path.split('/').map(percent_encode).collect();
+        format!("{}/resolve/{}/{}", self.page(endpoint), percent_encode(revision), path.join("/"))
     }
 
     /// Its folder in the cache.
@@ -102,17 +104,12 @@ impl fmt::Display for Repo {
     }
 }
 
-/// One part of an address; `/` within it is encoded too.
-pub fn encoded(part: &str) -> String {
-    let mut out = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+/// All but the letters, digits and marks that RFC 3986 leaves as they are.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// One segment of an address's path; `/` within it is encoded too.
+pub fn percent_encode(segment: &str) -> String {
+    utf8_percent_encode(segment, RESERVED).to_string()
 }
 
 /// Whether a revision is a commit, which nobody can move.
@@ -136,18 +133,18 @@ pub fn branch(name: &str) -> Result<&str> {
         && name.split('/').all(good)
         && !name.ends_with(LOCK);
     if is_commit(name) {
-        Err(Error::Name(format!("`{name}` is a commit, and a push goes upon a branch: name one, for instance main")))
+        Err(Error::Invalid(format!("`{name}` is a commit, and a push goes upon a branch: name one, for instance main")))
     } else if sound && !name.starts_with('-') {
         Ok(name)
     } else {
-        Err(Error::Name(format!(
+        Err(Error::Invalid(format!(
             "`{name}` is no branch: write letters, digits, `-`, `_`, `.` and `/`, for instance next"
         )))
     }
 }
 
 /// Whether a path of a repository stays within it when it is written to a disk.
-pub fn is_inside(path: &str) -> bool {
+pub fn is_relative_path(path: &str) -> bool {
     !path.is_empty()
         && !path.contains(|c: char| c == '\\' || c.is_control())
         && path.split('/').all(|part| !["", ".", ".."].contains(&part))
@@ -159,7 +156,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses() {
-        let repo = Repo::new(Kind::Dataset, "gsarti/clean_mc4_it").unwrap_or_else(|e| panic!("{e}"));
+        let repo = Repo::new(RepoType::Dataset, "gsarti/clean_mc4_it").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(repo.page("https://h"), "https://h/datasets/gsarti/clean_mc4_it");
         assert_eq!(repo.api("https://h", "tree/main"), "https://h/api/datasets/gsarti/clean_mc4_it/tree/main");
         assert_eq!(repo.folder(), "datasets--gsarti--clean_mc4_it");
@@ -167,10 +164,10 @@ mod tests {
             repo.resolve("", "refs/pr/1", "a b/c.json"),
             "/datasets/gsarti/clean_mc4_it/resolve/refs%2Fpr%2F1/a%20b/c.json"
         );
-        let model = Repo::new(Kind::Model, "a/b").unwrap_or_else(|e| panic!("{e}"));
+        let model = Repo::new(RepoType::Model, "a/b").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(model.page("https://h"), "https://h/a/b");
         for bad in ["", "a", "a/", "/b", "a/b/c", "a b/c", "../b", "a/..", "a/b--c", "a/-b", "perché/b"] {
-            assert!(Repo::new(Kind::Model, bad).is_err(), "{bad}");
+            assert!(Repo::new(RepoType::Model, bad).is_err(), "{bad}");
         }
     }
 
@@ -189,9 +186,9 @@ mod tests {
     fn commits_and_paths() {
         assert!(is_commit("0123456789abcdef0123456789abcdef01234567"));
         assert!(!is_commit("main") && !is_commit("0123456789ABCDEF0123456789abcdef01234567"));
-        assert!(is_inside("data/a..b.json"));
+        assert!(is_relative_path("data/a..b.json"));
         for bad in ["", "/etc/passwd", "a/../b", "..", "a//b", "./a", "a\\b", "a\0", "a\u{1b}[2J"] {
-            assert!(!is_inside(bad), "{bad}");
+            assert!(!is_relative_path(bad), "{bad}");
         }
     }
 }

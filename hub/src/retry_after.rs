@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::http::HeaderMap;
 
 /// The wait that an answer asks for, if it names one.
-pub fn asked(headers: &HeaderMap) -> Option<Duration> {
+pub fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     // A date counts from the clock that it was written by: ours may be off.
     let now =
@@ -30,7 +30,7 @@ mod tests {
         for (name, value) in pairs {
             headers.insert(*name, value.parse().unwrap_or_else(|_| panic!("{value}")));
         }
-        asked(&headers).map(|d| d.as_secs())
+        requested_wait(&headers).map(|d| d.as_secs())
     }
 
     #[test]

@@ -1,0 +1,36 @@
+//! The help of every command, and the lists of what a recipe can be made of.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::fixture::{ROOT, assert_snapshot, setaccio};
+
+/// The commands that `setaccio --help` lists.
+fn commands() -> Vec<String> {
+    let help = setaccio(&["--help"]).assert_success().stdout;
+    let listed = help.split_once("\nCommands:\n").unwrap().1.split("\n\n").next().unwrap();
+    let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// A command without a snapshot fails, and so does a snapshot without a command.
+#[test]
+#[cfg(feature = "train")]
+fn every_command_explains_itself() {
+    assert_snapshot("help", setaccio(&["--help"]).assert_success().stdout);
+    let commands = commands();
+    for command in &commands {
+        assert_snapshot(&format!("help-{command}"), setaccio(&[command, "--help"]).assert_success().stdout);
+    }
+    let files = fs::read_dir(format!("{ROOT}/tests/e2e/snapshots")).unwrap().flatten();
+    let names = files.map(|file| file.file_name().into_string().unwrap());
+    let snapshots = names.filter_map(|name| Some(name.strip_prefix("help-")?.strip_suffix(".snap")?.to_owned()));
+    assert_eq!(snapshots.collect::<BTreeSet<_>>(), commands.into_iter().collect());
+}
+
+#[test]
+fn what_a_recipe_can_be_made_of_is_listed() {
+    assert_snapshot("rules", setaccio(&["rules"]).assert_success().stdout);
+    assert_snapshot("rules-length", setaccio(&["rules", "length"]).assert_success().stdout);
+    assert_snapshot("rules-unknown", setaccio(&["rules", "lenght"]).assert_failure());
+    assert_snapshot("schemas", setaccio(&["schemas"]).assert_success().stdout);
+}

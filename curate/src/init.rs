@@ -324,7 +324,11 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
          \n# So many rows at most, chosen by a hash of the content and the seed.\n# [sample]\n# rows = 10000\n\
          \n# This share of the rows is held out in the split `validation`.\n[split]\nvalidation = 0.02\n"
     );
-    if kind == Kind::Chat {
+    if schema.name() == "kto" {
+        out.push_str(
+            "\n# KTO learns from the label: keep it beside the conversation.\n[output]\nkeep = { label = \"bool\" }\n",
+        );
+    } else if kind == Kind::Chat {
         out.push_str(
             "\n# Adds a column with each conversation as text, in a chat template: a file beside this one, or one that the\n\
              # program carries. Training does not need it.\n# [output]\n# template = \"templates/chatml.jinja\"\n",

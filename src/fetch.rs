@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
     plan,
+    recipe::RecipeFile,
     recipe::pins::{self, Pins},
-    recipe::{Loaded, Source},
-    source::origin::{Fetched, Remote},
+    source::origin::{HubFile, HubFiles},
     source::subset,
     source::{self, Limits},
 };
+use setaccio_dataset::recipe::Source;
 use setaccio_hub::{
     Client, Error, Repo, RepoType, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
     repo::is_commit,
@@ -63,7 +64,7 @@ impl Listed {
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
-pub fn list(client: &Client, loaded: &Loaded, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
+pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
@@ -142,7 +143,7 @@ fn files(
 /// Those that match the globs; of these, as many as the recipe reads.
 fn choose(
     client: &Client,
-    loaded: &Loaded,
+    loaded: &RecipeFile,
     source: &Source,
     repo: Repo,
     commit: String,
@@ -171,7 +172,7 @@ fn choose(
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
 /// and counted until there are rows enough.
-pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &Bar) -> Result<()> {
+pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [Listed], progress: &Bar) -> Result<()> {
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
@@ -189,7 +190,7 @@ pub fn head(client: &Client, loaded: &Loaded, listed: &mut [Listed], progress: &
                 if Progress::cancelled(progress) {
                     return Err(Error::Interrupted.into());
                 }
-                rows += counted?.rows.unwrap_or(0);
+                rows += counted?.inspection.rows.unwrap_or(0);
             }
             if rows >= limit {
                 source.files.truncate(i + 1);
@@ -207,7 +208,7 @@ pub fn fetch(
     need: Need,
     jobs: usize,
     progress: &Bar,
-) -> Result<BTreeMap<String, Fetched>> {
+) -> Result<BTreeMap<String, HubFiles>> {
     let many = match need {
         Need::All => usize::MAX,
         Need::First => 1,
@@ -228,11 +229,11 @@ pub fn fetch(
     let mut paths = client.pull(&all, jobs.clamp(1, AT_A_TIME), progress)?.into_iter();
     let each = listed.iter().map(|l| {
         let remote =
-            |(entry, path): (&Entry, _)| Remote { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
-        let files: Vec<Remote> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
+            |(entry, path): (&Entry, _)| HubFile { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
+        let files: Vec<HubFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
-        (l.source.clone(), Fetched { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
+        (l.source.clone(), HubFiles { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
     });
     Ok(each.collect())
 }

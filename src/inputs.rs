@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_curate::{
     plan::{self, Plan, Request},
-    recipe::pins::Pins,
-    recipe::{self, Loaded, OnBadRow},
+    recipe::{self, RecipeFile, pins::Pins},
     source::origin::Origin,
 };
+use setaccio_dataset::recipe::OnBadRow;
 use setaccio_hub::{Client, Settings};
 
 use crate::{
@@ -52,7 +52,7 @@ impl Args {
     }
 
     /// The recipe with what the arguments change in it.
-    pub fn load(&self) -> Result<Loaded> {
+    pub fn load(&self) -> Result<RecipeFile> {
         let mut loaded = recipe::load(&self.recipe, &self.set)?;
         let read = &mut loaded.recipe.read;
         read.limit = self.limit.or(read.limit);
@@ -66,7 +66,7 @@ impl Args {
     /// are known to stand for. With `count`, rows of compressed files are counted by reading them through.
     pub fn plan(
         &self,
-        loaded: Loaded,
+        loaded: RecipeFile,
         (need, pins): (Need, &Pins),
         progress: &Bar,
         count: bool,

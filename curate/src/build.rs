@@ -21,7 +21,7 @@ use crate::{
         filter::{self, Manifest},
         write,
     },
-    plan::{ENGINE, Plan, Task, lock},
+    plan::{ENGINE, Plan, Task},
     recipe::{pins, shell_word},
     report::{card, ledger},
 };
@@ -135,7 +135,7 @@ fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
     let there = |name: &str| fs::metadata(out.join(name)).ok().map(|m| m.len());
     let whole = ledger.files.iter().all(|f| there(&f.path) == Some(f.bytes));
     let texts = there(CARD).is_some() && there(RECIPE_LOCK).is_some();
-    (ledger.fingerprint == plan.fingerprint && whole && texts).then_some(ledger)
+    (ledger.fingerprint == plan.lock.fingerprint && whole && texts).then_some(ledger)
 }
 
 fn finish(
@@ -156,9 +156,8 @@ fn finish(
     }
     let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode(LEDGER))?;
     atomic::write(&staging.join(LEDGER), format!("{json}\n").as_bytes())?;
-    let lock = lock::of(plan);
-    atomic::write(&staging.join(RECIPE_LOCK), lock.to_toml()?.as_bytes())?;
-    card::write(&staging, &ledger, &lock)?;
+    atomic::write(&staging.join(RECIPE_LOCK), plan.lock.to_toml()?.as_bytes())?;
+    card::write(&staging, &ledger, &plan.lock)?;
     if progress.cancelled() {
         atomic::remove(&staging)?;
         return Err(Error::Interrupted);

@@ -76,9 +76,6 @@ impl OutputFolder {
     }
 
     /// An empty staging folder.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn fresh_staging(&self) -> Result<PathBuf> {
         let staging = self.staging();
         atomic::remove(&staging)?;
@@ -118,9 +115,6 @@ impl OutputFolder {
     }
 
     /// Leave nothing of a build's work. The marker goes last: until then a crash is made good by the next `open`.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn clear(&self) -> Result<()> {
         [self.hidden("old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| Ok(atomic::remove(p)?))
     }
@@ -145,9 +139,6 @@ fn check_ownership(root: &Path) -> Result<()> {
 }
 
 /// Files among the shards and rejects that the ledger does not know.
-///
-/// # Errors
-/// A folder cannot be listed.
 pub fn unknown_files(out: &Path, ledger: &Ledger) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for folder in [DATA, REJECTS] {

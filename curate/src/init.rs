@@ -14,12 +14,16 @@ use setaccio_base::{
     row::{Content, Kind, Row},
     suggest,
 };
+use setaccio_dataset::{
+    recipe::{OnBadRow, Read},
+    shard::Position,
+};
 use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 use crate::{
     error::{Error, Result},
-    recipe::{OnBadRow, Read, UNKNOWN_LICENSE, check_name},
-    source::{self, ColumnSpec, InputFile, Item, Limits, Position, Record, SCHEMAS, Schema},
+    recipe::{UNKNOWN_LICENSE, check_name},
+    source::{self, ColumnSpec, InputFile, Item, Limits, Projection, Record, SCHEMAS, Schema},
 };
 
 /// So many of the first rows of each file are looked at.
@@ -129,8 +133,9 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
 
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<Looked>> {
     let mut rows = Vec::new();
-    for slice in &file.slices {
-        for item in source::open(file, slice, &Whole, &request.rename, &[], limits)? {
+    let projection = Projection { schema: &Whole, rename: &request.rename, extra: &[] };
+    for slice in &file.inspection.slices {
+        for item in file.open(slice, &projection, limits)? {
             match item? {
                 Item::Row { at, row } => {
                     let Content::Text(text) = row.content else { continue };

@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::row::Kind;
-use setaccio_filters::pipeline::Tally;
+use setaccio_base::{filter_report::Tally, row::Kind};
 
-use crate::folder;
+use crate::names::LEDGER;
 
 /// Names of the stages, in order.
 pub const STAGES: [&str; 5] = ["read", "screen", "dedup", "sample", "split"];
@@ -203,7 +202,7 @@ impl Ledger {
 
     /// The ledger in a folder, if there is one that can be read.
     pub fn of(out: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(out.join(folder::LEDGER)).ok()?).ok()
+        serde_json::from_slice(&std::fs::read(out.join(LEDGER)).ok()?).ok()
     }
 
     /// What does not add up, in sentences; nothing, in every ledger that a build wrote.

@@ -5,5 +5,6 @@ pub mod columns;
 pub mod folder;
 pub mod ledger;
 pub mod lock;
+mod names;
 pub mod recipe;
 pub mod shard;

@@ -2,10 +2,9 @@
 //! lock gives the same bytes. It names files as the recipe does, never by a path of the machine.
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{Error, Result, sha256};
-use setaccio_filters::context::ListUse;
+use setaccio_base::{Error, Result, filter_report::ListUse, sha256};
 
-use crate::{folder, recipe::Recipe};
+use crate::{names::RECIPE_LOCK, recipe::Recipe};
 
 /// What was resolved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,12 +67,9 @@ impl RecipeLock {
     }
 
     /// As the file's text.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
     pub fn to_toml(&self) -> Result<String> {
-        let text = toml::to_string(self)
-            .map_err(|e| Error::Damaged { path: folder::RECIPE_LOCK.into(), message: e.to_string() })?;
+        let text =
+            toml::to_string(self).map_err(|e| Error::Damaged { path: RECIPE_LOCK.into(), message: e.to_string() })?;
         Ok(format!("# Written by `setaccio build`; `setaccio verify` checks it. Do not edit.\n{text}"))
     }
 }

@@ -9,7 +9,9 @@ use std::{
 use arrow_array::{Array, RecordBatch, cast::AsArray};
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    },
 };
 use setaccio_base::{
     Error, Result,
@@ -73,7 +75,7 @@ impl Shard {
         if cancelled() {
             return Err(Error::Interrupted);
         }
-        let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|e| Error::Damaged {
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|e| Error::Damaged {
             path: path.to_owned(),
             message: format!("is no whole Parquet file: {e}; build the data set again"),
         })?;
@@ -87,9 +89,6 @@ impl Shard {
     }
 
     /// Its rows, which are of `kind`, in order.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
     pub fn rows(self, kind: Kind) -> Result<Rows> {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let names = content_names(kind).iter().copied().chain([LABEL]);

@@ -5,19 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use serde::{Deserialize, Serialize};
+use setaccio_base::filter_report::ListUse;
 use tokenizers::Tokenizer;
-
-/// A word list that a compiled rule uses; the lock and the card name every one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ListUse {
-    /// The name in the recipe.
-    pub name: String,
-    /// SHA-256 of the file, hex.
-    pub sha256: String,
-    /// Entries after trimming, comments and duplicates removed.
-    pub entries: usize,
-}
 
 /// The surroundings of a compile.
 #[derive(Default)]

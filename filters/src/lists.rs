@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 use setaccio_base::{
     atomic,
     bundle::{self, Place},
+    filter_report::ListUse,
     sha256::hex_digest,
 };
 
-use crate::{
-    context::{Context, ListUse},
-    rule::RuleError,
-};
+use crate::{context::Context, rule::RuleError};
 
 /// A list as recipes name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

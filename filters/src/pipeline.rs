@@ -4,39 +4,15 @@
 //! looked at, as in the script that made clean_mc4_it, so a phrase that drops the document ("lorem ipsum",
 //! `{`) is looked for only in what the line filters before it left.
 
-use serde::{Deserialize, Serialize};
-use setaccio_base::row::{Content, Kind, Row};
+use setaccio_base::{
+    filter_report::Tally,
+    row::{Content, Kind, Row},
+};
 
 use crate::{
     filter::{Filter, LineVerdict, Scope, Verdict},
     rule::RuleError,
 };
-
-/// What one filter did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Rows dropped.
-    pub dropped: u64,
-    /// Bytes (UTF-8, as read) of the dropped rows.
-    pub dropped_bytes: u64,
-    /// Rows with at least one text changed by a document filter.
-    pub rows_edited: u64,
-    /// Lines removed.
-    pub lines_dropped: u64,
-    /// Lines changed and kept.
-    pub lines_edited: u64,
-}
-
-impl Tally {
-    /// Add another's counts to this one.
-    pub fn add(&mut self, other: &Tally) {
-        self.dropped += other.dropped;
-        self.dropped_bytes += other.dropped_bytes;
-        self.rows_edited += other.rows_edited;
-        self.lines_dropped += other.lines_dropped;
-        self.lines_edited += other.lines_edited;
-    }
-}
 
 /// Why a row was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]

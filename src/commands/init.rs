@@ -7,9 +7,10 @@ use clap::builder::PossibleValuesParser;
 use setaccio_base::atomic;
 use setaccio_curate::{
     init::{self, Request},
-    recipe::{OnBadRow, UNKNOWN_LICENSE},
+    recipe::UNKNOWN_LICENSE,
     source::SCHEMAS,
 };
+use setaccio_dataset::recipe::OnBadRow;
 
 use crate::{
     inputs,

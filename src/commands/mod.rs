@@ -35,10 +35,15 @@ pub enum Command {
     Verify(verify::Args),
     Card(card::Args),
     Push(push::Args),
+    #[cfg_attr(not(feature = "train"), doc = "Fine-tune a model on built data (this build has no trainer)")]
     Train(train::Args),
+    #[cfg_attr(not(feature = "train"), doc = "Make a model in stages (this build has no trainer)")]
     TrainAll(train::AllArgs),
+    #[cfg_attr(not(feature = "train"), doc = "Let a model write (this build has no trainer)")]
     Generate(train::GenerateArgs),
+    #[cfg_attr(not(feature = "train"), doc = "Add an adapter to its base (this build has no trainer)")]
     Merge(train::MergeArgs),
+    #[cfg_attr(not(feature = "train"), doc = "Write a model for other programs (this build has no trainer)")]
     Export(train::ExportArgs),
     Recipes(recipes::Args),
     Lists(lists::Args),

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use setaccio_curate::{
     pipeline::{filter, spill},
-    recipe::{Sample, UNKNOWN_LICENSE, pins::Pins},
+    recipe::{UNKNOWN_LICENSE, pins::Pins},
 };
+use setaccio_dataset::recipe::Sample;
 
 use crate::{
     fetch::{Listed, Need},
@@ -50,14 +51,15 @@ pub fn run(args: &Args) -> Result<()> {
         }
         for file in plan.files.iter().filter(|f| f.source == number) {
             let input = &file.input;
-            let rows = input.rows.map_or_else(|| "rows not counted".into(), |n| format!("{} rows", count(n)));
-            let tasks = input.slices.len();
+            let rows =
+                input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| format!("{} rows", count(n)));
+            let tasks = input.inspection.slices.len();
             anstream::println!("    {}  {}, {rows}, {tasks} tasks", input.name, megabytes(input.bytes));
-            anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.sha256);
+            anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
         }
     }
     listed.iter().for_each(list);
-    let expected: Option<u64> = plan.files.iter().map(|f| f.input.rows).sum();
+    let expected: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
     let expected = expected.filter(|_| listed.is_empty()).map_or_else(|| "unknown".into(), count);
     anstream::println!("\n{HEAD}stages{HEAD:#}");
     // What is not here yet cannot be cut into tasks.
@@ -65,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
     let steps = filter::names(&plan);
     anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
-    for list in &plan.lists {
+    for list in &plan.lock.list {
         anstream::println!(
             "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",
             list.name,

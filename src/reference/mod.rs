@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 #[cfg(feature = "train")]
 use clap::CommandFactory;
 use serde_json::Value;
-use setaccio_curate::{recipe::Recipe, source::SCHEMAS};
+use setaccio_curate::source::SCHEMAS;
+use setaccio_dataset::recipe::Recipe;
 use setaccio_filters::registry::RULES;
 
 pub mod keys;

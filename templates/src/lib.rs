@@ -26,7 +26,7 @@ pub struct Renderer {
 
 /// A conversation as a template writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rendered {
+pub struct Rendering {
     /// The text.
     pub text: String,
     /// Bytes of it that came out of `{% generation %}` blocks, in order.
@@ -119,7 +119,7 @@ impl Renderer {
     ///
     /// # Errors
     /// There is no template, or it refuses the conversation.
-    pub fn chat(&self, messages: &[Message], prompt: bool) -> std::result::Result<Rendered, String> {
+    pub fn chat(&self, messages: &[Message], prompt: bool) -> std::result::Result<Rendering, String> {
         let env = self.template.as_ref().ok_or("there is no chat template")?;
         let template = env.get_template(NAME).map_err(|e| e.to_string())?;
         if self.marks && messages.iter().any(|m| m.content.contains(MARKS)) {
@@ -131,7 +131,7 @@ impl Renderer {
             messages, bos_token, eos_token, add_generation_prompt => prompt, tools => (), documents => (),
         };
         let text = template.render(given).map_err(|e| format!("the template fails: {e:#}"))?;
-        Ok(if self.marks { unmark(&text) } else { Rendered { text, generated: Vec::new() } })
+        Ok(if self.marks { unmark(&text) } else { Rendering { text, generated: Vec::new() } })
     }
 
     /// Tokens of a rendered text; special tokens are those the text spells out.
@@ -167,8 +167,8 @@ fn mark(source: &str) -> Option<String> {
 }
 
 /// Take the marks out, and say where they were.
-fn unmark(marked: &str) -> Rendered {
-    let mut rendered = Rendered { text: String::with_capacity(marked.len()), generated: Vec::new() };
+fn unmark(marked: &str) -> Rendering {
+    let mut rendered = Rendering { text: String::with_capacity(marked.len()), generated: Vec::new() };
     let mut open = 0;
     let mut depth = 0_usize;
     for piece in marked.split_inclusive(MARKS) {

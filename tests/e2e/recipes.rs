@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use arrow_array::{cast::AsArray, types::UInt64Type};
 use serde_json::Value;
 
-use crate::fixture::{ROOT, assert_snapshot, batches, column, setaccio};
+use crate::fixture::{Fixture, ROOT, assert_snapshot, batches, column, setaccio};
 
 /// The names of the recipes.
 fn recipes() -> Vec<String> {
@@ -200,4 +200,18 @@ fn a_preview_shows_both_kinds_of_rows_and_their_reasons() {
     let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "85"]).assert_success().said();
     assert!(!shown.contains('\u{1b}'), "colours belong on a terminal");
     assert_snapshot("recipes-clean-web-it-preview", shown);
+}
+
+#[test]
+fn a_preview_drops_what_the_output_has_no_place_for() {
+    let fixture = Fixture::text("[output.keep]\nstars = 'int64'\n[read]\non_bad_row = 'skip'\n");
+    fixture
+        .write("data/web/a.jsonl", b"{\"text\": \"uno\", \"stars\": 5}\n{\"text\": \"due\", \"stars\": \"cinque\"}\n");
+    let (recipe, data) = (fixture.path("recipe.toml"), fixture.path("data"));
+    let shown =
+        setaccio(&["preview", recipe.to_str().unwrap(), "--from", data.to_str().unwrap()]).assert_success().said();
+    assert!(shown.contains("output: kept column `stars` holds \"cinque\", which is no int64"), "{shown}");
+    assert!(shown.contains("1 kept, 1 dropped"), "{shown}");
+    fixture.build("out", &[]).assert_success();
+    assert_eq!(fixture.ids("out", "train").len(), 1, "a build drops the same");
 }

@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::filter_report::Tally;
 use setaccio_base::{atomic, progress::Progress, row::Row};
 use setaccio_dataset::{
     ledger::{FileEntry, Flow},
     recipe::OnBadRow,
     shard::Position,
 };
-use setaccio_filters::pipeline::Tally;
 
 use super::{
     rejects::{self, Rejects, Remains},
@@ -204,7 +204,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
     }
     out.spill(&mut rows)?;
     out.reject(&mut rejects)?;
-    plan.unchanged(task.file)?;
+    planned.check_unchanged()?;
     // Only now is it known of a compressed file.
     if task.slice == Slice::Whole && manifest.read.rows_in == 0 {
         return Err(SourceError::no_rows(&file.name).into());

@@ -55,9 +55,6 @@ pub struct LengthTable {
 
 impl LengthTable {
     /// Count `rows` of a spill batch for the split of this number in [`SPLITS`].
-    ///
-    /// # Errors
-    /// A column is missing.
     pub fn count(&mut self, split: u8, batch: &RecordBatch, rows: &[KeepRow]) -> Result<()> {
         let languages = spill::column(batch, LANGUAGE)?.as_string::<i32>();
         let sources = spill::column(batch, SOURCE)?.as_primitive::<UInt16Type>();

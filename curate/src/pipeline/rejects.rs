@@ -117,9 +117,6 @@ impl Rejects {
     }
 
     /// What is held, and its bytes; `None` if that is nothing.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
     pub fn drain(&mut self) -> Result<Option<(RecordBatch, u64)>> {
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
@@ -160,9 +157,6 @@ pub struct DropRow {
 }
 
 /// Rejects of the resolver. `sources` and `files` are the names that the batch's numbers stand for.
-///
-/// # Errors
-/// Never, but for a fault of ours.
 pub fn resolver_rejects(
     kind: Kind,
     batch: &RecordBatch,

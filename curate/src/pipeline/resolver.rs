@@ -99,9 +99,6 @@ impl<'a> Resolver<'a> {
 
     /// Decide on a batch, by its columns [`super::spill::DECIDING`].
     /// `allowed` says how many rows of each class may stay; without it, all.
-    ///
-    /// # Errors
-    /// A column is missing.
     pub fn resolve(&self, batch: &RecordBatch, allowed: Option<&[u64]>) -> Result<Resolution> {
         let sources = self.ranks.len();
         let mut resolution = Resolution {

@@ -75,9 +75,6 @@ impl ShardFormat {
     }
 
     /// Encode rows with `content` bytes of text as one row group.
-    ///
-    /// # Errors
-    /// Parquet refuses the batch.
     pub fn encode(&self, batch: &RecordBatch, content: u64) -> Result<RowGroup> {
         let encode = || {
             let mut writers = self.factory.create_column_writers(0)?;
@@ -130,9 +127,6 @@ impl<'a> ShardWriter<'a> {
     }
 
     /// Append one row group; empty ones vanish.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn push(&mut self, group: RowGroup) -> Result<()> {
         if group.rows == 0 {
             return Ok(());
@@ -180,9 +174,6 @@ impl<'a> ShardWriter<'a> {
     }
 
     /// Close the last file and give all their names; with no row at all, one empty file if `always`.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn finish(mut self, always: bool) -> Result<Vec<FileEntry>> {
         if self.open.is_none() && self.closed.is_empty() && always {
             self.open = Some(self.start()?);

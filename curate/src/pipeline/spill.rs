@@ -101,9 +101,6 @@ pub fn output_schema(spill: &Schema) -> SchemaRef {
 }
 
 /// A column of a batch of a spill file.
-///
-/// # Errors
-/// It has none of this name.
 pub fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
     let missing = || Error::Encode { path: "spill file".into(), message: format!("column `{name}` is missing") };
     batch.column_by_name(name).ok_or_else(missing)
@@ -165,9 +162,6 @@ impl<'a> SpillBuilder<'a> {
     }
 
     /// Rows of one input file as a batch; `source` and `file` are its numbers, `name` its name.
-    ///
-    /// # Errors
-    /// Arrow refuses the columns.
     pub fn batch(&self, rows: &[SpillRow], source: u16, file: u32, name: &str) -> Result<RecordBatch> {
         let numbers = |f: &dyn Fn(&SpillRow) -> u64| Arc::new(UInt64Array::from_iter_values(rows.iter().map(f)));
         let counts = |f: &dyn Fn(&Content) -> usize| {

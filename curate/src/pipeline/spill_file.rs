@@ -51,18 +51,12 @@ pub struct BlockWriter {
 
 impl BlockWriter {
     /// A writer of what will be `path`.
-    ///
-    /// # Errors
-    /// The folder cannot be written to.
     pub fn create(path: &Path) -> Result<Self> {
         let file = AtomicFile::create(path)?;
         Ok(Self { file, path: path.to_owned(), offset: 0, blocks: Vec::new(), buffer: Vec::new() })
     }
 
     /// Append rows of one bucket, `content` bytes of text in all.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn write(&mut self, bucket: u32, batch: &RecordBatch, content: u64) -> Result<()> {
         self.buffer.clear();
         let options = IpcWriteOptions::default()
@@ -80,9 +74,6 @@ impl BlockWriter {
     }
 
     /// Flush to disk and give the file its name.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn finish(self) -> Result<Vec<Block>> {
         self.file.commit()?;
         Ok(self.blocks)
@@ -145,17 +136,11 @@ impl SpillIndex {
     }
 
     /// The rows of a range of buckets as one batch.
-    ///
-    /// # Errors
-    /// As [`read`].
     pub fn gather(&self, range: &Range<u32>) -> Result<RecordBatch> {
         self.concat(range, &self.schema, None)
     }
 
     /// Some columns of the rows of a range of buckets.
-    ///
-    /// # Errors
-    /// As [`read`].
     pub fn gather_columns(&self, range: &Range<u32>, columns: &[&str]) -> Result<RecordBatch> {
         let places: std::result::Result<Vec<usize>, _> = columns.iter().map(|c| self.schema.index_of(c)).collect();
         let mut places = places.map_err(Error::encode("spill file"))?;
@@ -175,9 +160,6 @@ impl SpillIndex {
 
     /// Some of the rows of a range of buckets: those at `rows`, ascending, as [`Self::gather`] numbers them.
     /// Blocks that hold none of them are not read.
-    ///
-    /// # Errors
-    /// As [`read`].
     pub fn pick(&self, range: &Range<u32>, rows: &[u32]) -> Result<RecordBatch> {
         let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
         for (file, block) in self.blocks(range) {

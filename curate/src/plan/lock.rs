@@ -1,50 +1,56 @@
 //! The recipe lock of a plan.
 
-pub use setaccio_dataset::{
-    folder::RECIPE_LOCK as NAME,
-    lock::{Asset, Input, RecipeLock},
-};
+use setaccio_base::filter_report::ListUse;
+use setaccio_dataset::lock::{Asset, Input, RecipeLock};
 
+use super::inputs::PlanFile;
 use crate::{
-    plan::{ENGINE, Plan},
-    recipe::HOME,
+    recipe::{HOME, RecipeFile},
     source::origin::Origin,
 };
 
-/// The recipe as `plan` resolved it, and the hash of everything that goes in.
-pub fn of(plan: &Plan) -> RecipeLock {
-    let input = plan.files.iter().map(|file| {
-        let source = plan.source(file);
+/// The recipe as it is resolved, and the hash of everything that goes in.
+pub fn resolve(
+    engine: &str,
+    loaded: &RecipeFile,
+    origin: &Origin,
+    files: &[PlanFile],
+    assets: Vec<Asset>,
+    list: Vec<ListUse>,
+) -> RecipeLock {
+    let input = files.iter().map(|file| {
+        let source = &loaded.recipe.source[usize::from(file.source)];
         Input {
             source: source.name.clone(),
             file: file.input.name.clone(),
             repo: source.repo.clone(),
             revision: source.revision.clone(),
-            commit: plan.commit(&source.name).map(str::to_owned),
+            commit: origin.commit(&source.name).map(str::to_owned),
             bytes: file.input.bytes,
-            sha256: file.input.sha256.clone(),
+            sha256: file.input.inspection.sha256.clone(),
         }
     });
-    RecipeLock {
-        engine: ENGINE.into(),
-        command: command(plan),
-        from: plan.origin.kind().into(),
-        fingerprint: plan.fingerprint.clone(),
-        assets: plan.assets.iter().map(|(key, sha256)| Asset { key: key.clone(), sha256: sha256.clone() }).collect(),
-        list: plan.lists.clone(),
+    let mut lock = RecipeLock {
+        engine: engine.into(),
+        command: command(loaded, origin),
+        from: origin.kind().into(),
+        fingerprint: String::new(),
+        assets,
+        list,
         input: input.collect(),
-        recipe: plan.loaded.recipe.clone(),
-    }
+        recipe: loaded.recipe.clone(),
+    };
+    lock.fingerprint = lock.digest();
+    lock
 }
 
-fn command(plan: &Plan) -> String {
-    let loaded = &plan.loaded;
+fn command(loaded: &RecipeFile, origin: &Origin) -> String {
     let recipe = match loaded.place.folder() {
         Some(folder) if folder.ends_with(HOME) => format!("{HOME}/{}", loaded.file),
         Some(_) => loaded.file.clone(),
         None => loaded.place.to_string(),
     };
-    let from = match plan.origin {
+    let from = match origin {
         Origin::Samples | Origin::Files => "",
         Origin::Hub(_) => " --from hub",
         Origin::Dir(_) => " --from DIR",

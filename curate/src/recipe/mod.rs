@@ -5,13 +5,13 @@ pub mod pins;
 use std::path::Path;
 
 use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
-pub use setaccio_dataset::recipe::*;
+use setaccio_dataset::recipe::Recipe;
 
 use crate::error::{Error, Result};
 
 /// A recipe and where it was read.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct RecipeFile {
     /// The recipe with overrides applied and sources of other variants left out.
     pub recipe: Recipe,
     /// File name, for messages.
@@ -33,7 +33,7 @@ pub const UNKNOWN_LICENSE: &str = "unknown";
 /// # Errors
 /// No such file, TOML that does not parse, an unknown key (with the nearest known one), an override
 /// of nothing, settings that contradict each other.
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
     let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
@@ -62,7 +62,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
     let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
-    Ok(Loaded { recipe, file, place, changes })
+    Ok(RecipeFile { recipe, file, place, changes })
 }
 
 /// Check that `name` can be that of a folder.

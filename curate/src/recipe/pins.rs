@@ -29,9 +29,6 @@ pub fn of(out: &Path) -> Pins {
 }
 
 /// Write down what a plan has settled on, for slices that start later.
-///
-/// # Errors
-/// The file system refuses.
 pub fn write(pins: &Pins, work: &Path) -> Result<()> {
     if pins.is_empty() {
         return Ok(());

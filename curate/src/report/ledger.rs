@@ -1,7 +1,7 @@
 //! The ledger, from what the tasks and the writing counted.
 
+use setaccio_base::filter_report::Tally;
 use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
-use setaccio_filters::pipeline::Tally;
 
 use crate::{
     pipeline::{
@@ -56,7 +56,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     Ledger {
         format: 1,
         recipe: recipe.name.clone(),
-        fingerprint: plan.fingerprint.clone(),
+        fingerprint: plan.lock.fingerprint.clone(),
         kind: Some(recipe.kind),
         stages,
         splits,

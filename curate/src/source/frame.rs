@@ -28,10 +28,19 @@ impl From<io::Error> for FrameError {
     }
 }
 
+/// How a stream holds its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One JSON array of objects.
+    Array,
+    /// One JSON object a line.
+    Lines,
+}
+
 /// Elements of a JSON array, or lines.
 pub struct Framer<R> {
     input: R,
-    array: bool,
+    layout: Layout,
     /// Bytes consumed of the stream.
     offset: u64,
     /// Where the latest element began.
@@ -47,13 +56,13 @@ pub struct Framer<R> {
 
 impl<R: BufRead> Framer<R> {
     /// Frame a whole file.
-    pub fn file(input: R, array: bool, max: u64) -> Self {
-        Self { input, array, offset: 0, start: 0, max, begun: false, ended: false, inside: false, follows: false }
+    pub fn file(input: R, layout: Layout, max: u64) -> Self {
+        Self { input, layout, offset: 0, start: 0, max, begun: false, ended: false, inside: false, follows: false }
     }
 
     /// Frame whole elements cut out of a file.
-    pub fn cut(input: R, array: bool, max: u64) -> Self {
-        Self { begun: true, inside: true, ..Self::file(input, array, max) }
+    pub fn cut(input: R, layout: Layout, max: u64) -> Self {
+        Self { begun: true, inside: true, ..Self::file(input, layout, max) }
     }
 
     /// A longer element is too long, in bytes.
@@ -78,7 +87,10 @@ impl<R: BufRead> Framer<R> {
         if self.ended {
             return Ok(None);
         }
-        if self.array { self.element(buffer) } else { self.line(buffer) }
+        match self.layout {
+            Layout::Array => self.element(buffer),
+            Layout::Lines => self.line(buffer),
+        }
     }
 
     fn begin(&mut self) -> Result<(), FrameError> {
@@ -86,7 +98,7 @@ impl<R: BufRead> Framer<R> {
         if self.input.fill_buf()?.starts_with(BOM) {
             self.consume(BOM.len());
         }
-        if self.array {
+        if self.layout == Layout::Array {
             self.skip_space()?;
             self.consume(1);
         }

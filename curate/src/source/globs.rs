@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SourceError;
+use crate::error::SourceError;
 
 /// Extensions that a folder is searched for.
 const KNOWN: [&str; 9] =

@@ -3,66 +3,90 @@
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde_json::Value;
-use setaccio_base::{
-    bundle::{Opened, Place},
-    row::Row,
-};
+use setaccio_base::{bundle::Opened, row::Row, sha256::HashingStream};
+use setaccio_dataset::shard::Position;
 
 use super::{
-    Format, InputFile, Item, Items, Limits, Position, Slice, SourceError,
-    compress::{Packing, unpack},
-    frame::{Frame, FrameError, Framer},
-    record::{self, Convert},
+    compress::{Compression, decompress},
+    frame::{Frame, FrameError, Framer, Layout},
+    reader::{
+        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+    },
+    record,
 };
-use setaccio_base::sha256::HashingStream;
+use crate::error::SourceError;
 
 const BUFFER: usize = 256 << 10;
 
 /// Text that a compressed byte stands for, about: natural language in gzip.
 const PACKED: u64 = 4;
 
-/// Hash the file and, if it is plain, cut it into slices in the same pass.
-pub fn inspect(
-    file: &mut Opened,
-    name: &str,
-    format: Format,
-    limits: &Limits,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<InputFile, SourceError> {
-    let (packing, array) = parts(format);
-    let mut hashing = HashingStream::new(&mut *file);
-    let mut slices = vec![Slice::Whole];
-    let mut rows = None;
-    if packing == Packing::Plain {
-        let (cut, counted) = cut(&mut hashing, name, array, limits, cancelled)?;
-        (slices, rows) = (cut, Some(counted));
-    } else if limits.count_compressed {
-        let unpacked = unpack(packing, &mut hashing).map_err(|e| at(name, 0, FrameError::Io(e)))?;
-        rows = Some(count(unpacked, name, array, limits, cancelled)?);
-    }
-    // Whatever follows the last element belongs to the hash too.
-    hashing.drain(cancelled).map_err(|e| at(name, 0, FrameError::Io(e)))?;
-    let (_, sha256, bytes) = hashing.finish();
-    let text_bytes = if packing == Packing::Plain { bytes } else { bytes * PACKED };
-    Ok(InputFile { place: Place::disk(""), name: name.to_owned(), bytes, sha256, rows, format, slices, text_bytes })
+/// JSON, of one layout and compression.
+#[derive(Debug)]
+pub struct JsonReader {
+    /// Array or lines.
+    pub layout: Layout,
+    /// How it is compressed.
+    pub compression: Compression,
 }
 
-fn parts(format: Format) -> (Packing, bool) {
-    match format {
-        Format::Array(packing) => (packing, true),
-        Format::Lines(packing) => (packing, false),
-        Format::Parquet => (Packing::Plain, false),
+impl Reader for JsonReader {
+    /// Hash the file and, if it is plain, cut it into slices in the same pass.
+    fn inspect(
+        &self,
+        file: &mut Opened,
+        name: &str,
+        limits: &Limits,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Inspection, SourceError> {
+        let plain = self.compression == Compression::None;
+        let mut hashing = HashingStream::new(&mut *file);
+        let mut slices = vec![Slice::Whole];
+        let mut rows = None;
+        if plain {
+            let (cut, counted) = cut(&mut hashing, name, self.layout, limits, cancelled)?;
+            (slices, rows) = (cut, Some(counted));
+        } else if limits.count_compressed {
+            let text = decompress(self.compression, &mut hashing).map_err(|e| cut_short(name, 0, &e))?;
+            let whole = Limits { slice_bytes: u64::MAX, ..*limits };
+            rows = Some(cut(text, name, self.layout, &whole, cancelled)?.1);
+        }
+        // Whatever follows the last element belongs to the hash too.
+        hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
+        let (_, sha256, bytes) = hashing.finish();
+        Ok(Inspection { sha256, rows, slices, text_bytes: if plain { bytes } else { bytes * PACKED } })
+    }
+
+    fn open(
+        &self,
+        file: &InputFile,
+        slice: &Slice,
+        projection: &Projection<'_>,
+        limits: &Limits,
+    ) -> Result<Items, SourceError> {
+        let unreadable = unreadable(&file.name);
+        let mut raw = file.place.open().map_err(&unreadable)?;
+        let (layout, max) = (self.layout, limits.max_row_bytes);
+        let (name, convert) = (file.name.clone(), projection.convert());
+        Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
+            raw.seek(SeekFrom::Start(*start)).map_err(&unreadable)?;
+            let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
+            Box::new(Records::new(Framer::cut(input, layout, max), name, *first_row, convert))
+        } else {
+            let input = BufReader::with_capacity(BUFFER, decompress(self.compression, raw).map_err(&unreadable)?);
+            Box::new(Records::new(Framer::file(input, layout, max), name, 0, convert))
+        })
     }
 }
 
 fn cut(
     input: impl Read,
     name: &str,
-    array: bool,
+    layout: Layout,
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Vec<Slice>, u64), SourceError> {
-    let mut framer = Framer::file(BufReader::with_capacity(BUFFER, input), array, 0);
+    let mut framer = Framer::file(BufReader::with_capacity(BUFFER, input), layout, 0);
     let (mut slices, mut buffer, mut rows) = (Vec::new(), Vec::new(), 0);
     let mut open: Option<(u64, u64)> = None;
     let close = |slices: &mut Vec<Slice>, (start, first_row): (u64, u64), end, rows: u64| {
@@ -90,34 +114,6 @@ fn cut(
         close(&mut slices, slice, framer.offset(), rows);
     }
     Ok((slices, rows))
-}
-
-fn count(
-    input: impl Read,
-    name: &str,
-    array: bool,
-    limits: &Limits,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<u64, SourceError> {
-    let slices = cut(input, name, array, &Limits { slice_bytes: u64::MAX, ..*limits }, cancelled)?;
-    Ok(slices.1)
-}
-
-/// Read a slice as records.
-pub fn open(file: &InputFile, slice: &Slice, limits: &Limits, convert: Convert) -> Result<Items, SourceError> {
-    let (packing, array) = parts(file.format);
-    let unreadable = |e: std::io::Error| SourceError::new(&file.name, format!("cannot be read: {e}"));
-    let mut raw = file.place.open().map_err(unreadable)?;
-    let max = limits.max_row_bytes;
-    let name = file.name.clone();
-    Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
-        raw.seek(SeekFrom::Start(*start)).map_err(unreadable)?;
-        let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
-        Box::new(Records::new(Framer::cut(input, array, max), name, *first_row, convert))
-    } else {
-        let input = BufReader::with_capacity(BUFFER, unpack(packing, raw).map_err(unreadable)?);
-        Box::new(Records::new(Framer::file(input, array, max), name, 0, convert))
-    })
 }
 
 struct Records<R> {
@@ -176,16 +172,12 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// What is said of a row above `read.max_row_bytes`.
-pub fn too_long(bytes: u64, max: u64) -> String {
-    format!("holds {bytes} bytes, more than read.max_row_bytes allows, which is {max} (--set read.max_row_bytes=N)")
-}
-
 /// An error of framing or reading, at a row.
-pub fn at(name: &str, row: u64, error: FrameError) -> SourceError {
-    let message = match error {
-        FrameError::Broken(what) => format!("{what}; fetch the file again"),
-        FrameError::Io(e) => format!("reading stops here: {e}; the file is cut short or damaged, fetch it again"),
-    };
-    SourceError::at(name, Position { row_group: None, row }, message)
+fn at(name: &str, row: u64, error: FrameError) -> SourceError {
+    match error {
+        FrameError::Io(error) => cut_short(name, row, &error),
+        FrameError::Broken(what) => {
+            SourceError::at(name, Position { row_group: None, row }, format!("{what}; fetch the file again"))
+        }
+    }
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use setaccio_base::bundle::Place;
+use setaccio_dataset::recipe::Source;
 
+use super::{globs, subset};
 use crate::{
     error::{Error, Result},
-    recipe::{Loaded, Source},
-    source,
-    source::subset,
+    recipe::RecipeFile,
 };
 
 /// The value of `--from`.
@@ -24,16 +24,16 @@ pub enum Origin {
     /// A folder that holds a folder for each source.
     Dir(PathBuf),
     /// The repositories at their pinned revisions: what was fetched, by name of the source.
-    Hub(BTreeMap<String, Fetched>),
+    Hub(BTreeMap<String, HubFiles>),
 }
 
 /// What was fetched of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fetched {
+pub struct HubFiles {
     /// The commit that the recipe's revision stands for.
     pub commit: String,
     /// The files to read.
-    pub files: Vec<Remote>,
+    pub files: Vec<HubFile>,
     /// How many files match the recipe's globs in all.
     pub of: usize,
     /// Whether only the cache was looked into, so that there may be more.
@@ -42,7 +42,7 @@ pub struct Fetched {
 
 /// A file that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub struct HubFile {
     /// Where it lies.
     pub path: PathBuf,
     /// Its path in the repository.
@@ -53,16 +53,16 @@ pub struct Remote {
 
 /// The files of one source.
 #[derive(Debug)]
-pub struct Found {
+pub struct SourceFiles {
     /// Those to read.
-    pub files: Vec<File>,
+    pub files: Vec<SourceFile>,
     /// How many there are.
     pub of: usize,
 }
 
 /// A file of a source.
 #[derive(Debug)]
-pub struct File {
+pub struct SourceFile {
     /// Where it lies.
     pub place: Place,
     /// What errors, lock and card call it.
@@ -84,6 +84,12 @@ impl std::str::FromStr for Origin {
 }
 
 impl Origin {
+    /// The commit that the revision of a source stands for, where the Hub was asked.
+    pub fn commit(&self, source: &str) -> Option<&str> {
+        let Self::Hub(fetched) = self else { return None };
+        fetched.get(source).map(|f| f.commit.as_str())
+    }
+
     /// What the lock says of it: not the folder's path, which is this machine's business.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -111,7 +117,7 @@ impl std::fmt::Display for Origin {
 ///
 /// # Errors
 /// Nothing is there; the message says where it was looked for and how to get it.
-pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found> {
+pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<SourceFiles> {
     if source.local() {
         return below(loaded, source, loaded.place.folder().unwrap_or(Path::new(".")));
     }
@@ -131,7 +137,7 @@ pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found>
                 return Err(Error::recipe(&loaded.file, message));
             }
             let name = format!("samples/{}", place.name());
-            Ok(Found { files: vec![File { place, name, sha256: None }], of: 1 })
+            Ok(SourceFiles { files: vec![SourceFile { place, name, sha256: None }], of: 1 })
         }
         Origin::Dir(dir) => {
             let places = [dir.join(&source.repo), dir.join(&source.name)];
@@ -144,21 +150,21 @@ pub fn files(loaded: &Loaded, source: &Source, origin: &Origin) -> Result<Found>
         }
         Origin::Hub(fetched) => {
             let Some(fetched) = fetched.get(&source.name) else {
-                return Ok(Found { files: Vec::new(), of: 0 });
+                return Ok(SourceFiles { files: Vec::new(), of: 0 });
             };
-            let file = |remote: &Remote| File {
+            let file = |remote: &HubFile| SourceFile {
                 place: Place::disk(&remote.path),
                 name: format!("{}/{}", source.name, remote.name),
                 sha256: remote.sha256.clone(),
             };
-            Ok(Found { files: fetched.files.iter().map(file).collect(), of: fetched.of })
+            Ok(SourceFiles { files: fetched.files.iter().map(file).collect(), of: fetched.of })
         }
     }
 }
 
 /// The files of a source below `root`, as many as the recipe reads.
-fn below(loaded: &Loaded, source: &Source, root: &Path) -> Result<Found> {
-    let found = source::find(root, &source.files)?;
+fn below(loaded: &RecipeFile, source: &Source, root: &Path) -> Result<SourceFiles> {
+    let found = globs::find(root, &source.files)?;
     if found.is_empty() {
         let message =
             format!("source `{}`: nothing in {} matches {}", source.name, root.display(), source.files.join(", "));
@@ -170,9 +176,9 @@ fn below(loaded: &Loaded, source: &Source, root: &Path) -> Result<Found> {
     let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
     let file = |path: PathBuf| {
         let name = format!("{}/{}", source.name, inside(root, &path));
-        File { place: Place::disk(path), name, sha256: None }
+        SourceFile { place: Place::disk(path), name, sha256: None }
     };
-    Ok(Found { files: found.into_iter().map(file).collect(), of })
+    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of })
 }
 
 /// A path below `root`, with `/` between its parts.

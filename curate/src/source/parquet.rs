@@ -1,7 +1,7 @@
 //! Parquet, by row groups, in batches of a bounded size.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     io::{self, BufReader, Seek, SeekFrom},
     sync::Arc,
 };
@@ -24,62 +24,101 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::{
-    bundle::{Opened, Place},
-    sha256::digest_reader,
-};
+use setaccio_base::{bundle::Opened, sha256::digest_reader};
+use setaccio_dataset::shard::Position;
 
 use super::{
-    Format, InputFile, Item, Items, Limits, Position, Schema, Slice, SourceError,
-    frame::FrameError,
-    json,
-    record::{self, Convert, Record},
+    reader::{
+        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+    },
+    record::{self, Record},
     value,
 };
+use crate::error::SourceError;
 
 /// Text that a batch holds, about, in bytes.
 const BATCH_BYTES: u64 = 4 << 20;
 
-/// Hash the file and cut it by row groups.
-pub fn inspect(
-    file: &mut Opened,
-    name: &str,
-    limits: &Limits,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<InputFile, SourceError> {
-    let unreadable = |e: io::Error| SourceError::new(name, format!("cannot be read: {e}"));
-    let metadata = load(&chunks(file).map_err(unreadable)?, name)?;
-    file.rewind().map_err(unreadable)?;
-    let (_, sha256) = digest_reader(file, cancelled).map_err(|e| json::at(name, 0, FrameError::Io(e)))?;
-    let mut slices: Vec<Slice> = Vec::new();
-    let (mut row, mut held, mut text_bytes) = (0, 0, 0);
-    for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
-        let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
-        let bytes = u64::try_from(meta.total_byte_size()).unwrap_or(0);
-        match slices.last_mut() {
-            Some(Slice::RowGroups { count, rows: sum, .. }) if held + bytes <= limits.slice_bytes => {
-                *count += 1;
-                *sum += rows;
-                held += bytes;
+/// Parquet.
+#[derive(Debug)]
+pub struct ParquetReader;
+
+impl Reader for ParquetReader {
+    /// Hash the file and cut it by row groups.
+    fn inspect(
+        &self,
+        file: &mut Opened,
+        name: &str,
+        limits: &Limits,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Inspection, SourceError> {
+        let metadata = load(&chunks(file).map_err(unreadable(name))?, name)?;
+        file.rewind().map_err(unreadable(name))?;
+        let (_, sha256) = digest_reader(file, cancelled).map_err(|e| cut_short(name, 0, &e))?;
+        let mut slices: Vec<Slice> = Vec::new();
+        let (mut row, mut held, mut text_bytes) = (0, 0, 0);
+        for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
+            let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
+            let bytes = u64::try_from(meta.total_byte_size()).unwrap_or(0);
+            match slices.last_mut() {
+                Some(Slice::RowGroups { count, rows: sum, .. }) if held + bytes <= limits.slice_bytes => {
+                    *count += 1;
+                    *sum += rows;
+                    held += bytes;
+                }
+                _ => {
+                    slices.push(Slice::RowGroups { first: group, count: 1, first_row: row, rows });
+                    held = bytes;
+                }
             }
-            _ => {
-                slices.push(Slice::RowGroups { first: group, count: 1, first_row: row, rows });
-                held = bytes;
-            }
+            row += rows;
+            text_bytes += bytes;
         }
-        row += rows;
-        text_bytes += bytes;
+        Ok(Inspection { sha256, rows: Some(row), slices, text_bytes })
     }
-    Ok(InputFile {
-        place: Place::disk(""),
-        name: name.to_owned(),
-        bytes: 0,
-        sha256,
-        rows: Some(row),
-        format: Format::Parquet,
-        slices,
-        text_bytes,
-    })
+
+    /// Read a slice as records: the schema's columns and every scalar one.
+    fn open(
+        &self,
+        file: &InputFile,
+        slice: &Slice,
+        projection: &Projection<'_>,
+        limits: &Limits,
+    ) -> Result<Items, SourceError> {
+        let Slice::RowGroups { first, count, first_row, .. } = *slice else {
+            return Err(SourceError::new(&file.name, "is Parquet, and is read by row groups"));
+        };
+        let source = file.place.open().and_then(|opened| chunks(&opened)).map_err(unreadable(&file.name))?;
+        let metadata = load(&source, &file.name)?;
+        let columns = columns(metadata.schema(), projection, &file.name)?;
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
+        let mut groups = Vec::new();
+        let mut row = first_row;
+        for group in first..first + count {
+            let meta = metadata.metadata().row_group(group as usize);
+            let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
+            let bytes = u64::try_from(meta.total_byte_size()).unwrap_or(0);
+            let each = (bytes / rows.max(1)).max(1);
+            let batch = usize::try_from((BATCH_BYTES / each).clamp(1, 8192)).unwrap_or(1);
+            groups.push(Group { file: file.name.clone(), number: group, first_row: row, rows, batch });
+            row += rows;
+        }
+        let source = GroupReader {
+            file: source,
+            metadata,
+            mask,
+            max: limits.max_row_bytes,
+            needed: projection.needed(),
+            convert: projection.convert(),
+        };
+        Ok(Box::new(Records {
+            source,
+            groups: groups.into_iter(),
+            open: None,
+            ready: Vec::new().into_iter(),
+            failed: false,
+        }))
+    }
 }
 
 /// A file as the Parquet reader takes it: read from several places at a time.
@@ -169,64 +208,11 @@ fn plain(node: &Type) -> parquet::errors::Result<Type> {
     }
 }
 
-/// Read a slice as records: the schema's columns and every scalar one.
-pub fn open(
-    file: &InputFile,
-    slice: &Slice,
-    (schema, rename, wanted): (&'static dyn Schema, &BTreeMap<String, String>, &[String]),
-    limits: &Limits,
-    convert: Convert,
-) -> Result<Items, SourceError> {
-    let Slice::RowGroups { first, count, first_row, .. } = *slice else {
-        return Err(SourceError::new(&file.name, "is Parquet, and is read by row groups"));
-    };
-    let source = file
-        .place
-        .open()
-        .and_then(|opened| chunks(&opened))
-        .map_err(|e| SourceError::new(&file.name, format!("cannot be read: {e}")))?;
-    let metadata = load(&source, &file.name)?;
-    let columns = columns(metadata.schema(), schema, rename, &file.name)?;
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
-    let mut groups = Vec::new();
-    let mut row = first_row;
-    for group in first..first + count {
-        let meta = metadata.metadata().row_group(group as usize);
-        let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
-        let bytes = u64::try_from(meta.total_byte_size()).unwrap_or(0);
-        let each = (bytes / rows.max(1)).max(1);
-        let batch = usize::try_from((BATCH_BYTES / each).clamp(1, 8192)).unwrap_or(1);
-        groups.push(Group { file: file.name.clone(), number: group, first_row: row, rows, batch });
-        row += rows;
-    }
-    let needed = schema.columns().iter().map(|c| rename.get(c.name).map_or(c.name, String::as_str).to_owned());
-    let source = Source {
-        file: source,
-        metadata,
-        mask,
-        max: limits.max_row_bytes,
-        needed: needed.chain(wanted.iter().cloned()).collect(),
-        convert,
-    };
-    Ok(Box::new(Records {
-        source,
-        groups: groups.into_iter(),
-        open: None,
-        ready: Vec::new().into_iter(),
-        failed: false,
-    }))
-}
-
 /// Indices of the top-level columns to read.
-fn columns(
-    there: &SchemaRef,
-    schema: &dyn Schema,
-    rename: &BTreeMap<String, String>,
-    name: &str,
-) -> Result<Vec<usize>, SourceError> {
+fn columns(there: &SchemaRef, projection: &Projection<'_>, name: &str) -> Result<Vec<usize>, SourceError> {
     let mut wanted = Vec::new();
-    for column in schema.columns() {
-        let here = rename.get(column.name).map_or(column.name, String::as_str);
+    for column in projection.schema.columns() {
+        let here = projection.name_here(column.name);
         match there.index_of(here) {
             Ok(i) => wanted.push(i),
             Err(_) if column.required => {
@@ -244,7 +230,7 @@ fn columns(
     Ok(wanted)
 }
 
-struct Source {
+struct GroupReader {
     file: Chunks,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
@@ -263,7 +249,7 @@ struct Group {
 }
 
 struct Records {
-    source: Source,
+    source: GroupReader,
     groups: std::vec::IntoIter<Group>,
     /// The group being read, and how many of its rows were.
     open: Option<(Group, ParquetRecordBatchReader, u64)>,
@@ -319,7 +305,7 @@ impl Records {
     }
 }
 
-impl Source {
+impl GroupReader {
     fn reader(&self, group: &Group) -> Result<ParquetRecordBatchReader, SourceError> {
         let file = chunks(&self.file.0).map_err(|e| group.error(0, &e.to_string()))?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
@@ -357,7 +343,7 @@ impl Source {
             }
         }
         let bytes: u64 = record.values().map(text_bytes).sum();
-        if bytes > self.max { Err(json::too_long(bytes, self.max)) } else { Ok(record) }
+        if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
     }
 }
 

@@ -1,13 +1,13 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
 use serde_json::{Map, Value};
-use setaccio_base::row::{Message, Row};
+use setaccio_base::row::Message;
 
 /// Column name to value.
 pub type Record = Map<String, Value>;
 
-/// Makes a row of a record, or says what is wrong with it.
-pub type Convert = Box<dyn Fn(Record) -> Result<Row, String> + Send>;
+/// How much of a bad row is kept.
+pub const RAW_BYTES: usize = 64 << 10;
 
 /// Take a text that must be there.
 pub fn text(record: &mut Record, column: &str) -> Result<String, String> {
@@ -83,7 +83,7 @@ pub fn shown(value: &Value) -> &'static str {
 
 /// What fits of a bad row's bytes, as text.
 pub fn raw(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(super::RAW_BYTES)];
+    let cut = &bytes[..bytes.len().min(RAW_BYTES)];
     let mut text = String::from_utf8_lossy(cut).into_owned();
     if cut.len() < bytes.len() {
         text.push_str(" [cut]");

@@ -1,14 +1,11 @@
-//! Schemas: how the columns of a known kind of source become a row. Registered once, here.
+//! How the columns of a known kind of source become a row.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use setaccio_base::{
-    row::{Content, Kind, Row},
-    suggest,
-};
+use setaccio_base::row::{Content, Kind, Row};
 
-use super::{SourceError, record::Record, schemas};
+use super::record::Record;
 
 /// A column that a schema looks at.
 #[derive(Clone, Copy, Debug)]
@@ -48,31 +45,6 @@ pub trait Schema: Sync {
     /// # Errors
     /// What is missing or of the wrong type.
     fn content(&self, record: &mut Record) -> Result<Content, String>;
-}
-
-/// All schemas.
-pub static SCHEMAS: &[&dyn Schema] = &[
-    &schemas::alpaca::Alpaca,
-    &schemas::baize::Baize,
-    &schemas::dolly::Dolly,
-    &schemas::kto::Kto,
-    &schemas::messages::Messages,
-    &schemas::orca::Orca,
-    &schemas::preference::Preference,
-    &schemas::sharegpt::ShareGpt,
-    &schemas::text::Text,
-];
-
-/// The schema called `name`.
-///
-/// # Errors
-/// There is none; the nearest is named.
-pub fn find_schema(name: &str) -> Result<&'static dyn Schema, SourceError> {
-    SCHEMAS.iter().find(|s| s.name() == name).copied().ok_or_else(|| {
-        let names: Vec<&str> = SCHEMAS.iter().map(|s| s.name()).collect();
-        let near = suggest::nearest(name, names.iter().copied());
-        SourceError::new("recipe", format!("unknown schema `{name}`{near}; there are {}", names.join(", ")))
-    })
 }
 
 /// Make a row of a record. `rename` maps a schema's column to the name it has here.

@@ -141,7 +141,9 @@ mod tests {
     use setaccio_base::row::Row;
 
     use super::*;
-    use crate::pipeline::{Pipeline, Tally};
+    use setaccio_base::filter_report::Tally;
+
+    use crate::pipeline::Pipeline;
 
     /// Five sentences, more than 500 characters, one a line.
     const BODY: [&str; 5] = [

@@ -19,7 +19,10 @@ mod run;
 mod watch;
 
 #[cfg(not(feature = "train"))]
-pub use absent::{AllArgs, Args, ExportArgs, GenerateArgs, MergeArgs, all, export, generate, interrupted, merge, run};
+pub use absent::{
+    Args, Args as AllArgs, Args as ExportArgs, Args as GenerateArgs, Args as MergeArgs, all, export, generate,
+    interrupted, merge, run,
+};
 #[cfg(feature = "train")]
 pub use {
     all::{Args as AllArgs, run as all},

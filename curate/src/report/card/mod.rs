@@ -18,9 +18,6 @@ mod waterfall;
 pub use waterfall::edits;
 
 /// Write the card and its picture into a folder.
-///
-/// # Errors
-/// The file system refuses.
 pub fn write(folder: &Path, ledger: &Ledger, lock: &RecipeLock) -> Result<()> {
     let put = |(name, text): (&str, String)| Ok(atomic::write(&folder.join(name), text.as_bytes())?);
     files(ledger, lock).into_iter().try_for_each(put)

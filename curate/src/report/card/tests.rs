@@ -1,7 +1,7 @@
 //! The card of a small ledger.
 
+use setaccio_base::filter_report::Tally;
 use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, Stage};
-use setaccio_filters::pipeline::Tally;
 
 use super::{
     front,

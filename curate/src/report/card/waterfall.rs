@@ -3,12 +3,12 @@
 
 use std::fmt::Write;
 
+use setaccio_base::filter_report::Tally;
 use setaccio_base::{
     card::escape_xml,
     numbers::{grouped, percent},
 };
 use setaccio_dataset::ledger::{Ledger, STAGES};
-use setaccio_filters::pipeline::Tally;
 
 const LABEL: u32 = 250;
 const BAR: f64 = 420.0;

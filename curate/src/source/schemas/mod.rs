@@ -1,5 +1,10 @@
 //! One file per schema. CONTRIBUTING.md says how to add one.
 
+use setaccio_base::suggest;
+
+use super::schema::Schema;
+use crate::error::SourceError;
+
 pub mod alpaca;
 pub mod baize;
 pub mod dolly;
@@ -9,6 +14,31 @@ pub mod orca;
 pub mod preference;
 pub mod sharegpt;
 pub mod text;
+
+/// All schemas.
+pub static SCHEMAS: &[&dyn Schema] = &[
+    &alpaca::Alpaca,
+    &baize::Baize,
+    &dolly::Dolly,
+    &kto::Kto,
+    &messages::Messages,
+    &orca::Orca,
+    &preference::Preference,
+    &sharegpt::ShareGpt,
+    &text::Text,
+];
+
+/// The schema called `name`.
+///
+/// # Errors
+/// There is none; the nearest is named.
+pub fn find_schema(name: &str) -> Result<&'static dyn Schema, SourceError> {
+    SCHEMAS.iter().find(|s| s.name() == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = SCHEMAS.iter().map(|s| s.name()).collect();
+        let near = suggest::nearest(name, names.iter().copied());
+        SourceError::new("recipe", format!("unknown schema `{name}`{near}; there are {}", names.join(", ")))
+    })
+}
 
 #[cfg(test)]
 mod tests;

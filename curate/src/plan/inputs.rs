@@ -1,0 +1,141 @@
+//! The input files of a plan: found, inspected, several at a time.
+
+use std::{fs, time::SystemTime};
+
+use setaccio_base::{
+    bundle::Place,
+    parallel::{ordered_map, thread_pool},
+    progress::Progress,
+};
+use setaccio_dataset::recipe::{Recipe, Source};
+
+use crate::{
+    error::{Error, Result},
+    recipe::RecipeFile,
+    source::{
+        self, InputFile, Limits, Schema, find_schema,
+        origin::{self, Origin},
+        subset::Subset,
+    },
+};
+
+/// One input file.
+pub struct PlanFile {
+    /// Number of its source in the recipe.
+    pub source: u16,
+    /// How its columns are laid out.
+    pub schema: &'static dyn Schema,
+    /// What was found.
+    pub input: InputFile,
+    modified: Option<SystemTime>,
+}
+
+impl PlanFile {
+    /// Check that it is still the one that was inspected.
+    ///
+    /// # Errors
+    /// It was changed meanwhile.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let Self { input, modified, .. } = self;
+        let Place::Disk { path, .. } = &input.place else { return Ok(()) };
+        let now = fs::metadata(path).map_err(Error::io("read", path))?;
+        if now.len() == input.bytes && now.modified().ok() == *modified {
+            return Ok(());
+        }
+        let message = "was changed while the build read it; run the build again once it is whole";
+        Err(Error::damaged(path, message))
+    }
+}
+
+/// How a recipe has its inputs read, without counting what is compressed.
+pub fn limits(recipe: &Recipe) -> Limits {
+    let read = &recipe.read;
+    Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+}
+
+/// The sources of which only a part is read. Files behind a source's limit are let go: nothing of them is read, and
+/// nothing of the output may depend on whether they are here.
+pub fn subsets(recipe: &Recipe, origin: &Origin, files: &mut Vec<PlanFile>, found: &[usize]) -> Vec<Subset> {
+    let limit = recipe.read.limit;
+    let (mut rows, mut read) = (vec![0; found.len()], vec![0; found.len()]);
+    files.retain(|file| {
+        let source = usize::from(file.source);
+        let needed = limit.is_none_or(|limit| rows[source] < limit);
+        rows[source] += file.input.inspection.rows.unwrap_or(0);
+        read[source] += usize::from(needed);
+        needed
+    });
+    let most =
+        recipe.sample.as_ref().and_then(|s| s.files).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let subset = |(i, source): (usize, &Source)| {
+        let (of, chosen) = (found[i], found[i].min(most));
+        let limit = limit.filter(|limit| rows[i] > *limit || read[i] < chosen);
+        let unlisted = matches!(origin, Origin::Hub(fetched) if fetched.get(&source.name).is_some_and(|f| f.unlisted));
+        (read[i] < of || limit.is_some() || unlisted).then(|| Subset {
+            source: source.name.clone(),
+            read: read[i],
+            chosen,
+            of,
+            limit,
+            unlisted,
+        })
+    };
+    recipe.source.iter().enumerate().filter_map(subset).collect()
+}
+
+/// Find and inspect all input files, several at a time. Also says how many files each source has in all.
+pub fn inspect(
+    loaded: &RecipeFile,
+    origin: &Origin,
+    limits: &Limits,
+    jobs: usize,
+    progress: &dyn Progress,
+) -> Result<(Vec<PlanFile>, Vec<usize>)> {
+    let (mut found, mut there_are) = (Vec::new(), Vec::new());
+    for (i, source) in loaded.recipe.source.iter().enumerate() {
+        let schema = find_schema(&source.schema)?;
+        if schema.kind() != loaded.recipe.kind {
+            return Err(Error::recipe(
+                &loaded.file,
+                format!(
+                    "source `{}`: schema `{}` gives rows of kind {}, and the recipe's kind is {}",
+                    source.name,
+                    source.schema,
+                    schema.kind().name(),
+                    loaded.recipe.kind.name()
+                ),
+            ));
+        }
+        let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
+        let there = origin::files(loaded, source, origin)?;
+        there_are.push(there.of);
+        found.extend(there.files.into_iter().map(|file| (number, schema, file)));
+    }
+    progress.stage("inspect", found.len() as u64);
+    let mut files = Vec::with_capacity(found.len());
+    ordered_map(
+        &thread_pool(jobs)?,
+        found.len(),
+        |i| {
+            let (source, schema, origin::SourceFile { place, name, sha256 }) = &found[i];
+            let path = place.path();
+            let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
+            let input = source::inspect(place, name, limits, &|| progress.cancelled());
+            // A pass that was cancelled has nothing to say of the file.
+            let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+            if sha256.as_ref().is_some_and(|s| *s != input.inspection.sha256) {
+                let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
+                // Behind the name is a link to the content, which is what has to go.
+                let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+                return Err(Error::damaged(path, message));
+            }
+            progress.advance(1, "");
+            Ok(PlanFile { source: *source, schema: *schema, input, modified })
+        },
+        |file| {
+            files.push(file);
+            Ok(())
+        },
+    )?;
+    Ok((files, there_are))
+}

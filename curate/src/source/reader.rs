@@ -1,0 +1,209 @@
+//! What reads one format: a file is inspected once, then read slice by slice.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Debug,
+    io,
+    sync::Arc,
+};
+
+use serde::Serialize;
+use setaccio_base::{
+    bundle::{Opened, Place},
+    row::Row,
+};
+use setaccio_dataset::shard::Position;
+
+use super::{
+    record::Record,
+    schema::{self, Schema},
+};
+use crate::error::SourceError;
+
+/// Reads the files of one format.
+pub trait Reader: Debug + Send + Sync {
+    /// Look a file through once. Stops early, with whatever it has, when `cancelled` says so.
+    ///
+    /// # Errors
+    /// The file is not whole.
+    fn inspect(
+        &self,
+        file: &mut Opened,
+        name: &str,
+        limits: &Limits,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Inspection, SourceError>;
+
+    /// Read a slice of an inspected file.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or lacks a column that the schema needs.
+    fn open(
+        &self,
+        file: &InputFile,
+        slice: &Slice,
+        projection: &Projection<'_>,
+        limits: &Limits,
+    ) -> Result<Items, SourceError>;
+}
+
+/// What inspecting a file finds.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// SHA-256 of its bytes, hex.
+    pub sha256: String,
+    /// Rows, where they could be counted cheaply.
+    pub rows: Option<u64>,
+    /// Parts that can be read independently, in order.
+    pub slices: Vec<Slice>,
+    /// Bytes of text it holds, about.
+    pub text_bytes: u64,
+}
+
+/// An inspected file.
+#[derive(Clone, Debug)]
+pub struct InputFile {
+    /// Where it is.
+    pub place: Place,
+    /// What errors, lock and card call it.
+    pub name: String,
+    /// Size on disk.
+    pub bytes: u64,
+    /// What reads it.
+    pub reader: Arc<dyn Reader>,
+    /// What was found.
+    pub inspection: Inspection,
+}
+
+impl InputFile {
+    /// Read a slice of it.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or lacks a column that the schema needs.
+    pub fn open(&self, slice: &Slice, projection: &Projection<'_>, limits: &Limits) -> Result<Items, SourceError> {
+        self.reader.open(self, slice, projection, limits)
+    }
+}
+
+/// What of a file is read, and how it becomes rows.
+#[derive(Clone, Copy)]
+pub struct Projection<'a> {
+    /// How its columns are laid out.
+    pub schema: &'static dyn Schema,
+    /// A schema's column, and the name that it has in this source.
+    pub rename: &'a BTreeMap<String, String>,
+    /// Columns beside the schema's that must be readable: those that filters and output read.
+    pub extra: &'a [String],
+}
+
+/// Makes a row of a record, or says what is wrong with it.
+pub type Convert = Box<dyn Fn(Record) -> Result<Row, String> + Send>;
+
+impl Projection<'_> {
+    /// The name that a schema's column has in this source.
+    pub fn name_here<'n>(&'n self, column: &'n str) -> &'n str {
+        self.rename.get(column).map_or(column, String::as_str)
+    }
+
+    /// Columns whose values must be readable; what cannot be read of the others is left out.
+    pub fn needed(&self) -> HashSet<String> {
+        let columns = self.schema.columns().iter().map(|c| self.name_here(c.name).to_owned());
+        columns.chain(self.extra.iter().cloned()).collect()
+    }
+
+    /// What makes rows of records.
+    pub fn convert(&self) -> Convert {
+        let (schema, rename) = (self.schema, self.rename.clone());
+        Box::new(move |record| schema::row(schema, record, &rename))
+    }
+}
+
+/// What reading gives, one by one; an error is the last.
+pub type Items = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>;
+
+/// What reading gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// A row.
+    Row {
+        /// Its place.
+        at: Position,
+        /// What it says.
+        row: Row,
+    },
+    /// A row that is no row of its schema.
+    Bad {
+        /// Its place.
+        at: Position,
+        /// What is wrong with it.
+        reason: String,
+        /// What was read of it, at most [`RAW_BYTES`].
+        raw: String,
+    },
+}
+
+/// The part of a file that one task reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Slice {
+    /// Whole row groups of a Parquet file.
+    RowGroups {
+        /// The first.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// Number of its first row in the file.
+        first_row: u64,
+        /// Rows in all.
+        rows: u64,
+    },
+    /// Whole elements of a plain JSON file.
+    Bytes {
+        /// Offset of the first element.
+        start: u64,
+        /// Offset after the last.
+        end: u64,
+        /// Number of its first row in the file.
+        first_row: u64,
+        /// Rows in all.
+        rows: u64,
+    },
+    /// A compressed file, which can only be read from its start.
+    Whole,
+}
+
+impl Slice {
+    /// Rows in it, where that is known.
+    pub fn rows(&self) -> Option<u64> {
+        match self {
+            Self::RowGroups { rows, .. } | Self::Bytes { rows, .. } => Some(*rows),
+            Self::Whole => None,
+        }
+    }
+}
+
+/// Bounds of reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A slice holds about this much text, in bytes.
+    pub slice_bytes: u64,
+    /// A longer row is bad, in bytes.
+    pub max_row_bytes: u64,
+    /// Read compressed files through to count their rows.
+    pub count_compressed: bool,
+}
+
+/// What is said of a file that the system does not let be read.
+pub fn unreadable(name: &str) -> impl Fn(io::Error) -> SourceError {
+    move |e| SourceError::new(name, format!("cannot be read: {e}"))
+}
+
+/// What is said where reading breaks off.
+pub fn cut_short(name: &str, row: u64, error: &io::Error) -> SourceError {
+    let message = format!("reading stops here: {error}; the file is cut short or damaged, fetch it again");
+    SourceError::at(name, Position { row_group: None, row }, message)
+}
+
+/// What is said of a row above `read.max_row_bytes`.
+pub fn too_long(bytes: u64, max: u64) -> String {
+    format!("holds {bytes} bytes, more than read.max_row_bytes allows, which is {max} (--set read.max_row_bytes=N)")
+}

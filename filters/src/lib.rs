@@ -9,10 +9,3 @@ pub mod registry;
 pub mod rule;
 pub mod rules;
 pub mod words;
-
-// Until every crate takes them from where they are.
-pub use setaccio_base::{row, suggest};
-#[doc(hidden)]
-pub mod hash {
-    pub use setaccio_base::sha256::{hex, hex_digest as sha256};
-}

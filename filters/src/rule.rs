@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use setaccio_base::row::Kind;
 
-use crate::{context::Context, filter::Filter, row::Kind};
+use crate::{context::Context, filter::Filter};
 
 /// A rule's settings: the struct IS the TOML table of a `[[filter]]` entry.
 pub trait Rule: Default + Serialize + DeserializeOwned + JsonSchema + 'static {

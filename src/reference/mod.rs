@@ -99,7 +99,7 @@ fn schemas() -> String {
 #[cfg(feature = "train")]
 fn training() -> String {
     let recipe = schemars::schema_for!(setaccio_train::recipe::Recipe).to_value();
-    let chain = schemars::schema_for!(setaccio_train::chain::Chain).to_value();
+    let chain = schemars::schema_for!(setaccio_train::chain::schema::Chain).to_value();
     let page = page("Keys of a training recipe", TRAINING) + &all_keys(&recipe);
     format!("{page}\n# Keys of a chain\n\n{CHAIN}\n{}", all_keys(&chain))
 }

@@ -86,7 +86,7 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     transcript.add("export --to gguf --quant q4_k", &to_q4_k.said());
     assert!(fs::metadata(&small).unwrap().len() * 4 < fs::metadata(&gguf).unwrap().len());
     let lora = out.path("lora.gguf");
-    let to_lora = export(&[&adapter, "--to", "gguf-lora", "--model", &base, "--out", &lora]).assert_success();
+    let to_lora = export(&[&adapter, "--to", "gguf-lora", "--base", &base, "--out", &lora]).assert_success();
     transcript.add("export --to gguf-lora", &to_lora.said());
     let four = out.path("four");
     let to_bnb = export(&[&merged, "--to", "bnb-4bit", "--out", &four]).assert_success();
@@ -97,6 +97,13 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     let seen = out.path("seen");
     merge(&[run, "--out", &seen, "--base-precision", "nf4", "--dtype", "bf16"]).assert_success();
     assert_ne!(says(&["--model", &seen]), "");
+}
+
+#[test]
+fn the_base_of_an_adapter_is_no_model_to_export() {
+    // `export MODEL` is what is written; `--model` said what it is written upon.
+    let said = setaccio(&["export", "adapter", "--to", "gguf-lora", "--model", "base", "--out", "x.gguf"]).stderr;
+    assert!(said.contains("unexpected argument '--model'"), "{said}");
 }
 
 #[test]
@@ -121,7 +128,9 @@ fn mistakes_are_named_and_leave_nothing() {
         &["export", &adapter, "--to", "gguf", "--out", &to],
     ];
     for args in cases {
-        transcript.add(args.join(" "), &setaccio(args).assert_failure());
+        let run = setaccio(args);
+        assert!(matches!(run.code, Some(1 | 2)), "{}", run.said());
+        transcript.add(args.join(" "), &run.said());
     }
     // An adapter of another base: other weights, another shape, a file that is cut short.
     let other = out.path("other");

@@ -9,15 +9,13 @@ use candle_core::DType;
 use serde_json::json;
 use setaccio_train::{
     Error, Result,
-    data::{Batch, Example, Micro},
+    data::{Batch, Example, MicroBatch},
+    formats::model_files::ModelFiles,
     memory::{self, Memory},
-    model::{
-        files::ModelFiles,
-        load::{self, Hold},
-    },
+    model::load::{self, LoadOptions, Trainable},
     random::{bits, key},
     recipe::{Quantization, Recipe},
-    trainer::{Fault, Trainer},
+    trainer::{StepError, Trainer},
 };
 
 #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
@@ -42,17 +40,17 @@ fn main() -> Result<()> {
     );
     let recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
 
-    let before = memory::held();
+    let before = memory::resident();
     let files = ModelFiles::open(Path::new(&model))?;
     let config = files.config();
-    let hold = Hold {
+    let options = LoadOptions {
         quantization: recipe.model.quantization,
-        adapter: Some((recipe.lora.clone(), recipe.seed)),
-        ..Hold::plain()
+        trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+        ..LoadOptions::default()
     };
     let plan = Memory::new(config, &recipe, files.dtype("model.embed_tokens.weight")?, DType::F32);
-    let llama = load::model(config, &files, &hold, &|_| true)?;
-    let loaded = memory::held();
+    let llama = load::model(config, &files, &options, &|_| true)?;
+    let loaded = memory::resident();
     // The kernel's mark is set back, so that what unpacking a file took does not count, here as there.
     std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs"))?;
     let mut trainer = Trainer::new(llama, &recipe, steps as u64 + 1, recompute);
@@ -64,13 +62,13 @@ fn main() -> Result<()> {
         rows.push(&Example { ids, trained: vec![true; length] }, 0);
     }
     let targets = rows.targets();
-    let batches = [Micro::Texts(rows)];
+    let batches = [MicroBatch::Texts(rows)];
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..=steps {
         let began = Instant::now();
         let taken = trainer.step(&batches, &|| false).map_err(|fault| match fault {
-            Fault::Error(error) => error,
-            Fault::Diverged(what) => Error::Other(format!("{what} is not finite")),
+            StepError::Error(error) => error,
+            StepError::Diverged(what) => Error::Other(format!("{what} is not finite")),
         })?;
         seconds.push(began.elapsed().as_secs_f64());
         losses.push(taken.loss());

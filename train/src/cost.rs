@@ -195,7 +195,10 @@ impl Roof<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{config::Architecture, rope_scaling::RopeScaling, tiny::Tiny};
+    use crate::{
+        artifacts::tiny::Tiny,
+        model::{config::Architecture, rope_scaling::RopeScaling},
+    };
 
     fn llama() -> Config {
         Config {

@@ -80,9 +80,9 @@ pub fn free(device: &Device) -> Option<usize> {
 }
 
 /// What this process holds there already, in bytes, which is not among what is free.
-pub fn held(device: &Device) -> usize {
+pub fn resident(device: &Device) -> usize {
     // What the driver keeps for itself is gone from what it calls free, and stays gone.
-    if device.is_cuda() { 0 } else { memory::held().unwrap_or(0) }
+    if device.is_cuda() { 0 } else { memory::resident().unwrap_or(0) }
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     fn the_cpu_computes_in_f32() {
         let (device, dtype) = pick(recipe::Device::Cpu).unwrap();
         assert_eq!((device.is_cpu(), name(&device, dtype).as_str()), (true, "f32 on cpu"));
-        assert!(held(&device) > 0 && free(&device).is_some());
+        assert!(resident(&device) > 0 && free(&device).is_some());
     }
 
     #[test]

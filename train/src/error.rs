@@ -75,9 +75,6 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
-    /// Reading curated shards, templates or tokenizers.
-    #[error(transparent)]
-    Curate(#[from] setaccio_curate::Error),
     /// A template that cannot be used.
     #[error(transparent)]
     Template(#[from] setaccio_templates::Error),
@@ -95,22 +92,15 @@ pub enum Error {
     Other(String),
 }
 
-impl From<setaccio_base::Error> for Error {
-    fn from(error: setaccio_base::Error) -> Self {
-        use setaccio_base::Error as Base;
-        match error {
-            Base::Io { action, path, error } => Self::Io { action, path, error },
-            Base::Damaged { path, message } => Self::Damaged { path, message },
-            Base::Interrupted => Self::Interrupted,
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
 impl Error {
     /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+    }
+
+    /// A file that is not what was written.
+    pub fn damaged(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Damaged { path: path.as_ref().to_owned(), message: message.into() }
     }
 
     /// A mistake in a model's file.
@@ -126,5 +116,17 @@ impl Error {
     /// A mistake in the recipe called `file`.
     pub fn recipe(file: &str, message: impl Into<String>) -> Self {
         Self::Recipe { file: file.to_owned(), message: message.into() }
+    }
+}
+
+impl From<setaccio_base::Error> for Error {
+    fn from(error: setaccio_base::Error) -> Self {
+        use setaccio_base::Error as Base;
+        match error {
+            Base::Io { action, path, error } => Self::Io { action, path, error },
+            Base::Damaged { path, message } => Self::Damaged { path, message },
+            Base::Interrupted => Self::Interrupted,
+            other => Self::Other(other.to_string()),
+        }
     }
 }

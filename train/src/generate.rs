@@ -1,11 +1,21 @@
 //! Write on from a prompt, token by token, so that a person can see what was learned.
 
 use candle_core::DType;
+use setaccio_base::{progress::Progress, row::Message};
+use setaccio_templates::Renderer;
 
 use crate::{
+    device,
     error::{Error, Result},
-    model::{layer::Past, llama::Llama},
-    random,
+    formats::model_files::ModelFiles,
+    model::{
+        config::Config,
+        kv_cache::KvCache,
+        llama::Llama,
+        load::{self, LoadOptions},
+    },
+    random, recipe,
+    tokenizer::Tokens,
 };
 
 /// How the next token is chosen.
@@ -21,8 +31,58 @@ pub struct Sampling {
     pub max_tokens: usize,
 }
 
-/// New tokens after `prompt`, each told to `each` as it comes; `each` ends it by `false`, a token of `stop` does too
-/// and is not told. Returns the new tokens.
+/// The model as it is stored, in the memory of what computes.
+pub fn load_model(files: &ModelFiles, device: recipe::Device, progress: &dyn Progress) -> Result<Llama> {
+    let (device, dtype) = device::pick(device)?;
+    progress.stage("load", files.config().layers as u64);
+    load::model(files.config(), files, &LoadOptions { dtype, device, ..LoadOptions::default() }, &|_| {
+        progress.advance(1, "");
+        !progress.cancelled()
+    })
+}
+
+/// Ids of a text to be written on from as it is.
+pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
+    let mut ids = tokens.encode(text).map_err(in_prompt)?.ids;
+    if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
+        ids.insert(0, *bos);
+    }
+    Ok(ids)
+}
+
+/// Ids of a conversation up to where the answer begins.
+///
+/// # Errors
+/// The model has no chat template, or its template cannot render the conversation.
+pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
+    let Some(template) = tokens.chat_template.clone() else {
+        return Err(Error::Other(
+            "this model has no chat template: give --raw to write on from the prompt as it is".into(),
+        ));
+    };
+    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
+    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
+    Ok(tokens.encode(&renderer.chat(messages, true).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
+}
+
+fn in_prompt(message: String) -> Error {
+    Error::Other(format!("the prompt: {message}"))
+}
+
+/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
+/// sees a window only is not computed here.
+pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
+    let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
+    match positions.checked_sub(prompt) {
+        None | Some(0) => Err(Error::Other(format!(
+            "the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"
+        ))),
+        Some(left) => Ok(left),
+    }
+}
+
+/// New tokens after `prompt`. `each` is called with every one of them, and ends it by `false`; a token of `stop` ends it
+/// too, and is not one of them.
 ///
 /// # Errors
 /// An empty prompt, an id outside the vocabulary, logits that are not numbers.
@@ -36,13 +96,13 @@ pub fn generate(
     if prompt.is_empty() {
         return Err(Error::Other("the prompt has no tokens".into()));
     }
-    let mut past = vec![Past::default(); model.layers.len()];
+    let mut caches = vec![KvCache::default(); model.layers.len()];
     let (mut input, mut written) = (prompt.to_vec(), Vec::new());
     let stream = random::key(sampling.seed, "generate");
     while written.len() < sampling.max_tokens {
-        let logits: Vec<f32> = model.next(&input, &mut past)?.to_dtype(DType::F32)?.to_vec1()?;
+        let logits: Vec<f32> = model.next_logits(&input, &mut caches)?.to_dtype(DType::F32)?.to_vec1()?;
         if !logits.iter().all(|x| x.is_finite()) {
-            return Err(Error::Other(format!("the model's logits after token {} are not numbers", past[0].len())));
+            return Err(Error::Other(format!("the model's logits after token {} are not numbers", caches[0].len())));
         }
         let token = choose(&logits, sampling, random::uniform(stream, written.len() as u64));
         if stop.contains(&token) {

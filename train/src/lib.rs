@@ -5,24 +5,21 @@
 
 #![allow(clippy::many_single_char_names, reason = "as in the formulas")]
 
+pub mod artifacts;
 pub mod chain;
 pub mod checkpoint;
 pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;
-pub mod export;
+pub mod formats;
 pub mod generate;
 pub mod kernels;
-pub mod lora;
 pub mod loss;
 pub mod memory;
-pub mod merge;
 pub mod model;
 pub mod nf4;
-pub mod objective;
 pub mod optim;
-mod publish;
 pub mod random;
 pub mod recipe;
 pub mod report;

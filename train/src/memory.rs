@@ -1,12 +1,13 @@
 //! How much memory a run takes, part by part, before a weight is read: the sizes of everything that
 //! `model/` keeps, added up. `train/tests/memory.rs` measures runs beside it.
 
+use candle_core::DType;
+
 use crate::{
     model::{config::Config, head::chunk_rows},
     optim,
     recipe::{LINEARS, Method, Quantization, Recipe, Recompute},
 };
-use candle_core::DType;
 
 /// Bytes of a GiB.
 pub const GIB: f64 = 1_073_741_824.0;
@@ -172,10 +173,9 @@ impl Memory {
     }
 
     /// The largest number of sequences of `length` tokens, all of them targets, that fit into `budget` bytes at a
-    /// time with every layer computed again, or with none: 0 if not even one does.
-    pub fn largest_batch(&self, length: usize, budget: usize, recompute: bool) -> usize {
-        let layers = if recompute { self.layers } else { 0 };
-        let fits = |n: usize| self.parts(n * length, n * length, layers).total() <= budget;
+    /// time with `recompute` layers computed again: 0 if not even one does.
+    pub fn largest_batch(&self, length: usize, budget: usize, recompute: usize) -> usize {
+        let fits = |n: usize| self.parts(n * length, n * length, recompute).total() <= budget;
         let mut most = 1;
         while fits(most) && most < 1 << 20 {
             most *= 2;
@@ -206,7 +206,7 @@ pub fn peak() -> Option<usize> {
 }
 
 /// What this process holds now, in bytes.
-pub fn held() -> Option<usize> {
+pub fn resident() -> Option<usize> {
     field("/proc/self/status", "VmRSS:")
 }
 

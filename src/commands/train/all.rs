@@ -1,31 +1,31 @@
 //! `setaccio train-all`: data, training, merging, export and card of a chain, each step from the last one's output.
 
-mod sample;
-mod steps;
-
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use setaccio_curate::source::origin::Origin;
+use setaccio_curate::{
+    build::{self, BuildOptions, BuildOutcome, Part},
+    recipe::pins,
+    source::origin::Origin,
+};
 use setaccio_train::{
     chain::{
-        Chain, Kept, Opened, Places, Stage,
-        card::{self, Sample, Told},
+        card::Sample,
+        places::Places,
+        run::{ChainRun, Step, StepOutcome},
+        schema::{Chain, ChainFile},
     },
-    report::{
-        lock::{self, RunLock},
-        metrics,
-    },
+    recipe::{Method, Task},
+    report::{line::Line, metrics},
+    session::RunOutcome,
 };
-use steps::Work;
 
-use super::run::threads;
+use super::{plan, run::threads};
 use crate::{
+    fetch::Need,
+    inputs,
     progress::Bar,
-    style::{FAINT, HEAD, NAME, snippet},
+    style::{FAINT, GOOD, HEAD, NAME, megabytes, snippet},
 };
 
 /// Make a model in stages: data, fine-tuning, preferences, adaptation, merged, exported, with its card
@@ -59,84 +59,159 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let opened = open(args)?;
-    let places = Places(args.out.clone().unwrap_or_else(|| Path::new("runs").join(&opened.chain.name)));
-    fs::create_dir_all(&places.0).with_context(|| format!("cannot create {}", places.0.display()))?;
-    let (kept, progress) = (Kept::open(&places.0)?, Bar::new()?);
-    let chain = opened.chain.clone();
-    let mut work = Work { args, opened, places, kept, progress };
-    let mut rows = Vec::new();
+    let file = open(args)?;
+    let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&file.chain.name));
     // What is wrong with a recipe is said before any work is done.
-    for (i, stage) in chain.stage.iter().enumerate() {
-        work.opened.stage(i, &work.places).with_context(|| stage.name.clone())?;
-        setaccio_curate::recipe::load(&work.opened.build(stage), &[]).with_context(|| stage.name.clone())?;
+    for stage in &file.chain.stage {
+        setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
     }
-    for (i, stage) in chain.stage.iter().enumerate() {
-        work.step(&format!("{}: data", stage.name), |work| work.data(stage))?;
-        let step = format!("{}: training", stage.name);
-        rows.push((step.clone(), work.step(&step, |work| work.train(i))?));
-        let step = format!("{}: merging", stage.name);
-        rows.push((step.clone(), work.step(&step, |work| work.merge(i))?));
+    let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new()?);
+    let (mut rows, mut sample) = (Vec::new(), None);
+    for step in chain.steps() {
+        let name = chain.name(&step);
+        anstream::println!("\n{HEAD}== {name}{HEAD:#}");
+        let done = take(args, &mut chain, &step, &progress);
+        progress.clear();
+        match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
+            Said::Nothing => {}
+            Said::Row(row) => rows.push((name, row)),
+            Said::Sample(said) => sample = said,
+        }
     }
-    let hashes = if chain.quants.is_empty() { Vec::new() } else { work.hashes()? };
-    for quant in &chain.quants {
-        let step = format!("export: {quant}");
-        rows.push((step.clone(), work.step(&step, |work| work.export(quant, &hashes))?));
-    }
-    let told = chain.stage.iter().map(|stage| told(stage, &work.places)).collect::<Result<Vec<_>>>()?;
-    let sample = work.step("card", |work| work.card(&told))?;
-    summary(&rows, sample.as_ref(), &work.merged());
+    summary(&rows, sample.as_ref(), &chain);
     Ok(())
 }
 
-/// Whether a path is one of the model called `name`: its folder, its file, or its place in the Hub's cache.
-fn names(path: &str, name: &str) -> bool {
-    let last = |text: &str| text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
-    let (file, name) = (last(path), last(name));
-    // `SmolLM2-135M-Instruct.Q4_1.gguf` is of SmolLM2-135M-Instruct; `TinyLlama` is not of `tiny`.
-    let same = file.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    !name.is_empty() && (same || path.to_lowercase().contains(&format!("--{name}/snapshots/")))
+/// What a step adds to the summary.
+enum Said {
+    Nothing,
+    Row(String),
+    Sample(Option<Sample>),
+}
+
+/// Take a step, and say what came of it.
+fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Result<Said> {
+    let row = match step {
+        Step::Data(i) => {
+            data(args, chain, *i, progress)?;
+            return Ok(Said::Nothing);
+        }
+        Step::Train(i) => {
+            let plan = chain.plan(*i, progress)?;
+            progress.clear();
+            plan::headline(&plan);
+            let what = match chain.train(&plan, progress)? {
+                RunOutcome::UpToDate => "up to date",
+                RunOutcome::Trained { resumed: Some(_), .. } => "resumed",
+                RunOutcome::Trained { .. } => "trained",
+            };
+            let lines = metrics::read(&plan.folder)?;
+            format!("{what}: {} steps{}", plan.total, learned(&lines, plan.recipe_file.recipe.task))
+        }
+        Step::Merge(i) => match chain.merge(*i, progress)? {
+            StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
+            StepOutcome::Done(model) => {
+                let dtype = model.report.dtype.as_str();
+                let check = model.report.check;
+                let check =
+                    check.map_or_else(String::new, |c| format!(", logits within {:.1e} of adapter on", c.largest));
+                match model.method {
+                    Method::Lora => format!("merged: {} layers in {dtype}{check}", model.report.modules),
+                    Method::Full => format!("trained whole: written in {dtype}"),
+                }
+            }
+        },
+        Step::Export(quant) => match chain.export(quant, progress)? {
+            StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
+            StepOutcome::Done(report) => {
+                let kinds: Vec<String> = report.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
+                format!("exported: {}, tensors: {}", megabytes(report.bytes), kinds.join(", "))
+            }
+        },
+        Step::Card => {
+            let sample = chain.card(progress)?;
+            progress.clear();
+            anstream::println!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
+            return Ok(Said::Sample(sample));
+        }
+    };
+    progress.clear();
+    anstream::println!("{GOOD}{row}{GOOD:#}");
+    Ok(Said::Row(row))
+}
+
+fn up_to_date(place: &Path) -> Said {
+    anstream::println!("{GOOD}up to date:{GOOD:#} {}", place.display());
+    Said::Row("up to date".into())
+}
+
+/// Where things stand when a step fails.
+fn where_it_stands(error: anyhow::Error, step: &str, root: &Path) -> anyhow::Error {
+    if super::interrupted(&error) {
+        return error.context("interrupted; the same command goes on from there");
+    }
+    let root = root.display();
+    error.context(format!("{step} (what was finished before is in {root}, and the same command goes on from there)"))
+}
+
+/// Build the rows of a stage.
+fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
+    let stage = &chain.file.chain.stage[i];
+    let inputs = inputs::Args {
+        recipe: chain.file.build(stage),
+        from: args.from.clone(),
+        jobs: args.jobs,
+        limit: None,
+        set: Vec::new(),
+        on_bad_row: None,
+    };
+    let out = chain.places.data(&stage.name);
+    // A branch keeps the commit that it had when this folder was built first.
+    let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress, false)?;
+    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs() };
+    let done = build::run(&planned, &out, options, progress);
+    progress.clear();
+    let (what, ledger) = match done? {
+        BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
+        BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
+        BuildOutcome::Slice { .. } => ("built in part", None),
+    };
+    let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
+    let splits = splits.collect::<Vec<_>>().join(", ");
+    anstream::println!("{GOOD}{what}:{GOOD:#} {splits} rows  {FAINT}{}{FAINT:#}", out.display());
+    Ok(())
 }
 
 /// The chain with what the command line changes.
-fn open(args: &Args) -> Result<Opened> {
-    let mut opened = Chain::open(&args.chain)?;
+fn open(args: &Args) -> Result<ChainFile> {
+    let mut file = Chain::open(&args.chain)?;
     if let Some(model) = &args.model {
-        let base = &mut opened.chain.base;
-        // What the chain says of its base is true of no other.
-        if !names(model, &base.repo) && !names(model, &base.path) {
-            (base.repo, base.revision, base.license) = Default::default();
-        }
-        base.path.clone_from(model);
-        for (said, place) in [(&args.repo, &mut base.repo), (&args.license, &mut base.license)] {
-            if let Some(said) = said {
-                place.clone_from(said);
-            }
-        }
-        if base.license.is_empty() {
+        file.set_base(model, args.repo.as_deref(), args.license.as_deref());
+        if file.chain.base.license.is_empty() {
             anstream::eprintln!(
                 "{FAINT}the licence of {model} is not known here; --license and --repo put it into the cards{FAINT:#}"
             );
         }
     }
-    for set in &args.set {
-        let stages: Vec<&str> = opened.chain.stage.iter().map(|s| s.name.as_str()).collect();
-        let of = set.split_once('.').and_then(|(name, rest)| Some((stages.iter().position(|s| *s == name)?, rest)));
-        let (i, rest) = of
-            .with_context(|| format!("--set {set}: say STAGE.KEY=VALUE, where the stages are {}", stages.join(", ")))?;
-        let rest = rest.to_owned();
-        opened.chain.stage[i].set.push(rest);
-    }
-    Ok(opened)
+    args.set.iter().try_for_each(|set| file.apply_set(set))?;
+    Ok(file)
 }
 
-fn told(stage: &Stage, places: &Places) -> Result<Told> {
-    let folder = places.run(stage);
-    let lock = RunLock::read(&folder.join(lock::NAME))?;
-    Ok(Told { name: stage.name.clone(), lock, lines: metrics::read(&folder)? })
+/// What the held-out rows say of a run, from its start to its end.
+fn learned(lines: &[Line], task: Task) -> String {
+    let of = |key: &str| lines.iter().filter_map(|l| l.get(key)).collect::<Vec<f64>>();
+    let loss = match of("eval_loss").as_slice() {
+        [] => return String::new(),
+        [.., last] if task == Task::Preference => format!(", loss on held-out rows {last:.4}"),
+        [first, .., last] => format!(", perplexity on held-out rows {:.3} to {:.3}", first.exp(), last.exp()),
+        [only] => format!(", perplexity on held-out rows {:.3}", only.exp()),
+    };
+    let ahead = of("eval_rewards/accuracies");
+    let ahead = ahead.last().map(|last| format!(", chosen ahead in {:.0}% of held-out pairs", last * 100.0));
+    loss + &ahead.unwrap_or_default()
 }
 
-fn summary(rows: &[(String, String)], sample: Option<&Sample>, merged: &Path) {
+fn summary(rows: &[(String, String)], sample: Option<&Sample>, chain: &ChainRun) {
     let wide = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
     anstream::println!("\n{HEAD}{:<wide$}  what was done{HEAD:#}", "step");
     for (step, what) in rows {
@@ -148,29 +223,6 @@ fn summary(rows: &[(String, String)], sample: Option<&Sample>, merged: &Path) {
             anstream::println!("{FAINT}{when:>6}{FAINT:#}  {}", snippet(answer, 160));
         }
     }
-    anstream::println!(
-        "\n{NAME}{}{NAME:#}  {FAINT}card: {}{FAINT:#}",
-        merged.display(),
-        merged.join(card::NAME).display()
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_is_known_by_its_whole_name() {
-        let cases = [
-            ("models/SmolLM2-135M-Instruct/", "HuggingFaceTB/SmolLM2-135M-Instruct", true),
-            ("/a/smollm2-135m-instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct", true),
-            ("/h/models--o--n-1/snapshots/abc", "o/N-1", true),
-            ("/a/TinyLlama-1.1B", "tiny", false),
-            ("/a/SmolLM2-135M-Instruct-mine", "HuggingFaceTB/SmolLM2-135M-Instruct", false),
-            ("/a/b", "", false),
-        ];
-        for (path, name, same) in cases {
-            assert_eq!(names(path, name), same, "{path} {name}");
-        }
-    }
+    let (model, card) = (chain.places.result(), chain.card_path());
+    anstream::println!("\n{NAME}{}{NAME:#}  {FAINT}card: {}{FAINT:#}", model.display(), card.display());
 }

@@ -3,20 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::suggest;
+use clap::{
+    ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use setaccio_train::{
-    export::{self, Exported, Quant},
-    model::files::ModelFiles,
+    artifacts::{
+        destination::Destination,
+        export::{self, ExportReport, LoraOptions, Quant},
+    },
+    formats::model_files::ModelFiles,
     tokenizer::Tokens,
 };
 
-use super::{plan::gib, run::threads, watch::Watching};
+use super::{plan::gib, run::threads};
 use crate::{
     progress::Bar,
     style::{GOOD, NAME},
 };
-
-const FORMATS: [&str; 3] = ["gguf", "gguf-lora", "bnb-4bit"];
 
 /// Write a model for llama.cpp, candle or bitsandbytes, or an adapter for llama.cpp
 #[derive(clap::Args)]
@@ -24,18 +28,17 @@ pub struct Args {
     /// A model: a Hugging Face folder or a GGUF file; for gguf-lora an adapter's folder
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// What to write: gguf, gguf-lora (an adapter), or bnb-4bit (a folder)
+    /// What to write
     #[arg(long, value_name = "FORMAT")]
-    to: String,
-    /// What the matrices of a GGUF are packed in: f32, f16, bf16, q8_0, q4_0, q4_k or q6_k
-    /// [default: f16; f32 for gguf-lora]
-    #[arg(long, value_name = "TYPE", verbatim_doc_comment)]
-    quant: Option<String>,
+    to: Format,
+    /// What the matrices of a GGUF are packed in [default: f16; f32 for gguf-lora]
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = quant())]
+    quant: Option<Quant>,
     /// The file to write; for bnb-4bit the folder
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// With gguf-lora: the base that the adapter was trained upon
-    #[arg(long = "model", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     base: Option<PathBuf>,
     /// With gguf-lora: the base is the adapter's, whatever it is called
     #[arg(long)]
@@ -48,36 +51,47 @@ pub struct Args {
     jobs: Option<u16>,
 }
 
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A model as one GGUF file
+    Gguf,
+    /// An adapter as a GGUF file
+    GgufLora,
+    /// A folder in bitsandbytes' 4 bits
+    #[value(name = "bnb-4bit")]
+    Bnb4bit,
+}
+
+fn quant() -> impl TypedValueParser<Value = Quant> {
+    PossibleValuesParser::new(Quant::names()).try_map(|name| Quant::parse(&name))
+}
+
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let to = args.to.as_str();
-    if !FORMATS.contains(&to) {
-        bail!("--to `{to}` is not known{}; it is one of {}", suggest::nearest(to, FORMATS), FORMATS.join(", "));
+    if args.to != Format::GgufLora && (args.base.is_some() || args.same_base) {
+        bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
-    if to != "gguf-lora" && (args.base.is_some() || args.same_base) {
-        bail!("--model and --same-base go with --to gguf-lora, where they are about the adapter's base");
-    }
-    let quant = args.quant.as_deref().map(Quant::parse).transpose()?;
-    let place = (args.out.as_path(), args.force);
+    let destination = Destination { path: &args.out, force: args.force };
     let progress = Bar::new()?;
-    let watch = Watching(&progress);
-    let done = match to {
-        "gguf" => {
+    let done = match args.to {
+        Format::Gguf => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            export::gguf((&files, &tokens), place, quant.unwrap_or(Quant::F16), &watch)
+            export::gguf((&files, &tokens), destination, args.quant.unwrap_or(Quant::F16), &progress)
         }
-        "gguf-lora" => {
-            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --model PATH")?;
+        Format::GgufLora => {
+            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
             let base = ModelFiles::open(base)?;
-            export::gguf_lora((&args.model, &base), place, (quant.unwrap_or(Quant::F32), args.same_base), &watch)
+            let options = LoraOptions { quant: args.quant.unwrap_or(Quant::F32), same_base: args.same_base };
+            export::gguf_lora((&args.model, &base), destination, options, &progress)
         }
-        _ => {
-            if let Some(quant) = quant {
+        Format::Bnb4bit => {
+            if let Some(quant) = args.quant {
                 bail!("--quant {} goes with gguf; bnb-4bit is always NF4 with double quantisation", quant.name());
             }
             let files = ModelFiles::open(&args.model)?;
             let tokens = has_tokenizer(&args.model).then(|| Tokens::open(&args.model)).transpose()?;
-            export::four_bit((&files, tokens.as_ref()), place, &watch)
+            export::four_bit((&files, tokens.as_ref()), destination, &progress)
         }
     };
     progress.clear();
@@ -89,7 +103,7 @@ fn has_tokenizer(model: &Path) -> bool {
     model.is_file() || model.join("tokenizer.json").is_file()
 }
 
-fn told(done: &Exported, out: &Path) {
+fn told(done: &ExportReport, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
     let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
     anstream::println!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));

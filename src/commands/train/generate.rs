@@ -6,19 +6,12 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_base::{progress::Progress as _, row::Message};
-use setaccio_templates::Renderer;
 use setaccio_train::{
-    device,
-    generate::{Sampling, generate},
-    lora::{self, peft},
-    merge::Trained,
-    model::{
-        config::Config,
-        files::ModelFiles,
-        llama::Llama,
-        load::{self, Hold},
-    },
+    artifacts::finished_run::FinishedRun,
+    formats::{model_files::ModelFiles, peft},
+    generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
     recipe::{self, Method},
     tokenizer::Tokens,
 };
@@ -62,8 +55,8 @@ pub struct Args {
     /// Decides the choices where the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// What computes: cpu, cuda (a build with feature `cuda`), or the GPU if there is one
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
     device: recipe::Device,
     /// Threads; the text does not depend on them [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -77,13 +70,12 @@ fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
     }
 }
 
-fn device(text: &str) -> Result<recipe::Device, String> {
-    match text {
-        "auto" => Ok(recipe::Device::Auto),
-        "cpu" => Ok(recipe::Device::Cpu),
-        "cuda" => Ok(recipe::Device::Cuda),
-        _ => Err("auto, cpu or cuda".into()),
-    }
+fn device() -> impl TypedValueParser<Value = recipe::Device> {
+    PossibleValuesParser::new(["auto", "cpu", "cuda"]).map(|name| match name.as_str() {
+        "cpu" => recipe::Device::Cpu,
+        "cuda" => recipe::Device::Cuda,
+        _ => recipe::Device::Auto,
+    })
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -100,14 +92,16 @@ pub fn run(args: &Args) -> Result<()> {
         file.fits(files.config(), dir)?;
     }
     let prompt = prompt(args, &tokens)?;
-    let room = room(files.config(), prompt.len())?;
+    let left = tokens_left(files.config(), prompt.len())?;
 
     let progress = Bar::new()?;
-    let mut model = load_whole(&files, args.device, &progress)?;
+    let loaded = load_model(&files, args.device, &progress);
+    progress.clear();
+    let mut model = loaded?;
     if let Some((_, file)) = &adapter {
-        lora::put(&mut model, file)?;
+        file.attach(&mut model)?;
     }
-    let max_tokens = args.max_tokens.min(room);
+    let max_tokens = args.max_tokens.min(left);
     let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens };
     let (mut written, mut shown) = (Vec::new(), String::new());
     let began = std::time::Instant::now();
@@ -115,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut broken = None;
     generate(&model, &prompt, &tokens.eos_ids, &sampling, &mut |id| {
         written.push(id);
-        let text = tokens.decode(&written, true).unwrap_or_default();
+        let text = tokens.decode(&written).unwrap_or_default();
         // Half a character is shown when its other half is there.
         if let Some(new) = text.strip_prefix(&shown).filter(|new| !new.ends_with('\u{FFFD}')) {
             if let Err(error) = write!(out, "{new}").and_then(|()| out.flush()) {
@@ -132,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
     writeln!(out)?;
     #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
     let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
-    if written.len() == room && room < args.max_tokens {
+    if written.len() == left && left < args.max_tokens {
         progress.warn("this is as far as the model's positions go");
     }
     anstream::eprintln!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
@@ -141,10 +135,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The model that is asked, and the adapter that is put on it, if any.
 fn asked(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
-    let run = args.run.as_deref().map(Trained::open).transpose()?;
+    let run = args.run.as_deref().map(FinishedRun::open).transpose()?;
     let (base, adapter) = match run {
-        Some(Trained { made, method: Method::Full, .. }) => (Some(made), None),
-        Some(Trained { base, made, .. }) => (Some(base), Some(made)),
+        Some(FinishedRun { made, method: Method::Full, .. }) => (Some(made), None),
+        Some(FinishedRun { base, made, .. }) => (Some(base), Some(made)),
         None => (None, None),
     };
     match args.model.clone().or(base) {
@@ -153,53 +147,11 @@ fn asked(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
     }
 }
 
-/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
-/// sees a window only is not computed here.
-pub fn room(config: &Config, prompt: usize) -> Result<usize> {
-    let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
-    match positions.checked_sub(prompt) {
-        None | Some(0) => bail!("the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"),
-        Some(room) => Ok(room),
-    }
-}
-
 /// Ids of the prompt.
-fn prompt(args: &Args, tokens: &Tokens) -> Result<Vec<u32>> {
+fn prompt(args: &Args, tokens: &Tokens) -> setaccio_train::Result<Vec<u32>> {
     if args.raw {
         return raw_ids(tokens, &args.prompt);
     }
     let system = args.system.iter().map(|text| Message::new("system", text));
     chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
-}
-
-/// The model as it is stored, in the memory of what computes.
-pub fn load_whole(files: &ModelFiles, device: recipe::Device, progress: &Bar) -> Result<Llama> {
-    let (device, dtype) = device::pick(device)?;
-    progress.stage("load", files.config().layers as u64);
-    let model = load::model(files.config(), files, &Hold { dtype, device, ..Hold::plain() }, &|_| {
-        progress.advance(1, "");
-        !progress.cancelled()
-    });
-    progress.clear();
-    Ok(model?)
-}
-
-/// Ids of a text to be written on from as it is.
-pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
-    let mut ids = tokens.encode(text).map_err(|e| anyhow::anyhow!("the prompt: {e}"))?.ids;
-    if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
-        ids.insert(0, *bos);
-    }
-    Ok(ids)
-}
-
-/// Ids of a conversation up to where the answer begins.
-pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
-    let fault = |e: String| anyhow::anyhow!("the prompt: {e}");
-    let Some(template) = tokens.chat_template.clone() else {
-        bail!("this model has no chat template: give --raw to write on from the prompt as it is");
-    };
-    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
-    Ok(tokens.encode(&renderer.chat(messages, true).map_err(fault)?.text).map_err(fault)?.ids)
 }

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use clap::{ValueEnum, builder::PossibleValuesParser};
 use setaccio_base::progress::Progress as _;
 use setaccio_train::{
-    merge::{self, Options, Precision, Trained, merge},
-    model::files::ModelFiles,
+    artifacts::{
+        finished_run::FinishedRun,
+        merge::{self, Options, Precision, merge},
+    },
+    formats::model_files::ModelFiles,
     recipe::Method,
 };
 
-use super::{plan::gib, run::threads, watch::Watching};
+use super::{plan::gib, run::threads};
 use crate::{
     progress::Bar,
     style::{FAINT, GOOD, NAME, count},
@@ -31,15 +35,15 @@ pub struct Args {
     /// Folder of the merged model
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Type of the merged weights: bf16, f16 or f32 [default: what the base is stored in; f32 of a run that trained every weight]
-    #[arg(long, value_name = "TYPE")]
+    /// Type of the merged weights [default: what the base is stored in; f32 of a run that trained every weight]
+    #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(merge::DTYPES.map(|(name, _)| name)))]
     dtype: Option<String>,
     /// Largest file of weights, for instance 500MB
-    #[arg(long, value_name = "SIZE", default_value = "5GB")]
-    shard_size: String,
-    /// Add to the weights as they are stored, or to what training in 4 bits saw of them (nf4)
+    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = merge::bytes)]
+    shard_size: u64,
+    /// The weights that the adapter is added to
     #[arg(long, value_name = "WHICH", default_value = "stored")]
-    base_precision: String,
+    base_precision: BasePrecision,
     /// Leave out the check run, which compares the merged model with the adapter on its base
     #[arg(long)]
     no_check: bool,
@@ -54,21 +58,27 @@ pub struct Args {
     jobs: Option<u16>,
 }
 
+/// Which weights of the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BasePrecision {
+    /// As they are stored
+    Stored,
+    /// What training in 4 bits saw of them
+    Nf4,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
-    let trained = args.run.as_deref().map(Trained::open).transpose()?;
+    let trained = args.run.as_deref().map(FinishedRun::open).transpose()?;
     let saw = trained.as_ref().map(|t| t.saw);
-    let precision = match args.base_precision.as_str() {
-        "stored" => Precision::Stored,
-        "nf4" => match saw {
-            Some(saw @ Precision::Nf4 { .. }) => saw,
-            _ => Precision::Nf4 { double_quant: true },
-        },
-        other => bail!("--base-precision is stored or nf4, not `{other}`"),
+    let precision = match (args.base_precision, saw) {
+        (BasePrecision::Stored, _) => Precision::Stored,
+        (BasePrecision::Nf4, Some(saw @ Precision::Nf4 { .. })) => saw,
+        (BasePrecision::Nf4, _) => Precision::Nf4 { double_quant: true },
     };
     let options = Options {
         dtype: args.dtype.as_deref().map(merge::dtype).transpose()?,
-        shard_bytes: merge::bytes(&args.shard_size)?,
+        shard_bytes: args.shard_size,
         precision,
         check: !args.no_check,
         // Of a run's own adapter the hashes of its base say more than a name.
@@ -78,7 +88,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
         return copy(args, trained, &options);
     }
-    let pick = |given: &Option<PathBuf>, of: fn(&Trained) -> &PathBuf| {
+    let pick = |given: &Option<PathBuf>, of: fn(&FinishedRun) -> &PathBuf| {
         given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
     };
     let (Some(base), Some(adapter)) = (pick(&args.model, |t| &t.base), pick(&args.adapter, |t| &t.made)) else {
@@ -89,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
         trained.same_base(&files, &|| progress.cancelled())?;
     }
-    let merged = merge(&files, &adapter, &args.out, &options, &Watching(&progress));
+    let merged = merge(&files, &adapter, &args.out, &options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
@@ -123,16 +133,16 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What was trained whole has nothing to be merged with; it may be wanted in another type.
-fn copy(args: &Args, trained: &Trained, options: &Options) -> Result<()> {
+fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
     let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
-    if of_adapters || args.base_precision != "stored" {
+    if of_adapters || args.base_precision != BasePrecision::Stored {
         bail!(
             "this run trained every weight, so there is no adapter to add: --out, --dtype, --shard-size and --force are all \
              that goes with it"
         );
     }
     let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new()?);
-    let merged = merge::copy(&files, &args.out, options, &Watching(&progress));
+    let merged = merge::copy(&files, &args.out, options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));

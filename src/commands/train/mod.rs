@@ -10,13 +10,13 @@ mod export;
 #[cfg(feature = "train")]
 mod generate;
 #[cfg(feature = "train")]
+mod interrupted;
+#[cfg(feature = "train")]
 mod merge;
 #[cfg(feature = "train")]
 mod plan;
 #[cfg(feature = "train")]
 mod run;
-#[cfg(feature = "train")]
-mod watch;
 
 #[cfg(not(feature = "train"))]
 pub use absent::{
@@ -28,7 +28,7 @@ pub use {
     all::{Args as AllArgs, run as all},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, run as generate},
+    interrupted::interrupted,
     merge::{Args as MergeArgs, run as merge},
     run::{Args, run},
-    watch::interrupted,
 };

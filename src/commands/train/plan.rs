@@ -3,7 +3,7 @@
 use setaccio_train::{
     memory::GIB,
     recipe::{Method, Optimizer, Recompute},
-    session::Prepared,
+    session::RunPlan,
 };
 
 use crate::style::{FAINT, HEAD, NAME, count};
@@ -16,8 +16,8 @@ pub fn gib(bytes: usize) -> String {
 }
 
 /// One line before a run starts.
-pub fn headline(prepared: &Prepared) {
-    let recipe = &prepared.loaded.recipe;
+pub fn headline(prepared: &RunPlan) {
+    let recipe = &prepared.recipe_file.recipe;
     anstream::println!(
         "{NAME}{}{NAME:#}: {} rows, {} steps of {} x {} sequences, {} trained parameters, about {} of memory",
         recipe.name,
@@ -31,9 +31,9 @@ pub fn headline(prepared: &Prepared) {
 }
 
 /// What to do about a run that would take more than it may, if it would.
-pub fn beyond(prepared: &Prepared) -> Option<String> {
+pub fn beyond(prepared: &RunPlan) -> Option<String> {
     let (predicted, budget) = (predicted(prepared), prepared.budget);
-    let recipe = &prepared.loaded.recipe;
+    let recipe = &prepared.recipe_file.recipe;
     let hint = match recipe.train.recompute {
         Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
         _ if recipe.method == Method::Full && recipe.train.optimizer == Optimizer::Adamw => {
@@ -49,17 +49,17 @@ pub fn beyond(prepared: &Prepared) -> Option<String> {
 }
 
 /// Peak of the run, with what the program holds before it starts.
-fn predicted(prepared: &Prepared) -> usize {
+fn predicted(prepared: &RunPlan) -> usize {
     let (tokens, targets) = prepared.largest;
     prepared.memory.parts(tokens, targets, prepared.recompute).total() + prepared.base_memory
 }
 
-pub fn print(prepared: &Prepared) {
-    let (recipe, config) = (&prepared.loaded.recipe, prepared.files.config());
+pub fn print(prepared: &RunPlan) {
+    let (recipe, config) = (&prepared.recipe_file.recipe, prepared.files.config());
     let counts = prepared.train.counts();
     let (tokens, targets) = prepared.largest;
     let line = |name: &str, value: String| anstream::println!("  {name:<26} {value}");
-    anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.loaded.file);
+    anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
 
     anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
     line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
@@ -111,7 +111,7 @@ pub fn print(prepared: &Prepared) {
     line("work on a layer or the head", gib(parts.work));
     line("program and data", gib(prepared.base_memory));
     line("predicted peak", format!("{HEAD}{}{HEAD:#} of {}", gib(predicted(prepared)), gib(prepared.budget)));
-    for (how, recompute) in [("nothing computed again", false), ("every layer computed again", true)] {
+    for (how, recompute) in [("nothing computed again", 0), ("every layer computed again", config.layers)] {
         let budget = prepared.budget.saturating_sub(prepared.base_memory);
         let most = prepared.memory.largest_batch(recipe.data.max_length, budget, recompute);
         line(

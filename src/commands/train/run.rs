@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use setaccio_base::progress::Progress as _;
 use setaccio_train::{
     data::show,
-    recipe::{self, Loaded, Task},
-    session::{self, Done, Prepared, Start},
+    recipe::{self, RecipeFile, Task},
+    session::{self, RunOutcome, RunPlan, StartMode},
 };
 
-use super::{plan, watch::Watching};
+use super::plan;
 use crate::{
     progress::Bar,
     style::{FAINT, GOOD, NAME},
@@ -57,24 +57,12 @@ pub struct Args {
 }
 
 impl Args {
-    fn load(&self) -> Result<Loaded> {
+    fn load(&self) -> Result<RecipeFile> {
         let mut sets = self.set.clone();
         sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
         Ok(recipe::load(&self.recipe, &sets)?)
     }
-}
-
-/// The command that makes the same run again.
-pub fn command(recipe: &Path, sets: &[String]) -> String {
-    let sets = sets.iter().map(|set| {
-        if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
-            format!(" --set '{}'", set.replace('\'', r"'\''"))
-        } else {
-            format!(" --set {set}")
-        }
-    });
-    format!("setaccio train {}{}", recipe.display(), sets.collect::<String>())
 }
 
 /// Use `jobs` threads for everything from here on.
@@ -87,9 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
     threads(args.jobs)?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-    let command = command(&loaded.place.argument(), &loaded.sets);
     let progress = Bar::new()?;
-    let prepared = Prepared::new(loaded, &folder, &Watching(&progress));
+    let prepared = RunPlan::new(loaded, &folder, &progress);
     progress.clear();
     let prepared = prepared?;
     if let Some(n) = args.show_batch {
@@ -113,24 +100,24 @@ pub fn run(args: &Args) -> Result<()> {
         progress.warn(&beyond);
     }
     let start = match (args.resume, args.force) {
-        (true, _) => Start::Resume,
-        (_, true) => Start::Force,
-        _ => Start::Fresh,
+        (true, _) => StartMode::Resume,
+        (_, true) => StartMode::Force,
+        _ => StartMode::Fresh,
     };
-    let done = session::run(&prepared, &command, start, &Watching(&progress));
+    let done = session::run(&prepared, &prepared.recipe_file.command(), start, &progress);
     progress.clear();
     match done? {
-        Done::UpToDate => {
+        RunOutcome::UpToDate => {
             anstream::println!(
                 "{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again",
                 folder.display()
             );
         }
-        Done::Trained { resumed, loss, eval_loss } => {
+        RunOutcome::Trained { resumed, loss, eval_loss } => {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
             anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
             if let Some(loss) = eval_loss {
-                let likelihood = prepared.loaded.recipe.task != Task::Preference;
+                let likelihood = prepared.recipe_file.recipe.task != Task::Preference;
                 let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };
                 anstream::println!("evaluation loss {loss:.4}{more}");
             }
@@ -139,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = |name: &str| folder.join(name).display().to_string();
     anstream::println!(
         "{NAME}{}{NAME:#}  {FAINT}card: {}, curve: {}{FAINT:#}",
-        path(prepared.loaded.recipe.method.folder()),
+        path(prepared.recipe_file.recipe.method.folder()),
         path("README.md"),
         path("loss.svg")
     );

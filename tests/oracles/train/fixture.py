@@ -88,7 +88,7 @@ def model(variant, attention="eager"):
 
 
 def tiny(attention="sdpa"):
-    """What the recipe `tiny` trains, made by train/src/model/tiny.rs: 512 tokens, seed 42; in f32, frozen. Norms are 1,
+    """What the recipe `tiny` trains, made by train/src/artifacts/tiny.rs: 512 tokens, seed 42; in f32, frozen. Norms are 1,
     every other tensor is normal_vec(key(42, NAME), n, 0.02); the head is the embedding."""
     config = LlamaConfig(
         vocab_size=512, hidden_size=128, intermediate_size=352, num_hidden_layers=4, num_attention_heads=4,

@@ -9,15 +9,15 @@ use setaccio_train::kernels::cuda::watch;
 use setaccio_train::{
     Error, Result,
     cost::{Cost, H200, Step},
-    data::Micro,
+    data::MicroBatch,
     device,
     memory::{GIB, Memory},
     model::{
         config::Config,
-        load::{self, Hold},
+        load::{self, LoadOptions, Trainable},
     },
     recipe,
-    trainer::{Fault, Trainer},
+    trainer::{StepError, Trainer},
 };
 
 use super::{
@@ -102,7 +102,7 @@ pub fn bench(options: &Options) -> Result<()> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "lengths are small")]
-fn step_of(micro: &Micro, recompute: usize, dropout: bool) -> Step {
+fn step_of(micro: &MicroBatch, recompute: usize, dropout: bool) -> Step {
     let batch = micro.batch();
     // Query i of a span sees i + 1 keys and those before: about half a square and a rectangle.
     let seen = |span: &setaccio_train::kernels::Span| {
@@ -164,7 +164,7 @@ impl Bench {
         Ok(said)
     }
 
-    fn measure(&self, run: &Run, recipe: &recipe::Recipe, recompute: usize, micros: &[Micro]) -> Result<Timed> {
+    fn measure(&self, run: &Run, recipe: &recipe::Recipe, recompute: usize, micros: &[MicroBatch]) -> Result<Timed> {
         reset(&self.device)?;
         let mut trainer = self.trainer(&self.shape.config, recipe, recompute)?;
         let mut seconds = Vec::new();
@@ -182,24 +182,23 @@ impl Bench {
 
     fn trainer(&self, config: &Config, recipe: &recipe::Recipe, recompute: usize) -> Result<Trainer> {
         let source = Random { device: self.device.clone(), dtype: self.dtype };
-        let hold = Hold {
+        let options = LoadOptions {
             quantization: recipe.model.quantization,
             double_quant: true,
             dtype: self.dtype,
             device: self.device.clone(),
-            adapter: Some((recipe.lora.clone(), recipe.seed)),
-            ..Hold::plain()
+            trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
         };
-        let llama = load::model(config, &source, &hold, &|_| true)?;
+        let llama = load::model(config, &source, &options, &|_| true)?;
         Ok(Trainer::new(llama, recipe, 1 << 20, recompute))
     }
 
     /// Seconds of a step, until the GPU is done with it.
-    fn step(&self, trainer: &mut Trainer, micros: &[Micro]) -> Result<f64> {
+    fn step(&self, trainer: &mut Trainer, micros: &[MicroBatch]) -> Result<f64> {
         let began = Instant::now();
         trainer.step(micros, &|| false).map_err(|fault| match fault {
-            Fault::Error(error) => error,
-            Fault::Diverged(what) => Error::Other(format!("{what} is not finite")),
+            StepError::Error(error) => error,
+            StepError::Diverged(what) => Error::Other(format!("{what} is not finite")),
         })?;
         self.device.synchronize()?;
         Ok(began.elapsed().as_secs_f64())
@@ -221,7 +220,7 @@ impl Bench {
     }
 
     #[cfg(feature = "cuda")]
-    fn by_part(&self, trainer: &mut Trainer, micros: &[Micro]) -> Result<BTreeMap<String, (f64, usize)>> {
+    fn by_part(&self, trainer: &mut Trainer, micros: &[MicroBatch]) -> Result<BTreeMap<String, (f64, usize)>> {
         if !self.device.is_cuda() {
             return Ok(BTreeMap::new());
         }
@@ -234,7 +233,7 @@ impl Bench {
 
     #[cfg(not(feature = "cuda"))]
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with a GPU")]
-    fn by_part(&self, _: &mut Trainer, _: &[Micro]) -> Result<BTreeMap<String, (f64, usize)>> {
+    fn by_part(&self, _: &mut Trainer, _: &[MicroBatch]) -> Result<BTreeMap<String, (f64, usize)>> {
         Ok(BTreeMap::new())
     }
 }

@@ -3,8 +3,8 @@
 use setaccio_train::{
     Error, Result,
     data::{
-        Batch, Example, Micro,
-        micro::{self, Pairs},
+        Batch, Example, MicroBatch,
+        micro::{PairBatch, Question},
     },
     random::{bits, key},
     recipe::Recipe,
@@ -84,7 +84,7 @@ impl Run {
     }
 
     /// Random ids of a vocabulary of that size; all count, but for questions.
-    pub fn micro(&self, vocab: usize) -> Micro {
+    pub fn micro(&self, vocab: usize) -> MicroBatch {
         let stream = key(1, self.name);
         let mut drawn = 0_u64;
         let mut ids = |n: usize| {
@@ -106,7 +106,7 @@ impl Run {
                     };
                     rows.push((u32::try_from(row).unwrap_or(0), answer(), answer()));
                 }
-                return Micro::Pairs(micro::Pairs::new(&rows, false));
+                return MicroBatch::Pairs(PairBatch::new(&rows, Question::Given));
             }
             Kind::Packed => {
                 let all: usize = DOCUMENTS.iter().sum();
@@ -127,11 +127,11 @@ impl Run {
                 }
             }
         }
-        Micro::Texts(batch)
+        MicroBatch::Texts(batch)
     }
 }
 
 /// Whether the reference is asked beside the step.
-pub fn asks_reference(micro: &Micro) -> bool {
-    matches!(micro, Micro::Pairs(Pairs { reference: None, .. }))
+pub fn asks_reference(micro: &MicroBatch) -> bool {
+    matches!(micro, MicroBatch::Pairs(PairBatch { reference: None, .. }))
 }

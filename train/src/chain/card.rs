@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use setaccio_base::numbers::grouped;
 
-use super::Chain;
+use super::schema::Chain;
 use crate::recipe::Method;
 use crate::report::{
     card::{self, cell, plain, results, word},
     front::{Front, hub, notice},
+    line::Line,
     lock::RunLock,
-    metrics::Line,
 };
 
 /// Name of the file.
@@ -19,7 +19,7 @@ pub const NAME: &str = card::NAME;
 
 /// A finished stage.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct StageReport {
     /// Its name.
     pub name: String,
     /// Of its run.
@@ -38,7 +38,7 @@ pub struct Sample {
 }
 
 /// The card's text. `exports` are names of GGUF files.
-pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Option<&Sample>) -> String {
+pub fn markdown(chain: &Chain, stages: &[StageReport], exports: &[String], sample: Option<&Sample>) -> String {
     let mut out = front(chain, stages);
     for section in [
         opening(chain, stages),
@@ -58,7 +58,7 @@ pub fn markdown(chain: &Chain, stages: &[Told], exports: &[String], sample: Opti
 }
 
 /// YAML between its fences.
-fn front(chain: &Chain, stages: &[Told]) -> String {
+fn front(chain: &Chain, stages: &[StageReport]) -> String {
     let base = &chain.base;
     let front = Front {
         library: "transformers",
@@ -70,7 +70,7 @@ fn front(chain: &Chain, stages: &[Told]) -> String {
     front.matter(stages.iter().flat_map(|s| &s.lock.data))
 }
 
-fn opening(chain: &Chain, stages: &[Told]) -> String {
+fn opening(chain: &Chain, stages: &[StageReport]) -> String {
     let title = if chain.title.is_empty() { &chain.name } else { &chain.title };
     let base = match hub(&chain.base.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo})"),
@@ -98,12 +98,12 @@ fn opening(chain: &Chain, stages: &[Told]) -> String {
 }
 
 /// Whether any stage trained an adapter.
-fn adapters(stages: &[Told]) -> bool {
+fn adapters(stages: &[StageReport]) -> bool {
     stages.iter().any(|stage| stage.lock.recipe.method == Method::Lora)
 }
 
 /// What was done, stage by stage.
-fn lineage(stages: &[Told]) -> String {
+fn lineage(stages: &[StageReport]) -> String {
     let mut out = String::from(
         "## Lineage\n\n| stage | learned | data (SHA-256 of its lock) | rows | trained | steps x batch, rate | evaluation loss \
          | its SHA-256 |\n|---|---|---|---:|---|---|---|---|\n",
@@ -146,7 +146,7 @@ fn lineage(stages: &[Told]) -> String {
 }
 
 /// A data set with links to where its rows came from.
-fn source(data: &crate::report::lock::Data, stage: &str) -> String {
+fn source(data: &crate::report::lock::DataFolder, stage: &str) -> String {
     let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
     let repos = data.repos.iter().filter_map(|repo| hub(repo));
     let repos: Vec<String> = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})")).collect();
@@ -156,7 +156,7 @@ fn source(data: &crate::report::lock::Data, stage: &str) -> String {
 }
 
 /// Curves and last evaluation of each stage.
-fn curves(stages: &[Told]) -> String {
+fn curves(stages: &[StageReport]) -> String {
     let mut out = String::new();
     for stage in stages {
         let (name, lines) = (plain(&stage.name), &stage.lines);
@@ -211,7 +211,7 @@ fn answers(sample: &Sample) -> String {
 /// Most tokens of a sample.
 pub const SAMPLE_TOKENS: usize = 64;
 
-fn loading(chain: &Chain, stages: &[Told], exports: &[String]) -> String {
+fn loading(chain: &Chain, stages: &[StageReport], exports: &[String]) -> String {
     let name = plain(&chain.name);
     let mut out = String::from(
         "## How to load it\n\nWith transformers, from this folder or its name on the Hub:\n\n```python\n\
@@ -237,7 +237,7 @@ fn loading(chain: &Chain, stages: &[Told], exports: &[String]) -> String {
     out
 }
 
-fn limits(stages: &[Told]) -> String {
+fn limits(stages: &[StageReport]) -> String {
     let what = if adapters(stages) { "Adapters of low rank change" } else { "Training on so few texts changes" };
     let mut out = format!(
         "## Limits\n\n- {what} how a model writes more than what it knows; check facts elsewhere.\n\
@@ -258,7 +258,7 @@ fn limits(stages: &[Told]) -> String {
     out
 }
 
-fn licences(chain: &Chain, stages: &[Told]) -> String {
+fn licences(chain: &Chain, stages: &[StageReport]) -> String {
     let mut out = String::from("## Licences\n\n");
     let _ = match chain.base.license.as_str() {
         "" => writeln!(out, "- base model: **not stated**; find it out before you pass this model on"),
@@ -277,7 +277,7 @@ fn licences(chain: &Chain, stages: &[Told]) -> String {
     out
 }
 
-fn again(chain: &Chain, stages: &[Told]) -> String {
+fn again(chain: &Chain, stages: &[StageReport]) -> String {
     let engine = stages.first().map_or("", |stage| stage.lock.engine.as_str());
     format!(
         "## How to make it again\n\n```\nsetaccio train-all {}\n```\n\nEach stage's `run.lock.toml` holds its recipe as it was \

@@ -1,6 +1,11 @@
-use std::fs;
+use std::{fs, path::Path};
 
-use super::*;
+use super::{
+    lock::ChainLock,
+    places::Places,
+    schema::{Chain, ChainFile},
+};
+use crate::error::Result;
 
 const CHAIN: &str = r#"
 name = "c"
@@ -17,7 +22,7 @@ build = "b.toml"
 train = "t.toml"
 "#;
 
-fn open(text: &str) -> (tempfile::TempDir, Result<Opened>) {
+fn open(text: &str) -> (tempfile::TempDir, Result<ChainFile>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("chain.toml");
     fs::write(&path, text).unwrap();
@@ -26,21 +31,20 @@ fn open(text: &str) -> (tempfile::TempDir, Result<Opened>) {
         "name = 't'\n[model]\npath = 'x'\nrepo = 'o/n'\nlicense = 'gpl'\n[data]\ntrain = ['y']\n",
     )
     .unwrap();
-    let opened = Chain::open(&path);
-    (dir, opened)
+    let chain = Chain::open(&path);
+    (dir, chain)
 }
 
 #[test]
 fn each_stage_stands_upon_the_one_before() {
-    let (_dir, opened) = open(CHAIN);
-    let (opened, places) = (opened.unwrap(), Places("runs/c".into()));
-    let [one, two] = [0, 1].map(|i| opened.stage(i, &places).unwrap().recipe);
+    let (_dir, chain) = open(CHAIN);
+    let (chain, places) = (chain.unwrap(), Places { root: "runs/c".into() });
+    let [one, two] = [0, 1].map(|i| chain.stage(i, &places).unwrap().recipe);
     assert_eq!((one.model.path.as_str(), one.model.license.as_str(), one.train.batch), ("tiny", "mit", 3));
     assert_eq!((two.model.path.as_str(), two.model.repo.as_str(), two.train.batch), ("runs/c/one/merged", "", 8));
     assert_eq!(two.data.train, [Path::new("runs/c/data/two")]);
-    let merged = opened.chain.stage.iter().map(|stage| places.merged(&opened.chain, stage));
-    assert_eq!(merged.collect::<Vec<_>>(), [Path::new("runs/c/one/merged"), Path::new("runs/c/merged")]);
-    assert_eq!(places.export(&opened.chain, "q8_0"), Path::new("runs/c/export/c-Q8_0.gguf"));
+    assert_eq!(places.result(), Path::new("runs/c/merged"));
+    assert_eq!(places.export("c", "q8_0"), Path::new("runs/c/export/c-Q8_0.gguf"));
 }
 
 #[test]
@@ -66,10 +70,10 @@ fn a_step_is_kept_as_long_as_its_inputs_and_files_are() {
     let made = dir.path().join("m");
     fs::create_dir(&made).unwrap();
     fs::write(made.join("a"), "123").unwrap();
-    let mut kept = Kept::open(dir.path()).unwrap();
+    let mut kept = ChainLock::open(dir.path()).unwrap();
     assert!(!kept.has("s", "k", &made));
     kept.add("s", "k", &made).unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let kept = ChainLock::open(dir.path()).unwrap();
     assert!(kept.has("s", "k", &made) && !kept.has("s", "other", &made) && !kept.has("t", "k", &made));
     assert!(kept.made(&made) && !kept.made(&dir.path().join("n")) && !kept.has("s", "k", &dir.path().join("n")));
     // Another step that writes to the same place has it from then on.
@@ -77,11 +81,11 @@ fn a_step_is_kept_as_long_as_its_inputs_and_files_are() {
     other.add("t", "k", &made).unwrap();
     assert!(other.has("t", "k", &made) && !other.has("s", "k", &made));
     other.add("s", "k", &made).unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let kept = ChainLock::open(dir.path()).unwrap();
     fs::write(made.join("a"), "12").unwrap();
     assert!(!kept.has("s", "k", &made), "another length");
     fs::remove_dir_all(&made).unwrap();
     assert!(!kept.has("s", "k", &made), "gone");
     fs::write(dir.path().join("chain.lock.toml"), "x = 1").unwrap();
-    assert!(Kept::open(dir.path()).unwrap_err().to_string().contains("remove it"));
+    assert!(ChainLock::open(dir.path()).unwrap_err().to_string().contains("remove it"));
 }

@@ -7,72 +7,32 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
-    fs::File,
-    io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
-use setaccio_base::atomic::{remove, sync_dir};
+use setaccio_base::{
+    atomic::{remove, sync_dir},
+    lock_file::LockFile,
+};
 
 use crate::{
     error::{Error, Result},
-    model::safetensors::Safetensors,
-    objective::Told,
-    report::lock::RunLock,
+    formats::safetensors::Safetensors,
+    report::lock::{self, RunLock},
 };
 
-pub(crate) mod held;
 mod reading;
+pub(crate) mod run_lock;
+mod state;
 mod writing;
 
-/// What a run needs beside its tensors to go on as if it had never stopped. The position in the data and the state
-/// of every random stream are functions of the step.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    /// Steps done.
-    pub step: u64,
-    /// Tokens seen.
-    pub tokens: u64,
-    /// Length of `metrics.jsonl` then; see [`crate::report::metrics::Metrics::sync`].
-    pub metrics_bytes: u64,
-    /// Loss of the last step, in nats.
-    pub loss: f64,
-    /// What the next line of metrics is the mean of.
-    pub window: Window,
-    /// The last evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval: Option<Evaluation>,
-}
-
-/// Sums over the steps since the last line of metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// Steps.
-    pub steps: u64,
-    /// Sum of their losses.
-    pub loss: f64,
-    /// Over their rows.
-    pub told: Told,
-}
-
-/// An evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evaluation {
-    /// The step after which it was made.
-    pub step: u64,
-    /// Mean loss of a trained token, in nats.
-    pub loss: f64,
-}
+pub use state::{Evaluation, State, Window};
 
 /// A checkpoint that was found whole.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct Checkpoint {
     /// Its folder.
     pub path: PathBuf,
     /// What was given to [`Store::save`]: headers are read, values are not.
@@ -104,7 +64,7 @@ pub struct Store {
     lock: RunLock,
     /// Steps whose checkpoints were found torn.
     torn: BTreeSet<u64>,
-    _held: File,
+    _lock_file: LockFile,
 }
 
 /// Prefix of a checkpoint being written.
@@ -121,7 +81,7 @@ impl Store {
     /// # Errors
     /// Another process has it, it holds what no run wrote, or the file system refuses.
     pub fn open(run: &Path, keep: usize, lock: &RunLock) -> Result<Self> {
-        let held = held::hold(run)?;
+        let lock_file = run_lock::acquire(run)?;
         let root = run.join("checkpoints");
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
         // A crash between moving the old one aside and putting the new one in its place.
@@ -132,13 +92,10 @@ impl Store {
         }
         sync_dir(&root)?;
         sync_dir(run)?;
-        Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _held: held })
+        Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _lock_file: lock_file })
     }
 
     /// Steps of which there is a checkpoint, whole or not, in order.
-    ///
-    /// # Errors
-    /// The folder cannot be listed.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps: Vec<u64> = names(&self.root)?.iter().filter_map(|n| step_of(n)).collect();
         steps.sort_unstable();
@@ -146,9 +103,6 @@ impl Store {
     }
 
     /// Remove all checkpoints, for a run that begins anew.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn clear(&mut self) -> Result<()> {
         for step in self.steps()? {
             self.discard(step, &mut |_| Ok(()))?;
@@ -178,7 +132,7 @@ impl Store {
     ///
     /// # Errors
     /// It is of another recipe, model or data: what differs is listed.
-    pub fn latest(&mut self) -> Result<(Option<Loaded>, Vec<Warning>)> {
+    pub fn latest(&mut self) -> Result<(Option<Checkpoint>, Vec<Warning>)> {
         let mut warnings: Vec<Warning> = hidden(&self.root)?
             .into_iter()
             .filter(|(name, _)| name.starts_with(WRITING))
@@ -197,16 +151,16 @@ impl Store {
         Ok((None, warnings))
     }
 
-    fn same_run(&self, whole: reading::Whole) -> Result<Loaded> {
-        let reading::Whole { path, tensors, state, lock } = whole;
-        let then = RunLock::parse(&path.join(crate::report::lock::NAME), &lock)?;
-        if then.fingerprint()? == self.lock.fingerprint()? {
-            return Ok(Loaded { path, tensors, state });
+    fn same_run(&self, whole: reading::CheckpointFiles) -> Result<Checkpoint> {
+        let reading::CheckpointFiles { path, tensors, state, lock: text } = whole;
+        let then = RunLock::parse(&path.join(lock::NAME), &text)?;
+        if lock::fingerprint(&then)? == lock::fingerprint(&self.lock)? {
+            return Ok(Checkpoint { path, tensors, state });
         }
         let message = format!(
             "is of another run, and numbers of both would be mixed; give back what it was begun with, or start anew \
              with `--force`:\n  {}",
-            then.differences(&self.lock)?.join("\n  ")
+            lock::differences(&then, &self.lock)?.join("\n  ")
         );
         Err(Error::Damaged { path, message })
     }
@@ -215,7 +169,7 @@ impl Store {
         self.root.join(name_of(step))
     }
 
-    /// [`Store::save`] without its tidying. `after` is told of every operation on the file system that is
+    /// [`Store::save`] without its tidying. `after` is called with every operation on the file system that is
     /// done, and stops the rest by failing: so tests cut it short where a crash could.
     fn put(&mut self, tensors: &[(String, Tensor)], state: &State, after: writing::After) -> Result<PathBuf> {
         let name = name_of(state.step);

@@ -6,19 +6,19 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 
 use super::{
-    State,
+    state::State,
     writing::{FORMAT, MANIFEST, Manifest, STATE, TENSORS},
 };
 use crate::{
-    model::safetensors::Safetensors,
+    formats::safetensors::Safetensors,
     report::lock::{self, FileHash},
 };
 
 /// A checkpoint of which every byte is what was written.
-pub struct Whole {
+pub struct CheckpointFiles {
     pub path: PathBuf,
     pub tensors: Safetensors,
     pub state: State,
@@ -47,7 +47,7 @@ pub fn glance(path: &Path, step: u64) -> Checked<Manifest> {
 }
 
 /// Read everything and check every hash.
-pub fn read(path: &Path, step: u64) -> Checked<Whole> {
+pub fn read(path: &Path, step: u64) -> Checked<CheckpointFiles> {
     let manifest = glance(path, step)?;
     let hash_of = |name: &str| {
         let expected = manifest.files.iter().find(|f| f.file == name);
@@ -55,18 +55,18 @@ pub fn read(path: &Path, step: u64) -> Checked<Whole> {
     };
     let checked = |name: &str| {
         let found = bytes(path, name)?;
-        if sha256(&found) == hash_of(name)? { Ok(found) } else { Err(format!("{name} is not what was written")) }
+        if hex_digest(&found) == hash_of(name)? { Ok(found) } else { Err(format!("{name} is not what was written")) }
     };
     let lock = String::from_utf8(checked(lock::NAME)?).map_err(|e| format!("{}: {e}", lock::NAME))?;
     let state = parse(STATE, &checked(STATE)?)?;
     // What is trained may fill the memory once already: it is hashed without being held, and read tensor by tensor.
     let values = path.join(TENSORS);
-    let found = FileHash::of(&values, TENSORS).map_err(|e| e.to_string())?;
+    let found = FileHash::of(&values, TENSORS, &|| false).map_err(|e| e.to_string())?;
     if found.sha256 != hash_of(TENSORS)? {
         return Err(format!("{TENSORS} is not what was written"));
     }
     let tensors = Safetensors::open(&values).map_err(|e| e.to_string())?;
-    Ok(Whole { path: path.to_owned(), tensors, state, lock })
+    Ok(CheckpointFiles { path: path.to_owned(), tensors, state, lock })
 }
 
 fn bytes(folder: &Path, name: &str) -> Checked<Vec<u8>> {

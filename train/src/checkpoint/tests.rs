@@ -9,10 +9,10 @@ use super::{
     *,
 };
 use crate::{
-    loss::Sums,
-    model::head::Losses,
+    loss::{PreferenceSums, TokenSums},
     random,
     report::lock::{self, tests::lock},
+    trainer::objective::StepMetrics,
 };
 
 const FILES: [&str; 4] = [TENSORS, STATE, lock::NAME, MANIFEST];
@@ -57,9 +57,9 @@ fn state(step: u64, eval_loss: Option<f64>) -> State {
         window: Window {
             steps: 2,
             loss,
-            told: Told {
-                losses: Losses { nll: 2.0 / 3.0, targets: 9, ..Losses::default() },
-                sums: Sums { rows: 3, logps: [-1.0 / 3.0, 1e-300], ..Sums::default() },
+            metrics: StepMetrics {
+                losses: TokenSums { nll: 2.0 / 3.0, targets: 9, ..TokenSums::default() },
+                sums: PreferenceSums { rows: 3, logps: [-1.0 / 3.0, 1e-300], ..PreferenceSums::default() },
             },
         },
         eval: eval_loss.map(|loss| Evaluation { step, loss }),
@@ -275,7 +275,7 @@ fn another_run_is_refused_with_what_differs() -> Result<()> {
     save(&mut open(dir.path(), 1), 1, None)?;
     let mut other = lock();
     other.recipe.train.learning_rate = 1e-4;
-    other.data[0].recipe_lock_sha256 = setaccio_filters::hash::sha256(b"new");
+    other.data[0].recipe_lock_sha256 = setaccio_base::sha256::hex_digest(b"new");
     let error = Store::open(dir.path(), 1, &other)?.latest().err().map(|e| e.to_string()).unwrap_or_default();
     for part in ["step-000001", "train.learning_rate: 2e-5 -> 0.0001", "data[a].recipe_lock_sha256", "--force"] {
         assert!(error.contains(part), "{part}: {error}");

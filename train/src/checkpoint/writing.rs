@@ -13,10 +13,12 @@ use safetensors::{
     tensor::{Metadata, TensorInfo},
 };
 use serde::{Deserialize, Serialize};
-use setaccio_base::{atomic::sync_dir, sha256::HashingStream as Hashing};
-use setaccio_filters::hash::sha256;
+use setaccio_base::{
+    atomic::sync_dir,
+    sha256::{HashingStream, hex_digest},
+};
 
-use super::State;
+use super::state::State;
 use crate::{
     error::{Error, Result},
     report::lock::{self, FileHash, RunLock},
@@ -58,7 +60,7 @@ pub const FORMAT: u32 = 2;
 impl Manifest {
     /// The manifest as text, and the SHA-256 of it without its own.
     pub fn digest(&self) -> Result<String> {
-        Ok(sha256(text(MANIFEST, &Self { digest: String::new(), ..self.clone() })?.as_bytes()))
+        Ok(hex_digest(text(MANIFEST, &Self { digest: String::new(), ..self.clone() })?.as_bytes()))
     }
 }
 
@@ -104,7 +106,7 @@ fn file(
     let path = folder.join(name);
     let created = File::create_new(&path).map_err(Error::io("create", &path))?;
     after("create a file")?;
-    let mut out = Hashing::new(BufWriter::with_capacity(1 << 20, created));
+    let mut out = HashingStream::new(BufWriter::with_capacity(1 << 20, created));
     fill(&path, &mut out)?;
     out.flush().map_err(Error::io("write", &path))?;
     after("write a file")?;

@@ -13,11 +13,12 @@ use std::{
 
 use memmap2::Mmap;
 use serde::{Serialize, de::DeserializeOwned};
-use setaccio_base::sha256::{HashingStream as Hashing, digest_reader as rest};
-use setaccio_filters::hash::hex;
-use tempfile::NamedTempFile;
+use setaccio_base::{
+    atomic::AtomicFile,
+    sha256::{HashingStream, digest_reader, hex},
+};
 
-use super::Example;
+use super::batch::Example;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 16] = b"setaccio tokens2";
@@ -27,7 +28,7 @@ const TAIL: usize = 16 + 32;
 /// Writes such a file.
 pub struct Writer {
     path: PathBuf,
-    rows: Hashing<BufWriter<NamedTempFile>>,
+    rows: HashingStream<AtomicFile>,
     index: BufWriter<File>,
     words: u64,
     count: u64,
@@ -35,28 +36,17 @@ pub struct Writer {
 
 impl Writer {
     /// For the file `path`, whose folder is made if need be.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn new(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let create = Error::io("create a file in", folder);
-        let temp = || {
-            let file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
-            Ok((file, tempfile::tempfile_in(folder)?))
-        };
-        let (file, index) = temp().map_err(create)?;
-        let mut rows = Hashing::new(BufWriter::with_capacity(1 << 20, file));
+        let index = tempfile::tempfile_in(folder).map_err(Error::io("create a file in", folder))?;
+        let mut rows = HashingStream::new(AtomicFile::create(path)?);
         rows.write_all(MAGIC).map_err(Error::io("write", path))?;
         let words = MAGIC.len() as u64 / 4;
         Ok(Self { path: path.to_owned(), rows, index: BufWriter::new(index), words, count: 0 })
     }
 
     /// Add a row, which is number `row` of the data set, or its answer number `side`.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn push(&mut self, example: &Example, row: u32, side: u32) -> Result<()> {
         let n = example.ids.len();
         let mut words = Vec::with_capacity(n + n.div_ceil(32));
@@ -80,9 +70,6 @@ impl Writer {
     }
 
     /// Add the index and the notes, and put the file in its place.
-    ///
-    /// # Errors
-    /// The disk is full or failing.
     pub fn finish(self, notes: &impl Serialize) -> Result<()> {
         let Self { path, mut rows, index, count, .. } = self;
         let notes = serde_json::to_vec(notes).map_err(|e| Error::Other(e.to_string()))?;
@@ -99,10 +86,7 @@ impl Writer {
         let digest: Vec<u8> =
             (0..32).filter_map(|i| u8::from_str_radix(sha256.get(2 * i..2 * i + 2)?, 16).ok()).collect();
         file.write_all(&digest).map_err(Error::io("write", &path))?;
-        let file = file.into_inner().map_err(|e| Error::io("write", &path)(e.into_error()))?;
-        file.as_file().sync_all().map_err(Error::io("write", &path))?;
-        file.persist(&path).map_err(|e| Error::io("write", &path)(e.error))?;
-        Ok(())
+        Ok(file.commit()?)
     }
 }
 
@@ -118,9 +102,6 @@ pub struct Cache {
 
 impl Cache {
     /// Map `path` and check all of it; `None` if it is not there or not whole, so that it is made again.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn open<N: DeserializeOwned>(path: &Path, cancelled: &dyn Fn() -> bool) -> Result<Option<(Self, N)>> {
         let mut file = match File::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -130,7 +111,7 @@ impl Cache {
         if length < (MAGIC.len() + TAIL) as u64 {
             return Ok(None);
         }
-        let (_, sha256) = rest((&mut file).take(length - 32), cancelled).map_err(Error::io("read", path))?;
+        let (_, sha256) = digest_reader((&mut file).take(length - 32), cancelled).map_err(Error::io("read", path))?;
         if cancelled() {
             return Err(Error::Interrupted);
         }

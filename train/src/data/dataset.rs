@@ -4,24 +4,24 @@ use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use setaccio_base::bundle::Place;
-use setaccio_dataset::shard::Position;
-use setaccio_filters::{
-    hash::sha256,
+use setaccio_base::{bundle::Place, progress::Progress};
+use setaccio_base::{
     row::{Content, Kind},
+    sha256::hex_digest,
 };
+use setaccio_dataset::shard::Position;
 
 use super::{
-    Batch, Example,
+    batch::{Batch, Example},
     cache::{Cache, Writer},
-    mask::{Made, Masker},
-    micro::{Form, Judged, Micro, Pairs, shared},
-    pair::{MadeRow, judged},
+    mask::{Masker, RowOutcome},
+    micro::{MicroBatch, PairBatch, Question, UnpairedBatch, shared},
+    pair::{Answers, Needs, one_sided},
     shards::{Build, Row, Shard, Split, place},
 };
 use crate::{
     error::{Error, Result},
-    recipe::{Data, Task},
+    recipe::{Data, Form, Task},
     tokenizer::Tokens,
 };
 
@@ -31,19 +31,6 @@ const VERSION: u32 = 2;
 const CHUNK: usize = 512;
 /// Text that is tokenised together, about, in bytes.
 const CHUNK_BYTES: u64 = 8 << 20;
-
-/// Follows the reading of a data set, and can stop it.
-pub trait Watch: Sync {
-    /// Whether to stop.
-    fn cancelled(&self) -> bool {
-        false
-    }
-    /// So many of so many rows are tokenised.
-    fn rows(&self, _done: u64, _of: u64) {}
-}
-
-/// Nobody watches.
-impl Watch for () {}
 
 /// What became of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +89,7 @@ impl Dataset {
         (split, limit): (Split, usize),
         (tokens, vocab): (&Tokens, usize),
         cache: &Path,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let builds = data.train.iter().map(|f| Build::open(f)).collect::<Result<Vec<_>>>()?;
         builds.iter().try_for_each(|build| fits(build, (task, form)))?;
@@ -110,24 +97,27 @@ impl Dataset {
         let key = key(data, &builds, form, (split, limit), (tokens, vocab), &masker);
         let max_length = data.max_length;
         let path = cache.join(format!("{}-{}.tokens", split.name(), &key[..16]));
-        let cancelled = || watch.cancelled();
+        let cancelled = || progress.cancelled();
         let ready = |(cache, notes): (Cache, Notes)| (notes.key == key).then_some((cache, notes));
         if let Some((cache, notes)) = Cache::open(&path, &cancelled)?.and_then(ready) {
             return Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() });
         }
         let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new() };
-        let of: u64 = builds.iter().map(|b| b.rows(split)).sum();
-        let of = if limit == 0 { of } else { of.min(limit as u64) };
-        let mut making = Making { writer: Writer::new(&path)?, notes, masker: &masker, form, watch, of };
+        let total: u64 = builds.iter().map(|b| b.rows(split)).sum();
+        let total = if limit == 0 { total } else { total.min(limit as u64) };
+        if total > 0 {
+            progress.stage("tokenise", total);
+        }
+        let mut builder = CacheBuilder { writer: Writer::new(&path)?, notes, masker: &masker, form, progress, total };
         for build in &builds {
             let shards: Vec<&Shard> = build.shards(split).filter(|s| s.rows > 0).collect();
             for shard in shards {
-                if making.notes.counts.rows < of {
-                    making.shard(build, shard)?;
+                if builder.notes.counts.rows < total {
+                    builder.shard(build, shard)?;
                 }
             }
         }
-        making.writer.finish(&making.notes)?;
+        builder.writer.finish(&builder.notes)?;
         let made = Cache::open(&path, &cancelled)?.and_then(ready);
         let (cache, notes) = made.ok_or_else(|| Error::Damaged {
             path,
@@ -195,24 +185,25 @@ impl Dataset {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn micro(&self, rows: impl IntoIterator<Item = u32>) -> Micro {
+    pub fn micro(&self, rows: impl IntoIterator<Item = u32>) -> MicroBatch {
         let rows = rows.into_iter();
         match self.form {
             Form::Texts => {
                 let mut batch = Batch::default();
                 rows.for_each(|row| batch.push(&self.example(row as usize), row));
-                Micro::Texts(batch)
+                MicroBatch::Texts(batch)
             }
             Form::Pairs { whole, .. } => {
                 let both = |row: u32| [0, 1].map(|side| self.cache.example(row as usize * 2 + side));
                 let rows: Vec<_> = rows.map(|row| (row, both(row))).map(|(row, [a, b])| (row, a, b)).collect();
+                let question = if whole { Question::Learned } else { Question::Given };
                 let known = self.reference.get();
                 let reference = known.map(|known| rows.iter().map(|row| known[row.0 as usize]).collect());
-                Micro::Pairs(Pairs { reference, ..Pairs::new(&rows, whole) })
+                MicroBatch::Pairs(PairBatch { reference, ..PairBatch::new(&rows, question) })
             }
-            Form::Judged { .. } => {
+            Form::Unpaired { .. } => {
                 let one = |row: u32| (row, self.example(row as usize), self.desirable(row as usize));
-                Micro::Judged(Judged::new(&rows.map(one).collect::<Vec<_>>(), self.max_length))
+                MicroBatch::Unpaired(UnpairedBatch::new(&rows.map(one).collect::<Vec<_>>(), self.max_length))
             }
         }
     }
@@ -265,7 +256,7 @@ impl Dataset {
 
 /// Whether a task learns from rows of this kind.
 fn fits(build: &Build, (task, form): (Task, Form)) -> Result<()> {
-    let judged = matches!(form, Form::Judged { .. });
+    let judged = matches!(form, Form::Unpaired { .. });
     let message = match (task, build.kind) {
         // Rows that somebody judged one by one.
         (Task::Preference, Kind::Chat) if judged => return Ok(()),
@@ -301,58 +292,58 @@ fn key(
     let special = (&tokens.bos, &tokens.eos, &tokens.eos_ids, tokens.adds_bos);
     let form = (form, data.train_on, data.max_length, data.overlong);
     let all = (VERSION, builds, (split, limit), (&tokens.sha256, special, vocab), &masker.templates, form);
-    sha256(serde_json::to_string(&all).unwrap_or_default().as_bytes())
+    hex_digest(serde_json::to_string(&all).unwrap_or_default().as_bytes())
 }
 
-/// A cache file in the making.
-struct Making<'a> {
+/// Tokenises rows into a cache file.
+struct CacheBuilder<'a> {
     writer: Writer,
     notes: Notes,
     masker: &'a Masker<'a>,
     form: Form,
-    watch: &'a dyn Watch,
-    of: u64,
+    progress: &'a dyn Progress,
+    total: u64,
 }
 
-impl Making<'_> {
+impl CacheBuilder<'_> {
     fn shard(&mut self, build: &Build, shard: &Shard) -> Result<()> {
-        let (groups, rows) = build.read(shard, &|| self.watch.cancelled())?;
+        let (groups, rows) = build.read(shard, &|| self.progress.cancelled())?;
         let file = build.folder.join(&shard.path).display().to_string();
-        let left = usize::try_from(self.of - self.notes.counts.rows).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.total - self.notes.counts.rows).unwrap_or(usize::MAX);
         let mut rows = rows.take(left);
         let mut chunk = next(&mut rows)?;
         while !chunk.is_empty() {
-            if self.watch.cancelled() {
+            if self.progress.cancelled() {
                 return Err(Error::Interrupted);
             }
             let (masker, form) = (self.masker, self.form);
             // One thread reads on while the others tokenise.
-            let (made, read) = rayon::join(
-                || chunk.par_iter().map(|row| make(masker, form, row)).collect::<Vec<_>>(),
+            let (outcomes, read) = rayon::join(
+                || chunk.par_iter().map(|row| tokenise(masker, form, row)).collect::<Vec<_>>(),
                 || next(&mut rows),
             );
-            for (row, made) in chunk.iter().zip(made) {
-                let made = made.map_err(|message| Error::Row { at: place(&file, row.at), message })?;
-                self.take(made)?;
+            for (row, outcome) in chunk.iter().zip(outcomes) {
+                let outcome = outcome.map_err(|message| Error::Row { at: place(&file, row.at), message })?;
+                self.add(outcome)?;
             }
-            self.watch.rows(self.notes.counts.rows, self.of);
+            self.progress.advance(chunk.len() as u64, "");
             chunk = read?;
         }
         self.notes.files.push(Groups { file, rows: groups });
         Ok(())
     }
 
-    fn take(&mut self, made: MadeRow) -> Result<()> {
+    fn add(&mut self, outcome: RowOutcome<Answers>) -> Result<()> {
         let counts = &mut self.notes.counts;
         let row = u32::try_from(counts.rows)
             .map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))?;
         counts.rows += 1;
-        match made {
-            MadeRow::Overlong => counts.dropped += 1,
-            MadeRow::Unanswered => counts.unanswered += 1,
-            MadeRow::Answers(texts, cut) => {
-                counts.truncated += u64::from(cut);
-                for (side, example) in &texts {
+        match outcome {
+            RowOutcome::Overlong => counts.dropped += 1,
+            RowOutcome::Unanswered => counts.unanswered += 1,
+            RowOutcome::Tokens { tokens, truncated } => {
+                counts.truncated += u64::from(truncated);
+                for (side, example) in &tokens {
                     counts.tokens += example.ids.len() as u64;
                     counts.trained += example.trained.iter().filter(|t| **t).count() as u64;
                     self.writer.push(example, row, *side)?;
@@ -364,19 +355,19 @@ impl Making<'_> {
 }
 
 /// A row as the texts that its form asks for.
-fn make(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<MadeRow, String> {
+fn tokenise(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<RowOutcome<Answers>, String> {
     let content = &row.content;
     match (form, content) {
         (Form::Texts, _) => Ok(match masker.row(content)? {
-            Made::Row(example, cut) => MadeRow::Answers(vec![(0, example)], cut),
-            Made::Overlong => MadeRow::Overlong,
-            Made::Unanswered => MadeRow::Unanswered,
+            RowOutcome::Tokens { tokens, truncated } => RowOutcome::Tokens { tokens: vec![(0, tokens)], truncated },
+            RowOutcome::Overlong => RowOutcome::Overlong,
+            RowOutcome::Unanswered => RowOutcome::Unanswered,
         }),
-        (Form::Pairs { longest_prompt, .. }, _) => masker.answers(content, longest_prompt, false),
-        (Form::Judged { longest_prompt }, Content::Chat(messages)) => {
-            masker.answers(&judged(messages, row.label)?, longest_prompt, true)
+        (Form::Pairs { longest_prompt, .. }, _) => masker.answers(content, longest_prompt, Needs::Both),
+        (Form::Unpaired { longest_prompt }, Content::Chat(messages)) => {
+            masker.answers(&one_sided(messages, row.label)?, longest_prompt, Needs::One)
         }
-        (Form::Judged { longest_prompt }, _) => masker.answers(content, longest_prompt, true),
+        (Form::Unpaired { longest_prompt }, _) => masker.answers(content, longest_prompt, Needs::One),
     }
 }
 

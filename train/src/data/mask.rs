@@ -4,21 +4,26 @@
 use std::ops::Range;
 
 use setaccio_base::bundle::Place;
-use setaccio_filters::row::{Content, Message};
+use setaccio_base::row::{Content, Message};
 use setaccio_templates::Renderer;
 
-use super::{Example, spans};
+use super::{batch::Example, spans};
 use crate::{
     error::{Error, Result},
     recipe::{Data, Overlong, TrainOn},
-    tokenizer::{Encoded, Tokens},
+    tokenizer::{Encoding, Tokens},
 };
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// Tokens, and whether some were cut off.
-    Row(Example, bool),
+pub enum RowOutcome<T> {
+    /// It is trained on.
+    Tokens {
+        /// Its tokens.
+        tokens: T,
+        /// Whether some were cut off.
+        truncated: bool,
+    },
     /// Too long, and `overlong = "drop"`.
     Overlong,
     /// Nothing that is learned was left after cutting.
@@ -62,7 +67,7 @@ impl<'a> Masker<'a> {
     ///
     /// # Errors
     /// What is wrong with the row, or with the template as the row shows it.
-    pub fn row(&self, content: &Content) -> std::result::Result<Made, String> {
+    pub fn row(&self, content: &Content) -> std::result::Result<RowOutcome<Example>, String> {
         let mut example = match content {
             Content::Text(text) => self.text(text)?,
             Content::Chat(messages) => self.chat(messages)?,
@@ -75,13 +80,16 @@ impl<'a> Masker<'a> {
         if !example.trained.contains(&true) {
             return Err("has no token to learn".into());
         }
-        let longer = example.ids.len() > self.data.max_length;
-        if longer && self.data.overlong == Overlong::Drop {
-            return Ok(Made::Overlong);
+        let truncated = example.ids.len() > self.data.max_length;
+        if truncated && self.data.overlong == Overlong::Drop {
+            return Ok(RowOutcome::Overlong);
         }
         example.ids.truncate(self.data.max_length);
         example.trained.truncate(self.data.max_length);
-        Ok(if example.trained.contains(&true) { Made::Row(example, longer) } else { Made::Unanswered })
+        Ok(match example.trained.contains(&true) {
+            true => RowOutcome::Tokens { tokens: example, truncated },
+            false => RowOutcome::Unanswered,
+        })
     }
 
     /// Whether the model has all of these tokens.
@@ -113,7 +121,7 @@ impl<'a> Masker<'a> {
             return Ok(());
         }
         let last = answer[answer.len().saturating_sub(8)..].to_vec();
-        Err(self.endless(&format!("the {which} answer"), &self.tokens.decode(&last, false).unwrap_or_default()))
+        Err(self.endless(&format!("the {which} answer"), &self.tokens.decode_with_special(&last).unwrap_or_default()))
     }
 
     /// A document: all of it is learned, whatever `train_on` says.
@@ -141,7 +149,7 @@ impl<'a> Masker<'a> {
             return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
         }
         let full = renderer.chat(messages, false)?;
-        let row = Tokenised { tokens: self.tokens.encode(&full.text)?, text: &full.text };
+        let row = RenderedTokens { tokens: self.tokens.encode(&full.text)?, text: &full.text };
         let ids = &row.tokens.ids;
         let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
         let mut answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
@@ -175,7 +183,7 @@ impl<'a> Masker<'a> {
     /// The tokens of an answer and of the stop that ends it.
     fn answered(
         &self,
-        row: &Tokenised<'_>,
+        row: &RenderedTokens<'_>,
         answer: &spans::Answer,
         turn: usize,
     ) -> std::result::Result<Range<usize>, String> {
@@ -191,7 +199,7 @@ impl<'a> Masker<'a> {
     }
 
     /// The tokens of a `{% generation %}` block, as transformers counts them: all that it touches.
-    fn marked(&self, row: &Tokenised<'_>, range: &Range<usize>) -> std::result::Result<Range<usize>, String> {
+    fn marked(&self, row: &RenderedTokens<'_>, range: &Range<usize>) -> std::result::Result<Range<usize>, String> {
         let tokens = row.within(range);
         let last = tokens.clone().rev().find(|t| !row.of(*t).trim().is_empty());
         if last.is_some_and(|t| self.stops(row.tokens.ids[t])) {
@@ -218,12 +226,12 @@ impl<'a> Masker<'a> {
 }
 
 /// A text and its tokens.
-struct Tokenised<'a> {
-    tokens: Encoded,
+struct RenderedTokens<'a> {
+    tokens: Encoding,
     text: &'a str,
 }
 
-impl Tokenised<'_> {
+impl RenderedTokens<'_> {
     /// Numbers of the tokens that touch a range of bytes.
     fn within(&self, range: &Range<usize>) -> Range<usize> {
         let start = self.tokens.offsets.partition_point(|(_, end)| *end <= range.start);
@@ -240,7 +248,7 @@ impl Tokenised<'_> {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_filters::row::Row;
+    use setaccio_base::row::Row;
 
     use super::*;
     use crate::tokenizer::tiny;
@@ -270,14 +278,14 @@ mod tests {
         change(&mut data);
         let masker = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 300).unwrap();
         let example = match masker.row(content)? {
-            Made::Row(example, _) => example,
+            RowOutcome::Tokens { tokens, .. } => tokens,
             other => return Ok(format!("{other:?}")),
         };
         assert!(!example.trained[0]);
         let mut text = String::new();
         let mut start = 0;
         for run in example.trained.chunk_by(|a, b| a == b) {
-            let part = tokens.decode(&example.ids[start..start + run.len()], false).unwrap();
+            let part = tokens.decode_with_special(&example.ids[start..start + run.len()]).unwrap();
             let brackets = if run[0] { ["[", "]"] } else { ["", ""] };
             text += &[brackets[0], &part, brackets[1]].concat();
             start += run.len();

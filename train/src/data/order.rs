@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Dataset, Micro, pack};
+use super::{dataset::Dataset, micro::MicroBatch, pack};
 use crate::{
     random::{child, key, permutation},
     recipe::Packing,
@@ -24,7 +24,7 @@ pub struct Shape {
     pub max_length: usize,
     /// Sequences in a micro-batch.
     pub batch: usize,
-    /// Micro-batches in a step.
+    /// MicroBatch-batches in a step.
     pub accumulation: usize,
 }
 
@@ -60,7 +60,7 @@ impl Epoch {
     }
 }
 
-/// Micro-batches of sequences of row numbers.
+/// MicroBatch-batches of sequences of row numbers.
 pub type Step = Vec<Vec<Vec<u32>>>;
 
 /// The order of a run.
@@ -128,7 +128,7 @@ impl Order {
     }
 
     /// The micro-batches of step `k` as tokens.
-    pub fn batches(&self, data: &Dataset, k: u64) -> Vec<Micro> {
+    pub fn batches(&self, data: &Dataset, k: u64) -> Vec<MicroBatch> {
         self.step(k).into_iter().map(|sequences| data.micro(sequences.into_iter().flatten())).collect()
     }
 
@@ -189,7 +189,7 @@ fn number(row: usize) -> u32 {
 }
 
 /// The whole data set in order, `batch` rows at a time: for evaluation.
-pub fn in_order(data: &Dataset, batch: usize) -> impl Iterator<Item = Micro> + '_ {
+pub fn in_order(data: &Dataset, batch: usize) -> impl Iterator<Item = MicroBatch> + '_ {
     let mut rows: Vec<u32> = (0..data.len()).map(number).collect();
     // Answers to one question lie side by side, and what is judged is compared with answers to others.
     rows.sort_by_key(|row| !data.desirable(*row as usize));

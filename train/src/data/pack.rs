@@ -1,6 +1,6 @@
 //! Packing: rows of like and unlike length into sequences of at most `max` tokens, best fit decreasing.
 //!
-//! From the longest row to the shortest, each goes where it leaves the least room. Never more than 11/9 of
+//! From the longest row to the shortest, each goes where it leaves the least space. Never more than 11/9 of
 //! the fewest possible sequences, plus one (Johnson et al., 1974); a few per mille in practice.
 
 use std::collections::BTreeMap;
@@ -13,29 +13,29 @@ pub fn best_fit(order: &[usize], lengths: &[u32], max: u32) -> Vec<Vec<u32>> {
     let mut rows = order.to_vec();
     rows.sort_by_key(|row| std::cmp::Reverse(lengths[*row]));
     let mut bins: Vec<Vec<u32>> = Vec::new();
-    // Bins by the room left in them; those without room are gone.
-    let mut room: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    // Bins by the tokens left in them; full ones are gone.
+    let mut tokens_left: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for row in rows {
         let length = lengths[row];
-        let snug = room.range(length..).next().map(|(left, _)| *left);
-        let found = snug.and_then(|left| Some((room.get_mut(&left)?.pop()?, left)));
+        let snug = tokens_left.range(length..).next().map(|(left, _)| *left);
+        let found = snug.and_then(|left| Some((tokens_left.get_mut(&left)?.pop()?, left)));
         let (bin, left) = found.unwrap_or_else(|| {
             bins.push(Vec::new());
             (bins.len() - 1, max)
         });
-        if snug.is_some_and(|left| room.get(&left).is_some_and(Vec::is_empty)) {
-            room.remove(&left);
+        if snug.is_some_and(|left| tokens_left.get(&left).is_some_and(Vec::is_empty)) {
+            tokens_left.remove(&left);
         }
         bins[bin].push(u32::try_from(row).unwrap_or(u32::MAX));
         let left = left.saturating_sub(length);
         if left > 0 {
-            room.entry(left).or_default().push(bin);
+            tokens_left.entry(left).or_default().push(bin);
         }
     }
     bins
 }
 
-/// Share of the bins' room that tokens fill, 0 to 1.
+/// Share of the bins that tokens fill, 0 to 1.
 #[allow(clippy::cast_precision_loss, reason = "a share, for people")]
 pub fn fill(bins: usize, tokens: u64, max: u32) -> f64 {
     if bins == 0 { 0.0 } else { tokens as f64 / (bins as f64 * f64::from(max)) }

@@ -1,27 +1,30 @@
 //! Answers to a question as tokens: the question with each answer, of which the answers are learned.
 
-use setaccio_filters::row::{Content, Message};
+use setaccio_base::row::{Content, Message};
 
-use super::{Example, mask::Masker};
+use super::{
+    batch::Example,
+    mask::{Masker, RowOutcome},
+};
 use crate::recipe::Overlong;
 
 /// Names of a row's answers.
 pub const SIDES: [&str; 2] = ["chosen", "rejected"];
 
-/// What became of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MadeRow {
-    /// The question with each answer, which of [`SIDES`] it is, and whether something was cut off.
-    Answers(Vec<(u32, Example)>, bool),
-    /// Too long, and `overlong = "drop"`.
-    Overlong,
-    /// The question leaves no room for an answer.
-    Unanswered,
+/// The question with each of its answers, and which of [`SIDES`] each is.
+pub type Answers = Vec<(u32, Example)>;
+
+/// How many answers a question must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Two, which are compared.
+    Both,
+    /// One, which was wanted or not.
+    One,
 }
 
 impl Masker<'_> {
-    /// One row with two answers, or, if answers are `judged` by themselves, with one at least. The question keeps its
-    /// last `longest_prompt` tokens (0 for all), then the texts their first `max_length`, as in TRL's trainers.
+    /// One row with the answers that it `needs`. The question keeps its last `longest_prompt` tokens (0 for all), then the texts their first `max_length`, as in TRL's trainers.
     ///
     /// # Errors
     /// What is wrong with the row, or with the template as the row shows it.
@@ -29,8 +32,8 @@ impl Masker<'_> {
         &self,
         content: &Content,
         longest_prompt: usize,
-        judged: bool,
-    ) -> std::result::Result<MadeRow, String> {
+        needs: Needs,
+    ) -> std::result::Result<RowOutcome<Answers>, String> {
         let Content::Preference { prompt, chosen, rejected } = content else {
             return Err("is one text, and a question with two answers is needed".into());
         };
@@ -40,7 +43,7 @@ impl Masker<'_> {
         }
         let mut sides: Vec<(u32, &[Message])> = vec![(0, chosen), (1, rejected)];
         sides.retain(|(_, answer)| !answer.is_empty());
-        if sides.len() < if judged { 1 } else { 2 } {
+        if sides.len() < if needs == Needs::One { 1 } else { 2 } {
             let one = "only `preference.loss = \"kto\"` learns from single answers";
             return Err(format!("has no two answers; {sane}, and {one}"));
         }
@@ -61,25 +64,25 @@ impl Masker<'_> {
         let (shared, max) = (shared - cut, self.data.max_length);
         let longer = whole.iter().any(|ids| ids.len() - cut > max);
         if longer && self.data.overlong == Overlong::Drop {
-            return Ok(MadeRow::Overlong);
+            return Ok(RowOutcome::Overlong);
         }
         if shared >= max {
-            return Ok(MadeRow::Unanswered);
+            return Ok(RowOutcome::Unanswered);
         }
         let example = |ids: Vec<u32>| {
             let ids: Vec<u32> = ids.into_iter().skip(cut).take(max).collect();
             Example { trained: (0..ids.len()).map(|i| i >= shared).collect(), ids }
         };
         let made = sides.into_iter().map(|(side, _)| side).zip(whole.into_iter().map(example));
-        Ok(MadeRow::Answers(made.collect(), longer || cut > 0))
+        Ok(RowOutcome::Tokens { tokens: made.collect(), truncated: longer || cut > 0 })
     }
 }
 
-/// A conversation whose last answer was judged, as a pair with one side.
+/// A conversation whose last answer was wanted or not, as a pair with one side.
 ///
 /// # Errors
 /// Nobody judged it, or it does not end with an answer.
-pub fn judged(messages: &[Message], label: Option<bool>) -> std::result::Result<Content, String> {
+pub fn one_sided(messages: &[Message], label: Option<bool>) -> std::result::Result<Content, String> {
     let Some(label) = label else {
         let message = "has no column `label` that says whether its answer was wanted: build it with the schema `kto` and \
                        `label = \"bool\"` in [output.keep]";
@@ -101,7 +104,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_filters::row::Row;
+    use setaccio_base::row::Row;
 
     use super::*;
     use crate::{recipe::Data, tokenizer::tiny};
@@ -123,21 +126,21 @@ mod tests {
     fn shown(
         content: &Content,
         longest: usize,
-        judged: bool,
+        needs: Needs,
         change: impl FnOnce(&mut Data),
     ) -> std::result::Result<Vec<String>, String> {
         let tokens = tiny::train("breve Uno Due assistant user system".split(' ').cycle().take(60), 300).unwrap();
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
         let masker = Masker::new(&data, &setaccio_base::bundle::Place::disk("recipe.toml"), &tokens, 300).unwrap();
-        let MadeRow::Answers(sides, cut) = masker.answers(content, longest, judged)? else {
+        let RowOutcome::Tokens { tokens: sides, truncated } = masker.answers(content, longest, needs)? else {
             return Ok(vec!["none".into()]);
         };
         let text = |(side, e): &(u32, Example)| {
             let first = e.trained.iter().position(|t| *t).unwrap();
             assert!(e.trained[first..].iter().all(|t| *t));
-            let part = |ids: &[u32]| tokens.decode(ids, false).unwrap();
-            format!("{side}{}{}[{}]", if cut { "~" } else { "" }, part(&e.ids[..first]), part(&e.ids[first..]))
+            let part = |ids: &[u32]| tokens.decode_with_special(ids).unwrap();
+            format!("{side}{}{}[{}]", if truncated { "~" } else { "" }, part(&e.ids[..first]), part(&e.ids[first..]))
         };
         Ok(sides.iter().map(text).collect())
     }
@@ -154,38 +157,43 @@ mod tests {
         let good = format!("0{question}[1 uno<|eot_id|>]");
         let bad = format!("1{question}[2<|eot_id|>{}No<|eot_id|>{}3<|eot_id|>]", open("user"), open("assistant"));
         let both = content([ASKED, GOOD, BAD]);
-        assert_eq!(shown(&both, 0, false, |_| ()).unwrap(), [good.clone(), bad.clone()]);
-        assert_eq!(shown(&content([ASKED, GOOD, &[]]), 0, true, |_| ()).unwrap(), [good]);
-        assert_eq!(shown(&content([ASKED, &[], BAD]), 0, true, |_| ()).unwrap(), [bad]);
+        assert_eq!(shown(&both, 0, Needs::Both, |_| ()).unwrap(), [good.clone(), bad.clone()]);
+        assert_eq!(shown(&content([ASKED, GOOD, &[]]), 0, Needs::One, |_| ()).unwrap(), [good]);
+        assert_eq!(shown(&content([ASKED, &[], BAD]), 0, Needs::One, |_| ()).unwrap(), [bad]);
         // The end of a question is nearest to its answer, and stays.
-        let cut = shown(&both, 5, false, |_| ()).unwrap();
+        let cut = shown(&both, 5, Needs::Both, |_| ()).unwrap();
         assert_eq!(cut[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1 uno<|eot_id|>]");
-        let short = shown(&both, 5, false, |data| data.max_length = 6).unwrap();
+        let short = shown(&both, 5, Needs::Both, |data| data.max_length = 6).unwrap();
         assert_eq!(short[0], "0~<|start_header_id|>assistant<|end_header_id|>\n\n[1]");
-        assert_eq!(shown(&both, 5, false, |data| data.max_length = 5).unwrap(), ["none"]);
-        assert_eq!(shown(&both, 5, false, |d| (d.max_length, d.overlong) = (6, Overlong::Drop)).unwrap(), ["none"]);
+        assert_eq!(shown(&both, 5, Needs::Both, |data| data.max_length = 5).unwrap(), ["none"]);
+        assert_eq!(
+            shown(&both, 5, Needs::Both, |d| (d.max_length, d.overlong) = (6, Overlong::Drop)).unwrap(),
+            ["none"]
+        );
     }
 
     #[test]
-    fn a_judged_answer_is_one_side() {
+    fn an_unpaired_answer_is_one_side() {
         let Content::Chat(turns) = Row::chat(&[ASKED, GOOD].concat()).content else { panic!("a chat") };
-        assert_eq!(judged(&turns, Some(true)).unwrap(), content([ASKED, GOOD, &[]]));
-        assert_eq!(judged(&turns, Some(false)).unwrap(), content([ASKED, &[], GOOD]));
+        assert_eq!(one_sided(&turns, Some(true)).unwrap(), content([ASKED, GOOD, &[]]));
+        assert_eq!(one_sided(&turns, Some(false)).unwrap(), content([ASKED, &[], GOOD]));
     }
 
     #[test]
     fn what_cannot_be_learned_is_refused() {
-        let refused = |content: &Content, judged: bool| shown(content, 0, judged, |_| ()).unwrap_err();
+        let refused = |content: &Content, needs| shown(content, 0, needs, |_| ()).unwrap_err();
         let cases = [
-            (content([&[], GOOD, BAD]), false, "has no question that its answers share"),
-            (content([ASKED, GOOD, &[]]), false, "only `preference.loss = \"kto\"` learns from single answers"),
-            (content([ASKED, &[], &[]]), true, "has no two answers"),
-            (Row::chat(ASKED).content, false, "a question with two answers is needed"),
+            (content([&[], GOOD, BAD]), Needs::Both, "has no question that its answers share"),
+            (content([ASKED, GOOD, &[]]), Needs::Both, "only `preference.loss = \"kto\"` learns from single answers"),
+            (content([ASKED, &[], &[]]), Needs::One, "has no two answers"),
+            (Row::chat(ASKED).content, Needs::Both, "a question with two answers is needed"),
         ];
-        assert!(judged(&[], None).unwrap_err().contains("[output.keep]"));
-        assert!(judged(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer"));
-        for (content, judged, expected) in cases {
-            let error = refused(&content, judged);
+        assert!(one_sided(&[], None).unwrap_err().contains("[output.keep]"));
+        assert!(
+            one_sided(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer")
+        );
+        for (content, needs, expected) in cases {
+            let error = refused(&content, needs);
             assert!(error.contains(expected), "{error}");
         }
     }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use setaccio_base::{row::Kind, sha256::hex_digest};
 use setaccio_dataset::{
     folder::{self, DATA, RECIPE_LOCK},
     ledger::Ledger,
     lock::RecipeLock,
     shard::{self, Position},
 };
-use setaccio_filters::{hash::sha256, row::Kind};
 
 pub use setaccio_dataset::shard::ShardRow as Row;
 
@@ -105,7 +105,7 @@ impl Build {
             return damaged(folder.join("ledger.json"), "it does not say what the rows are");
         };
         let path = folder.join(RECIPE_LOCK);
-        let sha256 = sha256(&fs::read(&path).map_err(Error::io("read", &path))?);
+        let sha256 = hex_digest(&fs::read(&path).map_err(Error::io("read", &path))?);
         let mut files = Vec::new();
         let data = format!("{DATA}/");
         for entry in ledger.files.iter().filter(|f| f.path.starts_with(&data)) {
@@ -173,9 +173,9 @@ impl Iterator for Rows {
 pub(crate) mod tests {
     use arrow_array::RecordBatch;
     use arrow_schema::{Field, Schema};
+    use setaccio_base::row::Content;
     use setaccio_curate::pipeline::shards::{ShardFormat, ShardWriter};
     use setaccio_dataset::columns::{ContentBuilder, content_fields};
-    use setaccio_filters::row::Content;
 
     use super::*;
 

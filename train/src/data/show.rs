@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Dataset, Example, order::Order, pair::SIDES};
+use super::{batch::Example, dataset::Dataset, order::Order, pair::SIDES};
 use crate::{error::Result, tokenizer::Tokens};
 
 // The caller's anstream takes these out where nobody would see colours.
@@ -83,9 +83,6 @@ fn sequences(data: &Dataset, order: &Order, step: u64) -> Vec<Sequence> {
 }
 
 /// The first `n` rows of the first step (and of the next, if it has fewer), with colours.
-///
-/// # Errors
-/// The tokenizer does not know an id.
 pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<String> {
     let mut out = String::new();
     let (legend, mut left, mut step) = ("what is learned", n, 0);
@@ -122,7 +119,7 @@ fn body(example: &Example, tokens: &Tokens) -> Result<String> {
         example.ids.iter().zip(&example.trained).map(|(id, trained)| (*trained, tokens.is_special(*id))).collect();
     let mut start = 0;
     for run in kinds.chunk_by(|a, b| a == b) {
-        let text = tokens.decode(&example.ids[start..start + run.len()], false)?;
+        let text = tokens.decode_with_special(&example.ids[start..start + run.len()])?;
         let colour = match run[0] {
             (true, true) => TRAINED_SPECIAL,
             (true, false) => TRAINED,
@@ -138,16 +135,16 @@ fn body(example: &Example, tokens: &Tokens) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_filters::row::Kind;
+    use setaccio_base::row::Kind;
 
     use super::*;
     use crate::{
         data::{
-            Form, Shape, Split,
+            Shape, Split,
             dataset::tests::{chats, data, tokens},
             shards::tests::build,
         },
-        recipe::{Packing, Task},
+        recipe::{Form, Packing, Task},
     };
 
     #[test]

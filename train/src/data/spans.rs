@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use setaccio_filters::row::Message;
+use setaccio_base::row::Message;
 use setaccio_templates::Renderer;
 
 /// An answer, in bytes of the rendered text.

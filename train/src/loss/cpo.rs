@@ -12,27 +12,27 @@
 //! tokens, counts `cpo_alpha` times.
 
 use super::{
-    Pair, Part, Slopes,
+    answers::{Grads, Pair, PairLoss},
     scalar::{log_sigmoid, sigmoid},
-    sums::Sums,
+    sums::PreferenceSums,
 };
 use crate::recipe::{Preference, PreferenceLoss};
 
 /// What the pair adds; rewards are beta times the log-probabilities, without gamma.
-pub fn part(p: &Preference, pair: &Pair, sums: &mut Sums) -> Part {
+pub fn part(p: &Preference, pair: &Pair, sums: &mut PreferenceSums) -> PairLoss {
     let (beta, e) = (p.beta(), p.label_smoothing);
     let answers = [pair.chosen, pair.rejected];
     let (logps, lengths, margin) = if p.loss == PreferenceLoss::Simpo {
-        (answers.map(super::Answer::mean), answers.map(super::Answer::length), p.gamma())
+        (answers.map(super::answers::Answer::mean), answers.map(super::answers::Answer::length), p.gamma())
     } else {
         (answers.map(|a| a.logp), [1.0; 2], 0.0)
     };
     sums.pair(logps.map(|l| beta * l), logps);
     let x = beta * (logps[0] - logps[1]) - margin;
-    let slope = beta * (e * sigmoid(x) - (1.0 - e) * sigmoid(-x));
-    Part {
+    let grad = beta * (e * sigmoid(x) - (1.0 - e) * sigmoid(-x));
+    PairLoss {
         row: -(1.0 - e) * log_sigmoid(x) - e * log_sigmoid(-x),
-        slopes: Slopes { chosen: slope / lengths[0], rejected: -slope / lengths[1], text: 0.0 },
+        grads: Grads { chosen: grad / lengths[0], rejected: -grad / lengths[1], text: 0.0 },
         nll: pair.chosen,
         nll_weight: p.cpo_alpha(),
     }

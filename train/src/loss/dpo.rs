@@ -22,40 +22,41 @@
 //! c = r = 0: `sigmoid` starts at ln 2.
 
 use super::{
-    Pair, Part,
+    answers::{Pair, PairLoss},
     scalar::{log_sigmoid, sigmoid},
-    sums::Sums,
+    sums::PreferenceSums,
 };
 use crate::recipe::{DpoKind, Preference};
 
-/// A value and how it changes with c and r.
+/// A loss, and its gradients with respect to c and r.
 struct Value(f64, [f64; 2]);
 
-/// A function of beta D alone.
-fn of_margin(value: f64, slope: f64, beta: f64) -> Value {
-    Value(value, [beta * slope, -beta * slope])
+/// A function of x = beta (c - r) alone: its value, and its derivative `grad` by x.
+fn of_margin(value: f64, grad: f64, beta: f64) -> Value {
+    Value(value, [beta * grad, -beta * grad])
 }
 
 /// What the pair adds; its rewards are beta c and beta r for every kind.
-pub fn part(p: &Preference, pair: &Pair, sums: &mut Sums) -> Part {
+pub fn part(p: &Preference, pair: &Pair, sums: &mut PreferenceSums) -> PairLoss {
     let (chosen, rejected) = (pair.chosen, pair.rejected);
     let ratios = [chosen.logp - pair.reference[0], rejected.logp - pair.reference[1]];
     let lengths = [chosen.length(), rejected.length()];
     sums.pair(ratios.map(|l| p.beta() * l), [chosen.logp, rejected.logp]);
-    let mut part = Part::default();
+    let mut part = PairLoss::default();
     for term in p.terms() {
         if term.kind == DpoKind::Sft {
             (part.nll, part.nll_weight) = (chosen, term.weight);
             continue;
         }
-        let Value(value, slopes) = value(term.kind, p, ratios, lengths);
+        let Value(value, grads) = value(term.kind, p, ratios, lengths);
         part.row += term.weight * value;
-        part.slopes.chosen += term.weight * slopes[0];
-        part.slopes.rejected += term.weight * slopes[1];
+        part.grads.chosen += term.weight * grads[0];
+        part.grads.rejected += term.weight * grads[1];
     }
     part
 }
 
+/// The loss of one kind, with its gradients. DPO itself is `sigmoid`: d loss / d c = -beta ((1 - e) s(-x) - e s(x)).
 fn value(kind: DpoKind, p: &Preference, [c, r]: [f64; 2], [n_c, n_r]: [f64; 2]) -> Value {
     let (beta, e) = (p.beta(), p.label_smoothing);
     let x = beta * (c - r);
@@ -95,11 +96,11 @@ fn value(kind: DpoKind, p: &Preference, [c, r]: [f64; 2], [n_c, n_r]: [f64; 2]) 
         }
         DpoKind::ApoZero => {
             let (c, r) = (beta * c, beta * r);
-            Value(sigmoid(-c) + sigmoid(r), [-beta * bell(c), beta * bell(r)])
+            Value(sigmoid(-c) + sigmoid(r), [-beta * sigmoid_grad(c), beta * sigmoid_grad(r)])
         }
         DpoKind::ApoDown => {
             let c = beta * c;
-            Value(sigmoid(c) + sigmoid(-x), [beta * (bell(c) - bell(x)), beta * bell(x)])
+            Value(sigmoid(c) + sigmoid(-x), [beta * (sigmoid_grad(c) - sigmoid_grad(x)), beta * sigmoid_grad(x)])
         }
         DpoKind::Discopop => {
             let tau = p.discopop_tau();
@@ -107,19 +108,19 @@ fn value(kind: DpoKind, p: &Preference, [c, r]: [f64; 2], [n_c, n_r]: [f64; 2]) 
             let logistic = -log_sigmoid(x);
             // m e^-x as one exponential: apart, they are 0 and infinity far to the left.
             let exponential = (log_sigmoid(x / tau) - x).exp();
-            let slope = (exponential - m * logistic) * rest / tau - rest * sigmoid(-x) - exponential;
-            of_margin(rest * logistic + exponential, slope, beta)
+            let grad = (exponential - m * logistic) * rest / tau - rest * sigmoid(-x) - exponential;
+            of_margin(rest * logistic + exponential, grad, beta)
         }
         DpoKind::SigmoidNorm => {
             let mean = beta * (c / n_c - r / n_r);
-            let slope = -beta * sigmoid(-mean);
-            Value(-log_sigmoid(mean), [slope / n_c, -slope / n_r])
+            let grad = -beta * sigmoid(-mean);
+            Value(-log_sigmoid(mean), [grad / n_c, -grad / n_r])
         }
         DpoKind::Sft => Value(0.0, [0.0; 2]),
     }
 }
 
-/// Slope of the logistic function.
-fn bell(x: f64) -> f64 {
+/// Derivative of the logistic function.
+fn sigmoid_grad(x: f64) -> f64 {
     sigmoid(x) * sigmoid(-x)
 }

@@ -10,14 +10,14 @@
 //!
 //! to the mean over rows. z is a constant: no gradient flows through it.
 
-use super::{Judged, scalar::sigmoid, sums::Sums};
+use super::{answers::UnpairedAnswer, scalar::sigmoid, sums::PreferenceSums};
 use crate::recipe::Preference;
 
-/// The answer's loss and its slope with the summed log-probability; its reward is beta l.
-pub fn row(p: &Preference, row: &Judged, kl: f64, sums: &mut Sums) -> (f64, f64) {
-    let (beta, weight) = (p.beta(), p.weight(row.desirable));
+/// The answer's loss and its gradient with respect to the summed log-probability; its reward is beta l.
+pub fn row(p: &Preference, row: &UnpairedAnswer, kl: f64, sums: &mut PreferenceSums) -> (f64, f64) {
     let ratio = row.answer.logp - row.reference;
     let which = usize::from(!row.desirable);
+    let (beta, weight) = (p.beta(), p.kto_weights()[which]);
     sums.answers[which] += 1;
     sums.answer(which, beta * ratio, row.answer.logp);
     let sign = if row.desirable { 1.0 } else { -1.0 };

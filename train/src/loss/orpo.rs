@@ -10,9 +10,9 @@
 //! to the mean over rows. The NLL is a mean over tokens; TRL takes it over the prompt as well, unlike the paper.
 
 use super::{
-    Pair, Part, Slopes,
+    answers::{Grads, Pair, PairLoss},
     scalar::{log_1m_exp, log_sigmoid},
-    sums::Sums,
+    sums::PreferenceSums,
 };
 use crate::recipe::Preference;
 
@@ -20,7 +20,7 @@ use crate::recipe::Preference;
 const CERTAIN: f64 = -1e-7;
 
 /// What the pair adds; rewards are beta times mean log-probabilities.
-pub fn part(p: &Preference, pair: &Pair, sums: &mut Sums) -> Part {
+pub fn part(p: &Preference, pair: &Pair, sums: &mut PreferenceSums) -> PairLoss {
     let (beta, means) = (p.beta(), [pair.chosen.mean(), pair.rejected.mean()]);
     sums.pair(means.map(|l| beta * l), means);
     let [c, r] = means.map(|l| l.min(CERTAIN));
@@ -29,16 +29,12 @@ pub fn part(p: &Preference, pair: &Pair, sums: &mut Sums) -> Part {
     sums.log_odds_ratio += ratio;
     sums.log_odds_chosen += log_odds;
     sums.odds += 1;
-    // ln s(L) has slope s(-L) with L, and L has slopes 1 / (1 - e^c) and -1 / (1 - e^r). Written as one exponential, the
+    // ln s(L) has the derivative s(-L) by L, and L has 1 / (1 - e^c) and -1 / (1 - e^r) by c and r. Written as one exponential, the
     // product stays finite while the chosen answer becomes certain.
-    let slope = |l: f64| beta * (log_sigmoid(-log_odds) - log_1m_exp(l)).exp();
-    Part {
+    let grad = |l: f64| beta * (log_sigmoid(-log_odds) - log_1m_exp(l)).exp();
+    PairLoss {
         row: -beta * ratio,
-        slopes: Slopes {
-            chosen: -slope(c) / pair.chosen.length(),
-            rejected: slope(r) / pair.rejected.length(),
-            text: 0.0,
-        },
+        grads: Grads { chosen: -grad(c) / pair.chosen.length(), rejected: grad(r) / pair.rejected.length(), text: 0.0 },
         nll: pair.text,
         nll_weight: 1.0,
     }

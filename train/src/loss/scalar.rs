@@ -1,5 +1,16 @@
 //! Functions of one number that neither overflow nor cancel.
 
+/// A count as a number.
+#[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 rows and tokens")]
+pub(crate) fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// A sum over `count` things as a mean; 0 of nothing.
+pub fn mean(sum: f64, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { sum / float(count) }
+}
+
 /// Logistic function, 1 / (1 + e^-x).
 pub fn sigmoid(x: f64) -> f64 {
     log_sigmoid(x).exp()

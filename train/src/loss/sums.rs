@@ -1,14 +1,14 @@
-//! What a run tells about preferences: sums that add up over micro-batches, and TRL's metrics from them.
+//! What a run reports of preferences: sums that add up over micro-batches, and TRL's metrics from them.
 
 use serde::{Deserialize, Serialize};
 
-use super::float;
+use super::scalar::float;
 
-/// Sums over pairs or judged answers. Index 0 is chosen (or desirable), 1 rejected (or undesirable).
+/// PreferenceSums over pairs or unpaired answers. Index 0 is chosen (or desirable), 1 rejected (or undesirable).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sums {
-    /// Pairs, or judged answers.
+pub struct PreferenceSums {
+    /// Pairs, or unpaired answers.
     pub rows: u64,
     /// Pairs among them, whose two rewards can be compared.
     pub pairs: u64,
@@ -42,16 +42,16 @@ pub struct Sums {
     pub odds: u64,
     /// KTO: mean KL of each micro-batch, at least 0, in nats.
     pub kl: f64,
-    /// Micro-batches of `kl`.
+    /// MicroBatch-batches of `kl`.
     pub kl_batches: u64,
 }
 
 /// A mean, if it is over anything.
-fn mean(name: &'static str, sum: f64, count: u64) -> Option<(&'static str, f64)> {
+fn metric(name: &'static str, sum: f64, count: u64) -> Option<(&'static str, f64)> {
     (count > 0).then(|| (name, sum / float(count)))
 }
 
-impl Sums {
+impl PreferenceSums {
     /// Whether they are over nothing.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
@@ -105,18 +105,18 @@ impl Sums {
         let margin = (chosen > 0 && rejected > 0)
             .then(|| ("rewards/margins", self.rewards[0] / float(chosen) - self.rewards[1] / float(rejected)));
         [
-            mean("rewards/chosen", self.rewards[0], chosen),
-            mean("rewards/rejected", self.rewards[1], rejected),
-            mean("rewards/accuracies", float(self.accurate), self.pairs),
+            metric("rewards/chosen", self.rewards[0], chosen),
+            metric("rewards/rejected", self.rewards[1], rejected),
+            metric("rewards/accuracies", float(self.accurate), self.pairs),
             margin,
-            mean("logps/chosen", self.logps[0], chosen),
-            mean("logps/rejected", self.logps[1], rejected),
-            mean("logits/chosen", self.logits[0], self.logit_tokens[0]),
-            mean("logits/rejected", self.logits[1], self.logit_tokens[1]),
-            mean("nll_loss", self.nll, self.nll_tokens),
-            mean("log_odds_ratio", self.log_odds_ratio, self.odds),
-            mean("log_odds_chosen", self.log_odds_chosen, self.odds),
-            mean("kl", self.kl, self.kl_batches),
+            metric("logps/chosen", self.logps[0], chosen),
+            metric("logps/rejected", self.logps[1], rejected),
+            metric("logits/chosen", self.logits[0], self.logit_tokens[0]),
+            metric("logits/rejected", self.logits[1], self.logit_tokens[1]),
+            metric("nll_loss", self.nll, self.nll_tokens),
+            metric("log_odds_ratio", self.log_odds_ratio, self.odds),
+            metric("log_odds_chosen", self.log_odds_chosen, self.odds),
+            metric("kl", self.kl, self.kl_batches),
         ]
         .into_iter()
         .flatten()

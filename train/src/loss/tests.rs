@@ -61,9 +61,9 @@ fn sample() -> Vec<Pair> {
     ]
 }
 
-fn of(pairs: &[Pair], loss: PreferenceLoss) -> Of {
+fn of(pairs: &[Pair], loss: PreferenceLoss) -> Denominators {
     let nll = |p: &Pair| if loss == PreferenceLoss::Orpo { p.text.tokens } else { p.chosen.tokens };
-    Of { rows: pairs.len() as u64, tokens: pairs.iter().map(nll).sum() }
+    Denominators { rows: pairs.len() as u64, tokens: pairs.iter().map(nll).sum() }
 }
 
 fn loss(p: &Preference, rows: &[Pair]) -> f64 {
@@ -76,13 +76,13 @@ fn close(what: &str, got: f64, want: f64, tolerance: f64) {
 }
 
 #[test]
-fn slopes_are_the_values_differences() {
+fn grads_are_the_values_differences() {
     const H: f64 = 1e-4;
     for (name, p) in paired() {
         let rows = sample();
-        let (_, slopes) = pairs(&p, &rows, of(&rows, p.loss));
-        for (i, slope) in slopes.iter().enumerate() {
-            for (field, got) in [slope.chosen, slope.rejected, slope.text].into_iter().enumerate() {
+        let (_, grads) = pairs(&p, &rows, of(&rows, p.loss));
+        for (i, grad) in grads.iter().enumerate() {
+            for (field, got) in [grad.chosen, grad.rejected, grad.text].into_iter().enumerate() {
                 let moved = |by: f64| {
                     let mut rows = rows.clone();
                     let pair = &mut rows[i];
@@ -98,19 +98,20 @@ fn slopes_are_the_values_differences() {
 }
 
 #[test]
-fn judged_slopes_are_the_values_differences() {
+fn grads_of_unpaired_answers_are_the_values_differences() {
     const H: f64 = 1e-4;
     let p = Preference { desirable_weight: Some(1.5), undesirable_weight: Some(0.75), ..of_loss(PreferenceLoss::Kto) };
     let rows = [(-9.0, -7.0, true), (-4.0, -11.0, false), (-6.0, -6.5, true)];
-    let rows = rows.map(|(logp, reference, desirable)| Judged { answer: answer(logp, 5), reference, desirable });
-    let of = Of { rows: 3, tokens: 0 };
+    let rows =
+        rows.map(|(logp, reference, desirable)| UnpairedAnswer { answer: answer(logp, 5), reference, desirable });
+    let of = Denominators { rows: 3, tokens: 0 };
     for kl in [-0.3, 0.0, 2.5] {
-        let (_, slopes) = judged(&p, &rows, kl, of);
-        for (i, got) in slopes.iter().enumerate() {
+        let (_, grads) = unpaired(&p, &rows, kl, of);
+        for (i, got) in grads.iter().enumerate() {
             let moved = |by: f64| {
                 let mut rows = rows;
                 rows[i].answer.logp += by;
-                judged(&p, &rows, kl, of).0.loss()
+                unpaired(&p, &rows, kl, of).0.loss()
             };
             let want = (8.0 * (moved(H) - moved(-H)) - (moved(2.0 * H) - moved(-2.0 * H))) / (12.0 * H);
             close(&format!("kl {kl}, row {i}"), *got, want, 1e-8);
@@ -143,8 +144,8 @@ fn first_step() {
         close(&format!("{kind:?}"), loss(&dpo(kind), &rows), want, 1e-15);
     }
     close("dpo", loss(&Preference::default(), &rows), ln2, 1e-15);
-    let still = Judged { answer: answer(-3.0, 7), reference: -3.0, desirable: true };
-    let (sums, _) = judged(&of_loss(PreferenceLoss::Kto), &[still], -1.0, Of { rows: 1, tokens: 0 });
+    let still = UnpairedAnswer { answer: answer(-3.0, 7), reference: -3.0, desirable: true };
+    let (sums, _) = unpaired(&of_loss(PreferenceLoss::Kto), &[still], -1.0, Denominators { rows: 1, tokens: 0 });
     close("kto", sums.loss(), 0.5, 1e-15);
 }
 
@@ -158,31 +159,31 @@ fn nothing_overflows() {
                 reference: [-1.0; 2],
                 text: answer(chosen, 2),
             }];
-            let (sums, slopes) = pairs(&p, &rows, of(&rows, p.loss));
-            let all = [sums.loss(), slopes[0].chosen, slopes[0].rejected, slopes[0].text];
+            let (sums, grads) = pairs(&p, &rows, of(&rows, p.loss));
+            let all = [sums.loss(), grads[0].chosen, grads[0].rejected, grads[0].text];
             assert!(all.iter().all(|x| x.is_finite()), "{name} at {chosen}, {rejected}: {all:?}");
         }
     }
     let p = of_loss(PreferenceLoss::Kto);
     for (logp, desirable) in [(-1e4, true), (-1e4, false), (0.0, true), (0.0, false)] {
-        let row = Judged { answer: answer(logp, 1), reference: -5e3, desirable };
-        let (sums, slopes) = judged(&p, &[row], 1e4, Of { rows: 1, tokens: 0 });
-        assert!(sums.loss().is_finite() && slopes[0].is_finite(), "kto at {logp}");
+        let row = UnpairedAnswer { answer: answer(logp, 1), reference: -5e3, desirable };
+        let (sums, grads) = unpaired(&p, &[row], 1e4, Denominators { rows: 1, tokens: 0 });
+        assert!(sums.loss().is_finite() && grads[0].is_finite(), "kto at {logp}");
     }
 }
 
-/// Eight micro-batches of one are one of eight: loss, slopes and metrics.
+/// Eight micro-batches of one are one of eight: loss, gradients and metrics.
 #[test]
 fn accumulation_changes_nothing() {
     for (name, p) in paired() {
         let rows: Vec<Pair> = sample().into_iter().chain(sample()).collect();
         let of = of(&rows, p.loss);
-        let (whole, slopes) = pairs(&p, &rows, of);
-        let mut sums = Sums::default();
-        for (row, want) in rows.iter().zip(slopes) {
-            let (one, slope) = pairs(&p, &[*row], of);
+        let (whole, grads) = pairs(&p, &rows, of);
+        let mut sums = PreferenceSums::default();
+        for (row, want) in rows.iter().zip(grads) {
+            let (one, grad) = pairs(&p, &[*row], of);
             sums.add(&one);
-            assert_eq!(slope, [want], "{name}");
+            assert_eq!(grad, [want], "{name}");
         }
         close(&name, sums.loss(), whole.loss(), 1e-14);
         for ((metric, got), (_, want)) in sums.metrics().into_iter().zip(whole.metrics()) {
@@ -194,15 +195,15 @@ fn accumulation_changes_nothing() {
 /// A metric appears where it is over something, under TRL's name.
 #[test]
 fn metrics_that_there_are() {
-    let names = |sums: Sums| sums.metrics().into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" ");
+    let names = |sums: PreferenceSums| sums.metrics().into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" ");
     let common = "rewards/chosen rewards/rejected rewards/accuracies rewards/margins logps/chosen logps/rejected";
-    let of_pairs = |loss| names(pairs(&of_loss(loss), &sample(), Of { rows: 4, tokens: 28 }).0);
+    let of_pairs = |loss| names(pairs(&of_loss(loss), &sample(), Denominators { rows: 4, tokens: 28 }).0);
     assert_eq!(of_pairs(PreferenceLoss::Dpo), common);
     assert_eq!(of_pairs(PreferenceLoss::Orpo), format!("{common} nll_loss log_odds_ratio log_odds_chosen"));
     assert_eq!(of_pairs(PreferenceLoss::Simpo), format!("{common} nll_loss"));
-    let row = Judged { answer: answer(-3.0, 7), reference: -4.0, desirable: false };
-    let kto = judged(&of_loss(PreferenceLoss::Kto), &[row], 0.5, Of { rows: 1, tokens: 0 }).0;
+    let row = UnpairedAnswer { answer: answer(-3.0, 7), reference: -4.0, desirable: false };
+    let kto = unpaired(&of_loss(PreferenceLoss::Kto), &[row], 0.5, Denominators { rows: 1, tokens: 0 }).0;
     assert_eq!(names(kto), "rewards/rejected logps/rejected kl");
-    let logits = Sums { logits: [6.0, 0.0], logit_tokens: [3, 0], ..Sums::default() };
+    let logits = PreferenceSums { logits: [6.0, 0.0], logit_tokens: [3, 0], ..PreferenceSums::default() };
     assert_eq!(logits.metrics(), [("logits/chosen", 2.0)]);
 }

@@ -1,17 +1,15 @@
-//! What a model is made of: read from a config.json (a GGUF file's metadata: `gguf.rs`), checked, and turned
-//! into the list of tensors that its files must hold.
+//! The configuration of a model: sizes and switches, checked and turned into the list of tensors that its files must hold.
+//! It is read from a config.json or from a GGUF file's metadata, in `formats/`.
 
 use std::path::Path;
 
 use candle_core::DType;
-use serde_json::{Value, json};
 
 use super::rope_scaling::{self, RopeScaling};
-use crate::error::{Error, Result};
-
-mod parse;
-
-pub(crate) use parse::Keys;
+use crate::{
+    error::{Error, Result},
+    recipe::LINEARS,
+};
 
 /// Families that differ in little from Llama.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +93,6 @@ pub struct Config {
 pub struct Bitsandbytes {
     /// Whether the block scales are quantised too.
     pub double_quant: bool,
-    /// What it is meant to compute in, e.g. `bfloat16`.
-    pub compute_dtype: String,
-    /// Modules that were left in 16 bits.
-    pub skip_modules: Vec<String>,
 }
 
 impl Config {
@@ -174,58 +168,10 @@ impl Config {
         }
         shapes
     }
-
-    /// A config.json that transformers 4 and 5 both read. Of a model that was stored in 4 bits it describes the
-    /// weights as they are without that.
-    ///
-    /// # Errors
-    /// The model is from a GGUF file whose RoPE divisors config.json has no name for.
-    pub fn to_json(&self) -> Result<Value> {
-        let rope_scaling = self.rope_scaling.to_json().ok_or_else(|| {
-            Error::Other("a config.json cannot hold a GGUF file's RoPE divisors; take the original model".into())
-        })?;
-        let ids = |ids: &[u32]| match ids {
-            [] => Value::Null,
-            [id] => json!(id),
-            ids => json!(ids),
-        };
-        let mut json = json!({
-            "architectures": [self.architecture.class()],
-            "model_type": self.architecture.name(),
-            "vocab_size": self.vocab_size,
-            "hidden_size": self.hidden_size,
-            "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "head_dim": self.head_dim,
-            "hidden_act": "silu",
-            "rms_norm_eps": self.rms_norm_eps,
-            "rope_theta": self.rope_theta,
-            "rope_scaling": rope_scaling,
-            "max_position_embeddings": self.max_position_embeddings,
-            "tie_word_embeddings": self.tie_word_embeddings,
-            "bos_token_id": ids(self.bos.as_slice()),
-            "eos_token_id": ids(&self.eos),
-        });
-        if let Some(dtype) = self.dtype {
-            json["torch_dtype"] = DTYPES.iter().find(|(_, d)| *d == dtype).map(|(name, _)| *name).into();
-        }
-        match self.architecture {
-            Architecture::Llama => {}
-            Architecture::Mistral => json["sliding_window"] = self.sliding_window.into(),
-            Architecture::Qwen2 => {
-                json["use_sliding_window"] = self.sliding_window.is_some().into();
-                json["sliding_window"] = self.sliding_window.into();
-            }
-        }
-        Ok(json)
-    }
 }
 
-/// Their names in config.json.
-pub(crate) const DTYPES: [(&str, DType); 3] =
-    [("float32", DType::F32), ("float16", DType::F16), ("bfloat16", DType::BF16)];
-
-#[cfg(test)]
-mod tests;
+/// Whether a tensor is the weight of one of the seven linear layers.
+pub(crate) fn is_block_linear(name: &str) -> bool {
+    let module = name.strip_suffix(".weight").and_then(|module| module.rsplit_once('.'));
+    module.is_some_and(|(_, last)| LINEARS.contains(&last))
+}

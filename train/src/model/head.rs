@@ -3,10 +3,8 @@
 //! target weighs may depend on all of them, and is multiplied in afterwards.
 
 use candle_core::{DType, Tensor};
-use serde::{Deserialize, Serialize};
 
-use super::values::Values;
-
+use super::{context::Grad, maybe_trained::MaybeTrained};
 use crate::{
     data::{Batch, IGNORE},
     error::Result,
@@ -20,56 +18,11 @@ const CHUNK_BYTES: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Head {
     /// [H]
-    pub norm: Values,
+    pub norm: MaybeTrained,
     /// [V, H], as it was stored; with tied embeddings the embedding itself.
-    pub weight: Values,
+    pub weight: MaybeTrained,
     /// Added to the mean square in the norm.
     pub eps: f64,
-}
-
-/// Sums over the tokens that count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Losses {
-    /// Sum of -log p(label), in nats.
-    pub nll: f64,
-    /// Sum of entropies, in nats.
-    pub entropy: f64,
-    /// How often the label was the most probable token.
-    pub correct: u64,
-    /// Of how many.
-    pub guessed: u64,
-    /// Tokens that count.
-    pub targets: u64,
-}
-
-impl Losses {
-    /// Of these tokens.
-    pub fn of(rows: &[RowLoss]) -> Self {
-        let mut losses = Self::default();
-        for row in rows {
-            losses.nll += row.nll;
-            losses.entropy += row.entropy;
-            losses.correct += u64::from(row.correct);
-            losses.guessed += 1;
-            losses.targets += 1;
-        }
-        losses
-    }
-
-    /// Mean -log p of a token that counts, in nats; 0 of none.
-    pub fn mean(&self) -> f64 {
-        crate::trainer::per(self.nll, self.targets)
-    }
-
-    /// Add another micro-batch's.
-    pub fn add(&mut self, other: Self) {
-        self.nll += other.nll;
-        self.entropy += other.entropy;
-        self.correct += other.correct;
-        self.guessed += other.guessed;
-        self.targets += other.targets;
-    }
 }
 
 /// Rows of logits in a chunk.
@@ -77,8 +30,9 @@ pub fn chunk_rows(vocab: usize, dtype: DType) -> usize {
     (CHUNK_BYTES / (vocab * dtype.size_in_bytes())).max(1)
 }
 
-/// What [`Head::slope`] needs of [`Head::read`]: of N targets.
-pub struct Read {
+/// Saved by [`Head::forward`] for [`Head::backward`], of N targets in a vocabulary of V. Made again, where the head is
+/// trained: the logits, a chunk [C, V] at a time.
+pub struct SavedHead {
     /// Their places, u32 [N].
     index: Tensor,
     /// Their tokens, [N].
@@ -90,12 +44,10 @@ pub struct Read {
 }
 
 impl Head {
-    /// What hidden states `x` [T, H] say of each of the batch's targets, in their order, and what a gradient needs
-    /// if one is `asked` for.
-    ///
-    /// # Errors
-    /// A label outside the vocabulary; out of memory.
-    pub fn read(&self, x: &Tensor, batch: &Batch, asked: bool) -> Result<(Vec<RowLoss>, Option<Read>)> {
+    /// The loss of each of the batch's targets, in their order, given hidden states `x` [T, H]; and what the backward pass
+    /// needs, if there is one.
+    pub fn forward(&self, x: &Tensor, batch: &Batch, grad: Grad) -> Result<(Vec<RowLoss>, Option<SavedHead>)> {
+        let asked = grad == Grad::Needed;
         let rows: Vec<u32> = (0_u32..).zip(&batch.labels).filter(|(_, l)| **l != IGNORE).map(|(t, _)| t).collect();
         let labels: Vec<u32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();
         if rows.is_empty() {
@@ -120,30 +72,27 @@ impl Head {
                 kernels::gemm(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
             }
         }
-        Ok((losses, dnormed.map(|dnormed| Read { index, labels, chosen, dnormed })))
+        Ok((losses, dnormed.map(|dnormed| SavedHead { index, labels, chosen, dnormed })))
     }
 
     /// The gradient with respect to the hidden states `x` [T, H] of a loss whose derivative by each target's -log p
     /// is `weights` [N]. Adds to the gradients of norm and head where they are trained.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn slope(&self, x: &Tensor, read: Read, weights: &[f64]) -> Result<Tensor> {
-        let Read { index, labels, chosen, dnormed } = read;
+    pub fn backward(&self, x: &Tensor, saved: SavedHead, weights: &[f64]) -> Result<Tensor> {
+        let SavedHead { index, labels, chosen, dnormed } = saved;
         let weights = Tensor::new(weights, x.device())?.to_dtype(x.dtype())?.unsqueeze(1)?;
         if self.weight.param().is_some() {
-            self.learn(&chosen, &labels, &weights)?;
+            self.add_weight_grad(&chosen, &labels, &weights)?;
         }
         let dnormed = dnormed.broadcast_mul(&weights)?;
         let dchosen = chosen.zeros_like()?;
-        self.norm.add_norm(&chosen, &dnormed, self.eps)?;
+        self.norm.add_norm_grad(&chosen, &dnormed, self.eps)?;
         kernels::rms_norm_grad(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
         Ok(x.zeros_like()?.index_add(&index, &dchosen, 0)?)
     }
 
     /// Add to the gradient of the head. What each target weighs was not known when its logits were there, so they are
     /// made again, chunk by chunk.
-    fn learn(&self, chosen: &Tensor, labels: &[u32], weights: &Tensor) -> Result<()> {
+    fn add_weight_grad(&self, chosen: &Tensor, labels: &[u32], weights: &Tensor) -> Result<()> {
         let Some(param) = self.weight.param() else { return Ok(()) };
         let dtype = chosen.dtype();
         let normed = kernels::rms_norm(chosen, &self.norm.to_dtype(dtype)?, self.eps)?;
@@ -163,9 +112,6 @@ impl Head {
     }
 
     /// Logits [T, V] of hidden states `x` [T, H].
-    ///
-    /// # Errors
-    /// Out of memory.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
         let normed = kernels::rms_norm(x, &self.norm.to_dtype(x.dtype())?, self.eps)?;
         kernels::linear(&normed, &self.weight.to_dtype(x.dtype())?)

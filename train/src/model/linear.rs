@@ -1,12 +1,12 @@
-//! A linear layer, frozen with a low-rank adapter or trained whole: y = x W^T + b + s (drop(x) A^T) B^T (Hu et al. 2021).
-//! Backward, for A [r, in] and B [out, r]: dB += s dy^T (drop(x) A^T), u = s dy B, dA += u^T drop(x),
-//! dx += dy W + drop'(u A). W and b get their gradients dy^T x and the sum of dy only where they are trained.
+//! A linear layer, frozen with a low-rank adapter or trained whole: y = x W^T + b, plus what the adapter adds ([`super::lora`]).
+//! Backward: dx += dy W; W and b get their gradients dy^T x and the sum of dy only where they are trained.
 
 use candle_core::Tensor;
 
 use super::{
-    pass::{Pass, View},
-    values::Values,
+    context::{Mode, Pass},
+    lora::LoraLayer,
+    maybe_trained::MaybeTrained,
     weight::Weight,
 };
 use crate::{error::Result, kernels, optim::Param};
@@ -19,79 +19,31 @@ pub struct Linear {
     /// [out, in]
     pub weight: Weight,
     /// [out]
-    pub bias: Option<Values>,
+    pub bias: Option<MaybeTrained>,
     /// The adapter, if this layer has one.
-    pub lora: Option<Lora>,
-}
-
-/// The adapter of one layer.
-#[derive(Clone, Debug)]
-pub struct Lora {
-    /// [r, in]
-    pub a: Param,
-    /// [out, r]
-    pub b: Param,
-    /// alpha / r, or alpha / sqrt(r).
-    pub scale: f64,
-    /// Share of inputs set to zero in training.
-    pub dropout: f64,
-    /// A and B that training began with, where the model before training is not the one without them.
-    pub start: Option<(Tensor, Tensor)>,
-}
-
-impl Lora {
-    /// A and B as the view has them.
-    fn values(&self, view: View) -> Option<(&Tensor, &Tensor)> {
-        match view {
-            View::Reference => self.start.as_ref().map(|(a, b)| (a, b)),
-            View::Trained | View::Training(_) => Some((&self.a.value, &self.b.value)),
-        }
-    }
-
-    /// The input as the adapter sees it: with its mask in training, as it is otherwise.
-    fn masked(&self, name: &str, x: &Tensor, pass: Option<Pass>) -> Result<Tensor> {
-        match self.key(name, pass) {
-            None => Ok(x.clone()),
-            Some(key) => {
-                let masked = kernels::room(x.shape(), x.dtype(), x.device())?;
-                kernels::dropout(&masked, x, key, self.dropout, false)?;
-                Ok(masked)
-            }
-        }
-    }
-
-    fn key(&self, name: &str, pass: Option<Pass>) -> Option<u64> {
-        pass.filter(|_| self.dropout > 0.0).map(|p| p.key(&format!("dropout/{name}")))
-    }
+    pub lora: Option<LoraLayer>,
 }
 
 impl Linear {
     /// What is trained of it: weight and bias, or A and B.
     pub fn params(&self) -> impl Iterator<Item = &Param> {
-        let whole = self.weight.param().into_iter().chain(self.bias.as_ref().and_then(Values::param));
+        let whole = self.weight.param().into_iter().chain(self.bias.as_ref().and_then(MaybeTrained::param));
         whole.chain(self.lora.iter().flat_map(|lora| [&lora.a, &lora.b]))
     }
 
-    /// `x` [T, in] -> y [T, out], and drop(x) A^T [T, r] for the backward pass. Dropout is of training alone.
-    ///
-    /// # Errors
-    /// Shapes or types that do not fit; out of memory.
-    pub fn forward(&self, x: &Tensor, view: View) -> Result<(Tensor, Option<Tensor>)> {
+    /// `x` [T, in] -> y [T, out], and what an adapter saves for the backward pass, [T, r]. The input itself is the
+    /// caller's to save or to make again.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
         if let Some(bias) = &self.bias {
             kernels::add_bias(&y, &bias.to_dtype(x.dtype())?)?;
         }
-        let Some(lora) = &self.lora else { return Ok((y, None)) };
-        let Some((a, b)) = lora.values(view) else { return Ok((y, None)) };
-        let xa = kernels::linear(&lora.masked(&self.name, x, view.pass())?, &a.to_dtype(x.dtype())?)?;
-        kernels::gemm(&y, &xa, &b.to_dtype(x.dtype())?.t()?, lora.scale, 1.0)?;
-        Ok((y, Some(xa)))
+        let xa = self.lora.as_ref().map(|lora| lora.forward_(&y, x, &self.name, mode)).transpose()?.flatten();
+        Ok((y, xa))
     }
 
-    /// Given `dy` [T, out], add to the gradients of what is trained and, unless nobody asks for it, to `dx` [T, in].
-    ///
-    /// # Errors
-    /// Shapes or types that do not fit; out of memory.
+    /// Given `dy` [T, out], add to the gradients of what is trained and, if it is given, to `dx` [T, in]. `x` is the
+    /// forward pass's input, `xa` what it saved.
     pub fn backward(
         &self,
         x: &Tensor,
@@ -107,22 +59,11 @@ impl Linear {
             kernels::gemm(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
         }
         if let Some(bias) = &self.bias {
-            bias.add_rows(dy)?;
+            bias.add_row_sum_grad(dy)?;
         }
-        let (Some(lora), Some(xa)) = (&self.lora, xa) else { return Ok(()) };
-        let u = kernels::room(xa.shape(), xa.dtype(), xa.device())?;
-        kernels::gemm(&u, dy, &lora.b.value.to_dtype(dy.dtype())?, lora.scale, 0.0)?;
-        kernels::gemm(&lora.b.grad, &dy.t()?, xa, lora.scale, 1.0)?;
-        kernels::gemm(&lora.a.grad, &u.t()?, &lora.masked(&self.name, x, pass)?, 1.0, 1.0)?;
-        let Some(dx) = dx else { return Ok(()) };
-        let a = lora.a.value.to_dtype(dy.dtype())?;
-        match lora.key(&self.name, pass) {
-            None => kernels::gemm(dx, &u, &a, 1.0, 1.0),
-            Some(key) => {
-                let through = kernels::room(dx.shape(), dx.dtype(), dx.device())?;
-                kernels::gemm(&through, &u, &a, 1.0, 0.0)?;
-                kernels::dropout(dx, &through, key, lora.dropout, true)
-            }
+        match (&self.lora, xa) {
+            (Some(lora), Some(xa)) => lora.backward(x, xa, dy, dx, &self.name, pass),
+            _ => Ok(()),
         }
     }
 }

@@ -1,18 +1,22 @@
 //! A model of the Llama family: embedding, layers, head, and one training pass through them.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    head::{Head, Losses},
-    layer::{Context, Layer, Past, Saved},
-    pass::{Pass, View},
-    rotary::Rotary,
-    values::Values,
+    context::{Context, Grad, Mode, Pass},
+    head::Head,
+    kv_cache::KvCache,
+    layer::{Layer, SavedLayer},
+    maybe_trained::MaybeTrained,
+    rope::Rotary,
 };
 use crate::{
     data::Batch,
     error::Result,
     kernels::{self, RowLoss, Span},
+    loss::TokenSums,
     optim::Param,
 };
 
@@ -20,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Llama {
     /// [V, H]; frozen as it was stored.
-    pub embedding: Values,
+    pub embedding: MaybeTrained,
     /// In the order of the forward pass.
     pub layers: Vec<Layer>,
     /// Final norm and head.
@@ -42,9 +46,12 @@ pub struct Training {
     pub neftune_alpha: f64,
 }
 
-enum Kept {
-    All(Box<Saved>),
-    Input(Tensor),
+/// What a layer leaves for the backward pass.
+enum Activations {
+    /// All that it needs.
+    Saved(Box<SavedLayer>),
+    /// Its input [T, H]: the forward pass of the layer is done again (activation checkpointing).
+    Recompute(Tensor),
 }
 
 impl Llama {
@@ -54,9 +61,6 @@ impl Llama {
     }
 
     /// Embeddings of `ids`, [T, H].
-    ///
-    /// # Errors
-    /// An id outside the vocabulary.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::new(ids, self.device())?;
         Ok(self.embedding.tensor().index_select(&ids, 0)?.to_dtype(self.dtype)?)
@@ -66,69 +70,51 @@ impl Llama {
         &self,
         positions: &[u32],
         (spans, keys): (&'a [Span], Option<Vec<u32>>),
-        view: View,
+        mode: Mode,
     ) -> Result<Context<'a>> {
         let (cos, sin) = self.rotary.angles(positions, self.dtype, self.device())?;
         let keys = keys.map(|keys| Tensor::new(keys, self.device())).transpose()?;
-        Ok(Context { cos, sin, spans, keys, view })
+        Ok(Context { cos, sin, spans, keys, mode })
     }
 
-    /// Hidden states after the last layer, [T, H], with the adapter as it is.
-    ///
-    /// # Errors
-    /// An id outside the vocabulary; out of memory.
-    pub fn hidden(&self, batch: &Batch) -> Result<Tensor> {
-        self.seen(batch, View::Trained)
-    }
-
-    fn seen(&self, batch: &Batch, view: View) -> Result<Tensor> {
+    /// Hidden states after the last layer, [T, H].
+    pub fn hidden_states(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let (spans, keys) = batch.spans();
-        let context = self.context(&batch.positions, (&spans, keys), view)?;
+        let context = self.context(&batch.positions, (&spans, keys), mode)?;
         let mut x = self.embed(&batch.ids)?;
         for layer in &self.layers {
-            x = layer.forward(&x, &context)?.0;
+            x = layer.forward(&x, &context, None)?.0;
         }
         Ok(x)
     }
 
-    /// Logits [V] of what follows `ids`, which come after what `past` has seen: one [`Past`] a layer.
-    ///
-    /// # Errors
-    /// As [`Self::hidden`].
-    pub fn next(&self, ids: &[u32], past: &mut [Past]) -> Result<Tensor> {
-        let before = past.first().map_or(0, Past::len);
+    /// Logits [V] of the token after `ids`, which follow the tokens that the `caches` have seen: one [`KvCache`] a layer.
+    pub fn next_logits(&self, ids: &[u32], caches: &mut [KvCache]) -> Result<Tensor> {
+        let before = caches.first().map_or(0, KvCache::len);
         let span = Span { q: 0, q_len: ids.len(), k: 0, k_len: before + ids.len() };
         let positions: Vec<u32> = (0_u32..).skip(before).take(ids.len()).collect();
         let spans = [span];
-        let context = self.context(&positions, (&spans, None), View::Trained)?;
+        let context = self.context(&positions, (&spans, None), Mode::Eval)?;
         let mut x = self.embed(ids)?;
-        for (layer, past) in self.layers.iter().zip(past) {
-            x = layer.after(&x, &context, Some(past))?.0;
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            x = layer.forward(&x, &context, Some(cache))?.0;
         }
         Ok(self.head.logits(&x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)?)
     }
 
-    /// What is said of each target, without a gradient and without dropout.
-    ///
-    /// # Errors
-    /// As [`Self::hidden`].
-    pub fn read(&self, batch: &Batch, view: View) -> Result<Vec<RowLoss>> {
-        Ok(self.head.read(&self.seen(batch, view)?, batch, false)?.0)
+    /// The loss of each target, without a gradient.
+    pub fn target_losses(&self, batch: &Batch, mode: Mode) -> Result<Vec<RowLoss>> {
+        Ok(self.head.forward(&self.hidden_states(batch, mode)?, batch, Grad::NotNeeded)?.0)
     }
 
     /// Their sums with the adapter as it is.
-    ///
-    /// # Errors
-    /// As [`Self::hidden`].
-    pub fn evaluate(&self, batch: &Batch) -> Result<Losses> {
-        Ok(Losses::of(&self.read(batch, View::Trained)?))
+    pub fn evaluate(&self, batch: &Batch) -> Result<TokenSums> {
+        Ok(TokenSums::of(&self.target_losses(batch, Mode::Eval)?))
     }
 
-    /// One micro-batch forward and backward: adds to the gradient of all that is trained. `weigh` is told what was said of each
-    /// target and gives the derivative of the loss by each target's -log p, or nothing to leave the gradient out.
-    ///
-    /// # Errors
-    /// As [`Self::hidden`].
+    /// One micro-batch forward and backward: adds to the gradients of all that is trained. `weigh` is given the loss of each
+    /// target, and gives the derivative of the step's loss by each target's -log p, or nothing to leave the backward pass
+    /// out.
     pub fn train(
         &self,
         batch: &Batch,
@@ -136,29 +122,31 @@ impl Llama {
         weigh: impl FnOnce(&[RowLoss]) -> Option<Vec<f64>>,
     ) -> Result<()> {
         let (spans, keys) = batch.spans();
-        let context = self.context(&batch.positions, (&spans, keys), View::Training(training.pass))?;
+        let context = self.context(&batch.positions, (&spans, keys), Mode::Train(training.pass))?;
         let mut x = self.embed(&batch.ids)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha);
             kernels::noise(&x, &magnitude, training.pass.key("neftune"))?;
         }
-        let mut kept = Vec::with_capacity(self.layers.len());
+        let mut activations = Vec::with_capacity(self.layers.len());
         for (i, layer) in self.layers.iter().enumerate() {
-            let (y, saved) = layer.forward(&x, &context)?;
-            kept.push(if i < training.recompute { Kept::Input(x) } else { Kept::All(Box::new(saved)) });
+            let (y, saved) = layer.forward(&x, &context, None)?;
+            let recompute = i < training.recompute;
+            activations.push(if recompute { Activations::Recompute(x) } else { Activations::Saved(Box::new(saved)) });
             x = y;
         }
-        let (losses, read) = self.head.read(&x, batch, true)?;
-        let (Some(weights), Some(read)) = (weigh(&losses), read) else { return Ok(()) };
-        let d = self.head.slope(&x, read, &weights)?;
+        let (losses, saved) = self.head.forward(&x, batch, Grad::Needed)?;
+        let (Some(weights), Some(saved)) = (weigh(&losses), saved) else { return Ok(()) };
+        let d = self.head.backward(&x, saved, &weights)?;
         drop(x);
         for (i, layer) in self.layers.iter().enumerate().rev() {
-            let saved = match kept.pop() {
-                Some(Kept::All(saved)) => *saved,
-                Some(Kept::Input(x)) => layer.forward(&x, &context)?.1,
+            let saved = match activations.pop() {
+                Some(Activations::Saved(saved)) => *saved,
+                Some(Activations::Recompute(x)) => layer.forward(&x, &context, None)?.1,
                 None => break,
             };
-            layer.backward(saved, &d, i > 0 || self.embedding.param().is_some(), &context)?;
+            let trained_below = i > 0 || self.embedding.param().is_some();
+            layer.backward(saved, &d, if trained_below { Grad::Needed } else { Grad::NotNeeded }, &context)?;
         }
         if let Some(param) = self.embedding.param() {
             let d = d.to_dtype(param.grad.dtype())?;
@@ -168,17 +156,20 @@ impl Llama {
         Ok(())
     }
 
-    /// As [`Self::train`] for a loss that is `scale` times the sum of -log p over the targets.
-    ///
-    /// # Errors
-    /// As [`Self::hidden`].
-    pub fn train_sum(&self, batch: &Batch, training: &Training, scale: f64) -> Result<Losses> {
-        let mut losses = Losses::default();
-        self.train(batch, training, |rows| {
-            losses = Losses::of(rows);
-            Some(vec![scale; rows.len()])
-        })?;
-        Ok(losses)
+    /// A copy in main memory of every A and B, by module.
+    pub fn adapters(&self) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
+        let linears = self.layers.iter().flat_map(Layer::linears);
+        let pairs = linears.filter_map(|l| Some((l.name.clone(), l.lora.as_ref()?)));
+        let copy = |t: &Tensor| t.copy()?.to_device(&Device::Cpu);
+        pairs.map(|(name, lora)| Ok((name, (copy(&lora.a.value)?, copy(&lora.b.value)?)))).collect()
+    }
+
+    /// Let the reference model have A and B as they are now.
+    pub fn keep_as_reference(&mut self) -> Result<()> {
+        for lora in self.layers.iter_mut().flat_map(Layer::linears_mut).filter_map(|l| l.lora.as_mut()) {
+            lora.reference = Some((lora.a.value.copy()?, lora.b.value.copy()?));
+        }
+        Ok(())
     }
 
     /// Whether the head is the embedding.

@@ -4,63 +4,39 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{
+    attention::Attention,
     config::Config,
     head::Head,
     layer::Layer,
-    linear::{self, Linear},
+    linear::Linear,
     llama::Llama,
-    rotary::Rotary,
-    values::Values,
+    lora::{self, LoraLayer},
+    maybe_trained::MaybeTrained,
+    mlp::Mlp,
+    rope::Rotary,
     weight::Weight,
 };
 use crate::{
     error::{Error, Result},
     kernels::Heads,
-    lora,
-    model::files::ModelFiles,
-    nf4::{Nf4, checkpoint},
+    nf4::Nf4,
     recipe::{Lora, Quantization},
 };
 
 /// Where tensors come from, by their Hugging Face name.
 pub trait Source {
     /// A tensor in the type that it is stored in, of this very shape.
-    ///
-    /// # Errors
-    /// It is missing, of another shape, or torn.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
 
     /// A linear layer's weight that is stored in 4 bits already.
-    ///
-    /// # Errors
-    /// It is there and broken.
     fn packed(&self, _name: &str, _shape: (usize, usize)) -> Result<Option<Nf4>> {
         Ok(None)
     }
 }
 
-impl Source for ModelFiles {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.load(name, shape)
-    }
-
-    fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
-        if !checkpoint::is_quantized(name, |n| self.has(n)) {
-            return Ok(None);
-        }
-        let get = |n: &str| self.has(n).then(|| self.load_any(n)).transpose();
-        let packed = checkpoint::read(self.path(), name, get)?;
-        if packed.shape() != shape {
-            let message = format!("is {:?} and the configuration asks for {shape:?}", packed.shape());
-            return Err(Error::tensor(self.path(), name, message));
-        }
-        Ok(Some(packed))
-    }
-}
-
-/// How a model is held and computed.
+/// How a model is stored on its device and computed, and what of it is trained.
 #[derive(Clone, Debug)]
-pub struct Hold {
+pub struct LoadOptions {
     /// Of the linear layers.
     pub quantization: Quantization,
     /// Quantise the block scales too.
@@ -69,130 +45,145 @@ pub struct Hold {
     pub dtype: DType,
     /// Where.
     pub device: Device,
-    /// A fresh adapter to put on it, and the seed that it starts from.
-    pub adapter: Option<(Lora, u64)>,
-    /// Whether all of it is trained, in f32.
-    pub whole: bool,
+    /// What is trained.
+    pub trainable: Trainable,
 }
 
-impl Hold {
-    /// On the CPU in f32, nothing quantised, no adapter.
-    pub fn plain() -> Self {
+/// What of a model is trained.
+#[derive(Clone, Debug, Default)]
+pub enum Trainable {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A new adapter, initialised from the seed.
+    Adapter(Lora, u64),
+    /// Every weight, in f32.
+    Weights,
+}
+
+/// On the CPU in f32, nothing quantised, nothing trained.
+impl Default for LoadOptions {
+    fn default() -> Self {
         Self {
             quantization: Quantization::None,
             double_quant: true,
             dtype: DType::F32,
             device: Device::Cpu,
-            adapter: None,
-            whole: false,
+            trainable: Trainable::Nothing,
         }
     }
+}
 
+impl LoadOptions {
     /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
-    fn values(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<Values> {
+    fn to_device(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<MaybeTrained> {
         let held = tensor.to_device(&self.device)?;
         drop(tensor);
         match dtype {
-            _ if self.whole => Values::trained(name, held, self.dtype),
+            _ if matches!(self.trainable, Trainable::Weights) => MaybeTrained::trained(name, held, self.dtype),
             Some(dtype) => Ok(held.to_dtype(dtype)?.into()),
             None => Ok(held.into()),
         }
     }
 }
 
-/// Build the model that `config` describes. `each` is told of every layer that is there, and stops the loading by `false`.
+/// Build the model that `config` describes. `each` is called after every layer, and stops the loading by `false`.
 ///
 /// # Errors
 /// A tensor is missing, of another shape, or torn; out of memory.
-pub fn model(config: &Config, source: &dyn Source, hold: &Hold, each: &dyn Fn(usize) -> bool) -> Result<Llama> {
+pub fn model(
+    config: &Config,
+    source: &dyn Source,
+    options: &LoadOptions,
+    each: &dyn Fn(usize) -> bool,
+) -> Result<Llama> {
     let h = config.hidden_size;
-    let load = |name: &str, shape: &[usize], dtype| hold.values(name, source.tensor(name, shape)?, dtype);
+    let load = |name: &str, shape: &[usize], dtype| options.to_device(name, source.tensor(name, shape)?, dtype);
     let embedding = load("model.embed_tokens.weight", &[config.vocab_size, h], None)?;
     let mut layers = Vec::with_capacity(config.layers);
     for i in 0..config.layers {
-        layers.push(layer(config, source, hold, i)?);
+        layers.push(layer(config, source, options, i)?);
         if !each(i + 1) {
             return Err(Error::Interrupted);
         }
     }
-    let norm = load("model.norm.weight", &[h], Some(hold.dtype))?;
+    let norm = load("model.norm.weight", &[h], Some(options.dtype))?;
     let weight = if config.tie_word_embeddings {
         embedding.clone()
     } else {
         load("lm_head.weight", &[config.vocab_size, h], None)?
     };
     let head = Head { norm, weight, eps: config.rms_norm_eps };
-    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: hold.dtype })
+    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: options.dtype })
 }
 
 /// Layer `i` of the model that `config` describes.
-///
-/// # Errors
-/// As [`model`].
-pub fn layer(config: &Config, source: &dyn Source, hold: &Hold, i: usize) -> Result<Layer> {
+pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usize) -> Result<Layer> {
     let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
-    let vector = |name: &str, n: usize| hold.values(name, source.tensor(name, &[n])?, Some(hold.dtype));
+    let vector = |name: &str, n: usize| options.to_device(name, source.tensor(name, &[n])?, Some(options.dtype));
     let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
-        let (weight, lora) = weight(&name, (out, input), source, hold)?;
+        let (weight, lora) = weight(&name, (out, input), source, options)?;
         let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
         Ok(Linear { name, weight, bias, lora })
     };
     let at = format!("model.layers.{i}");
     let bias = config.attention_bias;
     Ok(Layer {
-        attention: [
-            linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
-            linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
-            linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
-            linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
-        ],
-        mlp: [
-            linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
-            linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
-            linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
-        ],
         input_norm: vector(&format!("{at}.input_layernorm.weight"), h)?,
+        attention: Attention {
+            q_proj: linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
+            k_proj: linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
+            v_proj: linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
+            o_proj: linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
+            heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
+        },
         post_norm: vector(&format!("{at}.post_attention_layernorm.weight"), h)?,
-        heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
+        mlp: Mlp {
+            gate_proj: linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
+            up_proj: linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
+            down_proj: linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
+        },
         eps: config.rms_norm_eps,
     })
 }
 
-/// The weight of the layer called `module` as it is to be held, and its adapter.
+/// The weight of the linear layer called `module` as it is to be stored, and its adapter.
 fn weight(
     module: &str,
     shape: (usize, usize),
     source: &dyn Source,
-    hold: &Hold,
-) -> Result<(Weight, Option<linear::Lora>)> {
+    options: &LoadOptions,
+) -> Result<(Weight, Option<LoraLayer>)> {
     let name = format!("{module}.weight");
     let packed = source.packed(&name, shape)?;
     // What came in 4 bits stays in 4 bits.
-    let in_four = packed.is_some() || hold.quantization == Quantization::Nf4;
-    let whole = match &packed {
+    let in_four = packed.is_some() || options.quantization == Quantization::Nf4;
+    let dense = match &packed {
         Some(packed) => packed.dequantize(DType::F32)?,
         None => source.tensor(&name, &[shape.0, shape.1])?,
     };
-    let start = match &hold.adapter {
-        Some((recipe, seed)) if recipe.covers(module) => Some((recipe, lora::start(module, &whole, recipe, *seed)?)),
+    let init = match &options.trainable {
+        Trainable::Adapter(recipe, seed) if recipe.covers(module) => {
+            Some((recipe, lora::init(module, &dense, recipe, *seed)?))
+        }
         _ => None,
     };
-    let rest = start.as_ref().and_then(|(_, start)| start.rest.clone());
-    let weight = match (rest, packed) {
-        (None, Some(packed)) => Weight::Nf4(packed.to_device(&hold.device)?),
-        (rest, _) => {
-            let whole = rest.unwrap_or(whole);
+    let residual = init.as_ref().and_then(|(_, init)| init.residual.clone());
+    let weight = match (residual, packed) {
+        (None, Some(packed)) => Weight::Nf4(packed.to_device(&options.device)?),
+        (residual, _) => {
+            let dense = residual.unwrap_or(dense);
             // On the CPU a narrow type would have to be widened at each use.
             if in_four {
-                Weight::Nf4(Nf4::quantize(&whole.to_device(&hold.device)?, hold.double_quant)?)
+                Weight::Nf4(Nf4::quantize(&dense.to_device(&options.device)?, options.double_quant)?)
             } else {
-                Weight::Dense(hold.values(&name, whole, Some(hold.dtype))?)
+                Weight::Dense(options.to_device(&name, dense, Some(options.dtype))?)
             }
         }
     };
-    let pair = start.map(|(recipe, start)| {
-        let on = |t: &Tensor| t.to_device(&hold.device);
-        lora::pair(module, &on(&start.a)?, &on(&start.b)?, recipe, hold.dtype)
+    let adapter = init.map(|(recipe, init)| {
+        let on = |t: &Tensor| t.to_device(&options.device);
+        LoraLayer::new(module, &on(&init.a)?, &on(&init.b)?, recipe, options.dtype)
     });
-    Ok((weight, pair.transpose()?))
+    Ok((weight, adapter.transpose()?))
 }

@@ -1,19 +1,18 @@
-//! The Llama family.
+//! The Llama family, forward and backward by hand: [`llama`] is the whole, [`layer`] one decoder layer of [`attention`] and
+//! [`mlp`], both made of [`linear`] layers, which may have a [`lora`] adapter.
 
+pub mod attention;
 pub mod config;
-pub mod files;
-pub mod gguf;
+pub mod context;
 pub mod head;
+pub mod kv_cache;
 pub mod layer;
 pub mod linear;
 pub mod llama;
 pub mod load;
-pub mod pass;
+pub mod lora;
+pub mod maybe_trained;
+pub mod mlp;
+pub mod rope;
 pub mod rope_scaling;
-pub mod rotary;
-pub mod safetensors;
-pub mod save;
-pub mod sharded;
-pub mod tiny;
-pub mod values;
 pub mod weight;

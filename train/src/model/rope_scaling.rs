@@ -4,9 +4,6 @@
 
 use std::{f32::consts::TAU, path::Path};
 
-use serde_json::{Map, Value, json};
-
-use super::config::Keys;
 use crate::error::{Error, Result};
 
 /// What is done to the plain frequencies theta^(-2i / head_dim).
@@ -35,54 +32,7 @@ pub enum RopeScaling {
     Divisors(Vec<f32>),
 }
 
-const KNOWN: &str = "`default`, `linear` and `llama3`";
-
 impl RopeScaling {
-    /// `rope_theta` and the scaling from the keys of a config.json: `rope_scaling` or, as transformers 5 has it,
-    /// `rope_parameters`.
-    ///
-    /// # Errors
-    /// A type that is not known, a factor that is missing or not positive, a rotation of a part of each head.
-    pub(super) fn of(keys: &Keys, positions: usize) -> Result<(f64, Self)> {
-        let nothing = Map::new();
-        let name = ["rope_scaling", "rope_parameters"].into_iter().find(|name| keys.filled(name));
-        let inner = match name {
-            Some(name) => keys.map(name)?,
-            None => &nothing,
-        };
-        let inner = Keys { file: keys.file, map: inner, under: name.unwrap_or_default() };
-        if let Some((layer, _)) = inner.map.iter().find(|(_, value)| value.is_object()) {
-            return Err(inner.wrong(layer, "frequencies that differ by layer are not supported"));
-        }
-        let theta = match inner.get("rope_theta")? {
-            Some(theta) => theta,
-            None => keys.get("rope_theta")?.unwrap_or(10_000.0),
-        };
-        for part in [keys, &inner] {
-            if part.get::<f64>("partial_rotary_factor")?.is_some_and(|f| (f - 1.0).abs() > f64::EPSILON) {
-                return Err(part.wrong("partial_rotary_factor", "turning a part of each head is not supported"));
-            }
-        }
-        let kind: Option<String> = match inner.get("rope_type")? {
-            Some(kind) => Some(kind),
-            None => inner.get("type")?,
-        };
-        let scaling = match kind.as_deref() {
-            None | Some("default") => Self::None,
-            Some("linear") => Self::Linear { factor: inner.need("factor")? },
-            Some("llama3") => Self::Llama3 {
-                factor: inner.need("factor")?,
-                low_freq_factor: inner.need("low_freq_factor")?,
-                high_freq_factor: inner.need("high_freq_factor")?,
-                original_max_position_embeddings: inner.get("original_max_position_embeddings")?.unwrap_or(positions),
-            },
-            Some(other) => {
-                return Err(inner.wrong("rope_type", &format!("`{other}` is not supported; known are {KNOWN}")));
-            }
-        };
-        Ok((theta, scaling))
-    }
-
     /// Check what [`inv_freq`] relies on; `pairs` is head_dim / 2.
     ///
     /// # Errors
@@ -132,22 +82,6 @@ impl RopeScaling {
             }
         };
         Some((0..head_dim / 2).map(|i| divisor(i) as f32).collect())
-    }
-
-    /// As config.json has it, or none for divisors, which it has no name for.
-    pub(super) fn to_json(&self) -> Option<Value> {
-        Some(match self {
-            Self::None => Value::Null,
-            Self::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => json!({
-                "rope_type": "llama3",
-                "factor": factor,
-                "low_freq_factor": low_freq_factor,
-                "high_freq_factor": high_freq_factor,
-                "original_max_position_embeddings": original_max_position_embeddings,
-            }),
-            Self::Divisors(_) => return None,
-        })
     }
 }
 

@@ -2,23 +2,20 @@
 
 use candle_core::{DType, Tensor};
 
-use super::values::Values;
+use super::maybe_trained::MaybeTrained;
 use crate::{error::Result, nf4::Nf4, optim::Param};
 
 /// The weight of a linear layer, [out, in].
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// In a float type.
-    Dense(Values),
+    Dense(MaybeTrained),
     /// In 4 bits.
     Nf4(Nf4),
 }
 
 impl Weight {
     /// The matrix in the type that is computed with; for 4 bits a new one that lives as long as its use.
-    ///
-    /// # Errors
-    /// Out of memory on the device.
     pub fn dense(&self, dtype: DType) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => weight.to_dtype(dtype),

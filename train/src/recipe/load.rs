@@ -3,16 +3,24 @@
 
 use std::path::Path;
 
-use setaccio_base::{bundle::Place, overlay::apply_set};
-use setaccio_filters::suggest;
+use setaccio_base::{
+    bundle::Place,
+    overlay::{apply_set, overlay},
+    run_lock::Method,
+    suggest,
+};
 use toml::{Table, Value};
 
-use super::{Init, LINEARS, Lora, Method, Packing, PreferenceLoss, Quantization, Recipe, Reference, Task};
+use super::{
+    lora::{Init, LINEARS, Lora},
+    preference::{PreferenceLoss, Reference},
+    schema::{Packing, Quantization, Recipe, Task},
+};
 use crate::error::{Error, Result};
 
 /// A recipe and where it came from.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct RecipeFile {
     /// The recipe with all changes in place.
     pub recipe: Recipe,
     /// Its file name, for messages.
@@ -23,6 +31,20 @@ pub struct Loaded {
     pub sets: Vec<String>,
 }
 
+impl RecipeFile {
+    /// The command that makes the same run again.
+    pub fn command(&self) -> String {
+        let sets = self.sets.iter().map(|set| {
+            if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
+                format!(" --set '{}'", set.replace('\'', r"'\''"))
+            } else {
+                format!(" --set {set}")
+            }
+        });
+        format!("setaccio train {}{}", self.place.argument().display(), sets.collect::<String>())
+    }
+}
+
 /// Folder of the repository that these recipes lie in.
 pub const HOME: &str = "pipelines/train";
 
@@ -30,7 +52,7 @@ pub const HOME: &str = "pipelines/train";
 ///
 /// # Errors
 /// It is missing, not TOML, says something unknown, or contradicts itself.
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     let place = Place::recipe(path, HOME).map_err(Error::Other)?;
     let file = place.name();
     let mut table = read(&place)?;
@@ -47,7 +69,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
         recipe.lora = Lora { adapter: recipe.lora.adapter, ..Lora::default() };
     }
     check(&recipe).map_err(|e| Error::recipe(&file, e))?;
-    Ok(Loaded { recipe, file, place, sets: sets.to_vec() })
+    Ok(RecipeFile { recipe, file, place, sets: sets.to_vec() })
 }
 
 fn read(place: &Place) -> Result<Table> {
@@ -63,22 +85,10 @@ fn read(place: &Place) -> Result<Table> {
                 return Err(Error::recipe(&file, "`base` names this very file"));
             }
             let mut under = read(&below)?;
-            lay(&mut under, table);
+            overlay(&mut under, table);
             Ok(under)
         }
         Some(_) => Err(Error::recipe(&file, "`base` is the file name of another recipe")),
-    }
-}
-
-/// Put `over` on `under`, table by table.
-fn lay(under: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value),
-            (_, value) => {
-                under.insert(key, value);
-            }
-        }
     }
 }
 

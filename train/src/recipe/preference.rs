@@ -179,9 +179,9 @@ impl Preference {
         self.cpo_alpha.unwrap_or(if self.loss == PreferenceLoss::Simpo { 0.0 } else { 1.0 })
     }
 
-    /// KTO's weight of a desirable or an undesirable answer.
-    pub fn weight(&self, desirable: bool) -> f64 {
-        if desirable { self.desirable_weight } else { self.undesirable_weight }.unwrap_or(1.0)
+    /// KTO's weights of desirable and undesirable answers.
+    pub fn kto_weights(&self) -> [f64; 2] {
+        [self.desirable_weight, self.undesirable_weight].map(|weight| weight.unwrap_or(1.0))
     }
 
     /// Whether all of it can be done, and nothing in it would do nothing.

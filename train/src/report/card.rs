@@ -12,8 +12,8 @@ use setaccio_base::numbers::grouped;
 use super::{
     curve,
     front::{Front, hub, notice},
+    line::Line,
     lock::RunLock,
-    metrics::Line,
 };
 use crate::recipe::{Method, PreferenceLoss, Quantization, Recipe, Task, TrainOn};
 
@@ -102,7 +102,7 @@ fn base(recipe: &Recipe) -> String {
     match hub(&model.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}"),
         None if !model.repo.is_empty() => format!("{}{at}", plain(&model.repo)),
-        None if model.path == "tiny" => "the tiny Llama in `base/`, which the program made itself".into(),
+        None if model.is_tiny() => "the tiny Llama in `base/`, which the program made itself".into(),
         None => format!("`{}`, whose name on the Hub the recipe does not give", file_name(&model.path)),
     }
 }

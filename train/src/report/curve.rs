@@ -4,12 +4,12 @@
 
 use std::fmt::Write;
 
-use setaccio_base::numbers::grouped;
-
-use super::{
-    axis::{Axis, value},
-    metrics::Line,
+use setaccio_base::{
+    card::{Axis, escape_xml, value},
+    numbers::grouped,
 };
+
+use super::line::Line;
 
 /// Name of the file.
 pub const NAME: &str = "loss.svg";
@@ -37,12 +37,12 @@ struct Series {
     /// A dot at every point.
     dots: bool,
     /// Whether its last value is written beside it.
-    told: bool,
+    labelled: bool,
 }
 
 impl Series {
     fn new(points: Points, colour: &'static str) -> Self {
-        Self { points, colour, width: 1.8, opacity: 1.0, dots: false, told: true }
+        Self { points, colour, width: 1.8, opacity: 1.0, dots: false, labelled: true }
     }
 }
 
@@ -66,7 +66,7 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
     if smooth.is_empty() {
         loss.push(Series::new(train.clone(), TRAIN));
     } else {
-        loss.push(Series { width: 1.0, opacity: 0.3, told: false, ..Series::new(train.clone(), TRAIN) });
+        loss.push(Series { width: 1.0, opacity: 0.3, labelled: false, ..Series::new(train.clone(), TRAIN) });
         loss.push(Series::new(smooth.clone(), TRAIN));
     }
     loss.push(Series { dots: true, ..Series::new(eval.clone(), EVAL) });
@@ -172,8 +172,8 @@ fn draw(svg: &mut String, panel: &Panel, steps: &Axis) {
             Axis::new(0.0, if high > 0.0 { high * 1.06 } else { 1.0 }, panel.ticks)
         }
         (low, high) => {
-            let room = (high - low) * 0.05;
-            Axis::new(low - room, high + room, panel.ticks)
+            let margin = (high - low) * 0.05;
+            Axis::new(low - margin, high + margin, panel.ticks)
         }
     };
     let bottom = panel.top + panel.height;
@@ -205,7 +205,7 @@ fn draw(svg: &mut String, panel: &Panel, steps: &Axis) {
     for series in &panel.series {
         line(svg, series, steps, y);
     }
-    told(svg, panel, steps, y);
+    last_values(svg, panel, steps, y);
 }
 
 fn line(svg: &mut String, series: &Series, steps: &Axis, y: impl Fn(f64) -> f64) {
@@ -233,9 +233,9 @@ fn line(svg: &mut String, series: &Series, steps: &Axis, y: impl Fn(f64) -> f64)
 }
 
 /// The last value of each line, right of it, and apart where two would lie on one another.
-fn told(svg: &mut String, panel: &Panel, steps: &Axis, y: impl Fn(f64) -> f64) {
+fn last_values(svg: &mut String, panel: &Panel, steps: &Axis, y: impl Fn(f64) -> f64) {
     let mut labels: Vec<(f64, f64, &Series)> = Vec::new();
-    for series in panel.series.iter().filter(|s| s.told) {
+    for series in panel.series.iter().filter(|s| s.labelled) {
         if let Some((step, v)) = series.points.last() {
             labels.push((y(*v), x(steps, *step), series));
         }
@@ -328,9 +328,10 @@ fn thinned(points: &Points) -> Points {
     kept
 }
 
+/// Text in an attribute.
 fn escape(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    escape_xml(&text).replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use setaccio_base::card::{quoted, strictest};
+use setaccio_base::card::{list, quoted, strictest};
 
-use super::lock::Data;
+use super::lock::DataFolder;
 
 /// What differs between such cards.
 pub struct Front<'a> {
@@ -23,7 +23,7 @@ pub struct Front<'a> {
 
 impl Front<'_> {
     /// The YAML between its fences, for what was trained on `data`.
-    pub fn matter<'d>(&self, data: impl IntoIterator<Item = &'d Data, IntoIter: Clone>) -> String {
+    pub fn matter<'d>(&self, data: impl IntoIterator<Item = &'d DataFolder, IntoIter: Clone>) -> String {
         let data = data.into_iter();
         let mut out = format!("---\nlibrary_name: {}\npipeline_tag: text-generation\n", self.library);
         if let Some(repo) = hub(self.base) {
@@ -34,18 +34,10 @@ impl Front<'_> {
         if let Some(name) = name.filter(|_| license == "other") {
             let _ = writeln!(out, "license_name: {}", quoted(&name));
         }
-        let mut list = |key: &str, values: &[&str]| {
-            if !values.is_empty() {
-                let _ = writeln!(out, "{key}:");
-                for value in values {
-                    let _ = writeln!(out, "- {}", quoted(value));
-                }
-            }
-        };
-        list("language", &distinct(data.clone().flat_map(|d| &d.languages)));
+        out.push_str(&list("language", distinct(data.clone().flat_map(|d| &d.languages))));
         let repos = distinct(data.flat_map(|d| &d.repos));
-        list("datasets", &repos.into_iter().filter_map(hub).collect::<Vec<_>>());
-        list("tags", &self.tags);
+        out.push_str(&list("datasets", repos.into_iter().filter_map(hub)));
+        out.push_str(&list("tags", &self.tags));
         out.push_str("---\n");
         out
     }

@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::tensorboard::Events;
+use super::{line::Line, tensorboard::Events};
 use crate::error::{Error, Result};
 
 /// Name of the file.
@@ -71,22 +71,6 @@ pub struct Eval {
     pub more: BTreeMap<String, f64>,
 }
 
-/// A line that was read back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Line {
-    /// Its step.
-    pub step: u64,
-    /// Everything else that is a finite number.
-    pub values: BTreeMap<String, f64>,
-}
-
-impl Line {
-    /// The value called `name`.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.get(name).copied()
-    }
-}
-
 /// The files being written.
 #[derive(Debug)]
 pub struct Metrics {
@@ -125,33 +109,24 @@ impl Metrics {
     }
 
     /// Add a step.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn log(&mut self, step: &Step) -> Result<()> {
         self.add(step)
     }
 
     /// Add an evaluation.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn eval(&mut self, eval: &Eval) -> Result<()> {
         self.add(eval)
     }
 
     /// Make what was written durable and say how many bytes it is, for the checkpoint.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn sync(&self) -> Result<u64> {
         self.file.sync_data().map_err(Error::io("flush", &self.path))?;
         Ok(self.bytes)
     }
 
     fn add(&mut self, line: &impl Serialize) -> Result<()> {
-        let told = |e: serde_json::Error| Error::Other(format!("{}: {e}", self.path.display()));
-        let value = serde_json::to_string(line).map_err(told)?;
+        let in_file = |e: serde_json::Error| Error::Other(format!("{}: {e}", self.path.display()));
+        let value = serde_json::to_string(line).map_err(in_file)?;
         let text = value + "\n";
         // One call to the system a line: a crash tears the last line at most.
         self.file.write_all(text.as_bytes()).map_err(Error::io("write", &self.path))?;

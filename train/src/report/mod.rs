@@ -3,8 +3,7 @@
 pub mod card;
 pub mod curve;
 pub mod front;
+pub mod line;
 pub mod lock;
 pub mod metrics;
 pub mod tensorboard;
-
-mod axis;

@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::metrics::Line;
+use super::line::Line;
 use crate::error::{Error, Result};
 
 /// Name of the file: one for a run, however often it was resumed.
@@ -24,9 +24,6 @@ pub struct Events {
 
 impl Events {
     /// Write the file anew from the lines so far, and keep it open for more.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn open(run: &Path, lines: &[Line]) -> Result<Self> {
         let path = write(run, lines)?;
         let file = File::options().append(true).open(&path).map_err(Error::io("open", &path))?;
@@ -34,9 +31,6 @@ impl Events {
     }
 
     /// Add a line of metrics.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn add(&mut self, line: &Line) -> Result<()> {
         self.file.write_all(&record(&scalars(now(), line))).map_err(Error::io("write", &self.path))
     }
@@ -44,9 +38,6 @@ impl Events {
 
 /// Write the whole file from lines of metrics, and say where it is. The time of every line is now, for
 /// metrics do not keep it.
-///
-/// # Errors
-/// The file system refuses.
 pub fn write(run: &Path, lines: &[Line]) -> Result<PathBuf> {
     let path = run.join(NAME);
     fs::write(&path, whole(now(), lines)).map_err(Error::io("write", &path))?;
@@ -142,6 +133,6 @@ mod tests {
             .map(|(step, values)| Line { step, values: values.into_iter().collect() })
             .collect();
         assert!(lines.len() >= 3, "the oracle is not empty");
-        assert_eq!(setaccio_filters::hash::hex(&whole(oracle.wall_time, &lines)), oracle.hex);
+        assert_eq!(setaccio_base::sha256::hex(&whole(oracle.wall_time, &lines)), oracle.hex);
     }
 }

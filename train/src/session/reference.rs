@@ -4,19 +4,17 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::{Device, Tensor};
-use setaccio_base::atomic::write as write_whole;
-use setaccio_filters::hash::sha256;
+use setaccio_base::atomic;
+use setaccio_base::progress::Progress;
+use setaccio_base::sha256::hex_digest;
 
-use super::Watch;
 use crate::{
-    data::{Dataset, Micro},
+    data::{Dataset, MicroBatch},
     error::{Error, Result},
-    model::{
-        llama::Llama,
-        safetensors::{Safetensors, to_bytes},
-    },
-    objective,
+    formats::safetensors::{Safetensors, to_bytes},
+    model::llama::Llama,
     report::lock::RunLock,
+    trainer::objective,
 };
 
 /// Folder of the files, in the run's.
@@ -24,41 +22,38 @@ const FOLDER: &str = "reference";
 const TENSOR: &str = "logps";
 
 /// Let the pairs of `data` bring their reference along: from the file, or computed now, `batch` pairs at a time.
-///
-/// # Errors
-/// Out of memory; the file system refuses; a stop that was asked for.
 pub fn refer(
     data: &Dataset,
     (model, lock): (&Llama, &RunLock),
     folder: &Path,
     batch: usize,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<()> {
     let recipe = &lock.recipe;
     let held = (recipe.model.quantization, recipe.model.double_quant, recipe.seed, &recipe.lora);
     let all = (&lock.engine, &lock.compute, &lock.base, &lock.start, held, data.sha256());
-    let key = sha256(serde_json::to_string(&all).map_err(|e| Error::Other(e.to_string()))?.as_bytes());
+    let key = hex_digest(serde_json::to_string(&all).map_err(|e| Error::Other(e.to_string()))?.as_bytes());
     let folder = folder.join(FOLDER);
     let path = folder.join(format!("{}.safetensors", &key[..16]));
     if let Some(known) = read(&path, data.len()) {
         data.refer_to(known);
         return Ok(());
     }
-    watch.stage("reference", data.len() as u64);
+    progress.stage("reference", data.len() as u64);
     let mut known = Vec::with_capacity(data.len());
     let rows: Vec<u32> = (0_u32..).take(data.len()).collect();
     for rows in rows.chunks(batch) {
-        if watch.cancelled() {
+        if progress.cancelled() {
             return Err(Error::Interrupted);
         }
-        if let Micro::Pairs(pairs) = data.micro(rows.iter().copied()) {
-            known.extend(objective::reference(model, &pairs)?);
+        if let MicroBatch::Pairs(pairs) = data.micro(rows.iter().copied()) {
+            known.extend(objective::reference_logps(model, &pairs)?);
         }
-        watch.done(rows.len() as u64, "");
+        progress.advance(rows.len() as u64, "");
     }
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let tensor = Tensor::from_vec(known.concat(), (known.len(), 2), &Device::Cpu)?;
-    write_whole(&path, &to_bytes(&BTreeMap::from([(TENSOR.to_owned(), tensor)]))?)?;
+    atomic::write(&path, &to_bytes(&BTreeMap::from([(TENSOR.to_owned(), tensor)]))?)?;
     data.refer_to(known);
     Ok(())
 }

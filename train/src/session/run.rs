@@ -2,27 +2,27 @@
 
 use std::path::Path;
 
-use setaccio_filters::hash::sha256;
+use setaccio_base::progress::Progress;
+use setaccio_base::sha256::hex_digest;
 
-use super::{Prepared, Watch, finish, reference, steps::Run};
+use super::{finish, plan::RunPlan, reference, steps::Run};
 use crate::{
-    checkpoint::{Loaded as Found, Store},
+    checkpoint::{Checkpoint, Store},
     device,
     error::{Error, Result},
-    lora::{self, peft},
-    model::load::{self, Hold},
-    objective::Objective,
+    formats::peft,
+    model::load::{self, LoadOptions, Trainable},
     recipe::{Init, Method, Reference},
     report::{
-        lock::{self, Data, FileHash, RunLock},
+        lock::{self, FileHash, RunLock},
         metrics::Metrics,
     },
-    trainer::Trainer,
+    trainer::{Trainer, objective::Objective},
 };
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum StartMode {
     /// In a folder that holds no other run.
     Fresh,
     /// From the newest checkpoint that is whole.
@@ -35,7 +35,7 @@ pub enum Start {
 
 /// How it ended.
 #[derive(Clone, Debug)]
-pub enum Done {
+pub enum RunOutcome {
     /// The folder held this very run, finished.
     UpToDate,
     /// It is finished now.
@@ -53,123 +53,125 @@ pub enum Done {
 ///
 /// # Errors
 /// Whatever stops a run; the newest checkpoint stays.
-pub fn run(prepared: &Prepared, command: &str, start: Start, watch: &dyn Watch) -> Result<Done> {
-    let folder = &prepared.folder;
-    let lock = lock_of(prepared, command, watch)?;
-    let mut store = Store::open(folder, prepared.loaded.recipe.checkpoint.keep, &lock)?;
+pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progress) -> Result<RunOutcome> {
+    let folder = &plan.folder;
+    let lock = lock_of(plan, command, progress)?;
+    let mut store = Store::open(folder, plan.recipe_file.recipe.checkpoint.keep, &lock)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
     let before = match start {
-        Start::Force => None,
-        Start::Again => there(folder).unwrap_or_else(|error| {
-            watch.warn(&format!("{error}: training anew"));
+        StartMode::Force => None,
+        StartMode::Again => there(folder).unwrap_or_else(|error| {
+            progress.warn(&format!("{error}: training anew"));
             None
         }),
         _ => there(folder)?,
     };
-    let again = start == Start::Again;
+    let again = start == StartMode::Again;
     if let Some(before) = &before
-        && lock.is_same_and_as_long_as(before)?
+        && lock::is_same_run(&lock, before)?
         && finish::whole(folder, before)?
     {
-        return Ok(Done::UpToDate);
+        return Ok(RunOutcome::UpToDate);
     }
     let start = match (start, &before) {
-        (Start::Again, Some(before)) => {
-            let differences = before.differences(&lock)?;
+        (StartMode::Again, Some(before)) => {
+            let differences = lock::differences(before, &lock)?;
             if let Some(first) = differences.first() {
                 let more =
                     if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
-                watch.warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
-                Start::Force
+                progress
+                    .warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
+                StartMode::Force
             } else {
-                Start::Resume
+                StartMode::Resume
             }
         }
-        (Start::Again, None) => Start::Force,
+        (StartMode::Again, None) => StartMode::Force,
         (start, _) => start,
     };
-    if start == Start::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
+    if start == StartMode::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
         return Err(Error::Damaged { path: folder.clone(), message: message.into() });
     }
     let found = match start {
-        Start::Resume => newest(&mut store, folder, (before.as_ref(), &lock), watch)?,
-        Start::Fresh | Start::Force | Start::Again => None,
+        StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), progress)?,
+        StartMode::Fresh | StartMode::Force | StartMode::Again => None,
     };
     // A chain that asks for fewer steps wants them from the first.
-    let found = found.filter(|found| !again || found.state.step <= prepared.total);
+    let found = found.filter(|found| !again || found.state.step <= plan.total);
     // Before anything is written: a finished run stays finished.
-    if let Some(beyond) = found.as_ref().filter(|f| f.state.step > prepared.total) {
-        let message =
-            format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", prepared.total);
+    if let Some(beyond) = found.as_ref().filter(|f| f.state.step > plan.total) {
+        let message = format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", plan.total);
         return Err(Error::Damaged { path: beyond.path.clone(), message });
     }
 
-    let recipe = &prepared.loaded.recipe;
+    let recipe = &plan.recipe_file.recipe;
     if found.is_none() {
         finish::vacant(folder, recipe.method)?;
     }
-    let hold = Hold {
+    let options = LoadOptions {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,
-        dtype: prepared.dtype,
-        device: prepared.device.clone(),
-        adapter: (recipe.method == Method::Lora).then(|| (recipe.lora.clone(), recipe.seed)),
-        whole: recipe.method == Method::Full,
+        dtype: plan.dtype,
+        device: plan.device.clone(),
+        trainable: match recipe.method {
+            Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+            Method::Full => Trainable::Weights,
+        },
     };
-    watch.stage("load", prepared.files.config().layers as u64);
-    let mut model = load::model(prepared.files.config(), &prepared.files, &hold, &|_| {
-        watch.done(1, "");
-        !watch.cancelled()
+    progress.stage("load", plan.files.config().layers as u64);
+    let mut model = load::model(plan.files.config(), &plan.files, &options, &|_| {
+        progress.advance(1, "");
+        !progress.cancelled()
     })?;
-    let begun = lora::values(&model)?;
+    let initial = model.adapters()?;
     let objective = Objective::new(recipe);
-    if let Some(file) = &prepared.adapter {
-        lora::go_on(&mut model, file, Path::new(&recipe.lora.adapter))?;
+    if let Some(file) = &plan.adapter {
+        file.copy_into(&mut model, Path::new(&recipe.lora.adapter))?;
     }
     // Without either, the model before training is the base with the adapter off.
-    if objective.needs_reference() && (prepared.adapter.is_some() || recipe.lora.init == Init::Pissa) {
-        lora::keep_start(&mut model)?;
+    if objective.needs_reference() && (plan.adapter.is_some() || recipe.lora.init == Init::Pissa) {
+        model.keep_as_reference()?;
     }
     if objective.needs_reference() && recipe.preference().reference == Reference::Precomputed {
-        for data in [Some(&prepared.train), prepared.eval.as_ref()].into_iter().flatten() {
-            reference::refer(data, (&model, &lock), folder, recipe.train.batch, watch)?;
+        for data in [Some(&plan.train), plan.eval.as_ref()].into_iter().flatten() {
+            reference::refer(data, (&model, &lock), folder, recipe.train.batch, progress)?;
         }
     }
-    let trainer = Trainer::new(model, recipe, prepared.total, prepared.recompute);
+    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute);
     // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
     if found.is_none() {
         store.clear()?;
         finish::clear(folder)?;
     }
-    prepared.place_base()?;
+    plan.place_base()?;
     finish::write_lock(folder, &lock)?;
     let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
-    let mut run = Run::new(prepared, watch, store, trainer, metrics);
+    let mut run = Run::new(plan, progress, store, trainer, metrics);
     if let Some(found) = &found {
         run.take_over(found)?;
     }
     let resumed = found.as_ref().map(|f| f.state.step);
     run.complete()?;
-    finish::finish(prepared, &run.trainer.model, &begun, lock)?;
-    Ok(Done::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
+    finish::finish(plan, &run.trainer.model, &initial, lock)?;
+    Ok(RunOutcome::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
 }
 
 /// The lock of the run that the folder holds, if it holds one.
 fn there(folder: &Path) -> Result<Option<RunLock>> {
     let path = folder.join(lock::NAME);
-    path.exists().then(|| RunLock::read(&path)).transpose()
+    Ok(path.exists().then(|| RunLock::read(&path)).transpose()?)
 }
 
 fn newest(
     store: &mut Store,
     folder: &Path,
     (before, lock): (Option<&RunLock>, &RunLock),
-    watch: &dyn Watch,
-) -> Result<Option<Found>> {
+    progress: &dyn Progress,
+) -> Result<Option<Checkpoint>> {
     if let Some(before) = before {
-        let differences = before.differences(lock)?;
+        let differences = lock::differences(before, lock)?;
         if !differences.is_empty() {
             let message = format!(
                 "holds a run that differs, and numbers of both would be mixed; give back what it was begun with, or \
@@ -181,33 +183,34 @@ fn newest(
     }
     let (found, warnings) = store.latest()?;
     for warning in warnings {
-        watch.warn(&warning.to_string());
+        progress.warn(&warning.to_string());
     }
     if found.is_none() {
-        watch.warn("there is no whole checkpoint to resume from; starting from the first step");
+        progress.warn("there is no whole checkpoint to resume from; starting from the first step");
     }
     Ok(found)
 }
 
-fn lock_of(prepared: &Prepared, command: &str, watch: &dyn Watch) -> Result<RunLock> {
-    let recipe = &prepared.loaded.recipe;
-    let mut lock = RunLock::new(recipe.clone(), command, &device::name(&prepared.device, prepared.dtype));
-    lock.tokenizer_sha256.clone_from(&prepared.tokens.sha256);
+fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<RunLock> {
+    let recipe = &plan.recipe_file.recipe;
+    let mut lock = lock::begin(recipe.clone(), command, &device::name(&plan.device, plan.dtype));
+    lock.tokenizer_sha256.clone_from(&plan.tokens.sha256);
     let template = match recipe.data.template.as_str() {
-        "" => prepared.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
+        "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),
         file => {
-            let template = prepared.loaded.place.beside(file);
+            let template = plan.recipe_file.place.beside(file);
             template.read().map_err(Error::io("read", template.path()))?.into_owned()
         }
     };
-    lock.template_sha256 = sha256(&template);
-    if prepared.adapter.is_some() {
+    lock.template_sha256 = hex_digest(&template);
+    if plan.adapter.is_some() {
         let folder = Path::new(&recipe.lora.adapter);
-        let hashed = [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name));
-        lock.start = hashed.into_iter().collect::<Result<_>>()?;
+        let hashed =
+            [peft::CONFIG, peft::WEIGHTS].map(|name| FileHash::of(&folder.join(name), name, &|| progress.cancelled()));
+        lock.start = hashed.into_iter().collect::<setaccio_base::Result<_>>()?;
     }
-    lock.base = prepared.files.hashes(&|| watch.cancelled())?;
-    let data = recipe.data.train.iter().map(|folder| Data::of(folder, &|| watch.cancelled()));
+    lock.base = plan.files.hashes(&|| progress.cancelled())?;
+    let data = recipe.data.train.iter().map(|folder| lock::data_folder(folder, &|| progress.cancelled()));
     lock.data = data.collect::<Result<_>>()?;
     Ok(lock)
 }

@@ -3,15 +3,17 @@
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
+use setaccio_base::progress::Progress;
 
-use super::{Prepared, Watch};
+use super::plan::RunPlan;
 use crate::{
-    checkpoint::{Evaluation, Loaded as Found, State, Store},
+    checkpoint::{Checkpoint, Evaluation, State, Store},
     data::in_order,
     error::{Error, Result},
+    loss::mean,
     memory,
     report::metrics::{Eval, Metrics, Step},
-    trainer::{Fault, Taken, Trainer, per},
+    trainer::{StepError, StepOutcome, Trainer},
 };
 
 /// Names of a checkpoint's tensors begin with one of these.
@@ -20,8 +22,8 @@ const OPTIMIZER: &str = "optimizer/";
 
 /// A run under way.
 pub struct Run<'a> {
-    prepared: &'a Prepared,
-    watch: &'a dyn Watch,
+    plan: &'a RunPlan,
+    progress: &'a dyn Progress,
     store: Store,
     /// The model.
     pub trainer: Trainer,
@@ -71,21 +73,24 @@ fn finite(tensor: &Tensor) -> Result<bool> {
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn share(part: u64, of: u64) -> f64 {
-    per(part as f64, of)
+    mean(part as f64, of)
 }
 
 impl<'a> Run<'a> {
     /// About to take the first step.
-    pub fn new(prepared: &'a Prepared, watch: &'a dyn Watch, store: Store, trainer: Trainer, metrics: Metrics) -> Self {
+    pub fn new(
+        plan: &'a RunPlan,
+        progress: &'a dyn Progress,
+        store: Store,
+        trainer: Trainer,
+        metrics: Metrics,
+    ) -> Self {
         let (state, clock) = (State::default(), Clock::default());
-        Self { prepared, watch, store, trainer, metrics, state, unsaved: false, kept: None, clock }
+        Self { plan, progress, store, trainer, metrics, state, unsaved: false, kept: None, clock }
     }
 
     /// Put back what a checkpoint holds.
-    ///
-    /// # Errors
-    /// A tensor is missing or does not fit.
-    pub fn take_over(&mut self, found: &Found) -> Result<()> {
+    pub fn take_over(&mut self, found: &Checkpoint) -> Result<()> {
         let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
         for param in &self.trainer.params {
             let name = format!("{TRAINED}{}", param.name);
@@ -113,8 +118,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Whatever stops a run. An interruption leaves a checkpoint of the last step that was taken.
     pub fn complete(&mut self) -> Result<()> {
-        self.watch.stage("train", self.prepared.total);
-        self.watch.done(self.state.step, "");
+        self.progress.stage("train", self.plan.total);
+        self.progress.advance(self.state.step, "");
         let ended = self.steps();
         if matches!(ended, Err(Error::Interrupted)) && self.unsaved {
             self.save()?;
@@ -126,14 +131,14 @@ impl<'a> Run<'a> {
         // A run may have been interrupted between a step and the evaluation after it.
         if self.state.step > 0 {
             self.settle()?;
-        } else if self.prepared.loaded.recipe.eval.at_start && self.state.eval.is_none() {
+        } else if self.plan.recipe_file.recipe.eval.at_start && self.state.eval.is_none() {
             self.evaluate()?;
         }
-        while self.state.step < self.prepared.total {
-            let taken = self.take()?;
+        while self.state.step < self.plan.total {
+            let outcome = self.step()?;
             let step = self.state.step;
-            if step == 1 || due(self.prepared.loaded.recipe.train.log_every, step) || step == self.prepared.total {
-                self.log(&taken)?;
+            if step == 1 || due(self.plan.recipe_file.recipe.train.log_every, step) || step == self.plan.total {
+                self.log(&outcome)?;
             }
             self.settle()?;
         }
@@ -142,8 +147,8 @@ impl<'a> Run<'a> {
 
     /// Evaluate and save if the last step calls for it and it was not done yet.
     fn settle(&mut self) -> Result<()> {
-        let (recipe, step) = (&self.prepared.loaded.recipe, self.state.step);
-        let last = step == self.prepared.total;
+        let (recipe, step) = (&self.plan.recipe_file.recipe, self.state.step);
+        let last = step == self.plan.total;
         let evaluated = self.state.eval.is_some_and(|eval| eval.step == step);
         if (due(recipe.eval.every, step) || last) && !evaluated {
             self.evaluate()?;
@@ -154,27 +159,27 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn take(&mut self) -> Result<Taken> {
+    fn step(&mut self) -> Result<StepOutcome> {
         let step = self.trainer.steps();
         self.clock.began.get_or_insert_with(Instant::now);
-        let batches = self.prepared.order.batches(&self.prepared.train, step);
-        let taken = match self.trainer.step(&batches, &|| self.watch.cancelled()) {
-            Ok(taken) => taken,
-            Err(Fault::Error(error)) => return Err(error),
-            Err(Fault::Diverged(what)) => return Err(self.diverged(step, what)),
+        let batches = self.plan.order.batches(&self.plan.train, step);
+        let outcome = match self.trainer.step(&batches, &|| self.progress.cancelled()) {
+            Ok(outcome) => outcome,
+            Err(StepError::Error(error)) => return Err(error),
+            Err(StepError::Diverged(what)) => return Err(self.diverged(step, what)),
         };
-        self.clock.tokens += taken.tokens;
-        self.state.window.loss += taken.loss();
+        self.clock.tokens += outcome.tokens;
+        self.state.window.loss += outcome.loss();
         self.state.window.steps += 1;
-        self.state.window.told.add(&taken.told);
+        self.state.window.metrics.add(&outcome.metrics);
         self.state.step = step + 1;
-        self.state.tokens += taken.tokens;
-        self.state.loss = taken.loss();
+        self.state.tokens += outcome.tokens;
+        self.state.loss = outcome.loss();
         self.unsaved = true;
         let speed = self.clock.speed().map_or_else(String::new, |s| format!("  {s:.0} tokens/s"));
         let eval = self.state.eval.map_or_else(String::new, |e| format!("  eval {:.4}", e.loss));
-        self.watch.done(1, &format!("loss {:.4}{eval}{speed}", taken.loss()));
-        Ok(taken)
+        self.progress.advance(1, &format!("loss {:.4}{eval}{speed}", outcome.loss()));
+        Ok(outcome)
     }
 
     fn diverged(&self, step: u64, what: String) -> Error {
@@ -191,24 +196,24 @@ impl<'a> Run<'a> {
             _ => "try a smaller train.learning_rate or train.max_grad_norm, or look at those rows",
         };
         let kept = format!("{kept}; {try_this}");
-        Error::Diverged { step: step + 1, what, rows: self.prepared.places(step), kept }
+        Error::Diverged { step: step + 1, what, rows: self.plan.places(step), kept }
     }
 
-    fn log(&mut self, taken: &Taken) -> Result<()> {
+    fn log(&mut self, outcome: &StepOutcome) -> Result<()> {
         let window = std::mem::take(&mut self.state.window);
         let clock = std::mem::take(&mut self.clock);
-        let (losses, sums) = (window.told.losses, window.told.sums);
+        let (losses, sums) = (window.metrics.losses, window.metrics.sums);
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
         let peak = memory::peak().map(|bytes| bytes as f64 / memory::GIB);
         self.metrics.log(&Step {
             step: self.state.step,
-            epoch: self.prepared.epoch(self.state.step),
-            loss: per(window.loss, window.steps),
-            grad_norm: taken.grad_norm,
-            learning_rate: taken.learning_rate,
+            epoch: self.plan.epoch(self.state.step),
+            loss: mean(window.loss, window.steps),
+            grad_norm: outcome.grad_norm,
+            learning_rate: outcome.learning_rate,
             num_tokens: self.state.tokens,
             mean_token_accuracy: share(losses.correct, losses.guessed),
-            entropy: Some(per(losses.entropy, losses.targets)),
+            entropy: Some(mean(losses.entropy, losses.targets)),
             tokens_per_second: clock.speed(),
             peak_memory_gib: peak,
             more: sums.metrics().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -216,12 +221,12 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self) -> Result<()> {
-        let Some(rows) = &self.prepared.eval else { return Ok(()) };
+        let Some(rows) = &self.plan.eval else { return Ok(()) };
         let began = Instant::now();
         let mut tokens = 0;
-        let batches = in_order(rows, self.prepared.loaded.recipe.train.batch);
-        let told = self.trainer.evaluate(batches, &|| self.watch.cancelled(), &mut |b| tokens += b.tokens())?;
-        let (losses, loss) = (told.losses, told.loss());
+        let batches = in_order(rows, self.plan.recipe_file.recipe.train.batch);
+        let metrics = self.trainer.evaluate(batches, &|| self.progress.cancelled(), &mut |b| tokens += b.tokens())?;
+        let (losses, loss) = (metrics.losses, metrics.loss());
         if !loss.is_finite() {
             return Err(self.diverged(self.state.step.saturating_sub(1), "the evaluation loss after it".into()));
         }
@@ -233,12 +238,12 @@ impl<'a> Run<'a> {
         self.unsaved = true;
         self.metrics.eval(&Eval {
             step: self.state.step,
-            epoch: self.prepared.epoch(self.state.step),
+            epoch: self.plan.epoch(self.state.step),
             eval_loss: loss,
             eval_mean_token_accuracy: share(losses.correct, losses.guessed),
-            eval_entropy: Some(per(losses.entropy, losses.targets)),
+            eval_entropy: Some(mean(losses.entropy, losses.targets)),
             eval_num_tokens: tokens,
-            more: told.sums.metrics().into_iter().map(|(name, value)| (format!("eval_{name}"), value)).collect(),
+            more: metrics.sums.metrics().into_iter().map(|(name, value)| (format!("eval_{name}"), value)).collect(),
         })
     }
 

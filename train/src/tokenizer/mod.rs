@@ -7,14 +7,12 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use setaccio_base::atomic::write as write_whole;
-use setaccio_filters::hash::sha256;
+use setaccio_base::atomic;
+use setaccio_base::sha256::hex_digest;
 use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
 
-pub mod folder;
-pub mod gguf;
 pub mod pieces;
 pub mod tiny;
 
@@ -54,7 +52,7 @@ pub struct Tokens {
 
 /// A text as tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoded {
+pub struct Encoding {
     /// Token ids, [length].
     pub ids: Vec<u32>,
     /// The bytes of the text that each token stands for, from and to, [length].
@@ -62,30 +60,18 @@ pub struct Encoded {
 }
 
 /// What a [`Tokens`] is put together from.
-struct Parts {
-    tokenizer: Tokenizer,
-    json: String,
-    config: Map<String, Value>,
-    chat_template: Option<String>,
+pub(crate) struct Parts {
+    pub tokenizer: Tokenizer,
+    pub json: String,
+    pub config: Map<String, Value>,
+    pub chat_template: Option<String>,
     /// Ids that the model's configuration calls the end of a generation.
-    stops: Vec<u32>,
-    source: PathBuf,
+    pub stops: Vec<u32>,
+    pub source: PathBuf,
 }
 
 impl Tokens {
-    /// Read the tokenizer of a model: a GGUF file, a Hugging Face folder, or a tokenizer.json in one.
-    ///
-    /// # Errors
-    /// It is missing, torn, or of a kind that is not known.
-    pub fn open(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("gguf") => gguf::open(path),
-            Some("json") => folder::open_file(path),
-            _ => folder::open(path),
-        }
-    }
-
-    fn new(parts: Parts) -> Result<Self> {
+    pub(crate) fn new(parts: Parts) -> Result<Self> {
         let Parts { mut tokenizer, json, config, chat_template, stops, source } = parts;
         let special = |key: &str| {
             let text = content(config.get(key)?)?;
@@ -112,7 +98,7 @@ impl Tokens {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::model(&source, e.to_string()))?;
         let vocab = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        let sha256 = sha256(json.as_bytes());
+        let sha256 = hex_digest(json.as_bytes());
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
@@ -122,20 +108,19 @@ impl Tokens {
     }
 
     /// A text as tokens. Special tokens are those the text spells out.
-    ///
-    /// # Errors
-    /// The tokenizer refuses the text.
-    pub fn encode(&self, text: &str) -> std::result::Result<Encoded, String> {
+    pub fn encode(&self, text: &str) -> std::result::Result<Encoding, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+        Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
-    /// The text of ids, special tokens spelled out or left out.
-    ///
-    /// # Errors
-    /// The tokenizer refuses an id.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.tokenizer.decode(ids, skip_special).map_err(|e| Error::model(&self.source, e.to_string()))
+    /// The text of ids, without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|e| Error::model(&self.source, e.to_string()))
+    }
+
+    /// The same with special tokens written out.
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, false).map_err(|e| Error::model(&self.source, e.to_string()))
     }
 
     /// Whether an id is a special token.
@@ -146,9 +131,6 @@ impl Tokens {
 
     /// Write tokenizer.json, tokenizer_config.json and, for what ends a generation, generation_config.json
     /// into `folder`, for transformers and for us.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn save(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let mut config = self.config.clone();
@@ -161,31 +143,31 @@ impl Tokens {
         if let Some((_, id)) = self.bos {
             generation.insert("bos_token_id".into(), json!(id));
         }
-        write_whole(&folder.join("tokenizer.json"), self.json.as_bytes())?;
+        atomic::write(&folder.join("tokenizer.json"), self.json.as_bytes())?;
         for (name, object) in [("tokenizer_config.json", config), ("generation_config.json", generation)] {
             // Sorted, whatever map serde_json was built with.
             let object: BTreeMap<_, _> = object.into_iter().collect();
             let text = serde_json::to_string_pretty(&object).map_err(|e| Error::Other(e.to_string()))?;
-            write_whole(&folder.join(name), (text + "\n").as_bytes())?;
+            atomic::write(&folder.join(name), (text + "\n").as_bytes())?;
         }
         Ok(())
     }
 }
 
 /// A special token of a configuration: text, or an object with `content`.
-fn content(value: &Value) -> Option<&str> {
+pub(crate) fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 /// Let a tokenizer that was made here put BOS first, for transformers, which asks tokenizer.json alone.
-fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
+pub(crate) fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::result::Result<(), String> {
     let template = TemplateProcessing::builder().try_single(vec![bos, "$A"])?.special_tokens(vec![(bos, id)]).build();
     tokenizer.with_post_processor(Some(template.map_err(|e| e.to_string())?));
     Ok(())
 }
 
 /// A token that the text is searched for before anything else.
-fn added(content: &str, special: bool) -> AddedToken {
+pub(crate) fn added(content: &str, special: bool) -> AddedToken {
     AddedToken::from(content, special).normalized(false)
 }
 

@@ -81,9 +81,6 @@ impl Pieces {
     }
 
     /// Cut, then spell bytes as characters.
-    ///
-    /// # Errors
-    /// Never: the patterns are constants, and tested.
     pub fn build(self) -> Result<PreTokenizerWrapper> {
         let split = |pattern: &str| {
             let pattern = SplitPattern::Regex(pattern.to_owned());

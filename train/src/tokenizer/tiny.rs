@@ -71,7 +71,7 @@ pub fn train<S: AsRef<str> + Send>(texts: impl Iterator<Item = S> + Send, vocab:
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Encoded, *};
+    use super::{super::Encoding, *};
 
     fn texts() -> Vec<String> {
         let words = ["farina", "setaccio", "grano", "mulino", "perché", "città", "12", "🌾", "acqua"];
@@ -94,8 +94,8 @@ mod tests {
         assert!(tokens.vocab > LEAST && tokens.vocab <= VOCAB, "{}", tokens.vocab);
         assert_eq!(tokens.encode("<|begin_of_text|><|eot_id|>").unwrap().ids, [0, 3]);
         for text in ["Perché la farina? 🌾\n\té\u{301} \u{200B}ß 日本", "", " ", "farina setaccio"] {
-            let Encoded { ids, offsets } = tokens.encode(text).unwrap();
-            assert_eq!(tokens.decode(&ids, false).unwrap(), text);
+            let Encoding { ids, offsets } = tokens.encode(text).unwrap();
+            assert_eq!(tokens.decode_with_special(&ids).unwrap(), text);
             assert_eq!(ids.len(), offsets.len());
         }
         assert!(tokens.encode("farina setaccio").unwrap().ids.len() < 6, "merges were learned");

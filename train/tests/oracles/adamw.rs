@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, from_value};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     optim::{
         Optimizer, Param,
@@ -68,7 +68,7 @@ fn run(case: &Value) -> f64 {
         let Some(want) = next.filter(|s| s["step"] == step) else { continue };
         next = shown.next();
         let state = optimizer.state().unwrap();
-        let moments: Vec<String> = state[1..].iter().map(|(_, t)| sha256(&bytes(t))).collect();
+        let moments: Vec<String> = state[1..].iter().map(|(_, t)| hex_digest(&bytes(t))).collect();
         assert_eq!(
             moments,
             from_value::<Vec<String>>(want["moments"].clone()).unwrap(),

@@ -1,20 +1,22 @@
 //! Models whose weights are functions of their names: the twin of `tests/oracles/train/fixture.py`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use setaccio_train::{
     Result,
+    artifacts::tiny::Tiny,
     data::{Batch, Example},
-    lora,
+    formats::model_files::ModelFiles,
+    kernels::RowLoss,
+    loss::TokenSums,
     model::{
         config::Config,
-        files::ModelFiles,
         layer::Layer,
-        llama::Llama,
-        load::{self, Hold, Source},
-        tiny::Tiny,
+        llama::{Llama, Training},
+        load::{self, LoadOptions, Source, Trainable},
+        lora::LoraLayer,
     },
     random::{key, permutation, uniform_vec},
     recipe::Lora,
@@ -31,6 +33,14 @@ pub fn oracle(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train").join(name);
     let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&text).unwrap()
+}
+
+/// A file of a real model, for tests that are ignored where there is none.
+pub fn asset(name: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
+    let path = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from).join(name);
+    assert!(path.exists(), "{} is not there; tools/fetch-assets.sh brings it", path.display());
+    path
 }
 
 /// A number, or a list of them, as f64.
@@ -92,12 +102,18 @@ pub fn config(variant: &str) -> Config {
 
 /// A variant without an adapter, in f32 or f64.
 pub fn model(variant: &str, dtype: DType) -> Llama {
-    load::model(&config(variant), &Formula, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(&config(variant), &Formula, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 /// A variant of which every weight is trained.
 pub fn whole(variant: &str, dtype: DType) -> Llama {
-    load::model(&config(variant), &Formula, &Hold { dtype, whole: true, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(
+        &config(variant),
+        &Formula,
+        &LoadOptions { dtype, trainable: Trainable::Weights, ..LoadOptions::default() },
+        &|_| true,
+    )
+    .unwrap()
 }
 
 /// What the recipe `tiny` trains: 512 tokens, seed 42.
@@ -105,7 +121,7 @@ pub fn tiny(dtype: DType) -> Llama {
     let folder = tempfile::tempdir().unwrap();
     Tiny::new(512, 42).make(folder.path()).unwrap();
     let files = ModelFiles::open(folder.path()).unwrap();
-    load::model(files.config(), &files, &Hold { dtype, ..Hold::plain() }, &|_| true).unwrap()
+    load::model(files.config(), &files, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
 }
 
 /// What the oracles train: r 4, alpha 8 on every linear layer.
@@ -125,7 +141,7 @@ pub fn attach(model: &mut Llama, recipe: &Lora, fresh: bool) {
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
         };
         let (a, b) = (half("lora_A", (recipe.r, input), scales[0]), half("lora_B", (out, recipe.r), scales[1]));
-        linear.lora = Some(lora::pair(&linear.name, &a, &b, recipe, dtype).unwrap());
+        linear.lora = Some(LoraLayer::new(&linear.name, &a, &b, recipe, dtype).unwrap());
     }
 }
 
@@ -145,6 +161,17 @@ pub fn batch(documents: &[Vec<u32>], ignored: usize) -> Batch {
         batch.push(&Example { ids: ids.clone(), trained }, u32::try_from(row).unwrap());
     }
     batch
+}
+
+/// Forward and backward of a loss that is `scale` times the sum of -log p over the targets.
+pub fn train_sum(model: &Llama, batch: &Batch, training: &Training, scale: f64) -> TokenSums {
+    let mut sums = TokenSums::default();
+    let weigh = |rows: &[RowLoss]| {
+        sums = TokenSums::of(rows);
+        Some(vec![scale; rows.len()])
+    };
+    model.train(batch, training, weigh).unwrap();
+    sums
 }
 
 /// A tensor's elements as f64.

@@ -4,15 +4,17 @@ use std::{fs, path::Path};
 
 use candle_core::DType;
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
-use setaccio_train::model::{
-    config::Config,
-    files::ModelFiles,
-    layer::Layer,
-    load::{self, Hold, Source},
-    safetensors::to_bytes,
-    save::save_4bit,
-    weight::Weight,
+use setaccio_base::sha256::hex_digest;
+use setaccio_train::{
+    artifacts::export::save_4bit,
+    formats::{model_files::ModelFiles, safetensors::to_bytes},
+    model::{
+        config::Config,
+        context::Mode,
+        layer::Layer,
+        load::{self, LoadOptions, Source},
+        weight::Weight,
+    },
 };
 
 use crate::formula::{Formula, batch, close, elements, numbers, oracle};
@@ -21,12 +23,12 @@ use crate::formula::{Formula, batch, close, elements, numbers, oracle};
 fn compare(what: &str, folder: &Path, oracle: &Value, want: &Value) -> f64 {
     let files = ModelFiles::open(folder).unwrap();
     files.check().unwrap();
-    let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
     assert!(model.layers.iter().flat_map(Layer::linears).all(|l| matches!(l.weight, Weight::Nf4(_))));
     let ids = numbers(&oracle["ids"]).into_iter();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token ids")]
     let ids: Vec<u32> = ids.map(|id| id as u32).collect();
-    let hidden = model.hidden(&batch(&[ids], 1)).unwrap();
+    let hidden = model.hidden_states(&batch(&[ids], 1), Mode::Eval).unwrap();
     let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(want));
     assert_eq!(got.len(), want.len());
     let mut worst = 0.0_f64;
@@ -79,7 +81,7 @@ fn transformers_loads_this_very_folder() {
     save_4bit(&files, &four, true, DType::F32).unwrap();
     let (oracle, read) = (oracle("four_bit.json"), |name: &str| fs::read(four.join(name)).unwrap());
     for (name, hash) in oracle["ours"]["sha256"].as_object().unwrap() {
-        assert_eq!(sha256(&read(name)), hash.as_str().unwrap(), "{name}");
+        assert_eq!(hex_digest(&read(name)), hash.as_str().unwrap(), "{name}");
     }
     assert_eq!(oracle["ours"]["sha256"].as_object().unwrap().len(), 2);
     let worst = compare("ours", &four, &oracle, &oracle["ours"]["logits"]);

@@ -6,14 +6,14 @@ use setaccio_train::{
     data::Batch,
     kernels,
     model::{
+        context::Pass,
         llama::{Llama, Training},
-        pass::Pass,
     },
     random::{bits, key},
     recipe::Lora,
 };
 
-use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe};
+use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe, train_sum};
 
 fn training(neftune_alpha: f64, recompute: usize) -> Training {
     let pass = Pass { seed: 42, step: 0, micro: 0 };
@@ -35,7 +35,7 @@ fn compare(dtype: DType, tolerance: f64) {
         let (model, batch, neftune) = ready(case, dtype);
         assert_eq!(numbers(&oracle["ids"]), batch.ids.iter().map(|i| f64::from(*i)).collect::<Vec<_>>());
         let targets = batch.targets();
-        let losses = model.train_sum(&batch, &training(neftune, 1), 1.0 / targets as f64).unwrap();
+        let losses = train_sum(&model, &batch, &training(neftune, 1), 1.0 / targets as f64);
         close(name, losses.nll / targets as f64, case["loss"].as_f64().unwrap(), tolerance, 0.0);
         let mut total = 0.0;
         for param in model.params() {
@@ -73,8 +73,7 @@ fn equal_finite_differences() {
         let case = &oracle("gradients.json")["cases"][case];
         let (model, batch, neftune) = ready(case, DType::F64);
         let targets = batch.targets();
-        let loss =
-            || model.train_sum(&batch, &training(neftune, 0), 1.0 / targets as f64).unwrap().nll / targets as f64;
+        let loss = || train_sum(&model, &batch, &training(neftune, 0), 1.0 / targets as f64).nll / targets as f64;
         loss();
         let params = model.params();
         let gradients: Vec<Vec<f64>> = params.iter().map(|p| elements(&p.grad)).collect();
@@ -99,7 +98,7 @@ fn recomputation_changes_no_bit() {
     let case = &oracle("gradients.json")["cases"]["plain-dropout"];
     let gradients = [0, 1, 2].map(|recompute| {
         let (model, batch, _) = ready(case, DType::F32);
-        let losses = model.train_sum(&batch, &training(5.0, recompute), 1.0 / batch.targets() as f64).unwrap();
+        let losses = train_sum(&model, &batch, &training(5.0, recompute), 1.0 / batch.targets() as f64);
         let bits = |x: f64| x.to_bits();
         let all: Vec<u64> = model.params().iter().flat_map(|p| elements(&p.grad)).map(bits).collect();
         (losses.nll.to_bits(), all)
@@ -114,7 +113,7 @@ fn threads_change_no_bit() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let (model, batch, _) = ready(case, DType::F32);
-            model.train_sum(&batch, &training(0.0, 0), 1.0 / batch.targets() as f64).unwrap();
+            train_sum(&model, &batch, &training(0.0, 0), 1.0 / batch.targets() as f64);
             model.params().iter().flat_map(|p| elements(&p.grad)).map(f64::to_bits).collect::<Vec<_>>()
         })
     });

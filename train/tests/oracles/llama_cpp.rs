@@ -8,16 +8,17 @@ use std::{
 
 use candle_core::DType;
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    export::{Quant, gguf, gguf_lora},
+    artifacts::{
+        destination::Destination,
+        export::{LoraOptions, Quant, gguf, gguf_lora},
+    },
+    formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
     generate::{Sampling, generate},
-    lora::peft,
     model::{
-        files::ModelFiles,
-        layer::Past,
-        load::{self, Hold, Source},
-        safetensors::to_bytes,
+        kv_cache::KvCache,
+        load::{self, LoadOptions, Source},
     },
     tokenizer::{Tokens, pieces::Pieces, tiny},
 };
@@ -75,7 +76,7 @@ fn save(config: &setaccio_train::model::config::Config, folder: &Path) {
 
 fn export(model: &Path, quant: Quant, out: &Path) {
     let (files, tokens) = (ModelFiles::open(model).unwrap(), Tokens::open(model).unwrap());
-    gguf((&files, &tokens), (out, true), quant, &()).unwrap();
+    gguf((&files, &tokens), Destination { path: out, force: true }, quant, &()).unwrap();
 }
 
 /// How many of ten prompts go on as llama.cpp has them when ours reads the same file. Where one does not, ours held
@@ -83,9 +84,9 @@ fn export(model: &Path, quant: Quant, out: &Path) {
 fn agree(file: &Path) -> usize {
     let name = file.file_name().unwrap().to_str().unwrap();
     let (want, texts) = (&llama_cpp("llama_cpp.json")[name], llama_cpp("prompts.json"));
-    assert_eq!(sha256(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
+    assert_eq!(hex_digest(&fs::read(file).unwrap()), want["sha256"].as_str().unwrap(), "{name} is another file");
     let (files, tokens) = (ModelFiles::open(file).unwrap(), Tokens::open(file).unwrap());
-    let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
+    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
     assert_eq!(tokens.adds_bos, want["bos"].as_bool().unwrap(), "{name}");
     let (texts, prompts) = (texts.as_array().unwrap(), want["prompts"].as_array().unwrap());
     assert_eq!((texts.len(), prompts.len()), (10, 10));
@@ -104,7 +105,7 @@ fn agree(file: &Path) -> usize {
             continue;
         };
         let prefix: Vec<u32> = asked.iter().chain(&greedy[..at]).copied().collect();
-        let logits = elements(&model.next(&prefix, &mut vec![Past::default(); model.layers.len()]).unwrap());
+        let logits = elements(&model.next_logits(&prefix, &mut vec![KvCache::default(); model.layers.len()]).unwrap());
         let mean = logits.iter().sum::<f64>() / logits.len() as f64;
         let spread = (logits.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / logits.len() as f64).sqrt();
         let gap = (logits[written[at] as usize] - logits[greedy[at] as usize]) / spread;
@@ -143,8 +144,9 @@ fn llama_cpp_goes_on_as_ours_does() {
 
 /// The real model: from its published file to a folder, to ours, to llama.cpp.
 #[test]
+#[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills"]
 fn smollm2_goes_on_in_llama_cpp_as_here() {
-    let Some(asset) = smollm2::asset(&oracle("smollm2.json")) else { return };
+    let asset = smollm2::asset(&oracle("smollm2.json"));
     let dir = tempfile::tempdir().unwrap();
     let (out, asked) = place(&dir);
     let folder = dir.path().join("smollm2");
@@ -194,13 +196,14 @@ fn an_adapter_in_llama_cpp_gives_pefts_logits() {
     peft::save(&adapter, &ours()).unwrap();
     let [model, lora] = ["lora-base.gguf", "lora.gguf"].map(|name| out.join(name));
     export(base.path(), Quant::F32, &model);
-    gguf_lora((&adapter, &base), (&lora, true), (Quant::F32, false), &()).unwrap();
+    let options = LoraOptions { quant: Quant::F32, same_base: false };
+    gguf_lora((&adapter, &base), Destination { path: &lora, force: true }, options, &()).unwrap();
     if asked {
         return;
     }
     let (found, want) = (&llama_cpp("llama_cpp.json")["lora-base.gguf"], oracle("peft_files.json"));
     for (file, hash) in [(&model, "sha256"), (&lora, "lora")] {
-        assert_eq!(sha256(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
+        assert_eq!(hex_digest(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
     }
     for (theirs, peft) in [("plain", "base"), ("adapted", "ours")] {
         let (found, want) = (numbers(&found[theirs]), numbers(&want["logits"][peft]));

@@ -6,17 +6,13 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as theirs;
 use serde_json::Value;
-use setaccio_train::model::{
-    layer::{Layer, Past},
-    llama::Llama,
-    weight::Weight,
-};
+use setaccio_train::model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama, weight::Weight};
 
 use crate::formula::{VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe};
 
 /// Logits [T, V] of one document, as f64.
 fn logits(model: &Llama, ids: &[u32]) -> Vec<f64> {
-    let hidden = model.hidden(&batch(&[ids.to_vec()], 1)).unwrap();
+    let hidden = model.hidden_states(&batch(&[ids.to_vec()], 1), Mode::Eval).unwrap();
     elements(&model.head.logits(&hidden).unwrap())
 }
 
@@ -55,7 +51,8 @@ fn equal_transformers() {
 fn packed_documents_do_not_see_each_other() {
     let model = model("plain", DType::F32);
     let documents = documents();
-    let together = elements(&model.head.logits(&model.hidden(&batch(&documents, 1)).unwrap()).unwrap());
+    let together =
+        elements(&model.head.logits(&model.hidden_states(&batch(&documents, 1), Mode::Eval).unwrap()).unwrap());
     let apart: Vec<f64> = documents.iter().flat_map(|ids| logits(&model, ids)).collect();
     assert_eq!(together.len(), apart.len());
     for (i, (a, b)) in together.iter().zip(apart).enumerate() {
@@ -115,11 +112,11 @@ fn a_cache_of_keys_and_values_changes_nothing() {
     let ids = &documents()[0];
     let want = logits(&model, ids);
     for cut in [1, 4, ids.len()] {
-        let mut past = vec![Past::default(); model.layers.len()];
-        let mut got = elements(&model.next(&ids[..cut], &mut past).unwrap());
+        let mut past = vec![KvCache::default(); model.layers.len()];
+        let mut got = elements(&model.next_logits(&ids[..cut], &mut past).unwrap());
         for (i, id) in ids.iter().enumerate().skip(cut) {
             assert_eq!(past[0].len(), i);
-            got = elements(&model.next(&[*id], &mut past).unwrap());
+            got = elements(&model.next_logits(&[*id], &mut past).unwrap());
         }
         for (got, want) in got.iter().zip(&want[want.len() - VOCAB..]) {
             close(&format!("cut at {cut}"), *got, *want, 0.0, 1e-5);

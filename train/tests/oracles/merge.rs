@@ -9,15 +9,18 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::json;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    lora::peft::{self, Targets},
-    merge::{Options, merge},
+    artifacts::merge::{Options, merge},
+    formats::{
+        model_files::ModelFiles,
+        peft::{self, Targets},
+        safetensors::to_bytes,
+    },
     model::{
         config::Config,
-        files::ModelFiles,
-        load::{self, Hold, Source},
-        safetensors::to_bytes,
+        context::Mode,
+        load::{self, LoadOptions, Source},
     },
 };
 
@@ -89,8 +92,8 @@ fn merged_folders_say_what_peft_says() {
             let merged = merge(&base, &adapter, &out, &options, &()).unwrap();
             assert_eq!(merged.weights.shards > 1, dtype == DType::F32);
             let files = ModelFiles::open(&out).unwrap();
-            let model = load::model(files.config(), &files, &Hold::plain(), &|_| true).unwrap();
-            let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
+            let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
+            let hidden = model.hidden_states(&batch(std::slice::from_ref(&ids), 1), Mode::Eval).unwrap();
             let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&want["logits"][name]));
             assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));
             let mut worst = 0.0_f64;
@@ -105,7 +108,7 @@ fn merged_folders_say_what_peft_says() {
             let seen: Case = serde_json::from_value(oracle("merge.json")[&case].clone()).unwrap();
             assert!(seen.apart < tolerance && seen.sha256.len() > 1, "{case}");
             for (file, hash) in seen.sha256 {
-                assert_eq!(sha256(&fs::read(out.join(&file)).unwrap()), hash, "{case}: {file}");
+                assert_eq!(hex_digest(&fs::read(out.join(&file)).unwrap()), hash, "{case}: {file}");
             }
         }
     }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 use candle_core::{DType, Device, Tensor, safetensors};
 use half::{bf16, f16};
 use serde_json::{Value, json};
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     Error,
+    formats::bitsandbytes,
     kernels::cpu::{dynamic::Map, nf4 as kernel},
-    nf4::{Nf4, Scales, checkpoint},
+    nf4::{Nf4, Scales},
     random::{bits, child, key, mask_bits, normal_vec, permutation, uniform_vec},
 };
 
@@ -31,7 +32,7 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
 fn same(what: &str, got: &[u8], want: &Value) {
     let first = got.iter().take(16).fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     assert_eq!(
-        (first.as_str(), sha256(got).as_str()),
+        (first.as_str(), hex_digest(got).as_str()),
         (want["first"].as_str().unwrap(), want["sha256"].as_str().unwrap()),
         "{what}"
     );
@@ -93,7 +94,7 @@ fn weight(name: &str, shape: (usize, usize), kind: &str) -> Tensor {
 #[test]
 fn maps_and_code_book_are_bitsandbytes() {
     let oracle = oracle("nf4.json");
-    let digest = |values: &[f32]| sha256(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let digest = |values: &[f32]| hex_digest(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert_eq!(digest(&kernel::CODE), oracle["code_book"]);
     assert_eq!(digest(&Map::signed().values), oracle["maps"]["signed"]);
     assert_eq!(digest(&Map::unsigned().values), oracle["maps"]["unsigned"]);
@@ -156,7 +157,7 @@ fn theirs() -> BTreeMap<String, Tensor> {
 }
 
 fn read(tensors: &BTreeMap<String, Tensor>, name: &str) -> setaccio_train::Result<Nf4> {
-    checkpoint::read(Path::new("model.safetensors"), name, |key| Ok(tensors.get(key).cloned()))
+    bitsandbytes::read(Path::new("model.safetensors"), name, |key| Ok(tensors.get(key).cloned()))
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
     let (oracle, theirs) = (oracle("nf4.json"), theirs());
     let mut again = BTreeMap::new();
     for name in ["double.weight", "plain.weight"] {
-        assert!(checkpoint::is_quantized(name, |key| theirs.contains_key(key)));
+        assert!(bitsandbytes::is_quantized(name, |key| theirs.contains_key(key)));
         let loaded = read(&theirs, name).unwrap();
         assert_eq!((loaded.shape(), loaded.dtype.as_str()), ((96, 64), "bfloat16"));
         let ours = Nf4::quantize(&weight("linear", (96, 64), "bfloat16"), name == "double.weight").unwrap();
@@ -175,7 +176,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
                 same(name, &loaded, &oracle["linear_bf16"]);
             }
         }
-        again.extend(checkpoint::tensors(&ours, name).unwrap());
+        again.extend(bitsandbytes::tensors(&ours, name).unwrap());
     }
     assert_eq!(again.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
     for (name, tensor) in &theirs {
@@ -185,7 +186,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = std::env::var_os("SETACCIO_NF4_FILE").map_or_else(|| folder.path().join("ours.safetensors"), Into::into);
     safetensors::save(&again.into_iter().collect(), &path).unwrap();
-    assert_eq!(sha256(&std::fs::read(&path).unwrap()), oracle["ours_sha256"]);
+    assert_eq!(hex_digest(&std::fs::read(&path).unwrap()), oracle["ours_sha256"]);
 }
 
 #[test]
@@ -237,16 +238,16 @@ fn what_cannot_be_read_says_which_tensor_and_what_to_do() {
 #[test]
 fn other_quantisations_are_refused_by_config() {
     let file = Path::new("config.json");
-    checkpoint::check_config(file, &checkpoint::config(true, "bfloat16", &["lm_head"])).unwrap();
+    bitsandbytes::check_config(file, &bitsandbytes::config(true, "bfloat16", &["lm_head"])).unwrap();
     for (key, value) in [
         ("load_in_4bit", json!(false)),
         ("bnb_4bit_quant_type", json!("fp4")),
         ("bnb_4bit_quant_storage", json!("bfloat16")),
         ("quant_method", json!("gptq")),
     ] {
-        let mut config = checkpoint::config(true, "bfloat16", &[]);
+        let mut config = bitsandbytes::config(true, "bfloat16", &[]);
         config[key] = value;
-        let error = checkpoint::check_config(file, &config).unwrap_err().to_string();
+        let error = bitsandbytes::check_config(file, &config).unwrap_err().to_string();
         assert!(error.contains(key) && error.contains("16 bits"), "{error}");
     }
 }

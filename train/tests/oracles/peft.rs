@@ -9,15 +9,13 @@ use std::{
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
-use setaccio_filters::hash::sha256;
+use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    lora::{
-        self,
-        peft::{AdapterConfig, AdapterFile, Targets, load, save},
-    },
+    formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
     model::{
         config::Config,
-        load::{self as load_model, Hold},
+        context::Mode,
+        load::{self as load_model, LoadOptions},
     },
     random::{key, uniform_vec},
     recipe::LINEARS,
@@ -128,7 +126,7 @@ fn peft_accepted_this_very_file() {
     let oracle = oracle();
     assert_eq!(oracle.ours_sha256.len(), 2);
     for (file, hash) in oracle.ours_sha256 {
-        assert_eq!(sha256(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");
+        assert_eq!(hex_digest(&fs::read(dir.path().join(&file)).unwrap()), hash, "{file}");
     }
 }
 
@@ -139,11 +137,11 @@ fn logits_are_those_of_peft() {
     let theirs = load(&theirs()).unwrap();
     let mut worst = 0.0_f64;
     for (name, adapter) in [("base", None), ("theirs", Some(theirs)), ("ours", Some(ours()))] {
-        let mut model = load_model::model(&base(), &Formula, &Hold::plain(), &|_| true).unwrap();
+        let mut model = load_model::model(&base(), &Formula, &LoadOptions::default(), &|_| true).unwrap();
         if let Some(adapter) = adapter {
-            lora::put(&mut model, &adapter).unwrap();
+            adapter.attach(&mut model).unwrap();
         }
-        let hidden = model.hidden(&batch(std::slice::from_ref(&oracle.ids), 1)).unwrap();
+        let hidden = model.hidden_states(&batch(std::slice::from_ref(&oracle.ids), 1), Mode::Eval).unwrap();
         let (got, want) = (elements(&model.head.logits(&hidden).unwrap()), numbers(&oracle.logits[name]));
         assert_eq!((got.len(), want.len()), (5 * 64, 5 * 64));
         for (i, (got, want)) in got.into_iter().zip(want).enumerate() {

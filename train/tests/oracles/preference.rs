@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    loss::{Answer, Judged, Of, Pair, Sums, judged, pairs},
-    model::{layer::Layer, llama::Llama},
+    loss::{Answer, Denominators, Pair, PreferenceSums, UnpairedAnswer, pairs, unpaired},
+    model::{context::Mode, layer::Layer, llama::Llama},
     recipe::{Preference, PreferenceLoss},
 };
 
@@ -23,7 +23,7 @@ fn name(case: &Value) -> &str {
 }
 
 /// Every metric that TRL has is there, and is the same.
-fn compare(name: &str, sums: &Sums, loss: f64, metrics: &Value, absolute: f64) {
+fn compare(name: &str, sums: &PreferenceSums, loss: f64, metrics: &Value, absolute: f64) {
     close(&format!("{name}: loss"), sums.loss(), loss, 1e-6, 1e-6);
     let got: BTreeMap<_, _> = sums.metrics().into_iter().collect();
     for (metric, want) in metrics.as_object().unwrap() {
@@ -38,9 +38,9 @@ fn answer(value: &[f64]) -> Answer {
 }
 
 /// What the means of a whole step are over, if these rows are the step.
-pub fn of(loss: PreferenceLoss, rows: &[Pair]) -> Of {
+pub fn of(loss: PreferenceLoss, rows: &[Pair]) -> Denominators {
     let nll = |p: &Pair| if loss == PreferenceLoss::Orpo { p.text.tokens } else { p.chosen.tokens };
-    Of { rows: rows.len() as u64, tokens: rows.iter().map(nll).sum() }
+    Denominators { rows: rows.len() as u64, tokens: rows.iter().map(nll).sum() }
 }
 
 #[test]
@@ -52,13 +52,13 @@ fn losses_slopes_and_metrics_equal_trl() {
         let (name, p) = (name(case), preference(case));
         let loss = case["loss"].as_f64().unwrap();
         let (sums, slopes) = if p.loss == PreferenceLoss::Kto {
-            let row = |row: &Value| Judged {
+            let row = |row: &Value| UnpairedAnswer {
                 answer: answer(&numbers(&row.as_array().unwrap()[..2].into())),
                 reference: row[2].as_f64().unwrap(),
                 desirable: row[3].as_bool().unwrap(),
             };
             let rows: Vec<_> = case["judged"].as_array().unwrap().iter().map(row).collect();
-            judged(&p, &rows, case["kl"].as_f64().unwrap(), Of { rows: rows.len() as u64, tokens: 0 })
+            unpaired(&p, &rows, case["kl"].as_f64().unwrap(), Denominators { rows: rows.len() as u64, tokens: 0 })
         } else {
             let row = |row: &Value| {
                 let [chosen, rejected, text] = ["chosen", "rejected", "text"].map(|key| answer(&numbers(&row[key])));
@@ -93,7 +93,7 @@ pub struct Scored {
 pub fn score(model: &Llama, prompt: &[u32], answer: &[u32], longest: usize) -> Scored {
     let mut ids = [prompt, answer].concat();
     ids.truncate(if longest == 0 { ids.len() } else { longest });
-    let hidden = model.hidden(&batch(std::slice::from_ref(&ids), 1)).unwrap();
+    let hidden = model.hidden_states(&batch(std::slice::from_ref(&ids), 1), Mode::Eval).unwrap();
     let logits = elements(&model.head.logits(&hidden).unwrap());
     let vocabulary = logits.len() / ids.len();
     let mut scored = Scored::default();
@@ -113,8 +113,14 @@ pub fn score(model: &Llama, prompt: &[u32], answer: &[u32], longest: usize) -> S
 /// Prompt, chosen and rejected answer.
 pub type Row = [Vec<u32>; 3];
 
-/// Sums of one micro-batch of pairs.
-pub fn judge_pairs(p: &Preference, model: &Llama, reference: Option<&Llama>, rows: &[Row], longest: usize) -> Sums {
+/// PreferenceSums of one micro-batch of pairs.
+pub fn judge_pairs(
+    p: &Preference,
+    model: &Llama,
+    reference: Option<&Llama>,
+    rows: &[Row],
+    longest: usize,
+) -> PreferenceSums {
     let mut logits = [(0.0, 0); 2];
     let mut pair = |[prompt, chosen, rejected]: &Row| {
         let scored = [chosen, rejected].map(|answer| score(model, prompt, answer, longest));
@@ -131,11 +137,11 @@ pub fn judge_pairs(p: &Preference, model: &Llama, reference: Option<&Llama>, row
     };
     let rows: Vec<Pair> = rows.iter().map(&mut pair).collect();
     let (sums, _) = pairs(p, &rows, of(p.loss, &rows));
-    Sums { logits: logits.map(|l| l.0), logit_tokens: logits.map(|l| l.1), ..sums }
+    PreferenceSums { logits: logits.map(|l| l.0), logit_tokens: logits.map(|l| l.1), ..sums }
 }
 
-/// Sums of one micro-batch of judged answers: the chosen of rows 0, 2 .., the rejected of the others.
-pub fn judge_answers(p: &Preference, model: &Llama, reference: &Llama, rows: &[Row], longest: usize) -> Sums {
+/// PreferenceSums of one micro-batch of judged answers: the chosen of rows 0, 2 .., the rejected of the others.
+pub fn judge_answers(p: &Preference, model: &Llama, reference: &Llama, rows: &[Row], longest: usize) -> PreferenceSums {
     let answer = |i: usize| &rows[i][1 + i % 2];
     let mut logits = [(0.0, 0); 2];
     let (mut kl, mut list) = (0.0, Vec::new());
@@ -146,10 +152,10 @@ pub fn judge_answers(p: &Preference, model: &Llama, reference: &Llama, rows: &[R
         let scored = score(model, prompt, answer(i), longest);
         logits[i % 2] = (logits[i % 2].0 + scored.logits, logits[i % 2].1 + scored.answer.tokens);
         let reference = score(reference, prompt, answer(i), longest).answer.logp;
-        list.push(Judged { answer: scored.answer, reference, desirable: i % 2 == 0 });
+        list.push(UnpairedAnswer { answer: scored.answer, reference, desirable: i % 2 == 0 });
     }
-    let (sums, _) = judged(p, &list, kl, Of { rows: rows.len() as u64, tokens: 0 });
-    Sums { logits: logits.map(|l| l.0), logit_tokens: logits.map(|l| l.1), ..sums }
+    let (sums, _) = unpaired(p, &list, kl, Denominators { rows: rows.len() as u64, tokens: 0 });
+    PreferenceSums { logits: logits.map(|l| l.0), logit_tokens: logits.map(|l| l.1), ..sums }
 }
 
 /// A row of the oracle.

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::DType;
 use setaccio_train::{
-    lora::{
-        self,
-        peft::{AdapterConfig, AdapterFile, Targets},
-    },
+    formats::peft::{self, AdapterConfig, AdapterFile, Targets},
     model::{
+        context::{Mode, Pass},
         layer::Layer,
         llama::{Llama, Training},
-        load::{self, Hold},
-        pass::Pass,
+        load::{self, LoadOptions, Trainable},
         weight::Weight,
     },
     recipe::{Init, LINEARS, Lora, Quantization},
@@ -20,20 +17,20 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe},
+    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe, train_sum},
     sft,
 };
 
 /// A variant with its linear layers in NF4.
 pub fn in_nf4(variant: &str, dtype: DType, double_quant: bool) -> Llama {
-    let hold = Hold { quantization: Quantization::Nf4, double_quant, dtype, ..Hold::plain() };
-    let model = load::model(&config(variant), &Formula, &hold, &|_| true).unwrap();
+    let options = LoadOptions { quantization: Quantization::Nf4, double_quant, dtype, ..LoadOptions::default() };
+    let model = load::model(&config(variant), &Formula, &options, &|_| true).unwrap();
     assert!(model.layers.iter().flat_map(Layer::linears).all(|l| matches!(l.weight, Weight::Nf4(_))));
     model
 }
 
 fn logits(model: &Llama) -> Vec<f64> {
-    elements(&model.head.logits(&model.hidden(&batch(&documents(), 1)).unwrap()).unwrap())
+    elements(&model.head.logits(&model.hidden_states(&batch(&documents(), 1), Mode::Eval).unwrap()).unwrap())
 }
 
 /// The largest difference.
@@ -57,7 +54,7 @@ fn nf4_trains_as_its_dequantised_weights_do() {
             let batch = batch(&documents(), 3);
             let pass = Pass { seed: 42, step: 0, micro: 0 };
             let scale = 1.0 / batch.targets() as f64;
-            let losses = model.train_sum(&batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale).unwrap();
+            let losses = train_sum(&model, &batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale);
             let gradients: Vec<Vec<f64>> = model.params().iter().map(|p| elements(&p.grad)).collect();
             assert_eq!(gradients.len(), 28);
             assert!(gradients.iter().all(|g| g.iter().any(|x| *x != 0.0)), "{variant}: every gradient is alive");
@@ -76,9 +73,9 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
     for rslora in [false, true] {
         let base = model("plain", DType::F32);
         let recipe = Lora { init: Init::Pissa, rslora, ..recipe() };
-        let hold = Hold { adapter: Some((recipe.clone(), 7)), ..Hold::plain() };
-        let model = load::model(&config("plain"), &Formula, &hold, &|_| true).unwrap();
-        let (start, before) = (lora::values(&model).unwrap(), logits(&base));
+        let options = LoadOptions { trainable: Trainable::Adapter(recipe.clone(), 7), ..LoadOptions::default() };
+        let model = load::model(&config("plain"), &Formula, &options, &|_| true).unwrap();
+        let (start, before) = (model.adapters().unwrap(), logits(&base));
         let moved = apart(&logits(&model), &before);
         println!("rsLoRA {rslora}: PiSSA's start moves logits by {moved:e}");
         assert!(moved < 1e-5, "{moved:e}");
@@ -99,18 +96,18 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
                 rank_pattern: BTreeMap::new(),
                 alpha_pattern: BTreeMap::new(),
             },
-            tensors: lora::values(&trainer.model).unwrap(),
+            tensors: trainer.model.adapters().unwrap(),
         };
         // As a file, so that its ranks are checked too.
         let dir = tempfile::tempdir().unwrap();
-        lora::peft::save(dir.path(), &adapter.without_start(&start).unwrap()).unwrap();
+        peft::save(dir.path(), &adapter.without_start(&start).unwrap()).unwrap();
         let mut with_plain = base.clone();
-        lora::put(&mut with_plain, &lora::peft::load(dir.path()).unwrap()).unwrap();
+        peft::load(dir.path()).unwrap().attach(&mut with_plain).unwrap();
         let residual = apart(&logits(&with_plain), &trained);
         println!("rsLoRA {rslora}: as plain LoRA upon the whole base, logits are {residual:e} away");
         close("plain LoRA", residual, 0.0, 0.0, 1e-4);
         // Without the conversion it would not do.
-        lora::put(&mut with_plain, &adapter).unwrap();
+        adapter.attach(&mut with_plain).unwrap();
         assert!(apart(&logits(&with_plain), &trained) > 0.1);
     }
 }

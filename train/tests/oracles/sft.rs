@@ -3,11 +3,12 @@
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    data::{Batch, Example, Micro},
+    data::{Batch, Example, MicroBatch},
+    loss::mean,
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Recipe},
-    trainer::{Taken, Trainer, per},
+    trainer::{StepOutcome, Trainer},
 };
 
 use crate::formula::{attach, close, elements, model, numbers, oracle, tiny, whole};
@@ -46,20 +47,20 @@ fn row(r: u64) -> Example {
 }
 
 /// The micro-batches of a step: rows in order.
-pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<Micro> {
+pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<MicroBatch> {
     let micro = |m: u64| {
         let mut made = Batch::default();
         let first = (step * accumulation + m) * batch;
         (first..first + batch).for_each(|r| made.push(&row(r), u32::try_from(r).unwrap()));
-        Micro::Texts(made)
+        MicroBatch::Texts(made)
     };
     (0..accumulation).map(micro).collect()
 }
 
 /// Train and compare each step; returns the trainer for its adapter.
-pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<Micro>) -> Trainer {
+pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<MicroBatch>) -> Trainer {
     let mut trainer = Trainer::new(model, &recipe(), 50, 0);
-    let taken: Vec<Taken> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
+    let taken: Vec<StepOutcome> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
     let column = |key: &str| numbers(&want[key]);
     let [loss, norm, rate, tokens, targets] =
         ["loss", "grad_norm", "learning_rate", "num_tokens", "targets"].map(column);
@@ -72,12 +73,12 @@ pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn
         close(&at("loss"), t.loss(), loss[k], 0.0, 1e-4);
         close(&at("gradient norm"), t.grad_norm, norm[k], 1e-3, 0.0);
         close(&at("learning rate"), t.learning_rate, rate[k], 1e-9, 1e-15);
-        assert_eq!((seen, t.told.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
-        let accuracy = per(t.told.losses.correct as f64, t.told.losses.targets);
+        assert_eq!((seen, t.metrics.losses.targets as f64), (tokens[k], targets[k]), "{}", at("tokens"));
+        let accuracy = mean(t.metrics.losses.correct as f64, t.metrics.losses.targets);
         close(&at("accuracy"), accuracy, numbers(&want["accuracy_by_token"])[k], 0.0, 1e-9);
         close(
             &at("entropy"),
-            per(t.told.losses.entropy, t.told.losses.targets),
+            mean(t.metrics.losses.entropy, t.metrics.losses.targets),
             numbers(&want["entropy_by_token"])[k],
             1e-4,
             1e-5,

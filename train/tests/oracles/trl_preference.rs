@@ -4,10 +4,10 @@ use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
     data::{
-        Batch, Example, Micro,
-        micro::{Judged, Pairs},
+        Batch, Example, MicroBatch,
+        micro::{PairBatch, Question, UnpairedBatch},
     },
-    loss::Sums,
+    loss::PreferenceSums,
     model::llama::Llama,
     random::{bits, child, key},
     recipe::{Lora, Preference, PreferenceLoss, Task},
@@ -68,7 +68,7 @@ pub fn start() -> Llama {
 }
 
 /// Loss and metrics of step `k`, to a relative and an absolute tolerance.
-pub fn compare(what: &str, sums: &Sums, run: &Value, k: usize, tolerance: [f64; 2]) {
+pub fn compare(what: &str, sums: &PreferenceSums, run: &Value, k: usize, tolerance: [f64; 2]) {
     let mut got = sums.metrics();
     got.push(("loss", sums.loss()));
     for (metric, got) in got {
@@ -122,17 +122,21 @@ fn text(row: &Row, side: usize, whole: bool) -> Example {
     Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
 }
 
+fn question(p: &Preference) -> Question {
+    if p.loss == PreferenceLoss::Orpo { Question::Learned } else { Question::Given }
+}
+
 /// A step's rows as the trainer sees them.
-fn micro(p: &Preference, k: u64) -> Micro {
+fn micro(p: &Preference, k: u64) -> MicroBatch {
     let rows = (0_u32..).zip(step(k));
     if p.loss == PreferenceLoss::Kto {
         let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2, false), i % 2 == 0);
-        return Micro::Judged(Judged::new(&rows.map(one).collect::<Vec<_>>(), 1024));
+        return MicroBatch::Unpaired(UnpairedBatch::new(&rows.map(one).collect::<Vec<_>>(), 1024));
     }
     let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false))).collect();
-    let pairs = Pairs::new(&rows, p.loss == PreferenceLoss::Orpo);
+    let pairs = PairBatch::new(&rows, question(p));
     assert!(pairs.batch.shared.iter().any(|shared| *shared > 0), "questions are shared");
-    Micro::Pairs(pairs)
+    MicroBatch::Pairs(pairs)
 }
 
 /// Loss, rewards, the other metrics and the gradient's norm of every step. A thousandth is asked for.
@@ -149,7 +153,7 @@ fn fifty_steps_equal_trl() {
         for k in 0..50 {
             let taken = trainer.step(&[micro(&p, k)], &|| false).unwrap();
             let (what, k) = (format!("{run}, step {k}"), usize::try_from(k).unwrap());
-            compare(&what, &taken.told.sums, want, k, [1e-3, 1e-3]);
+            compare(&what, &taken.metrics.sums, want, k, [1e-3, 1e-3]);
             let [loss, norm] = ["loss", "grad_norm"].map(|name| numbers(&want[name])[k]);
             close(&format!("{what}: gradient norm"), taken.grad_norm, norm, 1e-3, 0.0);
             drift += (taken.loss() - loss) / 50.0;
@@ -168,16 +172,16 @@ fn sharing_and_accumulation_change_nothing() {
         let p = settings(run);
         let mut recipe = sft::recipe();
         (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
-        let Micro::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
+        let MicroBatch::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
         let whole = p.loss == PreferenceLoss::Orpo;
-        let mut apart = Pairs { batch: Batch::default(), ..shared.clone() };
+        let mut apart = PairBatch { batch: Batch::default(), ..shared.clone() };
         for (i, row) in (0_u32..).zip(step(3)) {
             apart.batch.push(&text(&row, 1, whole), i);
             apart.batch.push(&text(&row, 2, false), i);
         }
         let rows = (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false)));
-        let single = rows.map(|row| Micro::Pairs(Pairs::new(&[row], whole))).collect::<Vec<_>>();
-        let taken = [vec![Micro::Pairs(shared)], vec![Micro::Pairs(apart)], single]
+        let single = rows.map(|row| MicroBatch::Pairs(PairBatch::new(&[row], question(&p)))).collect::<Vec<_>>();
+        let taken = [vec![MicroBatch::Pairs(shared)], vec![MicroBatch::Pairs(apart)], single]
             .map(|step| Trainer::new(start(), &recipe, 50, 0).step(&step, &|| false).unwrap());
         for other in &taken[1..] {
             close(run, other.loss(), taken[0].loss(), 1e-6, 0.0);

@@ -4,8 +4,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use setaccio_base::bundle::Place;
-use setaccio_filters::row::{Content, Row as Document};
+use setaccio_base::row::{Content, Row as Document};
 
 use super::*;
 use crate::{data::shards::tests::build, recipe::Overlong, tokenizer::tiny};
@@ -27,19 +26,19 @@ pub(crate) fn data(folders: &[PathBuf]) -> Data {
 }
 
 struct Seen(AtomicU64, u64);
-impl Watch for Seen {
+impl Progress for Seen {
     fn cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= self.1
     }
-    fn rows(&self, done: u64, _: u64) {
-        self.0.store(done, Ordering::Relaxed);
+    fn advance(&self, rows: u64, _: &str) {
+        self.0.fetch_add(rows, Ordering::Relaxed);
     }
 }
 
-fn open(data: &Data, limit: usize, cache: &Path, watch: &dyn Watch) -> Result<Dataset> {
+fn open(data: &Data, limit: usize, cache: &Path, progress: &dyn Progress) -> Result<Dataset> {
     let tokens = tokens();
     let form = (Task::Sft, Form::Texts);
-    Dataset::open((data, &Place::disk("recipe.toml")), form, (Split::Train, limit), (&tokens, 290), cache, watch)
+    Dataset::open((data, &Place::disk("recipe.toml")), form, (Split::Train, limit), (&tokens, 290), cache, progress)
 }
 
 #[test]
@@ -51,7 +50,7 @@ fn rows_of_all_folders_in_order_with_their_places() {
     let set = open(&data(&folders), 0, dir.path(), &()).unwrap();
     assert_eq!((set.len(), set.counts().rows, set.counts().dropped), (13, 13, 0));
     let tokens = tokens();
-    let decoded = |i: usize| tokens.decode(&set.example(i).ids, true).unwrap();
+    let decoded = |i: usize| tokens.decode(&set.example(i).ids).unwrap();
     assert!(decoded(4).contains("domanda 4") && decoded(12) == "due", "{}", decoded(12));
     let name = |folder: &Path, file: &str| folder.join("data").join(file).display().to_string();
     let last = name(&folders[0], "train-00001-of-00002.parquet");

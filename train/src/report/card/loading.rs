@@ -18,7 +18,7 @@ fn adapter(facts: &Facts) -> String {
     let model = &recipe.model;
     let path = |p: &Path, none: &str| here(p).map_or_else(|| none.to_owned(), |p| p.join("/"));
     let folder = path(facts.run, "RUN");
-    let tiny = model.path == "tiny" && model.repo.is_empty();
+    let tiny = model.is_tiny() && model.repo.is_empty();
     let mut out = format!(
         "## How to load it\n\n```\nsetaccio generate --model {} --adapter {} --prompt \"...\"\n```\n",
         shell(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),

@@ -108,7 +108,7 @@ fn preference(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
         PreferenceLoss::Simpo => row("gamma, CPO alpha", format!("{}, {}", preference.gamma(), preference.cpo_alpha())),
         PreferenceLoss::Cpo => row("CPO alpha", preference.cpo_alpha().to_string()),
         PreferenceLoss::Kto => {
-            let [good, bad] = [true, false].map(|desirable| preference.weight(desirable));
+            let [good, bad] = preference.kto_weights();
             row("weights of desirable and undesirable answers", format!("{good}, {bad}"));
         }
         PreferenceLoss::Dpo | PreferenceLoss::Orpo => {}

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use setaccio_base::numbers::grouped;
 
 use super::curve;
-use crate::report::metrics::Line;
+use crate::report::line::Line;
 
 /// Most rows of the table.
 const ROWS: usize = 20;

@@ -6,22 +6,22 @@ use crate::recipe::{Recompute, Schedule};
 pub(crate) fn lock() -> RunLock {
     let recipe = "name = 'tiny'\n[model]\npath = 'tiny'\n[data]\ntrain = ['data/out/a', 'data/out/b']";
     let recipe = toml::from_str(recipe).unwrap_or_else(|e| panic!("{e}"));
-    let hash = |file: &str| FileHash { file: file.into(), bytes: 7, sha256: sha256(file.as_bytes()) };
-    let data = |name: &str| Data {
+    let hash = |file: &str| FileHash { file: file.into(), bytes: 7, sha256: hex_digest(file.as_bytes()) };
+    let data = |name: &str| DataFolder {
         name: name.into(),
         title: format!("Title of {name}"),
         folder: format!("data/out/{name}"),
-        recipe_lock_sha256: sha256(name.as_bytes()),
+        recipe_lock_sha256: hex_digest(name.as_bytes()),
         license: "cc-by-4.0".into(),
         languages: vec!["it".into()],
         repos: vec![format!("owner/{name}")],
         rows: [("train".to_owned(), 1200), ("validation".to_owned(), 30)].into(),
         files: vec![hash("data/train-00000-of-00001.parquet")],
     };
-    let mut lock = RunLock::new(recipe, "setaccio train pipelines/train/tiny.toml", "f32 on cpu");
+    let mut lock = begin(recipe, "setaccio train pipelines/train/tiny.toml", "f32 on cpu");
     lock.base = vec![hash("config.json"), hash("model.safetensors")];
     lock.data = vec![data("a"), data("b")];
-    lock.tokenizer_sha256 = sha256(b"tokenizer");
+    lock.tokenizer_sha256 = hex_digest(b"tokenizer");
     lock
 }
 
@@ -39,10 +39,10 @@ fn what_decides_the_numbers_changes_the_fingerprint_and_is_named() -> Result<()>
         (|l| l.recipe.seed = 43, &["seed: 42 -> 43"]),
         (|l| l.recipe.train.max_steps = 9, &["train.epochs: 3.0 -> none", "train.max_steps: 0 -> 9"]),
         (|l| l.compute = "bf16 on cuda".into(), &["compute: f32 on cpu -> bf16 on cuda"]),
-        (|l| l.tokenizer_sha256 = sha256(b"x"), &["tokenizer_sha256: 5f97e3774c51 -> 2d711642b726"]),
-        (|l| l.template_sha256 = sha256(b"x"), &["template_sha256: none -> 2d711642b726"]),
+        (|l| l.tokenizer_sha256 = hex_digest(b"x"), &["tokenizer_sha256: 5f97e3774c51 -> 2d711642b726"]),
+        (|l| l.template_sha256 = hex_digest(b"x"), &["template_sha256: none -> 2d711642b726"]),
         (
-            |l| l.data[1].recipe_lock_sha256 = sha256(b"x"),
+            |l| l.data[1].recipe_lock_sha256 = hex_digest(b"x"),
             &["data[b].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"],
         ),
         (|l| l.base[1].bytes = 8, &["base[model.safetensors].bytes: 7 -> 8"]),
@@ -51,8 +51,8 @@ fn what_decides_the_numbers_changes_the_fingerprint_and_is_named() -> Result<()>
     for (change, expected) in changes {
         let (before, mut after) = (lock(), lock());
         change(&mut after);
-        assert_eq!(before.differences(&after)?, expected);
-        assert_ne!(before.fingerprint()?, after.fingerprint()?, "{expected:?}");
+        assert_eq!(differences(&before, &after)?, expected);
+        assert_ne!(fingerprint(&before)?, fingerprint(&after)?, "{expected:?}");
     }
     Ok(())
 }
@@ -69,18 +69,18 @@ fn what_does_not_is_free_to_change() -> Result<()> {
     after.recipe.train.log_every = 1;
     after.recipe.checkpoint.keep = 9;
     after.recipe.eval.every = 7;
-    assert_eq!(before.differences(&after)?, [""; 0]);
-    assert_eq!(before.fingerprint()?, after.fingerprint()?);
+    assert_eq!(differences(&before, &after)?, [""; 0]);
+    assert_eq!(fingerprint(&before)?, fingerprint(&after)?);
     let [mut short, mut long] = [lock(), lock()];
     for (lock, steps) in [(&mut short, 10), (&mut long, 20)] {
         lock.recipe.train.schedule = Schedule::Constant;
         lock.recipe.train.max_steps = steps;
     }
-    assert_eq!(short.fingerprint()?, long.fingerprint()?, "a constant rate has no end");
-    assert!(!long.is_same_and_as_long_as(&short)? && long.is_same_and_as_long_as(&long.clone())?);
+    assert_eq!(fingerprint(&short)?, fingerprint(&long)?, "a constant rate has no end");
+    assert!(!is_same_run(&long, &short)? && is_same_run(&long, &long.clone())?);
     long.recipe.train.warmup_ratio = 0.1;
     short.recipe.train.warmup_ratio = 0.1;
-    assert_eq!(short.differences(&long)?, ["train.max_steps: 10 -> 20"]);
+    assert_eq!(differences(&short, &long)?, ["train.max_steps: 10 -> 20"]);
     Ok(())
 }
 
@@ -89,8 +89,8 @@ fn two_builds_of_one_name_are_told_apart() -> Result<()> {
     let (mut before, mut after) = (lock(), lock());
     before.data[1].name = "a".into();
     after.data[1].name = "a".into();
-    after.data[1].recipe_lock_sha256 = sha256(b"x");
-    assert_eq!(before.differences(&after)?, ["data[a 2].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"]);
+    after.data[1].recipe_lock_sha256 = hex_digest(b"x");
+    assert_eq!(differences(&before, &after)?, ["data[a 2].recipe_lock_sha256: 3e23e8160039 -> 2d711642b726"]);
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn the_text_is_read_back_and_repeats() -> Result<()> {
     let text = lock.to_toml()?;
     let read = RunLock::parse(Path::new(NAME), &text)?;
     assert_eq!(read.to_toml()?, text);
-    assert_eq!(read.fingerprint()?, lock.fingerprint()?);
+    assert_eq!(fingerprint(&read)?, fingerprint(&lock)?);
     let error = RunLock::parse(Path::new(NAME), &text.replace("engine", "motor")).err().map(|e| e.to_string());
     assert!(error.unwrap_or_default().contains("not a lock of this version"));
     Ok(())
@@ -121,27 +121,28 @@ fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     use setaccio_dataset::folder::RECIPE_LOCK as DATA_LOCK;
     let dir = tempfile::tempdir().map_err(Error::io("create a folder in", "/tmp"))?;
     let out = dir.path().join("dolly");
-    let loaded = recipe::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/dolly.toml"), &[])?;
+    let loaded = recipe::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/dolly.toml"), &[]).unwrap();
     let list_dirs = plan::list_dirs(&loaded, &dir.path().join("lists"));
     let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, progress: &Quiet, count: false };
-    run(&plan::make(request)?, &out, BuildOptions { part: Part::Whole, force: false, jobs: 1 }, &Quiet)?;
-    let stopped = Data::of(&out, &|| true);
+    let options = BuildOptions { part: Part::Whole, force: false, jobs: 1 };
+    run(&plan::make(request).unwrap(), &out, options, &Quiet).unwrap();
+    let stopped = data_folder(&out, &|| true);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-    let data = Data::of(&out, &|| false)?;
+    let data = data_folder(&out, &|| false)?;
     assert_eq!((data.name.as_str(), data.repos.len()), ("dolly", 1));
     assert!(data.rows["train"] > 0 && !data.license.is_empty() && !data.languages.is_empty());
     let lock = std::fs::read(out.join(DATA_LOCK)).map_err(Error::io("read", DATA_LOCK))?;
-    assert_eq!(data.recipe_lock_sha256, sha256(&lock));
+    assert_eq!(data.recipe_lock_sha256, hex_digest(&lock));
     let shard = out.join(&data.files[0].file);
     let mut bytes = std::fs::read(&shard).map_err(Error::io("read", &shard))?;
-    assert_eq!((data.files[0].bytes, &data.files[0].sha256), (bytes.len() as u64, &sha256(&bytes)));
+    assert_eq!((data.files[0].bytes, &data.files[0].sha256), (bytes.len() as u64, &hex_digest(&bytes)));
     bytes[100] ^= 1;
     std::fs::write(&shard, &bytes).map_err(Error::io("write", &shard))?;
-    let error = Data::of(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = data_folder(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("is not what the build wrote"), "{error}");
     let changed = String::from_utf8_lossy(&lock).replacen("seed = ", "seed = 1", 1);
     std::fs::write(out.join(DATA_LOCK), changed).map_err(Error::io("write", DATA_LOCK))?;
-    let error = Data::of(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = data_folder(&out, &|| false).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("is not the lock that the build wrote"), "{error}");
     Ok(())
 }

@@ -1,0 +1,98 @@
+//! What a chain has finished, and from what: a step whose inputs are the same and whose files are there is not done
+//! again.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use setaccio_base::atomic;
+
+use crate::error::{Error, Result};
+
+/// Name of the file.
+const NAME: &str = "chain.lock.toml";
+
+/// `chain.lock.toml`: the finished steps of a chain.
+#[derive(Clone, Debug)]
+pub struct ChainLock {
+    path: PathBuf,
+    steps: BTreeMap<String, Step>,
+}
+
+/// A finished step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// SHA-256 of all that decided its files, hex.
+    inputs: String,
+    /// Its files below the chain's folder, `/` between parts, and their lengths in bytes.
+    files: BTreeMap<String, u64>,
+}
+
+impl ChainLock {
+    /// Read what the chain in `folder` has finished; nothing if it has not begun.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is of another version.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(NAME);
+        if !path.exists() {
+            return Ok(Self { path, steps: BTreeMap::new() });
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let steps = toml::from_str(&text).map_err(|e| Error::Damaged {
+            path: path.clone(),
+            message: format!("is not of this version ({}); remove it, and its steps are done again", e.message()),
+        })?;
+        Ok(Self { path, steps })
+    }
+
+    /// Whether `step` was finished from these inputs, left its files in `made`, and they are as long as they were; and
+    /// no other step has put its own there since.
+    pub fn has(&self, step: &str, inputs: &str, made: &Path) -> bool {
+        let root = self.root();
+        let there = |(name, bytes): (&String, &u64)| {
+            let path = root.join(name);
+            path.starts_with(made) && fs::metadata(path).is_ok_and(|m| m.len() == *bytes)
+        };
+        self.steps.get(step).is_some_and(|step| step.inputs == inputs && step.files.iter().all(there))
+    }
+
+    /// Whether a step of this chain made what is at `place`.
+    pub fn made(&self, place: &Path) -> bool {
+        let root = self.root();
+        self.steps.values().flat_map(|step| step.files.keys()).any(|name| root.join(name).starts_with(place))
+    }
+
+    fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Remember that `step` was finished and left `made`: a file, or the files of a folder.
+    pub fn add(&mut self, step: &str, inputs: &str, made: &Path) -> Result<()> {
+        let root = self.root().to_owned();
+        let mut paths = vec![made.to_owned()];
+        if made.is_dir() {
+            let entries = fs::read_dir(made).map_err(Error::io("list", made))?;
+            paths = entries
+                .map(|e| e.map(|e| e.path()))
+                .collect::<std::io::Result<_>>()
+                .map_err(Error::io("list", made))?;
+        }
+        let mut files = BTreeMap::new();
+        for path in paths.iter().filter(|path| path.is_file()) {
+            let bytes = fs::metadata(path).map_err(Error::io("read", path))?.len();
+            let below = path.strip_prefix(&root).unwrap_or(path);
+            let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+            files.insert(parts.join("/"), bytes);
+        }
+        // Whatever a step left in these files before is not there any more.
+        self.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
+        self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
+        let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
+        Ok(atomic::write(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
+    }
+}

@@ -1,0 +1,289 @@
+//! The steps of a chain: each asks what is finished, and does what is not. Building the data of a stage is the caller's.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use setaccio_base::{atomic, progress::Progress, row::Message, sha256::hex_digest};
+
+use super::{
+    card::{self, SAMPLE_TOKENS, Sample, StageReport},
+    lock::ChainLock,
+    places::Places,
+    schema::{Chain, ChainFile, Stage},
+};
+use crate::{
+    artifacts::{
+        destination::Destination,
+        export::{self, ExportReport, Quant},
+        finished_run::FinishedRun,
+        merge::{self, MergeReport, Options},
+    },
+    error::{Error, Result},
+    formats::model_files::ModelFiles,
+    generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
+    recipe::{Device, Method},
+    report::{
+        curve,
+        lock::{self, FileHash, RunLock},
+        metrics,
+    },
+    session::{self, RunOutcome, RunPlan, StartMode},
+    tokenizer::Tokens,
+};
+
+/// A step of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The rows of stage number `.0` are built.
+    Data(usize),
+    /// Stage number `.0` is trained.
+    Train(usize),
+    /// What stage number `.0` trained becomes a model.
+    Merge(usize),
+    /// The last model is exported, its matrices packed in this.
+    Export(String),
+    /// The card is written.
+    Card,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug)]
+pub enum StepOutcome<T> {
+    /// It was finished before, and left what is there.
+    UpToDate(PathBuf),
+    /// It was done now.
+    Done(T),
+}
+
+/// A model, and whether it was merged or only copied.
+#[derive(Clone, Debug)]
+pub struct StageModel {
+    /// How the stage was trained.
+    pub method: Method,
+    /// What was written.
+    pub report: MergeReport,
+}
+
+/// A chain at work in its folder.
+pub struct ChainRun {
+    /// Its recipe.
+    pub file: ChainFile,
+    /// Where its parts lie.
+    pub places: Places,
+    lock: ChainLock,
+    /// Of the last model, once it is asked for.
+    hashes: Option<Vec<FileHash>>,
+}
+
+impl ChainRun {
+    /// Go on with the chain in `places`, or begin it there.
+    ///
+    /// # Errors
+    /// A training recipe is wrong; `chain.lock.toml` is of another version.
+    pub fn open(file: ChainFile, places: Places) -> Result<Self> {
+        for i in 0..file.chain.stage.len() {
+            file.stage(i, &places).map_err(|e| Error::Other(format!("stage `{}`: {e}", file.chain.stage[i].name)))?;
+        }
+        fs::create_dir_all(&places.root).map_err(Error::io("create", &places.root))?;
+        let lock = ChainLock::open(&places.root)?;
+        Ok(Self { file, places, lock, hashes: None })
+    }
+
+    /// All steps, in order.
+    pub fn steps(&self) -> Vec<Step> {
+        let stages = (0..self.chain().stage.len()).flat_map(|i| [Step::Data(i), Step::Train(i), Step::Merge(i)]);
+        let exports = self.chain().quants.iter().map(|quant| Step::Export(quant.clone()));
+        stages.chain(exports).chain([Step::Card]).collect()
+    }
+
+    /// A step's name, in `chain.lock.toml` and for people.
+    pub fn name(&self, step: &Step) -> String {
+        match step {
+            Step::Data(i) => format!("{}: data", self.stage(*i).name),
+            Step::Train(i) => format!("{}: training", self.stage(*i).name),
+            Step::Merge(i) => format!("{}: merging", self.stage(*i).name),
+            Step::Export(quant) => format!("export: {quant}"),
+            Step::Card => "card".into(),
+        }
+    }
+
+    /// What the training of stage `i` takes.
+    pub fn plan(&self, i: usize, progress: &dyn Progress) -> Result<RunPlan> {
+        RunPlan::new(self.file.stage(i, &self.places)?, &self.places.run(&self.stage(i).name), progress)
+    }
+
+    /// Train the stage of a plan: on with the run that is in its folder if it is this very run, else anew.
+    pub fn train(&self, plan: &RunPlan, progress: &dyn Progress) -> Result<RunOutcome> {
+        session::run(plan, &plan.recipe_file.command(), StartMode::Again, progress)
+    }
+
+    /// Make a model of what stage `i` trained.
+    pub fn merge(&mut self, i: usize, progress: &dyn Progress) -> Result<StepOutcome<StageModel>> {
+        let (folder, out, step) =
+            (self.places.run(&self.stage(i).name), self.model_after(i), self.name(&Step::Merge(i)));
+        let lock = RunLock::read(&folder.join(lock::NAME))?;
+        let dtype = &self.chain().dtype;
+        let inputs = inputs_of(&["merge", dtype], lock.made.iter().chain(&lock.base));
+        if self.lock.has(&step, &inputs, &out) {
+            return Ok(StepOutcome::UpToDate(out));
+        }
+        let run = FinishedRun::open(&folder)?;
+        let dtype = if dtype.is_empty() { None } else { Some(merge::dtype(dtype)?) };
+        // What was trained in 4 bits is merged into the weights as they are stored: nothing is quantised twice.
+        let options = Options { dtype, same_base: true, force: self.replaces(&out)?, ..Options::default() };
+        let report = match run.method {
+            Method::Lora => {
+                let files = ModelFiles::open(&run.base)?;
+                run.same_base(&files, &|| progress.cancelled())?;
+                merge::merge(&files, &run.made, &out, &options, progress)?
+            }
+            Method::Full => {
+                // In what its base was stored in, as after every other stage.
+                let stored = ModelFiles::open(&run.base)?.stored()?;
+                let options = Options { dtype: dtype.or(Some(stored)), ..options };
+                merge::copy(&ModelFiles::open(&run.made)?, &out, &options, progress)?
+            }
+        };
+        self.lock.add(&step, &inputs, &out)?;
+        Ok(StepOutcome::Done(StageModel { method: run.method, report }))
+    }
+
+    /// Export the last model.
+    pub fn export(&mut self, quant: &str, progress: &dyn Progress) -> Result<StepOutcome<ExportReport>> {
+        let (model, out) = (self.places.result(), self.places.export(&self.chain().name, quant));
+        let step = self.name(&Step::Export(quant.to_owned()));
+        let (files, tokens) = (ModelFiles::open(&model)?, Tokens::open(&model)?);
+        let hashes = match self.hashes.take() {
+            Some(hashes) => hashes,
+            None => files.hashes(&|| progress.cancelled())?,
+        };
+        let template = tokens.chat_template.as_deref().unwrap_or_default();
+        let inputs = inputs_of(&["gguf", quant, &tokens.sha256, template], &hashes);
+        self.hashes = Some(hashes);
+        if self.lock.has(&step, &inputs, &out) {
+            return Ok(StepOutcome::UpToDate(out));
+        }
+        let destination = Destination { path: &out, force: self.replaces(&out)? };
+        let report = export::gguf((&files, &tokens), destination, Quant::parse(quant)?, progress)?;
+        self.lock.add(&step, &inputs, &out)?;
+        Ok(StepOutcome::Done(report))
+    }
+
+    /// Write the card into the last model's folder, with the curves and the cards of the data beside it. Gives what base and
+    /// result answer to the chain's prompt, if it has one.
+    pub fn card(&mut self, progress: &dyn Progress) -> Result<Option<Sample>> {
+        let stages = self.chain().stage.iter().map(|stage| self.report(stage)).collect::<Result<Vec<_>>>()?;
+        let (sample, model) = (self.sample(&stages, progress)?, self.places.result());
+        for Stage { name, .. } in &self.chain().stage {
+            copy(&self.places.run(name).join(curve::NAME), &model.join(card::curve(name)))?;
+            let (from, to) = (self.places.data(name), model.join(card::data(name)));
+            // The card of the data shows its waterfall.
+            for file in [card::NAME, "waterfall.svg"] {
+                copy(&from.join(file), &to.with_file_name(file))?;
+            }
+        }
+        let exports = self.chain().quants.iter().map(|quant| self.places.export(&self.chain().name, quant));
+        let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let text = card::markdown(self.chain(), &stages, &exports.collect::<Vec<_>>(), sample.as_ref());
+        atomic::write(&self.card_path(), text.as_bytes())?;
+        Ok(sample)
+    }
+
+    /// The chain's card.
+    pub fn card_path(&self) -> PathBuf {
+        self.places.result().join(card::NAME)
+    }
+
+    /// The answers of base and result to the chain's prompt, asked once.
+    fn sample(&mut self, stages: &[StageReport], progress: &dyn Progress) -> Result<Option<Sample>> {
+        let prompt = self.chain().prompt.clone();
+        let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return Ok(None) };
+        if prompt.is_empty() {
+            return Ok(None);
+        }
+        let path = self.places.sample();
+        let (begun, ended) = (&first.lock, &last.lock);
+        let inputs = inputs_of(&["sample", &prompt], begun.base.iter().chain(&ended.base).chain(&ended.made));
+        if self.lock.has("sample", &inputs, &path)
+            && let Some(answers) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        {
+            return Ok(Some(Sample { prompt, answers }));
+        }
+        let run = FinishedRun::open(&self.places.run(&first.name))?;
+        // Both are asked as the first stage asked: with the template that it was trained with.
+        let answers = [
+            answer(&run.base, &run.made, &prompt, progress)?,
+            answer(&self.places.result(), &run.made, &prompt, progress)?,
+        ];
+        let text = serde_json::to_vec_pretty(&answers).map_err(|e| Error::Other(e.to_string()))?;
+        atomic::write(&path, &text)?;
+        self.lock.add("sample", &inputs, &path)?;
+        Ok(Some(Sample { prompt, answers }))
+    }
+
+    fn chain(&self) -> &Chain {
+        &self.file.chain
+    }
+
+    fn stage(&self, i: usize) -> &Stage {
+        &self.file.chain.stage[i]
+    }
+
+    /// The model after stage `i`.
+    fn model_after(&self, i: usize) -> PathBuf {
+        let last = i + 1 == self.chain().stage.len();
+        if last { self.places.result() } else { self.places.merged(&self.stage(i).name) }
+    }
+
+    /// What a finished stage says of itself.
+    fn report(&self, stage: &Stage) -> Result<StageReport> {
+        let folder = self.places.run(&stage.name);
+        let lock = RunLock::read(&folder.join(lock::NAME))?;
+        Ok(StageReport { name: stage.name.clone(), lock, lines: metrics::read(&folder)? })
+    }
+
+    /// Whether there is something at `place` that this chain made and may replace.
+    fn replaces(&self, place: &Path) -> Result<bool> {
+        if place.exists() && !self.lock.made(place) {
+            return Err(Error::Other(format!(
+                "{} is there, and this chain did not make it: move it away, or name another folder with --out",
+                place.display()
+            )));
+        }
+        Ok(place.exists())
+    }
+}
+
+/// The most probable answer of the model in `path`, with the tokenizer that lies in `tokens`.
+fn answer(path: &Path, tokens: &Path, prompt: &str, progress: &dyn Progress) -> Result<String> {
+    let (files, tokens) = (ModelFiles::open(path)?, Tokens::open(tokens)?);
+    let model = load_model(&files, Device::Auto, progress)?;
+    let ids = if tokens.chat_template.is_some() {
+        chat_ids(&tokens, &[Message::new("user", prompt)])?
+    } else {
+        raw_ids(&tokens, prompt)?
+    };
+    let max_tokens = SAMPLE_TOKENS.min(tokens_left(files.config(), ids.len())?);
+    let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens };
+    let written = generate(&model, &ids, &tokens.eos_ids, &sampling, &mut |_| !progress.cancelled())?;
+    if progress.cancelled() {
+        return Err(Error::Interrupted);
+    }
+    tokens.decode(&written)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).map_err(Error::io("read", from))?;
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    Ok(atomic::write(to, &bytes)?)
+}
+
+/// SHA-256 of what decides a step.
+fn inputs_of<'a>(parts: &[&str], files: impl IntoIterator<Item = &'a FileHash>) -> String {
+    let files: Vec<String> = files.into_iter().map(|f| format!("{} {}", f.file, f.sha256)).collect();
+    hex_digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), parts.join("\n"), files.join("\n")).as_bytes())
+}

@@ -1,0 +1,56 @@
+//! A run's folder belongs to one process at a time.
+
+use std::path::{Path, PathBuf};
+
+use setaccio_base::lock_file::{LockFile, Mode, hidden_folder};
+
+use crate::{
+    error::{Error, Result},
+    report::{card, curve, lock, metrics, tensorboard},
+};
+
+/// Locked by the process that trains, and there in every folder that a run was begun in.
+fn mark(run: &Path) -> PathBuf {
+    run.join(".setaccio/run")
+}
+
+/// Check that whatever a run would replace in `run` is an earlier run's.
+///
+/// # Errors
+/// Something is there that no run wrote.
+pub fn check_ownership(run: &Path) -> Result<()> {
+    let written = [
+        card::NAME,
+        "adapter",
+        "base",
+        "checkpoints",
+        curve::NAME,
+        lock::NAME,
+        metrics::NAME,
+        "model",
+        tensorboard::NAME,
+    ];
+    match written.iter().map(|name| run.join(name)).find(|path| path.exists()) {
+        Some(path) if !mark(run).exists() => {
+            let message = "is there already, and no run wrote it; move it away or give the run a folder of its own with \
+                           `--out`";
+            Err(Error::damaged(path, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Create or open `run` and lock it until what is returned is dropped.
+///
+/// # Errors
+/// Another process has the lock, the folder holds what no run wrote, or the file system refuses.
+pub fn acquire(run: &Path) -> Result<LockFile> {
+    check_ownership(run)?;
+    hidden_folder(run)?;
+    LockFile::acquire(&mark(run), Mode::Exclusive).map_err(|error| match error {
+        setaccio_base::Error::Busy(_) => {
+            Error::damaged(run, "another setaccio trains in it: wait for it to end, or give this run its own `--out`")
+        }
+        other => other.into(),
+    })
+}

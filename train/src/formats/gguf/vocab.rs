@@ -1,0 +1,274 @@
+//! A tokenizer.json as the metadata of a GGUF file: byte-level BPE (`gpt2`) and SentencePiece BPE (`llama`). llama.cpp
+//! goes by names where tokenizer.json spells out how a text is cut, so what none of the known names stands for is
+//! refused: a guess would cut texts otherwise than training did, and nobody would see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::quantized::gguf_file::Value;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use tokenizers::{Model, ModelWrapper};
+
+use crate::{
+    error::{Error, Result},
+    formats::gguf::tokenizer::{SPACE, kind},
+    tokenizer::{
+        Tokens,
+        pieces::{KNOWN, Pieces},
+    },
+};
+
+/// What of a tokenizer.json is needed.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    normalizer: Json,
+    #[serde(default)]
+    pre_tokenizer: Json,
+    model: Bpe,
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+}
+
+#[derive(Deserialize)]
+struct Bpe {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    vocab: BTreeMap<String, u32>,
+    merges: Vec<Merge>,
+    unk_token: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+}
+
+/// Written in one of two ways.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Text(String),
+    Pair(String, String),
+}
+
+impl Merge {
+    fn pair(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Text(text) => text.split_once(' '),
+            Self::Pair(left, right) => Some((left, right)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    special: bool,
+}
+
+/// The keys below `tokenizer` for a model with `size` rows in its embedding.
+///
+/// # Errors
+/// The tokenizer is larger than the model, or of a kind that llama.cpp has no name for here.
+pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Value)>> {
+    let wrong = |why: String| Error::model(&tokens.source, why);
+    // What is no BPE has its vocabulary in another form.
+    let kind = serde_json::from_str::<Json>(tokens.json()).ok().map(|json| json["model"]["type"].clone());
+    if let Some(Json::String(kind)) = kind
+        && kind != "BPE"
+    {
+        return Err(wrong(format!("its tokenizer is of the kind {kind}; only BPE can be written to GGUF here")));
+    }
+    let file: File = serde_json::from_str(tokens.json())
+        .map_err(|e| wrong(format!("its tokenizer.json is not as BPE has it: {e}")))?;
+    if file.model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
+        return Err(wrong("its tokenizer is no BPE".into()));
+    }
+    let mut listed: Vec<Option<(String, i32)>> = vec![None; size];
+    let mut put = |id: u32, text: &str, kind: i64| -> Result<()> {
+        let place = listed.get_mut(id as usize).ok_or_else(|| {
+            wrong(format!("its tokenizer has `{text}` as token {id}, and the model has {size}: it is another model's"))
+        })?;
+        *place = Some((text.to_owned(), i32::try_from(kind).unwrap_or_default()));
+        Ok(())
+    };
+    for (text, id) in &file.model.vocab {
+        let byte = file.model.byte_fallback && is_byte(text);
+        let unknown = file.model.unk_token.as_ref() == Some(text);
+        put(
+            *id,
+            text,
+            if unknown {
+                kind::UNKNOWN
+            } else if byte {
+                kind::BYTE
+            } else {
+                kind::NORMAL
+            },
+        )?;
+    }
+    for token in &file.added_tokens {
+        let unknown = file.model.unk_token.as_ref() == Some(&token.content);
+        let own = if token.special { kind::CONTROL } else { kind::USER_DEFINED };
+        put(token.id, &token.content, if unknown { kind::UNKNOWN } else { own })?;
+    }
+    let mut keys = Keys(Vec::new());
+    let unused = |id: usize| (format!("[PAD{id}]"), i32::try_from(kind::UNUSED).unwrap_or_default());
+    let listed: Vec<(String, i32)> =
+        listed.into_iter().enumerate().map(|(id, token)| token.unwrap_or_else(|| unused(id))).collect();
+    match Pieces::of(&file.pre_tokenizer) {
+        Some(pieces) if !file.model.byte_fallback => byte_level(&mut keys, tokens, &file, pieces)?,
+        None if file.model.byte_fallback => sentencepiece(&mut keys, tokens, &file, &listed)?,
+        _ => return Err(wrong(unknown())),
+    }
+    keys.put("tokens", Value::Array(listed.iter().map(|(text, _)| Value::String(text.clone())).collect()));
+    keys.put("token_type", Value::Array(listed.iter().map(|(_, kind)| Value::I32(*kind)).collect()));
+    let id = |token: &Option<(String, u32)>| token.as_ref().map(|(_, id)| *id);
+    let eos = id(&tokens.eos);
+    let mut ends = tokens.eos_ids.iter().copied().filter(|end| Some(*end) != eos);
+    let unknown = file.model.unk_token.as_ref().and_then(|text| file.model.vocab.get(text)).copied();
+    for (name, id) in [
+        ("bos", id(&tokens.bos)),
+        ("eos", eos),
+        // Further ends of a generation; llama.cpp stops at each of them.
+        ("eot", ends.next()),
+        ("eom", ends.next()),
+        ("padding", id(&tokens.pad)),
+        ("unknown", unknown),
+    ] {
+        if let Some(id) = id {
+            keys.put(&format!("{name}_token_id"), Value::U32(id));
+        }
+    }
+    keys.put("add_bos_token", Value::Bool(tokens.adds_bos));
+    keys.put("add_eos_token", Value::Bool(false));
+    if let Some(template) = &tokens.chat_template {
+        keys.0.push(("tokenizer.chat_template".into(), Value::String(template.clone())));
+    }
+    Ok(keys.0)
+}
+
+/// Why a way of cutting is refused.
+fn unknown() -> String {
+    let names: BTreeSet<&str> = KNOWN.iter().filter_map(|(name, way)| (way.name() == *name).then_some(*name)).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    format!(
+        "its tokenizer cuts texts in a way that has no name here ({}, or SentencePiece's BPE): in llama.cpp the model \
+         would read other tokens than it was trained with. Use llama.cpp's convert_hf_to_gguf.py for this model",
+        names.join(", ")
+    )
+}
+
+struct Keys(Vec<(String, Value)>);
+
+impl Keys {
+    fn put(&mut self, name: &str, value: Value) {
+        self.0.push((format!("tokenizer.ggml.{name}"), value));
+    }
+}
+
+fn is_byte(text: &str) -> bool {
+    text.len() == 6
+        && text.starts_with("<0x")
+        && text.ends_with('>')
+        && text[3..5].bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn byte_level(keys: &mut Keys, tokens: &Tokens, file: &File, pieces: Pieces) -> Result<()> {
+    let wrong = |why: String| Error::model(&tokens.source, why);
+    let plain = match file.normalizer["type"].as_str() {
+        None => file.normalizer.is_null(),
+        Some("NFC") => true,
+        Some("Sequence") => file.normalizer["normalizers"].as_array().is_some_and(Vec::is_empty),
+        Some(_) => false,
+    };
+    if !plain {
+        return Err(wrong(format!(
+            "its tokenizer changes texts first ({}), which llama.cpp does not",
+            file.normalizer
+        )));
+    }
+    same_without_merges(tokens, file, pieces).map_err(wrong)?;
+    let pair = |merge: &Merge| merge.pair().map(|(left, right)| Value::String(format!("{left} {right}")));
+    let merges = file.model.merges.iter().map(pair).collect::<Option<Vec<_>>>();
+    keys.put("model", Value::String("gpt2".into()));
+    keys.put("pre", Value::String(pieces.name().into()));
+    keys.put("merges", Value::Array(merges.ok_or_else(|| wrong("a merge is no pair; fetch it again".into()))?));
+    Ok(())
+}
+
+/// By name llama.cpp knows whether a piece that is a token is taken whole, whatever the merges make of it
+/// (`ignore_merges`). Where tokenizer.json says otherwise, that is all the same only if merges lead to every token.
+fn same_without_merges(tokens: &Tokens, file: &File, pieces: Pieces) -> std::result::Result<(), String> {
+    let ModelWrapper::BPE(bpe) = tokens.tokenizer.get_model() else { return Err("its tokenizer is no BPE".into()) };
+    if bpe.ignore_merges == (pieces == Pieces::Llama3) {
+        return Ok(());
+    }
+    let mut merging = bpe.clone();
+    merging.ignore_merges = false;
+    let added: BTreeSet<u32> = file.added_tokens.iter().map(|token| token.id).collect();
+    for (text, id) in file.model.vocab.iter().filter(|(_, id)| !added.contains(id)) {
+        let made = merging.tokenize(text).map_err(|e| format!("its tokenizer fails: {e}"))?;
+        if made.len() != 1 || made[0].id != *id {
+            return Err(format!(
+                "its tokenizer says `ignore_merges` is {}, where `{}` means the opposite, and `{text}` comes out \
+                 otherwise: in llama.cpp the model would read other tokens than it was trained with",
+                bpe.ignore_merges,
+                pieces.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// SentencePiece merges the pair that makes the piece of the highest score. tokenizer.json has the order of merges
+/// instead, so a piece's score is its place in that order, negative, as Llama 2's own scores are.
+fn sentencepiece(keys: &mut Keys, tokens: &Tokens, file: &File, listed: &[(String, i32)]) -> Result<()> {
+    let wrong = |why: String| Error::model(&tokens.source, why);
+    let prefix = space_prefix(file).ok_or_else(|| wrong(unknown()))?;
+    let (mut order, mut last) = (BTreeMap::new(), String::new());
+    for merge in &file.model.merges {
+        let (left, right) = merge.pair().ok_or_else(|| wrong("a merge is no pair; fetch it again".into()))?;
+        let made = format!("{left}{right}");
+        let next = order.len();
+        if made != last && order.insert(made.clone(), next).is_some() {
+            let why = format!("two merges make `{made}` with others between them, which no scores can say");
+            return Err(wrong(format!("its tokenizer is no SentencePiece: {why}")));
+        }
+        last = made;
+    }
+    // What no merge makes comes after all that one makes.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^24 pieces")]
+    let score = |text: &String, kind: i32| match order.get(text) {
+        Some(place) => -(*place as f32),
+        None if i64::from(kind) == kind::NORMAL => -(order.len() as f32),
+        None => 0.0,
+    };
+    keys.put("model", Value::String("llama".into()));
+    keys.put("pre", Value::String("default".into()));
+    keys.put("scores", Value::Array(listed.iter().map(|(text, kind)| Value::F32(score(text, *kind))).collect()));
+    keys.put("add_space_prefix", Value::Bool(prefix));
+    Ok(())
+}
+
+/// Whether a text gets a space in front, or none if it is prepared in another way than SentencePiece's.
+fn space_prefix(file: &File) -> Option<bool> {
+    let replaces =
+        |step: &Json| step["type"] == "Replace" && step["pattern"]["String"] == " " && step["content"] == SPACE;
+    let prepends = |step: &Json| step["type"] == "Prepend" && step["prepend"] == SPACE;
+    let steps = match file.normalizer["type"].as_str() {
+        Some("Sequence") => file.normalizer["normalizers"].as_array()?.clone(),
+        Some(_) => vec![file.normalizer.clone()],
+        None => Vec::new(),
+    };
+    match (&steps[..], &file.pre_tokenizer) {
+        ([one, two], Json::Null) if prepends(one) && replaces(two) => Some(true),
+        ([one], Json::Null) if replaces(one) => Some(false),
+        ([], pre) if pre["type"] == "Metaspace" && pre["replacement"] == SPACE && pre["split"] == false => {
+            Some(pre["prepend_scheme"] != "never")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

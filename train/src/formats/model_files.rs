@@ -1,0 +1,399 @@
+//! A model on disk, be it a Hugging Face folder or a GGUF file: its configuration and its tensors by Hugging
+//! Face's names, read one at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Tensor};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use setaccio_base::{
+    atomic::{self, remove, sync_dir},
+    run_lock::FileHash,
+};
+
+use super::{
+    bitsandbytes,
+    gguf::{Gguf, ROPE_FREQS},
+    safetensors::Safetensors,
+};
+use crate::{
+    error::{Error, Result},
+    model::{config::Config, load::Source},
+    nf4::Nf4,
+};
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const WHOLE: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+const NEEDS: &str = "a model folder has config.json and model.safetensors, or model.safetensors.index.json with the \
+                     shards that it names";
+
+/// An open model: headers are read, values are not.
+#[derive(Debug)]
+pub struct ModelFiles {
+    path: PathBuf,
+    config: Config,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Folder {
+        /// Files that are not weights, below the folder.
+        others: Vec<String>,
+        shards: Vec<Safetensors>,
+        /// Which shard holds a tensor.
+        index: BTreeMap<String, usize>,
+    },
+    Gguf(Box<Gguf>),
+}
+
+impl ModelFiles {
+    /// Open a model folder or a .gguf file. Reads configuration and headers only.
+    ///
+    /// # Errors
+    /// It is not a model, is torn, or is of a kind that is not supported; the message says which file and what to do.
+    pub fn open(path: &Path) -> Result<Self> {
+        let is = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        if path.is_dir() {
+            return Self::open_folder(path);
+        }
+        if !path.exists() {
+            return Err(Error::model(path, format!("there is no such model; {NEEDS}; or it is a .gguf file")));
+        }
+        if is("safetensors") {
+            return Err(Error::model(path, format!("name its folder instead: {NEEDS}")));
+        }
+        if pickled(path) {
+            return Err(Error::model(path, CONVERT));
+        }
+        if !is("gguf") {
+            return Err(Error::model(path, format!("is neither a .gguf file nor a model folder; {NEEDS}")));
+        }
+        let gguf = Gguf::open(path)?;
+        Ok(Self { path: path.to_owned(), config: gguf.config()?, storage: Storage::Gguf(Box::new(gguf)) })
+    }
+
+    fn open_folder(path: &Path) -> Result<Self> {
+        let there = |name: &str| path.join(name).is_file();
+        if !there(WHOLE) && !there(INDEX) {
+            let mut listed = Vec::new();
+            for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+                listed.push(entry.map_err(Error::io("list", path))?.path());
+            }
+            listed.sort();
+            let why = if let Some(file) = listed.iter().find(|f| pickled(f)) {
+                format!("has {} but no safetensors; {CONVERT}", name_of(file))
+            } else if let Some(file) = listed.iter().find(|f| f.extension().is_some_and(|e| e == "gguf")) {
+                format!("is not a model folder; to use the GGUF file in it, name {}", file.display())
+            } else if there("adapter_config.json") {
+                format!("holds an adapter, not a model: name its base model; {NEEDS}")
+            } else {
+                format!("is not a model folder: {NEEDS}")
+            };
+            return Err(Error::model(path, why));
+        }
+        if !there(CONFIG) {
+            return Err(Error::model(path, format!("has no config.json; {NEEDS}")));
+        }
+        let config = Config::read(&path.join(CONFIG))?;
+        let mut others = vec![CONFIG.to_owned()];
+        // As transformers does: the single file wins.
+        let (shards, index) = if there(WHOLE) {
+            let shard = Safetensors::open(&path.join(WHOLE))?;
+            let index = shard.names().map(|name| (name.to_owned(), 0)).collect();
+            (vec![shard], index)
+        } else {
+            others.push(INDEX.to_owned());
+            sharded(path)?
+        };
+        Ok(Self { path: path.to_owned(), config, storage: Storage::Folder { others, shards, index } })
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sizes and switches.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The GGUF file, if it is one, for its tokenizer and template.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.storage {
+            Storage::Gguf(gguf) => Some(gguf),
+            Storage::Folder { .. } => None,
+        }
+    }
+
+    /// Names of all tensors, sorted: Hugging Face's, and whatever else the files hold.
+    pub fn names(&self) -> Vec<String> {
+        match &self.storage {
+            Storage::Folder { index, .. } => index.keys().cloned().collect(),
+            Storage::Gguf(gguf) => gguf.names().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether [`ModelFiles::load_any`] would find it; a tied head is there.
+    pub fn has(&self, name: &str) -> bool {
+        let name = self.resolve(name);
+        match &self.storage {
+            Storage::Folder { index, .. } => index.contains_key(name),
+            Storage::Gguf(gguf) => gguf.info(name).is_some(),
+        }
+    }
+
+    /// A weight on the CPU, in f32, f16 or bf16 as it is stored; from GGUF in f32, rows in Hugging Face's order.
+    /// A tied `lm_head.weight` is the embedding.
+    ///
+    /// # Errors
+    /// It is missing, of another shape or type, or reading fails; the message names file and tensor.
+    pub fn load(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.expect(name, shape)?;
+        let tensor = self.load_any(name)?;
+        match tensor.dtype() {
+            DType::F32 | DType::F16 | DType::BF16 => Ok(tensor),
+            other => {
+                let why = format!("is stored as {}, where a weight in f32, f16 or bf16 is expected", other.as_str());
+                Err(Error::tensor(self.file_of(name), name, why))
+            }
+        }
+    }
+
+    /// A tensor on the CPU as it is stored, whatever its type and shape: bitsandbytes keeps bytes beside its
+    /// weights, under names such as `model.layers.0.self_attn.q_proj.weight.absmax`.
+    ///
+    /// # Errors
+    /// It is missing, of a type that candle lacks, or reading fails.
+    pub fn load_any(&self, name: &str) -> Result<Tensor> {
+        let name = self.resolve(name);
+        match &self.storage {
+            Storage::Folder { shards, index, .. } => match index.get(name) {
+                Some(shard) => shards[*shard].load(name),
+                None => Err(self.missing(name)),
+            },
+            Storage::Gguf(gguf) if gguf.info(name).is_some() => gguf.load(name, &self.config),
+            Storage::Gguf(_) => Err(self.missing(name)),
+        }
+    }
+
+    /// The type that [`ModelFiles::load_any`] would give.
+    pub fn dtype(&self, name: &str) -> Result<DType> {
+        let name = self.resolve(name);
+        match &self.storage {
+            // Whatever it is packed in, it is unpacked to this.
+            Storage::Gguf(gguf) if gguf.info(name).is_some() => Ok(DType::F32),
+            Storage::Gguf(_) => Err(self.missing(name)),
+            Storage::Folder { shards, index, .. } => {
+                let info = index.get(name).and_then(|shard| shards[*shard].info(name));
+                let (dtype, _) = info.ok_or_else(|| self.missing(name))?;
+                DType::try_from(dtype).map_err(|e| Error::tensor(self.file_of(name), name, e.to_string()))
+            }
+        }
+    }
+
+    /// The type that the embedding is stored in, which stands for the whole model's.
+    pub fn stored(&self) -> Result<DType> {
+        self.dtype(EMBEDDING)
+    }
+
+    /// Check by the headers alone that every tensor of the configuration is there in its shape, and that there is
+    /// none beside which would be passed over: a bias, a norm, a fourth projection.
+    ///
+    /// # Errors
+    /// Names the tensor and the file.
+    pub fn check(&self) -> Result<()> {
+        let shapes = self.config.shapes();
+        for (name, shape) in &shapes {
+            // Of a 4-bit weight the shape is in its quantisation state.
+            if !(self.config.quantization.is_some() && self.has(&format!("{name}.absmax"))) {
+                self.expect(name, shape)?;
+            }
+        }
+        let known: BTreeSet<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+        for name in self.names() {
+            let four_bit = self.config.quantization.is_some()
+                && name.rsplit_once(".weight.").is_some_and(|(module, _)| known.contains(&*format!("{module}.weight")));
+            // Computed from the configuration, and in old files stored too.
+            let computed = name.ends_with("rotary_emb.inv_freq") || name == ROPE_FREQS;
+            if !known.contains(name.as_str()) && !four_bit && !computed && name != HEAD {
+                let why = "is not part of the model that the configuration describes, and it would change the result";
+                return Err(Error::tensor(self.file_of(&name), &name, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Length and SHA-256 of every file, configuration first. `cancelled` is asked all along.
+    pub fn hashes(&self, cancelled: &dyn Fn() -> bool) -> Result<Vec<FileHash>> {
+        let paths: Vec<PathBuf> = match &self.storage {
+            Storage::Folder { others, shards, .. } => {
+                let others = others.iter().map(|name| self.path.join(name));
+                others.chain(shards.iter().map(|s| s.path().to_owned())).collect()
+            }
+            Storage::Gguf(gguf) => vec![gguf.path().to_owned()],
+        };
+        paths.iter().map(|path| Ok(FileHash::of(path, &name_of(path), cancelled)?)).collect()
+    }
+
+    /// The config.json of its folder as it is, for what is not known here may matter to others; of a GGUF file one made
+    /// from its metadata.
+    pub fn config_json(&self) -> Result<Value> {
+        if self.gguf().is_some() {
+            return self.config.to_json();
+        }
+        let path = self.path.join(CONFIG);
+        let text = fs::read(&path).map_err(Error::io("read", &path))?;
+        let map: Map<String, Value> =
+            serde_json::from_slice(&text).map_err(|e| Error::model(&path, format!("not a config.json: {e}")))?;
+        Ok(Value::Object(map))
+    }
+
+    /// Length of all weight files together.
+    pub fn bytes(&self) -> u64 {
+        match &self.storage {
+            Storage::Folder { shards, .. } => shards.iter().map(Safetensors::bytes).sum(),
+            Storage::Gguf(gguf) => gguf.bytes(),
+        }
+    }
+
+    fn resolve<'a>(&self, name: &'a str) -> &'a str {
+        if name == HEAD && self.config.tie_word_embeddings { EMBEDDING } else { name }
+    }
+
+    /// The file that holds a tensor, or the one that should say where it is.
+    fn file_of(&self, name: &str) -> PathBuf {
+        match &self.storage {
+            Storage::Gguf(gguf) => gguf.path().to_owned(),
+            Storage::Folder { others, shards, index } => match (index.get(self.resolve(name)), &shards[..]) {
+                (Some(shard), _) => shards[*shard].path().to_owned(),
+                (None, [only]) if others.len() == 1 => only.path().to_owned(),
+                _ => self.path.join(INDEX),
+            },
+        }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::tensor(
+            self.file_of(name),
+            name,
+            "is missing; config.json and weights do not belong together, or the download is not complete",
+        )
+    }
+
+    /// Check a tensor's shape by its header.
+    fn expect(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let stored = self.resolve(name);
+        let found = match &self.storage {
+            Storage::Folder { shards, index, .. } => {
+                index.get(stored).and_then(|shard| shards[*shard].info(stored)).map(|(_, shape)| shape)
+            }
+            Storage::Gguf(gguf) => gguf.info(stored).map(|(_, shape)| shape),
+        };
+        match found.ok_or_else(|| self.missing(stored))? {
+            found if found == shape => Ok(()),
+            found => {
+                let why = format!("has shape {found:?}, where the configuration says {shape:?}");
+                Err(Error::tensor(self.file_of(name), stored, why))
+            }
+        }
+    }
+}
+
+impl Source for ModelFiles {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.load(name, shape)
+    }
+
+    fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
+        if !bitsandbytes::is_quantized(name, |n| self.has(n)) {
+            return Ok(None);
+        }
+        let get = |n: &str| self.has(n).then(|| self.load_any(n)).transpose();
+        let packed = bitsandbytes::read(self.path(), name, get)?;
+        if packed.shape() != shape {
+            let message = format!("is {:?} and the configuration asks for {shape:?}", packed.shape());
+            return Err(Error::tensor(self.path(), name, message));
+        }
+        Ok(Some(packed))
+    }
+}
+
+/// The shards that an index names, and which holds what.
+fn sharded(folder: &Path) -> Result<(Vec<Safetensors>, BTreeMap<String, usize>)> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let path = folder.join(INDEX);
+    let text = fs::read(&path).map_err(Error::io("read", &path))?;
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|e| Error::model(&path, format!("not an index of shards: {e}")))?;
+    let names: BTreeSet<&String> = weight_map.values().collect();
+    let mut shards = Vec::new();
+    for name in &names {
+        let shard = folder.join(name);
+        if name.contains(['/', '\\']) || !shard.is_file() {
+            return Err(Error::model(
+                &path,
+                format!("names the shard {name}, which is not in the folder; fetch it too"),
+            ));
+        }
+        shards.push(Safetensors::open(&shard)?);
+    }
+    let mut index = BTreeMap::new();
+    for (tensor, file) in &weight_map {
+        let number = names.iter().position(|n| *n == file).unwrap_or_default();
+        if shards[number].info(tensor).is_none() {
+            let why = format!("is not in this shard, though {INDEX} says so; fetch both again");
+            return Err(Error::tensor(folder.join(file), tensor, why));
+        }
+        index.insert(tensor.clone(), number);
+    }
+    Ok((shards, index))
+}
+
+const CONVERT: &str = "PyTorch's pickled checkpoints are not read, as they can run code: load the model in Python with \
+                       transformers, and save it with `save_pretrained`, which writes safetensors";
+
+fn pickled(file: &Path) -> bool {
+    file.extension().is_some_and(|e| ["bin", "pt", "pth", "ckpt"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Put files into a folder so that a reader sees all of one writing or none: all are written and flushed aside,
+/// and the last, which is the one that readers ask for, is taken away first and put in place last.
+pub(crate) fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let aside = tempfile::Builder::new()
+        .prefix(".writing-")
+        .tempdir_in(folder)
+        .map_err(Error::io("create a folder in", folder))?;
+    for (name, bytes) in files {
+        atomic::write(&aside.path().join(name), bytes)?;
+    }
+    if let Some((last, _)) = files.last() {
+        remove(&folder.join(last))?;
+        sync_dir(folder)?;
+    }
+    for (name, _) in files {
+        let place = folder.join(name);
+        fs::rename(aside.path().join(name), &place).map_err(Error::io("put in place", &place))?;
+        sync_dir(folder)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

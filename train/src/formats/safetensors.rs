@@ -1,0 +1,171 @@
+//! Safetensors files: a header of JSON, then the values, end to end. Read by range, one tensor at a time, so
+//! that a file is never in memory as a whole; and checked against the file's length before anything is read.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use ::safetensors::tensor::{Dtype, TensorInfo, serialize};
+use candle_core::{Device, Tensor, WithDType};
+use half::{bf16, f16};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Longest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// A file, its header read and checked.
+#[derive(Debug)]
+pub struct Safetensors {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// Where the values start.
+    start: u64,
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+impl Safetensors {
+    /// Open a file and check that its header describes it to the last byte.
+    ///
+    /// # Errors
+    /// It is missing, torn or not a safetensors file; the message names file and tensor.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let bytes = file.metadata().map_err(Error::io("read", path))?.len();
+        let mut length = [0; 8];
+        let torn =
+            |why: String| Error::model(path, format!("{why}: it is cut short or not safetensors; fetch it again"));
+        if bytes < 8 {
+            return Err(torn(format!("has only {bytes} bytes")));
+        }
+        file.read_exact_at(&mut length, 0).map_err(Error::io("read", path))?;
+        if &length == b"version " {
+            return Err(Error::model(
+                path,
+                "is the pointer that Git LFS leaves; fetch the file itself: `git lfs pull`",
+            ));
+        }
+        let header = u64::from_le_bytes(length);
+        if header > MAX_HEADER || header > bytes - 8 {
+            return Err(torn(format!("has {bytes} bytes, and a header that claims {header}")));
+        }
+        let mut json = vec![0; usize::try_from(header).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut json, 8).map_err(Error::io("read", path))?;
+        let map: Map<String, Value> =
+            serde_json::from_slice(&json).map_err(|e| torn(format!("the header is not JSON ({e})")))?;
+        let tensors = map
+            .iter()
+            .filter(|(name, _)| *name != "__metadata__")
+            .map(|(name, value)| match TensorInfo::deserialize(value) {
+                Ok(info) => Ok((name.clone(), info)),
+                Err(e) => Err(Error::tensor(path, name, format!("the header's entry is wrong: {e}"))),
+            })
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let start = 8 + header;
+        check(path, &tensors, bytes - start)?;
+        Ok(Self { path: path.to_owned(), file, bytes, start, tensors })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Names of its tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Type and shape of a tensor.
+    pub fn info(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        self.tensors.get(name).map(|info| (info.dtype, &info.shape[..]))
+    }
+
+    /// A tensor as it is stored, on the CPU.
+    ///
+    /// # Errors
+    /// It is not in the file, is of a type that candle lacks, or reading fails.
+    pub fn load(&self, name: &str) -> Result<Tensor> {
+        let info = self.tensors.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is not in this file"))?;
+        match info.dtype {
+            Dtype::U8 => self.values(info, u8::from_le_bytes),
+            Dtype::U32 => self.values(info, u32::from_le_bytes),
+            Dtype::I32 => self.values(info, i32::from_le_bytes),
+            Dtype::I64 => self.values(info, i64::from_le_bytes),
+            Dtype::F16 => self.values(info, f16::from_le_bytes),
+            Dtype::BF16 => self.values(info, bf16::from_le_bytes),
+            Dtype::F32 => self.values(info, f32::from_le_bytes),
+            Dtype::F64 => self.values(info, f64::from_le_bytes),
+            other => Err(Error::tensor(&self.path, name, format!("type {other} is not supported"))),
+        }
+    }
+
+    /// Decoded piece by piece: beside the result there is never more than a buffer.
+    fn values<T: WithDType, const N: usize>(&self, info: &TensorInfo, decode: impl Fn([u8; N]) -> T) -> Result<Tensor> {
+        let (begin, end) = info.data_offsets;
+        let mut values = Vec::with_capacity((end - begin) / N);
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = begin;
+        while at < end {
+            let piece = &mut buffer[..(end - at).min(1 << 20)];
+            self.file.read_exact_at(piece, self.start + at as u64).map_err(Error::io("read", &self.path))?;
+            values.extend(piece.as_chunks().0.iter().map(|bytes| decode(*bytes)));
+            at += piece.len();
+        }
+        Ok(Tensor::from_vec(values, &info.shape[..], &Device::Cpu)?)
+    }
+}
+
+/// Check that the tensors fill `length` bytes without gap or overlap, each with the bytes its shape asks for.
+fn check(path: &Path, tensors: &BTreeMap<String, TensorInfo>, length: u64) -> Result<()> {
+    let mut order: Vec<_> = tensors.iter().collect();
+    order.sort_by_key(|(_, info)| info.data_offsets);
+    let mut next = 0;
+    for (name, info) in order {
+        let (begin, end) = info.data_offsets;
+        let wrong = |why: String| Err(Error::tensor(path, name, why));
+        if end as u64 > length {
+            return wrong(format!(
+                "ends at byte {end} of the data, which has {length}: the file is cut short; fetch it again"
+            ));
+        }
+        if begin != next || end < begin {
+            return wrong(format!("lies at bytes {begin} to {end} of the data, where {next} should come next"));
+        }
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |n, size| n.checked_mul(*size));
+        if bits != (end - begin).checked_mul(8) {
+            return wrong(format!("has {} bytes, which is not {:?} of {}", end - begin, info.shape, info.dtype));
+        }
+        next = end;
+    }
+    if next as u64 == length {
+        Ok(())
+    } else {
+        Err(Error::model(path, format!("has {} bytes after the last tensor; fetch it again", length - next as u64)))
+    }
+}
+
+/// A safetensors file with these tensors, as bytes: the same tensors, the same bytes.
+pub fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+    let cpu = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    // What PEFT and transformers write, and what older versions of them ask for.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    serialize(cpu, Some(format)).map_err(|e| Error::Other(format!("cannot write safetensors: {e}")))
+}
+
+#[cfg(test)]
+mod tests;

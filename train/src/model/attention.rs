@@ -1,0 +1,105 @@
+//! Grouped-query attention with rotary positions, forward and backward. T tokens, S keys, hidden width H, Hq query and
+//! Hkv key heads of width D.
+
+use candle_core::Tensor;
+
+use super::{
+    context::{Context, Grad},
+    kv_cache::KvCache,
+    linear::Linear,
+};
+use crate::{
+    error::Result,
+    kernels::{self, Attended, Heads},
+};
+
+/// The attention of one layer.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// [Hq D, H]
+    pub q_proj: Linear,
+    /// [Hkv D, H]
+    pub k_proj: Linear,
+    /// [Hkv D, H]
+    pub v_proj: Linear,
+    /// [H, Hq D]
+    pub o_proj: Linear,
+    /// Hq, Hkv and D.
+    pub heads: Heads,
+}
+
+/// Saved for the backward pass: q [T, Hq D] and k [S, Hkv D] after RoPE, v [S, Hkv D], the heads' output [T, Hq D] and
+/// its log-sum-exp [T, Hq]; and x A^T [T, r] of each adapter. Made again: the normed input, and the attention weights,
+/// tile by tile, from q, k and the log-sum-exp.
+pub struct SavedAttention {
+    attended: Attended,
+    xa: [Option<Tensor>; 4],
+}
+
+impl Attention {
+    /// `normed` [T, H] -> [T, H]. With a `cache`, keys and values of the tokens before come from it and the new ones are
+    /// appended.
+    pub fn forward(
+        &self,
+        normed: Tensor,
+        context: &Context<'_>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<(Tensor, SavedAttention)> {
+        let (heads, mode) = (self.heads, context.mode);
+        let (q, qa) = self.q_proj.forward(&normed, mode)?;
+        let (k, ka) = self.k_proj.forward(&normed, mode)?;
+        let (v, va) = self.v_proj.forward(&normed, mode)?;
+        drop(normed);
+        kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
+        kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
+        let (k, v) = match (cache, &context.keys) {
+            (Some(cache), _) => cache.append(k, v)?,
+            (None, Some(keys)) => (k.index_select(keys, 0)?, v.index_select(keys, 0)?),
+            (None, None) => (k, v),
+        };
+        let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
+        let (y, oa) = self.o_proj.forward(&out, mode)?;
+        Ok((y, SavedAttention { attended: Attended { q, k, v, out, lse }, xa: [qa, ka, va, oa] }))
+    }
+
+    /// Given the gradient `d` [T, H] of the output, add to the gradients of what is trained; gives the gradient of the
+    /// normed input, [T, H], if it is needed. `normed` makes that input again.
+    pub fn backward(
+        &self,
+        saved: SavedAttention,
+        d: &Tensor,
+        normed: impl FnOnce() -> Result<Tensor>,
+        input_grad: Grad,
+        context: &Context<'_>,
+    ) -> Result<Option<Tensor>> {
+        let (heads, pass) = (self.heads, context.mode.pass());
+        let SavedAttention { attended, xa: [qa, ka, va, oa] } = saved;
+        let dout = attended.out.zeros_like()?;
+        self.o_proj.backward(&attended.out, oa.as_ref(), d, Some(&dout), pass)?;
+        let (dq, mut dk, mut dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
+        if let Some(keys) = &context.keys {
+            for d in [&mut dk, &mut dv] {
+                *d = Tensor::zeros((dq.dim(0)?, d.dim(1)?), d.dtype(), d.device())?.index_add(keys, d, 0)?;
+            }
+        }
+        drop((attended, dout));
+        kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
+        kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;
+        let normed = normed()?;
+        let dnormed = (input_grad == Grad::Needed).then(|| normed.zeros_like()).transpose()?;
+        for (linear, xa, dy) in [(&self.q_proj, &qa, &dq), (&self.k_proj, &ka, &dk), (&self.v_proj, &va, &dv)] {
+            linear.backward(&normed, xa.as_ref(), dy, dnormed.as_ref(), pass)?;
+        }
+        Ok(dnormed)
+    }
+
+    /// q, k, v and o, as in [`crate::recipe::LINEARS`].
+    pub fn linears(&self) -> [&Linear; 4] {
+        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj]
+    }
+
+    /// The same, to be changed.
+    pub fn linears_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj]
+    }
+}

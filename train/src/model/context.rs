@@ -1,0 +1,69 @@
+//! What a forward pass reads besides its input.
+
+use candle_core::Tensor;
+
+use crate::{kernels::Span, random};
+
+/// What every layer of a pass reads besides its input: T tokens, heads of width D.
+pub struct Context<'a> {
+    /// Cosines of the positions, [T, D / 2].
+    pub cos: Tensor,
+    /// Sines of the positions, [T, D / 2].
+    pub sin: Tensor,
+    /// The documents.
+    pub spans: &'a [Span],
+    /// Which token's key and value each key of the spans is, [S]; every token's own, in order, without it.
+    pub keys: Option<Tensor>,
+    /// Which adapter is on, and whether it is trained.
+    pub mode: Mode,
+}
+
+/// Which adapter is on, and whether it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The model before training: without the adapter, or with the one that training began with.
+    Reference,
+    /// The adapter as it is now, without dropout.
+    Eval,
+    /// The adapter with dropout, for a pass that has a backward pass.
+    Train(Pass),
+}
+
+impl Mode {
+    /// The training pass, if it is one.
+    pub fn pass(self) -> Option<Pass> {
+        match self {
+            Self::Train(pass) => Some(pass),
+            Self::Reference | Self::Eval => None,
+        }
+    }
+}
+
+/// A micro-batch of a step: what the random streams of its pass are derived from. The same pass gives the same dropout
+/// masks and the same noise in forward, backward and recomputation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The recipe's.
+    pub seed: u64,
+    /// 0-based step.
+    pub step: u64,
+    /// Number of the micro-batch in its step.
+    pub micro: u64,
+}
+
+impl Pass {
+    /// The key of the stream called `name` in this pass.
+    pub fn key(self, name: &str) -> u64 {
+        random::child(random::child(random::key(self.seed, name), self.step), self.micro)
+    }
+}
+
+/// Whether somebody needs a gradient. That of a layer's input is needed if anything below the layer is trained; that of
+/// the head's input, unless the model is only evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grad {
+    /// It is computed.
+    Needed,
+    /// It is left out.
+    NotNeeded,
+}

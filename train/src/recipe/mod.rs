@@ -1,0 +1,15 @@
+//! A training recipe: its tables, and how they are read and checked.
+
+mod load;
+mod lora;
+mod preference;
+mod schema;
+
+pub use load::{HOME, RecipeFile, load};
+pub use lora::{AdapterType, Init, LINEARS, Lora};
+pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
+pub use schema::{
+    Checkpoint, Data, Device, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization, Recipe, Recompute,
+    Schedule, TINY, TINY_FOLDER, Task, Train, TrainOn,
+};
+pub use setaccio_base::run_lock::Method;

@@ -1,0 +1,304 @@
+//! Everything of a run that can be known, and can fail, before a weight is read: the base's files, its tokenizer, the
+//! rows as tokens, the order of the steps, the memory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device};
+use setaccio_base::progress::Progress;
+use setaccio_templates::Renderer;
+use tempfile::TempDir;
+
+use crate::{
+    artifacts::tiny::Tiny,
+    checkpoint::run_lock,
+    data::{Dataset, Order, Shape, Split, shards::Build},
+    device,
+    error::{Error, Result},
+    formats::{
+        model_files::{ModelFiles, write_together},
+        peft::{self, AdapterFile},
+    },
+    memory::{self, Memory},
+    recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER},
+    report::lock::{self, RunLock},
+    tokenizer::{self, Tokens},
+};
+
+/// Texts that the tiny tokenizer is trained on, at most.
+const TINY_TEXTS: usize = 5000;
+
+/// A run that is ready to start.
+pub struct RunPlan {
+    /// The recipe and where it came from.
+    pub recipe_file: RecipeFile,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The base.
+    pub files: ModelFiles,
+    /// Its tokenizer, or the recipe's.
+    pub tokens: Tokens,
+    /// The adapter that is gone on with, if one is.
+    pub adapter: Option<AdapterFile>,
+    /// What is learned from.
+    pub train: Dataset,
+    /// What is held back, if the builds have a validation split.
+    pub eval: Option<Dataset>,
+    /// The rows of each step.
+    pub order: Order,
+    /// Steps of the whole run.
+    pub total: u64,
+    /// What computes.
+    pub device: Device,
+    /// In which type.
+    pub dtype: DType,
+    /// What it takes.
+    pub memory: Memory,
+    /// Layers that are computed again in the backward pass.
+    pub recompute: usize,
+    /// Tokens and targets of the largest micro-batch.
+    pub largest: (usize, usize),
+    /// Memory that the run may take, in bytes.
+    pub budget: usize,
+    /// What the program holds of it before it reads a weight, in bytes.
+    pub base_memory: usize,
+    /// The tiny base, until a run begins: the folder may hold another run, which goes by the one that is there.
+    made: Option<TempDir>,
+}
+
+impl RunPlan {
+    /// Prepare the run of a recipe in `folder`.
+    ///
+    /// # Errors
+    /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
+    pub fn new(recipe_file: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
+        let recipe = &recipe_file.recipe;
+        run_lock::check_ownership(folder)?;
+        let (device, dtype) = device::pick(recipe.train.device)?;
+        let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
+        let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
+        let files = ModelFiles::open(&path)?;
+        files.check()?;
+        let config = files.config();
+        fits(recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
+        if recipe.method == Method::Full && config.quantization.is_some() {
+            let message = "holds weights in 4 bits, which `method = \"full\"` cannot train: name the model that they were \
+                           made from, or train an adapter with `method = \"lora\"`";
+            return Err(Error::model(&path, message));
+        }
+        let tokens = match recipe.model.tokenizer.as_str() {
+            "" => Tokens::open(&path)?,
+            named => Tokens::open(recipe_file.place.beside(named).path())?,
+        };
+        let adapter = match recipe.lora.adapter.as_str() {
+            "" => None,
+            named => {
+                let file = peft::load(Path::new(named))?;
+                file.fits(config, &Path::new(named).join(peft::WEIGHTS))?;
+                same_base(&files, Path::new(named), progress)?;
+                Some(file)
+            }
+        };
+        let cache = folder.join("tokens");
+        fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
+        let open = |split: Split, limit: usize| {
+            let data = (&recipe.data, &recipe_file.place);
+            Dataset::open(
+                data,
+                (recipe.task, recipe.form()),
+                (split, limit),
+                (&tokens, config.vocab_size),
+                &cache,
+                progress,
+            )
+        };
+        let train = open(Split::Train, recipe.data.limit)?;
+        if train.is_empty() {
+            return Err(Error::recipe(
+                &recipe_file.file,
+                "no row is left to train on: look at data.max_length and data.overlong",
+            ));
+        }
+        if recipe.form() != Form::Texts {
+            one_kind(recipe, &recipe_file.file, &train)?;
+        }
+        let eval = Some(open(Split::Validation, recipe.eval.rows)?).filter(|d| !d.is_empty());
+        let shape = Shape {
+            packing: recipe.data.packing,
+            max_length: recipe.data.max_length,
+            batch: recipe.train.batch,
+            accumulation: recipe.train.accumulation,
+        };
+        let order = Order::new(train.lengths(), shape, recipe.seed);
+        let total = match recipe.train.max_steps {
+            0 => order.steps(recipe.train.epochs),
+            steps => steps,
+        };
+        let stored = files.stored()?;
+        let memory = Memory::new(config, recipe, stored, dtype);
+        let largest = largest(&order, total);
+        let budget = budget(recipe, &device);
+        let base_memory = device::resident(&device);
+        let free = budget.saturating_sub(base_memory);
+        let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, free);
+        Ok(Self {
+            folder: folder.to_owned(),
+            files,
+            tokens,
+            adapter,
+            train,
+            eval,
+            order,
+            total,
+            device,
+            dtype,
+            memory,
+            recompute,
+            largest,
+            budget,
+            base_memory,
+            recipe_file,
+            made,
+        })
+    }
+
+    /// Where the base is, or will be once a run has begun.
+    pub fn base(&self) -> PathBuf {
+        if self.made.is_some() { self.folder.join(TINY_FOLDER) } else { self.files.path().to_owned() }
+    }
+
+    /// Put the tiny base into the run's folder.
+    pub fn place_base(&self) -> Result<()> {
+        let Some(made) = &self.made else { return Ok(()) };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(made.path()).map_err(Error::io("list", made.path()))? {
+            let path = entry.map_err(Error::io("list", made.path()))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+        }
+        // A folder with a config.json is whole.
+        files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
+        let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+        write_together(&self.folder.join(TINY_FOLDER), &files)
+    }
+
+    /// Passes over the data after `steps` steps.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 steps")]
+    pub fn epoch(&self, steps: u64) -> f64 {
+        steps as f64 / self.order.steps_per_epoch().max(1) as f64
+    }
+
+    /// The recipe's own chat template, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not parse.
+    pub fn chat_template(&self) -> Result<Option<String>> {
+        let name = &self.recipe_file.recipe.data.template;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let template = self.recipe_file.place.beside(name);
+        let source = template.text().map_err(Error::io("read the template", template.path()))?;
+        let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
+        Ok(chat.then_some(source))
+    }
+
+    /// Rows of a step as a person would look for them.
+    pub fn places(&self, step: u64) -> String {
+        const SHOWN: usize = 8;
+        let rows: Vec<u32> = self.order.step(step).into_iter().flatten().flatten().collect();
+        let mut places: Vec<String> = rows.iter().take(SHOWN).map(|row| self.train.place(*row as usize)).collect();
+        if rows.len() > SHOWN {
+            places.push(format!("and {} more", rows.len() - SHOWN));
+        }
+        places.join("; ")
+    }
+}
+
+/// Make the tiny base. It is a function of recipe and rows, and takes no time.
+fn tiny(recipe: &Recipe, progress: &dyn Progress) -> Result<TempDir> {
+    let folder = tempfile::tempdir().map_err(Error::io("create a folder in", std::env::temp_dir()))?;
+    let mut texts = Vec::new();
+    for build in &recipe.data.train {
+        let build = Build::open(build)?;
+        for shard in build.shards(Split::Train) {
+            for row in build.read(shard, &|| progress.cancelled())?.1 {
+                if texts.len() < TINY_TEXTS {
+                    texts.extend(row?.content.texts().map(str::to_owned));
+                }
+            }
+        }
+    }
+    let tokens = tokenizer::tiny::train(texts.into_iter(), tokenizer::tiny::VOCAB)?;
+    let bos = tokens.bos.as_ref().map(|(_, id)| *id);
+    let tiny = Tiny { bos, eos: tokens.eos_ids.clone(), ..Tiny::new(tokens.vocab, recipe.seed) };
+    tiny.make(folder.path())?;
+    tokens.save(folder.path())?;
+    Ok(folder)
+}
+
+/// Check that an adapter that a run left was trained upon this very base.
+fn same_base(files: &ModelFiles, adapter: &Path, progress: &dyn Progress) -> Result<()> {
+    let lock = adapter.with_file_name(lock::NAME);
+    if !lock.is_file() {
+        return Ok(());
+    }
+    let upon = RunLock::read(&lock)?.base;
+    let found = files.hashes(&|| progress.cancelled())?;
+    let Some(differs) = lock::differing(&found, &upon) else { return Ok(()) };
+    let message = format!(
+        "was trained upon another base than `model.path`: {differs} differs from what {} says; name that one, or leave \
+         `lora.adapter` out",
+        lock.display()
+    );
+    Err(Error::Damaged { path: adapter.to_owned(), message })
+}
+
+/// KTO weighs what was wanted against what was not.
+fn one_kind(recipe: &Recipe, file: &str, train: &Dataset) -> Result<()> {
+    let kinds = |wanted: bool| (0..train.len()).any(|i| train.desirable(i) == wanted);
+    if recipe.preference().loss != PreferenceLoss::Kto || (kinds(true) && kinds(false)) {
+        return Ok(());
+    }
+    let only = if kinds(true) { "wanted" } else { "unwanted" };
+    let message = format!(
+        "every answer of data.train is {only}, and KTO learns from the difference: add data with the other kind, or train \
+         on wanted answers alone with `task = \"sft\"`"
+    );
+    Err(Error::recipe(file, message))
+}
+
+fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {
+    let length = recipe.data.max_length;
+    if let Some(window) = window.filter(|w| *w < length) {
+        let message = format!(
+            "data.max_length is {length}, and this model's attention sees only {window} tokens back, which is not \
+             computed here: take at most {window}"
+        );
+        return Err(Error::recipe(file, message));
+    }
+    if length > positions {
+        let message = format!("data.max_length is {length}, and the model is made for {positions} positions");
+        return Err(Error::recipe(file, message));
+    }
+    Ok(())
+}
+
+/// Tokens and targets of the largest micro-batch; all tokens count as targets, which is what memory has to be there for.
+fn largest(order: &Order, total: u64) -> (usize, usize) {
+    // An epoch sees every row; later ones pair them in other ways, so look at a few of them.
+    let steps = total.min(order.steps_per_epoch().saturating_mul(3));
+    let most = (0..steps).map(|k| order.largest(k)).max().unwrap_or(0);
+    (most, most)
+}
+
+fn budget(recipe: &Recipe, device: &Device) -> usize {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
+    match recipe.train.memory_gib {
+        gib if gib > 0.0 => (gib * memory::GIB) as usize,
+        // Leave a tenth to others.
+        _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::resident(device)),
+    }
+}

@@ -1,0 +1,154 @@
+//! One optimiser step after another: micro-batches forward and backward, the norm of the gradients, AdamW. Knows no
+//! files; `session/` feeds it and keeps what it makes.
+
+pub mod objective;
+
+use crate::{
+    data::micro::MicroBatch,
+    error::{Error, Result},
+    model::{
+        context::Pass,
+        llama::{Llama, Training},
+    },
+    optim::{
+        Optimizer, Param,
+        clip::{self, Norm},
+        schedule::Rate,
+    },
+    recipe::Recipe,
+    trainer::objective::{Objective, StepMetrics},
+};
+
+/// A model in training.
+pub struct Trainer {
+    /// With its adapter, if it has one.
+    pub model: Llama,
+    /// What is trained, in the order of the layers.
+    pub params: Vec<Param>,
+    /// Its moments.
+    pub optimizer: Optimizer,
+    rate: Rate,
+    objective: Objective,
+    seed: u64,
+    max_grad_norm: f64,
+    neftune_alpha: f64,
+    recompute: usize,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepOutcome {
+    /// Over its micro-batches.
+    pub metrics: StepMetrics,
+    /// Norm of all gradients, before clipping.
+    pub grad_norm: f64,
+    /// The rate it was taken with.
+    pub learning_rate: f64,
+    /// Tokens of its sequences; a question that two answers share counts for each.
+    pub tokens: u64,
+}
+
+impl StepOutcome {
+    /// The step's loss, in nats for likelihoods.
+    pub fn loss(&self) -> f64 {
+        self.metrics.loss()
+    }
+}
+
+impl Trainer {
+    /// Train `model` as the recipe says for `total` steps, with `recompute` layers computed again.
+    pub fn new(mut model: Llama, recipe: &Recipe, total: u64, recompute: usize) -> Self {
+        let loras = model.layers.iter_mut().flat_map(crate::model::layer::Layer::linears_mut);
+        loras.filter_map(|l| l.lora.as_mut()).for_each(|lora| lora.b.lr_scale = recipe.train.lora_plus_ratio);
+        let params = model.params();
+        Self {
+            params,
+            optimizer: Optimizer::new(&recipe.train),
+            rate: Rate::new(&recipe.train, total),
+            objective: Objective::new(recipe),
+            seed: recipe.seed,
+            max_grad_norm: recipe.train.max_grad_norm,
+            neftune_alpha: recipe.train.neftune_alpha,
+            recompute,
+            model,
+        }
+    }
+
+    /// Steps taken; also the number, from 0, of the next.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// Take the next step on these micro-batches; the loss is a mean over all their targets or rows together. On an
+    /// error nothing is changed but gradients, which the next step clears.
+    ///
+    /// # Errors
+    /// Loss or gradients that are not finite ([`StepError::Diverged`]), a stop asked for by `cancelled`.
+    pub fn step(
+        &mut self,
+        micro_batches: &[MicroBatch],
+        cancelled: &dyn Fn() -> bool,
+    ) -> std::result::Result<StepOutcome, StepError> {
+        let step = self.steps();
+        let over = Objective::denominators(micro_batches);
+        for param in &self.params {
+            param.grad.zero_set()?;
+        }
+        let mut metrics = StepMetrics::default();
+        for (micro, batch) in (0..).zip(micro_batches) {
+            if cancelled() {
+                return Err(Error::Interrupted.into());
+            }
+            let pass = Pass { seed: self.seed, step, micro };
+            let training = Training { pass, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
+            metrics.add(&self.objective.train(&self.model, batch, &training, over)?);
+            if !metrics.loss().is_finite() {
+                return Err(StepError::Diverged("the loss".into()));
+            }
+        }
+        let grad_norm = match clip::norm(&self.params)? {
+            Norm::Finite(norm) => norm,
+            Norm::Diverged(name) => return Err(StepError::Diverged(format!("the gradient of {name}"))),
+        };
+        if cancelled() {
+            return Err(Error::Interrupted.into());
+        }
+        let learning_rate = self.rate.at(step);
+        self.optimizer.step(&self.params, learning_rate, clip::scale(grad_norm, self.max_grad_norm))?;
+        let tokens = micro_batches.iter().map(MicroBatch::tokens).sum();
+        Ok(StepOutcome { metrics, grad_norm, learning_rate, tokens })
+    }
+
+    /// The metrics of micro-batches without training. `cancelled` stops it; `each` is given every micro-batch that is done.
+    pub fn evaluate(
+        &self,
+        batches: impl Iterator<Item = MicroBatch>,
+        cancelled: &dyn Fn() -> bool,
+        each: &mut dyn FnMut(&MicroBatch),
+    ) -> Result<StepMetrics> {
+        let mut metrics = StepMetrics::default();
+        for batch in batches {
+            if cancelled() {
+                return Err(Error::Interrupted);
+            }
+            metrics.add(&self.objective.evaluate(&self.model, &batch)?);
+            each(&batch);
+        }
+        Ok(metrics)
+    }
+}
+
+/// Why there is no step.
+#[derive(Debug)]
+pub enum StepError {
+    /// This is not a finite number any more.
+    Diverged(String),
+    /// Anything else.
+    Error(Error),
+}
+
+impl<E: Into<Error>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}

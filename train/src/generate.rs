@@ -65,6 +65,7 @@ pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
     Ok(tokens.encode(&renderer.chat(messages, true).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn in_prompt(message: String) -> Error {
     Error::Other(format!("the prompt: {message}"))
 }

@@ -40,15 +40,14 @@ impl FinishedRun {
         let method = lock.recipe.method;
         let made = folder.join(method.folder());
         if lock.made.is_empty() {
-            let message = "this run is not finished: go on with it by `setaccio train ... --resume`".into();
-            return Err(Error::Damaged { path, message });
+            let message = "this run is not finished: go on with it by `setaccio train ... --resume`";
+            return Err(Error::damaged(path, message));
         }
         for file in &lock.made {
             let path = made.join(&file.file);
             if FileHash::of(&path, &file.file, &|| false)? != *file {
-                let message =
-                    "is not what the run wrote; train again with --force, or name an adapter with --adapter".into();
-                return Err(Error::Damaged { path, message });
+                let message = "is not what the run wrote; train again with --force, or name an adapter with --adapter";
+                return Err(Error::damaged(path, message));
             }
         }
         let model = &lock.recipe.model;

@@ -162,7 +162,7 @@ impl Store {
              with `--force`:\n  {}",
             lock::differences(&then, &self.lock)?.join("\n  ")
         );
-        Err(Error::Damaged { path, message })
+        Err(Error::damaged(path, message))
     }
 
     fn path(&self, step: u64) -> PathBuf {

@@ -276,7 +276,7 @@ fn fits(build: &Build, (task, form): (Task, Form)) -> Result<()> {
              makes"
         }
     };
-    Err(Error::Damaged { path: build.folder.clone(), message: message.into() })
+    Err(Error::damaged(&build.folder, message))
 }
 
 /// All that decides the tokens, hashed.

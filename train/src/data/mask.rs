@@ -86,9 +86,10 @@ impl<'a> Masker<'a> {
         }
         example.ids.truncate(self.data.max_length);
         example.trained.truncate(self.data.max_length);
-        Ok(match example.trained.contains(&true) {
-            true => RowOutcome::Tokens { tokens: example, truncated },
-            false => RowOutcome::Unanswered,
+        Ok(if example.trained.contains(&true) {
+            RowOutcome::Tokens { tokens: example, truncated }
+        } else {
+            RowOutcome::Unanswered
         })
     }
 

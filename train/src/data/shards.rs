@@ -81,12 +81,12 @@ impl Build {
                 "{there}: make it with `just build-{name}`, or with `setaccio build RECIPE --out {}`",
                 folder.display()
             );
-            return Err(Error::Damaged { path: folder.to_owned(), message });
+            return Err(Error::damaged(folder, message));
         }
         let damaged = |path: PathBuf, what: &str| {
             let message =
                 format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
-            Err(Error::Damaged { path, message })
+            Err(Error::damaged(path, message))
         };
         let (ledger, found) = folder::read(folder).map_err(|error| match error {
             setaccio_base::Error::Damaged { path, message } => {
@@ -94,7 +94,7 @@ impl Build {
                 let last = message.lines().last().unwrap_or_default();
                 let what = if first == last { message.clone() } else { format!("{first} ... {last}") };
                 let message = format!("{what}; another version of setaccio made it, or it is damaged: build it again");
-                Error::Damaged { path, message }
+                Error::damaged(path, message)
             }
             other => other.into(),
         })?;
@@ -146,8 +146,8 @@ impl Build {
         let file = shard::Shard::open(&path, cancelled)?;
         let groups = file.row_groups();
         if file.sha256 != shard.sha256 || groups.iter().sum::<u64>() != shard.rows {
-            let message = "its bytes are not those the build wrote; run the build again".into();
-            return Err(Error::Damaged { path, message });
+            let message = "its bytes are not those the build wrote; run the build again";
+            return Err(Error::damaged(path, message));
         }
         Ok((groups, Rows(file.rows(self.kind)?)))
     }

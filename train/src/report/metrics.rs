@@ -98,7 +98,7 @@ impl Metrics {
                 "does not hold the {bytes} bytes of whole lines that the checkpoint was taken with; put back the file, \
                  or start the run anew"
             );
-            return Err(Error::Damaged { path, message });
+            return Err(Error::damaged(path, message));
         }
         text.truncate(length);
         let lines = parse(&path, &text)?;

@@ -46,7 +46,7 @@ pub fn vacant(folder: &Path, method: Method) -> Result<()> {
     match RunLock::read(&folder.join(lock::NAME)) {
         Ok(before) if path.exists() && made_by(&before) != Some(method.folder()) => {
             let message = "is there already, and the run in this folder did not make it: move it away";
-            Err(Error::Damaged { path, message: message.into() })
+            Err(Error::damaged(path, message))
         }
         _ => Ok(()),
     }

@@ -253,7 +253,7 @@ fn same_base(files: &ModelFiles, adapter: &Path, progress: &dyn Progress) -> Res
          `lora.adapter` out",
         lock.display()
     );
-    Err(Error::Damaged { path: adapter.to_owned(), message })
+    Err(Error::damaged(adapter, message))
 }
 
 /// KTO weighs what was wanted against what was not.

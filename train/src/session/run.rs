@@ -92,7 +92,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     if start == StartMode::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
-        return Err(Error::Damaged { path: folder.clone(), message: message.into() });
+        return Err(Error::damaged(folder, message));
     }
     let found = match start {
         StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), progress)?,
@@ -103,7 +103,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     // Before anything is written: a finished run stays finished.
     if let Some(beyond) = found.as_ref().filter(|f| f.state.step > plan.total) {
         let message = format!("is beyond the {} steps that are asked for: ask for more, or use `--force`", plan.total);
-        return Err(Error::Damaged { path: beyond.path.clone(), message });
+        return Err(Error::damaged(&beyond.path, message));
     }
 
     let recipe = &plan.recipe_file.recipe;
@@ -178,7 +178,7 @@ fn newest(
                  start anew with `--force`:\n  {}",
                 differences.join("\n  ")
             );
-            return Err(Error::Damaged { path: folder.to_owned(), message });
+            return Err(Error::damaged(folder, message));
         }
     }
     let (found, warnings) = store.latest()?;

@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
 
     /// Put back what a checkpoint holds.
     pub fn take_over(&mut self, found: &Checkpoint) -> Result<()> {
-        let damaged = |message: String| Error::Damaged { path: found.path.clone(), message };
+        let damaged = |message: String| Error::damaged(&found.path, message);
         for param in &self.trainer.params {
             let name = format!("{TRAINED}{}", param.name);
             let fits = |t: &Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();

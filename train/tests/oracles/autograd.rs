@@ -77,7 +77,7 @@ fn mask(batch: &Batch) -> Result<Tensor> {
 fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, vars: &mut Vars) -> Result<Tensor> {
     let (heads, t) = (layer.attention.heads, x.dim(0)?);
     let normed = norm(x, &var(&layer.input_norm, vars)?, layer.eps)?;
-    let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, &layer.attention.linears()[i], vars));
+    let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, layer.attention.linears()[i], vars));
     let q = turn(&q?.reshape((t, heads.q, heads.dim))?, turns.0, turns.1)?.transpose(0, 1)?.contiguous()?;
     let spread = |x: Tensor| -> Result<Tensor> {
         let group = heads.q / heads.kv;
@@ -90,11 +90,11 @@ fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, va
     let scores = q.matmul(&k.transpose(1, 2)?)?.affine(1.0 / (heads.dim as f64).sqrt(), 0.0)?.broadcast_add(mask)?;
     let out =
         candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.transpose(0, 1)?.reshape((t, heads.q * heads.dim))?;
-    let middle = (linear(&out, &layer.attention.linears()[3], vars)? + x)?;
+    let middle = (linear(&out, layer.attention.linears()[3], vars)? + x)?;
     let normed = norm(&middle, &var(&layer.post_norm, vars)?, layer.eps)?;
-    let gate = linear(&normed, &layer.mlp.linears()[0], vars)?;
-    let up = linear(&normed, &layer.mlp.linears()[1], vars)?;
-    linear(&(gate.silu()? * up)?, &layer.mlp.linears()[2], vars)? + middle
+    let gate = linear(&normed, layer.mlp.linears()[0], vars)?;
+    let up = linear(&normed, layer.mlp.linears()[1], vars)?;
+    linear(&(gate.silu()? * up)?, layer.mlp.linears()[2], vars)? + middle
 }
 
 fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vars)> {
@@ -151,7 +151,7 @@ fn compare(variant: &str, model: &Llama, trained: usize) {
     let gradients = want.backward().unwrap();
     let scale = 1.0 / f64::from(u32::try_from(batch.targets()).unwrap());
     let pass = Pass { seed: 1, step: 0, micro: 0 };
-    let losses = train_sum(&model, &batch, &Training { pass, recompute: 0, neftune_alpha: 0.0 }, scale);
+    let losses = train_sum(model, &batch, &Training { pass, recompute: 0, neftune_alpha: 0.0 }, scale);
     close(variant, losses.nll * scale, want.to_scalar::<f64>().unwrap(), 1e-12, 0.0);
     let params = model.params();
     assert_eq!((params.len(), vars.len()), (trained, trained));

@@ -54,7 +54,7 @@ fn nf4_trains_as_its_dequantised_weights_do() {
             let batch = batch(&documents(), 3);
             let pass = Pass { seed: 42, step: 0, micro: 0 };
             let scale = 1.0 / batch.targets() as f64;
-            let losses = train_sum(&model, &batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale);
+            let losses = train_sum(model, &batch, &Training { pass, recompute: 1, neftune_alpha: 0.0 }, scale);
             let gradients: Vec<Vec<f64>> = model.params().iter().map(|p| elements(&p.grad)).collect();
             assert_eq!(gradients.len(), 28);
             assert!(gradients.iter().all(|g| g.iter().any(|x| *x != 0.0)), "{variant}: every gradient is alive");

@@ -24,6 +24,11 @@ _list:
 install-lists path:
     @{{ setaccio }} lists install "$1"
 
+# write a recipe for your own rows: just init mine rows.jsonl
+[group('1 prepare')]
+init name *args:
+    @{{ setaccio }} init "$@"
+
 # write into a recipe the commits that its branches stand for now, and show what changed
 [group('1 prepare')]
 pin recipe *args:

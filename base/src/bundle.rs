@@ -94,6 +94,7 @@ impl Place {
     }
 
     /// The file that this one names: relative to its folder, or carried if it is not there.
+    #[must_use]
     pub fn beside(&self, name: impl AsRef<Path>) -> Self {
         let name = name.as_ref();
         match self {

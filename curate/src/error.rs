@@ -157,7 +157,7 @@ impl From<setaccio_base::Error> for Error {
 const SHOWN: usize = 20;
 
 fn list(commands: &[String]) -> String {
-    let shown: String = commands.iter().take(SHOWN).map(|command| format!("\n  {command}")).collect();
+    let shown: String = commands.iter().take(SHOWN).flat_map(|command| ["\n  ", command]).collect();
     let more = commands.len().saturating_sub(SHOWN);
     if more > 0 { format!("{shown}\n  and {more} more") } else { shown }
 }

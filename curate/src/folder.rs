@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct OutputFolder {
     root: PathBuf,
-    _lock: LockFile,
+    lock: LockFile,
 }
 
 impl OutputFolder {
@@ -42,12 +42,12 @@ impl OutputFolder {
         };
         // Completing a publication takes the folder for oneself, even before a slice.
         let mode = if shared && !cut_short { Mode::Shared } else { Mode::Exclusive };
-        let folder = Self { root: root.to_owned(), _lock: LockFile::acquire(&path, mode).map_err(busy)? };
+        let folder = Self { root: root.to_owned(), lock: LockFile::acquire(&path, mode).map_err(busy)? };
         if folder.marker().exists() {
             folder.put_in_place()?;
         }
         if shared && cut_short {
-            folder._lock.change_mode(Mode::Shared).map_err(busy)?;
+            folder.lock.change_mode(Mode::Shared).map_err(busy)?;
         }
         Ok(folder)
     }

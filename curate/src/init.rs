@@ -197,17 +197,16 @@ fn fitting(request: &Request<'_>, rows: &[Looked]) -> Result<(&'static dyn Schem
         schema.columns().iter().map(|c| c.name).filter(|name| first.contains_key(*name)).collect()
     };
     let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone()).map(drop);
-    let schema = match request.schema {
-        Some(name) => source::find_schema(name)?,
-        None => {
-            let fits = |schema: &&dyn Schema| {
-                let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
-                (read, known(*schema).len())
-            };
-            // Of equals the first: `max_by_key` would take the last.
-            let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
-            best.filter(|schema| fits(schema).0 * 2 > rows.len()).ok_or_else(|| Error::Argument(no_schema(rows)))?
-        }
+    let schema = if let Some(name) = request.schema {
+        source::find_schema(name)?
+    } else {
+        let fits = |schema: &&dyn Schema| {
+            let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
+            (read, known(*schema).len())
+        };
+        // Of equals the first: `max_by_key` would take the last.
+        let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
+        best.filter(|schema| fits(schema).0 * 2 > rows.len()).ok_or_else(|| Error::Argument(no_schema(rows)))?
     };
     let columns = schema.columns().iter().map(|column| column.name);
     if let Some(unknown) = request.rename.keys().find(|name| columns.clone().all(|column| column != *name)) {
@@ -325,7 +324,11 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
          \n# So many rows at most, chosen by a hash of the content and the seed.\n# [sample]\n# rows = 10000\n\
          \n# This share of the rows is held out in the split `validation`.\n[split]\nvalidation = 0.02\n"
     );
-    if kind == Kind::Chat {
+    if schema.name() == "kto" {
+        out.push_str(
+            "\n# KTO learns from the label: keep it beside the conversation.\n[output]\nkeep = { label = \"bool\" }\n",
+        );
+    } else if kind == Kind::Chat {
         out.push_str(
             "\n# Adds a column with each conversation as text, in a chat template: a file beside this one, or one that the\n\
              # program carries. Training does not need it.\n# [output]\n# template = \"templates/chatml.jinja\"\n",

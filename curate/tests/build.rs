@@ -65,7 +65,7 @@ fn a_panic_in_a_filter_ends_the_build() {
     let (ended, end) = mpsc::channel();
     let path = dir.path().to_owned();
     std::thread::spawn(move || ended.send(run(&plan, &path, Part::Whole).map(drop)));
-    let ended = end.recv_timeout(Duration::from_secs(120)).expect("the build hangs");
+    let ended = end.recv_timeout(Duration::from_mins(2)).expect("the build hangs");
     let message = ended.unwrap_err().to_string();
     assert!(message.contains("a fault of setaccio itself: a fault in a filter"), "{message}");
     assert!(!dir.path().join("out/ledger.json").exists());

@@ -19,7 +19,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let mut stale = Vec::new();
-    for (name, text) in reference::pages() {
+    for (name, text) in reference::pages()? {
         let path = args.folder.join(name);
         if args.check {
             if fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))? != text {

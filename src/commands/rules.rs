@@ -5,7 +5,7 @@ use setaccio_filters::registry::{RULES, find};
 
 use crate::{
     reference::{
-        doc,
+        defaults, doc,
         keys::{Key, tables},
         kinds,
     },
@@ -49,10 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
             table.about
         );
     }
-    let mut table = toml::Table::from_iter([("rule".to_owned(), rule.name.into())]);
-    table.extend((rule.defaults)()?);
-    let recipe = toml::Table::from_iter([("filter".to_owned(), toml::Value::from(vec![table]))]);
-    anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n{}", toml::to_string(&recipe)?);
+    anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n{}", defaults(rule)?);
     Ok(())
 }
 

@@ -3,22 +3,23 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
 #[cfg(feature = "train")]
 use clap::CommandFactory;
 use serde_json::Value;
 use setaccio_curate::source::SCHEMAS;
 use setaccio_dataset::recipe::Recipe;
-use setaccio_filters::registry::RULES;
+use setaccio_filters::registry::{RULES, RuleInfo};
 
 pub mod keys;
 
 use keys::{Key, Table, tables};
 
 /// Every page: file name and Markdown.
-pub fn pages() -> Vec<(&'static str, String)> {
+pub fn pages() -> Result<Vec<(&'static str, String)>> {
     let recipe = schemars::schema_for!(Recipe).to_value();
-    vec![
-        ("rules.md", rules()),
+    Ok(vec![
+        ("rules.md", rules()?),
         ("schemas.md", schemas()),
         ("recipe.md", page("Keys of a recipe", RECIPE) + &all_keys(&recipe)),
         #[cfg(feature = "train")]
@@ -26,7 +27,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
         // Without the trainer, its commands are there and take nothing.
         #[cfg(feature = "train")]
         ("cli.md", commands()),
-    ]
+    ])
 }
 
 const RECIPE: &str = "A recipe of `setaccio build` is a TOML file with these keys; an unknown key is an error. `--set \
@@ -44,7 +45,7 @@ fn page(title: &str, about: &str) -> String {
     format!("<!-- Written by `setaccio docs`. Do not edit. -->\n\n# {title}\n\n{about}\n")
 }
 
-fn rules() -> String {
+fn rules() -> Result<String> {
     let mut page = page(
         "Rules",
         "A table `[[filter]]` of a recipe names a rule by `rule`; `as` names it in the ledger and the rejects; the rest \
@@ -61,8 +62,9 @@ fn rules() -> String {
         let doc = doc(&schema).replace("\n# ", "\n### ");
         let _ = write!(page, "\n## `{}`\n\nFor {}. {doc}\n\n### Settings\n\n", rule.name, kinds(rule.kinds));
         settings(&mut page, &tables(&schema));
+        let _ = write!(page, "\nWith nothing said:\n\n```toml\n{}```\n", defaults(rule)?);
     }
-    page
+    Ok(page)
 }
 
 /// The keys of a rule; of a table among them, which rule's settings it holds.
@@ -82,7 +84,9 @@ fn schemas() -> String {
          prints this page's text on one of them.\n\n| schema | rows | data sets |\n|---|---|---|",
     );
     for schema in SCHEMAS {
-        let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {2} |", schema.name(), schema.kind().name(), schema.about());
+        // A bar would end the cell.
+        let about = schema.about().replace('|', "\\|");
+        let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {about} |", schema.name(), schema.kind().name());
     }
     for schema in SCHEMAS {
         let _ =
@@ -109,8 +113,9 @@ fn all_keys(schema: &Value) -> String {
     let mut page = String::new();
     for table in tables(schema) {
         let head = if table.head.is_empty() { "Above all tables".to_owned() } else { format!("`{}`", table.head) };
-        let about = if table.head.is_empty() { String::new() } else { format!("{}\n\n", table.about) };
-        let _ = write!(page, "\n## {head}\n\n{about}");
+        let about = if table.head.is_empty() { String::new() } else { format!("\n{}\n", table.about) };
+        let gap = if table.keys.is_empty() { "" } else { "\n" };
+        let _ = write!(page, "\n## {head}\n{about}{gap}");
         table.keys.iter().for_each(|k| key(&mut page, k));
     }
     page
@@ -169,6 +174,16 @@ fn argument(page: &mut String, of: &clap::Arg) {
         let about = value.get_help().map_or_else(String::new, |h| format!(": {h}"));
         let _ = writeln!(page, "    - `{}`{about}", value.get_name());
     }
+}
+
+/// The table of a rule that says nothing but its name, with every default.
+///
+/// # Errors
+/// A default that TOML cannot hold.
+pub fn defaults(rule: &RuleInfo) -> Result<String> {
+    let mut table = toml::Table::from_iter([("rule".to_owned(), rule.name.into())]);
+    table.extend((rule.defaults)()?);
+    Ok(toml::to_string(&toml::Table::from_iter([("filter".to_owned(), toml::Value::from(vec![table]))]))?)
 }
 
 /// What a rule says of itself, in Markdown.

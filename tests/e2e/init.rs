@@ -76,6 +76,10 @@ fn every_layout_of_the_samples_is_told() {
         assert!(!plan.contains("the licence is not known"), "{plan}");
         run_in(dir.path(), &["preview", "mine.toml"]).assert_success();
         run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_success();
+        if schema == "kto" {
+            let lock = fs::read_to_string(dir.path().join("data/out/mine/recipe.lock.toml")).unwrap();
+            assert!(lock.contains("label = \"bool\""), "what KTO learns from is kept: {lock}");
+        }
     }
 }
 
@@ -128,11 +132,12 @@ fn what_is_there_stays_and_odd_names_are_found() {
     run_in(dir.path(), &["build", "work/other.toml"]).assert_success();
     let lock = fs::read_to_string(dir.path().join("data/out/other/recipe.lock.toml")).unwrap();
     assert!(lock.contains("../raw [1]/a b.jsonl") && lock.contains("title = 'A \"title\"'"), "{lock}");
+    fs::create_dir(dir.path().join("empty")).unwrap();
     for (args, what) in [
         (&["init", "x", "nowhere.jsonl"][..], "nowhere.jsonl"),
         (&["init", "-x", "work"], "x"),
         (&["init", "x y", "raw [1]"], "use letters"),
-        (&["init", "x", "work"], "holds no Parquet or JSON files"),
+        (&["init", "x", "empty"], "holds no Parquet or JSON files"),
     ] {
         let run = run_in(dir.path(), args);
         assert!(run.code != Some(0) && run.stderr.contains(what), "{args:?}: {}", run.stderr);

@@ -59,8 +59,8 @@ impl LengthTable {
         let languages = spill::column(batch, LANGUAGE)?.as_string::<i32>();
         let sources = spill::column(batch, SOURCE)?.as_primitive::<UInt16Type>();
         let [characters, words, turns] = [CHARACTERS, WORDS, TURNS].map(|name| spill::column(batch, name));
-        let measures = [characters?, words?, turns?].map(|c| c.as_primitive::<UInt32Type>());
-        let tokens = batch.column_by_name(TOKENS).map(|c| c.as_primitive::<Int32Type>());
+        let measures = [characters?, words?, turns?].map(AsArray::as_primitive::<UInt32Type>);
+        let tokens = batch.column_by_name(TOKENS).map(AsArray::as_primitive::<Int32Type>);
         for kept in rows {
             let i = kept.row as usize;
             let language = if languages.is_null(i) { "und" } else { languages.value(i) };

@@ -124,7 +124,9 @@ impl Rejects {
         }
         let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
         let mut content = ContentBuilder::new(self.kind);
-        rows.iter().for_each(|r| content.push(r.row().map(|row| &row.content)));
+        for reject in &rows {
+            content.push(reject.row().map(|row| &row.content));
+        }
         let mut columns: Vec<(&'static str, ArrayRef)> = vec![
             ("stage", texts(rows.iter().map(|r| Some(if r.row().is_some() { "screen" } else { "read" })))),
             ("rule", texts(rows.iter().map(|r| Some(&r.rule)))),

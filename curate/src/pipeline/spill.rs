@@ -188,7 +188,9 @@ impl<'a> SpillBuilder<'a> {
         ];
         let mut columns: HashMap<&str, ArrayRef> = known.into_iter().collect();
         let mut content = ContentBuilder::new(self.recipe.kind);
-        rows.iter().for_each(|r| content.push(Some(&r.row.content)));
+        for row in rows {
+            content.push(Some(&row.row.content));
+        }
         columns.extend(content_names(self.recipe.kind).iter().copied().zip(content.finish()));
         for (column, kind) in &self.recipe.output.keep {
             columns.insert(column, keep::array(*kind, rows.iter().map(|r| r.row.columns.get(column))));

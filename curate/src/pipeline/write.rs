@@ -220,14 +220,18 @@ impl PartitionWriter<'_> {
             let mut rows: Vec<u32> = keep.iter().map(|k| k.row).collect();
             rows.sort_unstable();
             let batch = self.index.pick(range, &rows)?;
-            keep.iter_mut().for_each(|k| k.row = place(&rows, k.row));
+            for row in &mut keep {
+                row.row = place(&rows, row.row);
+            }
             self.encode(&mut partition, &batch, &keep, &[])?;
         }
         drop.sort_unstable_by_key(|l| l.row);
         for mut drop in pieces(drop, group, |l| l.bytes) {
             let rows: Vec<u32> = drop.iter().map(|l| l.row).collect();
             let batch = self.index.pick(range, &rows)?;
-            drop.iter_mut().for_each(|l| l.row = place(&rows, l.row));
+            for row in &mut drop {
+                row.row = place(&rows, row.row);
+            }
             self.encode(&mut partition, &batch, &[], &drop)?;
         }
         Ok(partition)

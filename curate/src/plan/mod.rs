@@ -164,7 +164,7 @@ impl Plan {
     pub fn command(&self) -> String {
         let mut command = format!("setaccio build {}", shell_word(&self.loaded.place.to_string()));
         if matches!(self.origin, Origin::Dir(_) | Origin::Hub(_)) {
-            command.push_str(&format!(" --from {}", shell_word(&self.origin.to_string())));
+            command.extend([" --from ", &shell_word(&self.origin.to_string())]);
         }
         self.loaded.changes.iter().for_each(|change| command.extend([" ", change]));
         command

@@ -55,7 +55,7 @@ pub fn verify(out: &Path) -> Result<Report> {
     report.check(ledger.fingerprint == lock.fingerprint, || {
         "ledger.json and recipe.lock.toml are of different builds".into()
     });
-    report.check(lock.digest() == lock.fingerprint, || format!("{}: it was changed after the build", RECIPE_LOCK));
+    report.check(lock.digest() == lock.fingerprint, || format!("{RECIPE_LOCK}: it was changed after the build"));
     for unknown in unknown_files(out, &ledger)? {
         report.check(false, || format!("{unknown}: the build wrote no such file"));
     }
@@ -128,7 +128,7 @@ fn rows(path: &Path, entry: &FileEntry, drops: &mut Drops) -> Result<u64> {
             let batch = batch.map_err(Error::encode(path))?;
             let [stages, rules] = ["stage", "rule"].map(|name| batch.column_by_name(name));
             let (Some(stages), Some(rules)) = (stages, rules) else { continue };
-            let [stages, rules] = [stages, rules].map(|c| c.as_string::<i32>());
+            let [stages, rules] = [stages, rules].map(AsArray::as_string::<i32>);
             for (stage, rule) in stages.iter().zip(rules) {
                 let key = (stage.unwrap_or_default().to_owned(), rule.unwrap_or_default().to_owned());
                 *drops.entry(key).or_default() += 1;

@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SOURCES = HERE.parent / "train/src/kernels/cuda"
+SOURCES = HERE.parent / "train/src/kernels"
 RECORD = HERE / "gpu_report.tsv"
 PAGE = HERE.parent / "BENCHMARKS.md"
 HEAD = "| kernel | registers (sm_80, sm_90) | spilled bytes | static shared memory |"
 GPUS = ["sm_80", "sm_90"]
 FIELDS = ["file", "kernel", "gpu", "registers", "spill_stores", "spill_loads", "stack", "shared"]
-FLAGS = ["-std=c++17", "-O3", "-Werror", "all-warnings"]  # those of train/build.rs
+FLAGS = ["-std=c++17", "-O3", "-Werror", "all-warnings", "-I", str(SOURCES)]  # those of train/build.rs
 COMPILING = re.compile(r"Compiling entry function '(\w+)' for '(sm_\d+)'")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers")
@@ -38,7 +38,7 @@ def nvcc():
 def compiled():
     """Rows of FIELDS for every kernel and GPU, in the order of their names."""
     rows = []
-    for source in sorted(SOURCES.glob("*.cu")):
+    for source in sorted(SOURCES.glob("*/*.cu")):
         with tempfile.TemporaryDirectory() as out:
             ptx = Path(out) / "kernel.ptx"
             subprocess.run([nvcc(), *FLAGS, "-arch=compute_80", "-ptx", "-o", ptx, source], check=True)

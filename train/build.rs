@@ -1,12 +1,34 @@
-//! With feature `cuda`, compiles the kernels of src/kernels/cuda/ to PTX, which the driver compiles for the GPU at
+//! With feature `cuda`, compiles the `.cu` files of src/kernels/ to PTX, which the driver compiles for the GPU at
 //! hand. nvcc is called directly: cudaforge builds for the capability of one machine (`sm_90a` on a Hopper, which
 //! no later GPU loads), where PTX for `compute_80` serves every GPU with bf16 arithmetic, Ampere and after.
 
-use std::{env, error::Error, path::Path, process::Command};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-const FOLDER: &str = "src/kernels/cuda";
-const KERNELS: [&str; 7] = ["adamw", "attention", "cross_entropy", "elementwise", "flash", "nf4", "norm"];
-const FLAGS: [&str; 6] = ["-ptx", "-arch=compute_80", "-std=c++17", "-O3", "-Werror", "all-warnings"];
+const FOLDER: &str = "src/kernels";
+// What kernels share lies in the folder itself.
+const FLAGS: [&str; 8] = ["-ptx", "-arch=compute_80", "-std=c++17", "-O3", "-Werror", "all-warnings", "-I", FOLDER];
+
+/// Every `.cu` file, in the order of their paths.
+fn sources() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut sources = Vec::new();
+    for folder in fs::read_dir(FOLDER)? {
+        let folder = folder?.path();
+        if folder.is_dir() {
+            for file in fs::read_dir(folder)? {
+                sources.push(file?.path());
+            }
+        }
+    }
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
+    sources.sort();
+    Ok(sources)
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -23,10 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(home) => Path::new(&home).join("bin/nvcc"),
         None => "nvcc".into(),
     };
-    for kernel in KERNELS {
-        let source = format!("{FOLDER}/{kernel}.cu");
+    for source in sources()? {
+        let name = source.file_stem().unwrap_or_default().to_string_lossy();
         let mut command = Command::new(&nvcc);
-        command.args(FLAGS).arg("-o").arg(format!("{out}/{kernel}.ptx")).arg(&source);
+        command.args(FLAGS).arg("-o").arg(format!("{out}/{name}.ptx")).arg(&source);
         // NVCC_CCBIN, the host's C++ compiler, is read by nvcc itself.
         let output = command.output().map_err(|error| {
             format!(
@@ -37,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("{} refuses {source} ({}):\n{said}", nvcc.display(), output.status).into());
+            return Err(format!("{} refuses {} ({}):\n{said}", nvcc.display(), source.display(), output.status).into());
         }
     }
     Ok(())

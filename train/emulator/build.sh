@@ -4,7 +4,7 @@
 # Kernels are compiled as they are, but for the two lines that g++ has no words for: `extern __shared__`, and mma.cuh.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-kernels="$here/../src/kernels/cuda"
+kernels="$here/../src/kernels"
 out="${1:?the folder to build in}"
 rm -rf "$out"
 mkdir -p "$out/src" "$out/lib"
@@ -13,9 +13,9 @@ cxx="${CXX:-g++}"
 # -ffp-contract=off: what nvcc fuses is written as fmaf in the kernels where it matters.
 flags=(-std=c++17 -O2 -march=native -ffp-contract=off -fPIC -I "$out/src" -I "$here")
 
-cp "$kernels"/*.cuh "$out/src/"
+cp "$kernels"/*.cuh "$kernels"/*/*.cuh "$out/src/"
 cp "$here/mma.cuh" "$out/src/"
-for kernel in "$kernels"/*.cu; do
+for kernel in "$kernels"/*/*.cu; do
     name="$(basename "$kernel" .cu)"
     source="$out/src/$name.cc"
     {

@@ -23,13 +23,13 @@ std::map<std::string, std::function<void(void**)>>& kernels() {
 }
 
 // Pages from `base`, the last of them closed; `at` is what the program gets.
-struct Guarded {
+struct GuardedBuffer {
     char *base, *at;
     size_t pages;
 };
 
 // 16 bytes is what kernels may rely on, so up to 15 bytes behind an odd end are not guarded.
-Guarded guarded(size_t bytes) {
+GuardedBuffer guarded(size_t bytes) {
     size_t open = (bytes + PAGE - 1) / PAGE * PAGE, used = (bytes + 15) / 16 * 16;
     void* base = mmap(nullptr, open + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
@@ -42,11 +42,11 @@ Guarded guarded(size_t bytes) {
     return {first, first + open - used, open + PAGE};
 }
 
-std::map<uint64_t, Guarded> buffers;
+std::map<uint64_t, GuardedBuffer> buffers;
 void* launched;
 
 int allocate(uint64_t* to, size_t bytes) {
-    Guarded made = guarded(bytes ? bytes : 1);
+    GuardedBuffer made = guarded(bytes ? bytes : 1);
     *to = reinterpret_cast<uint64_t>(made.at);
     buffers[*to] = made;
     return DONE;
@@ -88,7 +88,7 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         fprintf(stderr, "emulator: no kernel %s, or a launch in three dimensions\n", name->c_str());
         return NOT_FOUND;
     }
-    Guarded memory = guarded(shared ? shared : 1);
+    GuardedBuffer memory = guarded(shared ? shared : 1);
     launched = memory.at;
     gridDim = {gx, gy, 1};
     blockDim = {bx, 1, 1};

@@ -1,4 +1,4 @@
-// ../src/kernels/cuda/mma.cuh on a CPU: tensor cores as tables, written from "Matrix Fragments for mma.m16n8k16" and
+// ../src/kernels/attention/mma.cuh on a CPU: tensor cores as tables, written from "Matrix Fragments for mma.m16n8k16" and
 // "ldmatrix" of the PTX ISA. Kernel and model were written from one reading of those tables: where that reading is wrong,
 // both are, and only a GPU shows it.
 #pragma once

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::watch;
+use crate::kernels::memory_pool;
 use crate::{
     error::{Error, Result},
     memory, recipe,
@@ -36,7 +36,7 @@ fn gpu() -> Result<Device> {
     capable(capability.map_err(|error| silent(&error))?)?;
     // Virtual GPUs may have no pool, and give every tensor back to the driver.
     if device.as_cuda_device()?.cuda_stream().context().has_async_alloc() {
-        watch::keep(device.as_cuda_device()?).map_err(|error| silent(&error))?;
+        memory_pool::keep_reserved(device.as_cuda_device()?).map_err(|error| silent(&error))?;
     }
     Ok(device)
 }
@@ -72,7 +72,7 @@ pub fn free(device: &Device) -> Option<usize> {
         Device::Cuda(device) => {
             let (free, _) = device.cuda_stream().context().mem_get_info().ok()?;
             // What the pool keeps for the next tensor is free too.
-            let kept = watch::pool(device).ok().map_or(0, |pool| pool.reserved.saturating_sub(pool.used));
+            let kept = memory_pool::usage(device).ok().map_or(0, |pool| pool.reserved.saturating_sub(pool.used));
             Some(free + usize::try_from(kept).ok()?)
         }
         _ => memory::free(),

@@ -8,7 +8,6 @@
 pub mod artifacts;
 pub mod chain;
 pub mod checkpoint;
-pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;

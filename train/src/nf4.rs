@@ -4,17 +4,13 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-#[cfg(feature = "cuda")]
-use crate::kernels::cuda;
+pub use crate::kernels::nf4::Scales;
 use crate::{
     error::{Error, Result},
     kernels::{
-        cpu::{
-            dynamic::Map,
-            nf4 as kernel,
-            stored::{Elements, Stored, update},
-        },
-        room,
+        empty,
+        nf4::{BLOCK, double_quantize, nf4_dequantize_, nf4_quantize},
+        storage::{Elements, FloatElement},
     },
 };
 
@@ -30,70 +26,52 @@ pub struct Nf4 {
     shape: (usize, usize),
 }
 
-/// One scale for each 64 weights: B blocks, the last of which may be shorter.
-#[derive(Clone, Debug)]
-pub enum Scales {
-    /// f32 [B].
-    Plain(Tensor),
-    /// `map[code] * nested[block / 256] + offset`.
-    Double {
-        /// u8 [B].
-        codes: Tensor,
-        /// The dynamic 8-bit map, f32 [256].
-        map: Tensor,
-        /// f32 [B / 256 rounded up].
-        nested: Tensor,
-        /// Mean of the scales.
-        offset: f32,
-    },
+/// What becomes of the scales of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubleQuant {
+    /// They stay in f32.
+    Off,
+    /// They are quantised to 8 bits.
+    On,
+}
+
+impl From<bool> for DoubleQuant {
+    /// As recipes and bitsandbytes' configurations say it.
+    fn from(double_quant: bool) -> Self {
+        if double_quant { Self::On } else { Self::Off }
+    }
 }
 
 impl Nf4 {
-    /// Quantise a matrix [out, in] of f32, bf16 or f16; `double` quantises the scales too. The result lies on
-    /// the device of the matrix.
+    /// Quantise a matrix [out, in] of f32, bf16 or f16, on the CPU. The result lies on the device of the matrix.
     ///
     /// # Errors
-    /// Another type or rank; a weight that is not finite; weights so large that their mean scale is not.
-    pub fn quantize(weight: &Tensor, double: bool) -> Result<Self> {
+    /// A weight that is not finite; weights so large that their mean scale is not.
+    pub fn quantize(weight: &Tensor, double_quant: DoubleQuant) -> Result<Self> {
         let (shape, device) = (weight.dims2()?, weight.device());
         let weight = weight.to_device(&Device::Cpu)?.contiguous()?;
-        let (dtype, (packed, scales)) = match weight.dtype() {
-            DType::F32 => ("float32", quantize::<f32>(&weight)?),
-            DType::BF16 => ("bfloat16", quantize::<half::bf16>(&weight)?),
-            DType::F16 => ("float16", quantize::<half::f16>(&weight)?),
-            other => return Err(Error::Other(format!("NF4 is made of f32, bf16 or f16 weights, not {other:?}"))),
+        let dtype = match weight.dtype() {
+            DType::F32 => finite::<f32>(&weight, "float32"),
+            DType::BF16 => finite::<half::bf16>(&weight, "bfloat16"),
+            DType::F16 => finite::<half::f16>(&weight, "float16"),
+            other => Err(Error::Other(format!("NF4 is made of f32, bf16 or f16 weights, not {other:?}"))),
+        }?;
+        let (packed, scales) = nf4_quantize(&weight)?;
+        let scales = match double_quant {
+            DoubleQuant::On => double_quantize(&scales)?,
+            DoubleQuant::Off => Scales::Plain(scales),
         };
-        let (bytes, blocks) = (packed.len(), scales.len());
-        let packed = Tensor::from_vec(packed, (bytes, 1), device)?;
-        let scales = if double {
-            let doubled = kernel::quantize_scales(&scales);
-            if !doubled.offset.is_finite() {
-                return Err(Error::Other(
-                    "NF4: the weights are too large for double quantisation: use `double_quant = false`".into(),
-                ));
-            }
-            let nested = doubled.nested.len();
-            Scales::Double {
-                codes: Tensor::from_vec(doubled.codes, blocks, device)?,
-                map: Tensor::new(&Map::signed().values, device)?,
-                nested: Tensor::from_vec(doubled.nested, nested, device)?,
-                offset: doubled.offset,
-            }
-        } else {
-            Scales::Plain(Tensor::from_vec(scales, blocks, device)?)
-        };
-        Ok(Self { packed, scales, dtype: dtype.into(), shape })
+        Ok(Self { packed: packed.to_device(device)?, scales: scales.to_device(device)?, dtype: dtype.into(), shape })
     }
 
     /// Of codes and scales that are there already: u8 [(out in + 1) / 2] and one scale for each 64 weights.
+    ///
+    /// # Errors
+    /// Sizes that are not those of the shape.
     pub fn of(packed: Tensor, scales: Scales, dtype: &str, shape: (usize, usize)) -> Result<Self> {
         let n = shape.0 * shape.1;
-        let blocks = match &scales {
-            Scales::Plain(scales) => scales.elem_count(),
-            Scales::Double { codes, .. } => codes.elem_count(),
-        };
-        if packed.elem_count() != n.div_ceil(2) || blocks != n.div_ceil(kernel::BLOCK) {
-            let message = format!("NF4: {} bytes and {blocks} scales for {shape:?}", packed.elem_count());
+        if packed.elem_count() != n.div_ceil(2) || scales.blocks() != n.div_ceil(BLOCK) {
+            let message = format!("NF4: {} bytes and {} scales for {shape:?}", packed.elem_count(), scales.blocks());
             return Err(Error::Other(message));
         }
         Ok(Self { packed, scales, dtype: dtype.into(), shape })
@@ -106,21 +84,13 @@ impl Nf4 {
 
     /// The same on another device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        let scales = match &self.scales {
-            Scales::Plain(scales) => Scales::Plain(scales.to_device(device)?),
-            Scales::Double { codes, map, nested, offset } => Scales::Double {
-                codes: codes.to_device(device)?,
-                map: map.to_device(device)?,
-                nested: nested.to_device(device)?,
-                offset: *offset,
-            },
-        };
-        Ok(Self { packed: self.packed.to_device(device)?, scales, dtype: self.dtype.clone(), shape: self.shape })
+        let (packed, scales) = (self.packed.to_device(device)?, self.scales.to_device(device)?);
+        Ok(Self { packed, scales, dtype: self.dtype.clone(), shape: self.shape })
     }
 
     /// The weights again, [out, in], rounded to `dtype` (f32, f64, bf16 or f16; f32 or bf16 on a GPU).
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
-        let out = room(self.shape, dtype, self.packed.device())?;
+        let out = empty(self.shape, dtype, self.packed.device())?;
         self.dequantize_into(&out)?;
         Ok(out)
     }
@@ -130,73 +100,28 @@ impl Nf4 {
         if out.dims() != [self.shape.0, self.shape.1] {
             return Err(Error::Other(format!("NF4: a weight of {:?} does not go into {:?}", self.shape, out.dims())));
         }
-        #[cfg(feature = "cuda")]
-        if out.device().is_cuda() {
-            let scales = match &self.scales {
-                Scales::Plain(scales) => cuda::Scales::Plain(scales),
-                Scales::Double { codes, map, nested, offset } => {
-                    cuda::Scales::Double { codes, map, nested, offset: *offset }
-                }
-            };
-            return cuda::nf4_dequantize(out, &self.packed, scales);
-        }
-        match out.dtype() {
-            DType::F32 => self.fill::<f32>(out),
-            DType::F64 => self.fill::<f64>(out),
-            DType::BF16 => self.fill::<half::bf16>(out),
-            DType::F16 => self.fill::<half::f16>(out),
-            other => Err(Error::Other(format!("NF4 becomes f32, f64, bf16 or f16, not {other:?}"))),
-        }
-    }
-
-    fn fill<T: Stored>(&self, out: &Tensor) -> Result<()> {
-        let packed = Elements::of(&self.packed);
-        let packed = packed.slice()?;
-        match &self.scales {
-            Scales::Plain(scales) => {
-                let scales = Elements::of(scales);
-                let scales = scales.slice::<f32>()?;
-                update::<T>(out, |out| {
-                    kernel::dequantize(packed, |i| scales[i], out);
-                    Ok(())
-                })?;
-            }
-            Scales::Double { codes, map, nested, offset } => {
-                let (codes, map, nested) = (Elements::of(codes), Elements::of(map), Elements::of(nested));
-                let (codes, map, nested) = (codes.slice()?, map.slice()?, nested.slice()?);
-                update::<T>(out, |out| {
-                    kernel::dequantize(packed, |i| kernel::scale(codes, map, nested, *offset, i), out);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(())
+        nf4_dequantize_(out, &self.packed, &self.scales)
     }
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        let size = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
-        let scales = match &self.scales {
-            Scales::Plain(scales) => size(scales),
-            Scales::Double { codes, map, nested, .. } => size(codes) + size(map) + size(nested),
-        };
-        size(&self.packed) + scales
+        self.packed.elem_count() + self.scales.bytes()
     }
 }
 
-/// Codes and scales of a matrix whose weights are all finite.
-fn quantize<T: Stored>(weight: &Tensor) -> Result<(Vec<u8>, Vec<f32>)> {
+/// `name` if all weights of a matrix are finite.
+fn finite<'a, T: FloatElement>(weight: &Tensor, name: &'a str) -> Result<&'a str> {
     let elements = Elements::of(weight);
     let weights = elements.slice::<T>()?;
     // Without an early end, so that it is vector code.
-    let finite = |piece: &[T]| piece.iter().fold(true, |all, w| all & w.single().is_finite());
-    if !weights.par_chunks(1 << 14).all(finite) {
-        let i = weights.iter().take_while(|w| w.single().is_finite()).count();
-        let columns = weight.dim(1)?;
-        let (row, column) = (i / columns, i % columns);
-        return Err(Error::Other(format!(
-            "NF4: the weight at row {row}, column {column} is not finite: the file is damaged or its training diverged"
-        )));
+    let finite = |piece: &[T]| piece.iter().fold(true, |all, w| all & w.to_f32().is_finite());
+    if weights.par_chunks(1 << 14).all(finite) {
+        return Ok(name);
     }
-    Ok(kernel::quantize(weights))
+    let i = weights.iter().take_while(|w| w.to_f32().is_finite()).count();
+    let columns = weight.dim(1)?;
+    let (row, column) = (i / columns, i % columns);
+    Err(Error::Other(format!(
+        "NF4: the weight at row {row}, column {column} is not finite: the file is damaged or its training diverged"
+    )))
 }

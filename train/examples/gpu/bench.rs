@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, time::Instant};
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
 #[cfg(feature = "cuda")]
-use setaccio_train::kernels::cuda::watch;
+use setaccio_train::kernels::{launch_timer, memory_pool};
 use setaccio_train::{
     Error, Result,
-    cost::{Cost, H200, Step},
     data::MicroBatch,
     device,
     memory::{GIB, Memory},
@@ -22,6 +21,7 @@ use setaccio_train::{
 
 use super::{
     Options,
+    cost::{Cost, H200, Step},
     model::{Random, Shape},
     runs::{RANK, RUNS, Run, asks_reference},
     table,
@@ -45,7 +45,7 @@ struct Bench {
 const H200_BYTES: usize = 139 << 30;
 
 /// What was measured of a run, in seconds and bytes.
-struct Timed {
+struct Measurement {
     first: f64,
     steps: Vec<f64>,
     median: f64,
@@ -164,7 +164,13 @@ impl Bench {
         Ok(said)
     }
 
-    fn measure(&self, run: &Run, recipe: &recipe::Recipe, recompute: usize, micros: &[MicroBatch]) -> Result<Timed> {
+    fn measure(
+        &self,
+        run: &Run,
+        recipe: &recipe::Recipe,
+        recompute: usize,
+        micros: &[MicroBatch],
+    ) -> Result<Measurement> {
         reset(&self.device)?;
         let mut trainer = self.trainer(&self.shape.config, recipe, recompute)?;
         let mut seconds = Vec::new();
@@ -177,7 +183,7 @@ impl Bench {
         let (median, (peak, reserved)) = (steps[steps.len() / 2], peak(&self.device));
         let parts = self.by_part(&mut trainer, micros)?;
         self.show(run, median, &parts);
-        Ok(Timed { first: seconds[0], steps, median, peak, reserved, parts })
+        Ok(Measurement { first: seconds[0], steps, median, peak, reserved, parts })
     }
 
     fn trainer(&self, config: &Config, recipe: &recipe::Recipe, recompute: usize) -> Result<Trainer> {
@@ -224,11 +230,9 @@ impl Bench {
         if !self.device.is_cuda() {
             return Ok(BTreeMap::new());
         }
-        watch::time(true);
+        launch_timer::start();
         self.step(trainer, micros)?;
-        let times = watch::times();
-        watch::time(false);
-        times
+        launch_timer::stop()
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -242,7 +246,7 @@ impl Bench {
 fn reset(device: &Device) -> Result<()> {
     match device {
         #[cfg(feature = "cuda")]
-        Device::Cuda(device) => watch::reset(device),
+        Device::Cuda(device) => memory_pool::reset_peaks(device),
         _ => std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs")),
     }
 }
@@ -252,7 +256,7 @@ fn peak(device: &Device) -> (Option<u64>, Option<u64>) {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
-            watch::pool(device).map_or((None, None), |p| (Some(p.used_most), Some(p.reserved_most)))
+            memory_pool::usage(device).map_or((None, None), |p| (Some(p.used_peak), Some(p.reserved_peak)))
         }
         _ => (setaccio_train::memory::peak().map(|bytes| bytes as u64), None),
     }

@@ -1,12 +1,15 @@
 //! Every kernel against its reference, in a table.
 
-#[path = "../../tests/gpu/cases/mod.rs"]
-mod cases;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cases::{CASES, Gpu, Line};
-use setaccio_train::{Error, Result, device, recipe};
+use setaccio_train::{
+    Error, Result, device,
+    kernels::{
+        gpu_cases::CASES,
+        gpu_check::{Gpu, Line},
+    },
+    recipe,
+};
 
 use super::{Options, table};
 

@@ -9,6 +9,7 @@
 mod bench;
 #[cfg(feature = "cuda")]
 mod check;
+mod cost;
 mod model;
 mod runs;
 mod table;

@@ -4,18 +4,14 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use setaccio_train::{
-    Error, Result, kernels,
+    Error, Result,
+    kernels::{
+        self,
+        nf4::{double_quantize, nf4_quantize},
+    },
     model::{config::Config, load::Source},
     nf4::Nf4,
     random::key,
-};
-#[cfg(feature = "cuda")]
-use setaccio_train::{
-    kernels::{
-        cpu::{dynamic::Map, nf4::quantize_scales},
-        cuda,
-    },
-    nf4::Scales,
 };
 
 /// Sizes to run with, and what lengths are divided by.
@@ -51,7 +47,7 @@ pub struct Random {
 impl Random {
     fn uniform(&self, name: &str, shape: (usize, usize)) -> Result<Tensor> {
         let weight = Tensor::zeros(shape, self.dtype, &self.device)?;
-        kernels::noise(&weight, &vec![0.02 * 3.0_f32.sqrt(); shape.0], key(1, name))?;
+        kernels::noise_(&weight, &vec![0.02 * 3.0_f32.sqrt(); shape.0], key(1, name))?;
         Ok(weight)
     }
 }
@@ -66,19 +62,7 @@ impl Source for Random {
 
     /// Linear layers come in 4 bits with doubled scales.
     fn packed(&self, name: &str, shape: (usize, usize)) -> Result<Option<Nf4>> {
-        let weight = self.uniform(name, shape)?;
-        #[cfg(feature = "cuda")]
-        if self.device.is_cuda() {
-            let (packed, scales) = cuda::nf4_quantize(&weight)?;
-            let doubled = quantize_scales(&scales.to_vec1::<f32>()?);
-            let scales = Scales::Double {
-                codes: Tensor::new(doubled.codes.as_slice(), &self.device)?,
-                map: Tensor::new(&Map::signed().values, &self.device)?,
-                nested: Tensor::new(doubled.nested.as_slice(), &self.device)?,
-                offset: doubled.offset,
-            };
-            return Ok(Some(Nf4::of(packed, scales, "bfloat16", shape)?));
-        }
-        Ok(Some(Nf4::quantize(&weight, true)?))
+        let (packed, scales) = nf4_quantize(&self.uniform(name, shape)?)?;
+        Ok(Some(Nf4::of(packed, double_quantize(&scales)?, "bfloat16", shape)?))
     }
 }

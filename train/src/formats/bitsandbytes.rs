@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{Error, Result},
-    kernels::cpu::nf4::{BLOCK, CODE, NESTED},
+    kernels::nf4::{BLOCK, CODE, NESTED},
     nf4::{Nf4, Scales},
 };
 
@@ -171,29 +171,6 @@ pub fn config(double: bool, dtype: &str, skip: &[&str]) -> Value {
         "load_in_8bit": false,
         "quant_method": "bitsandbytes",
     })
-}
-
-/// Refuse a `quantization_config` that this cannot read.
-///
-/// # Errors
-/// Another method than bitsandbytes in 4 bits, NF4, in bytes.
-pub fn check_config(file: &Path, config: &Value) -> Result<()> {
-    let says = |key: &str, default: &str| config[key].as_str().unwrap_or(default).to_owned();
-    let wrong = [
-        ("quant_method", says("quant_method", "bitsandbytes"), "bitsandbytes"),
-        ("load_in_4bit", config["load_in_4bit"].as_bool().unwrap_or(false).to_string(), "true"),
-        ("bnb_4bit_quant_type", says("bnb_4bit_quant_type", "fp4"), "nf4"),
-        ("bnb_4bit_quant_storage", says("bnb_4bit_quant_storage", "uint8"), "uint8"),
-    ];
-    match wrong.iter().find(|(_, found, expected)| found != expected) {
-        None => Ok(()),
-        Some((key, found, expected)) => Err(Error::model(
-            file,
-            format!(
-                "quantization_config.{key} is {found}, and this reads {expected}: take the model in 16 bits and let the recipe's `model.quantization` quantise it"
-            ),
-        )),
-    }
 }
 
 #[cfg(test)]

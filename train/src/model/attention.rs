@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    kernels::{self, Attended, Heads},
+    kernels::{self, AttentionForward, Direction, Heads},
 };
 
 /// The attention of one layer.
@@ -32,7 +32,7 @@ pub struct Attention {
 /// its log-sum-exp [T, Hq]; and x A^T [T, r] of each adapter. Made again: the normed input, and the attention weights,
 /// tile by tile, from q, k and the log-sum-exp.
 pub struct SavedAttention {
-    attended: Attended,
+    attended: AttentionForward,
     xa: [Option<Tensor>; 4],
 }
 
@@ -50,8 +50,8 @@ impl Attention {
         let (k, ka) = self.k_proj.forward(&normed, mode)?;
         let (v, va) = self.v_proj.forward(&normed, mode)?;
         drop(normed);
-        kernels::rope(&q, &context.cos, &context.sin, heads.q, heads.dim, false)?;
-        kernels::rope(&k, &context.cos, &context.sin, heads.kv, heads.dim, false)?;
+        kernels::rope_(&q, &context.cos, &context.sin, heads.q, heads.dim, Direction::Forward)?;
+        kernels::rope_(&k, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Forward)?;
         let (k, v) = match (cache, &context.keys) {
             (Some(cache), _) => cache.append(k, v)?,
             (None, Some(keys)) => (k.index_select(keys, 0)?, v.index_select(keys, 0)?),
@@ -59,7 +59,7 @@ impl Attention {
         };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
         let (y, oa) = self.o_proj.forward(&out, mode)?;
-        Ok((y, SavedAttention { attended: Attended { q, k, v, out, lse }, xa: [qa, ka, va, oa] }))
+        Ok((y, SavedAttention { attended: AttentionForward { q, k, v, out, lse }, xa: [qa, ka, va, oa] }))
     }
 
     /// Given the gradient `d` [T, H] of the output, add to the gradients of what is trained; gives the gradient of the
@@ -83,8 +83,8 @@ impl Attention {
             }
         }
         drop((attended, dout));
-        kernels::rope(&dq, &context.cos, &context.sin, heads.q, heads.dim, true)?;
-        kernels::rope(&dk, &context.cos, &context.sin, heads.kv, heads.dim, true)?;
+        kernels::rope_(&dq, &context.cos, &context.sin, heads.q, heads.dim, Direction::Backward)?;
+        kernels::rope_(&dk, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Backward)?;
         let normed = normed()?;
         let dnormed = (input_grad == Grad::Needed).then(|| normed.zeros_like()).transpose()?;
         for (linear, xa, dy) in [(&self.q_proj, &qa, &dq), (&self.k_proj, &ka, &dk), (&self.v_proj, &va, &dv)] {

@@ -59,17 +59,17 @@ impl Head {
         let weight = self.weight.to_dtype(x.dtype())?;
         let (n, vocab) = (labels.len(), weight.dim(0)?);
         let step = chunk_rows(vocab, x.dtype()).min(n);
-        let buffer = kernels::room((step, vocab), x.dtype(), x.device())?;
-        let dnormed = asked.then(|| kernels::room(normed.shape(), x.dtype(), x.device())).transpose()?;
+        let buffer = kernels::empty((step, vocab), x.dtype(), x.device())?;
+        let dnormed = asked.then(|| kernels::empty(normed.shape(), x.dtype(), x.device())).transpose()?;
         let mut losses = Vec::with_capacity(n);
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
-            kernels::gemm(&logits, &normed.narrow(0, start, len)?, &weight.t()?, 1.0, 0.0)?;
+            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, 1.0, 0.0)?;
             let scale = if asked { 1.0 } else { 0.0 };
-            losses.extend(kernels::cross_entropy(&logits, &labels[start..start + len], scale)?);
+            losses.extend(kernels::cross_entropy_(&logits, &labels[start..start + len], scale)?);
             if let Some(dnormed) = &dnormed {
-                kernels::gemm(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
+                kernels::gemm_(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
             }
         }
         Ok((losses, dnormed.map(|dnormed| SavedHead { index, labels, chosen, dnormed })))
@@ -86,7 +86,7 @@ impl Head {
         let dnormed = dnormed.broadcast_mul(&weights)?;
         let dchosen = chosen.zeros_like()?;
         self.norm.add_norm_grad(&chosen, &dnormed, self.eps)?;
-        kernels::rms_norm_grad(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
+        kernels::rms_norm_grad_(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
         Ok(x.zeros_like()?.index_add(&index, &dchosen, 0)?)
     }
 
@@ -104,9 +104,9 @@ impl Head {
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
-            kernels::gemm(&logits, &normed.narrow(0, start, len)?, &weight, 1.0, 0.0)?;
-            kernels::cross_entropy(&logits, &labels[start..start + len], 1.0)?;
-            kernels::gemm(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, 1.0, 1.0)?;
+            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight, 1.0, 0.0)?;
+            kernels::cross_entropy_(&logits, &labels[start..start + len], 1.0)?;
+            kernels::gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, 1.0, 1.0)?;
         }
         Ok(())
     }

@@ -47,11 +47,11 @@ impl Layer {
     ) -> Result<(Tensor, SavedLayer)> {
         let normed = kernels::rms_norm(x, &self.input_norm.to_dtype(x.dtype())?, self.eps)?;
         let (middle, attention) = self.attention.forward(normed, context, cache)?;
-        kernels::add(&middle, x, 1.0)?;
+        kernels::add_(&middle, x, 1.0)?;
 
         let normed = kernels::rms_norm(&middle, &self.post_norm.to_dtype(x.dtype())?, self.eps)?;
         let (y, mlp) = self.mlp.forward(normed, context.mode)?;
-        kernels::add(&y, &middle, 1.0)?;
+        kernels::add_(&y, &middle, 1.0)?;
         Ok((y, SavedLayer { x: x.clone(), attention, middle, mlp }))
     }
 
@@ -63,7 +63,7 @@ impl Layer {
         let normed = || kernels::rms_norm(&middle, &post_norm, self.eps);
         let dnormed = self.mlp.backward(mlp, d, normed, context.mode.pass())?;
         // The residual connection passes `d` on as it is; the MLP adds its part.
-        kernels::rms_norm_grad(d, &middle, &post_norm, &dnormed, self.eps)?;
+        kernels::rms_norm_grad_(d, &middle, &post_norm, &dnormed, self.eps)?;
         self.post_norm.add_norm_grad(&middle, &dnormed, self.eps)?;
         drop((middle, dnormed));
 
@@ -72,7 +72,7 @@ impl Layer {
         match self.attention.backward(attention, d, normed, input_grad, context)? {
             Some(dnormed) => {
                 self.input_norm.add_norm_grad(&x, &dnormed, self.eps)?;
-                kernels::rms_norm_grad(d, &x, &input_norm, &dnormed, self.eps)
+                kernels::rms_norm_grad_(d, &x, &input_norm, &dnormed, self.eps)
             }
             None => Ok(()),
         }

@@ -36,7 +36,7 @@ impl Linear {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
         if let Some(bias) = &self.bias {
-            kernels::add_bias(&y, &bias.to_dtype(x.dtype())?)?;
+            kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
         let xa = self.lora.as_ref().map(|lora| lora.forward_(&y, x, &self.name, mode)).transpose()?.flatten();
         Ok((y, xa))
@@ -53,10 +53,10 @@ impl Linear {
         pass: Option<Pass>,
     ) -> Result<()> {
         if let Some(dx) = dx {
-            kernels::gemm(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
+            kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
         }
         if let Some(param) = self.weight.param() {
-            kernels::gemm(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
+            kernels::gemm_(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
         }
         if let Some(bias) = &self.bias {
             bias.add_row_sum_grad(dy)?;

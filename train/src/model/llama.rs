@@ -126,7 +126,7 @@ impl Llama {
         let mut x = self.embed(&batch.ids)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha);
-            kernels::noise(&x, &magnitude, training.pass.key("neftune"))?;
+            kernels::noise_(&x, &magnitude, training.pass.key("neftune"))?;
         }
         let mut activations = Vec::with_capacity(self.layers.len());
         for (i, layer) in self.layers.iter().enumerate() {

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::context::{Mode, Pass};
 use crate::{
     error::{Error, Result},
-    kernels,
+    kernels::{self, Output},
     optim::Param,
     random,
     recipe::{AdapterType, Init, Lora},
@@ -64,7 +64,7 @@ impl LoraLayer {
             Mode::Eval | Mode::Train(_) => (&self.a.value, &self.b.value),
         };
         let xa = kernels::linear(&self.dropped(x, name, mode.pass())?, &a.to_dtype(x.dtype())?)?;
-        kernels::gemm(y, &xa, &b.to_dtype(x.dtype())?.t()?, self.scale, 1.0)?;
+        kernels::gemm_(y, &xa, &b.to_dtype(x.dtype())?.t()?, self.scale, 1.0)?;
         Ok(Some(xa))
     }
 
@@ -78,18 +78,18 @@ impl LoraLayer {
         name: &str,
         pass: Option<Pass>,
     ) -> Result<()> {
-        let u = kernels::room(xa.shape(), xa.dtype(), xa.device())?;
-        kernels::gemm(&u, dy, &self.b.value.to_dtype(dy.dtype())?, self.scale, 0.0)?;
-        kernels::gemm(&self.b.grad, &dy.t()?, xa, self.scale, 1.0)?;
-        kernels::gemm(&self.a.grad, &u.t()?, &self.dropped(x, name, pass)?, 1.0, 1.0)?;
+        let u = kernels::empty(xa.shape(), xa.dtype(), xa.device())?;
+        kernels::gemm_(&u, dy, &self.b.value.to_dtype(dy.dtype())?, self.scale, 0.0)?;
+        kernels::gemm_(&self.b.grad, &dy.t()?, xa, self.scale, 1.0)?;
+        kernels::gemm_(&self.a.grad, &u.t()?, &self.dropped(x, name, pass)?, 1.0, 1.0)?;
         let Some(dx) = dx else { return Ok(()) };
         let a = self.a.value.to_dtype(dy.dtype())?;
         match self.dropout_key(name, pass) {
-            None => kernels::gemm(dx, &u, &a, 1.0, 1.0),
+            None => kernels::gemm_(dx, &u, &a, 1.0, 1.0),
             Some(key) => {
-                let ua = kernels::room(dx.shape(), dx.dtype(), dx.device())?;
-                kernels::gemm(&ua, &u, &a, 1.0, 0.0)?;
-                kernels::dropout(dx, &ua, key, self.dropout, true)
+                let ua = kernels::empty(dx.shape(), dx.dtype(), dx.device())?;
+                kernels::gemm_(&ua, &u, &a, 1.0, 0.0)?;
+                kernels::dropout_(dx, &ua, key, self.dropout, Output::Accumulate)
             }
         }
     }
@@ -99,8 +99,8 @@ impl LoraLayer {
         match self.dropout_key(name, pass) {
             None => Ok(x.clone()),
             Some(key) => {
-                let dropped = kernels::room(x.shape(), x.dtype(), x.device())?;
-                kernels::dropout(&dropped, x, key, self.dropout, false)?;
+                let dropped = kernels::empty(x.shape(), x.dtype(), x.device())?;
+                kernels::dropout_(&dropped, x, key, self.dropout, Output::Overwrite)?;
                 Ok(dropped)
             }
         }

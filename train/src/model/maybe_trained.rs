@@ -61,7 +61,7 @@ impl MaybeTrained {
     pub fn add_row_sum_grad(&self, d: &Tensor) -> Result<()> {
         let Some(param) = self.param() else { return Ok(()) };
         let ones = Tensor::ones((1, d.dim(0)?), d.dtype(), d.device())?;
-        kernels::gemm(&param.grad.unsqueeze(0)?, &ones, d, 1.0, 1.0)
+        kernels::gemm_(&param.grad.unsqueeze(0)?, &ones, d, 1.0, 1.0)
     }
 
     /// If this weight [C] of an RMSNorm is trained, add to its gradient that of y = w x / rms(x), given `x` and `dy` [T, C].

@@ -1,16 +1,9 @@
 //! The norm of all gradients together, and what to multiply them by, as `torch.nn.utils.clip_grad_norm_` has it.
 
-use candle_core::{DType, WithDType};
-use rayon::prelude::*;
+use candle_core::Tensor;
 
 use super::Param;
-use crate::{
-    error::{Error, Result},
-    kernels::cpu::stored::Elements,
-};
-
-// Squares are added up in order within a piece, then the pieces in order: the same for any number of threads.
-const PIECE: usize = 1 << 14;
+use crate::{error::Result, kernels::sum_squares};
 
 /// Of the gradients of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,47 +21,14 @@ pub enum Norm {
 pub fn norm<'a>(params: impl IntoIterator<Item = &'a Param>) -> Result<Norm> {
     let params: Vec<&Param> = params.into_iter().collect();
     let mut total = 0.0;
-    for (param, squares) in params.iter().zip(sums(&params)?) {
+    let grads: Vec<&Tensor> = params.iter().map(|param| &param.grad).collect();
+    for (param, squares) in params.iter().zip(sum_squares(&grads)?) {
         if !squares.is_finite() {
             return Ok(Norm::Diverged(param.name.clone()));
         }
         total += squares;
     }
     Ok(Norm::Finite(total.sqrt()))
-}
-
-/// The sum of squares of each gradient.
-fn sums(params: &[&Param]) -> Result<Vec<f64>> {
-    #[cfg(feature = "cuda")]
-    if params.iter().any(|param| param.grad.device().is_cuda()) {
-        return crate::kernels::cuda::sum_squares(&params.iter().map(|param| &param.grad).collect::<Vec<_>>());
-    }
-    let sum = |param: &&Param| {
-        let grad = Elements::of(&param.grad);
-        match param.grad.dtype() {
-            DType::F64 => Ok(squares(grad.slice::<f64>()?)),
-            DType::F32 => Ok(squares(grad.slice::<f32>()?)),
-            other => Err(Error::Other(format!("the gradient of `{}` is {other:?}, not f32", param.name))),
-        }
-    };
-    params.iter().map(sum).collect()
-}
-
-fn squares<T: WithDType>(g: &[T]) -> f64 {
-    let pieces: Vec<f64> = g
-        .par_chunks(PIECE)
-        .map(|piece| {
-            // Eight sums side by side, so that this is vector code.
-            let mut lanes = [0.0_f64; 8];
-            for eight in piece.chunks(8) {
-                for (lane, g) in lanes.iter_mut().zip(eight) {
-                    *lane += g.to_f64() * g.to_f64();
-                }
-            }
-            lanes.iter().sum()
-        })
-        .collect();
-    pieces.iter().sum()
 }
 
 /// `min(1, max / (norm + 1e-6))`; 1 if `max` is 0, which turns clipping off.

@@ -1,8 +1,8 @@
 //! Optimisers, schedules and gradient clipping.
 
 pub mod clip;
+mod moments;
 pub mod schedule;
-mod slot;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{Error, Result},
-    kernels::cpu::adamw::Hyper,
+    kernels::adamw::Hyper,
     recipe,
 };
-use slot::{Maps, Slot};
+use moments::{Moments, QuantMaps};
 
 /// Something that is trained.
 #[derive(Clone, Debug)]
@@ -41,8 +41,8 @@ pub struct Optimizer {
     eps: f64,
     weight_decay: f64,
     steps: u64,
-    slots: BTreeMap<String, Slot>,
-    maps: Maps,
+    moments: BTreeMap<String, Moments>,
+    maps: QuantMaps,
 }
 
 /// The name that the count of steps has among the moments.
@@ -57,8 +57,8 @@ impl Optimizer {
             eps: train.eps,
             weight_decay: train.weight_decay,
             steps: 0,
-            slots: BTreeMap::new(),
-            maps: Maps::default(),
+            moments: BTreeMap::new(),
+            maps: QuantMaps::default(),
         }
     }
 
@@ -81,12 +81,12 @@ impl Optimizer {
             grad_scale,
         };
         for param in params {
-            if self.steps == 0 && !self.slots.contains_key(&param.name) {
-                let slot = Slot::zeros(self.kind, param.value.elem_count(), param.value.device())?;
-                self.slots.insert(param.name.clone(), slot);
+            if self.steps == 0 && !self.moments.contains_key(&param.name) {
+                let moments = Moments::zeros(self.kind, param.value.elem_count(), param.value.device())?;
+                self.moments.insert(param.name.clone(), moments);
             }
-            let slot = self.slots.get(&param.name).filter(|slot| slot.len() == param.value.elem_count());
-            let Some(slot) = slot else {
+            let moments = self.moments.get(&param.name).filter(|moments| moments.len() == param.value.elem_count());
+            let Some(moments) = moments else {
                 return Err(Error::Other(format!(
                     "the optimiser has no moments for `{}` of {:?}: what is trained is not what was trained until step {}",
                     param.name,
@@ -96,7 +96,8 @@ impl Optimizer {
             };
             let weight_decay = if param.decays { self.weight_decay } else { 0.0 };
             let hyper = Hyper { lr: lr * param.lr_scale, weight_decay, ..hyper };
-            slot.step(self.kind, param, &hyper, &self.maps)
+            moments
+                .step(self.kind, param, &hyper, &self.maps)
                 .map_err(|e| Error::Other(format!("optimiser step of `{}`: {e}", param.name)))?;
         }
         self.steps += 1;
@@ -111,8 +112,8 @@ impl Optimizer {
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let steps = i64::try_from(self.steps).map_err(|e| Error::Other(e.to_string()))?;
         let mut state = vec![(STEPS.to_owned(), Tensor::new(&[steps], &Device::Cpu)?)];
-        for (name, slot) in &self.slots {
-            state.extend(slot.parts().into_iter().map(|(part, tensor)| (format!("{name}.{part}"), tensor.clone())));
+        for (name, moments) in &self.moments {
+            state.extend(moments.parts().into_iter().map(|(part, tensor)| (format!("{name}.{part}"), tensor.clone())));
         }
         Ok(state)
     }
@@ -126,14 +127,14 @@ impl Optimizer {
         state: impl IntoIterator<Item = Result<(String, Tensor)>>,
         device: &Device,
     ) -> Result<()> {
-        let mut slots: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
+        let mut parts_of: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
         let mut steps = None;
         for part in state {
             let (name, tensor) = part?;
             if name == STEPS {
                 steps = Some(tensor);
             } else if let Some((param, part)) = name.rsplit_once('.') {
-                slots.entry(param.to_owned()).or_default().insert(part.to_owned(), tensor.to_device(device)?);
+                parts_of.entry(param.to_owned()).or_default().insert(part.to_owned(), tensor.to_device(device)?);
             } else {
                 return Err(Error::Other(format!("`{name}` is not part of an optimiser's state")));
             }
@@ -144,22 +145,22 @@ impl Optimizer {
         let Some(steps) = steps else {
             return Err(Error::Other("the optimiser's state has no count of steps: take an earlier checkpoint".into()));
         };
-        let mut taken = BTreeMap::new();
-        for (name, parts) in slots {
-            let slot = Slot::of(self.kind, parts).map_err(|e| {
+        let mut all = BTreeMap::new();
+        for (name, parts) in parts_of {
+            let moments = Moments::of(self.kind, parts).map_err(|e| {
                 Error::Other(format!(
                     "the optimiser's state of `{name}` {e}: resume with the recipe it was trained with"
                 ))
             })?;
-            taken.insert(name, slot);
+            all.insert(name, moments);
         }
-        (self.steps, self.slots) = (steps, taken);
+        (self.steps, self.moments) = (steps, all);
         Ok(())
     }
 
     /// Memory that the moments of parameters of these sizes take, in bytes.
     pub fn bytes(kind: recipe::Optimizer, sizes: impl IntoIterator<Item = usize>) -> usize {
-        sizes.into_iter().map(|n| Slot::bytes(kind, n)).sum()
+        sizes.into_iter().map(|n| Moments::bytes(kind, n)).sum()
     }
 }
 

@@ -82,11 +82,11 @@ fn equal_finite_differences() {
             let (step, mut change) = (1e-5, vec![0.0_f64; gradient.len()]);
             change[at] = step;
             let change = candle_core::Tensor::from_vec(change, param.value.shape(), &candle_core::Device::Cpu).unwrap();
-            kernels::add(&param.value, &change, 1.0).unwrap();
+            kernels::add_(&param.value, &change, 1.0).unwrap();
             let above = loss();
-            kernels::add(&param.value, &change, -2.0).unwrap();
+            kernels::add_(&param.value, &change, -2.0).unwrap();
             let below = loss();
-            kernels::add(&param.value, &change, 1.0).unwrap();
+            kernels::add_(&param.value, &change, 1.0).unwrap();
             let slope = (above - below) / (2.0 * step);
             close(&param.name, gradient[at], slope, 1e-6, 1e-9);
         }

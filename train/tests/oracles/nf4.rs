@@ -9,8 +9,8 @@ use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     Error,
     formats::bitsandbytes,
-    kernels::cpu::{dynamic::Map, nf4 as kernel},
-    nf4::{Nf4, Scales},
+    kernels::{dynamic_quant::QuantMap, nf4 as kernel},
+    nf4::{DoubleQuant, Nf4, Scales},
     random::{bits, child, key, mask_bits, normal_vec, permutation, uniform_vec},
 };
 
@@ -96,8 +96,8 @@ fn maps_and_code_book_are_bitsandbytes() {
     let oracle = oracle("nf4.json");
     let digest = |values: &[f32]| hex_digest(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert_eq!(digest(&kernel::CODE), oracle["code_book"]);
-    assert_eq!(digest(&Map::signed().values), oracle["maps"]["signed"]);
-    assert_eq!(digest(&Map::unsigned().values), oracle["maps"]["unsigned"]);
+    assert_eq!(digest(&QuantMap::signed().values), oracle["maps"]["signed"]);
+    assert_eq!(digest(&QuantMap::unsigned().values), oracle["maps"]["unsigned"]);
 }
 
 #[test]
@@ -110,7 +110,8 @@ fn twenty_weights_have_the_same_bytes() {
             (case["name"].as_str().unwrap(), dims(&case["shape"]), case["kind"].as_str().unwrap());
         let w = weight(name, shape, kind);
         same(&format!("{name}: input"), &bytes(&w), &case["input"]);
-        let (plain, double) = (Nf4::quantize(&w, false).unwrap(), Nf4::quantize(&w, true).unwrap());
+        let (plain, double) =
+            (Nf4::quantize(&w, DoubleQuant::Off).unwrap(), Nf4::quantize(&w, DoubleQuant::On).unwrap());
         same(&format!("{name}: packed"), &bytes(&plain.packed), &case["packed"]);
         same(&format!("{name}: packed, double"), &bytes(&double.packed), &case["packed"]);
         let Scales::Plain(scales) = &plain.scales else { panic!("{name}") };
@@ -144,7 +145,7 @@ fn threads_do_not_change_a_byte() {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let q = Nf4::quantize(&w, true).unwrap();
+            let q = Nf4::quantize(&w, DoubleQuant::On).unwrap();
             (bytes(&q.packed), bytes(&q.dequantize(DType::F32).unwrap()))
         })
     };
@@ -168,7 +169,7 @@ fn a_layer_of_bitsandbytes_loads_and_is_written_again() {
         assert!(bitsandbytes::is_quantized(name, |key| theirs.contains_key(key)));
         let loaded = read(&theirs, name).unwrap();
         assert_eq!((loaded.shape(), loaded.dtype.as_str()), ((96, 64), "bfloat16"));
-        let ours = Nf4::quantize(&weight("linear", (96, 64), "bfloat16"), name == "double.weight").unwrap();
+        let ours = Nf4::quantize(&weight("linear", (96, 64), "bfloat16"), (name == "double.weight").into()).unwrap();
         for dtype in [DType::BF16, DType::F32] {
             let [loaded, ours] = [&loaded, &ours].map(|w| bytes(&w.dequantize(dtype).unwrap()));
             assert_eq!(loaded, ours);
@@ -236,27 +237,10 @@ fn what_cannot_be_read_says_which_tensor_and_what_to_do() {
 }
 
 #[test]
-fn other_quantisations_are_refused_by_config() {
-    let file = Path::new("config.json");
-    bitsandbytes::check_config(file, &bitsandbytes::config(true, "bfloat16", &["lm_head"])).unwrap();
-    for (key, value) in [
-        ("load_in_4bit", json!(false)),
-        ("bnb_4bit_quant_type", json!("fp4")),
-        ("bnb_4bit_quant_storage", json!("bfloat16")),
-        ("quant_method", json!("gptq")),
-    ] {
-        let mut config = bitsandbytes::config(true, "bfloat16", &[]);
-        config[key] = value;
-        let error = bitsandbytes::check_config(file, &config).unwrap_err().to_string();
-        assert!(error.contains(key) && error.contains("16 bits"), "{error}");
-    }
-}
-
-#[test]
 fn weights_that_are_not_finite_are_refused() {
     let mut w = vec![0.5_f32; 130];
     w[67] = f32::NAN;
     let w = Tensor::from_vec(w, (2, 65), &Device::Cpu).unwrap();
-    let error = Nf4::quantize(&w, true).unwrap_err().to_string();
+    let error = Nf4::quantize(&w, DoubleQuant::On).unwrap_err().to_string();
     assert!(error.contains("row 1, column 2"), "{error}");
 }

@@ -52,7 +52,7 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
             [out, input] if is_block_linear(&name) => {
                 let packed = match files.packed(&name, (out, input))? {
                     Some(packed) => packed,
-                    None => Nf4::quantize(&files.load(&name, &shape)?, double_quant)
+                    None => Nf4::quantize(&files.load(&name, &shape)?, double_quant.into())
                         .map_err(|e| Error::tensor(files.path(), &name, e.to_string()))?,
                 };
                 tensors.extend(bitsandbytes::tensors(&packed, &name)?);

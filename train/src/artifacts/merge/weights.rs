@@ -5,7 +5,10 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     error::{Error, Result},
     formats::{model_files::ModelFiles, peft::AdapterFile},
-    kernels::cpu::gemm::{Mat, Threads, gemm},
+    kernels::{
+        gemm::cpu::{Threads, gemm},
+        matrix::Mat,
+    },
     model::{config::is_block_linear, load::Source},
     nf4::Nf4,
 };
@@ -43,7 +46,7 @@ impl Source for Base<'_> {
         let whole = self.files.load(name, shape)?;
         match self.precision {
             Precision::Stored => Ok(whole),
-            Precision::Nf4 { double_quant } => Nf4::quantize(&whole, double_quant)
+            Precision::Nf4 { double_quant } => Nf4::quantize(&whole, double_quant.into())
                 .map_err(|e| Error::tensor(self.files.path(), name, e.to_string()))?
                 .dequantize(DType::F32),
         }

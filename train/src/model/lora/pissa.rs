@@ -7,9 +7,10 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::Result,
-    kernels::cpu::{
-        gemm::{Mat, Threads, gemm},
-        norm::dot,
+    kernels::{
+        gemm::cpu::{Threads, gemm},
+        matrix::Mat,
+        simd::dot,
     },
     random,
 };

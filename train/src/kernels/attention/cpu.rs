@@ -1,0 +1,226 @@
+//! Attention on the CPU, in blocks of queries.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use crate::{
+    error::Result,
+    kernels::{
+        float::{Float, with_float},
+        gemm::cpu::{Threads, gemm},
+        matrix::Mat,
+        simd::{dot, simd},
+        storage::{Elements, same_size, tensor},
+    },
+};
+
+/// Queries at a time.
+const BLOCK: usize = 64;
+
+/// A run of queries and the keys that it may see: query i of the span sees keys up to `k_len - q_len + i`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First query, as a row of Q.
+    pub q: usize,
+    /// Queries.
+    pub q_len: usize,
+    /// First key, as a row of K and V.
+    pub k: usize,
+    /// Keys.
+    pub k_len: usize,
+}
+
+/// Sizes of the heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub q: usize,
+    /// Key and value heads; each serves `q / kv` query heads.
+    pub kv: usize,
+    /// Width of a head.
+    pub dim: usize,
+}
+
+impl Heads {
+    /// What scores are multiplied by: 1 / sqrt(dim).
+    pub fn scale(self) -> f64 {
+        1.0 / f64::from(u32::try_from(self.dim).unwrap_or(u32::MAX)).sqrt()
+    }
+}
+
+/// What `attention` of the folder read and wrote, for the backward pass.
+#[derive(Clone, Debug)]
+pub struct AttentionForward {
+    /// [T, Hq D]
+    pub q: Tensor,
+    /// [S, Hkv D]
+    pub k: Tensor,
+    /// [S, Hkv D]
+    pub v: Tensor,
+    /// [T, Hq D]
+    pub out: Tensor,
+    /// [T, Hq]
+    pub lse: Tensor,
+}
+
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor)> {
+    same_size("attention", &[k, v])?;
+    let (qs, ks, vs) = (Elements::of(q), Elements::of(k), Elements::of(v));
+    with_float!(q, T => {
+        let (out, lse) = forward::<T>(qs.slice()?, ks.slice()?, vs.slice()?, spans, heads);
+        Ok((tensor(out, q.shape())?, tensor(lse, (q.dim(0)?, heads.q))?))
+    })
+}
+
+pub fn attention_grad(
+    f: &AttentionForward,
+    dout: &Tensor,
+    spans: &[Span],
+    heads: Heads,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    same_size("attention_grad", &[&f.q, &f.out, dout])?;
+    let [q, k, v, out, lse] = [&f.q, &f.k, &f.v, &f.out, &f.lse].map(Elements::of);
+    let d = Elements::of(dout);
+    with_float!(dout, T => {
+        let forward = Forward::<T> {
+            q: q.slice()?, k: k.slice()?, v: v.slice()?, out: out.slice()?, lse: lse.slice()?,
+        };
+        let (dq, dk, dv) = backward(&forward, d.slice()?, spans, heads);
+        Ok((tensor(dq, f.q.shape())?, tensor(dk, f.k.shape())?, tensor(dv, f.v.shape())?))
+    })
+}
+
+/// Softmax numerators in place: row i of `scores` [rows, keys] keeps its first `first + i + 1` columns, the rest
+/// become 0. Returns the logarithm of each row's sum.
+fn softmax<T: Float>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
+    simd(
+        #[inline(always)]
+        || {
+            let mut sums = Vec::with_capacity(scores.len() / keys);
+            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                let (seen, hidden) = row.split_at_mut((first + i + 1).min(keys));
+                let top = seen.iter().fold(T::NEG_INFINITY, |m, x| m.maximum(*x));
+                let mut sum = T::ZERO;
+                for x in seen.iter_mut() {
+                    *x = (*x - top).exp();
+                }
+                for x in seen.iter() {
+                    sum += *x;
+                }
+                let inverse = T::ONE / sum;
+                for x in seen.iter_mut() {
+                    *x *= inverse;
+                }
+                hidden.fill(T::ZERO);
+                sums.push(top + sum.ln());
+            }
+            sums
+        },
+    )
+}
+
+/// The output and the logarithm of each softmax sum.
+fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>) {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let (mut out, mut lse) = (vec![T::ZERO; q.len()], vec![T::ZERO; q.len() / d]);
+    let mut blocks = Vec::new();
+    let (mut out_rest, mut lse_rest) = (&mut out[..], &mut lse[..]);
+    for span in spans {
+        for start in (0..span.q_len).step_by(BLOCK) {
+            let rows = BLOCK.min(span.q_len - start);
+            let (o, o_rest) = out_rest.split_at_mut(rows * qw);
+            let (l, l_rest) = lse_rest.split_at_mut(rows * heads.q);
+            (out_rest, lse_rest) = (o_rest, l_rest);
+            blocks.push((span, start, rows, o, l));
+        }
+    }
+    blocks.into_par_iter().for_each(|(span, start, rows, out, lse)| {
+        let first = span.k_len - span.q_len + start;
+        let keys = first + rows;
+        let mut scores = vec![T::ZERO; rows * keys];
+        for head in 0..heads.q {
+            let (qo, ko) = ((span.q + start) * qw + head * d, span.k * kw + head / group * d);
+            let (qb, kb, vb) =
+                (Mat::rows(&q[qo..], rows, d, qw), Mat::rows(&k[ko..], keys, d, kw), Mat::rows(&v[ko..], keys, d, kw));
+            gemm(&mut scores, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
+            for (row, sum) in softmax(&mut scores, keys, first).into_iter().enumerate() {
+                lse[row * heads.q + head] = sum;
+            }
+            gemm(&mut out[head * d..], qw, Mat::rows(&scores, rows, keys, keys), vb, (1.0, 0.0), Threads::One);
+        }
+    });
+    (out, lse)
+}
+
+/// [`AttentionForward`] as slices.
+struct Forward<'a, T> {
+    q: &'a [T],
+    k: &'a [T],
+    v: &'a [T],
+    out: &'a [T],
+    lse: &'a [T],
+}
+
+fn backward<T: Float>(f: &Forward<'_, T>, dout: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>, Vec<T>) {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let tasks: Vec<_> = spans.iter().flat_map(|s| (0..heads.q).map(move |h| (s, h))).collect();
+    // A head of a document is one task with its own sums; they are put together in a fixed order.
+    let parts: Vec<[Vec<T>; 3]> = tasks.par_iter().map(|(span, head)| one_head(f, dout, span, *head, heads)).collect();
+    let (mut dq, mut dk, mut dv) = (vec![T::ZERO; f.q.len()], vec![T::ZERO; f.k.len()], vec![T::ZERO; f.v.len()]);
+    for ((span, head), [q, k, v]) in tasks.iter().zip(&parts) {
+        let (qo, ko) = (head * d, head / group * d);
+        for (i, part) in q.chunks_exact(d).enumerate() {
+            dq[(span.q + i) * qw + qo..][..d].copy_from_slice(part);
+        }
+        for (total, part) in [(&mut dk, k), (&mut dv, v)] {
+            for (i, part) in part.chunks_exact(d).enumerate() {
+                let place = &mut total[(span.k + i) * kw + ko..][..d];
+                place.iter_mut().zip(part).for_each(|(t, p)| *t += *p);
+            }
+        }
+    }
+    (dq, dk, dv)
+}
+
+/// dq [queries, D], dk and dv [keys, D] of one head of one span.
+fn one_head<T: Float>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, heads: Heads) -> [Vec<T>; 3] {
+    let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
+    let (len, before) = (span.q_len, span.k_len - span.q_len);
+    let [mut dq, mut dk, mut dv] = [len, span.k_len, span.k_len].map(|rows| vec![T::ZERO; rows * d]);
+    let (qo, ko) = (span.q * qw + head * d, span.k * kw + head / group * d);
+    let most = BLOCK.min(len) * span.k_len;
+    let (mut p, mut ds) = (vec![T::ZERO; most], vec![T::ZERO; most]);
+    for start in (0..len).step_by(BLOCK) {
+        let rows = BLOCK.min(len - start);
+        let keys = before + start + rows;
+        let at = qo + start * qw;
+        let (qb, db) = (Mat::rows(&f.q[at..], rows, d, qw), Mat::rows(&dout[at..], rows, d, qw));
+        let (kb, vb) = (Mat::rows(&f.k[ko..], keys, d, kw), Mat::rows(&f.v[ko..], keys, d, kw));
+        let (p, ds) = (&mut p[..rows * keys], &mut ds[..rows * keys]);
+        gemm(p, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
+        gemm(ds, keys, db, vb.t(), (1.0, 0.0), Threads::One);
+        simd(
+            #[inline(always)]
+            || {
+                for i in 0..rows {
+                    let row = at + i * qw;
+                    let delta = dot(&dout[row..row + d], &f.out[row..row + d]);
+                    let lse = f.lse[(span.q + start + i) * heads.q + head];
+                    let (p, ds) = (&mut p[i * keys..][..keys], &mut ds[i * keys..][..keys]);
+                    let seen = before + start + i + 1;
+                    for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+                        *p = (*p - lse).exp();
+                        *ds = *p * (*ds - delta);
+                    }
+                    p[seen..].fill(T::ZERO);
+                    ds[seen..].fill(T::ZERO);
+                }
+            },
+        );
+        let (p, ds) = (Mat::rows(p, rows, keys, keys), Mat::rows(ds, rows, keys, keys));
+        gemm(&mut dv, d, p.t(), db, (1.0, 1.0), Threads::One);
+        gemm(&mut dq[start * d..], d, ds, kb, (heads.scale(), 0.0), Threads::One);
+        gemm(&mut dk, d, ds.t(), qb, (heads.scale(), 1.0), Threads::One);
+    }
+    [dq, dk, dv]
+}

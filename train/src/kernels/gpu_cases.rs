@@ -1,0 +1,54 @@
+//! Every kernel's cases: `tests/gpu.rs` runs them one by one, `just gpu-check` all of them from a program that can be
+//! carried to another machine (`examples/gpu`), `just gpu-emulate` that program without a GPU.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{
+    adamw, add, add_, attention, cross_entropy, dropout, gemm, gpu_check::Gpu, nf4, noise, rms_norm, rope, sum_squares,
+    swiglu,
+};
+use crate::error::Result;
+
+/// What cases are called, and how they are run.
+pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
+
+/// All of them.
+pub const CASES: [Case; 16] = [
+    ("gemm", gemm::gpu_check::gemm),
+    ("rms_norm", rms_norm::gpu_check::rms_norm),
+    ("rope", rope::gpu_check::rope),
+    ("add", add::gpu_check::add),
+    ("swiglu", swiglu::gpu_check::swiglu),
+    ("dropout", dropout::gpu_check::dropout),
+    ("noise", noise::gpu_check::noise),
+    ("sum_squares", sum_squares::gpu_check::sum_squares),
+    ("attention", attention::gpu_check::documents),
+    ("attention_after_other_keys", attention::gpu_check::after_other_keys),
+    ("attention_around_gaps", attention::gpu_check::around_gaps),
+    ("cross_entropy", cross_entropy::gpu_check::cross_entropy),
+    ("nf4", nf4::gpu_check::nf4),
+    ("adamw", adamw::gpu_check::adamw),
+    ("adamw_8bit", adamw::gpu_check::adamw_8bit),
+    ("refusals", refusals),
+];
+
+/// What every kernel refuses.
+fn refusals(gpu: &Gpu) -> Result<()> {
+    let x = gpu.filled(0.0, &[4, 8], DType::F32)?.1;
+    let short = gpu.filled(0.0, &[4, 7], DType::F32)?.1;
+    let rounded = gpu.filled(0.0, &[4, 8], DType::BF16)?.1;
+    let turned = gpu.filled(0.0, &[8, 4], DType::F32)?.1.t()?;
+    let elsewhere = Tensor::zeros((4, 8), DType::F32, &Device::Cpu)?;
+    // A tensor cannot be locked for reading and writing at once, so that is refused too.
+    let refused = [
+        ("a short tensor", swiglu(&x, &short).is_err()),
+        ("another type", swiglu(&x, &rounded).is_err()),
+        ("a turned view", swiglu(&x, &turned).is_err()),
+        ("a tensor elsewhere", swiglu(&x, &elsewhere).is_err()),
+        ("its own output", add_(&x, &x, 1.0).is_err()),
+    ];
+    for (what, refused) in refused {
+        gpu.same("refused", what, &[refused], &[true]);
+    }
+    Ok(())
+}

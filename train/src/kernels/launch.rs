@@ -1,0 +1,296 @@
+//! How a kernel is started. Every tensor is held against the type and the number of elements that the kernel will
+//! read or write before its address is taken.
+
+#![allow(unsafe_code, reason = "kernels get addresses; what they may touch is checked here")]
+
+use std::{
+    cell::RefCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use candle_core::{
+    CpuStorage, CudaDevice, CudaStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor, bail,
+    cuda::{
+        S, WrapErr,
+        cudarc::driver::{
+            CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop, result::memset_d8_async,
+            sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+        },
+    },
+};
+
+use super::launch_timer;
+
+type Candle<T> = candle_core::Result<T>;
+
+/// Threads of a block, unless a kernel says otherwise.
+pub const THREADS: u32 = 256;
+/// More shared memory than this has to be asked for.
+const SHARED: u32 = 48 << 10;
+
+/// A file of kernels.
+pub struct Module {
+    /// As candle keeps it.
+    pub name: &'static str,
+    /// What build.rs made of it.
+    pub ptx: &'static str,
+}
+
+/// NAME.cu beside the caller.
+macro_rules! module {
+    ($name:literal) => {
+        Module { name: concat!("setaccio_", $name), ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")) }
+    };
+}
+pub(super) use module;
+
+/// An argument that is not a tensor.
+#[derive(Clone, Copy)]
+pub enum Scalar {
+    F32(f32),
+    I32(i32),
+    I64(i64),
+    U32(u32),
+    U64(u64),
+}
+
+/// How a type is called in the name of a kernel.
+pub fn suffix(dtype: DType) -> Candle<&'static str> {
+    match dtype {
+        DType::F32 => Ok("f32"),
+        DType::BF16 => Ok("bf16"),
+        other => bail!("CUDA kernels compute on f32 or bf16, not {other:?}"),
+    }
+}
+
+/// A size as kernels take it.
+pub fn i32_of(size: usize) -> Candle<i32> {
+    i32::try_from(size).map_err(|_| candle_core::Error::Msg(format!("a size of {size} is too large for a GPU kernel")))
+}
+
+/// A number of elements as kernels take it.
+#[allow(clippy::cast_possible_wrap, reason = "no memory holds 2^63 elements")]
+pub fn i64_of(size: usize) -> i64 {
+    size as i64
+}
+
+/// Nearest f32.
+#[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+pub fn f32_of(x: f64) -> f32 {
+    x as f32
+}
+
+/// Blocks for `n` threads whose kernel goes on until all are done.
+pub fn blocks(n: usize) -> u32 {
+    const MOST: u32 = 1 << 14;
+    u32::try_from(n.div_ceil(THREADS as usize)).unwrap_or(MOST).min(MOST)
+}
+
+static POISON: AtomicBool = AtomicBool::new(false);
+
+/// From here on results hold NaNs until their kernel writes them, so that a check sees what it left out.
+pub fn poison_results() {
+    POISON.store(true, Ordering::Relaxed);
+}
+
+/// A tensor for a kernel to write all of: until then it holds whatever was there before.
+///
+/// # Errors
+/// Out of memory.
+pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Candle<Tensor> {
+    // SAFETY: callers hand it to one kernel that writes every element, and to nobody if that fails.
+    let tensor = unsafe { Tensor::empty(shape, dtype, device) }?;
+    if POISON.load(Ordering::Relaxed) && tensor.elem_count() > 0 {
+        fill(&tensor, 0xff)?;
+    }
+    Ok(tensor)
+}
+
+/// Every byte of a tensor that was just made.
+fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
+    with_addresses("fill", &[tensor], &[], |device, at| {
+        let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
+        // SAFETY: the tensor is whole and has this many bytes; all bits set is a NaN, or the largest integer.
+        unsafe { memset_d8_async(at[0], byte, bytes, device.cuda_stream().cu_stream()) }.w()
+    })
+}
+
+/// A kernel and what it will be given: tensors to write, tensors to read, values, in this order.
+pub struct Launch<'a> {
+    module: &'static Module,
+    name: String,
+    writes: Vec<&'a Tensor>,
+    reads: Vec<&'a Tensor>,
+    values: Vec<Scalar>,
+}
+
+impl<'a> Launch<'a> {
+    pub fn new(module: &'static Module, name: impl Into<String>) -> Self {
+        Self { module, name: name.into(), writes: Vec::new(), reads: Vec::new(), values: Vec::new() }
+    }
+
+    fn check(&self, tensor: &Tensor, dtype: DType, count: usize) -> Candle<()> {
+        if tensor.elem_count() != count || tensor.dtype() != dtype {
+            bail!("{}: {:?} {:?} where {count} of {dtype:?} are needed", self.name, tensor.dtype(), tensor.shape());
+        }
+        if tensor.layout().contiguous_offsets().is_none() {
+            bail!("{}: was given a view that is not contiguous", self.name);
+        }
+        Ok(())
+    }
+
+    /// A tensor of `count` elements that the kernel changes.
+    pub fn write(mut self, tensor: &'a Tensor, dtype: DType, count: usize) -> Candle<Self> {
+        self.check(tensor, dtype, count)?;
+        self.writes.push(tensor);
+        Ok(self)
+    }
+
+    /// A tensor of `count` elements that the kernel reads.
+    pub fn read(mut self, tensor: &'a Tensor, dtype: DType, count: usize) -> Candle<Self> {
+        self.check(tensor, dtype, count)?;
+        self.reads.push(tensor);
+        Ok(self)
+    }
+
+    pub fn values(mut self, values: &[Scalar]) -> Self {
+        self.values.extend(values);
+        self
+    }
+
+    /// Start the kernel. Nothing happens for a grid of no blocks.
+    ///
+    /// # Safety
+    /// The kernel of that name takes these arguments and touches no more of each tensor than was checked.
+    pub unsafe fn run(self, (x, y): (u32, u32), threads: u32, shared: u32) -> Candle<()> {
+        if x == 0 || y == 0 {
+            return Ok(());
+        }
+        with_addresses(&self.name, &self.writes, &self.reads, |device, addresses| {
+            let function = device.get_or_load_custom_func(&self.name, self.module.name, self.module.ptx)?;
+            if shared > SHARED {
+                let size = i32_of(shared as usize)?;
+                function.set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, size).w()?;
+            }
+            let mut arguments = function.builder();
+            for address in addresses {
+                arguments.arg(address);
+            }
+            for value in &self.values {
+                match value {
+                    Scalar::F32(v) => arguments.arg(v),
+                    Scalar::I32(v) => arguments.arg(v),
+                    Scalar::I64(v) => arguments.arg(v),
+                    Scalar::U32(v) => arguments.arg(v),
+                    Scalar::U64(v) => arguments.arg(v),
+                };
+            }
+            let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads, 1, 1), shared_mem_bytes: shared };
+            // SAFETY: the caller's promise, above.
+            unsafe { arguments.launch(config) }.w()?;
+            Ok(())
+        })
+    }
+}
+
+/// Lock tensors for writing and reading and give `f` their addresses, in this order. No tensor may be read and written
+/// at once.
+pub fn with_addresses(
+    name: &str,
+    writes: &[&Tensor],
+    reads: &[&Tensor],
+    f: impl FnOnce(&CudaDevice, &[u64]) -> Candle<()>,
+) -> Candle<()> {
+    let Some(Device::Cuda(device)) = writes.first().map(|t| t.device()) else {
+        bail!("{name}: the result is not on a CUDA device")
+    };
+    for (i, write) in writes.iter().enumerate() {
+        // A second lock would wait for ever.
+        if writes[i + 1..].iter().chain(reads).any(|t| allocation(t) == allocation(write)) {
+            bail!("{name}: would write a tensor that it also uses otherwise");
+        }
+    }
+    if let Some(other) = writes.iter().chain(reads).find(|t| !t.device().same_device(writes[0].device())) {
+        bail!("{name}: tensors on {:?} and {:?}", writes[0].device().location(), other.device().location());
+    }
+    let stream = device.cuda_stream();
+    let held: Vec<_> = reads.iter().map(|t| t.storage_and_layout()).collect();
+    // Dropped after the launch, which is when the reads are recorded.
+    let (mut read_at, mut guards) = (Vec::new(), Vec::new());
+    for (storage, layout) in &held {
+        let Storage::Cuda(storage) = &**storage else { bail!("{name}: a tensor of another device") };
+        let (address, guard) = address(storage, &stream)?;
+        read_at.push(address + offset(storage, layout));
+        guards.push(guard);
+    }
+    let mut f = Some(f);
+    lock_writes(writes, &stream, &mut Vec::new(), &mut |written| {
+        let addresses: Vec<u64> = written.iter().chain(&read_at).copied().collect();
+        let start = launch_timer::record_start(&stream)?;
+        f.take().map_or(Ok(()), |f| f(device, &addresses))?;
+        launch_timer::record_end(name, start, &stream)
+    })
+}
+
+/// What tells allocations apart.
+fn allocation(tensor: &Tensor) -> *const Storage {
+    let (storage, _) = tensor.storage_and_layout();
+    std::ptr::from_ref(&*storage)
+}
+
+fn offset(storage: &CudaStorage, layout: &Layout) -> u64 {
+    use candle_core::backend::BackendStorage;
+    (layout.start_offset() * storage.dtype().size_in_bytes()) as u64
+}
+
+type Then<'a> = dyn FnMut(&[u64]) -> Candle<()> + 'a;
+type Write<'a> = dyn FnMut(&mut CudaStorage, &Layout) -> Candle<()> + 'a;
+
+/// candle lends a storage for writing to an operation only, so several are nested.
+fn lock_writes(writes: &[&Tensor], stream: &CudaStream, at: &mut Vec<u64>, then: &mut Then) -> Candle<()> {
+    let Some((first, rest)) = writes.split_first() else { return then(at) };
+    let mut write = |storage: &mut CudaStorage, layout: &Layout| {
+        let offset = offset(storage, layout);
+        let (address, _guard) = address_mut(storage, stream)?;
+        at.push(address + offset);
+        lock_writes(rest, stream, at, then)
+    };
+    first.inplace_op1(&WithStorage(RefCell::new(&mut write)))
+}
+
+struct WithStorage<'a, 'b>(RefCell<&'a mut Write<'b>>);
+
+impl InplaceOp1 for WithStorage<'_, '_> {
+    fn name(&self) -> &'static str {
+        "setaccio kernel"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Candle<()> {
+        bail!("a CUDA kernel was given a tensor in main memory")
+    }
+
+    fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Candle<()> {
+        (self.0.borrow_mut())(storage, layout)
+    }
+}
+
+fn address<'a>(storage: &'a CudaStorage, stream: &'a CudaStream) -> Candle<(u64, SyncOnDrop<'a>)> {
+    Ok(match &storage.slice {
+        S::F32(s) => s.device_ptr(stream),
+        S::BF16(s) => s.device_ptr(stream),
+        S::F64(s) => s.device_ptr(stream),
+        S::U32(s) => s.device_ptr(stream),
+        S::U8(s) => s.device_ptr(stream),
+        _ => bail!("no kernel reads this type"),
+    })
+}
+
+fn address_mut<'a>(storage: &'a mut CudaStorage, stream: &'a CudaStream) -> Candle<(u64, SyncOnDrop<'a>)> {
+    Ok(match &mut storage.slice {
+        S::F32(s) => s.device_ptr_mut(stream),
+        S::BF16(s) => s.device_ptr_mut(stream),
+        S::F64(s) => s.device_ptr_mut(stream),
+        S::U8(s) => s.device_ptr_mut(stream),
+        _ => bail!("no kernel writes this type"),
+    })
+}

@@ -1,0 +1,25 @@
+//! RMSNorm beside the CPU's.
+
+use super::rms_norm_grad_;
+use crate::{
+    error::Result,
+    kernels::gpu_check::{Gpu, TYPES},
+};
+
+const LOST: f64 = 1e-6;
+
+pub fn rms_norm(gpu: &Gpu) -> Result<()> {
+    for dtype in TYPES {
+        for (t, h) in [(1, 64), (7, 576), (300, 4096), (1024, 96), (5, 33)] {
+            let shape = format!("{t}x{h}");
+            let (x, dy) = (gpu.random("x", &[t, h], 2.0, dtype)?, gpu.random("dy", &[t, h], 2.0, dtype)?);
+            let (dx, w) = (gpu.random("dx", &[t, h], 2.0, dtype)?, gpu.random("w", &[h], 1.0, dtype)?);
+            let want = super::rms_norm(&x.0, &w.0, 1e-5)?;
+            gpu.close(("rms_norm", &shape), &super::rms_norm(&x.1, &w.1, 1e-5)?, &want, dtype, LOST)?;
+            rms_norm_grad_(&dx.0, &x.0, &w.0, &dy.0, 1e-5)?;
+            rms_norm_grad_(&dx.1, &x.1, &w.1, &dy.1, 1e-5)?;
+            gpu.close(("rms_norm_grad", &shape), &dx.1, &dx.0, dtype, LOST)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+// RMSNorm, one block of threads a row.
+#include "common.cuh"
+
+template <class T> __device__ float reciprocal(const T* x, int width, float eps, float* parts) {
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) sum += wide(x[c]) * wide(x[c]);
+    return 1.0f / sqrtf(over_block(sum, Sum(), parts) / float(width) + eps);
+}
+
+template <class T> __device__ void rms_norm(T* y, const T* x, const T* w, float eps, int width) {
+    __shared__ float parts[32];
+    int64_t row = int64_t(blockIdx.x) * width;
+    float r = reciprocal(x + row, width, eps, parts);
+    for (int c = threadIdx.x; c < width; c += blockDim.x) y[row + c] = narrow<T>(wide(w[c]) * (wide(x[row + c]) * r));
+}
+
+// dx += r g - x r^3 mean(g x) with g = w dy
+template <class T> __device__ void rms_norm_grad(T* dx, const T* x, const T* w, const T* dy, float eps, int width) {
+    __shared__ float parts[32], pulls[32];
+    int64_t row = int64_t(blockIdx.x) * width;
+    float r = reciprocal(x + row, width, eps, parts);
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) sum += wide(w[c]) * wide(dy[row + c]) * wide(x[row + c]);
+    float pull = r * r * r * over_block(sum, Sum(), pulls) / float(width);
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        float g = wide(w[c]) * wide(dy[row + c]);
+        dx[row + c] = narrow<T>(wide(dx[row + c]) + (r * g - pull * wide(x[row + c])));
+    }
+}
+
+#define BY_TYPE(NAME, T)                                                                                               \
+    extern "C" __global__ void rms_norm_##NAME(T* y, const T* x, const T* w, float eps, int32_t width) {               \
+        rms_norm(y, x, w, eps, width);                                                                                 \
+    }                                                                                                                  \
+    extern "C" __global__ void rms_norm_grad_##NAME(T* dx, const T* x, const T* w, const T* dy, float eps,             \
+                                                int32_t width) {                                                       \
+        rms_norm_grad(dx, x, w, dy, eps, width);                                                                       \
+    }
+
+BY_TYPE(f32, float)
+BY_TYPE(bf16, bf16)

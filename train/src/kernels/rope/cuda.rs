@@ -1,0 +1,32 @@
+//! rope.cu over tensors.
+
+#![allow(unsafe_code, reason = "launches")]
+
+use candle_core::Tensor;
+
+use super::cpu::Direction;
+use crate::{
+    error::{Error, Result},
+    kernels::launch::{
+        Launch, Module,
+        Scalar::{F32, I32, I64},
+        THREADS, blocks, i32_of, i64_of, module, suffix,
+    },
+};
+
+const MODULE: Module = module!("rope");
+
+pub fn rope_(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, dim: usize, direction: Direction) -> Result<()> {
+    let (n, half, tokens) = (x.elem_count() / 2, dim / 2, x.dim(0)?);
+    if half * 2 != dim || x.elem_count() != tokens * heads * dim {
+        return Err(Error::Other(format!("rope: {:?} for {heads} heads of {dim}", x.shape())));
+    }
+    let sign = if direction == Direction::Backward { -1.0 } else { 1.0 };
+    let launch = Launch::new(&MODULE, format!("rope_{}_{}", suffix(x.dtype())?, suffix(cos.dtype())?))
+        .write(x, x.dtype(), 2 * n)?
+        .read(cos, cos.dtype(), tokens * half)?
+        .read(sin, cos.dtype(), tokens * half)?
+        .values(&[I32(i32_of(heads)?), I32(i32_of(half)?), F32(sign), I64(i64_of(n))]);
+    // SAFETY: thread i of n turns a pair of its own, with angle `i / half / heads * half + i % half`, below T half.
+    Ok(unsafe { launch.run((blocks(n), 1), THREADS, 0) }?)
+}

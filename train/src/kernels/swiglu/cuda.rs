@@ -1,0 +1,40 @@
+//! swiglu.cu over tensors.
+
+#![allow(unsafe_code, reason = "launches")]
+
+use candle_core::Tensor;
+
+use crate::{
+    error::Result,
+    kernels::launch::{Launch, Module, Scalar::I64, THREADS, blocks, empty, i64_of, module, suffix},
+};
+
+const MODULE: Module = module!("swiglu");
+
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (n, dtype) = (gate.elem_count(), gate.dtype());
+    let out = empty(gate.shape(), dtype, gate.device())?;
+    let launch = Launch::new(&MODULE, format!("swiglu_{}", suffix(dtype)?))
+        .write(&out, dtype, n)?
+        .read(gate, dtype, n)?
+        .read(up, dtype, n)?
+        .values(&[I64(i64_of(n))]);
+    // SAFETY: reads and writes n elements.
+    unsafe { launch.run((blocks(n), 1), THREADS, 0) }?;
+    Ok(out)
+}
+
+pub fn swiglu_grad(gate: &Tensor, up: &Tensor, dout: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (n, dtype) = (gate.elem_count(), gate.dtype());
+    let (dgate, dup) = (empty(gate.shape(), dtype, gate.device())?, empty(gate.shape(), dtype, gate.device())?);
+    let launch = Launch::new(&MODULE, format!("swiglu_grad_{}", suffix(dtype)?))
+        .write(&dgate, dtype, n)?
+        .write(&dup, dtype, n)?
+        .read(gate, dtype, n)?
+        .read(up, dtype, n)?
+        .read(dout, dtype, n)?
+        .values(&[I64(i64_of(n))]);
+    // SAFETY: reads and writes n elements.
+    unsafe { launch.run((blocks(n), 1), THREADS, 0) }?;
+    Ok((dgate, dup))
+}

@@ -197,7 +197,7 @@ fn an_interruption_keeps_the_last_step_and_a_changed_recipe_is_not_mixed_in() {
     assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().starts_with("step-")).count(), 1);
     assert!(!out.join("adapter").exists());
     let changed = ["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"];
-    assert_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
+    assert_measured_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn plan_and_show_batch_read_no_weights() {
         |args: &[&str]| train(&out, &[&["--plan", "--jobs", "2", "--set"], args].concat()).assert_success().said();
     assert_snapshot("train-plan", plan(&["train.memory_gib=8"]));
     let tight = plan(&["train.memory_gib=0.001", "--max-steps", "1"]);
-    assert_snapshot("train-plan_of_too_little_memory", tight);
+    assert_measured_snapshot("train-plan_of_too_little_memory", tight);
     assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
     let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();

@@ -249,12 +249,9 @@ fn mistakes_are_named() {
 fn plan_and_show_batch_read_no_weights() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    // Neither the machine's memory nor its number of processors.
-    let plan =
-        |args: &[&str]| train(&out, &[&["--plan", "--jobs", "2", "--set"], args].concat()).assert_success().said();
-    assert_snapshot("train-plan", plan(&["train.memory_gib=8"]));
-    let tight = plan(&["train.memory_gib=0.001", "--max-steps", "1"]);
-    assert_measured_snapshot("train-plan_of_too_little_memory", tight);
+    assert_measured_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
+    let tight = ["--plan", "--set", "train.memory_gib=0.001", "--max-steps", "1"];
+    assert_measured_snapshot("train-plan_of_too_little_memory", train(&out, &tight).assert_success().said());
     assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
     let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();

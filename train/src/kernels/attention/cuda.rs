@@ -14,7 +14,7 @@ use crate::{
     kernels::launch::{
         Launch, Module,
         Scalar::{F32, I32, I64},
-        THREADS, empty, f32_of, i32_of, i64_of, module, suffix,
+        THREADS, empty, i32_of, i64_of, module, suffix,
     },
 };
 

@@ -50,9 +50,6 @@ impl Client {
     }
 
     /// Create a repository. One that is there by now is as good.
-    ///
-    /// # Errors
-    /// The Hub refuses or cannot be reached.
     pub fn create_repo(
         &self,
         repo: &Repo,
@@ -72,9 +69,6 @@ impl Client {
     }
 
     /// Create a branch where another revision is. One that is there by now is as good.
-    ///
-    /// # Errors
-    /// The Hub refuses or cannot be reached.
     pub fn create_branch(&self, repo: &Repo, branch: &str, from: &str, progress: &dyn Progress) -> Result<()> {
         let context = RequestContext { repo: Some(repo), revision: Some(from), file: None, writes: true };
         let url = repo.api(self.endpoint(), &format!("branch/{}", percent_encode(branch)));

@@ -76,9 +76,6 @@ impl Cache {
     }
 
     /// Remember what a revision stands for.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn write_ref(&self, revision: &str, commit: &str) -> Result<()> {
         if revision == commit || !is_relative_path(revision) || self.read_ref(revision).as_deref() == Some(commit) {
             return Ok(());
@@ -99,9 +96,6 @@ impl Cache {
     }
 
     /// Remember a list of files.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn write_listing(&self, commit: &str, patterns: &[String], files: &[Entry]) -> Result<()> {
         let seen = ListingRecord { patterns: patterns.to_vec(), files: files.to_vec() };
         let json = serde_json::to_vec_pretty(&seen).map_err(|e| Error::Invalid(format!("a list of files: {e}")))?;
@@ -143,9 +137,6 @@ impl Cache {
     }
 
     /// Give content that is there its place in a commit.
-    ///
-    /// # Errors
-    /// The file system refuses.
     pub fn link(&self, commit: &str, entry: &Entry, hash: &str) -> Result<PathBuf> {
         let path = self.snapshot(commit).join(&entry.path);
         parents(&path)?;
@@ -161,9 +152,6 @@ impl Cache {
 }
 
 /// Create the folders that a file lies in.
-///
-/// # Errors
-/// The file system refuses.
 pub fn parents(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))

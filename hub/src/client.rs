@@ -85,9 +85,6 @@ impl Client {
     }
 
     /// Fetch JSON, and the head of the answer.
-    ///
-    /// # Errors
-    /// As [`Client::json`].
     pub fn json_with_head<T: DeserializeOwned>(
         &self,
         request: &ApiRequest<'_>,
@@ -99,25 +96,16 @@ impl Client {
     }
 
     /// Fetch the whole answer, and its head.
-    ///
-    /// # Errors
-    /// As [`Client::json`].
     pub fn text(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Result<(HeaderMap, String)> {
         self.with_retry(progress, || self.text_once(request, progress))
     }
 
     /// [`with_retry`], with the first wait of the settings.
-    ///
-    /// # Errors
-    /// The last attempt's, or Ctrl-C.
     pub fn with_retry<T>(&self, progress: &dyn Progress, attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
         with_retry(self.settings.wait, progress, attempt)
     }
 
     /// One attempt at [`Client::text`].
-    ///
-    /// # Errors
-    /// Why it failed, and whether another attempt makes sense.
     pub fn text_once(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<(HeaderMap, String)> {
         let (head, body) = self.open(request, progress)?.into_parts();
         let mut text = Vec::new();
@@ -133,9 +121,6 @@ impl Client {
     }
 
     /// One request, and whatever its redirects lead to. The body is still to be read.
-    ///
-    /// # Errors
-    /// Why it failed, and whether another attempt makes sense.
     pub fn open(&self, request: &ApiRequest<'_>, progress: &dyn Progress) -> Attempt<Response<Body>> {
         if self.settings.offline {
             let what = request.context.repo.map_or_else(|| without_query(&request.url), ToString::to_string);

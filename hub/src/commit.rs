@@ -129,9 +129,6 @@ impl Client {
     }
 
     /// An open pull request with this title whose files are `whole`.
-    ///
-    /// # Errors
-    /// The Hub refuses or cannot be reached.
     pub fn find_pull_request(
         &self,
         repo: &Repo,
@@ -161,9 +158,6 @@ impl Client {
     }
 
     /// What stands behind `key` in the newest commit message that has it.
-    ///
-    /// # Errors
-    /// The Hub refuses or cannot be reached.
     pub fn commit_trailer(
         &self,
         repo: &Repo,

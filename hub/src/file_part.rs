@@ -21,9 +21,6 @@ pub struct FilePartBody<'a> {
 
 impl<'a> FilePartBody<'a> {
     /// `length` bytes of a file from `offset` on.
-    ///
-    /// # Errors
-    /// It cannot be opened.
     pub fn new(path: &'a Path, (offset, length): (u64, u64), progress: &'a dyn Progress) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;

@@ -80,9 +80,6 @@ pub struct RevisionInfo {
 
 impl Client {
     /// The commit that a revision stands for now.
-    ///
-    /// # Errors
-    /// No such repository or revision, or the Hub cannot be asked.
     pub fn revision_info(&self, repo: &Repo, revision: &str, progress: &dyn Progress) -> Result<RevisionInfo> {
         let context = RequestContext { repo: Some(repo), revision: Some(revision), ..RequestContext::default() };
         let url = repo.api(self.endpoint(), &format!("revision/{}", percent_encode(revision)));
@@ -95,9 +92,6 @@ impl Client {
 
     /// The files below `folder` (the whole repository if it is empty), and its folders unless the depth is all of it.
     /// A folder that is not there holds nothing.
-    ///
-    /// # Errors
-    /// No such repository or revision, or the Hub cannot be asked.
     pub fn list_tree(
         &self,
         repo: &Repo,

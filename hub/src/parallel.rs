@@ -11,9 +11,6 @@ use crate::error::{Error, Result};
 
 /// Do `work` for every number below `n`, on `threads` threads; the results keep the order of the numbers. The first that
 /// fails stops the others at their next safe point; of several failures the one of the lowest number is returned.
-///
-/// # Errors
-/// The first failure.
 pub fn try_parallel<T: Send>(
     n: usize,
     threads: usize,

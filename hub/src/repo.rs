@@ -121,9 +121,6 @@ pub fn is_commit(revision: &str) -> bool {
 const LOCK: &str = ".lock";
 
 /// The same branch, if it can be one: what git allows, and no commit, which nothing can be put upon.
-///
-/// # Errors
-/// It cannot be one.
 pub fn branch(name: &str) -> Result<&str> {
     let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
     let odd = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);

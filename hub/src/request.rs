@@ -60,9 +60,6 @@ impl<'a> ApiRequest<'a> {
     }
 
     /// Send JSON to `url`.
-    ///
-    /// # Errors
-    /// Never, but for a fault of ours.
     pub fn post(url: String, json: &impl serde::Serialize, context: RequestContext<'a>) -> Result<Self> {
         let body = serde_json::to_vec(json).map_err(|e| Error::Invalid(format!("cannot be written as JSON: {e}")))?;
         let payload = Payload::Bytes(body, "application/json");

@@ -47,9 +47,6 @@ impl RetryableError {
 
 /// Repeat `attempt` until it succeeds, fails for good, or has failed [`MAX_ATTEMPTS`] times in a row without
 /// progress. The wait is `first_wait` at first and doubles with each failure, unless the Hub names one.
-///
-/// # Errors
-/// The last attempt's, or Ctrl-C.
 pub fn with_retry<T>(
     first_wait: Duration,
     progress: &dyn Progress,

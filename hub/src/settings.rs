@@ -59,9 +59,6 @@ impl Settings {
     }
 
     /// As `get` answers for the names of variables.
-    ///
-    /// # Errors
-    /// As [`Settings::from_env`].
     pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let get = |name: &str| get(name).filter(|v| !v.trim().is_empty());
         let on =

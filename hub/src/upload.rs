@@ -57,9 +57,6 @@ pub struct UploadFile {
 
 impl UploadFile {
     /// Read a file through.
-    ///
-    /// # Errors
-    /// It cannot be read, or Ctrl-C.
     pub fn new(local: &LocalFile, progress: &dyn Progress) -> Result<Self> {
         let open = |path: &PathBuf| File::open(path).map_err(Error::io("open", path));
         let (mut reader, size): (Box<dyn Read>, u64) = match &local.content {
@@ -148,9 +145,6 @@ impl<'a> CommitTarget<'a> {
 impl Client {
     /// Paths of the files that go to large file storage. The Hub decides: by size, by name, or because a file is
     /// no text; an empty file is always a small one.
-    ///
-    /// # Errors
-    /// The Hub refuses or cannot be reached.
     pub fn preupload(
         &self,
         target: CommitTarget<'_>,

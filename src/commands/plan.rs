@@ -76,7 +76,11 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     match &recipe.dedup {
-        Some(dedup) => anstream::println!("  dedup   exact, on the {:?}; kept first: {}", dedup.on, preference(&plan)),
+        Some(dedup) => anstream::println!(
+            "  dedup   exact, on the {}; kept first: {}",
+            format!("{:?}", dedup.on).to_lowercase(),
+            preference(&plan)
+        ),
         None => anstream::println!("  dedup   none"),
     }
     let weights = recipe.source.iter().any(|s| s.weight.is_some());

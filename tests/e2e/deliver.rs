@@ -91,7 +91,7 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     let four = out.path("four");
     let to_bnb = export(&[&merged, "--to", "bnb-4bit", "--out", &four]).assert_success();
     transcript.add("export --to bnb-4bit", &to_bnb.said());
-    transcript.assert_snapshot("deliver-merge_and_export");
+    transcript.assert_measured_snapshot("deliver-merge_and_export");
     assert!(!says(&["--model", &four]).is_empty());
     // Over what training in 4 bits would have seen.
     let seen = out.path("seen");

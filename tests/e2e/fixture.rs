@@ -89,6 +89,12 @@ impl Transcript {
     pub fn assert_snapshot(self, name: &str) {
         assert_snapshot(name, self.0);
     }
+
+    /// [`assert_measured_snapshot`] of it.
+    #[cfg(feature = "train")]
+    pub fn assert_measured_snapshot(self, name: &str) {
+        assert_measured_snapshot(name, self.0);
+    }
 }
 
 /// Compare a text with `snapshots/NAME.snap`, which a person has read. Places, ports, times and commits are taken out of it:
@@ -97,12 +103,14 @@ pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
     compare(name, text.as_ref(), insta::Settings::clone_current());
 }
 
-/// [`assert_snapshot`] of a text with measured numbers, such as losses: their last digits differ from processor to
-/// processor, so that every number with a decimal point is taken out.
+/// [`assert_snapshot`] of a text with measured numbers, such as losses or memory: they differ from processor to processor
+/// and from run to run, so that every number with a decimal point is taken out, and so are hashes.
 #[cfg(feature = "train")]
 pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"\d+\.\d+(e-?\d+)?", "[N]");
+    settings.add_filter(r"(?m)(^|[^\w-])-?\d+\.\d+(e-?\d+)?", "${1}[N]");
+    settings.add_filter(r"(\| \d+ \| )?`[0-9a-f]{16,64}`", "[HASH]");
+    settings.add_filter(r"\d{1,3}(,\d{3})+ sequences", "[N] sequences");
     compare(name, text.as_ref(), settings);
 }
 

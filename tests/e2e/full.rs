@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    fixture::{Run, Transcript, assert_measured_snapshot, assert_snapshot, built, setaccio, training},
+    fixture::{Run, Transcript, assert_measured_snapshot, built, setaccio, training},
     train::metrics,
 };
 
@@ -48,7 +48,7 @@ fn weights(run: &Path) -> Vec<u8> {
 fn every_weight_learns_and_the_model_stands_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (run, again) = (dir.path().join("run"), dir.path().join("again"));
-    assert_snapshot("full-plan", train(&run, &["--plan"]).assert_success().said());
+    assert_measured_snapshot("full-plan", train(&run, &["--plan"]).assert_success().said());
     train(&run, &["--jobs", "1"]).assert_success();
     assert!(!run.join("adapter").exists());
     for name in ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"] {

@@ -154,7 +154,10 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
         assert!(out.join(name).is_file(), "{name}");
     }
     let card = fs::read_to_string(out.join("merged/README.md")).unwrap();
-    assert_measured_snapshot("chain-card", card);
+    // What the model answers differs from processor to processor.
+    let (before, sample) = card.split_once("## A sample").unwrap();
+    assert!(sample.contains("Before:") && sample.contains("## Limits"), "{sample}");
+    assert_measured_snapshot("chain-card", before);
     let weights = |name: &str| fs::read(out.join(name)).unwrap();
     let before = ["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights);
     let said = all(&out, &[]).assert_success().stdout;
@@ -166,7 +169,7 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     assert_eq!((trained.count(), said.matches("\ntrained:").count()), (1, 1), "{said}");
     assert_ne!(weights("merged/model.safetensors"), before[0]);
     transcript.add("no such stage", &all(&out, &["nine.train.batch=2"]).assert_failure());
-    transcript.assert_snapshot("chain-mistakes");
+    transcript.assert_measured_snapshot("chain-mistakes");
 }
 
 /// Rows that somebody judged one by one, and what KTO makes of them; of one kind alone it makes nothing.

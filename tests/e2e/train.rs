@@ -94,7 +94,7 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     transcript.add("the same again", &train(&one, &[]).assert_success().said());
     let changed = train(&one, &["--set", "train.learning_rate=1e-4"]).assert_failure();
     transcript.add("another learning rate", &changed);
-    transcript.assert_snapshot("train-again");
+    transcript.assert_measured_snapshot("train-again");
 
     // Another number of threads, another folder: the same bytes but for the folder's name.
     train(&two, &["--jobs", "1"]).assert_success();
@@ -197,7 +197,7 @@ fn an_interruption_keeps_the_last_step_and_a_changed_recipe_is_not_mixed_in() {
     assert_eq!(kept.filter(|e| e.file_name().to_string_lossy().starts_with("step-")).count(), 1);
     assert!(!out.join("adapter").exists());
     let changed = ["--resume", "--set", "train.learning_rate=1e-4", "--set", "train.max_steps=5000"];
-    assert_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
+    assert_measured_snapshot("train-resume_of_another_recipe", train(&out, &changed).assert_failure());
 }
 
 #[test]
@@ -242,17 +242,16 @@ fn mistakes_are_named() {
         transcript.add(args.join(" "), &train(&out, args).assert_failure());
         assert!(!out.join("adapter").exists());
     }
-    transcript.assert_snapshot("train-mistakes");
+    transcript.assert_measured_snapshot("train-mistakes");
 }
 
 #[test]
 fn plan_and_show_batch_read_no_weights() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    assert_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
-    let tight = ["--set", "train.memory_gib=0.001", "--max-steps", "1"];
-    let tight = train(&out, &[&tight[..], &["--plan"]].concat()).assert_success().said();
-    assert_snapshot("train-plan_of_too_little_memory", tight);
+    assert_measured_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
+    let tight = ["--plan", "--set", "train.memory_gib=0.001", "--max-steps", "1"];
+    assert_measured_snapshot("train-plan_of_too_little_memory", train(&out, &tight).assert_success().said());
     assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
     let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
@@ -295,5 +294,5 @@ fn what_was_learned_can_be_asked_for() {
     let question = setaccio(&[&base[..], &["1 2 3 ".repeat(999).as_str()]].concat()).assert_failure();
     transcript.add("a question that is too long", &question);
     transcript.add("no such adapter", &ask(&["--adapter", "/nowhere"]).assert_failure());
-    transcript.assert_snapshot("generate-mistakes");
+    transcript.assert_measured_snapshot("generate-mistakes");
 }

@@ -24,7 +24,7 @@ fn verify_sees_what_was_changed() {
     let swaps: [(&str, &str, &str); 4] = [
         ("ledger.json", "\"rows_in\": 50", "\"rows_in\": 51"),
         ("recipe.lock.toml", "license = \"mit\"", "license = \"cc0-1.0\""),
-        ("README.md", "# Fixture", "# Fixture, improved"),
+        ("README.md", "# Lab", "# Lab, improved"),
         ("waterfall.svg", "#c53030", "#c53031"),
     ];
     for (name, from, to) in swaps {

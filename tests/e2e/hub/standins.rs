@@ -58,12 +58,16 @@ pub fn web(files: usize, rows: usize) -> Vec<(String, Vec<u8>)> {
     train.chain(held).map(|(name, first)| file(name, first)).collect()
 }
 
-/// Files in the layout of mC4: so many of Italian, beside one named as of French and one of the Italian validation.
+/// Files in the layout of mC4: so many of Italian, beside one named as of French and one of the Italian validation. Each
+/// has the pages of the sample and one of its own.
 pub fn raw(files: usize) -> Vec<(String, Vec<u8>)> {
     let italian = (0..files).map(|i| format!("c4-it.tfrecord-{i:05}-of-{files:05}"));
     let others = ["c4-fr.tfrecord-00000-of-02048", "c4-it-validation.tfrecord-00000-of-00004"].map(str::to_owned);
-    let names = italian.chain(others);
-    names.map(|name| (format!("multilingual/{name}.json.gz"), sample("clean_mc4_it.json.gz"))).collect()
+    let file = |name: String| {
+        let own = gzip(page("Questa pagina non si trova altrove.", &format!("https://x.example/{name}")).as_bytes());
+        (format!("multilingual/{name}.json.gz"), [sample("clean_mc4_it.json.gz"), own].concat())
+    };
+    italian.chain(others).map(file).collect()
 }
 
 /// A bundled sample.

@@ -5,11 +5,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use setaccio_base::sha256::hex_digest;
 
 use crate::{
     Shared, lock,
     server::{ApiRequest, Reply, error_response, visible_repo},
-    store::sha256,
 };
 
 /// `/datasets/owner/name/resolve/revision/file`
@@ -65,7 +65,7 @@ pub(crate) fn storage(shared: &Shared, request: &ApiRequest) -> Reply {
             if !request.headers.contains_key(header::CONTENT_LENGTH) {
                 return Err(error_response(411, "", "MissingContentLength"));
             }
-            if sha256(&request.body) != *oid {
+            if hex_digest(&request.body) != *oid {
                 return Err(error_response(400, "", "the content is not what was announced"));
             }
             store.large.insert((*oid).to_owned(), request.body.clone());
@@ -73,7 +73,7 @@ pub(crate) fn storage(shared: &Shared, request: &ApiRequest) -> Reply {
         }
         ("PUT", ["part", oid, number]) => {
             let number = number.parse().map_err(|_| error_response(400, "", "no number"))?;
-            let etag = format!("\"{}\"", sha256(&request.body));
+            let etag = format!("\"{}\"", hex_digest(&request.body));
             store.parts.entry((*oid).to_owned()).or_default().insert(number, request.body.clone());
             let mut answer = StatusCode::OK.into_response();
             put(&mut answer, "etag", &etag);

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::{
@@ -258,12 +259,5 @@ fn pairs(query: &str) -> BTreeMap<String, String> {
 }
 
 pub(crate) fn decoded(part: &str) -> String {
-    let bytes = part.as_bytes();
-    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
-    while i < bytes.len() {
-        let byte = part.get(i + 1..i + 3).and_then(|h| u8::from_str_radix(h, 16).ok()).filter(|_| bytes[i] == b'%');
-        out.push(byte.unwrap_or(if bytes[i] == b'+' { b' ' } else { bytes[i] }));
-        i += if byte.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

@@ -2,13 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
     path::Path,
 };
 
 use axum::body::Bytes;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use setaccio_base::sha256::{hex, hex_digest};
+use sha1::{Digest, Sha1};
 
 /// Who may do what.
 #[derive(Clone, Debug)]
@@ -35,7 +34,7 @@ impl Content {
     pub fn new(path: &str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         if is_large(path, bytes.len() as u64, &bytes[..bytes.len().min(512)]) {
-            let sha256 = hex(&Sha256::digest(&bytes));
+            let sha256 = hex_digest(&bytes);
             let pointer =
                 format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {}\n", bytes.len());
             return Self { git: git(pointer.as_bytes()), sha256: Some(sha256), bytes };
@@ -194,15 +193,4 @@ pub(crate) fn git(bytes: &[u8]) -> String {
     hash.update(format!("blob {}\0", bytes.len()));
     hash.update(bytes);
     hex(&hash.finalize())
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use axum::{body::Bytes, http::StatusCode, response::IntoResponse};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
+use setaccio_base::sha256::hex_digest;
 
 use crate::{
     Shared, lock,
     server::{ApiRequest, Reply, error_response, may_propose, may_write, ok_json, visible_repo},
-    store::{Content, Repo, is_large, sha256},
+    store::{Content, Repo, is_large},
 };
 
 fn text(value: &Value) -> &str {
@@ -99,10 +100,11 @@ pub(crate) fn complete(shared: &Shared, request: &ApiRequest, oid: &str) -> Repl
     let named = body["parts"].as_array().cloned().unwrap_or_default();
     let whole = named.len() == parts.len()
         && named.iter().zip(&parts).all(|(n, (number, part))| {
-            n["partNumber"].as_u64() == Some(u64::from(*number)) && text(&n["etag"]).trim_matches('"') == sha256(part)
+            n["partNumber"].as_u64() == Some(u64::from(*number))
+                && text(&n["etag"]).trim_matches('"') == hex_digest(part)
         });
     let bytes: Bytes = parts.into_values().flatten().collect::<Vec<u8>>().into();
-    if !whole || sha256(&bytes) != oid {
+    if !whole || hex_digest(&bytes) != oid {
         return Err(error_response(400, "", "the parts are not the whole"));
     }
     store.large.insert(oid.to_owned(), bytes);

@@ -91,7 +91,7 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<(HeaderMap, T)> {
         let (head, text) = self.text(request, progress)?;
-        let parsed = serde_json::from_str(&text).map_err(|e| Error::invalid_response(&request.url, e))?;
+        let parsed = serde_json::from_str(&text).map_err(|e| Error::invalid_response(&request.url, e.to_string()))?;
         Ok((head, parsed))
     }
 
@@ -115,8 +115,8 @@ impl Client {
             let url = without_query(&request.url);
             return Err(Error::TextTooLong { url, megabytes: MAX_TEXT >> 20 }.into());
         }
-        let text =
-            String::from_utf8(text).map_err(|e| RetryableError::transient(Error::invalid_response(&request.url, e)))?;
+        let text = String::from_utf8(text)
+            .map_err(|e| RetryableError::transient(Error::invalid_response(&request.url, e.to_string())))?;
         Ok((head.headers, text))
     }
 

@@ -97,9 +97,8 @@ impl Client {
             }
             doubtful = true;
             match self.text_once(&request, progress) {
-                Ok((_, text)) => {
-                    serde_json::from_str(&text).map_err(|e| RetryableError::transient(Error::invalid_response(&url, e)))
-                }
+                Ok((_, text)) => serde_json::from_str(&text)
+                    .map_err(|e| RetryableError::transient(Error::invalid_response(&url, e.to_string()))),
                 Err(RetryableError { error: moved @ Error::ParentMoved { .. }, .. }) => {
                     let made = self.find_commit(target, change, progress)?;
                     made.ok_or_else(|| moved.into())

@@ -266,8 +266,8 @@ impl Error {
     }
 
     /// An answer from `url` that the Hub's interface does not give.
-    pub fn invalid_response(url: &str, message: impl ToString) -> Self {
-        Self::InvalidResponse { url: without_query(url), message: message.to_string() }
+    pub fn invalid_response(url: &str, message: impl Into<String>) -> Self {
+        Self::InvalidResponse { url: without_query(url), message: message.into() }
     }
 }
 

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         paths.sort();
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let path = path.display().to_string();
             writeln!(list, "    (\"{folder}/{name}\", include_bytes!({path:?})),")?;
         }
     }

@@ -25,7 +25,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub struct Bar {
     cancelled: Arc<AtomicBool>,
     terminal: bool,
-    bar: ProgressBar,
+    line: ProgressBar,
     rows: AtomicU64,
     bytes: AtomicU64,
     moved: AtomicU64,
@@ -58,7 +58,7 @@ impl Bar {
         Ok(Self {
             cancelled,
             terminal,
-            bar: ProgressBar::with_draw_target(Some(0), target),
+            line: ProgressBar::with_draw_target(Some(0), target),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Bar {
 
     /// Leave no trace of the bar.
     pub fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 
     /// A stage that is counted in bytes begins.
@@ -102,10 +102,10 @@ impl Progress for Bar {
         *plain = Plain { stage: name, total, done: 0, began: now, told: now };
         if self.terminal {
             let look = "{prefix:>8} {wide_bar:.cyan/blue} {pos}/{len}  {msg}  {eta} left";
-            self.bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.set_length(total);
-            self.bar.set_prefix(name);
-            self.bar.reset();
+            self.line.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.line.set_length(total);
+            self.line.set_prefix(name);
+            self.line.reset();
         }
     }
 
@@ -114,8 +114,8 @@ impl Progress for Bar {
         plain.done += pieces;
         let speed = if note.is_empty() { self.speed(plain.began) } else { note.to_owned() };
         if self.terminal {
-            self.bar.inc(pieces);
-            self.bar.set_message(speed);
+            self.line.inc(pieces);
+            self.line.set_message(speed);
         } else if plain.told.elapsed() >= PLAIN_EVERY {
             plain.told = Instant::now();
             let left = left(plain.began.elapsed(), plain.done, plain.total);
@@ -129,7 +129,7 @@ impl Progress for Bar {
         // Once every few rows is enough for the eye.
         if self.terminal && self.rows.load(Ordering::Relaxed).is_multiple_of(1024) {
             let began = self.plain.lock().unwrap_or_else(PoisonError::into_inner).began;
-            self.bar.set_message(self.speed(began));
+            self.line.set_message(self.speed(began));
         }
     }
 
@@ -146,11 +146,11 @@ impl Progress for Bar {
     }
 
     fn note(&self, sentence: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
+        self.line.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
     }
 
     fn warn(&self, sentence: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {sentence}"));
+        self.line.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {sentence}"));
     }
 }
 

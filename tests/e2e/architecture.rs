@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::fixture::ROOT;
@@ -51,7 +51,7 @@ fn no_two_modules_import_each_other_in_a_circle() {
 fn circles_are_found() {
     let circles = |files: &[(&str, &str)]| {
         let files = files.iter().map(|(path, text)| (Path::new(path).to_owned(), (*text).to_owned()));
-        Crate::new(files.collect()).circles()
+        Crate::new(&files.collect::<Vec<_>>()).circles()
     };
     let lib = ("lib.rs", "pub mod a;\nmod b;\npub use b::B;");
     assert_eq!(circles(&[lib, ("a.rs", "use crate::b::B;"), ("b.rs", "")]), Vec::<Vec<Module>>::new());
@@ -97,7 +97,7 @@ struct Crate {
 
 impl Crate {
     fn read(src: &Path) -> Self {
-        fn walk(folder: &Path, src: &Path, files: &mut Vec<(std::path::PathBuf, String)>) {
+        fn walk(folder: &Path, src: &Path, files: &mut Vec<(PathBuf, String)>) {
             for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
                 if path.is_dir() {
                     walk(&path, src, files);
@@ -108,10 +108,10 @@ impl Crate {
         }
         let mut files = Vec::new();
         walk(src, src, &mut files);
-        Self::new(files)
+        Self::new(&files)
     }
 
-    fn new(files: Vec<(std::path::PathBuf, String)>) -> Self {
+    fn new(files: &[(PathBuf, String)]) -> Self {
         let mut code: BTreeMap<Module, Vec<Token>> =
             files.iter().map(|(path, text)| (module_of(path), tokens(text))).collect();
         // Whole files that only tests have.

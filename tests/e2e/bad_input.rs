@@ -12,7 +12,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 
-use crate::fixture::{Fixture, TestRng, Transcript, assert_snapshot, batches, column, setaccio};
+use crate::fixture::{Fixture, TestRng, Transcript, batches, column, setaccio};
 
 /// A fixture with one good file and an earlier build of it.
 fn fixture() -> Fixture {
@@ -193,8 +193,12 @@ fn skipped_rows_are_rejects_with_their_reason() {
     let rejects = fixture.path("out/rejects");
     let [rules, reasons, raw] = ["rule", "detail", "raw"].map(|name| column(&rejects, "screen", name));
     assert_eq!(rules, ["bad_row"; 4]);
-    let rows: String = reasons.iter().zip(&raw).map(|(reason, raw)| format!("{reason}\n    {raw}\n")).collect();
-    assert_snapshot("bad_input-skipped_rows_are_rejects", format!("{said}\n{rows}"));
+    let mut transcript = Transcript::default();
+    transcript.add("what is said", &said);
+    for (raw, reason) in raw.iter().zip(&reasons) {
+        transcript.add(raw, reason);
+    }
+    transcript.assert_snapshot("bad_input-skipped_rows_are_rejects");
     assert_eq!(batches(&fixture.path("out/data"), "").iter().map(RecordBatch::num_rows).sum::<usize>(), 10 + 19);
     let out = fixture.path("out");
     setaccio(&["verify", out.to_str().unwrap()]).assert_success();

@@ -20,7 +20,7 @@ fn every_path_that_the_guides_name_is_there() {
             .into();
     guides.extend(fs::read_dir(format!("{ROOT}/docs")).unwrap().filter_map(|entry| {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        name.ends_with(".md").then(|| format!("docs/{name}"))
+        Path::new(&name).extension().is_some_and(|e| e == "md").then(|| format!("docs/{name}"))
     }));
     for guide in guides {
         let text = read(&guide);

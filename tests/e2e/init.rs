@@ -15,7 +15,7 @@ fn questions() -> String {
             "output": format!("Si fa bollire l'acqua per {i} minuti, poi si aggiungono il sale e il pane raffermo."),
         })
     };
-    (0..10).map(|i| format!("{}\n", row(i))).collect()
+    (0..10).map(|i| row(i).to_string() + "\n").collect()
 }
 
 fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {

@@ -36,7 +36,7 @@ pub enum Need {
 
 /// What the Hub has of a source.
 #[derive(Clone)]
-pub struct Listed {
+pub struct HubListing {
     /// The source's name.
     pub source: String,
     /// The commit of its revision.
@@ -51,7 +51,7 @@ pub struct Listed {
     cache: Cache,
 }
 
-impl Listed {
+impl HubListing {
     /// Bytes of the files to read.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.size).sum()
@@ -64,7 +64,7 @@ impl Listed {
 }
 
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
-pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<Listed>> {
+pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<HubListing>> {
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
@@ -76,7 +76,7 @@ pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -
         .iter()
         .zip(all)
         .map(|(source, (repo, commit, files, unlisted))| {
-            Ok(Listed { unlisted, ..choose(client, loaded, source, repo, commit, &files)? })
+            Ok(HubListing { unlisted, ..choose(client, loaded, source, repo, commit, &files)? })
         })
         .collect()
 }
@@ -148,7 +148,7 @@ fn choose(
     repo: Repo,
     commit: String,
     entries: &[Entry],
-) -> Result<Listed> {
+) -> Result<HubListing> {
     let paths: Vec<&str> = entries.iter().map(|e| e.path.as_str()).collect();
     let matching = source::select(&paths, &source.files)?;
     if matching.is_empty() {
@@ -167,18 +167,18 @@ fn choose(
     // In the order that files of a folder are read in: by the parts of their paths.
     files.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
     let cache = Cache::new(&client.settings().cache, &repo);
-    Ok(Listed { source: source.name.clone(), commit, files, of, unlisted: false, repo, cache })
+    Ok(HubListing { source: source.name.clone(), commit, files, of, unlisted: false, repo, cache })
 }
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
 /// and counted until there are rows enough.
-pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [Listed], progress: &Bar) -> Result<()> {
+pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [HubListing], progress: &Bar) -> Result<()> {
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
         let mut rows = 0;
         for i in 0..source.files.len() {
-            let one = Listed { files: vec![source.files[i].clone()], ..source.clone() };
+            let one = HubListing { files: vec![source.files[i].clone()], ..source.clone() };
             let fetched = fetch(client, &[one], Need::All, 1, progress)?;
             for file in fetched.values().flat_map(|f| &f.files) {
                 let counted = source::inspect(
@@ -204,7 +204,7 @@ pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [Listed], progres
 /// Bring what is needed into the cache, several files at a time.
 pub fn fetch(
     client: &Client,
-    listed: &[Listed],
+    listed: &[HubListing],
     need: Need,
     jobs: usize,
     progress: &Bar,
@@ -214,7 +214,7 @@ pub fn fetch(
         Need::First => 1,
         Need::List => 0,
     };
-    let wanted = |l: &Listed| {
+    let wanted = |l: &HubListing| {
         let one = |entry: &Entry| RemoteFile { repo: l.repo.clone(), commit: l.commit.clone(), entry: entry.clone() };
         l.files.iter().take(many).map(one).collect::<Vec<_>>()
     };
@@ -239,6 +239,6 @@ pub fn fetch(
 }
 
 /// One line on a source.
-pub fn line(listed: &Listed) -> String {
+pub fn line(listed: &HubListing) -> String {
     format!("{NAME}{}{NAME:#}  {} at {}", listed.source, listed.repo.id, listed.commit)
 }

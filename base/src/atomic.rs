@@ -1,10 +1,11 @@
 //! Files and folders that are put in place whole or not at all: written beside the place under a hidden name, flushed,
-//! renamed. What an attempt that was killed left behind is cleared by the next one.
+//! renamed. What an attempt to write a folder or a large file left behind when it was killed is cleared by the next one; a small
+//! file's temporary name begins with `.writing-`, too, and may be removed.
 
 use std::{
     fs::{self, File, Permissions, TryLockError},
     io::{self, BufWriter, ErrorKind, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -72,7 +73,12 @@ pub fn file<T, E: From<Error>>(
     let aside = beside(place)?;
     let created = File::options().create(true).truncate(false).write(true).open(&aside);
     let created = created.map_err(Error::io("create", &aside))?;
-    let _lock = lock(&aside, place)?;
+    let Some(locked) = lock(&aside, place)? else { return Err(Error::Busy(place.to_owned()).into()) };
+    // Between opening and locking, another process may have put in place the file that this one opened.
+    let inode = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).map_err(Error::io("read", &aside));
+    if inode(&created)? != inode(&locked)? {
+        return Err(Error::Busy(place.to_owned()).into());
+    }
     let filled = || -> std::result::Result<T, E> {
         created.set_len(0).map_err(Error::io("create", &aside))?;
         let mut out = BufWriter::with_capacity(BUFFER, created);

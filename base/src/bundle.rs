@@ -93,15 +93,16 @@ impl Place {
         Err(format!("{what}{advice}"))
     }
 
-    /// The file that this one names: relative to its folder, or carried if it is not there.
+    /// The file that this one names: relative to its folder (for a carried one, the current folder), or carried if it is
+    /// not there.
     #[must_use]
     pub fn beside(&self, name: impl AsRef<Path>) -> Self {
         let name = name.as_ref();
         match self {
             Self::Bundled { path, .. } => {
-                let path = normal(Path::new(path).parent().unwrap_or(Path::new("")), name);
-                // Whoever reads it is told that there is no such file.
-                get(&path).unwrap_or_else(|| Self::disk(path))
+                let carried = normal(Path::new(path).parent().unwrap_or(Path::new("")), name);
+                // A carried recipe has no folder: what is not carried with it is one's own, where the command runs.
+                get(&carried).unwrap_or_else(|| Self::disk(name))
             }
             Self::Disk { path, home } => {
                 let beside = path.parent().unwrap_or(Path::new("")).join(name);
@@ -178,10 +179,10 @@ impl Place {
     ///
     /// # Errors
     /// It is missing, or cannot be opened.
-    pub fn open(&self) -> io::Result<Opened> {
+    pub fn open(&self) -> io::Result<BundleReader> {
         match self {
-            Self::Disk { path, .. } => fs::File::open(path).map(Opened::Disk),
-            Self::Bundled { bytes, .. } => Ok(Opened::Bundled(Cursor::new(bytes))),
+            Self::Disk { path, .. } => fs::File::open(path).map(BundleReader::Disk),
+            Self::Bundled { bytes, .. } => Ok(BundleReader::Bundled(Cursor::new(bytes))),
         }
     }
 }
@@ -195,14 +196,14 @@ impl fmt::Display for Place {
 
 /// A file that is open for reading.
 #[derive(Debug)]
-pub enum Opened {
+pub enum BundleReader {
     /// On disk.
     Disk(fs::File),
     /// In the program.
     Bundled(Cursor<&'static [u8]>),
 }
 
-impl Opened {
+impl BundleReader {
     /// Its length in bytes.
     ///
     /// # Errors
@@ -226,7 +227,7 @@ impl Opened {
     }
 }
 
-impl Read for Opened {
+impl Read for BundleReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Disk(file) => file.read(buffer),
@@ -235,7 +236,7 @@ impl Read for Opened {
     }
 }
 
-impl Seek for Opened {
+impl Seek for BundleReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
             Self::Disk(file) => file.seek(to),
@@ -300,7 +301,9 @@ mod tests {
         let mix = carried("pipelines/mix.toml");
         assert_eq!(mix.beside("templates/t.jinja"), carried("pipelines/templates/t.jinja"));
         assert_eq!(mix.beside("../data/samples/a.json"), carried("data/samples/a.json"));
-        assert!(!mix.beside("../../etc/passwd").exists());
+        for own in ["/abs/tokenizer.json", "tokenizer.json", "../../nothing/here"] {
+            assert_eq!(mix.beside(own), Place::disk(own), "not carried, so one's own");
+        }
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         let copied = Place::Disk { path: dir.path().join("mine.toml"), home: "pipelines".into() };
         assert_eq!(copied.beside("templates/t.jinja"), carried("pipelines/templates/t.jinja"));

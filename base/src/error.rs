@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {path}: {error}{}", hint(error))]
+    #[error("cannot {action} {path}: {error}{}", hint(action, error))]
     Io {
         /// What was being done, as a verb.
         action: &'static str,
@@ -61,14 +61,16 @@ impl Error {
 }
 
 /// What to do about a full disk.
-pub const DISK_FULL: &str = "; free some space or choose another disk with --out, then run the same command again: \
+pub const DISK_FULL: &str = "; free some space or choose another disk, then run the same command again: \
                              finished work and earlier output are kept";
 
-fn hint(error: &io::Error) -> &'static str {
+/// What to do about a file operation that was refused, to be said behind the error.
+pub fn hint(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
+        io::ErrorKind::PermissionDenied if action.starts_with("read") || action.starts_with("open") => "",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a folder that you may write to with --out"
+            "; choose a folder that you may write to"
         }
         _ => "",
     }

@@ -72,7 +72,7 @@ pub struct Draft {
 }
 
 /// A row as it was read, under the schema's names, and where.
-type Looked = (String, Position, Record);
+type SurveyRow = (String, Position, Record);
 
 /// Look into the files, and write the recipe.
 ///
@@ -109,7 +109,7 @@ fn pattern(file: &Path, folder: &Path) -> Result<String> {
 }
 
 /// The first rows of every file.
-fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
+fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
     let read = Read::default();
     let limits = Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false };
     let paths = source::find(request.folder, patterns)?;
@@ -131,7 +131,7 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<Looked>> {
     Ok(rows)
 }
 
-fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<Looked>> {
+fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
     let projection = Projection { schema: &Whole, rename: &request.rename, extra: &[] };
     for slice in &file.inspection.slices {
@@ -189,7 +189,7 @@ impl Schema for Whole {
 }
 
 /// The schema that was asked for, or the one that fits: it reads all rows, and takes the most of their columns.
-fn fitting(request: &Request<'_>, rows: &[Looked]) -> Result<(&'static dyn Schema, String)> {
+fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Schema, String)> {
     let Some((_, _, first)) = rows.first() else {
         return Err(Error::Argument("there is no row to look at: every one is bad".into()));
     };
@@ -230,7 +230,7 @@ fn fitting(request: &Request<'_>, rows: &[Looked]) -> Result<(&'static dyn Schem
 }
 
 /// What is said of rows in a layout that nothing reads.
-fn no_schema(rows: &[Looked]) -> String {
+fn no_schema(rows: &[SurveyRow]) -> String {
     let (file, at, record) = &rows[0];
     let columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
     format!(
@@ -244,7 +244,7 @@ fn no_schema(rows: &[Looked]) -> String {
 }
 
 /// The language that most rows are in, as the rule `language` tells it.
-fn language(schema: &dyn Schema, rows: &[Looked]) -> Option<String> {
+fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
     let rule = registry::find("language").ok()?;
     let candidates = (rule.defaults)().ok()?.get("candidates")?.clone();
     let settings = toml::Table::from_iter([("keep".to_owned(), candidates), ("per".to_owned(), "row".into())]);

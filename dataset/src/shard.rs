@@ -100,6 +100,7 @@ impl Shard {
             kind,
             next_group: 0,
             first_row: 0,
+            group_end: 0,
             reader: None,
             ready: Vec::new().into_iter(),
         })
@@ -115,6 +116,8 @@ pub struct Rows {
     next_group: u32,
     /// Number of the next batch's first row.
     first_row: u64,
+    /// Number of the first row after the row group that is read, by the footer.
+    group_end: u64,
     reader: Option<ParquetRecordBatchReader>,
     ready: std::vec::IntoIter<Result<ShardRow>>,
 }
@@ -129,6 +132,9 @@ impl Iterator for Rows {
             }
             let batch = match self.reader.as_mut().and_then(Iterator::next) {
                 Some(batch) => batch.map_err(|e| e.to_string()),
+                None if self.first_row != self.group_end => {
+                    Err(format!("the row group ends {} rows short", self.group_end.abs_diff(self.first_row)))
+                }
                 None => match self.open_group()? {
                     Ok(reader) => {
                         self.reader = Some(reader);
@@ -140,9 +146,9 @@ impl Iterator for Rows {
             match batch.and_then(|batch| self.read(&batch)) {
                 Ok(rows) => self.ready = rows.into_iter(),
                 Err(message) => {
-                    self.reader = None;
-                    self.next_group = u32::MAX;
-                    return Some(Err(self.damaged(self.first_row, &message)));
+                    let error = self.damaged(self.first_row, &message);
+                    (self.reader, self.next_group, self.group_end) = (None, u32::MAX, self.first_row);
+                    return Some(Err(error));
                 }
             }
         }
@@ -156,6 +162,7 @@ impl Rows {
         let meta = self.shard.metadata.metadata().row_groups().get(group)?;
         self.next_group += 1;
         let [rows, bytes] = [meta.num_rows(), meta.total_byte_size()].map(|n| u64::try_from(n).unwrap_or(0));
+        self.group_end += rows;
         let each = (bytes / rows.max(1)).max(1);
         let batch = usize::try_from((BATCH_BYTES / each).clamp(1, 8192)).unwrap_or(1);
         let file = match self.file.try_clone() {
@@ -192,5 +199,31 @@ impl Rows {
     fn damaged(&self, row: u64, message: &str) -> Error {
         let message = format!("{}: {message}; build the data set again", self.place(row));
         Error::Damaged { path: self.shard.path.clone(), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_names_its_row_group_and_ends_the_rows() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let path = dir.path().join("train-00000-of-00001.parquet");
+        let ids: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap_or_else(|e| panic!("{e}"));
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap_or_else(|e| panic!("{e}"));
+        writer.write(&batch).and_then(|()| writer.close()).unwrap_or_else(|e| panic!("{e}"));
+        let mut rows = Shard::open(&path, &|| false)?.rows(Kind::Text)?;
+        let error = rows.next().and_then(std::result::Result::err).map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("row group 0, row 0") && error.contains("text"), "{error}");
+        assert!(rows.next().is_none());
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     rule::RuleError,
 };
 
-/// Why a row was dropped.
+/// The reason a row was dropped for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Index of the filter.

@@ -63,6 +63,10 @@ impl Progress for StopOnFailure<'_> {
     fn note(&self, sentence: &str) {
         self.progress.note(sentence);
     }
+
+    fn warn(&self, sentence: &str) {
+        self.progress.warn(sentence);
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use setaccio_curate::{
 use setaccio_dataset::recipe::Sample;
 
 use crate::{
-    fetch::{Listed, Need},
+    fetch::{HubListing, Need},
     inputs,
     progress::Bar,
     style::{BAD, FAINT, HEAD, NAME, count, megabytes},
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What the Hub has of a source.
-fn list(listed: &Listed) {
+fn list(listed: &HubListing) {
     let (read, of) = (count(listed.files.len() as u64), count(listed.of as u64));
     let [bytes, cached] = [listed.bytes(), listed.cached()].map(megabytes);
     anstream::println!(

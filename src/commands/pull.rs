@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = recipe::load(&args.recipe, &args.set)?;
     let client = Client::new(Settings::from_env()?)?;
     let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;
-    let before: Vec<u64> = listed.iter().map(fetch::Listed::cached).collect();
+    let before: Vec<u64> = listed.iter().map(fetch::HubListing::cached).collect();
     fetch::head(&client, &loaded, &mut listed, &progress)?;
     let fetched = fetch::fetch(&client, &listed, Need::All, args.jobs.into(), &progress);
     progress.clear();

@@ -14,10 +14,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("base", &[]),
     ("filters", &["base"]),
     ("templates", &["base"]),
-    ("dataset", &["base", "filters"]),
+    ("dataset", &["base"]),
     ("hub", &["base"]),
     ("curate", &["base", "filters", "templates", "dataset"]),
-    ("train", &["base", "filters", "templates", "dataset"]),
+    ("train", &["base", "templates", "dataset"]),
 ];
 
 #[test]

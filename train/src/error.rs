@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::error::hint;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -66,7 +68,7 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused a file operation.
-    #[error("cannot {action} {path}: {error}")]
+    #[error("cannot {action} {path}: {error}{}", hint(action, error))]
     Io {
         /// What was being done, as a verb.
         action: &'static str,

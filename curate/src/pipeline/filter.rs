@@ -44,7 +44,7 @@ pub enum Outcome {
     Drop {
         /// Name of the filter that drops it, or [`OUTPUT`].
         rule: String,
-        /// The matched word or the measured value.
+        /// The reason: the matched word or the measured value.
         detail: String,
         /// The row as that filter got it.
         row: Row,
@@ -80,7 +80,8 @@ impl<'a> RowFilter<'a> {
         match self.spill.row(row, at) {
             Ok(row) => Outcome::Keep(row),
             Err((row, detail)) => {
-                if let Some(tally) = tallies.last_mut() {
+                let output = self.names.iter().position(|name| *name == OUTPUT);
+                if let Some(tally) = output.and_then(|i| tallies.get_mut(i)) {
                     tally.dropped += 1;
                     tally.dropped_bytes += bytes;
                 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use setaccio_base::bundle::{Opened, Place};
+use setaccio_base::bundle::{BundleReader, Place};
 
 use super::{
     compress::{BOM, Compression, decompress},
@@ -20,7 +20,7 @@ use crate::error::SourceError;
 ///
 /// # Errors
 /// It begins like nothing that is known.
-fn detect(file: &mut Opened, name: &str) -> Result<Arc<dyn Reader>, SourceError> {
+fn detect(file: &mut BundleReader, name: &str) -> Result<Arc<dyn Reader>, SourceError> {
     let unreadable = unreadable(name);
     let mut magic = Vec::new();
     file.by_ref().take(4).read_to_end(&mut magic).map_err(&unreadable)?;

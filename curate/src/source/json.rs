@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde_json::Value;
-use setaccio_base::{bundle::Opened, row::Row, sha256::HashingStream};
+use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -34,7 +34,7 @@ impl Reader for JsonReader {
     /// Hash the file and, if it is plain, cut it into slices in the same pass.
     fn inspect(
         &self,
-        file: &mut Opened,
+        file: &mut BundleReader,
         name: &str,
         limits: &Limits,
         cancelled: &dyn Fn() -> bool,

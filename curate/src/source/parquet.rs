@@ -24,7 +24,7 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::{bundle::Opened, sha256::digest_reader};
+use setaccio_base::{bundle::BundleReader, sha256::digest_reader};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -47,7 +47,7 @@ impl Reader for ParquetReader {
     /// Hash the file and cut it by row groups.
     fn inspect(
         &self,
-        file: &mut Opened,
+        file: &mut BundleReader,
         name: &str,
         limits: &Limits,
         cancelled: &dyn Fn() -> bool,
@@ -122,9 +122,9 @@ impl Reader for ParquetReader {
 }
 
 /// A file as the Parquet reader takes it: read from several places at a time.
-struct Chunks(Opened);
+struct Chunks(BundleReader);
 
-fn chunks(file: &Opened) -> io::Result<Chunks> {
+fn chunks(file: &BundleReader) -> io::Result<Chunks> {
     file.try_clone().map(Chunks)
 }
 
@@ -135,7 +135,7 @@ impl Length for Chunks {
 }
 
 impl ChunkReader for Chunks {
-    type T = BufReader<Opened>;
+    type T = BufReader<BundleReader>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let mut file = self.0.try_clone()?;
@@ -145,8 +145,8 @@ impl ChunkReader for Chunks {
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         match &self.0 {
-            Opened::Disk(file) => file.get_bytes(start, length),
-            Opened::Bundled(bytes) => Bytes::from_static(bytes.get_ref()).get_bytes(start, length),
+            BundleReader::Disk(file) => file.get_bytes(start, length),
+            BundleReader::Bundled(bytes) => Bytes::from_static(bytes.get_ref()).get_bytes(start, length),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 use setaccio_base::{
-    bundle::{Opened, Place},
+    bundle::{BundleReader, Place},
     row::Row,
 };
 use setaccio_dataset::shard::Position;
@@ -28,7 +28,7 @@ pub trait Reader: Debug + Send + Sync {
     /// The file is not whole.
     fn inspect(
         &self,
-        file: &mut Opened,
+        file: &mut BundleReader,
         name: &str,
         limits: &Limits,
         cancelled: &dyn Fn() -> bool,

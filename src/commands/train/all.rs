@@ -73,9 +73,9 @@ pub fn run(args: &Args) -> Result<()> {
         let done = take(args, &mut chain, &step, &progress);
         progress.clear();
         match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
-            Said::Nothing => {}
-            Said::Row(row) => rows.push((name, row)),
-            Said::Sample(said) => sample = said,
+            Reply::Nothing => {}
+            Reply::Row(row) => rows.push((name, row)),
+            Reply::Sample(said) => sample = said,
         }
     }
     summary(&rows, sample.as_ref(), &chain);
@@ -83,18 +83,18 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What a step adds to the summary.
-enum Said {
+enum Reply {
     Nothing,
     Row(String),
     Sample(Option<Sample>),
 }
 
 /// Take a step, and say what came of it.
-fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Result<Said> {
+fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Result<Reply> {
     let row = match step {
         Step::Data(i) => {
             data(args, chain, *i, progress)?;
-            return Ok(Said::Nothing);
+            return Ok(Reply::Nothing);
         }
         Step::Train(i) => {
             let plan = chain.plan(*i, progress)?;
@@ -132,17 +132,17 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
             let sample = chain.card(progress)?;
             progress.clear();
             anstream::println!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
-            return Ok(Said::Sample(sample));
+            return Ok(Reply::Sample(sample));
         }
     };
     progress.clear();
     anstream::println!("{GOOD}{row}{GOOD:#}");
-    Ok(Said::Row(row))
+    Ok(Reply::Row(row))
 }
 
-fn up_to_date(place: &Path) -> Said {
+fn up_to_date(place: &Path) -> Reply {
     anstream::println!("{GOOD}up to date:{GOOD:#} {}", place.display());
-    Said::Row("up to date".into())
+    Reply::Row("up to date".into())
 }
 
 /// Where things stand when a step fails.

@@ -26,10 +26,10 @@ pub struct CheckpointFiles {
     pub lock: String,
 }
 
-type Checked<T> = std::result::Result<T, String>;
+type CheckResult<T> = std::result::Result<T, String>;
 
 /// Check sizes only, without reading the tensors.
-pub fn glance(path: &Path, step: u64) -> Checked<Manifest> {
+pub fn glance(path: &Path, step: u64) -> CheckResult<Manifest> {
     let manifest: Manifest = parse(MANIFEST, &bytes(path, MANIFEST)?)?;
     if manifest.format != FORMAT {
         return Err(format!("{MANIFEST} is of format {}, not {FORMAT}", manifest.format));
@@ -47,7 +47,7 @@ pub fn glance(path: &Path, step: u64) -> Checked<Manifest> {
 }
 
 /// Read everything and check every hash.
-pub fn read(path: &Path, step: u64) -> Checked<CheckpointFiles> {
+pub fn read(path: &Path, step: u64) -> CheckResult<CheckpointFiles> {
     let manifest = glance(path, step)?;
     let hash_of = |name: &str| {
         let expected = manifest.files.iter().find(|f| f.file == name);
@@ -69,10 +69,10 @@ pub fn read(path: &Path, step: u64) -> Checked<CheckpointFiles> {
     Ok(CheckpointFiles { path: path.to_owned(), tensors, state, lock })
 }
 
-fn bytes(folder: &Path, name: &str) -> Checked<Vec<u8>> {
+fn bytes(folder: &Path, name: &str) -> CheckResult<Vec<u8>> {
     fs::read(folder.join(name)).map_err(|e| format!("{name}: {e}"))
 }
 
-fn parse<T: DeserializeOwned>(name: &str, text: &[u8]) -> Checked<T> {
+fn parse<T: DeserializeOwned>(name: &str, text: &[u8]) -> CheckResult<T> {
     toml::from_slice(text).map_err(|e| format!("{name} cannot be understood: {}", e.message()))
 }

@@ -13,7 +13,7 @@ use setaccio_dataset::recipe::OnBadRow;
 use setaccio_hub::{Client, Settings};
 
 use crate::{
-    fetch::{self, Listed, Need},
+    fetch::{self, HubListing, Need},
     progress::Bar,
 };
 
@@ -70,7 +70,7 @@ impl Args {
         (need, pins): (Need, &Pins),
         progress: &Bar,
         count: bool,
-    ) -> Result<(Plan, Vec<Listed>)> {
+    ) -> Result<(Plan, Vec<HubListing>)> {
         let list_dirs = plan::list_dirs(&loaded, &installed_lists());
         let jobs = self.jobs();
         let mut listed = Vec::new();

@@ -82,7 +82,9 @@ impl Place {
         }
         let stem = argument.file_stem().unwrap_or_default().to_string_lossy();
         let known: Vec<&str> = recipes(home).collect();
+        let own = format!("{name}.toml");
         let advice = match known.iter().find(|known| **known == stem) {
+            _ if bare && Path::new(&own).is_file() => format!("; {own} lies here: name it with its ending"),
             Some(known) => format!("; `{known}` alone names the one that the program carries"),
             None if known.is_empty() => String::new(),
             None => {
@@ -293,6 +295,9 @@ mod tests {
         ] {
             assert_eq!(Place::recipe(Path::new(argument), "pipelines"), Err(said.into()));
         }
+        // The tests run in the folder of the crate.
+        let own = Place::recipe(Path::new("Cargo"), "pipelines").err().unwrap_or_default();
+        assert_eq!(own, "there is no recipe `Cargo`; Cargo.toml lies here: name it with its ending");
     }
 
     #[test]

@@ -29,8 +29,11 @@ use crate::{
 /// So many of the first rows of each file are looked at.
 const LOOKED_AT: usize = 1000;
 
+/// So many of these, taken evenly over all files, are asked for their language.
+const ASKED: usize = 1000;
+
 /// Share of the rows that must be of one language for it to be that of the recipe.
-const MOSTLY: f64 = 0.8;
+const MOSTLY: f64 = 0.9;
 
 /// What is asked for.
 pub struct Request<'a> {
@@ -190,13 +193,16 @@ impl Schema for Whole {
 
 /// The schema that was asked for, or the one that fits: it reads all rows, and takes the most of their columns.
 fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Schema, String)> {
-    let Some((_, _, first)) = rows.first() else {
+    if rows.is_empty() {
         return Err(Error::Argument("there is no row to look at: every one is bad".into()));
-    };
-    let known = |schema: &dyn Schema| -> Vec<&'static str> {
-        schema.columns().iter().map(|c| c.name).filter(|name| first.contains_key(*name)).collect()
-    };
+    }
     let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone()).map(drop);
+    // The columns of the first row that the schema reads.
+    let known = |schema: &dyn Schema| -> Vec<&'static str> {
+        let first = rows.iter().find(|(_, _, record)| reads(schema, record).is_ok());
+        let has = |name: &&str| first.is_some_and(|(_, _, record)| record.contains_key(*name));
+        schema.columns().iter().map(|c| c.name).filter(has).collect()
+    };
     let schema = if let Some(name) = request.schema {
         source::find_schema(name)?
     } else {
@@ -224,7 +230,13 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     let columns: Vec<String> = known(schema).into_iter().map(|name| format!("`{name}`")).collect();
     let why = match request.schema {
         Some(_) => "as you said".to_owned(),
-        None => format!("the first {} rows have its columns {}", grouped(rows.len() as u64), columns.join(", ")),
+        None => {
+            let read = rows.iter().filter(|(_, _, record)| reads(schema, record).is_ok()).count();
+            let [read, all] = [read, rows.len()].map(|n| grouped(n as u64));
+            let share =
+                if read == all { format!("the first {all} rows") } else { format!("{read} of the first {all} rows") };
+            format!("{share} have its columns {}", columns.join(", "))
+        }
     };
     Ok((schema, why))
 }
@@ -250,7 +262,7 @@ fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
     let settings = toml::Table::from_iter([("keep".to_owned(), candidates), ("per".to_owned(), "row".into())]);
     let pipeline = Pipeline::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    for (_, _, record) in rows.iter().take(100) {
+    for (_, _, record) in rows.iter().step_by(rows.len().div_ceil(ASKED).max(1)) {
         let Ok(content) = schema.content(&mut record.clone()) else { continue };
         let mut row = Row { content, language: None, columns: Record::new() };
         pipeline.apply(&mut row, &mut pipeline.tallies());
@@ -260,7 +272,7 @@ fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
     }
     let all: usize = told.values().sum();
     let (language, most) = told.into_iter().max_by_key(|(_, n)| *n)?;
-    #[allow(clippy::cast_precision_loss, reason = "at most a hundred")]
+    #[allow(clippy::cast_precision_loss, reason = "at most a thousand")]
     let share = most as f64 / all as f64;
     (share >= MOSTLY).then_some(language)
 }

@@ -42,6 +42,9 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(sources) = recipe.get_mut("source").and_then(|s| s.as_array_of_tables_mut()) else {
         bail!("{shown}: write every source as a table of its own, [[source]]");
     };
+    if sources.iter().all(|source| !source.contains_key("repo")) {
+        bail!("no source of {shown} is on the Hub, so there is nothing to pin");
+    }
     let mut changed = 0;
     for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
         changed += usize::from(pin(&client, source, &progress)?);

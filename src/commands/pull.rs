@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use setaccio_curate::{recipe, recipe::pins::Pins};
 use setaccio_hub::{Client, Settings};
 
@@ -28,6 +28,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new()?;
     let loaded = recipe::load(&args.recipe, &args.set)?;
+    if loaded.recipe.source.iter().all(|source| source.repo.is_empty()) {
+        bail!("no source of {} is on the Hub, so there is nothing to fetch", loaded.place);
+    }
     let client = Client::new(Settings::from_env()?)?;
     let mut listed = fetch::list(&client, &loaded, &Pins::default(), &progress)?;
     let before: Vec<u64> = listed.iter().map(fetch::HubListing::cached).collect();

@@ -53,6 +53,29 @@ fn the_recipe_works_as_it_is() {
 }
 
 #[test]
+fn a_folder_stays_what_it_was_after_a_build_and_two_languages_are_none() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.jsonl", questions());
+    let row = |i| {
+        serde_json::json!({
+            "instruction": format!("How is dish number {i} of the kitchens of Tuscany made on a holiday?"),
+            "output": format!("Boil the water for {i} minutes, then stir in the salt and the bread of the day before."),
+        })
+    };
+    write(dir.path(), "b.jsonl", (0..90).map(|i| row(i).to_string() + "\n").collect::<String>());
+    run_in(dir.path(), &["init", "mix", "."]).assert_success();
+    let recipe = fs::read_to_string(dir.path().join("mix.toml")).unwrap();
+    assert!(recipe.contains("\nlanguage = \"en\""), "nine in ten: {recipe}");
+    for _ in 0..2 {
+        run_in(dir.path(), &["build", "mix.toml"]).assert_success();
+    }
+    write(dir.path(), "c.jsonl", questions().replace("cucina toscana", "cucina ligure"));
+    run_in(dir.path(), &["init", "mix", ".", "--force"]).assert_success();
+    let recipe = fs::read_to_string(dir.path().join("mix.toml")).unwrap();
+    assert!(!recipe.contains("\nlanguage = \""), "the first file alone is Italian: {recipe}");
+}
+
+#[test]
 fn every_layout_of_the_samples_is_told() {
     let dir = tempfile::tempdir().unwrap();
     for (file, schema) in [

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setaccio_base::lock_file::HIDDEN;
+
 use crate::error::SourceError;
 
 /// Extensions that a folder is searched for.
@@ -34,6 +36,10 @@ pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceErro
             if path.is_dir() { folder(&path, &mut found)? } else { found.push(path) }
         }
     }
+    // A pipe or a device would be waited for without end.
+    if let Some(path) = found.iter().find(|path| std::fs::metadata(path).is_ok_and(|m| !m.is_file())) {
+        return Err(SourceError::new(&path.to_string_lossy(), "is no regular file: write its rows to one".to_owned()));
+    }
     found.sort();
     // One file by two names, through links or patterns, is one file.
     let mut seen = HashSet::new();
@@ -58,25 +64,33 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
         let names_files = !pattern.ends_with("**");
         let fits = |path: &str| path == pattern || glob.matches_with(path, options);
         found.extend(paths.iter().filter(|path| {
-            // A folder that fits is searched whole.
-            let mut folders = path.match_indices('/').map(|(slash, _)| &path[..slash]);
-            (names_files && fits(path)) || (is_known(path.rsplit('/').next().unwrap_or_default()) && folders.any(fits))
+            // A folder that fits is searched whole, but for what is hidden in it.
+            let mut folders = path.match_indices('/').map(|(slash, _)| path.split_at(slash));
+            let searched = |(folder, below): (&str, &str)| fits(folder) && !below.contains("/.") && is_known(below);
+            (names_files && fits(path)) || folders.any(searched)
         }));
     }
     Ok(found.into_iter().collect())
 }
 
 fn is_known(name: &str) -> bool {
-    !name.starts_with('.') && KNOWN.iter().any(|k| name.ends_with(k))
+    KNOWN.iter().any(|k| name.ends_with(k))
 }
 
+/// Files of a folder and of those in it. What is hidden is left out, and so are folders that a build wrote: rows that one
+/// recipe has made are no rows of the next one unless it names them.
 fn folder(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(&path.to_string_lossy(), format!("cannot be read: {e}"));
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
         if path.is_dir() {
-            folder(&path, found)?;
+            if !path.join(HIDDEN).is_dir() {
+                folder(&path, found)?;
+            }
         } else if is_known(&name) {
             found.push(path);
         }
@@ -98,6 +112,7 @@ mod tests {
             "data/one.parquet",
             "data/.two.parquet",
             "data/deep/x.json",
+            "data/.kept/y.json",
             "data/note.txt",
             "multi/c4-it.00001.json.gz",
         ];
@@ -127,5 +142,20 @@ mod tests {
                 found.iter().map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned()).collect();
             assert_eq!(selected, found, "{patterns:?}");
         }
+    }
+
+    #[test]
+    fn what_a_build_wrote_is_no_input_of_the_folder_above_it() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        for path in ["rows.jsonl", "data/out/mine/data/train.parquet", "data/out/mine/ledger.json"] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(dir.path())).unwrap_or_else(|e| panic!("{e}"));
+            std::fs::write(path, "x").unwrap_or_else(|e| panic!("{e}"));
+        }
+        std::fs::create_dir(dir.path().join("data/out/mine").join(HIDDEN)).unwrap_or_else(|e| panic!("{e}"));
+        let find = |pattern: &str| find(dir.path(), &[pattern.to_owned()]).map(|found| found.len());
+        assert_eq!(find(".").ok(), Some(1));
+        assert_eq!(find("data/out/mine").ok(), Some(2), "unless it is named");
+        assert!(find("/dev/null").is_err_and(|e| e.to_string().contains("no regular file")));
     }
 }

@@ -228,15 +228,14 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
         }
     }
     let columns: Vec<String> = known(schema).into_iter().map(|name| format!("`{name}`")).collect();
-    let why = match request.schema {
-        Some(_) => "as you said".to_owned(),
-        None => {
-            let read = rows.iter().filter(|(_, _, record)| reads(schema, record).is_ok()).count();
-            let [read, all] = [read, rows.len()].map(|n| grouped(n as u64));
-            let share =
-                if read == all { format!("the first {all} rows") } else { format!("{read} of the first {all} rows") };
-            format!("{share} have its columns {}", columns.join(", "))
-        }
+    let why = if request.schema.is_some() {
+        "as you said".to_owned()
+    } else {
+        let read = rows.iter().filter(|(_, _, record)| reads(schema, record).is_ok()).count();
+        let [read, all] = [read, rows.len()].map(|n| grouped(n as u64));
+        let share =
+            if read == all { format!("the first {all} rows") } else { format!("{read} of the first {all} rows") };
+        format!("{share} have its columns {}", columns.join(", "))
     };
     Ok((schema, why))
 }

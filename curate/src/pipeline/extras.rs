@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 use setaccio_base::row::{Content, Kind};
 use setaccio_dataset::columns::{ContentBuilder, ContentColumns, Extras, TOOLS, content_names};
 
-use super::spill;
 use crate::error::{Error, Result};
+
+/// Their hidden column in a spill file: what [`to_json`] makes; null where there is nothing.
+pub const EXTRAS: &str = "setaccio:extras";
 
 /// The tools of a row and the further fields of its turns, side by side with its columns: a list a side, null for a
 /// turn that has none. `None` if there are none at all.
@@ -44,7 +46,8 @@ fn restore(content: &mut Content, mut extras: Map<String, Value>) {
 pub fn content_columns(kind: Kind, batch: &RecordBatch, extras: &Extras, rows: &[u32]) -> Result<ContentBuilder> {
     let spoilt = |message: String| Error::Encode { path: "spill file".into(), message };
     let contents = ContentColumns::new(batch, kind).map_err(spoilt)?;
-    let found = spill::column(batch, spill::EXTRAS)?.as_string::<i32>();
+    let found = batch.column_by_name(EXTRAS).and_then(|column| column.as_string_opt::<i32>());
+    let found = found.ok_or_else(|| spoilt(format!("column `{EXTRAS}` is missing")))?;
     let mut builder = ContentBuilder::new(kind, extras);
     for row in rows {
         let i = *row as usize;

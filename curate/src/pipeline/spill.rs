@@ -23,7 +23,8 @@ use setaccio_dataset::{
 use setaccio_templates::Renderer;
 
 use super::{
-    extras, keep,
+    extras::{self, EXTRAS},
+    keep,
     key::{self, Key},
 };
 use crate::error::{Error, Result};
@@ -52,8 +53,6 @@ pub const ROW_GROUP: &str = "setaccio:row_group";
 pub const ROW: &str = "setaccio:row";
 /// The source's other columns, JSON.
 pub const META: &str = "setaccio:meta";
-/// What its turns hold beside role and content, and its tools, JSON; null if there is none.
-pub const EXTRAS: &str = "setaccio:extras";
 /// Hash of its content, hex.
 pub const ID: &str = "id";
 /// Its language, or null.

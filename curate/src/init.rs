@@ -208,7 +208,9 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     } else {
         let fits = |schema: &&dyn Schema| {
             let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
-            (read, known(*schema).len(), schema.columns().iter().filter(|c| c.required).count())
+            let known = known(*schema);
+            let required = schema.columns().iter().filter(|c| c.required && known.contains(&c.name)).count();
+            (read, known.len(), required)
         };
         // Of equals the first: `max_by_key` would take the last.
         let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();

@@ -208,9 +208,7 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     } else {
         let fits = |schema: &&dyn Schema| {
             let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
-            let known = known(*schema);
-            let required = schema.columns().iter().filter(|c| c.required && known.contains(&c.name)).count();
-            (read, known.len(), required)
+            (read, known(*schema).len())
         };
         // Of equals the first: `max_by_key` would take the last.
         let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
@@ -245,8 +243,7 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
 /// What is said of rows in a layout that nothing reads.
 fn no_schema(rows: &[SurveyRow]) -> String {
     let (file, at, record) = &rows[0];
-    let mut columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
-    columns.sort_unstable();
+    let columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
     format!(
         "{file}, {at}: no schema reads a row with the columns {}; `setaccio schemas` lists what each takes. Say which \
          columns hold what, for instance\n  \

@@ -3,9 +3,13 @@
 mod codes;
 pub mod context;
 pub mod filter;
+pub mod fold;
+mod lines;
 pub mod lists;
 pub mod pipeline;
 pub mod registry;
 pub mod rule;
 pub mod rules;
+mod spaceless;
+mod word_starts;
 pub mod words;

@@ -150,8 +150,13 @@ fn language(path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A list of this text in a folder of its own.
+    pub(crate) fn list(text: &str) -> (tempfile::TempDir, ListRef) {
+        (folder(&[("mine.txt", text)]), ListRef { name: "mine".into(), sha256: hex_digest(text.as_bytes()) })
+    }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));

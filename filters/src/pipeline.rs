@@ -11,6 +11,7 @@ use setaccio_base::{
 
 use crate::{
     filter::{Filter, LineVerdict, Scope, Verdict},
+    lines::{split_lines, strip},
     rule::RuleError,
 };
 
@@ -120,7 +121,7 @@ impl Pipeline {
     }
 
     /// One pass of the line filters in the range `run` over `text`: the new text, or `None` if nothing changed.
-    /// Lines are stripped; empty ones vanish without being counted, as the original's do.
+    /// Lines are stripped before, and the text after; empty lines vanish without being counted, as the original's do.
     fn lines(
         &self,
         run: std::ops::Range<usize>,
@@ -128,7 +129,7 @@ impl Pipeline {
         tallies: &mut [Tally],
     ) -> Result<Option<String>, Rejection> {
         let mut kept = String::with_capacity(text.len());
-        'lines: for line in split_lines(text).map(str::trim).filter(|l| !l.is_empty()) {
+        'lines: for line in split_lines(text).map(strip).filter(|l| !l.is_empty()) {
             let mut edited: Option<String> = None;
             for at in run.clone() {
                 let Scope::Line(filter) = &self.filters[at].scope else { unreachable!("a run of line filters") };
@@ -150,16 +151,11 @@ impl Pipeline {
             }
             kept.push_str(edited.as_deref().unwrap_or(line));
         }
+        // A line may begin with the space before a mark that was deleted; the text does not.
+        let stripped = strip(&kept);
+        let kept = if stripped.len() < kept.len() { stripped.to_owned() } else { kept };
         Ok((kept != text).then_some(kept))
     }
-}
-
-/// Lines as Python's `splitlines` cuts them, which is what the rules of clean_mc4_it were written for;
-/// `\r\n` gives an empty line more, and empty lines are left out anyway.
-fn split_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| {
-        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-    })
 }
 
 #[cfg(test)]
@@ -174,15 +170,6 @@ mod tests {
     fn pipeline(rules: &[&str], kind: Kind) -> Result<Pipeline, RuleError> {
         let filters = rules.iter().map(|r| find(r)?.compile(toml::Table::new(), &Context::default()));
         Pipeline::new(filters.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(), kind)
-    }
-
-    #[test]
-    fn lines_are_cut_as_python_cuts_them() {
-        // python3: "a\nb\r\nc\rd\x0be\x0cf\x1cg\x1dh\x1ei\x85j\u2028k\u2029l".splitlines() gives a to l
-        let text = "a\nb\r\nc\rd\u{b}e\u{c}f\u{1c}g\u{1d}h\u{1e}i\u{85}j\u{2028}k\u{2029}l";
-        let lines: Vec<&str> = split_lines(text).filter(|l| !l.is_empty()).collect();
-        assert_eq!(lines.concat(), "abcdefghijkl");
-        assert_eq!(lines.len(), 12);
     }
 
     #[test]

@@ -1,86 +1,140 @@
-//! Finding listed words and phrases in text, whole words by Unicode's rules, without regard to case.
+//! Finding listed words and phrases in text, in any Unicode form and case.
 
 use std::{
     cell::RefCell,
+    cmp::Reverse,
+    collections::BinaryHeap,
     ops::ControlFlow::{self, Continue},
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, Match, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 
-use crate::rule::RuleError;
+use crate::{
+    fold::{Folding, caseless_into},
+    rule::RuleError,
+    spaceless::is_spaceless,
+    word_starts::{WordStarts, pad},
+};
 
 thread_local! {
     /// Working space, kept because lines are many and short.
     static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One automaton for any number of words.
-pub struct Finder {
-    automaton: AhoCorasick,
+/// Listed words, found where they stand as words: no letter, digit, mark or underscore touches them. Words of scripts
+/// without spaces are found inside running text, and other words beside such scripts.
+pub struct WordFinder {
+    starts: WordStarts,
     words: Vec<String>,
-    whole: bool,
+    folding: Folding,
 }
 
-impl Finder {
-    /// A finder of `words`; with `whole`, only where no word character touches them.
+impl WordFinder {
+    /// A finder of `words`.
     ///
     /// # Errors
-    /// No words, or too many for an automaton.
-    pub fn new(words: Vec<String>, whole: bool) -> Result<Self, RuleError> {
-        if words.is_empty() {
-            return Err(RuleError::setting(
-                "there are no words to look for; give `lists` or words, or remove the rule",
-            ));
-        }
-        let folded: Vec<Vec<u8>> = words.iter().map(|w| fold(w)).collect();
-        // Phrases are few, and found by vector instructions; words are many, and all their matches are needed.
-        let (matches, kind) =
-            if whole { (MatchKind::Standard, Some(AhoCorasickKind::DFA)) } else { (MatchKind::LeftmostFirst, None) };
-        let automaton = AhoCorasickBuilder::new()
-            .match_kind(matches)
-            .kind(kind)
-            .build(&folded)
-            .map_err(|e| RuleError::setting(format!("the words are too many: {e}")))?;
-        Ok(Self { automaton, words, whole })
+    /// No words, or one of which nothing is left to look for.
+    pub fn new(words: Vec<String>, folding: Folding) -> Result<Self, RuleError> {
+        let folded = fold_all(&words, folding)?;
+        Ok(Self { starts: WordStarts::new(&folded), words, folding })
     }
 
-    /// Show `visit` the words found in `text`, as they are listed, in order, until it breaks.
+    /// Show `visit` the words found in `text`, as they are listed, in the order of their ends, the longest first,
+    /// until it breaks.
     pub fn find<'a>(&'a self, text: &str, mut visit: impl FnMut(&'a str) -> ControlFlow<()>) {
         FOLDED.with_borrow_mut(|folded| {
-            fold_into(text, folded);
-            let text = folded.as_slice();
-            let mut visit = |m: Match| visit(&self.words[m.pattern().as_usize()]);
-            // What breaks has said so to the caller already.
-            let _ = if self.whole {
-                // Overlapping: a match inside a longer word must not hide a whole word that begins within it.
-                let mut found = self.automaton.find_overlapping_iter(text);
-                found.try_for_each(|m| if is_whole(text, m.start(), m.end()) { visit(m) } else { Continue(()) })
-            } else {
-                self.automaton.find_iter(text).try_for_each(visit)
+            caseless_into(text, self.folding, folded);
+            let len = pad(folded);
+            let (padded, text) = (folded.as_slice(), &folded[..len]);
+            // A word that begins earlier may end later: each waits until none can end before it.
+            let mut found: BinaryHeap<Reverse<(usize, usize, usize)>> = BinaryHeap::new();
+            let mut flush = |found: &mut BinaryHeap<Reverse<(usize, usize, usize)>>, until: usize| {
+                while found.peek().is_some_and(|Reverse((end, ..))| *end <= until) {
+                    let Some(Reverse((_, _, word))) = found.pop() else { break };
+                    visit(&self.words[word])?;
+                }
+                Continue(())
             };
+            let all = self.starts.visit(padded, len, |start, end, word| {
+                flush(&mut found, start)?;
+                if is_whole(text, start, end) {
+                    found.push(Reverse((end, start, word)));
+                }
+                Continue(())
+            });
+            // What breaks has said so to the caller already.
+            if all == Continue(()) {
+                let _ = flush(&mut found, len);
+            }
         });
-    }
-
-    /// The first word found.
-    pub fn first(&self, text: &str) -> Option<&str> {
-        let mut first = None;
-        self.find(text, |word| {
-            first = Some(word);
-            ControlFlow::Break(())
-        });
-        first
     }
 }
 
-/// Whether no word character touches the span, unless it itself ends in none there.
+/// Listed phrases, found anywhere.
+pub struct PhraseFinder {
+    automaton: AhoCorasick,
+    phrases: Vec<String>,
+    folding: Folding,
+}
+
+impl PhraseFinder {
+    /// A finder of `phrases`.
+    ///
+    /// # Errors
+    /// No phrases, one of which nothing is left to look for, or too many for an automaton.
+    pub fn new(phrases: Vec<String>, folding: Folding) -> Result<Self, RuleError> {
+        let folded = fold_all(&phrases, folding)?;
+        let automaton = AhoCorasickBuilder::new()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(&folded)
+            .map_err(|e| RuleError::setting(format!("the phrases are too many: {e}")))?;
+        Ok(Self { automaton, phrases, folding })
+    }
+
+    /// The first phrase in `text`, as it is listed.
+    pub fn first(&self, text: &str) -> Option<&str> {
+        FOLDED.with_borrow_mut(|folded| {
+            caseless_into(text, self.folding, folded);
+            let found = self.automaton.find(folded.as_slice())?;
+            Some(self.phrases[found.pattern().as_usize()].as_str())
+        })
+    }
+}
+
+/// The form in which `text` is compared with listed words, as text.
+pub fn form(text: &str, folding: Folding) -> String {
+    let mut out = Vec::new();
+    caseless_into(text, folding, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+fn fold_all(words: &[String], folding: Folding) -> Result<Vec<String>, RuleError> {
+    if words.is_empty() {
+        return Err(RuleError::setting("there are no words to look for; give `lists` or words, or remove the rule"));
+    }
+    let folded: Vec<String> = words.iter().map(|w| form(w, folding)).collect();
+    match folded.iter().position(String::is_empty) {
+        Some(at) => Err(RuleError::setting(format!(
+            "the entry {:?} holds no character to look for, and would be found everywhere; remove it",
+            words[at]
+        ))),
+        None => Ok(folded),
+    }
+}
+
+/// Whether no word character touches the span, unless it itself ends in none there, or either needs no space.
 fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
     let inner = &text[start..end];
-    let joined = |a, b| is_word_at(a) && is_word_at(b);
     !(joined(last_char(&text[..start]), first_char(inner)) || joined(last_char(inner), first_char(&text[end..])))
 }
 
-fn is_word_at(c: Option<char>) -> bool {
-    c.is_some_and(is_word)
+/// Whether two neighbours are parts of one word.
+fn joined(before: Option<char>, after: Option<char>) -> bool {
+    before.is_some_and(holds_together) && after.is_some_and(holds_together)
+}
+
+fn holds_together(c: char) -> bool {
+    is_word(c) && !is_spaceless(c)
 }
 
 /// The first character of UTF-8 bytes.
@@ -105,85 +159,25 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || unicode_normalization::char::is_combining_mark(c)
 }
 
-fn fold(text: &str) -> Vec<u8> {
-    let mut folded = Vec::new();
-    fold_into(text, &mut folded);
-    folded
-}
-
-/// Lower case, and every run of white space as one space; UTF-8.
-pub fn fold_into(text: &str, out: &mut Vec<u8>) {
-    out.clear();
-    out.reserve(text.len());
-    let mut rest = text;
-    // All of a web corpus goes through here: stretches of ASCII are copied and mapped, what lies between
-    // them goes character by character.
-    while !rest.is_empty() {
-        let ascii = ascii_prefix(rest.as_bytes());
-        let start = out.len();
-        out.extend_from_slice(&rest.as_bytes()[..ascii]);
-        for byte in &mut out[start..] {
-            *byte = if byte.is_ascii_whitespace() || *byte == VERTICAL_TAB { b' ' } else { byte.to_ascii_lowercase() };
-        }
-        rest = &rest[ascii..];
-        let other = rest.bytes().position(|b| b.is_ascii()).unwrap_or(rest.len());
-        for c in rest[..other].chars() {
-            if c.is_whitespace() {
-                out.push(b' ');
-            } else {
-                for lower in c.to_lowercase() {
-                    out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-            }
-        }
-        rest = &rest[other..];
-    }
-    if memchr::memmem::find(out, b"  ").is_some() {
-        out.dedup_by(|b, a| *a == b' ' && *b == b' ');
-    }
-}
-
-/// Length of the stretch of ASCII that `bytes` begin with.
-fn ascii_prefix(bytes: &[u8]) -> usize {
-    const STEP: usize = 32;
-    let steps = bytes.chunks(STEP).take_while(|c| c.is_ascii()).count();
-    let start = (steps * STEP).min(bytes.len());
-    start + bytes[start..].iter().take_while(|b| b.is_ascii()).count()
-}
-
-/// White space to Unicode, though not to `is_ascii_whitespace`.
-const VERTICAL_TAB: u8 = 0x0b;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::{Invisible, WhiteSpace};
 
-    fn found(words: &[&str], text: &str) -> Vec<String> {
-        let finder = Finder::new(words.iter().map(|w| (*w).to_owned()).collect(), true);
-        let finder = finder.unwrap_or_else(|e| panic!("{e}"));
+    const READ: Folding = Folding { white_space: WhiteSpace::Any, invisible: Invisible::Read };
+    const IGNORE: Folding = Folding { invisible: Invisible::Ignore, ..READ };
+
+    fn finder(words: &[&str], folding: Folding) -> WordFinder {
+        WordFinder::new(words.iter().map(|w| (*w).to_owned()).collect(), folding).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn found(finder: &WordFinder, text: &str) -> Vec<String> {
         let mut found = Vec::new();
         finder.find(text, |word| {
             found.push(word.to_owned());
-            ControlFlow::Continue(())
+            Continue(())
         });
-        assert_eq!(finder.first(text), found.first().map(String::as_str));
         found
-    }
-
-    #[test]
-    fn folding_is_lower_case_and_single_spaces() {
-        for text in ["", " ", "A  B\t\n C", "È\u{a0} É\u{2003}\u{b}x", "İıK ß", "\u{3000}\u{3000}中文  X", "fine\n"]
-        {
-            let mut expected = String::new();
-            for c in text.to_lowercase().chars() {
-                match c.is_whitespace() {
-                    true if expected.ends_with(' ') => {}
-                    true => expected.push(' '),
-                    false => expected.push(c),
-                }
-            }
-            assert_eq!(String::from_utf8_lossy(&fold(text)), expected);
-        }
     }
 
     #[test]
@@ -198,9 +192,111 @@ mod tests {
             (&["figlio di"], "figlio \n\u{a0}di", &["figlio di"]),
             (&["ass"], "Scunthorpe, class, ass.", &["ass"]),
             (&["@$$"], "x@$$y", &["@$$"]),
+            (&["🖕"], "no🖕no", &["🖕"]),
             (&["so"], "so\u{301}", &[]),
+            (&["x", "xy"], "x-xy", &["x", "xy"]),
+            // The first to end is the first; of those that end together the longest.
+            (&["d", "c d", "a b c d", "b"], "a b c d", &["b", "a b c d", "c d", "d"]),
+            (&["a b c d", "b"], "a b c e", &["b"]),
+            (&["èra", "era"], "l’èra e «èra» era èrano", &["èra", "èra", "era"]),
         ] {
-            assert_eq!(found(words, text), expected, "{text}");
+            assert_eq!(found(&finder(words, READ), text), expected, "{text}");
+        }
+    }
+
+    /// Canonically equal texts, by python3: `unicodedata.normalize("NFD", text)` is the same of each row.
+    #[test]
+    fn how_accents_are_typed_makes_no_difference() {
+        let forms = [
+            &["pipì", "pipi\u{300}"][..],
+            &["bourré", "bourre\u{301}"],
+            &["q\u{323}\u{307}", "q\u{307}\u{323}"],
+            &["Ångström", "\u{212b}ngstro\u{308}m"],
+            &["각", "\u{1100}\u{1161}\u{11a8}"],
+            &["ガ", "カ\u{3099}"],
+        ];
+        for form in forms {
+            for word in form {
+                let finder = finder(&[word], READ);
+                for text in form {
+                    for text in [format!("La {text}, due"), text.to_uppercase()] {
+                        assert_eq!(found(&finder, &text), [*word], "{text:?}");
+                    }
+                }
+                assert_eq!(found(&finder, "pipi bourre q Angstrom 가 カ"), [""; 0], "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_matched_inside_running_text() {
+        for (word, text, is_there) in [
+            ("性交", "他们谈论性交的问题", true),
+            ("エロ", "このエロい本", true),
+            ("ควย", "ไอ้ควยมาก", true),
+            ("ໂຄຍ", "ມັນໂຄຍຫຼາຍ", true),
+            ("ក្ដ", "មានក្ដនៅ", true),
+            ("လီး", "ဒါလီးပဲ", true),
+            // Latin words beside them are whole; within Latin words they are not.
+            ("sm", "彼はsmが好き", true),
+            ("sm", "彼はsmithさん", false),
+            ("3p動画", "新しい3p動画です", true),
+            ("3p動画", "新しいx3p動画です", false),
+            // Korean has spaces.
+            ("강간", "그강간은", false),
+            ("강간", "그 강간 은", true),
+        ] {
+            let expected: &[&str] = if is_there { &[word] } else { &[] };
+            assert_eq!(found(&finder(&[word], READ), text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn characters_of_no_width_are_read_or_ignored() {
+        for text in ["Che caz\u{200b}zo", "caz\u{ad}zo!", "\u{feff}c\u{2060}azzo", "caz\u{200d}zo\u{200c}"] {
+            assert_eq!(found(&finder(&["cazzo"], IGNORE), text), ["cazzo"], "{text:?}");
+            assert_eq!(found(&finder(&["cazzo"], READ), text), [""; 0], "{text:?}");
+            assert_eq!(found(&finder(&["caz\u{ad}zo"], IGNORE), text), ["caz\u{ad}zo"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_would_be_found_everywhere_is_refused() {
+        let refused = |word: &str, folding| {
+            WordFinder::new(vec![word.to_owned()], folding).err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert!(refused("", READ).contains("found everywhere"));
+        assert!(refused("\u{ad}", IGNORE).contains("found everywhere"));
+        assert_eq!(refused("\u{ad}", READ), "");
+    }
+
+    /// Every place of a text, one by one: what the tables and masks of the finder must not miss.
+    #[test]
+    fn nothing_is_missed_wherever_it_stands() {
+        let words = ["a", "ab", "abc", "abd e", "b c", "è", "èa", "$a", "_x", "zzz zzz zzz zzz"];
+        let pieces = ["a", "ab", "abc", "abd", " ", "  ", "e", "b", "c", "è", "$", "_x", "-", "中", "zzz", "’", "\n"];
+        let finder = finder(&words, READ);
+        let mut random = 1_u64;
+        for _ in 0..3000 {
+            let mut text = String::new();
+            for _ in 0..random % 40 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(pieces[usize::try_from(random >> 33).unwrap_or(0) % pieces.len()]);
+            }
+            random = random.wrapping_add(1);
+            let folded = form(&text, READ);
+            let mut expected: Vec<(usize, usize, &str)> = Vec::new();
+            for word in words {
+                for start in (0..folded.len()).filter(|at| folded.as_bytes()[*at..].starts_with(word.as_bytes())) {
+                    let end = start + word.len();
+                    if is_whole(folded.as_bytes(), start, end) {
+                        expected.push((end, start, word));
+                    }
+                }
+            }
+            expected.sort_unstable();
+            let expected: Vec<&str> = expected.into_iter().map(|(.., word)| word).collect();
+            assert_eq!(found(&finder, &text), expected, "{text:?}");
         }
     }
 }

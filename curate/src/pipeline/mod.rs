@@ -11,7 +11,6 @@
 //!                            row group ──> shard
 //! ```
 
-mod extras;
 pub mod filter;
 pub mod keep;
 pub mod key;

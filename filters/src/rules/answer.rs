@@ -2,7 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::row::{Content, Kind};
+use setaccio_base::{
+    nfc::nfc,
+    row::{Content, Kind},
+};
 
 use super::length::answers;
 use crate::{
@@ -39,7 +42,7 @@ pub struct Answer {
     pub empty: bool,
     /// Drop rows with an answer that repeats a turn before it.
     pub echo: bool,
-    /// Whole answers that say nothing, without regard to case, punctuation and white space.
+    /// Whole answers that say nothing, without regard to case, punctuation, white space and how accents are typed.
     pub placeholders: Vec<String>,
 }
 
@@ -61,8 +64,9 @@ impl Rule for Answer {
     }
 }
 
-/// Lower case, without punctuation around words.
+/// NFC and lower case, without punctuation around words.
 fn normal(text: &str) -> String {
+    let text = nfc(text);
     let words = text.split_whitespace().map(|w| w.trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase());
     let words: Vec<String> = words.filter(|w| !w.is_empty()).collect();
     if words.is_empty() { text.trim().to_owned() } else { words.join(" ") }
@@ -94,7 +98,7 @@ fn echoes(content: &Content) -> bool {
     };
     match content {
         Content::Text(_) => false,
-        Content::Chat { messages, .. } => messages.windows(2).any(|pair| {
+        Content::Chat(turns) => turns.windows(2).any(|pair| {
             pair[1].role == "assistant" && pair[0].role == "user" && same(Some(&pair[0].content), &pair[1].content)
         }),
         Content::Preference { prompt, chosen, .. } => {
@@ -117,12 +121,21 @@ mod tests {
             ("Chi scrisse la Commedia?", " \n", Some("answer 1 is empty")),
             ("Chi scrisse la Commedia?", "N/A.", Some("answer 1 is \"N/A.\"")),
             ("Chi scrisse la Commedia?", "...", Some("answer 1 is \"...\"")),
+            (
+                "Chi scrisse la Commedia?",
+                "Non si puo\u{300} sapere.",
+                Some("answer 1 is \"Non si puo\\u{300} sapere.\""),
+            ),
+            ("È Dante?", "e\u{300} dante", Some("the answer repeats the question")),
             ("Chi scrisse la Commedia?", "None of the others did.", None),
             ("Chi scrisse la Commedia?", "chi scrisse  la commedia", Some("the answer repeats the question")),
         ] {
             let mut row = Row::chat(&[("user", question), ("assistant", answer)]);
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(Answer::default().apply(&mut row), expected, "{answer}");
+            let mut rule = Answer::default();
+            rule.placeholders.push("non si può sapere".into());
+            let filters = rule.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(filters[0].on_row(&mut row), expected, "{answer}");
         }
         let mut second = Row::chat(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")]);
         assert_eq!(Answer::default().apply(&mut second), Verdict::Drop("answer 2 is empty".into()));

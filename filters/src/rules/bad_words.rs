@@ -1,6 +1,6 @@
 //! The rule `bad_words`.
 
-use std::ops::ControlFlow;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,41 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
+    fold::{Folding, Invisible, WhiteSpace},
     lists::{self, ListRef},
     rule::{Rule, RuleError},
-    words::Finder,
+    words::{WordFinder, form},
 };
+
+/// What of the lists is let pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AllowList {
+    /// Nothing but `except`.
+    #[default]
+    None,
+    /// What C4 lets pass because it is part of common words: `sm`, `グロ` and `女の子` of Japanese, `性` of Chinese.
+    C4,
+}
+
+impl AllowList {
+    fn entries(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::C4 => &["sm", "グロ", "女の子", "性"],
+        }
+    }
+}
 
 /// Drop documents that hold a word of the lists: whole words, without regard to case.
 ///
 /// # Why
 /// A word of such a list marks pages that nobody wants a model to write like. It also drops pages that only speak of
 /// the subject: `except` and `tolerate` are for these.
+///
+/// A word is whole where no letter, digit or underscore touches it. Han, kana, Thai, Lao, Khmer and Myanmar write words
+/// without spaces: a word of these is found inside running text, as in C4. Texts and lists are compared in Unicode's
+/// form NFC, case folded (`ß` is `ss`); the entry is reported as it is listed.
 ///
 /// # Example
 /// ```toml
@@ -36,7 +61,8 @@ use crate::{
 /// # Source
 /// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2, with the lists of
 /// [LDNOOBW](https://github.com/LDNOOBW/List-of-Dirty-Naughty-Obscene-and-Otherwise-Bad-Words); rule 1 of
-/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
+/// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it). C4's
+/// [code](https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4.py) has the allow-list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BadWords {
@@ -46,6 +72,12 @@ pub struct BadWords {
     pub words: Vec<String>,
     /// Entries of the lists that are let pass.
     pub except: Vec<String>,
+    /// What else of the lists, but not of `words`, is let pass.
+    pub allow_list: AllowList,
+    /// What white space is within words.
+    pub white_space: WhiteSpace,
+    /// What soft hyphens and characters of no width are within words.
+    pub invisible: Invisible,
     /// Matches that a document may hold without being dropped.
     pub tolerate: usize,
 }
@@ -53,17 +85,23 @@ pub struct BadWords {
 impl BadWords {
     /// The filter under this name.
     pub(super) fn filter(&self, name: &'static str, context: &Context) -> Result<Filter, RuleError> {
+        let folding = Folding { white_space: self.white_space, invisible: self.invisible };
+        let form = |word: &str| form(word, folding);
+        let allowed: Vec<String> = self.allow_list.entries().iter().map(|w| form(w)).collect();
         let mut words = self.words.clone();
         for list in &self.lists {
-            words.extend(lists::load(list, context)?);
+            words.extend(lists::load(list, context)?.into_iter().filter(|w| !allowed.contains(&form(w))));
         }
-        if let Some(unknown) = self.except.iter().find(|e| !words.contains(e)) {
+        let forms: HashSet<String> = words.iter().map(|w| form(w)).collect();
+        if let Some(unknown) = self.except.iter().find(|e| !forms.contains(&form(e))) {
             return Err(RuleError::setting(format!("`except` names {unknown:?}, which is in none of the lists")));
         }
-        words.retain(|w| !self.except.contains(w));
+        let except: HashSet<String> = self.except.iter().map(|e| form(e)).collect();
+        words.retain(|w| !except.contains(&form(w)));
         words.sort();
         words.dedup();
-        Ok(Filter::document(name, BadWordsFilter { finder: Finder::new(words, true)?, tolerate: self.tolerate }))
+        let finder = WordFinder::new(words, folding)?;
+        Ok(Filter::document(name, BadWordsFilter { finder, tolerate: self.tolerate }))
     }
 }
 
@@ -77,7 +115,7 @@ impl Rule for BadWords {
 }
 
 struct BadWordsFilter {
-    finder: Finder,
+    finder: WordFinder,
     tolerate: usize,
 }
 
@@ -124,6 +162,29 @@ mod tests {
         assert_eq!(judge(&lenient, &mut chat.clone()), Verdict::Keep);
         let except = BadWords { except: vec!["acciderba".into()], ..rule };
         assert_eq!(judge(&except, &mut chat.clone()), Verdict::Keep);
+    }
+
+    #[test]
+    fn what_is_let_pass_is_found_however_it_is_typed() {
+        let words = ["Pipì", "性", "sm", "cavolo"].map(str::to_owned).to_vec();
+        let except = BadWords { words, except: vec!["pipi\u{300}".into(), "CAVOLO".into()], ..BadWords::default() };
+        let (dir, list) = crate::lists::tests::list("性\nグロ\n女の子\nsm\n性交\nエロ\n");
+        let context = Context { list_dirs: vec![dir.path().to_owned()], ..Context::default() };
+        let c4 = BadWords { lists: vec![list], allow_list: AllowList::C4, ..BadWords::default() };
+        let whole = BadWords { allow_list: AllowList::None, ..c4.clone() };
+        for (rule, text, dropped) in [
+            (&except, "La pipì e il cavolo", None),
+            // The allow-list is of lists; what a recipe names itself it means.
+            (&except, "他的性格", Some("性")),
+            (&c4, "女の子の性格はグロくない。SM も", None),
+            (&c4, "这是性交", Some("性交")),
+            (&whole, "女の子です", Some("女の子")),
+            (&whole, "这是性交", Some("性")),
+        ] {
+            let filter = rule.filter("bad_words", &context).unwrap_or_else(|e| panic!("{e}"));
+            let expected = dropped.map_or(Verdict::Keep, |word| Verdict::Drop(word.into()));
+            assert_eq!(filter.on_row(&mut Row::text(text)), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use setaccio_base::row::Kind;
+use setaccio_base::{nfc::nfc, row::Kind};
 
 use crate::{
     context::Context,
@@ -15,6 +15,8 @@ use crate::{
 ///
 /// # Why
 /// Sets that are mixtures often say in a column where a row comes from, and not every part is wanted.
+///
+/// Values are compared in Unicode's form NFC, so that it makes no difference how accents are typed.
 ///
 /// # Example
 /// ```toml
@@ -95,7 +97,8 @@ impl DocumentFilter for Column {
             Some(Value::String(text)) => Some(text.clone()),
             Some(other) => Some(other.to_string()),
         };
-        let listed = |list: &[String]| value.as_ref().is_some_and(|v| list.contains(v));
+        let value_nfc = value.as_deref().map(nfc);
+        let listed = |list: &[String]| value_nfc.as_ref().is_some_and(|v| list.iter().any(|l| nfc(l) == *v));
         if listed(&self.drop) || (!self.keep.is_empty() && !listed(&self.keep)) {
             let shown = value.as_deref().unwrap_or("null");
             return Verdict::Drop(format!("{} = {shown}", self.column));
@@ -121,6 +124,8 @@ mod tests {
         let rule = Column { column: "source".into(), drop: vec!["toxic-dpo-v0.2".into()], ..Column::default() };
         assert_eq!(judge(&rule, "toxic-dpo-v0.2".into()), Verdict::Drop("source = toxic-dpo-v0.2".into()));
         assert_eq!(judge(&rule, "Toxic-DPO-v0.2".into()), Verdict::Keep);
+        let accents = Column { drop: vec!["città".into()], ..rule.clone() };
+        assert_eq!(judge(&accents, "citta\u{300}".into()), Verdict::Drop("source = citta\u{300}".into()));
         assert_eq!(judge(&rule, Value::Null), Verdict::Keep);
     }
 

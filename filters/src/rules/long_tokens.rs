@@ -7,6 +7,7 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::{Filter, LineFilter, LineVerdict},
+    lines::split,
     rule::{Rule, RuleError},
 };
 
@@ -56,8 +57,8 @@ impl Rule for LongTokens {
 impl LineFilter for LongTokens {
     fn filter(&self, line: &str) -> LineVerdict {
         // Bytes are at least as many as characters, and most lines are short in bytes already.
-        let long = line.len() > self.max
-            && line.split_whitespace().any(|t| t.len() > self.max && t.chars().nth(self.max).is_some());
+        let long =
+            line.len() > self.max && split(line).any(|t| t.len() > self.max && t.chars().nth(self.max).is_some());
         if long { LineVerdict::DropLine } else { LineVerdict::Keep }
     }
 }

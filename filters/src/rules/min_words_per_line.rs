@@ -7,13 +7,17 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::{Filter, LineFilter, LineVerdict},
+    lines::split,
     rule::{Rule, RuleError},
+    spaceless::{Spaceless, has_words},
 };
 
 /// Drop lines of fewer than `min` words, which stand between white space.
 ///
 /// # Why
 /// Short lines of web pages are menus, captions and buttons.
+///
+/// Han, kana, Thai, Lao, Khmer and Myanmar write words without spaces: theirs are estimated as in the rule `length`.
 ///
 /// # Example
 /// ```toml
@@ -35,11 +39,13 @@ use crate::{
 pub struct MinWordsPerLine {
     /// Least number of words a line must have.
     pub min: usize,
+    /// What words are where a script has no spaces.
+    pub spaceless: Spaceless,
 }
 
 impl Default for MinWordsPerLine {
     fn default() -> Self {
-        Self { min: 3 }
+        Self { min: 3, spaceless: Spaceless::default() }
     }
 }
 
@@ -57,7 +63,11 @@ impl Rule for MinWordsPerLine {
 
 impl LineFilter for MinWordsPerLine {
     fn filter(&self, line: &str) -> LineVerdict {
-        if line.split_whitespace().nth(self.min - 1).is_some() { LineVerdict::Keep } else { LineVerdict::DropLine }
+        let enough = match self.spaceless {
+            Spaceless::Estimate => has_words(line, self.min),
+            Spaceless::Run => split(line).nth(self.min - 1).is_some(),
+        };
+        if enough { LineVerdict::Keep } else { LineVerdict::DropLine }
     }
 }
 
@@ -67,13 +77,17 @@ mod tests {
 
     #[test]
     fn counts_words_between_white_space() {
-        let rule = MinWordsPerLine::default();
-        for (line, verdict) in [
-            ("Leggi tutto.", LineVerdict::DropLine),
-            ("Il gatto dorme.", LineVerdict::Keep),
-            ("Home  |  Contatti", LineVerdict::Keep),
+        let estimate = MinWordsPerLine::default();
+        let run = MinWordsPerLine { spaceless: Spaceless::Run, ..estimate.clone() };
+        for (line, estimated, between_spaces) in [
+            ("Leggi tutto.", LineVerdict::DropLine, LineVerdict::DropLine),
+            ("Il gatto dorme.", LineVerdict::Keep, LineVerdict::Keep),
+            ("Home  |  Contatti", LineVerdict::Keep, LineVerdict::Keep),
+            ("登录。", LineVerdict::DropLine, LineVerdict::DropLine),
+            ("今天的天气非常好。", LineVerdict::Keep, LineVerdict::DropLine),
         ] {
-            assert_eq!(rule.filter(line), verdict, "{line}");
+            assert_eq!(estimate.filter(line), estimated, "{line}");
+            assert_eq!(run.filter(line), between_spaces, "{line}");
         }
     }
 }

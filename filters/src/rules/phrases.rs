@@ -7,9 +7,10 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::{Filter, LineFilter, LineVerdict},
+    fold::{Folding, Invisible, WhiteSpace},
     lists::{self, ListRef},
     rule::{Rule, RuleError},
-    words::Finder,
+    words::PhraseFinder,
 };
 
 /// What a phrase takes with it.
@@ -28,6 +29,8 @@ pub enum Drops {
 /// # Why
 /// Notices such as "this site uses cookies" stand in millions of pages and say nothing of any; a page with
 /// `lorem ipsum` or `{` is a template or code.
+///
+/// Lines and phrases are compared as those of the rule `bad_words`; a phrase need not be of whole words.
 ///
 /// # Example
 /// ```toml
@@ -54,6 +57,10 @@ pub struct Phrases {
     pub lists: Vec<ListRef>,
     /// What a phrase takes with it.
     pub drops: Drops,
+    /// What white space is within phrases.
+    pub white_space: WhiteSpace,
+    /// What soft hyphens and characters of no width are within phrases.
+    pub invisible: Invisible,
 }
 
 impl Rule for Phrases {
@@ -65,13 +72,14 @@ impl Rule for Phrases {
         for list in &self.lists {
             phrases.extend(lists::load(list, context)?);
         }
-        let finder = Finder::new(phrases, false)?;
+        let folding = Folding { white_space: self.white_space, invisible: self.invisible };
+        let finder = PhraseFinder::new(phrases, folding)?;
         Ok(vec![Filter::line(Self::NAME, PhrasesFilter { finder, drops: self.drops })])
     }
 }
 
 struct PhrasesFilter {
-    finder: Finder,
+    finder: PhraseFinder,
     drops: Drops,
 }
 

@@ -1,9 +1,14 @@
 //! The rule `preference_sanity`.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use setaccio_base::row::{Content, Kind, Message};
+use setaccio_base::{
+    nfc::nfc,
+    row::{Content, Kind, Message},
+};
 
 use super::roles::{out_of_order, unanswered};
 use crate::{
@@ -38,7 +43,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceSanity {
-    /// Drop pairs whose sides are equal but for white space.
+    /// Drop pairs whose sides are equal but for white space and how accents are typed.
     pub equal: bool,
     /// Drop pairs with an empty prompt or side.
     pub empty: bool,
@@ -77,7 +82,7 @@ impl DocumentFilter for PreferenceSanity {
     }
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let Content::Preference { prompt, chosen, rejected, .. } = &*document.content else { return Verdict::Keep };
+        let Content::Preference { prompt, chosen, rejected } = &*document.content else { return Verdict::Keep };
         let objection = (|| {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
@@ -106,8 +111,8 @@ impl DocumentFilter for PreferenceSanity {
     }
 }
 
-fn words(turns: &[Message]) -> impl Iterator<Item = &str> {
-    turns.iter().flat_map(|t| t.content.split_whitespace())
+fn words(turns: &[Message]) -> impl Iterator<Item = Cow<'_, str>> {
+    turns.iter().flat_map(|t| t.content.split_whitespace().map(nfc))
 }
 
 #[cfg(test)]
@@ -130,6 +135,13 @@ mod tests {
         for (prompt, chosen, rejected, scores, dropped) in [
             ("user:Chi?", "assistant:Dante.", "assistant:Boh.", None, None),
             ("user:Chi?", "assistant:Dante.", "assistant: Dante. ", None, Some("chosen and rejected are equal")),
+            (
+                "user:Chi?",
+                "assistant:E\u{300}\u{a0}lui.",
+                "assistant:È lui.",
+                None,
+                Some("chosen and rejected are equal"),
+            ),
             ("", "assistant:Dante.", "assistant:Boh.", None, Some("prompt is empty")),
             ("user:Chi?", "assistant: ", "assistant:Boh.", None, Some("chosen is empty")),
             ("user:Chi?", "assistant:Dante.", "", None, Some("rejected is empty")),
@@ -140,7 +152,7 @@ mod tests {
             ("user:Chi?", "assistant:a", "assistant:b", Some((8.5, 7.0)), None),
         ] {
             let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(turns);
-            let mut row = Row::new(Content::preference(prompt, chosen, rejected));
+            let mut row = Row::new(Content::Preference { prompt, chosen, rejected });
             if let Some((better, worse)) = scores {
                 row.columns.insert("score_chosen".into(), better.into());
                 row.columns.insert("score_rejected".into(), worse.into());
@@ -153,7 +165,7 @@ mod tests {
     #[test]
     fn checks_can_be_switched_off() {
         let rule = PreferenceSanity { equal: false, empty: false, roles: false, scores: false, ..Default::default() };
-        let mut row = Row::new(Content::preference(vec![], vec![], vec![]));
+        let mut row = Row::new(Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] });
         assert_eq!(rule.apply(&mut row), Verdict::Keep);
         let error = PreferenceSanity { ties: true, ..rule }.compile(&Context::default());
         assert!(error.is_err_and(|e| e.to_string().contains("`scores = true`")));

@@ -1,10 +1,15 @@
 //! The rule `regex`.
 
+use std::borrow::Cow;
+
 use ::regex::{Regex as Pattern, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use setaccio_base::row::Kind;
+use setaccio_base::{
+    nfc::{Normal, nfc},
+    row::Kind,
+};
 
 use super::{column::Absent, length::answers};
 use crate::{
@@ -13,11 +18,11 @@ use crate::{
     rule::{Rule, RuleError},
 };
 
-/// Which texts are looked at.
+/// Which turns of a conversation are looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum On {
-    /// All of them.
+pub enum Turns {
+    /// All of them; a text has no other.
     #[default]
     All,
     /// The user's turns.
@@ -26,11 +31,24 @@ pub enum On {
     Answer,
 }
 
+/// The Unicode form that texts and patterns are compared in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// NFC: a letter with an accent is one character, however it is typed.
+    #[default]
+    Nfc,
+    /// As they are typed, for patterns about combining marks.
+    Typed,
+}
+
 /// Drop rows where one of `drop` matches, or where none of `keep` does.
 ///
 /// # Why
 /// What is peculiar to one source rarely has a rule of its own: a signature, an address, an answer that begins with
 /// "As an AI".
+///
+/// Texts and patterns are brought into Unicode's form NFC first; the match is reported as it stands in the text.
 ///
 /// # Example
 /// ```toml
@@ -59,7 +77,7 @@ pub struct Regex {
     /// Patterns of which a row must match one; none: any row will do.
     pub keep: Vec<String>,
     /// Which texts are looked at.
-    pub on: On,
+    pub on: Turns,
     /// A column to look at instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
@@ -67,6 +85,8 @@ pub struct Regex {
     pub absent: Absent,
     /// Take upper and lower case for the same.
     pub ignore_case: bool,
+    /// The Unicode form that texts and patterns are compared in.
+    pub form: Form,
 }
 
 impl Rule for Regex {
@@ -79,13 +99,54 @@ impl Rule for Regex {
         }
         let compile = |patterns: &[String]| {
             let built = patterns.iter().map(|p| {
-                let pattern = RegexBuilder::new(p).case_insensitive(self.ignore_case).build();
+                let p = self.form.of_pattern(p);
+                let pattern = RegexBuilder::new(&p).case_insensitive(self.ignore_case).build();
                 pattern.map_err(|e| RuleError::setting(format!("the pattern {p:?} is no regular expression: {e}")))
             });
             built.collect::<Result<Vec<_>, _>>()
         };
         let (drop, keep) = (compile(&self.drop)?, compile(&self.keep)?);
         Ok(vec![Filter::document(Self::NAME, RegexFilter { spec: self.clone(), drop, keep })])
+    }
+}
+
+/// A text as it is typed and as it is compared.
+enum Text<'a> {
+    Nfc(&'a str, Normal<'a>),
+    Typed(&'a str),
+}
+
+impl Form {
+    fn of_pattern(self, pattern: &str) -> Cow<'_, str> {
+        match self {
+            Self::Nfc => nfc(pattern),
+            Self::Typed => Cow::Borrowed(pattern),
+        }
+    }
+
+    fn of_text(self, text: &str) -> Text<'_> {
+        match self {
+            Self::Nfc => Text::Nfc(text, Normal::new(text)),
+            Self::Typed => Text::Typed(text),
+        }
+    }
+}
+
+impl<'a> Text<'a> {
+    fn compared(&self) -> &str {
+        match self {
+            Self::Nfc(_, normal) => normal.text(),
+            Self::Typed(text) => text,
+        }
+    }
+
+    /// What the pattern matches, as it is typed.
+    fn find(&self, pattern: &Pattern) -> Option<&'a str> {
+        let found = pattern.find(self.compared())?.range();
+        match self {
+            Self::Nfc(text, normal) => text.get(normal.typed(found)),
+            Self::Typed(text) => text.get(found),
+        }
     }
 }
 
@@ -113,16 +174,17 @@ impl DocumentFilter for RegexFilter {
         });
         let texts: Vec<&str> = match (&column, self.spec.on) {
             (Some(value), _) => vec![value],
-            (None, On::All) => document.content.texts().collect(),
-            (None, On::User) => {
+            (None, Turns::All) => document.content.texts().collect(),
+            (None, Turns::User) => {
                 document.content.messages().filter(|m| m.role == "user").map(|m| m.content.as_str()).collect()
             }
-            (None, On::Answer) => answers(document.content).collect(),
+            (None, Turns::Answer) => answers(document.content).collect(),
         };
-        if let Some(found) = self.drop.iter().find_map(|p| texts.iter().find_map(|t| p.find(t))) {
-            return Verdict::Drop(found.as_str().chars().take(80).collect());
+        let texts: Vec<Text> = texts.into_iter().map(|t| self.spec.form.of_text(t)).collect();
+        if let Some(found) = self.drop.iter().find_map(|p| texts.iter().find_map(|t| t.find(p))) {
+            return Verdict::Drop(found.chars().take(80).collect());
         }
-        if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|t| p.is_match(t))) {
+        if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|t| p.is_match(t.compared()))) {
             return Verdict::Drop("no pattern of `keep` matches".into());
         }
         Verdict::Keep
@@ -147,9 +209,9 @@ mod tests {
             judge(&Regex { drop: mail.clone(), ..Regex::default() }, &row),
             Verdict::Drop("mario@esempio.it".into())
         );
-        assert_eq!(judge(&Regex { drop: mail.clone(), on: On::Answer, ..Regex::default() }, &row), Verdict::Keep);
-        assert_eq!(judge(&Regex { keep: mail, on: On::User, ..Regex::default() }, &row), Verdict::Keep);
-        let keep = Regex { keep: vec!["^FATTO".into()], on: On::Answer, ..Regex::default() };
+        assert_eq!(judge(&Regex { drop: mail.clone(), on: Turns::Answer, ..Regex::default() }, &row), Verdict::Keep);
+        assert_eq!(judge(&Regex { keep: mail, on: Turns::User, ..Regex::default() }, &row), Verdict::Keep);
+        let keep = Regex { keep: vec!["^FATTO".into()], on: Turns::Answer, ..Regex::default() };
         assert_eq!(judge(&keep, &row), Verdict::Drop("no pattern of `keep` matches".into()));
         assert_eq!(judge(&Regex { ignore_case: true, ..keep }, &row), Verdict::Keep);
         let mut page = Row::text("testo");

@@ -3,7 +3,10 @@
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::row::Kind;
+use setaccio_base::{
+    nfc::{Normal, nfc},
+    row::Kind,
+};
 
 use crate::{
     context::Context,
@@ -52,9 +55,10 @@ impl Rule for StripRoleTokens {
     const KINDS: &'static [Kind] = Kind::ALL;
 
     fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
-        let mut parts: Vec<String> = self.tokens.iter().map(|t| regex::escape(t)).collect();
+        let literal = |token: &String| regex::escape(&nfc(token));
+        let mut parts: Vec<String> = self.tokens.iter().map(literal).collect();
         if !self.roles.is_empty() {
-            let roles = self.roles.iter().map(|r| regex::escape(r)).collect::<Vec<_>>().join("|");
+            let roles = self.roles.iter().map(literal).collect::<Vec<_>>().join("|");
             parts.push(format!(r"(?i:<<\s*(?:{roles})\s*>>\s*:?)"));
         }
         if parts.is_empty() {
@@ -68,6 +72,26 @@ impl Rule for StripRoleTokens {
 
 struct Strip(Regex);
 
+impl Strip {
+    /// `text` without the tokens, or `None` if it has none. What stays is left as it is typed.
+    fn without_tokens(&self, text: &str) -> Option<String> {
+        let normal = Normal::new(text);
+        let mut without = String::new();
+        let mut from = None;
+        for found in self.0.captures_iter(normal.text()) {
+            let Some(token) = found.get(0).map(|m| normal.typed(m.range())) else { continue };
+            // A token in the middle of a line leaves one space, at a line's end the line break.
+            let newline = found.get(1).map_or("", |m| m.as_str());
+            let inside = newline.is_empty() && token.start > 0 && !text[..token.start].ends_with('\n');
+            without.push_str(&text[from.unwrap_or(0)..token.start]);
+            without.push_str(if inside { " " } else { newline });
+            from = Some(token.end);
+        }
+        without.push_str(&text[from?..]);
+        Some(without.trim().to_owned())
+    }
+}
+
 impl DocumentFilter for Strip {
     fn edits(&self) -> bool {
         true
@@ -76,17 +100,8 @@ impl DocumentFilter for Strip {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut edited = 0;
         for text in document.content.texts_mut() {
-            if !self.0.is_match(text) {
-                continue;
-            }
-            // A token in the middle of a line leaves one space, at a line's end the line break.
-            let without = self.0.replace_all(text, |found: &regex::Captures<'_>| {
-                let newline = found.get(1).map_or("", |m| m.as_str());
-                let before = found.get(0).map_or("", |m| &text[..m.start()]);
-                let inside = newline.is_empty() && !before.is_empty() && !before.ends_with('\n');
-                if inside { " " } else { newline }.to_owned()
-            });
-            *text = without.trim().to_owned();
+            let Some(without) = self.without_tokens(text) else { continue };
+            *text = without;
             edited += 1;
         }
         if edited == 0 { Verdict::Keep } else { Verdict::Edited(edited) }
@@ -101,7 +116,9 @@ mod tests {
 
     #[test]
     fn tokens_go_and_text_stays() {
-        let filters = StripRoleTokens::default().compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let mut rule = StripRoleTokens::default();
+        rule.roles.push("perché".into());
+        let filters = rule.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
         for (text, expected) in [
             ("<<human>>: Ciao", "Ciao"),
             ("<<HUMAN>> Ciao\n<<Assistant>>: Salve", "Ciao\nSalve"),
@@ -111,6 +128,7 @@ mod tests {
             ("<<human>>:\nCiao", "Ciao"),
             ("a << b >> c", "a << b >> c"),
             ("L'humano parla", "L'humano parla"),
+            ("<<perche\u{301}>>: così\u{300}.<<perché>>", "così\u{300}."),
         ] {
             let mut row = Row::text(text);
             let verdict = filters[0].on_row(&mut row);

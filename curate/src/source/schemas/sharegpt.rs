@@ -40,6 +40,6 @@ impl Schema for ShareGpt {
         {
             turns.insert(0, Message::new("system", system));
         }
-        Ok(Content::chat(turns))
+        Ok(Content::Chat(turns))
     }
 }

@@ -1,7 +1,7 @@
 //! The document as every rule sees it: one of three kinds of content, and the columns around it.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 /// What a recipe produces; every source of a recipe yields the same kind.
@@ -31,19 +31,88 @@ impl Kind {
     }
 }
 
-/// One turn of a conversation, in the shape that `datasets` and TRL read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The field that holds a turn's text, and is null where a turn is nothing but calls.
+const CONTENT: &str = "content";
+/// The field that holds the tools that an assistant's turn calls.
+pub const TOOL_CALLS: &str = "tool_calls";
+
+/// One turn of a conversation, in the shape that `datasets` and TRL read. As JSON it is one object: `role`, `content`,
+/// then the other fields.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
     /// The turn's text.
     pub content: String,
+    /// What else the turn holds, in the source's order: `tool_calls`, `tool_call_id`, `name`, `reasoning_content`.
+    /// A `content` among them is null and says that the turn has no text, which templates tell from an empty one.
+    pub fields: Option<Box<Map<String, Value>>>,
 }
 
 impl Message {
-    /// A turn of `role` saying `content`.
+    /// A turn of `role` saying `content`, and nothing else.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self { role: role.into(), content: content.into(), fields: None }
+    }
+
+    /// The same turn with one more field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.get_or_insert_default().insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A turn of `role` without a text: its `content` is null.
+    pub fn without_text(role: impl Into<String>) -> Self {
+        Self::new(role, "").with(CONTENT, Value::Null)
+    }
+
+    /// Whether its text is null rather than empty.
+    pub fn has_no_text(&self) -> bool {
+        self.fields.as_ref().is_some_and(|fields| fields.contains_key(CONTENT))
+    }
+
+    /// The fields beside role and content, in the source's order.
+    pub fn others(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.fields.iter().flat_map(|fields| fields.iter()).filter(|(name, _)| *name != CONTENT)
+    }
+
+    /// One of these fields.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.as_ref().filter(|_| name != CONTENT)?.get(name)
+    }
+
+    /// Whether the turn calls tools.
+    pub fn calls_tools(&self) -> bool {
+        self.field(TOOL_CALLS).is_some()
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", &self.role)?;
+        map.serialize_entry(CONTENT, &(!self.has_no_text()).then_some(&self.content))?;
+        self.others().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
+        let Some(Value::String(role)) = fields.shift_remove("role") else {
+            return Err(D::Error::custom("a message has a `role`, which is text"));
+        };
+        let mut message = match fields.shift_remove(CONTENT) {
+            Some(Value::String(content)) => Self::new(role, content),
+            Some(Value::Null) => Self::without_text(role),
+            _ => return Err(D::Error::custom("a message has a `content`, which is text or null")),
+        };
+        if !fields.is_empty() {
+            message.fields.get_or_insert_default().extend(fields);
+        }
+        Ok(message)
     }
 }
 
@@ -53,7 +122,12 @@ pub enum Content {
     /// A plain document.
     Text(String),
     /// A conversation.
-    Chat(Vec<Message>),
+    Chat {
+        /// Its turns.
+        messages: Vec<Message>,
+        /// The list of tools that its assistant may call, each as JSON Schema describes functions.
+        tools: Option<Value>,
+    },
     /// A prompt with a preferred and a dispreferred answer.
     Preference {
         /// The turns before the answers.
@@ -62,28 +136,66 @@ pub enum Content {
         chosen: Vec<Message>,
         /// The other answer's turns.
         rejected: Vec<Message>,
+        /// The list of tools that either answer may call.
+        tools: Option<Value>,
     },
 }
 
 impl Content {
+    /// A conversation without tools.
+    #[must_use]
+    pub fn chat(messages: Vec<Message>) -> Self {
+        Self::Chat { messages, tools: None }
+    }
+
+    /// A preference without tools.
+    #[must_use]
+    pub fn preference(prompt: Vec<Message>, chosen: Vec<Message>, rejected: Vec<Message>) -> Self {
+        Self::Preference { prompt, chosen, rejected, tools: None }
+    }
+
     /// Which kind this is.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Content::Text(_) => Kind::Text,
-            Content::Chat(_) => Kind::Chat,
+            Content::Chat { .. } => Kind::Chat,
             Content::Preference { .. } => Kind::Preference,
         }
     }
 
+    /// The tools that may be called, if the row names any.
+    #[must_use]
+    pub fn tools(&self) -> Option<&Value> {
+        match self {
+            Content::Text(_) => None,
+            Content::Chat { tools, .. } | Content::Preference { tools, .. } => tools.as_ref(),
+        }
+    }
+
+    /// The lists of messages: none of a text, one of a chat, of a preference prompt, chosen and rejected.
+    pub fn sides(&self) -> impl Iterator<Item = &Vec<Message>> {
+        let sides = match self {
+            Content::Text(_) => [None, None, None],
+            Content::Chat { messages, .. } => [Some(messages), None, None],
+            Content::Preference { prompt, chosen, rejected, .. } => [Some(prompt), Some(chosen), Some(rejected)],
+        };
+        sides.into_iter().flatten()
+    }
+
+    /// The same lists, to be edited in place.
+    pub fn sides_mut(&mut self) -> impl Iterator<Item = &mut Vec<Message>> {
+        let sides = match self {
+            Content::Text(_) => [None, None, None],
+            Content::Chat { messages, .. } => [Some(messages), None, None],
+            Content::Preference { prompt, chosen, rejected, .. } => [Some(prompt), Some(chosen), Some(rejected)],
+        };
+        sides.into_iter().flatten()
+    }
+
     /// Every message in reading order: prompt, chosen, rejected. Empty for a text.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        let parts: [&[Message]; 3] = match self {
-            Content::Text(_) => [&[], &[], &[]],
-            Content::Chat(messages) => [messages, &[], &[]],
-            Content::Preference { prompt, chosen, rejected } => [prompt, chosen, rejected],
-        };
-        parts.into_iter().flatten()
+        self.sides().flatten()
     }
 
     /// Every string that a person would read, in reading order.
@@ -99,17 +211,26 @@ impl Content {
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             Content::Text(text) => vec![text],
-            Content::Chat(messages) => messages.iter_mut().map(|m| &mut m.content).collect(),
-            Content::Preference { prompt, chosen, rejected } => {
-                prompt.iter_mut().chain(chosen.iter_mut()).chain(rejected.iter_mut()).map(|m| &mut m.content).collect()
-            }
+            other => other.sides_mut().flatten().map(|m| &mut m.content).collect(),
         }
     }
 
-    /// Bytes of UTF-8 in all texts: the unit of every `bytes` figure in a ledger.
+    /// Bytes of UTF-8 in all texts, tools and further fields: the unit of every `bytes` figure in a ledger.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.texts().map(|t| t.len() as u64).sum()
+        let texts: u64 = self.texts().map(|t| t.len() as u64).sum();
+        let others: u64 = self.messages().flat_map(Message::others).map(|(_, value)| size(value)).sum();
+        texts + others + self.tools().map_or(0, size)
+    }
+}
+
+/// Bytes of UTF-8 in the texts of a value; a number counts as eight.
+pub fn size(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(fields) => fields.values().map(size).sum(),
+        _ => 8,
     }
 }
 
@@ -139,6 +260,27 @@ impl Row {
     /// A conversation from `(role, content)` pairs.
     #[must_use]
     pub fn chat(turns: &[(&str, &str)]) -> Self {
-        Self::new(Content::Chat(turns.iter().map(|(r, c)| Message::new(*r, *c)).collect()))
+        Self::new(Content::chat(turns.iter().map(|(r, c)| Message::new(*r, *c)).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_object_that_it_was_read_from() {
+        for json in [
+            r#"{"role":"user","content":"Ciao"}"#,
+            r#"{"role":"assistant","content":""}"#,
+            r#"{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z":1,"a":2}}}]}"#,
+            r#"{"role":"tool","content":"19 °C","tool_call_id":"1","name":"f"}"#,
+        ] {
+            let message: Message = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+            assert_eq!(serde_json::to_string(&message).unwrap_or_default(), json);
+        }
+        let calls: Message = Message::without_text("assistant").with(TOOL_CALLS, Vec::<Value>::new());
+        assert!(calls.has_no_text() && calls.calls_tools() && calls.field("content").is_none());
+        assert!(serde_json::from_str::<Message>(r#"{"role":"user","content":3}"#).is_err());
     }
 }

@@ -208,7 +208,9 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     } else {
         let fits = |schema: &&dyn Schema| {
             let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
-            (read, known(*schema).len())
+            let known = known(*schema);
+            let required = schema.columns().iter().filter(|c| c.required && known.contains(&c.name)).count();
+            (read, known.len(), required)
         };
         // Of equals the first: `max_by_key` would take the last.
         let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
@@ -243,7 +245,8 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
 /// What is said of rows in a layout that nothing reads.
 fn no_schema(rows: &[SurveyRow]) -> String {
     let (file, at, record) = &rows[0];
-    let columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
+    let mut columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
+    columns.sort_unstable();
     format!(
         "{file}, {at}: no schema reads a row with the columns {}; `setaccio schemas` lists what each takes. Say which \
          columns hold what, for instance\n  \

@@ -19,7 +19,7 @@ use setaccio_base::{
     sha256,
 };
 
-use crate::columns::{ContentColumns, content_names};
+use crate::columns::{ContentColumns, TOOLS, content_names};
 
 /// Text that a batch holds, about, in bytes.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -91,7 +91,7 @@ impl Shard {
     /// Its rows, which are of `kind`, in order.
     pub fn rows(self, kind: Kind) -> Result<Rows> {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
-        let names = content_names(kind).iter().copied().chain([LABEL]);
+        let names = content_names(kind).iter().copied().chain([TOOLS, LABEL]);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
         Ok(Rows {
             shard: self,

@@ -27,7 +27,11 @@ const fn info<S: Rule>() -> RuleInfo {
     RuleInfo {
         name: S::NAME,
         kinds: S::KINDS,
-        schema: || schemars::schema_for!(S).to_value(),
+        schema: || {
+            let mut schema = schemars::schema_for!(S).to_value();
+            schema.sort_all_objects();
+            schema
+        },
         defaults: defaults::<S>,
         build: |table, context| parse::<S>(table)?.compile(context),
     }
@@ -114,8 +118,8 @@ mod tests {
             columns.remove(column).map(|turns| serde_json::from_value(turns).unwrap_or_else(|e| panic!("{e}: {json}")))
         };
         let content = match (turns("messages"), turns("prompt"), turns("chosen"), turns("rejected")) {
-            (Some(messages), ..) => Content::Chat(messages),
-            (_, Some(prompt), Some(chosen), Some(rejected)) => Content::Preference { prompt, chosen, rejected },
+            (Some(messages), ..) => Content::chat(messages),
+            (_, Some(prompt), Some(chosen), Some(rejected)) => Content::preference(prompt, chosen, rejected),
             _ => Content::Text(columns.remove("text").and_then(|t| t.as_str().map(str::to_owned)).unwrap_or_default()),
         };
         Row { content, language: None, columns }

@@ -5,7 +5,7 @@ use setaccio_curate::{
     pipeline::{filter, spill},
     recipe::{UNKNOWN_LICENSE, pins::Pins},
 };
-use setaccio_dataset::recipe::Sample;
+use setaccio_dataset::{columns::Extras, recipe::Sample};
 
 use crate::{
     fetch::{HubListing, Need},
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
         recipe.seed
     );
     anstream::println!("\n{HEAD}columns{HEAD:#}");
-    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer));
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &Extras::default());
     for field in schema.fields() {
         anstream::println!("  {:<12} {}", field.name(), field.data_type());
     }

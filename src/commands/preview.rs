@@ -99,8 +99,8 @@ fn items(plan: &Plan, source: usize) -> impl Iterator<Item = Result<Item>> {
 fn told(row: &Row, note: &str) -> Vec<(String, String)> {
     match &row.content {
         Content::Text(text) => vec![(format!("text{note}"), text.clone())],
-        Content::Chat(turns) => turns.iter().map(|t| (t.role.clone(), t.content.clone())).collect(),
-        Content::Preference { prompt, chosen, rejected } => {
+        Content::Chat { messages, .. } => messages.iter().map(|t| (t.role.clone(), t.content.clone())).collect(),
+        Content::Preference { prompt, chosen, rejected, .. } => {
             let last =
                 |turns: &[setaccio_base::row::Message]| turns.last().map_or_else(String::new, |t| t.content.clone());
             vec![("prompt".into(), last(prompt)), ("chosen".into(), last(chosen)), ("rejected".into(), last(rejected))]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 #[cfg(feature = "train")]
 use clap::CommandFactory;
+use schemars::JsonSchema;
 use serde_json::Value;
 use setaccio_curate::source::SCHEMAS;
 use setaccio_dataset::recipe::Recipe;
@@ -17,7 +18,7 @@ use keys::{Key, Table, tables};
 
 /// Every page: file name and Markdown.
 pub fn pages() -> Result<Vec<(&'static str, String)>> {
-    let recipe = schemars::schema_for!(Recipe).to_value();
+    let recipe = schema::<Recipe>();
     Ok(vec![
         ("rules.md", rules()?),
         ("schemas.md", schemas()),
@@ -39,6 +40,13 @@ const TRAINING: &str = "A recipe of `setaccio train` is a TOML file with these k
 #[cfg(feature = "train")]
 const CHAIN: &str = "A recipe of `setaccio train-all` names the runs of a chain, each upon the model that the one before \
     it made.";
+
+/// What a recipe's structs say of their keys, by name.
+fn schema<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
+    schema.sort_all_objects();
+    schema
+}
 
 /// The head of a page, which nobody should edit.
 fn page(title: &str, about: &str) -> String {
@@ -102,8 +110,8 @@ fn schemas() -> String {
 
 #[cfg(feature = "train")]
 fn training() -> String {
-    let recipe = schemars::schema_for!(setaccio_train::recipe::Recipe).to_value();
-    let chain = schemars::schema_for!(setaccio_train::chain::schema::Chain).to_value();
+    let recipe = schema::<setaccio_train::recipe::Recipe>();
+    let chain = schema::<setaccio_train::chain::schema::Chain>();
     let page = page("Keys of a training recipe", TRAINING) + &all_keys(&recipe);
     format!("{page}\n# Keys of a chain\n\n{CHAIN}\n{}", all_keys(&chain))
 }

@@ -98,7 +98,7 @@ impl Renderer {
                     .render(context! { text, bos_token, eos_token })
                     .map_err(|e| format!("the template fails: {e:#}"))
             }
-            Content::Chat(messages) => self.chat(messages, false).map(|r| r.text),
+            Content::Chat { messages, .. } => self.chat(messages, false).map(|r| r.text),
             Content::Preference { .. } => Err("a preference row has two answers and no one text".into()),
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use setaccio_base::filter_report::Tally;
 use setaccio_base::{atomic, progress::Progress, row::Row};
 use setaccio_dataset::{
+    columns::Extras,
     ledger::{FileEntry, Flow},
     recipe::OnBadRow,
     shard::Position,
@@ -109,6 +110,8 @@ pub struct Manifest {
     pub screen: Flow,
     /// What each of [`names`] did.
     pub tallies: Vec<Tally>,
+    /// What the conversations that passed hold beside roles and contents.
+    pub extras: Extras,
     /// The rows that passed.
     pub blocks: Vec<Block>,
     /// The rejects, if there are any.
@@ -156,6 +159,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         read: Flow::default(),
         screen: Flow::default(),
         tallies: filter.tallies(),
+        extras: Extras::default(),
         blocks: Vec::new(),
         rejects: None,
     };
@@ -183,6 +187,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
                         let kept = row.row.content.bytes();
                         manifest.screen.count(bytes, Some(kept));
                         held += kept;
+                        manifest.extras.add(&row.row.content);
                         rows.push(row);
                     }
                     Outcome::Drop { rule, detail, .. } if stops && rule == OUTPUT => {

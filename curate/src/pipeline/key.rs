@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use setaccio_base::{
     nfc::nfc,
     row::{Content, Message},
@@ -56,10 +57,11 @@ fn below(hash: u64, share: f64) -> bool {
 
 /// The row's id: SHA-256 of its content, the first 128 bits. For a text that is
 /// `hashlib.sha256(text.encode()).hexdigest()[:32]`; in chats each message is `role U+001F content U+001E`,
-/// and the sides of a preference are joined by U+001D.
+/// and the sides of a preference are joined by U+001D. What a message holds beside role and content comes before its
+/// U+001E as U+001C and an object of JSON, and the tools come last, likewise; keys are sorted, without white space.
 pub fn id(content: &Content) -> [u8; 16] {
     let mut hash = Sha256::new();
-    feed(content, DedupOn::Row, &mut |part| hash.update(part));
+    feed(content, DedupOn::Row, &mut |part| hash.update(part.bytes()));
     let mut id = [0; 16];
     id.copy_from_slice(&hash.finalize()[..16]);
     id
@@ -69,12 +71,9 @@ pub fn id(content: &Content) -> [u8; 16] {
 fn same(content: &Content, dedup: &Dedup) -> u128 {
     let mut hash = Xxh3::new();
     let mut buffer = Vec::new();
-    feed(content, dedup.on, &mut |part| {
-        if part.len() == 1 && part[0] < b' ' {
-            hash.update(part);
-        } else if let Ok(text) = std::str::from_utf8(part) {
-            hash.update(normalise(text, dedup, &mut buffer));
-        }
+    feed(content, dedup.on, &mut |part| match part {
+        Part::Text(text) => hash.update(normalise(text, dedup, &mut buffer)),
+        Part::Exact(bytes) => hash.update(bytes),
     });
     hash.digest128()
 }
@@ -97,32 +96,65 @@ fn normalise<'a>(text: &str, dedup: &Dedup, buffer: &'a mut Vec<u8>) -> &'a [u8]
     if dedup.whitespace { buffer.trim_ascii() } else { buffer }
 }
 
-/// What a hash sees of a row, part by part.
-fn feed(content: &Content, on: DedupOn, sink: &mut dyn FnMut(&[u8])) {
-    match (content, on) {
-        (Content::Text(text), _) => sink(text.as_bytes()),
-        (Content::Chat(turns), DedupOn::Row) => feed_turns(turns, sink),
-        (Content::Chat(turns), DedupOn::Prompt) => {
-            let end = turns.iter().rposition(|m| m.role == "assistant").unwrap_or(turns.len());
-            feed_turns(&turns[..end], sink);
-        }
-        (Content::Preference { prompt, .. }, DedupOn::Prompt) => feed_turns(prompt, sink),
-        (Content::Preference { prompt, chosen, rejected }, DedupOn::Row) => {
-            feed_turns(prompt, sink);
-            sink(b"\x1d");
-            feed_turns(chosen, sink);
-            sink(b"\x1d");
-            feed_turns(rejected, sink);
+/// A part of what a hash sees.
+enum Part<'a> {
+    /// What is normalised before it is compared.
+    Text(&'a str),
+    /// What is compared as it is: marks between texts, and JSON.
+    Exact(&'a [u8]),
+}
+
+impl Part<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Part::Text(text) => text.as_bytes(),
+            Part::Exact(bytes) => bytes,
         }
     }
 }
 
-fn feed_turns(turns: &[Message], sink: &mut dyn FnMut(&[u8])) {
-    for turn in turns {
-        for part in [turn.role.as_str(), "\x1f", &turn.content, "\x1e"] {
-            sink(part.as_bytes());
+type Sink<'a> = &'a mut dyn FnMut(Part<'_>);
+
+/// What a hash sees of a row, part by part.
+fn feed(content: &Content, on: DedupOn, sink: Sink<'_>) {
+    match (content, on) {
+        (Content::Text(text), _) => sink(Part::Text(text)),
+        (Content::Chat { messages, .. }, DedupOn::Row) => feed_turns(messages, sink),
+        (Content::Chat { messages, .. }, DedupOn::Prompt) => {
+            let end = messages.iter().rposition(|m| m.role == "assistant").unwrap_or(messages.len());
+            feed_turns(&messages[..end], sink);
+        }
+        (Content::Preference { prompt, .. }, DedupOn::Prompt) => feed_turns(prompt, sink),
+        (Content::Preference { prompt, chosen, rejected, .. }, DedupOn::Row) => {
+            feed_turns(prompt, sink);
+            sink(Part::Exact(b"\x1d"));
+            feed_turns(chosen, sink);
+            sink(Part::Exact(b"\x1d"));
+            feed_turns(rejected, sink);
         }
     }
+    if let Some(tools) = content.tools() {
+        feed_json(tools.clone(), sink);
+    }
+}
+
+fn feed_turns(turns: &[Message], sink: Sink<'_>) {
+    for turn in turns {
+        sink(Part::Text(&turn.role));
+        sink(Part::Exact(b"\x1f"));
+        sink(Part::Text(&turn.content));
+        if turn.others().next().is_some() {
+            feed_json(turn.others().map(|(name, value)| (name.clone(), value.clone())).collect(), sink);
+        }
+        sink(Part::Exact(b"\x1e"));
+    }
+}
+
+/// The order of keys is the container's, and no difference.
+fn feed_json(mut value: Value, sink: Sink<'_>) {
+    value.sort_all_objects();
+    sink(Part::Exact(b"\x1c"));
+    sink(Part::Exact(value.to_string().as_bytes()));
 }
 
 #[cfg(test)]
@@ -167,6 +199,30 @@ mod tests {
         let two = Row::chat(&[("user", "Ciao"), ("assistant", "Salve.")]).content;
         assert_eq!(Key::new(&one, &on_prompt, 1), Key::new(&two, &on_prompt, 1));
         assert_ne!(Key::new(&one, &Dedup::default(), 1), Key::new(&two, &Dedup::default(), 1));
+    }
+
+    #[test]
+    fn calls_and_tools_that_differ_make_other_rows() {
+        let call = |json: &str| -> Content {
+            let calls: Value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}"));
+            Content::chat(vec![
+                Message::new("user", "Piove?"),
+                Message::without_text("assistant").with("tool_calls", calls),
+            ])
+        };
+        let bari = call(r#"[{"function":{"name":"f","arguments":{"city":"Bari","at":1}}}]"#);
+        let turned = call(r#"[{"function":{"arguments":{"at":1,"city":"Bari"},"name":"f"}}]"#);
+        let roma = call(r#"[{"function":{"name":"f","arguments":{"city":"Roma","at":1}}}]"#);
+        let plain = Row::chat(&[("user", "Piove?"), ("assistant", "")]).content;
+        let both = |content: &Content| (id(content), Key::new(content, &Dedup::default(), 1));
+        assert_eq!(both(&bari), both(&turned));
+        assert!(both(&bari).0 != both(&roma).0 && both(&bari).1 != both(&roma).1 && both(&bari).1 != both(&plain).1);
+        let Content::Chat { messages, .. } = plain.clone() else { panic!("a chat") };
+        let tools = Content::Chat { messages, tools: Some(serde_json::json!([{"name": "f"}])) };
+        assert!(both(&tools).0 != both(&plain).0 && both(&tools).1 != both(&plain).1);
+        // hashlib.sha256(('user\x1fPiove?\x1eassistant\x1f\x1c' + json.dumps({"tool_calls": [{"function": {"name": "f",
+        // "arguments": {"city": "Bari", "at": 1}}}]}, sort_keys=True, separators=(',', ':')) + '\x1e').encode())
+        assert_eq!(hex(&id(&bari)), "379c318dfccadcb1a56475632def098a");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!                            row group ──> shard
 //! ```
 
+mod extras;
 pub mod filter;
 pub mod keep;
 pub mod key;

@@ -15,7 +15,7 @@ use setaccio_base::{
     sha256::hex,
 };
 use setaccio_dataset::{
-    columns::{ContentBuilder, content_fields, content_names},
+    columns::{ContentBuilder, Extras, content_fields, content_names},
     shard::Position,
 };
 
@@ -39,7 +39,7 @@ pub fn schema(kind: Kind) -> SchemaRef {
         text(spill::ID),
         text(spill::LANGUAGE),
     ];
-    fields.extend(content_fields(kind));
+    fields.extend(content_fields(kind, &Extras::default()));
     fields.extend([text("meta"), text("raw")]);
     Arc::new(Schema::new(fields))
 }
@@ -123,7 +123,7 @@ impl Rejects {
             return Ok(None);
         }
         let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
-        let mut content = ContentBuilder::new(self.kind);
+        let mut content = ContentBuilder::new(self.kind, &Extras::default());
         for reject in &rows {
             content.push(reject.row().map(|row| &row.content));
         }

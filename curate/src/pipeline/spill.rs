@@ -1,24 +1,29 @@
 //! Rows between the tasks and the shards, as they lie in the spill files: the columns of the output, and hidden ones
 //! that say what the resolver, the lengths and the rejects need to know of each row.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow_array::{
     ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde_json::Value;
 use setaccio_base::{
-    row::{Content, Row},
+    row::{Content, Kind, Row},
     sha256::hex,
 };
 use setaccio_dataset::{
-    columns::{ContentBuilder, content_fields, content_names},
+    columns::{ContentBuilder, Extras, content_fields, content_names},
     recipe::{Dedup, Recipe},
     shard::Position,
 };
 use setaccio_templates::Renderer;
 
 use super::{
+    extras::{self, EXTRAS},
     keep,
     key::{self, Key},
 };
@@ -72,12 +77,13 @@ pub fn schema(recipe: &Recipe, renderer: &Renderer) -> SchemaRef {
         (ROW_GROUP, DataType::Int32),
         (ROW, DataType::UInt64),
         (META, DataType::Utf8),
+        (EXTRAS, DataType::Utf8),
         (ID, DataType::Utf8),
         (LANGUAGE, DataType::Utf8),
     ]
     .map(|(name, data_type)| Field::new(name, data_type, true))
     .into();
-    fields.extend(content_fields(recipe.kind));
+    fields.extend(content_fields(recipe.kind, &Extras::default()));
     fields.extend(recipe.output.keep.iter().map(|(name, kind)| keep::field(name, *kind)));
     if renderer.renders() {
         fields.push(Field::new(&recipe.output.rendered, DataType::Utf8, true));
@@ -88,13 +94,17 @@ pub fn schema(recipe: &Recipe, renderer: &Renderer) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Columns of the shards: those of a spill file that are not hidden, and `source` after `id`.
-pub fn output_schema(spill: &Schema) -> SchemaRef {
+/// Columns of the shards: those of a spill file that are not hidden, `source` after `id`, and the content with the
+/// `extras` that occur.
+pub fn output_schema(spill: &Schema, kind: Kind, extras: &Extras) -> SchemaRef {
+    let content = content_names(kind);
     let mut fields = Vec::new();
     for field in spill.fields().iter().filter(|f| !f.name().starts_with(HIDDEN)) {
-        fields.push(field.clone());
-        if field.name() == ID {
-            fields.push(Arc::new(Field::new("source", DataType::Utf8, true)));
+        match field.name().as_str() {
+            ID => fields.extend([field.clone(), Arc::new(Field::new("source", DataType::Utf8, true))]),
+            name if name == content[0] => fields.extend(content_fields(kind, extras).into_iter().map(Arc::new)),
+            name if content.contains(&name) => {}
+            _ => fields.push(field.clone()),
         }
     }
     Arc::new(Schema::new(fields))
@@ -169,6 +179,7 @@ impl<'a> SpillBuilder<'a> {
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(count)))
         };
         let texts = |f: &dyn Fn(&SpillRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(f)));
+        let extras = rows.iter().map(|r| extras::to_json(&r.row.content).map(|e| e.to_string()));
         let same = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|r| r.key.same.to_be_bytes()));
         let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
         let known: Vec<(&str, ArrayRef)> = vec![
@@ -183,11 +194,12 @@ impl<'a> SpillBuilder<'a> {
             (ROW_GROUP, Arc::new(groups.collect::<Int32Array>())),
             (ROW, numbers(&|r| r.at.row)),
             (META, texts(&|r| meta_json(&r.row))),
+            (EXTRAS, Arc::new(extras.collect::<StringArray>())),
             (ID, texts(&|r| hex(&key::id(&r.row.content)))),
             (LANGUAGE, Arc::new(rows.iter().map(|r| r.row.language.as_deref()).collect::<StringArray>())),
         ];
         let mut columns: HashMap<&str, ArrayRef> = known.into_iter().collect();
-        let mut content = ContentBuilder::new(self.recipe.kind);
+        let mut content = ContentBuilder::new(self.recipe.kind, &Extras::default());
         for row in rows {
             content.push(Some(&row.row.content));
         }
@@ -208,7 +220,10 @@ impl<'a> SpillBuilder<'a> {
     }
 }
 
-/// The source's other columns as one JSON object.
+/// The source's other columns as one JSON object, and what a conversation holds beside roles and contents.
 pub fn meta_json(row: &Row) -> String {
-    serde_json::to_string(&row.columns).unwrap_or_default()
+    let extras = extras::to_json(&row.content);
+    let mut meta: BTreeMap<&str, &Value> = row.columns.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    meta.extend(extras.as_ref().map(|extras| (EXTRAS, extras)));
+    serde_json::to_string(&meta).unwrap_or_default()
 }

@@ -1,6 +1,12 @@
 //! After the tasks: read their spill files partition by partition, let the resolver decide, write shards and rejects.
 
-use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::SchemaRef;
@@ -8,12 +14,14 @@ use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
 use setaccio_base::{parallel::ordered_map, progress::Progress};
 use setaccio_dataset::{
+    columns::{Extras, content_fields},
     folder::{DATA, REJECTS},
     ledger::{FileEntry, Flow, SplitRows},
     recipe::LeftOut,
 };
 
 use super::{
+    extras,
     filter::{Manifest, spill_path},
     lengths::{LengthTable, SPLITS},
     rejects::{self, DropRow},
@@ -98,11 +106,15 @@ pub fn write(
     let output = &recipe.output;
     let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (spill_path(work, t), m.blocks.as_slice()));
     let schema = spill::schema(recipe, &plan.renderer);
+    let mut extras = Extras::default();
+    manifests.iter().for_each(|m| extras.extend(&m.extras));
+    let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
     let writer = PartitionWriter {
         plan,
         resolver: Resolver::new(recipe),
-        output_schema: spill::output_schema(&schema),
-        output: ShardFormat::new(spill::output_schema(&schema), output.zstd_level)?,
+        output: ShardFormat::new(output_schema.clone(), output.zstd_level)?,
+        output_schema,
+        extras,
         rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
         index: SpillIndex::new(schema, files, plan.buckets),
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
@@ -175,6 +187,7 @@ struct PartitionWriter<'a> {
     resolver: Resolver<'a>,
     index: SpillIndex,
     output_schema: SchemaRef,
+    extras: Extras,
     output: ShardFormat,
     rejects: ShardFormat,
     sources: Vec<&'a str>,
@@ -275,12 +288,21 @@ impl PartitionWriter<'_> {
 
     /// The output columns of `rows`, in their order.
     fn select(&self, batch: &RecordBatch, rows: &[KeepRow]) -> Result<RecordBatch> {
-        let indices = UInt32Array::from_iter_values(rows.iter().map(|k| k.row));
+        let rows_at: Vec<u32> = rows.iter().map(|k| k.row).collect();
+        let kind = self.plan.loaded.recipe.kind;
+        let mut content: HashMap<String, ArrayRef> = HashMap::new();
+        if !self.extras.is_empty() {
+            let columns = extras::content_columns(kind, batch, &self.extras, &rows_at)?.finish();
+            let fields = content_fields(kind, &self.extras);
+            content.extend(fields.iter().map(|f| f.name().clone()).zip(columns));
+        }
+        let indices = UInt32Array::from(rows_at);
         let sources = StringArray::from_iter_values(rows.iter().map(|k| self.sources[usize::from(k.source)]));
         let sources: ArrayRef = Arc::new(sources);
         let fields = self.output_schema.fields();
         let columns = fields.iter().map(|field| match field.name().as_str() {
             "source" => Ok(sources.clone()),
+            name if content.contains_key(name) => Ok(content[name].clone()),
             name => take(spill::column(batch, name)?, &indices, None).map_err(Error::encode("shard")),
         });
         RecordBatch::try_new(self.output_schema.clone(), columns.collect::<Result<_>>()?)

@@ -33,7 +33,7 @@ pub use inputs::{PlanFile, limits};
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
 
 /// Part of every task key beside it: raised when spill files are written otherwise and the output is the same.
-const SPILL_FORMAT: u32 = 2;
+const SPILL_FORMAT: u32 = 3;
 
 /// Text that one bucket should hold, in bytes; writing holds one partition a thread.
 const BUCKET_BYTES: u64 = 4 << 20;

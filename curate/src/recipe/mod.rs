@@ -159,7 +159,8 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     let taken = ["id", "source", "language", "messages", "prompt", "chosen", "rejected", "tokens"];
     let rendered = recipe.output.template.as_ref().map(|_| &recipe.output.rendered);
     for column in recipe.output.keep.keys().chain(rendered) {
-        if taken.contains(&column.as_str()) || (recipe.kind == Kind::Text && column == "text") {
+        let content = if recipe.kind == Kind::Text { "text" } else { "tools" };
+        if taken.contains(&column.as_str()) || column == content {
             return Err(format!("output column `{column}` would hide one that every row has; choose another name"));
         }
     }

@@ -24,7 +24,7 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::{bundle::BundleReader, sha256::digest_reader};
+use setaccio_base::{bundle::BundleReader, row, sha256::digest_reader};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -323,7 +323,9 @@ impl GroupReader {
                 match self.record(batch, i).and_then(&self.convert) {
                     Ok(row) => Item::Row { at, row },
                     Err(reason) => {
-                        let whole = serde_json::Value::Object(value::lossy(batch, i)).to_string();
+                        let mut whole = serde_json::Value::Object(value::lossy(batch, i));
+                        whole.sort_all_objects();
+                        let whole = whole.to_string();
                         Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
                     }
                 }
@@ -342,7 +344,7 @@ impl GroupReader {
                 Err(_) => {}
             }
         }
-        let bytes: u64 = record.values().map(text_bytes).sum();
+        let bytes: u64 = record.values().map(row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
     }
 }
@@ -361,14 +363,5 @@ impl Group {
         };
         let message = format!("reading stops here: {message}; {advice}");
         SourceError::at(&self.file, self.place(row), message)
-    }
-}
-
-fn text_bytes(value: &serde_json::Value) -> u64 {
-    match value {
-        serde_json::Value::String(text) => text.len() as u64,
-        serde_json::Value::Array(items) => items.iter().map(text_bytes).sum(),
-        serde_json::Value::Object(fields) => fields.values().map(text_bytes).sum(),
-        _ => 8,
     }
 }

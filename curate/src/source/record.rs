@@ -11,7 +11,7 @@ pub const RAW_BYTES: usize = 64 << 10;
 
 /// Take a text that must be there.
 pub fn text(record: &mut Record, column: &str) -> Result<String, String> {
-    match record.remove(column) {
+    match record.shift_remove(column) {
         Some(Value::String(text)) => Ok(text),
         Some(other) => Err(format!("column `{column}` holds {}, where text is required", shown(&other))),
         None => Err(missing(record, column)),
@@ -21,14 +21,14 @@ pub fn text(record: &mut Record, column: &str) -> Result<String, String> {
 /// Take a text that may be absent or null.
 pub fn optional_text(record: &mut Record, column: &str) -> Result<Option<String>, String> {
     match record.get(column) {
-        None | Some(Value::Null) => Ok(record.remove(column).and(None)),
+        None | Some(Value::Null) => Ok(record.shift_remove(column).and(None)),
         Some(_) => text(record, column).map(Some),
     }
 }
 
 /// Take a list of messages, spelled `{role, content}` or `{from, value}`.
 pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, String> {
-    match record.remove(column) {
+    match record.shift_remove(column) {
         Some(Value::Array(turns)) => turns
             .into_iter()
             .enumerate()
@@ -47,7 +47,7 @@ pub fn message(turn: Value) -> Result<Message, String> {
     let keys = if turn.contains_key("from") { ["from", "value"] } else { ["role", "content"] };
     let role = text(&mut turn, keys[0])?;
     let content = text(&mut turn, keys[1])?;
-    Ok(Message { role: canonical_role(role), content })
+    Ok(Message::new(canonical_role(role), content))
 }
 
 /// The names that TRL and chat templates know. Unknown ones stay, for the `roles` rule to see.
@@ -63,7 +63,8 @@ fn canonical_role(role: String) -> String {
 
 /// "column `x` is missing; there are a, b".
 pub fn missing(record: &Record, column: &str) -> String {
-    let there: Vec<&str> = record.keys().map(String::as_str).collect();
+    let mut there: Vec<&str> = record.keys().map(String::as_str).collect();
+    there.sort_unstable();
     let there =
         if there.is_empty() { "there are no others".to_owned() } else { format!("there are {}", there.join(", ")) };
     format!("column `{column}` is missing; {there} (map names with `rename` in the recipe's [[source]])")

@@ -53,7 +53,7 @@ pub trait Schema: Sync {
 /// What is wrong with the record.
 pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>) -> Result<Row, String> {
     // All are taken before one is put back, so that two columns can change names.
-    let taken: Vec<_> = rename.iter().map(|(column, here)| (column, record.remove(here))).collect();
+    let taken: Vec<_> = rename.iter().map(|(column, here)| (column, record.shift_remove(here))).collect();
     record.extend(taken.into_iter().filter_map(|(column, value)| Some((column.clone(), value?))));
     let content = schema.content(&mut record)?;
     record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));

@@ -98,7 +98,7 @@ fn echoes(content: &Content) -> bool {
     };
     match content {
         Content::Text(_) => false,
-        Content::Chat(turns) => turns.windows(2).any(|pair| {
+        Content::Chat { messages, .. } => messages.windows(2).any(|pair| {
             pair[1].role == "assistant" && pair[0].role == "user" && same(Some(&pair[0].content), &pair[1].content)
         }),
         Content::Preference { prompt, chosen, .. } => {

@@ -172,7 +172,9 @@ pub(super) fn answers(content: &Content) -> impl Iterator<Item = &str> {
 fn prompt(content: &Content) -> Vec<&str> {
     let turns: &[Message] = match content {
         Content::Text(_) => &[],
-        Content::Chat(turns) => &turns[..turns.iter().rposition(|m| m.role == "assistant").unwrap_or(turns.len())],
+        Content::Chat { messages, .. } => {
+            &messages[..messages.iter().rposition(|m| m.role == "assistant").unwrap_or(messages.len())]
+        }
         Content::Preference { prompt, .. } => prompt,
     };
     turns.iter().map(|m| m.content.as_str()).collect()

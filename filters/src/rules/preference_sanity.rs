@@ -82,7 +82,7 @@ impl DocumentFilter for PreferenceSanity {
     }
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let Content::Preference { prompt, chosen, rejected } = &*document.content else { return Verdict::Keep };
+        let Content::Preference { prompt, chosen, rejected, .. } = &*document.content else { return Verdict::Keep };
         let objection = (|| {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
@@ -152,7 +152,7 @@ mod tests {
             ("user:Chi?", "assistant:a", "assistant:b", Some((8.5, 7.0)), None),
         ] {
             let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(turns);
-            let mut row = Row::new(Content::Preference { prompt, chosen, rejected });
+            let mut row = Row::new(Content::preference(prompt, chosen, rejected));
             if let Some((better, worse)) = scores {
                 row.columns.insert("score_chosen".into(), better.into());
                 row.columns.insert("score_rejected".into(), worse.into());
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn checks_can_be_switched_off() {
         let rule = PreferenceSanity { equal: false, empty: false, roles: false, scores: false, ..Default::default() };
-        let mut row = Row::new(Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] });
+        let mut row = Row::new(Content::preference(vec![], vec![], vec![]));
         assert_eq!(rule.apply(&mut row), Verdict::Keep);
         let error = PreferenceSanity { ties: true, ..rule }.compile(&Context::default());
         assert!(error.is_err_and(|e| e.to_string().contains("`scores = true`")));

@@ -364,8 +364,8 @@ fn tokenise(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<R
             RowOutcome::Unanswered => RowOutcome::Unanswered,
         }),
         (Form::Pairs { longest_prompt, .. }, _) => masker.answers(content, longest_prompt, Needs::Both),
-        (Form::Unpaired { longest_prompt }, Content::Chat(messages)) => {
-            masker.answers(&one_sided(messages, row.label)?, longest_prompt, Needs::One)
+        (Form::Unpaired { longest_prompt }, Content::Chat { messages, tools }) => {
+            masker.answers(&one_sided(messages, tools.as_ref(), row.label)?, longest_prompt, Needs::One)
         }
         (Form::Unpaired { longest_prompt }, _) => masker.answers(content, longest_prompt, Needs::One),
     }

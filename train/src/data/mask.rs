@@ -70,7 +70,7 @@ impl<'a> Masker<'a> {
     pub fn row(&self, content: &Content) -> std::result::Result<RowOutcome<Example>, String> {
         let mut example = match content {
             Content::Text(text) => self.text(text)?,
-            Content::Chat(messages) => self.chat(messages)?,
+            Content::Chat { messages, .. } => self.chat(messages)?,
             Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
         };
         self.known(&example.ids)?;

@@ -1,5 +1,6 @@
 //! Answers to a question as tokens: the question with each answer, of which the answers are learned.
 
+use serde_json::Value;
 use setaccio_base::row::{Content, Message};
 
 use super::{
@@ -34,7 +35,7 @@ impl Masker<'_> {
         longest_prompt: usize,
         needs: Needs,
     ) -> std::result::Result<RowOutcome<Answers>, String> {
-        let Content::Preference { prompt, chosen, rejected } = content else {
+        let Content::Preference { prompt, chosen, rejected, .. } = content else {
             return Err("is one text, and a question with two answers is needed".into());
         };
         let sane = "the rule `preference_sanity` of `setaccio build` drops such rows";
@@ -82,7 +83,11 @@ impl Masker<'_> {
 ///
 /// # Errors
 /// Nobody judged it, or it does not end with an answer.
-pub fn one_sided(messages: &[Message], label: Option<bool>) -> std::result::Result<Content, String> {
+pub fn one_sided(
+    messages: &[Message],
+    tools: Option<&Value>,
+    label: Option<bool>,
+) -> std::result::Result<Content, String> {
     let Some(label) = label else {
         let message = "has no column `label` that says whether its answer was wanted: build it with the schema `kto` and \
                        `label = \"bool\"` in [output.keep]";
@@ -94,7 +99,7 @@ pub fn one_sided(messages: &[Message], label: Option<bool>) -> std::result::Resu
         return Err("does not end with an answer, so there is nothing that was judged".into());
     }
     let (chosen, rejected) = if label { (answer, Vec::new()) } else { (Vec::new(), answer) };
-    Ok(Content::Preference { prompt, chosen, rejected })
+    Ok(Content::Preference { prompt, chosen, rejected, tools: tools.cloned() })
 }
 
 /// How many tokens both begin with.
@@ -111,11 +116,11 @@ mod tests {
 
     fn content(sides: [&[(&str, &str)]; 3]) -> Content {
         let turns = |turns: &[(&str, &str)]| match Row::chat(turns).content {
-            Content::Chat(messages) => messages,
+            Content::Chat { messages, .. } => messages,
             _ => Vec::new(),
         };
         let [prompt, chosen, rejected] = sides.map(turns);
-        Content::Preference { prompt, chosen, rejected }
+        Content::preference(prompt, chosen, rejected)
     }
 
     const ASKED: &[(&str, &str)] = &[("system", "Sii breve."), ("user", "Uno?")];
@@ -174,9 +179,11 @@ mod tests {
 
     #[test]
     fn an_unpaired_answer_is_one_side() {
-        let Content::Chat(turns) = Row::chat(&[ASKED, GOOD].concat()).content else { panic!("a chat") };
-        assert_eq!(one_sided(&turns, Some(true)).unwrap(), content([ASKED, GOOD, &[]]));
-        assert_eq!(one_sided(&turns, Some(false)).unwrap(), content([ASKED, &[], GOOD]));
+        let Content::Chat { messages: turns, .. } = Row::chat(&[ASKED, GOOD].concat()).content else {
+            panic!("a chat")
+        };
+        assert_eq!(one_sided(&turns, None, Some(true)).unwrap(), content([ASKED, GOOD, &[]]));
+        assert_eq!(one_sided(&turns, None, Some(false)).unwrap(), content([ASKED, &[], GOOD]));
     }
 
     #[test]
@@ -188,9 +195,11 @@ mod tests {
             (content([ASKED, &[], &[]]), Needs::One, "has no two answers"),
             (Row::chat(ASKED).content, Needs::Both, "a question with two answers is needed"),
         ];
-        assert!(one_sided(&[], None).unwrap_err().contains("[output.keep]"));
+        assert!(one_sided(&[], None, None).unwrap_err().contains("[output.keep]"));
         assert!(
-            one_sided(&[Message::new("user", "a")], Some(true)).unwrap_err().contains("does not end with an answer")
+            one_sided(&[Message::new("user", "a")], None, Some(true))
+                .unwrap_err()
+                .contains("does not end with an answer")
         );
         for (content, needs, expected) in cases {
             let error = refused(&content, needs);

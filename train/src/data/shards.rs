@@ -173,7 +173,7 @@ pub(crate) mod tests {
     use arrow_schema::{Field, Schema};
     use setaccio_base::row::Content;
     use setaccio_curate::pipeline::shards::{ShardFormat, ShardWriter};
-    use setaccio_dataset::columns::{ContentBuilder, content_fields};
+    use setaccio_dataset::columns::{ContentBuilder, Extras, content_fields};
 
     use super::*;
 
@@ -182,12 +182,12 @@ pub(crate) mod tests {
     pub(crate) fn build(folder: &Path, kind: Kind, rows: &[Content], group: usize, shard: u64) {
         let data = folder.join("data");
         fs::create_dir_all(&data).unwrap();
-        let fields: Vec<Field> = content_fields(kind);
+        let fields: Vec<Field> = content_fields(kind, &Extras::default());
         let schema = std::sync::Arc::new(Schema::new(fields));
         let format = ShardFormat::new(schema.clone(), 3).unwrap();
         let mut writer = ShardWriter::new(&format, &data, "train", shard);
         for rows in rows.chunks(group) {
-            let mut columns = ContentBuilder::new(kind);
+            let mut columns = ContentBuilder::new(kind, &Extras::default());
             for row in rows {
                 columns.push(Some(row));
             }

@@ -44,7 +44,7 @@ fn same_ids(tokens: &Tokens, key: &str) {
 }
 
 fn chats() -> Vec<Content> {
-    expected::<Vec<Vec<Message>>>("chats").into_iter().map(Content::Chat).collect()
+    expected::<Vec<Vec<Message>>>("chats").into_iter().map(Content::chat).collect()
 }
 
 fn examples(tokens: &Tokens, template: &str, train_on: TrainOn) -> Vec<Example> {

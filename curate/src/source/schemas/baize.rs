@@ -43,7 +43,7 @@ impl Schema for Baize {
         if turns.last().is_some_and(|t| t.role == "user" && t.content.is_empty()) {
             turns.pop();
         }
-        Ok(Content::Chat(turns))
+        Ok(Content::chat(turns))
     }
 }
 

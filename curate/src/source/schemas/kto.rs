@@ -44,11 +44,11 @@ impl Schema for Kto {
             None => return Err(record::missing(record, "label")),
         }
         if record.contains_key("messages") {
-            return record::messages(record, "messages").map(Content::Chat);
+            return record::messages(record, "messages").map(Content::chat);
         }
         let mut turns = side(record, "prompt", "user")?;
         turns.extend(side(record, "completion", "assistant")?);
-        Ok(Content::Chat(turns))
+        Ok(Content::chat(turns))
     }
 }
 
@@ -57,7 +57,7 @@ pub fn side(record: &mut Record, column: &str, role: &str) -> Result<Vec<Message
     match record.get(column) {
         Some(Value::String(_)) => Ok(vec![Message::new(role, record::text(record, column)?)]),
         Some(Value::Object(_)) => {
-            let turn = record.remove(column).unwrap_or_default();
+            let turn = record.shift_remove(column).unwrap_or_default();
             Ok(vec![record::message(turn).map_err(|e| format!("column `{column}`: {e}"))?])
         }
         _ => record::messages(record, column),

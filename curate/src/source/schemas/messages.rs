@@ -28,6 +28,6 @@ impl Schema for Messages {
         r#"{"messages": [{"role": "user", "content": "Ciao!"}, {"role": "assistant", "content": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        record::messages(record, "messages").map(Content::Chat)
+        record::messages(record, "messages").map(Content::chat)
     }
 }

@@ -50,5 +50,5 @@ pub fn instruction(record: &mut Record, system: Option<String>, input: &str, out
     let answer = record::text(record, output)?;
     let system = system.filter(|s| !s.trim().is_empty()).map(|s| Message::new("system", s));
     let turns = [Message::new("user", question), Message::new("assistant", answer)];
-    Ok(Content::Chat(system.into_iter().chain(turns).collect()))
+    Ok(Content::chat(system.into_iter().chain(turns).collect()))
 }

@@ -42,10 +42,10 @@ impl Schema for Preference {
         let mut rejected = side(record, "rejected", "assistant")?;
         if matches!(record.get("conversations"), Some(Value::Array(_))) {
             let prompt = record::messages(record, "conversations")?;
-            return Ok(Content::Preference { prompt, chosen, rejected });
+            return Ok(Content::preference(prompt, chosen, rejected));
         }
         let stated = match record.get("prompt") {
-            None | Some(Value::Null) => record.remove("prompt").map(|_| Vec::new()).unwrap_or_default(),
+            None | Some(Value::Null) => record.shift_remove("prompt").map(|_| Vec::new()).unwrap_or_default(),
             Some(_) => side(record, "prompt", "user")?,
         };
         let mut shared = shared(&chosen, &rejected);
@@ -54,11 +54,11 @@ impl Schema for Preference {
         }
         if shared == 0 {
             // Sides that are answers alone, or that do not share their beginning: the rules will see.
-            return Ok(Content::Preference { prompt: stated, chosen, rejected });
+            return Ok(Content::preference(stated, chosen, rejected));
         }
         let prompt = chosen.drain(..shared).collect();
         rejected.drain(..shared);
-        Ok(Content::Preference { prompt, chosen, rejected })
+        Ok(Content::preference(prompt, chosen, rejected))
     }
 }
 

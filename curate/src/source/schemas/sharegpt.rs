@@ -40,6 +40,6 @@ impl Schema for ShareGpt {
         {
             turns.insert(0, Message::new("system", system));
         }
-        Ok(Content::Chat(turns))
+        Ok(Content::chat(turns))
     }
 }

@@ -102,11 +102,11 @@ fn conversations() {
 #[test]
 fn preferences() {
     let pair = |answer: &str| json!([{"content": "Chi?", "role": "user"}, {"content": answer, "role": "assistant"}]);
-    let expected = Content::Preference {
-        prompt: turns(&[("user", "Chi?")]),
-        chosen: turns(&[("assistant", "Dante.")]),
-        rejected: turns(&[("assistant", "Boh.")]),
-    };
+    let expected = Content::preference(
+        turns(&[("user", "Chi?")]),
+        turns(&[("assistant", "Dante.")]),
+        turns(&[("assistant", "Boh.")]),
+    );
     let cases = [
         json!({"source": "x", "chosen": pair("Dante."), "rejected": pair("Boh."), "prompt": "Chi?", "question": "Chi?"}),
         json!({"chosen": pair("Dante."), "rejected": pair("Boh.")}),

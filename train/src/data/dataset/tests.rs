@@ -138,7 +138,7 @@ fn a_row_that_is_refused_is_named() {
         "rows beyond the limit are not read"
     );
     let pairs = dir.path().join("p");
-    build(&pairs, Kind::Preference, &[Content::Preference { prompt: vec![], chosen: vec![], rejected: vec![] }], 1, 1);
+    build(&pairs, Kind::Preference, &[Content::preference(vec![], vec![], vec![])], 1, 1);
     let error = open(&data(&[pairs]), 0, dir.path(), &()).unwrap_err().to_string();
     assert!(error.contains("holds pairs of answers"), "{error}");
 }

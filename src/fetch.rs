@@ -176,6 +176,7 @@ pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [HubListing], pro
     let Some(limit) = loaded.recipe.read.limit else { return Ok(()) };
     let limits = Limits { count_compressed: true, ..plan::limits(&loaded.recipe) };
     for source in listed {
+        let Some(of) = loaded.recipe.source.iter().find(|s| s.name == source.source) else { continue };
         let mut rows = 0;
         for i in 0..source.files.len() {
             let one = HubListing { files: vec![source.files[i].clone()], ..source.clone() };
@@ -184,6 +185,7 @@ pub fn head(client: &Client, loaded: &RecipeFile, listed: &mut [HubListing], pro
                 let counted = source::inspect(
                     &Place::disk(&file.path),
                     &format!("{}/{}", source.source, file.name),
+                    of,
                     &limits,
                     &|| Progress::cancelled(progress),
                 );

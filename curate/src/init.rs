@@ -15,7 +15,7 @@ use setaccio_base::{
     suggest,
 };
 use setaccio_dataset::{
-    recipe::{OnBadRow, Read},
+    recipe::{OnBadRow, Read, Source},
     shard::Position,
 };
 use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
@@ -114,7 +114,12 @@ fn pattern(file: &Path, folder: &Path) -> Result<String> {
 /// The first rows of every file.
 fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
     let read = Read::default();
-    let limits = Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false };
+    let limits = Limits {
+        slice_bytes: read.task_bytes,
+        max_row_bytes: read.max_row_bytes,
+        count_compressed: false,
+        window_log: read.window_log,
+    };
     let paths = source::find(request.folder, patterns)?;
     if paths.is_empty() {
         let shown: Vec<String> = request.files.iter().map(|file| file.display().to_string()).collect();
@@ -124,7 +129,8 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
     for path in paths {
         let name = path.strip_prefix(request.folder).unwrap_or(&path).display().to_string();
-        let file = source::inspect(&Place::disk(&path), &name, &limits, &|| request.progress.cancelled())?;
+        let file =
+            source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
         if request.progress.cancelled() {
             return Err(Error::Interrupted);
         }
@@ -136,7 +142,7 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
 
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
-    let projection = Projection { schema: &Whole, rename: &request.rename, extra: &[] };
+    let projection = Projection { schema: &Whole, rename: &request.rename, extra: &[], types: &BTreeMap::new() };
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits)? {
             match item? {

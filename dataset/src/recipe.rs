@@ -57,7 +57,7 @@ fn default_seed() -> u64 {
 }
 
 /// One source of rows.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Value of the `source` column, and the folder looked for under `--from DIR`.
@@ -95,6 +95,73 @@ pub struct Source {
     /// A schema's column, and the name that it has in this source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+    /// What its files are, where neither their first bytes nor the endings of their names tell (.csv, .tsv, .txt, .md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<FileFormat>,
+    /// Of JSON files that are one object: the field that holds the rows, a list of objects or an object of columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Of CSV files: the character between two fields. Absent: the one of `,`, `;`, tab and `|` that the first lines agree on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// Of CSV files: the character around fields that hold separators or line breaks, `"` if nothing is said; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// Of CSV files without a header line: the names of their columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The encoding of its text, JSON and CSV files, by its name on the web: `windows-1252`, `gbk`. Absent: UTF-8, or what a
+    /// byte order mark says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Of text files: what a document is.
+    #[serde(default, skip_serializing_if = "Documents::is_default")]
+    pub documents: Documents,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FileFormat {
+    /// JSON: an array, lines, objects one after another, or one object with the rows in it.
+    Json,
+    /// Fields between commas, or what `separator` says.
+    Csv,
+    /// Fields between tabs.
+    Tsv,
+    /// Plain text.
+    Text,
+}
+
+impl FileFormat {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+            Self::Tsv => "TSV",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// What a document of a text file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Documents {
+    /// The whole file.
+    #[default]
+    File,
+    /// Each line that is not blank.
+    Line,
+}
+
+impl Documents {
+    /// Whether nobody chose otherwise.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Source {
@@ -186,11 +253,29 @@ pub struct Read {
     /// Read at most this many rows of each source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// zstd and xz files whose window (dictionary) is larger than 2^this many bytes are refused: reading one takes as much
+    /// memory. If nothing is said it is 27, 128 MiB; `zstd --long=31` needs 31.
+    #[serde(skip_serializing_if = "is_usual_window")]
+    pub window_log: u32,
+}
+
+/// What `zstd -d` allows, 128 MiB.
+const WINDOW_LOG: u32 = 27;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual_window(log: &u32) -> bool {
+    *log == WINDOW_LOG
 }
 
 impl Default for Read {
     fn default() -> Self {
-        Self { on_bad_row: OnBadRow::Stop, max_row_bytes: 32 << 20, task_bytes: 16 << 20, limit: None }
+        Self {
+            on_bad_row: OnBadRow::Stop,
+            max_row_bytes: 32 << 20,
+            task_bytes: 16 << 20,
+            limit: None,
+            window_log: WINDOW_LOG,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use parquet::{
 };
 
 use crate::fixture::{Fixture, TestRng, Transcript, batches, column, setaccio};
+use crate::sources::gzip;
 
 /// A fixture with one good file and an earlier build of it.
 fn fixture() -> Fixture {
@@ -166,17 +167,48 @@ fn a_row_of_fifty_megabytes() {
 }
 
 #[test]
-fn files_that_hold_nothing() {
+fn a_source_that_holds_nothing() {
     let fixture = fixture();
     let mut transcript = Transcript::default();
-    for bytes in ["", "\n\n", "[]", "text\nuno\n"] {
-        transcript.add(format!("a file that holds {bytes:?}"), &said(&fixture, "x.json", bytes));
-    }
+    transcript.add("a file of no known format", &said(&fixture, "x.json", "text\nuno\n"));
+    std::fs::remove_dir_all(fixture.path("data/web")).unwrap();
+    fixture.write("data/web/x.json", "[]");
+    transcript.add("only an empty file", &fixture.build("out", &[]).assert_failure());
+    fixture.write("data/web/y.jsonl", "\n\n");
+    fixture.write("data/web/z.csv", "text,label\n");
+    transcript.add("only empty files", &fixture.build("out", &[]).assert_failure());
     std::fs::remove_dir_all(fixture.path("data/web")).unwrap();
     transcript.add("no folder of the source", &fixture.build("out", &[]).assert_failure());
     std::fs::create_dir_all(fixture.path("data/web")).unwrap();
     transcript.add("an empty folder", &fixture.build("out", &[]).assert_failure());
-    transcript.assert_snapshot("bad_input-files_that_hold_nothing");
+    transcript.assert_snapshot("bad_input-a_source_that_holds_nothing");
+}
+
+#[test]
+fn empty_parts_among_good_ones_are_counted_and_named() {
+    let fixture = Fixture::text("");
+    fixture.write("data/web/a.jsonl", TestRng(5).lines(10));
+    fixture.build("plain", &[]).assert_success();
+    for (name, bytes) in [
+        ("b.jsonl", Vec::new()),
+        ("c.json", b"[ ]\n".to_vec()),
+        ("d.csv", b"\xef\xbb\xbftext,label\r\n\r\n".to_vec()),
+        ("e.parquet", parquet(Vec::new(), "text")),
+        ("f.jsonl.gz", gzip(b"\n")),
+        ("g.json.zst", zstd::encode_all(&b"[]"[..], 3).unwrap()),
+        ("h.json", b"{\"text\": []}".to_vec()),
+    ] {
+        fixture.write(&format!("data/web/{name}"), bytes);
+    }
+    let said = fixture.build("out", &[]).assert_success().said();
+    let note = "Of the 8 files of `web` 7 hold no rows: web/b.jsonl, web/c.json, web/d.csv, web/e.parquet, web/f.jsonl.gz, \
+                web/g.json.zst, web/h.json.";
+    let card = std::fs::read_to_string(fixture.path("out/README.md")).unwrap();
+    let ledger = std::fs::read_to_string(fixture.path("out/ledger.json")).unwrap();
+    for text in [&said, &card, &ledger] {
+        assert!(text.contains(note), "{text}");
+    }
+    assert_eq!(fixture.ids("out", "train"), fixture.ids("plain", "train"));
 }
 
 #[test]

@@ -36,6 +36,11 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     gz.finish().unwrap()
 }
 
+/// A field of CSV.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
 /// A file name and its bytes.
 type File = (&'static str, Vec<u8>);
 
@@ -47,6 +52,10 @@ fn containers() -> Vec<File> {
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&array).unwrap()).unwrap();
     // Several gzip members in a row are one file, as `cat a.gz b.gz` makes.
     let (head, tail) = lines.split_at(lines.find('\n').unwrap() + 1);
+    let csv = texts.iter().map(|t| format!("{},{}\r\n", "x", quoted(t)));
+    let csv: String = std::iter::once("url,text\r\n".to_owned()).chain(csv).collect();
+    let wide: Vec<u8> = std::iter::once(0xfeff).chain(csv.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let objects = texts.iter().map(|t| serde_json::to_string_pretty(&serde_json::json!({ "text": t })).unwrap() + "\n");
     let members = [gzip(head.as_bytes()), gzip(tail.as_bytes())].concat();
     vec![
         ("lines.jsonl", lines.clone().into_bytes()),
@@ -62,6 +71,12 @@ fn containers() -> Vec<File> {
         ("bom-array.json", [b"\xef\xbb\xbf", array.as_bytes()].concat()),
         ("array.json.gz", gzip(array.as_bytes())),
         ("array.json.zst", zstd::encode_all(array.as_bytes(), 3).unwrap()),
+        ("objects.json", objects.collect::<String>().into_bytes()),
+        ("columns.json", serde_json::json!({ "text": texts }).to_string().into_bytes()),
+        ("table.csv", csv.clone().into_bytes()),
+        ("table.csv.gz", gzip(csv.as_bytes())),
+        ("table-utf16.csv", wide),
+        ("table.tsv", csv.replace(",", "\t").into_bytes()),
         ("string.parquet", parquet(vec![("text", Arc::new(StringArray::from(texts.clone())))], Compression::SNAPPY, 7)),
         (
             "large.parquet",

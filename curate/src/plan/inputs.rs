@@ -10,10 +10,10 @@ use setaccio_base::{
 use setaccio_dataset::recipe::{Recipe, Source};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, SourceError},
     recipe::RecipeFile,
     source::{
-        self, InputFile, Limits, Schema, find_schema,
+        self, InputFile, Limits, Names, Schema, find_schema,
         origin::{self, Origin},
         subset::Subset,
     },
@@ -50,7 +50,12 @@ impl PlanFile {
 /// How a recipe has its inputs read, without counting what is compressed.
 pub fn limits(recipe: &Recipe) -> Limits {
     let read = &recipe.read;
-    Limits { slice_bytes: read.task_bytes, max_row_bytes: read.max_row_bytes, count_compressed: false }
+    Limits {
+        slice_bytes: read.task_bytes,
+        max_row_bytes: read.max_row_bytes,
+        count_compressed: false,
+        window_log: read.window_log,
+    }
 }
 
 /// The sources of which only a part is read. Files behind a source's limit are let go: nothing of them is read, and
@@ -111,6 +116,7 @@ pub fn inspect(
         there_are.push(there.of);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
+    let sources = &loaded.recipe.source;
     progress.stage("inspect", found.len() as u64);
     let mut files = Vec::with_capacity(found.len());
     ordered_map(
@@ -120,7 +126,7 @@ pub fn inspect(
             let (source, schema, origin::SourceFile { place, name, sha256 }) = &found[i];
             let path = place.path();
             let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
-            let input = source::inspect(place, name, limits, &|| progress.cancelled());
+            let input = source::inspect(place, name, &sources[usize::from(*source)], limits, &|| progress.cancelled());
             // A pass that was cancelled has nothing to say of the file.
             let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
             if sha256.as_ref().is_some_and(|s| *s != input.inspection.sha256) {
@@ -137,5 +143,39 @@ pub fn inspect(
             Ok(())
         },
     )?;
+    for (number, source) in (0..).zip(sources) {
+        let of: Vec<&PlanFile> = files.iter().filter(|file| file.source == number).collect();
+        check_rows(source, &of)?;
+        check_kinds(source, &of)?;
+    }
     Ok((files, there_are))
+}
+
+/// A source without any row is a mistake; a file without any beside others is what some programs write.
+fn check_rows(source: &Source, files: &[&PlanFile]) -> Result<()> {
+    if files.iter().any(|file| file.input.inspection.rows != Some(0)) {
+        return Ok(());
+    }
+    match files {
+        [] => Ok(()),
+        [only] => Err(SourceError::no_rows(&only.input.name).into()),
+        _ => {
+            let names: Names = files.iter().map(|file| &file.input.name).collect();
+            let (source, n) = (&source.name, files.len());
+            Err(Error::Argument(format!("source `{source}`: none of its {n} files holds a row: {names}")))
+        }
+    }
+}
+
+/// A text beside tables is rather a note on them than a document of the set.
+fn check_kinds(source: &Source, files: &[&PlanFile]) -> Result<()> {
+    let of =
+        |text| files.iter().find(|f| f.input.bytes > 0 && f.input.reader.plain_text() == text).map(|f| &f.input.name);
+    match (of(true), of(false)) {
+        (Some(text), Some(table)) => Err(Error::Argument(format!(
+            "source `{}`: {text} is plain text, and {table} is not: name the files of one kind only",
+            source.name
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -140,7 +140,12 @@ impl Plan {
     pub fn read(&self, task: &Task) -> std::result::Result<Items, SourceError> {
         let file = &self.files[task.file];
         let extra = self.columns();
-        let projection = Projection { schema: file.schema, rename: &self.source(file).rename, extra: &extra };
+        let projection = Projection {
+            schema: file.schema,
+            rename: &self.source(file).rename,
+            extra: &extra,
+            types: &self.loaded.recipe.output.keep,
+        };
         let items = file.input.open(&task.slice, &projection, &self.limits())?;
         let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Ok(Box::new(items.take(rows)))

@@ -5,7 +5,7 @@ pub mod pins;
 use std::path::Path;
 
 use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
-use setaccio_dataset::recipe::Recipe;
+use setaccio_dataset::recipe::{Recipe, Source};
 
 use crate::error::{Error, Result};
 
@@ -120,6 +120,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         if let Some(file) = source.files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
             return Err(format!("source `{}`: {file} is not relative to the recipe's folder", source.name));
         }
+        if let Some(message) = table_keys(source) {
+            return Err(format!("source `{}`: {message}", source.name));
+        }
         if source.weight.is_some_and(|w| !(w.is_finite() && w > 0.0)) {
             return Err(format!("source `{}`: weight must be above 0", source.name));
         }
@@ -153,6 +156,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if recipe.read.max_row_bytes == 0 || recipe.read.task_bytes == 0 || recipe.output.row_group_bytes == 0 {
         return Err("read.max_row_bytes, read.task_bytes and output.row_group_bytes must be above 0".into());
     }
+    if !(10..=31).contains(&recipe.read.window_log) {
+        return Err("read.window_log must be between 10 and 31".into());
+    }
     if !(1..=22).contains(&recipe.output.zstd_level) {
         return Err("output.zstd_level must be between 1 and 22".into());
     }
@@ -171,4 +177,16 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         return Err("output.template renders chats and texts; a preference row has two answers".into());
     }
     Ok(())
+}
+
+/// What is wrong with the keys that say how a table is written.
+fn table_keys(source: &Source) -> Option<String> {
+    if let Some(separator) = source.separator.filter(|c| !c.is_ascii() || matches!(c, '\r' | '\n')) {
+        return Some(format!("separator = {separator:?}: it is one ASCII character, and ends no line"));
+    }
+    if let Some(quote) = source.quote.as_ref().filter(|quote| quote.len() > 1 || !quote.is_ascii()) {
+        return Some(format!("quote = {quote:?}: it is one ASCII character, or nothing"));
+    }
+    let twice = source.columns.iter().enumerate().find(|(i, name)| source.columns[..*i].contains(name));
+    twice.map(|(_, name)| format!("columns names `{name}` twice"))
 }

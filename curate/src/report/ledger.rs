@@ -1,6 +1,6 @@
 //! The ledger, from what the tasks and the writing counted.
 
-use setaccio_base::filter_report::Tally;
+use setaccio_base::{filter_report::Tally, numbers::grouped};
 use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         write::WriteOutput,
     },
     plan::Plan,
+    source::Names,
 };
 
 /// Put the counts of tasks and writing together.
@@ -75,7 +76,13 @@ fn notes(plan: &Plan, output: &WriteOutput) -> Vec<String> {
     let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
         format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
     });
-    output.sample_note.clone().into_iter().chain(subsets).chain(empty).collect()
+    let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
+        let of: Vec<_> = plan.files.iter().filter(|file| file.source == number).map(|file| &file.input).collect();
+        let names: Names = of.iter().filter(|f| f.inspection.rows == Some(0)).map(|f| &f.name).collect();
+        let (source, none, all) = (&source.name, grouped(names.count()), grouped(of.len() as u64));
+        (names.count() > 0).then(|| format!("Of the {all} files of `{source}` {none} hold no rows: {names}."))
+    });
+    output.sample_note.clone().into_iter().chain(subsets).chain(without_rows).chain(empty).collect()
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

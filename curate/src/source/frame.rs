@@ -1,8 +1,8 @@
 //! Framing: where each JSON object of a stream begins and ends, without parsing it or holding more than one.
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
 
-use super::compress::BOM;
+use super::scan::{Ending, NO_END, Result, Scanner, Torn, broken, keep};
 
 /// One framed element.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,36 +13,25 @@ pub enum Frame {
     TooLong(u64),
 }
 
-/// Why a stream stops making sense.
-#[derive(Debug)]
-pub enum FrameError {
-    /// Reading failed.
-    Io(io::Error),
-    /// What was read is no list of elements.
-    Broken(String),
-}
-
-impl From<io::Error> for FrameError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// How a stream holds its objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One JSON array of objects.
     Array,
+    /// Such an array as the value of this field of one outer object.
+    Field(String),
     /// One JSON object a line.
     Lines,
+    /// JSON objects one after another, each over as many lines as it likes.
+    Values,
+    /// The elements of a JSON array, whatever follows it.
+    Column,
 }
 
-/// Elements of a JSON array, or lines.
+/// Elements of a JSON array, lines, or values one after another.
 pub struct Framer<R> {
-    input: R,
+    scanner: Scanner<R>,
     layout: Layout,
-    /// Bytes consumed of the stream.
-    offset: u64,
     /// Where the latest element began.
     pub start: u64,
     max: u64,
@@ -57,7 +46,8 @@ pub struct Framer<R> {
 impl<R: BufRead> Framer<R> {
     /// Frame a whole file.
     pub fn file(input: R, layout: Layout, max: u64) -> Self {
-        Self { input, layout, offset: 0, start: 0, max, begun: false, ended: false, inside: false, follows: false }
+        let scanner = Scanner::new(input, Torn::Pass);
+        Self { scanner, layout, start: 0, max, begun: false, ended: false, inside: false, follows: false }
     }
 
     /// Frame whole elements cut out of a file.
@@ -72,14 +62,14 @@ impl<R: BufRead> Framer<R> {
 
     /// Bytes consumed so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.scanner.offset
     }
 
     /// Put the next element into `buffer`, or `None` after the last.
     ///
     /// # Errors
     /// The stream cannot be read, ends early, or goes on where it should end.
-    pub fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>, FrameError> {
+    pub fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>> {
         buffer.clear();
         if !self.begun {
             self.begin()?;
@@ -88,58 +78,38 @@ impl<R: BufRead> Framer<R> {
             return Ok(None);
         }
         match self.layout {
-            Layout::Array => self.element(buffer),
+            Layout::Array | Layout::Field(_) | Layout::Column => self.element(buffer),
             Layout::Lines => self.line(buffer),
+            Layout::Values => self.object(buffer),
         }
     }
 
-    fn begin(&mut self) -> Result<(), FrameError> {
+    fn begin(&mut self) -> Result<()> {
         self.begun = true;
-        if self.input.fill_buf()?.starts_with(BOM) {
-            self.consume(BOM.len());
-        }
-        if self.layout == Layout::Array {
-            self.skip_space()?;
-            self.consume(1);
-        }
-        Ok(())
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.input.consume(n);
-        self.offset += n as u64;
-    }
-
-    /// The next byte that is no white space, left unread; `None` at the end.
-    fn skip_space(&mut self) -> Result<Option<u8>, FrameError> {
-        loop {
-            let chunk = self.input.fill_buf()?;
-            if chunk.is_empty() {
-                return Ok(None);
+        self.scanner.skip_bom()?;
+        match &self.layout {
+            Layout::Array | Layout::Column => self.scanner.expect(b'['),
+            Layout::Field(field) => {
+                self.scanner.enter(field)?;
+                self.scanner.expect(b'[')
             }
-            if let Some(n) = chunk.iter().position(|b| !b.is_ascii_whitespace()) {
-                let byte = chunk[n];
-                self.consume(n);
-                return Ok(Some(byte));
-            }
-            let n = chunk.len();
-            self.consume(n);
+            Layout::Lines | Layout::Values => Ok(()),
         }
     }
 
-    fn line(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>, FrameError> {
-        if self.skip_space()?.is_none() {
+    fn line(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>> {
+        if self.scanner.skip_space()?.is_none() {
             self.ended = true;
             return Ok(None);
         }
-        self.start = self.offset;
+        self.start = self.offset();
         loop {
-            let chunk = self.input.fill_buf()?;
+            let chunk = self.scanner.chunk()?;
             let newline = memchr::memchr(b'\n', chunk);
             let part = newline.map_or(chunk.len(), |n| n + 1);
-            keep(buffer, chunk, part, self.max);
+            keep(buffer, &chunk[..part], self.max);
             let last = newline.is_some() || chunk.is_empty();
-            self.consume(part);
+            self.scanner.consume(part);
             if last {
                 return Ok(Some(self.frame()));
             }
@@ -147,105 +117,79 @@ impl<R: BufRead> Framer<R> {
     }
 
     fn frame(&self) -> Frame {
-        let length = self.offset - self.start;
+        let length = self.offset() - self.start;
         if length > self.max { Frame::TooLong(length) } else { Frame::Whole }
     }
 
-    fn element(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>, FrameError> {
-        let mut next = self.skip_space()?;
+    /// One object of many that follow each other.
+    fn object(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>> {
+        match self.scanner.skip_space()? {
+            Some(b'{') => {}
+            Some(byte) => return broken(format!("{:?} stands where the next object should begin", char::from(byte))),
+            None => {
+                self.ended = true;
+                return Ok(None);
+            }
+        }
+        self.start = self.offset();
+        match self.scanner.value(buffer, self.max)? {
+            Ending::Own => Ok(Some(self.frame())),
+            Ending::Stream(_) => broken(NO_END),
+        }
+    }
+
+    fn element(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>> {
+        let mut next = self.scanner.skip_space()?;
         let comma = next == Some(b',');
         if comma {
-            self.consume(1);
-            next = self.skip_space()?;
+            self.scanner.consume(1);
+            next = self.scanner.skip_space()?;
         }
         match next {
-            Some(byte) if byte == b',' || comma != (self.follows && byte != b']') => {
-                return Err(FrameError::Broken("a `,` is missing or one too many before this element".into()));
+            Some(byte) if matches!(byte, b',' | b'}') || comma != (self.follows && byte != b']') => {
+                return broken("a `,` is missing or one too many before this element");
             }
             None if self.inside => {
                 self.ended = true;
                 return Ok(None);
             }
-            None => return Err(FrameError::Broken("the array ends without its `]`: the file was cut short".into())),
+            None => return broken("the array ends without its `]`: the file was cut short"),
             Some(b']') => {
-                self.consume(1);
+                self.scanner.consume(1);
                 self.ended = true;
-                return match self.skip_space()? {
-                    None => Ok(None),
-                    Some(byte) => Err(FrameError::Broken(format!("{:?} follows the array's end", char::from(byte)))),
-                };
+                self.end()?;
+                return Ok(None);
             }
             Some(_) => {}
         }
-        self.start = self.offset;
+        self.start = self.offset();
         self.follows = true;
-        let mut state = State::default();
-        loop {
-            let chunk = self.input.fill_buf()?;
-            if chunk.is_empty() {
-                if self.inside && state.depth == 0 {
-                    return Ok(Some(self.frame()));
-                }
-                return Err(FrameError::Broken("the file ends in the middle of this element: it was cut short".into()));
-            }
-            let end = state.scan(chunk);
-            let part = end.unwrap_or(chunk.len());
-            keep(buffer, chunk, part, self.max);
-            self.consume(part);
-            if end.is_some() {
-                return Ok(Some(self.frame()));
-            }
+        match self.scanner.value(buffer, self.max)? {
+            Ending::Own => Ok(Some(self.frame())),
+            Ending::Stream(0) if self.inside => Ok(Some(self.frame())),
+            Ending::Stream(_) => broken(NO_END),
         }
     }
-}
 
-fn keep(buffer: &mut Vec<u8>, chunk: &[u8], part: usize, max: u64) {
-    let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(buffer.len());
-    buffer.extend_from_slice(&chunk[..part.min(room)]);
-}
-
-/// How deep inside an element a scan is.
-#[derive(Default)]
-struct State {
-    depth: usize,
-    string: bool,
-    escaped: bool,
-}
-
-impl State {
-    /// Where the element ends in `chunk`, if it does: after its closing bracket, or before the `,` or
-    /// `]` that follows a bare value.
-    fn scan(&mut self, chunk: &[u8]) -> Option<usize> {
-        let mut i = 0;
-        while i < chunk.len() {
-            if self.string {
-                if std::mem::take(&mut self.escaped) {
-                    i += 1;
-                    continue;
-                }
-                let n = memchr::memchr2(b'"', b'\\', &chunk[i..])?;
-                i += n + 1;
-                if chunk[i - 1] == b'"' {
-                    self.string = false;
-                } else {
-                    self.escaped = true;
-                }
-                continue;
-            }
-            match chunk[i] {
-                b'"' => self.string = true,
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' if self.depth > 0 => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        return Some(i + 1);
+    /// What may follow the array.
+    fn end(&mut self) -> Result<()> {
+        let outer = match &self.layout {
+            Layout::Column => return Ok(()),
+            Layout::Field(field) => {
+                let mut follows = true;
+                while let Some(key) = self.scanner.key(&mut follows)? {
+                    if key == *field {
+                        return broken(format!("the object has the field `{field}` twice"));
                     }
+                    self.scanner.skip_value()?;
                 }
-                b',' | b']' if self.depth == 0 => return Some(i),
-                _ => {}
+                "object"
             }
-            i += 1;
+            _ => "array",
+        };
+        match self.scanner.skip_space()? {
+            None => Ok(()),
+            Some(byte) => broken(format!("{:?} follows the {outer}'s end", char::from(byte))),
         }
-        None
     }
 }

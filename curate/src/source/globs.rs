@@ -7,24 +7,50 @@ use std::{
 
 use setaccio_base::lock_file::HIDDEN;
 
+use super::compress::ending;
 use crate::error::SourceError;
 
-/// Extensions that a folder is searched for.
-const KNOWN: [&str; 9] =
-    [".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst", ".ndjson", ".ndjson.gz"];
+/// What the names end in that a folder is searched for.
+const TABLES: [&str; 8] = ["parquet", "arrow", "json", "jsonl", "ndjson", "csv", "tsv", "tab"];
+
+/// What they end in where it holds none of these: beside tables such files explain them.
+const TEXTS: [&str; 2] = ["txt", "md"];
+
+/// Whether a file is found in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Table,
+    Text,
+}
+
+/// What a folder's file is, if it is found there.
+fn known(name: &str) -> Option<Found> {
+    let ending = ending(name)?;
+    if TABLES.contains(&ending.as_str()) {
+        Some(Found::Table)
+    } else {
+        TEXTS.contains(&ending.as_str()).then_some(Found::Text)
+    }
+}
+
+/// Of what folders hold the tables, or the texts if there is no table.
+fn tables_or_texts<T>(found: Vec<(T, Found)>) -> impl Iterator<Item = T> {
+    let kind = if found.iter().any(|(_, kind)| *kind == Found::Table) { Found::Table } else { Found::Text };
+    found.into_iter().filter(move |(_, of)| *of == kind).map(|(file, _)| file)
+}
 
 /// Files below `root` that match any of `patterns` (globs, or names of folders, searched whole), sorted.
 ///
 /// # Errors
 /// A pattern that is no glob, a folder that cannot be read.
 pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceError> {
-    let mut found = Vec::new();
+    let (mut found, mut inside) = (Vec::new(), Vec::new());
     // As shells have it: `*` takes no hidden file.
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     for pattern in patterns {
         let shown = root.join(pattern);
         if shown.is_dir() {
-            folder(&shown, &mut found)?;
+            folder(&shown, &mut inside)?;
             continue;
         }
         let escaped = PathBuf::from(glob::Pattern::escape(&root.to_string_lossy())).join(pattern);
@@ -33,9 +59,10 @@ pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceErro
             glob::glob_with(&escaped.to_string_lossy(), options).map_err(|e| bad(format!("is no glob: {e}")))?;
         for path in matches {
             let path = path.map_err(|e| bad(e.to_string()))?;
-            if path.is_dir() { folder(&path, &mut found)? } else { found.push(path) }
+            if path.is_dir() { folder(&path, &mut inside)? } else { found.push(path) }
         }
     }
+    found.extend(tables_or_texts(inside));
     // A pipe or a device would be waited for without end.
     if let Some(path) = found.iter().find(|path| std::fs::metadata(path).is_ok_and(|m| !m.is_file())) {
         return Err(SourceError::new(&path.to_string_lossy(), "is no regular file: write its rows to one".to_owned()));
@@ -57,29 +84,32 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
         require_literal_separator: true,
         ..glob::MatchOptions::new()
     };
-    let mut found = std::collections::BTreeSet::new();
+    let (mut found, mut inside) = (std::collections::BTreeSet::new(), Vec::new());
     for pattern in patterns {
         let glob = glob::Pattern::new(pattern).map_err(|e| SourceError::new(pattern, format!("is no glob: {e}")))?;
         // What ends in `**` names folders, as `glob` has it.
         let names_files = !pattern.ends_with("**");
         let fits = |path: &str| path == pattern || glob.matches_with(path, options);
-        found.extend(paths.iter().filter(|path| {
+        for path in paths {
             // A folder that fits is searched whole, but for what is hidden in it.
             let mut folders = path.match_indices('/').map(|(slash, _)| path.split_at(slash));
-            let searched = |(folder, below): (&str, &str)| fits(folder) && !below.contains("/.") && is_known(below);
-            (names_files && fits(path)) || folders.any(searched)
-        }));
+            let searched = |(folder, below): (&str, &str)| fits(folder) && !below.contains("/.");
+            if names_files && fits(path) {
+                found.insert(*path);
+            } else if folders.any(searched)
+                && let Some(kind) = known(path)
+            {
+                inside.push((*path, kind));
+            }
+        }
     }
+    found.extend(tables_or_texts(inside));
     Ok(found.into_iter().collect())
-}
-
-fn is_known(name: &str) -> bool {
-    KNOWN.iter().any(|k| name.ends_with(k))
 }
 
 /// Files of a folder and of those in it. What is hidden is left out, and so are folders that a build wrote: rows that one
 /// recipe has made are no rows of the next one unless it names them.
-fn folder(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
+fn folder(path: &Path, found: &mut Vec<(PathBuf, Found)>) -> Result<(), SourceError> {
     let unreadable = |e: std::io::Error| SourceError::new(&path.to_string_lossy(), format!("cannot be read: {e}"));
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -91,8 +121,8 @@ fn folder(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
             if !path.join(HIDDEN).is_dir() {
                 folder(&path, found)?;
             }
-        } else if is_known(&name) {
-            found.push(path);
+        } else if let Some(kind) = known(&name) {
+            found.push((path, kind));
         }
     }
     Ok(())
@@ -114,6 +144,10 @@ mod tests {
             "data/deep/x.json",
             "data/.kept/y.json",
             "data/note.txt",
+            "data/table.CSV.bz2",
+            "texts/a.txt",
+            "texts/deep/b.md.xz",
+            "texts/c.pdf",
             "multi/c4-it.00001.json.gz",
         ];
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
@@ -134,6 +168,9 @@ mod tests {
             vec!["none"],
             vec!["**/*"],
             vec!["data/**"],
+            vec!["texts"],
+            vec!["texts", "data"],
+            vec!["data/*", "texts/*"],
         ] {
             let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
             let selected = select(&paths, &patterns).unwrap_or_else(|e| panic!("{e}"));
@@ -141,6 +178,18 @@ mod tests {
             let found: Vec<String> =
                 found.iter().map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned()).collect();
             assert_eq!(selected, found, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_texts_is_read_and_notes_beside_tables_are_not() {
+        let paths = ["data/README.md", "data/a.jsonl", "texts/a.txt", "texts/b.md", "texts/c.pdf"];
+        for (pattern, expected) in [
+            ("data", &["data/a.jsonl"][..]),
+            ("texts", &["texts/a.txt", "texts/b.md"]),
+            ("data/*", &["data/README.md", "data/a.jsonl"]),
+        ] {
+            assert_eq!(select(&paths, &[pattern.to_owned()]).ok().as_deref(), Some(expected), "{pattern}");
         }
     }
 

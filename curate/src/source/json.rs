@@ -1,4 +1,4 @@
-//! JSON arrays and JSON lines, streamed element by element.
+//! JSON objects in an array, in lines or one after another, streamed one by one.
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -7,27 +7,27 @@ use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
 use setaccio_dataset::shard::Position;
 
 use super::{
-    compress::{Compression, decompress},
-    frame::{Frame, FrameError, Framer, Layout},
+    encoding::Packing,
+    frame::{Frame, Framer, Layout},
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record,
+    scan::ScanError,
 };
 use crate::error::SourceError;
 
 const BUFFER: usize = 256 << 10;
 
-/// Text that a compressed byte stands for, about: natural language in gzip.
-const PACKED: u64 = 4;
-
-/// JSON, of one layout and compression.
+/// JSON, row after row.
 #[derive(Debug)]
 pub struct JsonReader {
-    /// Array or lines.
+    /// Where each row begins and ends.
     pub layout: Layout,
-    /// How it is compressed.
-    pub compression: Compression,
+    /// What has to be undone first.
+    pub packing: Packing,
+    /// What is said beside of a first row that is none.
+    pub hint: Option<String>,
 }
 
 impl Reader for JsonReader {
@@ -39,22 +39,24 @@ impl Reader for JsonReader {
         limits: &Limits,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Inspection, SourceError> {
-        let plain = self.compression == Compression::None;
         let mut hashing = HashingStream::new(&mut *file);
-        let mut slices = vec![Slice::Whole];
-        let mut rows = None;
-        if plain {
-            let (cut, counted) = cut(&mut hashing, name, self.layout, limits, cancelled)?;
-            (slices, rows) = (cut, Some(counted));
+        let text = self.packing.undo(&mut hashing, limits.window_log).map_err(|e| cut_short(name, 0, &e))?;
+        let (slices, rows) = if self.packing.none() {
+            let (slices, rows) = cut(text, name, self.layout.clone(), limits, cancelled)?;
+            (slices, Some(rows))
         } else if limits.count_compressed {
-            let text = decompress(self.compression, &mut hashing).map_err(|e| cut_short(name, 0, &e))?;
             let whole = Limits { slice_bytes: u64::MAX, ..*limits };
-            rows = Some(cut(text, name, self.layout, &whole, cancelled)?.1);
-        }
+            (vec![Slice::Whole], Some(cut(text, name, self.layout.clone(), &whole, cancelled)?.1))
+        } else {
+            let mut framer = Framer::file(BufReader::with_capacity(BUFFER, text), self.layout.clone(), 0);
+            // A fault is met again where its row is read.
+            let none = matches!(framer.next(&mut Vec::new()), Ok(None));
+            (vec![Slice::Whole], none.then_some(0))
+        };
         // Whatever follows the last element belongs to the hash too.
         hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
         let (_, sha256, bytes) = hashing.finish();
-        Ok(Inspection { sha256, rows, slices, text_bytes: if plain { bytes } else { bytes * PACKED } })
+        Ok(Inspection { sha256, rows, slices, text_bytes: self.packing.text_bytes(bytes) })
     }
 
     fn open(
@@ -66,15 +68,17 @@ impl Reader for JsonReader {
     ) -> Result<Items, SourceError> {
         let unreadable = unreadable(&file.name);
         let mut raw = file.place.open().map_err(&unreadable)?;
-        let (layout, max) = (self.layout, limits.max_row_bytes);
+        let (layout, max) = (self.layout.clone(), limits.max_row_bytes);
         let (name, convert) = (file.name.clone(), projection.convert());
+        let hint = self.hint.clone();
         Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
             raw.seek(SeekFrom::Start(*start)).map_err(&unreadable)?;
             let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
-            Box::new(Records::new(Framer::cut(input, layout, max), name, *first_row, convert))
+            Box::new(Records::new(Framer::cut(input, layout, max), name, *first_row, convert, hint))
         } else {
-            let input = BufReader::with_capacity(BUFFER, decompress(self.compression, raw).map_err(&unreadable)?);
-            Box::new(Records::new(Framer::file(input, layout, max), name, 0, convert))
+            let text = self.packing.undo(raw, limits.window_log).map_err(&unreadable)?;
+            let input = BufReader::with_capacity(BUFFER, text);
+            Box::new(Records::new(Framer::file(input, layout, max), name, 0, convert, hint))
         })
     }
 }
@@ -123,11 +127,13 @@ struct Records<R> {
     buffer: Vec<u8>,
     failed: bool,
     convert: Convert,
+    /// What is said beside of a first row that is none.
+    hint: Option<String>,
 }
 
 impl<R: BufRead> Records<R> {
-    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert) -> Self {
-        Self { framer, name, row, buffer: Vec::new(), failed: false, convert }
+    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert, hint: Option<String>) -> Self {
+        Self { framer, name, row, buffer: Vec::new(), failed: false, convert, hint }
     }
 }
 
@@ -149,8 +155,9 @@ impl<R: BufRead> Iterator for Records<R> {
         self.row += 1;
         let read = match frame {
             Frame::TooLong(bytes) => Err(too_long(bytes, self.framer.max())),
-            Frame::Whole => self.row(),
+            Frame::Whole => row(&self.buffer, &self.convert),
         };
+        let read = read.map_err(|reason| reason + self.hint.take().as_deref().unwrap_or_default());
         Some(Ok(match read {
             Ok(row) => Item::Row { at, row },
             Err(reason) => Item::Bad { at, reason, raw: record::raw(&self.buffer) },
@@ -158,25 +165,23 @@ impl<R: BufRead> Iterator for Records<R> {
     }
 }
 
-impl<R: BufRead> Records<R> {
-    /// The row in the buffer.
-    fn row(&self) -> Result<Row, String> {
-        match serde_json::from_slice(&self.buffer) {
-            Ok(Value::Object(record)) => (self.convert)(record),
-            Ok(other) => Err(format!("is {}, where an object is required", record::shown(&other))),
-            Err(e) => Err(match std::str::from_utf8(&self.buffer) {
-                Ok(_) => format!("is not JSON: {e} of the row"),
-                Err(e) => format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()),
-            }),
-        }
+/// The row that these bytes are.
+pub fn row(bytes: &[u8], convert: &Convert) -> Result<Row, String> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(record)) => convert(record),
+        Ok(other) => Err(format!("is {}, where an object is required", record::shown(&other))),
+        Err(e) => Err(match std::str::from_utf8(bytes) {
+            Ok(_) => format!("is not JSON: {e} of the row"),
+            Err(e) => format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()),
+        }),
     }
 }
 
 /// An error of framing or reading, at a row.
-fn at(name: &str, row: u64, error: FrameError) -> SourceError {
+pub fn at(name: &str, row: u64, error: ScanError) -> SourceError {
     match error {
-        FrameError::Io(error) => cut_short(name, row, &error),
-        FrameError::Broken(what) => {
+        ScanError::Io(error) => cut_short(name, row, &error),
+        ScanError::Broken(what) => {
             SourceError::at(name, Position { row_group: None, row }, format!("{what}; fetch the file again"))
         }
     }

@@ -1,22 +1,34 @@
-//! From files on disk to rows: Parquet, JSON arrays and JSON lines, plain or compressed, in bounded memory.
+//! From files on disk to rows: Parquet, JSON, CSV and text, plain or compressed, in bounded memory.
 
+mod columns;
 mod compress;
+mod csv;
+mod encoding;
 mod format;
 mod frame;
 mod globs;
 mod json;
+mod layout;
+mod lined;
 pub mod origin;
 mod parquet;
 mod reader;
 mod record;
+mod scan;
 mod schema;
 mod schemas;
+mod shape;
 pub mod subset;
+mod text;
 mod value;
 
 pub use format::inspect;
 pub use globs::{find, select};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::Record;
+pub use scan::Names;
 pub use schema::{ColumnSpec, Schema};
 pub use schemas::{SCHEMAS, find_schema};
+
+#[cfg(test)]
+mod tests;

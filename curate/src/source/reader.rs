@@ -12,7 +12,7 @@ use setaccio_base::{
     bundle::{BundleReader, Place},
     row::Row,
 };
-use setaccio_dataset::shard::Position;
+use setaccio_dataset::{recipe::ColumnType, shard::Position};
 
 use super::{
     record::Record,
@@ -33,6 +33,11 @@ pub trait Reader: Debug + Send + Sync {
         limits: &Limits,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Inspection, SourceError>;
+
+    /// Whether it reads text that has no columns of its own.
+    fn plain_text(&self) -> bool {
+        false
+    }
 
     /// Read a slice of an inspected file.
     ///
@@ -94,6 +99,8 @@ pub struct Projection<'a> {
     pub rename: &'a BTreeMap<String, String>,
     /// Columns beside the schema's that must be readable: those that filters and output read.
     pub extra: &'a [String],
+    /// Types that the output gives to columns: CSV has none of its own.
+    pub types: &'a BTreeMap<String, ColumnType>,
 }
 
 /// Makes a row of a record, or says what is wrong with it.
@@ -167,7 +174,20 @@ pub enum Slice {
         /// Rows in all.
         rows: u64,
     },
-    /// A compressed file, which can only be read from its start.
+    /// Whole records of a plain text file: of CSV, or lines.
+    Records {
+        /// Offset of the first record.
+        start: u64,
+        /// Offset after the last.
+        end: u64,
+        /// Number of its first row in the file.
+        first_row: u64,
+        /// Rows in all.
+        rows: u64,
+        /// Number of its first line in the file.
+        line: u64,
+    },
+    /// A file that can only be read from its start, as compressed ones are.
     Whole,
 }
 
@@ -175,7 +195,7 @@ impl Slice {
     /// Rows in it, where that is known.
     pub fn rows(&self) -> Option<u64> {
         match self {
-            Self::RowGroups { rows, .. } | Self::Bytes { rows, .. } => Some(*rows),
+            Self::RowGroups { rows, .. } | Self::Bytes { rows, .. } | Self::Records { rows, .. } => Some(*rows),
             Self::Whole => None,
         }
     }
@@ -190,6 +210,8 @@ pub struct Limits {
     pub max_row_bytes: u64,
     /// Read compressed files through to count their rows.
     pub count_compressed: bool,
+    /// A decoder may look back 2^this many bytes, and so needs as much memory.
+    pub window_log: u32,
 }
 
 /// What is said of a file that the system does not let be read.
@@ -197,9 +219,30 @@ pub fn unreadable(name: &str) -> impl Fn(io::Error) -> SourceError {
     move |e| SourceError::new(name, format!("cannot be read: {e}"))
 }
 
+/// What reading refuses although the file may be whole: a limit, or an encoding that it is not in. Says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+impl Refusal {
+    /// As readers pass errors on.
+    pub fn error(message: String) -> io::Error {
+        io::Error::other(Self(message))
+    }
+
+    /// The refusal that an error stands for.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 /// What is said where reading breaks off.
 pub fn cut_short(name: &str, row: u64, error: &io::Error) -> SourceError {
-    let message = format!("reading stops here: {error}; the file is cut short or damaged, fetch it again");
+    let message = match Refusal::of(error) {
+        Some(refusal) if row == 0 => return SourceError::new(name, refusal.to_string()),
+        Some(refusal) => format!("reading stops here: {refusal}"),
+        None => format!("reading stops here: {error}; the file is cut short or damaged, fetch it again"),
+    };
     SourceError::at(name, Position { row_group: None, row }, message)
 }
 

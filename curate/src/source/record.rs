@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 use setaccio_base::row::Message;
 
+use super::scan::Names;
+
 /// Column name to value.
 pub type Record = Map<String, Value>;
 
@@ -63,10 +65,10 @@ fn canonical_role(role: String) -> String {
 
 /// "column `x` is missing; there are a, b".
 pub fn missing(record: &Record, column: &str) -> String {
-    let mut there: Vec<&str> = record.keys().map(String::as_str).collect();
-    there.sort_unstable();
-    let there =
-        if there.is_empty() { "there are no others".to_owned() } else { format!("there are {}", there.join(", ")) };
+    let mut keys: Vec<&String> = record.keys().collect();
+    keys.sort_unstable();
+    let there: Names = keys.into_iter().collect();
+    let there = if there.count() == 0 { "there are no others".to_owned() } else { format!("there are {there}") };
     format!("column `{column}` is missing; {there} (map names with `rename` in the recipe's [[source]])")
 }
 

@@ -1,0 +1,390 @@
+//! CSV and its relatives: a record is a list of fields between separators, and ends with its line outside of quotes.
+//!
+//! Source: RFC 4180, read as leniently as Python's `csv` reads it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
+use serde_json::Value;
+use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
+use setaccio_dataset::{recipe::ColumnType, shard::Position};
+
+use super::{
+    encoding::{BOM, Packing},
+    lined::{self, Place, Records, no_text},
+    reader::{
+        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+    },
+    record::{self, RAW_BYTES, Record},
+    scan::{Result, broken, keep, short},
+};
+use crate::error::SourceError;
+
+const BUFFER: usize = 256 << 10;
+
+/// So many fields of a record are kept; nobody names more columns.
+const MAX_FIELDS: usize = 16 << 10;
+
+/// So many of the first records tell the separator.
+const LOOKED_AT: usize = 50;
+
+/// So much of a file's text is enough to tell what it is.
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// What may stand between fields, in the order of preference.
+const SEPARATORS: [u8; 4] = *b",;\t|";
+
+/// How a file's records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// Stands between fields.
+    pub separator: u8,
+    /// Around fields that hold separators or lines; twice inside of them for itself. `None`: no byte does.
+    pub quote: Option<u8>,
+}
+
+impl Dialect {
+    fn parser(self) -> Parser {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(self.separator);
+        match self.quote {
+            Some(quote) => builder.quote(quote),
+            None => builder.quoting(false),
+        };
+        let mut parser = builder.build();
+        // After its first byte it takes no byte order mark away: that of a file is gone by then, and a slice has none.
+        parser.read_record(b"\n", &mut [0; 2], &mut [0; 2]);
+        parser
+    }
+
+    /// The one whose separator the first records agree on best. Only what the first record holds counts as one.
+    pub fn guess(head: &[u8], quote: Option<u8>) -> Self {
+        let share = |separator: &u8| {
+            let dialect = Self { separator: *separator, quote };
+            let mut records = CsvRecords::new(head, dialect, 0, head.len() as u64, 1);
+            let mut counts = Vec::new();
+            // An error is the end of the head inside of quotes.
+            while counts.len() < LOOKED_AT
+                && let Ok(Some(_)) = records.next()
+            {
+                counts.push(records.fields);
+            }
+            // The last one may go on behind the head.
+            if head.len() >= HEAD_BYTES && counts.len() > 1 && records.offset == head.len() as u64 {
+                counts.pop();
+            }
+            let first = counts.first().copied().filter(|n| *n > 1)?;
+            let same = counts.iter().filter(|n| **n == first).count();
+            Some((same * 1000 / counts.len(), first))
+        };
+        // Of equals the first: `max_by_key` would take the last.
+        let best = SEPARATORS.iter().rev().filter_map(|s| Some((share(s)?, *s))).max_by_key(|(share, _)| *share);
+        Self { separator: best.map_or(b',', |(_, separator)| separator), quote }
+    }
+}
+
+/// CSV of one dialect.
+#[derive(Debug)]
+pub struct CsvReader {
+    dialect: Dialect,
+    names: Arc<[String]>,
+    /// Records before the first row: the header, unless the recipe names the columns.
+    header: usize,
+    packing: Packing,
+}
+
+impl CsvReader {
+    /// That of a file whose text begins like this; `columns` are its names, where it has no header.
+    ///
+    /// # Errors
+    /// The header is no text, or does not end.
+    pub fn new(
+        head: &[u8],
+        dialect: Dialect,
+        columns: &[String],
+        packing: Packing,
+    ) -> std::result::Result<Self, String> {
+        let head = head.strip_prefix(BOM).unwrap_or(head);
+        let names = if columns.is_empty() {
+            let mut records = CsvRecords::new(head, dialect, 0, head.len() as u64, 1);
+            match records.next() {
+                Ok(Some(_)) => names(&records)?,
+                Ok(None) => Vec::new(),
+                Err(_) => {
+                    return Err("its header, the first line, has no end: is `quote` or `separator` another?".into());
+                }
+            }
+        } else {
+            columns.to_vec()
+        };
+        Ok(Self { dialect, names: names.into(), header: usize::from(columns.is_empty()), packing })
+    }
+
+    /// All records of a file, the header read.
+    fn records<R: BufRead>(&self, mut text: R, max: u64) -> Result<CsvRecords<R>> {
+        let bom = if text.fill_buf()?.starts_with(BOM) { BOM.len() } else { 0 };
+        text.consume(bom);
+        let mut records = CsvRecords::new(text, self.dialect, bom as u64, max, 1);
+        for _ in 0..self.header {
+            records.next()?;
+        }
+        Ok(records)
+    }
+}
+
+/// Column names of a header, as pandas has them: a nameless one gets a number, and so does one that repeats another.
+fn names<R: BufRead>(header: &CsvRecords<R>) -> std::result::Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for i in 0..header.fields.min(MAX_FIELDS) {
+        let name =
+            std::str::from_utf8(header.field(i)).map_err(|e| format!("its header, the first line, {}", no_text(e)))?;
+        let name = if name.is_empty() { format!("Unnamed: {i}") } else { name.to_owned() };
+        let mut unique = name.clone();
+        for copy in 1.. {
+            if !names.contains(&unique) {
+                break;
+            }
+            unique = format!("{name}.{copy}");
+        }
+        names.push(unique);
+    }
+    Ok(names)
+}
+
+impl Reader for CsvReader {
+    fn inspect(
+        &self,
+        file: &mut BundleReader,
+        name: &str,
+        limits: &Limits,
+        cancelled: &dyn Fn() -> bool,
+    ) -> std::result::Result<Inspection, SourceError> {
+        let mut hashing = HashingStream::new(&mut *file);
+        let (mut slices, mut rows) = (vec![Slice::Whole], None);
+        let text = self.packing.undo(&mut hashing, limits.window_log).map_err(|e| cut_short(name, 0, &e))?;
+        let mut records = self.records(BufReader::with_capacity(BUFFER, text), 0).map_err(|e| lined::at(name, 0, e))?;
+        if self.packing.none() {
+            let (cut, counted) = lined::cut(&mut records, name, limits, cancelled)?;
+            (slices, rows) = (cut, Some(counted));
+        } else if limits.count_compressed {
+            rows = Some(lined::cut(&mut records, name, limits, cancelled)?.1);
+        } else if matches!(records.next(), Ok(None)) {
+            rows = Some(0);
+        }
+        drop(records);
+        hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
+        let (_, sha256, bytes) = hashing.finish();
+        Ok(Inspection { sha256, rows, slices, text_bytes: self.packing.text_bytes(bytes) })
+    }
+
+    fn open(
+        &self,
+        file: &InputFile,
+        slice: &Slice,
+        projection: &Projection<'_>,
+        limits: &Limits,
+    ) -> std::result::Result<Items, SourceError> {
+        let unreadable = unreadable(&file.name);
+        let mut raw = file.place.open().map_err(&unreadable)?;
+        let max = limits.max_row_bytes;
+        let (records, row) = if let Slice::Records { start, end, first_row, line, .. } = slice {
+            raw.seek(SeekFrom::Start(*start)).map_err(&unreadable)?;
+            let text: Box<dyn Read + Send> = Box::new(raw.take(end - start));
+            let text = BufReader::with_capacity(BUFFER, text);
+            (CsvRecords::new(text, self.dialect, *start, max, *line), *first_row)
+        } else {
+            let text = self.packing.undo(raw, limits.window_log).map_err(&unreadable)?;
+            let text = BufReader::with_capacity(BUFFER, text);
+            (self.records(text, max).map_err(|e| lined::at(&file.name, 0, e))?, 0)
+        };
+        let types = self.names.iter().map(|name| projection.types.get(name).copied()).collect();
+        Ok(Box::new(Rows {
+            records,
+            names: self.names.clone(),
+            types,
+            name: file.name.clone(),
+            row,
+            failed: false,
+            convert: projection.convert(),
+        }))
+    }
+}
+
+/// Records of CSV, one held at a time.
+struct CsvRecords<R> {
+    input: R,
+    dialect: Dialect,
+    parser: Parser,
+    /// Bytes consumed of the text.
+    offset: u64,
+    /// Number of the line that comes next.
+    line: u64,
+    max: u64,
+    /// The record's fields without separators and quotes, end to end.
+    text: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+    /// How many fields the record has.
+    fields: usize,
+    /// The start of the record as it is written.
+    raw: Vec<u8>,
+}
+
+impl<R: BufRead> CsvRecords<R> {
+    /// The first record begins at `offset`, in line `line`; of one longer than `max` bytes no field is kept.
+    fn new(input: R, dialect: Dialect, offset: u64, max: u64, line: u64) -> Self {
+        let parser = dialect.parser();
+        let (text, ends) = (vec![0; 1024], vec![0; 64]);
+        Self { input, dialect, parser, offset, line, max, text, ends, fields: 0, raw: Vec::new() }
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+        self.offset += n as u64;
+    }
+
+    /// Empty lines between records.
+    fn skip_empty(&mut self) -> Result<()> {
+        loop {
+            let chunk = self.input.fill_buf()?;
+            let n = chunk.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(chunk.len());
+            if n == 0 {
+                return Ok(());
+            }
+            self.line += memchr::memchr_iter(b'\n', &chunk[..n]).count() as u64;
+            self.consume(n);
+        }
+    }
+
+    fn field(&self, i: usize) -> &[u8] {
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[i]]
+    }
+}
+
+impl<R: BufRead> Records for CsvRecords<R> {
+    fn next(&mut self) -> Result<Option<Place>> {
+        self.skip_empty()?;
+        let (start, line) = (self.offset, self.line);
+        self.raw.clear();
+        let (mut written, mut ended, mut dropped) = (0, 0, 0);
+        loop {
+            let chunk = self.input.fill_buf()?;
+            // The last line may lack its end, and ends inside of quotes where this is no end.
+            let end = chunk.is_empty() && self.offset > start;
+            let (result, read, copied, fields) = self.parser.read_record(
+                if end { b"\n" } else { chunk },
+                &mut self.text[written..],
+                &mut self.ends[ended..],
+            );
+            (written, ended) = (written + copied, ended + fields);
+            if end && result == ReadRecordResult::InputEmpty {
+                return broken(format!(
+                    "line {line} opens a quote that nothing closes, so that all the rest would be one field: mend it, or write \
+                     `quote = \"\"` into the [[source]], where {} is a character like others",
+                    self.dialect.quote.map_or("it".into(), |quote| char::from(quote).to_string())
+                ));
+            }
+            if !end {
+                keep(&mut self.raw, &chunk[..read], RAW_BYTES as u64 + 1);
+                self.line += memchr::memchr_iter(b'\n', &chunk[..read]).count() as u64;
+                self.consume(read);
+            }
+            let length = self.offset - start;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                // What is too long is read on into the same place.
+                ReadRecordResult::OutputFull if length > self.max => written = 0,
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull if self.ends.len() >= MAX_FIELDS => {
+                    dropped += ended;
+                    ended = 0;
+                }
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record => {
+                    self.fields = dropped + ended;
+                    return Ok(Some(Place { start, line, length }));
+                }
+                ReadRecordResult::End => return Ok(None),
+            }
+        }
+    }
+}
+
+struct Rows<R> {
+    records: CsvRecords<R>,
+    names: Arc<[String]>,
+    /// The types that the output's columns of these names have.
+    types: Vec<Option<ColumnType>>,
+    name: String,
+    row: u64,
+    failed: bool,
+    convert: Convert,
+}
+
+impl<R: BufRead> Iterator for Rows<R> {
+    type Item = std::result::Result<Item, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let place = match self.records.next() {
+            Ok(place) => place?,
+            Err(error) => {
+                self.failed = true;
+                return Some(Err(lined::at(&self.name, self.row, error)));
+            }
+        };
+        let at = Position { row_group: None, row: self.row };
+        self.row += 1;
+        Some(Ok(match self.row(place) {
+            Ok(row) => Item::Row { at, row },
+            Err(reason) => {
+                Item::Bad { at, reason: format!("line {}: {reason}", place.line), raw: record::raw(&self.records.raw) }
+            }
+        }))
+    }
+}
+
+impl<R: BufRead> Rows<R> {
+    fn row(&self, place: Place) -> std::result::Result<Row, String> {
+        if place.length > self.records.max {
+            return Err(too_long(place.length, self.records.max));
+        }
+        let (fields, names) = (self.records.fields, self.names.len());
+        if fields != names {
+            let separator = char::from(self.records.dialect.separator);
+            return Err(format!(
+                "it has {fields} fields, and the columns are {names} (the separator is {separator:?})"
+            ));
+        }
+        let mut record = Record::with_capacity(names);
+        for (i, (name, kind)) in self.names.iter().zip(&self.types).enumerate() {
+            let text = std::str::from_utf8(self.records.field(i))
+                .map_err(|e| format!("column `{}` {}", short(name), no_text(e)))?;
+            record.insert(name.clone(), kind.map_or_else(|| text.into(), |kind| typed(kind, text)));
+        }
+        (self.convert)(record)
+    }
+}
+
+/// A field as the type that the output wants; what is none stays text, for the output to refuse.
+fn typed(kind: ColumnType, text: &str) -> Value {
+    let plain = text.trim();
+    let value = match kind {
+        ColumnType::String => None,
+        _ if plain.is_empty() => Some(Value::Null),
+        ColumnType::Int64 => plain.parse::<i64>().ok().map(Value::from),
+        ColumnType::Float64 => plain.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::from),
+        ColumnType::Bool => match plain.to_ascii_lowercase().as_str() {
+            "true" => Some(true.into()),
+            "false" => Some(false.into()),
+            _ => None,
+        },
+    };
+    value.unwrap_or_else(|| text.into())
+}

@@ -1,0 +1,171 @@
+//! What the first object of a JSON file is: a row, or a container of rows.
+
+use std::io::BufRead;
+
+use setaccio_base::numbers::grouped;
+
+use super::scan::{NO_END, Names, Result, Scanner, broken, short};
+
+/// More columns than this are no table.
+const MAX_COLUMNS: usize = 1024;
+
+/// A list that is the value of a field.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The field's name.
+    pub name: String,
+    /// Where its `[` is in the file's text.
+    pub start: u64,
+    /// How many elements it has.
+    pub length: u64,
+    /// The first byte of its first element.
+    first: Option<u8>,
+}
+
+/// What an object's fields hold.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    names: Names,
+    /// The first of its lists.
+    lists: Vec<List>,
+    list_count: u64,
+    objects: u64,
+    /// The first key of the first field's object.
+    inner: Option<String>,
+}
+
+impl Fields {
+    /// Read an object whose `{` comes next.
+    pub fn scan<R: BufRead>(scanner: &mut Scanner<R>) -> Result<Self> {
+        let mut fields = Self::default();
+        scanner.expect(b'{')?;
+        let mut follows = false;
+        while let Some(name) = scanner.key(&mut follows)? {
+            match scanner.skip_space()? {
+                Some(b'[') => {
+                    let list = List::scan(scanner, &name)?;
+                    fields.list_count += 1;
+                    if fields.lists.len() < MAX_COLUMNS {
+                        fields.lists.push(list);
+                    }
+                }
+                Some(b'{') if fields.names.count() == 0 => {
+                    scanner.consume(1);
+                    fields.objects += 1;
+                    let mut follows = false;
+                    while let Some(key) = scanner.key(&mut follows)? {
+                        fields.inner.get_or_insert(key);
+                        scanner.skip_value()?;
+                    }
+                }
+                next => {
+                    fields.objects += u64::from(next == Some(b'{'));
+                    scanner.skip_value()?;
+                }
+            }
+            fields.names.add(name);
+        }
+        Ok(fields)
+    }
+
+    /// Whether every field is a list, and not every one of objects: `{"question": ["a", "b"], "answer": ["c", "d"]}`.
+    /// A row of conversations alone is a row.
+    pub fn columns(&self) -> Option<&[List]> {
+        let all = self.list_count > 0 && self.list_count == self.names.count();
+        let plain = self.lists.iter().any(|list| list.first != Some(b'{'));
+        (all && plain).then_some(self.lists.as_slice())
+    }
+
+    /// How many rows the columns hold.
+    ///
+    /// # Errors
+    /// They are not of one length, or too many.
+    pub fn rows(&self) -> std::result::Result<u64, String> {
+        let Some(first) = self.lists.first() else { return Ok(0) };
+        if self.list_count > MAX_COLUMNS as u64 {
+            return Err(format!("is one object of {} lists, which are too many columns", grouped(self.list_count)));
+        }
+        match self.lists.iter().find(|list| list.length != first.length) {
+            None => Ok(first.length),
+            Some(other) => Err(format!(
+                "is one object of columns, and they are not of one length: `{}` has {} values, and `{}` has {}",
+                short(&first.name),
+                grouped(first.length),
+                short(&other.name),
+                grouped(other.length)
+            )),
+        }
+    }
+
+    /// What is said of an object whose every value is an object, which is no row of anything.
+    pub fn keyed(&self) -> Option<String> {
+        if self.objects < 2 || self.objects != self.names.count() {
+            return None;
+        }
+        let (count, names) = (grouped(self.objects), &self.names);
+        Some(if self.inner.as_deref() == Some("0") {
+            format!(
+                "is one object of {count} columns ({names}), each an object by row number, as pandas' `to_json` writes \
+                 them: write it with `orient=\"records\", lines=True`"
+            )
+        } else {
+            format!(
+                "is one object that holds {count} others by key ({names}), and no list of rows: write its values as JSON \
+                 lines, for instance with `jq -c '.[]' FILE > FILE.jsonl`"
+            )
+        })
+    }
+
+    /// What is added where the object is no row: the lists of objects in it, which may be the rows.
+    pub fn hint(&self) -> Option<String> {
+        let mut tables = self.lists.iter().filter(|list| list.first == Some(b'{'));
+        let first = tables.next()?;
+        let names: Names = tables.map(|table| &table.name).collect();
+        let name = short(&first.name);
+        let count = grouped(first.length);
+        Some(if names.count() == 0 {
+            format!(
+                "; the file is one object, and its `{name}` is a list of {count} objects: if these are the rows, write \
+                 `field = \"{name}\"` into the recipe's [[source]]"
+            )
+        } else {
+            format!(
+                "; the file is one object that holds lists of objects, {name} and {names}: name the one whose objects \
+                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`"
+            )
+        })
+    }
+}
+
+impl List {
+    /// Read a list whose `[` comes next.
+    fn scan<R: BufRead>(scanner: &mut Scanner<R>, name: &str) -> Result<Self> {
+        let start = scanner.offset;
+        scanner.consume(1);
+        let (mut length, mut first) = (0, None);
+        let mut next = scanner.skip_space()?;
+        while next != Some(b']') {
+            match next {
+                Some(b',' | b'}') => return broken("a value is missing"),
+                Some(byte) => first = first.or(Some(byte)),
+                None => return broken(NO_END),
+            }
+            scanner.skip_value()?;
+            length += 1;
+            next = scanner.skip_space()?;
+            match next {
+                Some(b',') => {
+                    scanner.consume(1);
+                    next = scanner.skip_space()?;
+                    if next == Some(b']') {
+                        return broken("a value is missing");
+                    }
+                }
+                Some(b']') => {}
+                _ => return broken("a `,` is missing"),
+            }
+        }
+        scanner.consume(1);
+        Ok(Self { name: name.to_owned(), start, length, first })
+    }
+}

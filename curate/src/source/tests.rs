@@ -1,0 +1,231 @@
+//! Files in every container, and the rows that Python reads from them (`tests/oracles/containers.py`).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use setaccio_base::{
+    bundle::Place,
+    row::{Content, Kind},
+};
+use setaccio_dataset::recipe::Source;
+
+use super::*;
+
+/// A file of the oracle.
+#[derive(Deserialize)]
+struct Case {
+    file: String,
+    /// Hexadecimal.
+    bytes: String,
+    /// What a recipe says of it.
+    keys: Map<String, Value>,
+    rows: Vec<Value>,
+}
+
+/// The record as it is, as text.
+struct Whole;
+
+impl Schema for Whole {
+    fn name(&self) -> &'static str {
+        "whole"
+    }
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+    fn about(&self) -> &'static str {
+        "the record as it is"
+    }
+    fn example(&self) -> &'static str {
+        ""
+    }
+    fn columns(&self) -> &'static [ColumnSpec] {
+        &[]
+    }
+    fn content(&self, record: &mut Record) -> Result<Content, String> {
+        Ok(Content::Text(Value::Object(std::mem::take(record)).to_string()))
+    }
+}
+
+fn source(keys: &Map<String, Value>) -> Source {
+    let mut all = json!({ "name": "s", "schema": "text", "files": ["*"], "license": "mit" });
+    all.as_object_mut().unwrap().extend(keys.clone());
+    serde_json::from_value(all).unwrap()
+}
+
+fn limits(slice_bytes: u64) -> Limits {
+    Limits { slice_bytes, max_row_bytes: 1 << 20, count_compressed: false, window_log: 27 }
+}
+
+/// The rows of a file, read slice by slice, or the first thing that is said against it.
+fn read(name: &str, bytes: &[u8], keys: &Map<String, Value>, limits: &Limits) -> Result<Vec<Value>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let file = inspect(&Place::disk(path), name, &source(keys), limits, &|| false).map_err(|e| e.to_string())?;
+    let projection = Projection { schema: &Whole, rename: &BTreeMap::new(), extra: &[], types: &BTreeMap::new() };
+    let mut rows = Vec::new();
+    for slice in &file.inspection.slices {
+        for item in file.open(slice, &projection, limits).map_err(|e| e.to_string())? {
+            match item.map_err(|e| e.to_string())? {
+                Item::Row { at, row } => {
+                    assert_eq!(
+                        (at.row_group, at.row),
+                        (None, rows.len() as u64),
+                        "{name}: rows are counted through the file"
+                    );
+                    let Content::Text(text) = row.content else { panic!("{name}") };
+                    rows.push(serde_json::from_str(&text).unwrap());
+                }
+                Item::Bad { at, reason, .. } => return Err(format!("{name}, {at}: {reason}")),
+            }
+        }
+    }
+    let counted = file.inspection.rows.filter(|rows| *rows == 0 || !file.inspection.slices.contains(&Slice::Whole));
+    assert!(counted.is_none_or(|n| n == rows.len() as u64), "{name}: {counted:?} rows were counted");
+    Ok(rows)
+}
+
+#[test]
+fn every_container_gives_the_rows_that_python_reads() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/oracles/containers.json")).unwrap();
+    assert!(cases.len() > 50);
+    for case in cases {
+        let digit = |i| u8::from_str_radix(&case.bytes[i..i + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..case.bytes.len()).step_by(2).map(digit).collect();
+        for slice_bytes in [1 << 20, 64, 1] {
+            let rows = read(&case.file, &bytes, &case.keys, &limits(slice_bytes));
+            assert_eq!(rows.as_ref(), Ok(&case.rows), "{} in slices of {slice_bytes} bytes", case.file);
+        }
+    }
+}
+
+#[test]
+fn text_is_a_document_a_file_or_a_line() {
+    let text = "\u{feff}  Una riga.\r\n\r\n \t\nUn'altra: {\n\nFine";
+    let line = |text: &str| json!({ "text": text, "file": "a.md" });
+    let lines = ["  Una riga.", "Un'altra: {", "Fine"].map(line);
+    let mut keys = Map::new();
+    assert_eq!(read("a.md", text.as_bytes(), &keys, &limits(1)), Ok(vec![line(&text[3..])]));
+    keys.insert("documents".into(), "line".into());
+    for slice_bytes in [1, 20, 1 << 20] {
+        assert_eq!(read("a.md", text.as_bytes(), &keys, &limits(slice_bytes)), Ok(lines.to_vec()));
+    }
+    let bad = [b"Una\n\nDue ", &b"\xff\n"[..]].concat();
+    let said = read("a.md", &bad, &keys, &limits(1)).unwrap_err();
+    assert!(said.starts_with("a.md, row 1 (from 0): line 3: is not valid UTF-8 from its byte 4 on: if"), "{said}");
+    // JSON lines are often called so.
+    assert_eq!(read("a.txt", b"{\"text\": \"Uno\"}\n", &Map::new(), &limits(1)), Ok(vec![json!({ "text": "Uno" })]));
+    assert_eq!(read("a.txt", b"[Uno] {\"due\"}", &Map::new(), &limits(1)).map(|rows| rows.len()), Ok(1));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_in_a_line_that_does_not_grow_with_it() {
+    let many = |n: usize, value: &str| {
+        let fields: Vec<String> = (0..n).map(|i| format!("\"chiave-{i}\": {value}")).collect();
+        format!("{{{}}}", fields.join(",\n"))
+    };
+    let field = |field: &str| Map::from_iter([("field".to_owned(), field.into())]);
+    let none = Map::new();
+    let long = "lungo".repeat(10_000);
+    for (name, text, keys, said) in [
+        (
+            "by-id.json",
+            many(20_000, "{\"text\": \"Uno\"}"),
+            &none,
+            "is one object that holds 20,000 others by key (chiave-0, chiave-1, ",
+        ),
+        (
+            "pandas.json",
+            "{\"text\": {\"0\": \"a\"}, \"n\": {\"0\": 1}}".into(),
+            &none,
+            "write it with `orient=\"records\", lines=True`",
+        ),
+        (
+            "ragged.json",
+            "{\"a\": [1, 2], \"b\": [1]}".into(),
+            &none,
+            "not of one length: `a` has 2 values, and `b` has 1",
+        ),
+        ("no-field.json", many(20_000, "1"), &field("data"), "has no field `data`; it has chiave-0, "),
+        ("long-field.json", format!("{{\"{long}\": 1}}"), &field("data"), "has no field `data`; it has lungolungo"),
+        ("array.json", "[{\"a\": 1}]".into(), &field("data"), "take `field = \"data\"` away"),
+        ("scalar.json", "{\"data\": 3}".into(), &field("data"), "its `data` is no list of rows"),
+        (
+            "keyed.json",
+            "{\"data\": {\"x\": {\"t\": 1}, \"y\": {\"t\": 2}}}".into(),
+            &field("data"),
+            "its `data` is one object that holds 2",
+        ),
+        ("lines.jsonl", "{\"data\": []}\n{\"data\": []}\n".into(), &field("data"), "'{' follows the object's end"),
+        ("twice.json", "{\"data\": [], \"data\": []}".into(), &field("data"), "has the field `data` twice"),
+        ("cut.json", "{\"data\": [{\"a\": 1}]".into(), &field("data"), "the file ends in the middle of this element"),
+        (
+            "cut.jsonl",
+            "{\n \"a\": 1\n}\n{\n \"a\":".into(),
+            &none,
+            "row 1 (from 0): the file ends in the middle of this element",
+        ),
+        ("between.json", "{\n}\n,\n{\n}".into(), &none, "',' stands where the next object should begin"),
+        ("a.csv", "text\n\"Uno\n\n\nDue\n".into(), &none, "line 2 opens a quote that nothing closes"),
+        (
+            "a.csv",
+            "a,b\n1,2\n\n\"x\ny\"\n".into(),
+            &none,
+            "row 1 (from 0): line 4: it has 1 fields, and the columns are 2 (the separator is ',')",
+        ),
+        ("a.csv", "<!DOCTYPE html>\n<html>".into(), &none, "is a web page, and no table: fetch it again"),
+        ("a.json", "<html>".into(), &none, "is a web page, as a failed download leaves it"),
+        ("a.dat", "text\nUno".into(), &none, "begins like no format that is read"),
+        ("a.csv", "a,b\n1,2\n".into(), &field("x"), "is read as CSV, and `field` in its [[source]] is for JSON"),
+        ("a.jsonl", "{\0\"\0".into(), &none, "write `encoding = \"utf-16le\"` into its [[source]]"),
+        ("a.xlsx", "PK\u{3}\u{4}".into(), &none, "save the sheet as CSV"),
+    ] {
+        let error = read(name, text.as_bytes(), keys, &limits(1 << 20))
+            .err()
+            .unwrap_or_else(|| panic!("{name} is read: {text}"));
+        assert!(error.contains(said) && error.len() < 700, "{name}: {error}");
+    }
+    let bytes = [b"text\nCos", &b"\xec\n"[..]].concat();
+    let error = read("a.csv", &bytes, &none, &limits(1)).unwrap_err();
+    assert!(
+        error.contains("line 2: column `text` is not valid UTF-8 from its byte 3 on: if the file is in"),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_broken_line_costs_its_own_row_and_not_the_layout() {
+    // The first line decides about the layout, and must not when it is broken.
+    for broken in
+        ["{\"text\": \"U", "{\"text\": {\"a\": 1}", "{\"text\": \"U\",", "{\"text\": \"U\"}}", "{\"text\": [1, 2"]
+    {
+        let text = format!("{broken}\n{{\"text\": \"Due\"}}\n{{\"text\": \"Tre\"}}\n");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        std::fs::write(&path, text).unwrap();
+        let limits = limits(1 << 20);
+        let file = inspect(&Place::disk(path), "a.jsonl", &source(&Map::new()), &limits, &|| false).unwrap();
+        let projection = Projection { schema: &Whole, rename: &BTreeMap::new(), extra: &[], types: &BTreeMap::new() };
+        let items: Vec<Item> =
+            file.open(&file.inspection.slices[0], &projection, &limits).unwrap().map(Result::unwrap).collect();
+        let bad: Vec<bool> = items.iter().map(|item| matches!(item, Item::Bad { .. })).collect();
+        assert_eq!(bad, [true, false, false], "{broken}");
+    }
+}
+
+#[test]
+fn the_hint_names_the_field_that_holds_the_rows() {
+    let find = |text: &str| {
+        let Ok(layout::JsonFile::Rows { hint, .. }) = layout::layout(text.as_bytes(), text.as_bytes(), None) else {
+            panic!("{text} is no file of rows")
+        };
+        hint.unwrap_or_default()
+    };
+    let one = find("{\"version\": \"1\", \"data\": [{\"t\": 1}, {\"t\": 2}], \"tags\": [\"a\"]}");
+    assert!(one.contains("its `data` is a list of 2 objects") && one.contains("`field = \"data\"`"), "{one}");
+    let two = find("{\"train\": [{}], \"test\": [{}], \"v\": 1}");
+    assert!(two.contains("lists of objects, train and test"), "{two}");
+    assert_eq!(find("{\"text\": \"Uno\"}"), "");
+    assert_eq!(find("{\"messages\": [{}]}\n{\"messages\": [{}]}"), "", "lines are rows");
+}

@@ -63,8 +63,10 @@ impl HubListing {
     }
 }
 
-/// Every source of a recipe, at the commits in `pins` or those that the Hub names now.
+/// Every source of a recipe, at the commits in `pins` or those that the Hub names now; of a lock, at its commits.
 pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<HubListing>> {
+    let locked = loaded.rebuilt.as_ref().map(|rebuilt| pins::of_lock(&rebuilt.lock));
+    let pins = locked.as_ref().unwrap_or(pins);
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, watch| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;

@@ -1,12 +1,13 @@
 //! The arguments that build, plan and preview share: a recipe and where its rows come from.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use setaccio_base::progress::Progress;
 use setaccio_curate::{
     plan::{self, Plan, Request},
-    recipe::{self, RecipeFile, pins::Pins},
+    recipe::{self, RecipeFile, pins::Pins, rebuild::Rebuilt},
     source::origin::Origin,
 };
 use setaccio_dataset::recipe::OnBadRow;
@@ -22,9 +23,10 @@ use crate::{
 pub struct Args {
     /// Recipe to follow: a file, or one that the program carries, for instance sft-mix (`setaccio recipes` lists them)
     pub recipe: PathBuf,
-    /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source
-    #[arg(long, value_name = "samples|hub|DIR", default_value = "samples")]
-    pub from: Origin,
+    /// Take rows from the bundled `samples`, from the `hub`, or from a folder that holds one folder a source; local files
+    /// (`path` in the recipe) are read from where they are [default: samples]
+    #[arg(long, value_name = "samples|hub|DIR")]
+    pub from: Option<Origin>,
     /// Threads; the output does not depend on them [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -45,6 +47,11 @@ pub fn bad_row() -> impl TypedValueParser<Value = OnBadRow> {
 }
 
 impl Args {
+    /// Those of a recipe or lock that is followed as it is.
+    pub fn of_recipe(recipe: PathBuf, from: Option<Origin>) -> Self {
+        Self { recipe, from, jobs: None, limit: None, set: Vec::new(), on_bad_row: None }
+    }
+
     /// Threads to use.
     pub fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -54,12 +61,33 @@ impl Args {
     /// The recipe with what the arguments change in it.
     pub fn load(&self) -> Result<RecipeFile> {
         let mut loaded = recipe::load(&self.recipe, &self.set)?;
+        if loaded.rebuilt.is_some() && (self.limit.is_some() || self.on_bad_row.is_some()) {
+            bail!("{} is a lock, which is built as it is: --limit and --on-bad-row change a recipe", loaded.file);
+        }
         let read = &mut loaded.recipe.read;
         read.limit = self.limit.or(read.limit);
         read.on_bad_row = self.on_bad_row.unwrap_or(read.on_bad_row);
         loaded.changes.extend(self.limit.map(|n| format!("--limit {n}")));
         loaded.changes.extend(self.on_bad_row.map(|what| format!("--on-bad-row {what}")));
         Ok(loaded)
+    }
+
+    /// Where rows are taken from: as the arguments say, or the lock that is built again.
+    fn origin(&self, loaded: &RecipeFile) -> Result<Origin> {
+        Ok(match (&self.from, &loaded.rebuilt) {
+            (Some(from), _) => from.clone(),
+            (None, Some(Rebuilt { lock, from })) => match (lock.from.as_str(), from) {
+                ("hub", _) => Origin::Hub(BTreeMap::new()),
+                ("folder", Some(folder)) => Origin::Dir(folder.clone()),
+                ("folder", None) => bail!(
+                    "{}: its rows were read from a folder: say with --from DIR where that is, DIR/<owner>/<name> or \
+                     DIR/<source> for each source",
+                    loaded.file
+                ),
+                _ => Origin::Samples,
+            },
+            (None, None) => Origin::Samples,
+        })
     }
 
     /// The checked plan, and what the Hub lists if the rows come from there. `pins` are commits that branches
@@ -74,7 +102,10 @@ impl Args {
         let list_dirs = plan::list_dirs(&loaded, &installed_lists());
         let jobs = self.jobs();
         let mut listed = Vec::new();
-        let origin = match &self.from {
+        if self.from.is_some() {
+            left_alone(&loaded, progress);
+        }
+        let origin = match self.origin(&loaded)? {
             Origin::Hub(_) => {
                 let client = Client::new(Settings::from_env()?)?;
                 listed = fetch::list(&client, &loaded, pins, progress)?;
@@ -83,9 +114,20 @@ impl Args {
                 }
                 Origin::Hub(fetch::fetch(&client, &listed, need, jobs, progress)?)
             }
-            other => other.clone(),
+            other => other,
         };
         Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
+    }
+}
+
+/// Say which sources `--from` does not concern.
+fn left_alone(loaded: &RecipeFile, progress: &Bar) {
+    let sources = &loaded.recipe.source;
+    let own: Vec<&str> = sources.iter().filter(|s| s.local()).map(|s| s.name.as_str()).collect();
+    if own.len() == sources.len() {
+        progress.note(&format!("--from is ignored: every source of {} is of local files", loaded.file));
+    } else if !own.is_empty() {
+        progress.note(&format!("--from does not concern {}: local files are read from where they are", own.join(", ")));
     }
 }
 

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod commands;
+mod excerpt;
 mod fetch;
 mod inputs;
+mod output;
 mod progress;
 mod reference;
 mod style;

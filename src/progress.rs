@@ -21,8 +21,20 @@ const MEGABYTE: u64 = 1_000_000;
 /// Plain lines come no oftener than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// How much is said beside the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loudness {
+    /// Warnings and errors.
+    Quiet,
+    /// How far the work is, too.
+    Normal,
+    /// Each file and task, too.
+    Verbose,
+}
+
 /// The bar, and whether Ctrl-C asked to stop.
 pub struct Bar {
+    loudness: Loudness,
     cancelled: Arc<AtomicBool>,
     terminal: bool,
     line: ProgressBar,
@@ -41,8 +53,13 @@ struct Plain {
 }
 
 impl Bar {
-    /// Watch for Ctrl-C: the first stops cleanly, the second at once.
+    /// One that says how far the work is.
     pub fn new() -> Result<Self> {
+        Self::with(Loudness::Normal)
+    }
+
+    /// Watch for Ctrl-C: the first stops cleanly, the second at once.
+    pub fn with(loudness: Loudness) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let flag = cancelled.clone();
         ctrlc::set_handler(move || {
@@ -52,10 +69,11 @@ impl Bar {
             anstream::eprintln!("\nstopping; once more to stop at once");
         })
         .context("cannot watch for Ctrl-C")?;
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = std::io::stderr().is_terminal() && loudness > Loudness::Quiet;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let now = Instant::now();
         Ok(Self {
+            loudness,
             cancelled,
             terminal,
             line: ProgressBar::with_draw_target(Some(0), target),
@@ -116,7 +134,7 @@ impl Progress for Bar {
         if self.terminal {
             self.line.inc(pieces);
             self.line.set_message(speed);
-        } else if plain.told.elapsed() >= PLAIN_EVERY {
+        } else if self.loudness > Loudness::Quiet && plain.told.elapsed() >= PLAIN_EVERY {
             plain.told = Instant::now();
             let left = left(plain.began.elapsed(), plain.done, plain.total);
             eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.total);
@@ -145,7 +163,16 @@ impl Progress for Bar {
         }
     }
 
+    fn detail(&self, sentence: &str) {
+        if self.loudness == Loudness::Verbose {
+            self.note(sentence);
+        }
+    }
+
     fn note(&self, sentence: &str) {
+        if self.loudness == Loudness::Quiet {
+            return;
+        }
         self.line.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
     }
 

@@ -15,6 +15,11 @@ pub const HEAD: Style = Style::new().bold();
 /// What may be skipped.
 pub const FAINT: Style = Style::new().dimmed();
 
+/// So many of a thing: 1 row, 1,234 rows.
+pub fn counted(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// The start of a text on one line, at most `width` characters.
 pub fn snippet(text: &str, width: usize) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

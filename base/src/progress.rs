@@ -14,6 +14,8 @@ pub trait Progress: Sync {
     fn rows(&self, _rows: u64, _bytes: u64) {}
     /// So many bytes were transferred. What has to be done again is counted again.
     fn bytes(&self, _bytes: u64) {}
+    /// One file or task is done, one sentence: for who wants to know all.
+    fn detail(&self, _sentence: &str) {}
     /// Something a person may want to know while it happens, one sentence.
     fn note(&self, _sentence: &str) {}
     /// Something a person should know although the work goes on, one sentence.

@@ -11,7 +11,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     folder::{self, CARD, LEDGER, RECIPE_LOCK},
-    ledger::Ledger,
+    ledger::{Flow, Ledger},
 };
 
 use crate::{
@@ -22,8 +22,9 @@ use crate::{
         write,
     },
     plan::{ENGINE, Plan, Task},
-    recipe::{pins, shell_word},
+    recipe::{pins, rebuild::Whereabouts, shell_word},
     report::{card, ledger},
+    source::origin::Origin,
 };
 
 /// Which part of a build to do.
@@ -42,6 +43,9 @@ pub enum Part {
     Finish,
 }
 
+/// Bytes of finished tasks that are kept for the next build, unless somebody says otherwise.
+pub const KEPT_TASKS: u64 = 1 << 30;
+
 /// How to build.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
@@ -49,6 +53,8 @@ pub struct BuildOptions {
     pub part: Part,
     /// Build again what is there already.
     pub force: bool,
+    /// Of finished tasks so many bytes at most are kept for the next build.
+    pub keep_tasks: u64,
     /// Threads.
     pub jobs: usize,
 }
@@ -71,6 +77,8 @@ pub enum BuildOutcome {
         ledger: Ledger,
         /// Tasks that an earlier run had done.
         reused: usize,
+        /// Bytes of finished tasks that are kept for the next build.
+        kept: u64,
     },
 }
 
@@ -79,11 +87,12 @@ pub enum BuildOutcome {
 /// # Errors
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
-    let BuildOptions { part, force, jobs } = options;
+    let BuildOptions { part, force, jobs, .. } = options;
     let folder = OutputFolder::open(out, matches!(part, Part::Slice { .. }))?;
     if !force && let Some(ledger) = current(plan, out) {
         if part == Part::Whole {
             folder.clear()?;
+            whereabouts(plan).write(folder.root())?;
         }
         return Ok(BuildOutcome::UpToDate(ledger));
     }
@@ -97,7 +106,11 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
     pins::write(&plan.pins(), &work)?;
     let pool = thread_pool(jobs)?;
     if part == Part::Finish {
-        return finish(plan, &folder, &pool, plan.tasks.len(), progress);
+        return finish(plan, &folder, &pool, plan.tasks.len(), options.keep_tasks, progress);
+    }
+    let kept = folder.kept_tasks();
+    if force {
+        atomic::remove(&kept)?;
     }
     let mine: Vec<&Task> = match part {
         Part::Slice { number, of } => {
@@ -106,20 +119,40 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
         }
         _ => plan.tasks.iter().collect(),
     };
-    let todo: Vec<&Task> = mine.iter().copied().filter(|t| filter::manifest(&work, t).is_none()).collect();
+    let mut todo = Vec::new();
+    for task in &mine {
+        let done = match filter::manifest(&work, task) {
+            None => filter::adopt(&kept, &work, task)?,
+            found => found,
+        };
+        match done {
+            Some(_) => progress.detail(&format!("{}: done before", task_name(plan, task))),
+            None => todo.push(*task),
+        }
+    }
     let reused = mine.len() - todo.len();
     progress.stage("filter", mine.len() as u64);
     progress.advance(reused as u64, "");
     ordered_map(
         &pool,
         todo.len(),
-        |i| filter::run(plan, todo[i], &work, progress).inspect(|_| progress.advance(1, "")).map(drop),
+        |i| {
+            let manifest = filter::run(plan, todo[i], &work, progress)?;
+            progress.advance(1, "");
+            let Flow { rows_in, rows_out, .. } = manifest.screen;
+            progress.detail(&format!("{}: {rows_in} rows, {rows_out} kept", task_name(plan, todo[i])));
+            Ok(())
+        },
         |()| Ok::<_, Error>(()),
     )?;
     if matches!(part, Part::Slice { .. }) {
         return Ok(BuildOutcome::Slice { tasks: mine.len(), reused });
     }
-    finish(plan, &folder, &pool, reused, progress)
+    finish(plan, &folder, &pool, reused, options.keep_tasks, progress)
+}
+
+fn task_name(plan: &Plan, task: &Task) -> String {
+    format!("task {} of {}, {}", task.index + 1, plan.tasks.len(), plan.files[task.file].input.name)
 }
 
 /// Whether the card of an earlier build in `out` is not the one that this version wrote.
@@ -143,6 +176,7 @@ fn finish(
     folder: &OutputFolder,
     pool: &ThreadPool,
     reused: usize,
+    keep_tasks: u64,
     progress: &dyn Progress,
 ) -> Result<BuildOutcome> {
     let work = folder.work();
@@ -162,8 +196,16 @@ fn finish(
         atomic::remove(&staging)?;
         return Err(Error::Interrupted);
     }
+    let tasks = plan.tasks.iter().zip(&manifests).flat_map(|(task, manifest)| filter::files(&work, task, manifest));
+    let kept = folder.keep_tasks(&tasks.collect(), keep_tasks)?;
     folder.publish()?;
-    Ok(BuildOutcome::Whole { ledger, reused })
+    whereabouts(plan).write(folder.root())?;
+    Ok(BuildOutcome::Whole { ledger, reused, kept })
+}
+
+fn whereabouts(plan: &Plan) -> Whereabouts {
+    let from = if let Origin::Dir(folder) = &plan.origin { Some(folder.as_path()) } else { None };
+    Whereabouts::new(&plan.loaded, from)
 }
 
 /// File of the work folder that says into how many slices the build was cut last.

@@ -1,8 +1,10 @@
 //! The output folder while it is built: its lock, and how a build that is done takes the place of an earlier one.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -60,6 +62,32 @@ impl OutputFolder {
     /// Where finished tasks wait for the end of the build.
     pub fn work(&self) -> PathBuf {
         self.hidden("work")
+    }
+
+    /// Where the tasks of the build that is there are kept, for one that shares them.
+    pub fn kept_tasks(&self) -> PathBuf {
+        self.hidden("tasks")
+    }
+
+    /// Keep of the work the `files`, if they are no larger than `most`, and nothing of an earlier build; otherwise nothing. Says
+    /// how large what is kept is.
+    pub fn keep_tasks(&self, files: &BTreeSet<PathBuf>, most: u64) -> Result<u64> {
+        let (work, kept) = (self.work(), self.kept_tasks());
+        atomic::remove(&kept)?;
+        let mut bytes = 0;
+        for entry in fs::read_dir(&work).map_err(Error::io("list", &work))? {
+            let path = entry.map_err(Error::io("list", &work))?.path();
+            match fs::metadata(&path) {
+                // A file that is published under another name, too, costs nothing.
+                Ok(found) if files.contains(&path) => bytes += if found.nlink() > 1 { 0 } else { found.len() },
+                _ => atomic::remove(&path)?,
+            }
+        }
+        if bytes > most {
+            return Ok(0);
+        }
+        fs::rename(&work, &kept).map_err(Error::io("keep", &work))?;
+        Ok(bytes)
     }
 
     /// Where the new build is put together.

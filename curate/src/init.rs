@@ -1,14 +1,16 @@
 //! A recipe for somebody's own rows: what their files hold decides the schema, the filters and what the card says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     path::{Component, Path, PathBuf},
 };
 
 use serde_json::Value;
 use setaccio_base::{
+    atomic,
     bundle::Place,
+    card::UNKNOWN_LICENSE,
     numbers::grouped,
     progress::Progress,
     row::{Content, Kind, Row},
@@ -22,8 +24,12 @@ use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 use crate::{
     error::{Error, Result},
-    recipe::{UNKNOWN_LICENSE, check_name},
-    source::{self, ColumnSpec, InputFile, Item, Limits, Projection, Record, SCHEMAS, Schema},
+    recipe::{check_language, check_license, check_name},
+    source::{
+        self, ColumnSpec, InputFile, Item, Limits, Projection, Record, SCHEMAS, Schema,
+        own_files::{self, OwnFile},
+        schema,
+    },
 };
 
 /// So many of the first rows of each file are looked at.
@@ -83,36 +89,58 @@ type SurveyRow = (String, Position, Record);
 /// Files that are missing or cannot be read, a row that is none, no schema that fits: each with the file and the row.
 pub fn draft(request: &Request<'_>) -> Result<Draft> {
     check_name(request.name).map_err(Error::Argument)?;
-    let patterns = request.files.iter().map(|file| pattern(file, request.folder)).collect::<Result<Vec<_>>>()?;
-    let rows = look(request, &patterns)?;
+    check_told(request).map_err(Error::Argument)?;
+    let paths = paths(request)?;
+    let rows = look(request, &paths)?;
     let (schema, why) = fitting(request, &rows)?;
     let language = request.language.map(str::to_owned).or_else(|| language(schema, &rows));
-    let text = write(request, schema, &why, &patterns, language.as_deref());
+    let text = write(request, schema, &why, &paths, language.as_deref());
     Ok(Draft { text, schema: schema.name(), why, language, rows: rows.len() })
 }
 
-/// A file's path relative to the recipe's folder, as a glob that matches it alone.
-fn pattern(file: &Path, folder: &Path) -> Result<String> {
+/// Check what the card is going to say.
+fn check_told(request: &Request<'_>) -> std::result::Result<(), String> {
+    if let Some(license) = request.license {
+        check_license(license)
+            .map_err(|e| format!("--license {e}; without --license the recipe says `{UNKNOWN_LICENSE}`"))?;
+    }
+    if let Some(language) = request.language {
+        check_language(language).map_err(|e| format!("--language {e}; without --language the rows are asked"))?;
+    }
+    Ok(())
+}
+
+/// What the recipe calls each file or folder: an absolute path stays one, others are relative to the recipe's folder. What is
+/// given twice, by one name or by two, is there once.
+fn paths(request: &Request<'_>) -> Result<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut paths = Vec::new();
+    for file in request.files {
+        if seen.insert(file.canonicalize().map_err(Error::io("find", file))?) {
+            paths.push(if file.is_absolute() { file.display().to_string() } else { relative(file, request.folder)? });
+        }
+    }
+    Ok(paths)
+}
+
+/// A file's path relative to the recipe's folder.
+fn relative(file: &Path, folder: &Path) -> Result<String> {
     let find = |path: &Path| path.canonicalize().map_err(Error::io("find", path));
-    find(file)?;
-    let parent = |path: &Path| find(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     // A link keeps its own name: what is behind it may be called otherwise tomorrow.
     let to = match file.file_name() {
-        Some(name) => parent(file)?.join(name),
+        Some(name) => find(atomic::parent(file))?.join(name),
         None => find(file)?,
     };
     let from = find(folder)?;
     let shared = to.components().zip(from.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(shared).map(|_| Component::ParentDir);
-    let parts: Vec<String> = up
-        .chain(to.components().skip(shared))
-        .map(|part| glob::Pattern::escape(&part.as_os_str().to_string_lossy()))
-        .collect();
+    let parts: Vec<_> =
+        up.chain(to.components().skip(shared)).map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
     Ok(if parts.is_empty() { ".".into() } else { parts.join("/") })
 }
 
-/// The first rows of every file.
-fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
+/// The first rows of every file, under the schema's names.
+fn look(request: &Request<'_>, paths: &[String]) -> Result<Vec<SurveyRow>> {
     let read = Read::default();
     let limits = Limits {
         slice_bytes: read.task_bytes,
@@ -120,29 +148,47 @@ fn look(request: &Request<'_>, patterns: &[String]) -> Result<Vec<SurveyRow>> {
         count_compressed: false,
         window_log: read.window_log,
     };
-    let paths = source::find(request.folder, patterns)?;
-    if paths.is_empty() {
-        let shown: Vec<String> = request.files.iter().map(|file| file.display().to_string()).collect();
-        return Err(Error::Argument(format!("{} holds no Parquet or JSON files", shown.join(", "))));
-    }
-    request.progress.stage("look", paths.len() as u64);
+    let files = own_files::find(request.folder, paths)?;
+    request.progress.stage("look", files.len() as u64);
     let mut rows = Vec::new();
-    for path in paths {
-        let name = path.strip_prefix(request.folder).unwrap_or(&path).display().to_string();
-        let file =
-            source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
+    for OwnFile { path, name } in files {
+        let file = source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
         if request.progress.cancelled() {
             return Err(Error::Interrupted);
         }
         rows.extend(first(request, &file, &limits)?);
         request.progress.advance(1, "");
     }
+    for (column, here) in &request.rename {
+        if rows.iter().all(|(_, _, record)| !record.contains_key(here)) {
+            let there: BTreeSet<&str> =
+                rows.iter().flat_map(|(_, _, record)| record.keys()).map(String::as_str).collect();
+            let near = suggest::nearest(here, there.iter().copied());
+            let there = quoted_list(there);
+            return Err(Error::Argument(format!(
+                "--rename {column}={here}: no row has a column `{here}`{near}; there are {there}"
+            )));
+        }
+    }
+    for (_, _, record) in &mut rows {
+        schema::rename(record, &request.rename);
+    }
     Ok(rows)
+}
+
+/// Names in backquotes, the first of them if there are many.
+fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 20;
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
-    let projection = Projection { schema: &Whole, rename: &request.rename, extra: &[], types: &BTreeMap::new() };
+    let (rename, extra) = (BTreeMap::new(), request.rename.values().cloned().collect::<Vec<_>>());
+    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &BTreeMap::new() };
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits)? {
             match item? {
@@ -248,19 +294,47 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     Ok((schema, why))
 }
 
-/// What is said of rows in a layout that nothing reads.
+/// What is said of rows that no one schema reads.
 fn no_schema(rows: &[SurveyRow]) -> String {
+    let layouts = layouts(rows);
+    if layouts.iter().map(|(_, schema)| schema.name()).collect::<BTreeSet<_>>().len() > 1 {
+        let told: Vec<String> = layouts.iter().map(|(file, schema)| format!("\n  {file}: {}", schema.name())).collect();
+        let advice = if layouts.iter().all(|(_, schema)| schema.kind() == layouts[0].1.kind()) {
+            "A recipe reads each layout as a [[source]] of its own: write one recipe with `setaccio init` for each, and put their \
+             [[source]] tables into one file"
+        } else {
+            "These are rows of different kinds, which one data set cannot hold: write a recipe with `setaccio init` for each"
+        };
+        return format!("the files are in more than one layout:{}\n  {advice}", told.concat());
+    }
     let (file, at, record) = &rows[0];
-    let mut columns: Vec<String> = record.keys().map(|column| format!("`{column}`")).collect();
-    columns.sort_unstable();
+    let columns = quoted_list(record.keys().map(String::as_str).collect::<BTreeSet<_>>());
+    let known = |schema: &&dyn Schema| {
+        let required = schema.columns().iter().filter(|c| c.required);
+        let (have, lack): (Vec<&ColumnSpec>, Vec<&ColumnSpec>) = required.partition(|c| record.contains_key(c.name));
+        (have.len(), std::cmp::Reverse(lack.len()))
+    };
+    let nearest = SCHEMAS.iter().rev().copied().max_by_key(known).filter(|schema| known(schema).0 > 0);
+    let reason = nearest.and_then(|schema| Some((schema.name(), schema.content(&mut record.clone()).err()?)));
+    let reason = reason.map_or_else(String::new, |(name, reason)| format!(" The nearest is {name}: {reason}."));
     format!(
-        "{file}, {at}: no schema reads a row with the columns {}; `setaccio schemas` lists what each takes. Say which \
-         columns hold what, for instance\n  \
+        "{file}, {at}: no schema reads a row with the columns {columns}; `setaccio schemas` lists what each takes.{reason} Say \
+         which columns hold what, for instance\n  \
          --schema alpaca --rename instruction=QUESTION --rename output=ANSWER\n  \
          --schema preference --rename prompt=QUESTION --rename chosen=BETTER --rename rejected=WORSE\n  \
-         --schema text --rename text=COLUMN",
-        columns.join(", ")
+         --schema text --rename text=COLUMN"
     )
+}
+
+/// The files of which one schema reads every row that was looked at, and that schema.
+fn layouts(rows: &[SurveyRow]) -> Vec<(&str, &'static dyn Schema)> {
+    let of_file = |rows: &&[SurveyRow]| -> bool { !rows.is_empty() };
+    let files = rows.chunk_by(|a, b| a.0 == b.0).filter(of_file);
+    let told = files.filter_map(|rows| {
+        let reads = |schema: &&&dyn Schema| rows.iter().all(|(_, _, r)| schema.content(&mut r.clone()).is_ok());
+        Some((rows[0].0.as_str(), *SCHEMAS.iter().find(reads)?))
+    });
+    told.collect()
 }
 
 /// The language that most rows are in, as the rule `language` tells it.
@@ -286,7 +360,7 @@ fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
 }
 
 /// The recipe's text.
-fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String], language: Option<&str>) -> String {
+fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, paths: &[String], language: Option<&str>) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let list = |items: &[String]| toml::Value::from(items.to_vec()).to_string();
     let name = request.name;
@@ -304,7 +378,7 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
          # `setaccio rules` lists every filter, `setaccio rules NAME` the settings of one.\n\
          name = {}\ntitle = {}\nabout = {}\nkind = {}\nseed = 42\n\n\
          [[source]]\nname = {}\n# {}: {why}.\nschema = {}\n\
-         # Relative to this file's folder; a folder is read whole, and `rows/*.jsonl` names many files.\nfiles = {}\n",
+         # Relative to this file's folder, or absolute; a folder is read whole, and `rows/*.jsonl` names many files.\npath = {}\n",
         quoted(name),
         quoted(request.title.unwrap_or(name)),
         quoted(&format!("{rows} of our own.")),
@@ -312,7 +386,10 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, files: &[String]
         quoted(name),
         schema.about(),
         quoted(schema.name()),
-        list(files),
+        match paths {
+            [path] => quoted(path),
+            paths => list(paths),
+        },
     );
     if request.license.is_none() {
         out.push_str(

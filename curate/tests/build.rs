@@ -45,7 +45,7 @@ fn temp() -> TempDir {
 }
 
 fn run(plan: &Plan, dir: &Path, part: Part) -> Result<BuildOutcome, Error> {
-    build::run(plan, &dir.join("out"), BuildOptions { part, force: false, jobs: 2 }, &())
+    build::run(plan, &dir.join("out"), BuildOptions { part, force: false, jobs: 2, keep_tasks: 0 }, &())
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 use setaccio_base::{Error, Result, filter_report::ListUse, sha256};
 
-use crate::{names::RECIPE_LOCK, recipe::Recipe};
+use crate::{
+    names::RECIPE_LOCK,
+    recipe::{Recipe, Source},
+};
 
 /// What was resolved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +47,7 @@ pub struct Input {
     pub source: String,
     /// Its name below the source.
     pub file: String,
-    /// Hub repository that the recipe names.
+    /// Hub repository that the recipe names; empty for files of one's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub repo: String,
     /// Revision that the recipe names.
@@ -59,7 +62,27 @@ pub struct Input {
     pub sha256: String,
 }
 
+/// Where the rows of a source were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom<'a> {
+    /// Its repository, at this commit.
+    Hub(&'a str),
+    /// The samples that come with the program, in place of its repository.
+    Samples,
+    /// Files of this machine, whatever repository the recipe names.
+    Local,
+}
+
 impl RecipeLock {
+    /// Where the rows of `source` were read: what a recipe names is one thing, what a build was given another.
+    pub fn read_from(&self, source: &Source) -> ReadFrom<'_> {
+        match self.input.iter().find(|input| input.source == source.name) {
+            Some(Input { commit: Some(commit), .. }) => ReadFrom::Hub(commit),
+            Some(input) if self.from == "samples" && !input.repo.is_empty() => ReadFrom::Samples,
+            _ => ReadFrom::Local,
+        }
+    }
+
     /// SHA-256 of all that decides the bytes: everything here but itself and the command.
     pub fn digest(&self) -> String {
         let bare = Self { fingerprint: String::new(), command: String::new(), ..self.clone() };

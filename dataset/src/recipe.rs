@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use setaccio_base::row::Kind;
 
 /// Where rows come from, what is done to them, and what is said of the result.
@@ -31,7 +31,7 @@ pub struct Recipe {
     // Outputs keep the older name: a change of it would change every lock.
     #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
-    pub filter: Vec<toml::Table>,
+    pub filter: Vec<FilterTable>,
     /// Exact deduplication; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
@@ -64,18 +64,25 @@ pub struct Source {
     pub name: String,
     /// How its columns are laid out (`setaccio schemas`).
     pub schema: String,
-    /// Hub repository, `owner/name`; absent: the files are the recipe's own, wherever the other sources come from.
+    /// Files of your own: a file, a glob or a folder, or a list of these; absolute, or relative to the recipe's folder.
+    /// With it a source needs none of `repo`, `revision`, `files`, `samples` and `license`, and `--from` leaves it alone.
+    #[serde(default, deserialize_with = "one_or_more", skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
+    /// Hub repository, `owner/name`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub repo: String,
     /// Commit, tag or branch of that repository.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
-    /// Globs of its files within the repository, or without one from the recipe's folder.
+    /// Globs of its files within the repository. Without a repository they are of the recipe's folder, as in `path`, which is
+    /// the newer name for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// The bundled sample file that stands for it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub samples: String,
-    /// Its licence, as the Hub spells it.
+    /// Its licence, as the Hub spells it; `unknown` where files of your own have none yet.
+    #[serde(default)]
     pub license: String,
     /// Rows its publisher states, for `plan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +175,53 @@ impl Source {
     /// Whether its files are the recipe's own.
     pub fn local(&self) -> bool {
         self.repo.is_empty()
+    }
+
+    /// What names the files of a local source.
+    pub fn own_files(&self) -> &[String] {
+        if self.path.is_empty() { &self.files } else { &self.path }
+    }
+}
+
+/// One text, or a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a list of texts")]
+    enum Texts {
+        One(String),
+        More(Vec<String>),
+    }
+    Texts::deserialize(from).map(|texts| match texts {
+        Texts::One(text) => vec![text],
+        Texts::More(texts) => texts,
+    })
+}
+
+/// A `[[filter]]` table: the rule that it names, the name that outputs give it, and the settings of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "toml::Table", into = "toml::Table")]
+pub struct FilterTable {
+    /// `rule`; empty if the table names none.
+    pub rule: String,
+    /// `as`.
+    pub alias: Option<String>,
+    /// All else.
+    pub settings: toml::Table,
+}
+
+impl From<toml::Table> for FilterTable {
+    fn from(mut settings: toml::Table) -> Self {
+        let mut text = |key: &str| settings.remove(key).and_then(|v| v.as_str().map(str::to_owned));
+        let (rule, alias) = (text("rule").unwrap_or_default(), text("as"));
+        Self { rule, alias, settings }
+    }
+}
+
+impl From<FilterTable> for toml::Table {
+    fn from(FilterTable { rule, alias, mut settings }: FilterTable) -> Self {
+        let named = [("rule", Some(rule).filter(|r| !r.is_empty())), ("as", alias)];
+        settings.extend(named.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?.into()))));
+        settings
     }
 }
 

@@ -28,7 +28,7 @@ const BATCH_BYTES: u64 = 4 << 20;
 const LABEL: &str = "label";
 
 /// Where a row lies in its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Position {
     /// Row group, in Parquet.
     pub row_group: Option<u32>,

@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
     plan::Plan,
     recipe::pins::{self, Pins},
     report::card,
-    source::origin::Origin,
 };
-use setaccio_dataset::ledger::Ledger;
+use setaccio_dataset::{ledger::Ledger, lock::ReadFrom};
 
 use crate::{
     fetch::Need,
     inputs,
-    progress::Bar,
-    style::{FAINT, GOOD, HEAD, NAME, count, megabytes},
+    output::Output,
+    style::{FAINT, GOOD, HEAD, NAME, count, counted, megabytes},
 };
 
 /// Build a data set: shards, rejects, ledger, lock and card
@@ -36,6 +37,11 @@ pub struct Args {
     /// Build again even if DIR holds this very build
     #[arg(long)]
     force: bool,
+    /// Keep finished tasks, in DIR/.setaccio, for a build after a file is added: `small`, if they take no more than 1 GiB
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true, default_value = "small")]
+    keep_tasks: KeepTasks,
+    #[command(flatten)]
+    output: Output,
 }
 
 fn slice(text: &str) -> Result<Part, String> {
@@ -46,8 +52,62 @@ fn slice(text: &str) -> Result<Part, String> {
     }
 }
 
+/// What becomes of finished tasks once the build is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KeepTasks {
+    /// Kept, whatever they take.
+    Always,
+    /// Kept if they take no more than 1 GiB.
+    Small,
+    /// Removed.
+    Never,
+}
+
+impl KeepTasks {
+    /// So many bytes at most.
+    fn most(self) -> u64 {
+        match self {
+            Self::Always => u64::MAX,
+            Self::Small => build::KEPT_TASKS,
+            Self::Never => 0,
+        }
+    }
+}
+
+/// Finished tasks that take less than this are kept without a word, in bytes.
+const WORTH_A_LINE: u64 = 100_000_000;
+
+/// What a build did.
+#[derive(Serialize)]
+struct Done {
+    status: Status,
+    out: String,
+    tasks: Tasks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger: Option<Ledger>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Built,
+    UpToDate,
+    SliceDone,
+}
+
+/// Its tasks.
+#[derive(Clone, Copy, Serialize)]
+struct Tasks {
+    /// How many it has.
+    all: usize,
+    /// Of these, done by an earlier run.
+    reused: usize,
+    /// Bytes of them that are kept for the next build.
+    kept_bytes: u64,
+}
+
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = args.output.bar()?;
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
     let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };
@@ -57,29 +117,56 @@ pub fn run(args: &Args) -> Result<()> {
     // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
     let pins = if args.force { Pins::default() } else { pins::of(&out) };
     let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress, false)?;
-    let done = build::run(&plan, &out, BuildOptions { part, force: args.force, jobs: args.inputs.jobs() }, &progress);
+    let keep_tasks = args.keep_tasks.most();
+    let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs(), keep_tasks };
+    let outcome = build::run(&plan, &out, options, &progress);
     progress.clear();
-    match done? {
-        BuildOutcome::UpToDate(ledger) => {
-            anstream::println!(
-                "{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again",
-                out.display()
-            );
-            summary(&ledger, &plan, &out);
+    let all = plan.tasks.len();
+    let (status, tasks, ledger) = match outcome? {
+        BuildOutcome::UpToDate(ledger) => (Status::UpToDate, Tasks { all, reused: all, kept_bytes: 0 }, Some(ledger)),
+        BuildOutcome::Slice { tasks, reused } => (Status::SliceDone, Tasks { all: tasks, reused, kept_bytes: 0 }, None),
+        BuildOutcome::Whole { ledger, reused, kept } => {
+            (Status::Built, Tasks { all, reused, kept_bytes: kept }, Some(ledger))
         }
-        BuildOutcome::Slice { tasks, reused } => {
-            let new = tasks - reused;
-            anstream::println!(
-                "{GOOD}slice done:{GOOD:#} {tasks} tasks, {new} of them now; `--finish` joins all slices"
-            );
+    };
+    let done = Done { status, out: out.display().to_string(), tasks, ledger };
+    args.output.give("build", &done, |done| show(done, args.keep_tasks, &plan, &out))
+}
+
+fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
+    let Tasks { all, reused, kept_bytes } = done.tasks;
+    let (tasks, new) = (counted(all as u64, "task"), count((all - reused) as u64));
+    match done.status {
+        Status::UpToDate => anstream::println!(
+            "{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again",
+            out.display()
+        ),
+        Status::SliceDone => {
+            anstream::println!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
         }
-        BuildOutcome::Whole { ledger, reused } => {
-            let tasks = plan.tasks.len();
-            anstream::println!("{GOOD}built:{GOOD:#} {tasks} tasks, {reused} of them done before");
-            summary(&ledger, &plan, &out);
+        Status::Built => {
+            anstream::println!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64))
         }
     }
-    Ok(())
+    let Some(ledger) = &done.ledger else { return };
+    summary(ledger, plan, out);
+    if matches!(done.status, Status::Built) && keep != KeepTasks::Never {
+        if (1..WORTH_A_LINE).contains(&kept_bytes) {
+            return;
+        }
+        if kept_bytes > 0 {
+            anstream::println!(
+                "{FAINT}finished tasks: {}, kept in {}/.setaccio for a build after a file is added (--keep-tasks never){FAINT:#}",
+                megabytes(kept_bytes),
+                out.display()
+            );
+        } else {
+            anstream::println!(
+                "{FAINT}finished tasks take more than 1 GiB and are not kept; with `--keep-tasks always` a build after a file is \
+                 added reuses them{FAINT:#}"
+            );
+        }
+    }
 }
 
 fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
@@ -107,9 +194,15 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
         anstream::println!("note: {note}");
     }
     anstream::println!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
-    if plan.origin == Origin::Samples {
-        anstream::println!("\nThese are the bundled samples. The full data would come from");
-        for source in recipe.source.iter().filter(|source| !source.local()) {
+    let sampled: Vec<_> =
+        recipe.source.iter().filter(|source| plan.lock.read_from(source) == ReadFrom::Samples).collect();
+    if !sampled.is_empty() {
+        if sampled.len() == recipe.source.len() {
+            anstream::println!("\nThese are the bundled samples. The full data would come from");
+        } else {
+            anstream::println!("\nThese sources are bundled samples; their full data would come from");
+        }
+        for source in sampled {
             let rows = source.rows.map_or(String::new(), |n| format!(", about {} rows", count(n)));
             anstream::println!(
                 "  {NAME}{}{NAME:#}  https://huggingface.co/datasets/{} at {} ({}{rows})",

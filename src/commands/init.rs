@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
-use setaccio_base::atomic;
+use setaccio_base::{atomic, card::UNKNOWN_LICENSE};
 use setaccio_curate::{
     init::{self, Request},
-    recipe::UNKNOWN_LICENSE,
     source::SCHEMAS,
 };
 use setaccio_dataset::recipe::OnBadRow;

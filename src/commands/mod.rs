@@ -20,6 +20,7 @@ mod rules;
 mod schemas;
 mod train;
 mod verify;
+mod why;
 
 pub use train::interrupted;
 
@@ -33,6 +34,7 @@ pub enum Command {
     Plan(plan::Args),
     Preview(preview::Args),
     Verify(verify::Args),
+    Why(why::Args),
     Card(card::Args),
     Push(push::Args),
     #[cfg_attr(not(feature = "train"), doc = "Fine-tune a model on built data (this build has no trainer)")]
@@ -66,6 +68,7 @@ impl Command {
             Self::Plan(args) => plan::run(args),
             Self::Preview(args) => preview::run(args),
             Self::Verify(args) => verify::run(args),
+            Self::Why(args) => why::run(args),
             Self::Card(args) => card::run(args),
             Self::Push(args) => push::run(args),
             Self::Train(args) => train::run(args),

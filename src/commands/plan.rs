@@ -1,9 +1,11 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
 use anyhow::Result;
+use setaccio_base::card::UNKNOWN_LICENSE;
 use setaccio_curate::{
     pipeline::{filter, spill},
-    recipe::{UNKNOWN_LICENSE, pins::Pins},
+    recipe::pins::Pins,
+    source::origin::Origin,
 };
 use setaccio_dataset::{columns::Extras, recipe::Sample};
 
@@ -34,14 +36,16 @@ pub fn run(args: &Args) -> Result<()> {
             recipe.name
         );
     }
-    anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}", plan.origin);
+    let own = recipe.source.iter().any(|s| s.local()) && plan.origin != Origin::Files;
+    let but = if own { ", but for local files" } else { "" };
+    anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}{but}", plan.origin);
     for (number, source) in (0_u16..).zip(&recipe.source) {
         let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {} rows", count(n)));
         anstream::println!(
             "  {NAME}{}{NAME:#}  schema {}, {}, {}{stated}",
             source.name,
             source.schema,
-            if source.local() { "own files".into() } else { format!("{} at {}", source.repo, source.revision) },
+            if source.local() { "local files".into() } else { format!("{} at {}", source.repo, source.revision) },
             source.license
         );
         if source.license == UNKNOWN_LICENSE {

@@ -1,19 +1,25 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
-use anyhow::Result;
-use setaccio_base::row::{Content, Row};
+use anyhow::{Result, bail};
+use serde::Serialize;
+use setaccio_base::{
+    row::{Content, Row},
+    suggest,
+};
 use setaccio_curate::{
-    pipeline::filter::{Outcome, RowFilter},
+    pipeline::filter::{self, BAD_ROW, Outcome, RowFilter},
     plan::Plan,
     recipe::pins::Pins,
     source::Item,
 };
+use setaccio_dataset::{recipe::OnBadRow, shard::Position};
 
 use crate::{
+    excerpt,
     fetch::Need,
     inputs,
-    progress::Bar,
-    style::{BAD, FAINT, GOOD, HEAD, NAME, snippet},
+    output::Output,
+    style::{BAD, FAINT, GOOD, HEAD, NAME, count, snippet},
 };
 
 /// Show kept and dropped rows with the reasons
@@ -24,86 +30,223 @@ pub struct Args {
     /// Rows to show, evenly from all sources
     #[arg(short = 'n', value_name = "N", default_value_t = 20)]
     rows: usize,
+    /// Show rows of this source alone
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Show rows that this rule drops, as the build's table and the rejects call it
+    #[arg(long, value_name = "NAME", conflicts_with = "kept")]
+    rule: Option<String>,
     /// Show dropped rows alone
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kept")]
     dropped: bool,
+    /// Show kept rows alone
+    #[arg(long)]
+    kept: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What the rules make of some rows.
+#[derive(Default, Serialize)]
+struct Preview {
+    /// Rows that were read and are kept, shown or not.
+    kept: u64,
+    /// Rows that were read and are dropped, shown or not.
+    dropped: u64,
+    /// Those that are shown.
+    rows: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    source: String,
+    file: String,
+    #[serde(flatten)]
+    at: Position,
+    kept: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drop: Option<Drop>,
+    edited: bool,
+    texts: Vec<Labelled>,
+}
+
+/// Why a row is dropped.
+#[derive(Serialize)]
+struct Drop {
+    rule: String,
+    /// The matched word, or the measured value and the threshold.
+    detail: String,
+    /// The words around a match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    around: Option<String>,
+    /// Whether a build stops here instead.
+    stops: bool,
+}
+
+/// A text of a row: its role, or its column.
+#[derive(Serialize)]
+struct Labelled {
+    label: String,
+    text: String,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = args.output.bar()?;
     let wanted = (Need::First, &Pins::default());
     let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress, false)?;
     progress.clear();
+    check(args, &plan)?;
     let filter = RowFilter::new(&plan);
-    let sources = plan.loaded.recipe.source.len();
-    let (mut kept, mut dropped) = (0, 0);
-    for (number, source) in plan.loaded.recipe.source.iter().enumerate() {
+    let numbers: Vec<u16> = (0..)
+        .zip(&plan.loaded.recipe.source)
+        .filter(|(_, source)| args.source.as_ref().is_none_or(|name| *name == source.name))
+        .map(|(number, _)| number)
+        .collect();
+    let mut preview = Preview::default();
+    for (i, number) in numbers.iter().enumerate() {
         // The first sources show one row more if the number does not divide.
-        let share = args.rows / sources + usize::from(number < args.rows % sources);
-        let mut shown = 0;
-        for item in items(&plan, number) {
-            if shown == share {
-                break;
-            }
-            let (reason, text) = match item? {
-                Item::Bad { at, reason, raw } => {
-                    (Some(format!("bad_row: {at} {reason}")), vec![("raw".to_owned(), raw)])
-                }
-                Item::Row { at, row } => {
-                    let mut tallies = filter.tallies();
-                    match filter.apply(row, at, u16::try_from(number)?, &mut tallies) {
-                        Outcome::Drop { rule, detail, row } => (Some(format!("{rule}: {detail}")), told(&row, "")),
-                        Outcome::Keep(kept) => {
-                            let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
-                            (None, told(&kept.row, if edited { " (edited)" } else { "" }))
-                        }
-                    }
-                }
-            };
-            if reason.is_some() {
-                dropped += 1;
-            } else {
-                kept += 1;
-            }
-            if args.dropped && reason.is_none() {
-                continue;
-            }
-            shown += 1;
-            match reason {
-                Some(reason) => {
-                    anstream::println!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {BAD}{reason}{BAD:#}", source.name);
-                }
-                None => anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}", source.name),
-            }
-            for (label, text) in text {
-                anstream::println!("    {FAINT}{label:<10}{FAINT:#} {}", snippet(&text, 96));
-            }
-        }
+        let share = args.rows / numbers.len() + usize::from(i < args.rows % numbers.len());
+        look(args, &plan, &filter, *number, share, &mut preview)?;
     }
-    anstream::println!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build");
-    Ok(())
-}
-
-/// Rows of one source in order.
-fn items(plan: &Plan, source: usize) -> impl Iterator<Item = Result<Item>> {
-    let tasks = plan.tasks.iter().filter(move |t| usize::from(plan.files[t.file].source) == source);
-    tasks.flat_map(|task| {
-        let items: Box<dyn Iterator<Item = _>> = match plan.read(task) {
-            Ok(items) => Box::new(items.map(|i| i.map_err(Into::into))),
-            Err(error) => Box::new(std::iter::once(Err(error.into()))),
-        };
-        items
+    args.output.give("preview", &preview, |preview| {
+        preview.rows.iter().for_each(show);
+        let [kept, dropped] = [preview.kept, preview.dropped].map(count);
+        anstream::println!(
+            "\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build"
+        );
     })
 }
 
-fn told(row: &Row, note: &str) -> Vec<(String, String)> {
-    match &row.content {
-        Content::Text(text) => vec![(format!("text{note}"), text.clone())],
-        Content::Chat { messages, .. } => messages.iter().map(|t| (t.role.clone(), t.content.clone())).collect(),
-        Content::Preference { prompt, chosen, rejected, .. } => {
-            let last =
-                |turns: &[setaccio_base::row::Message]| turns.last().map_or_else(String::new, |t| t.content.clone());
-            vec![("prompt".into(), last(prompt)), ("chosen".into(), last(chosen)), ("rejected".into(), last(rejected))]
+/// Check that what is asked for can be there.
+fn check(args: &Args, plan: &Plan) -> Result<()> {
+    let sources = || plan.loaded.recipe.source.iter().map(|source| source.name.as_str());
+    if let Some(name) = args.source.as_deref().filter(|name| sources().all(|source| source != *name)) {
+        let near = suggest::nearest(name, sources());
+        bail!(
+            "{} has no source `{name}`{near}; there are {}",
+            plan.loaded.file,
+            sources().collect::<Vec<_>>().join(", ")
+        );
+    }
+    let rules = || filter::names(plan).into_iter().chain([BAD_ROW]);
+    if let Some(name) = args.rule.as_deref().filter(|name| rules().all(|rule| !is_rule(name, rule))) {
+        let near = suggest::nearest(name, rules());
+        bail!("{} has no rule `{name}`{near}; there are {}", plan.loaded.file, rules().collect::<Vec<_>>().join(", "));
+    }
+    Ok(())
+}
+
+/// Whether `name` asks for a rule: for it, or for the preset that it is a part of.
+fn is_rule(name: &str, rule: &str) -> bool {
+    rule.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Read rows of one source until `share` of them are shown.
+fn look(
+    args: &Args,
+    plan: &Plan,
+    filter: &RowFilter<'_>,
+    number: u16,
+    share: usize,
+    preview: &mut Preview,
+) -> Result<()> {
+    let stops = plan.loaded.recipe.read.on_bad_row == OnBadRow::Stop;
+    let mut shown = 0;
+    let tasks = plan.tasks.iter().filter(|task| plan.files[task.file].source == number);
+    for task in tasks {
+        if shown == share {
+            break;
+        }
+        let file = &plan.files[task.file];
+        for item in plan.read(task)? {
+            if shown == share {
+                break;
+            }
+            let row = judged(filter, item?, number, stops);
+            let counter = if row.kept { &mut preview.kept } else { &mut preview.dropped };
+            *counter += 1;
+            let rule = row.drop.as_ref().map(|drop| drop.rule.as_str());
+            let wanted = match (&args.rule, rule) {
+                (Some(name), rule) => rule.is_some_and(|rule| is_rule(name, rule)),
+                (None, Some(_)) => !args.kept,
+                (None, None) => !args.dropped,
+            };
+            if wanted {
+                shown += 1;
+                let (source, file) = (plan.source(file).name.clone(), file.input.name.clone());
+                preview.rows.push(Shown { source, file, ..row });
+            }
         }
     }
+    Ok(())
+}
+
+/// What becomes of a row.
+fn judged(filter: &RowFilter<'_>, item: Item, source: u16, stops: bool) -> Shown {
+    let shown = |at, drop: Option<Drop>, edited, texts| Shown {
+        source: String::new(),
+        file: String::new(),
+        at,
+        kept: drop.is_none(),
+        drop,
+        edited,
+        texts,
+    };
+    match item {
+        Item::Bad { at, reason, raw } => {
+            let drop = Drop { rule: BAD_ROW.to_owned(), detail: reason, around: None, stops };
+            shown(at, Some(drop), false, vec![Labelled { label: "raw".into(), text: raw }])
+        }
+        Item::Row { at, row } => {
+            let mut tallies = filter.tallies();
+            match filter.apply(row, at, source, &mut tallies) {
+                Outcome::Drop { rule, detail, row } => {
+                    let around = excerpt::around(row.content.texts(), &detail);
+                    let stops = stops && rule == filter::OUTPUT;
+                    shown(at, Some(Drop { rule, detail, around, stops }), false, labelled(&row))
+                }
+                Outcome::Keep(kept) => {
+                    let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
+                    shown(at, None, edited, labelled(&kept.row))
+                }
+            }
+        }
+    }
+}
+
+fn labelled(row: &Row) -> Vec<Labelled> {
+    let one = |label: &str, text: &str| Labelled { label: label.to_owned(), text: text.to_owned() };
+    match &row.content {
+        Content::Preference { prompt, chosen, rejected, .. } => {
+            let sides = [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)];
+            sides.map(|(side, turns)| one(side, turns.last().map_or("", |turn| &turn.content))).into()
+        }
+        content => match content.messages().next() {
+            Some(_) => content.messages().map(|turn| one(&turn.role, &turn.content)).collect(),
+            None => content.texts().map(|text| one("text", text)).collect(),
+        },
+    }
+}
+
+fn show(row: &Shown) {
+    let Shown { source, file, at, drop, edited, texts, .. } = row;
+    match drop {
+        Some(Drop { rule, detail, around, stops }) => {
+            let what = if *stops { "! stops the build" } else { "- dropped" };
+            anstream::println!("{BAD}{what}{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
+            around.iter().for_each(|around| line("around it", around));
+        }
+        None => {
+            let edited = if *edited { ", edited" } else { "" };
+            anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{source}{NAME:#}{edited}");
+        }
+    }
+    line("from", &format!("{file}, {at}"));
+    for Labelled { label, text } in texts {
+        line(label, &snippet(text, 96));
+    }
+}
+
+fn line(label: &str, text: &str) {
+    anstream::println!("    {FAINT}{label:<10}{FAINT:#} {text}");
 }

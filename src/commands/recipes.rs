@@ -67,13 +67,26 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What recipes of all commands begin with.
+#[derive(serde::Deserialize)]
+struct Head {
+    title: Option<String>,
+    base: Option<Base>,
+}
+
+/// What a recipe is laid over, or the model that a chain begins with.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Base {
+    Recipe(String),
+    Model(serde::de::IgnoredAny),
+}
+
 /// The line for people, of the recipe or of the one that it is laid over.
 fn title(recipe: &Place) -> Result<String> {
-    let table: toml::Table = recipe.text()?.parse()?;
-    let text = |key: &str| table.get(key).and_then(|value| value.as_str());
-    match (text("title"), text("base")) {
-        (Some(title), _) => Ok(title.to_owned()),
-        (None, Some(base)) => title(&recipe.beside(base)),
-        (None, None) => Ok(String::new()),
+    match toml::from_str(&recipe.text()?)? {
+        Head { title: Some(title), .. } => Ok(title),
+        Head { base: Some(Base::Recipe(base)), .. } => title(&recipe.beside(base)),
+        Head { .. } => Ok(String::new()),
     }
 }

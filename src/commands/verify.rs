@@ -2,26 +2,59 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use serde::Serialize;
 use setaccio_curate::report::verify;
+use setaccio_dataset::folder::LEDGER;
 
-use crate::style::{BAD, GOOD};
+use crate::{
+    output::Output,
+    style::{BAD, GOOD, counted},
+};
 
 /// Check every hash and count of a finished build
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of a finished build
     out: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    out: String,
+    whole: bool,
+    files: usize,
+    rows: u64,
+    checks: usize,
+    faults: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let report = verify::verify(&args.out)?;
-    for fault in &report.faults {
-        anstream::println!("{BAD}wrong:{BAD:#} {fault}");
+    let shown = args.out.display();
+    ensure!(args.out.exists(), "there is no folder {shown}");
+    ensure!(
+        args.out.join(LEDGER).is_file(),
+        "{shown} holds no build: there is no {LEDGER} in it; `setaccio build` writes to data/out/NAME unless --out says otherwise"
+    );
+    let verify::Report { files, rows, checks, faults } = verify::verify(&args.out)?;
+    let verified = Verified { out: shown.to_string(), whole: faults.is_empty(), files, rows, checks, faults };
+    args.output.give("verify", &verified, |verified| {
+        for fault in &verified.faults {
+            anstream::println!("{BAD}wrong:{BAD:#} {fault}");
+        }
+        if verified.whole {
+            let [files, rows, checks] = [
+                counted(verified.files as u64, "file"),
+                counted(verified.rows, "row"),
+                counted(verified.checks as u64, "check"),
+            ];
+            anstream::println!("{GOOD}whole:{GOOD:#} {files}, {rows}, {checks}");
+        }
+    })?;
+    if !verified.whole {
+        bail!("{} of {} checks failed; build the folder again", verified.faults.len(), verified.checks);
     }
-    if !report.faults.is_empty() {
-        bail!("{} of {} checks failed; build the folder again", report.faults.len(), report.checks);
-    }
-    anstream::println!("{GOOD}whole:{GOOD:#} {} files, {} rows, {} checks", report.files, report.rows, report.checks);
     Ok(())
 }

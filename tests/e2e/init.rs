@@ -45,7 +45,7 @@ fn the_recipe_works_as_it_is() {
         assert!(!text.contains(dir.path().to_str().unwrap()), "{name} names a path of this machine: {text}");
     }
     let card = fs::read_to_string(out.join("README.md")).unwrap();
-    assert!(card.contains("| cucina | own files |") && !card.contains("sample rows"), "{card}");
+    assert!(card.contains("| cucina | local files |") && !card.contains("sample rows"), "{card}");
     // Wherever the others come from, one's own files are one's own.
     run_in(dir.path(), &["build", "cucina.toml", "--from", "hub", "--out", "hub"]).assert_success();
     let lock = |out: &Path| fs::read(out.join("recipe.lock.toml")).unwrap();
@@ -160,7 +160,7 @@ fn what_is_there_stays_and_odd_names_are_found() {
         (&["init", "x", "nowhere.jsonl"][..], "nowhere.jsonl"),
         (&["init", "-x", "work"], "x"),
         (&["init", "x y", "raw [1]"], "use letters"),
-        (&["init", "x", "empty"], "holds no Parquet or JSON files"),
+        (&["init", "x", "empty"], "is a folder without any file that can be read"),
     ] {
         let run = run_in(dir.path(), args);
         assert!(run.code != Some(0) && run.stderr.contains(what), "{args:?}: {}", run.stderr);

@@ -19,14 +19,19 @@ const BY_STRICTNESS: &[&str] = &[
     "cc-by-nc-sa-4.0",
 ];
 
-/// The strictest of `licenses`; `other` if one is unknown, for then a person has to read it.
+/// Stands for a licence until somebody looks it up.
+pub const UNKNOWN_LICENSE: &str = "unknown";
+
+/// The strictest of `licenses`; `unknown` if one of them is, and `other` if one has no place in the order, for then a
+/// person has to read it.
 pub fn strictest<'a>(licenses: impl IntoIterator<Item = &'a str>) -> &'a str {
-    let mut strictest = 0;
+    let mut strictest = Some(0);
     for license in licenses {
-        match BY_STRICTNESS.iter().position(|l| *l == license) {
-            Some(place) => strictest = strictest.max(place),
-            None => return "other",
+        if license == UNKNOWN_LICENSE {
+            return UNKNOWN_LICENSE;
         }
+        let place = BY_STRICTNESS.iter().position(|l| *l == license);
+        strictest = strictest.zip(place).map(|(a, b)| a.max(b));
     }
-    BY_STRICTNESS[strictest]
+    strictest.map_or("other", |place| BY_STRICTNESS[place])
 }

@@ -6,7 +6,7 @@ mod license;
 
 pub use axis::{Axis, value};
 pub use front_matter::{list, quoted};
-pub use license::strictest;
+pub use license::{UNKNOWN_LICENSE, strictest};
 
 /// Text within XML, as SVG needs it.
 pub fn escape_xml(text: &str) -> String {

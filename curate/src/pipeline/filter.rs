@@ -3,12 +3,13 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use setaccio_base::filter_report::Tally;
-use setaccio_base::{atomic, progress::Progress, row::Row};
+use setaccio_base::{atomic, progress::Progress, row::Row, run_lock::FileHash};
 use setaccio_dataset::{
     columns::Extras,
     ledger::{FileEntry, Flow},
@@ -136,6 +137,37 @@ pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
     (manifest.key == task.key && size(&spill_path(work, task)) == blocks && rejects).then_some(manifest)
 }
 
+/// The files that a task leaves in the folder `work`; its manifest, which vouches for the others, is the last.
+pub fn files(work: &Path, task: &Task, manifest: &Manifest) -> Vec<PathBuf> {
+    let rejects = manifest.rejects.iter().map(|entry| work.with_file_name(&entry.path));
+    [spill_path(work, task)].into_iter().chain(rejects).chain([manifest_path(work, task)]).collect()
+}
+
+/// Take over what the same task left when an earlier build was published, from the folder `kept`.
+///
+/// # Errors
+/// The file system refuses.
+pub fn adopt(kept: &Path, work: &Path, task: &Task) -> Result<Option<Manifest>> {
+    let json = fs::read(manifest_path(kept, task)).ok();
+    let Some(manifest) = json.and_then(|json| serde_json::from_slice::<Manifest>(&json).ok()) else { return Ok(None) };
+    // Published under another name, a file of rejects may have been changed there.
+    if let Some(entry) = &manifest.rejects {
+        let name = Path::new(&entry.path).file_name().unwrap_or_default();
+        let found = FileHash::of(&kept.join(name), &entry.path, &|| false);
+        if found.is_ok_and(|found| found.sha256 != entry.sha256) {
+            return Ok(None);
+        }
+    }
+    for file in files(work, task, &manifest) {
+        let from = kept.join(file.file_name().unwrap_or_default());
+        match fs::rename(&from, &file) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            renamed => renamed.map_err(Error::io("take over", &from))?,
+        }
+    }
+    Ok(self::manifest(work, task))
+}
+
 /// Run one task into the folder `work`; the manifest is written last.
 ///
 /// # Errors
@@ -234,7 +266,7 @@ struct TaskOutput<'a> {
 impl TaskOutput<'_> {
     /// Write what passed, a block a bucket; rows of a bucket stay in the order they were read.
     fn spill(&mut self, rows: &mut Vec<SpillRow>) -> Result<()> {
-        let buckets = self.plan.buckets;
+        let buckets = self.plan.spill_buckets();
         let planned = &self.plan.files[self.task.file];
         let file = u32::try_from(self.task.file).unwrap_or(u32::MAX);
         rows.sort_by_key(|p| p.key.bucket(buckets));

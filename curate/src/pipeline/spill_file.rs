@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use setaccio_base::atomic::{self, AtomicFile};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::spill::FILE;
 use crate::error::{Error, Result};
 
 /// Where a block lies and what it holds.
@@ -101,24 +102,46 @@ fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<
         .map_err(Error::encode(path))
 }
 
+/// What a task spilled.
+pub struct Spilled<'a> {
+    /// Its spill file.
+    pub path: PathBuf,
+    /// The blocks in it.
+    pub blocks: &'a [Block],
+    /// Number of its input file. It may have been another when the task ran, if files have come or gone since.
+    pub file: u32,
+}
+
 /// The blocks of all tasks, by bucket, in order of task.
 pub struct SpillIndex {
     schema: SchemaRef,
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, u32)>,
     buckets: Vec<Vec<(usize, Block)>>,
 }
 
 impl SpillIndex {
-    /// Sort the blocks of `files`, whose columns are those of `schema`, into `buckets` buckets.
-    pub fn new<'a>(schema: SchemaRef, files: impl IntoIterator<Item = (PathBuf, &'a [Block])>, buckets: u32) -> Self {
+    /// Sort the blocks of `tasks`, whose columns are those of `schema` and which have `spilled` buckets, into `buckets` buckets;
+    /// both are powers of two, and there are no more of these.
+    pub fn new<'a>(
+        schema: SchemaRef,
+        tasks: impl IntoIterator<Item = Spilled<'a>>,
+        [spilled, buckets]: [u32; 2],
+    ) -> Self {
         let mut index = Self { schema, files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
-        for (path, blocks) in files {
-            for block in blocks {
-                index.buckets[block.bucket as usize].push((index.files.len(), *block));
+        for task in tasks {
+            for block in task.blocks {
+                let bucket = block.bucket / (spilled / buckets).max(1);
+                index.buckets[bucket as usize].push((index.files.len(), *block));
             }
-            index.files.push(path);
+            index.files.push((task.path, task.file));
         }
         index
+    }
+
+    /// A block, all columns or those at `projection`.
+    fn read(&self, file: usize, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+        let (path, number) = &self.files[file];
+        read(path, block, projection)?.into_iter().map(|batch| numbered(batch, *number)).collect()
     }
 
     /// Bytes of content in each bucket.
@@ -153,7 +176,7 @@ impl SpillIndex {
     fn concat(&self, range: &Range<u32>, schema: &SchemaRef, projection: Option<&[usize]>) -> Result<RecordBatch> {
         let mut batches = Vec::new();
         for (file, block) in self.blocks(range) {
-            batches.extend(read(&self.files[*file], block, projection)?);
+            batches.extend(self.read(*file, block, projection)?);
         }
         concat_batches(schema, &batches).map_err(Error::encode("spill file"))
     }
@@ -166,7 +189,7 @@ impl SpillIndex {
             let mine = rest.partition_point(|row| *row < first + block.rows);
             let (here, later) = rest.split_at(mine);
             if !here.is_empty() {
-                let whole = concat_batches(&self.schema, &read(&self.files[*file], block, None)?);
+                let whole = concat_batches(&self.schema, &self.read(*file, block, None)?);
                 let indices = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
                 picked.push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("spill file"))?);
             }
@@ -175,6 +198,14 @@ impl SpillIndex {
         }
         concat_batches(&self.schema, &picked).map_err(Error::encode("spill file"))
     }
+}
+
+/// A batch with this number of its input file, if it has the column.
+fn numbered(batch: RecordBatch, file: u32) -> Result<RecordBatch> {
+    let Ok(place) = batch.schema().index_of(FILE) else { return Ok(batch) };
+    let mut columns = batch.columns().to_vec();
+    columns[place] = Arc::new(UInt32Array::from_value(file, batch.num_rows()));
+    RecordBatch::try_new(batch.schema(), columns).map_err(Error::encode("spill file"))
 }
 
 #[cfg(test)]
@@ -202,8 +233,11 @@ mod tests {
         writer.write(0, &batch(&["quattro"]), 7)?;
         assert!(!path.exists(), "the name is given last");
         let blocks = writer.finish()?;
-        let index = SpillIndex::new(batch(&[]).schema(), [(path.clone(), blocks.as_slice())], 3);
-        assert_eq!(index.content(), [10, 6, 0]);
+        let spilled = || [Spilled { path: path.clone(), blocks: &blocks, file: 0 }];
+        let halves = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 2]);
+        assert_eq!(halves.content(), [16, 0], "buckets that are finer than need be are joined");
+        let index = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 4]);
+        assert_eq!(index.content(), [10, 6, 0, 0]);
         assert_eq!(index.gather(&(0..1))?, batch(&["uno", "quattro"]));
         assert_eq!(index.gather(&(0..2))?, batch(&["uno", "quattro", "due", "tre"]));
         assert_eq!(index.gather(&(2..3))?, batch(&[]));

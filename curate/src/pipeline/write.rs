@@ -28,7 +28,7 @@ use super::{
     resolver::{KeepRow, Resolution, Resolver, allot, partitions},
     shards::{RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING},
-    spill_file::SpillIndex,
+    spill_file::{SpillIndex, Spilled},
 };
 use crate::{
     error::{Error, Result},
@@ -104,7 +104,11 @@ pub fn write(
 ) -> Result<WriteOutput> {
     let recipe = &plan.loaded.recipe;
     let output = &recipe.output;
-    let files = plan.tasks.iter().zip(manifests).map(|(t, m)| (spill_path(work, t), m.blocks.as_slice()));
+    let spilled = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
+        path: spill_path(work, task),
+        blocks: &manifest.blocks,
+        file: u32::try_from(task.file).unwrap_or(u32::MAX),
+    });
     let schema = spill::schema(recipe, &plan.renderer);
     let mut extras = Extras::default();
     manifests.iter().for_each(|m| extras.extend(&m.extras));
@@ -116,7 +120,7 @@ pub fn write(
         output_schema,
         extras,
         rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
-        index: SpillIndex::new(schema, files, plan.buckets),
+        index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
         files: plan.files.iter().map(|f| f.input.name.as_str()).collect(),
     };

@@ -112,7 +112,13 @@ pub fn inspect(
             ));
         }
         let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
-        let there = origin::files(loaded, source, origin)?;
+        let mut there = origin::files(loaded, source, origin)?;
+        if let Some(rebuilt) = &loaded.rebuilt {
+            // What has come since then is no input of that build.
+            let before = there.files.len();
+            there.files.retain(|file| rebuilt.lock.input.iter().any(|input| input.file == file.name));
+            there.of -= before - there.files.len();
+        }
         there_are.push(there.of);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }

@@ -1,11 +1,21 @@
 //! The recipe lock of a plan.
 
-use setaccio_base::filter_report::ListUse;
-use setaccio_dataset::lock::{Asset, Input, RecipeLock};
+use std::path::Path;
+
+use setaccio_base::{
+    bundle::{self, Place},
+    filter_report::ListUse,
+    progress::Progress,
+    sha256::hex_digest,
+};
+use setaccio_dataset::{
+    lock::{Asset, Input, RecipeLock},
+    recipe::Source,
+};
 
 use super::inputs::PlanFile;
 use crate::{
-    recipe::{HOME, RecipeFile},
+    recipe::{HOME, RecipeFile, paths::portable},
     source::origin::Origin,
 };
 
@@ -20,11 +30,12 @@ pub fn resolve(
 ) -> RecipeLock {
     let input = files.iter().map(|file| {
         let source = &loaded.recipe.source[usize::from(file.source)];
+        let named = !(matches!(origin, Origin::Samples) && own_sample(file));
         Input {
             source: source.name.clone(),
             file: file.input.name.clone(),
-            repo: source.repo.clone(),
-            revision: source.revision.clone(),
+            repo: if named { source.repo.clone() } else { String::new() },
+            revision: if named { source.revision.clone() } else { String::new() },
             commit: origin.commit(&source.name).map(str::to_owned),
             bytes: file.input.bytes,
             sha256: file.input.inspection.sha256.clone(),
@@ -38,10 +49,70 @@ pub fn resolve(
         assets,
         list,
         input: input.collect(),
-        recipe: loaded.recipe.clone(),
+        recipe: portable(loaded.recipe.clone()),
     };
     lock.fingerprint = lock.digest();
     lock
+}
+
+/// The lock of a build that is to come out as `before` did, from what is `found` now.
+///
+/// # Errors
+/// An input, template or list is missing or another one; the message names each.
+pub fn again(
+    found: RecipeLock,
+    before: &RecipeLock,
+    loaded: &RecipeFile,
+    progress: &dyn Progress,
+) -> Result<RecipeLock, String> {
+    let mut faults = Vec::new();
+    for input in &before.input {
+        match found.input.iter().find(|i| i.file == input.file) {
+            None => faults.push(format!("{} is missing; its SHA-256 is {}", input.file, input.sha256)),
+            Some(now) if now.sha256 != input.sha256 => {
+                faults.push(format!(
+                    "{} is another one: its SHA-256 is {}, not {}",
+                    input.file, now.sha256, input.sha256
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let assets = before.assets.iter().filter(|asset| !found.assets.contains(asset));
+    faults.extend(
+        assets.map(|asset| format!("the {} is another one than that with SHA-256 {}", asset.key, asset.sha256)),
+    );
+    if !faults.is_empty() {
+        let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
+        let folder = loaded.place.folder().unwrap_or(Path::new("."));
+        let looked = match loaded.recipe.source.iter().any(Source::local) {
+            true => {
+                format!("\n  local files were looked for from {}: run the command where they are", folder.display())
+            }
+            false => String::new(),
+        };
+        return Err(format!(
+            "this build cannot come out again, for not all that it was made from is here:{faults}{looked}"
+        ));
+    }
+    if found.engine == before.engine {
+        return Ok(before.clone());
+    }
+    progress.warn(&format!(
+        "the lock is of `{}` and this is `{}`: what comes out may differ from what was published",
+        before.engine, found.engine
+    ));
+    let mut lock = RecipeLock { engine: found.engine, ..before.clone() };
+    lock.fingerprint = lock.digest();
+    Ok(lock)
+}
+
+/// Whether a file that a recipe calls `samples` is none of those that come with the program.
+fn own_sample(file: &PlanFile) -> bool {
+    let Place::Disk { .. } = &file.input.place else { return false };
+    let carried = bundle::get(&format!("data/samples/{}", file.input.place.name()));
+    let carried = carried.and_then(|carried| carried.read().ok());
+    carried.is_none_or(|bytes| hex_digest(&bytes) != file.input.inspection.sha256)
 }
 
 fn command(loaded: &RecipeFile, origin: &Origin) -> String {

@@ -38,6 +38,9 @@ const SPILL_FORMAT: u32 = 3;
 /// Text that one bucket should hold, in bytes; writing holds one partition a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
 
+/// Ranges that tasks cut their rows into, at least: as many as there are buckets of 256 MB of text.
+const SPILL_BUCKETS: u32 = 64;
+
 /// Everything decided.
 pub struct Plan {
     /// The recipe and where it is.
@@ -111,7 +114,10 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let subsets = inputs::subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
-    let lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets, lists);
+    let mut lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets, lists);
+    if let Some(rebuilt) = &loaded.rebuilt {
+        lock = lock::again(lock, &rebuilt.lock, &loaded, progress).map_err(|m| Error::recipe(&loaded.file, m))?;
+    }
     let mut plan = Plan {
         origin,
         files,
@@ -151,6 +157,12 @@ impl Plan {
         Ok(Box::new(items.take(rows)))
     }
 
+    /// Number of ranges that tasks cut their rows into: no fewer than [`Self::buckets`], and the same for small data, so that
+    /// what a task left still fits when files are added.
+    pub fn spill_buckets(&self) -> u32 {
+        self.buckets.max(SPILL_BUCKETS)
+    }
+
     /// Columns that filters and output read, beside those of the schemas.
     fn columns(&self) -> Vec<String> {
         let keep = self.loaded.recipe.output.keep.keys().cloned();
@@ -186,24 +198,20 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
     let recipe = &loaded.recipe;
     let mut filters = Vec::new();
     for (i, table) in recipe.filter.iter().enumerate() {
-        let mut table = table.clone();
-        let named = |value: Option<toml::Value>| value.and_then(|v| v.as_str().map(str::to_owned));
-        let rule = named(table.remove("rule"));
-        let alias = named(table.remove("as"));
         let wrap = |error| Error::Rule {
             file: loaded.file.clone(),
             number: i + 1,
-            rule: rule.clone().unwrap_or_else(|| "no rule named".into()),
+            rule: if table.rule.is_empty() { "no rule named".into() } else { table.rule.clone() },
             error,
         };
-        let info = registry::find(rule.as_deref().unwrap_or_default()).map_err(wrap)?;
+        let info = registry::find(&table.rule).map_err(wrap)?;
         if !info.kinds.contains(&recipe.kind) {
             let message = format!("it does not work on rows of kind {}", recipe.kind.name());
             return Err(wrap(setaccio_filters::rule::RuleError::setting(message)));
         }
-        let mut compiled = info.compile(table, context).map_err(wrap)?;
-        if let (Some(alias), [one]) = (alias, compiled.as_mut_slice()) {
-            one.name = alias.into();
+        let mut compiled = info.compile(table.settings.clone(), context).map_err(wrap)?;
+        if let (Some(alias), [one]) = (&table.alias, compiled.as_mut_slice()) {
+            one.name = alias.clone().into();
         }
         filters.append(&mut compiled);
     }
@@ -250,14 +258,31 @@ fn tasks(plan: &Plan) -> Vec<Task> {
             *done += slice.rows().or(file.input.inspection.rows).unwrap_or(0);
             let key = digest(&(
                 (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
-                (&plan.lock.list, &plan.lock.assets, plan.buckets),
-                (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, plan.source(file)),
+                (&plan.lock.list, &plan.lock.assets, plan.spill_buckets()),
+                (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, what_is_read(plan.source(file))),
                 (&file.input.name, &file.input.inspection.sha256, slice, rows),
             ));
             tasks.push(Task { index: tasks.len(), file: number, slice: slice.clone(), rows, key });
         }
     }
     tasks
+}
+
+/// The part of a source that tasks see: where its files are and what is said of them is no reason to read them again.
+fn what_is_read(source: &Source) -> Source {
+    Source {
+        path: Vec::new(),
+        repo: String::new(),
+        revision: String::new(),
+        files: Vec::new(),
+        samples: String::new(),
+        license: String::new(),
+        rows: None,
+        weight: None,
+        variant: None,
+        citation: None,
+        ..source.clone()
+    }
 }
 
 /// The part of `[output]` that tasks see; how shards are cut is no reason to run them again.

@@ -1,12 +1,15 @@
 //! Reading a recipe: overrides, variants, and what can be told to be wrong before anything else is looked at.
 
+pub mod paths;
 pub mod pins;
+pub mod rebuild;
 
 use std::path::Path;
 
-use setaccio_base::{bundle::Place, overlay::apply_set, row::Kind, suggest};
+use setaccio_base::{bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, suggest};
 use setaccio_dataset::recipe::{Recipe, Source};
 
+use self::rebuild::Rebuilt;
 use crate::error::{Error, Result};
 
 /// A recipe and where it was read.
@@ -20,13 +23,12 @@ pub struct RecipeFile {
     pub place: Place,
     /// Arguments that changed the recipe, as a shell reads them.
     pub changes: Vec<String>,
+    /// The build that is to come out again, if the recipe was read from its lock.
+    pub rebuilt: Option<Rebuilt>,
 }
 
 /// Folder of the repository that these recipes lie in.
 pub const HOME: &str = "pipelines";
-
-/// Stands for a licence until somebody looks it up.
-pub const UNKNOWN_LICENSE: &str = "unknown";
 
 /// Read a recipe, a file or the name of one that the program carries, and apply `key=value` overrides.
 ///
@@ -37,6 +39,9 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     let place = Place::recipe(path, HOME).map_err(Error::Argument)?;
     let (file, text) = (place.name(), place.text().map_err(Error::io("read the recipe", path))?);
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(&file, e.to_string()))?;
+    if rebuild::is_lock(&table) {
+        return rebuild::load(place, &text, sets);
+    }
     if table.contains_key("filter") && table.contains_key("screen") {
         let message = "there is both [[filter]] and its older name, [[screen]]: call every table [[filter]]";
         return Err(Error::recipe(&file, message));
@@ -60,9 +65,12 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
         }
     }
     recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
+    for source in recipe.source.iter_mut().filter(|s| s.local() && s.license.is_empty()) {
+        source.license = UNKNOWN_LICENSE.into();
+    }
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
     let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
-    Ok(RecipeFile { recipe, file, place, changes })
+    Ok(RecipeFile { recipe, file, place, changes, rebuilt: None })
 }
 
 /// Check that `name` can be that of a folder.
@@ -72,6 +80,29 @@ pub fn check_name(name: &str) -> std::result::Result<(), String> {
         return Err(format!("name = {name:?}: use letters, digits, `-`, `_` and `.`, which may not come first"));
     }
     Ok(())
+}
+
+/// Check that `license` is spelled as the Hub spells licences.
+pub fn check_license(license: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.+".contains(c);
+    if !license.is_empty() && license.chars().all(plain) {
+        return Ok(());
+    }
+    Err(format!("{license:?} is no licence as the Hub spells them: cc-by-4.0, apache-2.0, mit, other, ..."))
+}
+
+/// Check that `language` is a code rather than a name.
+pub fn check_language(language: &str) -> std::result::Result<(), String> {
+    if matches!(language.len(), 2..=3) && language.chars().all(|c| c.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    let guess: String = language.chars().filter(char::is_ascii_alphabetic).take(2).collect();
+    let near = if guess.len() == 2 && language.len() > 3 {
+        format!(" (perhaps `{}`?)", guess.to_lowercase())
+    } else {
+        String::new()
+    };
+    Err(format!("{language:?} is no code of ISO 639-1, which has two letters: `it`, `en`{near}"))
 }
 
 /// A word as a shell reads it: in quotes, unless it needs none.
@@ -98,6 +129,46 @@ fn renamed(table: &toml::Table, set: &str) -> String {
     set.to_owned()
 }
 
+/// Check that a source's keys agree on where its files are.
+fn check_files(source: &Source) -> std::result::Result<(), String> {
+    let Source { path, repo, revision, files, samples, license, .. } = source;
+    if repo.is_empty() != revision.is_empty() {
+        return Err("`repo` and `revision` go together; files of your own are named by `path` alone".into());
+    }
+    if !path.is_empty() {
+        return match [("repo", repo.is_empty()), ("files", files.is_empty()), ("samples", samples.is_empty())] {
+            [(_, true), (_, true), (_, true)] if path.iter().any(String::is_empty) => {
+                Err("an empty `path` names no file".into())
+            }
+            [(_, true), (_, true), (_, true)] => Ok(()),
+            [(key, false), ..] | [_, (key, false), _] | [.., (key, _)] => Err(format!(
+                "`path` names files of your own, and `{key}` is for those of a repository: keep one of them"
+            )),
+        };
+    }
+    if files.is_empty() {
+        return Err(match source.local() {
+            true => {
+                "nothing says where its rows are: write `path` for files of your own, or `repo`, `revision` and `files`"
+            }
+            false => {
+                "`files` is missing: it says which files of the repository to read, for instance [\"**/*.parquet\"]"
+            }
+        }
+        .into());
+    }
+    if license.is_empty() {
+        return Err("`license` is missing: what may be done with its rows, as the Hub spells it".into());
+    }
+    if source.local() && !samples.is_empty() {
+        return Err("`samples` stand for a `repo`, and it has none".into());
+    }
+    match files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
+        Some(file) => Err(format!("{file} is not relative to the recipe's folder; `path` takes such")),
+        None => Ok(()),
+    }
+}
+
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     check_name(&recipe.name)?;
     if recipe.source.is_empty() {
@@ -108,17 +179,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         if recipe.source[..i].iter().any(|s| s.name == source.name) {
             return Err(format!("two sources are called `{}`", source.name));
         }
-        if source.repo.is_empty() != source.revision.is_empty() {
-            return Err(format!(
-                "source `{}`: `repo` and `revision` go together; without both its files are yours",
-                source.name
-            ));
-        }
-        if source.local() && !source.samples.is_empty() {
-            return Err(format!("source `{}`: `samples` stand for a `repo`, and it has none", source.name));
-        }
-        if let Some(file) = source.files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
-            return Err(format!("source `{}`: {file} is not relative to the recipe's folder", source.name));
+        check_files(source).map_err(|e| format!("source `{}`: {e}", source.name))?;
+        if let Some(language) = &source.language {
+            check_language(language).map_err(|e| format!("source `{}`: language = {e}", source.name))?;
         }
         if let Some(message) = table_keys(source) {
             return Err(format!("source `{}`: {message}", source.name));

@@ -24,8 +24,12 @@ pub fn of(out: &Path) -> Pins {
     }
     let lock = std::fs::read_to_string(out.join(RECIPE_LOCK)).ok();
     let lock: Option<RecipeLock> = lock.and_then(|text| toml::from_str(&text).ok());
-    let inputs = lock.into_iter().flat_map(|l| l.input);
-    inputs.filter_map(|i| Some((key(&i.repo, &i.revision), i.commit?))).collect()
+    lock.as_ref().map(of_lock).unwrap_or_default()
+}
+
+/// The commits that a lock names.
+pub fn of_lock(lock: &RecipeLock) -> Pins {
+    lock.input.iter().filter_map(|i| Some((key(&i.repo, &i.revision), i.commit.clone()?))).collect()
 }
 
 /// Write down what a plan has settled on, for slices that start later.

@@ -8,7 +8,11 @@ use std::{
 use setaccio_base::bundle::Place;
 use setaccio_dataset::recipe::Source;
 
-use super::{globs, subset};
+use super::{
+    globs,
+    own_files::{self, OwnFile},
+    subset,
+};
 use crate::{
     error::{Error, Result},
     recipe::RecipeFile,
@@ -105,7 +109,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Samples => f.write_str("samples"),
-            Self::Files => f.write_str("the recipe's own files"),
+            Self::Files => f.write_str("local files"),
             Self::Hub(_) => f.write_str("hub"),
             Self::Dir(folder) => folder.display().fmt(f),
         }
@@ -119,7 +123,7 @@ impl std::fmt::Display for Origin {
 /// Nothing is there; the message says where it was looked for and how to get it.
 pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<SourceFiles> {
     if source.local() {
-        return below(loaded, source, loaded.place.folder().unwrap_or(Path::new(".")));
+        return own(loaded, source);
     }
     match origin {
         Origin::Samples | Origin::Files => {
@@ -160,6 +164,31 @@ pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<So
             Ok(SourceFiles { files: fetched.files.iter().map(file).collect(), of: fetched.of })
         }
     }
+}
+
+/// The files of a source of one's own, as many as the recipe reads.
+fn own(loaded: &RecipeFile, source: &Source) -> Result<SourceFiles> {
+    let root = loaded.place.folder().unwrap_or(Path::new("."));
+    if source.path.is_empty() {
+        return below(loaded, source, root);
+    }
+    let wrap = |e| Error::recipe(&loaded.file, format!("source `{}`: {e}", source.name));
+    let mut paths = source.path.clone();
+    if loaded.rebuilt.is_some() {
+        // What is missing is told with the hash that it had, by the plan.
+        paths.retain(|path| own_files::find(root, std::slice::from_ref(path)).is_ok());
+    }
+    let found = own_files::find(root, &paths).map_err(wrap)?;
+    let of = found.len();
+    let recipe = &loaded.recipe;
+    let count = recipe.sample.as_ref().and_then(|s| s.files);
+    let found = subset::choose(recipe.seed, count, found, |file| file.name.clone());
+    let file = |OwnFile { path, name }| SourceFile {
+        place: Place::disk(path),
+        name: format!("{}/{name}", source.name),
+        sha256: None,
+    };
+    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of })
 }
 
 /// The files of a source below `root`, as many as the recipe reads.

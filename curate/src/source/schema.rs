@@ -47,14 +47,19 @@ pub trait Schema: Sync {
     fn content(&self, record: &mut Record) -> Result<Content, String>;
 }
 
+/// Give the columns of a record the schema's names.
+pub fn rename(record: &mut Record, rename: &BTreeMap<String, String>) {
+    // All are taken before one is put back, so that two columns can change names.
+    let taken: Vec<_> = rename.iter().map(|(column, here)| (column, record.shift_remove(here))).collect();
+    record.extend(taken.into_iter().filter_map(|(column, value)| Some((column.clone(), value?))));
+}
+
 /// Make a row of a record. `rename` maps a schema's column to the name it has here.
 ///
 /// # Errors
 /// What is wrong with the record.
 pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>) -> Result<Row, String> {
-    // All are taken before one is put back, so that two columns can change names.
-    let taken: Vec<_> = rename.iter().map(|(column, here)| (column, record.shift_remove(here))).collect();
-    record.extend(taken.into_iter().filter_map(|(column, value)| Some((column.clone(), value?))));
+    self::rename(&mut record, rename);
     let content = schema.content(&mut record)?;
     record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));
     Ok(Row { content, language: None, columns: record })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use setaccio_curate::{
-    build::{self, BuildOptions, BuildOutcome, Part},
+    build::{self, BuildOptions, BuildOutcome, KEPT_TASKS, Part},
     recipe::pins,
     source::origin::Origin,
 };
@@ -168,7 +168,7 @@ fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
     let out = chain.places.data(&stage.name);
     // A branch keeps the commit that it had when this folder was built first.
     let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress, false)?;
-    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs() };
+    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs(), keep_tasks: KEPT_TASKS };
     let done = build::run(&planned, &out, options, progress);
     progress.clear();
     let (what, ledger) = match done? {

@@ -6,7 +6,11 @@ use setaccio_base::{
     card::{list, quoted, strictest},
     row::Kind,
 };
-use setaccio_dataset::{ledger::Ledger, lock::RecipeLock, recipe::ColumnType};
+use setaccio_dataset::{
+    ledger::Ledger,
+    lock::{ReadFrom, RecipeLock},
+    recipe::{ColumnType, Source},
+};
 
 /// The whole block, with its fences.
 pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
@@ -20,7 +24,7 @@ pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
         list("task_categories", &recipe.card.task_categories),
         list("size_categories", [size(ledger.rows_out())]),
         list("tags", &tags),
-        list("source_datasets", recipe.source.iter().filter(|s| !s.local()).map(|s| &s.repo)),
+        list("source_datasets", recipe.source.iter().filter(|s| read_from_hub(lock, s)).map(|s| &s.repo)),
     ]
     .concat();
     let mut put = |line: String| {
@@ -43,6 +47,11 @@ pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
     let size: u64 = ledger.splits.iter().map(|s| s.arrow_bytes).sum();
     put(format!("  download_size: {download}\n  dataset_size: {size}\n---"));
     out
+}
+
+/// A repository that the recipe names and nobody read is no source.
+fn read_from_hub(lock: &RecipeLock, source: &Source) -> bool {
+    matches!(lock.read_from(source), ReadFrom::Hub(_))
 }
 
 /// The columns as `datasets` features.

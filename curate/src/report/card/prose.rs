@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use setaccio_base::{
-    card::strictest,
+    card::{UNKNOWN_LICENSE, strictest},
     numbers::{grouped, percent, tenths},
     row::Kind,
 };
 use setaccio_dataset::{
     ledger::Ledger,
-    lock::RecipeLock,
+    lock::{ReadFrom, RecipeLock},
     recipe::{LeftOut, Recipe, Source},
 };
 
@@ -41,10 +41,19 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
         }
     };
     let mut out = format!("# {}\n\n{}\n\n", recipe.title, recipe.about.trim());
-    if lock.from == "samples" {
+    let sampled = recipe.source.iter().filter(|source| lock.read_from(source) == ReadFrom::Samples);
+    let sampled: Vec<&str> = sampled.map(|source| source.name.as_str()).collect();
+    if sampled.len() == recipe.source.len() {
         out.push_str(
             "> **These are the sample rows that come with Setaccio, not the full data.** They show what the recipe does. \
              Build it from the sources below for data to train on.\n\n",
+        );
+    } else if !sampled.is_empty() {
+        let _ = write!(
+            out,
+            "> **The rows of {} are the samples that come with Setaccio, not the full data.** Build it from the \
+             repositories that the table below names for data to train on.\n\n",
+            listed(&sampled)
         );
     }
     let _ = writeln!(
@@ -66,28 +75,63 @@ fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
     for source in &recipe.source {
         let read = flow(ledger, "read", &source.name).0;
         let here = flow(ledger, "split", &source.name).1;
-        let repo = match source.repo.as_str() {
-            "" => "own files".to_owned(),
-            repo => format!("[{repo}](https://huggingface.co/datasets/{repo})"),
+        let name = &source.repo;
+        let (repo, revision) = match lock.read_from(source) {
+            ReadFrom::Hub(commit) => {
+                (format!("[{name}](https://huggingface.co/datasets/{name})"), revision(source, commit))
+            }
+            ReadFrom::Samples => (format!("samples of Setaccio that stand for `{name}`"), String::new()),
+            ReadFrom::Local if source.local() => ("local files".to_owned(), String::new()),
+            ReadFrom::Local => (format!("local files that were given for `{name}`"), String::new()),
         };
-        let (revision, [read, here]) = (revision(lock, source), [read, here].map(grouped));
+        let [read, here] = [read, here].map(grouped);
         let _ = writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
     }
-    let license = strictest(recipe.source.iter().map(|s| s.license.as_str()));
-    let _ = write!(
-        out,
-        "\nThe licence of the whole, `{license}`, is the strictest of these; each row's own is its source's.\n"
-    );
+    let _ = writeln!(out, "\n{}", license(recipe));
     out
 }
 
-/// What the recipe names, and the commit that it stood for where the Hub was asked.
-fn revision(lock: &RecipeLock, source: &Source) -> String {
-    let commit = lock.input.iter().find(|i| i.source == source.name).and_then(|i| i.commit.as_deref());
-    match commit {
-        Some(commit) if commit != source.revision => format!("{} at `{commit}`", source.revision),
-        Some(commit) => format!("`{commit}`"),
-        None => source.revision.clone(),
+/// What may be done with the whole.
+fn license(recipe: &Recipe) -> String {
+    let of = |license: &str| -> Vec<&str> {
+        recipe.source.iter().filter(|s| s.license == license).map(|s| s.name.as_str()).collect()
+    };
+    let each = "each row's own is its source's";
+    match strictest(recipe.source.iter().map(|s| s.license.as_str())) {
+        UNKNOWN_LICENSE => format!(
+            "What may be done with the rows of {} is not known, and so neither is the licence of the whole.",
+            listed(&of(UNKNOWN_LICENSE))
+        ),
+        "other" => {
+            let own = recipe.source.iter().filter(|s| strictest([s.license.as_str()]) == "other");
+            let mut own: Vec<&str> = own.map(|s| s.license.as_str()).collect();
+            own.dedup();
+            format!(
+                "No one licence stands for the whole, which is why the front matter says `other`: {} has to be read beside \
+                 the others; {each}.",
+                listed(&own)
+            )
+        }
+        license if recipe.source.len() == 1 => format!("The licence is `{license}`."),
+        license => format!("The licence of the whole, `{license}`, is the strictest of these; {each}."),
+    }
+}
+
+/// `a`, `b` and `c`.
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// What the recipe names, and the commit that it stood for.
+fn revision(source: &Source, commit: &str) -> String {
+    match commit == source.revision {
+        true => format!("`{commit}`"),
+        false => format!("{} at `{commit}`", source.revision),
     }
 }
 
@@ -180,7 +224,7 @@ fn limits(lock: &RecipeLock) -> String {
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {limit}");
     }
-    let tells = |rule: &str| lock.recipe.filter.iter().filter_map(|s| s.get("rule")?.as_str()).any(|r| r == rule);
+    let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule);
     for (true_here, limit) in [
         (
             !lock.list.is_empty(),

@@ -1,0 +1,315 @@
+//! What became of a row: which shard it is in, or what dropped it. Asked of a finished build by id, by place or by words.
+
+use std::{collections::BTreeSet, fs::File, path::Path};
+
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Int32Type, UInt64Type},
+};
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection},
+};
+use serde::Serialize;
+use setaccio_base::row::Kind;
+use setaccio_dataset::{
+    columns::{ContentColumns, content_names},
+    folder,
+    ledger::{FileEntry, Ledger},
+    lock::RecipeLock,
+    shard::Position,
+};
+
+use crate::error::{Error, Result};
+
+/// How a row is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The first digits of its `id`, or all.
+    Id(String),
+    /// Its input file, whole or the last parts of its name, and its number there, from 0.
+    Place(String, u64),
+    /// Words that it says, whatever their case and the white space between them.
+    Words(String),
+}
+
+/// A row that was found, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    /// Hash of its content; of a row that could not be read there is none.
+    pub id: Option<String>,
+    /// The source's name.
+    pub source: String,
+    /// The input file and the place in it, where they are known: shards do not say.
+    pub input: Option<Input>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What it says, or the bytes of a row that could not be read.
+    pub texts: Vec<String>,
+}
+
+/// Where a row was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// The file, as lock and ledger call it.
+    pub file: String,
+    /// Where in it.
+    #[serde(flatten)]
+    pub at: Position,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "became", rename_all = "lowercase")]
+pub enum Outcome {
+    /// It is in the data set.
+    Kept(Place),
+    /// It is among the rejects.
+    Dropped {
+        /// The stage.
+        stage: String,
+        /// The rule.
+        rule: String,
+        /// The matched word, or the measured value and the threshold.
+        detail: String,
+        /// The rule's table in the recipe, on one line.
+        settings: Option<String>,
+        /// Where the row is that it repeats.
+        repeats: Option<Place>,
+        /// Where it lies whole.
+        place: Place,
+    },
+}
+
+/// A row of a published file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The file, below the build's folder.
+    pub file: String,
+    /// Its number in the file, from 0.
+    pub row: u64,
+}
+
+/// A finished build that is asked.
+pub struct Build<'a> {
+    out: &'a Path,
+    ledger: Ledger,
+    /// The build's lock.
+    pub lock: RecipeLock,
+    kind: Kind,
+}
+
+/// Columns of the rejects that tell of a row.
+const TOLD: [&str; 9] = ["stage", "rule", "detail", "source", "file", "row_group", "row", "id", "raw"];
+
+impl<'a> Build<'a> {
+    /// The build in `out`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open(out: &'a Path) -> Result<Self> {
+        let (ledger, lock) = folder::read(out)?;
+        let kind = lock.recipe.kind;
+        Ok(Self { out, ledger, lock, kind })
+    }
+
+    /// What `text` may mean, the likeliest first.
+    pub fn queries(&self, text: &str) -> Vec<Query> {
+        let mut queries = Vec::new();
+        if (6..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
+            queries.push(Query::Id(text.to_ascii_lowercase()));
+        }
+        if let Some((file, row)) = text.rsplit_once(':')
+            && let Ok(row) = row.parse()
+            && !self.inputs(file).is_empty()
+        {
+            queries.push(Query::Place(file.to_owned(), row));
+        }
+        let words = folded(text);
+        queries.extend((!words.is_empty()).then_some(Query::Words(words)));
+        queries
+    }
+
+    /// The input files that `name` can mean: the whole of a name, or its last parts.
+    pub fn inputs(&self, name: &str) -> Vec<&str> {
+        let files = self.lock.input.iter().map(|input| input.file.as_str());
+        let is = |file: &str| file.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('/'));
+        files.filter(|file| !name.is_empty() && is(file)).collect()
+    }
+
+    /// The rows that `query` names, those kept first.
+    ///
+    /// # Errors
+    /// A file of the build is missing or damaged.
+    pub fn find(&self, query: &Query) -> Result<Vec<Fate>> {
+        let mut found = Vec::new();
+        for entry in &self.ledger.files {
+            let dropped = entry.path.starts_with("rejects/");
+            let columns: Vec<&str> = match query {
+                Query::Id(_) => vec!["id"],
+                Query::Place(..) if dropped => vec!["file", "row"],
+                Query::Place(..) => continue,
+                Query::Words(_) => content_names(self.kind).iter().copied().chain(dropped.then_some("raw")).collect(),
+            };
+            let rows = self.matching(entry, &columns, query)?;
+            for (row, batch) in rows.iter().zip(self.fetch(entry, &rows)?) {
+                found.push(self.fate(entry, *row, &batch)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Numbers of the rows of a file that a query names.
+    fn matching(&self, entry: &FileEntry, columns: &[&str], query: &Query) -> Result<Vec<u64>> {
+        let (mut rows, mut first) = (Vec::new(), 0);
+        let inputs = if let Query::Place(file, _) = query { self.inputs(file) } else { Vec::new() };
+        let path = self.out.join(&entry.path);
+        let builder = open(&path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        for batch in builder.with_projection(mask).build().map_err(Error::encode(&path))? {
+            let batch = batch.map_err(Error::encode(&path))?;
+            for i in 0..batch.num_rows() {
+                let is = match query {
+                    Query::Id(id) => text(&batch, "id", i).is_some_and(|found| found.starts_with(id.as_str())),
+                    Query::Place(_, row) => {
+                        number(&batch, "row", i) == Some(*row)
+                            && text(&batch, "file", i).is_some_and(|file| inputs.contains(&file.as_str()))
+                    }
+                    Query::Words(words) => {
+                        self.texts(&batch, i).iter().any(|text| folded(text).contains(words.as_str()))
+                    }
+                };
+                rows.extend(is.then_some(first + i as u64));
+            }
+            first += batch.num_rows() as u64;
+        }
+        Ok(rows)
+    }
+
+    /// These rows of a file, a batch each.
+    fn fetch(&self, entry: &FileEntry, rows: &[u64]) -> Result<Vec<RecordBatch>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = self.out.join(&entry.path);
+        let builder = open(&path)?;
+        let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+        let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
+        let selection = RowSelection::from_consecutive_ranges(ranges, place(entry.rows));
+        let names = TOLD.iter().copied().chain(content_names(self.kind).iter().copied());
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+        let reader = builder.with_projection(mask).with_row_selection(selection).with_batch_size(1).build();
+        reader.map_err(Error::encode(&path))?.map(|batch| batch.map_err(Error::encode(&path))).collect()
+    }
+
+    fn fate(&self, entry: &FileEntry, row: u64, batch: &RecordBatch) -> Result<Fate> {
+        let told = |name| text(batch, name, 0).unwrap_or_default();
+        let place = Place { file: entry.path.clone(), row };
+        let (outcome, input) = if entry.path.starts_with("rejects/") {
+            let (rule, detail) = (told("rule"), told("detail"));
+            let at = Position { row_group: group(batch), row: number(batch, "row", 0).unwrap_or(0) };
+            let input = Input { file: told("file"), at };
+            let (settings, repeats) = (self.settings(&rule), self.repeated(&detail)?);
+            (Outcome::Dropped { stage: told("stage"), rule, detail, settings, repeats, place }, Some(input))
+        } else {
+            (Outcome::Kept(place), None)
+        };
+        Ok(Fate { id: text(batch, "id", 0), source: told("source"), input, outcome, texts: self.texts(batch, 0) })
+    }
+
+    /// What a row of a batch says.
+    fn texts(&self, batch: &RecordBatch, i: usize) -> Vec<String> {
+        let content = ContentColumns::new(batch, self.kind).and_then(|columns| columns.get(i));
+        match content {
+            Ok(content) => content.texts().map(str::to_owned).collect(),
+            Err(_) => text(batch, "raw", i).into_iter().collect(),
+        }
+    }
+
+    /// The recipe's table of a rule, on one line. `length#2` is the second `length`, `clean_mc4_it.curly` a part of its rule.
+    fn settings(&self, rule: &str) -> Option<String> {
+        let (name, number) = match rule.rsplit_once('#') {
+            Some((name, number)) => (name, number.parse().ok()?),
+            None => (rule, 1_usize),
+        };
+        let whole = name.split('.').next().unwrap_or(name);
+        let called = |table: &&setaccio_dataset::recipe::FilterTable| match &table.alias {
+            Some(alias) => alias == name || alias == whole,
+            None => table.rule == name || table.rule == whole,
+        };
+        let table = self.lock.recipe.filter.iter().filter(called).nth(number.checked_sub(1)?)?;
+        let settings: Vec<String> = table.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        Some(format!("rule = {:?}{}", table.rule, settings.iter().flat_map(|s| [", ", s]).collect::<String>()))
+    }
+
+    /// Where the row lies whose id a detail names.
+    fn repeated(&self, detail: &str) -> Result<Option<Place>> {
+        let is_id = |word: &&str| word.len() == 32 && word.chars().all(|c| c.is_ascii_hexdigit());
+        let Some(id) = detail.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id) else { return Ok(None) };
+        let query = Query::Id(id.to_owned());
+        for entry in self.ledger.files.iter().filter(|entry| entry.path.starts_with("data/")) {
+            if let Some(row) = self.matching(entry, &["id"], &query)?.first() {
+                return Ok(Some(Place { file: entry.path.clone(), row: *row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row with this content, read at this place, which no file of the rejects holds: it was kept, or only counted.
+    ///
+    /// # Errors
+    /// A file of the build is missing or damaged.
+    pub fn kept(&self, id: &str, file: &str, at: Position) -> Result<Vec<Fate>> {
+        let input = Input { file: file.to_owned(), at };
+        let mut found = self.find(&Query::Id(id.to_owned()))?;
+        found.retain(|fate| matches!(fate.outcome, Outcome::Kept(_)));
+        for fate in &mut found {
+            fate.input = Some(input.clone());
+        }
+        Ok(found)
+    }
+
+    /// What is said where nothing is found.
+    pub fn not_found(&self, asked: &str) -> String {
+        let (kept, all) = (self.ledger.rows_out(), self.ledger.files.iter().map(|f| f.rows).sum::<u64>());
+        let files: BTreeSet<&str> = self.lock.input.iter().map(|input| input.file.as_str()).collect();
+        let first: Vec<&str> = files.iter().take(5).copied().collect();
+        let more = files.len().saturating_sub(first.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(
+            "{} holds no row {asked:?}: neither of its {kept} rows nor of the {} that it dropped is it an id, words or a \
+             place. An id is what the column `id` holds, or its first 6 digits and more; a place is FILE:ROW, with rows \
+             counted from 0, and the files are {}{more}",
+            self.out.display(),
+            all - kept,
+            first.join(", ")
+        )
+    }
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(Error::encode(path))?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+}
+
+fn text(batch: &RecordBatch, name: &str, i: usize) -> Option<String> {
+    let column = batch.column_by_name(name)?.as_string_opt::<i32>()?;
+    column.is_valid(i).then(|| column.value(i).to_owned())
+}
+
+fn number(batch: &RecordBatch, name: &str, i: usize) -> Option<u64> {
+    let column = batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>()?;
+    column.is_valid(i).then(|| column.value(i))
+}
+
+fn group(batch: &RecordBatch) -> Option<u32> {
+    let column = batch.column_by_name("row_group")?.as_primitive_opt::<Int32Type>()?;
+    column.is_valid(0).then(|| u32::try_from(column.value(0)).ok())?
+}
+
+/// In lower case, every run of white space one space.
+fn folded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}

@@ -1,0 +1,158 @@
+//! `setaccio why`: what became of one row.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use setaccio_base::{row::Row, sha256};
+use setaccio_curate::{
+    pipeline::{
+        filter::{Outcome as Verdict, RowFilter},
+        key,
+    },
+    plan::Plan,
+    recipe::pins::Pins,
+    report::why::{Build, Fate, Outcome, Place, Query},
+    source::Item,
+};
+use setaccio_dataset::{folder::RECIPE_LOCK, recipe::LeftOut, shard::Position};
+
+use crate::{
+    fetch::Need,
+    inputs,
+    progress::Bar,
+    style::{BAD, FAINT, GOOD, HEAD, NAME, count, snippet},
+};
+
+/// Tell what became of a row: the shard that it is in, or the stage, rule and value that dropped it
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of a finished build
+    out: PathBuf,
+    /// The row: its id or the first digits of it, FILE:ROW with rows counted from 0, or words that it says
+    row: String,
+    /// Where the inputs are, for the FILE:ROW of a row that was kept [default: where they were]
+    #[arg(long, value_name = "samples|hub|DIR")]
+    from: Option<setaccio_curate::source::origin::Origin>,
+    /// Rows to show
+    #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+    rows: usize,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Bar::new()?;
+    let build = Build::open(&args.out)?;
+    let mut fates = Vec::new();
+    for query in build.queries(&args.row) {
+        fates = build.find(&query)?;
+        if let Query::Place(file, row) = &query
+            && fates.is_empty()
+        {
+            for file in build.inputs(file) {
+                fates.extend(kept(args, &build, file, *row, &progress)?);
+            }
+        }
+        if !fates.is_empty() {
+            break;
+        }
+    }
+    progress.clear();
+    if fates.is_empty() {
+        bail!("{}", build.not_found(&args.row));
+    }
+    if fates.len() > 1 {
+        let shown = if fates.len() > args.rows { format!(", of which these are {}", args.rows) } else { String::new() };
+        anstream::println!("{HEAD}{} rows{HEAD:#}{shown}\n", count(fates.len() as u64));
+    }
+    for fate in fates.iter().take(args.rows) {
+        show(fate);
+    }
+    Ok(())
+}
+
+/// The row at a place of an input that no reject names: read again, to learn its id and find it by that.
+fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) -> Result<Vec<Fate>> {
+    let unknown = |why: String| {
+        anyhow::anyhow!(
+            "{file}:{row} is not among the rows that were dropped. Where it is among those kept is not told without the \
+             input, and that is not here: {why}"
+        )
+    };
+    let plan = plan_of(args, build, file, progress).map_err(|e| unknown(format!("{e:#}")))?;
+    let filter = RowFilter::new(&plan);
+    for task in &plan.tasks {
+        for item in plan.read(task)? {
+            let item = item?;
+            let (Item::Row { at, .. } | Item::Bad { at, .. }) = &item;
+            if at.row != row {
+                continue;
+            }
+            return match item {
+                Item::Row { at, row } => found(build, &filter, file, at, row),
+                Item::Bad { reason, .. } => bail!("{file}:{row} cannot be read now: {reason}"),
+            };
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn found(build: &Build<'_>, filter: &RowFilter<'_>, file: &str, at: Position, row: Row) -> Result<Vec<Fate>> {
+    let Verdict::Keep(kept) = filter.apply(row, at, 0, &mut filter.tallies()) else {
+        bail!("{file}, {at}: this version of Setaccio drops it, and the rejects do not have it");
+    };
+    let id = sha256::hex(&key::id(&kept.row.content));
+    let fates = build.kept(&id, file, at)?;
+    let counted = build.lock.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count);
+    if fates.is_empty() && counted {
+        bail!("{file}, {at}: the filters keep it (id {id}), and it is outside the sample, whose rest is only counted");
+    }
+    Ok(fates)
+}
+
+/// The plan of the build again, of this one file.
+fn plan_of(args: &Args, build: &Build<'_>, file: &str, progress: &Bar) -> Result<Plan> {
+    let inputs = inputs::Args::of_recipe(args.out.join(RECIPE_LOCK), args.from.clone());
+    let mut loaded = inputs.load()?;
+    let Some(input) = build.lock.input.iter().find(|input| input.file == file) else { bail!("the lock has no {file}") };
+    loaded.recipe.source.retain(|source| source.name == input.source);
+    if let (Some(source), true) = (loaded.recipe.source.first_mut(), input.commit.is_some()) {
+        let name = Path::new(file).strip_prefix(&source.name).unwrap_or(Path::new(file));
+        source.files = vec![name.display().to_string()];
+    }
+    if let Some(rebuilt) = &mut loaded.rebuilt {
+        rebuilt.lock.input.retain(|input| input.file == file);
+    }
+    loaded.recipe.read.limit = None;
+    Ok(inputs.plan(loaded, (Need::All, &Pins::default()), progress, false)?.0)
+}
+
+fn show(fate: &Fate) {
+    let id = fate.id.as_deref().unwrap_or("no id");
+    match &fate.outcome {
+        Outcome::Kept(place) => {
+            anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
+            line("in", &self::place(place));
+        }
+        Outcome::Dropped { stage, rule, detail, settings, repeats, place } => {
+            anstream::println!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
+            line("by", &if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") });
+            line("because", detail);
+            settings.iter().for_each(|settings| line("setting", settings));
+            repeats.iter().for_each(|repeats| line("it repeats", &self::place(repeats)));
+            line("whole in", &self::place(place));
+        }
+    }
+    if let Some(input) = &fate.input {
+        line("read from", &format!("{}, {}", input.file, input.at));
+    }
+    for text in &fate.texts {
+        line("", &snippet(text, 96));
+    }
+}
+
+fn line(label: &str, text: &str) {
+    anstream::println!("    {FAINT}{label:<10}{FAINT:#} {text}");
+}
+
+fn place(place: &Place) -> String {
+    format!("{}, row {} (from 0)", place.file, place.row)
+}

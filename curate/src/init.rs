@@ -266,7 +266,11 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
         };
         // Of equals the first: `max_by_key` would take the last.
         let best = SCHEMAS.iter().rev().max_by_key(|schema| fits(schema)).copied();
-        best.filter(|schema| fits(schema).0 * 2 > rows.len()).ok_or_else(|| Error::Argument(no_schema(rows)))?
+        let best = best.filter(|schema| fits(schema).0 * 2 > rows.len());
+        if let Some(message) = mixed(rows, best) {
+            return Err(Error::Argument(message));
+        }
+        best.ok_or_else(|| Error::Argument(no_schema(rows)))?
     };
     let columns = schema.columns().iter().map(|column| column.name);
     if let Some(unknown) = request.rename.keys().find(|name| columns.clone().all(|column| column != *name)) {
@@ -296,17 +300,6 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
 
 /// What is said of rows that no one schema reads.
 fn no_schema(rows: &[SurveyRow]) -> String {
-    let layouts = layouts(rows);
-    if layouts.iter().map(|(_, schema)| schema.name()).collect::<BTreeSet<_>>().len() > 1 {
-        let told: Vec<String> = layouts.iter().map(|(file, schema)| format!("\n  {file}: {}", schema.name())).collect();
-        let advice = if layouts.iter().all(|(_, schema)| schema.kind() == layouts[0].1.kind()) {
-            "A recipe reads each layout as a [[source]] of its own: write one recipe with `setaccio init` for each, and put their \
-             [[source]] tables into one file"
-        } else {
-            "These are rows of different kinds, which one data set cannot hold: write a recipe with `setaccio init` for each"
-        };
-        return format!("the files are in more than one layout:{}\n  {advice}", told.concat());
-    }
     let (file, at, record) = &rows[0];
     let columns = quoted_list(record.keys().map(String::as_str).collect::<BTreeSet<_>>());
     let known = |schema: &&dyn Schema| {
@@ -315,8 +308,11 @@ fn no_schema(rows: &[SurveyRow]) -> String {
         (have.len(), std::cmp::Reverse(lack.len()))
     };
     let nearest = SCHEMAS.iter().rev().copied().max_by_key(known).filter(|schema| known(schema).0 > 0);
+    // What it says of the other columns is said here already.
     let reason = nearest.and_then(|schema| Some((schema.name(), schema.content(&mut record.clone()).err()?)));
-    let reason = reason.map_or_else(String::new, |(name, reason)| format!(" The nearest is {name}: {reason}."));
+    let first = |reason: String| reason.split(';').next().unwrap_or_default().to_owned();
+    let reason =
+        reason.map_or_else(String::new, |(name, reason)| format!(" The nearest is {name}: {}.", first(reason)));
     format!(
         "{file}, {at}: no schema reads a row with the columns {columns}; `setaccio schemas` lists what each takes.{reason} Say \
          which columns hold what, for instance\n  \
@@ -326,15 +322,26 @@ fn no_schema(rows: &[SurveyRow]) -> String {
     )
 }
 
-/// The files of which one schema reads every row that was looked at, and that schema.
-fn layouts(rows: &[SurveyRow]) -> Vec<(&str, &'static dyn Schema)> {
-    let of_file = |rows: &&[SurveyRow]| -> bool { !rows.is_empty() };
-    let files = rows.chunk_by(|a, b| a.0 == b.0).filter(of_file);
-    let told = files.filter_map(|rows| {
-        let reads = |schema: &&&dyn Schema| rows.iter().all(|(_, _, r)| schema.content(&mut r.clone()).is_ok());
-        Some((rows[0].0.as_str(), *SCHEMAS.iter().find(reads)?))
-    });
-    told.collect()
+/// What is said of files in more than one layout, if they are: of each file of which one schema reads every row that was
+/// looked at, that schema. `best` counts before others.
+fn mixed(rows: &[SurveyRow], best: Option<&'static dyn Schema>) -> Option<String> {
+    let mut layouts: Vec<(&str, &'static dyn Schema)> = Vec::new();
+    for rows in rows.chunk_by(|a, b| a.0 == b.0) {
+        let reads = |schema: &&'static dyn Schema| rows.iter().all(|(_, _, r)| schema.content(&mut r.clone()).is_ok());
+        layouts.extend(best.into_iter().chain(SCHEMAS.iter().copied()).find(reads).map(|s| (rows[0].0.as_str(), s)));
+    }
+    let (_, first) = *layouts.first()?;
+    if layouts.iter().all(|(_, schema)| schema.name() == first.name()) {
+        return None;
+    }
+    let told: String = layouts.iter().map(|(file, schema)| format!("\n  {file}: {}", schema.name())).collect();
+    let advice = if layouts.iter().all(|(_, schema)| schema.kind() == first.kind()) {
+        "a recipe reads each layout as a [[source]] of its own: write a recipe with `setaccio init` for each, and put their \
+         [[source]] tables into one"
+    } else {
+        "rows of different kinds are no one data set: write a recipe with `setaccio init` for each"
+    };
+    Some(format!("the files are in more than one layout:{told}\n  {advice}"))
 }
 
 /// The language that most rows are in, as the rule `language` tells it.

@@ -1,10 +1,16 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
+use std::time::Instant;
+
 use anyhow::Result;
+use arrow_schema::DataType;
+use serde::Serialize;
 use setaccio_base::card::UNKNOWN_LICENSE;
 use setaccio_curate::{
     pipeline::{filter, spill},
+    plan::Plan,
     recipe::pins::Pins,
+    report::estimate::{Estimate, estimate},
     source::origin::Origin,
 };
 use setaccio_dataset::{columns::Extras, recipe::Sample};
@@ -12,22 +18,158 @@ use setaccio_dataset::{columns::Extras, recipe::Sample};
 use crate::{
     fetch::{HubListing, Need},
     inputs,
-    progress::Bar,
-    style::{BAD, FAINT, HEAD, NAME, count, megabytes},
+    output::Output,
+    style::{BAD, FAINT, HEAD, NAME, count, counted, megabytes},
 };
 
-/// Show stages, inputs, expected rows and columns without running anything
+/// Show stages, inputs, expected rows and columns, and what a build would take, without building anything
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     inputs: inputs::Args,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What a build would do.
+#[derive(Serialize)]
+struct Planned {
+    recipe: String,
+    title: String,
+    kind: &'static str,
+    from: &'static str,
+    sources: Vec<Source>,
+    /// Rows of all sources, if they could be counted.
+    rows: Option<u64>,
+    /// Tasks that the work is cut into, once the files are here.
+    tasks: Option<usize>,
+    /// Names of what decides on one row by itself, in order.
+    filters: Vec<String>,
+    columns: Vec<Column>,
+    /// What a build would take, once the files are here.
+    estimate: Option<Estimate>,
+}
+
+#[derive(Serialize)]
+struct Source {
+    name: String,
+    schema: String,
+    license: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    repo: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    revision: String,
+    /// The commit that the revision stands for, where the Hub was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+struct File {
+    name: String,
+    bytes: u64,
+    /// If they could be counted.
+    rows: Option<u64>,
+    /// If it is known.
+    sha256: Option<String>,
+    /// Once it is here.
+    tasks: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Column {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = args.output.bar()?;
     let wanted = (Need::List, &Pins::default());
+    let began = Instant::now();
     let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress, true)?;
+    let inspected = began.elapsed();
+    // What is not here yet can be neither tried nor cut into tasks.
+    let here = listed.is_empty();
+    let estimate = if here { Some(estimate(&plan, args.inputs.jobs(), inspected)?) } else { None };
     progress.clear();
+    let planned = planned(&plan, &listed, estimate);
+    args.output.give("plan", &planned, |planned| show(planned, &plan, &listed))
+}
+
+fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>) -> Planned {
+    let recipe = &plan.loaded.recipe;
+    let source = |(number, source): (u16, &setaccio_dataset::recipe::Source)| {
+        let listing = listed.iter().find(|listed| listed.source == source.name);
+        let local = plan.files.iter().filter(|file| file.source == number).map(|file| File {
+            name: file.input.name.clone(),
+            bytes: file.input.bytes,
+            rows: file.input.inspection.rows,
+            sha256: Some(file.input.inspection.sha256.clone()),
+            tasks: Some(file.input.inspection.slices.len()),
+        });
+        let remote = listing.into_iter().flat_map(|listed| &listed.files).map(|file| File {
+            name: format!("{}/{}", source.name, file.path),
+            bytes: file.size,
+            rows: None,
+            sha256: file.sha256.clone(),
+            tasks: None,
+        });
+        Source {
+            name: source.name.clone(),
+            schema: source.schema.clone(),
+            license: source.license.clone(),
+            repo: source.repo.clone(),
+            revision: source.revision.clone(),
+            commit: listing.map(|listed| listed.commit.clone()),
+            files: local.chain(remote).collect(),
+        }
+    };
+    let rows: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &Extras::default());
+    Planned {
+        recipe: recipe.name.clone(),
+        title: recipe.title.clone(),
+        kind: recipe.kind.name(),
+        from: plan.origin.kind(),
+        sources: (0..).zip(&recipe.source).map(source).collect(),
+        rows: rows.filter(|_| listed.is_empty()),
+        tasks: listed.is_empty().then_some(plan.tasks.len()),
+        filters: filter::names(plan).into_iter().map(str::to_owned).collect(),
+        columns: schema
+            .fields()
+            .iter()
+            .map(|field| Column { name: field.name().clone(), kind: type_name(field.data_type()) })
+            .collect(),
+        estimate,
+    }
+}
+
+/// A column's type as a person says it.
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 => "text".into(),
+        DataType::Boolean => "true or false".into(),
+        DataType::Int32 => "int32".into(),
+        DataType::Int64 => "int64".into(),
+        DataType::Float64 => "float64".into(),
+        DataType::List(item) => format!("list of {}", type_name(item.data_type())),
+        DataType::Struct(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|field| match type_name(field.data_type()).as_str() {
+                    "text" => field.name().clone(),
+                    other => format!("{}: {other}", field.name()),
+                })
+                .collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
     let recipe = &plan.loaded.recipe;
     anstream::println!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
     if plan.loaded.place.folder().is_none() {
@@ -36,11 +178,11 @@ pub fn run(args: &Args) -> Result<()> {
             recipe.name
         );
     }
-    let own = recipe.source.iter().any(|s| s.local()) && plan.origin != Origin::Files;
+    let own = recipe.source.iter().any(setaccio_dataset::recipe::Source::local) && plan.origin != Origin::Files;
     let but = if own { ", but for local files" } else { "" };
     anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}{but}", plan.origin);
     for (number, source) in (0_u16..).zip(&recipe.source) {
-        let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {} rows", count(n)));
+        let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {}", counted(n, "row")));
         anstream::println!(
             "  {NAME}{}{NAME:#}  schema {}, {}, {}{stated}",
             source.name,
@@ -55,22 +197,36 @@ pub fn run(args: &Args) -> Result<()> {
         }
         for file in plan.files.iter().filter(|f| f.source == number) {
             let input = &file.input;
-            let rows =
-                input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| format!("{} rows", count(n)));
-            let tasks = input.inspection.slices.len();
-            anstream::println!("    {}  {}, {rows}, {tasks} tasks", input.name, megabytes(input.bytes));
+            let rows = input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| counted(n, "row"));
+            let tasks = counted(input.inspection.slices.len() as u64, "task");
+            anstream::println!("    {}  {}, {rows}, {tasks}", input.name, megabytes(input.bytes));
             anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
         }
     }
     listed.iter().for_each(list);
-    let expected: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
-    let expected = expected.filter(|_| listed.is_empty()).map_or_else(|| "unknown".into(), count);
+    stages(planned, plan);
+    anstream::println!("\n{HEAD}columns{HEAD:#}");
+    for Column { name, kind } in &planned.columns {
+        anstream::println!("  {name:<12} {kind}");
+    }
+    anstream::println!("\n{HEAD}it would take{HEAD:#}");
+    match &planned.estimate {
+        Some(estimate) => expected(estimate),
+        None => anstream::println!(
+            "  {} to fetch; time and disk are estimated once the files are here (`setaccio pull`)",
+            megabytes(listed.iter().map(|listed| listed.bytes() - listed.cached().min(listed.bytes())).sum())
+        ),
+    }
+}
+
+fn stages(planned: &Planned, plan: &Plan) {
+    let recipe = &plan.loaded.recipe;
+    let rows = planned.rows.map_or_else(|| "an unknown number of rows".into(), |n| counted(n, "row"));
     anstream::println!("\n{HEAD}stages{HEAD:#}");
-    // What is not here yet cannot be cut into tasks.
-    let tasks = if listed.is_empty() { format!(", in {} tasks", plan.tasks.len()) } else { String::new() };
-    anstream::println!("  read    {expected} rows expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
-    let steps = filter::names(&plan);
-    anstream::println!("  filter  {}", if steps.is_empty() { "nothing".into() } else { steps.join(" > ") });
+    let tasks = planned.tasks.map_or_else(String::new, |n| format!(", in {}", counted(n as u64, "task")));
+    anstream::println!("  read    {rows} expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
+    let filters = &planned.filters;
+    anstream::println!("  filter  {}", if filters.is_empty() { "nothing".into() } else { filters.join(" > ") });
     for list in &plan.lock.list {
         anstream::println!(
             "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",
@@ -83,7 +239,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(dedup) => anstream::println!(
             "  dedup   exact, on the {}; kept first: {}",
             format!("{:?}", dedup.on).to_lowercase(),
-            preference(&plan)
+            preference(plan)
         ),
         None => anstream::println!("  dedup   none"),
     }
@@ -98,20 +254,45 @@ pub fn run(args: &Args) -> Result<()> {
         recipe.split.validation * 100.0,
         recipe.seed
     );
-    anstream::println!("\n{HEAD}columns{HEAD:#}");
-    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &Extras::default());
-    for field in schema.fields() {
-        anstream::println!("  {:<12} {}", field.name(), field.data_type());
+}
+
+/// What a build would take, as far as some rows tell.
+fn expected(estimate: &Estimate) {
+    let Estimate { sampled_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes } = estimate;
+    anstream::println!("  time    about {}", duration(*seconds));
+    anstream::println!(
+        "  disk    about {} for the data set, and {} more while it is built",
+        megabytes(*output_bytes),
+        megabytes(*work_bytes)
+    );
+    anstream::println!("  memory  up to {}", megabytes(*memory_bytes));
+    let tried = if sampled_rows == rows {
+        "all rows, which were filtered".to_owned()
+    } else {
+        format!("{}, which were filtered", counted(*sampled_rows, "row"))
+    };
+    anstream::println!(
+        "  {FAINT}an estimate from {tried}; about {} of {} pass{FAINT:#}",
+        count(*kept_rows),
+        counted(*rows, "row")
+    );
+}
+
+/// A length of time to one or two digits.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{:.0} s", seconds.ceil().max(1.0)),
+        ..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} hours", seconds / 3600.0),
     }
-    Ok(())
 }
 
 /// What the Hub has of a source.
 fn list(listed: &HubListing) {
-    let (read, of) = (count(listed.files.len() as u64), count(listed.of as u64));
+    let (read, of) = (count(listed.files.len() as u64), counted(listed.of as u64, "file"));
     let [bytes, cached] = [listed.bytes(), listed.cached()].map(megabytes);
     anstream::println!(
-        "\n  {NAME}{}{NAME:#} at {}: {read} of {of} files would be read, {bytes}, of which {cached} are in the cache",
+        "\n  {NAME}{}{NAME:#} at {}: {read} of {of} would be read, {bytes}, of which {cached} are in the cache",
         listed.source,
         listed.commit
     );

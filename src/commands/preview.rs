@@ -232,8 +232,10 @@ fn show(row: &Shown) {
     let Shown { source, file, at, drop, edited, texts, .. } = row;
     match drop {
         Some(Drop { rule, detail, around, stops }) => {
-            let what = if *stops { "! stops the build" } else { "- dropped" };
-            anstream::println!("{BAD}{what}{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
+            anstream::println!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
+            if *stops {
+                line("a build", "stops here; with --on-bad-row skip it drops such rows");
+            }
             around.iter().for_each(|around| line("around it", around));
         }
         None => {

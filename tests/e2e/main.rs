@@ -13,6 +13,7 @@ mod full;
 mod hub;
 mod init;
 mod interruption;
+mod own_data;
 #[cfg(feature = "train")]
 mod preference;
 mod recipes;

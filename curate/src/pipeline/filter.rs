@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Text held before it is written, in bytes.
-const FLUSH_BYTES: u64 = 16 << 20;
+pub const FLUSH_BYTES: u64 = 16 << 20;
 
 /// Name of the rule that drops rows which cannot be read.
 pub const BAD_ROW: &str = "bad_row";

@@ -110,7 +110,8 @@ fn nothing(root: &Path, path: &str, full: &str) -> SourceError {
     let beside: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let near = suggest::nearest(&name, beside.iter().map(String::as_str));
-    let shown = root.display();
+    let shown = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let shown = shown.display();
     SourceError::new(
         path,
         format!("names no file{near}; a path is absolute, or relative to the recipe's folder, {shown}"),

@@ -1,0 +1,160 @@
+//! What a build is going to take, from the first rows of some of its tasks: they are read, filtered and compressed, with a
+//! watch beside.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Result},
+    pipeline::filter::{FLUSH_BYTES, Outcome, RowFilter},
+    plan::{Plan, Task},
+    source::Item,
+};
+
+/// What a build is expected to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Rows that were tried.
+    pub sampled_rows: u64,
+    /// Rows that are going to be read.
+    pub rows: u64,
+    /// Rows that the filters are going to keep; how many are copies only a build can say.
+    pub kept_rows: u64,
+    /// Seconds.
+    pub seconds: f64,
+    /// Bytes of the published folder.
+    pub output_bytes: u64,
+    /// Bytes beside these while the build runs.
+    pub work_bytes: u64,
+    /// Bytes of memory, at the most.
+    pub memory_bytes: u64,
+}
+
+/// So many tasks of each source are tried, spread over all of them.
+const TASKS: usize = 4;
+/// So many rows of each of these, at most,
+const ROWS: u64 = 500;
+/// and so many bytes of their text.
+const BYTES: u64 = 1 << 20;
+
+/// Seconds that spilling, sorting and hashing take a byte of text: measured on web text (BENCHMARKS.md, where the time goes).
+const SECONDS_A_BYTE: f64 = 5e-9;
+/// What a block of a work file takes beside its rows, in bytes.
+const BLOCK: u64 = 3400;
+/// Work files are packed with LZ4, which leaves so many times what zstd leaves of texts.
+const LZ4_TO_ZSTD: f64 = 1.6;
+/// How the speed grows with the number of threads: 1.73 times with two (BENCHMARKS.md).
+const SPEEDUP: f64 = 0.8;
+/// Memory of the program, and the most that a thread takes beside it, in bytes: 311 MB were measured with two threads
+/// (BENCHMARKS.md), in row groups of 16 MB.
+const MEMORY: u64 = 60_000_000;
+const MEMORY_A_THREAD: u64 = 125_000_000;
+/// Rows in memory take so many times their bytes.
+const COPIES: u64 = 6;
+
+/// What was measured of one source.
+#[derive(Default)]
+struct Sample {
+    rows: u64,
+    kept_rows: u64,
+    bytes: u64,
+    kept_bytes: u64,
+    seconds: f64,
+    text: Vec<u8>,
+}
+
+/// Try some rows of `plan`; `inspected` is how long it took to look through its files, which a build does too.
+///
+/// # Errors
+/// A file that cannot be read.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate: two digits count"
+)]
+pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimate> {
+    let filter = RowFilter::new(plan);
+    let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
+    let (mut busy, mut text_bytes) = (0.0, 0.0);
+    for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
+        let tasks: Vec<&Task> = plan.tasks.iter().filter(|task| plan.files[task.file].source == number).collect();
+        let sample = sample(&tasks, plan, &filter, number)?;
+        let rows = rows(plan, &tasks, &sample);
+        let times = if sample.rows == 0 { 0.0 } else { rows as f64 / sample.rows as f64 };
+        let (packed, packing) = pack(&sample.text, plan.loaded.recipe.output.zstd_level)?;
+        let bytes = sample.bytes as f64 * times;
+        let kept = sample.kept_bytes as f64 * times;
+        busy += sample.seconds * times + bytes * (packing + SECONDS_A_BYTE);
+        text_bytes += bytes;
+        whole.sampled_rows += sample.rows;
+        whole.rows += rows;
+        whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
+        whole.output_bytes += (bytes * packed) as u64;
+        whole.work_bytes += (kept * (packed * LZ4_TO_ZSTD).min(1.0)) as u64;
+    }
+    let threads = jobs.min(plan.tasks.len()).max(1);
+    let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
+    whole.work_bytes += BLOCK * blocks.min(whole.kept_rows);
+    whole.seconds += busy / (threads as f64).powf(SPEEDUP);
+    let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
+    let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);
+    whole.memory_bytes = MEMORY + rows_held;
+    Ok(whole)
+}
+
+/// Read and filter the first rows of some of a source's tasks.
+fn sample(tasks: &[&Task], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> Result<Sample> {
+    let mut sample = Sample::default();
+    for task in tasks.iter().step_by(tasks.len().div_ceil(TASKS).max(1)) {
+        let began = Instant::now();
+        let (mut rows, mut bytes) = (0, 0);
+        for item in plan.read(task)? {
+            rows += 1;
+            if let Item::Row { at, row } = item? {
+                let read = row.content.bytes();
+                bytes += read;
+                match filter.apply(row, at, number, &mut filter.tallies()) {
+                    Outcome::Keep(kept) => {
+                        sample.kept_rows += 1;
+                        sample.kept_bytes += kept.row.content.bytes();
+                        kept.row.content.texts().for_each(|text| sample.text.extend(text.as_bytes()));
+                    }
+                    Outcome::Drop { row, .. } => {
+                        row.content.texts().for_each(|text| sample.text.extend(text.as_bytes()));
+                    }
+                }
+            }
+            if rows == ROWS || bytes >= BYTES {
+                break;
+            }
+        }
+        sample.seconds += began.elapsed().as_secs_f64();
+        sample.rows += rows;
+        sample.bytes += bytes;
+    }
+    Ok(sample)
+}
+
+/// Rows of a source: counted where that is known, and otherwise by the size of those that were tried.
+fn rows(plan: &Plan, tasks: &[&Task], sample: &Sample) -> u64 {
+    let whole = |task: &&Task| plan.files[task.file].input.inspection.rows;
+    let counted: Option<u64> = tasks.iter().map(|task| task.slice.rows().or_else(|| whole(task))).sum();
+    let limit = plan.loaded.recipe.read.limit.unwrap_or(u64::MAX);
+    let each = sample.bytes / sample.rows.max(1);
+    let files = plan.files.iter().filter(|file| tasks.iter().any(|task| plan.files[task.file].source == file.source));
+    let text: u64 = files.map(|file| file.input.inspection.text_bytes).sum();
+    counted.unwrap_or_else(|| text / each.max(1)).min(limit)
+}
+
+/// Share that zstd leaves of a text, and the seconds that it takes a byte.
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+fn pack(text: &[u8], level: i32) -> Result<(f64, f64)> {
+    if text.is_empty() {
+        return Ok((0.0, 0.0));
+    }
+    let began = Instant::now();
+    let packed = zstd::bulk::compress(text, level).map_err(Error::io("compress", "a sample of the rows"))?;
+    Ok((packed.len() as f64 / text.len() as f64, began.elapsed().as_secs_f64() / text.len() as f64))
+}

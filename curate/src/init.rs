@@ -152,7 +152,8 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Vec<SurveyRow>> {
     request.progress.stage("look", files.len() as u64);
     let mut rows = Vec::new();
     for OwnFile { path, name } in files {
-        let file = source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
+        let file =
+            source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
         if request.progress.cancelled() {
             return Err(Error::Interrupted);
         }

@@ -220,3 +220,29 @@ fn a_limit_reads_the_first_rows_of_each_source() {
         assert_eq!(numbers, (0..17).collect::<Vec<_>>(), "{name}");
     }
 }
+
+#[test]
+fn fields_of_csv_become_what_the_output_keeps_them_as() {
+    let fixture = Fixture::new(
+        "chat",
+        &[("web", "alpaca")],
+        "[output]\nkeep = { n = 'int64', x = 'float64', yes = 'bool', note = 'string' }\n",
+    );
+    let header = "instruction,input,output,n,x,yes,note";
+    fixture.write("data/web/x.csv", format!("{header}\nChi?,,Io.,-7,2.5e3,True,007\nDove?,,Qui., 12 ,,false,\n"));
+    fixture.build("out", &[]).assert_success();
+    let batches = crate::fixture::batches(&fixture.path("out/data"), "train");
+    let shown = |name: &str| {
+        let column = batches[0].column_by_name(name).unwrap();
+        let mut values: Vec<String> = (0..2).map(|i| format!("{:?}", column.slice(i, 1))).collect();
+        values.sort();
+        values.iter().map(|v| v.lines().nth(2).unwrap_or_default().trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown("n"), ["-7,", "12,"]);
+    assert_eq!(shown("x"), ["2500.0,", "null,"]);
+    assert_eq!(shown("yes"), ["false,", "true,"]);
+    assert_eq!(shown("note"), ["\"\",", "\"007\","]);
+    fixture.write("data/web/y.csv", format!("{header}\nChi?,,Tu.,sette,,,\n"));
+    let said = fixture.build("out", &[]).assert_failure();
+    assert!(said.contains("web/y.csv, row 0") && said.contains("sette") && said.contains("int64"), "{said}");
+}

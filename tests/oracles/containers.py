@@ -1,9 +1,10 @@
 """Writes small files in every container that curation reads, and the rows that Python reads from them.
 
-    pip install zstandard==0.25.0
+    pip install pyarrow==26.0.1 zstandard==0.25.0
     python tests/oracles/containers.py > tests/oracles/containers.json
 
-CSV is read by `csv.DictReader`, JSON by `json`, what is packed by `gzip`, `bz2`, `lzma` and `zstandard`.
+CSV is read by `csv.DictReader`, JSON by `json`, Arrow by `pyarrow`, what is packed by `gzip`,
+`bz2`, `lzma` and `zstandard`.
 """
 
 import bz2
@@ -14,6 +15,7 @@ import json
 import lzma
 import struct
 
+import pyarrow as pa
 import zstandard
 
 PEOPLE = [{"domanda": "Chi scrisse la Commedia?", "risposta": "Dante"}, {"domanda": "E «I promessi sposi»?", "risposta": "Manzoni"}]
@@ -123,8 +125,46 @@ def packed():
         yield {"file": name, "bytes": data.hex(), "keys": {}, "rows": rows}
 
 
+def arrow():
+    rows = [{"text": f"Riga {i} \u00e8", "n": i - 3, "x": i / 4, "yes": i % 2 == 0, "none": None} for i in range(6)]
+    for row in rows:
+        row["turns"] = [{"role": "user", "content": "c" * i, "tags": ["a"] * i} for i in range(row["n"] % 3)]
+        row["kind"] = "abc"[row["n"] % 3]
+        row["pair"] = [row["n"], None]
+    rows[4] |= {"text": None, "turns": None, "kind": None, "pair": None}
+    for text, many in [(pa.string(), pa.list_), (pa.large_string(), pa.large_list), (pa.string_view(), pa.list_)]:
+        turn = pa.struct({"role": text, "content": text, "tags": many(text)})
+        kind = pa.dictionary(pa.int8(), text) if text != pa.string_view() else text
+        schema = pa.schema(
+            {"text": text, "n": pa.int64(), "x": pa.float64(), "yes": pa.bool_(), "none": pa.null(), "turns": many(turn)}
+            | {"kind": kind, "pair": pa.list_(pa.int32(), 2)}
+        )
+        whole = pa.Table.from_pylist(rows, schema=schema)
+        for ending, writer in [("stream.arrow", pa.ipc.new_stream), ("file.feather", pa.ipc.new_file)]:
+            for compression in [None, "lz4"] if text == pa.string() else [None]:
+                sink = io.BytesIO()
+                with writer(sink, schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as out:
+                    out.write_table(whole, max_chunksize=3)
+                data = sink.getvalue()
+                read = pa.ipc.open_stream if ending == "stream.arrow" else pa.ipc.open_file
+                name = f"{text}-{compression}-{ending}"
+                yield {"file": name, "bytes": data.hex(), "keys": {}, "rows": read(data).read_all().to_pylist()}
+    # A dictionary that grows from batch to batch.
+    schema = pa.schema({"text": pa.dictionary(pa.int8(), pa.string())})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as out:
+        for values in [["a"], ["a", "b"], ["a", "b", "c"]]:
+            array = pa.DictionaryArray.from_arrays(pa.array(range(len(values)), pa.int8()), values)
+            out.write_batch(pa.record_batch([array], schema=schema))
+    data = sink.getvalue()
+    yield {"file": "deltas.arrow", "bytes": data.hex(), "keys": {}, "rows": pa.ipc.open_stream(data).read_all().to_pylist()}
+    sink = io.BytesIO()
+    pa.ipc.new_stream(sink, schema).close()
+    yield {"file": "no-rows.arrow", "bytes": sink.getvalue().hex(), "keys": {}, "rows": []}
+
+
 def main():
-    cases = [*tables(), *documents(), *packed()]
+    cases = [*tables(), *documents(), *packed(), *arrow()]
     print("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]")
 
 

@@ -15,6 +15,7 @@ use super::{
     csv::{CsvReader, Dialect, HEAD_BYTES},
     encoding::{BOM, Packing, encoding},
     frame::Layout,
+    ipc::{self, IpcReader},
     json::JsonReader,
     layout::{JsonFile, LayoutError, layout},
     parquet::ParquetReader,
@@ -51,6 +52,9 @@ fn detect(
     file.rewind().map_err(&unreadable)?;
     if magic.starts_with(PARQUET) {
         return Ok(Some(Arc::new(ParquetReader)));
+    }
+    if magic.starts_with(ipc::FILE) || magic.starts_with(ipc::STREAM) {
+        return Ok(Some(Arc::new(IpcReader)));
     }
     let mut packing = Packing { compression: Compression::of(&magic), encoding: None };
     let broken = |e: std::io::Error| match Refusal::of(&e) {
@@ -179,6 +183,9 @@ fn binary(head: &[u8], compressed: bool) -> Option<String> {
     let unpack = "unpack it, and name what is in it";
     let (what, advice) = match head {
         [b'P', b'A', b'R', b'1', ..] if compressed => ("Parquet, compressed once more", "unpack it"),
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xff, 0xff, 0xff, 0xff, ..] if compressed => {
+            ("Arrow, compressed once more", "unpack it")
+        }
         [b'P', b'K', 3, 4, ..] => ("a zip file (or one of Excel's)", "unpack it, or save the sheet as CSV"),
         [0x04, 0x22, 0x4d, 0x18, ..] => ("compressed with lz4", unpack),
         [b'7', b'z', 0xbc, 0xaf, ..] => ("a 7z archive", unpack),

@@ -11,7 +11,7 @@ use super::compress::ending;
 use crate::error::SourceError;
 
 /// What the names end in that a folder is searched for.
-const TABLES: [&str; 8] = ["parquet", "arrow", "json", "jsonl", "ndjson", "csv", "tsv", "tab"];
+const TABLES: [&str; 9] = ["parquet", "arrow", "feather", "json", "jsonl", "ndjson", "csv", "tsv", "tab"];
 
 /// What they end in where it holds none of these: beside tables such files explain them.
 const TEXTS: [&str; 2] = ["txt", "md"];

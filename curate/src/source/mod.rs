@@ -1,4 +1,4 @@
-//! From files on disk to rows: Parquet, JSON, CSV and text, plain or compressed, in bounded memory.
+//! From files on disk to rows: Parquet, Arrow, JSON, CSV and text, plain or compressed, in bounded memory.
 
 mod columns;
 mod compress;
@@ -7,6 +7,7 @@ mod encoding;
 mod format;
 mod frame;
 mod globs;
+mod ipc;
 mod json;
 mod layout;
 mod lined;

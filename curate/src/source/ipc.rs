@@ -1,0 +1,367 @@
+//! Arrow's own formats: the stream, in which `datasets` keeps its caches, and the file (Feather), which is a stream between
+//! two marks.
+//!
+//! Source: <https://arrow.apache.org/docs/format/Columnar.html>, "Serialization and Interprocess Communication".
+
+use std::{
+    collections::HashSet,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, OffsetSizeTrait, RecordBatch, StructArray, cast::AsArray};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_ipc::{MessageHeader, reader::StreamReader, root_as_message};
+use arrow_schema::{ArrowError, DataType, Field};
+use arrow_select::take::take;
+use setaccio_base::{bundle::BundleReader, sha256::HashingStream};
+use setaccio_dataset::shard::Position;
+
+use super::{
+    reader::{
+        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+    },
+    record::{self, Record},
+    value,
+};
+use crate::error::SourceError;
+
+/// What a file of Arrow begins with, padding included.
+pub const FILE: &[u8] = b"ARROW1\0\0";
+
+/// What a message, and so a stream, begins with.
+pub const STREAM: &[u8] = &[0xff; 4];
+
+/// Text that is made into records at a time, about, in bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// No message says more of its data than this, in bytes.
+const MAX_METADATA: u32 = 256 << 20;
+
+const BUFFER: usize = 256 << 10;
+
+/// Arrow IPC.
+#[derive(Debug)]
+pub struct IpcReader;
+
+impl Reader for IpcReader {
+    /// Hash the file, and find its batches by the messages before them, without reading what they hold.
+    fn inspect(
+        &self,
+        file: &mut BundleReader,
+        name: &str,
+        limits: &Limits,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Inspection, SourceError> {
+        let mut hashing = HashingStream::new(&mut *file);
+        let mut messages = Messages::new(BufReader::with_capacity(BUFFER, &mut hashing));
+        let (mut slices, mut rows, mut late) = (Vec::new(), 0, false);
+        while !cancelled()
+            && let Some(message) = messages.next().map_err(|e| cut_short(name, rows, &e))?
+        {
+            let Some(count) = message.rows else {
+                late |= rows > 0;
+                continue;
+            };
+            match slices.last_mut() {
+                Some(Slice::Bytes { start, end, rows, .. }) if message.end - *start <= limits.slice_bytes => {
+                    *end = message.end;
+                    *rows += count;
+                }
+                _ => slices.push(Slice::Bytes { start: message.start, end: message.end, first_row: rows, rows: count }),
+            }
+            rows += count;
+        }
+        drop(messages);
+        hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
+        let (_, sha256, bytes) = hashing.finish();
+        // A batch needs the dictionaries before it, and later ones add to them.
+        if late {
+            slices = vec![Slice::Whole];
+        }
+        Ok(Inspection { sha256, rows: Some(rows), slices, text_bytes: bytes })
+    }
+
+    fn open(
+        &self,
+        file: &InputFile,
+        slice: &Slice,
+        projection: &Projection<'_>,
+        limits: &Limits,
+    ) -> Result<Items, SourceError> {
+        let name = &file.name;
+        let open = || file.place.open().map_err(unreadable(name));
+        let mut messages = Messages::new(BufReader::with_capacity(BUFFER, open()?));
+        // Schema and dictionaries, and then the batches of the slice.
+        let mut head = 0;
+        let mut start = None;
+        while let Some(message) = messages.next().map_err(|e| cut_short(name, 0, &e))? {
+            start.get_or_insert(message.start);
+            if message.rows.is_some() {
+                break;
+            }
+            head = message.end;
+        }
+        let begin = start.unwrap_or(0);
+        let mut first = open()?;
+        first.seek(SeekFrom::Start(begin)).map_err(unreadable(name))?;
+        let mut rest = open()?;
+        let (from, to, row) = match slice {
+            Slice::Bytes { start, end, first_row, .. } => (*start, *end, *first_row),
+            _ => (head, file.bytes, 0),
+        };
+        rest.seek(SeekFrom::Start(from)).map_err(unreadable(name))?;
+        let head = first.take(head.saturating_sub(begin));
+        let stream: Stream = BufReader::with_capacity(BUFFER, Box::new(head.chain(rest.take(to - from))));
+        let reader = StreamReader::try_new(stream, None).map_err(|e| fault(name, row, &e))?;
+        for column in projection.schema.columns().iter().filter(|c| c.required) {
+            let here = projection.name_here(column.name);
+            if reader.schema().index_of(here).is_err() {
+                let fields = reader.schema();
+                let none: Record =
+                    fields.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
+                return Err(SourceError::new(name, record::missing(&none, here)));
+            }
+        }
+        Ok(Box::new(Rows {
+            reader,
+            batch: None,
+            ready: Vec::new().into_iter(),
+            row,
+            name: name.clone(),
+            failed: false,
+            max: limits.max_row_bytes,
+            needed: projection.needed(),
+            convert: projection.convert(),
+        }))
+    }
+}
+
+type Stream = BufReader<Box<dyn Read + Send>>;
+
+/// Where a message is, with its data.
+struct Message {
+    start: u64,
+    end: u64,
+    /// Of a batch: how many rows.
+    rows: Option<u64>,
+}
+
+/// The messages of a file or a stream, whose data is passed over.
+struct Messages<R> {
+    input: R,
+    offset: u64,
+}
+
+impl<R: BufRead> Messages<R> {
+    fn new(input: R) -> Self {
+        Self { input, offset: 0 }
+    }
+
+    /// The next message; `None` at the stream's end, which a mark or the end of the file is.
+    fn next(&mut self) -> io::Result<Option<Message>> {
+        if self.offset == 0 && self.input.fill_buf()?.starts_with(FILE) {
+            self.input.consume(FILE.len());
+            self.offset = FILE.len() as u64;
+        }
+        let start = self.offset;
+        let Some(length) = self.length()? else { return Ok(None) };
+        let mut metadata = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        self.input.read_exact(&mut metadata)?;
+        let message = root_as_message(&metadata).map_err(|e| bad(&format!("a message is damaged: {e}")))?;
+        let rows = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch().map(|batch| batch.length()),
+            _ => None,
+        };
+        let body = u64::try_from(message.bodyLength()).map_err(|_| bad("a message is damaged"))?;
+        let passed = io::copy(&mut self.input.by_ref().take(body), &mut io::sink())?;
+        if passed < body {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.offset += u64::from(length) + body;
+        let rows = rows.map(|rows| u64::try_from(rows).unwrap_or(0));
+        Ok(Some(Message { start, end: self.offset, rows }))
+    }
+
+    /// The length of what a message says of itself.
+    fn length(&mut self) -> io::Result<Option<u32>> {
+        let Some(mut length) = self.word()? else { return Ok(None) };
+        // Before 2019 there was no mark.
+        if length == u32::MAX {
+            let Some(word) = self.word()? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+            length = word;
+        }
+        match length {
+            0 => Ok(None),
+            length if length > MAX_METADATA => Err(bad("a message is damaged")),
+            length => Ok(Some(length)),
+        }
+    }
+
+    fn word(&mut self) -> io::Result<Option<u32>> {
+        if self.input.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let mut word = [0; 4];
+        self.input.read_exact(&mut word)?;
+        self.offset += 4;
+        Ok(Some(u32::from_le_bytes(word)))
+    }
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// An error of Arrow's reader, at a row.
+fn fault(name: &str, row: u64, error: &ArrowError) -> SourceError {
+    let message = error.to_string();
+    // What the reader was built without is no damage.
+    let limit = matches!(error, ArrowError::NotYetImplemented(_)) || message.contains("feature");
+    let advice = if limit {
+        "write the file in another way, for instance without compression or with lz4"
+    } else {
+        "the file is damaged, fetch it again"
+    };
+    SourceError::at(name, Position { row_group: None, row }, format!("reading stops here: {message}; {advice}"))
+}
+
+struct Rows {
+    reader: StreamReader<Stream>,
+    /// The batch being read, and how many of its rows were.
+    batch: Option<(RecordBatch, usize)>,
+    ready: std::vec::IntoIter<Item>,
+    /// Number of the next row.
+    row: u64,
+    name: String,
+    failed: bool,
+    max: u64,
+    /// Columns that the schema, a rule or the output takes; what cannot be read of the others is left out.
+    needed: HashSet<String>,
+    convert: Convert,
+}
+
+impl Iterator for Rows {
+    type Item = Result<Item, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.ready.next() {
+                return Some(Ok(item));
+            }
+            if self.failed {
+                return None;
+            }
+            let read = match self.batch.take() {
+                Some((batch, read)) if read < batch.num_rows() => self.fill(batch, read),
+                _ => match self.reader.next()? {
+                    Ok(batch) => {
+                        self.batch = Some((batch, 0));
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = read {
+                self.failed = true;
+                return Some(Err(fault(&self.name, self.row, &error)));
+            }
+        }
+    }
+}
+
+impl Rows {
+    /// Make records of some more rows of a batch: it may be as large as its writer liked.
+    fn fill(&mut self, batch: RecordBatch, read: usize) -> Result<(), ArrowError> {
+        let each = (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1);
+        let count = (CHUNK_BYTES / each).clamp(1, 1024).min(batch.num_rows() - read);
+        let part = batch.slice(read, count);
+        let columns = part.columns().iter().map(as_parquet).collect::<Result<Vec<_>, _>>()?;
+        let names = batch.schema();
+        let columns: Vec<(&String, ArrayRef)> = names.fields().iter().map(|f| f.name()).zip(columns).collect();
+        let mut items = Vec::with_capacity(count);
+        for i in 0..count {
+            let at = Position { row_group: None, row: self.row };
+            self.row += 1;
+            items.push(match self.record(&columns, i).and_then(&self.convert) {
+                Ok(row) => Item::Row { at, row },
+                Err(reason) => {
+                    let said = |(name, column): &(&String, ArrayRef)| {
+                        ((*name).clone(), value::json(column, i).unwrap_or_else(serde_json::Value::from))
+                    };
+                    let whole = serde_json::Value::Object(columns.iter().map(said).collect()).to_string();
+                    Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
+                }
+            });
+        }
+        self.ready = items.into_iter();
+        self.batch = Some((batch, read + count));
+        Ok(())
+    }
+
+    fn record(&self, columns: &[(&String, ArrayRef)], i: usize) -> Result<Record, String> {
+        let mut record = Record::with_capacity(columns.len());
+        for (name, column) in columns {
+            match value::json(column, i) {
+                Ok(value) => drop(record.insert((*name).clone(), value)),
+                Err(e) if self.needed.contains(*name) => return Err(format!("column `{name}` {e}")),
+                Err(_) => {}
+            }
+        }
+        let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
+        if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
+    }
+}
+
+/// A column in the types that Parquet's reader gives, from which values are made: one for texts and bytes, one for lists.
+fn as_parquet(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    Ok(match array.data_type() {
+        DataType::Utf8 => Arc::new(BinaryArray::from(array.as_string::<i32>().clone())),
+        DataType::LargeUtf8 => {
+            Arc::new(array.as_string::<i64>().iter().map(|t| t.map(str::as_bytes)).collect::<BinaryArray>())
+        }
+        DataType::Utf8View => {
+            Arc::new(array.as_string_view().iter().map(|t| t.map(str::as_bytes)).collect::<BinaryArray>())
+        }
+        DataType::LargeBinary => Arc::new(array.as_binary::<i64>().iter().collect::<BinaryArray>()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().iter().collect::<BinaryArray>()),
+        DataType::List(_) => list(array.as_list::<i32>().offsets(), array.as_list::<i32>().values(), array.nulls())?,
+        DataType::LargeList(_) => {
+            list(array.as_list::<i64>().offsets(), array.as_list::<i64>().values(), array.nulls())?
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            let entries: ArrayRef = Arc::new(map.entries().clone());
+            list(map.offsets(), &entries, array.nulls())?
+        }
+        DataType::FixedSizeList(_, length) => {
+            let length = usize::try_from(*length).unwrap_or(0);
+            let offsets = OffsetBuffer::<i32>::from_repeated_length(length, array.len());
+            list(&offsets, array.as_fixed_size_list().values(), array.nulls())?
+        }
+        DataType::Struct(fields) => {
+            let columns = array.as_struct().columns().iter().map(as_parquet).collect::<Result<Vec<_>, _>>()?;
+            let field =
+                |(field, column): (&Arc<Field>, &ArrayRef)| Field::new(field.name(), column.data_type().clone(), true);
+            let fields = fields.iter().zip(&columns).map(field).collect();
+            Arc::new(StructArray::try_new_with_length(fields, columns, array.nulls().cloned(), array.len())?)
+        }
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            as_parquet(&take(dictionary.values(), dictionary.keys(), None)?)?
+        }
+        _ => array.clone(),
+    })
+}
+
+/// A list of what is between these offsets.
+fn list<O: OffsetSizeTrait>(
+    offsets: &OffsetBuffer<O>,
+    values: &ArrayRef,
+    nulls: Option<&NullBuffer>,
+) -> Result<ArrayRef, ArrowError> {
+    let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+    let values = as_parquet(&values.slice(first, last - first))?;
+    let item = Arc::new(Field::new("item", values.data_type().clone(), true));
+    Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(offsets.lengths()), values, nulls.cloned())?))
+}

@@ -6,12 +6,15 @@
 use std::{
     collections::HashSet,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, OffsetSizeTrait, RecordBatch, StructArray, cast::AsArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_ipc::{MessageHeader, reader::StreamReader, root_as_message};
+use arrow_ipc::{
+    Buffer, Endianness, MessageHeader, RecordBatch as RecordBatchMessage, reader::StreamReader, root_as_message,
+};
 use arrow_schema::{ArrowError, DataType, Field};
 use arrow_select::take::take;
 use setaccio_base::{bundle::BundleReader, sha256::HashingStream};
@@ -19,9 +22,11 @@ use setaccio_dataset::shard::Position;
 
 use super::{
     reader::{
-        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Refusal, Slice, cut_short, too_long,
+        unreadable,
     },
     record::{self, Record},
+    scan::short,
     value,
 };
 use crate::error::SourceError;
@@ -113,13 +118,17 @@ impl Reader for IpcReader {
         rest.seek(SeekFrom::Start(from)).map_err(unreadable(name))?;
         let head = first.take(head.saturating_sub(begin));
         let stream: Stream = BufReader::with_capacity(BUFFER, Box::new(head.chain(rest.take(to - from))));
-        let reader = StreamReader::try_new(stream, None).map_err(|e| fault(name, row, &e))?;
+        let reader = unwound(|| StreamReader::try_new(stream, None)).map_err(|e| fault(name, row, &e))?;
+        let schema = reader.schema();
+        let second = |(i, f): &(usize, &Arc<Field>)| schema.index_of(f.name()).is_ok_and(|first| first != *i);
+        if let Some((_, twice)) = schema.fields().iter().enumerate().find(second) {
+            return Err(SourceError::new(name, format!("has two columns called `{}`", short(twice.name()))));
+        }
         for column in projection.schema.columns().iter().filter(|c| c.required) {
             let here = projection.name_here(column.name);
-            if reader.schema().index_of(here).is_err() {
-                let fields = reader.schema();
+            if schema.index_of(here).is_err() {
                 let none: Record =
-                    fields.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
+                    schema.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
                 return Err(SourceError::new(name, record::missing(&none, here)));
             }
         }
@@ -168,11 +177,23 @@ impl<R: BufRead> Messages<R> {
         let Some(length) = self.length()? else { return Ok(None) };
         let mut metadata = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         self.input.read_exact(&mut metadata)?;
-        let message = root_as_message(&metadata).map_err(|e| bad(&format!("a message is damaged: {e}")))?;
-        let rows = match message.header_type() {
-            MessageHeader::RecordBatch => message.header_as_record_batch().map(|batch| batch.length()),
+        let message = root_as_message(&metadata).map_err(|_| bad("a message is damaged"))?;
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|d| d.data()),
             _ => None,
         };
+        // Arrow's reader takes the bytes of numbers as they lie.
+        if message.header_as_schema().is_some_and(|schema| schema.endianness() != Endianness::Little) {
+            return Err(Refusal::error(
+                "it was written on a big-endian machine: write it again on another, or as Parquet".into(),
+            ));
+        }
+        // It takes these on trust, and panics.
+        if batch.is_some_and(|batch| !fits(&batch, message.bodyLength())) {
+            return Err(bad("a message is damaged: its data lies outside of it"));
+        }
+        let rows = batch.filter(|_| message.header_type() == MessageHeader::RecordBatch).map(|batch| batch.length());
         let body = u64::try_from(message.bodyLength()).map_err(|_| bad("a message is damaged"))?;
         let passed = io::copy(&mut self.input.by_ref().take(body), &mut io::sink())?;
         if passed < body {
@@ -209,8 +230,23 @@ impl<R: BufRead> Messages<R> {
     }
 }
 
+/// Whether all buffers of a batch lie in the message's body of this many bytes.
+fn fits(batch: &RecordBatchMessage<'_>, body: i64) -> bool {
+    let inside = |buffer: &Buffer| {
+        let end = buffer.offset().checked_add(buffer.length());
+        buffer.offset() >= 0 && buffer.length() >= 0 && end.is_some_and(|end| end <= body)
+    };
+    batch.length() >= 0 && batch.buffers().is_none_or(|buffers| buffers.iter().all(inside))
+}
+
 fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// What Arrow's reader gives: what it panics at is an error as well.
+fn unwound<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ArrowError::IpcError("what it holds contradicts what it says of it".into())))
 }
 
 /// An error of Arrow's reader, at a row.
@@ -253,8 +289,8 @@ impl Iterator for Rows {
                 return None;
             }
             let read = match self.batch.take() {
-                Some((batch, read)) if read < batch.num_rows() => self.fill(batch, read),
-                _ => match self.reader.next()? {
+                Some((batch, read)) if read < batch.num_rows() => unwound(|| self.fill(batch, read)),
+                _ => match unwound(|| self.reader.next().transpose()).transpose()? {
                     Ok(batch) => {
                         self.batch = Some((batch, 0));
                         Ok(())

@@ -86,18 +86,47 @@ fn read(name: &str, bytes: &[u8], keys: &Map<String, Value>, limits: &Limits) ->
     Ok(rows)
 }
 
+/// The files of the oracle.
+fn cases() -> Vec<(Case, Vec<u8>)> {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/oracles/containers.json")).unwrap();
+    let bytes = |case: &Case| {
+        let digit = |i| u8::from_str_radix(&case.bytes[i..i + 2], 16).unwrap();
+        (0..case.bytes.len()).step_by(2).map(digit).collect()
+    };
+    cases.into_iter().map(|case| (bytes(&case), case)).map(|(bytes, case)| (case, bytes)).collect()
+}
+
 #[test]
 fn every_container_gives_the_rows_that_python_reads() {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/oracles/containers.json")).unwrap();
-    assert!(cases.len() > 50);
-    for case in cases {
-        let digit = |i| u8::from_str_radix(&case.bytes[i..i + 2], 16).unwrap();
-        let bytes: Vec<u8> = (0..case.bytes.len()).step_by(2).map(digit).collect();
+    let cases = cases();
+    assert!(cases.len() > 60);
+    for (case, bytes) in cases {
         for slice_bytes in [1 << 20, 64, 1] {
             let rows = read(&case.file, &bytes, &case.keys, &limits(slice_bytes));
             assert_eq!(rows.as_ref(), Ok(&case.rows), "{} in slices of {slice_bytes} bytes", case.file);
         }
     }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_or_rows_and_never_a_crash() {
+    let mut errors = 0;
+    for (case, bytes) in cases() {
+        let step = bytes.len() / 10 + 1;
+        let cuts = (0..bytes.len()).step_by(step).map(|n| bytes[..n].to_vec());
+        let flips = (0..bytes.len()).step_by(step).map(|n| {
+            let mut bytes = bytes.clone();
+            bytes[n] ^= 0xff;
+            bytes
+        });
+        for bytes in cuts.chain(flips) {
+            if let Err(said) = read(&case.file, &bytes, &case.keys, &limits(64)) {
+                errors += 1;
+                assert!(said.contains(&case.file) && said.len() < 700, "{said}");
+            }
+        }
+    }
+    assert!(errors > 300, "{errors}");
 }
 
 #[test]

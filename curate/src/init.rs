@@ -83,6 +83,16 @@ pub struct Draft {
 /// A row as it was read, under the schema's names, and where.
 type SurveyRow = (String, Position, Record);
 
+/// What the files hold.
+struct Survey {
+    /// The first rows of every file.
+    rows: Vec<SurveyRow>,
+    /// The field that holds the rows, where a file is one object.
+    field: Option<String>,
+    /// Whether the files are plain text.
+    texts: bool,
+}
+
 /// Look into the files, and write the recipe.
 ///
 /// # Errors
@@ -91,10 +101,18 @@ pub fn draft(request: &Request<'_>) -> Result<Draft> {
     check_name(request.name).map_err(Error::Argument)?;
     check_told(request).map_err(Error::Argument)?;
     let paths = paths(request)?;
-    let rows = look(request, &paths)?;
+    let Survey { rows, field, texts } = look(request, &paths)?;
     let (schema, why) = fitting(request, &rows)?;
     let language = request.language.map(str::to_owned).or_else(|| language(schema, &rows));
-    let text = write(request, schema, &why, &paths, language.as_deref());
+    let mut keys = String::new();
+    if let Some(field) = field {
+        let field = toml::Value::from(field);
+        let _ = writeln!(keys, "# Each file is one object, which holds the rows in this field.\nfield = {field}");
+    }
+    if texts {
+        keys.push_str("# Each file is a document; `line` makes one of each line.\ndocuments = \"file\"\n");
+    }
+    let text = write(request, schema, &why, (&paths, &keys), language.as_deref());
     Ok(Draft { text, schema: schema.name(), why, language, rows: rows.len() })
 }
 
@@ -140,7 +158,7 @@ fn relative(file: &Path, folder: &Path) -> Result<String> {
 }
 
 /// The first rows of every file, under the schema's names.
-fn look(request: &Request<'_>, paths: &[String]) -> Result<Vec<SurveyRow>> {
+fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
     let read = Read::default();
     let limits = Limits {
         slice_bytes: read.task_bytes,
@@ -150,14 +168,25 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Vec<SurveyRow>> {
     };
     let files = own_files::find(request.folder, paths)?;
     request.progress.stage("look", files.len() as u64);
-    let mut rows = Vec::new();
+    let (mut rows, mut texts, mut of) = (Vec::new(), false, Source::default());
     for OwnFile { path, name } in files {
-        let file =
-            source::inspect(&Place::disk(&path), &name, &Source::default(), &limits, &|| request.progress.cancelled())?;
-        if request.progress.cancelled() {
-            return Err(Error::Interrupted);
+        let inspect = |of: &Source| {
+            let cancelled = || request.progress.cancelled();
+            let file = source::inspect(&Place::disk(&path), &name, of, &limits, &cancelled)?;
+            if cancelled() { Err(Error::Interrupted) } else { Ok(file) }
+        };
+        let mut file = inspect(&of)?;
+        let mut found = first(request, &file, &limits)?;
+        // One object that is no row may hold them.
+        if let ([(_, _, record)], Some(field)) = (found.as_slice(), file.reader.table())
+            && !is_row(request, record)
+        {
+            of.field = Some(field.to_owned());
+            file = inspect(&of)?;
+            found = first(request, &file, &limits)?;
         }
-        rows.extend(first(request, &file, &limits)?);
+        texts |= file.reader.plain_text();
+        rows.extend(found);
         request.progress.advance(1, "");
     }
     for (column, here) in &request.rename {
@@ -174,7 +203,14 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Vec<SurveyRow>> {
     for (_, _, record) in &mut rows {
         schema::rename(record, &request.rename);
     }
-    Ok(rows)
+    Ok(Survey { rows, field: of.field, texts })
+}
+
+/// Whether any schema reads a record.
+fn is_row(request: &Request<'_>, record: &Record) -> bool {
+    let mut record = record.clone();
+    schema::rename(&mut record, &request.rename);
+    SCHEMAS.iter().any(|schema| schema.content(&mut record.clone()).is_ok())
 }
 
 /// Names in backquotes, the first of them if there are many.
@@ -368,7 +404,13 @@ fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
 }
 
 /// The recipe's text.
-fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, paths: &[String], language: Option<&str>) -> String {
+fn write(
+    request: &Request<'_>,
+    schema: &dyn Schema,
+    why: &str,
+    (paths, keys): (&[String], &str),
+    language: Option<&str>,
+) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let list = |items: &[String]| toml::Value::from(items.to_vec()).to_string();
     let name = request.name;
@@ -386,7 +428,7 @@ fn write(request: &Request<'_>, schema: &dyn Schema, why: &str, paths: &[String]
          # `setaccio rules` lists every filter, `setaccio rules NAME` the settings of one.\n\
          name = {}\ntitle = {}\nabout = {}\nkind = {}\nseed = 42\n\n\
          [[source]]\nname = {}\n# {}: {why}.\nschema = {}\n\
-         # Relative to this file's folder, or absolute; a folder is read whole, and `rows/*.jsonl` names many files.\npath = {}\n",
+         # Relative to this file's folder, or absolute; a folder is read whole, and `rows/*.jsonl` names many files.\npath = {}\n{keys}",
         quoted(name),
         quoted(request.title.unwrap_or(name)),
         quoted(&format!("{rows} of our own.")),

@@ -185,6 +185,13 @@ fn a_source_that_holds_nothing() {
 }
 
 #[test]
+fn a_note_beside_tables_is_no_document_in_silence() {
+    let fixture = fixture();
+    let said = said(&fixture, "README.md", "# How these rows came about\n");
+    assert!(said.contains("web/README.md is plain text, and web/good.jsonl is not"), "{said}");
+}
+
+#[test]
 fn empty_parts_among_good_ones_are_counted_and_named() {
     let fixture = Fixture::text("");
     fixture.write("data/web/a.jsonl", TestRng(5).lines(10));

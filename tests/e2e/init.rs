@@ -166,3 +166,55 @@ fn what_is_there_stays_and_odd_names_are_found() {
         assert!(run.code != Some(0) && run.stderr.contains(what), "{args:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn every_container_is_told() {
+    let rows: Vec<serde_json::Value> = questions().lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let field = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().replace('"', "\"\"");
+    let csv = rows.iter().map(|row| format!("\"{}\";\"{}\"\n", field(row, "instruction"), field(row, "output")));
+    let csv: String = std::iter::once("instruction;output\n".to_owned()).chain(csv).collect();
+    let outer = serde_json::json!({ "version": "1", "licence": {}, "data": rows });
+    let columns = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    let columns = serde_json::json!({ "instruction": columns("instruction"), "output": columns("output") });
+    let pretty: String = rows.iter().map(|row| serde_json::to_string_pretty(row).unwrap() + "\n").collect();
+    let mut ids = Vec::new();
+    for (name, text, key) in [
+        ("rows.jsonl", questions(), ""),
+        ("rows.csv", csv, ""),
+        ("rows.json", outer.to_string(), "\nfield = \"data\"\n"),
+        ("columns.json", columns.to_string(), ""),
+        ("pretty.json", pretty, ""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), name, text);
+        run_in(dir.path(), &["init", "mine", name]).assert_success();
+        let recipe = fs::read_to_string(dir.path().join("mine.toml")).unwrap();
+        assert!(recipe.contains("\nschema = \"alpaca\"\n") && recipe.contains(key), "{name}: {recipe}");
+        run_in(dir.path(), &["plan", "mine.toml"]).assert_success();
+        run_in(dir.path(), &["build", "mine.toml"]).assert_success();
+        ids.push(column(&dir.path().join("data/out/mine/data"), "", "id"));
+    }
+    assert!(
+        ids[0].len() == 10 && ids.iter().all(|other| *other == ids[0]),
+        "the same rows, whatever holds them: {ids:?}"
+    );
+    // A folder of texts, each a document, or each line.
+    let dir = tempfile::tempdir().unwrap();
+    for (i, row) in rows.iter().enumerate() {
+        write(
+            dir.path(),
+            &format!("testi/{i}.txt"),
+            format!("{}\n\n{}\n", field(row, "instruction"), field(row, "output")),
+        );
+    }
+    write(dir.path(), "testi/vuoto.txt", "\n");
+    run_in(dir.path(), &["init", "testi", "testi"]).assert_success();
+    let recipe = fs::read_to_string(dir.path().join("testi.toml")).unwrap();
+    assert!(recipe.contains("\nschema = \"text\"\n") && recipe.contains("\ndocuments = \"file\"\n"), "{recipe}");
+    for (documents, count) in [("file", 10), ("line", 20)] {
+        fs::write(dir.path().join("testi.toml"), recipe.replace("\"file\"", &format!("\"{documents}\""))).unwrap();
+        let said = run_in(dir.path(), &["build", "testi.toml"]).assert_success().said();
+        assert!(said.contains("Of the 11 files of `testi` 1 hold no rows: testi/testi/vuoto.txt."), "{said}");
+        assert_eq!(column(&dir.path().join("data/out/testi/data"), "", "id").len(), count, "{documents}");
+    }
+}

@@ -175,8 +175,12 @@ fn check_rows(source: &Source, files: &[&PlanFile]) -> Result<()> {
 
 /// A text beside tables is rather a note on them than a document of the set.
 fn check_kinds(source: &Source, files: &[&PlanFile]) -> Result<()> {
-    let of =
-        |text| files.iter().find(|f| f.input.bytes > 0 && f.input.reader.plain_text() == text).map(|f| &f.input.name);
+    let of = |text| {
+        files
+            .iter()
+            .find(|f| f.input.inspection.rows != Some(0) && f.input.reader.plain_text() == text)
+            .map(|f| &f.input.name)
+    };
     match (of(true), of(false)) {
         (Some(text), Some(table)) => Err(Error::Argument(format!(
             "source `{}`: {text} is plain text, and {table} is not: name the files of one kind only",

@@ -14,6 +14,7 @@ use super::{
     },
     record,
     scan::ScanError,
+    shape::Hint,
 };
 use crate::error::SourceError;
 
@@ -26,8 +27,8 @@ pub struct JsonReader {
     pub layout: Layout,
     /// What has to be undone first.
     pub packing: Packing,
-    /// What is said beside of a first row that is none.
-    pub hint: Option<String>,
+    /// Where the rows may be if the first object is none.
+    pub hint: Option<Hint>,
 }
 
 impl Reader for JsonReader {
@@ -57,6 +58,10 @@ impl Reader for JsonReader {
         hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
         let (_, sha256, bytes) = hashing.finish();
         Ok(Inspection { sha256, rows, slices, text_bytes: self.packing.text_bytes(bytes) })
+    }
+
+    fn table(&self) -> Option<&str> {
+        self.hint.as_ref()?.table.as_deref()
     }
 
     fn open(
@@ -127,12 +132,12 @@ struct Records<R> {
     buffer: Vec<u8>,
     failed: bool,
     convert: Convert,
-    /// What is said beside of a first row that is none.
-    hint: Option<String>,
+    /// Where the rows may be if the first object is none.
+    hint: Option<Hint>,
 }
 
 impl<R: BufRead> Records<R> {
-    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert, hint: Option<String>) -> Self {
+    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert, hint: Option<Hint>) -> Self {
         Self { framer, name, row, buffer: Vec::new(), failed: false, convert, hint }
     }
 }
@@ -157,7 +162,8 @@ impl<R: BufRead> Iterator for Records<R> {
             Frame::TooLong(bytes) => Err(too_long(bytes, self.framer.max())),
             Frame::Whole => row(&self.buffer, &self.convert),
         };
-        let read = read.map_err(|reason| reason + self.hint.take().as_deref().unwrap_or_default());
+        let advice = self.hint.take().map(|hint| hint.advice).unwrap_or_default();
+        let read = read.map_err(|reason| reason + &advice);
         Some(Ok(match read {
             Ok(row) => Item::Row { at, row },
             Err(reason) => Item::Bad { at, reason, raw: record::raw(&self.buffer) },

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use super::{
     frame::Layout,
     scan::{NO_END, ScanError, Scanner, Torn},
-    shape::{Fields, List},
+    shape::{Fields, Hint, List},
 };
 
 /// What a JSON file is.
@@ -18,8 +18,8 @@ pub enum JsonFile {
     Rows {
         /// Where each begins and ends.
         layout: Layout,
-        /// What is said beside where its first object is no row.
-        hint: Option<String>,
+        /// Where they may be if its first object is none.
+        hint: Option<Hint>,
     },
     /// One object of columns.
     Columns {

@@ -39,6 +39,11 @@ pub trait Reader: Debug + Send + Sync {
         false
     }
 
+    /// Of a file that is one object: the one field of it that holds a list of objects.
+    fn table(&self) -> Option<&str> {
+        None
+    }
+
     /// Read a slice of an inspected file.
     ///
     /// # Errors

@@ -22,6 +22,15 @@ pub struct List {
     first: Option<u8>,
 }
 
+/// Where the rows of a file may be that is one object, and no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The one field that holds a list of objects.
+    pub table: Option<String>,
+    /// What is said beside what is wrong with the row.
+    pub advice: String,
+}
+
 /// What an object's fields hold.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
@@ -116,14 +125,15 @@ impl Fields {
         })
     }
 
-    /// What is added where the object is no row: the lists of objects in it, which may be the rows.
-    pub fn hint(&self) -> Option<String> {
+    /// Where the rows may be if the object is none: in its lists of objects.
+    pub fn hint(&self) -> Option<Hint> {
         let mut tables = self.lists.iter().filter(|list| list.first == Some(b'{'));
         let first = tables.next()?;
         let names: Names = tables.map(|table| &table.name).collect();
         let name = short(&first.name);
         let count = grouped(first.length);
-        Some(if names.count() == 0 {
+        let table = (names.count() == 0).then(|| first.name.clone());
+        let advice = if table.is_some() {
             format!(
                 "; the file is one object, and its `{name}` is a list of {count} objects: if these are the rows, write \
                  `field = \"{name}\"` into the recipe's [[source]]"
@@ -133,7 +143,8 @@ impl Fields {
                 "; the file is one object that holds lists of objects, {name} and {names}: name the one whose objects \
                  are the rows in the recipe's [[source]], for instance `field = \"{name}\"`"
             )
-        })
+        };
+        Some(Hint { table, advice })
     }
 }
 

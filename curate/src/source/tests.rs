@@ -249,7 +249,7 @@ fn the_hint_names_the_field_that_holds_the_rows() {
         let Ok(layout::JsonFile::Rows { hint, .. }) = layout::layout(text.as_bytes(), text.as_bytes(), None) else {
             panic!("{text} is no file of rows")
         };
-        hint.unwrap_or_default()
+        hint.map(|hint| hint.advice).unwrap_or_default()
     };
     let one = find("{\"version\": \"1\", \"data\": [{\"t\": 1}, {\"t\": 2}], \"tags\": [\"a\"]}");
     assert!(one.contains("its `data` is a list of 2 objects") && one.contains("`field = \"data\"`"), "{one}");

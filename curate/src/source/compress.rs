@@ -130,8 +130,13 @@ struct Windowed<R> {
 impl<R: Read> Read for Windowed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.decoder.read(buffer).map_err(|e| {
-            let refused = e.kind() == io::ErrorKind::OutOfMemory || e.to_string().contains("too much memory");
-            if !refused {
+            let said = e.to_string();
+            if said.contains("Dictionary mismatch") {
+                return Refusal::error(
+                    "it was compressed with a dictionary, which it does not hold: unpack it with that".into(),
+                );
+            }
+            if e.kind() != io::ErrorKind::OutOfMemory && !said.contains("too much memory") {
                 return e;
             }
             let allowed = 1_u64 << self.window_log;
@@ -262,6 +267,9 @@ mod tests {
             let error = unpack(&frame(window)).err().unwrap_or_else(|| panic!("{window} is allowed"));
             assert!(Refusal::of(&error).is_some_and(|r| r.to_string().contains(said)), "{error}");
         }
+        let foreign = [&[0x28, 0xb5, 0x2f, 0xfd, 0x01, 0x00, 0x07][..], &[0x01, 0x00, 0x00]].concat();
+        let error = unpack(&foreign).err().unwrap_or_else(|| panic!("a dictionary is made up"));
+        assert!(Refusal::of(&error).is_some_and(|r| r.to_string().contains("with a dictionary")), "{error}");
         let mut text = String::new();
         let allowed =
             decompress(Compression::Zstd, &frame(21 << 3)[..], 31).and_then(|mut r| r.read_to_string(&mut text));

@@ -45,6 +45,12 @@ const MAX_METADATA: u32 = 256 << 20;
 
 const BUFFER: usize = 256 << 10;
 
+/// A packed buffer begins with its size unpacked, in so many bytes.
+const SIZE: u64 = 8;
+
+/// A byte of LZ4 stands for no more than 255.
+const MOST_PACKED: u64 = 255;
+
 /// Arrow IPC.
 #[derive(Debug)]
 pub struct IpcReader;
@@ -195,13 +201,34 @@ impl<R: BufRead> Messages<R> {
         }
         let rows = batch.filter(|_| message.header_type() == MessageHeader::RecordBatch).map(|batch| batch.length());
         let body = u64::try_from(message.bodyLength()).map_err(|_| bad("a message is damaged"))?;
-        let passed = io::copy(&mut self.input.by_ref().take(body), &mut io::sink())?;
-        if passed < body {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut passed = 0;
+        if let Some(batch) = batch.filter(|batch| batch.compression().is_some()) {
+            let mut buffers: Vec<(u64, u64)> = batch.buffers().into_iter().flatten().map(extent).collect();
+            buffers.sort_unstable();
+            for (offset, length) in buffers.into_iter().filter(|(_, length)| *length >= SIZE) {
+                // Buffers that share bytes are read as the first one.
+                if offset < passed {
+                    continue;
+                }
+                self.skip(offset - passed)?;
+                let mut size = [0; 8];
+                self.input.read_exact(&mut size)?;
+                passed = offset + SIZE;
+                if i64::from_le_bytes(size) > i64::try_from(length.saturating_mul(MOST_PACKED)).unwrap_or(i64::MAX) {
+                    return Err(bad("a message is damaged: its data cannot unpack to as much as it says"));
+                }
+            }
         }
+        self.skip(body - passed)?;
         self.offset += u64::from(length) + body;
         let rows = rows.map(|rows| u64::try_from(rows).unwrap_or(0));
         Ok(Some(Message { start, end: self.offset, rows }))
+    }
+
+    /// Pass over so many bytes.
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let passed = io::copy(&mut self.input.by_ref().take(bytes), &mut io::sink())?;
+        if passed < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// The length of what a message says of itself.
@@ -236,7 +263,14 @@ fn fits(batch: &RecordBatchMessage<'_>, body: i64) -> bool {
         let end = buffer.offset().checked_add(buffer.length());
         buffer.offset() >= 0 && buffer.length() >= 0 && end.is_some_and(|end| end <= body)
     };
-    batch.length() >= 0 && batch.buffers().is_none_or(|buffers| buffers.iter().all(inside))
+    (0..=i64::from(i32::MAX)).contains(&batch.length())
+        && batch.buffers().is_none_or(|buffers| buffers.iter().all(inside))
+}
+
+/// Offset and length of a buffer, which are not negative.
+fn extent(buffer: &Buffer) -> (u64, u64) {
+    let [offset, length] = [buffer.offset(), buffer.length()].map(|n| u64::try_from(n).unwrap_or(0));
+    (offset, length)
 }
 
 fn bad(what: &str) -> io::Error {

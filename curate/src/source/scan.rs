@@ -49,7 +49,7 @@ pub struct Scanner<R> {
     input: R,
     /// Bytes consumed of the stream.
     pub offset: u64,
-    /// Line breaks in what was consumed, as far as anybody asks: none, or some.
+    /// Whether a line has ended in what was consumed; looked for only where a torn text stops the scan.
     pub lines: bool,
     /// What becomes of a line break inside a text.
     pub torn: Torn,
@@ -99,7 +99,7 @@ impl<R: BufRead> Scanner<R> {
             let solid = chunk.iter().position(|b| !b.is_ascii_whitespace());
             let n = solid.unwrap_or(chunk.len());
             let next = solid.map(|n| chunk[n]);
-            self.lines = self.lines || memchr::memchr(b'\n', &chunk[..n]).is_some();
+            self.lines = self.lines || (self.torn == Torn::Stop && memchr::memchr(b'\n', &chunk[..n]).is_some());
             self.consume(n);
             if next.is_some() {
                 return Ok(next);
@@ -130,7 +130,7 @@ impl<R: BufRead> Scanner<R> {
             let end = state.scan(chunk);
             let part = end.unwrap_or(chunk.len());
             keep(kept, &chunk[..part], most);
-            self.lines = self.lines || memchr::memchr(b'\n', &chunk[..part]).is_some();
+            self.lines = self.lines || (self.torn == Torn::Stop && memchr::memchr(b'\n', &chunk[..part]).is_some());
             self.consume(part);
             if state.torn && self.torn == Torn::Stop {
                 return broken("a line ends inside of a text");

@@ -5,8 +5,8 @@
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
 //!   the nearest known word;
-//! - rows: [`row`] is a document, a conversation or a preference, [`nfc`] makes canonically equal texts one,
-//!   [`filter_report`] says what filters did to many;
+//! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
+//!   equal texts one, [`filter_report`] says what filters did to many;
 //! - reports: [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
 //!   training run was made from.
 
@@ -25,5 +25,6 @@ pub mod row;
 pub mod run_lock;
 pub mod sha256;
 pub mod suggest;
+pub mod value;
 
 pub use error::{Error, Result};

@@ -84,6 +84,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Rows that contradict each other, with `dedup.conflicts = "stop"`.
+    #[error(
+        "{first} and {second} are the same row, and differ in `{label}`: mend the files, or say what becomes of such rows with `dedup.conflicts`: \"drop\" or \"keep\""
+    )]
+    Conflict {
+        /// Where the one is.
+        first: String,
+        /// Where the other is.
+        second: String,
+        /// The column.
+        label: String,
+    },
     /// A fault of files or threads.
     #[error(transparent)]
     Base(setaccio_base::Error),

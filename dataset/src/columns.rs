@@ -33,11 +33,6 @@ impl Extras {
         }
     }
 
-    /// Add those of other rows.
-    pub fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().cloned());
-    }
-
     /// Whether no row has any.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -49,6 +44,13 @@ impl Extras {
 
     fn fields(&self) -> impl Iterator<Item = &'static str> {
         TURN_FIELDS.into_iter().filter(|name| self.has(name))
+    }
+}
+
+impl<'a> FromIterator<&'a Extras> for Extras {
+    /// Those of any.
+    fn from_iter<T: IntoIterator<Item = &'a Extras>>(all: T) -> Self {
+        Self(all.into_iter().flat_map(|extras| extras.0.iter().cloned()).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{filter_report::Tally, row::Kind};
 
-use crate::names::LEDGER;
+use crate::{columns::Extras, names::LEDGER};
 
 /// Names of the stages, in order.
 pub const STAGES: [&str; 5] = ["read", "screen", "dedup", "sample", "split"];
@@ -30,6 +30,12 @@ pub struct Ledger {
     pub lengths: Vec<Length>,
     /// Rows written per source and language.
     pub mix: Vec<Mix>,
+    /// What its conversations hold beside roles and contents.
+    #[serde(default, skip_serializing_if = "Extras::is_empty")]
+    pub extras: Extras,
+    /// What no schema, filter or output read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
     /// What a person should know, in sentences.
     pub notes: Vec<String>,
     /// Every published Parquet file.
@@ -164,6 +170,17 @@ pub struct Mix {
     pub rows: u64,
     /// Characters over all splits.
     pub characters: u64,
+}
+
+/// A column of a source that nothing read, or a field of its messages (`messages[].name`) that has no place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The source's name.
+    pub source: String,
+    /// The column.
+    pub column: String,
+    /// Rows that hold something other than null there.
+    pub rows: u64,
 }
 
 /// A published file.

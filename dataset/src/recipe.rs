@@ -56,6 +56,14 @@ fn default_seed() -> u64 {
     42
 }
 
+impl Recipe {
+    /// The kept column by which rows that are the same may contradict each other.
+    pub fn label(&self) -> Option<&str> {
+        let label = self.dedup.as_ref()?.label.as_str();
+        self.output.keep.contains_key(label).then_some(label)
+    }
+}
+
 /// One source of rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -237,14 +245,54 @@ pub struct Dedup {
     pub whitespace: bool,
     /// Leave out everything that is neither letter, digit nor white space.
     pub punctuation: bool,
-    /// Sources whose copy is kept first; the others follow in the recipe's order.
+    /// Sources whose copy is kept first; the others follow in the recipe's order. Of the copies of one source the one
+    /// with the smallest id is kept, of equal ids the one with the most kept columns filled, then by a hash of these.
     pub prefer: Vec<String>,
+    /// A kept column that judges the row: rows that are the same and differ in it contradict each other. `label` if
+    /// nothing is said.
+    #[serde(skip_serializing_if = "is_label")]
+    pub label: String,
+    /// What becomes of rows that contradict each other; `drop` if nothing is said.
+    #[serde(skip_serializing_if = "is_default")]
+    pub conflicts: Conflicts,
+}
+
+/// The column that preference training reads.
+const LABEL: &str = "label";
+
+fn is_label(name: &str) -> bool {
+    name == LABEL
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Dedup {
     fn default() -> Self {
-        Self { on: DedupOn::Row, lowercase: true, whitespace: true, punctuation: false, prefer: Vec::new() }
+        Self {
+            on: DedupOn::Row,
+            lowercase: true,
+            whitespace: true,
+            punctuation: false,
+            prefer: Vec::new(),
+            label: LABEL.into(),
+            conflicts: Conflicts::Drop,
+        }
     }
+}
+
+/// What becomes of rows that are the same but for their label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflicts {
+    /// All of them are dropped.
+    #[default]
+    Drop,
+    /// One is kept, as of rows without a label: the preferred source's, then the one with the smallest id.
+    Keep,
+    /// The build stops and names two of them.
+    Stop,
 }
 
 /// What deduplication compares.
@@ -398,8 +446,10 @@ impl Default for Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
-    /// UTF-8 text; other values are written as they print.
+    /// UTF-8 text; other values are written as they print, lists and objects as JSON.
     String,
+    /// The value as JSON text, whatever it is.
+    Json,
     /// 64-bit integer.
     Int64,
     /// 64-bit float.

@@ -24,3 +24,4 @@ mod templates;
 #[cfg(feature = "train")]
 mod train;
 mod trust;
+mod whole;

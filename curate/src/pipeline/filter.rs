@@ -2,6 +2,7 @@
 //! A task's result depends on the recipe and the slice alone, and carries a key that says so.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -58,13 +59,25 @@ pub struct RowFilter<'a> {
     plan: &'a Plan,
     spill: SpillBuilder<'a>,
     names: Vec<&'a str>,
+    /// Columns that filters and output read.
+    read: HashSet<String>,
 }
 
 impl<'a> RowFilter<'a> {
     /// That of a plan.
     pub fn new(plan: &'a Plan) -> Self {
         let spill = SpillBuilder::new(&plan.loaded.recipe, &plan.renderer);
-        Self { plan, spill, names: names(plan) }
+        Self { plan, spill, names: names(plan), read: plan.columns().into_iter().collect() }
+    }
+
+    /// Count the columns that a row has beside its content and that nothing reads.
+    pub fn count_unread(&self, row: &Row, unread: &mut BTreeMap<String, u64>) {
+        for (name, _) in row.columns.iter().filter(|(name, held)| !held.is_null() && !self.read.contains(*name)) {
+            match unread.get_mut(name) {
+                Some(rows) => *rows += 1,
+                None => drop(unread.insert(name.clone(), 1)),
+            }
+        }
     }
 
     /// A count of zeros for each of [`names`].
@@ -113,6 +126,8 @@ pub struct Manifest {
     pub tallies: Vec<Tally>,
     /// What the conversations that passed hold beside roles and contents.
     pub extras: Extras,
+    /// Columns that nothing read, with the rows that hold something there.
+    pub unread: BTreeMap<String, u64>,
     /// The rows that passed.
     pub blocks: Vec<Block>,
     /// The rejects, if there are any.
@@ -192,6 +207,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         screen: Flow::default(),
         tallies: filter.tallies(),
         extras: Extras::default(),
+        unread: BTreeMap::new(),
         blocks: Vec::new(),
         rejects: None,
     };
@@ -214,6 +230,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
                 let bytes = row.content.bytes();
                 manifest.read.count(bytes, Some(bytes));
                 progress.rows(1, bytes);
+                filter.count_unread(&row, &mut manifest.unread);
                 match filter.apply(row, at, planned.source, &mut manifest.tallies) {
                     Outcome::Keep(row) => {
                         let kept = row.row.content.bytes();
@@ -227,7 +244,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
                     }
                     Outcome::Drop { rule, detail, row } => {
                         manifest.screen.count(bytes, None);
-                        rejects.push(at, &rule, detail, Remains::Row(row));
+                        rejects.push(at, &rule, detail, Remains::Row(Box::new(row)));
                     }
                 }
             }

@@ -61,7 +61,7 @@ pub enum Remains {
     /// It could not be read; what was read of it, as text.
     Raw(String),
     /// A filter dropped it, or the output has no place for it.
-    Row(Row),
+    Row(Box<Row>),
 }
 
 struct Reject {
@@ -145,8 +145,10 @@ impl Rejects {
     }
 }
 
-/// A row that the resolver drops: its place in the batch, the stage, and the detail.
-/// The rule of such a stage has the stage's name.
+/// The rule that drops rows which are the same but for their label.
+pub const CONFLICT: &str = "conflict";
+
+/// A row that the resolver drops: its place in the batch, the stage, the rule and the detail.
 pub struct DropRow {
     /// Row of the batch.
     pub row: u32,
@@ -154,6 +156,8 @@ pub struct DropRow {
     pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
+    /// The stage's name, or [`CONFLICT`].
+    pub rule: &'static str,
     /// Which row it repeats, or why it is not of the sample.
     pub detail: String,
 }
@@ -173,7 +177,7 @@ pub fn resolver_rejects(
     let file = file.as_primitive::<UInt32Type>().iter().map(|i| files.get(i? as usize));
     let mut columns: Vec<(&'static str, ArrayRef)> = vec![
         ("stage", texts(drops.iter().map(|l| Some(l.stage)))),
-        ("rule", texts(drops.iter().map(|l| Some(l.stage)))),
+        ("rule", texts(drops.iter().map(|l| Some(l.rule)))),
         ("detail", texts(drops.iter().map(|l| Some(&l.detail)))),
         ("source", texts(source)),
         ("file", texts(file)),

@@ -3,21 +3,26 @@
 //! A row's place is a seeded hash of its normalised content, so rows that are the same lie side by
 //! side, a shuffle is a sort, and a sample of N is the first N rows: whatever the order of the inputs.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use arrow_array::{
-    RecordBatch,
+    Array, RecordBatch,
     cast::AsArray,
-    types::{UInt16Type, UInt64Type},
+    types::{Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
-use setaccio_dataset::{ledger::Flow, recipe::Recipe};
+use setaccio_base::filter_report::Tally;
+use setaccio_dataset::{
+    ledger::Flow,
+    recipe::{Conflicts, DedupOn, Recipe},
+    shard::Position,
+};
 
 use super::{
     key::Key,
-    rejects::DropRow,
-    spill::{self, BYTES, ID, ORDER, SAME, SOURCE},
+    rejects::{CONFLICT, DropRow},
+    spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The columns of [`super::spill::DECIDING`] of one row.
 #[derive(Clone, Copy)]
@@ -29,6 +34,10 @@ struct Candidate<'a> {
     row: u32,
     source: u16,
     bytes: u64,
+    /// Hash of its label, if it has one.
+    label: Option<u64>,
+    /// What decides between equal ids: [`spill::TIE`], then [`spill::REST`].
+    tie: [u64; 2],
 }
 
 /// What becomes of a partition's rows.
@@ -40,6 +49,8 @@ pub struct Resolution {
     pub drop: Vec<DropRow>,
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
+    /// Of those that deduplication drops, the ones that contradict others, per source.
+    pub conflicts: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
 }
@@ -61,11 +72,34 @@ pub struct KeepRow {
 pub struct Resolver<'a> {
     recipe: &'a Recipe,
     ranks: Vec<u16>,
+    files: Vec<&'a str>,
+}
+
+/// Two rows that are the same but for their labels.
+#[derive(Clone, Copy)]
+struct Dispute<'a> {
+    one: Candidate<'a>,
+    another: Candidate<'a>,
+}
+
+impl<'a> Dispute<'a> {
+    /// The one of the two that has not this label.
+    fn other(self, label: u64) -> Candidate<'a> {
+        if self.one.label == Some(label) { self.another } else { self.one }
+    }
+}
+
+/// What follows the row that contradicts, before the name of the label.
+const CONTRADICTS: &str = ", with another ";
+
+/// The rows at the front of a sorted list that are the same.
+fn copies<'r, 'c>(rows: &'r [Candidate<'c>]) -> &'r [Candidate<'c>] {
+    rows.chunk_by(|a, b| a.key.same == b.key.same).next().unwrap_or_default()
 }
 
 impl<'a> Resolver<'a> {
-    /// For the rows of `recipe`.
-    pub fn new(recipe: &'a Recipe) -> Self {
+    /// For the rows of `recipe`, of the input `files` with these names.
+    pub fn new(recipe: &'a Recipe, files: Vec<&'a str>) -> Self {
         let prefer = recipe.dedup.as_ref().map_or(&[][..], |d| &d.prefer);
         let place = |name: &str| prefer.iter().position(|p| p == name).unwrap_or(prefer.len());
         let mut order: Vec<usize> = (0..recipe.source.len()).collect();
@@ -74,7 +108,7 @@ impl<'a> Resolver<'a> {
         for (rank, source) in (0..).zip(order) {
             ranks[source] = rank;
         }
-        Self { recipe, ranks }
+        Self { recipe, ranks, files }
     }
 
     /// Number of classes that a sample counts apart: one, or one a source if they are weighted.
@@ -103,29 +137,53 @@ impl<'a> Resolver<'a> {
         let sources = self.ranks.len();
         let mut resolution = Resolution {
             dedup: vec![Flow::default(); sources],
+            conflicts: vec![Tally::default(); sources],
             sample: vec![Flow::default(); sources],
             ..Resolution::default()
         };
         let mut rows = candidates(batch, &self.ranks)?;
-        // Equal rows sit together; among them the preferred source's comes first, then the smallest id,
-        // so that the one kept does not depend on the order of files. Equal ids are equal rows.
-        rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.row));
+        // Equal rows sit together; among them the preferred source's comes first, then the smallest id, then what the
+        // columns hold, so that the one kept does not depend on the order of files. Equal ids are equal rows.
+        rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.tie, c.row));
         let mut left = allowed.map(<[u64]>::to_vec);
         let dedups = self.recipe.dedup.is_some();
         let mut first: Option<Candidate<'_>> = None;
-        for c in rows {
+        let mut disputes: BTreeMap<&str, Dispute<'_>> = BTreeMap::new();
+        for (at, c) in rows.iter().copied().enumerate() {
             let source = usize::from(c.source);
-            if let Some(first) = first.filter(|f| dedups && f.key.same == c.key.same) {
+            if dedups && (at == 0 || rows[at - 1].key.same != c.key.same) {
+                first = None;
+                disputes = self.disputes(copies(&rows[at..]));
+            }
+            let dispute = c.label.and_then(|label| disputes.get(self.judged(&c)).map(|d| (label, *d)));
+            let dropped = match (dispute, first.filter(|_| dedups)) {
+                (Some((label, dispute)), _) if self.conflicts() == Conflicts::Drop => {
+                    Some((CONFLICT, dispute.other(label), CONTRADICTS))
+                }
+                (Some(..), _) if self.conflicts() == Conflicts::Stop => return Err(self.stop(batch, &disputes)?),
+                (Some((label, _)), Some(first)) if first.label.is_some_and(|kept| kept != label) => {
+                    Some((CONFLICT, first, CONTRADICTS))
+                }
+                (_, Some(first)) => Some(("dedup", first, "")),
+                (_, None) => None,
+            };
+            if let Some((rule, other, how)) = dropped {
                 resolution.dedup[source].count(c.bytes, None);
-                let detail = format!("same as {} of {}", first.id, self.recipe.source[usize::from(first.source)].name);
-                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", detail });
+                if rule == CONFLICT {
+                    resolution.conflicts[source].dropped += 1;
+                    resolution.conflicts[source].dropped_bytes += c.bytes;
+                }
+                let of = &self.recipe.source[usize::from(other.source)].name;
+                let how = if how.is_empty() { String::new() } else { format!("{how}`{}`", self.label()) };
+                let detail = format!("same as {} of {of}{how}", other.id);
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule, detail });
                 continue;
             }
             first = Some(c);
             resolution.dedup[source].count(c.bytes, Some(c.bytes));
             if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
                 resolution.sample[source].count(c.bytes, None);
-                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "sample", detail });
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "sample", rule: "sample", detail });
                 continue;
             }
             resolution.sample[source].count(c.bytes, Some(c.bytes));
@@ -133,6 +191,56 @@ impl<'a> Resolver<'a> {
             resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
         }
         Ok(resolution)
+    }
+
+    fn label(&self) -> &str {
+        self.recipe.label().unwrap_or_default()
+    }
+
+    fn conflicts(&self) -> Conflicts {
+        self.recipe.dedup.as_ref().map(|d| d.conflicts).unwrap_or_default()
+    }
+
+    /// What a label is about: the row, or where only prompts are compared this very answer to it.
+    fn judged<'c>(&self, c: &Candidate<'c>) -> &'c str {
+        match self.recipe.dedup.as_ref().map(|d| d.on) {
+            Some(DedupOn::Prompt) => c.id,
+            _ => "",
+        }
+    }
+
+    /// What is judged in two ways among copies.
+    fn disputes<'c>(&self, copies: &[Candidate<'c>]) -> BTreeMap<&'c str, Dispute<'c>> {
+        let mut seen: BTreeMap<&str, Dispute<'c>> = BTreeMap::new();
+        if copies.len() > 1 && self.recipe.label().is_some() {
+            for c in copies.iter().filter(|c| c.label.is_some()) {
+                let dispute = seen.entry(self.judged(c)).or_insert(Dispute { one: *c, another: *c });
+                if dispute.one.label == dispute.another.label && dispute.one.label != c.label {
+                    dispute.another = *c;
+                }
+            }
+        }
+        seen.retain(|_, dispute| dispute.one.label != dispute.another.label);
+        seen
+    }
+
+    /// The error that names two rows in dispute.
+    fn stop(&self, batch: &RecordBatch, disputes: &BTreeMap<&str, Dispute<'_>>) -> Result<Error> {
+        let file = spill::column(batch, FILE)?.as_primitive::<UInt32Type>();
+        let group = spill::column(batch, ROW_GROUP)?.as_primitive::<Int32Type>();
+        let row = spill::column(batch, ROW)?.as_primitive::<UInt64Type>();
+        let place = |c: Candidate<'_>| {
+            let i = c.row as usize;
+            let row_group = group.is_valid(i).then(|| u32::try_from(group.value(i)).unwrap_or(0));
+            let at = Position { row_group, row: row.value(i) };
+            format!("{}, {at}", self.files.get(file.value(i) as usize).copied().unwrap_or_default())
+        };
+        let dispute = disputes.values().next();
+        let [first, second] = match dispute {
+            Some(dispute) => [dispute.one, dispute.another].map(place),
+            None => [String::new(), String::new()],
+        };
+        Ok(Error::Conflict { first, second, label: self.label().to_owned() })
     }
 
     fn left_out(&self, c: &Candidate<'_>, left: Option<&mut [u64]>) -> Option<String> {
@@ -214,6 +322,8 @@ fn candidates<'b>(batch: &'b RecordBatch, ranks: &[u16]) -> Result<Vec<Candidate
     let source = column(SOURCE)?.as_primitive::<UInt16Type>();
     let bytes = column(BYTES)?.as_primitive::<UInt64Type>();
     let id = column(ID)?.as_string::<i32>();
+    let label = column(LABEL)?.as_primitive::<UInt64Type>();
+    let [tie, rest] = [column(TIE)?, column(REST)?].map(AsArray::as_primitive::<UInt64Type>);
     let candidate = |i| {
         let mut wide = [0; 16];
         wide.copy_from_slice(same.value(i));
@@ -224,6 +334,8 @@ fn candidates<'b>(batch: &'b RecordBatch, ranks: &[u16]) -> Result<Vec<Candidate
             row: u32::try_from(i).unwrap_or(u32::MAX),
             source: source.value(i),
             bytes: bytes.value(i),
+            label: label.is_valid(i).then(|| label.value(i)),
+            tie: [tie.value(i), rest.value(i)],
         }
     };
     Ok((0..batch.num_rows()).map(candidate).collect())

@@ -14,6 +14,7 @@ use serde_json::Value;
 use setaccio_base::{
     row::{Content, Kind, Row},
     sha256::hex,
+    value,
 };
 use setaccio_dataset::{
     columns::{ContentBuilder, Extras, content_fields, content_names},
@@ -21,6 +22,7 @@ use setaccio_dataset::{
     shard::Position,
 };
 use setaccio_templates::Renderer;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     extras::{self, EXTRAS},
@@ -37,6 +39,12 @@ pub const ORDER: &str = "setaccio:order";
 pub const SAME: &str = "setaccio:same";
 /// Number of the row's source, u16.
 pub const SOURCE: &str = "setaccio:source";
+/// Hash of its label, u64; null if it has none.
+pub const LABEL: &str = "setaccio:label";
+/// Which of two equal rows is kept, u64: the one with more kept columns filled, then by a hash of these.
+pub const TIE: &str = "setaccio:tie";
+/// Hash of all its columns, u64, where the kept ones are equal.
+pub const REST: &str = "setaccio:rest";
 /// Bytes of its content, u64.
 pub const BYTES: &str = "setaccio:bytes";
 /// Characters of its content, u32.
@@ -61,13 +69,16 @@ pub const LANGUAGE: &str = "language";
 pub const TOKENS: &str = "tokens";
 
 /// Columns that are enough to decide which rows stay.
-pub const DECIDING: [&str; 5] = [ORDER, SAME, SOURCE, BYTES, ID];
+pub const DECIDING: [&str; 11] = [ORDER, SAME, SOURCE, BYTES, ID, LABEL, TIE, REST, FILE, ROW_GROUP, ROW];
 
 /// Columns of a spill file: hidden ones, then `id`, `language`, content, kept columns, rendered text, tokens.
 pub fn schema(recipe: &Recipe, renderer: &Renderer) -> SchemaRef {
     let mut fields: Vec<Field> = [
         (ORDER, DataType::UInt64),
         (SAME, DataType::FixedSizeBinary(16)),
+        (LABEL, DataType::UInt64),
+        (TIE, DataType::UInt64),
+        (REST, DataType::UInt64),
         (SOURCE, DataType::UInt16),
         (BYTES, DataType::UInt64),
         (CHARACTERS, DataType::UInt32),
@@ -171,6 +182,19 @@ impl<'a> SpillBuilder<'a> {
         Ok(Some((text, tokens)))
     }
 
+    /// What decides between rows that say the same: kept columns without a value first, then a hash of their values.
+    fn tie(&self, row: &Row) -> u64 {
+        let kept = self.recipe.output.keep.keys().map(|name| (name.as_str(), row.columns.get(name)));
+        let kept: Vec<(&str, Option<&Value>)> =
+            kept.map(|(name, held)| (name, held.filter(|v| !v.is_null()))).collect();
+        if kept.is_empty() {
+            return 0;
+        }
+        let empty = kept.iter().filter(|(_, held)| held.is_none()).count().min(255) as u64;
+        let json = value::object_to_json(kept.iter().filter_map(|(name, held)| Some((*name, (*held)?))));
+        empty << 56 | xxh3_64(json.as_bytes()) >> 8
+    }
+
     /// Rows of one input file as a batch; `source` and `file` are its numbers, `name` its name.
     pub fn batch(&self, rows: &[SpillRow], source: u16, file: u32, name: &str) -> Result<RecordBatch> {
         let numbers = |f: &dyn Fn(&SpillRow) -> u64| Arc::new(UInt64Array::from_iter_values(rows.iter().map(f)));
@@ -179,12 +203,20 @@ impl<'a> SpillBuilder<'a> {
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(count)))
         };
         let texts = |f: &dyn Fn(&SpillRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(f)));
+        let metas: Vec<String> = rows.iter().map(|r| meta_json(&r.row)).collect();
+        let label = |row: &SpillRow| {
+            let held = row.row.columns.get(self.recipe.label()?).filter(|held| !held.is_null())?;
+            Some(xxh3_64(value::to_json(held).as_bytes()))
+        };
         let extras = rows.iter().map(|r| extras::to_json(&r.row.content).map(|e| e.to_string()));
         let same = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|r| r.key.same.to_be_bytes()));
         let groups = rows.iter().map(|r| r.at.row_group.and_then(|g| i32::try_from(g).ok()));
         let known: Vec<(&str, ArrayRef)> = vec![
             (ORDER, numbers(&|r| r.key.order)),
             (SAME, Arc::new(same.map_err(Error::encode(name))?)),
+            (LABEL, Arc::new(rows.iter().map(label).collect::<UInt64Array>())),
+            (TIE, numbers(&|r| self.tie(&r.row))),
+            (REST, Arc::new(UInt64Array::from_iter_values(metas.iter().map(|meta| xxh3_64(meta.as_bytes()))))),
             (SOURCE, Arc::new(UInt16Array::from_value(source, rows.len()))),
             (BYTES, numbers(&|r| r.row.content.bytes())),
             (CHARACTERS, counts(&|c| c.texts().map(|t| t.chars().count()).sum())),
@@ -193,7 +225,7 @@ impl<'a> SpillBuilder<'a> {
             (FILE, Arc::new(UInt32Array::from_value(file, rows.len()))),
             (ROW_GROUP, Arc::new(groups.collect::<Int32Array>())),
             (ROW, numbers(&|r| r.at.row)),
-            (META, texts(&|r| meta_json(&r.row))),
+            (META, Arc::new(StringArray::from_iter_values(metas))),
             (EXTRAS, Arc::new(extras.collect::<StringArray>())),
             (ID, texts(&|r| hex(&key::id(&r.row.content)))),
             (LANGUAGE, Arc::new(rows.iter().map(|r| r.row.language.as_deref()).collect::<StringArray>())),
@@ -225,5 +257,5 @@ pub fn meta_json(row: &Row) -> String {
     let extras = extras::to_json(&row.content);
     let mut meta: BTreeMap<&str, &Value> = row.columns.iter().map(|(name, value)| (name.as_str(), value)).collect();
     meta.extend(extras.as_ref().map(|extras| (EXTRAS, extras)));
-    serde_json::to_string(&meta).unwrap_or_default()
+    value::object_to_json(meta)
 }

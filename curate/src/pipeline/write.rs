@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
-use setaccio_base::{parallel::ordered_map, progress::Progress};
+use setaccio_base::{filter_report::Tally, parallel::ordered_map, progress::Progress};
 use setaccio_dataset::{
     columns::{Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -50,6 +50,8 @@ pub struct WriteOutput {
 pub struct Counts {
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
+    /// Of those that deduplication drops, the ones that contradict others, per source.
+    pub conflicts: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
     /// Rows of each split.
@@ -65,11 +67,13 @@ impl Counts {
     fn new(sources: usize) -> Self {
         let zero = vec![Flow::default(); sources];
         let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
-        Self { dedup: zero.clone(), sample: zero, splits, ..Self::default() }
+        let conflicts = vec![Tally::default(); sources];
+        Self { dedup: zero.clone(), conflicts, sample: zero, splits, ..Self::default() }
     }
 
     fn add(&mut self, other: Self) {
         self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
+        self.conflicts.iter_mut().zip(&other.conflicts).for_each(|(sum, t)| sum.add(t));
         self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
         for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
             sum.rows += split.rows;
@@ -110,19 +114,19 @@ pub fn write(
         file: u32::try_from(task.file).unwrap_or(u32::MAX),
     });
     let schema = spill::schema(recipe, &plan.renderer);
-    let mut extras = Extras::default();
-    manifests.iter().for_each(|m| extras.extend(&m.extras));
+    let extras: Extras = manifests.iter().map(|m| &m.extras).collect();
     let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
+    let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
     let writer = PartitionWriter {
         plan,
-        resolver: Resolver::new(recipe),
+        resolver: Resolver::new(recipe, files_read.clone()),
         output: ShardFormat::new(output_schema.clone(), output.zstd_level)?,
         output_schema,
         extras,
         rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
         index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
-        files: plan.files.iter().map(|f| f.input.name.as_str()).collect(),
+        files: files_read,
     };
     let ranges = partitions(&writer.index.content(), output.row_group_bytes);
     let mut sample_note = None;
@@ -225,8 +229,8 @@ impl PartitionWriter<'_> {
         let whole = self.index.content_of(range) <= group * PIECE;
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
-        let Resolution { keep, drop, dedup, sample } = self.resolver.resolve(&batch, allowed)?;
-        (partition.counts.dedup, partition.counts.sample) = (dedup, sample);
+        let Resolution { keep, drop, dedup, conflicts, sample } = self.resolver.resolve(&batch, allowed)?;
+        (partition.counts.dedup, partition.counts.conflicts, partition.counts.sample) = (dedup, conflicts, sample);
         let mut drop = self.to_rejects(drop);
         if whole {
             self.encode(&mut partition, &batch, &keep, &drop)?;

@@ -30,7 +30,7 @@ mod lock;
 pub use inputs::{PlanFile, limits};
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
-pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 1");
+pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 2");
 
 /// Part of every task key beside it: raised when spill files are written otherwise and the output is the same.
 const SPILL_FORMAT: u32 = 3;
@@ -164,7 +164,7 @@ impl Plan {
     }
 
     /// Columns that filters and output read, beside those of the schemas.
-    fn columns(&self) -> Vec<String> {
+    pub fn columns(&self) -> Vec<String> {
         let keep = self.loaded.recipe.output.keep.keys().cloned();
         keep.chain(self.pipeline.columns().map(str::to_owned)).collect()
     }

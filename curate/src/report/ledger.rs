@@ -1,11 +1,14 @@
 //! The ledger, from what the tasks and the writing counted.
 
+use std::collections::BTreeMap;
+
 use setaccio_base::{filter_report::Tally, numbers::grouped};
-use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage};
+use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread};
 
 use crate::{
     pipeline::{
         filter::{self, BAD_ROW, Manifest},
+        rejects::CONFLICT,
         write::WriteOutput,
     },
     plan::Plan,
@@ -28,6 +31,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
             sum[source].add(tally);
         }
     }
+    let unread = unread(plan, manifests);
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
     let split: Vec<Flow> = counts
         .sample
@@ -46,10 +50,17 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
             .collect();
         vec![rule(name, &names, &tallies)]
     };
+    let mut dedup = losses("dedup", &counts.dedup);
+    if counts.conflicts.iter().any(|tally| tally.dropped > 0) {
+        let ordinary: Vec<Flow> =
+            counts.dedup.iter().zip(&counts.conflicts).map(|(flow, c)| without(flow, c)).collect();
+        dedup = losses("dedup", &ordinary);
+        dedup.push(rule(CONFLICT, &names, &counts.conflicts));
+    }
     let stages = vec![
         stage("read", &names, &read, losses(BAD_ROW, &read)),
         stage("screen", &names, &screen, screens),
-        stage("dedup", &names, &counts.dedup, losses("dedup", &counts.dedup)),
+        stage("dedup", &names, &counts.dedup, dedup),
         stage("sample", &names, &counts.sample, losses("sample", &counts.sample)),
         stage("split", &names, &split, Vec::new()),
     ];
@@ -63,26 +74,60 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         splits,
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
-        notes: notes(plan, output),
+        extras: manifests.iter().map(|m| &m.extras).collect(),
+        notes: notes(plan, output, &unread),
+        unread,
         files: output.files.clone(),
     }
 }
 
+/// A flow as if what a rule dropped had not come in.
+fn without(flow: &Flow, tally: &Tally) -> Flow {
+    Flow { rows_in: flow.rows_in - tally.dropped, bytes_in: flow.bytes_in.saturating_sub(tally.dropped_bytes), ..*flow }
+}
+
 /// What a person should know of the output, in sentences.
-fn notes(plan: &Plan, output: &WriteOutput) -> Vec<String> {
+fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread]) -> Vec<String> {
     let recipe = &plan.loaded.recipe;
     let sample = recipe.sample.clone().unwrap_or_default();
     let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
-    let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
-        format!("The kept column `{name}` is empty in every row: no source has it as a plain value beside its content.")
-    });
+    let empty =
+        recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
+            format!("The kept column `{name}` is empty in every row: no source has it beside its content.")
+        });
+    let unread = unread.chunk_by(|a, b| a.source == b.source).map(unread_note);
     let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
         let of: Vec<_> = plan.files.iter().filter(|file| file.source == number).map(|file| &file.input).collect();
         let names: Names = of.iter().filter(|f| f.inspection.rows == Some(0)).map(|f| &f.name).collect();
         let (source, none, all) = (&source.name, grouped(names.count()), grouped(of.len() as u64));
         (names.count() > 0).then(|| format!("Of the {all} files of `{source}` {none} hold no rows: {names}."))
     });
-    output.sample_note.clone().into_iter().chain(subsets).chain(without_rows).chain(empty).collect()
+    output.sample_note.clone().into_iter().chain(subsets).chain(without_rows).chain(empty).chain(unread).collect()
+}
+
+/// What nothing read, source by source.
+fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
+    let mut counts: BTreeMap<(u16, &str), u64> = BTreeMap::new();
+    for (task, manifest) in plan.tasks.iter().zip(manifests) {
+        let source = plan.files[task.file].source;
+        for (column, rows) in &manifest.unread {
+            *counts.entry((source, column)).or_default() += rows;
+        }
+    }
+    let sources = &plan.loaded.recipe.source;
+    let entry = |((source, column), rows): ((u16, &str), u64)| Unread {
+        source: sources[usize::from(source)].name.clone(),
+        column: column.to_owned(),
+        rows,
+    };
+    counts.into_iter().map(entry).collect()
+}
+
+/// A sentence on what nothing read of one source.
+fn unread_note(columns: &[Unread]) -> String {
+    let names: Names = columns.iter().map(|c| format!("`{}`", c.column)).collect();
+    let source = &columns[0].source;
+    format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {names}.")
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

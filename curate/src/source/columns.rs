@@ -1,7 +1,10 @@
 //! JSON that is one object of columns: `{"question": ["a", "b"], "answer": ["c", "d"]}`. Each column is read by a reader
 //! of its own, all of them row by row, so that memory does not grow with the file.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::{
+    collections::HashSet,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+};
 
 use setaccio_base::{bundle::BundleReader, sha256::digest_reader};
 use setaccio_dataset::shard::Position;
@@ -76,6 +79,7 @@ impl Reader for ColumnsReader {
             columns,
             left: 0..self.rows,
             max: limits.max_row_bytes,
+            needed: projection.needed(),
             convert: projection.convert(),
         }))
     }
@@ -93,6 +97,7 @@ struct Rows {
     columns: Vec<Column>,
     left: std::ops::Range<u64>,
     max: u64,
+    needed: HashSet<String>,
     convert: Convert,
 }
 
@@ -127,7 +132,11 @@ impl Iterator for Rows {
             }
         }
         whole.push(b'}');
-        let read = if bytes > self.max { Err(too_long(bytes, self.max)) } else { json::row(&whole, &self.convert) };
+        let read = if bytes > self.max {
+            Err(too_long(bytes, self.max))
+        } else {
+            json::row(&whole, &self.needed, &self.convert)
+        };
         Some(Ok(match read {
             Ok(row) => Item::Row { at, row },
             Err(reason) => Item::Bad { at, reason, raw: record::raw(&whole) },

@@ -9,17 +9,19 @@ use std::{
 
 use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 use serde_json::Value;
-use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
+use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream, value};
 use setaccio_dataset::{recipe::ColumnType, shard::Position};
 
 use super::{
     encoding::{BOM, Packing},
+    json_object,
     lined::{self, Place, Records, no_text},
+    names::short,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record::{self, RAW_BYTES, Record},
-    scan::{Result, broken, keep, short},
+    scan::{Result, broken, keep},
 };
 use crate::error::SourceError;
 
@@ -379,7 +381,8 @@ fn typed(kind: ColumnType, text: &str) -> Value {
         ColumnType::String => None,
         _ if plain.is_empty() => Some(Value::Null),
         ColumnType::Int64 => plain.parse::<i64>().ok().map(Value::from),
-        ColumnType::Float64 => plain.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::from),
+        ColumnType::Float64 => plain.parse::<f64>().ok().map(value::float),
+        ColumnType::Json => json_object::value(plain),
         ColumnType::Bool => match plain.to_ascii_lowercase().as_str() {
             "true" => Some(true.into()),
             "false" => Some(false.into()),

@@ -21,12 +21,12 @@ use setaccio_base::{bundle::BundleReader, sha256::HashingStream};
 use setaccio_dataset::shard::Position;
 
 use super::{
+    names::short,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Refusal, Slice, cut_short, too_long,
         unreadable,
     },
     record::{self, Record},
-    scan::short,
     value,
 };
 use crate::error::SourceError;
@@ -348,7 +348,10 @@ impl Rows {
         let part = batch.slice(read, count);
         let columns = part.columns().iter().map(as_parquet).collect::<Result<Vec<_>, _>>()?;
         let names = batch.schema();
-        let columns: Vec<(&String, ArrayRef)> = names.fields().iter().map(|f| f.name()).zip(columns).collect();
+        let field = |(field, column): (&Arc<Field>, ArrayRef)| {
+            (Field::new(field.name(), column.data_type().clone(), true), column)
+        };
+        let columns: Vec<(Field, ArrayRef)> = names.fields().iter().zip(columns).map(field).collect();
         let mut items = Vec::with_capacity(count);
         for i in 0..count {
             let at = Position { row_group: None, row: self.row };
@@ -356,10 +359,11 @@ impl Rows {
             items.push(match self.record(&columns, i).and_then(&self.convert) {
                 Ok(row) => Item::Row { at, row },
                 Err(reason) => {
-                    let said = |(name, column): &(&String, ArrayRef)| {
-                        ((*name).clone(), value::json(column, i).unwrap_or_else(serde_json::Value::from))
+                    let marked = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    let said = |(field, column): &(Field, ArrayRef)| {
+                        (field.name().clone(), value::lossy_value(field, column, i, marked))
                     };
-                    let whole = serde_json::Value::Object(columns.iter().map(said).collect()).to_string();
+                    let whole = setaccio_base::value::to_json(&columns.iter().map(said).collect());
                     Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
                 }
             });
@@ -369,14 +373,15 @@ impl Rows {
         Ok(())
     }
 
-    fn record(&self, columns: &[(&String, ArrayRef)], i: usize) -> Result<Record, String> {
+    fn record(&self, columns: &[(Field, ArrayRef)], i: usize) -> Result<Record, String> {
         let mut record = Record::with_capacity(columns.len());
-        for (name, column) in columns {
-            match value::json(column, i) {
-                Ok(value) => drop(record.insert((*name).clone(), value)),
-                Err(e) if self.needed.contains(*name) => return Err(format!("column `{name}` {e}")),
-                Err(_) => {}
-            }
+        for (field, column) in columns {
+            let value = match value::json(field, column, i) {
+                Ok(value) => value,
+                Err(e) if self.needed.contains(field.name()) => return Err(format!("column `{}` {e}", field.name())),
+                Err(_) => value::lossy_value(field, column, i, value::placeholder),
+            };
+            record.insert(field.name().clone(), value);
         }
         let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }

@@ -1,14 +1,17 @@
 //! JSON objects in an array, in lines or one after another, streamed one by one.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::{
+    collections::HashSet,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+};
 
-use serde_json::Value;
 use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
 use setaccio_dataset::shard::Position;
 
 use super::{
     encoding::Packing,
     frame::{Frame, Framer, Layout},
+    json_object,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
@@ -74,17 +77,30 @@ impl Reader for JsonReader {
         let unreadable = unreadable(&file.name);
         let mut raw = file.place.open().map_err(&unreadable)?;
         let (layout, max) = (self.layout.clone(), limits.max_row_bytes);
-        let (name, convert) = (file.name.clone(), projection.convert());
-        let hint = self.hint.clone();
         Ok(if let Slice::Bytes { start, end, first_row, .. } = slice {
             raw.seek(SeekFrom::Start(*start)).map_err(&unreadable)?;
             let input = BufReader::with_capacity(BUFFER, raw.take(end - start));
-            Box::new(Records::new(Framer::cut(input, layout, max), name, *first_row, convert, hint))
+            Box::new(self.records(Framer::cut(input, layout, max), &file.name, *first_row, projection))
         } else {
             let text = self.packing.undo(raw, limits.window_log).map_err(&unreadable)?;
             let input = BufReader::with_capacity(BUFFER, text);
-            Box::new(Records::new(Framer::file(input, layout, max), name, 0, convert, hint))
+            Box::new(self.records(Framer::file(input, layout, max), &file.name, 0, projection))
         })
+    }
+}
+
+impl JsonReader {
+    fn records<R: BufRead>(&self, framer: Framer<R>, name: &str, row: u64, projection: &Projection<'_>) -> Records<R> {
+        Records {
+            framer,
+            name: name.to_owned(),
+            row,
+            buffer: Vec::new(),
+            failed: false,
+            needed: projection.needed(),
+            convert: projection.convert(),
+            hint: self.hint.clone(),
+        }
     }
 }
 
@@ -131,15 +147,10 @@ struct Records<R> {
     row: u64,
     buffer: Vec<u8>,
     failed: bool,
+    needed: HashSet<String>,
     convert: Convert,
     /// Where the rows may be if the first object is none.
     hint: Option<Hint>,
-}
-
-impl<R: BufRead> Records<R> {
-    fn new(framer: Framer<R>, name: String, row: u64, convert: Convert, hint: Option<Hint>) -> Self {
-        Self { framer, name, row, buffer: Vec::new(), failed: false, convert, hint }
-    }
 }
 
 impl<R: BufRead> Iterator for Records<R> {
@@ -160,7 +171,7 @@ impl<R: BufRead> Iterator for Records<R> {
         self.row += 1;
         let read = match frame {
             Frame::TooLong(bytes) => Err(too_long(bytes, self.framer.max())),
-            Frame::Whole => row(&self.buffer, &self.convert),
+            Frame::Whole => row(&self.buffer, &self.needed, &self.convert),
         };
         let advice = self.hint.take().map(|hint| hint.advice).unwrap_or_default();
         let read = read.map_err(|reason| reason + &advice);
@@ -171,16 +182,9 @@ impl<R: BufRead> Iterator for Records<R> {
     }
 }
 
-/// The row that these bytes are.
-pub fn row(bytes: &[u8], convert: &Convert) -> Result<Row, String> {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(record)) => convert(record),
-        Ok(other) => Err(format!("is {}, where an object is required", record::shown(&other))),
-        Err(e) => Err(match std::str::from_utf8(bytes) {
-            Ok(_) => format!("is not JSON: {e} of the row"),
-            Err(e) => format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()),
-        }),
-    }
+/// The row that these bytes are, of whose columns some are `needed`.
+pub fn row(bytes: &[u8], needed: &HashSet<String>, convert: &Convert) -> Result<Row, String> {
+    json_object::record(bytes, needed).and_then(convert)
 }
 
 /// An error of framing or reading, at a row.

@@ -2,6 +2,7 @@
 
 mod columns;
 mod compress;
+mod conversation;
 mod csv;
 mod encoding;
 mod format;
@@ -9,8 +10,10 @@ mod frame;
 mod globs;
 mod ipc;
 mod json;
+mod json_object;
 mod layout;
 mod lined;
+mod names;
 pub mod origin;
 pub mod own_files;
 mod parquet;
@@ -26,9 +29,9 @@ mod value;
 
 pub use format::inspect;
 pub use globs::{find, select};
+pub use names::Names;
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::Record;
-pub use scan::Names;
 pub use schema::{ColumnSpec, Schema};
 pub use schemas::{SCHEMAS, find_schema};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Field, SchemaRef};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -24,7 +24,11 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::{bundle::BundleReader, row, sha256::digest_reader};
+use setaccio_base::{
+    bundle::BundleReader,
+    row::{self, Kind},
+    sha256::digest_reader,
+};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -77,7 +81,7 @@ impl Reader for ParquetReader {
         Ok(Inspection { sha256, rows: Some(row), slices, text_bytes })
     }
 
-    /// Read a slice as records: the schema's columns and every scalar one.
+    /// Read a slice as records, with every column.
     fn open(
         &self,
         file: &InputFile,
@@ -91,6 +95,8 @@ impl Reader for ParquetReader {
         let source = file.place.open().and_then(|opened| chunks(&opened)).map_err(unreadable(&file.name))?;
         let metadata = load(&source, &file.name)?;
         let columns = columns(metadata.schema(), projection, &file.name)?;
+        let unread = metadata.schema().fields().iter().enumerate().filter(|(i, _)| !columns.contains(i));
+        let unread = unread.map(|(_, field)| field.name().clone()).collect();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
         let mut groups = Vec::new();
         let mut row = first_row;
@@ -109,6 +115,7 @@ impl Reader for ParquetReader {
             mask,
             max: limits.max_row_bytes,
             needed: projection.needed(),
+            unread,
             convert: projection.convert(),
         };
         Ok(Box::new(Records {
@@ -157,13 +164,32 @@ fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     ArrowReaderMetadata::load(file, options())
         .and_then(|whole| ArrowReaderMetadata::try_new(Arc::new(texts_as_bytes(whole.metadata())?), options()))
         .map_err(|e| {
-            let message = format!("is no whole Parquet file: {e}; it was cut short or damaged, fetch it again");
-            SourceError::new(name, message)
+            let message = e.to_string();
+            let told = match limit(&message) {
+                Some(advice) => format!("is a Parquet file that cannot be read: {message}; {advice}"),
+                None => format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again"),
+            };
+            SourceError::new(name, told)
         })
 }
 
+/// What to do about a file that is whole and beyond what the reader knows; `None` if it is damaged.
+fn limit(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["encrypt"]) {
+        Some("write it without encryption")
+    } else if says(&["brotli", "lzo", "disabled feature"]) {
+        Some("write the file with zstd, gzip, snappy or lz4 instead")
+    } else if says(&["nyi:", "not yet implemented", "not implemented", "unsupported", "not supported"]) {
+        Some("write the file in another way, for instance with pyarrow and its defaults")
+    } else {
+        None
+    }
+}
+
 /// The same file with its texts declared as bytes: the reader checks a whole page for UTF-8, and one bad
-/// value in a dictionary would spoil a row group. Values are checked one by one instead.
+/// value in a dictionary would spoil a row group. Values are checked one by one instead. INT96 are bytes too.
 fn texts_as_bytes(metadata: &ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
     let file = metadata.file_metadata();
     let root = plain(file.schema_descr().root_schema())?;
@@ -190,6 +216,14 @@ fn plain(node: &Type) -> parquet::errors::Result<Type> {
             Type::primitive_type_builder(info.name(), PhysicalType::BYTE_ARRAY)
                 .with_repetition(info.repetition())
                 .with_id(id)
+                .build()
+        }
+        // Twelve bytes each, on disk and here.
+        Type::PrimitiveType { physical_type: PhysicalType::INT96, .. } => {
+            Type::primitive_type_builder(info.name(), PhysicalType::FIXED_LEN_BYTE_ARRAY)
+                .with_length(12)
+                .with_repetition(info.repetition())
+                .with_id(Some(value::INT96))
                 .build()
         }
         Type::PrimitiveType { .. } => Ok(node.clone()),
@@ -222,12 +256,23 @@ fn columns(there: &SchemaRef, projection: &Projection<'_>, name: &str) -> Result
             Err(_) => {}
         }
     }
-    let kept = |t: &DataType| !t.is_nested() && value::has_place(t);
-    let scalars = there.fields().iter().enumerate().filter(|(_, f)| kept(f.data_type()));
-    wanted.extend(scalars.map(|(i, _)| i));
+    let needed = projection.needed();
+    let left =
+        |f: &Field| projection.schema.kind() == Kind::Text && is_media(f.data_type()) && !needed.contains(f.name());
+    let others = there.fields().iter().enumerate().filter(|(_, f)| !left(f));
+    wanted.extend(others.map(|(i, _)| i));
     wanted.sort_unstable();
     wanted.dedup();
     Ok(wanted)
+}
+
+/// Whether a column holds pictures or sounds, as `datasets` stores them: they are large, and no text.
+fn is_media(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => is_media(item.data_type()),
+        DataType::Struct(fields) => fields.len() == 2 && ["bytes", "path"].iter().all(|n| fields.find(n).is_some()),
+        _ => false,
+    }
 }
 
 struct GroupReader {
@@ -235,8 +280,10 @@ struct GroupReader {
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     max: u64,
-    /// Columns that the schema, a rule or the output takes; what cannot be read of the others is left out.
+    /// Columns that the schema, a rule or the output takes; what cannot be read of the others is told in its place.
     needed: HashSet<String>,
+    /// Columns that are not read at all.
+    unread: Vec<String>,
     convert: Convert,
 }
 
@@ -325,7 +372,7 @@ impl GroupReader {
                     Err(reason) => {
                         let mut whole = serde_json::Value::Object(value::lossy(batch, i));
                         whole.sort_all_objects();
-                        let whole = whole.to_string();
+                        let whole = setaccio_base::value::to_json(&whole);
                         Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
                     }
                 }
@@ -336,14 +383,16 @@ impl GroupReader {
     fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
         let mut record = Record::with_capacity(batch.num_columns());
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            match value::json(column, i) {
-                Ok(value) => drop(record.insert(field.name().clone(), value)),
+            let value = match value::json(field, column, i) {
+                Ok(value) => value,
                 Err(e) if self.needed.contains(field.name()) => {
                     return Err(format!("column `{}` {e}", field.name()));
                 }
-                Err(_) => {}
-            }
+                Err(_) => value::lossy_value(field, column, i, value::placeholder),
+            };
+            record.insert(field.name().clone(), value);
         }
+        record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
         let bytes: u64 = record.values().map(row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
     }
@@ -355,12 +404,7 @@ impl Group {
     }
 
     fn error(&self, row: u64, message: &str) -> SourceError {
-        // The only codec that is left out.
-        let advice = if message.contains("brotli") {
-            "write the file with zstd, gzip, snappy or lz4 instead"
-        } else {
-            "the file is damaged, fetch it again"
-        };
+        let advice = limit(message).unwrap_or("the file is damaged, fetch it again");
         let message = format!("reading stops here: {message}; {advice}");
         SourceError::at(&self.file, self.place(row), message)
     }

@@ -1,9 +1,9 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
 use serde_json::{Map, Value};
-use setaccio_base::row::Message;
+use setaccio_base::{row::Message, value};
 
-use super::scan::Names;
+use super::names::Names;
 
 /// Column name to value.
 pub type Record = Map<String, Value>;
@@ -15,52 +15,36 @@ pub const RAW_BYTES: usize = 64 << 10;
 pub fn text(record: &mut Record, column: &str) -> Result<String, String> {
     match record.shift_remove(column) {
         Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(format!("column `{column}` holds {}, where text is required", shown(&other))),
+        Some(other) => Err(wrong(column, &other, "text")),
         None => Err(missing(record, column)),
     }
 }
 
 /// Take a text that may be absent or null.
 pub fn optional_text(record: &mut Record, column: &str) -> Result<Option<String>, String> {
+    optional(record, column, text)
+}
+
+/// Take a value, or nothing where the column is absent or null.
+pub fn optional<T>(
+    record: &mut Record,
+    column: &str,
+    take: impl FnOnce(&mut Record, &str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     match record.get(column) {
         None | Some(Value::Null) => Ok(record.shift_remove(column).and(None)),
-        Some(_) => text(record, column).map(Some),
+        Some(_) => take(record, column).map(Some),
     }
 }
 
-/// Take a list of messages, spelled `{role, content}` or `{from, value}`.
-pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, String> {
-    match record.shift_remove(column) {
-        Some(Value::Array(turns)) => turns
-            .into_iter()
-            .enumerate()
-            .map(|(i, turn)| message(turn).map_err(|e| format!("column `{column}`, turn {i}: {e}")))
-            .collect(),
-        Some(other) => Err(format!("column `{column}` holds {}, where a list of messages is required", shown(&other))),
-        None => Err(missing(record, column)),
-    }
+/// A system turn, of a text that says anything.
+pub fn system_turn(text: Option<String>) -> Option<Message> {
+    text.filter(|text| !text.trim().is_empty()).map(|text| Message::new("system", text))
 }
 
-/// One message.
-pub fn message(turn: Value) -> Result<Message, String> {
-    let Value::Object(mut turn) = turn else {
-        return Err(format!("{} is no message", shown(&turn)));
-    };
-    let keys = if turn.contains_key("from") { ["from", "value"] } else { ["role", "content"] };
-    let role = text(&mut turn, keys[0])?;
-    let content = text(&mut turn, keys[1])?;
-    Ok(Message::new(canonical_role(role), content))
-}
-
-/// The names that TRL and chat templates know. Unknown ones stay, for the `roles` rule to see.
-fn canonical_role(role: String) -> String {
-    match role.to_ascii_lowercase().as_str() {
-        "human" | "user" | "prompter" => "user".into(),
-        "gpt" | "assistant" | "chatgpt" | "bot" | "model" | "bing" | "bard" => "assistant".into(),
-        "system" => "system".into(),
-        "tool" | "function" | "observation" => "tool".into(),
-        _ => role,
-    }
+/// "column `x` holds a list, where text is required".
+pub fn wrong(column: &str, value: &Value, wanted: &str) -> String {
+    format!("column `{column}` holds {}, where {wanted} is required", shown(value))
 }
 
 /// "column `x` is missing; there are a, b".
@@ -80,6 +64,7 @@ pub fn shown(value: &Value) -> &'static str {
         Value::Number(_) => "a number",
         Value::String(_) => "text",
         Value::Array(_) => "a list",
+        Value::Object(_) if value::wide_number(value).is_some() => "a number",
         Value::Object(_) => "an object",
     }
 }

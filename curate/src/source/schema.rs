@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use setaccio_base::row::{Content, Kind, Row};
 
-use super::record::Record;
+use super::{conversation, record::Record};
 
 /// A column that a schema looks at.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +35,7 @@ pub trait Schema: Sync {
     fn kind(&self) -> Kind;
     /// Which public data sets look like this.
     fn about(&self) -> &'static str;
-    /// The columns that it takes; scalar columns beside them are kept as columns.
+    /// The columns that it takes; those beside them stay columns.
     fn columns(&self) -> &'static [ColumnSpec];
     /// A row of such a set, as JSON.
     fn example(&self) -> &'static str;
@@ -60,7 +59,9 @@ pub fn rename(record: &mut Record, rename: &BTreeMap<String, String>) {
 /// What is wrong with the record.
 pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>) -> Result<Row, String> {
     self::rename(&mut record, rename);
+    if schema.kind() != Kind::Text {
+        conversation::refuse_media(&record)?;
+    }
     let content = schema.content(&mut record)?;
-    record.retain(|_, value| !matches!(value, Value::Array(_) | Value::Object(_)));
     Ok(Row { content, language: None, columns: record })
 }

@@ -4,7 +4,10 @@ use std::io::BufRead;
 
 use setaccio_base::numbers::grouped;
 
-use super::scan::{NO_END, Names, Result, Scanner, broken, short};
+use super::{
+    names::{Names, short},
+    scan::{NO_END, Result, Scanner, broken},
+};
 
 /// More columns than this are no table.
 const MAX_COLUMNS: usize = 1024;

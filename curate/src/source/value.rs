@@ -7,21 +7,23 @@ use arrow_array::{
     cast::AsArray,
     timezone::Tz,
     types::{
-        ArrowTimestampType, Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
-        Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
-        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-        UInt16Type, UInt32Type, UInt64Type,
+        ArrowTimestampType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, TimeUnit};
-use chrono::SecondsFormat;
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use chrono::{DateTime, SecondsFormat};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde_json::{Map, Value};
+use setaccio_base::value;
 
-/// The value in row `i` of a column.
+/// The value in row `i` of a column, which is of `field`.
 ///
 /// # Errors
-/// A type that has no place in JSON.
-pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
+/// A value or a type that has no place in JSON.
+pub fn json(field: &Field, column: &ArrayRef, i: usize) -> Result<Value, String> {
     // A column of the type null has no buffer that says so.
     if column.is_null(i) || column.data_type() == &DataType::Null {
         return Ok(Value::Null);
@@ -37,10 +39,12 @@ pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
         DataType::UInt16 => column.as_primitive::<UInt16Type>().value(i).into(),
         DataType::UInt32 => column.as_primitive::<UInt32Type>().value(i).into(),
         DataType::UInt64 => column.as_primitive::<UInt64Type>().value(i).into(),
-        DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(i)).into(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(i).into(),
-        DataType::List(_) => list(&column.as_list::<i32>().value(i))?,
-        DataType::Struct(_) => object(column.as_struct(), i)?,
+        DataType::Float16 => value::float(column.as_primitive::<Float16Type>().value(i).to_f64()),
+        DataType::Float32 => value::float(f64::from(column.as_primitive::<Float32Type>().value(i))),
+        DataType::Float64 => value::float(column.as_primitive::<Float64Type>().value(i)),
+        DataType::List(item) => list(item, &column.as_list::<i32>().value(i))?,
+        DataType::Struct(fields) => object(fields, column.as_struct(), i)?,
+        DataType::FixedSizeBinary(_) if is_int96(field) => int96(column.as_fixed_size_binary().value(i))?,
         DataType::Date32 => time(column.as_primitive::<Date32Type>().value_as_date(i))?,
         DataType::Date64 => time(column.as_primitive::<Date64Type>().value_as_datetime(i))?,
         DataType::Time32(TimeUnit::Second) => time(column.as_primitive::<Time32SecondType>().value_as_time(i))?,
@@ -57,8 +61,16 @@ pub fn json(column: &ArrayRef, i: usize) -> Result<Value, String> {
             }
         }
         DataType::Decimal128(..) => column.as_primitive::<Decimal128Type>().value_as_string(i).into(),
-        other => return Err(format!("is of type {other}, which has no place in a row")),
+        DataType::Decimal256(..) => column.as_primitive::<Decimal256Type>().value_as_string(i).into(),
+        other => return Err(no_place(other)),
     })
+}
+
+/// What is said of a type whose values are not read.
+pub fn no_place(data_type: &DataType) -> String {
+    let name = data_type.to_string();
+    let name = name.split(['(', ' ']).next().unwrap_or_default();
+    format!("is of type {name}, which has no place in a row")
 }
 
 /// ISO 8601, which is how chrono debugs; the crate arrow-cast has it too, and takes a minute to compile.
@@ -79,64 +91,83 @@ fn text(bytes: &[u8]) -> Result<Value, String> {
         .map_err(|e| format!("is not valid UTF-8 from its byte {} on", e.valid_up_to()))
 }
 
-fn list(items: &ArrayRef) -> Result<Value, String> {
-    (0..items.len()).map(|i| json(items, i)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+fn list(item: &Field, items: &ArrayRef) -> Result<Value, String> {
+    (0..items.len()).map(|i| json(item, items, i)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
-fn object(fields: &StructArray, i: usize) -> Result<Value, String> {
-    let mut object = Map::with_capacity(fields.num_columns());
-    for (name, column) in fields.column_names().into_iter().zip(fields.columns()) {
-        if !has_place(column.data_type()) {
-            continue;
-        }
-        match json(column, i) {
-            Ok(value) => drop(object.insert(name.to_owned(), value)),
-            Err(e) if MESSAGE.contains(&name) => return Err(format!("has a `{name}` that {e}")),
-            // Other fields of a message are left out, whatever they are.
-            Err(_) => {}
-        }
+fn object(fields: &Fields, values: &StructArray, i: usize) -> Result<Value, String> {
+    let mut object = Map::with_capacity(fields.len());
+    for (field, column) in fields.iter().zip(values.columns()) {
+        let value = match json(field, column, i) {
+            Ok(value) => value,
+            Err(e) if MESSAGE.contains(&field.name().as_str()) => {
+                return Err(format!("has a `{}` that {e}", field.name()));
+            }
+            // What it holds is nobody's text: it is accounted for, as far as it can be read.
+            Err(_) => lossy_value(field, column, i, placeholder),
+        };
+        object.insert(field.name().clone(), value);
     }
     Ok(Value::Object(object))
+}
+
+/// The mark of a column of INT96, the times of Hive, Impala and older Sparks: Arrow would count their nanoseconds in 64 bits,
+/// which hold those of 1677 to 2262 and wrap others round.
+pub const INT96: i32 = -96;
+
+/// Whether a column's bytes are INT96.
+fn is_int96(field: &Field) -> bool {
+    field.metadata().get(PARQUET_FIELD_ID_META_KEY).is_some_and(|id| *id == INT96.to_string())
+}
+
+/// Nanoseconds of the day, then the Julian day, both little endian.
+fn int96(bytes: &[u8]) -> Result<Value, String> {
+    /// The Julian day of 1970-01-01.
+    const EPOCH: i64 = 2_440_588;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+    let (nanoseconds, day) = bytes.split_at(bytes.len().min(8));
+    let nanoseconds = number(nanoseconds);
+    let seconds = i64::try_from(number(day)).ok().map(|day| (day - EPOCH) * 86_400);
+    let seconds = seconds.zip(i64::try_from(nanoseconds / 1_000_000_000).ok()).and_then(|(a, b)| a.checked_add(b));
+    let part = u32::try_from(nanoseconds % 1_000_000_000).unwrap_or(0);
+    time(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, part)).map(|time| time.naive_utc()))
 }
 
 /// A row as far as it can be read: what is wrong with a value stands in its place, and bytes that are no
 /// UTF-8 are marked.
 pub fn lossy(batch: &RecordBatch, i: usize) -> Map<String, Value> {
-    let fields = batch.schema_ref().fields().iter().map(|f| f.name().clone());
-    fields.zip(batch.columns().iter().map(|column| lossy_value(column, i))).collect()
+    let marked = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+    fields.map(|(field, column)| (field.name().clone(), lossy_value(field, column, i, marked))).collect()
 }
 
-fn lossy_value(column: &ArrayRef, i: usize) -> Value {
-    let items = |list: ArrayRef| (0..list.len()).map(|i| lossy_value(&list, i)).collect();
+/// What stands for bytes that are no text in a column that nobody reads.
+pub fn placeholder(bytes: &[u8]) -> String {
+    format!("[{} bytes that are no text]", bytes.len())
+}
+
+/// A value as far as it can be read; `unreadable` stands for bytes that are no text.
+pub fn lossy_value(field: &Field, column: &ArrayRef, i: usize, unreadable: fn(&[u8]) -> String) -> Value {
     match column.data_type() {
         _ if column.is_null(i) => Value::Null,
-        DataType::Binary => String::from_utf8_lossy(column.as_binary::<i32>().value(i)).into_owned().into(),
-        DataType::List(_) => Value::Array(items(column.as_list::<i32>().value(i))),
-        DataType::Struct(_) => {
-            let fields = column.as_struct();
-            let values = fields.columns().iter().map(|field| lossy_value(field, i));
-            Value::Object(fields.column_names().into_iter().map(str::to_owned).zip(values).collect())
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(i);
+            text(bytes).unwrap_or_else(|_| unreadable(bytes).into())
         }
-        _ => json(column, i).unwrap_or_else(Value::from),
+        DataType::List(item) => {
+            let list = column.as_list::<i32>().value(i);
+            (0..list.len()).map(|i| lossy_value(item, &list, i, unreadable)).collect()
+        }
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(column.as_struct().columns());
+            columns.map(|(field, column)| (field.name().clone(), lossy_value(field, column, i, unreadable))).collect()
+        }
+        _ => json(field, column, i).unwrap_or_else(Value::from),
     }
 }
 
 /// Fields of a message, in both spellings.
 const MESSAGE: [&str; 4] = ["role", "content", "from", "value"];
-
-/// Whether a type's values can stand in a row. Columns of other types are left out.
-pub fn has_place(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::List(item) => has_place(item.data_type()),
-        DataType::Float16 | DataType::Map(..) | DataType::FixedSizeBinary(_) | DataType::Interval(_) => false,
-        other => {
-            other.is_null()
-                || other.is_temporal()
-                || other.is_numeric()
-                || matches!(other, DataType::Binary | DataType::Boolean | DataType::Struct(_))
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -166,10 +197,11 @@ mod tests {
             (Arc::new(decimal(12_345)), "123.45"),
             (Arc::new(decimal(-5)), "-0.05"),
         ];
+        let plain = |column: &ArrayRef| Field::new("x", column.data_type().clone(), true);
         for (column, expected) in columns {
-            assert_eq!(json(&column, 0), Ok(expected.into()), "{}", column.data_type());
+            assert_eq!(json(&plain(&column), &column, 0), Ok(expected.into()), "{}", column.data_type());
         }
         let never: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
-        assert!(json(&never, 0).unwrap_err().contains("no calendar"));
+        assert!(json(&plain(&never), &never, 0).unwrap_err().contains("no calendar"));
     }
 }

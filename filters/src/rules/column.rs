@@ -2,8 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use setaccio_base::{nfc::nfc, row::Kind};
+use setaccio_base::{nfc::nfc, row::Kind, value};
 
 use crate::{
     context::Context,
@@ -39,7 +38,8 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Column {
-    /// The column to look at; numbers and booleans are compared as they print.
+    /// The column to look at; numbers and booleans are compared as they print, lists and objects
+    /// as JSON.
     pub column: String,
     /// Drop rows whose value is one of these.
     pub drop: Vec<String>,
@@ -91,17 +91,12 @@ impl DocumentFilter for Column {
     }
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let value = match document.column(&self.column) {
-            None => return self.absent.verdict(&self.column),
-            Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(other) => Some(other.to_string()),
-        };
-        let value_nfc = value.as_deref().map(nfc);
-        let listed = |list: &[String]| value_nfc.as_ref().is_some_and(|v| list.iter().any(|l| nfc(l) == *v));
+        let Some(held) = document.column(&self.column) else { return self.absent.verdict(&self.column) };
+        let text = value::printed(held);
+        let text_nfc = nfc(&text);
+        let listed = |list: &[String]| !held.is_null() && list.iter().any(|value| nfc(value) == text_nfc);
         if listed(&self.drop) || (!self.keep.is_empty() && !listed(&self.keep)) {
-            let shown = value.as_deref().unwrap_or("null");
-            return Verdict::Drop(format!("{} = {shown}", self.column));
+            return Verdict::Drop(format!("{} = {text}", self.column));
         }
         Verdict::Keep
     }
@@ -109,6 +104,7 @@ impl DocumentFilter for Column {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
     use setaccio_base::row::Row;
 
     use super::*;
@@ -134,6 +130,20 @@ mod tests {
         let rule = Column { column: "sorce".into(), drop: vec!["x".into()], ..Column::default() };
         assert_eq!(judge(&rule, "x".into()), Verdict::Drop("there is no column `sorce`".into()));
         assert_eq!(judge(&Column { absent: Absent::Keep, ..rule }, "x".into()), Verdict::Keep);
+    }
+
+    #[test]
+    fn lists_objects_and_large_numbers_are_compared_as_json() {
+        let rule = |drop: &str| Column { column: "source".into(), drop: vec![drop.into()], ..Column::default() };
+        for (held, drop) in [
+            (json!(["qa", "summary"]), r#"["qa","summary"]"#),
+            (json!({"a": 1}), r#"{"a":1}"#),
+            (value::number("123456789012345678901234567890"), "123456789012345678901234567890"),
+            (value::number("NaN"), "NaN"),
+        ] {
+            assert_eq!(judge(&rule("zz"), held.clone()), Verdict::Keep, "{held}");
+            assert_eq!(judge(&rule(drop), held), Verdict::Drop(format!("source = {drop}")));
+        }
     }
 
     #[test]

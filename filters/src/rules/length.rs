@@ -160,11 +160,15 @@ impl DocumentFilter for LengthFilter {
     }
 }
 
-/// Every answer of a row: all texts of a text row are its own.
+/// Every answer of a row, but for turns that do nothing but call tools: all texts of a text row are its own.
 pub(super) fn answers(content: &Content) -> impl Iterator<Item = &str> {
     let text = matches!(content, Content::Text(_));
     let asked = if let Content::Preference { prompt, .. } = content { prompt.len() } else { 0 };
-    let said = content.messages().skip(asked).filter(|m| m.role == "assistant").map(|m| m.content.as_str());
+    let said = content
+        .messages()
+        .skip(asked)
+        .filter(|m| m.role == "assistant" && !(m.content.is_empty() && m.calls_tools()))
+        .map(|m| m.content.as_str());
     content.texts().filter(move |_| text).chain(said)
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use setaccio_base::{
     nfc::nfc,
     row::{Content, Kind, Message},
+    value,
 };
 
 use super::roles::{out_of_order, unanswered};
@@ -86,12 +87,12 @@ impl DocumentFilter for PreferenceSanity {
         let objection = (|| {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
-                    if turns.iter().all(|t| t.content.trim().is_empty()) {
+                    if turns.iter().all(|t| t.content.trim().is_empty() && !t.calls_tools()) {
                         return Some(format!("{side} is empty"));
                     }
                 }
             }
-            if self.equal && words(chosen).eq(words(rejected)) {
+            if self.equal && words(chosen).eq(words(rejected)) && others(chosen).eq(others(rejected)) {
                 return Some("chosen and rejected are equal".into());
             }
             if self.roles {
@@ -102,13 +103,17 @@ impl DocumentFilter for PreferenceSanity {
                     }
                 }
             }
-            let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(Value::as_f64));
+            let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(value::as_f64));
             let (better, worse) = better.zip(worse).filter(|_| self.scores)?;
             let wrong = better < worse || (self.ties && better <= worse);
             wrong.then(|| format!("chosen scores {better}, rejected {worse}"))
         })();
         objection.map_or(Verdict::Keep, Verdict::Drop)
     }
+}
+
+fn others(turns: &[Message]) -> impl Iterator<Item = (&String, &Value)> {
+    turns.iter().flat_map(Message::others)
 }
 
 fn words(turns: &[Message]) -> impl Iterator<Item = Cow<'_, str>> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use setaccio_base::{
     nfc::{Normal, nfc},
     row::Kind,
+    value,
 };
 
 use super::{column::Absent, length::answers};
@@ -168,9 +169,8 @@ impl DocumentFilter for RegexFilter {
             return self.spec.absent.verdict(name);
         }
         let column = self.spec.column.as_ref().map(|name| match document.column(name) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
+            None | Some(Value::Null) => Cow::Borrowed(""),
+            Some(held) => value::printed(held),
         });
         let texts: Vec<&str> = match (&column, self.spec.on) {
             (Some(value), _) => vec![value],

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use setaccio_base::{
-    card::{list, quoted, strictest},
-    row::Kind,
-};
+use arrow_schema::{DataType, Field};
+use setaccio_base::card::{list, quoted, strictest};
 use setaccio_dataset::{
+    columns::content_fields,
     ledger::Ledger,
     lock::{ReadFrom, RecipeLock},
     recipe::{ColumnType, Source},
@@ -35,7 +34,7 @@ pub fn matter(ledger: &Ledger, lock: &RecipeLock) -> String {
         put(format!("  - split: {0}\n    path: data/{0}-*", split.split));
     }
     put("dataset_info:\n  features:".into());
-    features(lock).into_iter().for_each(&mut put);
+    features(ledger, lock).into_iter().for_each(&mut put);
     put("  splits:".into());
     for split in &ledger.splits {
         put(format!(
@@ -55,23 +54,14 @@ fn read_from_hub(lock: &RecipeLock, source: &Source) -> bool {
 }
 
 /// The columns as `datasets` features.
-fn features(lock: &RecipeLock) -> Vec<String> {
+fn features(ledger: &Ledger, lock: &RecipeLock) -> Vec<String> {
     let output = &lock.recipe.output;
     let column = |name: &str, dtype: &str| format!("  - name: {}\n    dtype: {dtype}", quoted(name));
-    let turns = |name: &str| {
-        format!(
-            "  - name: {name}\n    list:\n    - name: role\n      dtype: string\n    - name: content\n      dtype: string"
-        )
-    };
     let mut features: Vec<String> = ["id", "source", "language"].map(|name| column(name, "string")).to_vec();
-    match lock.recipe.kind {
-        Kind::Text => features.push(column("text", "string")),
-        Kind::Chat => features.push(turns("messages")),
-        Kind::Preference => features.extend(["prompt", "chosen", "rejected"].map(turns)),
-    }
+    features.extend(content_fields(lock.recipe.kind, &ledger.extras).iter().map(|field| feature(field, 2)));
     for (name, kind) in &output.keep {
         let dtype = match kind {
-            ColumnType::String => "string",
+            ColumnType::String | ColumnType::Json => "string",
             ColumnType::Int64 => "int64",
             ColumnType::Float64 => "float64",
             ColumnType::Bool => "bool",
@@ -85,6 +75,23 @@ fn features(lock: &RecipeLock) -> Vec<String> {
         features.push(column("tokens", "int32"));
     }
     features
+}
+
+/// A column of texts, lists and structs, so far indented.
+fn feature(field: &Field, indent: usize) -> String {
+    let mut lines = format!("{:indent$}- name: {}\n{:indent$}  ", "", field.name(), "");
+    let (kind, inner) = match field.data_type() {
+        DataType::List(item) => ("list:", item.data_type()),
+        other => ("struct:", other),
+    };
+    match inner {
+        DataType::Struct(fields) => {
+            lines.push_str(kind);
+            fields.iter().for_each(|field| lines.extend(["\n", &feature(field, indent + 2)]));
+        }
+        _ => lines.push_str("dtype: string"),
+    }
+    lines
 }
 
 /// The Hub's size category of so many rows.

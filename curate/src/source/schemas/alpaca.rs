@@ -1,14 +1,14 @@
-//! Instructions without a system prompt: Stanford Alpaca and its translations.
+//! Instructions: Stanford Alpaca, its translations, and what LLaMA-Factory adds to them.
 
 use setaccio_base::row::{Content, Kind};
 
-use super::orca::instruction;
+use super::orca::{before, instruction};
 use crate::source::{
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
-/// `instruction`, optional `input`, `output`.
+/// `instruction`, optional `input`, `output`, `system` and `history`.
 pub struct Alpaca;
 
 impl Schema for Alpaca {
@@ -27,6 +27,8 @@ impl Schema for Alpaca {
                 required("instruction", "What is asked."),
                 optional("input", "What it is asked of; it follows the instruction after a blank line."),
                 required("output", "The answer."),
+                optional("system", "The system prompt."),
+                optional("history", "The turns before, `[question, answer]` each."),
             ]
         }
     }
@@ -34,6 +36,7 @@ impl Schema for Alpaca {
         r#"{"instruction": "Traduci in inglese.", "input": "Il gatto dorme.", "output": "The cat sleeps."}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        instruction(record, None, "input", "output")
+        let before = before(record)?;
+        instruction(record, before, "input", "output")
     }
 }

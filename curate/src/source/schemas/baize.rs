@@ -1,9 +1,9 @@
 //! Baize chats, as Fauno has them: one text with `[|Human|]` and `[|AI|]` before the turns.
 
-use setaccio_base::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
-    record,
+    conversation, record,
     record::Record,
     schema::{ColumnSpec, Schema, required},
 };
@@ -31,22 +31,13 @@ impl Schema for Baize {
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let text = record::text(record, "input")?;
-        let mut turns: Vec<Message> = Vec::new();
-        let mut rest = &text[first_mark(&text).ok_or("column `input` has neither [|Human|] nor [|AI|]")?..];
-        while let Some((mark, role)) = MARKS.iter().find(|(mark, _)| rest.starts_with(mark)) {
-            rest = &rest[mark.len()..];
-            let end = first_mark(rest).unwrap_or(rest.len());
-            turns.push(Message::new(*role, rest[..end].trim()));
-            rest = &rest[end..];
-        }
+        let start = MARKS.iter().filter_map(|(mark, _)| text.find(mark)).min();
+        let start = start.ok_or("column `input` has neither [|Human|] nor [|AI|]")?;
+        let mut turns = conversation::split(&text[start..], &MARKS);
         // The set's own way to say that it is the person's turn again.
         if turns.last().is_some_and(|t| t.role == "user" && t.content.is_empty()) {
             turns.pop();
         }
         Ok(Content::chat(turns))
     }
-}
-
-fn first_mark(text: &str) -> Option<usize> {
-    MARKS.iter().filter_map(|(mark, _)| text.find(mark)).min()
 }

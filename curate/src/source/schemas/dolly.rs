@@ -34,6 +34,6 @@ impl Schema for Dolly {
         r#"{"instruction": "Chi scrisse la Commedia?", "context": "", "response": "Dante Alighieri.", "category": "open_qa"}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        instruction(record, None, "context", "response")
+        instruction(record, Vec::new(), "context", "response")
     }
 }

@@ -1,9 +1,10 @@
 //! Single answers with a thumb up or down, for KTO.
 
 use serde_json::Value;
-use setaccio_base::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
+    conversation::{self, side},
     record,
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
@@ -28,6 +29,7 @@ impl Schema for Kto {
                 optional("messages", "The turns with the answer, instead of `prompt` and `completion`."),
                 optional("prompt", "What is asked: a text, a message or messages."),
                 optional("completion", "The answer: a text, a message or messages."),
+                optional("tools", "The tools that may be called: a list, or JSON text of one."),
                 required("label", "Whether the answer is desirable, true or false; it stays a column."),
             ]
         }
@@ -39,27 +41,16 @@ impl Schema for Kto {
         match record.get("label") {
             Some(Value::Bool(_)) => {}
             Some(other) => {
-                return Err(format!("column `label` holds {}, where true or false is required", record::shown(other)));
+                return Err(record::wrong("label", other, "true or false"));
             }
             None => return Err(record::missing(record, "label")),
         }
         if record.contains_key("messages") {
-            return record::messages(record, "messages").map(Content::chat);
+            let messages = conversation::messages(record, "messages")?;
+            return conversation::chat(record, messages);
         }
         let mut turns = side(record, "prompt", "user")?;
         turns.extend(side(record, "completion", "assistant")?);
-        Ok(Content::chat(turns))
-    }
-}
-
-/// One side of a row: a text in the role it has, one message, or a list of them.
-pub fn side(record: &mut Record, column: &str, role: &str) -> Result<Vec<Message>, String> {
-    match record.get(column) {
-        Some(Value::String(_)) => Ok(vec![Message::new(role, record::text(record, column)?)]),
-        Some(Value::Object(_)) => {
-            let turn = record.shift_remove(column).unwrap_or_default();
-            Ok(vec![record::message(turn).map_err(|e| format!("column `{column}`: {e}"))?])
-        }
-        _ => record::messages(record, column),
+        conversation::chat(record, turns)
     }
 }

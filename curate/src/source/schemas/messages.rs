@@ -3,9 +3,9 @@
 use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
-    record,
+    conversation,
     record::Record,
-    schema::{ColumnSpec, Schema, required},
+    schema::{ColumnSpec, Schema, optional, required},
 };
 
 /// `messages`; `prompt`, `prompt_id` and the like stay columns.
@@ -22,12 +22,21 @@ impl Schema for Messages {
         "ultrachat_200k and other lists of {role, content}"
     }
     fn columns(&self) -> &'static [ColumnSpec] {
-        const { &[required("messages", "The turns, each `{role, content}` or `{from, value}`.")] }
+        const {
+            &[
+                required(
+                    "messages",
+                    "The turns, each `{role, content}` or `{from, value}`, with calls of tools if any.",
+                ),
+                optional("tools", "The tools that may be called: a list, or JSON text of one."),
+            ]
+        }
     }
     fn example(&self) -> &'static str {
         r#"{"messages": [{"role": "user", "content": "Ciao!"}, {"role": "assistant", "content": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        record::messages(record, "messages").map(Content::chat)
+        let messages = conversation::messages(record, "messages")?;
+        conversation::chat(record, messages)
     }
 }

@@ -3,7 +3,7 @@
 use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
-    record,
+    conversation, record,
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
 };
@@ -28,6 +28,7 @@ impl Schema for Orca {
                 required("instruction", "What is asked."),
                 optional("input", "What it is asked of; it follows the instruction after a blank line."),
                 required("output", "The answer."),
+                optional("history", "The turns before, `[question, answer]` each."),
             ]
         }
     }
@@ -35,20 +36,27 @@ impl Schema for Orca {
         r#"{"system": "Rispondi in breve.", "instruction": "Chi scrisse la Commedia?", "output": "Dante Alighieri."}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        let system = record::optional_text(record, "system")?;
-        instruction(record, system, "input", "output")
+        let before = before(record)?;
+        instruction(record, before, "input", "output")
     }
 }
 
-/// A one-turn chat: `instruction`, a blank line and the input (if there is any), then the answer.
-pub fn instruction(record: &mut Record, system: Option<String>, input: &str, output: &str) -> Result<Content, String> {
+/// `system` and `history`, which stand before a question.
+pub fn before(record: &mut Record) -> Result<Vec<Message>, String> {
+    let system = record::system_turn(record::optional_text(record, "system")?);
+    let history = conversation::history(record, "history")?;
+    Ok(system.into_iter().chain(history).collect())
+}
+
+/// A chat: the system prompt and the turns before it if there are any, then `instruction`, a blank line and the input
+/// (if there is any), then the answer.
+pub fn instruction(record: &mut Record, before: Vec<Message>, input: &str, output: &str) -> Result<Content, String> {
     let mut question = record::text(record, "instruction")?;
     if let Some(input) = record::optional_text(record, input)?.filter(|i| !i.trim().is_empty()) {
         question.push_str("\n\n");
         question.push_str(&input);
     }
     let answer = record::text(record, output)?;
-    let system = system.filter(|s| !s.trim().is_empty()).map(|s| Message::new("system", s));
     let turns = [Message::new("user", question), Message::new("assistant", answer)];
-    Ok(Content::chat(system.into_iter().chain(turns).collect()))
+    Ok(Content::chat(before.into_iter().chain(turns).collect()))
 }

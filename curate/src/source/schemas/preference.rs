@@ -3,15 +3,16 @@
 use serde_json::Value;
 use setaccio_base::row::{Content, Kind, Message};
 
-use super::kto::side;
 use crate::source::{
+    conversation::{self, side},
     record,
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
-/// `chosen` and `rejected`: whole conversations, single messages or texts; the prompt is what they share,
-/// or `conversations`, or `prompt`. Scores and `source` stay columns.
+/// `chosen` and `rejected`: whole conversations, single messages or texts, Anthropic's transcripts among them. The prompt
+/// is `conversations`, or `prompt`; where no prompt is stated, it is what both sides begin with. Scores and `source` stay
+/// columns.
 pub struct Preference;
 
 impl Schema for Preference {
@@ -29,8 +30,11 @@ impl Schema for Preference {
             &[
                 required("chosen", "The preferred answer: a whole conversation, a message or a text."),
                 required("rejected", "The other answer, likewise."),
-                optional("prompt", "What is asked, where the sides do not begin with it."),
+                optional("prompt", "What is asked: turns or a text, alone or where the sides begin with it."),
+                optional("question", "The same, where there is no `prompt`."),
+                optional("system", "The system prompt, where the turns begin with none."),
                 optional("conversations", "The turns before the answers, where the sides are answers alone."),
+                optional("tools", "The tools that may be called: a list, or JSON text of one."),
             ]
         }
     }
@@ -40,32 +44,46 @@ impl Schema for Preference {
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let mut chosen = side(record, "chosen", "assistant")?;
         let mut rejected = side(record, "rejected", "assistant")?;
-        if matches!(record.get("conversations"), Some(Value::Array(_))) {
-            let prompt = record::messages(record, "conversations")?;
-            return Ok(Content::preference(prompt, chosen, rejected));
+        let explicit = matches!(record.get("conversations"), Some(Value::Array(_)));
+        let mut prompt = if explicit { conversation::messages(record, "conversations")? } else { stated(record)? };
+        let most = chosen.len().min(rejected.len()).saturating_sub(1);
+        let shared = if explicit { 0 } else { shared(&prompt, &chosen[..most], &rejected[..most]) };
+        if shared > 0 {
+            prompt = chosen.drain(..shared).collect();
+            rejected.drain(..shared);
         }
-        let stated = match record.get("prompt") {
-            None | Some(Value::Null) => record.shift_remove("prompt").map(|_| Vec::new()).unwrap_or_default(),
-            Some(_) => side(record, "prompt", "user")?,
-        };
-        let mut shared = shared(&chosen, &rejected);
-        if stated.len() > 1 && chosen.starts_with(&stated) && rejected.starts_with(&stated) {
-            shared = stated.len();
+        let begins = prompt.first().or(chosen.first()).is_some_and(|turn| turn.role == "system");
+        if !begins {
+            prompt.splice(0..0, record::system_turn(record::optional_text(record, "system")?));
         }
-        if shared == 0 {
-            // Sides that are answers alone, or that do not share their beginning: the rules will see.
-            return Ok(Content::preference(stated, chosen, rejected));
-        }
-        let prompt = chosen.drain(..shared).collect();
-        rejected.drain(..shared);
-        Ok(Content::preference(prompt, chosen, rejected))
+        let tools = conversation::tools(record)?;
+        Ok(Content::Preference { prompt, chosen, rejected, tools })
     }
 }
 
-/// How many turns two conversations share before their answers, which are the last turn of each at least.
-fn shared(chosen: &[Message], rejected: &[Message]) -> usize {
-    let most = chosen.len().min(rejected.len()).saturating_sub(1);
-    let same = chosen.iter().zip(rejected).take(most).take_while(|(a, b)| a == b).count();
+/// The prompt that a row states: `prompt`, or where there is none `question`.
+fn stated(record: &mut Record) -> Result<Vec<Message>, String> {
+    for column in ["prompt", "question"] {
+        if let Some(prompt) = record::optional(record, column, |record, column| side(record, column, "user"))? {
+            return Ok(prompt);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// How many turns both sides begin with that are the prompt: none if a prompt is stated and they do not hold it. Each side
+/// is without its last turn, which is an answer.
+fn shared(stated: &[Message], chosen: &[Message], rejected: &[Message]) -> usize {
+    let same = chosen.iter().zip(rejected).take_while(|(a, b)| a == b).count();
+    let both = &chosen[..same];
+    // Sets write a prompt once more with other white space around it.
+    let equal = |a: &Message, b: &Message| a.role == b.role && a.content.trim() == b.content.trim();
+    let holds = |turns: &[Message]| turns.iter().zip(stated).all(|(a, b)| equal(a, b));
+    if stated.len() > 1 && both.len() >= stated.len() && holds(both) {
+        return stated.len();
+    }
     // A prompt ends with what is asked: an answer that both share belongs to the sides.
-    chosen[..same].iter().rposition(|m| m.role != "assistant").map_or(0, |last| last + 1)
+    let asked = both.iter().rposition(|m| m.role != "assistant").map_or(0, |last| last + 1);
+    let found = stated.is_empty() || both[..asked].windows(stated.len()).any(holds);
+    if found { asked } else { 0 }
 }

@@ -1,9 +1,9 @@
 //! ShareGPT exports.
 
-use setaccio_base::row::{Content, Kind, Message};
+use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
-    record,
+    conversation, record,
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
 };
@@ -26,6 +26,7 @@ impl Schema for ShareGpt {
             &[
                 required("conversations", "The turns, each `{from, value}` or `{role, content}`."),
                 optional("system", "The system prompt, where the turns begin with none."),
+                optional("tools", "The tools that may be called: a list, or JSON text of one."),
             ]
         }
     }
@@ -33,13 +34,10 @@ impl Schema for ShareGpt {
         r#"{"conversations": [{"from": "human", "value": "Ciao!"}, {"from": "gpt", "value": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        let mut turns = record::messages(record, "conversations")?;
-        let system = record::optional_text(record, "system")?.filter(|s| !s.trim().is_empty());
-        if let Some(system) = system
-            && turns.first().is_none_or(|t| t.role != "system")
-        {
-            turns.insert(0, Message::new("system", system));
+        let mut turns = conversation::messages(record, "conversations")?;
+        if turns.first().is_none_or(|turn| turn.role != "system") {
+            turns.splice(0..0, record::system_turn(record::optional_text(record, "system")?));
         }
-        Ok(Content::chat(turns))
+        conversation::chat(record, turns)
     }
 }

@@ -1,7 +1,7 @@
 //! Every schema on the rows of the sets that it stands for.
 
 use serde_json::{Value, json};
-use setaccio_base::row::{Content, Message, Row};
+use setaccio_base::row::{Content, Message, Row, TOOL_CALLS};
 
 use crate::source::{SCHEMAS, find_schema};
 
@@ -55,6 +55,30 @@ fn instructions_and_documents() {
             chat(&[("user", "Chi?\n\nDante."), ("assistant", "Dante.")]),
         ),
         (
+            "alpaca",
+            json!({"system": "Sii breve.", "history": [["Ciao", "Ciao!"], ["Nevica?", "No."]], "instruction": "E poi?",
+                "output": "Sì."}),
+            chat(&[
+                ("system", "Sii breve."),
+                ("user", "Ciao"),
+                ("assistant", "Ciao!"),
+                ("user", "Nevica?"),
+                ("assistant", "No."),
+                ("user", "E poi?"),
+                ("assistant", "Sì."),
+            ]),
+        ),
+        (
+            "orca",
+            json!({"system": "", "history": r#"[["Ciao", "Ciao!"]]"#, "instruction": "E poi?", "output": "Sì."}),
+            chat(&[("user", "Ciao"), ("assistant", "Ciao!"), ("user", "E poi?"), ("assistant", "Sì.")]),
+        ),
+        (
+            "alpaca",
+            json!({"system": null, "history": [], "instruction": "E poi?", "output": "Sì."}),
+            chat(&[("user", "E poi?"), ("assistant", "Sì.")]),
+        ),
+        (
             "text",
             json!({"text": "Una pagina.", "timestamp": "2019-04-21T10:00:00Z", "url": "https://x.example/"}),
             Content::Text("Una pagina.".into()),
@@ -66,6 +90,10 @@ fn instructions_and_documents() {
     assert_eq!(
         content("alpaca", json!({"instruction": "x", "output": null})),
         Err("column `output` holds null, where text is required".into())
+    );
+    assert!(
+        content("alpaca", json!({"instruction": "x", "output": "y", "history": [["a", "b", "c"]]}))
+            .is_err_and(|e| e.contains("column `history`") && e.contains("questions with their answers"))
     );
     let missing = content("dolly", json!({"instruction": "x", "risposta": "y"})).err().unwrap_or_default();
     assert!(missing.starts_with("column `response` is missing; there are risposta"), "{missing}");
@@ -123,4 +151,205 @@ fn preferences() {
     // Equal sides still share no more than what was asked.
     let equal = content("preference", json!({"chosen": pair("a"), "rejected": pair("a")})).map(|c| c.0);
     assert!(matches!(equal, Ok(Content::Preference { prompt, chosen, .. }) if prompt.len() == 1 && chosen.len() == 1));
+}
+
+/// The turns of a conversation as JSON, and its tools.
+fn whole(schema: &str, record: Value) -> Result<Value, String> {
+    content(schema, record).map(|(content, left)| {
+        let messages: Vec<&Message> = content.messages().collect();
+        json!({"messages": messages, "tools": content.tools(), "left": left})
+    })
+}
+
+#[test]
+fn calls_of_tools_in_every_spelling_are_openai_s() {
+    let call =
+        json!({"id": "c1", "type": "function", "function": {"name": "piove", "arguments": {"z": "Bari", "a": 1}}});
+    let without_id = json!({"type": "function", "function": {"name": "piove", "arguments": {"z": "Bari", "a": 1}}});
+    let arguments = r#"{"z": "Bari", "a": 1}"#;
+    let turn = |call: &Value| json!({"role": "assistant", "content": null, TOOL_CALLS: [call]});
+    for (said, expected) in [
+        (json!({"role": "assistant", "content": null, "tool_calls": [call]}), turn(&call)),
+        (json!({"role": "assistant", "tool_calls": [call]}), turn(&call)),
+        (
+            json!({"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "piove",
+                "arguments": arguments}}]}),
+            json!({"role": "assistant", "content": "", TOOL_CALLS: [call]}),
+        ),
+        (
+            json!({"role": "assistant", "content": "Vedo.", "tool_calls": [{"name": "piove", "arguments": arguments}]}),
+            json!({"role": "assistant", "content": "Vedo.", TOOL_CALLS: [without_id]}),
+        ),
+        (
+            json!({"role": "assistant", "content": null, "function_call": {"name": "piove", "arguments": arguments}}),
+            turn(&without_id),
+        ),
+        (
+            json!({"from": "function_call", "value": json!({"name": "piove", "arguments": {"z": "Bari", "a": 1}}).to_string()}),
+            turn(&without_id),
+        ),
+        (
+            json!({"role": "assistant", "content": [{"type": "reasoning", "value": "Mah."}, {"type": "tool_call",
+                "value": json!({"name": "piove", "arguments": {"z": "Bari", "a": 1}}).to_string()}]}),
+            json!({"role": "assistant", "content": null, "reasoning_content": "Mah.", TOOL_CALLS: [without_id]}),
+        ),
+        // What cannot be parsed as arguments stays the text that it is.
+        (
+            json!({"role": "assistant", "content": null, "tool_calls": [{"name": "f", "arguments": "Bari"}]}),
+            turn(&json!({"type": "function", "function": {"name": "f", "arguments": "Bari"}})),
+        ),
+        (
+            json!({"role": "tool", "content": {"gradi": 19}, "tool_call_id": "c1", "name": "piove"}),
+            json!({"role": "tool", "content": r#"{"gradi":19}"#, "tool_call_id": "c1", "name": "piove"}),
+        ),
+        (json!({"from": "observation", "value": "no"}), json!({"role": "tool", "content": "no"})),
+        (
+            json!({"role": "function", "name": "piove", "content": "no"}),
+            json!({"role": "tool", "content": "no", "name": "piove"}),
+        ),
+        (json!({"role": "developer", "content": "Sii breve."}), json!({"role": "system", "content": "Sii breve."})),
+        // For the rule `roles` to see.
+        (
+            json!({"from": "function_call", "value": "piove a Bari"}),
+            json!({"role": "function_call", "content": "piove a Bari"}),
+        ),
+    ] {
+        let read = whole("messages", json!({"messages": [said]})).unwrap_or_else(|e| panic!("{e}: {said}"));
+        assert_eq!(read["messages"][0].to_string(), expected.to_string(), "{said}");
+    }
+    let first = |turn: Value| whole("messages", json!({"messages": [turn]}));
+    assert!(first(json!({"role": "assistant", "content": null, "tool_calls": []})).is_err_and(|e| e.contains("null")));
+    let nameless = json!({"role": "assistant", "content": null, "tool_calls": [{"arguments": {}}]});
+    assert!(first(nameless).is_err_and(|e| e.contains("names no function")));
+}
+
+#[test]
+fn lists_of_messages_in_every_layout_are_the_same() {
+    let expected = chat(&[("user", "Ciao"), ("assistant", "Ciao!")]);
+    let turns = json!([{"role": "user", "content": "Ciao"}, {"role": "assistant", "content": "Ciao!"}]);
+    for messages in [
+        turns.clone(),
+        Value::String(turns.to_string()),
+        json!({"role": ["user", "assistant"], "content": ["Ciao", "Ciao!"]}),
+        json!({"from": ["human", "gpt"], "value": ["Ciao", "Ciao!"]}),
+        json!([{"from": "human", "value": "Ciao", "role": null, "content": null},
+            {"from": null, "value": null, "role": "assistant", "content": "Ciao!"}]),
+        json!([{"role": "user", "content": [{"type": "text", "text": "Ci"}, {"type": "text", "text": "ao"}]},
+            {"role": "assistant", "content": ["Ciao!"]}]),
+        json!([{"role": "user", "content": "Ciao", "tool_calls": null, "name": null},
+            {"role": "assistant", "content": "Ciao!", "tool_calls": []}]),
+    ] {
+        let read = content("messages", json!({"messages": messages.clone()})).map(|c| c.0);
+        assert_eq!(read, Ok(expected.clone()), "{messages}");
+        let sides = json!({"prompt": "x", "chosen": messages.clone(), "rejected": messages});
+        assert!(content("preference", sides).is_ok());
+    }
+    let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]);
+    let refused = content("messages", json!({"messages": image})).err().unwrap_or_default();
+    assert_eq!(refused, "column `messages`, turn 0: has a part of type `image_url`, which a text cannot keep");
+    for messages in [json!("Ciao"), json!({"role": "user", "content": "Ciao"}), json!(3), json!("[1, 2")] {
+        assert!(content("messages", json!({"messages": messages.clone()})).is_err(), "{messages}");
+    }
+}
+
+#[test]
+fn tools_are_a_column_or_a_turn_s() {
+    let function = json!({"name": "piove", "parameters": {"type": "object", "properties": {"z": {}, "a": {}}}});
+    let wrapped = json!([{"type": "function", "function": function}]);
+    let user = json!({"role": "user", "content": "Ciao"});
+    for record in [
+        json!({"messages": [user], "tools": wrapped}),
+        json!({"messages": [user], "tools": wrapped.to_string()}),
+        json!({"messages": [user], "tools": [function]}),
+        json!({"messages": [{"role": "user", "content": "Ciao", "tools": json!([function]).to_string()}]}),
+    ] {
+        let read = whole("messages", record.clone()).unwrap_or_else(|e| panic!("{e}: {record}"));
+        assert_eq!((read["tools"].to_string(), &read["left"]), (wrapped.to_string(), &json!([])), "{record}");
+    }
+    for none in [json!(null), json!([]), json!(""), json!("[]"), json!("null")] {
+        let read = whole("sharegpt", json!({"conversations": [{"from": "human", "value": "Ciao"}], "tools": none}));
+        assert_eq!(read.map(|r| r["tools"].clone()), Ok(Value::Null));
+    }
+    let refused = whole("messages", json!({"messages": [user], "tools": "un martello"}));
+    assert_eq!(refused, Err("column `tools` holds text, where a list of tools is required".into()));
+}
+
+#[test]
+fn fields_of_messages_that_have_no_place_are_columns() {
+    let messages = json!([{"role": "user", "content": "Ciao", "weight": 0, "lang": null},
+        {"role": "assistant", "content": "Ciao!", "weight": 1, "tool_calls": [{"index": 0, "name": "f"}]}]);
+    let Value::Object(mut record) = json!({"messages": messages}) else { panic!("an object") };
+    let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
+    assert!(schema.content(&mut record).is_ok());
+    assert_eq!(Value::Object(record), json!({"messages[].weight": [0, 1], "messages[].tool_calls[].index": [null, 0]}));
+}
+
+#[test]
+fn a_stated_prompt_stays_whatever_the_sides_share() {
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let question = turn("user", "Quale città è più grande?");
+    let shared = [turn("assistant", "Bari."), turn("user", "Di quanto?")];
+    let sides = |answer: &str| json!([shared[0], shared[1], turn("assistant", answer)]);
+    let given = |prompt: Value, chosen: Value, rejected: Value| json!({"prompt": prompt, "chosen": chosen, "rejected": rejected});
+    let asked = |answer: &str| json!([turn("user", "Chi?"), turn("assistant", answer)]);
+    let long = json!([turn("system", "Sii breve."), turn("user", "Ciao"), turn("assistant", "Ciao!")]);
+    let after = |answer: &str| json!([turn("system", "Sii breve."), turn("user", "Chi?"), turn("assistant", answer)]);
+    for (record, prompt, answers) in [
+        (given(json!([question]), sides("Poco."), sides("Boh.")), json!([question]), 3),
+        (given(json!("Quale città è più grande?"), sides("Poco."), sides("Boh.")), json!([question]), 3),
+        (
+            given(json!([turn("system", "Una parola.")]), asked("Dante."), asked("Boh.")),
+            json!([turn("system", "Una parola.")]),
+            2,
+        ),
+        (given(long.clone(), asked("Dante."), asked("Boh.")), long, 2),
+        // The sides are whole conversations, and begin with it.
+        (given(json!("Chi? "), asked("Dante."), asked("Boh.")), json!([turn("user", "Chi?")]), 1),
+        (
+            given(json!("Chi?"), after("Dante."), after("Boh.")),
+            json!([turn("system", "Sii breve."), turn("user", "Chi?")]),
+            1,
+        ),
+        (
+            given(json!(null), after("Dante."), after("Boh.")),
+            json!([turn("system", "Sii breve."), turn("user", "Chi?")]),
+            1,
+        ),
+        // Intel/orca_dpo_pairs.
+        (
+            json!({"system": "Sii breve.", "question": "Chi?", "chosen": "Dante.", "rejected": "Boh."}),
+            json!([turn("system", "Sii breve."), turn("user", "Chi?")]),
+            1,
+        ),
+        // Anthropic's transcripts, whole and with a prompt.
+        (
+            json!({"chosen": "\n\nHuman: Ciao\n\nAssistant: Ciao!\n\nHuman: Chi?\n\nAssistant: Dante.",
+                "rejected": "\n\nHuman: Ciao\n\nAssistant: Ciao!\n\nHuman: Chi?\n\nAssistant: Boh."}),
+            json!([turn("user", "Ciao"), turn("assistant", "Ciao!"), turn("user", "Chi?")]),
+            1,
+        ),
+        (
+            json!({"prompt": "\n\nHuman: Chi?\n\nAssistant:", "chosen": "Dante.", "rejected": "Boh."}),
+            json!([turn("user", "Chi?")]),
+            1,
+        ),
+    ] {
+        let read = content("preference", record.clone()).map(|c| c.0);
+        let Ok(Content::Preference { prompt: read, chosen, rejected, .. }) = read else { panic!("{read:?}: {record}") };
+        assert_eq!(json!(read), prompt, "{record}");
+        assert_eq!((chosen.len(), rejected.len()), (answers, answers), "{record}");
+        assert_ne!(chosen, rejected);
+    }
+}
+
+#[test]
+fn pictures_are_refused_and_not_dropped() {
+    let chat = json!({"messages": [{"role": "user", "content": "<image>Chi è?"}], "images": ["1.jpg"]});
+    let row = |record: Value| {
+        let Value::Object(record) = record else { panic!("an object") };
+        let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
+        crate::source::schema::row(schema, record, &std::collections::BTreeMap::new())
+    };
+    assert_eq!(row(chat).err(), Some("column `images` holds what a text cannot keep".into()));
+    assert!(row(json!({"messages": [{"role": "user", "content": "Ciao"}], "images": []})).is_ok());
 }

@@ -17,7 +17,7 @@ use setaccio_base::{
     suggest,
 };
 use setaccio_dataset::{
-    recipe::{OnBadRow, Read, Source},
+    recipe::{ColumnType, OnBadRow, Read, Source},
     shard::Position,
 };
 use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
@@ -225,7 +225,10 @@ fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
     let (rename, extra) = (BTreeMap::new(), request.rename.values().cloned().collect::<Vec<_>>());
-    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &BTreeMap::new() };
+    // Rows are renamed after they are read.
+    let flags = request.rename.iter().filter(|(column, _)| Whole.flags().contains(&column.as_str()));
+    let types = flags.map(|(_, here)| (here.clone(), ColumnType::Bool)).collect();
+    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &types };
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits)? {
             match item? {
@@ -264,6 +267,11 @@ impl Schema for Whole {
     }
     fn about(&self) -> &'static str {
         "the record as it is"
+    }
+    fn flags(&self) -> &'static [&'static str] {
+        static FLAGS: std::sync::LazyLock<Vec<&'static str>> =
+            std::sync::LazyLock::new(|| SCHEMAS.iter().flat_map(|schema| schema.flags()).copied().collect());
+        &FLAGS
     }
     fn example(&self) -> &'static str {
         ""

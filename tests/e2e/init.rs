@@ -198,6 +198,13 @@ fn every_container_is_told() {
         ids[0].len() == 10 && ids.iter().all(|other| *other == ids[0]),
         "the same rows, whatever holds them: {ids:?}"
     );
+    // Labels are words in CSV.
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "voti.csv", "prompt,completion,voto\nChi?,Io.,True\nDove?,Qui.,false\n");
+    run_in(dir.path(), &["init", "voti", "voti.csv", "--rename", "label=voto"]).assert_success();
+    let recipe = fs::read_to_string(dir.path().join("voti.toml")).unwrap();
+    assert!(recipe.contains("\nschema = \"kto\"\n"), "{recipe}");
+    run_in(dir.path(), &["build", "voti.toml"]).assert_success();
     // A folder of texts, each a document, or each line.
     let dir = tempfile::tempdir().unwrap();
     for (i, row) in rows.iter().enumerate() {

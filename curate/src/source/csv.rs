@@ -202,7 +202,12 @@ impl Reader for CsvReader {
             let text = BufReader::with_capacity(BUFFER, text);
             (self.records(text, max).map_err(|e| lined::at(&file.name, 0, e))?, 0)
         };
-        let types = self.names.iter().map(|name| projection.types.get(name).copied()).collect();
+        let flag = |name: &String| projection.schema.flags().iter().any(|flag| projection.name_here(flag) == name);
+        let types = self.names.iter().map(|name| match projection.types.get(name) {
+            None if flag(name) => Some(ColumnType::Bool),
+            kind => kind.copied(),
+        });
+        let types = types.collect();
         Ok(Box::new(Rows {
             records,
             names: self.names.clone(),

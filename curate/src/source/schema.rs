@@ -37,6 +37,10 @@ pub trait Schema: Sync {
     fn about(&self) -> &'static str;
     /// The columns that it takes; those beside them stay columns.
     fn columns(&self) -> &'static [ColumnSpec];
+    /// Columns that hold true or false, which are words in a format without types.
+    fn flags(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// A row of such a set, as JSON.
     fn example(&self) -> &'static str;
     /// Take the content out of a record.

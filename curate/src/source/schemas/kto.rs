@@ -34,6 +34,9 @@ impl Schema for Kto {
             ]
         }
     }
+    fn flags(&self) -> &'static [&'static str] {
+        &["label"]
+    }
     fn example(&self) -> &'static str {
         r#"{"prompt": "Chi scrisse la Commedia?", "completion": "Dante Alighieri.", "label": true}"#
     }

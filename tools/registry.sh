@@ -9,6 +9,28 @@ pypi() {
         --requirement "$5/requirements.txt" --dest "$5" >&2
 }
 
+# pypi_source NAME VERSION SHA256 IN: a source archive as it is. pip would build it to learn what it depends on.
+pypi_source() {
+    "${PYTHON:-python3}" - "$@" <<'EOF'
+import hashlib, json, os, sys
+from urllib.parse import urljoin
+from urllib.request import Request, urlopen
+
+name, version, sha256, folder = sys.argv[1:]
+index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+asked = Request(f"{index}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+with urlopen(asked, timeout=60) as answer:
+    page, files = answer.url, json.load(answer)["files"]
+[file] = [f for f in files if f["filename"] == f"{name.replace('-', '_')}-{version}.tar.gz"]
+with urlopen(urljoin(page, file["url"]), timeout=60) as answer:
+    archive = answer.read()
+if hashlib.sha256(archive).hexdigest() != sha256:
+    sys.exit(f"{file['filename']} is not the one that was looked at")
+with open(os.path.join(folder, file["filename"]), "wb") as out:
+    out.write(archive)
+EOF
+}
+
 # npm NAME VERSION SHA256 IN
 npm_archive() {
     local file

@@ -415,6 +415,9 @@ pub struct Output {
     pub bos_token: String,
     /// `eos_token` of the template.
     pub eos_token: String,
+    /// What a template takes for today, `strftime_now`, for instance `2026-01-31`. A template that asks for it needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// A `tokenizer.json`; adds the column `tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
@@ -434,6 +437,7 @@ impl Default for Output {
             rendered: "text".into(),
             bos_token: "<|begin_of_text|>".into(),
             eos_token: "<|eot_id|>".into(),
+            date: None,
             tokenizer: None,
             shard_bytes: 512 << 20,
             row_group_bytes: 16 << 20,

@@ -41,6 +41,34 @@ fn a_template_that_refuses_a_row_is_an_error_that_names_it() {
     assert_eq!(column(&fixture.path("out/rejects"), "", "rule"), ["output"]);
 }
 
+#[test]
+fn a_template_that_asks_for_the_date_gets_the_recipes() {
+    let template = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}|{{ m.content }}{% endfor %}";
+    let settings = "[output]\ntemplate = 'dated.jinja'\n";
+    let fixture = Fixture::new("chat", &[("web", "messages")], settings);
+    fixture.write("dated.jinja", template);
+    let turns = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+    fixture.write("data/web/x.jsonl", turns.to_string());
+    assert_snapshot("templates-no_date", fixture.build("out", &[]).assert_failure());
+    assert_snapshot("templates-wrong_date", fixture.build("out", &["--set", "output.date=31/1/2026"]).assert_failure());
+    fixture.build("out", &["--set", "output.date=2026-01-31"]).assert_success();
+    assert_eq!(column(&fixture.path("out/data"), "train", "text"), ["31 Jan 2026|a|b"]);
+    let lock = fs::read_to_string(fixture.path("out/recipe.lock.toml")).unwrap();
+    assert!(lock.contains("date = \"2026-01-31\""), "{lock}");
+    let card = fs::read_to_string(fixture.path("out/README.md")).unwrap();
+    assert!(card.contains("takes 2026-01-31 for the day"), "{card}");
+}
+
+#[test]
+fn a_template_saved_on_windows_writes_no_carriage_returns() {
+    let fixture = Fixture::new("chat", &[("web", "messages")], "[output]\ntemplate = 'crlf.jinja'\n");
+    fixture.write("crlf.jinja", "{% for m in messages %}\r\n<{{ m.role }}>\r\n{{ m.content }}\r\n{% endfor %}\r\n");
+    // The row's own stay.
+    fixture.write("data/web/x.jsonl", json!({"messages": [{"role": "user", "content": "a\r\nb"}]}).to_string());
+    fixture.build("out", &[]).assert_success();
+    assert_eq!(column(&fixture.path("out/data"), "train", "text"), ["<user>\na\r\nb\n"]);
+}
+
 /// A tokenizer whose every word and mark is one token.
 const TOKENIZER: &str = r#"{
   "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,

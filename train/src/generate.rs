@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 use setaccio_base::{progress::Progress, row::Message};
-use setaccio_templates::Renderer;
+use setaccio_templates::{Clock, End, Renderer};
 
 use crate::{
     device,
@@ -50,19 +50,19 @@ pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// Ids of a conversation up to where the answer begins.
+/// Ids of a conversation up to where the answer begins. `clock` is what a template takes for now.
 ///
 /// # Errors
 /// The model has no chat template, or its template cannot render the conversation.
-pub fn chat_ids(tokens: &Tokens, messages: &[Message]) -> Result<Vec<u32>> {
-    let Some(template) = tokens.chat_template.clone() else {
+pub fn chat_ids(tokens: &Tokens, messages: &[Message], clock: Option<Clock>) -> Result<Vec<u32>> {
+    let Some(template) = &tokens.chat_template else {
         return Err(Error::Other(
             "this model has no chat template: give --raw to write on from the prompt as it is".into(),
         ));
     };
     let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?;
-    Ok(tokens.encode(&renderer.chat(messages, true).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
+    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?.at(clock);
+    Ok(tokens.encode(&renderer.chat(messages, None, End::Prompt).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]

@@ -12,7 +12,7 @@ use setaccio_dataset::{
     recipe::Source,
 };
 use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
-use setaccio_templates::Renderer;
+use setaccio_templates::{Clock, Renderer};
 
 use crate::{
     error::{Error, Result, SourceError},
@@ -239,7 +239,17 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
     let tokenizer = tokenizer.map(|(place, _)| setaccio_templates::tokenizer(place.path())).transpose()?;
-    let renderer = Renderer::new(template, tokenizer.clone(), &output.bos_token, &output.eos_token)?;
+    let clock = output.date.as_deref().map(|date| {
+        let wrong = || Error::recipe(&loaded.file, format!("output.date = {date:?}: a date is written as 2026-01-31"));
+        Clock::date(date).ok_or_else(wrong)
+    });
+    let clock = clock.transpose()?;
+    let renderer =
+        Renderer::new(template.as_deref(), tokenizer.clone(), &output.bos_token, &output.eos_token)?.at(clock);
+    if clock.is_none() && renderer.reads("strftime_now") {
+        let example = "give `output.date`, for instance \"2026-01-31\", and every build writes the same";
+        return Err(Error::recipe(&loaded.file, format!("output.template asks for the date of the day: {example}")));
+    }
     Ok((renderer, hashes, tokenizer))
 }
 
@@ -288,7 +298,7 @@ fn what_is_read(source: &Source) -> Source {
 /// The part of `[output]` that tasks see; how shards are cut is no reason to run them again.
 fn keep_and_render(plan: &Plan) -> impl Serialize {
     let output = &plan.loaded.recipe.output;
-    (&output.keep, &output.rendered, &output.bos_token, &output.eos_token, output.zstd_level)
+    (&output.keep, &output.rendered, (&output.bos_token, &output.eos_token, &output.date), output.zstd_level)
 }
 
 /// SHA-256 of a value's JSON, hex.

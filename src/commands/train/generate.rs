@@ -3,11 +3,13 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_base::{progress::Progress as _, row::Message};
+use setaccio_templates::Clock;
 use setaccio_train::{
     artifacts::finished_run::FinishedRun,
     formats::{model_files::ModelFiles, peft},
@@ -55,6 +57,9 @@ pub struct Args {
     /// Decides the choices where the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
+    /// What the chat template takes for today [default: today, in UTC]
+    #[arg(long, value_name = "DATE", conflicts_with = "raw", value_parser = date)]
+    date: Option<Clock>,
     /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
     device: recipe::Device,
@@ -68,6 +73,10 @@ fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
         Ok(n) if (f64::from(LOW)..=f64::from(HIGH)).contains(&n) => Ok(n),
         _ => Err(format!("a number from {LOW} to {HIGH}")),
     }
+}
+
+fn date(text: &str) -> Result<Clock, String> {
+    Clock::date(text).ok_or_else(|| "a date is written as 2026-01-31".to_owned())
 }
 
 fn device() -> impl TypedValueParser<Value = recipe::Device> {
@@ -153,5 +162,7 @@ fn prompt(args: &Args, tokens: &Tokens) -> setaccio_train::Result<Vec<u32>> {
         return raw_ids(tokens, &args.prompt);
     }
     let system = args.system.iter().map(|text| Message::new("system", text));
-    chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>())
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let clock = args.date.unwrap_or_else(|| Clock::unix(i64::try_from(now).unwrap_or(0)));
+    chat_ids(tokens, &system.chain([Message::new("user", &args.prompt)]).collect::<Vec<_>>(), Some(clock))
 }

@@ -13,6 +13,8 @@ use super::{
     places::Places,
     schema::{Chain, ChainFile, Stage},
 };
+use setaccio_templates::Clock;
+
 use crate::{
     artifacts::{
         destination::Destination,
@@ -212,10 +214,11 @@ impl ChainRun {
             return Ok(Some(Sample { prompt, answers }));
         }
         let run = FinishedRun::open(&self.places.run(&first.name))?;
-        // Both are asked as the first stage asked: with the template that it was trained with.
+        // Both are asked as the first stage asked: with the template that it was trained with, on its day.
+        let day = Clock::date(&begun.recipe.data.date);
         let answers = [
-            answer(&run.base, &run.made, &prompt, progress)?,
-            answer(&self.places.result(), &run.made, &prompt, progress)?,
+            answer(&run.base, &run.made, (&prompt, day), progress)?,
+            answer(&self.places.result(), &run.made, (&prompt, day), progress)?,
         ];
         let text = serde_json::to_vec_pretty(&answers).map_err(|e| Error::Other(e.to_string()))?;
         atomic::write(&path, &text)?;
@@ -256,12 +259,12 @@ impl ChainRun {
     }
 }
 
-/// The most probable answer of the model in `path`, with the tokenizer that lies in `tokens`.
-fn answer(path: &Path, tokens: &Path, prompt: &str, progress: &dyn Progress) -> Result<String> {
+/// The most probable answer of the model in `path` on a day, with the tokenizer that lies in `tokens`.
+fn answer(path: &Path, tokens: &Path, (prompt, day): (&str, Option<Clock>), progress: &dyn Progress) -> Result<String> {
     let (files, tokens) = (ModelFiles::open(path)?, Tokens::open(tokens)?);
     let model = load_model(&files, Device::Auto, progress)?;
     let ids = if tokens.chat_template.is_some() {
-        chat_ids(&tokens, &[Message::new("user", prompt)])?
+        chat_ids(&tokens, &[Message::new("user", prompt)], day)?
     } else {
         raw_ids(&tokens, prompt)?
     };

@@ -3,11 +3,15 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
 use setaccio_base::bundle::Place;
 use setaccio_base::row::{Content, Message};
-use setaccio_templates::Renderer;
+use setaccio_templates::{Clock, End, Renderer};
 
-use super::{batch::Example, spans};
+use super::{
+    batch::Example,
+    spans::{self, Conversation},
+};
 use crate::{
     error::{Error, Result},
     recipe::{Data, Overlong, TrainOn},
@@ -50,7 +54,12 @@ impl<'a> Masker<'a> {
     pub fn new(data: &Data, recipe: &Place, tokens: &'a Tokens, vocab: usize) -> Result<Self> {
         let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
         let (bos, eos) = (token(&tokens.bos), token(&tokens.eos));
-        let renderer = |source: &str| Renderer::new(Some(source.to_owned()), None, &bos, &eos);
+        let clock = Clock::date(&data.date);
+        if clock.is_none() && !data.date.is_empty() {
+            let message = format!("data.date = {:?}: a date is written as 2026-01-31", data.date);
+            return Err(Error::recipe(&recipe.name(), message));
+        }
+        let renderer = |source: &str| Ok::<_, Error>(Renderer::new(Some(source), None, &bos, &eos)?.at(clock));
         let mut templates = [tokens.chat_template.clone().unwrap_or_default(), String::new()];
         if !data.template.is_empty() {
             let template = recipe.beside(&data.template);
@@ -70,7 +79,7 @@ impl<'a> Masker<'a> {
     pub fn row(&self, content: &Content) -> std::result::Result<RowOutcome<Example>, String> {
         let mut example = match content {
             Content::Text(text) => self.text(text)?,
-            Content::Chat { messages, .. } => self.chat(messages)?,
+            Content::Chat { messages, tools } => self.chat(messages, tools.as_ref())?,
             Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
         };
         self.known(&example.ids)?;
@@ -105,15 +114,25 @@ impl<'a> Masker<'a> {
 
     /// The chat template, which a conversation needs.
     fn template(&self) -> std::result::Result<&Renderer, String> {
+        let dateless = self.data.date.is_empty();
+        if self.chat.as_ref().is_some_and(|template| dateless && template.reads("strftime_now")) {
+            let example = "give `data.date`, for instance \"2026-01-31\", and every run learns the same";
+            return Err(format!("needs the date of the day, which its chat template asks for: {example}"));
+        }
         self.chat.as_ref().ok_or_else(|| {
             let message = "is a conversation, and neither the tokenizer nor `data.template` has a chat template";
             format!("{message}: name one, for instance templates/chatml.jinja")
         })
     }
 
-    /// A conversation as tokens; with `open`, up to where an answer would begin.
-    pub(super) fn chat_ids(&self, messages: &[Message], open: bool) -> std::result::Result<Vec<u32>, String> {
-        Ok(self.tokens.encode(&self.template()?.chat(messages, open)?.text)?.ids)
+    /// A conversation as tokens.
+    pub(super) fn chat_ids(
+        &self,
+        messages: &[Message],
+        tools: Option<&Value>,
+        end: End,
+    ) -> std::result::Result<Vec<u32>, String> {
+        Ok(self.tokens.encode(&self.template()?.chat(messages, tools, end)?.text)?.ids)
     }
 
     /// Whether an answer has the token that ends it.
@@ -144,12 +163,12 @@ impl<'a> Masker<'a> {
         Ok(Example { ids, trained })
     }
 
-    fn chat(&self, messages: &[Message]) -> std::result::Result<Example, String> {
+    fn chat(&self, messages: &[Message], tools: Option<&Value>) -> std::result::Result<Example, String> {
         let renderer = self.template()?;
-        if messages.iter().all(|m| m.content.trim().is_empty()) {
+        if messages.iter().all(|m| m.content.trim().is_empty() && !m.calls_tools()) {
             return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
         }
-        let full = renderer.chat(messages, false)?;
+        let full = renderer.chat(messages, tools, End::Whole)?;
         let row = RenderedTokens { tokens: self.tokens.encode(&full.text)?, text: &full.text };
         let ids = &row.tokens.ids;
         let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
@@ -160,6 +179,11 @@ impl<'a> Masker<'a> {
             return Err(format!("{message}, and `data.train_on = \"all\"` learns them whole"));
         }
         let keep = |all: usize| if self.data.train_on == TrainOn::Completion { all - 1 } else { 0 };
+        let learned = if answers.is_empty() { &[] } else { &answers[keep(answers.len())..] };
+        if let Some(i) = learned.iter().find(|i| says_nothing(&messages[**i])) {
+            let message = "is an empty answer, and a model that learns it learns to stop at once";
+            return Err(format!("turn {i} {message}; the rule `answer` of `setaccio build` drops such rows"));
+        }
         if self.data.train_on == TrainOn::All {
             if !answers.is_empty() && !ids.iter().any(|id| self.stops(*id)) {
                 return Err(self.endless("every turn", ""));
@@ -174,7 +198,7 @@ impl<'a> Masker<'a> {
         } else {
             answers.drain(..keep(answers.len()));
             for i in answers {
-                let answer = spans::find(renderer, messages, i, &full.text)?;
+                let answer = spans::find(&Conversation { renderer, messages, tools }, i, &full.text)?;
                 trained[self.answered(&row, &answer, i)?].fill(true);
             }
         }
@@ -224,6 +248,11 @@ impl<'a> Masker<'a> {
              `eos_token_id` of generation_config.json"
         )
     }
+}
+
+/// Whether a turn is without text, calls and reasoning.
+fn says_nothing(turn: &Message) -> bool {
+    turn.content.trim().is_empty() && turn.others().next().is_none()
 }
 
 /// A text and its tokens.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use setaccio_base::row::{Content, Message};
+use setaccio_templates::End;
 
 use super::{
     batch::Example,
@@ -35,7 +36,7 @@ impl Masker<'_> {
         longest_prompt: usize,
         needs: Needs,
     ) -> std::result::Result<RowOutcome<Answers>, String> {
-        let Content::Preference { prompt, chosen, rejected, .. } = content else {
+        let Content::Preference { prompt, chosen, rejected, tools } = content else {
             return Err("is one text, and a question with two answers is needed".into());
         };
         let sane = "the rule `preference_sanity` of `setaccio build` drops such rows";
@@ -48,8 +49,10 @@ impl Masker<'_> {
             let one = "only `preference.loss = \"kto\"` learns from single answers";
             return Err(format!("has no two answers; {sane}, and {one}"));
         }
-        let asked = self.chat_ids(prompt, true)?;
-        let whole = |(_, answer): &(u32, &[Message])| self.chat_ids(&[prompt.as_slice(), answer].concat(), false);
+        let asked = self.chat_ids(prompt, tools.as_ref(), End::Prompt)?;
+        let whole = |(_, answer): &(u32, &[Message])| {
+            self.chat_ids(&[prompt.as_slice(), answer].concat(), tools.as_ref(), End::Whole)
+        };
         let whole = sides.iter().map(whole).collect::<std::result::Result<Vec<_>, _>>()?;
         // A template may write the question alone in another way, and tokens may merge across its end: what all of
         // them begin with is the question.

@@ -7,8 +7,26 @@
 
 use std::ops::Range;
 
-use setaccio_base::row::Message;
-use setaccio_templates::Renderer;
+use serde_json::Value;
+use setaccio_base::row::{Message, TOOL_CALLS};
+use setaccio_templates::{End, Renderer};
+
+/// A conversation, and what renders it.
+#[derive(Clone, Copy)]
+pub struct Conversation<'a> {
+    /// Its template.
+    pub renderer: &'a Renderer,
+    /// Its turns.
+    pub messages: &'a [Message],
+    /// The tools that it offers.
+    pub tools: Option<&'a Value>,
+}
+
+impl Conversation<'_> {
+    fn render(&self, messages: &[Message], end: End) -> Result<String, String> {
+        self.renderer.chat(messages, self.tools, end).map(|r| r.text)
+    }
+}
 
 /// An answer, in bytes of the rendered text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +39,16 @@ pub struct Answer {
     pub next: bool,
 }
 
-/// Find the answer of turn `i` in `full`, which is `messages` rendered.
+/// Find the answer of turn `i` in `full`, which is the whole conversation rendered. The calls of tools belong to it.
 ///
 /// # Errors
 /// The template leaves it out, or changes the rest of the text with it.
-pub fn find(renderer: &Renderer, messages: &[Message], i: usize, full: &str) -> Result<Answer, String> {
-    let render = |messages: &[Message], prompt| renderer.chat(messages, prompt).ok().map(|r| r.text);
-    let opening = render(&messages[..i], true).filter(|o| full.starts_with(o.as_str()));
-    let said = messages[i].content.trim();
-    let direct = opening.as_ref().and_then(|opening| {
+pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Answer, String> {
+    let messages = chat.messages;
+    let turn = &messages[i];
+    let opening = chat.render(&messages[..i], End::Prompt).ok().filter(|o| full.starts_with(o.as_str()));
+    let said = turn.content.trim();
+    let direct = opening.as_ref().filter(|_| !turn.calls_tools()).and_then(|opening| {
         let rest = &full[opening.len()..];
         let spoken = rest.trim_start();
         let end = full.len() - spoken.len() + said.len();
@@ -38,28 +57,40 @@ pub fn find(renderer: &Renderer, messages: &[Message], i: usize, full: &str) -> 
     let text = if let Some(text) = direct {
         text
     } else {
-        let place = differing(renderer, messages, i, full)?;
+        let place = match (differing(chat, i, full), &opening) {
+            // A template may refuse to answer a turn that calls nothing; such calls begin where the answer opens.
+            (Err(_), Some(opening)) if turn.calls_tools() => opening.len()..opening.len(),
+            (place, _) => place?,
+        };
         // Without an opening of its own, what stands before the answer is the template's, not the model's.
-        let opens = opening.filter(|o| o.len() <= place.start && render(&messages[..i], false).as_ref() != Some(o));
+        let closed = || chat.render(&messages[..i], End::Whole).ok();
+        let opens = opening.filter(|o| o.len() <= place.start && closed().as_ref() != Some(o));
         opens.map_or(place.start, |o| o.len())..place.end
     };
     if i + 1 == messages.len() {
         return Ok(Answer { text, bound: full.len(), next: false });
     }
-    let shared = render(&messages[..=i], false).map_or(0, |closed| same(closed.bytes(), full.bytes()));
+    let closed = chat.render(&messages[..=i], End::Whole);
+    let shared = closed.map_or(0, |closed| same(closed.bytes(), full.bytes()));
     if shared > text.end {
         return Ok(Answer { text, bound: shared, next: false });
     }
     Ok(Answer { text, bound: full.len(), next: true })
 }
 
-/// Where the content of turn `i` stands: what changes when it does.
-fn differing(renderer: &Renderer, messages: &[Message], i: usize, full: &str) -> Result<Range<usize>, String> {
-    // Both ends differ, and neither is white space that a template might trim.
+/// Where what turn `i` says stands: what changes when it does.
+fn differing(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize>, String> {
+    // Both ends differ, and neither is white space that a template might trim. A turn that calls says nothing else, lest
+    // the calls be taken for what surrounds it.
     let [a, b] = ["0a1", "1b0"].map(|content| {
-        let mut other = messages.to_vec();
-        content.clone_into(&mut other[i].content);
-        renderer.chat(&other, false).map(|r| r.text)
+        let mut other = chat.messages.to_vec();
+        let turn = &mut other[i];
+        content.clone_into(&mut turn.content);
+        if let Some(fields) = turn.fields.as_mut().filter(|fields| fields.contains_key(TOOL_CALLS)) {
+            fields.shift_remove(TOOL_CALLS);
+            fields.shift_remove("content");
+        }
+        chat.render(&other, End::Whole)
     });
     let (a, b) = (a?, b?);
     let start = same(a.bytes(), b.bytes());
@@ -89,11 +120,12 @@ mod tests {
     /// What each answer of the conversation is found to be, and where its stop may be.
     fn found(template: &str, turns: &[(&str, &str)]) -> Vec<(String, String, bool)> {
         let messages: Vec<Message> = turns.iter().map(|(r, c)| Message::new(*r, *c)).collect();
-        let renderer = Renderer::new(Some(template.to_owned()), None, "<s>", "</s>").unwrap();
-        let full = renderer.chat(&messages, false).unwrap().text;
+        let renderer = Renderer::new(Some(template), None, "<s>", "</s>").unwrap();
+        let chat = Conversation { renderer: &renderer, messages: &messages, tools: None };
+        let full = chat.render(&messages, End::Whole).unwrap();
         let answers = (0..messages.len()).filter(|i| messages[*i].role == "assistant");
         answers
-            .map(|i| find(&renderer, &messages, i, &full).unwrap())
+            .map(|i| find(&chat, i, &full).unwrap())
             .map(|a| (full[a.text.clone()].to_owned(), full[a.text.end..a.bound].to_owned(), a.next))
             .collect()
     }
@@ -159,10 +191,49 @@ mod tests {
                 "around turn 1",
             ),
         ] {
-            let renderer = Renderer::new(Some(template.to_owned()), None, "", "").unwrap();
-            let full = renderer.chat(&messages, false).unwrap().text;
-            let error = find(&renderer, &messages, 1, &full).unwrap_err();
+            let renderer = Renderer::new(Some(template), None, "", "").unwrap();
+            let chat = Conversation { renderer: &renderer, messages: &messages, tools: None };
+            let full = chat.render(&messages, End::Whole).unwrap();
+            let error = find(&chat, 1, &full).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_calls_of_a_turn_are_its_answer() {
+        const CALLS: &str = "{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}{{ c.function.arguments|tojson }}</call>{% endfor %}";
+        let turn = format!("<{{{{ m.role }}}}>{{{{ m.content }}}}{CALLS}<e>");
+        let opening = "{% if add_generation_prompt %}<assistant>{% endif %}";
+        let plain = format!("{{% for m in messages %}}{turn}{{% endfor %}}{opening}");
+        // Only the last turn says that it is one, and what is said before a call stands on a line of its own.
+        let last = turn
+            .replace("<e>", "{{ '<last>' if loop.last }}<e>")
+            .replace("{{ m.content }}", "{{ m.content ~ '\n' if m.content }}");
+        let last = format!("{{% for m in messages %}}{last}{{% endfor %}}{opening}");
+        // A result without a call is refused.
+        let strict = plain.replace("{% for m in", "{% for m in messages if m.role == 'tool' and not messages[1].tool_calls %}{{ raise_exception('') }}{% endfor %}{% for m in");
+        let call = serde_json::json!([{"function": {"name": "f", "arguments": {"è": 1}}}]);
+        for template in [&plain, &last, &strict] {
+            for content in [Some(""), None, Some("Ora guardo.")] {
+                let calling =
+                    content.map_or_else(|| Message::without_text("assistant"), |c| Message::new("assistant", c));
+                let messages = [
+                    Message::new("user", "U"),
+                    calling.with(TOOL_CALLS, call.clone()),
+                    Message::new("tool", "R"),
+                    Message::new("assistant", "A"),
+                ];
+                let renderer = Renderer::new(Some(template), None, "", "").unwrap();
+                let chat = Conversation { renderer: &renderer, messages: &messages, tools: None };
+                // `none` is what Python prints for it.
+                let full = chat.render(&messages, End::Whole).unwrap();
+                let answer = find(&chat, 1, &full).unwrap();
+                let (begins, ends) = (full.find("<assistant>").unwrap() + 11, full.find("</call>").unwrap() + 7);
+                assert_eq!(answer.text.start, begins, "{template}\n{full}");
+                let stop = full[answer.text.end..answer.bound].find("<e>").map(|at| answer.text.end + at);
+                assert!(answer.bound > ends && (!answer.next || answer.text.end == ends), "{template}\n{full}");
+                assert_eq!(stop, Some(ends), "{template}\n{full}");
+            }
         }
     }
 }

@@ -154,6 +154,9 @@ pub struct Data {
     /// A chat template; empty takes the model's own. Relative to the recipe.
     #[serde(default)]
     pub template: String,
+    /// What a template takes for today, `strftime_now`, for instance `2026-01-31`. A template that asks for it needs it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub date: String,
     /// Which tokens are learned.
     #[serde(default)]
     pub train_on: TrainOn,

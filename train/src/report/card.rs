@@ -138,6 +138,9 @@ fn data(facts: &Facts) -> String {
          {dropped} were left out as too long.",
         grouped(recipe.max_length as u64)
     );
+    if !recipe.date.is_empty() {
+        let _ = write!(out, " The chat template takes {} for the day.", recipe.date);
+    }
     let _ = match seen {
         Some(seen) => writeln!(out, " The run saw {} tokens.", grouped(seen)),
         None => writeln!(out),

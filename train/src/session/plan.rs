@@ -201,7 +201,7 @@ impl RunPlan {
         }
         let template = self.recipe_file.place.beside(name);
         let source = template.text().map_err(Error::io("read the template", template.path()))?;
-        let chat = Renderer::new(Some(source.clone()), None, "", "")?.reads("messages");
+        let chat = Renderer::new(Some(&source), None, "", "")?.reads("messages");
         Ok(chat.then_some(source))
     }
 

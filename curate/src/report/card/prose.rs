@@ -61,6 +61,9 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
         "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.",
         rows.join(", "),
     );
+    if let (Some(date), Some(_)) = (&recipe.output.date, &recipe.output.template) {
+        let _ = writeln!(out, "\nIn `{}`, the chat template takes {date} for the day.", recipe.output.rendered);
+    }
     for note in &ledger.notes {
         let _ = writeln!(out, "\n{note}");
     }

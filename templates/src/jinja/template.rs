@@ -1,0 +1,59 @@
+//! A template that is ready to be rendered.
+
+use super::{
+    clock::Clock,
+    failure::Result,
+    interpreter::{Interpreter, Marks},
+    lexer::normalize,
+    parser::parse,
+    syntax::{Node, Statement, reads},
+    value::Value,
+};
+
+/// A template, read.
+#[derive(Debug)]
+pub struct Template {
+    body: Vec<Statement>,
+    generates: bool,
+}
+
+impl Template {
+    /// From its source.
+    ///
+    /// # Errors
+    /// It is no template.
+    pub fn new(source: &str) -> Result<Self> {
+        let body = parse(&normalize(source))?;
+        let generates = generates(&body);
+        Ok(Self { body, generates })
+    }
+
+    /// Whether it has `{% generation %}` blocks.
+    pub fn generates(&self) -> bool {
+        self.generates
+    }
+
+    /// Whether it reads the variable or function of this name.
+    pub fn reads(&self, name: &str) -> bool {
+        reads(&self.body, name)
+    }
+
+    /// The text for these variables, at this moment.
+    ///
+    /// # Errors
+    /// The template fails, or does not come to an end.
+    pub fn render(&self, variables: Vec<(&str, Value)>, clock: Option<&Clock>, marks: Marks) -> Result<String> {
+        Interpreter::new(clock, marks).render(&self.body, variables)
+    }
+}
+
+fn generates(body: &[Statement]) -> bool {
+    body.iter().any(|statement| match &statement.node {
+        Node::Generation(_) => true,
+        Node::If(branches, otherwise) => branches.iter().any(|(_, body)| generates(body)) || generates(otherwise),
+        Node::For(node) => generates(&node.body) || generates(&node.otherwise),
+        Node::Macro(node) | Node::Call(_, node) => generates(&node.body),
+        Node::SetBlock(_, _, body) | Node::Filter(_, body) | Node::With(_, body) | Node::Block(body) => generates(body),
+        _ => false,
+    })
+}

@@ -185,6 +185,17 @@ fn a_source_that_holds_nothing() {
 }
 
 #[test]
+fn a_table_without_a_header_is_not_read_as_if_it_had_one() {
+    let fixture = Fixture::text("");
+    fixture.write("data/web/x.csv", "Uno,1\nDue,2\n");
+    let said = fixture.build("out", &["--on-bad-row", "skip"]).assert_failure();
+    assert!(said.contains("web/x.csv: column `text` is missing; there are 1, Uno"), "{said}");
+    assert!(said.contains("if it is a row, name them in the [[source]], `columns = [...]`"), "{said}");
+    fixture.build("out", &["--set", "source.web.columns=['text', 'n']"]).assert_success();
+    assert_eq!(fixture.ids("out", "train").len(), 2);
+}
+
+#[test]
 fn a_note_beside_tables_is_no_document_in_silence() {
     let fixture = fixture();
     let said = said(&fixture, "README.md", "# How these rows came about\n");

@@ -125,6 +125,21 @@ impl CsvReader {
         Ok(Self { dialect, names: names.into(), header: usize::from(columns.is_empty()), packing })
     }
 
+    /// Whether the columns are there that the schema needs.
+    fn check_columns(&self, projection: &Projection<'_>) -> std::result::Result<(), String> {
+        let required = projection.schema.columns().iter().filter(|column| column.required);
+        let missing = |here: &&str| !self.names.iter().any(|name| name == here);
+        let Some(here) = required.map(|column| projection.name_here(column.name)).find(missing) else { return Ok(()) };
+        let there: Record = self.names.iter().map(|name| (name.clone(), Value::Null)).collect();
+        let what = record::missing(&there, here);
+        Err(match self.header {
+            0 => what,
+            _ => format!(
+                "{what}; the first line names the columns: if it is a row, name them in the [[source]], `columns = [...]`"
+            ),
+        })
+    }
+
     /// All records of a file, the header read.
     fn records<R: BufRead>(&self, mut text: R, max: u64) -> Result<CsvRecords<R>> {
         let bom = if text.fill_buf()?.starts_with(BOM) { BOM.len() } else { 0 };
@@ -189,6 +204,7 @@ impl Reader for CsvReader {
         projection: &Projection<'_>,
         limits: &Limits,
     ) -> std::result::Result<Items, SourceError> {
+        self.check_columns(projection).map_err(|what| SourceError::new(&file.name, what))?;
         let unreadable = unreadable(&file.name);
         let mut raw = file.place.open().map_err(&unreadable)?;
         let max = limits.max_row_bytes;

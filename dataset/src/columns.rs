@@ -54,6 +54,13 @@ impl<'a> FromIterator<&'a Extras> for Extras {
     }
 }
 
+impl<'a> FromIterator<&'a str> for Extras {
+    /// Those of these names.
+    fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
+        Self(names.into_iter().map(str::to_owned).collect())
+    }
+}
+
 /// Names of the columns that hold the content of rows of `kind`, but for [`TOOLS`].
 pub fn content_names(kind: Kind) -> &'static [&'static str] {
     match kind {

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use setaccio_base::row::Kind;
 
+use crate::columns::{Extras, TOOLS};
+
 /// Where rows come from, what is done to them, and what is said of the result.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,18 @@ fn default_seed() -> u64 {
 }
 
 impl Recipe {
+    /// What conversations have columns for, whether or not a row needs them.
+    pub fn extras(&self) -> Extras {
+        let tools = self.kind != Kind::Text && self.output.keep.contains_key(TOOLS);
+        tools.then_some(TOOLS).into_iter().collect()
+    }
+
+    /// The kept columns, with their types. `tools` is a part of conversations.
+    pub fn kept(&self) -> impl Iterator<Item = (&String, ColumnType)> {
+        let content = |name: &str| self.kind != Kind::Text && name == TOOLS;
+        self.output.keep.iter().filter(move |(name, _)| !content(name)).map(|(name, kind)| (name, *kind))
+    }
+
     /// The kept column by which rows that are the same may contradict each other.
     pub fn label(&self) -> Option<&str> {
         let label = self.dedup.as_ref()?.label.as_str();

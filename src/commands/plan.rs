@@ -13,7 +13,7 @@ use setaccio_curate::{
     report::estimate::{Estimate, estimate},
     source::origin::Origin,
 };
-use setaccio_dataset::{columns::Extras, recipe::Sample};
+use setaccio_dataset::recipe::Sample;
 
 use crate::{
     fetch::{HubListing, Need},
@@ -63,6 +63,9 @@ struct Source {
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
     files: Vec<File>,
+    /// Columns that nothing reads, as the first rows show them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -93,14 +96,25 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet can be neither tried nor cut into tasks.
     let here = listed.is_empty();
     let estimate = if here { Some(estimate(&plan, args.inputs.jobs(), inspected)?) } else { None };
+    let unread = unread(&plan)?;
     progress.clear();
-    let planned = planned(&plan, &listed, estimate);
+    let planned = planned(&plan, &listed, estimate, unread);
     args.output.give("plan", &planned, |planned| show(planned, &plan, &listed))
 }
 
-fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>) -> Planned {
+/// Rows of each source that are asked for columns that nothing reads.
+const ASKED: usize = 100;
+
+/// The columns of each source that nothing reads.
+fn unread(plan: &Plan) -> Result<Vec<Vec<String>>> {
+    let filter = filter::RowFilter::new(plan);
+    let numbers = (0_u16..).zip(&plan.loaded.recipe.source);
+    numbers.map(|(number, _)| Ok(filter.unread(number, ASKED)?)).collect()
+}
+
+fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, unread: Vec<Vec<String>>) -> Planned {
     let recipe = &plan.loaded.recipe;
-    let source = |(number, source): (u16, &setaccio_dataset::recipe::Source)| {
+    let source = |((number, source), unread): ((u16, &setaccio_dataset::recipe::Source), Vec<String>)| {
         let listing = listed.iter().find(|listed| listed.source == source.name);
         let local = plan.files.iter().filter(|file| file.source == number).map(|file| File {
             name: file.input.name.clone(),
@@ -124,16 +138,17 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>) -> Pl
             revision: source.revision.clone(),
             commit: listing.map(|listed| listed.commit.clone()),
             files: local.chain(remote).collect(),
+            unread,
         }
     };
     let rows: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
-    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &Extras::default());
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &recipe.extras());
     Planned {
         recipe: recipe.name.clone(),
         title: recipe.title.clone(),
         kind: recipe.kind.name(),
         from: plan.origin.kind(),
-        sources: (0..).zip(&recipe.source).map(source).collect(),
+        sources: (0..).zip(&recipe.source).zip(unread).map(source).collect(),
         rows: rows.filter(|_| listed.is_empty()),
         tasks: listed.is_empty().then_some(plan.tasks.len()),
         filters: filter::names(plan).into_iter().map(str::to_owned).collect(),
@@ -208,6 +223,9 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
     anstream::println!("\n{HEAD}columns{HEAD:#}");
     for Column { name, kind } in &planned.columns {
         anstream::println!("  {name:<12} {kind}");
+    }
+    for source in planned.sources.iter().filter(|source| !source.unread.is_empty()) {
+        anstream::println!("  {FAINT}not read of {}: {}{FAINT:#}", source.name, source.unread.join(", "));
     }
     anstream::println!("\n{HEAD}it would take{HEAD:#}");
     match &planned.estimate {

@@ -1,9 +1,11 @@
 //! `setaccio preview`: what the rules make of the first rows, before anything is built.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::{
-    row::{Content, Row},
+    row::{Content, Message, Row, TOOL_CALLS},
     suggest,
 };
 use setaccio_curate::{
@@ -55,6 +57,9 @@ struct Preview {
     dropped: u64,
     /// Those that are shown.
     rows: Vec<Shown>,
+    /// Columns of each source that nothing reads.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unread: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -107,9 +112,16 @@ pub fn run(args: &Args) -> Result<()> {
         // The first sources show one row more if the number does not divide.
         let share = args.rows / numbers.len() + usize::from(i < args.rows % numbers.len());
         look(args, &plan, &filter, *number, share, &mut preview)?;
+        let unread = filter.unread(*number, args.rows.max(1))?;
+        if !unread.is_empty() {
+            preview.unread.insert(plan.loaded.recipe.source[usize::from(*number)].name.clone(), unread);
+        }
     }
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
+        for (source, columns) in &preview.unread {
+            anstream::println!("\n{FAINT}not read of {source}: {}{FAINT:#}", columns.join(", "));
+        }
         let [kept, dropped] = [preview.kept, preview.dropped].map(count);
         anstream::println!(
             "\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build"
@@ -219,12 +231,20 @@ fn labelled(row: &Row) -> Vec<Labelled> {
     match &row.content {
         Content::Preference { prompt, chosen, rejected, .. } => {
             let sides = [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)];
-            sides.map(|(side, turns)| one(side, turns.last().map_or("", |turn| &turn.content))).into()
+            sides.map(|(side, turns)| one(side, &turns.last().map_or(Cow::Borrowed(""), said))).into()
         }
         content => match content.messages().next() {
-            Some(_) => content.messages().map(|turn| one(&turn.role, &turn.content)).collect(),
+            Some(_) => content.messages().map(|turn| one(&turn.role, &said(turn))).collect(),
             None => content.texts().map(|text| one("text", text)).collect(),
         },
+    }
+}
+
+/// What a turn says, and which tools it calls.
+fn said(turn: &Message) -> Cow<'_, str> {
+    match turn.field(TOOL_CALLS) {
+        Some(calls) => format!("{} {calls}", turn.content).trim_start().to_owned().into(),
+        None => Cow::Borrowed(&turn.content),
     }
 }
 

@@ -87,7 +87,7 @@ fn settings(page: &mut String, tables: &[Table]) {
 fn schemas() -> String {
     let mut page = page(
         "Schemas",
-        "`schema` of a `[[source]]` says how its columns are laid out. Scalar columns that a schema does not take are kept \
+        "`schema` of a `[[source]]` says how its columns are laid out. Columns that a schema does not take are kept \
          beside the row, where rules and `output.keep` find them. `rename` maps names that differ. `setaccio schemas NAME` \
          prints this page's text on one of them.\n\n| schema | rows | data sets |\n|---|---|---|",
     );

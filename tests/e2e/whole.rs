@@ -288,6 +288,29 @@ fn calls_and_tools_come_out_of_a_build_as_they_went_in() {
 }
 
 #[test]
+fn every_conversation_of_sharegpt_with_tools_passes_the_rule_roles() {
+    let call = json!({"name": "somma", "arguments": {"a": 2, "b": 1}}).to_string();
+    let with = json!({
+        "conversations": [{"from": "human", "value": "2 + 1?"}, {"from": "function_call", "value": call},
+            {"from": "observation", "value": "3"}, {"from": "gpt", "value": "Fa 3."}],
+        "tools": json!([{"name": "somma"}]).to_string(),
+    });
+    let without = json!({"conversations": [{"from": "human", "value": "Ciao"}, {"from": "gpt", "value": "Ciao!"}], "tools": "[]"});
+    let fixture = Fixture::new("chat", &[("chats", "sharegpt")], "[[filter]]\nrule = 'roles'\n");
+    fixture.write("data/chats/x.jsonl", lines(&[with, without.clone()]));
+    fixture.build("out", &[]).assert_success();
+    let mut tools = column(&fixture.path("out/data"), "", "tools");
+    tools.sort();
+    assert_eq!(tools, ["", r#"[{"type":"function","function":{"name":"somma"}}]"#]);
+    // Whoever keeps the tools has the column, whether or not a conversation needs it.
+    fixture.write("data/chats/x.jsonl", lines(&[without]));
+    fixture.build("kept", &["--set", "output.keep.tools=json"]).assert_success();
+    assert_eq!(column(&fixture.path("kept/data"), "", "tools"), [""]);
+    let said = fixture.build("int", &["--set", "output.keep.tools=int64"]).assert_failure();
+    assert!(said.contains("output.keep.tools"), "{said}");
+}
+
+#[test]
 fn rows_that_differ_in_their_label_contradict_each_other_whatever_the_files() {
     let row = |question: &str, label: bool| json!({"prompt": question, "completion": "Forse.", "label": label});
     let (good, bad) = (row("Piove?", true), row("Piove?", false));

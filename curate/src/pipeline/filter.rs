@@ -80,6 +80,28 @@ impl<'a> RowFilter<'a> {
         }
     }
 
+    /// The columns that nothing reads in the first `rows` rows of the source of this number.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn unread(&self, source: u16, rows: usize) -> Result<Vec<String>> {
+        let mut unread = BTreeMap::new();
+        let tasks = self.plan.tasks.iter().filter(|task| self.plan.files[task.file].source == source);
+        let mut left = rows;
+        for task in tasks {
+            for item in self.plan.read(task)?.take(left) {
+                left -= 1;
+                if let Item::Row { row, .. } = item? {
+                    self.count_unread(&row, &mut unread);
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(unread.into_keys().collect())
+    }
+
     /// A count of zeros for each of [`names`].
     pub fn tallies(&self) -> Vec<Tally> {
         vec![Tally::default(); self.names.len()]

@@ -95,7 +95,7 @@ pub fn schema(recipe: &Recipe, renderer: &Renderer) -> SchemaRef {
     .map(|(name, data_type)| Field::new(name, data_type, true))
     .into();
     fields.extend(content_fields(recipe.kind, &Extras::default()));
-    fields.extend(recipe.output.keep.iter().map(|(name, kind)| keep::field(name, *kind)));
+    fields.extend(recipe.kept().map(|(name, kind)| keep::field(name, kind)));
     if renderer.renders() {
         fields.push(Field::new(&recipe.output.rendered, DataType::Utf8, true));
     }
@@ -160,8 +160,8 @@ impl<'a> SpillBuilder<'a> {
     /// A kept column of another type, or a template or tokenizer that fails on the row; the row comes back.
     #[allow(clippy::result_large_err, reason = "no larger than what comes back when it is well")]
     pub fn row(&self, row: Row, at: Position) -> std::result::Result<SpillRow, (Row, String)> {
-        for (column, kind) in &self.recipe.output.keep {
-            if let Err(e) = keep::fits(*kind, row.columns.get(column)) {
+        for (column, kind) in self.recipe.kept() {
+            if let Err(e) = keep::fits(kind, row.columns.get(column)) {
                 return Err((row, format!("kept column `{column}` {e}")));
             }
         }
@@ -184,7 +184,7 @@ impl<'a> SpillBuilder<'a> {
 
     /// What decides between rows that say the same: kept columns without a value first, then a hash of their values.
     fn tie(&self, row: &Row) -> u64 {
-        let kept = self.recipe.output.keep.keys().map(|name| (name.as_str(), row.columns.get(name)));
+        let kept = self.recipe.kept().map(|(name, _)| (name.as_str(), row.columns.get(name)));
         let kept: Vec<(&str, Option<&Value>)> =
             kept.map(|(name, held)| (name, held.filter(|v| !v.is_null()))).collect();
         if kept.is_empty() {
@@ -236,8 +236,8 @@ impl<'a> SpillBuilder<'a> {
             content.push(Some(&row.row.content));
         }
         columns.extend(content_names(self.recipe.kind).iter().copied().zip(content.finish()));
-        for (column, kind) in &self.recipe.output.keep {
-            columns.insert(column, keep::array(*kind, rows.iter().map(|r| r.row.columns.get(column))));
+        for (column, kind) in self.recipe.kept() {
+            columns.insert(column, keep::array(kind, rows.iter().map(|r| r.row.columns.get(column))));
         }
         let rendered = || rows.iter().filter_map(|r| r.rendered.as_ref());
         if self.renderer.renders() {

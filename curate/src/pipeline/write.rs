@@ -39,6 +39,8 @@ use crate::{
 pub struct WriteOutput {
     /// Every file, in order.
     pub files: Vec<FileEntry>,
+    /// What conversations hold beside roles and contents.
+    pub extras: Extras,
     /// What was counted on the way.
     pub counts: Counts,
     /// What a person should know of the sample.
@@ -114,7 +116,7 @@ pub fn write(
         file: u32::try_from(task.file).unwrap_or(u32::MAX),
     });
     let schema = spill::schema(recipe, &plan.renderer);
-    let extras: Extras = manifests.iter().map(|m| &m.extras).collect();
+    let extras: Extras = manifests.iter().map(|m| &m.extras).chain([&recipe.extras()]).collect();
     let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
     let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
     let writer = PartitionWriter {
@@ -171,7 +173,7 @@ pub fn write(
     files.extend(validation.finish(false)?);
     files.extend(gather_rejects(plan, work, manifests, &rejected)?);
     files.extend(dropped.finish(false)?);
-    Ok(WriteOutput { files, counts, sample_note })
+    Ok(WriteOutput { files, extras: writer.extras, counts, sample_note })
 }
 
 /// One stage: `make` each of `n` partitions on the pool, `consume` them in order, and show it.

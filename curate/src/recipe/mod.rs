@@ -7,7 +7,10 @@ pub mod rebuild;
 use std::path::Path;
 
 use setaccio_base::{bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, suggest};
-use setaccio_dataset::recipe::{Recipe, Source};
+use setaccio_dataset::{
+    columns::TOOLS,
+    recipe::{ColumnType, Recipe, Source},
+};
 
 use self::rebuild::Rebuilt;
 use crate::error::{Error, Result};
@@ -228,12 +231,16 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     let taken = ["id", "source", "language", "messages", "prompt", "chosen", "rejected", "tokens"];
     let rendered = recipe.output.template.as_ref().map(|_| &recipe.output.rendered);
     for column in recipe.output.keep.keys().chain(rendered) {
-        let content = if recipe.kind == Kind::Text { "text" } else { "tools" };
-        if taken.contains(&column.as_str()) || column == content {
+        if taken.contains(&column.as_str()) || (recipe.kind == Kind::Text && column == "text") {
             return Err(format!("output column `{column}` would hide one that every row has; choose another name"));
         }
     }
-    if rendered.is_some_and(|r| recipe.output.keep.contains_key(r)) {
+    // Rows of conversations have it, as JSON text, where they name any.
+    let tools = recipe.output.keep.get(TOOLS).filter(|_| recipe.kind != Kind::Text);
+    if tools.is_some_and(|kind| !matches!(kind, ColumnType::String | ColumnType::Json)) {
+        return Err("output.keep.tools is \"string\" or \"json\": the tools of a conversation are a list".into());
+    }
+    if rendered.is_some_and(|r| r == TOOLS || recipe.output.keep.contains_key(r)) {
         return Err("output.rendered and output.keep name the same column".into());
     }
     if recipe.output.template.is_some() && recipe.kind == Kind::Preference {

@@ -74,7 +74,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         splits,
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
-        extras: manifests.iter().map(|m| &m.extras).collect(),
+        extras: output.extras.clone(),
         notes: notes(plan, output, &unread),
         unread,
         files: output.files.clone(),

@@ -59,7 +59,7 @@ fn features(ledger: &Ledger, lock: &RecipeLock) -> Vec<String> {
     let column = |name: &str, dtype: &str| format!("  - name: {}\n    dtype: {dtype}", quoted(name));
     let mut features: Vec<String> = ["id", "source", "language"].map(|name| column(name, "string")).to_vec();
     features.extend(content_fields(lock.recipe.kind, &ledger.extras).iter().map(|field| feature(field, 2)));
-    for (name, kind) in &output.keep {
+    for (name, kind) in lock.recipe.kept() {
         let dtype = match kind {
             ColumnType::String | ColumnType::Json => "string",
             ColumnType::Int64 => "int64",

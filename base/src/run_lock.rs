@@ -100,8 +100,11 @@ pub struct DataFolder {
     pub license: String,
     /// Languages its card states.
     pub languages: Vec<String>,
-    /// Hub repositories that its rows came from.
+    /// Hub repositories that its rows were read from.
     pub repos: Vec<String>,
+    /// What else they were read from: `local files`, `samples of Setaccio`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// Rows of each split.
     pub rows: BTreeMap<String, u64>,
     /// Its shards, as they are now.

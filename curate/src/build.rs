@@ -87,8 +87,17 @@ pub enum BuildOutcome {
 /// # Errors
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
+    let folder = OutputFolder::open(out, matches!(options.part, Part::Slice { .. }))?;
+    let outcome = run_in(plan, &folder, options, progress);
+    if outcome.is_err() && options.part == Part::Whole {
+        folder.abandon()?;
+    }
+    outcome
+}
+
+fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
     let BuildOptions { part, force, jobs, .. } = options;
-    let folder = OutputFolder::open(out, matches!(part, Part::Slice { .. }))?;
+    let out = folder.root();
     if !force && let Some(ledger) = current(plan, out) {
         if part == Part::Whole {
             folder.clear()?;
@@ -106,7 +115,7 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
     pins::write(&plan.pins(), &work)?;
     let pool = thread_pool(jobs)?;
     if part == Part::Finish {
-        return finish(plan, &folder, &pool, plan.tasks.len(), options.keep_tasks, progress);
+        return finish(plan, folder, &pool, plan.tasks.len(), options.keep_tasks, progress);
     }
     let kept = folder.kept_tasks();
     if force {
@@ -148,7 +157,7 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
     if matches!(part, Part::Slice { .. }) {
         return Ok(BuildOutcome::Slice { tasks: mine.len(), reused });
     }
-    finish(plan, &folder, &pool, reused, options.keep_tasks, progress)
+    finish(plan, folder, &pool, reused, options.keep_tasks, progress)
 }
 
 fn task_name(plan: &Plan, task: &Task) -> String {
@@ -186,6 +195,10 @@ fn finish(
     let ledger = ledger::compose(plan, &manifests, &output);
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
         atomic::remove(&staging)?;
+        // Tasks that kept nothing are nothing to go on from.
+        if ledger.stage("screen").is_none_or(|screen| screen.flow.rows_out == 0) {
+            atomic::remove(&work)?;
+        }
         return Err(Error::Empty(ledger.drops()));
     }
     let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode(LEDGER))?;

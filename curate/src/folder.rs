@@ -142,6 +142,24 @@ impl OutputFolder {
         self.clear()
     }
 
+    /// Leave nothing in a folder without a build where no task was finished: there is nothing to go on from.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn abandon(self) -> Result<()> {
+        let work = fs::read_dir(self.work()).into_iter().flatten().flatten();
+        let finished = work.filter(|entry| entry.path().extension().is_some_and(|end| end == "blocks")).count();
+        if Ledger::of(&self.root).is_some() || finished > 0 {
+            return Ok(());
+        }
+        let hidden = self.root.join(HIDDEN);
+        drop(self.lock);
+        atomic::remove(&hidden)?;
+        // What somebody else has in it stays.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+
     /// Leave nothing of a build's work. The marker goes last: until then a crash is made good by the next `open`.
     pub fn clear(&self) -> Result<()> {
         [self.hidden("old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| Ok(atomic::remove(p)?))

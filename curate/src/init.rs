@@ -379,14 +379,14 @@ fn mixed(rows: &[SurveyRow], best: Option<&'static dyn Schema>) -> Option<String
     if layouts.iter().all(|(_, schema)| schema.name() == first.name()) {
         return None;
     }
-    let told: String = layouts.iter().map(|(file, schema)| format!("\n  {file}: {}", schema.name())).collect();
+    let told: Vec<String> = layouts.iter().map(|(file, schema)| format!("\n  {file}: {}", schema.name())).collect();
     let advice = if layouts.iter().all(|(_, schema)| schema.kind() == first.kind()) {
         "a recipe reads each layout as a [[source]] of its own: write a recipe with `setaccio init` for each, and put their \
          [[source]] tables into one"
     } else {
         "rows of different kinds are no one data set: write a recipe with `setaccio init` for each"
     };
-    Some(format!("the files are in more than one layout:{told}\n  {advice}"))
+    Some(format!("the files are in more than one layout:{}\n  {advice}", told.concat()))
 }
 
 /// The language that most rows are in, as the rule `language` tells it.

@@ -145,7 +145,7 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
             anstream::println!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
         }
         Status::Built => {
-            anstream::println!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64))
+            anstream::println!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64));
         }
     }
     let Some(ledger) = &done.ledger else { return };

@@ -250,18 +250,17 @@ fn said(turn: &Message) -> Cow<'_, str> {
 
 fn show(row: &Shown) {
     let Shown { source, file, at, drop, edited, texts, .. } = row;
-    match drop {
-        Some(Drop { rule, detail, around, stops }) => {
-            anstream::println!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
-            if *stops {
-                line("a build", "stops here; with --on-bad-row skip it drops such rows");
-            }
-            around.iter().for_each(|around| line("around it", around));
+    if let Some(Drop { rule, detail, around, stops }) = drop {
+        anstream::println!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
+        if *stops {
+            line("a build", "stops here; with --on-bad-row skip it drops such rows");
         }
-        None => {
-            let edited = if *edited { ", edited" } else { "" };
-            anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{source}{NAME:#}{edited}");
+        if let Some(around) = around {
+            line("around it", around);
         }
+    } else {
+        let edited = if *edited { ", edited" } else { "" };
+        anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{source}{NAME:#}{edited}");
     }
     line("from", &format!("{file}, {at}"));
     for Labelled { label, text } in texts {

@@ -136,8 +136,12 @@ fn show(fate: &Fate) {
             anstream::println!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
             line("by", &if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") });
             line("because", detail);
-            settings.iter().for_each(|settings| line("setting", settings));
-            repeats.iter().for_each(|repeats| line("it repeats", &self::place(repeats)));
+            if let Some(settings) = settings {
+                line("setting", settings);
+            }
+            if let Some(repeats) = repeats {
+                line("it repeats", &self::place(repeats));
+            }
             line("whole in", &self::place(place));
         }
     }

@@ -137,3 +137,24 @@ fn links_to_nowhere_are_seen() {
     fixture.build("out", &["--set", "seed=5"]).assert_success();
     verify(&fixture).assert_success();
 }
+
+#[test]
+fn a_first_build_that_comes_to_nothing_leaves_no_folder() {
+    let fixture = Fixture::text("");
+    fixture.write("data/web/a.jsonl", TestRng(1).lines(3));
+    fixture.build("none", &["--set", "filter=[{rule='regex',drop=['.']}]"]).assert_failure();
+    fixture.write("data/web/a.jsonl", "{\"text\": 3}\n");
+    fixture.build("bad", &[]).assert_failure();
+    for folder in ["none", "bad"] {
+        assert!(!fixture.path(folder).exists(), "{folder}");
+    }
+    // What is there before stays, and so do tasks that are done: the same command goes on from them.
+    fixture.write("mine/notes.txt", "mine");
+    fixture.build("mine", &[]).assert_failure();
+    assert!(fixture.path("mine/notes.txt").exists() && !fixture.path("mine/.setaccio").exists());
+    fixture.write("data/web/a.jsonl", TestRng(1).lines(3));
+    fixture.write("data/web/b.jsonl", "{\"text\": 3}\n");
+    fixture.build("part", &["--jobs", "1"]).assert_failure();
+    let said = fixture.build("part", &["--jobs", "1", "--on-bad-row", "skip"]).assert_success().stdout;
+    assert!(said.starts_with("built: 2 tasks"), "{said}");
+}

@@ -85,11 +85,10 @@ pub fn again(
     if !faults.is_empty() {
         let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
         let folder = loaded.place.folder().unwrap_or(Path::new("."));
-        let looked = match loaded.recipe.source.iter().any(Source::local) {
-            true => {
-                format!("\n  local files were looked for from {}: run the command where they are", folder.display())
-            }
-            false => String::new(),
+        let looked = if loaded.recipe.source.iter().any(Source::local) {
+            format!("\n  local files were looked for from {}: run the command where they are", folder.display())
+        } else {
+            String::new()
         };
         return Err(format!(
             "this build cannot come out again, for not all that it was made from is here:{faults}{looked}"

@@ -150,15 +150,12 @@ fn check_files(source: &Source) -> std::result::Result<(), String> {
         };
     }
     if files.is_empty() {
-        return Err(match source.local() {
-            true => {
-                "nothing says where its rows are: write `path` for files of your own, or `repo`, `revision` and `files`"
-            }
-            false => {
-                "`files` is missing: it says which files of the repository to read, for instance [\"**/*.parquet\"]"
-            }
-        }
-        .into());
+        let message = if source.local() {
+            "nothing says where its rows are: write `path` for files of your own, or `repo`, `revision` and `files`"
+        } else {
+            "`files` is missing: it says which files of the repository to read, for instance [\"**/*.parquet\"]"
+        };
+        return Err(message.into());
     }
     if license.is_empty() {
         return Err("`license` is missing: what may be done with its rows, as the Hub spells it".into());

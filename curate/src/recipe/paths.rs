@@ -29,6 +29,11 @@ pub fn portable(mut recipe: Recipe) -> Recipe {
     for source in &mut recipe.source {
         source.path.iter_mut().chain([&mut source.samples]).for_each(cut);
     }
+    for table in &mut recipe.filter {
+        if let Some(toml::Value::String(path)) = table.settings.get_mut("model") {
+            cut(path);
+        }
+    }
     recipe.output.template.iter_mut().chain(&mut recipe.output.tokenizer).for_each(cut);
     recipe
 }

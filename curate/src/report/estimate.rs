@@ -42,8 +42,10 @@ const BYTES: u64 = 1 << 20;
 const SECONDS_A_BYTE: f64 = 5e-9;
 /// What a block of a work file takes beside its rows, in bytes.
 const BLOCK: u64 = 3400;
-/// Work files are packed with LZ4, which leaves so many times what zstd leaves of texts.
-const LZ4_TO_ZSTD: f64 = 1.6;
+/// Parquet packs texts in pages of this many bytes.
+const PAGE: usize = 1 << 20;
+/// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
+const LZ4: (usize, i32) = (64 << 10, -4);
 /// How the speed grows with the number of threads: 1.73 times with two (BENCHMARKS.md).
 const SPEEDUP: f64 = 0.8;
 /// Memory of the program, and the most that a thread takes beside it, in bytes: 311 MB were measured with two threads
@@ -83,7 +85,8 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         let sample = sample(&tasks, plan, &filter, number)?;
         let rows = rows(plan, &tasks, &sample);
         let times = if sample.rows == 0 { 0.0 } else { rows as f64 / sample.rows as f64 };
-        let (packed, packing) = pack(&sample.text, plan.loaded.recipe.output.zstd_level)?;
+        let (packed, packing) = pack(&sample.text, PAGE, plan.loaded.recipe.output.zstd_level)?;
+        let (spilled, _) = pack(&sample.text, LZ4.0, LZ4.1)?;
         let bytes = sample.bytes as f64 * times;
         let kept = sample.kept_bytes as f64 * times;
         busy += sample.seconds * times + bytes * (packing + SECONDS_A_BYTE);
@@ -92,7 +95,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         whole.rows += rows;
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
         whole.output_bytes += (bytes * packed) as u64;
-        whole.work_bytes += (kept * (packed * LZ4_TO_ZSTD).min(1.0)) as u64;
+        whole.work_bytes += (kept * spilled) as u64;
     }
     let threads = jobs.min(plan.tasks.len()).max(1);
     let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
@@ -148,13 +151,13 @@ fn rows(plan: &Plan, tasks: &[&Task], sample: &Sample) -> u64 {
     counted.unwrap_or_else(|| text / each.max(1)).min(limit)
 }
 
-/// Share that zstd leaves of a text, and the seconds that it takes a byte.
+/// Share that zstd leaves of a text that is packed in `pages`, and the seconds that it takes a byte.
 #[allow(clippy::cast_precision_loss, reason = "an estimate")]
-fn pack(text: &[u8], level: i32) -> Result<(f64, f64)> {
-    if text.is_empty() {
-        return Ok((0.0, 0.0));
+fn pack(text: &[u8], pages: usize, level: i32) -> Result<(f64, f64)> {
+    let (began, mut packed) = (Instant::now(), 0);
+    for page in text.chunks(pages) {
+        packed += zstd::bulk::compress(page, level).map_err(Error::io("compress", "a sample of the rows"))?.len();
     }
-    let began = Instant::now();
-    let packed = zstd::bulk::compress(text, level).map_err(Error::io("compress", "a sample of the rows"))?;
-    Ok((packed.len() as f64 / text.len() as f64, began.elapsed().as_secs_f64() / text.len() as f64))
+    let bytes = text.len().max(1) as f64;
+    Ok((packed as f64 / bytes, began.elapsed().as_secs_f64() / bytes))
 }

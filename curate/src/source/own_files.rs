@@ -38,9 +38,10 @@ pub fn find(root: &Path, paths: &[String]) -> Result<Vec<OwnFile>, SourceError> 
         }
         found.extend(files.into_iter().map(|file| {
             let without = |folder: &Path| parts(&file).len() - parts(folder).len();
-            let name = match is_absolute(path) {
-                true => Name::Last(without(anchor(Path::new(&full)))),
-                false => Name::Relative(without(root)),
+            let name = if is_absolute(path) {
+                Name::Last(without(anchor(Path::new(&full))))
+            } else {
+                Name::Relative(without(root))
             };
             (file, name)
         }));

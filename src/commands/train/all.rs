@@ -159,7 +159,7 @@ fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
     let stage = &chain.file.chain.stage[i];
     let inputs = inputs::Args {
         recipe: chain.file.build(stage),
-        from: args.from.clone(),
+        from: Some(args.from.clone()).filter(|from| *from != Origin::Samples),
         jobs: args.jobs,
         limit: None,
         set: Vec::new(),

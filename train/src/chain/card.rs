@@ -149,7 +149,8 @@ fn lineage(stages: &[StageReport]) -> String {
 fn source(data: &crate::report::lock::DataFolder, stage: &str) -> String {
     let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
     let repos = data.repos.iter().filter_map(|repo| hub(repo));
-    let repos: Vec<String> = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})")).collect();
+    let repos = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})"));
+    let repos: Vec<String> = repos.chain(data.others.iter().cloned()).collect();
     let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
     let of = if repos.is_empty() { String::new() } else { format!(" of {}", repos.join(", ")) };
     format!("[{title}]({}){of} (`{hash}`)", self::data(stage))

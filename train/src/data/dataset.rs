@@ -264,15 +264,15 @@ fn fits(build: &Build, (task, form): (Task, Form)) -> Result<()> {
             return Ok(());
         }
         (Task::Sft, Kind::Preference) => {
-            "holds pairs of answers; supervised fine-tuning takes a chat or a text data set, as `just build-sft-mix` \
+            "holds pairs of answers; supervised fine-tuning takes a chat or a text data set, as `setaccio build sft-mix` \
              makes, and `task = \"preference\"` learns from pairs"
         }
         (Task::Text, _) => {
-            "holds no documents; `task = \"text\"` takes a text data set, as `just build-adapt-it` makes, and \
+            "holds no documents; `task = \"text\"` takes a text data set, as `setaccio build adapt-it` makes, and \
              conversations are learned by `task = \"sft\"`"
         }
         (Task::Preference, _) => {
-            "holds no pairs of answers; `task = \"preference\"` takes a preference data set, as `just build-dpo-mix` \
+            "holds no pairs of answers; `task = \"preference\"` takes a preference data set, as `setaccio build dpo-mix` \
              makes"
         }
     };

@@ -13,7 +13,7 @@ use super::{
     curve,
     front::{Front, hub, notice},
     line::Line,
-    lock::RunLock,
+    lock::{RunLock, SAMPLES},
 };
 use crate::recipe::{Method, PreferenceLoss, Quantization, Recipe, Task, TrainOn};
 
@@ -116,9 +116,22 @@ fn data(facts: &Facts) -> String {
             Some(to) => format!("[{title}](<{to}>)"),
             None => title,
         };
+        let title = match data.others.as_slice() {
+            [] => title,
+            others => format!("{title}: {}", others.join(", ")),
+        };
         let license = if data.license.is_empty() { "not stated" } else { &data.license };
         let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
         let _ = writeln!(out, "| {title} | {} | {} | `{hash}` |", rows.join(", "), cell(license));
+    }
+    let sampled = facts.lock.data.iter().filter(|data| data.others.iter().any(|other| other == SAMPLES));
+    let sampled: Vec<String> = sampled.map(|data| plain(&data.name)).collect();
+    if !sampled.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n> The rows of {} are samples that come with Setaccio, not the sets that its recipe names.",
+            sampled.join(" and ")
+        );
     }
     let seen = results::tokens(facts.lines);
     let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));

@@ -1,8 +1,12 @@
 //! `run.lock.toml` of a run: what is in it, and what of it decides the numbers. The same run gives the same bytes.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use setaccio_base::{card::strictest, run_lock, sha256::hex_digest};
+use setaccio_dataset::lock::ReadFrom;
 
 use crate::{
     data::shards::Build,
@@ -19,6 +23,9 @@ pub type RunLock = run_lock::RunLock<Recipe>;
 
 /// Program and version of the arithmetic: raised whenever the same inputs would give other numbers.
 pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " trainer 2");
+
+/// What [`DataFolder::others`] calls the rows that come with the program.
+pub const SAMPLES: &str = "samples of Setaccio";
 
 /// The candle of Cargo.lock, which a test compares.
 const CANDLE: &str = "0.11.1";
@@ -57,6 +64,15 @@ pub fn data_folder(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<DataFo
         files.push(found);
     }
     let recipe = &build.lock.recipe;
+    // A recipe's repositories count only where they were read.
+    let (mut repos, mut others) = (Vec::new(), BTreeSet::new());
+    for source in &recipe.source {
+        match build.lock.read_from(source) {
+            ReadFrom::Hub(_) => repos.push(source.repo.clone()),
+            ReadFrom::Samples => others.extend([SAMPLES.to_owned()]),
+            ReadFrom::Local => others.extend(["local files".to_owned()]),
+        }
+    }
     Ok(DataFolder {
         name: recipe.name.clone(),
         title: recipe.title.clone(),
@@ -64,7 +80,8 @@ pub fn data_folder(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<DataFo
         recipe_lock_sha256: build.sha256.clone(),
         license: strictest(recipe.source.iter().map(|s| s.license.as_str())).to_owned(),
         languages: recipe.card.language.clone(),
-        repos: recipe.source.iter().map(|s| s.repo.clone()).collect(),
+        repos,
+        others: others.into_iter().collect(),
         rows: build.ledger.splits.iter().map(|s| (s.split.clone(), s.rows)).collect(),
         files,
     })

@@ -132,10 +132,7 @@ fn listed(names: &[&str]) -> String {
 
 /// What the recipe names, and the commit that it stood for.
 fn revision(source: &Source, commit: &str) -> String {
-    match commit == source.revision {
-        true => format!("`{commit}`"),
-        false => format!("{} at `{commit}`", source.revision),
-    }
+    if commit == source.revision { format!("`{commit}`") } else { format!("{} at `{commit}`", source.revision) }
 }
 
 fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {

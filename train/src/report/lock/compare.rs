@@ -16,6 +16,7 @@ const FREE: &[&str] = &[
     "data[].folder",
     "data[].languages",
     "data[].license",
+    "data[].others",
     "data[].repos",
     "data[].rows",
     "data[].title",

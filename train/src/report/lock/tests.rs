@@ -15,6 +15,7 @@ pub(crate) fn lock() -> RunLock {
         license: "cc-by-4.0".into(),
         languages: vec!["it".into()],
         repos: vec![format!("owner/{name}")],
+        others: Vec::new(),
         rows: [("train".to_owned(), 1200), ("validation".to_owned(), 30)].into(),
         files: vec![hash("data/train-00000-of-00001.parquet")],
     };
@@ -129,7 +130,8 @@ fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     let stopped = data_folder(&out, &|| true);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
     let data = data_folder(&out, &|| false)?;
-    assert_eq!((data.name.as_str(), data.repos.len()), ("dolly", 1));
+    assert_eq!((data.name.as_str(), data.repos.len()), ("dolly", 0), "its repository was not read");
+    assert_eq!(data.others, ["local files"], "no samples come with a test");
     assert!(data.rows["train"] > 0 && !data.license.is_empty() && !data.languages.is_empty());
     let lock = std::fs::read(out.join(DATA_LOCK)).map_err(Error::io("read", DATA_LOCK))?;
     assert_eq!(data.recipe_lock_sha256, hex_digest(&lock));

@@ -68,10 +68,10 @@ pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -
     let locked = loaded.rebuilt.as_ref().map(|rebuilt| pins::of_lock(&rebuilt.lock));
     let pins = locked.as_ref().unwrap_or(pins);
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
-    let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, watch| {
+    let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, progress| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
-        let commit = commit(client, &repo, sources[i], pins, watch)?;
-        let (files, unlisted) = files(client, &repo, &commit, sources[i], watch)?;
+        let commit = commit(client, &repo, sources[i], pins, progress)?;
+        let (files, unlisted) = files(client, &repo, &commit, sources[i], progress)?;
         Ok((repo, commit, files, unlisted))
     })?;
     sources
@@ -88,14 +88,14 @@ fn commit(
     repo: &Repo,
     source: &Source,
     pins: &Pins,
-    watch: &dyn setaccio_base::progress::Progress,
+    progress: &dyn Progress,
 ) -> setaccio_hub::Result<String> {
     let (settings, revision) = (client.settings(), &source.revision);
     if is_commit(revision) {
         return Ok(revision.clone());
     }
     if let Some(commit) = pins.get(&pins::key(&source.repo, revision)) {
-        watch.note(&format!(
+        progress.note(&format!(
             "{revision} of {repo} stays at {commit}, which this folder's build settled on; --force asks the Hub anew, \
              `setaccio pin` writes the commit into the recipe"
         ));
@@ -106,7 +106,7 @@ fn commit(
         let what = format!("the commit of {revision} of {repo}");
         return cache.read_ref(revision).ok_or(Error::Offline { what, cache: settings.cache.clone() });
     }
-    let commit = client.revision_info(repo, revision, watch)?.sha;
+    let commit = client.revision_info(repo, revision, progress)?.sha;
     cache.write_ref(revision, &commit)?;
     Ok(commit)
 }
@@ -118,7 +118,7 @@ fn files(
     repo: &Repo,
     commit: &str,
     source: &Source,
-    watch: &dyn setaccio_base::progress::Progress,
+    progress: &dyn Progress,
 ) -> setaccio_hub::Result<(Vec<Entry>, bool)> {
     let settings = client.settings();
     let cache = Cache::new(&settings.cache, repo);
@@ -131,13 +131,13 @@ fn files(
             let what = format!("{repo} at {commit}");
             return Err(Error::Offline { what, cache: settings.cache.clone() });
         }
-        watch.note(&format!(
+        progress.note(&format!(
             "which files {repo} has at {commit} was never listed here for these globs: whether those in the cache are all \
              of them cannot be told offline"
         ));
         return Ok((found, true));
     }
-    let files = client.list_files(repo, commit, &source.files, watch)?;
+    let files = client.list_files(repo, commit, &source.files, progress)?;
     cache.write_listing(commit, &source.files, &files)?;
     Ok((files, false))
 }

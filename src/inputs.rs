@@ -15,6 +15,7 @@ use setaccio_hub::{Client, Settings};
 
 use crate::{
     fetch::{self, HubListing, Need},
+    jobs::Jobs,
     progress::Bar,
 };
 
@@ -27,9 +28,8 @@ pub struct Args {
     /// (`path` in the recipe) are read from where they are [default: samples]
     #[arg(long, value_name = "samples|hub|DIR")]
     pub from: Option<Origin>,
-    /// Threads; the output does not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub jobs: Jobs,
     /// Read at most N rows of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -49,13 +49,7 @@ pub fn bad_row() -> impl TypedValueParser<Value = OnBadRow> {
 impl Args {
     /// Those of a recipe or lock that is followed as it is.
     pub fn of_recipe(recipe: PathBuf, from: Option<Origin>) -> Self {
-        Self { recipe, from, jobs: None, limit: None, set: Vec::new(), on_bad_row: None }
-    }
-
-    /// Threads to use.
-    pub fn jobs(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.jobs.map_or_else(cores, usize::from)
+        Self { recipe, from, jobs: Jobs::default(), limit: None, set: Vec::new(), on_bad_row: None }
     }
 
     /// The recipe with what the arguments change in it.
@@ -91,16 +85,15 @@ impl Args {
     }
 
     /// The checked plan, and what the Hub lists if the rows come from there. `pins` are commits that branches
-    /// are known to stand for. With `count`, rows of compressed files are counted by reading them through.
+    /// are known to stand for. Who needs nothing but the list counts, too: compressed files are read through for it.
     pub fn plan(
         &self,
         loaded: RecipeFile,
         (need, pins): (Need, &Pins),
         progress: &Bar,
-        count: bool,
     ) -> Result<(Plan, Vec<HubListing>)> {
         let list_dirs = plan::list_dirs(&loaded, &installed_lists());
-        let jobs = self.jobs();
+        let jobs = self.jobs.threads();
         let mut listed = Vec::new();
         if self.from.is_some() {
             left_alone(&loaded, progress);
@@ -116,6 +109,7 @@ impl Args {
             }
             other => other,
         };
+        let count = need == Need::List;
         Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
     }
 }

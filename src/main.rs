@@ -8,6 +8,7 @@ mod commands;
 mod excerpt;
 mod fetch;
 mod inputs;
+mod jobs;
 mod output;
 mod progress;
 mod reference;

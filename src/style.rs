@@ -1,8 +1,8 @@
 //! The colours of the command line; `anstream` leaves them out where there is no terminal.
 
 use anstyle::{AnsiColor, Style};
-/// A number with its thousands apart.
-pub use setaccio_base::numbers::grouped as count;
+/// A number with its thousands apart, alone and with what it counts.
+pub use setaccio_base::numbers::{counted, grouped as count};
 
 /// What went well, and rows that are kept.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -14,11 +14,6 @@ pub const NAME: Style = AnsiColor::Cyan.on_default();
 pub const HEAD: Style = Style::new().bold();
 /// What may be skipped.
 pub const FAINT: Style = Style::new().dimmed();
-
-/// So many of a thing: 1 row, 1,234 rows.
-pub fn counted(n: u64, thing: &str) -> String {
-    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
-}
 
 /// The start of a text on one line, at most `width` characters.
 pub fn snippet(text: &str, width: usize) -> String {

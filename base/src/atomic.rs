@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, Permissions, TryLockError},
     io::{self, BufWriter, ErrorKind, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// How hidden names begin.
 const PREFIX: &str = ".writing-";
+/// And those of folders that are about to be replaced.
+const REPLACED: &str = ".replaced-";
 /// Bytes that are written at a time.
 const BUFFER: usize = 1 << 20;
 
@@ -62,6 +64,34 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Put files into a folder so that a reader sees all of one writing or none: all are written and flushed aside, and the last,
+/// which is the one that readers ask for, is taken away first and put in place last.
+pub fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let aside = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder);
+    let aside = aside.map_err(Error::io("create a folder in", folder))?;
+    for (name, bytes) in files {
+        write(&aside.path().join(name), bytes)?;
+    }
+    if let Some((last, _)) = files.last() {
+        remove(&folder.join(last))?;
+        sync_dir(folder)?;
+    }
+    for (name, _) in files {
+        let place = folder.join(name);
+        fs::rename(aside.path().join(name), &place).map_err(Error::io("put in place", &place))?;
+        sync_dir(folder)?;
+    }
+    Ok(())
+}
+
+/// Make `path` a link to `target`, in place of what has the name.
+pub fn link(target: &str, path: &Path) -> Result<()> {
+    let aside = tempfile::Builder::new().prefix(PREFIX).make_in(parent(path), |aside| symlink(target, aside));
+    let aside = aside.map_err(Error::io("link", path))?;
+    aside.into_temp_path().persist(path).map_err(|e| Error::io("link", path)(e.error))
+}
+
 /// Let `fill` write what becomes the file `place`. Only one process at a time does.
 ///
 /// # Errors
@@ -103,14 +133,24 @@ pub fn folder<T, E: From<Error>>(
 ) -> std::result::Result<T, E> {
     let aside = beside(place)?;
     lock(&aside, place)?;
+    let replaced = parent(place).join(file_name(place, REPLACED)?);
+    if exists(&replaced) && !exists(place) {
+        // As a crash between the two renames below leaves it.
+        fs::rename(&replaced, place).map_err(Error::io("put back", place))?;
+    }
+    remove(&replaced)?;
     remove(&aside)?;
     fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
     let Some(_lock) = lock(&aside, place)? else { return Err(Error::Busy(place.to_owned()).into()) };
     let filled = cleared(&aside, fill(&aside))?;
     sync_dir(&aside)?;
-    remove(place)?;
+    // Removing a large folder takes a while: what is there steps aside first, so that a crash meanwhile costs neither.
+    if exists(place) {
+        fs::rename(place, &replaced).map_err(Error::io("replace", place))?;
+    }
     fs::rename(&aside, place).map_err(Error::io("put in place", place))?;
     sync_dir(parent(place))?;
+    remove(&replaced)?;
     Ok(filled)
 }
 
@@ -139,12 +179,22 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The folder that `path` lies in, which is made if it is not there.
+pub fn create_parent(path: &Path) -> Result<&Path> {
+    let parent = parent(path);
+    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    Ok(parent)
+}
+
 /// The hidden name beside `place`, in the folder above it, which is made if it is not there.
 fn beside(place: &Path) -> Result<PathBuf> {
+    let name = file_name(place, PREFIX)?;
+    Ok(create_parent(place)?.join(name))
+}
+
+fn file_name(place: &Path, prefix: &str) -> Result<String> {
     let name = place.file_name().ok_or_else(|| Error::damaged(place, "cannot be written to; name a folder or file"))?;
-    let parent = parent(place);
-    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    Ok(parent.join(format!("{PREFIX}{}", name.to_string_lossy())))
+    Ok(format!("{prefix}{}", name.to_string_lossy()))
 }
 
 /// Lock what is written `aside`, if it is there, until the file that is returned is dropped.
@@ -205,6 +255,23 @@ mod tests {
     }
 
     #[test]
+    fn files_are_replaced_together() -> Result<()> {
+        let dir = temp();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).ok();
+        let put = |text: &str| write_together(dir.path(), &[("weights", text.into()), ("config", text.into())]);
+        for text in ["old", "new"] {
+            put(text)?;
+            assert_eq!((read("weights").as_deref(), read("config").as_deref()), (Some(text), Some(text)));
+        }
+        // The second cannot be put in place: the reader finds no configuration rather than that of other weights.
+        remove(&dir.path().join("weights"))?;
+        fs::create_dir_all(dir.path().join("weights/in the way")).map_err(Error::io("create", dir.path()))?;
+        assert!(put("later").is_err());
+        assert_eq!(names(dir.path()), ["weights"], "nothing is left lying about");
+        Ok(())
+    }
+
+    #[test]
     fn a_folder_is_there_whole_or_as_it_was() -> Result<()> {
         let dir = temp();
         let place = dir.path().join("a/merged");
@@ -225,6 +292,9 @@ mod tests {
         })?;
         assert!(folder(&place, fails).is_err());
         assert_eq!(names(&place), ["one"]);
+        fs::rename(&place, dir.path().join("a/.replaced-merged")).map_err(Error::io("rename", &place))?;
+        assert!(folder(&place, fails).is_err());
+        assert_eq!(names(&place), ["one"], "cut short between the two renames");
         folder(&place, |aside| put(aside, "two"))?;
         assert_eq!(names(&place), ["two"]);
         assert_eq!(names(&dir.path().join("a")), ["merged"]);

@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::suggest;
+use crate::{atomic, suggest};
 
 /// Path in the repository and content of each file.
 pub type Files = &'static [(&'static str, &'static [u8])];
@@ -143,9 +143,7 @@ impl Place {
     /// Its folder, if it is on disk.
     pub fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Disk { path, .. } => {
-                Some(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            }
+            Self::Disk { path, .. } => Some(atomic::parent(path)),
             Self::Bundled { .. } => None,
         }
     }

@@ -4,7 +4,7 @@
 //!   hashes what passes through;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
-//!   the nearest known word;
+//!   the nearest known word, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
 //!   equal texts one, [`filter_report`] says what filters did to many;
 //! - reports: [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
@@ -24,6 +24,7 @@ pub mod progress;
 pub mod row;
 pub mod run_lock;
 pub mod sha256;
+pub mod shell;
 pub mod suggest;
 pub mod value;
 

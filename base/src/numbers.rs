@@ -10,6 +10,11 @@ pub fn grouped(n: u64) -> String {
     parts.join(",")
 }
 
+/// So many of a thing: 1 row, 1,234 rows.
+pub fn counted(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// `part` of `whole` in percent; 0 of nothing.
 #[allow(clippy::cast_precision_loss, reason = "shown to one decimal")]
 pub fn percent(part: u64, whole: u64) -> f64 {
@@ -30,6 +35,7 @@ mod tests {
     #[test]
     fn thousands_are_apart() {
         assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
+        assert_eq!([0, 1, 1234].map(|n| counted(n, "row")), ["0 rows", "1 row", "1,234 rows"]);
         assert_eq!([0.0, 12.34, 1234.56].map(tenths), ["0.0", "12.3", "1,234.6"]);
         assert!((percent(1, 4) - 25.0).abs() < 1e-12 && percent(1, 0).abs() < 1e-12);
     }

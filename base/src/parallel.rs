@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
@@ -9,15 +10,44 @@ use std::{
     },
 };
 
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
 use crate::error::{Error, Result};
 
 /// A pool of `jobs` threads.
-pub fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .thread_name(|i| format!("worker-{i}"))
-        .build()
-        .map_err(|e| Error::Threads { jobs, reason: e.to_string() })
+pub fn thread_pool(jobs: usize) -> Result<ThreadPool> {
+    builder(jobs).build().map_err(refused(jobs))
+}
+
+/// Use `jobs` threads for whatever names no pool.
+pub fn use_threads(jobs: usize) -> Result<()> {
+    builder(jobs).build_global().map_err(refused(jobs))
+}
+
+fn builder(jobs: usize) -> ThreadPoolBuilder {
+    ThreadPoolBuilder::new().num_threads(jobs).thread_name(|i| format!("worker-{i}"))
+}
+
+fn refused(jobs: usize) -> impl FnOnce(ThreadPoolBuildError) -> Error {
+    move |error| Error::Threads { jobs, reason: error.to_string() }
+}
+
+/// Run `work(0..n)` on the pool, lower numbers first, until one breaks off.
+pub fn each_number(pool: &ThreadPool, n: usize, work: impl Fn(usize) -> ControlFlow<()> + Sync) {
+    let next = AtomicUsize::new(0);
+    pool.broadcast(|_| {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n {
+                return;
+            }
+            if work(i).is_break() {
+                // For the other threads.
+                next.store(n, Ordering::Relaxed);
+                return;
+            }
+        }
+    });
 }
 
 /// Run `map(0..n)` on the pool and hand the results to `consume` in order of number.
@@ -27,7 +57,7 @@ pub fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool> {
 /// The first that `map` or `consume` gives; of several at once, the one with the lowest number. A panic of either is
 /// [`Error::Panic`].
 pub fn ordered_map<T: Send, E: From<Error> + Send>(
-    pool: &rayon::ThreadPool,
+    pool: &ThreadPool,
     n: usize,
     map: impl Fn(usize) -> std::result::Result<T, E> + Sync,
     consume: impl FnMut(T) -> std::result::Result<(), E> + Send,
@@ -37,7 +67,6 @@ pub fn ordered_map<T: Send, E: From<Error> + Send>(
         consume: C,
         failed: Option<(usize, E)>,
     }
-    let next = AtomicUsize::new(0);
     let state = Mutex::new(State { turn: 0, consume, failed: None });
     let moved = Condvar::new();
     // Panics are caught before they reach the lock, so a poisoned one has nothing broken behind it.
@@ -48,31 +77,27 @@ pub fn ordered_map<T: Send, E: From<Error> + Send>(
             state.failed = Some((i, error));
         }
         moved.notify_all();
+        ControlFlow::Break(())
     };
-    pool.broadcast(|_| {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= n || lock().failed.is_some() {
-                return;
-            }
-            let mapped = match caught(|| map(i)) {
-                Ok(mapped) => mapped,
-                Err(error) => return fail(i, error),
-            };
-            let mut state = lock();
-            while state.turn != i && state.failed.is_none() {
-                state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.failed.is_some() {
-                return;
-            }
-            if let Err(error) = caught(|| (state.consume)(mapped)) {
-                drop(state);
-                return fail(i, error);
-            }
-            state.turn += 1;
-            moved.notify_all();
+    each_number(pool, n, |i| {
+        let mapped = match caught(|| map(i)) {
+            Ok(mapped) => mapped,
+            Err(error) => return fail(i, error),
+        };
+        let mut state = lock();
+        while state.turn != i && state.failed.is_none() {
+            state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        if state.failed.is_some() {
+            return ControlFlow::Break(());
+        }
+        if let Err(error) = caught(|| (state.consume)(mapped)) {
+            drop(state);
+            return fail(i, error);
+        }
+        state.turn += 1;
+        moved.notify_all();
+        ControlFlow::Continue(())
     });
     let failed = lock().failed.take();
     failed.map_or(Ok(()), |(_, error)| Err(error))
@@ -90,6 +115,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     fn other(message: String) -> Error {
@@ -115,6 +142,20 @@ mod tests {
             assert_eq!(seen, (0..100).collect::<Vec<_>>());
         }
         Ok(())
+    }
+
+    #[test]
+    fn threads_that_the_system_refuses_are_an_error_that_says_what_to_do() {
+        let starts = |left: &mut u32, thread: rayon::ThreadBuilder| {
+            *left = left.checked_sub(1).ok_or(io::Error::other("no more"))?;
+            std::thread::spawn(|| thread.run());
+            Ok(())
+        };
+        for mut left in [0, 2] {
+            let built = builder(3).spawn_handler(|thread| starts(&mut left, thread)).build().map_err(refused(3));
+            let said = built.err().map(|e| e.to_string());
+            assert_eq!(said.as_deref(), Some("cannot start 3 threads: no more; give a smaller --jobs"));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use setaccio_base::{
     atomic,
     parallel::{ordered_map, thread_pool},
     progress::Progress,
+    shell,
 };
 use setaccio_dataset::{
     folder::{self, CARD, LEDGER, RECIPE_LOCK},
@@ -22,7 +23,7 @@ use crate::{
         write,
     },
     plan::{ENGINE, Plan, Task},
-    recipe::{pins, rebuild::Whereabouts, shell_word},
+    recipe::{pins, rebuild::Whereabouts},
     report::{card, ledger},
     source::origin::Origin,
 };
@@ -232,7 +233,7 @@ fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
         return Ok(found.into_iter().flatten().collect());
     }
     let slices = fs::read_to_string(work.join(SLICES)).ok().and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0);
-    let command = format!("{} --out {}", plan.command(), shell_word(&out.display().to_string()));
+    let command = format!("{} --out {}", plan.command(), shell::word(&out.display().to_string()));
     let commands = match slices {
         Some(of) => {
             let open: BTreeSet<usize> = missing.iter().map(|task| task % of + 1).collect();

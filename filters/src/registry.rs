@@ -45,7 +45,7 @@ fn defaults<S: Rule>() -> Result<toml::Table, RuleError> {
 fn parse<S: Rule>(table: toml::Table) -> Result<S, RuleError> {
     let mut whole = defaults::<S>()?;
     overlay(&mut whole, table);
-    whole.try_into::<S>().map_err(|e| RuleError::setting(suggest::explain(e.message())))
+    whole.try_into::<S>().map_err(|e| RuleError::setting(suggest::explain(e.message(), e.message())))
 }
 
 /// All rules, in the order the reference lists them.

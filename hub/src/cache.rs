@@ -126,7 +126,7 @@ impl Cache {
     /// The file system refuses, or Ctrl-C while another process holds it.
     pub fn lock(&self, hash: &str, progress: &dyn Progress) -> Result<LockFile> {
         let path = self.root.join(".locks").join(&self.folder).join(format!("{hash}.lock"));
-        parents(&path)?;
+        atomic::create_parent(&path)?;
         loop {
             match LockFile::acquire(&path, Mode::Exclusive) {
                 Err(setaccio_base::Error::Busy(_)) if progress.cancelled() => return Err(Error::Interrupted),
@@ -139,27 +139,17 @@ impl Cache {
     /// Give content that is there its place in a commit.
     pub fn link(&self, commit: &str, entry: &Entry, hash: &str) -> Result<PathBuf> {
         let path = self.snapshot(commit).join(&entry.path);
-        parents(&path)?;
+        atomic::create_parent(&path)?;
         let up = "../".repeat(2 + entry.path.matches('/').count());
         let target = format!("{up}blobs/{hash}");
-        // Under another name first: whoever looks finds the old file, or the new one.
-        let temporary = path.with_file_name(format!(".{hash}.{}", std::process::id()));
-        let _ = fs::remove_file(&temporary);
-        std::os::unix::fs::symlink(&target, &temporary).map_err(Error::io("link", &path))?;
-        fs::rename(&temporary, &path).map_err(Error::io("link", &path))?;
+        atomic::link(&target, &path)?;
         Ok(path)
     }
 }
 
-/// Create the folders that a file lies in.
-pub fn parents(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))
-}
-
 /// Write a file of the cache whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    parents(path)?;
+    atomic::create_parent(path)?;
     Ok(atomic::write(path, bytes)?)
 }
 
@@ -180,7 +170,7 @@ mod tests {
         let entry = Entry { path: "a/b/c.json".into(), size: 4, git, sha256: None };
         assert_eq!(cache.cached_file(COMMIT, &entry), None);
         let blob = cache.blob("abcd");
-        parents(&blob)?;
+        atomic::create_parent(&blob)?;
         fs::write(&blob, "ciao").map_err(Error::io("write", &blob))?;
         let path = cache.link(COMMIT, &entry, "abcd")?;
         assert_eq!(cache.cached_file(COMMIT, &entry), Some(path.clone()));

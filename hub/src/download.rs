@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::progress::Progress;
+use setaccio_base::{atomic, progress::Progress};
 
 use crate::{
-    cache::{Cache, parents},
+    cache::Cache,
     client::Client,
     error::{Error, Result},
     listing::Entry,
@@ -36,7 +36,7 @@ impl Client {
         }
         let hash = entry.oid().hex().to_owned();
         let blob = cache.blob(&hash);
-        parents(&blob)?;
+        atomic::create_parent(&blob)?;
         let _lock = cache.lock(&hash, progress)?;
         // Another process may have fetched it while we waited; another commit may have the same content.
         if fs::metadata(&blob).is_ok_and(|m| m.len() == entry.size) {

@@ -1,11 +1,17 @@
 //! Several requests at a time.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use setaccio_base::progress::Progress;
+use setaccio_base::{
+    parallel::{each_number, thread_pool},
+    progress::Progress,
+};
 
 use crate::error::{Error, Result};
 
@@ -17,22 +23,16 @@ pub fn try_parallel<T: Send>(
     progress: &dyn Progress,
     work: impl Fn(usize, &dyn Progress) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let (next, stop) = (AtomicUsize::new(0), StopOnFailure { progress, failed: AtomicBool::new(false) });
+    let stop = StopOnFailure { progress, failed: AtomicBool::new(false) };
     let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, n.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= n || stop.cancelled() {
-                        break;
-                    }
-                    let result = work(i, &stop);
-                    stop.failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
-                }
-            });
+    each_number(&thread_pool(threads.clamp(1, n.max(1)))?, n, |i| {
+        if stop.cancelled() {
+            return ControlFlow::Break(());
         }
+        let result = work(i, &stop);
+        stop.failed.fetch_or(result.is_err(), Ordering::Relaxed);
+        done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
+        ControlFlow::Continue(())
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(i, _)| *i);

@@ -116,9 +116,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
     let pins = if args.force { Pins::default() } else { pins::of(&out) };
-    let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress, false)?;
+    let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress)?;
     let keep_tasks = args.keep_tasks.most();
-    let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs(), keep_tasks };
+    let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs.threads(), keep_tasks };
     let outcome = build::run(&plan, &out, options, &progress);
     progress.clear();
     let all = plan.tasks.len();

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new()?;
     let draft = init::draft(&Request {
         name: &path.file_stem().unwrap_or_default().to_string_lossy(),
-        folder: path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        folder: setaccio_base::atomic::parent(path),
         files: &args.files,
         schema: args.schema.as_deref(),
         rename: args.rename.iter().cloned().collect(),

@@ -10,7 +10,7 @@ use toml_edit::{DocumentMut, Table, Value};
 
 use crate::{
     progress::Bar,
-    style::{BAD, FAINT, GOOD, NAME, count, megabytes},
+    style::{BAD, FAINT, GOOD, NAME, count, counted, megabytes},
 };
 
 /// Pin every source of a recipe to a commit, and show what changed
@@ -47,15 +47,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut changed = 0;
     for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
-        changed += usize::from(pin(&client, source, &progress)?);
+        changed += u64::from(pin(&client, source, &progress)?);
     }
+    let sources = counted(changed, "source");
     if changed == 0 {
         anstream::println!("{GOOD}up to date:{GOOD:#} every source is at the commit of its branch");
     } else if args.dry_run {
-        anstream::println!("{changed} sources would be pinned anew; without --dry-run the recipe is rewritten");
+        anstream::println!("{sources} would be pinned anew; without --dry-run the recipe is rewritten");
     } else {
         atomic::write(path, recipe.to_string().as_bytes())?;
-        anstream::println!("{GOOD}written:{GOOD:#} {shown}, {changed} sources pinned anew");
+        anstream::println!("{GOOD}written:{GOOD:#} {shown}, {sources} pinned anew");
     }
     Ok(())
 }

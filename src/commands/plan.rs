@@ -91,11 +91,11 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar()?;
     let wanted = (Need::List, &Pins::default());
     let began = Instant::now();
-    let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress, true)?;
+    let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress)?;
     let inspected = began.elapsed();
     // What is not here yet can be neither tried nor cut into tasks.
     let here = listed.is_empty();
-    let estimate = if here { Some(estimate(&plan, args.inputs.jobs(), inspected)?) } else { None };
+    let estimate = if here { Some(estimate(&plan, args.inputs.jobs.threads(), inspected)?) } else { None };
     let unread = unread(&plan)?;
     progress.clear();
     let planned = planned(&plan, &listed, estimate, unread);

@@ -7,11 +7,13 @@ use setaccio_hub::{Client, Repo, Settings, account::Visibility, push::Push};
 
 use crate::{
     progress::Bar,
-    style::{BAD, FAINT, GOOD, count, megabytes},
+    style::{BAD, FAINT, GOOD, counted, megabytes},
 };
 
 mod clean;
 mod outgoing;
+
+use outgoing::Rejects;
 
 /// Push a built data set, an adapter or a model to the Hub
 #[derive(clap::Args)]
@@ -44,7 +46,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new()?;
     let settings = Settings::from_env()?;
-    let outgoing = outgoing::gather(&args.out, &args.repo, args.with_rejects)?;
+    let rejects = if args.with_rejects { Rejects::Pushed } else { Rejects::Kept };
+    let outgoing = outgoing::gather(&args.out, &args.repo, rejects)?;
     let files = clean::check(outgoing.files, &args.out, &settings)?;
     let repo = Repo::new(outgoing.kind, &args.repo)?;
     let client = Client::new(settings)?;
@@ -79,13 +82,13 @@ pub fn run(args: &Args) -> Result<()> {
     for path in &pushed.deleted {
         anstream::println!("  {BAD}-{BAD:#} {path}");
     }
-    let unchanged = count(pushed.unchanged as u64);
+    let unchanged = counted(pushed.unchanged as u64, "file");
     if pushed.changed.is_empty() && pushed.deleted.is_empty() {
-        anstream::println!("{GOOD}nothing to push:{GOOD:#} all {unchanged} files are there as they are here");
+        anstream::println!("{GOOD}nothing to push:{GOOD:#} {unchanged}, all there already");
     } else if let Some(commit) = &pushed.commit {
-        anstream::println!("{GOOD}pushed:{GOOD:#} one commit, {commit}; {unchanged} files are there already");
+        anstream::println!("{GOOD}pushed:{GOOD:#} one commit, {commit}; already there: {unchanged}");
     } else {
-        anstream::println!("this is what would be pushed; {unchanged} files are there already");
+        anstream::println!("this is what would be pushed; already there: {unchanged}");
     }
     anstream::println!("{}", pushed.url);
     Ok(())

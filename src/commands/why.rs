@@ -122,7 +122,7 @@ fn plan_of(args: &Args, build: &Build<'_>, file: &str, progress: &Bar) -> Result
         rebuilt.lock.input.retain(|input| input.file == file);
     }
     loaded.recipe.read.limit = None;
-    Ok(inputs.plan(loaded, (Need::All, &Pins::default()), progress, false)?.0)
+    Ok(inputs.plan(loaded, (Need::All, &Pins::default()), progress)?.0)
 }
 
 fn show(fate: &Fate) {

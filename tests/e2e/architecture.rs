@@ -37,7 +37,7 @@ fn no_two_modules_import_each_other_in_a_circle() {
     let circles: Vec<String> = LAYERS
         .iter()
         .map(|(name, _)| *name)
-        .chain([""])
+        .chain(["", "tests/support"])
         .flat_map(|name| {
             let circles = Crate::read(&Path::new(ROOT).join(name).join("src")).circles();
             let named = |circle: Vec<Module>| circle.iter().map(|m| m.join("::")).collect::<Vec<_>>().join(", ");

@@ -1,8 +1,8 @@
 //! The help of every command, and the lists of what a recipe can be made of.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use crate::fixture::{ROOT, assert_snapshot, setaccio};
+use crate::fixture::{ROOT, Run, assert_snapshot, setaccio};
 
 /// The commands that `setaccio --help` lists.
 fn commands() -> Vec<String> {
@@ -33,4 +33,16 @@ fn what_a_recipe_can_be_made_of_is_listed() {
     assert_snapshot("rules-length", setaccio(&["rules", "length"]).assert_success().stdout);
     assert_snapshot("rules-unknown", setaccio(&["rules", "lenght"]).assert_failure());
     assert_snapshot("schemas", setaccio(&["schemas"]).assert_success().stdout);
+}
+
+/// Less room than the stacks of a thousand threads take: unlike a limit of threads, it holds for root, too.
+#[test]
+fn threads_that_the_system_refuses_are_an_error_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 1000000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio")]);
+    command.args(["build", "dolly", "--jobs", "1024", "--out"]).arg(dir.path().join("out")).current_dir(dir.path());
+    let said = Run::from(command.output().unwrap()).assert_failure();
+    let why = "cannot start 1024 threads: Resource temporarily unavailable (os error 11); give a smaller --jobs";
+    assert_eq!(said.lines().last(), Some(format!("error: {why}").as_str()), "{said}");
 }

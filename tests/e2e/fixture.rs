@@ -6,7 +6,8 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use arrow_array::{Array, RecordBatch, cast::AsArray};
@@ -201,6 +202,20 @@ impl Fixture {
 /// Run the program.
 pub fn setaccio(args: &[&str]) -> Run {
     Command::new(env!("CARGO_BIN_EXE_setaccio")).args(args).current_dir(ROOT).output().unwrap().into()
+}
+
+/// Wait until it has happened, or `child` has ended.
+pub fn wait_for(child: &mut Child, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !happened() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Ctrl-C.
+pub fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Every file of a built folder but the hidden ones.

@@ -3,27 +3,15 @@
 use std::{
     collections::BTreeMap,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use crate::fixture::{Fixture, Run, TestRng, Transcript, assert_snapshot, setaccio, web_rules};
+use crate::fixture::{Fixture, Run, TestRng, Transcript, assert_snapshot, interrupt, setaccio, wait_for, web_rules};
 
 fn fixture(rows: usize) -> Fixture {
     let fixture = Fixture::text(&web_rules(60_000));
     fixture.write("data/web/a.jsonl", TestRng(1).lines(rows));
     fixture
-}
-
-fn signal(child: u32, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.to_string()]).status().unwrap().success());
-}
-
-fn wait_for(happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !happened() {
-        assert!(Instant::now() < deadline, "it did not happen within a minute");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -86,10 +74,11 @@ fn finished_tasks_are_not_done_again() {
 #[test]
 fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
     let fixture = fixture(30_000);
-    let child = fixture.command("out", &["--jobs", "1"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        fixture.command("out", &["--jobs", "1"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let work = fixture.path("out/.setaccio/work");
-    wait_for(|| std::fs::read_dir(&work).map_or(0, Iterator::count) >= 3);
-    signal(child.id(), "-INT");
+    wait_for(&mut child, || std::fs::read_dir(&work).map_or(0, Iterator::count) >= 3);
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
@@ -106,7 +95,7 @@ fn two_builds_of_one_folder_do_not_meet() {
     let fixture = fixture(30_000);
     let mut first =
         fixture.command("out", &["--jobs", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_for(|| fixture.path("out/.setaccio/work").exists());
+    wait_for(&mut first, || fixture.path("out/.setaccio/work").exists());
     assert_snapshot("interruption-two_builds_of_one_folder", fixture.build("out", &[]).assert_failure());
     assert!(first.wait().unwrap().success());
 }

@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::error::hint;
-
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -59,24 +57,9 @@ pub enum Error {
         /// Which checkpoint is the last good one, and what to try.
         kept: String,
     },
-    /// A file of a run is not what was written.
-    #[error("{path}: {message}")]
-    Damaged {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        message: String,
-    },
-    /// The operating system refused a file operation.
-    #[error("cannot {action} {path}: {error}{}", hint(action, error))]
-    Io {
-        /// What was being done, as a verb.
-        action: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    /// A fault of files or threads.
+    #[error(transparent)]
+    Base(setaccio_base::Error),
     /// A template that cannot be used.
     #[error(transparent)]
     Template(#[from] setaccio_templates::Error),
@@ -97,12 +80,12 @@ pub enum Error {
 impl Error {
     /// Wrap an I/O error: `.map_err(Error::io("write", path))`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io { action, path: path.as_ref().to_owned(), error }
+        move |error| Self::Base(setaccio_base::Error::io(action, path)(error))
     }
 
     /// A file that is not what was written.
     pub fn damaged(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
-        Self::Damaged { path: path.as_ref().to_owned(), message: message.into() }
+        Self::Base(setaccio_base::Error::damaged(path, message))
     }
 
     /// A mistake in a model's file.
@@ -123,12 +106,9 @@ impl Error {
 
 impl From<setaccio_base::Error> for Error {
     fn from(error: setaccio_base::Error) -> Self {
-        use setaccio_base::Error as Base;
         match error {
-            Base::Io { action, path, error } => Self::Io { action, path, error },
-            Base::Damaged { path, message } => Self::Damaged { path, message },
-            Base::Interrupted => Self::Interrupted,
-            other => Self::Other(other.to_string()),
+            setaccio_base::Error::Interrupted => Self::Interrupted,
+            other => Self::Base(other),
         }
     }
 }

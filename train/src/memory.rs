@@ -5,6 +5,7 @@ use candle_core::DType;
 
 use crate::{
     model::{config::Config, head::chunk_rows},
+    nf4::DoubleQuant,
     optim,
     recipe::{LINEARS, Method, Quantization, Recipe, Recompute},
 };
@@ -75,7 +76,8 @@ impl Memory {
         });
         let packed = config.quantization.is_some() || recipe.model.quantization == Quantization::Nf4;
         let double = config.quantization.as_ref().map_or(recipe.model.double_quant, |q| q.double_quant);
-        let linear: usize = shapes.iter().map(|(o, i)| if packed { nf4(o * i, double) } else { o * i * unit }).sum();
+        let linear: usize =
+            shapes.iter().map(|(o, i)| if packed { nf4(o * i, double.into()) } else { o * i * unit }).sum();
         let largest = shapes.iter().map(|(o, i)| o * i).max().unwrap_or(0);
         let tables = if config.tie_word_embeddings { 1 } else { 2 };
         let norms = (2 * config.layers + 1) * hidden * unit;
@@ -190,9 +192,13 @@ impl Memory {
 }
 
 /// Bytes of `n` weights in NF4: half a byte each, and the scales.
-fn nf4(n: usize, double: bool) -> usize {
+fn nf4(n: usize, double: DoubleQuant) -> usize {
     let blocks = n.div_ceil(64);
-    n.div_ceil(2) + if double { blocks + blocks.div_ceil(256) * 4 } else { blocks * 4 }
+    n.div_ceil(2)
+        + match double {
+            DoubleQuant::On => blocks + blocks.div_ceil(256) * 4,
+            DoubleQuant::Off => blocks * 4,
+        }
 }
 
 /// Main memory that is free, in bytes, as Linux tells it.

@@ -20,8 +20,8 @@ impl Axis {
     pub fn new(low: f64, high: f64, n: u32) -> Self {
         let (mut low, mut high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
         // Closer than this, ticks would be the same number.
-        let room = low.abs().max(high.abs()) * 1e-6;
-        if high - low <= room {
+        let least = low.abs().max(high.abs()) * 1e-6;
+        if high - low <= least {
             let half = if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
             (low, high) = (low - half, high + half);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_base::{progress::Progress, sha256};
+use setaccio_base::{progress::Progress, sha256, shell};
 use setaccio_dataset::{
     lock::{Asset, RecipeLock},
     recipe::Source,
@@ -19,7 +19,6 @@ use crate::{
     recipe::{
         RecipeFile,
         pins::{self, Pins},
-        shell_word,
     },
     source::{Items, Limits, Projection, Slice, origin::Origin, subset::Subset},
 };
@@ -179,9 +178,9 @@ impl Plan {
 
     /// The command that builds it on this machine, as a shell reads it.
     pub fn command(&self) -> String {
-        let mut command = format!("setaccio build {}", shell_word(&self.loaded.place.to_string()));
+        let mut command = format!("setaccio build {}", shell::word(&self.loaded.place.to_string()));
         if matches!(self.origin, Origin::Dir(_) | Origin::Hub(_)) {
-            command.extend([" --from ", &shell_word(&self.origin.to_string())]);
+            command.extend([" --from ", &shell::word(&self.origin.to_string())]);
         }
         self.loaded.changes.iter().for_each(|change| command.extend([" ", change]));
         command

@@ -6,7 +6,7 @@ pub mod rebuild;
 
 use std::path::Path;
 
-use setaccio_base::{bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, suggest};
+use setaccio_base::{bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, shell, suggest};
 use setaccio_dataset::{
     columns::TOOLS,
     recipe::{ColumnType, Recipe, Source},
@@ -55,10 +55,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     }
     // Only a recipe read as it stands has line numbers to show.
     let parsed = if sets.is_empty() { toml::from_str::<Recipe>(&text) } else { table.try_into() };
-    let mut recipe = parsed.map_err(|e| {
-        let near = suggest::explain(e.message()).split_off(e.message().len());
-        Error::recipe(&file, format!("{}{near}", e.to_string().trim_end()))
-    })?;
+    let mut recipe = parsed.map_err(|e| Error::recipe(&file, suggest::explain(&e.to_string(), e.message())))?;
     let variant = recipe.variant.clone();
     if let Some(variant) = &variant {
         let known = recipe.source.iter().filter_map(|s| s.variant.as_deref());
@@ -72,7 +69,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
         source.license = UNKNOWN_LICENSE.into();
     }
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
-    let changes = sets.iter().map(|set| format!("--set '{}'", set.replace('\'', "'\\''"))).collect();
+    let changes = sets.iter().map(|set| format!("--set {}", shell::quote(set))).collect();
     Ok(RecipeFile { recipe, file, place, changes, rebuilt: None })
 }
 
@@ -106,16 +103,6 @@ pub fn check_language(language: &str) -> std::result::Result<(), String> {
         String::new()
     };
     Err(format!("{language:?} is no code of ISO 639-1, which has two letters: `it`, `en`{near}"))
-}
-
-/// A word as a shell reads it: in quotes, unless it needs none.
-pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 /// An override by the name, of `filter` and `screen`, that the recipe uses.

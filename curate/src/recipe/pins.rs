@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use setaccio_base::atomic;
+use setaccio_base::{atomic, lock_file::HIDDEN};
 use setaccio_dataset::{folder::RECIPE_LOCK, lock::RecipeLock};
 
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub fn key(repo: &str, revision: &str) -> String {
 
 /// The commits that a build in `out` has settled on: one that is under way, or else the one that is there.
 pub fn of(out: &Path) -> Pins {
-    let work = std::fs::read(path(&out.join(".setaccio/work")));
+    let work = std::fs::read(path(&out.join(HIDDEN).join("work")));
     if let Some(pins) = work.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return pins;
     }

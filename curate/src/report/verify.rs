@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 
 use arrow_array::cast::AsArray;
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
-use setaccio_base::sha256;
+use setaccio_base::run_lock::FileHash;
 use setaccio_dataset::{
     folder::{self, RECIPE_LOCK},
     ledger::FileEntry,
@@ -69,14 +69,14 @@ pub fn verify(out: &Path) -> Result<Report> {
     let mut drops = Drops::new();
     for entry in &ledger.files {
         let path = out.join(&entry.path);
-        let found = match hash(&path) {
+        let found = match FileHash::of(&path, &entry.path, &|| false) {
             Ok(found) => found,
             Err(error) => {
                 report.check(false, || format!("{}: {error}", entry.path));
                 continue;
             }
         };
-        report.check(found == (entry.bytes, entry.sha256.clone()), || {
+        report.check((found.bytes, &found.sha256) == (entry.bytes, &entry.sha256), || {
             format!("{}: its bytes are not those written", entry.path)
         });
         match rows(&path, entry, &mut drops) {
@@ -110,11 +110,6 @@ pub fn verify(out: &Path) -> Result<Report> {
         report.check(false, || format!("rejects: rows of {stage} {rule}, of which the ledger says nothing"));
     }
     Ok(report)
-}
-
-fn hash(path: &Path) -> Result<(u64, String)> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    sha256::digest_reader(file, &|| false).map_err(Error::io("read", path))
 }
 
 /// Rows of a Parquet file; those of a rejects file are counted by stage and rule, too.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::{
+    lock_file::HIDDEN,
     numbers::grouped,
     run_lock::{self, FileHash, Outline, RunLock},
 };
@@ -39,17 +40,26 @@ const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", run_lock::NAME, 
 /// What a model's folder may hold for others, by extension.
 const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
 
+/// What becomes of the rows that a build dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejects {
+    /// They stay here.
+    Kept,
+    /// They are pushed, too.
+    Pushed,
+}
+
 /// The files of `out` that belong into the repository `repo`.
-pub fn gather(out: &Path, repo: &str, rejects: bool) -> Result<Outgoing> {
+pub fn gather(out: &Path, repo: &str, rejects: Rejects) -> Result<Outgoing> {
     let there = |name: &str| out.join(name).is_file();
     ensure!(out.is_dir(), "{} is no folder", out.display());
     let built = there("ledger.json");
     ensure!(
-        built || !out.join(".setaccio/work").is_dir(),
+        built || !out.join(HIDDEN).join("work").is_dir(),
         "{} holds a build that is not finished: run its `setaccio build` again, with `--finish` if it goes in slices",
         out.display()
     );
-    ensure!(built || !rejects, "{} holds no built data set, so it has no rejects", out.display());
+    ensure!(built || rejects == Rejects::Kept, "{} holds no built data set, so it has no rejects", out.display());
     let outgoing = match built {
         true => dataset(out, rejects),
         false if there(run_lock::NAME) => run(out, repo),
@@ -79,10 +89,10 @@ fn within(out: &Path, local: &LocalFile) -> Result<()> {
     Ok(())
 }
 
-fn dataset(out: &Path, rejects: bool) -> Result<Outgoing> {
+fn dataset(out: &Path, rejects: Rejects) -> Result<Outgoing> {
     let held = OutputFolder::open(out, true)?;
     let (ledger, _) = folder::read(out)?;
-    let pushed = |path: &str| path.starts_with("data/") || (rejects && path.starts_with("rejects/"));
+    let pushed = |path: &str| path.starts_with("data/") || (rejects == Rejects::Pushed && path.starts_with("rejects/"));
     let mut files: Vec<LocalFile> =
         [CARD, "waterfall.svg", "ledger.json", RECIPE_LOCK].map(|name| file(out, name)).into();
     for entry in ledger.files.iter().filter(|f| pushed(&f.path)) {

@@ -20,10 +20,11 @@ use setaccio_train::{
     session::RunOutcome,
 };
 
-use super::{plan, run::threads};
+use super::plan;
 use crate::{
     fetch::Need,
     inputs,
+    jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME, megabytes, snippet},
 };
@@ -52,13 +53,12 @@ pub struct Args {
     /// Change one value of a stage's training recipe, for instance --set dpo.train.learning_rate=1e-5
     #[arg(long, value_name = "STAGE.KEY=VALUE")]
     set: Vec<String>,
-    /// Threads; the numbers do not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    threads(args.jobs)?;
+    args.jobs.apply()?;
     let file = open(args)?;
     let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&file.chain.name));
     // What is wrong with a recipe is said before any work is done.
@@ -157,18 +157,12 @@ fn where_it_stands(error: anyhow::Error, step: &str, root: &Path) -> anyhow::Err
 /// Build the rows of a stage.
 fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
     let stage = &chain.file.chain.stage[i];
-    let inputs = inputs::Args {
-        recipe: chain.file.build(stage),
-        from: Some(args.from.clone()).filter(|from| *from != Origin::Samples),
-        jobs: args.jobs,
-        limit: None,
-        set: Vec::new(),
-        on_bad_row: None,
-    };
+    let from = Some(args.from.clone()).filter(|from| *from != Origin::Samples);
+    let inputs = inputs::Args { jobs: args.jobs, ..inputs::Args::of_recipe(chain.file.build(stage), from) };
     let out = chain.places.data(&stage.name);
     // A branch keeps the commit that it had when this folder was built first.
-    let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress, false)?;
-    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs(), keep_tasks: KEPT_TASKS };
+    let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress)?;
+    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs.threads(), keep_tasks: KEPT_TASKS };
     let done = build::run(&planned, &out, options, progress);
     progress.clear();
     let (what, ledger) = match done? {

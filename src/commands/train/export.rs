@@ -16,8 +16,9 @@ use setaccio_train::{
     tokenizer::Tokens,
 };
 
-use super::{plan::gib, run::threads};
+use super::plan::gib;
 use crate::{
+    jobs::Jobs,
     progress::Bar,
     style::{GOOD, NAME},
 };
@@ -46,9 +47,8 @@ pub struct Args {
     /// Replace what is there
     #[arg(long)]
     force: bool,
-    /// Threads; the bytes do not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 /// What is written.
@@ -68,7 +68,7 @@ fn quant() -> impl TypedValueParser<Value = Quant> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    threads(args.jobs)?;
+    args.jobs.apply()?;
     if args.to != Format::GgufLora && (args.base.is_some() || args.same_base) {
         bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }

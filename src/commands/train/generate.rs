@@ -18,8 +18,8 @@ use setaccio_train::{
     tokenizer::Tokens,
 };
 
-use super::run::threads;
 use crate::{
+    jobs::Jobs,
     progress::Bar,
     style::{FAINT, NAME},
 };
@@ -48,7 +48,7 @@ pub struct Args {
     /// At most N new tokens
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_tokens: usize,
-    /// 0 takes the most probable token each time
+    /// How freely tokens are chosen; 0 takes the most probable one each time
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = number::<0, 100>)]
     temperature: f64,
     /// Choose among the most probable tokens that together have this probability
@@ -63,9 +63,8 @@ pub struct Args {
     /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
     device: recipe::Device,
-    /// Threads; the text does not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
@@ -88,7 +87,7 @@ fn device() -> impl TypedValueParser<Value = recipe::Device> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    threads(args.jobs)?;
+    args.jobs.apply()?;
     let (model, adapter) = asked(args)?;
     let files = ModelFiles::open(&model)?;
     files.check()?;

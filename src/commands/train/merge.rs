@@ -14,10 +14,11 @@ use setaccio_train::{
     recipe::Method,
 };
 
-use super::{plan::gib, run::threads};
+use super::plan::gib;
 use crate::{
+    jobs::Jobs,
     progress::Bar,
-    style::{FAINT, GOOD, NAME, count},
+    style::{FAINT, GOOD, NAME, count, counted},
 };
 
 /// Add an adapter to its base: one model, as a folder that transformers loads
@@ -53,9 +54,8 @@ pub struct Args {
     /// Replace the model that the folder holds
     #[arg(long)]
     force: bool,
-    /// Threads; the bytes do not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 /// Which weights of the base.
@@ -68,7 +68,7 @@ enum BasePrecision {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    threads(args.jobs)?;
+    args.jobs.apply()?;
     let trained = args.run.as_deref().map(FinishedRun::open).transpose()?;
     let saw = trained.as_ref().map(|t| t.saw);
     let precision = match (args.base_precision, saw) {
@@ -104,11 +104,10 @@ pub fn run(args: &Args) -> Result<()> {
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
     anstream::println!(
-        "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size} of {}, {} file{}",
+        "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size} of {}, {}",
         count(merged.modules as u64),
         merged.dtype.as_str(),
-        merged.weights.shards,
-        if merged.weights.shards == 1 { "" } else { "s" },
+        counted(merged.weights.shards as u64, "file"),
     );
     match merged.check {
         Some(check) => anstream::println!(

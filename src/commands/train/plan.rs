@@ -58,7 +58,7 @@ pub fn print(prepared: &RunPlan) {
     let (recipe, config) = (&prepared.recipe_file.recipe, prepared.files.config());
     let counts = prepared.train.counts();
     let (tokens, targets) = prepared.largest;
-    let line = |name: &str, value: String| anstream::println!("  {name:<26} {value}");
+    let line = |name: &str, value: String| anstream::println!("  {name:<27} {value}");
     anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
 
     anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use setaccio_base::progress::Progress as _;
 use setaccio_train::{
     data::show,
@@ -15,6 +15,7 @@ use setaccio_train::{
 
 use super::plan;
 use crate::{
+    jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, NAME},
 };
@@ -51,9 +52,8 @@ pub struct Args {
     /// With --show-batch: token ids and masks of the first N steps, one JSON object a sequence
     #[arg(long, requires = "show_batch")]
     json: bool,
-    /// Threads; the numbers do not depend on them [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 impl Args {
@@ -65,14 +65,8 @@ impl Args {
     }
 }
 
-/// Use `jobs` threads for everything from here on.
-pub fn threads(jobs: Option<u16>) -> Result<()> {
-    let Some(jobs) = jobs else { return Ok(()) };
-    rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global().context("cannot start the threads")
-}
-
 pub fn run(args: &Args) -> Result<()> {
-    threads(args.jobs)?;
+    args.jobs.apply()?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
     let progress = Bar::new()?;

@@ -1,11 +1,11 @@
 //! Cuts and errors in the middle: nothing is lost, nothing is done twice.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, process::Stdio};
 
 use setaccio_test_hub::FaultKind;
 
 use super::{HubFixture, standins};
-use crate::fixture::{Fixture, TestRng};
+use crate::fixture::{Fixture, Run, TestRng, assert_snapshot, wait_for};
 
 const WEB: &str = "datasets/lab/web";
 
@@ -88,9 +88,7 @@ fn killed_in_the_middle_of_a_file_it_goes_on_from_there() {
             .map(|m| m.len())
             .max()
     };
-    while partial().unwrap_or(0) == 0 && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for(&mut child, || partial().unwrap_or(0) > 0);
     child.kill().unwrap();
     child.wait().unwrap();
     let had = partial();
@@ -164,14 +162,11 @@ fn somebody_else_s_commit_in_between_is_not_overwritten() {
     fixture.build("out", &[]).assert_success();
     let fixture = HubFixture::new(fixture);
     fixture.hub.faults().plan("POST", "/commit/", FaultKind::Slow(1500), 1);
-    let child = fixture.command(&["push", &fixture.arg("out"), "anna/web"]).stderr(Stdio::piped()).spawn().unwrap();
-    while !fixture.hub.take_log().iter().any(|l| l.path.contains("/commit/")) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let mut child = fixture.command(&["push", &fixture.arg("out"), "anna/web"]).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&mut child, || fixture.hub.take_log().iter().any(|l| l.path.contains("/commit/")));
     fixture.hub.store().put("datasets/anna/web", [("theirs.txt".to_owned(), "x")]);
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("was changed by somebody else meanwhile"), "{said}");
+    assert_snapshot("hub-somebody_else_s_commit_in_between", Run::from(output).assert_failure());
     fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_success();
     assert!(fixture.hub.store().repos["datasets/anna/web"].at("main").unwrap().files.contains_key("theirs.txt"));
 }

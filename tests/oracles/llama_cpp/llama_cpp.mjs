@@ -1,7 +1,7 @@
 // What a real llama.cpp makes of the GGUF files that ours writes.
 //
 //     npm install --ignore-scripts --prefix ~/.cache/setaccio-llama node-llama-cpp     (outside of the repository)
-//     SETACCIO_ORACLE_OUT=/tmp/gguf cargo test --workspace --features train --test oracles llama_cpp
+//     SETACCIO_ORACLE_OUT=/tmp/gguf cargo test -p setaccio-train --test oracles -- --ignored llama_cpp::write_for
 //     node tests/oracles/llama_cpp/llama_cpp.mjs ~/.cache/setaccio-llama /tmp/gguf [NAME.gguf ...]
 //
 // Writes llama_cpp.json beside it; where files are named, the others keep what it says. For every NAME.gguf of the folder: its SHA-256, whether a text starts with BOS, and

@@ -1,7 +1,7 @@
 """Folders that ours merged, in transformers, beside PEFT with the adapter on.
 
-    SETACCIO_ORACLE_OUT=/tmp/oracle/adapter cargo test --workspace --features train --test oracles peft_accepted
-    SETACCIO_ORACLE_OUT=/tmp/oracle/merged cargo test --workspace --features train --test oracles merged_folders
+    SETACCIO_ORACLE_OUT=/tmp/oracle/adapter cargo test -p setaccio-train --test oracles -- --ignored peft::write_for
+    SETACCIO_ORACLE_OUT=/tmp/oracle/merged cargo test -p setaccio-train --test oracles -- --ignored merge::write_for
     python tests/oracles/train/merge.py /tmp/oracle/merged
 
 Base and adapters are those of peft_files.py: PEFT's own, with ranks and alphas that differ by layer, and ours, with

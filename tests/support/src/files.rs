@@ -9,7 +9,7 @@ use setaccio_base::sha256::hex_digest;
 
 use crate::{
     Shared, lock,
-    server::{ApiRequest, Reply, error_response, visible_repo},
+    request::{ApiRequest, Reply, error_response, visible_repo},
 };
 
 /// `/datasets/owner/name/resolve/revision/file`

@@ -16,6 +16,7 @@ use std::{
 mod faults;
 mod files;
 mod reading;
+mod request;
 mod server;
 mod store;
 mod writing;

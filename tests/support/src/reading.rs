@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Shared, files, lock,
-    server::{ApiRequest, Reply, decoded, error_response, ok_json, visible_repo},
+    request::{ApiRequest, Reply, decoded, error_response, ok_json, visible_repo},
     store::{Commit, Content, Repo, git},
 };
 

@@ -9,7 +9,7 @@ use setaccio_base::sha256::hex_digest;
 
 use crate::{
     Shared, lock,
-    server::{ApiRequest, Reply, error_response, may_propose, may_write, ok_json, visible_repo},
+    request::{ApiRequest, Reply, error_response, may_propose, may_write, ok_json, visible_repo},
     store::{Content, Repo, is_large},
 };
 

@@ -102,7 +102,7 @@ pub fn bench(options: &Options) -> Result<()> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "lengths are small")]
-fn step_of(micro: &MicroBatch, recompute: usize, dropout: bool) -> Step {
+fn step_of(micro: &MicroBatch, recompute: usize, run: &Run) -> Step {
     let batch = micro.batch();
     // Query i of a span sees i + 1 keys and those before: about half a square and a rectangle.
     let seen = |span: &setaccio_train::kernels::Span| {
@@ -115,7 +115,7 @@ fn step_of(micro: &MicroBatch, recompute: usize, dropout: bool) -> Step {
         targets: batch.targets(),
         recompute,
         rank: RANK,
-        dropout,
+        dropout: run.dropout > 0.0,
         reference: asks_reference(micro),
     }
 }
@@ -139,7 +139,7 @@ impl Bench {
         let recompute = plan.recompute(recipe.train.recompute, laid, targets, free);
         eprintln!("{}: {laid} tokens a step, {recompute} of {} layers computed again", run.name, config.layers);
         let micros = [micro];
-        let cost = Cost::of(config, &step_of(&micros[0], recompute, run.dropout > 0.0), &H200);
+        let cost = Cost::of(config, &step_of(&micros[0], recompute, &run), &H200);
         let predicted = plan.parts(laid, targets, recompute).total() as u64;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         let rate = |seconds: f64| tokens as f64 / seconds;

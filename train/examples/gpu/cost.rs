@@ -85,8 +85,8 @@ impl Cost {
         let roof = Roof { machine, tokens: real(step.tokens) };
         let (mut forward, mut backward) = (Self::default(), Self::default());
         for (out, input) in linears {
-            forward.add(roof.linear(real(out), real(input), real(step.rank), step.dropout), 1.0);
-            backward.add(roof.linear_back(real(out), real(input), real(step.rank), step.dropout), 1.0);
+            forward.add(roof.linear(real(out), real(input), step), 1.0);
+            backward.add(roof.linear_back(real(out), real(input), step), 1.0);
         }
         let width = 2.0 * step.pairs * real(query);
         forward.add(Roof::attention(2.0 * width, machine.attention), 1.0);
@@ -169,26 +169,28 @@ impl Roof<'_> {
         Cost { flops: 0.0, seconds: 2.52 * n / self.machine.traffic, launches: 2.0 }
     }
 
-    fn linear(&self, out: f64, input: f64, rank: f64, dropout: bool) -> Cost {
+    fn linear(&self, out: f64, input: f64, step: &Step) -> Cost {
+        let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
         cost.add(self.product(out, input, 2.0 * out * input), 1.0);
         cost.add(self.product(rank, input, 2.0 * rank * input), 1.0);
         // Added to what is there, which is read.
         cost.add(self.product(out, rank, 2.0 * rank * out), 1.0);
         // The result read again, and the mask.
-        let masked = if dropout { 2.0 * input } else { 0.0 };
+        let masked = if step.dropout { 2.0 * input } else { 0.0 };
         cost.add(self.stream(out + masked, 3.0), 1.0);
         cost
     }
 
-    fn linear_back(&self, out: f64, input: f64, rank: f64, dropout: bool) -> Cost {
+    fn linear_back(&self, out: f64, input: f64, step: &Step) -> Cost {
+        let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
         cost.add(self.product(input, out, 2.0 * out * input), 1.0);
         // u = dy B, dB = dy^T u', dA = u^T x, dx += u A.
         cost.add(self.product(rank, out, 2.0 * rank * out), 2.0);
         cost.add(self.product(input, rank, 2.0 * rank * input), 2.0);
         // Set to 0 first, and read for each product; the mask, and what came through it.
-        let masked = if dropout { 5.0 * input } else { 0.0 };
+        let masked = if step.dropout { 5.0 * input } else { 0.0 };
         cost.add(self.stream(3.0 * input + masked, 4.0), 1.0);
         cost
     }

@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
+use setaccio_base::atomic;
 
 use crate::{
     error::Result,
-    formats::{model_files::write_together, safetensors::to_bytes},
+    formats::safetensors::to_bytes,
     model::{
         config::{Architecture, Config},
         rope_scaling::RopeScaling,
@@ -103,7 +104,10 @@ impl Tiny {
         // serde_json's order of keys depends on what else is built; the bytes must not.
         json.sort_all_objects();
         let json = format!("{json:#}\n");
-        write_together(folder, &[("model.safetensors", to_bytes(&tensors)?), ("config.json", json.into_bytes())])
+        Ok(atomic::write_together(
+            folder,
+            &[("model.safetensors", to_bytes(&tensors)?), ("config.json", json.into_bytes())],
+        )?)
     }
 }
 

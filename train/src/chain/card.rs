@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use setaccio_base::numbers::grouped;
+use setaccio_base::numbers::{counted, grouped};
 
 use super::schema::Chain;
 use crate::recipe::Method;
@@ -83,11 +83,10 @@ fn opening(chain: &Chain, stages: &[StageReport]) -> String {
         None => String::new(),
     };
     format!(
-        "# {}\n{built}\n{base}, trained with Setaccio in {} stage{}: {}. After each stage {} and the next one began \
+        "# {}\n{built}\n{base}, trained with Setaccio in {}: {}. After each stage {} and the next one began \
          from there.\n",
         plain(title),
-        stages.len(),
-        if stages.len() == 1 { "" } else { "s" },
+        counted(stages.len() as u64, "stage"),
         names.join(", "),
         match (adapters(stages), stages.iter().any(|s| s.lock.recipe.method == Method::Full)) {
             (true, false) => "its adapter was merged into the weights,",
@@ -106,7 +105,7 @@ fn adapters(stages: &[StageReport]) -> bool {
 fn lineage(stages: &[StageReport]) -> String {
     let mut out = String::from(
         "## Lineage\n\n| stage | learned | data (SHA-256 of its lock) | rows | trained | steps x batch, rate | evaluation loss \
-         | its SHA-256 |\n|---|---|---|---:|---|---|---|---|\n",
+         | SHA-256 of its weights |\n|---|---|---|---:|---|---|---|---|\n",
     );
     for stage in stages {
         let recipe = &stage.lock.recipe;

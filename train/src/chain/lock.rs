@@ -43,9 +43,9 @@ impl ChainLock {
             return Ok(Self { path, steps: BTreeMap::new() });
         }
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let steps = toml::from_str(&text).map_err(|e| Error::Damaged {
-            path: path.clone(),
-            message: format!("is not of this version ({}); remove it, and its steps are done again", e.message()),
+        let steps = toml::from_str(&text).map_err(|e| {
+            let why = e.message();
+            Error::damaged(&path, format!("is not of this version ({why}); remove it, and its steps are done again"))
         })?;
         Ok(Self { path, steps })
     }
@@ -68,7 +68,7 @@ impl ChainLock {
     }
 
     fn root(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
+        atomic::parent(&self.path)
     }
 
     /// Remember that `step` was finished and left `made`: a file, or the files of a folder.

@@ -279,9 +279,7 @@ fn answer(path: &Path, tokens: &Path, (prompt, day): (&str, Option<Clock>), prog
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = fs::read(from).map_err(Error::io("read", from))?;
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    }
+    atomic::create_parent(to)?;
     Ok(atomic::write(to, &bytes)?)
 }
 

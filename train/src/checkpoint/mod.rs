@@ -23,8 +23,8 @@ use crate::{
     report::lock::{self, RunLock},
 };
 
+pub(crate) mod ownership;
 mod reading;
-pub(crate) mod run_lock;
 mod state;
 mod writing;
 
@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// Another process has it, it holds what no run wrote, or the file system refuses.
     pub fn open(run: &Path, keep: usize, lock: &RunLock) -> Result<Self> {
-        let lock_file = run_lock::acquire(run)?;
+        let lock_file = ownership::acquire(run)?;
         let root = run.join("checkpoints");
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
         // A crash between moving the old one aside and putting the new one in its place.
@@ -261,7 +261,7 @@ fn hidden(root: &Path) -> Result<Vec<(String, PathBuf)>> {
 
 pub(crate) fn hint(error: &Error) -> &'static str {
     match error {
-        Error::Io { error, .. }
+        Error::Base(setaccio_base::Error::Io { error, .. })
             if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
         {
             "; free some space, then go on from the last one with `--resume`"

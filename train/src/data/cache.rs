@@ -6,7 +6,7 @@
 //! length of the notes; SHA-256 of all before it. It grows on disk, never in memory.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -14,7 +14,7 @@ use std::{
 use memmap2::Mmap;
 use serde::{Serialize, de::DeserializeOwned};
 use setaccio_base::{
-    atomic::AtomicFile,
+    atomic::{self, AtomicFile},
     sha256::{HashingStream, digest_reader, hex},
 };
 
@@ -37,8 +37,7 @@ pub struct Writer {
 impl Writer {
     /// For the file `path`, whose folder is made if need be.
     pub fn new(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let folder = atomic::create_parent(path)?;
         let index = tempfile::tempfile_in(folder).map_err(Error::io("create a file in", folder))?;
         let mut rows = HashingStream::new(AtomicFile::create(path)?);
         rows.write_all(MAGIC).map_err(Error::io("write", path))?;
@@ -198,6 +197,8 @@ fn number(map: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn rows() -> Vec<Example> {

@@ -119,10 +119,8 @@ impl Dataset {
         }
         builder.writer.finish(&builder.notes)?;
         let made = Cache::open(&path, &cancelled)?.and_then(ready);
-        let (cache, notes) = made.ok_or_else(|| Error::Damaged {
-            path,
-            message: "is not what was just written: the disk is failing".into(),
-        })?;
+        let (cache, notes) =
+            made.ok_or_else(|| Error::damaged(path, "is not what was just written: the disk is failing"))?;
         Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() })
     }
 

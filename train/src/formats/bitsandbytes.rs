@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Error, Result},
     kernels::nf4::{BLOCK, CODE, NESTED},
-    nf4::{Nf4, Scales},
+    nf4::{DoubleQuant, Nf4, Scales},
 };
 
 const STATE: &str = "quant_state.bitsandbytes__";
@@ -155,14 +155,14 @@ fn check(state: &State) -> std::result::Result<(usize, usize), String> {
 
 /// The `quantization_config` of config.json, as transformers writes it. `dtype` is what is computed in, e.g.
 /// `bfloat16`; `skip` names the modules that stay as they were.
-pub fn config(double: bool, dtype: &str, skip: &[&str]) -> Value {
+pub fn config(double: DoubleQuant, dtype: &str, skip: &[&str]) -> Value {
     json!({
         "_load_in_4bit": true,
         "_load_in_8bit": false,
         "bnb_4bit_compute_dtype": dtype,
         "bnb_4bit_quant_storage": "uint8",
         "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": double,
+        "bnb_4bit_use_double_quant": double == DoubleQuant::On,
         "llm_int8_enable_fp32_cpu_offload": false,
         "llm_int8_has_fp16_weight": false,
         "llm_int8_skip_modules": if skip.is_empty() { Value::Null } else { json!(skip) },

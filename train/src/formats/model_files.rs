@@ -10,10 +10,7 @@ use std::{
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use setaccio_base::{
-    atomic::{self, remove, sync_dir},
-    run_lock::FileHash,
-};
+use setaccio_base::run_lock::FileHash;
 
 use super::{
     bitsandbytes,
@@ -370,29 +367,6 @@ fn pickled(file: &Path) -> bool {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// Put files into a folder so that a reader sees all of one writing or none: all are written and flushed aside,
-/// and the last, which is the one that readers ask for, is taken away first and put in place last.
-pub(crate) fn write_together(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let aside = tempfile::Builder::new()
-        .prefix(".writing-")
-        .tempdir_in(folder)
-        .map_err(Error::io("create a folder in", folder))?;
-    for (name, bytes) in files {
-        atomic::write(&aside.path().join(name), bytes)?;
-    }
-    if let Some((last, _)) = files.last() {
-        remove(&folder.join(last))?;
-        sync_dir(folder)?;
-    }
-    for (name, _) in files {
-        let place = folder.join(name);
-        fs::rename(aside.path().join(name), &place).map_err(Error::io("put in place", &place))?;
-        sync_dir(folder)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

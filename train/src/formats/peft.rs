@@ -10,10 +10,10 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
+use setaccio_base::atomic;
 
 use super::{
     config_json::Keys,
-    model_files::write_together,
     safetensors::{Safetensors, to_bytes},
 };
 use crate::{
@@ -203,7 +203,10 @@ pub fn save(folder: &Path, adapter: &AdapterFile) -> Result<()> {
             tensors.insert(format!("{PREFIX}{module}{half}"), tensor.clone());
         }
     }
-    write_together(folder, &[(WEIGHTS, to_bytes(&tensors)?), (CONFIG, adapter.config.to_json().into_bytes())])
+    Ok(atomic::write_together(
+        folder,
+        &[(WEIGHTS, to_bytes(&tensors)?), (CONFIG, adapter.config.to_json().into_bytes())],
+    )?)
 }
 
 /// Read an adapter.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use setaccio_base::atomic;
 use tokenizers::Tokenizer;
 
 use crate::{
@@ -34,7 +35,7 @@ impl Tokens {
 /// # Errors
 /// A file is missing or torn, or nothing ends a text.
 pub fn open_file(file: &Path) -> Result<Tokens> {
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = atomic::parent(file);
     let text = read(file)?.ok_or_else(|| {
         let hint = if folder.join("tokenizer.model").exists() {
             "; tokenizer.model is: let transformers convert it with AutoTokenizer.from_pretrained(...).save_pretrained(...)"

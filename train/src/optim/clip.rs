@@ -1,9 +1,12 @@
 //! The norm of all gradients together, and what to multiply them by, as `torch.nn.utils.clip_grad_norm_` has it.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::Param;
-use crate::{error::Result, kernels::sum_squares};
+use crate::{
+    error::{Error, Result},
+    kernels::sum_squares,
+};
 
 /// Of the gradients of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +24,14 @@ pub enum Norm {
 pub fn norm<'a>(params: impl IntoIterator<Item = &'a Param>) -> Result<Norm> {
     let params: Vec<&Param> = params.into_iter().collect();
     let mut total = 0.0;
+    for Param { name, grad, .. } in &params {
+        if !matches!(grad.dtype(), DType::F32 | DType::F64) || !grad.is_contiguous() {
+            let form = if grad.is_contiguous() { grad.dtype().as_str() } else { "a view" };
+            return Err(Error::Other(format!(
+                "the gradient of `{name}` is {form}, where f32 in one piece is expected"
+            )));
+        }
+    }
     let grads: Vec<&Tensor> = params.iter().map(|param| &param.grad).collect();
     for (param, squares) in params.iter().zip(sum_squares(&grads)?) {
         if !squares.is_finite() {
@@ -38,13 +49,23 @@ pub fn scale(norm: f64, max: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
 
     use super::*;
 
     fn param(name: &str, grad: Vec<f32>) -> Param {
         let grad = Tensor::new(grad, &Device::Cpu).unwrap();
         Param { name: name.into(), value: grad.clone(), grad, lr_scale: 1.0, decays: true }
+    }
+
+    #[test]
+    fn a_gradient_that_cannot_be_added_up_names_its_parameter() {
+        let grad = Tensor::new(&[[1_f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        for (form, wrong) in [("bf16", grad.to_dtype(DType::BF16).unwrap()), ("a view", grad.t().unwrap())] {
+            let params = [param("a", vec![1.0]), Param { grad: wrong, ..param("b", vec![1.0; 4]) }];
+            let said = format!("the gradient of `b` is {form}, where f32 in one piece is expected");
+            assert_eq!(norm(&params).unwrap_err().to_string(), said);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use setaccio_base::{
     bundle::Place,
     overlay::{apply_set, overlay},
     run_lock::Method,
-    suggest,
+    shell, suggest,
 };
 use toml::{Table, Value};
 
@@ -34,14 +34,9 @@ pub struct RecipeFile {
 impl RecipeFile {
     /// The command that makes the same run again.
     pub fn command(&self) -> String {
-        let sets = self.sets.iter().map(|set| {
-            if set.contains(|c: char| c.is_whitespace() || "'\"$*[]{}".contains(c)) {
-                format!(" --set '{}'", set.replace('\'', r"'\''"))
-            } else {
-                format!(" --set {set}")
-            }
-        });
-        format!("setaccio train {}{}", self.place.argument().display(), sets.collect::<String>())
+        let sets = self.sets.iter().map(|set| format!(" --set {}", shell::word(set)));
+        let recipe = self.place.argument().display().to_string();
+        format!("setaccio train {}{}", shell::word(&recipe), sets.collect::<String>())
     }
 }
 
@@ -61,8 +56,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     }
     let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
         // What is written out names the table and key that is meant; on one line.
-        let near = suggest::explain(e.message()).split_off(e.message().len());
-        Error::recipe(&file, format!("{}{near}", e.to_string().trim_end().replace('\n', " ")))
+        Error::recipe(&file, suggest::explain(&e.to_string().trim_end().replace('\n', " "), e.message()))
     })?;
     if recipe.method == Method::Full {
         // What a recipe below it says of an adapter decides nothing here; but for one to go on with, which is refused.

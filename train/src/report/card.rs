@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_base::numbers::grouped;
+use setaccio_base::numbers::{counted, grouped};
 
 use super::{
     curve,
@@ -134,7 +134,10 @@ fn data(facts: &Facts) -> String {
         );
     }
     let seen = results::tokens(facts.lines);
-    let ([rows, cut, dropped], [tokens, trained]) = (facts.rows.map(grouped), facts.tokens.map(grouped));
+    let ([rows, cut, dropped], [tokens, trained]) = (facts.rows, facts.tokens.map(grouped));
+    let were = |n| if n == 1 { "was" } else { "were" };
+    let (cut, dropped) =
+        (format!("{} {}", counted(cut, "row"), were(cut)), format!("{} {}", grouped(dropped), were(dropped)));
     let recipe = &facts.lock.recipe.data;
     let how = match (facts.lock.recipe.task, recipe.train_on) {
         (Task::Preference, _) if facts.lock.recipe.preference().loss == PreferenceLoss::Orpo => {
@@ -147,8 +150,9 @@ fn data(facts: &Facts) -> String {
     };
     let _ = write!(
         out,
-        "\n{rows} rows with {tokens} tokens, of which {trained} are learned: {how}. {cut} rows were cut to {} tokens, \
-         {dropped} were left out as too long.",
+        "\n{} with {tokens} tokens, of which {trained} are learned: {how}. {cut} cut to {} tokens, {dropped} left \
+         out as too long.",
+        counted(rows, "row"),
         grouped(recipe.max_length as u64)
     );
     if !recipe.date.is_empty() {
@@ -247,12 +251,6 @@ pub(crate) fn plain(text: &str) -> String {
 /// [`plain`] text in a table.
 pub(crate) fn cell(text: &str) -> String {
     plain(text).replace('|', "\\|")
-}
-
-/// One word of a shell.
-fn shell(text: &str) -> String {
-    let safe = |c: char| c.is_alphanumeric() || "-_./+=:,@".contains(c);
-    if text.chars().all(safe) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

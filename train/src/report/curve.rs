@@ -117,7 +117,7 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"14\" y=\"26\" font-size=\"15\" font-weight=\"600\" fill=\"{INK}\">{title}</text>\n"
     );
-    legend(&mut svg, &train, !smooth.is_empty(), !eval.is_empty());
+    legend(&mut svg, &train, &smooth, &eval);
     #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
     let mut steps = Axis::new(0.0, last.max(1) as f64, 8);
     steps.ticks.retain(|t| t.fract() == 0.0);
@@ -130,9 +130,9 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
 }
 
 /// Which line is which, right of the first panel's title.
-fn legend(svg: &mut String, train: &Points, smooth: bool, eval: bool) {
+fn legend(svg: &mut String, train: &Points, smooth: &Points, eval: &Points) {
     let mut x = LEFT + 170.0;
-    if train.is_empty() && !eval {
+    if train.is_empty() && eval.is_empty() {
         let _ =
             writeln!(svg, "<text x=\"{x}\" y=\"62\" font-size=\"12\" fill=\"{PALE}\">no step was logged yet</text>");
         return;
@@ -146,13 +146,13 @@ fn legend(svg: &mut String, train: &Points, smooth: bool, eval: bool) {
         );
         x += width;
     };
-    if smooth {
+    if !smooth.is_empty() {
         entry(svg, TRAIN, 0.3, "training loss as logged", 190.0);
         entry(svg, TRAIN, 1.0, "smoothed", 110.0);
     } else if !train.is_empty() {
         entry(svg, TRAIN, 1.0, "training loss", 130.0);
     }
-    if eval {
+    if !eval.is_empty() {
         entry(svg, EVAL, 1.0, "evaluation loss", 140.0);
     }
 }

@@ -151,9 +151,9 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Line>> {
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
     let lines = text[..whole].split_inclusive(|b| *b == b'\n');
     let understood = lines.enumerate().map(|(i, line)| {
-        one(line).ok_or_else(|| Error::Damaged {
-            path: path.to_owned(),
-            message: format!("line {} is not a JSON object with a `step`; put back the line or remove it", i + 1),
+        one(line).ok_or_else(|| {
+            let n = i + 1;
+            Error::damaged(path, format!("line {n} is not a JSON object with a `step`; put back the line or remove it"))
         })
     });
     understood.collect()

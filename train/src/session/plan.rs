@@ -7,18 +7,18 @@ use std::{
 };
 
 use candle_core::{DType, Device};
-use setaccio_base::progress::Progress;
+use setaccio_base::{atomic, progress::Progress};
 use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
 use crate::{
     artifacts::tiny::Tiny,
-    checkpoint::run_lock,
+    checkpoint::ownership,
     data::{Dataset, Order, Shape, Split, shards::Build},
     device,
     error::{Error, Result},
     formats::{
-        model_files::{ModelFiles, write_together},
+        model_files::ModelFiles,
         peft::{self, AdapterFile},
     },
     memory::{self, Memory},
@@ -75,7 +75,7 @@ impl RunPlan {
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
     pub fn new(recipe_file: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
         let recipe = &recipe_file.recipe;
-        run_lock::check_ownership(folder)?;
+        ownership::check(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
         let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
@@ -181,7 +181,7 @@ impl RunPlan {
         // A folder with a config.json is whole.
         files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
         let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
-        write_together(&self.folder.join(TINY_FOLDER), &files)
+        Ok(atomic::write_together(&self.folder.join(TINY_FOLDER), &files)?)
     }
 
     /// Passes over the data after `steps` steps.

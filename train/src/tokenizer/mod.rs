@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use setaccio_base::atomic;
 use setaccio_base::sha256::hex_digest;
-use tokenizers::{AddedToken, Tokenizer, processors::template::TemplateProcessing};
+use tokenizers::{Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
 
@@ -164,11 +164,6 @@ pub(crate) fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::
     let template = TemplateProcessing::builder().try_single(vec![bos, "$A"])?.special_tokens(vec![(bos, id)]).build();
     tokenizer.with_post_processor(Some(template.map_err(|e| e.to_string())?));
     Ok(())
-}
-
-/// A token that the text is searched for before anything else.
-pub(crate) fn added(content: &str, special: bool) -> AddedToken {
-    AddedToken::from(content, special).normalized(false)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, json};
 use tokenizers::{
-    Tokenizer,
+    AddedToken, Tokenizer,
     decoders::byte_level::ByteLevel,
     models::{
         TrainerWrapper,
@@ -13,7 +13,7 @@ use tokenizers::{
     },
 };
 
-use super::{Parts, Tokens, added, pieces::Pieces, start_with};
+use super::{Parts, Tokens, pieces::Pieces, start_with};
 use crate::error::{Error, Result};
 
 /// Special tokens, with the ids 0, 1, ...: those of the Llama-3 chat format.
@@ -45,7 +45,7 @@ pub fn train<S: AsRef<str> + Send>(texts: impl Iterator<Item = S> + Send, vocab:
         .vocab_size(vocab)
         .min_frequency(2)
         .show_progress(false)
-        .special_tokens(SPECIAL.map(|t| added(t, true)).to_vec())
+        .special_tokens(SPECIAL.map(|t| AddedToken::from(t, true).normalized(false)).to_vec())
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
     tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(fault)?;

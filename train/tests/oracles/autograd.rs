@@ -15,7 +15,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{attach, batch, close, documents, elements, model, recipe, train_sum, whole},
+    formula::{TRAINED, attach, batch, close, documents, elements, model, recipe, train_sum, whole},
     quantized::in_nf4,
 };
 
@@ -141,7 +141,7 @@ fn every_gradient_equals_candles_upon_nf4() {
 }
 
 fn with_adapter(mut model: Llama) -> Llama {
-    attach(&mut model, &recipe(), false);
+    attach(&mut model, &recipe(), TRAINED);
     model
 }
 

@@ -8,7 +8,7 @@ use setaccio_train::{
     Result,
     artifacts::tiny::Tiny,
     data::{Batch, Example},
-    formats::model_files::ModelFiles,
+    formats::{model_files::ModelFiles, safetensors::to_bytes},
     kernels::RowLoss,
     loss::TokenSums,
     model::{
@@ -33,6 +33,12 @@ pub fn oracle(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train").join(name);
     let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&text).unwrap()
+}
+
+/// Where a test that writes files for an oracle's script puts them. Such tests are ignored and check nothing; those that check
+/// never write here.
+pub fn oracle_out() -> PathBuf {
+    std::env::var_os("SETACCIO_ORACLE_OUT").expect("SETACCIO_ORACLE_OUT names the folder to write to").into()
 }
 
 /// A file of a real model, for tests that are ignored where there is none.
@@ -100,6 +106,18 @@ pub fn config(variant: &str) -> Config {
     Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap()
 }
 
+/// The formula's weights of a model with this config.json, as a folder.
+pub fn model_folder(json: &Value, folder: &Path) {
+    let config = Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap();
+    let tensors = config.shapes().into_iter().map(|(name, shape)| {
+        let tensor = Formula.tensor(&name, &shape).unwrap();
+        (name, tensor)
+    });
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("model.safetensors"), to_bytes(&tensors.collect()).unwrap()).unwrap();
+    std::fs::write(folder.join("config.json"), json.to_string()).unwrap();
+}
+
 /// A variant without an adapter, in f32 or f64.
 pub fn model(variant: &str, dtype: DType) -> Llama {
     load::model(&config(variant), &Formula, &LoadOptions { dtype, ..LoadOptions::default() }, &|_| true).unwrap()
@@ -129,13 +147,18 @@ pub fn recipe() -> Lora {
     Lora { r: 4, alpha: 8.0, ..Lora::default() }
 }
 
-/// Put the formula's adapter on every linear layer, with B zero if `fresh`.
-pub fn attach(model: &mut Llama, recipe: &Lora, fresh: bool) {
+/// The largest value of B in an adapter that was trained.
+pub const TRAINED: f32 = 0.3;
+/// And in a new one.
+pub const FRESH: f32 = 0.0;
+
+/// Put the formula's adapter on every linear layer, with values of B up to `b`.
+pub fn attach(model: &mut Llama, recipe: &Lora, b: f32) {
     let dtype = model.dtype;
     for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
         let (out, input) = linear.weight.shape();
         #[allow(clippy::cast_possible_truncation, reason = "rounded once, as the oracle does")]
-        let scales = [(1.0 / (input as f64).sqrt()) as f32, if fresh { 0.0 } else { 0.3 }];
+        let scales = [(1.0 / (input as f64).sqrt()) as f32, b];
         let half = |which: &str, shape: (usize, usize), scale: f32| {
             let values = uniform_vec(key(ADAPTER, &format!("{}.{which}", linear.name)), shape.0 * shape.1, scale);
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()

@@ -13,7 +13,7 @@ use setaccio_train::{
     recipe::Lora,
 };
 
-use crate::formula::{attach, batch, close, documents, elements, model, numbers, oracle, recipe, train_sum};
+use crate::formula::{TRAINED, attach, batch, close, documents, elements, model, numbers, oracle, recipe, train_sum};
 
 fn training(neftune_alpha: f64, recompute: usize) -> Training {
     let pass = Pass { seed: 42, step: 0, micro: 0 };
@@ -24,7 +24,7 @@ fn ready(case: &Value, dtype: DType) -> (Llama, Batch, f64) {
     let recipe =
         Lora { rslora: case["rslora"].as_bool().unwrap(), dropout: case["dropout"].as_f64().unwrap(), ..recipe() };
     let mut model = model(case["variant"].as_str().unwrap(), dtype);
-    attach(&mut model, &recipe, false);
+    attach(&mut model, &recipe, TRAINED);
     (model, batch(&documents(), 3), case["neftune"].as_f64().unwrap())
 }
 

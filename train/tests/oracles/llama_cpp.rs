@@ -14,17 +14,17 @@ use setaccio_train::{
         destination::Destination,
         export::{LoraOptions, Quant, gguf, gguf_lora},
     },
-    formats::{model_files::ModelFiles, peft, safetensors::to_bytes},
+    formats::{model_files::ModelFiles, peft},
     generate::{Sampling, generate},
     model::{
         kv_cache::KvCache,
-        load::{self, LoadOptions, Source},
+        load::{self, LoadOptions},
     },
     tokenizer::{Tokens, pieces::Pieces, tiny},
 };
 
 use crate::{
-    formula::{self, Formula, close, elements, numbers, oracle},
+    formula::{self, close, elements, numbers, oracle, oracle_out},
     merge,
     peft::ours,
     smollm2,
@@ -38,12 +38,6 @@ fn llama_cpp(name: &str) -> Value {
 /// Logits nearer than this, in standard deviations of all logits, may change places when activations are rounded to eight
 /// bits: each product is then off by some hundredths of its deviation.
 const TIE: f64 = 0.25;
-
-/// Where the files go: for llama.cpp to read, or away after the test.
-fn place(dir: &tempfile::TempDir) -> (PathBuf, bool) {
-    let wanted = std::env::var_os("SETACCIO_ORACLE_OUT").map(PathBuf::from);
-    wanted.map_or_else(|| (dir.path().to_owned(), false), |out| (out, true))
-}
 
 fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
@@ -61,17 +55,7 @@ fn variant(name: &str, folder: &Path) {
     }
     (config.bos, config.eos) = (Some(0), tokens.eos_ids.clone());
     tokens.save(folder).unwrap();
-    save(&config, folder);
-}
-
-fn save(config: &setaccio_train::model::config::Config, folder: &Path) {
-    fs::create_dir_all(folder).unwrap();
-    let tensors = config.shapes().into_iter().map(|(name, shape)| {
-        let tensor = Formula.tensor(&name, &shape).unwrap();
-        (name, tensor)
-    });
-    fs::write(folder.join("model.safetensors"), to_bytes(&tensors.collect()).unwrap()).unwrap();
-    fs::write(folder.join("config.json"), config.to_json().unwrap().to_string()).unwrap();
+    formula::model_folder(&config.to_json().unwrap(), folder);
 }
 
 fn export(model: &Path, quant: Quant, out: &Path) {
@@ -116,11 +100,8 @@ fn agree(file: &Path) -> usize {
     same
 }
 
-#[test]
-fn llama_cpp_goes_on_as_ours_does() {
-    let dir = tempfile::tempdir().unwrap();
-    let (out, asked) = place(&dir);
-    fs::create_dir_all(&out).unwrap();
+/// Write every small model that llama.cpp is asked about, and hand each file and its type to `each`.
+fn small_models(out: &Path, each: fn(&Path, Quant)) {
     for (name, quants) in [
         ("plain", &[Quant::F32, Quant::F16, Quant::Bf16, Quant::Q8_0, Quant::Q4K][..]),
         ("tied", &[Quant::F32]),
@@ -129,37 +110,52 @@ fn llama_cpp_goes_on_as_ours_does() {
         ("mistral", &[Quant::F32]),
         ("wide", &[Quant::F32, Quant::Q4_0, Quant::Q4K, Quant::Q6K]),
     ] {
-        let folder = dir.path().join(name);
-        variant(name, &folder);
+        let folder = tempfile::tempdir().unwrap();
+        variant(name, folder.path());
         for quant in quants {
             let file = out.join(format!("{name}-{}.gguf", quant.name()));
-            export(&folder, *quant, &file);
-            if !asked {
-                let least = if *quant == Quant::F32 { 10 } else { 8 };
-                assert!(agree(&file) >= least, "{}", file.display());
-            }
+            export(folder.path(), *quant, &file);
+            each(&file, *quant);
         }
     }
 }
 
-/// The real model: from its published file to a folder, to ours, to llama.cpp.
-#[test]
-#[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills"]
-fn smollm2_goes_on_in_llama_cpp_as_here() {
-    let asset = smollm2::asset(&oracle("smollm2.json"));
+/// The real model likewise: from its published file to a folder, to ours, to llama.cpp.
+fn real_model(out: &Path, each: fn(&Path, Quant)) {
     let dir = tempfile::tempdir().unwrap();
-    let (out, asked) = place(&dir);
     let folder = dir.path().join("smollm2");
-    merge::folder_of(&asset, &folder, DType::F32);
+    merge::folder_of(&smollm2::asset(&oracle("smollm2.json")), &folder, DType::F32);
     for quant in [Quant::F32, Quant::F16, Quant::Q8_0] {
         let file = out.join(format!("smollm2-{}.gguf", quant.name()));
         export(&folder, quant, &file);
-        if !asked {
-            let least = if quant == Quant::F32 { 10 } else { 8 };
-            assert!(agree(&file) >= least, "{}", file.display());
-            fs::remove_file(file).unwrap();
-        }
+        each(&file, quant);
     }
+}
+
+fn agrees(file: &Path, quant: Quant) {
+    assert!(agree(file) >= if quant == Quant::F32 { 10 } else { 8 }, "{}", file.display());
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+#[ignore = "writes the files that llama_cpp.mjs reads"]
+fn write_for_llama_cpp() {
+    let out = oracle_out();
+    fs::create_dir_all(&out).unwrap();
+    small_models(&out, |_, _| {});
+    real_model(&out, |_, _| {});
+    base_and_adapter(&out);
+}
+
+#[test]
+fn llama_cpp_goes_on_as_ours_does() {
+    small_models(tempfile::tempdir().unwrap().path(), agrees);
+}
+
+#[test]
+#[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills"]
+fn smollm2_goes_on_in_llama_cpp_as_here() {
+    real_model(tempfile::tempdir().unwrap().path(), agrees);
 }
 
 /// A vocabulary of 64, of which only the ids are used.
@@ -185,11 +181,8 @@ fn letters(folder: &Path) {
     fs::write(folder.join("tokenizer_config.json"), r#"{"eos_token": "<|eot_id|>"}"#).unwrap();
 }
 
-#[test]
-fn an_adapter_in_llama_cpp_gives_pefts_logits() {
+fn base_and_adapter(out: &Path) -> [PathBuf; 2] {
     let dir = tempfile::tempdir().unwrap();
-    let (out, asked) = place(&dir);
-    fs::create_dir_all(&out).unwrap();
     let base = merge::base(&dir.path().join("llama"));
     letters(base.path());
     let adapter = dir.path().join("adapter");
@@ -198,9 +191,13 @@ fn an_adapter_in_llama_cpp_gives_pefts_logits() {
     export(base.path(), Quant::F32, &model);
     let options = LoraOptions { quant: Quant::F32, same_base: false };
     gguf_lora((&adapter, &base), Destination { path: &lora, force: true }, options, &()).unwrap();
-    if asked {
-        return;
-    }
+    [model, lora]
+}
+
+#[test]
+fn an_adapter_in_llama_cpp_gives_pefts_logits() {
+    let dir = tempfile::tempdir().unwrap();
+    let [model, lora] = base_and_adapter(dir.path());
     let (found, want) = (&llama_cpp("llama_cpp.json")["lora-base.gguf"], oracle("peft_files.json"));
     for (file, hash) in [(&model, "sha256"), (&lora, "lora")] {
         assert_eq!(hex_digest(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());

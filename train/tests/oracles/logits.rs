@@ -8,7 +8,9 @@ use candle_transformers::models::llama as theirs;
 use serde_json::Value;
 use setaccio_train::model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama, weight::Weight};
 
-use crate::formula::{VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe};
+use crate::formula::{
+    TRAINED, VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe,
+};
 
 /// Logits [T, V] of one document, as f64.
 fn logits(model: &Llama, ids: &[u32]) -> Vec<f64> {
@@ -37,7 +39,7 @@ fn equal_transformers() {
                 let losses = model.evaluate(&batch(std::slice::from_ref(ids), 1)).unwrap();
                 close(variant, losses.nll / losses.targets as f64, want["nll"][i].as_f64().unwrap(), 1e-6, 0.0);
             }
-            attach(&mut model, &recipe(), false);
+            attach(&mut model, &recipe(), TRAINED);
             compare(&format!("{variant} {key} with LoRA"), &logits(&model, &documents()[0]), &want["lora"][key]);
         }
         let frequencies = config(variant).inv_freq();
@@ -108,7 +110,7 @@ fn equal_candle_transformers() {
 #[test]
 fn a_cache_of_keys_and_values_changes_nothing() {
     let mut model = model("llama31", DType::F32);
-    attach(&mut model, &recipe(), false);
+    attach(&mut model, &recipe(), TRAINED);
     let ids = &documents()[0];
     let want = logits(&model, ids);
     for cut in [1, 4, ids.len()] {

@@ -10,7 +10,7 @@ use setaccio_train::{
     recipe::{Preference, PreferenceLoss},
 };
 
-use crate::formula::{attach, batch, close, elements, model, numbers, oracle, recipe};
+use crate::formula::{TRAINED, attach, batch, close, elements, model, numbers, oracle, recipe};
 
 fn preference(case: &Value) -> Preference {
     let read: Preference = serde_json::from_value(case["preference"].clone()).unwrap();
@@ -172,7 +172,7 @@ fn whole_models_equal_trl() {
     let rows: Vec<Row> = oracle["rows"].as_array().unwrap().iter().map(row).collect();
     let adapted = |moved: f64| {
         let mut model = model("plain", DType::F64);
-        attach(&mut model, &recipe(), false);
+        attach(&mut model, &recipe(), TRAINED);
         for lora in model.layers.iter_mut().flat_map(Layer::linears_mut).filter_map(|l| l.lora.as_mut()) {
             lora.b.value = (&lora.b.value + moved).unwrap();
         }

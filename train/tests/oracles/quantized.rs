@@ -17,7 +17,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{Formula, attach, batch, close, config, documents, elements, model, recipe, train_sum},
+    formula::{Formula, TRAINED, attach, batch, close, config, documents, elements, model, recipe, train_sum},
     sft,
 };
 
@@ -50,7 +50,7 @@ fn nf4_trains_as_its_dequantised_weights_do() {
         let mut whole = model(variant, DType::F32);
         let recipe = Lora { dropout: 0.2, ..recipe() };
         let [packed, dense, whole] = [&mut packed, &mut dense, &mut whole].map(|model| {
-            attach(model, &recipe, false);
+            attach(model, &recipe, TRAINED);
             let batch = batch(&documents(), 3);
             let pass = Pass { seed: 42, step: 0, micro: 0 };
             let scale = 1.0 / batch.targets() as f64;

@@ -11,7 +11,7 @@ use setaccio_train::{
     trainer::{StepOutcome, Trainer},
 };
 
-use crate::formula::{attach, close, elements, model, numbers, oracle, tiny, whole};
+use crate::formula::{FRESH, attach, close, elements, model, numbers, oracle, tiny, whole};
 
 /// What the oracle trained with.
 pub fn recipe() -> Recipe {
@@ -102,7 +102,7 @@ fn formula(variant: &str) -> Llama {
         return whole(variant, DType::F32);
     }
     let mut model = if variant == "tiny" { tiny(DType::F32) } else { model(variant, DType::F32) };
-    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
+    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, FRESH);
     model
 }
 

@@ -22,7 +22,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{self, attach, batch, close, elements, numbers, oracle},
+    formula::{self, FRESH, attach, batch, close, elements, numbers, oracle},
     sft,
 };
 
@@ -134,7 +134,7 @@ fn fifty_steps_equal_trl() {
     let path = asset(&oracle);
     let (want, rows) = (&oracle["sft"], rows(&oracle["sft"]["rows"]));
     let mut model = open(&path, DType::F32);
-    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
+    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, FRESH);
     let pair = |k: u64| {
         let mut made = Batch::default();
         (2 * k..2 * k + 2).for_each(|r| made.push(&rows[usize::try_from(r).unwrap()], u32::try_from(r).unwrap()));

@@ -15,7 +15,7 @@ use setaccio_train::{
 };
 
 use crate::{
-    formula::{attach, close, numbers, oracle, tiny},
+    formula::{FRESH, attach, close, numbers, oracle, tiny},
     preference::{self, Row},
     sft,
 };
@@ -63,7 +63,7 @@ pub fn settings(run: &str) -> Preference {
 /// The model before the first step: B is zero.
 pub fn start() -> Llama {
     let mut model = tiny(DType::F32);
-    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, true);
+    attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, FRESH);
     model
 }
 
@@ -116,10 +116,10 @@ fn first_steps_equal_trl() {
     assert!(oracle["runs"].as_object().unwrap().values().all(fell));
 }
 
-/// A row's question with an answer, of which the answer is learned, or the `whole`.
-fn text(row: &Row, side: usize, whole: bool) -> Example {
+/// A row's question with an answer, of which the answer is learned, or the question, too.
+fn text(row: &Row, side: usize, question: Question) -> Example {
     let ids = [row[0].as_slice(), &row[side]].concat();
-    Example { trained: (0..ids.len()).map(|t| whole || t >= row[0].len()).collect(), ids }
+    Example { trained: (0..ids.len()).map(|t| question == Question::Learned || t >= row[0].len()).collect(), ids }
 }
 
 fn question(p: &Preference) -> Question {
@@ -130,10 +130,11 @@ fn question(p: &Preference) -> Question {
 fn micro(p: &Preference, k: u64) -> MicroBatch {
     let rows = (0_u32..).zip(step(k));
     if p.loss == PreferenceLoss::Kto {
-        let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2, false), i % 2 == 0);
+        let one = |(i, row): (u32, Row)| (i, text(&row, 1 + i as usize % 2, Question::Given), i % 2 == 0);
         return MicroBatch::Unpaired(UnpairedBatch::new(&rows.map(one).collect::<Vec<_>>(), 1024));
     }
-    let rows: Vec<_> = rows.map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false))).collect();
+    let rows: Vec<_> =
+        rows.map(|(i, row)| (i, text(&row, 1, Question::Given), text(&row, 2, Question::Given))).collect();
     let pairs = PairBatch::new(&rows, question(p));
     assert!(pairs.batch.shared.iter().any(|shared| *shared > 0), "questions are shared");
     MicroBatch::Pairs(pairs)
@@ -173,13 +174,13 @@ fn sharing_and_accumulation_change_nothing() {
         let mut recipe = sft::recipe();
         (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
         let MicroBatch::Pairs(shared) = micro(&p, 3) else { panic!("pairs") };
-        let whole = p.loss == PreferenceLoss::Orpo;
         let mut apart = PairBatch { batch: Batch::default(), ..shared.clone() };
         for (i, row) in (0_u32..).zip(step(3)) {
-            apart.batch.push(&text(&row, 1, whole), i);
-            apart.batch.push(&text(&row, 2, false), i);
+            apart.batch.push(&text(&row, 1, question(&p)), i);
+            apart.batch.push(&text(&row, 2, Question::Given), i);
         }
-        let rows = (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, false), text(&row, 2, false)));
+        let rows =
+            (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, Question::Given), text(&row, 2, Question::Given)));
         let single = rows.map(|row| MicroBatch::Pairs(PairBatch::new(&[row], question(&p)))).collect::<Vec<_>>();
         let taken = [vec![MicroBatch::Pairs(shared)], vec![MicroBatch::Pairs(apart)], single]
             .map(|step| Trainer::new(start(), &recipe, 50, 0).step(&step, &|| false).unwrap());

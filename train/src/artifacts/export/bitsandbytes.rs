@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use candle_core::DType;
-use setaccio_base::progress::Progress;
+use setaccio_base::{atomic, progress::Progress};
 
 use super::report::ExportReport;
 use crate::{
@@ -16,11 +16,11 @@ use crate::{
     formats::{
         bitsandbytes,
         config_json::DTYPES,
-        model_files::{CONFIG, ModelFiles, WHOLE, write_together},
+        model_files::{CONFIG, ModelFiles, WHOLE},
         safetensors::to_bytes,
     },
     model::{config::is_block_linear, load::Source},
-    nf4::Nf4,
+    nf4::{DoubleQuant, Nf4},
     tokenizer::Tokens,
 };
 
@@ -38,21 +38,21 @@ const WHOLE_MODULES: [&str; 1] = ["lm_head"];
 /// # Errors
 /// `folder` is the model's own; a tensor is missing, torn or not finite; the model is from a GGUF file with RoPE divisors;
 /// the file system refuses.
-pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute: DType) -> Result<()> {
+pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: DoubleQuant, compute: DType) -> Result<()> {
     let Some((compute, _)) = DTYPES.iter().find(|(_, d)| *d == compute) else {
         return Err(Error::Other(format!("bitsandbytes computes in f32, f16 or bf16, not {}", compute.as_str())));
     };
     check_apart(files.path(), folder)?;
     let model = files.config();
     let stored = model.quantization.as_ref();
-    let double_quant = stored.map_or(double_quant, |stored| stored.double_quant);
+    let double_quant = stored.map_or(double_quant, |stored| stored.double_quant.into());
     let mut tensors = BTreeMap::new();
     for (name, shape) in model.shapes() {
         match shape[..] {
             [out, input] if is_block_linear(&name) => {
                 let packed = match files.packed(&name, (out, input))? {
                     Some(packed) => packed,
-                    None => Nf4::quantize(&files.load(&name, &shape)?, double_quant.into())
+                    None => Nf4::quantize(&files.load(&name, &shape)?, double_quant)
                         .map_err(|e| Error::tensor(files.path(), &name, e.to_string()))?,
                 };
                 tensors.extend(bitsandbytes::tensors(&packed, &name)?);
@@ -67,7 +67,7 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: bool, compute:
     // serde_json's order of keys depends on what else is built; the bytes must not.
     config.sort_all_objects();
     let config = format!("{config:#}\n");
-    write_together(folder, &[(WHOLE, to_bytes(&tensors)?), (CONFIG, config.into_bytes())])
+    Ok(atomic::write_together(folder, &[(WHOLE, to_bytes(&tensors)?), (CONFIG, config.into_bytes())])?)
 }
 
 /// Write the model of `files` to the folder `out`: linear layers in NF4 with double quantisation, all else as it is
@@ -88,12 +88,12 @@ pub fn four_bit(
     }
     let compute = files.stored()?;
     out.folder(|folder| {
-        save_4bit(files, folder, true, compute)?;
+        save_4bit(files, folder, DoubleQuant::On, compute)?;
         model_folder::add_tokenizer(files, tokens, folder)?;
         let written = ModelFiles::open(folder)?;
         let shapes = written.config().shapes();
         let packed = shapes.iter().filter(|(name, _)| written.has(&format!("{name}.absmax"))).count();
-        let kinds = BTreeMap::from([("NF4", packed), ("whole", shapes.len() - packed)]);
+        let kinds = BTreeMap::from([("NF4", packed), ("the type they had", shapes.len() - packed)]);
         Ok(ExportReport { bytes: written.bytes(), kinds })
     })
 }

@@ -6,7 +6,7 @@ use candle_core::{
     DType, Device, Tensor,
     quantized::{GgmlDType, gguf_file::Value},
 };
-use setaccio_base::progress::Progress;
+use setaccio_base::{numbers::counted, progress::Progress};
 
 use super::{quant::Quant, report::ExportReport};
 use crate::{
@@ -58,11 +58,11 @@ pub fn gguf(
     }
     let mut names = BTreeMap::new();
     let mut entries = Vec::new();
-    let mut other: BTreeMap<[&str; 2], usize> = BTreeMap::new();
+    let mut other: BTreeMap<[&str; 2], u64> = BTreeMap::new();
     for (hf, shape) in config.shapes() {
         let own = gguf::own_name(&hf).ok_or_else(|| Error::tensor(files.path(), &hf, "GGUF has no name for it"))?;
         let logits = own == "output.weight" || (own == "token_embd.weight" && config.tie_word_embeddings);
-        let (kind, wanted) = quant.of(&shape, logits);
+        let (kind, wanted) = if logits { quant.of_head(&shape) } else { quant.of(&shape) };
         if kind != wanted {
             *other.entry([write::kind(wanted).0, write::kind(kind).0]).or_default() += 1;
         }
@@ -73,7 +73,8 @@ pub fn gguf(
         entries.push(Entry { name: ROPE_FREQS.into(), shape: vec![divisors.len()], kind: GgmlDType::F32 });
     }
     for ([wanted, kind], n) in other {
-        progress.warn(&format!("{n} tensors have rows that blocks of {wanted} do not fit: they are written in {kind}"));
+        let tensors = counted(n, "tensor");
+        progress.warn(&format!("blocks of {wanted} do not fit the rows of {tensors}: written in {kind}"));
     }
     if let Some(window) = config.sliding_window {
         progress.warn(&format!(

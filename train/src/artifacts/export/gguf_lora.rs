@@ -76,7 +76,7 @@ pub fn gguf_lora(
         let b = permuted(single(b)?, &own, config)?;
         let b = if (rest - 1.0).abs() < 1e-7 { b } else { (b * rest)? };
         for (half, tensor) in [("lora_a", single(a)?), ("lora_b", b)] {
-            let (kind, _) = quant.of(tensor.dims(), false);
+            let (kind, _) = quant.of(tensor.dims());
             entries.push(Entry { name: format!("{own}.{half}"), shape: tensor.dims().to_vec(), kind });
             tensors.push(tensor);
         }

@@ -74,24 +74,33 @@ impl Quant {
     }
 
     /// What a tensor is packed in, and what it would be if its rows were of another length. As llama.cpp does it:
-    /// norms and biases stay whole, for they are small and everything passes through them; what makes the logits is in
-    /// six bits where the rest is in four, for its errors are not averaged by anything behind it; and where blocks of
-    /// 256 do not fit the rows, a type of about the same size in blocks of 32 stands in.
-    pub(super) fn of(self, shape: &[usize], makes_logits: bool) -> (GgmlDType, GgmlDType) {
-        let &[_, columns] = shape else { return (GgmlDType::F32, GgmlDType::F32) };
-        let wanted = match self.plain() {
-            GgmlDType::Q4_0 | GgmlDType::Q4K if makes_logits => GgmlDType::Q6K,
-            other => other,
-        };
-        let fits = |kind: GgmlDType| columns.is_multiple_of(kind.block_size());
-        let stand_in = match wanted {
-            GgmlDType::Q4K => GgmlDType::Q5_0,
-            GgmlDType::Q6K => GgmlDType::Q8_0,
-            other => other,
-        };
-        let found = [wanted, stand_in].into_iter().find(|kind| fits(*kind)).unwrap_or(GgmlDType::F16);
-        (found, wanted)
+    /// norms and biases stay whole, for they are small and everything passes through them; where blocks of 256 do not
+    /// fit the rows, a type of about the same size in blocks of 32 stands in.
+    pub(super) fn of(self, shape: &[usize]) -> (GgmlDType, GgmlDType) {
+        fitting(self.plain(), shape)
     }
+
+    /// Likewise of what makes the logits: in six bits where the rest is in four, for its errors are not averaged by
+    /// anything behind it.
+    pub(super) fn of_head(self, shape: &[usize]) -> (GgmlDType, GgmlDType) {
+        let wanted = match self.plain() {
+            GgmlDType::Q4_0 | GgmlDType::Q4K => GgmlDType::Q6K,
+            other => other,
+        };
+        fitting(wanted, shape)
+    }
+}
+
+fn fitting(wanted: GgmlDType, shape: &[usize]) -> (GgmlDType, GgmlDType) {
+    let &[_, columns] = shape else { return (GgmlDType::F32, GgmlDType::F32) };
+    let fits = |kind: GgmlDType| columns.is_multiple_of(kind.block_size());
+    let stand_in = match wanted {
+        GgmlDType::Q4K => GgmlDType::Q5_0,
+        GgmlDType::Q6K => GgmlDType::Q8_0,
+        other => other,
+    };
+    let found = [wanted, stand_in].into_iter().find(|kind| fits(*kind)).unwrap_or(GgmlDType::F16);
+    (found, wanted)
 }
 
 #[cfg(test)]
@@ -126,9 +135,9 @@ mod tests {
             (Quant::Q6K, 512, Q6K, Q6K),
             (Quant::Q6K, 576, Q8_0, Q8_0),
         ] {
-            assert_eq!(quant.of(&[3, columns], false).0, matrix, "{quant:?} {columns}");
-            assert_eq!(quant.of(&[3, columns], true).0, logits, "{quant:?} {columns}");
-            assert_eq!(quant.of(&[columns], false), (F32, F32));
+            assert_eq!(quant.of(&[3, columns]).0, matrix, "{quant:?} {columns}");
+            assert_eq!(quant.of_head(&[3, columns]).0, logits, "{quant:?} {columns}");
+            assert_eq!(quant.of(&[columns]), (F32, F32));
         }
     }
 }

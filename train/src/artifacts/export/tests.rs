@@ -276,7 +276,7 @@ fn a_folder_in_four_bits_is_a_models() {
     let fixture = Fixture::new("llama", |_| {});
     let out = fixture.path("four");
     let done = four_bit((&fixture.files(), Some(&fixture.tokens())), to(&out, false), &()).unwrap();
-    assert_eq!(done.kinds, BTreeMap::from([("NF4", 14), ("whole", 6)]));
+    assert_eq!(done.kinds, BTreeMap::from([("NF4", 14), ("the type they had", 6)]));
     let files = ModelFiles::open(&out).unwrap();
     files.check().unwrap();
     assert!(files.config().quantization.is_some());

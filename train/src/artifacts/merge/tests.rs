@@ -18,6 +18,7 @@ use crate::{
         model_files::{CONFIG, WHOLE},
         peft::{AdapterConfig, Targets},
     },
+    nf4::DoubleQuant,
     random::{key, normal_vec},
     tokenizer::tiny,
 };
@@ -124,7 +125,7 @@ fn defined(base: &Tensor, adapter: &AdapterFile, module: &str, scale: f64) -> Ve
 fn merged_weights_are_those_of_the_formula() {
     let fixture = Fixture::new();
     let nf4 = Precision::Nf4 { double_quant: true };
-    save_4bit(&fixture.files("base"), &fixture.path("four"), true, DType::F32).unwrap();
+    save_4bit(&fixture.files("base"), &fixture.path("four"), DoubleQuant::On, DType::F32).unwrap();
     let adapter = peft::load(&fixture.path("adapter")).unwrap();
     for (base, precision) in [("base", Precision::Stored), ("base", nf4), ("four", Precision::Stored), ("four", nf4)] {
         let out = format!("{base}-{precision:?}");

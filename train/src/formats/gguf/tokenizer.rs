@@ -11,7 +11,7 @@ use std::{
 use candle_core::quantized::gguf_file::{Content, Value};
 use serde_json::{Map, json};
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, Tokenizer,
+    AddedToken, DecoderWrapper, NormalizerWrapper, Tokenizer,
     decoders::{byte_fallback::ByteFallback, byte_level::ByteLevel, fuse::Fuse, sequence::Sequence, strip::Strip},
     models::bpe::{BPE, Vocab},
     normalizers::{
@@ -25,7 +25,7 @@ use tokenizers::{
 use crate::{
     error::{Error, Result},
     tokenizer::{
-        Parts, Tokens, added,
+        Parts, Tokens,
         pieces::{KNOWN, Pieces},
         start_with,
     },
@@ -83,7 +83,7 @@ pub fn from_metadata<S: BuildHasher>(metadata: &HashMap<String, Value, S>, sourc
     let whole = |wanted: i64| {
         let special = wanted == kind::CONTROL;
         let chosen = tokens.iter().zip(&kinds).filter(move |(_, k)| **k == wanted || (special && **k == kind::UNKNOWN));
-        chosen.map(move |(t, _)| added(t, special)).collect::<Vec<_>>()
+        chosen.map(move |(t, _)| AddedToken::from(t, special).normalized(false)).collect::<Vec<_>>()
     };
     tokenizer.add_special_tokens(whole(kind::CONTROL)).map_err(fault)?;
     tokenizer.add_tokens(whole(kind::USER_DEFINED)).map_err(fault)?;

@@ -218,19 +218,3 @@ fn what_is_no_model_says_what_one_is() {
     fs::write(at(CONFIG), "{").unwrap();
     says(ModelFiles::open(dir.path()), &["config.json: not a config.json"]);
 }
-
-#[test]
-fn files_are_replaced_together() {
-    let dir = tempfile::tempdir().unwrap();
-    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-    for text in ["old", "new"] {
-        write_together(dir.path(), &[("weights", text.into()), ("config", text.into())]).unwrap();
-        assert_eq!((read("weights"), read("config")), (text.to_owned(), text.to_owned()));
-    }
-    // The second cannot be put in place: the reader finds no configuration rather than that of other weights.
-    fs::remove_file(dir.path().join("weights")).unwrap();
-    fs::create_dir_all(dir.path().join("weights/in the way")).unwrap();
-    assert!(write_together(dir.path(), &[("weights", b"later".into()), ("config", b"later".into())]).is_err());
-    assert!(!dir.path().join("config").exists());
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left lying about");
-}

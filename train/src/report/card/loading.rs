@@ -2,7 +2,9 @@
 
 use std::{fmt::Write, path::Path};
 
-use super::{Facts, file_name, here, hub, shell};
+use setaccio_base::shell;
+
+use super::{Facts, file_name, here, hub};
 use crate::recipe::{Method, Quantization};
 
 /// The section.
@@ -21,8 +23,8 @@ fn adapter(facts: &Facts) -> String {
     let tiny = model.is_tiny() && model.repo.is_empty();
     let mut out = format!(
         "## How to load it\n\n```\nsetaccio generate --model {} --adapter {} --prompt \"...\"\n```\n",
-        shell(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),
-        shell(&format!("{folder}/adapter")),
+        shell::word(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),
+        shell::word(&format!("{folder}/adapter")),
     );
     let gguf = model.path.to_ascii_lowercase().ends_with(".gguf");
     let (from, more) = match hub(&model.repo) {
@@ -65,7 +67,7 @@ fn whole(facts: &Facts) -> String {
          of this card:\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
          tokenizer = AutoTokenizer.from_pretrained(\"model\")\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n\
          ```\n",
-        shell(&format!("{folder}/model")),
+        shell::word(&format!("{folder}/model")),
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use setaccio_base::numbers::grouped;
+use setaccio_base::numbers::{counted, grouped};
 
 use super::{Facts, cell, word};
 use crate::{
@@ -36,10 +36,9 @@ pub fn section(facts: &Facts) -> String {
     }
     row("longest row", format!("{} tokens; longer: {}", data.max_length, word(&data.overlong)));
     row("packing", word(&data.packing));
-    let each = if train.batch == 1 { "sequence" } else { "sequences" };
     let batches = if train.accumulation > 1 { format!("{} batches of ", train.accumulation) } else { String::new() };
-    row("a step", format!("{batches}{} {each}", train.batch));
-    row("length", format!("{} steps, {:.2} passes over the rows", grouped(facts.steps), facts.epochs));
+    row("a step", batches + &counted(train.batch as u64, "sequence"));
+    row("length", format!("{}, {:.2} passes over the rows", counted(facts.steps, "step"), facts.epochs));
     let warmup = match (train.warmup_steps, train.warmup_ratio) {
         (0, ratio) if ratio > 0.0 => format!(", warmup over {ratio} of the steps"),
         (0, _) => String::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use setaccio_base::numbers::grouped;
+use setaccio_base::numbers::{counted, grouped};
 
 use super::curve;
 use crate::report::line::Line;
@@ -14,7 +14,7 @@ const ROWS: usize = 20;
 pub fn summary(lines: &[Line]) -> String {
     let steps = lines.iter().map(|l| l.step).max().unwrap_or(0);
     let all = |key: &str| lines.iter().filter_map(|l| l.get(key)).collect::<Vec<f64>>();
-    let mut out = format!("{} {}", grouped(steps), if steps == 1 { "step" } else { "steps" });
+    let mut out = counted(steps, "step");
     if let (Some(first), Some(last)) = (all("loss").first(), all("loss").last()) {
         let _ = write!(out, ", training loss from {first:.4} to {last:.4}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::lock_file::{LockFile, Mode, hidden_folder};
+use setaccio_base::lock_file::{HIDDEN, LockFile, Mode, hidden_folder};
 
 use crate::{
     error::{Error, Result},
@@ -11,14 +11,14 @@ use crate::{
 
 /// Locked by the process that trains, and there in every folder that a run was begun in.
 fn mark(run: &Path) -> PathBuf {
-    run.join(".setaccio/run")
+    run.join(HIDDEN).join("run")
 }
 
 /// Check that whatever a run would replace in `run` is an earlier run's.
 ///
 /// # Errors
 /// Something is there that no run wrote.
-pub fn check_ownership(run: &Path) -> Result<()> {
+pub fn check(run: &Path) -> Result<()> {
     let written = [
         card::NAME,
         "adapter",
@@ -45,7 +45,7 @@ pub fn check_ownership(run: &Path) -> Result<()> {
 /// # Errors
 /// Another process has the lock, the folder holds what no run wrote, or the file system refuses.
 pub fn acquire(run: &Path) -> Result<LockFile> {
-    check_ownership(run)?;
+    check(run)?;
     hidden_folder(run)?;
     LockFile::acquire(&mark(run), Mode::Exclusive).map_err(|error| match error {
         setaccio_base::Error::Busy(_) => {

@@ -186,6 +186,7 @@ fn binary(head: &[u8], compressed: bool) -> Option<String> {
         [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xff, 0xff, 0xff, 0xff, ..] if compressed => {
             ("Arrow, compressed once more", "unpack it")
         }
+        [b'P', b'A', b'R', b'E', ..] => ("Parquet with an encrypted footer", "write it without encryption"),
         [b'P', b'K', 3, 4, ..] => ("a zip file (or one of Excel's)", "unpack it, or save the sheet as CSV"),
         [0x04, 0x22, 0x4d, 0x18, ..] => ("compressed with lz4", unpack),
         [b'7', b'z', 0xbc, 0xaf, ..] => ("a 7z archive", unpack),

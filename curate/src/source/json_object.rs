@@ -2,7 +2,7 @@
 //! Python's `NaN` and `Infinity` are read. A text that is none (a lone surrogate, bytes that are no UTF-8, a control
 //! character) or a value that is nested too deep spoils the column that it is in, and no other.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use serde_json::{Map, Value};
 use setaccio_base::value as values;
@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 120;
 /// # Errors
 /// The bytes are no JSON object, or a column that is `needed` cannot be read.
 pub fn record(bytes: &[u8], needed: &HashSet<String>) -> Result<Record, String> {
-    let mut parser = Parser { bytes, at: 0, fault: None };
+    let mut parser = Parser::new(bytes);
     let broken = |e: Broken| match std::str::from_utf8(bytes) {
         Ok(_) => format!("is not JSON: {} at byte {} of the row", e.what, e.at),
         // What is no text is most likely no JSON either.
@@ -52,7 +52,7 @@ pub fn record(bytes: &[u8], needed: &HashSet<String>) -> Result<Record, String> 
 
 /// The value that a text spells, if it is JSON and nothing is wrong with its texts.
 pub fn value(text: &str) -> Option<Value> {
-    let mut parser = Parser { bytes: text.as_bytes(), at: 0, fault: None };
+    let mut parser = Parser::new(text.as_bytes());
     let value = parser.value(1).and_then(|value| parser.end().map(|()| value)).ok();
     value.filter(|_| parser.fault.is_none())
 }
@@ -67,12 +67,25 @@ type Parse<T> = Result<T, Broken>;
 
 struct Parser<'a> {
     bytes: &'a [u8],
+    /// The same as text, if it is one.
+    whole: Option<&'a str>,
+    /// Whether there are control characters, which texts may not hold.
+    controls: bool,
     at: usize,
+    /// A text as far as it is read.
+    text: String,
     /// What is wrong with the value that is read, where its end can be found all the same.
     fault: Option<String>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        // Once for all texts: without an early end, compilers make vector instructions of it.
+        let controls = bytes.trim_ascii_end().iter().fold(0, |any, b| any | u8::from(*b < b' ')) > 0;
+        let whole = std::str::from_utf8(bytes).ok();
+        Self { bytes, whole, controls, at: 0, text: String::new(), fault: None }
+    }
+
     fn broken<T>(&self, what: &'static str) -> Parse<T> {
         let what = if self.at < self.bytes.len() { what } else { "it ends too early," };
         Err(Broken { what, at: self.at })
@@ -218,39 +231,39 @@ impl Parser<'_> {
 
     /// The rest of a text, of which the opening quote was read.
     fn text(&mut self) -> Parse<String> {
-        let mut text = String::new();
+        self.text.clear();
         loop {
-            let rest = &self.bytes[self.at..];
-            let Some(n) = memchr::memchr2(b'"', b'\\', rest) else {
+            let Some(n) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
                 self.at = self.bytes.len();
                 return self.broken("");
             };
-            self.plain(&rest[..n], &mut text);
-            self.at += n + 1;
-            if rest[n] == b'"' {
-                return Ok(text);
+            let end = self.at + n;
+            self.plain(self.at..end);
+            self.at = end + 1;
+            if self.bytes[end] == b'"' {
+                return Ok(self.text.clone());
             }
-            self.escape(&mut text)?;
+            self.escape()?;
         }
     }
 
     /// Bytes of a text between escapes.
-    fn plain(&mut self, bytes: &[u8], text: &mut String) {
-        // No early end: compilers make vector instructions of this.
-        if bytes.iter().fold(0, |any, b| any | u8::from(*b < b' ')) > 0 {
+    fn plain(&mut self, range: Range<usize>) {
+        let bytes = &self.bytes[range.clone()];
+        if self.controls && bytes.iter().any(|b| *b < b' ') {
             self.spoil("holds a control character that is not escaped");
         }
-        match std::str::from_utf8(bytes) {
-            Ok(part) => text.push_str(part),
+        match self.whole.map_or_else(|| std::str::from_utf8(bytes), |whole| Ok(&whole[range])) {
+            Ok(part) => self.text.push_str(part),
             Err(e) => {
-                self.spoil(&format!("is not valid UTF-8 from its byte {} on", text.len() + e.valid_up_to()));
-                text.push_str(&String::from_utf8_lossy(bytes));
+                self.spoil(&format!("is not valid UTF-8 from its byte {} on", self.text.len() + e.valid_up_to()));
+                self.text.push_str(&String::from_utf8_lossy(bytes));
             }
         }
     }
 
     /// An escape, of which the backslash was read.
-    fn escape(&mut self, text: &mut String) -> Parse<()> {
+    fn escape(&mut self) -> Parse<()> {
         let Some(kind) = self.bytes.get(self.at) else { return self.broken("") };
         let character = match kind {
             b'"' | b'\\' | b'/' => char::from(*kind),
@@ -259,16 +272,16 @@ impl Parser<'_> {
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
-            b'u' => return self.unicode(text),
+            b'u' => return self.unicode(),
             _ => return self.broken("an escape is expected"),
         };
         self.at += 1;
-        text.push(character);
+        self.text.push(character);
         Ok(())
     }
 
     /// `uXXXX`, and the second half of a pair after it.
-    fn unicode(&mut self, text: &mut String) -> Parse<()> {
+    fn unicode(&mut self) -> Parse<()> {
         let first = self.hex()?;
         let mut code = u32::from(first);
         if (0xD800..0xDC00).contains(&first) && self.bytes[self.at..].starts_with(b"\\u") {
@@ -283,10 +296,10 @@ impl Parser<'_> {
             }
         }
         if let Some(character) = char::from_u32(code) {
-            text.push(character);
+            self.text.push(character);
         } else {
             self.spoil("holds half of a surrogate pair, which is no text");
-            text.push(char::REPLACEMENT_CHARACTER);
+            self.text.push(char::REPLACEMENT_CHARACTER);
         }
         Ok(())
     }

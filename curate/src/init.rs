@@ -216,7 +216,7 @@ fn is_row(request: &Request<'_>, record: &Record) -> bool {
 /// Names in backquotes, the first of them if there are many.
 fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 20;
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", source::short(name))).collect();
     let more = names.len().saturating_sub(SHOWN);
     let shown = names[..names.len().min(SHOWN)].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }

@@ -225,3 +225,17 @@ fn every_container_is_told() {
         assert_eq!(column(&dir.path().join("data/out/testi/data"), "", "id").len(), count, "{documents}");
     }
 }
+
+#[test]
+fn what_is_said_of_rows_is_short_whatever_their_columns_are_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "colonna".repeat(50_000);
+    let many: serde_json::Map<String, serde_json::Value> = (0..20_000).map(|i| (format!("c{i}"), 1.into())).collect();
+    for row in [serde_json::json!({ &long: 1 }), many.into(), serde_json::json!({ "messages": [{ &long: 1 }] })] {
+        write(dir.path(), "a.jsonl", format!("{row}\n"));
+        for args in [&["init", "mine", "a.jsonl"][..], &["init", "mine", "a.jsonl", "--rename", "text=testo"]] {
+            let said = run_in(dir.path(), args).assert_failure();
+            assert!(said.len() < 1000, "{} bytes: {}", said.len(), &said[..500]);
+        }
+    }
+}

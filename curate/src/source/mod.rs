@@ -29,7 +29,7 @@ mod value;
 
 pub use format::inspect;
 pub use globs::{find, select};
-pub use names::Names;
+pub use names::{Names, short};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::Record;
 pub use schema::{ColumnSpec, Schema};

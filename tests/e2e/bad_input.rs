@@ -196,6 +196,16 @@ fn a_table_without_a_header_is_not_read_as_if_it_had_one() {
 }
 
 #[test]
+fn a_table_that_is_called_a_text_says_how_to_be_read() {
+    let fixture = Fixture::new("chat", &[("web", "alpaca")], "");
+    fixture.write("data/web/x.txt", "instruction\tinput\toutput\nChi?\t\tIo.\n");
+    let said = fixture.build("out", &[]).assert_failure();
+    assert!(said.contains("web/x.txt: is read as plain text") && said.contains("has no `instruction`"), "{said}");
+    fixture.build("out", &["--set", "source.web.format='csv'"]).assert_success();
+    assert_eq!(fixture.ids("out", "train").len(), 1);
+}
+
+#[test]
 fn a_note_beside_tables_is_no_document_in_silence() {
     let fixture = fixture();
     let said = said(&fixture, "README.md", "# How these rows came about\n");

@@ -222,7 +222,11 @@ fn every_container_is_told() {
         fs::write(dir.path().join("testi.toml"), recipe.replace("\"file\"", &format!("\"{documents}\""))).unwrap();
         let said = run_in(dir.path(), &["build", "testi.toml"]).assert_success().said();
         assert!(said.contains("Of the 11 files of `testi` 1 hold no rows: testi/testi/vuoto.txt."), "{said}");
+        assert!(!said.contains("nothing reads"), "{said}");
         assert_eq!(column(&dir.path().join("data/out/testi/data"), "", "id").len(), count, "{documents}");
+        run_in(dir.path(), &["build", "testi.toml", "--set", "output.keep.file=string"]).assert_success();
+        let files = column(&dir.path().join("data/out/testi/data"), "", "file");
+        assert!(files.iter().all(|file| file.starts_with("testi/testi/") && file.ends_with(".txt")), "{files:?}");
     }
 }
 

@@ -132,7 +132,7 @@ fn a_damaged_file_is_an_error_or_rows_and_never_a_crash() {
 #[test]
 fn text_is_a_document_a_file_or_a_line() {
     let text = "\u{feff}  Una riga.\r\n\r\n \t\nUn'altra: {\n\nFine";
-    let line = |text: &str| json!({ "text": text, "file": "a.md" });
+    let line = |text: &str| json!({ "text": text });
     let lines = ["  Una riga.", "Un'altra: {", "Fine"].map(line);
     let mut keys = Map::new();
     assert_eq!(read("a.md", text.as_bytes(), &keys, &limits(1)), Ok(vec![line(&text[3..])]));

@@ -73,6 +73,14 @@ impl Reader for TextReader {
         projection: &Projection<'_>,
         limits: &Limits,
     ) -> std::result::Result<Items, SourceError> {
+        let required = projection.schema.columns().iter().filter(|column| column.required);
+        if let Some(here) = required.map(|c| projection.name_here(c.name)).find(|here| ![TEXT, FILE].contains(here)) {
+            let message = format!(
+                "is read as plain text, whose column is `{TEXT}`, and has no `{here}`: if it is a table, write \
+                 `format = \"csv\"` into its [[source]]"
+            );
+            return Err(SourceError::new(&file.name, message));
+        }
         let unreadable = unreadable(&file.name);
         let mut raw = file.place.open().map_err(&unreadable)?;
         let max = limits.max_row_bytes;
@@ -86,7 +94,15 @@ impl Reader for TextReader {
             let text = self.packing.undo(raw, limits.window_log).map_err(&unreadable)?;
             (self.documents(text, max).map_err(|e| lined::at(&file.name, 0, e))?, 0)
         };
-        Ok(Box::new(Rows { documents, name: file.name.clone(), row, failed: false, convert: projection.convert() }))
+        let asked = projection.needed().contains(FILE);
+        Ok(Box::new(Rows {
+            documents,
+            name: file.name.clone(),
+            file: asked.then(|| file.name.clone()),
+            row,
+            failed: false,
+            convert: projection.convert(),
+        }))
     }
 }
 
@@ -163,6 +179,8 @@ impl<R: BufRead> Records for TextRecords<R> {
 struct Rows<R> {
     documents: TextRecords<R>,
     name: String,
+    /// The column `file`, where anybody asks for it.
+    file: Option<String>,
     row: u64,
     failed: bool,
     convert: Convert,
@@ -203,7 +221,8 @@ impl<R: BufRead> Rows<R> {
             return Err(too_long(place.length, self.documents.max));
         }
         let text = std::str::from_utf8(&self.documents.text).map_err(no_text)?;
-        let columns = [(TEXT, text), (FILE, &self.name)];
-        (self.convert)(columns.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Record>())
+        let file = self.file.as_deref().map(|file| (FILE, file));
+        let columns = [(TEXT, text)].into_iter().chain(file);
+        (self.convert)(columns.map(|(name, value)| (name.to_owned(), value.into())).collect::<Record>())
     }
 }

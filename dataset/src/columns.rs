@@ -16,7 +16,7 @@ use setaccio_base::row::{Content, Kind, Message, TOOL_CALLS};
 pub const TOOLS: &str = "tools";
 
 /// What a turn may hold beside role and content, in the order of the columns. All but the calls are texts.
-pub const TURN_FIELDS: [&str; 5] = [TOOL_CALLS, "tool_call_id", "name", "reasoning_content", "thinking"];
+pub const TURN_FIELDS: [&str; 6] = [TOOL_CALLS, "tool_call_id", "name", "reasoning_content", "reasoning", "thinking"];
 
 /// Which of [`TOOLS`] and [`TURN_FIELDS`] rows have: a data set has columns for those that occur.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -32,8 +32,11 @@ pub fn refuse_media(record: &Record) -> Result<(), String> {
     }
 }
 
-/// A conversation of these messages, with the record's tools.
-pub fn chat(record: &mut Record, messages: Vec<Message>) -> Result<Content, String> {
+/// A conversation of these messages, with the record's tools, and its system prompt where they begin with none.
+pub fn chat(record: &mut Record, mut messages: Vec<Message>) -> Result<Content, String> {
+    if messages.first().is_none_or(|turn| turn.role != "system") {
+        messages.splice(0..0, record::system_turn(record::optional_text(record, "system")?));
+    }
     Ok(Content::Chat { messages, tools: tools(record)? })
 }
 
@@ -224,7 +227,8 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
         let Some(value) = turn.shift_remove(name) else { continue };
         fields.insert(name.into(), value::printed(&value).into());
     }
-    let silent = fields.contains_key(TOOL_CALLS) || fields.contains_key("reasoning_content");
+    let silent =
+        [TOOL_CALLS, "reasoning_content", "reasoning", "thinking"].iter().any(|name| fields.contains_key(*name));
     let mut message = match parts.text {
         Some(text) => Message::new(role, text),
         None if silent => Message::without_text(role),

@@ -103,13 +103,18 @@ impl DocumentFilter for PreferenceSanity {
                     }
                 }
             }
-            let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(value::as_f64));
+            let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(score));
             let (better, worse) = better.zip(worse).filter(|_| self.scores)?;
             let wrong = better < worse || (self.ties && better <= worse);
             wrong.then(|| format!("chosen scores {better}, rejected {worse}"))
         })();
         objection.map_or(Verdict::Keep, Verdict::Drop)
     }
+}
+
+/// A score; some sets write theirs as text.
+fn score(held: &Value) -> Option<f64> {
+    value::as_f64(held).or_else(|| held.as_str()?.trim().parse().ok())
 }
 
 fn others(turns: &[Message]) -> impl Iterator<Item = (&String, &Value)> {
@@ -160,7 +165,7 @@ mod tests {
             let mut row = Row::new(Content::preference(prompt, chosen, rejected));
             if let Some((better, worse)) = scores {
                 row.columns.insert("score_chosen".into(), better.into());
-                row.columns.insert("score_rejected".into(), worse.into());
+                row.columns.insert("score_rejected".into(), worse.to_string().into());
             }
             let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
             assert_eq!(rule.apply(&mut row), expected, "{row:?}");

@@ -29,6 +29,7 @@ impl Schema for Kto {
                 optional("messages", "The turns with the answer, instead of `prompt` and `completion`."),
                 optional("prompt", "What is asked: a text, a message or messages."),
                 optional("completion", "The answer: a text, a message or messages."),
+                optional("system", "The system prompt, where the turns begin with none."),
                 optional("tools", "The tools that may be called: a list, or JSON text of one."),
                 required("label", "Whether the answer is desirable, true or false; it stays a column."),
             ]

@@ -28,6 +28,7 @@ impl Schema for Messages {
                     "messages",
                     "The turns, each `{role, content}` or `{from, value}`, with calls of tools if any.",
                 ),
+                optional("system", "The system prompt, where the turns begin with none."),
                 optional("tools", "The tools that may be called: a list, or JSON text of one."),
             ]
         }

@@ -3,7 +3,7 @@
 use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
-    conversation, record,
+    conversation,
     record::Record,
     schema::{ColumnSpec, Schema, optional, required},
 };
@@ -34,10 +34,7 @@ impl Schema for ShareGpt {
         r#"{"conversations": [{"from": "human", "value": "Ciao!"}, {"from": "gpt", "value": "Salve."}]}"#
     }
     fn content(&self, record: &mut Record) -> Result<Content, String> {
-        let mut turns = conversation::messages(record, "conversations")?;
-        if turns.first().is_none_or(|turn| turn.role != "system") {
-            turns.splice(0..0, record::system_turn(record::optional_text(record, "system")?));
-        }
+        let turns = conversation::messages(record, "conversations")?;
         conversation::chat(record, turns)
     }
 }

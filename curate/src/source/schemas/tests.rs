@@ -128,6 +128,20 @@ fn conversations() {
 }
 
 #[test]
+fn a_system_column_is_a_turn_where_there_is_none() {
+    let turns = json!([{"role": "user", "content": "Ciao"}, {"role": "assistant", "content": "Ciao!"}]);
+    let own = json!([{"role": "system", "content": "Mio."}, turns[0], turns[1]]);
+    let with = |text: &str| chat(&[("system", text), ("user", "Ciao"), ("assistant", "Ciao!")]);
+    for (schema, column) in [("messages", "messages"), ("sharegpt", "conversations"), ("kto", "messages")] {
+        let read = |turns: &Value| content(schema, json!({column: turns, "system": "Sii breve.", "label": true}));
+        assert_eq!(read(&turns).map(|c| c.0), Ok(with("Sii breve.")), "{schema}");
+        // What is not taken stays a column, which is accounted for.
+        let (kept, left) = read(&own).unwrap_or_else(|e| panic!("{e}"));
+        assert!(kept == with("Mio.") && left.contains(&"system".to_owned()), "{schema}");
+    }
+}
+
+#[test]
 fn preferences() {
     let pair = |answer: &str| json!([{"content": "Chi?", "role": "user"}, {"content": answer, "role": "assistant"}]);
     let expected = Content::preference(
@@ -261,6 +275,7 @@ fn tools_are_a_column_or_a_turn_s() {
         json!({"messages": [user], "tools": wrapped}),
         json!({"messages": [user], "tools": wrapped.to_string()}),
         json!({"messages": [user], "tools": [function]}),
+        json!({"messages": [user], "tools": [function], "system": " "}),
         json!({"messages": [{"role": "user", "content": "Ciao", "tools": json!([function]).to_string()}]}),
     ] {
         let read = whole("messages", record.clone()).unwrap_or_else(|e| panic!("{e}: {record}"));

@@ -62,8 +62,19 @@ impl Dialect {
         parser
     }
 
-    /// The one whose separator the first records agree on best. Only what the first record holds counts as one.
+    /// The separator that Excel writes into a first line of its own, `sep=;`.
+    fn stated(head: &[u8]) -> Option<u8> {
+        match head {
+            [b's', b'e', b'p', b'=', separator, b'\r' | b'\n', ..] => Some(*separator),
+            _ => None,
+        }
+    }
+
+    /// The one that the file states, or whose separator the first records agree on best. Only what the first record holds counts as one.
     pub fn guess(head: &[u8], quote: Option<u8>) -> Self {
+        if let Some(separator) = Self::stated(head) {
+            return Self { separator, quote };
+        }
         let share = |separator: &u8| {
             let dialect = Self { separator: *separator, quote };
             let mut records = CsvRecords::new(head, dialect, 0, head.len() as u64, 1);
@@ -93,7 +104,9 @@ impl Dialect {
 pub struct CsvReader {
     dialect: Dialect,
     names: Arc<[String]>,
-    /// Records before the first row: the header, unless the recipe names the columns.
+    /// Records before the header: one that states the separator.
+    before: usize,
+    /// Records of the header: none where the recipe names the columns.
     header: usize,
     packing: Packing,
 }
@@ -110,9 +123,11 @@ impl CsvReader {
         packing: Packing,
     ) -> std::result::Result<Self, String> {
         let head = head.strip_prefix(BOM).unwrap_or(head);
+        let before = usize::from(Dialect::stated(head) == Some(dialect.separator));
         let names = if columns.is_empty() {
             let mut records = CsvRecords::new(head, dialect, 0, head.len() as u64, 1);
-            match records.next() {
+            let skipped = (0..before).try_for_each(|_| records.next().map(drop));
+            match skipped.and_then(|()| records.next()) {
                 Ok(Some(_)) => names(&records)?,
                 Ok(None) => Vec::new(),
                 Err(_) => {
@@ -122,7 +137,7 @@ impl CsvReader {
         } else {
             columns.to_vec()
         };
-        Ok(Self { dialect, names: names.into(), header: usize::from(columns.is_empty()), packing })
+        Ok(Self { dialect, names: names.into(), before, header: usize::from(columns.is_empty()), packing })
     }
 
     /// Whether the columns are there that the schema needs.
@@ -145,7 +160,7 @@ impl CsvReader {
         let bom = if text.fill_buf()?.starts_with(BOM) { BOM.len() } else { 0 };
         text.consume(bom);
         let mut records = CsvRecords::new(text, self.dialect, bom as u64, max, 1);
-        for _ in 0..self.header {
+        for _ in 0..self.before + self.header {
             records.next()?;
         }
         Ok(records)

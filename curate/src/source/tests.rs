@@ -215,12 +215,35 @@ fn what_is_wrong_with_a_file_is_said_in_a_line_that_does_not_grow_with_it() {
             .unwrap_or_else(|| panic!("{name} is read: {text}"));
         assert!(error.contains(said) && error.len() < 700, "{name}: {error}");
     }
+    let encoding = |name: &str| Map::from_iter([("encoding".to_owned(), name.into())]);
+    for (bytes, name, said) in [
+        (&b"text\nUno\n"[..], "klingon", "there is no encoding \"klingon\""),
+        (b"text\nUno\xff\xff\n", "gbk", "it is not GBK around its byte"),
+        (b"t\0\xe8\0\n\0\0\xd8x\0\n\0", "utf-16le", "it is not UTF-16LE around its byte"),
+    ] {
+        let error = read("a.csv", bytes, &encoding(name), &limits(1)).err().unwrap_or_default();
+        assert!(error.contains(said) && !error.contains("fetch it again"), "{name}: {error}");
+    }
     let bytes = [b"text\nCos", &b"\xec\n"[..]].concat();
     let error = read("a.csv", &bytes, &none, &limits(1)).unwrap_err();
     assert!(
         error.contains("line 2: column `text` is not valid UTF-8 from its byte 3 on: if the file is in"),
         "{error}"
     );
+}
+
+#[test]
+fn a_separator_that_excel_states_is_none_of_the_rows() {
+    for (text, keys) in [
+        ("sep=;\r\na;b,c\r\nUno;1,5\r\n", Map::new()),
+        ("\u{feff}sep=|\n\na|b,c\nUno|1,5\n", Map::new()),
+        ("sep=;\nUno;1,5\n", Map::from_iter([("columns".to_owned(), json!(["a", "b,c"]))])),
+    ] {
+        for slice_bytes in [1, 1 << 20] {
+            let rows = read("a.csv", text.as_bytes(), &keys, &limits(slice_bytes));
+            assert_eq!(rows, Ok(vec![json!({ "a": "Uno", "b,c": "1,5" })]), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
     encoding::Packing,
     frame::{Frame, Framer, Layout},
     json_object,
+    lined::OTHER_ENCODING,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
@@ -184,7 +185,8 @@ impl<R: BufRead> Iterator for Records<R> {
 
 /// The row that these bytes are, of whose columns some are `needed`.
 pub fn row(bytes: &[u8], needed: &HashSet<String>, convert: &Convert) -> Result<Row, String> {
-    json_object::record(bytes, needed).and_then(convert)
+    let record = json_object::record(bytes, needed);
+    record.map_err(|e| if std::str::from_utf8(bytes).is_err() { e + OTHER_ENCODING } else { e }).and_then(convert)
 }
 
 /// An error of framing or reading, at a row.

@@ -69,9 +69,9 @@ pub fn at(name: &str, row: u64, error: ScanError) -> SourceError {
 
 /// What is said of bytes that are no UTF-8.
 pub fn no_text(error: std::str::Utf8Error) -> String {
-    format!(
-        "is not valid UTF-8 from its byte {} on: if the file is in another encoding, name it in the [[source]], for \
-         instance `encoding = \"windows-1252\"`",
-        error.valid_up_to()
-    )
+    format!("is not valid UTF-8 from its byte {} on{OTHER_ENCODING}", error.valid_up_to())
 }
+
+/// What is added where bytes are no UTF-8.
+pub const OTHER_ENCODING: &str = ": if the file is in another encoding, name it in the [[source]], for instance \
+                                  `encoding = \"windows-1252\"`";

@@ -7,5 +7,4 @@ pub mod ledger;
 pub mod lock;
 mod names;
 pub mod recipe;
-pub mod row_groups;
 pub mod shard;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 use setaccio_base::{row::Row, sha256};
 use setaccio_curate::{
     pipeline::{
@@ -19,6 +20,7 @@ use setaccio_dataset::{folder::RECIPE_LOCK, recipe::LeftOut, shard::Position};
 use crate::{
     fetch::Need,
     inputs,
+    output::Output,
     progress::Bar,
     style::{BAD, FAINT, GOOD, HEAD, NAME, count, snippet},
 };
@@ -36,10 +38,20 @@ pub struct Args {
     /// Rows to show
     #[arg(short = 'n', value_name = "N", default_value_t = 10)]
     rows: usize,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The rows that were found.
+#[derive(Serialize)]
+struct Found {
+    /// How many there are; `rows` has the first of them.
+    found: usize,
+    rows: Vec<Fate>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = args.output.bar()?;
     let build = Build::open(&args.out)?;
     let mut fates = Vec::new();
     for query in build.queries(&args.row) {
@@ -59,14 +71,16 @@ pub fn run(args: &Args) -> Result<()> {
     if fates.is_empty() {
         bail!("{}", build.not_found(&args.row));
     }
-    if fates.len() > 1 {
-        let shown = if fates.len() > args.rows { format!(", of which these are {}", args.rows) } else { String::new() };
-        anstream::println!("{HEAD}{} rows{HEAD:#}{shown}\n", count(fates.len() as u64));
-    }
-    for fate in fates.iter().take(args.rows) {
-        show(fate);
-    }
-    Ok(())
+    let found = fates.len();
+    fates.truncate(args.rows);
+    args.output.give("why", &Found { found, rows: fates }, |Found { found, rows }| {
+        if *found > 1 {
+            let shown =
+                if *found > rows.len() { format!(", of which these are {}", rows.len()) } else { String::new() };
+            anstream::println!("{HEAD}{} rows{HEAD:#}{shown}\n", count(*found as u64));
+        }
+        rows.iter().for_each(show);
+    })
 }
 
 /// The row at a place of an input that no reject names: read again, to learn its id and find it by that.

@@ -139,6 +139,13 @@ pub struct SpillRow {
     rendered: Option<(String, i32)>,
 }
 
+impl SpillRow {
+    /// Its text through the template, where the recipe wants one.
+    pub fn rendered(&self) -> Option<&str> {
+        self.rendered.as_ref().map(|(text, _)| text.as_str())
+    }
+}
+
 /// Makes rows and batches of a spill file.
 pub struct SpillBuilder<'a> {
     recipe: &'a Recipe,

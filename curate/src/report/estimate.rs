@@ -42,6 +42,8 @@ const BYTES: u64 = 1 << 20;
 const SECONDS_A_BYTE: f64 = 5e-9;
 /// What a block of a work file takes beside its rows, in bytes.
 const BLOCK: u64 = 3400;
+/// What the id of a row takes, which does not pack, in bytes.
+const ID: u64 = 24;
 /// Parquet packs texts in pages of this many bytes.
 const PAGE: usize = 1 << 20;
 /// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
@@ -60,9 +62,12 @@ const COPIES: u64 = 6;
 struct Sample {
     rows: u64,
     kept_rows: u64,
+    /// Bytes that were read.
     bytes: u64,
-    kept_bytes: u64,
+    /// Of [`Self::text`], what is of kept rows.
+    kept_bytes: usize,
     seconds: f64,
+    /// What is written of the rows, to the shards or the rejects.
     text: Vec<u8>,
 }
 
@@ -88,13 +93,13 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         let (packed, packing) = pack(&sample.text, PAGE, plan.loaded.recipe.output.zstd_level)?;
         let (spilled, _) = pack(&sample.text, LZ4.0, LZ4.1)?;
         let bytes = sample.bytes as f64 * times;
-        let kept = sample.kept_bytes as f64 * times;
+        let [written, kept] = [sample.text.len(), sample.kept_bytes].map(|n| n as f64 * times);
         busy += sample.seconds * times + bytes * (packing + SECONDS_A_BYTE);
         text_bytes += bytes;
         whole.sampled_rows += sample.rows;
         whole.rows += rows;
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
-        whole.output_bytes += (bytes * packed) as u64;
+        whole.output_bytes += (written * packed) as u64 + ID * rows;
         whole.work_bytes += (kept * spilled) as u64;
     }
     let threads = jobs.min(plan.tasks.len()).max(1);
@@ -120,9 +125,15 @@ fn sample(tasks: &[&Task], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
                 bytes += read;
                 match filter.apply(row, at, number, &mut filter.tallies()) {
                     Outcome::Keep(kept) => {
-                        sample.kept_rows += 1;
-                        sample.kept_bytes += kept.row.content.bytes();
+                        let before = sample.text.len();
                         kept.row.content.texts().for_each(|text| sample.text.extend(text.as_bytes()));
+                        sample.text.extend(kept.rendered().unwrap_or_default().as_bytes());
+                        for name in plan.loaded.recipe.output.keep.keys() {
+                            let value = kept.row.columns.get(name).map(ToString::to_string);
+                            sample.text.extend(value.unwrap_or_default().bytes());
+                        }
+                        sample.kept_rows += 1;
+                        sample.kept_bytes += sample.text.len() - before;
                     }
                     Outcome::Drop { row, .. } => {
                         row.content.texts().for_each(|text| sample.text.extend(text.as_bytes()));

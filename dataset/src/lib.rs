@@ -7,4 +7,5 @@ pub mod ledger;
 pub mod lock;
 mod names;
 pub mod recipe;
+pub mod row_groups;
 pub mod shard;

@@ -1,17 +1,14 @@
 //! Reading a published shard: its hash and row groups first, then its rows, in order, in batches of a bounded size.
 
 use std::{
-    fmt,
     fs::File,
     path::{Path, PathBuf},
 };
 
-use arrow_array::{Array, RecordBatch, cast::AsArray};
+use arrow_array::{Array, cast::AsArray};
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{
-        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    },
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
 };
 use setaccio_base::{
     Error, Result,
@@ -19,31 +16,14 @@ use setaccio_base::{
     sha256,
 };
 
-use crate::columns::{ContentColumns, TOOLS, content_names};
-
-/// Text that a batch holds, about, in bytes.
-const BATCH_BYTES: u64 = 4 << 20;
+pub use crate::row_groups::Position;
+use crate::{
+    columns::{ContentColumns, TOOLS, content_names},
+    row_groups::{Batch, RowGroups},
+};
 
 /// Whether the answer of a chat was wanted: a kept column that unpaired preference training reads.
 const LABEL: &str = "label";
-
-/// Where a row lies in its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Position {
-    /// Row group, in Parquet.
-    pub row_group: Option<u32>,
-    /// Number of the row in its file, from 0.
-    pub row: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(group) = self.row_group {
-            write!(f, "row group {group}, ")?;
-        }
-        write!(f, "row {} (from 0)", self.row)
-    }
-}
 
 /// A row and where it lies.
 #[derive(Debug)]
@@ -93,33 +73,19 @@ impl Shard {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let names = content_names(kind).iter().copied().chain([TOOLS, LABEL]);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        Ok(Rows {
-            shard: self,
-            file,
-            mask,
-            kind,
-            next_group: 0,
-            first_row: 0,
-            group_end: 0,
-            reader: None,
-            ready: Vec::new().into_iter(),
-        })
+        let groups = 0..u32::try_from(self.metadata.metadata().num_row_groups()).unwrap_or(u32::MAX);
+        let batches = RowGroups::new(move || file.try_clone(), self.metadata, mask, groups, 0);
+        Ok(Rows { path: self.path, kind, batches, ready: Vec::new().into_iter(), failed: false })
     }
 }
 
-/// The rows of one shard; an error is the last.
+/// The rows of one shard; a fault of the file is the last.
 pub struct Rows {
-    shard: Shard,
-    file: File,
-    mask: ProjectionMask,
+    path: PathBuf,
     kind: Kind,
-    next_group: u32,
-    /// Number of the next batch's first row.
-    first_row: u64,
-    /// Number of the first row after the row group that is read, by the footer.
-    group_end: u64,
-    reader: Option<ParquetRecordBatchReader>,
+    batches: RowGroups<File>,
     ready: std::vec::IntoIter<Result<ShardRow>>,
+    failed: bool,
 }
 
 impl Iterator for Rows {
@@ -130,24 +96,14 @@ impl Iterator for Rows {
             if let Some(row) = self.ready.next() {
                 return Some(row);
             }
-            let batch = match self.reader.as_mut().and_then(Iterator::next) {
-                Some(batch) => batch.map_err(|e| e.to_string()),
-                None if self.first_row != self.group_end => {
-                    Err(format!("the row group ends {} rows short", self.group_end.abs_diff(self.first_row)))
-                }
-                None => match self.open_group()? {
-                    Ok(reader) => {
-                        self.reader = Some(reader);
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            match batch.and_then(|batch| self.read(&batch)) {
+            if self.failed {
+                return None;
+            }
+            let read = self.batches.next()?.map_err(|fault| self.damaged(fault.at, &fault.message));
+            match read.and_then(|batch| self.rows_of(&batch)) {
                 Ok(rows) => self.ready = rows.into_iter(),
-                Err(message) => {
-                    let error = self.damaged(self.first_row, &message);
-                    (self.reader, self.next_group, self.group_end) = (None, u32::MAX, self.first_row);
+                Err(error) => {
+                    self.failed = true;
                     return Some(Err(error));
                 }
             }
@@ -156,49 +112,21 @@ impl Iterator for Rows {
 }
 
 impl Rows {
-    /// A reader of the next row group; `None` after the last.
-    fn open_group(&mut self) -> Option<std::result::Result<ParquetRecordBatchReader, String>> {
-        let group = self.next_group as usize;
-        let meta = self.shard.metadata.metadata().row_groups().get(group)?;
-        self.next_group += 1;
-        let [rows, bytes] = [meta.num_rows(), meta.total_byte_size()].map(|n| u64::try_from(n).unwrap_or(0));
-        self.group_end += rows;
-        let each = (bytes / rows.max(1)).max(1);
-        let batch = usize::try_from((BATCH_BYTES / each).clamp(1, 8192)).unwrap_or(1);
-        let file = match self.file.try_clone() {
-            Ok(file) => file,
-            Err(error) => return Some(Err(error.to_string())),
-        };
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.shard.metadata.clone())
-            .with_row_groups(vec![group])
-            .with_projection(self.mask.clone())
-            .with_batch_size(batch)
-            .build();
-        Some(reader.map_err(|e| e.to_string()))
-    }
-
-    /// The rows of a batch.
-    fn read(&mut self, batch: &RecordBatch) -> std::result::Result<Vec<Result<ShardRow>>, String> {
-        let contents = ContentColumns::new(batch, self.kind)?;
-        let labels = batch.column_by_name(LABEL).and_then(|c| c.as_boolean_opt());
-        let first = self.first_row;
-        self.first_row += batch.num_rows() as u64;
+    fn rows_of(&self, batch: &Batch) -> Result<Vec<Result<ShardRow>>> {
+        let contents = ContentColumns::new(&batch.rows, self.kind).map_err(|m| self.damaged(batch.place(0), &m))?;
+        let labels = batch.rows.column_by_name(LABEL).and_then(|c| c.as_boolean_opt());
         let row = |i| {
-            let row = first + i as u64;
-            let content = contents.get(i).map_err(|message| self.damaged(row, &message))?;
+            let at = batch.place(i);
+            let content = contents.get(i).map_err(|message| self.damaged(at, &message))?;
             let label = labels.filter(|l| l.is_valid(i)).map(|l| l.value(i));
-            Ok(ShardRow { at: self.place(row), content, label })
+            Ok(ShardRow { at, content, label })
         };
-        Ok((0..batch.num_rows()).map(row).collect())
+        Ok((0..batch.rows.num_rows()).map(row).collect())
     }
 
-    fn place(&self, row: u64) -> Position {
-        Position { row_group: self.next_group.checked_sub(1), row }
-    }
-
-    fn damaged(&self, row: u64, message: &str) -> Error {
-        let message = format!("{}: {message}; build the data set again", self.place(row));
-        Error::Damaged { path: self.shard.path.clone(), message }
+    fn damaged(&self, at: Position, message: &str) -> Error {
+        let message = format!("{at}: {message}; build the data set again");
+        Error::Damaged { path: self.path.clone(), message }
     }
 }
 
@@ -206,7 +134,7 @@ impl Rows {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, StringArray};
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
     use parquet::arrow::ArrowWriter;
 
     use super::*;

@@ -12,9 +12,7 @@ use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     },
     basic::{ConvertedType, Type as PhysicalType},
     file::{
@@ -29,7 +27,7 @@ use setaccio_base::{
     row::{self, Kind},
     sha256::digest_reader,
 };
-use setaccio_dataset::shard::Position;
+use setaccio_dataset::row_groups::{Batch, Fault, RowGroups};
 
 use super::{
     reader::{
@@ -39,9 +37,6 @@ use super::{
     value,
 };
 use crate::error::SourceError;
-
-/// Text that a batch holds, about, in bytes.
-const BATCH_BYTES: u64 = 4 << 20;
 
 /// Parquet.
 #[derive(Debug)]
@@ -98,32 +93,15 @@ impl Reader for ParquetReader {
         let unread = metadata.schema().fields().iter().enumerate().filter(|(i, _)| !columns.contains(i));
         let unread = unread.map(|(_, field)| field.name().clone()).collect();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
-        let mut groups = Vec::new();
-        let mut row = first_row;
-        for group in first..first + count {
-            let meta = metadata.metadata().row_group(group as usize);
-            let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
-            let bytes = u64::try_from(meta.total_byte_size()).unwrap_or(0);
-            let each = (bytes / rows.max(1)).max(1);
-            let batch = usize::try_from((BATCH_BYTES / each).clamp(1, 8192)).unwrap_or(1);
-            groups.push(Group { file: file.name.clone(), number: group, first_row: row, rows, batch });
-            row += rows;
-        }
-        let source = GroupReader {
-            file: source,
-            metadata,
-            mask,
+        let file_again = move || chunks(&source.0);
+        Ok(Box::new(Records {
+            file: file.name.clone(),
+            batches: RowGroups::new(file_again, metadata, mask, first..first + count, first_row),
             max: limits.max_row_bytes,
             needed: projection.needed(),
             unread,
             convert: projection.convert(),
-        };
-        Ok(Box::new(Records {
-            source,
-            groups: groups.into_iter(),
-            open: None,
             ready: Vec::new().into_iter(),
-            failed: false,
         }))
     }
 }
@@ -275,33 +253,16 @@ fn is_media(data_type: &DataType) -> bool {
     }
 }
 
-struct GroupReader {
-    file: Chunks,
-    metadata: ArrowReaderMetadata,
-    mask: ProjectionMask,
+struct Records {
+    file: String,
+    batches: RowGroups<Chunks>,
     max: u64,
     /// Columns that the schema, a rule or the output takes; what cannot be read of the others is told in its place.
     needed: HashSet<String>,
     /// Columns that are not read at all.
     unread: Vec<String>,
     convert: Convert,
-}
-
-struct Group {
-    file: String,
-    number: u32,
-    first_row: u64,
-    rows: u64,
-    batch: usize,
-}
-
-struct Records {
-    source: GroupReader,
-    groups: std::vec::IntoIter<Group>,
-    /// The group being read, and how many of its rows were.
-    open: Option<(Group, ParquetRecordBatchReader, u64)>,
     ready: std::vec::IntoIter<Item>,
-    failed: bool,
 }
 
 impl Iterator for Records {
@@ -312,15 +273,12 @@ impl Iterator for Records {
             if let Some(item) = self.ready.next() {
                 return Some(Ok(item));
             }
-            if self.failed {
-                return None;
-            }
-            match self.fill() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
+            match self.batches.next()? {
+                Ok(batch) => self.ready = self.items(&batch).into_iter(),
+                Err(Fault { at, message }) => {
+                    let advice = limit(&message).unwrap_or("the file is damaged, fetch it again");
+                    let message = format!("reading stops here: {message}; {advice}");
+                    return Some(Err(SourceError::at(&self.file, at, message)));
                 }
             }
         }
@@ -328,56 +286,20 @@ impl Iterator for Records {
 }
 
 impl Records {
-    /// Read on; false after the last group.
-    fn fill(&mut self) -> Result<bool, SourceError> {
-        let Some((group, mut reader, read)) = self.open.take() else {
-            let Some(group) = self.groups.next() else { return Ok(false) };
-            let reader = self.source.reader(&group)?;
-            self.open = Some((group, reader, 0));
-            return Ok(true);
-        };
-        match reader.next() {
-            None if read == group.rows => {}
-            None => {
-                return Err(group.error(read, &format!("the row group ends {} rows short", group.rows - read)));
-            }
-            Some(Ok(batch)) => {
-                let rows = batch.num_rows() as u64;
-                self.ready = self.source.items(&group, read, &batch).into_iter();
-                self.open = Some((group, reader, read + rows));
-            }
-            Some(Err(e)) => return Err(group.error(read, &e.to_string())),
-        }
-        Ok(true)
-    }
-}
-
-impl GroupReader {
-    fn reader(&self, group: &Group) -> Result<ParquetRecordBatchReader, SourceError> {
-        let file = chunks(&self.file.0).map_err(|e| group.error(0, &e.to_string()))?;
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_row_groups(vec![group.number as usize])
-            .with_projection(self.mask.clone())
-            .with_batch_size(group.batch)
-            .build()
-            .map_err(|e| group.error(0, &e.to_string()))
-    }
-
-    fn items(&self, group: &Group, read: u64, batch: &RecordBatch) -> Vec<Item> {
-        (0..batch.num_rows())
-            .map(|i| {
-                let at = group.place(read + i as u64);
-                match self.record(batch, i).and_then(&self.convert) {
-                    Ok(row) => Item::Row { at, row },
-                    Err(reason) => {
-                        let mut whole = serde_json::Value::Object(value::lossy(batch, i));
-                        whole.sort_all_objects();
-                        let whole = setaccio_base::value::to_json(&whole);
-                        Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
-                    }
+    fn items(&self, batch: &Batch) -> Vec<Item> {
+        let item = |i| {
+            let at = batch.place(i);
+            match self.record(&batch.rows, i).and_then(&self.convert) {
+                Ok(row) => Item::Row { at, row },
+                Err(reason) => {
+                    let mut whole = serde_json::Value::Object(value::lossy(&batch.rows, i));
+                    whole.sort_all_objects();
+                    let whole = setaccio_base::value::to_json(&whole);
+                    Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
                 }
-            })
-            .collect()
+            }
+        };
+        (0..batch.rows.num_rows()).map(item).collect()
     }
 
     fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
@@ -393,19 +315,8 @@ impl GroupReader {
             record.insert(field.name().clone(), value);
         }
         record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
-        let bytes: u64 = record.values().map(row::size).sum();
+        let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));
+        let bytes: u64 = needed.map(|(_, value)| row::size(value)).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
-    }
-}
-
-impl Group {
-    fn place(&self, row: u64) -> Position {
-        Position { row_group: Some(self.number), row: self.first_row + row }
-    }
-
-    fn error(&self, row: u64, message: &str) -> SourceError {
-        let advice = limit(message).unwrap_or("the file is damaged, fetch it again");
-        let message = format!("reading stops here: {message}; {advice}");
-        SourceError::at(&self.file, self.place(row), message)
     }
 }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use setaccio_base::row::{Content, Row};
 
+use crate::words::PhraseFinder;
+
 /// What a document filter says of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -73,6 +75,11 @@ pub trait DocumentFilter: Send + Sync {
 pub trait LineFilter: Send + Sync {
     /// Decide on one line as the filters before this one left it.
     fn filter(&self, line: &str) -> LineVerdict;
+
+    /// The phrases without one of which it keeps a line as it is; `None`: it goes by something else.
+    fn phrases(&self) -> Option<&PhraseFinder> {
+        None
+    }
 }
 
 /// What a filter looks at.
@@ -100,6 +107,14 @@ impl Filter {
     /// A line filter under `name`.
     pub fn line(name: impl Into<Cow<'static, str>>, filter: impl LineFilter + 'static) -> Self {
         Self { name: name.into(), scope: Scope::Line(Box::new(filter)) }
+    }
+
+    /// The phrases without one of which it keeps a line as it is.
+    pub fn phrases(&self) -> Option<&PhraseFinder> {
+        match &self.scope {
+            Scope::Document(_) => None,
+            Scope::Line(filter) => filter.phrases(),
+        }
     }
 
     /// The source's columns that it reads.

@@ -1,6 +1,6 @@
 //! The forms in which texts are compared: upper and lower case as one, any run of white space as one space.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,11 @@ pub enum Invisible {
     Ignore,
 }
 
+thread_local! {
+    /// Working space, kept because lines are many and short.
+    static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What is taken for the same where words are looked for, beside upper and lower case and canonically equal characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Folding {
@@ -52,6 +57,14 @@ pub fn caseless_into(text: &str, folding: Folding, out: &mut Vec<u8>) {
     {
         *out = normal.into_bytes();
     }
+}
+
+/// Show `read` the form in which words are looked for of `text`. It must not fold another text meanwhile.
+pub fn with_caseless<T>(text: &str, folding: Folding, read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    FOLDED.with_borrow_mut(|folded| {
+        caseless_into(text, folding, folded);
+        read(folded)
+    })
 }
 
 /// Lower case, and every run of white space as one space; UTF-8.
@@ -97,7 +110,7 @@ fn fold_into(text: &str, white_space: WhiteSpace, out: &mut Vec<u8>, mut other: 
 }
 
 /// Unicode's full case folding of a character that is not ASCII: what its upper case is in lower case, for the letters
-/// of one fold share it. Says whether that may hold combining marks.
+/// of one fold share it. Says whether the result, or what stands before it, may no longer be in form C.
 fn fold_case(c: char, out: &mut Vec<u8>) -> bool {
     match c {
         // What European texts hold most, and scripts without case.
@@ -109,6 +122,10 @@ fn fold_case(c: char, out: &mut Vec<u8>) -> bool {
         | '\u{ac00}'..='\u{d7af}'
         // The dotless i has an upper case that is not its own.
         | '\u{131}' => push(c, out),
+        // Latin and Cyrillic letters whose lower case stands 32 places further.
+        '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{de}' | '\u{410}'..='\u{42f}' => {
+            push(char::from_u32(u32::from(c) + 0x20).unwrap_or(c), out);
+        }
         _ => {
             for folded in c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
                 push(folded, out);
@@ -176,6 +193,8 @@ mod tests {
             (&["К\u{306}ЁЙ", "к\u{306}ё\u{439}", "К\u{306}е\u{308}И\u{306}"], "к\u{306}ёй"),
             (&["\u{30ab}\u{3099}\u{3000}\u{a0}中", "\u{30ac} 中"], "\u{30ac} 中"),
             (&["\u{212b}", "A\u{30a}"], "\u{e5}"),
+            (&["ẖ", "H\u{331}"], "\u{1e96}"),
+            (&["ÇÐÞ×ЮЯЁ", "çðþ×юяё"], "çðþ×юяё"),
             (&["ı"], "ı"),
             (&["İ"], "i\u{307}"),
             (&["Àÿ×Þ÷", "À\u{178}×þ÷"], "àÿ×þ÷"),

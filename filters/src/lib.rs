@@ -2,6 +2,7 @@
 
 mod codes;
 pub mod context;
+mod error;
 pub mod filter;
 pub mod fold;
 mod lines;
@@ -10,6 +11,7 @@ pub mod pipeline;
 pub mod registry;
 pub mod rule;
 pub mod rules;
+mod sieve;
 mod spaceless;
 mod word_starts;
 pub mod words;

@@ -4,6 +4,8 @@
 //! looked at, as in the script that made clean_mc4_it, so a phrase that drops the document ("lorem ipsum",
 //! `{`) is looked for only in what the line filters before it left.
 
+use std::ops::Range;
+
 use setaccio_base::{
     filter_report::Tally,
     row::{Content, Kind, Row},
@@ -13,6 +15,7 @@ use crate::{
     filter::{Filter, LineVerdict, Scope, Verdict},
     lines::{split_lines, strip},
     rule::RuleError,
+    sieve::Sieve,
 };
 
 /// The reason a row was dropped for.
@@ -27,6 +30,19 @@ pub struct Rejection {
 /// The compiled rules of a recipe.
 pub struct Pipeline {
     filters: Vec<Filter>,
+    passes: Vec<Pass>,
+}
+
+/// What goes over a row at once: filters by their places.
+enum Pass {
+    /// A document filter.
+    Document(usize),
+    /// Neighbouring line filters.
+    Lines {
+        run: Range<usize>,
+        /// The phrases that some of them look for.
+        sieve: Option<Sieve>,
+    },
 }
 
 impl Pipeline {
@@ -50,7 +66,8 @@ impl Pipeline {
                 n += 1;
             }
         }
-        Ok(Self { filters })
+        let passes = passes(&filters);
+        Ok(Self { filters, passes })
     }
 
     /// The filters' names in order.
@@ -75,10 +92,11 @@ impl Pipeline {
         let bytes = row.content.bytes();
         let language = row.language.clone();
         let mut as_read: Option<Content> = None;
-        let mut at = 0;
-        while at < self.filters.len() {
-            let (next, verdict) = match &self.filters[at].scope {
-                Scope::Document(filter) => {
+        for pass in &self.passes {
+            let verdict = match pass {
+                Pass::Document(at) => {
+                    let at = *at;
+                    let Scope::Document(filter) = &self.filters[at].scope else { unreachable!("a document filter") };
                     // Filters edit in place, so the copy for the rejects is made before the first that may.
                     let before = (as_read.is_none() && filter.edits()).then(|| row.content.clone());
                     let verdict = filter.apply(row);
@@ -86,23 +104,21 @@ impl Pipeline {
                         tallies[at].rows_edited += 1;
                         as_read = as_read.or(before);
                     }
-                    let dropped = match verdict {
+                    match verdict {
                         Verdict::Drop(detail) => Some(Rejection { filter: at, detail }),
                         _ => None,
-                    };
-                    (at + 1, dropped)
+                    }
                 }
-                Scope::Line(_) => {
-                    let end = at + self.filters[at..].iter().take_while(|s| matches!(s.scope, Scope::Line(_))).count();
+                Pass::Lines { run, sieve } => {
                     let Content::Text(text) = &mut row.content else { unreachable!("checked in Pipeline::new") };
-                    match self.lines(at..end, text, tallies) {
-                        Ok(None) => (end, None),
+                    match self.lines(run.clone(), sieve.as_ref(), text, tallies) {
+                        Ok(None) => None,
                         Ok(Some(edited)) => {
                             let read = std::mem::replace(text, edited);
                             as_read.get_or_insert(Content::Text(read));
-                            (end, None)
+                            None
                         }
-                        Err(dropped) => (end, Some(dropped)),
+                        Err(dropped) => Some(dropped),
                     }
                 }
             };
@@ -115,7 +131,6 @@ impl Pipeline {
                 row.language = language;
                 return Some(dropped);
             }
-            at = next;
         }
         None
     }
@@ -124,20 +139,31 @@ impl Pipeline {
     /// Lines are stripped before, and the text after; empty lines vanish without being counted, as the original's do.
     fn lines(
         &self,
-        run: std::ops::Range<usize>,
+        run: Range<usize>,
+        sieve: Option<&Sieve>,
         text: &str,
         tallies: &mut [Tally],
     ) -> Result<Option<String>, Rejection> {
+        let nowhere = sieve.is_some_and(|s| !s.holds_any(text));
         let mut kept = String::with_capacity(text.len());
         'lines: for line in split_lines(text).map(strip).filter(|l| !l.is_empty()) {
             let mut edited: Option<String> = None;
+            // Whether a phrase is in the line as it is now: an edit may bring one about.
+            let mut holds_any = nowhere.then_some(false);
             for at in run.clone() {
                 let Scope::Line(filter) = &self.filters[at].scope else { unreachable!("a run of line filters") };
+                if let Some(sieve) = sieve
+                    && filter.phrases().is_some_and(|finder| sieve.covers(finder))
+                    && !*holds_any.get_or_insert_with(|| sieve.holds_any(edited.as_deref().unwrap_or(line)))
+                {
+                    continue;
+                }
                 match filter.filter(edited.as_deref().unwrap_or(line)) {
                     LineVerdict::Keep => {}
                     LineVerdict::Edit(text) => {
                         tallies[at].lines_edited += 1;
                         edited = Some(text);
+                        holds_any = None;
                     }
                     LineVerdict::DropLine => {
                         tallies[at].lines_dropped += 1;
@@ -156,6 +182,23 @@ impl Pipeline {
         let kept = if stripped.len() < kept.len() { stripped.to_owned() } else { kept };
         Ok((kept != text).then_some(kept))
     }
+}
+
+/// The passes of a pipeline, in order.
+fn passes(filters: &[Filter]) -> Vec<Pass> {
+    let mut passes = Vec::new();
+    let mut at = 0;
+    for run in filters.chunk_by(|a, b| matches!((&a.scope, &b.scope), (Scope::Line(_), Scope::Line(_)))) {
+        let end = at + run.len();
+        passes.push(if matches!(run[0].scope, Scope::Document(_)) {
+            Pass::Document(at)
+        } else {
+            let finders: Vec<_> = run.iter().filter_map(Filter::phrases).collect();
+            Pass::Lines { run: at..end, sieve: Sieve::new(&finders) }
+        });
+        at = end;
+    }
+    passes
 }
 
 #[cfg(test)]
@@ -209,8 +252,10 @@ mod tests {
 
     #[test]
     fn a_dropped_row_is_left_as_read() {
-        let mut pipeline = pipeline(&["min_words_per_line"], Kind::Text).unwrap_or_else(|e| panic!("{e}"));
-        pipeline.filters.push(Filter::document("too_short", TooShort));
+        let rule = find("min_words_per_line").and_then(|r| r.compile(toml::Table::new(), &Context::default()));
+        let mut filters = rule.unwrap_or_else(|e| panic!("{e}"));
+        filters.push(Filter::document("too_short", TooShort));
+        let pipeline = Pipeline::new(filters, Kind::Text).unwrap_or_else(|e| panic!("{e}"));
         let mut tallies = pipeline.tallies();
         let mut row = Row::text("Home\nIl gatto dorme.");
         assert_eq!(pipeline.apply(&mut row, &mut tallies), Some(Rejection { filter: 1, detail: "15 bytes".into() }));

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use setaccio_base::row::Kind;
 
+pub use crate::error::RuleError;
 use crate::{context::Context, filter::Filter};
 
 /// A rule's settings: the struct IS the TOML table of a `[[filter]]` entry.
@@ -19,25 +20,4 @@ pub trait Rule: Default + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// A setting out of range, a regular expression that does not parse, a word list that is missing
     /// or is not the one the recipe names, a tokenizer that is needed and absent.
     fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError>;
-}
-
-/// Why a rule cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleError {
-    /// A setting that makes no sense; the text says which and what would.
-    #[error("{0}")]
-    Setting(String),
-    /// A word list that is missing, unreadable or not the one named.
-    #[error("{0}")]
-    List(String),
-    /// The `rule` key names nothing known.
-    #[error("{0}")]
-    Unknown(String),
-}
-
-impl RuleError {
-    /// A bad setting, in a sentence.
-    pub fn setting(message: impl Into<String>) -> Self {
-        Self::Setting(message.into())
-    }
 }

@@ -1,7 +1,6 @@
 //! Finding listed words and phrases in text, in any Unicode form and case.
 
 use std::{
-    cell::RefCell,
     cmp::Reverse,
     collections::BinaryHeap,
     ops::ControlFlow::{self, Continue},
@@ -10,16 +9,11 @@ use std::{
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 
 use crate::{
-    fold::{Folding, caseless_into},
-    rule::RuleError,
+    error::RuleError,
+    fold::{Folding, caseless_into, with_caseless},
     spaceless::is_spaceless,
     word_starts::{WordStarts, pad},
 };
-
-thread_local! {
-    /// Working space, kept because lines are many and short.
-    static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Listed words, found where they stand as words: no letter, digit, mark or underscore touches them. Words of scripts
 /// without spaces are found inside running text, and other words beside such scripts.
@@ -42,8 +36,7 @@ impl WordFinder {
     /// Show `visit` the words found in `text`, as they are listed, in the order of their ends, the longest first,
     /// until it breaks.
     pub fn find<'a>(&'a self, text: &str, mut visit: impl FnMut(&'a str) -> ControlFlow<()>) {
-        FOLDED.with_borrow_mut(|folded| {
-            caseless_into(text, self.folding, folded);
+        with_caseless(text, self.folding, |folded| {
             let len = pad(folded);
             let (padded, text) = (folded.as_slice(), &folded[..len]);
             // A word that begins earlier may end later: each waits until none can end before it.
@@ -74,6 +67,7 @@ impl WordFinder {
 pub struct PhraseFinder {
     automaton: AhoCorasick,
     phrases: Vec<String>,
+    folded: Vec<String>,
     folding: Folding,
 }
 
@@ -88,13 +82,22 @@ impl PhraseFinder {
             .match_kind(MatchKind::LeftmostFirst)
             .build(&folded)
             .map_err(|e| RuleError::setting(format!("the phrases are too many: {e}")))?;
-        Ok(Self { automaton, phrases, folding })
+        Ok(Self { automaton, phrases, folded, folding })
+    }
+
+    /// What it takes for the same.
+    pub fn folding(&self) -> Folding {
+        self.folding
+    }
+
+    /// The phrases, as they are compared.
+    pub fn folded(&self) -> &[String] {
+        &self.folded
     }
 
     /// The first phrase in `text`, as it is listed.
     pub fn first(&self, text: &str) -> Option<&str> {
-        FOLDED.with_borrow_mut(|folded| {
-            caseless_into(text, self.folding, folded);
+        with_caseless(text, self.folding, |folded| {
             let found = self.automaton.find(folded.as_slice())?;
             Some(self.phrases[found.pattern().as_usize()].as_str())
         })

@@ -84,6 +84,10 @@ struct PhrasesFilter {
 }
 
 impl LineFilter for PhrasesFilter {
+    fn phrases(&self) -> Option<&PhraseFinder> {
+        Some(&self.finder)
+    }
+
     fn filter(&self, line: &str) -> LineVerdict {
         match (self.finder.first(line), self.drops) {
             (None, _) => LineVerdict::Keep,

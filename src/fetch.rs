@@ -66,11 +66,15 @@ impl HubListing {
 /// Every source of a recipe, at the commits in `pins` or those that the Hub names now; of a lock, at its commits.
 pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<HubListing>> {
     let locked = loaded.rebuilt.as_ref().map(|rebuilt| pins::of_lock(&rebuilt.lock));
-    let pins = locked.as_ref().unwrap_or(pins);
     let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, progress| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
-        let commit = commit(client, &repo, sources[i], pins, progress)?;
+        // A lock's commit is what it is built from, and nothing to be told of.
+        let key = pins::key(&sources[i].repo, &sources[i].revision);
+        let commit = match locked.as_ref().and_then(|locked| locked.get(&key)) {
+            Some(commit) => commit.clone(),
+            None => commit(client, &repo, sources[i], pins, progress)?,
+        };
         let (files, unlisted) = files(client, &repo, &commit, sources[i], progress)?;
         Ok((repo, commit, files, unlisted))
     })?;

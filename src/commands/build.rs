@@ -187,8 +187,8 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
         }
     }
     for split in &ledger.splits {
-        let (rows, mb) = (count(split.rows), megabytes(split.bytes));
-        anstream::println!("\n{HEAD}{}{HEAD:#}: {rows} rows, {mb} of text", split.split);
+        let (rows, mb) = (counted(split.rows, "row"), megabytes(split.bytes));
+        anstream::println!("\n{HEAD}{}{HEAD:#}: {rows}, {mb} of text", split.split);
     }
     for note in &ledger.notes {
         anstream::println!("note: {note}");

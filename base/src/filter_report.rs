@@ -1,4 +1,4 @@
-//! What filters report of their work: counts, which end in the ledger, and word lists, which end in the lock.
+//! What filters report of their work: counts, which end in the ledger, and word lists and models, which end in the lock.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,4 +37,15 @@ pub struct ListUse {
     pub sha256: String,
     /// Entries after trimming, comments and duplicates removed.
     pub entries: usize,
+}
+
+/// A file beside the recipe that a compiled rule uses; the lock and the card name every one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileUse {
+    /// What it is for, for instance `language.model`.
+    pub key: String,
+    /// Its name, without folders.
+    pub name: String,
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
 }

@@ -2,7 +2,11 @@
 //! lock gives the same bytes. It names files as the recipe does, never by a path of the machine.
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{Error, Result, filter_report::ListUse, sha256};
+use setaccio_base::{
+    Error, Result,
+    filter_report::{FileUse, ListUse},
+    sha256,
+};
 
 use crate::{
     names::RECIPE_LOCK,
@@ -25,6 +29,9 @@ pub struct RecipeLock {
     /// Every word list that a rule used.
     #[serde(default)]
     pub list: Vec<ListUse>,
+    /// Every model that a rule used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub model: Vec<FileUse>,
     /// Every input file.
     pub input: Vec<Input>,
     /// The recipe with all overrides and defaults in place.

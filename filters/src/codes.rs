@@ -14,6 +14,7 @@ pub const CODES: &[(&str, Lang)] = &[
     ("bn", Lang::Ben),
     ("ca", Lang::Cat),
     ("cs", Lang::Ces),
+    ("cy", Lang::Cym),
     ("da", Lang::Dan),
     ("de", Lang::Deu),
     ("el", Lang::Ell),

@@ -5,6 +5,7 @@ pub mod context;
 mod error;
 pub mod filter;
 pub mod fold;
+pub mod language;
 mod lines;
 pub mod lists;
 pub mod pipeline;

@@ -253,6 +253,9 @@ fn stages(planned: &Planned, plan: &Plan) {
             list.sha256
         );
     }
+    for model in &plan.lock.model {
+        anstream::println!("          {FAINT}{} {}: sha256 {}{FAINT:#}", model.key, model.name, model.sha256);
+    }
     match &recipe.dedup {
         Some(dedup) => anstream::println!(
             "  dedup   exact, on the {}; kept first: {}",

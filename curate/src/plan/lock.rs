@@ -4,7 +4,7 @@ use std::path::Path;
 
 use setaccio_base::{
     bundle::{self, Place},
-    filter_report::ListUse,
+    filter_report::{FileUse, ListUse},
     progress::Progress,
     sha256::hex_digest,
 };
@@ -19,15 +19,18 @@ use crate::{
     source::origin::Origin,
 };
 
+/// Files beside the inputs that decide what a build gives.
+pub struct Assets {
+    /// Those that `[output]` names.
+    pub output: Vec<Asset>,
+    /// Word lists.
+    pub lists: Vec<ListUse>,
+    /// Models that rules use.
+    pub models: Vec<FileUse>,
+}
+
 /// The recipe as it is resolved, and the hash of everything that goes in.
-pub fn resolve(
-    engine: &str,
-    loaded: &RecipeFile,
-    origin: &Origin,
-    files: &[PlanFile],
-    assets: Vec<Asset>,
-    list: Vec<ListUse>,
-) -> RecipeLock {
+pub fn resolve(engine: &str, loaded: &RecipeFile, origin: &Origin, files: &[PlanFile], assets: Assets) -> RecipeLock {
     let input = files.iter().map(|file| {
         let source = &loaded.recipe.source[usize::from(file.source)];
         let named = !(matches!(origin, Origin::Samples) && own_sample(file));
@@ -46,8 +49,9 @@ pub fn resolve(
         command: command(loaded, origin),
         from: origin.kind().into(),
         fingerprint: String::new(),
-        assets,
-        list,
+        assets: assets.output,
+        list: assets.lists,
+        model: assets.models,
         input: input.collect(),
         recipe: portable(loaded.recipe.clone()),
     };
@@ -82,6 +86,8 @@ pub fn again(
     faults.extend(
         assets.map(|asset| format!("the {} is another one than that with SHA-256 {}", asset.key, asset.sha256)),
     );
+    let models = before.model.iter().filter(|model| !found.model.contains(model));
+    faults.extend(models.map(|model| format!("{} is another one than that with SHA-256 {}", model.name, model.sha256)));
     if !faults.is_empty() {
         let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
         let folder = loaded.place.folder().unwrap_or(Path::new("."));

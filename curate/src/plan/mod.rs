@@ -1,9 +1,6 @@
 //! The checked plan: raw recipe in, everything that a build needs out, before a row is read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use setaccio_base::{progress::Progress, sha256, shell};
@@ -102,18 +99,22 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let recipe = &loaded.recipe;
     let origin = if recipe.source.iter().all(Source::local) { Origin::Files } else { origin };
     let (renderer, assets, tokenizer) = assets(&loaded)?;
-    let context = Context { list_dirs, tokenizer, used: Mutex::default() };
+    let context = Context { list_dirs, tokenizer, recipe: Some(loaded.place.clone()), ..Context::default() };
     let pipeline = compile(&loaded, &context)?;
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
+    let mut models = context.files.into_inner().unwrap_or_default();
+    models.sort();
+    models.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
     let (mut files, found) = inputs::inspect(&loaded, &origin, &limits, jobs, progress)?;
     let subsets = inputs::subsets(recipe, &origin, &mut files, &found);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
-    let mut lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets, lists);
+    let assets = lock::Assets { output: assets, lists, models };
+    let mut lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets);
     if let Some(rebuilt) = &loaded.rebuilt {
         lock = lock::again(lock, &rebuilt.lock, &loaded, progress).map_err(|m| Error::recipe(&loaded.file, m))?;
     }
@@ -267,7 +268,7 @@ fn tasks(plan: &Plan) -> Vec<Task> {
             *done += slice.rows().or(file.input.inspection.rows).unwrap_or(0);
             let key = digest(&(
                 (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
-                (&plan.lock.list, &plan.lock.assets, plan.spill_buckets()),
+                (&plan.lock.list, &plan.lock.model, &plan.lock.assets, plan.spill_buckets()),
                 (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, what_is_read(plan.source(file))),
                 (&file.input.name, &file.input.inspection.sha256, slice, rows),
             ));

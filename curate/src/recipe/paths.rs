@@ -35,7 +35,19 @@ pub fn portable(mut recipe: Recipe) -> Recipe {
         }
     }
     recipe.output.template.iter_mut().chain(&mut recipe.output.tokenizer).for_each(cut);
+    recipe.filter.iter_mut().for_each(|filter| cut_model(&mut filter.settings));
     recipe
+}
+
+/// The model of a rule, which `clean_mc4_it` has in its table `language`.
+fn cut_model(settings: &mut toml::Table) {
+    for (key, value) in settings {
+        match value {
+            toml::Value::String(path) if key == "model" => cut(path),
+            toml::Value::Table(inner) => cut_model(inner),
+            _ => {}
+        }
+    }
 }
 
 /// Leave of an absolute path its last part; of a glob, what comes after the folders that it names.

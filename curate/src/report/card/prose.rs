@@ -171,6 +171,9 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
             let _ = writeln!(out, "| {} | {} | `{}` |", list.name, list.entries, list.sha256);
         }
     }
+    for model in &lock.model {
+        let _ = writeln!(out, "\nModel of `{}`: {}, SHA-256 `{}`.", model.key, model.name, model.sha256);
+    }
     out
 }
 

@@ -1,0 +1,251 @@
+//! Function words: articles, prepositions, pronouns, conjunctions and the forms of "to be" and "to have". A third of
+//! running text is made of a few dozen of them, and a language's own hardly stand in another, so they tell a text of
+//! some length at a small part of what comparing its trigrams costs, and they tell apart what trigrams cannot: a text
+//! of a language that whatlang does not know is near some language that it knows, but lacks the words of that one.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+/// The words of each language, with those that an apostrophe cuts short. A language is here because it is one of
+/// [`SURE`], or near to one: a word counts for a language as long as it stands in no other list.
+const WORDS: [(&str, &str); 14] = [
+    (
+        "ca",
+        "a al als amb aquest aquesta com d de del dels des el ella els en entre era estan està fins ha han hi \
+         i ja l la les li llur molt més n ni no o on per perquè però pot que qui què s sense ser seu seva si \
+         sobre són també tot tots té un una va van és",
+    ),
+    (
+        "de",
+        "aber als am an auch auf aus bei bin bis das dass dem den der des die du durch ein eine einem einen \
+         einer es für haben hat ich ihr im in ist ja kann man mehr mich mit nach nicht noch nur oder sehr \
+         sein sich sie sind so um und uns unter von vor war was wenn werden wie wir wird zu zum zur über",
+    ),
+    (
+        "en",
+        "a about after again all also an and another any are as at be because been before being between both \
+         but by can could did do does down each every few for from had has have he her here his how i if in \
+         into is it its just like many may me might more most much must my never no not now of on one only or \
+         other our out over own s same she should so some still such t than that the their them then there \
+         these they this those through to too under up very was we were what when where which while who why \
+         will with without would yes yet you your",
+    ),
+    (
+        "eo",
+        "al ankaŭ aŭ da de do dum el en estas esti estis ili inter ja jam kaj ke kial kiam kie kiel kiu kiuj \
+         kun la laŭ li mi ne nun oni per plej pli por post pri se sed sen si sia sur tamen tio tiu tiuj tre \
+         unu vi ĉi ĉu ĝi ŝi",
+    ),
+    (
+        "es",
+        "a al algo ante antes aquí así aunque cada como con cual cuando cuál cómo de del desde donde dos e el \
+         ella ellos en entre era es esa ese eso esta estas este esto estos está están fue ha había han hasta \
+         hay la las le les lo los me mi mis muy más ni no nos o otra otro para pero por porque puede que \
+         quien qué se sea ser si sin sobre solo son su sus sí también te tiene todo todos tu un una unos y ya \
+         yo él",
+    ),
+    (
+        "fr",
+        "au aussi aux avec c ce ces cette comme d dans de des du elle elles en entre est et eu il ils j je l \
+         la le les leur leurs lui m ma mais me mes mon même n ne nous on ont ou où par pas plus pour qu que \
+         quel quelle qui s sa sans se ses si son sont sur t ta te tous tout très tu un une vous y à être",
+    ),
+    (
+        "it",
+        "a ad agli ai al all alla alle allo altra altre altri altro anche ancora c che chi ci ciò col come \
+         con contro cosa così cui d da dagli dai dal dall dalla dalle degli dei del dell della delle dello di \
+         dopo dove dunque e ecco ed era erano essere fino fra gli ha hai hanno ho i il in infatti io l la le \
+         lei lo loro lui ma mentre mi mia mio molto ne negli nei nel nell nella nelle noi non o ogni oltre \
+         per perché però più poi prima può qual quale quali quando quell quella quello quest questa queste \
+         questi questo qui quindi se sei sempre senza si sia solo sono sotto sta stata stato stessa stesso su \
+         sua sue sugli sui sul sull sulla suo suoi tra tu tutti tutto un una uno v verso vi è",
+    ),
+    (
+        "la",
+        "ab ac ad atque aut autem cum de ego eius enim erat esse est et etiam ex haec hic hoc iam id ille in \
+         inter ipse ita me nam ne nec neque nihil non nos nunc ob per post pro quae quam quem qui quia quid \
+         quidem quod quoque sed si sibi sic sine sub sunt te tu ubi ut vel",
+    ),
+    (
+        "nb",
+        "alle at av ble blei blev blir da de deg dei dem den der det du efter eg ein eit eller en er et etter \
+         for fra frå før ha han har hun hva hvad hvor i ikke ikkje ja jeg kan man med meg men mig min mot noe \
+         nå når og også om op opp over på seg sig sin skal som så til ud under ut var ved vi vil være",
+    ),
+    (
+        "nl",
+        "aan al als bij dan dat de den der die dit door een en er ge geen had heb heeft het hij hoe ik in is \
+         je kan maar me meer met mijn na naar niet nog nu of om onder ons ook op over te tot uit van veel \
+         voor want waren was wat we wel werd wie wij worden wordt ze zich zij zijn zo zou",
+    ),
+    (
+        "pl",
+        "ale bez być był była było co czy dla do go i ich ja jak jako je jego jej jest jestem już każdy kiedy \
+         która które który ma mi mnie może na nie niż o od oraz po pod przed przez przy się są ta tak także \
+         tego tej ten to tu tych tylko tym w we więc wszystko z za ze że",
+    ),
+    (
+        "pt",
+        "ao aos as até com como da das de dela dele do dos e ela ele eles em entre era essa esse esta este \
+         está eu foi há isso já lhe mais mas me mesmo meu minha muito na nas nem no nos não nós o os ou para \
+         pela pelo por porque qual quando que quem se sem ser seu sua são também te tem ter um uma você à é",
+    ),
+    (
+        "ro",
+        "a aceasta acest acesta ai al ale am ar are au avea ca care ce cea cel cele cu cum când cât că da dar \
+         de despre din dintre după ea ei el era este eu fi fie fost iar la le lui mai mult ne nu o pe pentru \
+         prin sa sau se si sunt să său un unei unui îi îl în şi și",
+    ),
+    (
+        "sv",
+        "alla att av bara blev bli de den denna det detta dig din du där efter eller en er ett från för ha \
+         hade han har hon hur här i icke inte jag kan man med men mig mot mycket när något och om oss på sig \
+         sin skulle som så till under upp ut utan vad var vi vid vill är över",
+    ),
+];
+
+/// Languages whose neighbours are in [`WORDS`] too, so that their own words do not stand in others.
+const SURE: [&str; 6] = ["de", "en", "es", "fr", "it", "pt"];
+
+/// Fewer words than this say nothing.
+const MIN_WORDS: usize = 12;
+
+/// From so many words on a smaller share of function words is enough.
+const MANY_WORDS: usize = 40;
+
+/// So many words without a single function word of a language are not of it. Of the sentences of 20 words or more of the
+/// corpus that `tools/language-rows.sh` fetches, none in Italian or English that trigrams leave in doubt is.
+const MIN_WORDS_WITHOUT: usize = 20;
+
+/// A word in the lists that have it, one bit a list.
+static LISTS: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
+    let mut lists: HashMap<&'static str, u16> = HashMap::new();
+    for (i, (_, words)) in WORDS.iter().enumerate() {
+        for word in words.split_whitespace() {
+            *lists.entry(word).or_default() |= 1 << i;
+        }
+    }
+    lists
+});
+
+/// The languages to keep that function words speak for.
+#[derive(Clone, Debug)]
+pub struct FunctionWords {
+    /// Their places in [`WORDS`].
+    keep: Vec<usize>,
+    /// Whether all of those to keep are there, so that what speaks for another list speaks against them.
+    all: bool,
+}
+
+/// The words of a text: how many, and those of any list, by the lists that have them and whether they are long enough
+/// to be no chance (three letters; `a`, `di` or `le` are words of many languages).
+pub struct Found {
+    words: usize,
+    function: Vec<(u16, bool)>,
+}
+
+impl Found {
+    /// Whether there are words enough to tell a language by them alone.
+    #[must_use]
+    pub fn enough(&self) -> bool {
+        self.words >= MIN_WORDS
+    }
+
+    /// Function words by list.
+    fn counts(&self) -> [usize; WORDS.len()] {
+        let mut counts = [0; WORDS.len()];
+        for (lists, _) in &self.function {
+            counts.iter_mut().enumerate().for_each(|(i, n)| *n += usize::from(lists >> i & 1));
+        }
+        counts
+    }
+}
+
+impl FunctionWords {
+    /// For these languages, ISO 639-1.
+    #[must_use]
+    pub fn of(keep: &[String]) -> Self {
+        let index = |code: &String| WORDS.iter().position(|(c, _)| c == code);
+        let known: Vec<usize> = keep.iter().filter(|code| SURE.contains(&code.as_str())).filter_map(index).collect();
+        Self { all: known.len() == keep.len(), keep: known }
+    }
+
+    /// Look for function words in `text`.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Found {
+        let mut found = Found { words: 0, function: Vec::new() };
+        if self.keep.is_empty() {
+            return found;
+        }
+        let mut lower = String::new();
+        for word in text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()) {
+            found.words += 1;
+            // The longest function word has eight letters, some of two bytes.
+            if word.len() > 12 {
+                continue;
+            }
+            lower.clear();
+            lower.extend(word.chars().flat_map(char::to_lowercase));
+            if let Some(lists) = LISTS.get(lower.as_str()) {
+                found.function.push((*lists, lower.chars().count() > 2));
+            }
+        }
+        found
+    }
+
+    /// The language to keep that the words speak for beyond doubt: a quarter of them are its function words, a tenth are
+    /// long ones of no other list (of many words, a fifth and a sixteenth), and those of another language alone are at most
+    /// a third of these. How often trigrams say the same is in BENCHMARKS.md.
+    #[must_use]
+    pub fn clear(&self, found: &Found) -> Option<&'static str> {
+        if !found.enough() {
+            return None;
+        }
+        let clear = |list: &&usize| {
+            let own = 1_u16 << **list;
+            let (mut all, mut only, mut rivals) = (0_usize, 0_usize, [0_usize; WORDS.len()]);
+            for (lists, long) in &found.function {
+                if lists & own != 0 {
+                    all += 1;
+                    only += usize::from(*lists == own && *long);
+                } else {
+                    rivals.iter_mut().enumerate().for_each(|(i, n)| *n += usize::from(lists >> i & 1));
+                }
+            }
+            let rival = rivals.iter().max().copied().unwrap_or(0);
+            let percent = |n: usize, least: usize| 100 * n >= least * found.words;
+            let short = percent(all, 25) && percent(only, 10);
+            let long = found.words >= MANY_WORDS && percent(all, 20) && percent(only, 6);
+            (short || long) && 3 * rival <= only
+        };
+        self.keep.iter().find(clear).map(|list| WORDS[*list].0)
+    }
+
+    /// Whether the words speak for a language to keep, though there may be too few for [`FunctionWords::clear`]: two in
+    /// five are its function words, and it has two more of them than any other language.
+    #[must_use]
+    pub fn likely(&self, found: &Found) -> bool {
+        let counts = found.counts();
+        self.keep.iter().any(|list| {
+            let rival = counts.iter().enumerate().filter(|(i, _)| i != list).map(|(_, n)| *n).max().unwrap_or(0);
+            5 * counts[*list] >= 2 * found.words && counts[*list] >= rival + 2
+        })
+    }
+
+    /// Whether another language has more function words in the text than each of those to keep.
+    #[must_use]
+    pub fn against(&self, found: &Found) -> bool {
+        let counts = found.counts();
+        let most = |keep: bool| {
+            counts.iter().enumerate().filter(|(i, _)| self.keep.contains(i) == keep).map(|(_, n)| *n).max().unwrap_or(0)
+        };
+        self.all && most(false) > most(true)
+    }
+
+    /// Whether a text of many words has not one function word of `language`, of those that have lists.
+    #[must_use]
+    pub fn absent(&self, found: &Found, language: &str) -> bool {
+        let list = self.keep.iter().find(|list| WORDS[**list].0 == language);
+        found.words >= MIN_WORDS_WITHOUT
+            && list.is_some_and(|list| !found.function.iter().any(|(lists, long)| *long && lists >> list & 1 == 1))
+    }
+}

@@ -63,7 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         settings.iter().map(|setting| judge(&keep, setting, &texts)).collect::<Result<_, _>>()?;
     for (unit, lengths) in [("words", &WORDS[..]), ("characters", &CHARS[..])] {
         print!("| {unit} | setting | {keep} | other | precision | recall | others");
-        near.iter().for_each(|code| print!(" | {code}"));
+        for code in &near {
+            print!(" | {code}");
+        }
         println!(" | not known | other scripts |");
         println!("|---:|---|{}", "---:|".repeat(7 + near.len()));
         for (first, last) in lengths {

@@ -1,10 +1,12 @@
 //! How fast rules go over texts, on one core, with nothing read or written meanwhile.
 //!
-//!     cargo run --release -p setaccio-filters --example rules -- pipelines/clean-web-it.toml < pages.jsonl
+//!     cargo run --release -p setaccio-filters --example rules -- pipelines/clean-web-it.toml filters/lists \
+//!         < pages.jsonl
 //!
-//! Reads JSON lines `{text}` from standard input and runs them through each `[[filter]]` of the recipe, alone and after the
-//! others, `RUNS` times. The rule `clean_mc4_it` is timed whole, and without telling the language. Prints a Markdown table:
-//! megabytes a second, the fastest run; and rows kept, which must not change with speed.
+//! Reads JSON lines `{text}` from standard input and runs them through each `[[filter]]` of the recipe alone, then through
+//! all of them, `RUNS` times; lists are looked for in the folder that is named. The rule `clean_mc4_it` is timed whole, and
+//! without telling the language. Prints a Markdown table: megabytes a second, the fastest run; and rows kept, which must not
+//! change with speed.
 
 use std::{error::Error, fs, io::BufRead, path::PathBuf, time::Instant};
 
@@ -14,7 +16,9 @@ use setaccio_filters::{context::Context, filter::Filter, pipeline::Pipeline, reg
 const RUNS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let recipe = PathBuf::from(std::env::args().nth(1).ok_or("which recipe?")?);
+    let mut args = std::env::args().skip(1).map(PathBuf::from);
+    let recipe = args.next().ok_or("which recipe?")?;
+    let context = Context { list_dirs: args.collect(), ..Context::default() };
     let recipe: toml::Table = fs::read_to_string(recipe)?.parse()?;
     let mut rows = Vec::new();
     for line in std::io::stdin().lock().lines() {
@@ -28,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for table in tables.iter().filter_map(toml::Value::as_table) {
         let mut table = table.clone();
         let name = table.remove("rule").and_then(|r| r.as_str().map(str::to_owned)).ok_or("a filter has no `rule`")?;
-        let compiled = || registry::find(&name)?.compile(table.clone(), &Context::default());
+        let compiled = || registry::find(&name)?.compile(table.clone(), &context);
         time(&name, compiled()?, &rows)?;
         let quick: Vec<Filter> = compiled()?.into_iter().filter(|f| !f.name.ends_with("language")).collect();
         time(&format!("{name}, without language"), quick, &rows)?;

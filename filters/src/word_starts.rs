@@ -18,8 +18,8 @@ enum First {
     None,
     /// Words of which the table knows the first three bytes.
     Three,
-    /// Words of fewer bytes too.
-    Fewer,
+    /// A word of one byte too.
+    One,
 }
 
 /// Listed words, indexed by how they begin.
@@ -47,18 +47,25 @@ impl WordStarts {
         let mut symbols = Vec::new();
         for word in words {
             let bytes = word.as_bytes();
-            let kind = &mut first[usize::from(bytes[0])];
-            if let [a, b, c, ..] = *bytes {
-                let bit = hash(a, b, c);
-                table[bit / 64] |= 1 << (bit % 64);
-                if *kind == First::None {
-                    *kind = First::Three;
-                }
-            } else {
-                *kind = First::Fewer;
-            }
             if bytes[0].is_ascii() && !is_word(bytes[0]) && !symbols.contains(&bytes[0]) {
                 symbols.push(bytes[0]);
+            }
+            let kind = &mut first[usize::from(bytes[0])];
+            // A word of two bytes may be followed by any.
+            let (pair, thirds) = match *bytes {
+                [a, b, c, ..] => ((a, b), c..=c),
+                [a, b] => ((a, b), 0..=u8::MAX),
+                _ => {
+                    *kind = First::One;
+                    continue;
+                }
+            };
+            for third in thirds {
+                let bit = hash(pair.0, pair.1, third);
+                table[bit / 64] |= 1 << (bit % 64);
+            }
+            if *kind == First::None {
+                *kind = First::Three;
             }
         }
         Self { first, table, symbols, trie: Trie::new(words) }
@@ -101,7 +108,7 @@ impl WordStarts {
                 let bit = hash(a, b, c);
                 self.table[bit / 64] >> (bit % 64) & 1 == 1
             }
-            First::Fewer => true,
+            First::One => true,
         }
     }
 }
@@ -140,6 +147,8 @@ struct Trie {
     edges: Vec<(u8, u32)>,
     /// The words that end at nodes.
     ends: Vec<u32>,
+    /// The nodes of first bytes, which are asked for most; 0, the root, for none.
+    first: [u32; 256],
 }
 
 /// Ranges of the trie's edges and ends.
@@ -153,7 +162,7 @@ impl Trie {
     fn new(words: &[String]) -> Self {
         let mut sorted: Vec<(&[u8], u32)> = words.iter().map(String::as_bytes).zip(0..).collect();
         sorted.sort_unstable();
-        let mut trie = Self { nodes: Vec::new(), edges: Vec::new(), ends: Vec::new() };
+        let mut trie = Self { nodes: Vec::new(), edges: Vec::new(), ends: Vec::new(), first: [0; 256] };
         // Breadth first: what stands at place n here becomes node n. A word may be too long to go down by recursion.
         let mut groups = vec![(sorted.as_slice(), 0)];
         let mut at = 0;
@@ -169,19 +178,27 @@ impl Trie {
             trie.nodes.push(Node { edges, ends: (starts.1, to_u32(trie.ends.len())) });
             at += 1;
         }
+        let root = trie.nodes[0].edges;
+        for (byte, node) in &trie.edges[root.0 as usize..root.1 as usize] {
+            trie.first[usize::from(*byte)] = *node;
+        }
         trie
     }
 
     /// Show `visit` the words that `text` begins with: length and index.
     fn walk(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> ControlFlow<()>) -> ControlFlow<()> {
-        let mut node = self.nodes[0];
-        for (depth, byte) in text.iter().enumerate() {
-            let edges = &self.edges[node.edges.0 as usize..node.edges.1 as usize];
-            let Ok(edge) = edges.binary_search_by_key(byte, |(b, _)| *b) else { break };
-            node = self.nodes[edges[edge].1 as usize];
+        let mut next = text.first().map_or(0, |byte| self.first[usize::from(*byte)]);
+        for depth in 0..text.len() {
+            if next == 0 {
+                break;
+            }
+            let node = self.nodes[next as usize];
             for word in &self.ends[node.ends.0 as usize..node.ends.1 as usize] {
                 visit(depth + 1, *word as usize)?;
             }
+            let edges = &self.edges[node.edges.0 as usize..node.edges.1 as usize];
+            let Some(byte) = text.get(depth + 1) else { break };
+            next = edges.iter().find(|(b, _)| b == byte).map_or(0, |(_, node)| *node);
         }
         ControlFlow::Continue(())
     }

@@ -76,6 +76,12 @@ pub fn print(prepared: &RunPlan) {
     line("rows", format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
     line("cut to max_length", count(counts.truncated));
     line("left out as too long", count(counts.dropped + counts.unanswered));
+    if counts.partly_said > 0 {
+        line(
+            "partly in the text",
+            format!("{}: the template leaves out some reasoning, calls or tools", count(counts.partly_said)),
+        );
+    }
     line("tokens, learned", format!("{}, {}", count(counts.tokens), count(counts.trained)));
     line(
         "sequences",

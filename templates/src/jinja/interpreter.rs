@@ -259,14 +259,9 @@ impl<'a> Interpreter<'a> {
     fn eval(&self, expr: &Expr, scope: &Rc<Scope>) -> Result<Value> {
         match expr {
             Expr::Const(constant) => Ok(constant_value(constant)),
-            Expr::Name(name) => Ok(self.name(name, scope)),
+            Expr::Name(name) => Ok(variable(name, scope)),
             _ => self.deeper(|| self.composed(expr, scope)),
         }
-    }
-
-    fn name(&self, name: &str, scope: &Rc<Scope>) -> Value {
-        let found = scope.get(name).or_else(|| functions::find(name));
-        found.unwrap_or_else(|| Value::undefined(format!("`{name}` is undefined")))
     }
 
     fn all(&self, exprs: &[Expr], scope: &Rc<Scope>) -> Result<Vec<Value>> {
@@ -500,6 +495,11 @@ impl<'a> Interpreter<'a> {
         self.deeper(|| self.body(&node.body, &scope, &mut out))?;
         Ok(Value::from(out))
     }
+}
+
+fn variable(name: &str, scope: &Scope) -> Value {
+    let found = scope.get(name).or_else(|| functions::find(name));
+    found.unwrap_or_else(|| Value::undefined(format!("`{name}` is undefined")))
 }
 
 fn constant_value(constant: &Const) -> Value {

@@ -1,7 +1,7 @@
 //! Source to tokens, with jinja2's rules for white space: `trim_blocks` and `lstrip_blocks` are on, as in transformers.
 //! Source: <https://jinja.palletsprojects.com/en/stable/templates/#whitespace-control>
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use super::failure::{Failure, Result};
 
@@ -130,16 +130,14 @@ impl<'a> Lexer<'a> {
                 self.push(Kind::VariableBegin);
                 self.expression(tag)
             }
-            Tag::Block => match self.raw_begin() {
-                Some(length) => {
+            Tag::Block => {
+                if let Some(length) = self.raw_begin() {
                     self.advance(length);
-                    self.raw()
+                    return self.raw();
                 }
-                None => {
-                    self.push(Kind::BlockBegin);
-                    self.expression(tag)
-                }
-            },
+                self.push(Kind::BlockBegin);
+                self.expression(tag)
+            }
         }
     }
 
@@ -181,7 +179,7 @@ impl<'a> Lexer<'a> {
 
     fn comment(&mut self) -> Result<()> {
         let rest = self.rest();
-        for (at, _) in rest.match_indices("#}") {
+        if let Some(at) = rest.find("#}") {
             // A sign before the end belongs to it.
             let signed = at > 0 && matches!(rest.as_bytes()[at - 1], b'-' | b'+');
             self.advance(at - usize::from(signed));
@@ -373,11 +371,11 @@ fn unescape(text: &str) -> Option<String> {
             // jinja2 escapes what is not ASCII before it reads escapes, and so the backslash escapes that one.
             c if !c.is_ascii() => {
                 let code = u32::from(c);
-                out.push_str(&match code {
-                    0..=0xFF => format!("\\x{code:02x}"),
-                    0x100..=0xFFFF => format!("\\u{code:04x}"),
-                    _ => format!("\\U{code:08x}"),
-                });
+                let _ = match code {
+                    0..=0xFF => write!(out, "\\x{code:02x}"),
+                    0x100..=0xFFFF => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
                 (None, c.len_utf8())
             }
             // Python keeps the backslash of what is no escape.

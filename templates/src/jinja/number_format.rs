@@ -151,7 +151,7 @@ impl Spec {
             }
             let count = digits.len();
             let grouped = digits.char_indices().flat_map(|(i, c)| {
-                let before = (i > 0 && (count - i) % group == 0).then_some(separator);
+                let before = (i > 0 && (count - i).is_multiple_of(group)).then_some(separator);
                 before.into_iter().chain([c])
             });
             digits = grouped.collect();

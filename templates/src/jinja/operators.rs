@@ -50,27 +50,24 @@ pub fn binary(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
         Operator::Subtract => subtract(a, b),
         Operator::Multiply => multiply(a, b),
         Operator::Divide => match numbers(a, b).ok_or_else(|| unsupported("/", a, b))? {
-            Numbers::Ints(_, 0) => Err(by_zero()),
+            Numbers::Ints(_, 0) | Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Ints(a, b) => Ok(Value::Float(float(a) / float(b))),
-            Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Floats(a, b) => Ok(Value::Float(a / b)),
         },
         Operator::FloorDivide => match numbers(a, b).ok_or_else(|| unsupported("//", a, b))? {
-            Numbers::Ints(_, 0) => Err(by_zero()),
+            Numbers::Ints(_, 0) | Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Ints(a, b) => {
                 let truncated = a.checked_div(b).ok_or_else(too_large)?;
                 Ok(Value::Int(truncated - i128::from(a % b != 0 && (a < 0) != (b < 0))))
             }
-            Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Floats(a, b) => Ok(Value::Float(((a - modulo(a, b)) / b).round())),
         },
         Operator::Modulo => match numbers(a, b).ok_or_else(|| unsupported("%", a, b))? {
-            Numbers::Ints(_, 0) => Err(by_zero()),
+            Numbers::Ints(_, 0) | Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Ints(a, b) => {
                 let rest = a.checked_rem(b).ok_or_else(too_large)?;
                 Ok(Value::Int(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
             }
-            Numbers::Floats(_, 0.0) => Err(by_zero()),
             Numbers::Floats(a, b) => Ok(Value::Float(modulo(a, b))),
         },
         Operator::Power => match numbers(a, b).ok_or_else(|| unsupported("**", a, b))? {
@@ -151,13 +148,11 @@ fn multiply(a: &Value, b: &Value) -> Result<Value> {
 
 /// What a sign before a value makes of it.
 pub fn negative(value: &Value) -> Result<Value> {
-    match value {
-        Value::Float(f) => Ok(Value::Float(-f)),
-        _ => {
-            let int = value.as_int().ok_or_else(|| signless(value))?;
-            int.checked_neg().map(Value::Int).ok_or_else(too_large)
-        }
+    if let Value::Float(f) = value {
+        return Ok(Value::Float(-f));
     }
+    let int = value.as_int().ok_or_else(|| signless(value))?;
+    int.checked_neg().map(Value::Int).ok_or_else(too_large)
 }
 
 pub fn positive(value: &Value) -> Result<Value> {

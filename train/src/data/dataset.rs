@@ -14,7 +14,7 @@ use setaccio_dataset::shard::Position;
 use super::{
     batch::{Batch, Example},
     cache::{Cache, Writer},
-    mask::{Masker, RowOutcome},
+    mask::{Masker, RowOutcome, Said},
     micro::{MicroBatch, PairBatch, Question, UnpairedBatch, shared},
     pair::{Answers, Needs, one_sided},
     shards::{Build, Row, Shard, Split, place},
@@ -43,6 +43,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Rows left out because cutting left nothing to learn.
     pub unanswered: u64,
+    /// Rows of whose learned answers, or whose tools, the template leaves out or rewrites a part.
+    pub partly_said: u64,
     /// Tokens of the rows that were kept.
     pub tokens: u64,
     /// Tokens that are learned.
@@ -340,8 +342,9 @@ impl CacheBuilder<'_> {
         match outcome {
             RowOutcome::Overlong => counts.dropped += 1,
             RowOutcome::Unanswered => counts.unanswered += 1,
-            RowOutcome::Tokens { tokens, truncated } => {
+            RowOutcome::Tokens { tokens, truncated, said } => {
                 counts.truncated += u64::from(truncated);
+                counts.partly_said += u64::from(said == Said::Part);
                 for (side, example) in &tokens {
                     counts.tokens += example.ids.len() as u64;
                     counts.trained += example.trained.iter().filter(|t| **t).count() as u64;
@@ -358,7 +361,9 @@ fn tokenise(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<R
     let content = &row.content;
     match (form, content) {
         (Form::Texts, _) => Ok(match masker.row(content)? {
-            RowOutcome::Tokens { tokens, truncated } => RowOutcome::Tokens { tokens: vec![(0, tokens)], truncated },
+            RowOutcome::Tokens { tokens, truncated, said } => {
+                RowOutcome::Tokens { tokens: vec![(0, tokens)], truncated, said }
+            }
             RowOutcome::Overlong => RowOutcome::Overlong,
             RowOutcome::Unanswered => RowOutcome::Unanswered,
         }),

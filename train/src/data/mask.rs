@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use setaccio_base::bundle::Place;
-use setaccio_base::row::{Content, Message};
+use setaccio_base::row::{Content, Message, TOOL_CALLS};
 use setaccio_templates::{Clock, End, Renderer};
 
 use super::{
@@ -27,11 +27,22 @@ pub enum RowOutcome<T> {
         tokens: T,
         /// Whether some were cut off.
         truncated: bool,
+        /// Whether its template writes all of what is learned.
+        said: Said,
     },
     /// Too long, and `overlong = "drop"`.
     Overlong,
     /// Nothing that is learned was left after cutting.
     Unanswered,
+}
+
+/// How much of its answers, and of the tools that it offers, is in a row's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// All of it.
+    Whole,
+    /// The template leaves something out, as reasoning before the last turn, or writes it otherwise.
+    Part,
 }
 
 /// Turns rows into tokens.
@@ -77,8 +88,8 @@ impl<'a> Masker<'a> {
     /// # Errors
     /// What is wrong with the row, or with the template as the row shows it.
     pub fn row(&self, content: &Content) -> std::result::Result<RowOutcome<Example>, String> {
-        let mut example = match content {
-            Content::Text(text) => self.text(text)?,
+        let (mut example, said) = match content {
+            Content::Text(text) => (self.text(text)?, Said::Whole),
             Content::Chat { messages, tools } => self.chat(messages, tools.as_ref())?,
             Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
         };
@@ -96,7 +107,7 @@ impl<'a> Masker<'a> {
         example.ids.truncate(self.data.max_length);
         example.trained.truncate(self.data.max_length);
         Ok(if example.trained.contains(&true) {
-            RowOutcome::Tokens { tokens: example, truncated }
+            RowOutcome::Tokens { tokens: example, truncated, said }
         } else {
             RowOutcome::Unanswered
         })
@@ -163,7 +174,7 @@ impl<'a> Masker<'a> {
         Ok(Example { ids, trained })
     }
 
-    fn chat(&self, messages: &[Message], tools: Option<&Value>) -> std::result::Result<Example, String> {
+    fn chat(&self, messages: &[Message], tools: Option<&Value>) -> std::result::Result<(Example, Said), String> {
         let renderer = self.template()?;
         if messages.iter().all(|m| m.content.trim().is_empty() && !m.calls_tools()) {
             return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
@@ -171,6 +182,7 @@ impl<'a> Masker<'a> {
         let full = renderer.chat(messages, tools, End::Whole)?;
         let row = RenderedTokens { tokens: self.tokens.encode(&full.text)?, text: &full.text };
         let ids = &row.tokens.ids;
+        let mut said = if tools.is_none() || renderer.reads("tools") { Said::Whole } else { Said::Part };
         let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
         let mut answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
         if answers.is_empty() && self.data.train_on != TrainOn::All {
@@ -195,14 +207,28 @@ impl<'a> Masker<'a> {
             for range in &full.generated[first..] {
                 trained[self.marked(&row, range)?].fill(true);
             }
+            let written: String = full.generated[first..].iter().map(|range| &full.text[range.clone()]).collect();
+            if learned.iter().any(|i| !tells(&written, &messages[*i])) {
+                said = Said::Part;
+            }
         } else {
             answers.drain(..keep(answers.len()));
             for i in answers {
                 let answer = spans::find(&Conversation { renderer, messages, tools }, i, &full.text)?;
-                trained[self.answered(&row, &answer, i)?].fill(true);
+                let tokens = self.answered(&row, &answer, i)?;
+                let stop = tokens.end.checked_sub(1).map_or(0, |stop| row.tokens.offsets[stop].0);
+                let written = full.text.get(answer.text.start..stop).unwrap_or_default();
+                if written.trim().is_empty() {
+                    let message = "name a chat template that knows tools in `data.template`";
+                    return Err(format!("the template writes nothing of turn {i}, which is an answer: {message}"));
+                }
+                if !tells(written, &messages[i]) {
+                    said = Said::Part;
+                }
+                trained[tokens].fill(true);
             }
         }
-        Ok(Example { ids: row.tokens.ids, trained })
+        Ok((Example { ids: row.tokens.ids, trained }, said))
     }
 
     /// The tokens of an answer and of the stop that ends it.
@@ -255,6 +281,16 @@ fn says_nothing(turn: &Message) -> bool {
     turn.content.trim().is_empty() && turn.others().next().is_none()
 }
 
+/// Whether a text holds what a turn says and thinks, white space aside, and names what it calls.
+fn tells(text: &str, turn: &Message) -> bool {
+    let bare = |text: &str| text.split_whitespace().collect::<String>();
+    let text = bare(text);
+    let thought = ["reasoning_content", "thinking", "reasoning"].into_iter().find_map(|n| turn.field(n)?.as_str());
+    let calls = turn.field(TOOL_CALLS).and_then(Value::as_array).into_iter().flatten();
+    let called = calls.filter_map(|call| call.pointer("/function/name")?.as_str());
+    [turn.content.as_str()].into_iter().chain(thought).chain(called).all(|part| text.contains(&bare(part)))
+}
+
 /// A text and its tokens.
 struct RenderedTokens<'a> {
     tokens: Encoding,
@@ -301,14 +337,14 @@ mod tests {
         (dir, data)
     }
 
-    /// The row's text with what is learned in brackets, or what is wrong with it.
+    /// The row's text with what is learned in brackets and ~ if that is not all of its answers, or what is wrong with it.
     fn shown(content: &Content, template: &str, change: impl FnOnce(&mut Data)) -> std::result::Result<String, String> {
         let tokens = tokens();
         let (dir, mut data) = data(template, TrainOn::Assistant);
         change(&mut data);
         let masker = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 300).unwrap();
-        let example = match masker.row(content)? {
-            RowOutcome::Tokens { tokens, .. } => tokens,
+        let (example, said) = match masker.row(content)? {
+            RowOutcome::Tokens { tokens, said, .. } => (tokens, said),
             other => return Ok(format!("{other:?}")),
         };
         assert!(!example.trained[0]);
@@ -320,7 +356,7 @@ mod tests {
             text += &[brackets[0], &part, brackets[1]].concat();
             start += run.len();
         }
-        Ok(text)
+        Ok(text + if said == Said::Part { "~" } else { "" })
     }
 
     fn turns(n: usize) -> Content {
@@ -367,6 +403,55 @@ mod tests {
     }
 
     #[test]
+    fn what_a_template_leaves_out_of_an_answer_is_told() {
+        let chat = |answer: &str| Row::chat(&[("user", "2 + 2?"), ("assistant", answer)]).content;
+        let cut = "{% for m in messages %}{{ m.role }}:{{ m.content.split('</think>')[-1] }}<|eot_id|>{% endfor %}";
+        let cases = [
+            ("<think>Sommo.</think>Fa 4.", "user:2 + 2?<|eot_id|>assistant:[Fa 4.<|eot_id|>]~"),
+            ("Fa 4.", "user:2 + 2?<|eot_id|>assistant:[Fa 4.<|eot_id|>]"),
+        ];
+        for (answer, expected) in cases {
+            assert_eq!(shown(&chat(answer), cut, |_| ()).unwrap(), expected);
+        }
+        let thought =
+            [Message::new("user", "2 + 2?"), Message::new("assistant", "Fa 4.").with("reasoning_content", "Sommo.")];
+        assert!(shown(&Content::chat(thought.to_vec()), cut, |_| ()).unwrap().ends_with("[Fa 4.<|eot_id|>]~"));
+        let marked = "{% for m in messages %}{{ m.role }}:{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}{% endfor %}";
+        assert!(shown(&Content::chat(thought.to_vec()), marked, |_| ()).unwrap().ends_with("[Fa 4.<|eot_id|>]~"));
+    }
+
+    #[test]
+    fn calls_of_tools_are_learned_and_offered_tools_are_seen() {
+        let template = "{{ tools|tojson if tools }}{% for m in messages %}{{ m.role }}:{{ m.content or '' }}\
+                        {% for c in m.tool_calls or [] %}<{{ c.function.name }}{{ c.function.arguments|tojson }}>{% endfor %}<|eot_id|>{% endfor %}";
+        let call = serde_json::json!([{"function": {"name": "ora", "arguments": {"è": 1}}}]);
+        let messages = vec![
+            Message::new("user", "Che ore sono?"),
+            Message::without_text("assistant").with(TOOL_CALLS, call),
+            Message::new("tool", "12"),
+            Message::new("assistant", "Le 12."),
+        ];
+        let tools = Some(serde_json::json!([{"name": "ora"}]));
+        let content = Content::Chat { messages, tools };
+        let expected = "[{\"name\": \"ora\"}]user:Che ore sono?<|eot_id|>assistant:[<ora{\"è\": 1}><|eot_id|>]tool:12<|eot_id|>assistant:[Le 12.<|eot_id|>]";
+        assert_eq!(shown(&content, template, |_| ()).unwrap(), expected);
+        let blind = template.replace("{{ tools|tojson if tools }}", "");
+        assert!(shown(&content, &blind, |_| ()).unwrap().ends_with("[Le 12.<|eot_id|>]~"));
+        let deaf = "{% for m in messages %}{{ m.role }}:{{ m.content or '' }}<|eot_id|>{% endfor %}";
+        let error = shown(&content, deaf, |_| ()).unwrap_err();
+        assert!(error.contains("writes nothing of turn 1"), "{error}");
+    }
+
+    #[test]
+    fn a_template_that_asks_for_the_date_gets_the_recipes() {
+        let template = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}|{{ m.content }}<|eot_id|>{% endfor %}";
+        let error = shown(&turns(3), template, |_| ()).unwrap_err();
+        assert!(error.contains("give `data.date`"), "{error}");
+        let text = shown(&turns(3), template, |d| d.date = "2026-01-31".into()).unwrap();
+        assert!(text.starts_with("31 Jan 2026|Sii breve."), "{text}");
+    }
+
+    #[test]
     fn documents_are_learned_whole() {
         let text = |t: &str| Content::Text(t.into());
         assert_eq!(shown(&text("Uno. "), "", |_| ()).unwrap(), "<|begin_of_text|>[Uno. <|eot_id|>]");
@@ -394,6 +479,11 @@ mod tests {
         let cases = [
             (chat(&TURNS[..2]), "", "has no assistant turn"),
             (chat(&[("user", " "), ("assistant", "")]), "", "is empty"),
+            (
+                chat(&[("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c")]),
+                "",
+                "turn 1 is an empty answer",
+            ),
             (Content::Text("\n".into()), "", "is empty"),
             (turns(3), CHATML, "comes \"END\\n\", where <|eot_id|> or <|end_of_text|> is expected"),
             (turns(3), "{{ raise_exception('no system turn' ~ messages[9].x) }}", "the template fails"),

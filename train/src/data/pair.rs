@@ -6,7 +6,7 @@ use setaccio_templates::End;
 
 use super::{
     batch::Example,
-    mask::{Masker, RowOutcome},
+    mask::{Masker, RowOutcome, Said},
 };
 use crate::recipe::Overlong;
 
@@ -60,6 +60,10 @@ impl Masker<'_> {
         if shared == 0 {
             return Err("begins with other tokens than its question alone: the template does not fit pairs".into());
         }
+        if whole.windows(2).any(|pair| pair[0] == pair[1]) {
+            let why = "the template leaves out what they differ in, for instance their reasoning";
+            return Err(format!("has two answers that become the same tokens: {why}, or they are the same; {sane}"));
+        }
         for (ids, (side, _)) in whole.iter().zip(&sides) {
             self.ends(&ids[shared..], SIDES[*side as usize])?;
             self.known(ids)?;
@@ -78,7 +82,7 @@ impl Masker<'_> {
             Example { trained: (0..ids.len()).map(|i| i >= shared).collect(), ids }
         };
         let made = sides.into_iter().map(|(side, _)| side).zip(whole.into_iter().map(example));
-        Ok(RowOutcome::Tokens { tokens: made.collect(), truncated: longer || cut > 0 })
+        Ok(RowOutcome::Tokens { tokens: made.collect(), truncated: longer || cut > 0, said: Said::Whole })
     }
 }
 
@@ -141,7 +145,7 @@ mod tests {
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
         let masker = Masker::new(&data, &setaccio_base::bundle::Place::disk("recipe.toml"), &tokens, 300).unwrap();
-        let RowOutcome::Tokens { tokens: sides, truncated } = masker.answers(content, longest, needs)? else {
+        let RowOutcome::Tokens { tokens: sides, truncated, .. } = masker.answers(content, longest, needs)? else {
             return Ok(vec!["none".into()]);
         };
         let text = |(side, e): &(u32, Example)| {
@@ -196,6 +200,7 @@ mod tests {
             (content([&[], GOOD, BAD]), Needs::Both, "has no question that its answers share"),
             (content([ASKED, GOOD, &[]]), Needs::Both, "only `preference.loss = \"kto\"` learns from single answers"),
             (content([ASKED, &[], &[]]), Needs::One, "has no two answers"),
+            (content([ASKED, GOOD, GOOD]), Needs::Both, "two answers that become the same tokens"),
             (Row::chat(ASKED).content, Needs::Both, "a question with two answers is needed"),
         ];
         assert!(one_sided(&[], None, None).unwrap_err().contains("[output.keep]"));

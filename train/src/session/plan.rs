@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device};
-use setaccio_base::{atomic, progress::Progress};
+use setaccio_base::{atomic, numbers::grouped, progress::Progress};
 use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
@@ -115,6 +115,14 @@ impl RunPlan {
             )
         };
         let train = open(Split::Train, recipe.data.limit)?;
+        let partly = train.counts().partly_said;
+        if partly > 0 {
+            progress.warn(&format!(
+                "the chat template leaves out or rewrites a part of {} rows, of their reasoning, calls or tools: what it \
+                 leaves out is not learned; --show-batch shows what is",
+                grouped(partly)
+            ));
+        }
         if train.is_empty() {
             return Err(Error::recipe(
                 &recipe_file.file,

@@ -57,7 +57,7 @@ fn examples(tokens: &Tokens, template: &str, train_on: TrainOn) -> Vec<Example> 
         Masker::new(&data, &setaccio_base::bundle::Place::disk(dir.path().join("recipe.toml")), tokens, tokens.vocab)
             .unwrap();
     let made = chats().into_iter().map(|c| match masker.row(&c).unwrap() {
-        RowOutcome::Tokens { tokens, truncated: false } => tokens,
+        RowOutcome::Tokens { tokens, truncated: false, .. } => tokens,
         other => panic!("{other:?}"),
     });
     made.collect()

@@ -489,3 +489,33 @@ pub struct Card {
     /// Known limits, one sentence or paragraph each.
     pub limits: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_table_is_written_as_any_table_is() {
+        // Locks have been written so, by the order of the keys: another order would be another fingerprint.
+        let text = "[[filter]]\nas = \"short\"\nmin_chars = 3\nof = \"answer\"\nrule = \"length\"\n";
+        #[derive(Serialize, Deserialize)]
+        struct Filters {
+            filter: Vec<FilterTable>,
+        }
+        let read: Filters = toml::from_str(text).unwrap_or_else(|e| panic!("{e}"));
+        let table = &read.filter[0];
+        assert_eq!((table.rule.as_str(), table.alias.as_deref()), ("length", Some("short")));
+        assert_eq!(table.settings.keys().collect::<Vec<_>>(), ["min_chars", "of"]);
+        assert_eq!(toml::to_string(&read).ok().as_deref(), Some(text));
+    }
+
+    #[test]
+    fn a_path_is_one_or_several() {
+        for (path, all) in [("'a'", vec!["a"]), ("['a', 'b']", vec!["a", "b"])] {
+            let source: Source = toml::from_str(&format!("name = 'x'\nschema = 'text'\npath = {path}"))
+                .unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(source.own_files(), all);
+            assert!(source.local());
+        }
+    }
+}

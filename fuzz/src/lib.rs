@@ -1,0 +1,52 @@
+//! What the fuzz targets ask of any input: no panic, no hang, and the same rows whether a file is read in one piece or in
+//! slices. CONTRIBUTING.md says how to run them.
+
+use std::{collections::BTreeMap, io::Write};
+
+use setaccio_base::{
+    bundle::Place,
+    row::{Content, Message},
+};
+use setaccio_curate::source::{self, Item, Limits, Projection, SCHEMAS};
+use setaccio_templates::Renderer;
+
+/// Read `bytes` as a file with this extension by every schema.
+///
+/// # Panics
+/// Slices give other rows than the whole file.
+pub fn read(bytes: &[u8], extension: &str) {
+    let Ok(mut file) = tempfile::Builder::new().suffix(&format!(".{extension}")).tempfile() else { return };
+    if file.write_all(bytes).is_err() {
+        return;
+    }
+    let place = Place::disk(file.path());
+    for schema in SCHEMAS {
+        let rows = |slice_bytes| {
+            let limits = Limits { slice_bytes, max_row_bytes: 1 << 16, count_compressed: false };
+            let input = source::inspect(&place, "input", &limits, &|| false).map_err(|e| e.to_string())?;
+            let projection = Projection { schema: *schema, rename: &BTreeMap::new(), extra: &[] };
+            let mut items: Vec<Item> = Vec::new();
+            for slice in &input.inspection.slices {
+                for item in input.open(slice, &projection, &limits).map_err(|e| e.to_string())? {
+                    items.push(item.map_err(|e| e.to_string())?);
+                }
+            }
+            Ok::<_, String>(items)
+        };
+        // Where reading breaks off may be told at another place in a slice; that it does is the same.
+        assert_eq!(rows(1).ok(), rows(u64::MAX).ok(), "slices of {}", schema.name());
+    }
+}
+
+/// Render a conversation with what stands before the first U+0001 as template, and the rest as its turns.
+pub fn render(text: &str) {
+    let mut parts = text.split('\u{1}');
+    let template = parts.next().unwrap_or_default().to_owned();
+    let Ok(renderer) = Renderer::new(Some(template), None, "<s>", "</s>") else { return };
+    let roles = ["system", "user", "assistant", "tool"].into_iter().cycle();
+    let messages: Vec<Message> = parts.zip(roles).map(|(part, role)| Message::new(role, part)).collect();
+    for prompt in [false, true] {
+        let _ = renderer.chat(&messages, prompt);
+    }
+    let _ = renderer.render(&Content::Text(text.to_owned()));
+}

@@ -496,12 +496,12 @@ mod tests {
 
     #[test]
     fn a_filter_table_is_written_as_any_table_is() {
-        // Locks have been written so, by the order of the keys: another order would be another fingerprint.
-        let text = "[[filter]]\nas = \"short\"\nmin_chars = 3\nof = \"answer\"\nrule = \"length\"\n";
         #[derive(Serialize, Deserialize)]
         struct Filters {
             filter: Vec<FilterTable>,
         }
+        // Locks have been written so, by the order of the keys: another order would be another fingerprint.
+        let text = "[[filter]]\nas = \"short\"\nmin_chars = 3\nof = \"answer\"\nrule = \"length\"\n";
         let read: Filters = toml::from_str(text).unwrap_or_else(|e| panic!("{e}"));
         let table = &read.filter[0];
         assert_eq!((table.rule.as_str(), table.alias.as_deref()), ("length", Some("short")));

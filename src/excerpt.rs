@@ -38,7 +38,9 @@ mod tests {
             "Nel mezzo del cammin di nostra vita mi ritrovai per una selva oscura, che la diritta via era smarrita.";
         assert_eq!(
             around(["Ahi quanto", text], "SELVA").as_deref(),
-            Some("\u{2026}ammin di nostra vita mi ritrovai per una selva oscura, che la diritta via era smarrita.")
+            Some(
+                "\u{2026}mmin di nostra vita mi ritrovai per una selva oscura, che la diritta via era smarrita\u{2026}"
+            )
         );
         assert_eq!(around(["\u{130}stanbul \u{130}S"], "\u{130}s").as_deref(), Some("\u{130}stanbul \u{130}S"));
         assert_eq!(around([text], "275 characters, at least 500"), None);

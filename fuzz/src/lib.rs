@@ -8,7 +8,8 @@ use setaccio_base::{
     row::{Content, Message},
 };
 use setaccio_curate::source::{self, Item, Limits, Projection, SCHEMAS};
-use setaccio_templates::Renderer;
+use setaccio_dataset::recipe::Source;
+use setaccio_templates::{End, Renderer};
 
 /// Read `bytes` as a file with this extension by every schema.
 ///
@@ -20,11 +21,15 @@ pub fn read(bytes: &[u8], extension: &str) {
         return;
     }
     let place = Place::disk(file.path());
+    let Ok(source) = serde_json::from_value::<Source>(serde_json::json!({"name": "fuzz", "schema": "text"})) else {
+        return;
+    };
+    let (name, columns) = (format!("input.{extension}"), BTreeMap::new());
     for schema in SCHEMAS {
         let rows = |slice_bytes| {
-            let limits = Limits { slice_bytes, max_row_bytes: 1 << 16, count_compressed: false };
-            let input = source::inspect(&place, "input", &limits, &|| false).map_err(|e| e.to_string())?;
-            let projection = Projection { schema: *schema, rename: &BTreeMap::new(), extra: &[] };
+            let limits = Limits { slice_bytes, max_row_bytes: 1 << 16, count_compressed: false, window_log: 20 };
+            let input = source::inspect(&place, &name, &source, &limits, &|| false).map_err(|e| e.to_string())?;
+            let projection = Projection { schema: *schema, rename: &BTreeMap::new(), extra: &[], types: &columns };
             let mut items: Vec<Item> = Vec::new();
             for slice in &input.inspection.slices {
                 for item in input.open(slice, &projection, &limits).map_err(|e| e.to_string())? {
@@ -41,12 +46,12 @@ pub fn read(bytes: &[u8], extension: &str) {
 /// Render a conversation with what stands before the first U+0001 as template, and the rest as its turns.
 pub fn render(text: &str) {
     let mut parts = text.split('\u{1}');
-    let template = parts.next().unwrap_or_default().to_owned();
+    let template = parts.next().unwrap_or_default();
     let Ok(renderer) = Renderer::new(Some(template), None, "<s>", "</s>") else { return };
     let roles = ["system", "user", "assistant", "tool"].into_iter().cycle();
     let messages: Vec<Message> = parts.zip(roles).map(|(part, role)| Message::new(role, part)).collect();
-    for prompt in [false, true] {
-        let _ = renderer.chat(&messages, prompt);
+    for end in [End::Whole, End::Prompt] {
+        let _ = renderer.chat(&messages, None, end);
     }
     let _ = renderer.render(&Content::Text(text.to_owned()));
 }

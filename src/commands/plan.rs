@@ -22,6 +22,9 @@ use crate::{
     style::{BAD, FAINT, HEAD, NAME, count, counted, megabytes},
 };
 
+/// Files of a source that are listed.
+const MOST_FILES: usize = 20;
+
 /// Show stages, inputs, expected rows and columns, and what a build would take, without building anything
 #[derive(clap::Args)]
 pub struct Args {
@@ -210,12 +213,17 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
                 "    {BAD}the licence is not known:{BAD:#} write into the recipe what may be done with these rows"
             );
         }
-        for file in plan.files.iter().filter(|f| f.source == number) {
+        let files: Vec<_> = plan.files.iter().filter(|f| f.source == number).collect();
+        for file in files.iter().take(MOST_FILES) {
             let input = &file.input;
             let rows = input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| counted(n, "row"));
             let tasks = counted(input.inspection.slices.len() as u64, "task");
             anstream::println!("    {}  {}, {rows}, {tasks}", input.name, megabytes(input.bytes));
             anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
+        }
+        if let Some(more) = files.get(MOST_FILES..).filter(|more| !more.is_empty()) {
+            let bytes = megabytes(more.iter().map(|file| file.input.bytes).sum());
+            anstream::println!("    and {} more, {bytes}; `--json` lists each", counted(more.len() as u64, "file"));
         }
     }
     listed.iter().for_each(list);

@@ -365,3 +365,26 @@ fn what_from_does_not_concern_is_said() {
     let run = run_in(dir.path(), &["build", "mine.toml", "--from", "/nowhere"]).assert_success();
     assert_snapshot("own_data-from", run.said());
 }
+
+#[test]
+fn thousands_of_files_make_no_list_of_thousands_of_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..61 {
+        write(dir.path(), &format!("testi/{i:02}.txt"), format!("Il testo numero {i}."));
+    }
+    let source = "[[source]]\nname = 'testi'\nschema = 'text'\npath = 'testi'\n";
+    write(dir.path(), "testi.toml", format!("{}{source}", HEAD.replace("chat", "text")));
+    run_in(dir.path(), &["build", "testi.toml"]).assert_success();
+    let out = dir.path().join("data/out/mix");
+    let inputs: Vec<_> =
+        text_of(&out, "README.md").lines().filter(|l| l.contains(".txt |")).map(str::to_owned).collect();
+    assert_eq!(inputs.len(), 50);
+    let card = text_of(&out, "README.md");
+    let rest = card.lines().find(|line| line.starts_with("| and")).unwrap();
+    // Each of these eleven texts has 19 bytes.
+    assert_eq!(rest, "| and 11 files more, each with its hash in `recipe.lock.toml` | 209 | |");
+    assert_eq!(text_of(&out, "recipe.lock.toml").matches("sha256 =").count(), 61);
+    let plan = run_in(dir.path(), &["plan", "testi.toml"]).assert_success().said();
+    assert_eq!(plan.matches(".txt  ").count(), 20);
+    assert!(plan.contains("and 41 files more"), "{plan}");
+}

@@ -76,7 +76,7 @@ fn containers() -> Vec<File> {
         ("table.csv", csv.clone().into_bytes()),
         ("table.csv.gz", gzip(csv.as_bytes())),
         ("table-utf16.csv", wide),
-        ("table.tsv", csv.replace(",", "\t").into_bytes()),
+        ("table.tsv", csv.replace(',', "\t").into_bytes()),
         ("string.parquet", parquet(vec![("text", Arc::new(StringArray::from(texts.clone())))], Compression::SNAPPY, 7)),
         (
             "large.parquet",

@@ -110,11 +110,13 @@ fn small_models(out: &Path, each: fn(&Path, Quant)) {
         ("mistral", &[Quant::F32]),
         ("wide", &[Quant::F32, Quant::Q4_0, Quant::Q4K, Quant::Q6K]),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        variant(name, folder.path());
+        // The folder's name goes into the file.
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(name);
+        variant(name, &folder);
         for quant in quants {
             let file = out.join(format!("{name}-{}.gguf", quant.name()));
-            export(folder.path(), *quant, &file);
+            export(&folder, *quant, &file);
             each(&file, *quant);
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use setaccio_base::{
     card::{UNKNOWN_LICENSE, strictest},
-    numbers::{grouped, percent, tenths},
+    numbers::{counted, grouped, percent, tenths},
     row::Kind,
 };
 use setaccio_dataset::{
@@ -14,6 +14,9 @@ use setaccio_dataset::{
 };
 
 use super::waterfall::Step;
+
+/// Inputs that the card lists; a folder of texts has thousands, and the lock names each.
+const MOST_INPUTS: usize = 50;
 
 /// Everything below the fences.
 pub fn body(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
@@ -259,8 +262,13 @@ fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
          | input | bytes | SHA-256 |\n|---|---:|---|\n",
         lock.engine, lock.command, ledger.fingerprint, recipe.seed
     );
-    for input in &lock.input {
+    for input in lock.input.iter().take(MOST_INPUTS) {
         let _ = writeln!(out, "| {} | {} | `{}` |", input.file, grouped(input.bytes), input.sha256);
+    }
+    if let Some(more) = lock.input.get(MOST_INPUTS..).filter(|more| !more.is_empty()) {
+        let bytes = more.iter().map(|input| input.bytes).sum();
+        let (files, bytes) = (counted(more.len() as u64, "file"), grouped(bytes));
+        let _ = writeln!(out, "| and {files} more, each with its hash in `recipe.lock.toml` | {bytes} | |");
     }
     out
 }

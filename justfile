@@ -161,6 +161,11 @@ test-ignored *args:
 soak:
     cargo test --workspace --features train --test e2e -- --ignored soak_
 
+# mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, template
+[group('7 develop')]
+fuzz target *args:
+    tools/fuzz.sh "$@"
+
 # all that CI runs, cheapest first
 [group('7 develop')]
 check:

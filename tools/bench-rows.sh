@@ -24,7 +24,7 @@ if [ ! -d "$rows" ]; then
     trap 'rm -rf "$new"' EXIT
     mkdir "$new/factory" "$new/words" "$new/handbook" "$new/reference" "$new/rows"
     chmod 755 "$new"
-    pypi sdist llamafactory 0.9.5 1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f "$new/factory"
+    pypi_source llamafactory 0.9.5 1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f "$new/factory"
     npm_archive naughty-words 1.2.0 c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e "$new/words"
     debian debian-handbook "$new/handbook"
     debian debian-reference-it "$new/reference"

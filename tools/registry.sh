@@ -1,12 +1,10 @@
 # Sourced by the scripts beside it: one archive of one package of a registry, into the folder IN.
 
-# pypi wheel|sdist NAME VERSION SHA256 IN. A hash in a list of requirements makes pip check it.
-pypi() {
-    local kind=--only-binary=:all:
-    [ "$1" = wheel ] || kind=--no-binary=:all:
-    echo "$2==$3 --hash=sha256:$4" >"$5/requirements.txt"
-    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps "$kind" --require-hashes \
-        --requirement "$5/requirements.txt" --dest "$5" >&2
+# pypi_wheel NAME VERSION SHA256 IN. A hash in a list of requirements makes pip check it.
+pypi_wheel() {
+    echo "$1==$2 --hash=sha256:$3" >"$4/requirements.txt"
+    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+        --requirement "$4/requirements.txt" --dest "$4" >&2
 }
 
 # pypi_source NAME VERSION SHA256 IN: a source archive as it is. pip would build it to learn what it depends on.

@@ -47,13 +47,17 @@ def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def check_card(run, recipe):
+def check_card(run, lock):
+    recipe = lock["recipe"]
     card = ModelCard.load(run / "README.md")
     data = card.data.to_dict()
     library = "transformers" if recipe["method"] == "full" else "peft"
     same("library_name of the card", data.get("library_name"), library)
     same("pipeline_tag of the card", data.get("pipeline_tag"), "text-generation")
-    for field in ("language", "datasets", "tags"):
+    # Sets of the Hub are named where their rows were read, and nowhere else: samples are none.
+    repos = sorted({repo for folder in lock["data"] for repo in folder["repos"]})
+    same("datasets of the card", sorted(data.get("datasets") or []), repos)
+    for field in ("language", "tags"):
         if not data.get(field):
             raise AssertionError(f"the card has no {field}")
     same("base_model of the card", data.get("base_model"), recipe["model"]["repo"] or None)
@@ -157,7 +161,7 @@ def check(run):
     recipe = lock["recipe"]
     made = "model" if recipe["method"] == "full" else "adapter"
     check_hashes(run, lock, made)
-    check_card(run, recipe)
+    check_card(run, lock)
     trained = check_model(run / made) if made == "model" else check_adapter(run / made, recipe)
     first, last = check_metrics(run, recipe)
     print(f"{run.name}: {trained} trained parameters, loss {first:.4f} to {last:.4f}; card, {made} and metrics agree")

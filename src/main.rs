@@ -1,6 +1,10 @@
 //! `setaccio`: from raw public data to a published fine-tuned adapter.
 
-use std::process::ExitCode;
+use std::{
+    any::Any,
+    panic::{catch_unwind, resume_unwind, set_hook, take_hook},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -31,10 +35,31 @@ Exit codes:
 /// Exit code of a run that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
+/// What `println!` panics with where stdout cannot be written, as on a full disk.
+const UNPRINTED: &str = "failed printing to stdout: ";
+
+/// Why stdout could not be written, if that is what a panic says.
+fn unprinted(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<String>()?.strip_prefix(UNPRINTED)
+}
+
 fn main() -> ExitCode {
+    let tell = take_hook();
+    set_hook(Box::new(move |info| {
+        if unprinted(info.payload()).is_none() {
+            tell(info);
+        }
+    }));
     // The list that build.rs writes.
     setaccio_base::bundle::install(include!(concat!(env!("OUT_DIR"), "/bundle.rs")));
-    let Err(error) = Cli::parse().command.run() else { return ExitCode::SUCCESS };
+    let error = match catch_unwind(|| Cli::parse().command.run()) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => error,
+        Err(panic) => match unprinted(&*panic) {
+            Some(why) => anyhow::anyhow!("cannot write to stdout: {why}"),
+            None => resume_unwind(panic),
+        },
+    };
     // A reader that has seen enough (`| head`) is no failure.
     if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;

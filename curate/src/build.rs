@@ -88,12 +88,26 @@ pub enum BuildOutcome {
 /// # Errors
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
+    check_apart(plan, out)?;
     let folder = OutputFolder::open(out, matches!(options.part, Part::Slice { .. }))?;
     let outcome = run_in(plan, &folder, options, progress);
     if outcome.is_err() && options.part == Part::Whole {
         folder.abandon()?;
     }
     outcome
+}
+
+/// Check that no input lies in the output folder: the next build would read what this one writes.
+fn check_apart(plan: &Plan, out: &Path) -> Result<()> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    let inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.starts_with(&out));
+    match plan.files.iter().map(|file| file.input.place.path()).find(inside) {
+        Some(path) => {
+            let message = format!("is where {} is read from: name another folder with --out", path.display());
+            Err(Error::damaged(&out, message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {

@@ -72,10 +72,10 @@ pub fn lowercase_into(text: &str, out: &mut Vec<u8>) {
     fold_into(text, WhiteSpace::Any, out, |c, out| c.to_lowercase().for_each(|lower| push(lower, out)));
 }
 
-/// The text without soft hyphens (U+00AD), zero-width space and joiners (U+200B to U+200D), word joiners (U+2060) and
-/// byte order marks (U+FEFF).
+/// The text without soft hyphens (U+00AD), zero-width space and joiners (U+200B to U+200D), marks of direction (U+200E,
+/// U+200F), word joiners (U+2060) and byte order marks (U+FEFF).
 fn visible(text: &str) -> Cow<'_, str> {
-    let hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    let hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     // Their first bytes, without which there is nothing to take out.
     let none = memchr::memchr3(0xc2, 0xe2, 0xef, text.as_bytes()).is_none();
     if none || !text.contains(hidden) { Cow::Borrowed(text) } else { Cow::Owned(text.replace(hidden, "")) }

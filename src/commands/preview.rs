@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::{
+    progress::Progress,
     row::{Content, Message, Row, TOOL_CALLS},
     suggest,
 };
@@ -111,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
     for (i, number) in numbers.iter().enumerate() {
         // The first sources show one row more if the number does not divide.
         let share = args.rows / numbers.len() + usize::from(i < args.rows % numbers.len());
-        look(args, &plan, &filter, *number, share, &mut preview)?;
+        look((args, &plan, &filter), *number, share, &mut preview, &progress)?;
         let unread = filter.unread(*number, args.rows.max(1))?;
         if !unread.is_empty() {
             preview.unread.insert(plan.loaded.recipe.source[usize::from(*number)].name.clone(), unread);
@@ -155,12 +156,11 @@ fn is_rule(name: &str, rule: &str) -> bool {
 
 /// Read rows of one source until `share` of them are shown.
 fn look(
-    args: &Args,
-    plan: &Plan,
-    filter: &RowFilter<'_>,
+    (args, plan, filter): (&Args, &Plan, &RowFilter<'_>),
     number: u16,
     share: usize,
     preview: &mut Preview,
+    progress: &dyn Progress,
 ) -> Result<()> {
     let stops = plan.loaded.recipe.read.on_bad_row == OnBadRow::Stop;
     let mut shown = 0;
@@ -173,6 +173,9 @@ fn look(
         for item in plan.read(task)? {
             if shown == share {
                 break;
+            }
+            if progress.cancelled() {
+                return Err(setaccio_curate::Error::Interrupted.into());
             }
             let row = judged(filter, item?, number, stops);
             let counter = if row.kept { &mut preview.kept } else { &mut preview.dropped };

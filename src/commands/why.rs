@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use setaccio_base::{row::Row, sha256};
+use setaccio_base::{progress::Progress as _, row::Row, sha256};
 use setaccio_curate::{
     pipeline::{
         filter::{Outcome as Verdict, RowFilter},
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     let build = Build::open(&args.out)?;
     let mut fates = Vec::new();
     for query in build.queries(&args.row) {
-        fates = build.find(&query)?;
+        fates = build.find(&query, &progress)?;
         if let Query::Place(file, row) = &query
             && fates.is_empty()
         {
@@ -95,13 +95,16 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
     let filter = RowFilter::new(&plan);
     for task in &plan.tasks {
         for item in plan.read(task)? {
+            if progress.cancelled() {
+                return Err(setaccio_curate::Error::Interrupted.into());
+            }
             let item = item?;
             let (Item::Row { at, .. } | Item::Bad { at, .. }) = &item;
             if at.row != row {
                 continue;
             }
             return match item {
-                Item::Row { at, row } => found(build, &filter, file, at, row),
+                Item::Row { at, row } => found(build, &filter, (file, at), row, progress),
                 Item::Bad { reason, .. } => bail!("{file}:{row} cannot be read now: {reason}"),
             };
         }
@@ -109,12 +112,18 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
     Ok(Vec::new())
 }
 
-fn found(build: &Build<'_>, filter: &RowFilter<'_>, file: &str, at: Position, row: Row) -> Result<Vec<Fate>> {
+fn found(
+    build: &Build<'_>,
+    filter: &RowFilter<'_>,
+    (file, at): (&str, Position),
+    row: Row,
+    progress: &Bar,
+) -> Result<Vec<Fate>> {
     let Verdict::Keep(kept) = filter.apply(row, at, 0, &mut filter.tallies()) else {
         bail!("{file}, {at}: this version of Setaccio drops it, and the rejects do not have it");
     };
     let id = sha256::hex(&key::id(&kept.row.content));
-    let fates = build.kept(&id, file, at)?;
+    let fates = build.kept(&id, file, at, progress)?;
     let counted = build.lock.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count);
     if fates.is_empty() && counted {
         bail!("{file}, {at}: the filters keep it (id {id}), and it is outside the sample, whose rest is only counted");

@@ -1,10 +1,11 @@
 //! The help of every command, and the lists of what a recipe can be made of.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::process::Command;
 
-use crate::fixture::{ROOT, Run, assert_snapshot, setaccio};
+use crate::fixture::{Run, assert_snapshot, setaccio};
 
 /// The commands that `setaccio --help` lists.
+#[cfg(feature = "train")]
 fn commands() -> Vec<String> {
     let help = setaccio(&["--help"]).assert_success().stdout;
     let listed = help.split_once("\nCommands:\n").unwrap().1.split("\n\n").next().unwrap();
@@ -16,6 +17,10 @@ fn commands() -> Vec<String> {
 #[test]
 #[cfg(feature = "train")]
 fn every_command_explains_itself() {
+    use std::{collections::BTreeSet, fs};
+
+    use crate::fixture::ROOT;
+
     assert_snapshot("help", setaccio(&["--help"]).assert_success().stdout);
     let commands = commands();
     for command in &commands {
@@ -45,4 +50,14 @@ fn threads_that_the_system_refuses_are_an_error_that_says_what_to_do() {
     let said = Run::from(command.output().unwrap()).assert_failure();
     let why = "cannot start 1024 threads: Resource temporarily unavailable (os error 11); give a smaller --jobs";
     assert_eq!(said.lines().last(), Some(format!("error: {why}").as_str()), "{said}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_stdout_is_an_error_and_no_panic() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_setaccio")).arg("rules").stdout(full).output().unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(said, "error: cannot write to stdout: No space left on device (os error 28)\n");
 }

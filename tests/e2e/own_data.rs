@@ -388,3 +388,19 @@ fn thousands_of_files_make_no_list_of_thousands_of_lines() {
     assert_eq!(plan.matches(".txt  ").count(), 20);
     assert!(plan.contains("and 41 files more"), "{plan}");
 }
+
+#[test]
+fn an_output_folder_that_holds_its_own_source_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "domande/a.jsonl", questions(0, 5));
+    let source = "[[source]]\nname = 'a'\nschema = 'alpaca'\npath = 'domande'\n";
+    write(dir.path(), "mix.toml", format!("{HEAD}{source}"));
+    let run = run_in(dir.path(), &["build", "mix.toml", "--out", "domande"]).assert_failure();
+    assert!(run.contains("domande/a.jsonl is read from: name another folder with --out"), "{run}");
+    assert_eq!(fs::read_dir(dir.path().join("domande")).unwrap().count(), 1, "nothing is written there");
+    // A source may hold the output, which is no part of it.
+    write(dir.path(), "mix.toml", format!("{HEAD}{}", source.replace("'domande'", "'.'")));
+    for _ in 0..2 {
+        run_in(dir.path(), &["build", "mix.toml"]).assert_success();
+    }
+}

@@ -12,7 +12,7 @@ use parquet::arrow::{
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection},
 };
 use serde::Serialize;
-use setaccio_base::row::Kind;
+use setaccio_base::{progress::Progress, row::Kind};
 use setaccio_dataset::{
     columns::{ContentColumns, content_names},
     folder,
@@ -141,8 +141,8 @@ impl<'a> Build<'a> {
     /// The rows that `query` names, those kept first.
     ///
     /// # Errors
-    /// A file of the build is missing or damaged.
-    pub fn find(&self, query: &Query) -> Result<Vec<Fate>> {
+    /// A file of the build is missing or damaged, or somebody stops it.
+    pub fn find(&self, query: &Query, progress: &dyn Progress) -> Result<Vec<Fate>> {
         let mut found = Vec::new();
         for entry in &self.ledger.files {
             let dropped = entry.path.starts_with("rejects/");
@@ -152,7 +152,7 @@ impl<'a> Build<'a> {
                 Query::Place(..) => continue,
                 Query::Words(_) => content_names(self.kind).iter().copied().chain(dropped.then_some("raw")).collect(),
             };
-            let rows = self.matching(entry, &columns, query)?;
+            let rows = self.matching(entry, &columns, query, progress)?;
             for (row, batch) in rows.iter().zip(self.fetch(entry, &rows)?) {
                 found.push(self.fate(entry, *row, &batch)?);
             }
@@ -161,13 +161,22 @@ impl<'a> Build<'a> {
     }
 
     /// Numbers of the rows of a file that a query names.
-    fn matching(&self, entry: &FileEntry, columns: &[&str], query: &Query) -> Result<Vec<u64>> {
+    fn matching(
+        &self,
+        entry: &FileEntry,
+        columns: &[&str],
+        query: &Query,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u64>> {
         let (mut rows, mut first) = (Vec::new(), 0);
         let inputs = if let Query::Place(file, _) = query { self.inputs(file) } else { Vec::new() };
         let path = self.out.join(&entry.path);
         let builder = open(&path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         for batch in builder.with_projection(mask).build().map_err(Error::encode(&path))? {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
             let batch = batch.map_err(Error::encode(&path))?;
             for i in 0..batch.num_rows() {
                 let is = match query {
@@ -249,7 +258,7 @@ impl<'a> Build<'a> {
         let Some(id) = detail.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id) else { return Ok(None) };
         let query = Query::Id(id.to_owned());
         for entry in self.ledger.files.iter().filter(|entry| entry.path.starts_with("data/")) {
-            if let Some(row) = self.matching(entry, &["id"], &query)?.first() {
+            if let Some(row) = self.matching(entry, &["id"], &query, &())?.first() {
                 return Ok(Some(Place { file: entry.path.clone(), row: *row }));
             }
         }
@@ -260,9 +269,9 @@ impl<'a> Build<'a> {
     ///
     /// # Errors
     /// A file of the build is missing or damaged.
-    pub fn kept(&self, id: &str, file: &str, at: Position) -> Result<Vec<Fate>> {
+    pub fn kept(&self, id: &str, file: &str, at: Position, progress: &dyn Progress) -> Result<Vec<Fate>> {
         let input = Input { file: file.to_owned(), at };
-        let mut found = self.find(&Query::Id(id.to_owned()))?;
+        let mut found = self.find(&Query::Id(id.to_owned()), progress)?;
         found.retain(|fate| matches!(fate.outcome, Outcome::Kept(_)));
         for fate in &mut found {
             fate.input = Some(input.clone());

@@ -13,8 +13,11 @@ use super::{
     record::{self, Record, missing, shown, wrong},
 };
 
-/// Columns beside a conversation that hold what no text keeps.
-const MEDIA: [&str; 5] = ["images", "image", "videos", "audios", "audio"];
+/// Columns beside a conversation, and fields of a message, that hold what no text keeps.
+const MEDIA: [&str; 6] = ["images", "image", "videos", "video", "audios", "audio"];
+
+/// What a text says where a picture or a sound belongs, which a column names by its path.
+const PLACES: [&str; 3] = ["<image>", "<video>", "<audio>"];
 
 /// Refuse a row that is more than text: without its pictures it would say something else.
 ///
@@ -22,13 +25,61 @@ const MEDIA: [&str; 5] = ["images", "image", "videos", "audios", "audio"];
 /// Names the column.
 pub fn refuse_media(record: &Record) -> Result<(), String> {
     let filled = |name: &&&str| match record.get(**name) {
-        Some(Value::Array(items)) => items.iter().any(|item| !item.is_null()),
-        Some(Value::Object(fields)) => fields.values().any(|field| !field.is_null()),
-        _ => false,
+        // A path or an address may stand beside any text.
+        Some(Value::String(path)) => !path.is_empty() && record.values().any(has_place),
+        value => value.is_some_and(is_filled),
     };
     match MEDIA.iter().find(filled) {
         Some(name) => Err(format!("column `{name}` holds what a text cannot keep")),
         None => Ok(()),
+    }
+}
+
+fn is_filled(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| !item.is_null()),
+        Value::Object(fields) => fields.values().any(|field| !field.is_null()),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    }
+}
+
+fn has_place(value: &Value) -> bool {
+    match value {
+        Value::String(text) => PLACES.iter().any(|place| text.contains(place)),
+        Value::Array(items) => items.iter().any(has_place),
+        Value::Object(fields) => fields.values().any(has_place),
+        _ => false,
+    }
+}
+
+/// Take the nulls out of tools and calls that were read from columns: there a struct has the fields of all rows, and null
+/// where a row has none.
+pub fn unpad(record: &mut Record) {
+    for (name, value) in record.iter_mut() {
+        unpad_below(name, value);
+    }
+}
+
+fn unpad_below(name: &str, value: &mut Value) {
+    if [TOOLS, TOOL_CALLS, "function_call"].contains(&name) {
+        return drop_nulls(value);
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| unpad_below("", item)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| unpad_below(name, value)),
+        _ => {}
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        _ => {}
     }
 }
 
@@ -48,12 +99,27 @@ pub fn chat(record: &mut Record, mut messages: Vec<Message>) -> Result<Content, 
 pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, String> {
     let Some(value) = record.shift_remove(column) else { return Err(missing(record, column)) };
     let list = list(value).map_err(|value| wrong(column, &value, "a list of messages"))?;
-    let mut messages = Vec::with_capacity(list.len());
-    let mut rests = Vec::with_capacity(list.len());
+    let mut messages: Vec<Message> = Vec::with_capacity(list.len());
+    let mut rests: Vec<Map<String, Value>> = Vec::with_capacity(list.len());
     for (i, turn) in list.into_iter().enumerate() {
-        let (message, rest) = message(turn).map_err(|e| format!("column `{column}`, turn {i}: {e}"))?;
-        messages.push(message);
-        rests.push(rest);
+        let fault = |e: String| format!("column `{column}`, turn {i}: {e}");
+        let role = turn.get("role").or_else(|| turn.get("from")).and_then(Value::as_str);
+        let is_call = role.is_some_and(|role| CALLS.contains(&role));
+        let (mut message, rest) = message(turn).map_err(fault)?;
+        if let Some(name) = MEDIA.iter().find(|name| rest.get(**name).is_some_and(is_filled)) {
+            return Err(fault(format!("`{name}` holds what a text cannot keep")));
+        }
+        match messages.last_mut() {
+            // Calls made at once stand in turns of their own, one after another; they are one answer.
+            Some(before) if is_call && message.role == "assistant" && before.role == "assistant" => {
+                join_calls(before, &mut message);
+                rests.last_mut().into_iter().for_each(|last| last.extend(rest.clone()));
+            }
+            _ => {
+                messages.push(message);
+                rests.push(rest);
+            }
+        }
     }
     for (i, rest) in rests.into_iter().enumerate() {
         for (name, value) in rest {
@@ -66,6 +132,16 @@ pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, Strin
     Ok(messages)
 }
 
+/// Add the calls of a turn to the answer before it.
+fn join_calls(before: &mut Message, turn: &mut Message) {
+    let calls = turn.fields.as_mut().and_then(|fields| fields.shift_remove(TOOL_CALLS));
+    let Some(Value::Array(calls)) = calls else { return };
+    let all = before.fields.get_or_insert_default().entry(TOOL_CALLS).or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(all) = all {
+        all.extend(calls);
+    }
+}
+
 /// Take one side of a row: a text of `role`, a text that holds turns, one message, or a list of messages.
 ///
 /// # Errors
@@ -73,7 +149,7 @@ pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, Strin
 pub fn side(record: &mut Record, column: &str, role: &str) -> Result<Vec<Message>, String> {
     let turns = match record.get(column) {
         Some(Value::String(text)) if is_messages(text) => return messages(record, column),
-        Some(Value::String(text)) => transcript(text).unwrap_or_else(|| vec![Message::new(role, text)]),
+        Some(Value::String(text)) => transcript(text, role).unwrap_or_else(|| vec![Message::new(role, text)]),
         Some(Value::Object(fields)) if !is_columnar(fields) => {
             let turn = record.shift_remove(column).unwrap_or_default();
             record.insert(column.to_owned(), json!([turn]));
@@ -120,13 +196,14 @@ fn pairs(value: &Value) -> Option<Vec<Message>> {
 /// Marks of Anthropic's transcripts, which are single texts.
 const MARKS: [(&str, &str); 2] = [("\n\nHuman:", "user"), ("\n\nAssistant:", "assistant")];
 
-/// The turns of a transcript; `None` for any other text. A mark at its end opens a turn that is yet to come.
-fn transcript(text: &str) -> Option<Vec<Message>> {
+/// The turns of a transcript, the side of `role`; `None` for any other text. A mark at the end of a question opens an answer
+/// that is yet to come; at the end of an answer it is one that says nothing.
+fn transcript(text: &str, role: &str) -> Option<Vec<Message>> {
     if !text.starts_with(MARKS[0].0) {
         return None;
     }
     let mut turns = split(text, &MARKS);
-    if turns.last().is_some_and(|turn| turn.role == "assistant" && turn.content.is_empty()) {
+    if role == "user" && turns.last().is_some_and(|turn| turn.role == "assistant" && turn.content.is_empty()) {
         turns.pop();
     }
     Some(turns)
@@ -180,6 +257,19 @@ fn is_messages(text: &str) -> bool {
             .is_some_and(|list| list.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(named)))
 }
 
+/// Whether a value is a conversation, in any of the shapes that [`messages`] takes.
+pub fn is_conversation(value: &Value) -> bool {
+    match value {
+        Value::Array(_) => true,
+        Value::Object(fields) => is_columnar(fields),
+        Value::String(text) => is_messages(text),
+        _ => false,
+    }
+}
+
+/// Roles of turns that are calls of tools and nothing else.
+const CALLS: [&str; 2] = ["function_call", "tool_call"];
+
 /// One message, spelled `{role, content}` or `{from, value}`, and its fields that have no place.
 fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
     let Value::Object(mut turn) = turn else {
@@ -204,7 +294,7 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
         }
     }
     let mut role = canonical_role(role);
-    if role == "function_call" || role == "tool_call" {
+    if CALLS.contains(&role.as_str()) {
         let text = parts.text.take().unwrap_or_default();
         let calls = json_object::value(&text).and_then(|value| list_of_calls(value).ok()).unwrap_or_default();
         if !calls.is_empty() && calls.iter().all(is_call) {
@@ -214,6 +304,9 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
             // It stays, for the `roles` rule to see.
             parts.text = Some(text);
         }
+    }
+    for (name, value) in parts.rest {
+        turn.insert(format!("{}[].{name}", keys[1]), value);
     }
     let mut fields = Map::new();
     if let Some(reasoning) = parts.reasoning {
@@ -247,18 +340,27 @@ struct Parts {
     text: Option<String>,
     reasoning: Option<String>,
     calls: Vec<Value>,
+    /// What else the parts hold.
+    rest: Map<String, Value>,
 }
+
+/// Types of a part that is text.
+const TEXTS: [&str; 3] = ["text", "input_text", "output_text"];
 
 /// The text of a content, which may be a list of parts. What a tool answers may be any value.
 fn said(role: &str, column: &str, content: Value) -> Result<Parts, String> {
     let mut parts = Parts::default();
-    let is_part = |part: &Value| part.is_string() || part.get("type").is_some_and(Value::is_string);
+    let answers = canonical_role(role.to_owned()) == "tool";
+    let is_part = |part: &Value| match part.get("type").and_then(Value::as_str) {
+        Some(kind) => !answers || TEXTS.contains(&kind),
+        None => !answers && part.is_string(),
+    };
     match content {
         Value::String(text) => parts.text = Some(text),
         Value::Array(list) if list.iter().all(is_part) && !list.is_empty() => {
             list.iter().try_for_each(|part| parts.add(part))?;
         }
-        other if canonical_role(role.to_owned()) == "tool" => parts.text = Some(value::to_json(&other)),
+        other if answers => parts.text = Some(value::to_json(&other)),
         other => return Err(wrong(column, &other, "text")),
     }
     Ok(parts)
@@ -272,9 +374,14 @@ impl Parts {
             return Ok(());
         }
         let kind = part["type"].as_str().unwrap_or_default();
-        let said = ["text", "value", "reasoning", "thinking"].iter().find_map(|name| part[*name].as_str());
+        let names = ["text", "value", "reasoning", "thinking"];
+        let said = names.iter().find_map(|name| part[*name].as_str().map(|text| (*name, text)));
+        let (name, said) = said.map_or(("", None), |(name, text)| (name, Some(text)));
+        let others = part.as_object().into_iter().flatten();
+        let others = others.filter(|(other, value)| *other != "type" && *other != name && !value.is_null());
+        self.rest.extend(others.map(|(name, value)| (name.clone(), value.clone())));
         match (kind, said) {
-            ("text" | "input_text" | "output_text", Some(text)) => add(&mut self.text, text),
+            (kind, Some(text)) if TEXTS.contains(&kind) => add(&mut self.text, text),
             ("reasoning" | "thinking", Some(text)) => add(&mut self.reasoning, text),
             ("tool_call", Some(call)) => self.calls.push(call.into()),
             _ => return Err(format!("has a part of type `{kind}`, which a text cannot keep")),
@@ -300,6 +407,7 @@ fn list_of_calls(value: Value) -> Result<Vec<Value>, Value> {
     match value {
         Value::Array(calls) => Ok(calls),
         Value::Object(_) => Ok(vec![value]),
+        Value::String(text) if text.trim().is_empty() => Ok(Vec::new()),
         Value::String(text) => match json_object::value(&text) {
             Some(parsed @ (Value::Array(_) | Value::Object(_))) => list_of_calls(parsed),
             _ => Err(Value::String(text)),
@@ -355,32 +463,41 @@ fn refuse_wide_numbers(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Take the tools that may be called: those of the column, or of a turn that names some.
+/// Take the tools that may be called: those of the column, or of the turns that name some, each once.
 ///
 /// # Errors
 /// They are no list.
 pub fn tools(record: &mut Record) -> Result<Option<Value>, String> {
-    let of_turn = record.keys().find(|name| name.ends_with("[].tools")).cloned();
+    let of_turns = record.keys().find(|name| name.ends_with("[].tools")).cloned();
     let own = record.get(TOOLS).is_some_and(|tools| !tools.is_null());
-    let column = if own { TOOLS.to_owned() } else { of_turn.unwrap_or_else(|| TOOLS.to_owned()) };
-    let mut value = record.shift_remove(&column).unwrap_or_default();
-    if column != TOOLS {
-        let mut turns = value.as_array_mut().into_iter().flatten();
-        value = turns.find(|tools| !tools.is_null()).map(Value::take).unwrap_or_default();
-    }
-    let tools = match value {
-        Value::Null => return Ok(None),
-        Value::String(text) if text.trim().is_empty() => return Ok(None),
-        Value::String(text) => json_object::value(&text).unwrap_or(Value::String(text)),
-        other => other,
+    let column = if own { TOOLS.to_owned() } else { of_turns.unwrap_or_else(|| TOOLS.to_owned()) };
+    let value = record.shift_remove(&column).unwrap_or_default();
+    let lists = match value {
+        Value::Array(turns) if column != TOOLS => turns,
+        value => vec![value],
     };
-    refuse_wide_numbers(&tools)?;
-    match tools {
-        Value::Array(list) if list.is_empty() => Ok(None),
-        Value::Array(list) => Ok(Some(list.into_iter().map(tool).collect())),
-        Value::Null => Ok(None),
-        other => Err(wrong(&column, &other, "a list of tools")),
+    let mut all: Vec<Value> = Vec::new();
+    for tools in lists {
+        let tools = match tools {
+            Value::String(text) if text.trim().is_empty() => continue,
+            Value::String(text) => json_object::value(&text).unwrap_or(Value::String(text)),
+            other => other,
+        };
+        refuse_wide_numbers(&tools)?;
+        match tools {
+            Value::Null => {}
+            Value::Array(list) if column == TOOLS => all.extend(list.into_iter().map(tool)),
+            Value::Array(list) => {
+                for tool in list.into_iter().map(tool) {
+                    if !all.contains(&tool) {
+                        all.push(tool);
+                    }
+                }
+            }
+            other => return Err(wrong(&column, &other, "a list of tools")),
+        }
     }
+    Ok((!all.is_empty()).then_some(Value::Array(all)))
 }
 
 /// A tool as templates expect it: a function's schema stands under `function`.

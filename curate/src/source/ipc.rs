@@ -20,6 +20,7 @@ use setaccio_base::{bundle::BundleReader, sha256::HashingStream, unwound::unwoun
 use setaccio_dataset::shard::Position;
 
 use super::{
+    conversation,
     names::short,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Refusal, Slice, cut_short, too_long,
@@ -379,6 +380,7 @@ impl Rows {
             };
             record.insert(field.name().clone(), value);
         }
+        conversation::unpad(&mut record);
         let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
     }

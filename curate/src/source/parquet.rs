@@ -32,6 +32,7 @@ use setaccio_base::{
 use setaccio_dataset::row_groups::{Batch, Fault, RowGroups};
 
 use super::{
+    conversation,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
@@ -320,6 +321,7 @@ impl Records {
             };
             record.insert(field.name().clone(), value);
         }
+        conversation::unpad(&mut record);
         record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
         let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));
         let bytes: u64 = needed.map(|(_, value)| row::size(value)).sum();

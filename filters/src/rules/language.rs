@@ -11,6 +11,7 @@ use setaccio_base::{
     sha256::hex_digest,
     suggest,
 };
+use unicode_script::Script;
 use whatlang::Lang;
 
 use crate::{
@@ -33,6 +34,9 @@ const CANDIDATES: &[&str] = &["ca", "cs", "de", "en", "es", "fr", "hu", "it", "n
 
 /// Letters of a script that no language to keep uses, from which on a text is not of one. Fewer may be a formula.
 const MIN_FOREIGN: usize = 5;
+
+/// The same of scripts whose letters are syllables or words.
+const MIN_FOREIGN_SYLLABLES: usize = 2;
 
 /// What tells the language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +89,8 @@ pub enum Granularity {
 ///
 /// A text goes if it is surely of another language:
 ///
-/// - most of its letters, and five at least, are of a script that no language of `keep` is written in, however short it is;
+/// - most of its letters, and five at least (two of Han, kana or Hangul), are of a script that no language of `keep` is
+///   written in, however short it is;
 /// - another language leads those of `keep` in letters and trigrams, by `doubt` or more, or by less and in function words
 ///   too; all languages that whatlang knows are compared;
 /// - no language leads by `doubt`, and of its twenty words or more none is a function word of those of `keep` (German,
@@ -304,10 +309,16 @@ impl LanguageFilter {
     fn foreign(&self, text: &str) -> Option<Answer> {
         let scripts = self.scripts.as_ref()?;
         let letters = scripts.letters(text);
-        if letters.outside < MIN_FOREIGN || letters.outside <= letters.within {
+        let script = letters.foreign?;
+        let least = match script {
+            Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul | Script::Bopomofo => {
+                MIN_FOREIGN_SYLLABLES
+            }
+            _ => MIN_FOREIGN,
+        };
+        if letters.outside < least || letters.outside <= letters.within {
             return None;
         }
-        let script = letters.foreign?;
         let named = match &self.detector {
             Detector::Whatlang(trigrams, _) => trigrams.foreign(text, scripts),
             Detector::FastText(model) => Some(model.ask(text, 0.0)).filter(|answer| matches!(answer, Answer::Drop(_))),
@@ -443,6 +454,13 @@ mod tests {
         for foreign in ["ru", "ja", "ar"] {
             assert!(dropped(&keeping(&[foreign]), ITALIAN).is_some(), "Italian kept as {foreign}");
             assert!(of(foreign).all(|s| dropped(&keeping(&[foreign]), &s.text).is_none()), "{foreign} dropped");
+        }
+    }
+
+    #[test]
+    fn a_few_signs_that_are_words_are_a_language() {
+        for text in ["密码错误", "新密碼：", "確認", "メール", "비밀번호"] {
+            assert!(dropped(&Language::default(), text).is_some(), "{text}");
         }
     }
 

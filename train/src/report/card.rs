@@ -156,7 +156,7 @@ fn data(facts: &Facts) -> String {
         grouped(recipe.max_length as u64)
     );
     if !recipe.date.is_empty() {
-        let _ = write!(out, " The chat template takes {} for the day.", recipe.date);
+        let _ = write!(out, " The chat template takes {} for the day, if it asks for one.", recipe.date);
     }
     let _ = match seen {
         Some(seen) => writeln!(out, " The run saw {} tokens.", grouped(seen)),

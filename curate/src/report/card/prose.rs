@@ -65,7 +65,11 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
         rows.join(", "),
     );
     if let (Some(date), Some(_)) = (&recipe.output.date, &recipe.output.template) {
-        let _ = writeln!(out, "\nIn `{}`, the chat template takes {date} for the day.", recipe.output.rendered);
+        let _ = writeln!(
+            out,
+            "\nIn `{}`, the chat template takes {date} for the day, if it asks for one.",
+            recipe.output.rendered
+        );
     }
     for note in &ledger.notes {
         let _ = writeln!(out, "\n{note}");

@@ -1,6 +1,5 @@
 //! Pairs of answers: orpo-dpo-mix (both versions), ultrafeedback_binarized, and their simpler cousins.
 
-use serde_json::Value;
 use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
@@ -44,7 +43,7 @@ impl Schema for Preference {
     fn content(&self, record: &mut Record) -> Result<Content, String> {
         let mut chosen = side(record, "chosen", "assistant")?;
         let mut rejected = side(record, "rejected", "assistant")?;
-        let explicit = matches!(record.get("conversations"), Some(Value::Array(_)));
+        let explicit = record.get("conversations").is_some_and(conversation::is_conversation);
         let mut prompt = if explicit { conversation::messages(record, "conversations")? } else { stated(record)? };
         let most = chosen.len().min(rejected.len()).saturating_sub(1);
         let shared = if explicit { 0 } else { shared(&prompt, &chosen[..most], &rejected[..most]) };

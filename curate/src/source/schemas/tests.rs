@@ -281,6 +281,10 @@ fn tools_are_a_column_or_a_turn_s() {
         let read = whole("messages", record.clone()).unwrap_or_else(|e| panic!("{e}: {record}"));
         assert_eq!((read["tools"].to_string(), &read["left"]), (wrapped.to_string(), &json!([])), "{record}");
     }
+    let later = json!([{"role": "user", "content": "Ciao", "tools": [function]},
+        {"role": "user", "content": "Ciao", "tools": [function, {"name": "nevica"}]}]);
+    let read = whole("messages", json!({"messages": later})).map(|read| read["tools"][1]["function"]["name"].clone());
+    assert_eq!(read, Ok("nevica".into()), "a later turn may name more");
     for none in [json!(null), json!([]), json!(""), json!("[]"), json!("null")] {
         let read = whole("sharegpt", json!({"conversations": [{"from": "human", "value": "Ciao"}], "tools": none}));
         assert_eq!(read.map(|r| r["tools"].clone()), Ok(Value::Null));
@@ -291,12 +295,16 @@ fn tools_are_a_column_or_a_turn_s() {
 
 #[test]
 fn fields_of_messages_that_have_no_place_are_columns() {
-    let messages = json!([{"role": "user", "content": "Ciao", "weight": 0, "lang": null},
+    let messages = json!([{"role": "user", "content": [{"type": "text", "text": "Ciao", "cache": 1}], "weight": 0, "lang": null},
         {"role": "assistant", "content": "Ciao!", "weight": 1, "tool_calls": [{"index": 0, "name": "f"}]}]);
     let Value::Object(mut record) = json!({"messages": messages}) else { panic!("an object") };
     let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
     assert!(schema.content(&mut record).is_ok());
-    assert_eq!(Value::Object(record), json!({"messages[].weight": [0, 1], "messages[].tool_calls[].index": [null, 0]}));
+    assert_eq!(
+        Value::Object(record),
+        json!({"messages[].weight": [0, 1], "messages[].content[].cache": [1, null],
+        "messages[].tool_calls[].index": [null, 0]})
+    );
 }
 
 #[test]
@@ -366,5 +374,85 @@ fn pictures_are_refused_and_not_dropped() {
         crate::source::schema::row(schema, record, &std::collections::BTreeMap::new())
     };
     assert_eq!(row(chat).err(), Some("column `images` holds what a text cannot keep".into()));
-    assert!(row(json!({"messages": [{"role": "user", "content": "Ciao"}], "images": []})).is_ok());
+    let user = json!([{"role": "user", "content": "Ciao"}]);
+    let place = json!([{"role": "user", "content": "<video>\nChe si vede?"}]);
+    for good in [
+        json!({"messages": user, "images": []}),
+        json!({"messages": user, "image": "volto.jpg"}),
+        json!({"messages": place, "video": ""}),
+        json!({"messages": [{"role": "user", "content": "Ciao", "images": null}]}),
+    ] {
+        assert!(row(good.clone()).is_ok(), "{good}");
+    }
+    for bad in [
+        json!({"messages": place, "video": "1.mp4"}),
+        json!({"messages": [{"role": "user", "content": "Ciao", "images": ["a.jpg"]}]}),
+        json!({"messages": [{"role": "user", "content": "Ciao", "image": "a.jpg"}]}),
+    ] {
+        assert!(row(bad.clone()).is_err_and(|e| e.ends_with("holds what a text cannot keep")), "{bad}");
+    }
+}
+
+#[test]
+fn what_a_tool_answers_is_kept_as_it_is() {
+    let said = |answer: Value| {
+        let turns = json!([{"role": "user", "content": "?"}, {"role": "tool", "content": answer}]);
+        whole("messages", json!({"messages": turns})).map(|read| read["messages"][1]["content"].clone())
+    };
+    for (answer, text) in [
+        (json!(["Roma", "Bari"]), r#"["Roma","Bari"]"#),
+        (json!([{"type": "city", "name": "Roma"}]), r#"[{"type":"city","name":"Roma"}]"#),
+        (json!([{"type": "text", "text": "Roma"}]), "Roma"),
+    ] {
+        assert_eq!(said(answer), Ok(text.into()));
+    }
+}
+
+#[test]
+fn calls_in_turns_of_their_own_are_one_answer() {
+    let call = |city: &str| json!({"role": "tool_call", "content": json!({"name": "meteo", "arguments": {"c": city}}).to_string()});
+    let turns = json!([{"role": "user", "content": "?"}, {"role": "assistant", "content": "Guardo."}, call("Bari"), call("Roma"),
+        {"role": "tool_response", "content": "sole"}]);
+    let read = whole("messages", json!({"messages": turns})).unwrap_or_else(|e| panic!("{e}"));
+    let roles: Vec<_> = read["messages"].as_array().into_iter().flatten().map(|turn| turn["role"].clone()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool"]);
+    let answer = &read["messages"][1];
+    assert_eq!(answer["content"], "Guardo.");
+    assert_eq!(answer["tool_calls"][1]["function"]["arguments"], json!({"c": "Roma"}));
+}
+
+#[test]
+fn an_answer_that_says_nothing_stays_the_answer() {
+    // Real rows of hh-rlhf end so.
+    let record = json!({"chosen": "\n\nHuman: Chi?\n\nAssistant:", "rejected": "\n\nHuman: Chi?\n\nAssistant: Dante."});
+    let expected = Content::Preference {
+        prompt: turns(&[("user", "Chi?")]),
+        chosen: turns(&[("assistant", "")]),
+        rejected: turns(&[("assistant", "Dante.")]),
+        tools: None,
+    };
+    assert_eq!(content("preference", record).map(|c| c.0), Ok(expected));
+}
+
+#[test]
+fn the_conversation_of_a_preference_may_have_any_layout() {
+    let listed = json!([{"from": "human", "value": "Chi?"}]);
+    let columns = json!({"from": ["human"], "value": ["Chi?"]});
+    for conversations in [listed.to_string().into(), columns, listed] {
+        let record = json!({"conversations": conversations, "chosen": "Dante.", "rejected": "Boh."});
+        let read = content("preference", record).map(|c| c.0);
+        assert!(matches!(read, Ok(Content::Preference { prompt, .. }) if prompt == turns(&[("user", "Chi?")])));
+    }
+}
+
+#[test]
+fn nulls_of_columns_are_no_arguments() {
+    // `pa.Table.from_pylist` of calls with `{"city": "Bari"}` and `{"n": 2}` makes a struct of both.
+    let padded = json!({"messages": [{"role": "assistant", "content": null, "name": null, "tool_calls":
+        [{"function": {"name": "f", "arguments": {"city": "Bari", "n": null}}}]}], "tools": [{"p": {"a": null, "b": [null]}}]});
+    let Value::Object(mut record) = padded else { panic!("an object") };
+    crate::source::conversation::unpad(&mut record);
+    let expected = json!({"messages": [{"role": "assistant", "content": null, "name": null, "tool_calls":
+        [{"function": {"name": "f", "arguments": {"city": "Bari"}}}]}], "tools": [{"p": {"b": [null]}}]});
+    assert_eq!(Value::Object(record), expected);
 }

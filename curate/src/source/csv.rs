@@ -10,15 +10,15 @@ use std::{
 use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 use serde_json::Value;
 use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream, value};
-use setaccio_dataset::{recipe::ColumnType, shard::Position};
+use setaccio_dataset::recipe::ColumnType;
 
 use super::{
     encoding::{BOM, Packing},
     json_object,
-    lined::{self, Place, Records, no_text},
+    lined::{self, Place, Records, Rows, no_text},
     names::short,
     reader::{
-        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+        Convert, InputFile, Inspection, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record::{self, RAW_BYTES, Record},
     scan::{Result, broken, keep},
@@ -195,17 +195,9 @@ impl Reader for CsvReader {
         cancelled: &dyn Fn() -> bool,
     ) -> std::result::Result<Inspection, SourceError> {
         let mut hashing = HashingStream::new(&mut *file);
-        let (mut slices, mut rows) = (vec![Slice::Whole], None);
         let text = self.packing.undo(&mut hashing, limits.window_log).map_err(|e| cut_short(name, 0, &e))?;
         let mut records = self.records(BufReader::with_capacity(BUFFER, text), 0).map_err(|e| lined::at(name, 0, e))?;
-        if self.packing.none() {
-            let (cut, counted) = lined::cut(&mut records, name, limits, cancelled)?;
-            (slices, rows) = (cut, Some(counted));
-        } else if limits.count_compressed {
-            rows = Some(lined::cut(&mut records, name, limits, cancelled)?.1);
-        } else if matches!(records.next(), Ok(None)) {
-            rows = Some(0);
-        }
+        let (slices, rows) = lined::slices(&mut records, &self.packing, name, limits, cancelled)?;
         drop(records);
         hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
         let (_, sha256, bytes) = hashing.finish();
@@ -238,16 +230,11 @@ impl Reader for CsvReader {
             None if flag(name) => Some(ColumnType::Bool),
             kind => kind.copied(),
         });
-        let types = types.collect();
-        Ok(Box::new(Rows {
-            records,
-            names: self.names.clone(),
-            types,
-            name: file.name.clone(),
-            row,
-            failed: false,
-            convert: projection.convert(),
-        }))
+        let fields = Fields { names: self.names.clone(), types: types.collect(), convert: projection.convert() };
+        let make = move |records: &CsvRecords<_>, place: Place| {
+            fields.row(records, place).map_err(|reason| format!("line {}: {reason}", place.line))
+        };
+        Ok(Box::new(Rows::new(records, &file.name, row, make)))
     }
 }
 
@@ -304,6 +291,10 @@ impl<R: BufRead> CsvRecords<R> {
 }
 
 impl<R: BufRead> Records for CsvRecords<R> {
+    fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     fn next(&mut self) -> Result<Option<Place>> {
         self.skip_empty()?;
         let (start, line) = (self.offset, self.line);
@@ -352,57 +343,29 @@ impl<R: BufRead> Records for CsvRecords<R> {
     }
 }
 
-struct Rows<R> {
-    records: CsvRecords<R>,
+/// Makes rows of records.
+struct Fields {
     names: Arc<[String]>,
     /// The types that the output's columns of these names have.
     types: Vec<Option<ColumnType>>,
-    name: String,
-    row: u64,
-    failed: bool,
     convert: Convert,
 }
 
-impl<R: BufRead> Iterator for Rows<R> {
-    type Item = std::result::Result<Item, SourceError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
+impl Fields {
+    fn row<R: BufRead>(&self, records: &CsvRecords<R>, place: Place) -> std::result::Result<Row, String> {
+        if place.length > records.max {
+            return Err(too_long(place.length, records.max));
         }
-        let place = match self.records.next() {
-            Ok(place) => place?,
-            Err(error) => {
-                self.failed = true;
-                return Some(Err(lined::at(&self.name, self.row, error)));
-            }
-        };
-        let at = Position { row_group: None, row: self.row };
-        self.row += 1;
-        Some(Ok(match self.row(place) {
-            Ok(row) => Item::Row { at, row },
-            Err(reason) => {
-                Item::Bad { at, reason: format!("line {}: {reason}", place.line), raw: record::raw(&self.records.raw) }
-            }
-        }))
-    }
-}
-
-impl<R: BufRead> Rows<R> {
-    fn row(&self, place: Place) -> std::result::Result<Row, String> {
-        if place.length > self.records.max {
-            return Err(too_long(place.length, self.records.max));
-        }
-        let (fields, names) = (self.records.fields, self.names.len());
+        let (fields, names) = (records.fields, self.names.len());
         if fields != names {
-            let separator = char::from(self.records.dialect.separator);
+            let separator = char::from(records.dialect.separator);
             return Err(format!(
                 "it has {fields} fields, and the columns are {names} (the separator is {separator:?})"
             ));
         }
         let mut record = Record::with_capacity(names);
         for (i, (name, kind)) in self.names.iter().zip(&self.types).enumerate() {
-            let text = std::str::from_utf8(self.records.field(i))
+            let text = std::str::from_utf8(records.field(i))
                 .map_err(|e| format!("column `{}` {}", short(name), no_text(e)))?;
             record.insert(name.clone(), kind.map_or_else(|| text.into(), |kind| typed(kind, text)));
         }

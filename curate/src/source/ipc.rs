@@ -371,15 +371,7 @@ impl Rows {
     }
 
     fn record(&self, columns: &[(Field, ArrayRef)], i: usize) -> Result<Record, String> {
-        let mut record = Record::with_capacity(columns.len());
-        for (field, column) in columns {
-            let value = match value::json(field, column, i) {
-                Ok(value) => value,
-                Err(e) if self.needed.contains(field.name()) => return Err(format!("column `{}` {e}", field.name())),
-                Err(_) => value::lossy_value(field, column, i, value::placeholder),
-            };
-            record.insert(field.name().clone(), value);
-        }
+        let mut record = value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed)?;
         conversation::unpad(&mut record);
         let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }

@@ -1,9 +1,13 @@
-//! Text in records that know their line: CSV, and lines. What both have in common is how a file is cut into slices.
+//! Text in records that know their line: CSV, and lines. What both have in common is how a file is cut into slices, and
+//! how records become rows.
 
+use setaccio_base::row::Row;
 use setaccio_dataset::shard::Position;
 
 use super::{
-    reader::{Limits, Slice, cut_short},
+    encoding::Packing,
+    reader::{Item, Limits, Slice, cut_short},
+    record,
     scan::{Result, ScanError},
 };
 use crate::error::SourceError;
@@ -26,10 +30,73 @@ pub trait Records {
     /// # Errors
     /// The text cannot be read, or ends inside of quotes.
     fn next(&mut self) -> Result<Option<Place>>;
+
+    /// The bytes of the latest one, as far as they are kept.
+    fn raw(&self) -> &[u8];
+}
+
+/// The rows of records: `make` makes one of the latest record, or says what is wrong with it.
+pub struct Rows<R, F> {
+    records: R,
+    name: String,
+    /// Number of the next row in the file.
+    row: u64,
+    make: F,
+    failed: bool,
+}
+
+impl<R, F> Rows<R, F> {
+    /// From `row` on.
+    pub fn new(records: R, name: &str, row: u64, make: F) -> Self {
+        Self { records, name: name.to_owned(), row, make, failed: false }
+    }
+}
+
+impl<R: Records, F: Fn(&R, Place) -> std::result::Result<Row, String>> Iterator for Rows<R, F> {
+    type Item = std::result::Result<Item, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let place = match self.records.next() {
+            Ok(place) => place?,
+            Err(error) => {
+                self.failed = true;
+                return Some(Err(at(&self.name, self.row, error)));
+            }
+        };
+        let at = Position { row_group: None, row: self.row };
+        self.row += 1;
+        Some(Ok(match (self.make)(&self.records, place) {
+            Ok(row) => Item::Row { at, row },
+            Err(reason) => Item::Bad { at, reason, raw: record::raw(self.records.raw()) },
+        }))
+    }
+}
+
+/// The slices of a file, and its rows as far as they are to be counted: what is packed is read from its start only.
+pub fn slices(
+    records: &mut impl Records,
+    packing: &Packing,
+    name: &str,
+    limits: &Limits,
+    cancelled: &dyn Fn() -> bool,
+) -> std::result::Result<(Vec<Slice>, Option<u64>), SourceError> {
+    if packing.none() {
+        let (slices, rows) = cut(records, name, limits, cancelled)?;
+        return Ok((slices, Some(rows)));
+    }
+    let rows = if limits.count_compressed {
+        Some(cut(records, name, limits, cancelled)?.1)
+    } else {
+        matches!(records.next(), Ok(None)).then_some(0)
+    };
+    Ok((vec![Slice::Whole], rows))
 }
 
 /// Cut a file into slices of whole records, and count them.
-pub fn cut(
+fn cut(
     records: &mut impl Records,
     name: &str,
     limits: &Limits,

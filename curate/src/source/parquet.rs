@@ -310,17 +310,8 @@ impl Records {
     }
 
     fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
-        let mut record = Record::with_capacity(batch.num_columns());
-        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            let value = match value::json(field, column, i) {
-                Ok(value) => value,
-                Err(e) if self.needed.contains(field.name()) => {
-                    return Err(format!("column `{}` {e}", field.name()));
-                }
-                Err(_) => value::lossy_value(field, column, i, value::placeholder),
-            };
-            record.insert(field.name().clone(), value);
-        }
+        let fields = batch.schema_ref().fields().iter().map(AsRef::as_ref);
+        let mut record = value::record(fields.zip(batch.columns()), i, &self.needed)?;
         conversation::unpad(&mut record);
         record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
         let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));

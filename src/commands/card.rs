@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use setaccio_base::lock_file::Mode;
 use setaccio_curate::{folder::OutputFolder, report::card};
 
 use crate::style::GOOD;
@@ -20,7 +21,7 @@ pub fn run(args: &Args) -> Result<()> {
         "{} holds no ledger.json: build it first",
         args.out.display()
     );
-    let _held = OutputFolder::open(&args.out, false)?;
+    let _held = OutputFolder::open(&args.out, Mode::Exclusive)?;
     card::rewrite(&args.out)?;
     anstream::println!("{GOOD}written:{GOOD:#} {}", args.out.join("README.md").display());
     Ok(())

@@ -287,7 +287,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         return Err(SourceError::no_rows(&file.name).into());
     }
     manifest.blocks = out.blocks.finish()?;
-    manifest.rejects = out.rejected.finish(false)?.pop();
+    manifest.rejects = out.rejected.finish()?.pop();
     let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;
     atomic::write(&manifest_path(work, task), &json)?;
     Ok(manifest)

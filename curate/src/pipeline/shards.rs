@@ -173,11 +173,16 @@ impl<'a> ShardWriter<'a> {
         Ok(())
     }
 
-    /// Close the last file and give all their names; with no row at all, one empty file if `always`.
-    pub fn finish(mut self, always: bool) -> Result<Vec<FileEntry>> {
-        if self.open.is_none() && self.closed.is_empty() && always {
+    /// As [`Self::finish`], with one empty file where there was no row: a reader needs its schema.
+    pub fn finish_with_a_file(mut self) -> Result<Vec<FileEntry>> {
+        if self.open.is_none() && self.closed.is_empty() {
             self.open = Some(self.start()?);
         }
+        self.finish()
+    }
+
+    /// Close the last file and give all their names: none where there was no row.
+    pub fn finish(mut self) -> Result<Vec<FileEntry>> {
         if let Some(shard) = self.open.take() {
             self.close(shard)?;
         }

@@ -169,10 +169,10 @@ pub fn write(
     )?;
     pending.flush(&writer.output, &mut validation)?;
 
-    let mut files = train.finish(true)?;
-    files.extend(validation.finish(false)?);
+    let mut files = train.finish_with_a_file()?;
+    files.extend(validation.finish()?);
     files.extend(gather_rejects(plan, work, manifests, &rejected)?);
-    files.extend(dropped.finish(false)?);
+    files.extend(dropped.finish()?);
     Ok(WriteOutput { files, extras: writer.extras, counts, sample_note })
 }
 

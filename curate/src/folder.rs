@@ -229,8 +229,14 @@ mod tests {
     fn one_build_at_a_time_but_many_slices() -> Result<()> {
         let dir = temp();
         let held = OutputFolder::open(dir.path(), Mode::Exclusive)?;
-        assert!(matches!(OutputFolder::open(dir.path(), Mode::Exclusive), Err(Error::Base(setaccio_base::Error::Busy(_)))));
-        assert!(matches!(OutputFolder::open(dir.path(), Mode::Shared), Err(Error::Base(setaccio_base::Error::Busy(_)))));
+        assert!(matches!(
+            OutputFolder::open(dir.path(), Mode::Exclusive),
+            Err(Error::Base(setaccio_base::Error::Busy(_)))
+        ));
+        assert!(matches!(
+            OutputFolder::open(dir.path(), Mode::Shared),
+            Err(Error::Base(setaccio_base::Error::Busy(_)))
+        ));
         drop(held);
         let _one = OutputFolder::open(dir.path(), Mode::Shared)?;
         let _two = OutputFolder::open(dir.path(), Mode::Shared)?;

@@ -195,7 +195,7 @@ pub(crate) mod tests {
             // One byte a row group, so that `shard` counts row groups.
             writer.push(format.encode(&batch, 1).unwrap()).unwrap();
         }
-        let files = writer.finish(false).unwrap();
+        let files = writer.finish().unwrap();
         let mut lock: RecipeLock = toml::from_str(&format!(
             "engine = 'test'\ncommand = ''\nfrom = 'samples'\nfingerprint = ''\nassets = []\ninput = []\n\
              [recipe]\nname = 'test'\ntitle = ''\nabout = ''\nkind = '{}'\nsource = []\n",

@@ -2,11 +2,16 @@
 
 use std::{
     any::Any,
-    panic::{catch_unwind, resume_unwind, set_hook, take_hook},
+    backtrace::{Backtrace, BacktraceStatus},
+    panic::{catch_unwind, resume_unwind, set_hook},
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser, builder::Styles};
+use setaccio_base::shown::shown;
+
+#[macro_use]
+mod terminal;
 
 mod commands;
 mod excerpt;
@@ -35,24 +40,38 @@ Exit codes:
 /// Exit code of a run that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// What `println!` panics with where stdout cannot be written, as on a full disk.
-const UNPRINTED: &str = "failed printing to stdout: ";
-
 /// Why stdout could not be written, if that is what a panic says.
 fn unprinted(panic: &(dyn Any + Send)) -> Option<&str> {
-    panic.downcast_ref::<String>()?.strip_prefix(UNPRINTED)
+    panic.downcast_ref::<String>()?.strip_prefix(terminal::UNPRINTED)
+}
+
+/// The command line. What is said of arguments that cannot be understood shows what a terminal would obey in them.
+fn arguments() -> Cli {
+    if std::env::args_os().all(|argument| shown(&argument.to_string_lossy()) == argument.to_string_lossy()) {
+        return Cli::parse();
+    }
+    // Without clap's own colours all that looks like one is of an argument.
+    let parsed = Cli::command().styles(Styles::plain()).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    parsed.unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        tell!("{}", error.render().ansi().to_string().trim_end());
+        std::process::exit(error.exit_code())
+    })
 }
 
 fn main() -> ExitCode {
-    let tell = take_hook();
     set_hook(Box::new(move |info| {
         if unprinted(info.payload()).is_none() {
-            tell(info);
+            let trace = Backtrace::capture();
+            let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+            tell!("{info}{trace}");
         }
     }));
     // The list that build.rs writes.
     setaccio_base::bundle::install(include!(concat!(env!("OUT_DIR"), "/bundle.rs")));
-    let error = match catch_unwind(|| Cli::parse().command.run()) {
+    let error = match catch_unwind(|| arguments().command.run()) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,
         Err(panic) => match unprinted(&*panic) {
@@ -64,7 +83,7 @@ fn main() -> ExitCode {
     if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("{}error:{:#} {error:#}", style::BAD, style::BAD);
+    tell!("{}error:{:#} {error:#}", style::BAD, style::BAD);
     let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
         || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
         || commands::interrupted(&error);

@@ -1,11 +1,12 @@
 //! How much a command says, and to whom: a person, or a program that reads JSON.
 
-use std::io::Write;
-
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::progress::{Bar, Loudness};
+use crate::{
+    progress::{Bar, Loudness},
+    terminal,
+};
 
 #[derive(clap::Args, Clone, Copy)]
 #[group(skip)]
@@ -45,9 +46,7 @@ impl Output {
     /// Give what `command` found: as JSON, by `show` to a person, or not at all.
     pub fn give<T: Serialize>(self, command: &str, result: &T, show: impl FnOnce(&T)) -> Result<()> {
         if self.json {
-            let mut json = serde_json::to_string_pretty(&Envelope { command, format: FORMAT, result })?;
-            json.push('\n');
-            std::io::stdout().write_all(json.as_bytes())?;
+            terminal::json(&serde_json::to_string_pretty(&Envelope { command, format: FORMAT, result })?)?;
         } else if !self.quiet {
             show(result);
         }

@@ -1,7 +1,6 @@
 //! What a person sees of long work: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::{
-    io::IsTerminal,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,9 +10,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use setaccio_base::progress::Progress;
+use setaccio_base::{progress::Progress, shown::one_line};
 
-use crate::style::{BAD, FAINT};
+use crate::{
+    style::{BAD, FAINT},
+    terminal,
+};
 
 /// What a step is of a stage that is counted in bytes.
 const MEGABYTE: u64 = 1_000_000;
@@ -66,10 +68,10 @@ impl Bar {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(crate::INTERRUPTED));
             }
-            anstream::eprintln!("\nstopping; once more to stop at once");
+            tell!("\nstopping; once more to stop at once");
         })
         .context("cannot watch for Ctrl-C")?;
-        let terminal = std::io::stderr().is_terminal() && loudness > Loudness::Quiet;
+        let terminal = terminal::is_watched() && loudness > Loudness::Quiet;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let now = Instant::now();
         Ok(Self {
@@ -130,14 +132,14 @@ impl Progress for Bar {
     fn advance(&self, pieces: u64, note: &str) {
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
         plain.done += pieces;
-        let speed = if note.is_empty() { self.speed(plain.began) } else { note.to_owned() };
+        let speed = if note.is_empty() { self.speed(plain.began) } else { one_line(note) };
         if self.terminal {
             self.line.inc(pieces);
             self.line.set_message(speed);
         } else if self.loudness > Loudness::Quiet && plain.told.elapsed() >= PLAIN_EVERY {
             plain.told = Instant::now();
             let left = left(plain.began.elapsed(), plain.done, plain.total);
-            eprintln!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.total);
+            tell!("{}: {} of {}  {speed}  {left}", plain.stage, plain.done, plain.total);
         }
     }
 
@@ -173,11 +175,11 @@ impl Progress for Bar {
         if self.loudness == Loudness::Quiet {
             return;
         }
-        self.line.suspend(|| anstream::eprintln!("{FAINT}{sentence}{FAINT:#}"));
+        self.line.suspend(|| tell!("{FAINT}{sentence}{FAINT:#}"));
     }
 
     fn warn(&self, sentence: &str) {
-        self.line.suspend(|| anstream::eprintln!("{BAD}warning:{BAD:#} {sentence}"));
+        self.line.suspend(|| tell!("{BAD}warning:{BAD:#} {sentence}"));
     }
 }
 

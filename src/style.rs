@@ -1,19 +1,19 @@
-//! The colours of the command line; `anstream` leaves them out where there is no terminal.
+//! The colours of the command line; where there is no terminal, they are left out (`terminal.rs`).
 
-use anstyle::{AnsiColor, Style};
 /// A number with its thousands apart, alone and with what it counts.
 pub use setaccio_base::numbers::{counted, grouped as count};
+use setaccio_base::shown::Style;
 
 /// What went well, and rows that are kept.
-pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const GOOD: Style = Style("32");
 /// What failed, and rows that are dropped.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const BAD: Style = Style("1;31");
 /// Names worth finding again.
-pub const NAME: Style = AnsiColor::Cyan.on_default();
+pub const NAME: Style = Style("36");
 /// Headings.
-pub const HEAD: Style = Style::new().bold();
+pub const HEAD: Style = Style("1");
 /// What may be skipped.
-pub const FAINT: Style = Style::new().dimmed();
+pub const FAINT: Style = Style("2");
 
 /// The start of a text on one line, at most `width` characters.
 pub fn snippet(text: &str, width: usize) -> String {

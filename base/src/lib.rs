@@ -8,7 +8,7 @@
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
 //!   equal texts one, [`filter_report`] says what filters did to many, [`unwound`] calls readers that may
 //!   panic;
-//! - reports: [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
+//! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
 //!   training run was made from.
 
 pub mod atomic;
@@ -26,6 +26,7 @@ pub mod row;
 pub mod run_lock;
 pub mod sha256;
 pub mod shell;
+pub mod shown;
 pub mod suggest;
 pub mod unwound;
 pub mod value;

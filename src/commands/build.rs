@@ -137,15 +137,14 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
     let Tasks { all, reused, kept_bytes } = done.tasks;
     let (tasks, new) = (counted(all as u64, "task"), count((all - reused) as u64));
     match done.status {
-        Status::UpToDate => anstream::println!(
-            "{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again",
-            out.display()
-        ),
+        Status::UpToDate => {
+            say!("{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again", out.display())
+        }
         Status::SliceDone => {
-            anstream::println!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
+            say!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
         }
         Status::Built => {
-            anstream::println!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64));
+            say!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64));
         }
     }
     let Some(ledger) = &done.ledger else { return };
@@ -155,13 +154,13 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
             return;
         }
         if kept_bytes > 0 {
-            anstream::println!(
+            say!(
                 "{FAINT}finished tasks: {}, kept in {}/.setaccio for a build after a file is added (--keep-tasks never){FAINT:#}",
                 megabytes(kept_bytes),
                 out.display()
             );
         } else {
-            anstream::println!(
+            say!(
                 "{FAINT}finished tasks take more than 1 GiB and are not kept; with `--keep-tasks always` a build after a file is \
                  added reuses them{FAINT:#}"
             );
@@ -171,40 +170,40 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
 
 fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
     let recipe = &plan.loaded.recipe;
-    anstream::println!("\n{HEAD}{:<28} {:>12} {:>12} {:>12}{HEAD:#}", "stage and rule", "in", "dropped", "out");
+    say!("\n{HEAD}{:<28} {:>12} {:>12} {:>12}{HEAD:#}", "stage and rule", "in", "dropped", "out");
     for stage in &ledger.stages {
         let flow = stage.flow;
         let dropped = flow.rows_in - flow.rows_out;
         let [rows_in, dropped, rows_out] = [flow.rows_in, dropped, flow.rows_out].map(count);
-        anstream::println!("{NAME}{:<28}{NAME:#} {rows_in:>12} {dropped:>12} {rows_out:>12}", stage.stage);
+        say!("{NAME}{:<28}{NAME:#} {rows_in:>12} {dropped:>12} {rows_out:>12}", stage.stage);
         for rule in stage.rules.iter().filter(|r| r.rule != stage.stage) {
             let edits = card::edits(&rule.tally);
             if rule.tally.dropped == 0 && edits.is_empty() {
                 continue;
             }
             let dropped = count(rule.tally.dropped);
-            anstream::println!("  {:<26} {:>12} {dropped:>12} {:>12}  {FAINT}{}{FAINT:#}", rule.rule, "", "", edits);
+            say!("  {:<26} {:>12} {dropped:>12} {:>12}  {FAINT}{}{FAINT:#}", rule.rule, "", "", edits);
         }
     }
     for split in &ledger.splits {
         let (rows, mb) = (counted(split.rows, "row"), megabytes(split.bytes));
-        anstream::println!("\n{HEAD}{}{HEAD:#}: {rows}, {mb} of text", split.split);
+        say!("\n{HEAD}{}{HEAD:#}: {rows}, {mb} of text", split.split);
     }
     for note in &ledger.notes {
-        anstream::println!("note: {note}");
+        say!("note: {note}");
     }
-    anstream::println!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
+    say!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
     let sampled: Vec<_> =
         recipe.source.iter().filter(|source| plan.lock.read_from(source) == ReadFrom::Samples).collect();
     if !sampled.is_empty() {
         if sampled.len() == recipe.source.len() {
-            anstream::println!("\nThese are the bundled samples. The full data would come from");
+            say!("\nThese are the bundled samples. The full data would come from");
         } else {
-            anstream::println!("\nThese sources are bundled samples; their full data would come from");
+            say!("\nThese sources are bundled samples; their full data would come from");
         }
         for source in sampled {
             let rows = source.rows.map_or(String::new(), |n| format!(", about {} rows", count(n)));
-            anstream::println!(
+            say!(
                 "  {NAME}{}{NAME:#}  https://huggingface.co/datasets/{} at {} ({}{rows})",
                 source.name,
                 source.repo,
@@ -212,7 +211,7 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
                 source.license
             );
         }
-        anstream::println!(
+        say!(
             "`--from hub` fetches it; `--from DIR` reads it from DIR/<owner>/<name>; `setaccio plan` shows what is there"
         );
     }

@@ -23,6 +23,6 @@ pub fn run(args: &Args) -> Result<()> {
     );
     let _held = OutputFolder::open(&args.out, Mode::Exclusive)?;
     card::rewrite(&args.out)?;
-    anstream::println!("{GOOD}written:{GOOD:#} {}", args.out.join("README.md").display());
+    say!("{GOOD}written:{GOOD:#} {}", args.out.join("README.md").display());
     Ok(())
 }

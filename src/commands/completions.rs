@@ -1,10 +1,10 @@
 //! `setaccio completions`: what a shell needs to complete the command line.
 
-use std::io::Write;
-
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
+
+use crate::terminal;
 
 /// Print the completions of a shell, for instance into ~/.local/share/bash-completion/completions/setaccio
 #[derive(clap::Args)]
@@ -16,5 +16,5 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut crate::Cli::command(), "setaccio", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
+    Ok(terminal::exact(&script)?)
 }

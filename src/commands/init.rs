@@ -75,20 +75,15 @@ pub fn run(args: &Args) -> Result<()> {
     let draft = draft?;
     atomic::write(path, draft.text.as_bytes())?;
     let language = draft.language.map_or_else(|| "no one language".into(), |language| format!("language {language}"));
-    anstream::println!("{GOOD}written:{GOOD:#} {NAME}{shown}{NAME:#}");
-    anstream::println!(
-        "  schema {}: {}\n  {language}, of {} rows looked at",
-        draft.schema,
-        draft.why,
-        count(draft.rows as u64)
-    );
+    say!("{GOOD}written:{GOOD:#} {NAME}{shown}{NAME:#}");
+    say!("  schema {}: {}\n  {language}, of {} rows looked at", draft.schema, draft.why, count(draft.rows as u64));
     if args.license.is_none() {
-        anstream::println!("  license = \"{UNKNOWN_LICENSE}\": write into it what may be done with the rows");
+        say!("  license = \"{UNKNOWN_LICENSE}\": write into it what may be done with the rows");
     }
     for (command, what) in
         [("plan", "what it reads"), ("preview", "what it keeps and drops"), ("build", "the data set")]
     {
-        anstream::println!("{FAINT}setaccio {:<22}{FAINT:#} {what}", format!("{command} {shown}"));
+        say!("{FAINT}setaccio {:<22}{FAINT:#} {what}", format!("{command} {shown}"));
     }
     Ok(())
 }

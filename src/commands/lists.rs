@@ -33,12 +33,8 @@ pub fn run(args: &Args) -> Result<()> {
     let Command::Install { path, to } = &args.command;
     let to = to.clone().unwrap_or_else(inputs::installed_lists);
     for list in lists::install(path, &to)? {
-        anstream::println!(
-            "{GOOD}installed{GOOD:#} {} ({} entries); recipes name it",
-            list.path.display(),
-            list.entries
-        );
-        anstream::println!("  {NAME}{{ name = \"{}\", sha256 = \"{}\" }}{NAME:#}", list.list.name, list.list.sha256);
+        say!("{GOOD}installed{GOOD:#} {} ({} entries); recipes name it", list.path.display(), list.entries);
+        say!("  {NAME}{{ name = \"{}\", sha256 = \"{}\" }}{NAME:#}", list.list.name, list.list.sha256);
     }
     Ok(())
 }

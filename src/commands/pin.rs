@@ -51,12 +51,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let sources = counted(changed, "source");
     if changed == 0 {
-        anstream::println!("{GOOD}up to date:{GOOD:#} every source is at the commit of its branch");
+        say!("{GOOD}up to date:{GOOD:#} every source is at the commit of its branch");
     } else if args.dry_run {
-        anstream::println!("{sources} would be pinned anew; without --dry-run the recipe is rewritten");
+        say!("{sources} would be pinned anew; without --dry-run the recipe is rewritten");
     } else {
         atomic::write(path, recipe.to_string().as_bytes())?;
-        anstream::println!("{GOOD}written:{GOOD:#} {shown}, {sources} pinned anew");
+        say!("{GOOD}written:{GOOD:#} {shown}, {sources} pinned anew");
     }
     Ok(())
 }
@@ -72,10 +72,10 @@ fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
     let info = client.revision_info(&repo, &branch, progress)?;
     let date = info.modified.as_deref().and_then(|m| m.split('T').next()).unwrap_or_default();
     if info.sha == before {
-        anstream::println!("{NAME}{name}{NAME:#}  {} stays at {before}  {FAINT}{branch}, {date}{FAINT:#}", repo.id);
+        say!("{NAME}{name}{NAME:#}  {} stays at {before}  {FAINT}{branch}, {date}{FAINT:#}", repo.id);
         return Ok(false);
     }
-    anstream::println!("{NAME}{name}{NAME:#}  {} {before} -> {}  {FAINT}{branch}, {date}{FAINT:#}", repo.id, info.sha);
+    say!("{NAME}{name}{NAME:#}  {} {before} -> {}  {FAINT}{branch}, {date}{FAINT:#}", repo.id, info.sha);
     let patterns: Vec<String> = source
         .get("files")
         .and_then(|f| f.as_array())
@@ -92,7 +92,7 @@ fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
         compare(&files(&before)?, &now);
     } else {
         let bytes = megabytes(now.values().map(|e| e.size).sum());
-        anstream::println!("  {} files, {bytes}", count(now.len() as u64));
+        say!("  {} files, {bytes}", count(now.len() as u64));
     }
     if let Some(revision) = source.get_mut("revision").and_then(|v| v.as_value_mut()) {
         let mut decor = revision.decor().clone();
@@ -129,12 +129,12 @@ fn compare(before: &BTreeMap<String, Entry>, now: &BTreeMap<String, Entry>) {
     let gone = before.iter().filter(|(path, _)| !now.contains_key(*path));
     lines.extend(gone.map(|(path, entry)| format!("{BAD}-{BAD:#} {path}  {}", megabytes(entry.size))));
     if lines.is_empty() {
-        anstream::println!("  none of its {} files changed", count(now.len() as u64));
+        say!("  none of its {} files changed", count(now.len() as u64));
     }
     for line in lines.iter().take(SHOWN) {
-        anstream::println!("  {line}");
+        say!("  {line}");
     }
     if lines.len() > SHOWN {
-        anstream::println!("  and {} more", count((lines.len() - SHOWN) as u64));
+        say!("  and {} more", count((lines.len() - SHOWN) as u64));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use arrow_schema::DataType;
 use serde::Serialize;
-use setaccio_base::card::UNKNOWN_LICENSE;
+use setaccio_base::{card::UNKNOWN_LICENSE, shown::one_line};
 use setaccio_curate::{
     pipeline::{filter, spill},
     plan::Plan,
@@ -189,19 +189,16 @@ fn type_name(kind: &DataType) -> String {
 
 fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
     let recipe = &plan.loaded.recipe;
-    anstream::println!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
+    say!("{HEAD}{}{HEAD:#} ({}): {}", recipe.name, recipe.kind.name(), recipe.title);
     if plan.loaded.place.folder().is_none() {
-        anstream::println!(
-            "{FAINT}as the program carries it; `setaccio recipes build {}` prints it{FAINT:#}",
-            recipe.name
-        );
+        say!("{FAINT}as the program carries it; `setaccio recipes build {}` prints it{FAINT:#}", recipe.name);
     }
     let own = recipe.source.iter().any(setaccio_dataset::recipe::Source::local) && plan.origin != Origin::Files;
     let but = if own { ", but for local files" } else { "" };
-    anstream::println!("\n{HEAD}sources{HEAD:#}, read from {}{but}", plan.origin);
+    say!("\n{HEAD}sources{HEAD:#}, read from {}{but}", plan.origin);
     for (number, source) in (0_u16..).zip(&recipe.source) {
         let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {}", counted(n, "row")));
-        anstream::println!(
+        say!(
             "  {NAME}{}{NAME:#}  schema {}, {}, {}{stated}",
             source.name,
             source.schema,
@@ -209,36 +206,34 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
             source.license
         );
         if source.license == UNKNOWN_LICENSE {
-            anstream::println!(
-                "    {BAD}the licence is not known:{BAD:#} write into the recipe what may be done with these rows"
-            );
+            say!("    {BAD}the licence is not known:{BAD:#} write into the recipe what may be done with these rows");
         }
         let files: Vec<_> = plan.files.iter().filter(|f| f.source == number).collect();
         for file in files.iter().take(MOST_FILES) {
             let input = &file.input;
             let rows = input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| counted(n, "row"));
             let tasks = counted(input.inspection.slices.len() as u64, "task");
-            anstream::println!("    {}  {}, {rows}, {tasks}", input.name, megabytes(input.bytes));
-            anstream::println!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
+            say!("    {}  {}, {rows}, {tasks}", one_line(&input.name), megabytes(input.bytes));
+            say!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
         }
         if let Some(more) = files.get(MOST_FILES..).filter(|more| !more.is_empty()) {
             let bytes = megabytes(more.iter().map(|file| file.input.bytes).sum());
-            anstream::println!("    and {} more, {bytes}; `--json` lists each", counted(more.len() as u64, "file"));
+            say!("    and {} more, {bytes}; `--json` lists each", counted(more.len() as u64, "file"));
         }
     }
     listed.iter().for_each(list);
     stages(planned, plan);
-    anstream::println!("\n{HEAD}columns{HEAD:#}");
+    say!("\n{HEAD}columns{HEAD:#}");
     for Column { name, kind } in &planned.columns {
-        anstream::println!("  {name:<12} {kind}");
+        say!("  {name:<12} {kind}");
     }
     for source in planned.sources.iter().filter(|source| !source.unread.is_empty()) {
-        anstream::println!("  {FAINT}not read of {}: {}{FAINT:#}", source.name, source.unread.join(", "));
+        say!("  {FAINT}not read of {}: {}{FAINT:#}", source.name, source.unread.join(", "));
     }
-    anstream::println!("\n{HEAD}it would take{HEAD:#}");
+    say!("\n{HEAD}it would take{HEAD:#}");
     match &planned.estimate {
         Some(estimate) => expected(estimate),
-        None => anstream::println!(
+        None => say!(
             "  {} to fetch; time and disk are estimated once the files are here (`setaccio pull`)",
             megabytes(listed.iter().map(|listed| listed.bytes() - listed.cached().min(listed.bytes())).sum())
         ),
@@ -248,63 +243,46 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
 fn stages(planned: &Planned, plan: &Plan) {
     let recipe = &plan.loaded.recipe;
     let rows = planned.rows.map_or_else(|| "an unknown number of rows".into(), |n| counted(n, "row"));
-    anstream::println!("\n{HEAD}stages{HEAD:#}");
+    say!("\n{HEAD}stages{HEAD:#}");
     let tasks = planned.tasks.map_or_else(String::new, |n| format!(", in {}", counted(n as u64, "task")));
-    anstream::println!("  read    {rows} expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
+    say!("  read    {rows} expected{tasks}; a bad row: {}", recipe.read.on_bad_row);
     let filters = &planned.filters;
-    anstream::println!("  filter  {}", if filters.is_empty() { "nothing".into() } else { filters.join(" > ") });
+    say!("  filter  {}", if filters.is_empty() { "nothing".into() } else { filters.join(" > ") });
     for list in &plan.lock.list {
-        anstream::println!(
-            "          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}",
-            list.name,
-            list.entries,
-            list.sha256
-        );
+        say!("          {FAINT}list {}: {} entries, sha256 {}{FAINT:#}", list.name, list.entries, list.sha256);
     }
     for model in &plan.lock.model {
-        anstream::println!("          {FAINT}{} {}: sha256 {}{FAINT:#}", model.key, model.name, model.sha256);
+        say!("          {FAINT}{} {}: sha256 {}{FAINT:#}", model.key, model.name, model.sha256);
     }
     match &recipe.dedup {
-        Some(dedup) => anstream::println!(
+        Some(dedup) => say!(
             "  dedup   exact, on the {}; kept first: {}",
             format!("{:?}", dedup.on).to_lowercase(),
             preference(plan)
         ),
-        None => anstream::println!("  dedup   none"),
+        None => say!("  dedup   none"),
     }
     let weights = recipe.source.iter().any(|s| s.weight.is_some());
-    anstream::println!(
-        "  sample  {}{}",
-        sample(recipe.sample.as_ref()),
-        if weights { ", by weight of source" } else { "" }
-    );
-    anstream::println!(
-        "  split   {:.1}% validation, by content hash; seed {}",
-        recipe.split.validation * 100.0,
-        recipe.seed
-    );
+    say!("  sample  {}{}", sample(recipe.sample.as_ref()), if weights { ", by weight of source" } else { "" });
+    say!("  split   {:.1}% validation, by content hash; seed {}", recipe.split.validation * 100.0, recipe.seed);
 }
 
 /// What a build would take, as far as some rows tell.
 fn expected(estimate: &Estimate) {
     let Estimate { sampled_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes } = estimate;
-    anstream::println!("  time    about {}", duration(*seconds));
-    anstream::println!(
+    say!("  time    about {}", duration(*seconds));
+    say!(
         "  disk    about {} for the data set, and {} more while it is built",
         megabytes(*output_bytes),
         megabytes(*work_bytes)
     );
-    anstream::println!("  memory  up to {}", megabytes(*memory_bytes));
+    say!("  memory  up to {}", megabytes(*memory_bytes));
     let tried = if sampled_rows == rows {
         "all rows, which were filtered".to_owned()
     } else {
         format!("{}, which were filtered", counted(*sampled_rows, "row"))
     };
-    anstream::println!(
-        "  {FAINT}an estimate from {tried}; about {} of {} pass{FAINT:#}",
-        count(*kept_rows),
-        counted(*rows, "row")
-    );
+    say!("  {FAINT}an estimate from {tried}; about {} of {} pass{FAINT:#}", count(*kept_rows), counted(*rows, "row"));
 }
 
 /// A length of time to one or two digits.
@@ -320,15 +298,15 @@ fn duration(seconds: f64) -> String {
 fn list(listed: &HubListing) {
     let (read, of) = (count(listed.files.len() as u64), counted(listed.of as u64, "file"));
     let [bytes, cached] = [listed.bytes(), listed.cached()].map(megabytes);
-    anstream::println!(
+    say!(
         "\n  {NAME}{}{NAME:#} at {}: {read} of {of} would be read, {bytes}, of which {cached} are in the cache",
         listed.source,
         listed.commit
     );
     for file in &listed.files {
-        anstream::println!("    {}  {}", file.path, megabytes(file.size));
+        say!("    {}  {}", file.path, megabytes(file.size));
         if let Some(sha256) = &file.sha256 {
-            anstream::println!("    {FAINT}sha256 {sha256}{FAINT:#}");
+            say!("    {FAINT}sha256 {sha256}{FAINT:#}");
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use setaccio_base::{
     progress::Progress,
     row::{Content, Message, Row, TOOL_CALLS},
+    shown::one_line,
     suggest,
 };
 use setaccio_curate::{
@@ -121,12 +122,10 @@ pub fn run(args: &Args) -> Result<()> {
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
         for (source, columns) in &preview.unread {
-            anstream::println!("\n{FAINT}not read of {source}: {}{FAINT:#}", columns.join(", "));
+            say!("\n{FAINT}not read of {source}: {}{FAINT:#}", columns.join(", "));
         }
         let [kept, dropped] = [preview.kept, preview.dropped].map(count);
-        anstream::println!(
-            "\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build"
-        );
+        say!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build");
     })
 }
 
@@ -254,7 +253,7 @@ fn said(turn: &Message) -> Cow<'_, str> {
 fn show(row: &Shown) {
     let Shown { source, file, at, drop, edited, texts, .. } = row;
     if let Some(Drop { rule, detail, around, stops }) = drop {
-        anstream::println!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {detail}{BAD:#}");
+        say!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {}{BAD:#}", one_line(detail));
         if *stops {
             line("a build", "stops here; with --on-bad-row skip it drops such rows");
         }
@@ -263,7 +262,7 @@ fn show(row: &Shown) {
         }
     } else {
         let edited = if *edited { ", edited" } else { "" };
-        anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{source}{NAME:#}{edited}");
+        say!("{GOOD}+ kept{GOOD:#}    {NAME}{source}{NAME:#}{edited}");
     }
     line("from", &format!("{file}, {at}"));
     for Labelled { label, text } in texts {
@@ -272,5 +271,5 @@ fn show(row: &Shown) {
 }
 
 fn line(label: &str, text: &str) {
-    anstream::println!("    {FAINT}{label:<10}{FAINT:#} {text}");
+    say!("    {FAINT}{label:<10}{FAINT:#} {}", one_line(text));
 }

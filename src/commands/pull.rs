@@ -41,10 +41,10 @@ pub fn run(args: &Args) -> Result<()> {
     for (listed, before) in listed.iter().zip(before) {
         let [read, of] = [listed.files.len(), listed.of].map(|n| count(n as u64));
         let [bytes, before] = [listed.bytes(), before.min(listed.bytes())].map(megabytes);
-        anstream::println!("{GOOD}here:{GOOD:#} {}", fetch::line(listed));
-        anstream::println!("  {read} of {of} files, {bytes}, of which {before} were here before");
+        say!("{GOOD}here:{GOOD:#} {}", fetch::line(listed));
+        say!("  {read} of {of} files, {bytes}, of which {before} were here before");
     }
-    anstream::println!(
+    say!(
         "{FAINT}all in {}; with HF_HUB_OFFLINE=1, `--from hub` asks nothing of the network{FAINT:#}",
         client.settings().cache.display()
     );

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     let repo = Repo::new(outgoing.kind, &args.repo)?;
     let client = Client::new(settings)?;
     if !files.iter().any(|f| f.path == setaccio_hub::push::CARD) {
-        anstream::eprintln!("{FAINT}there is no README.md: the page of {} will have no card{FAINT:#}", repo.id);
+        tell!("{FAINT}there is no README.md: the page of {} will have no card{FAINT:#}", repo.id);
     }
     let pushed = client.push(
         &Push {
@@ -74,22 +74,22 @@ pub fn run(args: &Args) -> Result<()> {
     if pushed.created {
         let how = if args.private { "private" } else { "public" };
         let done = if args.dry_run { "would be created" } else { "created" };
-        anstream::println!("{done}: {repo}, {how}");
+        say!("{done}: {repo}, {how}");
     }
     for (path, bytes) in &pushed.changed {
-        anstream::println!("  {GOOD}+{GOOD:#} {path}  {}", megabytes(*bytes));
+        say!("  {GOOD}+{GOOD:#} {path}  {}", megabytes(*bytes));
     }
     for path in &pushed.deleted {
-        anstream::println!("  {BAD}-{BAD:#} {path}");
+        say!("  {BAD}-{BAD:#} {path}");
     }
     let unchanged = counted(pushed.unchanged as u64, "file");
     if pushed.changed.is_empty() && pushed.deleted.is_empty() {
-        anstream::println!("{GOOD}nothing to push:{GOOD:#} {unchanged}, all there already");
+        say!("{GOOD}nothing to push:{GOOD:#} {unchanged}, all there already");
     } else if let Some(commit) = &pushed.commit {
-        anstream::println!("{GOOD}pushed:{GOOD:#} one commit, {commit}; already there: {unchanged}");
+        say!("{GOOD}pushed:{GOOD:#} one commit, {commit}; already there: {unchanged}");
     } else {
-        anstream::println!("this is what would be pushed; already there: {unchanged}");
+        say!("this is what would be pushed; already there: {unchanged}");
     }
-    anstream::println!("{}", pushed.url);
+    say!("{}", pushed.url);
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `setaccio recipes`: the recipes that the program carries.
 
-use std::io::Write;
-
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use setaccio_base::{
@@ -9,7 +7,10 @@ use setaccio_base::{
     suggest,
 };
 
-use crate::style::{FAINT, HEAD, NAME};
+use crate::{
+    style::{FAINT, HEAD, NAME},
+    terminal,
+};
 
 /// List the recipes that the program carries, or print one, to be copied and changed
 #[derive(clap::Args)]
@@ -54,16 +55,16 @@ pub fn run(args: &Args) -> Result<()> {
             let near = suggest::nearest(name, bundle::recipes(home));
             format!("`setaccio {}` has no recipe `{name}`{near}; `setaccio recipes` lists them", command.word())
         })?;
-        return Ok(std::io::stdout().write_all(&recipe.read()?)?);
+        return Ok(terminal::exact(&recipe.read()?)?);
     }
     for command in shown {
-        anstream::println!("{HEAD}setaccio {} NAME{HEAD:#}", command.word());
+        say!("{HEAD}setaccio {} NAME{HEAD:#}", command.word());
         for name in bundle::recipes(command.home()) {
             let recipe = bundle::get(&format!("{}/{name}.toml", command.home())).context("is carried")?;
-            anstream::println!("  {NAME}{name:<22}{NAME:#} {}", title(&recipe)?);
+            say!("  {NAME}{name:<22}{NAME:#} {}", title(&recipe)?);
         }
     }
-    anstream::println!("{FAINT}`setaccio recipes build NAME > mine.toml` copies one{FAINT:#}");
+    say!("{FAINT}`setaccio recipes build NAME > mine.toml` copies one{FAINT:#}");
     Ok(())
 }
 

@@ -24,40 +24,35 @@ pub fn run(args: &Args) -> Result<()> {
         for rule in RULES {
             let doc = doc(&(rule.schema)());
             let what = doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-            anstream::println!("{NAME}{:<20}{NAME:#} {FAINT}{:<22}{FAINT:#} {what}", rule.name, kinds(rule.kinds));
+            say!("{NAME}{:<20}{NAME:#} {FAINT}{:<22}{FAINT:#} {what}", rule.name, kinds(rule.kinds));
         }
         return Ok(());
     };
     let rule = find(name)?;
     let schema = (rule.schema)();
-    anstream::println!("{HEAD}{}{HEAD:#}, for {}\n", rule.name, kinds(rule.kinds));
+    say!("{HEAD}{}{HEAD:#}, for {}\n", rule.name, kinds(rule.kinds));
     for line in doc(&schema).lines() {
         match line.strip_prefix("# ") {
-            Some(head) => anstream::println!("{HEAD}{head}{HEAD:#}"),
+            Some(head) => say!("{HEAD}{head}{HEAD:#}"),
             None if line.starts_with("```") => {}
-            None => anstream::println!("{line}"),
+            None => say!("{line}"),
         }
     }
-    anstream::println!("\n{HEAD}Settings{HEAD:#}");
+    say!("\n{HEAD}Settings{HEAD:#}");
     let tables = tables(&schema);
     tables.first().into_iter().flat_map(|own| &own.keys).for_each(show);
     for table in tables.iter().skip(1).filter(|t| !t.head.contains('.')) {
-        anstream::println!(
-            "{NAME}{:<20}{NAME:#} table\n{:<20} {}",
-            table.head.trim_matches(['[', ']']),
-            "",
-            table.about
-        );
+        say!("{NAME}{:<20}{NAME:#} table\n{:<20} {}", table.head.trim_matches(['[', ']']), "", table.about);
     }
-    anstream::println!("\n{FAINT}# with nothing said{FAINT:#}\n{}", defaults(rule)?);
+    say!("\n{FAINT}# with nothing said{FAINT:#}\n{}", defaults(rule)?);
     Ok(())
 }
 
 /// A key: its type and default, below them what it and its values mean.
 fn show(key: &Key) {
     let default = key.default.as_ref().map_or_else(String::new, |d| format!("; default {d}"));
-    anstream::println!("{NAME}{:<20}{NAME:#} {}{default}\n{:<20} {}", key.name, key.kind, "", key.about);
+    say!("{NAME}{:<20}{NAME:#} {}{default}\n{:<20} {}", key.name, key.kind, "", key.about);
     for (value, about) in key.values.iter().filter(|(_, about)| !about.is_empty()) {
-        anstream::println!("{:<20}   {value}: {about}", "");
+        say!("{:<20}   {value}: {about}", "");
     }
 }

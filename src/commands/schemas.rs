@@ -15,12 +15,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.schema {
         let schema = find_schema(name)?;
-        anstream::println!("{HEAD}{name}{HEAD:#}, rows of kind {}: {}\n", schema.kind().name(), schema.about());
+        say!("{HEAD}{name}{HEAD:#}, rows of kind {}: {}\n", schema.kind().name(), schema.about());
         for column in schema.columns() {
             let need = if column.required { "required" } else { "optional" };
-            anstream::println!("{NAME}{:<16}{NAME:#} {FAINT}{need}{FAINT:#}  {}", column.name, column.about);
+            say!("{NAME}{:<16}{NAME:#} {FAINT}{need}{FAINT:#}  {}", column.name, column.about);
         }
-        anstream::println!("\n{HEAD}Example{HEAD:#}\n{}", schema.example());
+        say!("\n{HEAD}Example{HEAD:#}\n{}", schema.example());
         return Ok(());
     }
     for schema in SCHEMAS {
@@ -29,8 +29,8 @@ pub fn run(args: &Args) -> Result<()> {
             .iter()
             .map(|c| if c.required { c.name.to_owned() } else { format!("[{}]", c.name) })
             .collect();
-        anstream::println!("{NAME}{:<12}{NAME:#} {}", schema.name(), schema.about());
-        anstream::println!("{:<12} {FAINT}{} rows; columns {}{FAINT:#}", "", schema.kind().name(), columns.join(", "));
+        say!("{NAME}{:<12}{NAME:#} {}", schema.name(), schema.about());
+        say!("{:<12} {FAINT}{} rows; columns {}{FAINT:#}", "", schema.kind().name(), columns.join(", "));
     }
     Ok(())
 }

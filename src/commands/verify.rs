@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use setaccio_base::shown::one_line;
 use setaccio_curate::report::verify;
 
 use crate::{
@@ -36,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let verified = Verified { out: shown.to_string(), whole: faults.is_empty(), files, rows, checks, faults };
     args.output.give("verify", &verified, |verified| {
         for fault in &verified.faults {
-            anstream::println!("{BAD}wrong:{BAD:#} {fault}");
+            say!("{BAD}wrong:{BAD:#} {}", one_line(fault));
         }
         if verified.whole {
             let [files, rows, checks] = [
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
                 counted(verified.rows, "row"),
                 counted(verified.checks as u64, "check"),
             ];
-            anstream::println!("{GOOD}whole:{GOOD:#} {files}, {rows}, {checks}");
+            say!("{GOOD}whole:{GOOD:#} {files}, {rows}, {checks}");
         }
     })?;
     if !verified.whole {

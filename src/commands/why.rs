@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use setaccio_base::{progress::Progress as _, row::Row, sha256};
+use setaccio_base::{progress::Progress as _, row::Row, sha256, shown::one_line};
 use setaccio_curate::{
     pipeline::{
         filter::{Outcome as Verdict, RowFilter},
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
         if *found > 1 {
             let shown =
                 if *found > rows.len() { format!(", of which these are {}", rows.len()) } else { String::new() };
-            anstream::println!("{HEAD}{} rows{HEAD:#}{shown}\n", count(*found as u64));
+            say!("{HEAD}{} rows{HEAD:#}{shown}\n", count(*found as u64));
         }
         rows.iter().for_each(show);
     })
@@ -152,11 +152,11 @@ fn show(fate: &Fate) {
     let id = fate.id.as_deref().unwrap_or("no id");
     match &fate.outcome {
         Outcome::Kept(place) => {
-            anstream::println!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
+            say!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
             line("in", &self::place(place));
         }
         Outcome::Dropped { stage, rule, detail, settings, repeats, place } => {
-            anstream::println!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
+            say!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
             line("by", &if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") });
             line("because", detail);
             if let Some(settings) = settings {
@@ -177,7 +177,7 @@ fn show(fate: &Fate) {
 }
 
 fn line(label: &str, text: &str) {
-    anstream::println!("    {FAINT}{label:<10}{FAINT:#} {text}");
+    say!("    {FAINT}{label:<10}{FAINT:#} {}", one_line(text));
 }
 
 fn place(place: &Place) -> String {

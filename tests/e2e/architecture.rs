@@ -47,6 +47,56 @@ fn no_two_modules_import_each_other_in_a_circle() {
     assert!(circles.is_empty(), "modules that import each other in a circle:\n{}", circles.join("\n"));
 }
 
+/// What writes to a person's terminal, by the names that std and anstream give it.
+const PRINTERS: [&str; 7] = ["print", "println", "eprint", "eprintln", "dbg", "stdout", "stderr"];
+
+#[test]
+fn one_place_writes_to_the_terminal() {
+    let mut found = Vec::new();
+    for name in LAYERS.iter().map(|(name, _)| *name).chain([""]) {
+        for (path, text) in files(&Path::new(ROOT).join(name).join("src")) {
+            if name.is_empty() && path == Path::new("terminal.rs") {
+                continue;
+            }
+            found.extend(printers(&text).into_iter().map(|what| format!("{name}/src/{}: {what}", path.display())));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "src/terminal.rs alone writes to stdout and stderr, so that nothing of a row or a file \
+        acts on a terminal; use say!, tell! or progress instead of\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn printers_are_found() {
+    for (code, expected) in [
+        ("fn f() { println!(\"a\") }", &["println"][..]),
+        ("fn f() { anstream::eprintln!(\"a\"); std::io::stderr().write_all(b\"a\") }", &["eprintln", "stderr"]),
+        ("use std::io::{self, stdout};", &["stdout"]),
+        ("fn f() { dbg!(1) } // println!", &["dbg"]),
+        ("ProgressDrawTarget::stderr()", &[]),
+        ("#[cfg(test)]\nmod tests { fn f() { println!(\"a\") } }", &[]),
+        ("let println = 1; plan::print(&prepared);", &[]),
+    ] {
+        assert_eq!(printers(code), expected, "{code}");
+    }
+}
+
+/// Where code writes to a terminal.
+fn printers(text: &str) -> Vec<Token> {
+    let mut code = tokens(text);
+    cut_tests(&mut code);
+    let by_itself = |i: usize| {
+        let (name, next) = (code[i].as_str(), code.get(i + 1).map(String::as_str));
+        // indicatif draws its bar where the program says.
+        let of_bar = i > 1 && code[i - 2] == "ProgressDrawTarget";
+        if name.starts_with("std") { !of_bar } else { next == Some("!") }
+    };
+    (0..code.len()).filter(|i| PRINTERS.contains(&&*code[*i]) && by_itself(*i)).map(|i| code[i].clone()).collect()
+}
+
 #[test]
 fn circles_are_found() {
     let circles = |files: &[(&str, &str)]| {
@@ -95,20 +145,25 @@ struct Crate {
     reexports: BTreeMap<Module, Module>,
 }
 
-impl Crate {
-    fn read(src: &Path) -> Self {
-        fn walk(folder: &Path, src: &Path, files: &mut Vec<(PathBuf, String)>) {
-            for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
-                if path.is_dir() {
-                    walk(&path, src, files);
-                } else if path.extension().is_some_and(|e| e == "rs") {
-                    files.push((path.strip_prefix(src).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
-                }
+/// The files of a crate's `src`, by path.
+fn files(src: &Path) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, src: &Path, files: &mut Vec<(PathBuf, String)>) {
+        for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                walk(&path, src, files);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push((path.strip_prefix(src).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
             }
         }
-        let mut files = Vec::new();
-        walk(src, src, &mut files);
-        Self::new(&files)
+    }
+    let mut files = Vec::new();
+    walk(src, src, &mut files);
+    files
+}
+
+impl Crate {
+    fn read(src: &Path) -> Self {
+        Self::new(&files(src))
     }
 
     fn new(files: &[(PathBuf, String)]) -> Self {

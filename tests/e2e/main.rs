@@ -21,6 +21,7 @@ mod same_bytes;
 mod sampling;
 mod sources;
 mod templates;
+mod terminal;
 #[cfg(feature = "train")]
 mod train;
 mod trust;

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (mut rows, mut sample) = (Vec::new(), None);
     for step in chain.steps() {
         let name = chain.name(&step);
-        anstream::println!("\n{HEAD}== {name}{HEAD:#}");
+        say!("\n{HEAD}== {name}{HEAD:#}");
         let done = take(args, &mut chain, &step, &progress);
         progress.clear();
         match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
@@ -131,17 +131,17 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
         Step::Card => {
             let sample = chain.card(progress)?;
             progress.clear();
-            anstream::println!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
+            say!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
             return Ok(Reply::Sample(sample));
         }
     };
     progress.clear();
-    anstream::println!("{GOOD}{row}{GOOD:#}");
+    say!("{GOOD}{row}{GOOD:#}");
     Ok(Reply::Row(row))
 }
 
 fn up_to_date(place: &Path) -> Reply {
-    anstream::println!("{GOOD}up to date:{GOOD:#} {}", place.display());
+    say!("{GOOD}up to date:{GOOD:#} {}", place.display());
     Reply::Row("up to date".into())
 }
 
@@ -172,7 +172,7 @@ fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
     };
     let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
     let splits = splits.collect::<Vec<_>>().join(", ");
-    anstream::println!("{GOOD}{what}:{GOOD:#} {splits} rows  {FAINT}{}{FAINT:#}", out.display());
+    say!("{GOOD}{what}:{GOOD:#} {splits} rows  {FAINT}{}{FAINT:#}", out.display());
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn open(args: &Args) -> Result<ChainFile> {
     if let Some(model) = &args.model {
         file.set_base(model, args.repo.as_deref(), args.license.as_deref());
         if file.chain.base.license.is_empty() {
-            anstream::eprintln!(
+            tell!(
                 "{FAINT}the licence of {model} is not known here; --license and --repo put it into the cards{FAINT:#}"
             );
         }
@@ -207,16 +207,16 @@ fn learned(lines: &[Line], task: Task) -> String {
 
 fn summary(rows: &[(String, String)], sample: Option<&Sample>, chain: &ChainRun) {
     let wide = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
-    anstream::println!("\n{HEAD}{:<wide$}  what was done{HEAD:#}", "step");
+    say!("\n{HEAD}{:<wide$}  what was done{HEAD:#}", "step");
     for (step, what) in rows {
-        anstream::println!("{NAME}{step:<wide$}{NAME:#}  {what}");
+        say!("{NAME}{step:<wide$}{NAME:#}  {what}");
     }
     if let Some(Sample { prompt, answers: [before, after] }) = sample {
-        anstream::println!("\n{HEAD}{prompt}{HEAD:#}");
+        say!("\n{HEAD}{prompt}{HEAD:#}");
         for (when, answer) in [("before", before), ("after", after)] {
-            anstream::println!("{FAINT}{when:>6}{FAINT:#}  {}", snippet(answer, 160));
+            say!("{FAINT}{when:>6}{FAINT:#}  {}", snippet(answer, 160));
         }
     }
     let (model, card) = (chain.places.result(), chain.card_path());
-    anstream::println!("\n{NAME}{}{NAME:#}  {FAINT}card: {}{FAINT:#}", model.display(), card.display());
+    say!("\n{NAME}{}{NAME:#}  {FAINT}card: {}{FAINT:#}", model.display(), card.display());
 }

@@ -106,6 +106,6 @@ fn has_tokenizer(model: &Path) -> bool {
 fn told(done: &ExportReport, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
     let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
-    anstream::println!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));
-    anstream::println!("{NAME}{}{NAME:#}", out.display());
+    say!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));
+    say!("{NAME}{}{NAME:#}", out.display());
 }

@@ -1,7 +1,6 @@
 //! `setaccio generate`: let a model write, with or without an adapter, to see what was learned.
 
 use std::{
-    io::{self, Write},
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,6 +21,7 @@ use crate::{
     jobs::Jobs,
     progress::Bar,
     style::{FAINT, NAME},
+    terminal,
 };
 
 /// Let a model answer a prompt, with or without an adapter
@@ -111,33 +111,27 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let max_tokens = args.max_tokens.min(left);
     let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens };
-    let (mut written, mut shown) = (Vec::new(), String::new());
+    let (mut written, mut answer) = (Vec::new(), terminal::Growing::default());
     let began = std::time::Instant::now();
-    let mut out = io::stdout().lock();
     let mut broken = None;
     generate(&model, &prompt, &tokens.eos_ids, &sampling, &mut |id| {
         written.push(id);
-        let text = tokens.decode(&written).unwrap_or_default();
-        // Half a character is shown when its other half is there.
-        if let Some(new) = text.strip_prefix(&shown).filter(|new| !new.ends_with('\u{FFFD}')) {
-            if let Err(error) = write!(out, "{new}").and_then(|()| out.flush()) {
-                broken = Some(error);
-                return false;
-            }
-            shown = text;
+        if let Err(error) = answer.show(&tokens.decode(&written).unwrap_or_default()) {
+            broken = Some(error);
+            return false;
         }
         !progress.cancelled()
     })?;
     if let Some(error) = broken {
         return Err(error.into());
     }
-    writeln!(out)?;
+    terminal::write("\n")?;
     #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
     let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
     if written.len() == left && left < args.max_tokens {
         progress.warn("this is as far as the model's positions go");
     }
-    anstream::eprintln!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
+    tell!("{NAME}{name}{NAME:#}  {FAINT}{} tokens, {speed:.1} tokens/s{FAINT:#}", written.len());
     Ok(())
 }
 

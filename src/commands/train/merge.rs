@@ -103,14 +103,14 @@ pub fn run(args: &Args) -> Result<()> {
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
-    anstream::println!(
+    say!(
         "{GOOD}merged:{GOOD:#} {} layers of the adapter into {size} of {}, {}",
         count(merged.modules as u64),
         merged.dtype.as_str(),
         counted(merged.weights.shards as u64, "file"),
     );
     match merged.check {
-        Some(check) => anstream::println!(
+        Some(check) => say!(
             "check: logits of {} tokens differ from those with the adapter on by at most {:.2e} (of {} weights up to \
              {:.2e} is expected); the adapter itself moves them by up to {:.2e}",
             check.tokens,
@@ -119,15 +119,15 @@ pub fn run(args: &Args) -> Result<()> {
             check.explained,
             check.effect
         ),
-        None => anstream::println!("not checked (--no-check)"),
+        None => say!("not checked (--no-check)"),
     }
     if let (Precision::Stored, Some(Precision::Nf4 { .. })) = (precision, saw) {
-        anstream::println!(
+        say!(
             "{FAINT}trained in 4 bits, merged into the weights as they are stored; --base-precision nf4 merges into \
              what training saw{FAINT:#}"
         );
     }
-    anstream::println!("{NAME}{}{NAME:#}", args.out.display());
+    say!("{NAME}{}{NAME:#}", args.out.display());
     Ok(())
 }
 
@@ -146,7 +146,7 @@ fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
     let name = args.out.display();
-    anstream::println!("{GOOD}copied:{GOOD:#} {size} of {}; the run trained every weight", merged.dtype.as_str());
-    anstream::println!("{NAME}{name}{NAME:#}");
+    say!("{GOOD}copied:{GOOD:#} {size} of {}; the run trained every weight", merged.dtype.as_str());
+    say!("{NAME}{name}{NAME:#}");
     Ok(())
 }

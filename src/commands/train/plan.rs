@@ -18,7 +18,7 @@ pub fn gib(bytes: usize) -> String {
 /// One line before a run starts.
 pub fn headline(prepared: &RunPlan) {
     let recipe = &prepared.recipe_file.recipe;
-    anstream::println!(
+    say!(
         "{NAME}{}{NAME:#}: {} rows, {} steps of {} x {} sequences, {} trained parameters, about {} of memory",
         recipe.name,
         count(prepared.train.len() as u64),
@@ -58,10 +58,10 @@ pub fn print(prepared: &RunPlan) {
     let (recipe, config) = (&prepared.recipe_file.recipe, prepared.files.config());
     let counts = prepared.train.counts();
     let (tokens, targets) = prepared.largest;
-    let line = |name: &str, value: String| anstream::println!("  {name:<27} {value}");
-    anstream::println!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
+    let line = |name: &str, value: String| say!("  {name:<27} {value}");
+    say!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
 
-    anstream::println!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
+    say!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
     line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
     match recipe.method {
         Method::Lora => line(
@@ -72,7 +72,7 @@ pub fn print(prepared: &RunPlan) {
     }
     line("trained parameters", count(prepared.memory.trainable as u64));
 
-    anstream::println!("\n{HEAD}data{HEAD:#}");
+    say!("\n{HEAD}data{HEAD:#}");
     line("rows", format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
     line("cut to max_length", count(counts.truncated));
     line("left out as too long", count(counts.dropped + counts.unanswered));
@@ -89,7 +89,7 @@ pub fn print(prepared: &RunPlan) {
     );
     line("rows held back", count(prepared.eval.as_ref().map_or(0, |d| d.len() as u64)));
 
-    anstream::println!("\n{HEAD}steps{HEAD:#}");
+    say!("\n{HEAD}steps{HEAD:#}");
     line("steps", format!("{} ({:.2} passes)", count(prepared.total), prepared.epoch(prepared.total)));
     #[allow(
         clippy::cast_precision_loss,
@@ -102,7 +102,7 @@ pub fn print(prepared: &RunPlan) {
     line("largest micro-batch", format!("{} tokens", count(tokens as u64)));
 
     let parts = prepared.memory.parts(tokens, targets, prepared.recompute);
-    anstream::println!("\n{HEAD}memory{HEAD:#}");
+    say!("\n{HEAD}memory{HEAD:#}");
     line("frozen weights", gib(parts.weights));
     let trained = match recipe.method {
         Method::Lora => "adapter and optimiser",
@@ -126,6 +126,6 @@ pub fn print(prepared: &RunPlan) {
         );
     }
     if let Some(beyond) = beyond(prepared) {
-        anstream::println!("\n{beyond}");
+        say!("\n{beyond}");
     }
 }

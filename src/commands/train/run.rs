@@ -1,9 +1,6 @@
 //! `setaccio train`: follow a training recipe from built data to an adapter.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use setaccio_base::progress::Progress as _;
@@ -18,6 +15,7 @@ use crate::{
     jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, NAME},
+    terminal,
 };
 
 /// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
@@ -75,13 +73,11 @@ pub fn run(args: &Args) -> Result<()> {
     let prepared = prepared?;
     if let Some(n) = args.show_batch {
         if args.json {
-            let mut out = io::stdout().lock();
             for line in show::json(&prepared.train, &prepared.order, prepared.total.min(n as u64)) {
-                writeln!(out, "{}", line?)?;
+                terminal::json(&line?)?;
             }
         } else {
-            let text = show::text(&prepared.train, &prepared.order, &prepared.tokens, n)?;
-            anstream::stdout().write_all(text.as_bytes())?;
+            terminal::write(&show::text(&prepared.train, &prepared.order, &prepared.tokens, n)?)?;
         }
         return Ok(());
     }
@@ -102,23 +98,20 @@ pub fn run(args: &Args) -> Result<()> {
     progress.clear();
     match done? {
         RunOutcome::UpToDate => {
-            anstream::println!(
-                "{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again",
-                folder.display()
-            );
+            say!("{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again", folder.display());
         }
         RunOutcome::Trained { resumed, loss, eval_loss } => {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
-            anstream::println!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
+            say!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
             if let Some(loss) = eval_loss {
                 let likelihood = prepared.recipe_file.recipe.task != Task::Preference;
                 let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };
-                anstream::println!("evaluation loss {loss:.4}{more}");
+                say!("evaluation loss {loss:.4}{more}");
             }
         }
     }
     let path = |name: &str| folder.join(name).display().to_string();
-    anstream::println!(
+    say!(
         "{NAME}{}{NAME:#}  {FAINT}card: {}, curve: {}{FAINT:#}",
         path(prepared.recipe_file.recipe.method.folder()),
         path("README.md"),

@@ -3,17 +3,16 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use setaccio_base::shown::Style;
 
 use super::{batch::Example, dataset::Dataset, order::Order, pair::SIDES};
 use crate::{error::Result, tokenizer::Tokens};
 
-// The caller's anstream takes these out where nobody would see colours.
-const RESET: &str = "\x1b[0m";
-const HEAD: &str = "\x1b[1;36m";
-const PROMPT: &str = "\x1b[2m";
-const TRAINED: &str = "\x1b[32m";
-const SPECIAL: &str = "\x1b[2;35m";
-const TRAINED_SPECIAL: &str = "\x1b[1;30;42m";
+const HEAD: Style = Style("1;36");
+const PROMPT: Style = Style("2");
+const TRAINED: Style = Style("32");
+const SPECIAL: Style = Style("2;35");
+const TRAINED_SPECIAL: Style = Style("1;30;42");
 
 /// A sequence as JSON.
 #[derive(Debug, Serialize)]
@@ -86,7 +85,7 @@ fn sequences(data: &Dataset, order: &Order, step: u64) -> Vec<Sequence> {
 pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<String> {
     let mut out = String::new();
     let (legend, mut left, mut step) = ("what is learned", n, 0);
-    writeln!(out, "{TRAINED}{legend}{RESET}, {TRAINED_SPECIAL}its special tokens{RESET}, {PROMPT}what is given{RESET}")
+    writeln!(out, "{TRAINED}{legend}{TRAINED:#}, {TRAINED_SPECIAL}its special tokens{TRAINED_SPECIAL:#}, {PROMPT}what is given{PROMPT:#}")
         .unwrap_or_default();
     while left > 0 && step < order.steps_per_epoch() {
         for (b, sequences) in order.step(step).iter().enumerate() {
@@ -109,7 +108,7 @@ pub fn text(data: &Dataset, order: &Order, tokens: &Tokens, n: usize) -> Result<
 
 fn head(at: &str, place: &str, example: &Example) -> String {
     let trained = example.trained.iter().filter(|t| **t).count();
-    format!("\n{HEAD}{place}{RESET}\n{at}{} tokens, {trained} learned\n", example.ids.len())
+    format!("\n{HEAD}{place}{HEAD:#}\n{at}{} tokens, {trained} learned\n", example.ids.len())
 }
 
 /// A row's text: runs of tokens that are alike, each in its colour, ended by a line end.
@@ -126,7 +125,7 @@ fn body(example: &Example, tokens: &Tokens) -> Result<String> {
             (false, true) => SPECIAL,
             (false, false) => PROMPT,
         };
-        write!(out, "{colour}{text}{RESET}").unwrap_or_default();
+        write!(out, "{colour}{text}{colour:#}").unwrap_or_default();
         start += run.len();
     }
     out.push('\n');
@@ -183,15 +182,16 @@ mod tests {
         let place = row["place"].as_str().unwrap();
         assert!(
             shown.contains(&format!(
-                "{HEAD}{place}{RESET}\nstep 1, micro-batch 0, sequence 0, document 0: {} tokens",
+                "{HEAD}{place}{HEAD:#}\nstep 1, micro-batch 0, sequence 0, document 0: {} tokens",
                 row["tokens"]
             )),
             "{shown}"
         );
         assert!(
-            shown.contains(&format!("{TRAINED_SPECIAL}<|eot_id|>{RESET}")) && shown.contains(&format!("{TRAINED}sì")),
+            shown.contains(&format!("{TRAINED_SPECIAL}<|eot_id|>{TRAINED_SPECIAL:#}"))
+                && shown.contains(&format!("{TRAINED}sì")),
             "{shown}"
         );
-        assert_eq!(shown.matches(HEAD).count(), 2);
+        assert_eq!(shown.matches(&HEAD.to_string()).count(), 2);
     }
 }

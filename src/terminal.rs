@@ -1,0 +1,78 @@
+//! The one place that writes to stdout and stderr: what a row, a file or a server says cannot act on a terminal from here.
+//! [`say!`] is for results, [`tell!`] for all that is said beside them.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+};
+
+use setaccio_base::shown::{shown, shown_json};
+
+/// A line of results, as `println!` takes it.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::terminal::line(format_args!($($text)*)) };
+}
+
+/// A line beside the results, on stderr.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::terminal::aside(format_args!($($text)*)) };
+}
+
+/// What a panic says where stdout cannot be written, as on a full disk.
+pub const UNPRINTED: &str = "failed printing to stdout: ";
+
+/// [`say!`]
+///
+/// # Panics
+/// stdout cannot be written. A reader that has seen enough (`| head`) is no failure.
+pub fn line(text: fmt::Arguments<'_>) {
+    match write(&format!("{text}\n")) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => std::panic::panic_any(format!("{UNPRINTED}{error}")),
+        _ => {}
+    }
+}
+
+/// [`tell!`]. Where stderr cannot be written, nobody can be told so.
+pub fn aside(text: fmt::Arguments<'_>) {
+    let _ = anstream::stderr().write_all(shown(&format!("{text}\n")).as_bytes());
+}
+
+/// Text to stdout, at once.
+pub fn write(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    out.write_all(shown(text).as_bytes())?;
+    out.flush()
+}
+
+/// A text on stdout that grows.
+#[derive(Default)]
+pub struct Growing(String);
+
+impl Growing {
+    /// Write what `text`, so far, has more than before; half a character or line break when its other half is there.
+    pub fn show(&mut self, text: &str) -> io::Result<()> {
+        let now = shown(text);
+        if let Some(new) = now.strip_prefix(&self.0).filter(|_| !text.ends_with(['\u{fffd}', '\r'])) {
+            let mut out = io::stdout();
+            out.write_all(new.as_bytes())?;
+            out.flush()?;
+            self.0 = now;
+        }
+        Ok(())
+    }
+}
+
+/// JSON to stdout, as a line.
+pub fn json(json: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", shown_json(json))
+}
+
+/// Bytes of our own to stdout, for a file: a script, a page, a recipe that the program carries.
+pub fn exact(bytes: &[u8]) -> io::Result<()> {
+    io::stdout().write_all(bytes)
+}
+
+/// Whether a person sees stderr.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,5 +1,7 @@
 //! YAML as the Hub reads it at the head of a card.
 
+use crate::shown::is_hidden;
+
 /// A YAML scalar: plain where that is safe, or else in JSON's quotes, which YAML reads. Words that YAML
 /// takes for something else (`no` is Norwegian, and false) are always quoted, and what YAML refuses to see is escaped.
 pub fn quoted(text: &str) -> String {
@@ -10,9 +12,13 @@ pub fn quoted(text: &str) -> String {
     if begins && !odd && text.chars().all(plain) {
         return text.to_owned();
     }
-    let unseen =
-        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-    let escaped = |c: char| if unseen(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let unseen = |c: char| is_hidden(c) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    // Not as JSON has those behind U+FFFF: YAML knows no pairs.
+    let escaped = |c: char| match u32::from(c) {
+        _ if !unseen(c) => c.to_string(),
+        code @ 0..=0xffff => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    };
     serde_json::Value::from(text).to_string().chars().map(escaped).collect()
 }
 
@@ -35,6 +41,7 @@ mod tests {
             ("1.0", "\"1.0\""),
             ("perch\u{e9} \"s\u{ec}\"", "\"perch\u{e9} \\\"s\u{ec}\\\"\""),
             ("a\u{7f}b\u{85}c\u{2028}d", "\"a\\u007fb\\u0085c\\u2028d\""),
+            ("a\u{202e}b\u{e0041}\n---\n", "\"a\\u202eb\\U000e0041\\n---\\n\""),
         ];
         for (text, expected) in scalars {
             assert_eq!(quoted(text), expected);

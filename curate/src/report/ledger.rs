@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use setaccio_base::{filter_report::Tally, numbers::grouped};
+use setaccio_base::{
+    card::markdown::{code, plain},
+    filter_report::Tally,
+    numbers::grouped,
+};
 use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread};
 
 use crate::{
@@ -91,16 +95,17 @@ fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread]) -> Vec<String> {
     let recipe = &plan.loaded.recipe;
     let sample = recipe.sample.clone().unwrap_or_default();
     let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
-    let empty =
-        recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
-            format!("The kept column `{name}` is empty in every row: no source has it beside its content.")
-        });
+    let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
+        format!("The kept column {} is empty in every row: no source has it beside its content.", code(name))
+    });
     let unread = unread.chunk_by(|a, b| a.source == b.source).map(unread_note);
     let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
         let of: Vec<_> = plan.files.iter().filter(|file| file.source == number).map(|file| &file.input).collect();
         let names: Names = of.iter().filter(|f| f.inspection.rows == Some(0)).map(|f| &f.name).collect();
         let (source, none, all) = (&source.name, grouped(names.count()), grouped(of.len() as u64));
-        (names.count() > 0).then(|| format!("Of the {all} files of `{source}` {none} hold no rows: {names}."))
+        let told =
+            || format!("Of the {all} files of `{source}` {none} hold no rows: {}.", names.clone().written(plain));
+        (names.count() > 0).then(told)
     });
     output.sample_note.clone().into_iter().chain(subsets).chain(without_rows).chain(empty).chain(unread).collect()
 }
@@ -125,9 +130,9 @@ fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
 
 /// A sentence on what nothing read of one source.
 fn unread_note(columns: &[Unread]) -> String {
-    let names: Names = columns.iter().map(|c| format!("`{}`", c.column)).collect();
+    let names: Names = columns.iter().map(|c| &c.column).collect();
     let source = &columns[0].source;
-    format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {names}.")
+    format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {}.", names.written(code))
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

@@ -21,6 +21,12 @@ impl Names {
         }
     }
 
+    /// The same, each written so.
+    #[must_use]
+    pub fn written(self, write: impl Fn(&str) -> String) -> Self {
+        Self { first: self.first.iter().map(|name| write(name)).collect(), ..self }
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.count

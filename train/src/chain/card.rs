@@ -3,13 +3,17 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use setaccio_base::numbers::{counted, grouped};
+use setaccio_base::{
+    card::markdown::{block, cell, code, plain, repository},
+    numbers::{counted, grouped},
+    shell,
+};
 
 use super::schema::Chain;
 use crate::recipe::Method;
 use crate::report::{
-    card::{self, cell, plain, results, word},
-    front::{Front, hub, notice},
+    card::{self, results, word},
+    front::{Front, notice},
     line::Line,
     lock::RunLock,
 };
@@ -72,10 +76,10 @@ fn front(chain: &Chain, stages: &[StageReport]) -> String {
 
 fn opening(chain: &Chain, stages: &[StageReport]) -> String {
     let title = if chain.title.is_empty() { &chain.name } else { &chain.title };
-    let base = match hub(&chain.base.repo) {
+    let base = match repository(&chain.base.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo})"),
         None if chain.base.path == "tiny" => "A tiny Llama that the program made itself".into(),
-        None => format!("`{}`", chain.base.path.rsplit(['/', '\\']).next().unwrap_or_default()),
+        None => code(chain.base.path.rsplit(['/', '\\']).next().unwrap_or_default()),
     };
     let names: Vec<String> = stages.iter().map(|stage| plain(&stage.name)).collect();
     let built = match notice(&chain.base.license) {
@@ -147,7 +151,7 @@ fn lineage(stages: &[StageReport]) -> String {
 /// A data set with links to where its rows came from.
 fn source(data: &crate::report::lock::DataFolder, stage: &str) -> String {
     let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
-    let repos = data.repos.iter().filter_map(|repo| hub(repo));
+    let repos = data.repos.iter().filter_map(|repo| repository(repo));
     let repos = repos.map(|r| format!("[{r}](https://huggingface.co/datasets/{r})"));
     let repos: Vec<String> = repos.chain(data.others.iter().cloned()).collect();
     let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
@@ -227,7 +231,8 @@ fn loading(chain: &Chain, stages: &[StageReport], exports: &[String]) -> String 
         );
     }
     if let Some(file) = exports.first() {
-        let _ = write!(out, "\nWith llama.cpp:\n\n```\nllama-cli -m ../export/{file} -cnv\n```\n");
+        let command = format!("llama-cli -m {} -cnv", shell::word(&format!("../export/{file}")));
+        let _ = write!(out, "\nWith llama.cpp:\n\n{}", block("", &command));
     }
     let _ = write!(
         out,

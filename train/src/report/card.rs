@@ -7,11 +7,15 @@ use std::{
 };
 
 use serde::Serialize;
-use setaccio_base::numbers::{counted, grouped};
+use setaccio_base::{
+    card::markdown::{block, cell, code, code_cell, plain, repository},
+    numbers::{counted, grouped},
+    shown::is_hidden,
+};
 
 use super::{
     curve,
-    front::{Front, hub, notice},
+    front::{Front, notice},
     line::Line,
     lock::{RunLock, SAMPLES},
 };
@@ -98,12 +102,12 @@ fn opening(facts: &Facts) -> String {
 /// The base model, with a link where there is a page to link to.
 fn base(recipe: &Recipe) -> String {
     let model = &recipe.model;
-    let at = if model.revision.is_empty() { String::new() } else { format!(" at `{}`", model.revision) };
-    match hub(&model.repo) {
+    let at = if model.revision.is_empty() { String::new() } else { format!(" at {}", code(&model.revision)) };
+    match repository(&model.repo) {
         Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}"),
         None if !model.repo.is_empty() => format!("{}{at}", plain(&model.repo)),
         None if model.is_tiny() => "the tiny Llama in `base/`, which the program made itself".into(),
-        None => format!("`{}`, whose name on the Hub the recipe does not give", file_name(&model.path)),
+        None => format!("{}, whose name on the Hub the recipe does not give", code(file_name(&model.path))),
     }
 }
 
@@ -180,7 +184,7 @@ fn licences(facts: &Facts) -> String {
         let license = match data.license.as_str() {
             "" => "**not stated**",
             "other" => "`other`: a source has a licence of its own; its card says which",
-            license => license,
+            license => &plain(license),
         };
         let _ = writeln!(out, "- data, {}: {license}", plain(&data.name));
     }
@@ -192,9 +196,9 @@ fn again(facts: &Facts) -> String {
     let lock = facts.lock;
     let versions: Vec<String> = lock.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut out = format!(
-        "## How to make it again\n\n```\n{}\n```\n\n`{}` holds the recipe as it was resolved and the hashes of the base, \
+        "## How to make it again\n\n{}\n`{}` holds the recipe as it was resolved and the hashes of the base, \
          the tokenizer, the template and the data. Engine: {}; versions: {}; {}.\n",
-        lock.command,
+        block("", &lock.command),
         super::lock::NAME,
         lock.engine,
         versions.join(", "),
@@ -206,7 +210,7 @@ fn again(facts: &Facts) -> String {
     if !lock.made.is_empty() {
         out.push_str("\n| file | bytes | SHA-256 |\n|---|---:|---|\n");
         for file in &lock.made {
-            let _ = writeln!(out, "| {} | {} | `{}` |", cell(&file.file), grouped(file.bytes), file.sha256);
+            let _ = writeln!(out, "| {} | {} | {} |", cell(&file.file), grouped(file.bytes), code_cell(&file.sha256));
         }
     }
     out
@@ -224,7 +228,7 @@ fn link(from: &Path, to: &Path) -> Option<String> {
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let way: Vec<&str> = from[shared..].iter().map(|_| "..").chain(to[shared..].iter().copied()).collect();
     let way = way.join("/");
-    (!way.contains(['<', '>', '\n', '\\'])).then_some(way)
+    (!way.contains(|c: char| "<>\\|`".contains(c) || is_hidden(c))).then_some(way)
 }
 
 fn file_name(path: &str) -> &str {
@@ -234,23 +238,6 @@ fn file_name(path: &str) -> &str {
 /// A setting as the recipe spells it.
 pub(crate) fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// Text of others on one line, with nothing that Markdown or HTML would act on.
-pub(crate) fn plain(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if "\\`*_[]<>#".contains(c) && !(c == '_' || c == '#') || (c == '#' && out.is_empty()) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// [`plain`] text in a table.
-pub(crate) fn cell(text: &str) -> String {
-    plain(text).replace('|', "\\|")
 }
 
 #[cfg(test)]

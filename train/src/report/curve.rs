@@ -110,7 +110,7 @@ pub fn svg(name: &str, lines: &[Line]) -> String {
     below(&|top| panel("gradient norm", top, "grad_norm", "#6b46c1"));
     let bottom = panels.last().map_or(0.0, |last| last.top + last.height);
     let height = bottom + 50.0;
-    let title = escape(name);
+    let title = escape_xml(name);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"13\" role=\"img\" aria-label=\"Loss, learning rate and gradient norm of {title}\">\n\
@@ -326,12 +326,6 @@ fn thinned(points: &Points) -> Points {
     }
     kept.extend(points.last());
     kept
-}
-
-/// Text in an attribute.
-fn escape(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    escape_xml(&text).replace('"', "&quot;")
 }
 
 #[cfg(test)]

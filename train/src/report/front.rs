@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use setaccio_base::card::{list, quoted, strictest};
+use setaccio_base::card::{list, markdown::repository, quoted, strictest};
 
 use super::lock::DataFolder;
 
@@ -26,7 +26,7 @@ impl Front<'_> {
     pub fn matter<'d>(&self, data: impl IntoIterator<Item = &'d DataFolder, IntoIter: Clone>) -> String {
         let data = data.into_iter();
         let mut out = format!("---\nlibrary_name: {}\npipeline_tag: text-generation\n", self.library);
-        if let Some(repo) = hub(self.base) {
+        if let Some(repo) = repository(self.base) {
             let _ = writeln!(out, "base_model: {}\nbase_model_relation: {}", quoted(repo), self.relation);
         }
         let (license, name) = license(self.license, data.clone().map(|d| d.license.as_str()));
@@ -36,7 +36,7 @@ impl Front<'_> {
         }
         out.push_str(&list("language", distinct(data.clone().flat_map(|d| &d.languages))));
         let repos = distinct(data.flat_map(|d| &d.repos));
-        out.push_str(&list("datasets", repos.into_iter().filter_map(hub)));
+        out.push_str(&list("datasets", repos.into_iter().filter_map(repository)));
         out.push_str(&list("tags", &self.tags));
         out.push_str("---\n");
         out
@@ -51,15 +51,6 @@ fn distinct<'a>(values: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
         }
     }
     seen
-}
-
-/// A repository of the Hub is `owner/name`; a path is not.
-pub(crate) fn hub(repo: &str) -> Option<&str> {
-    let good = |part: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
-    };
-    repo.split_once('/').filter(|(owner, name)| good(owner) && good(name)).map(|_| repo)
 }
 
 /// The licence for the front matter of what was made from a base and data, and the name of one that the Hub has no

@@ -3,7 +3,11 @@
 use std::fmt::Write;
 
 use setaccio_base::{
-    card::{UNKNOWN_LICENSE, strictest},
+    card::{
+        UNKNOWN_LICENSE,
+        markdown::{block, cell, code, code_cell, paragraphs, plain, repository},
+        strictest,
+    },
     numbers::{counted, grouped, percent, tenths},
     row::Kind,
 };
@@ -43,7 +47,7 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
             "a prompt with a preferred and a dispreferred answer (`prompt`, `chosen`, `rejected`, lists of `role` and `content`)"
         }
     };
-    let mut out = format!("# {}\n\n{}\n\n", recipe.title, recipe.about.trim());
+    let mut out = format!("# {}\n\n{}\n\n", plain(&recipe.title), paragraphs(&recipe.about));
     let sampled = recipe.source.iter().filter(|source| lock.read_from(source) == ReadFrom::Samples);
     let sampled: Vec<&str> = sampled.map(|source| source.name.as_str()).collect();
     if sampled.len() == recipe.source.len() {
@@ -67,8 +71,9 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
     if let (Some(date), Some(_)) = (&recipe.output.date, &recipe.output.template) {
         let _ = writeln!(
             out,
-            "\nIn `{}`, the chat template takes {date} for the day, if it asks for one.",
-            recipe.output.rendered
+            "\nIn {}, the chat template takes {} for the day, if it asks for one.",
+            code(&recipe.output.rendered),
+            plain(date)
         );
     }
     for note in &ledger.notes {
@@ -88,14 +93,16 @@ fn sources(ledger: &Ledger, lock: &RecipeLock) -> String {
         let name = &source.repo;
         let (repo, revision) = match lock.read_from(source) {
             ReadFrom::Hub(commit) => {
-                (format!("[{name}](https://huggingface.co/datasets/{name})"), revision(source, commit))
+                let link = |name: &str| format!("[{name}](https://huggingface.co/datasets/{name})");
+                (repository(name).map_or_else(|| cell(name), link), revision(source, commit))
             }
-            ReadFrom::Samples => (format!("samples of Setaccio that stand for `{name}`"), String::new()),
+            ReadFrom::Samples => (format!("samples of Setaccio that stand for {}", code_cell(name)), String::new()),
             ReadFrom::Local if source.local() => ("local files".to_owned(), String::new()),
-            ReadFrom::Local => (format!("local files that were given for `{name}`"), String::new()),
+            ReadFrom::Local => (format!("local files that were given for {}", code_cell(name)), String::new()),
         };
         let [read, here] = [read, here].map(grouped);
-        let _ = writeln!(out, "| {} | {repo} | {revision} | {} | {read} | {here} |", source.name, source.license);
+        let [name, license] = [&source.name, &source.license].map(|text| cell(text));
+        let _ = writeln!(out, "| {name} | {repo} | {revision} | {license} | {read} | {here} |");
     }
     let _ = writeln!(out, "\n{}", license(recipe));
     out
@@ -122,14 +129,14 @@ fn license(recipe: &Recipe) -> String {
                 listed(&own)
             )
         }
-        license if recipe.source.len() == 1 => format!("The licence is `{license}`."),
-        license => format!("The licence of the whole, `{license}`, is the strictest of these; {each}."),
+        license if recipe.source.len() == 1 => format!("The licence is {}.", code(license)),
+        license => format!("The licence of the whole, {}, is the strictest of these; {each}.", code(license)),
     }
 }
 
 /// `a`, `b` and `c`.
 fn listed(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let quoted: Vec<String> = names.iter().map(|name| code(name)).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, first)) => format!("{} and {last}", first.join(", ")),
@@ -139,7 +146,8 @@ fn listed(names: &[&str]) -> String {
 
 /// What the recipe names, and the commit that it stood for.
 fn revision(source: &Source, commit: &str) -> String {
-    if commit == source.revision { format!("`{commit}`") } else { format!("{} at `{commit}`", source.revision) }
+    let commit_cell = code_cell(commit);
+    if commit == source.revision { commit_cell } else { format!("{} at {commit_cell}", cell(&source.revision)) }
 }
 
 fn flow(ledger: &Ledger, stage: &str, source: &str) -> (u64, u64) {
@@ -154,7 +162,7 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
     );
     for step in steps {
         let share = percent(step.dropped, step.rows_in);
-        let name = if step.rule { format!("`{}`", step.name) } else { step.name.clone() };
+        let name = if step.rule { code_cell(&step.name) } else { cell(&step.name) };
         let [rows_in, dropped] = [step.rows_in, step.dropped].map(grouped);
         let _ = writeln!(out, "| {name} | {rows_in} | {dropped} | {share:.1}% | {} |", step.edits);
     }
@@ -175,11 +183,12 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
     if !lock.list.is_empty() {
         out.push_str("\nWord lists:\n\n| list | entries | SHA-256 |\n|---|---:|---|\n");
         for list in &lock.list {
-            let _ = writeln!(out, "| {} | {} | `{}` |", list.name, list.entries, list.sha256);
+            let _ = writeln!(out, "| {} | {} | {} |", cell(&list.name), list.entries, code_cell(&list.sha256));
         }
     }
     for model in &lock.model {
-        let _ = writeln!(out, "\nModel of `{}`: {}, SHA-256 `{}`.", model.key, model.name, model.sha256);
+        let [key, hash] = [&model.key, &model.sha256].map(|text| code(text));
+        let _ = writeln!(out, "\nModel of {key}: {}, SHA-256 {hash}.", plain(&model.name));
     }
     out
 }
@@ -217,8 +226,8 @@ fn languages(ledger: &Ledger) -> String {
         let _ = writeln!(
             out,
             "| {} | {} | {} | {share:.1}% | {} |",
-            m.source,
-            m.language,
+            cell(&m.source),
+            cell(&m.language),
             grouped(m.rows),
             grouped(m.characters)
         );
@@ -232,7 +241,7 @@ fn languages(ledger: &Ledger) -> String {
 fn limits(lock: &RecipeLock) -> String {
     let mut out = String::from("## Known limits\n\n");
     for limit in &lock.recipe.card.limits {
-        let _ = writeln!(out, "- {limit}");
+        let _ = writeln!(out, "- {}", plain(limit));
     }
     let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule);
     for (true_here, limit) in [
@@ -261,13 +270,16 @@ fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
     let recipe = &lock.recipe;
     let mut out = format!(
         "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\
-         ```\n{}\n```\n\n\
+         {}\n\
          `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n\
          | input | bytes | SHA-256 |\n|---|---:|---|\n",
-        lock.engine, lock.command, ledger.fingerprint, recipe.seed
+        plain(&lock.engine),
+        block("", &lock.command),
+        ledger.fingerprint,
+        recipe.seed
     );
     for input in lock.input.iter().take(MOST_INPUTS) {
-        let _ = writeln!(out, "| {} | {} | `{}` |", input.file, grouped(input.bytes), input.sha256);
+        let _ = writeln!(out, "| {} | {} | {} |", cell(&input.file), grouped(input.bytes), code_cell(&input.sha256));
     }
     if let Some(more) = lock.input.get(MOST_INPUTS..).filter(|more| !more.is_empty()) {
         let bytes = more.iter().map(|input| input.bytes).sum();
@@ -285,7 +297,7 @@ fn citations(recipe: &Recipe) -> String {
     }
     let mut out = String::from("## Citations\n\n");
     for citation in cited {
-        let _ = writeln!(out, "- {}", citation.trim());
+        let _ = writeln!(out, "- {}", plain(citation));
     }
     out
 }

@@ -2,9 +2,12 @@
 
 use std::{fmt::Write, path::Path};
 
-use setaccio_base::shell;
+use setaccio_base::{
+    card::markdown::{block, repository},
+    shell,
+};
 
-use super::{Facts, file_name, here, hub};
+use super::{Facts, file_name, here};
 use crate::recipe::{Method, Quantization};
 
 /// The section.
@@ -21,13 +24,14 @@ fn adapter(facts: &Facts) -> String {
     let path = |p: &Path, none: &str| here(p).map_or_else(|| none.to_owned(), |p| p.join("/"));
     let folder = path(facts.run, "RUN");
     let tiny = model.is_tiny() && model.repo.is_empty();
-    let mut out = format!(
-        "## How to load it\n\n```\nsetaccio generate --model {} --adapter {} --prompt \"...\"\n```\n",
+    let command = format!(
+        "setaccio generate --model {} --adapter {} --prompt \"...\"",
         shell::word(&if tiny { format!("{folder}/base") } else { path(Path::new(&model.path), "MODEL") }),
         shell::word(&format!("{folder}/adapter")),
     );
+    let mut out = format!("## How to load it\n\n{}", block("", &command));
     let gguf = model.path.to_ascii_lowercase().ends_with(".gguf");
-    let (from, more) = match hub(&model.repo) {
+    let (from, more) = match repository(&model.repo) {
         Some(repo) if model.revision.is_empty() => (repo.to_owned(), String::new()),
         Some(repo) => (repo.to_owned(), format!(", revision={}", python(&model.revision))),
         None if tiny => ("base".to_owned(), String::new()),
@@ -47,27 +51,27 @@ fn adapter(facts: &Facts) -> String {
         ("", String::new())
     };
     let config = if quantized.is_empty() { "" } else { ", BitsAndBytesConfig" };
-    let _ = write!(
-        out,
-        "\nWith PEFT, from the folder of this card:\n\n```python\n{import}from peft import PeftModel\n\
+    let code = format!(
+        "{import}from peft import PeftModel\n\
          from transformers import AutoModelForCausalLM, AutoTokenizer{config}\n\n\
          base = {}\ntokenizer = AutoTokenizer.from_pretrained(\"adapter\")\n\
          model = AutoModelForCausalLM.from_pretrained(base{more}{quantized})\n\
-         model = PeftModel.from_pretrained(model, \"adapter\")\n```\n",
+         model = PeftModel.from_pretrained(model, \"adapter\")",
         python(&from),
     );
+    let _ = write!(out, "\nWith PEFT, from the folder of this card:\n\n{}", block("python", &code));
     out
 }
 
 /// A model of its own needs no base.
 fn whole(facts: &Facts) -> String {
     let folder = here(facts.run).map_or_else(|| "RUN".to_owned(), |p| p.join("/"));
+    let command = format!("setaccio generate --model {} --prompt \"...\"", shell::word(&format!("{folder}/model")));
     format!(
-        "## How to load it\n\n```\nsetaccio generate --model {} --prompt \"...\"\n```\n\nWith transformers, from the folder \
-         of this card:\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+        "## How to load it\n\n{}\nWith transformers, from the folder of this card:\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
          tokenizer = AutoTokenizer.from_pretrained(\"model\")\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n\
          ```\n",
-        shell::word(&format!("{folder}/model")),
+        block("", &command),
     )
 }
 

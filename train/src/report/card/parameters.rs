@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use setaccio_base::numbers::{counted, grouped};
+use setaccio_base::{
+    card::markdown::cell,
+    numbers::{counted, grouped},
+};
 
-use super::{Facts, cell, word};
+use super::{Facts, word};
 use crate::{
     recipe::{Method, PreferenceLoss, Quantization, Recipe, Reference, Task},
     report::lock::RunLock,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{
     failure::Result,
+    limits::read,
     names::{DICT, DICT_CHANGES, FLOAT, INT, LIST, LIST_CHANGES, STR, TUPLE},
     value::{Text, Value, hashable},
 };
@@ -28,6 +29,9 @@ pub fn attribute(value: &Value, name: &str) -> Result<Value> {
 pub fn item(value: &Value, key: &Value) -> Result<Value> {
     if let Some(failure) = value.missing() {
         return Err(failure);
+    }
+    if let Value::Str(text) = value {
+        read(text)?;
     }
     let found = match value {
         Value::Dict(dict) if hashable(key).is_ok() => dict.get(key).cloned(),

@@ -12,7 +12,7 @@ use super::{
     scope::Scope,
     syntax::{For, Macro},
     text::repr,
-    value::{Object, Value, equal},
+    value::{Object, Value, bury, equal},
 };
 
 /// A macro, or the block of a call, where it was defined.
@@ -54,6 +54,13 @@ pub struct Loop {
     /// How many loops that called themselves this one is in.
     pub depth0: usize,
     pub changed: RefCell<Option<Vec<Value>>>,
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        bury(std::mem::take(&mut self.items));
+        bury(self.changed.take().into_iter().flatten());
+    }
 }
 
 impl Loop {

@@ -6,9 +6,9 @@ use super::{
     attributes,
     failure::{Failure, Result},
     json::{Ascii, Keys, Style, dumps},
+    limits::{deeper, fits},
     list_filters, number_filters,
     path::Path,
-    size::fits,
     tests, text_filters,
     value::{Class, Value},
 };
@@ -126,7 +126,7 @@ fn map(value: &Value, mut arguments: Arguments) -> Result<Value> {
     let name = text(&name, "map")?;
     let mapped = value.items()?.into_iter().map(|item| {
         let arguments = Arguments { positional: arguments.positional.clone(), named: arguments.named.clone() };
-        apply(name, &item, arguments)
+        deeper(|| apply(name, &item, arguments))
     });
     Ok(Value::generator(mapped.collect::<Result<Vec<_>>>()?))
 }

@@ -4,6 +4,7 @@
 use super::{
     attributes::{attribute, item},
     failure::{Failure, Result},
+    limits::{fits, spend},
     number_format::Spec,
     text::{repr, string, write_str},
     value::{Class, Dict, Value},
@@ -51,6 +52,8 @@ impl Places<'_> {
             if brace == "}" {
                 return Err(Failure::new("a format has a single }"));
             }
+            spend(1)?;
+            fits(out.len())?;
             let end = closing(rest).ok_or_else(|| Failure::new("a format has a { that is not closed"))?;
             self.place(&rest[..end], depth, &mut out)?;
             rest = &rest[end + 1..];

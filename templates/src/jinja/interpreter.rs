@@ -14,24 +14,17 @@ use super::{
     failure::{Failure, Result},
     filters, functions,
     generation::MARKS,
+    limits::{self, Rendering, deeper, fits, spend},
     methods,
     objects::{Cycler, Joiner, Namespace},
     operators,
     scope::Scope,
-    size::fits,
     slices, str_methods,
     syntax::{self, Call, Comparison, Const, Expr, Filter, For, Node, Statement, Target},
     tests,
     text::write_str,
     value::{Class, Dict, Html, Text, Value, equal},
 };
-
-/// How many steps a rendering may take; a step is a part of an expression, or 64 bytes of a text. A conversation takes
-/// some thousands.
-const STEPS: u64 = 50_000_000;
-
-/// How deep blocks, expressions and calls may lie in one another.
-const DEPTH: usize = 700;
 
 /// Whether the output of `{% generation %}` blocks is marked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,22 +41,24 @@ enum Flow {
     Continue,
 }
 
+/// Steps of making the block of a loop's item.
+const ITERATION: usize = 2;
+
 pub struct Interpreter<'a> {
     clock: Option<&'a Clock>,
     marks: Marks,
-    steps: Cell<u64>,
-    depth: Cell<usize>,
     /// Blocks that hold a macro, which holds them: they are cleared at the end.
     closures: RefCell<Vec<Rc<Scope>>>,
 }
 
 impl<'a> Interpreter<'a> {
     pub fn new(clock: Option<&'a Clock>, marks: Marks) -> Self {
-        Self { clock, marks, steps: Cell::new(STEPS), depth: Cell::new(0), closures: RefCell::default() }
+        Self { clock, marks, closures: RefCell::default() }
     }
 
     /// The text of a template.
     pub fn render(&self, body: &[Statement], variables: Vec<(&str, Value)>) -> Result<String> {
+        let _bounds = Rendering::begin();
         let given = Rc::new(Scope::default());
         for (name, value) in variables {
             given.set(&name.into(), value);
@@ -74,43 +69,14 @@ impl<'a> Interpreter<'a> {
         for scope in self.closures.take() {
             scope.clear();
         }
-        result.map(|_| out)
-    }
-
-    fn charge(&self, steps: usize) -> Result<()> {
-        let left = self.steps.get().checked_sub(u64::try_from(steps).unwrap_or(u64::MAX));
-        self.steps.set(left.ok_or_else(|| Failure::new("the template does not come to an end"))?);
-        Ok(())
-    }
-
-    /// Charge for what goes through a value.
-    fn pass(&self, value: &Value) -> Result<()> {
-        match value {
-            Value::Str(text) => self.charge(text.len() / 64),
-            Value::List(items) | Value::Tuple(items) => self.charge(items.len()),
-            Value::Dict(dict) | Value::View(_, dict) => self.charge(dict.entries().len()),
-            Value::Generator(items) => self.charge(items.borrow().len()),
-            Value::Range(_) => self.charge(value.length().unwrap_or(0)),
-            _ => Ok(()),
-        }
-    }
-
-    fn deeper<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.charge(1)?;
-        let depth = self.depth.get();
-        if depth >= DEPTH {
-            return Err(Failure::new("the template calls itself too deeply"));
-        }
-        self.depth.set(depth + 1);
-        let result = run();
-        self.depth.set(depth);
-        result
+        // What could not fail may have used up the steps.
+        result.and_then(|_| spend(0)).map(|()| out)
     }
 
     fn body(&self, body: &[Statement], scope: &Rc<Scope>, out: &mut String) -> Result<Flow> {
         for statement in body {
             let run = || self.statement(&statement.node, scope, out);
-            let flow = self.deeper(run).map_err(|failure| failure.at(statement.line))?;
+            let flow = deeper(run).map_err(|failure| failure.at(statement.line))?;
             if flow != Flow::Next {
                 return Ok(flow);
             }
@@ -120,12 +86,10 @@ impl<'a> Interpreter<'a> {
 
     fn statement(&self, node: &Node, scope: &Rc<Scope>, out: &mut String) -> Result<Flow> {
         match node {
-            Node::Text(text) => out.push_str(text),
+            Node::Text(text) => write(&Value::Str(Text { text: text.clone(), html: Html::Plain }), out)?,
             Node::Print(expr) => {
                 let value = self.eval(expr, scope)?;
-                self.pass(&value)?;
-                write_str(&value, out)?;
-                fits(out.len())?;
+                write(&value, out)?;
             }
             Node::Set(target, expr) => {
                 let value = self.eval(expr, scope)?;
@@ -169,7 +133,7 @@ impl<'a> Interpreter<'a> {
                 if flow != Flow::Next {
                     return Ok(flow);
                 }
-                write_str(&self.filtered(Value::from(text), filters, &inner)?, out)?;
+                write(&self.filtered(Value::from(text), filters, &inner)?, out)?;
             }
             Node::Macro(node) => {
                 self.closures.borrow_mut().push(scope.clone());
@@ -181,7 +145,7 @@ impl<'a> Interpreter<'a> {
             Node::Call(call, block) => {
                 let caller = Value::object(MacroValue { node: block.clone(), scope: scope.clone() });
                 let value = self.call(call, scope, Some(caller))?;
-                write_str(&value, out)?;
+                write(&value, out)?;
             }
             Node::With(values, body) => {
                 let inner = Scope::within(scope);
@@ -220,10 +184,10 @@ impl<'a> Interpreter<'a> {
         out: &mut String,
     ) -> Result<Flow> {
         let mut items = over.items()?;
-        self.charge(items.len())?;
         if let Some(test) = &node.test {
             let mut kept = Vec::new();
             for item in items {
+                spend(ITERATION)?;
                 let inner = Scope::within(scope);
                 assign(&node.target, item.clone(), &inner)?;
                 if self.eval(test, &inner)?.truth() {
@@ -245,6 +209,7 @@ impl<'a> Interpreter<'a> {
         });
         let name: Arc<str> = "loop".into();
         for (at, item) in state.items.iter().enumerate() {
+            spend(ITERATION)?;
             state.at.set(at);
             let inner = Scope::within(scope);
             inner.set(&name, Value::Object(state.clone()));
@@ -260,7 +225,7 @@ impl<'a> Interpreter<'a> {
         match expr {
             Expr::Const(constant) => Ok(constant_value(constant)),
             Expr::Name(name) => Ok(variable(name, scope)),
-            _ => self.deeper(|| self.composed(expr, scope)),
+            _ => deeper(|| self.composed(expr, scope)),
         }
     }
 
@@ -309,12 +274,12 @@ impl<'a> Interpreter<'a> {
             Expr::Binary(operator, a, b) => {
                 let (a, b) = (self.eval(a, scope)?, self.eval(b, scope)?);
                 let value = operators::binary(*operator, &a, &b)?;
-                self.pass(&value)?;
+                pass(&value)?;
                 Ok(value)
             }
             Expr::Concat(parts) => {
                 let value = operators::concat(&self.all(parts, scope)?)?;
-                self.pass(&value)?;
+                pass(&value)?;
                 Ok(value)
             }
             Expr::List(items) => self.all(items, scope).map(Value::list),
@@ -328,7 +293,7 @@ impl<'a> Interpreter<'a> {
             }
             Expr::Slice(of, bounds) => {
                 let of = self.eval(of, scope)?;
-                self.pass(&of)?;
+                pass(&of)?;
                 let bound = |i: usize| bounds[i].as_ref().map(|b| self.eval(b, scope)).transpose();
                 slices::slice(&of, [bound(0)?, bound(1)?, bound(2)?])
             }
@@ -342,7 +307,7 @@ impl<'a> Interpreter<'a> {
         let mut left = self.eval(first, scope)?;
         for (comparison, other) in others {
             let right = self.eval(other, scope)?;
-            self.pass(&right)?;
+            pass(&right)?;
             let order = || operators::compare(&left, &right);
             let holds = match comparison {
                 Comparison::Equal => equal(&left, &right),
@@ -364,15 +329,18 @@ impl<'a> Interpreter<'a> {
 
     fn filter(&self, value: &Value, filter: &Filter, scope: &Rc<Scope>) -> Result<Value> {
         let arguments = self.arguments(&filter.arguments, scope)?;
-        self.pass(value)?;
+        pass(value)?;
+        arguments.pass()?;
         let made = filters::apply(&filter.name, value, arguments)?;
-        self.pass(&made)?;
+        pass(&made)?;
         Ok(made)
     }
 
     fn test(&self, of: &Expr, test: &Filter, scope: &Rc<Scope>) -> Result<Value> {
         let value = self.eval(of, scope)?;
         let arguments = self.arguments(&test.arguments, scope)?;
+        pass(&value)?;
+        arguments.pass()?;
         tests::holds(&test.name, &value, arguments).map(Value::Bool)
     }
 
@@ -409,7 +377,7 @@ impl<'a> Interpreter<'a> {
             arguments.named.push(("caller".into(), caller));
         }
         let value = self.call_value(&callee, arguments)?;
-        self.pass(&value)?;
+        pass(&value)?;
         Ok(value)
     }
 
@@ -420,7 +388,8 @@ impl<'a> Interpreter<'a> {
         match callee {
             Value::Function(name) => return functions::call(name, arguments, self.clock),
             Value::Method(of, name) => {
-                self.pass(of)?;
+                pass(of)?;
+                arguments.pass()?;
                 if let Value::Str(text) = &**of {
                     return str_methods::call(text, name, arguments);
                 }
@@ -444,7 +413,7 @@ impl<'a> Interpreter<'a> {
             let over = over
                 .ok_or_else(|| Failure::new("`loop(...)` needs a loop marked `recursive`, and what to go through"))?;
             let mut out = String::new();
-            self.deeper(|| self.for_loop(&state.node, &over, &state.scope, state.depth0 + 1, &mut out))?;
+            deeper(|| self.for_loop(&state.node, &over, &state.scope, state.depth0 + 1, &mut out))?;
             return Ok(Value::from(out));
         }
         Err(Failure::new(format!("a {:?} cannot be called", Class(callee))))
@@ -453,6 +422,8 @@ impl<'a> Interpreter<'a> {
     fn call_macro(&self, called: &MacroValue, arguments: Arguments) -> Result<Value> {
         let node = &called.node;
         let title = node.name.as_deref().unwrap_or("caller");
+        // Each parameter looks through the names that are given.
+        spend(node.parameters.len() * (1 + arguments.named.len()) / 8)?;
         let scope = Scope::within(&called.scope);
         let Arguments { positional, mut named } = arguments;
         let mut positional = positional.into_iter();
@@ -492,9 +463,35 @@ impl<'a> Interpreter<'a> {
             return Err(Failure::new(format!("the macro `{title}` takes {most} arguments at most")));
         }
         let mut out = String::new();
-        self.deeper(|| self.body(&node.body, &scope, &mut out))?;
+        deeper(|| self.body(&node.body, &scope, &mut out))?;
         Ok(Value::from(out))
     }
+}
+
+/// The steps of going through a value.
+fn pass(value: &Value) -> Result<()> {
+    match value {
+        Value::Str(text) => limits::read(text),
+        Value::List(items) | Value::Tuple(items) => spend(items.len()),
+        Value::Dict(dict) | Value::View(_, dict) => spend(dict.entries().len()),
+        Value::Generator(left) => spend(left.len()),
+        Value::Range(_) => spend(value.length().unwrap_or(0)),
+        _ => Ok(()),
+    }
+}
+
+impl Arguments {
+    /// The steps of going through them.
+    fn pass(&self) -> Result<()> {
+        self.positional.iter().chain(self.named.iter().map(|(_, value)| value)).try_for_each(pass)
+    }
+}
+
+/// Append what is printed of a value.
+fn write(value: &Value, out: &mut String) -> Result<()> {
+    pass(value)?;
+    write_str(value, out)?;
+    fits(out.len()).map(drop)
 }
 
 fn variable(name: &str, scope: &Scope) -> Value {

@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use super::{
     failure::{Failure, Result},
+    limits::{self, fits, spend},
     operators::compare,
     order::sort,
-    size::fits,
     text,
     value::{Class, DEPTH, Dict, Value},
 };
@@ -46,15 +46,20 @@ pub fn dumps(value: &Value, style: &Style) -> Result<String> {
 impl Style {
     fn write(&self, value: &Value, level: usize, out: &mut String) -> Result<()> {
         if level > DEPTH {
-            return Err(Failure::new("a value is nested too deeply for JSON"));
+            return Err(Failure::new(format!("a value is nested too deeply for JSON: more than {DEPTH} levels")));
         }
+        spend(1)?;
+        fits(out.len())?;
         match value {
             Value::None => out.push_str("null"),
             Value::Bool(true) => out.push_str("true"),
             Value::Bool(false) => out.push_str("false"),
             Value::Int(i) => out.push_str(&i.to_string()),
             Value::Float(f) => out.push_str(&float(*f)),
-            Value::Str(text) => self.quote(text, out),
+            Value::Str(text) => {
+                limits::read(text)?;
+                self.quote(text, out);
+            }
             Value::List(items) | Value::Tuple(items) => {
                 let write = |item: &Value, out: &mut String| self.write(item, level + 1, out);
                 self.container(["[", "]"], items, level, write, out)?;
@@ -95,6 +100,7 @@ impl Style {
         out.push_str(open);
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
+                fits(out.len() + self.item_separator.len())?;
                 out.push_str(&self.item_separator);
             }
             self.line(level + 1, out)?;

@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use super::{
     arguments::{Arguments, int, required, text},
     failure::{Failure, Result},
+    limits::{self, fits},
     operators::{self, compare},
     order::sort,
     path::Path,
-    size::fits,
     syntax::Operator,
     text::{string, write_str},
     value::{Class, Text, Value, equal, hashable},
@@ -49,8 +49,12 @@ fn join(value: &Value, arguments: Arguments) -> Result<Value> {
     let path = Path::new(attribute.as_ref());
     let mut out = String::new();
     for (i, item) in value.items()?.iter().enumerate() {
+        let item = path.of(item)?;
+        if let Value::Str(text) = &item {
+            limits::read(text)?;
+        }
         out.push_str(if i > 0 { &separator } else { "" });
-        write_str(&path.of(item)?, &mut out)?;
+        write_str(&item, &mut out)?;
         fits(out.len())?;
     }
     Ok(Value::from(out))
@@ -58,7 +62,7 @@ fn join(value: &Value, arguments: Arguments) -> Result<Value> {
 
 fn first(value: &Value) -> Result<Value> {
     let found = match value {
-        Value::Generator(left) => left.borrow_mut().pop_front(),
+        Value::Generator(left) => left.next(),
         _ => value.items()?.into_iter().next(),
     };
     Ok(found.unwrap_or_else(|| Value::undefined("no first item: there is none")))
@@ -160,6 +164,8 @@ fn unique(value: &Value, arguments: Arguments) -> Result<Value> {
     let (mut seen, mut kept) = (Vec::new(), Vec::new());
     for item in value.items()? {
         let key = key(path.of(&item)?, case.as_ref());
+        // Comparing with all that was seen cannot fail, and may have used up the steps.
+        limits::spend(1)?;
         hashable(&key)?;
         if !seen.iter().any(|s| equal(s, &key)) {
             seen.push(key);
@@ -197,7 +203,7 @@ fn group_by(value: &Value, arguments: Arguments) -> Result<Value> {
 fn batch(value: &Value, arguments: Arguments) -> Result<Value> {
     let [count, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
     let count = int(count.as_ref(), "batch")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let count = fits(count.ok_or_else(|| Failure::new("`batch` needs a number above 0"))?)?;
+    let count = limits::items(count.ok_or_else(|| Failure::new("`batch` needs a number above 0"))?)?;
     let batches = value.items()?;
     let batches = batches.chunks(count).map(|items| {
         let mut items = items.to_vec();
@@ -212,7 +218,7 @@ fn batch(value: &Value, arguments: Arguments) -> Result<Value> {
 fn slice(value: &Value, arguments: Arguments) -> Result<Value> {
     let [count, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
     let count = int(count.as_ref(), "slice")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let count = fits(count.ok_or_else(|| Failure::new("`slice` needs a number above 0"))?)?;
+    let count = limits::items(count.ok_or_else(|| Failure::new("`slice` needs a number above 0"))?)?;
     let items = value.items()?;
     let (each, longer) = (items.len() / count, items.len() % count);
     let mut rest = items.into_iter();

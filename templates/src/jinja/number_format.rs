@@ -1,9 +1,11 @@
 //! Numbers and texts laid out as Python's format specifications say.
 //! Source: <https://docs.python.org/3/library/string.html#format-specification-mini-language>
 
+use std::iter::Peekable;
+
 use super::{
     failure::{Failure, Result},
-    size::fits,
+    limits::{digits, fits},
     value::{Class, Value},
 };
 
@@ -106,7 +108,7 @@ impl Spec {
         let float = value.as_float().ok_or_else(|| self.unknown(value))?;
         let size = float.abs();
         let precision = self.precision.unwrap_or(6);
-        fits(precision)?;
+        digits(precision)?;
         let (body, tail) = match self.kind {
             Some('f' | 'F') => (fixed(size, precision), ""),
             Some('e') => (scientific(size, precision), ""),
@@ -146,9 +148,11 @@ impl Spec {
             let fills = self.zero && align == '=' && self.fill.is_none_or(|f| f == '0');
             let width = fits(if fills { self.width } else { 0 })?;
             let length = |n: usize| n + n.saturating_sub(1) / group + sign.len() + rest.len();
-            while length(digits.len()) < width {
-                digits.insert(0, '0');
+            let mut wanted = digits.len();
+            while length(wanted) < width {
+                wanted += 1;
             }
+            digits.insert_str(0, &"0".repeat(wanted - digits.len()));
             let count = digits.len();
             let grouped = digits.char_indices().flat_map(|(i, c)| {
                 let before = (i > 0 && (count - i).is_multiple_of(group)).then_some(separator);
@@ -174,7 +178,7 @@ impl Spec {
 }
 
 /// A run of digits.
-pub fn count(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<usize>> {
+pub fn count(chars: &mut Peekable<impl Iterator<Item = char>>) -> Result<Option<usize>> {
     let mut digits = String::new();
     while let Some(c) = chars.next_if(char::is_ascii_digit) {
         digits.push(c);

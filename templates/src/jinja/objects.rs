@@ -9,7 +9,7 @@ use super::{
     arguments::Arguments,
     failure::{Failure, Result},
     text::repr_within,
-    value::{Dict, Object, Value},
+    value::{Dict, Object, Value, bury},
 };
 
 /// What `namespace()` gives: its attributes can be set.
@@ -57,6 +57,12 @@ pub struct Joiner {
     pub used: Cell<bool>,
 }
 
+impl Drop for Joiner {
+    fn drop(&mut self) {
+        bury([std::mem::replace(&mut self.separator, Value::None)]);
+    }
+}
+
 impl Joiner {
     pub fn call(&self, arguments: Arguments) -> Result<Value> {
         arguments.none("joiner")?;
@@ -86,6 +92,12 @@ impl Object for Joiner {
 pub struct Cycler {
     items: Vec<Value>,
     at: Cell<usize>,
+}
+
+impl Drop for Cycler {
+    fn drop(&mut self) {
+        bury(std::mem::take(&mut self.items));
+    }
 }
 
 impl Cycler {

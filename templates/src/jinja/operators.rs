@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::{
     failure::{Failure, Result},
+    limits::{self, fits, spend},
     percent,
-    size::fits,
     syntax::Operator,
     text::write_str,
     value::{Class, DEPTH, Html, Text, Value, View, equal, float, hashable},
@@ -102,11 +102,11 @@ fn add(a: &Value, b: &Value) -> Result<Value> {
             Ok(join([left, right]))
         }
         (Value::List(left), Value::List(right)) => {
-            fits(left.len() + right.len())?;
+            limits::items(left.len() + right.len())?;
             Ok(Value::list(left.iter().chain(right.iter()).cloned().collect()))
         }
         (Value::Tuple(left), Value::Tuple(right)) => {
-            fits(left.len() + right.len())?;
+            limits::items(left.len() + right.len())?;
             Ok(Value::tuple(left.iter().chain(right.iter()).cloned().collect()))
         }
         _ => match numbers(a, b).ok_or_else(|| unsupported("+", a, b))? {
@@ -125,18 +125,18 @@ fn subtract(a: &Value, b: &Value) -> Result<Value> {
 
 fn multiply(a: &Value, b: &Value) -> Result<Value> {
     let many = |times: &Value| times.as_int().map(|n| usize::try_from(n.max(0)).unwrap_or(usize::MAX));
-    let length = |items: usize, times: usize| fits(items.saturating_mul(times));
     match (a, many(b), b, many(a)) {
         (Value::Str(text), Some(n), ..) | (.., Value::Str(text), Some(n)) => {
-            length(text.len(), n)?;
+            limits::read(text)?;
+            fits(text.len().saturating_mul(n))?;
             Ok(Value::Str(Text { text: text.repeat(n).into(), html: text.html }))
         }
         (Value::List(items), Some(n), ..) | (.., Value::List(items), Some(n)) => {
-            length(items.len(), n)?;
+            limits::items(items.len().saturating_mul(n))?;
             Ok(Value::list(std::iter::repeat_n(items.iter(), n).flatten().cloned().collect()))
         }
         (Value::Tuple(items), Some(n), ..) | (.., Value::Tuple(items), Some(n)) => {
-            length(items.len(), n)?;
+            limits::items(items.len().saturating_mul(n))?;
             Ok(Value::tuple(std::iter::repeat_n(items.iter(), n).flatten().cloned().collect()))
         }
         _ => match numbers(a, b).ok_or_else(|| unsupported("*", a, b))? {
@@ -170,6 +170,9 @@ fn signless(value: &Value) -> Failure {
 pub fn concat(parts: &[Value]) -> Result<Value> {
     let mut out = String::new();
     for part in parts {
+        if let Value::Str(text) = part {
+            limits::read(text)?;
+        }
         write_str(part, &mut out)?;
         fits(out.len())?;
     }
@@ -213,6 +216,7 @@ pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>> {
 }
 
 fn compare_below(a: &Value, b: &Value, depth: usize) -> Result<Option<Ordering>> {
+    spend(1)?;
     if let Some(failure) = a.missing().or_else(|| b.missing()) {
         return Err(failure);
     }
@@ -247,7 +251,7 @@ pub fn contains(values: &Value, item: &Value) -> Result<bool> {
         }
         Value::Generator(left) => {
             // As Python: what was passed on the way is gone.
-            while let Some(next) = { left.borrow_mut().pop_front() } {
+            while let Some(next) = left.next() {
                 if equal(&next, item) {
                     return Ok(true);
                 }

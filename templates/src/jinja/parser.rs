@@ -108,7 +108,7 @@ impl Parser {
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return self.fail("the template is nested too deeply");
+            return self.fail(format!("the template is nested too deeply: more than {DEPTH} levels"));
         }
         let result = read(self);
         self.depth -= 1;
@@ -119,7 +119,7 @@ impl Parser {
     fn link(&mut self) -> Result<()> {
         self.links += 1;
         if self.links > LINKS {
-            return self.fail("an expression is too long");
+            return self.fail(format!("an expression is too long: more than {LINKS} operators, filters and calls"));
         }
         Ok(())
     }
@@ -538,12 +538,15 @@ impl Parser {
             }
             Kind::Str(first) => {
                 self.next();
-                let mut text = first;
+                if !matches!(self.kind(), Kind::Str(_)) {
+                    return Ok(Expr::Const(Const::Str(first)));
+                }
+                let mut text = first.to_string();
                 while let Kind::Str(more) = self.kind().clone() {
                     self.next();
-                    text = format!("{text}{more}").into();
+                    text.push_str(&more);
                 }
-                Const::Str(text)
+                Const::Str(text.into())
             }
             Kind::Int(value) => {
                 self.next();
@@ -669,6 +672,7 @@ impl Parser {
             } else if let (Kind::Name(name), true) = (self.kind().clone(), named) {
                 self.next();
                 self.next();
+                self.link()?;
                 if keyword.iter().any(|(other, _)| *other == name) {
                     return self.fail(format!("a call has two arguments `{name}`"));
                 }
@@ -729,11 +733,16 @@ impl Parser {
     }
 
     fn dotted(&mut self) -> Result<Arc<str>> {
-        let mut name = self.name()?;
-        while self.skip_operator(".") {
-            name = format!("{name}.{}", self.name()?).into();
+        let first = self.name()?;
+        if !self.is_operator(".") {
+            return Ok(first);
         }
-        Ok(name)
+        let mut name = first.to_string();
+        while self.skip_operator(".") {
+            name.push('.');
+            name.push_str(&self.name()?);
+        }
+        Ok(name.into())
     }
 }
 

@@ -1,8 +1,11 @@
 //! Python's `%` on strings.
 //! Source: <https://docs.python.org/3/library/stdtypes.html#printf-style-string-formatting>
 
+use std::{cell::Cell, iter::Peekable};
+
 use super::{
     failure::{Failure, Result},
+    limits::{fits, spend},
     number_format::{Spec, count},
     text::{printable, repr, string},
     value::{Class, Value, whole},
@@ -24,7 +27,9 @@ pub fn format(text: &str, values: &Value) -> Result<String> {
             by_name = true;
             rest = &after[end + 1..];
         }
-        let mut chars = rest.chars().peekable();
+        spend(1)?;
+        let read = Cell::new(0);
+        let mut chars = rest.chars().inspect(|c| read.set(read.get() + c.len_utf8())).peekable();
         let mut spec = Spec::default();
         while let Some(flag) = chars.next_if(|c| matches!(c, '-' | '+' | ' ' | '0' | '#')) {
             match flag {
@@ -35,22 +40,17 @@ pub fn format(text: &str, values: &Value) -> Result<String> {
                 _ => spec.alternate = true,
             }
         }
-        let mut width = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Result<Option<i128>> {
-            if chars.next_if_eq(&'*').is_none() {
-                return Ok(count(chars)?.map(|n| i128::try_from(n).unwrap_or(i128::MAX)));
-            }
-            arguments.next()?.as_int().map(Some).ok_or_else(|| Failure::new("* wants an integer"))
-        };
-        if let Some(width) = width(&mut chars)? {
+        if let Some(width) = width(&mut chars, &mut arguments)? {
             spec.align = if width < 0 { Some('<') } else { spec.align };
             spec.width = usize::try_from(width.unsigned_abs()).unwrap_or(usize::MAX);
         }
         if chars.next_if_eq(&'.').is_some() {
-            spec.precision = Some(usize::try_from(width(&mut chars)?.unwrap_or(0)).unwrap_or(0));
+            spec.precision = Some(usize::try_from(width(&mut chars, &mut arguments)?.unwrap_or(0)).unwrap_or(0));
         }
         while chars.next_if(|c| matches!(c, 'h' | 'l' | 'L')).is_some() {}
         let Some(kind) = chars.next() else { return Err(Failure::new("a format is incomplete")) };
-        rest = &rest[rest.len() - chars.collect::<String>().len()..];
+        let ahead = chars.peek().map_or(0, |c| c.len_utf8());
+        rest = &rest[read.get() - ahead..];
         if kind == '%' {
             out.push('%');
             continue;
@@ -60,6 +60,7 @@ pub fn format(text: &str, values: &Value) -> Result<String> {
             None => arguments.next()?,
         };
         out.push_str(&place(spec, kind, &value)?);
+        fits(out.len())?;
     }
     out.push_str(rest);
     let mapping = matches!(values, Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_));
@@ -71,6 +72,14 @@ pub fn format(text: &str, values: &Value) -> Result<String> {
         return Err(Failure::new("a format has fewer places than arguments"));
     }
     Ok(out)
+}
+
+/// A width or a precision, which `*` takes from the arguments.
+fn width(chars: &mut Peekable<impl Iterator<Item = char>>, arguments: &mut Arguments<'_>) -> Result<Option<i128>> {
+    if chars.next_if_eq(&'*').is_none() {
+        return Ok(count(chars)?.map(|n| i128::try_from(n).unwrap_or(i128::MAX)));
+    }
+    arguments.next()?.as_int().map(Some).ok_or_else(|| Failure::new("* wants an integer"))
 }
 
 /// Where the parenthesis that was opened before is closed.

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::value::Value;
+use super::{
+    limits::spend_all,
+    value::{Value, bury},
+};
 
 /// The variables of a block. Macros and loops hold theirs, so that they see later changes, as Python's closures do.
 #[derive(Default)]
@@ -20,6 +23,7 @@ impl Scope {
         let mut scope = self;
         loop {
             let variables = scope.variables.borrow();
+            spend_all(variables.len() / 8);
             if let Some((_, value)) = variables.iter().find(|(n, _)| **n == *name) {
                 return Some(value.clone());
             }
@@ -30,6 +34,7 @@ impl Scope {
     /// Set a variable of this block.
     pub fn set(&self, name: &Arc<str>, value: Value) {
         let mut variables = self.variables.borrow_mut();
+        spend_all(variables.len() / 8);
         match variables.iter_mut().find(|(n, _)| n == name) {
             Some(variable) => variable.1 = value,
             None => variables.push((name.clone(), value)),
@@ -37,7 +42,13 @@ impl Scope {
     }
 
     pub fn clear(&self) {
-        let dropped = std::mem::take(&mut *self.variables.borrow_mut());
-        drop(dropped);
+        let dropped = self.variables.take();
+        bury(dropped.into_iter().map(|(_, value)| value));
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

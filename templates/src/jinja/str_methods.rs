@@ -8,7 +8,7 @@ use super::{
     failure::{Failure, Result},
     format,
     lexer::space,
-    size::fits,
+    limits::{self, fits, spend},
     slices::limits,
     text::printable,
     value::{Class, Dict, Html, Text, Value},
@@ -33,6 +33,10 @@ fn marked(value: Value) -> Value {
 fn plain(of: &Text, name: &str, arguments: Arguments) -> Result<Value> {
     let s: &str = of;
     let no = |arguments: Arguments| arguments.none(name);
+    let by_letters = ["lower", "upper", "casefold", "capitalize", "title", "swapcase"];
+    if by_letters.contains(&name) || name.starts_with("is") {
+        limits::spell(s)?;
+    }
     let all = |test: fn(char) -> bool| Value::Bool(!s.is_empty() && s.chars().all(test));
     Ok(match name {
         "lower" => no(arguments).map(|()| Value::from(s.to_lowercase()))?,
@@ -60,7 +64,7 @@ fn plain(of: &Text, name: &str, arguments: Arguments) -> Result<Value> {
             let [keepends] = arguments.bind(name, ["keepends"])?;
             let keeps = keepends.is_some_and(|k| k.truth());
             Value::list(
-                lines(s).into_iter().map(|(line, whole)| Value::from(if keeps { whole } else { line })).collect(),
+                lines(s)?.into_iter().map(|(line, whole)| Value::from(if keeps { whole } else { line })).collect(),
             )
         }
         "startswith" | "endswith" => affix(s, name, arguments)?,
@@ -124,6 +128,7 @@ fn strip(of: &Text, name: &str, chars: Option<&Value>) -> Result<Value> {
     };
     let drop = |c: char| chars.map_or_else(|| space(c), |chars| chars.contains(c));
     let whole: &str = of;
+    spend((whole.len() / 64).saturating_mul(chars.map_or(1, str::len)))?;
     let rest = match name {
         "lstrip" => whole.trim_start_matches(drop),
         "rstrip" => whole.trim_end_matches(drop),
@@ -142,6 +147,8 @@ pub fn trim(of: &Text, chars: Option<&Value>) -> Result<Value> {
 fn split(s: &str, name: &str, arguments: Arguments) -> Result<Value> {
     let [separator, most] = arguments.bind(name, ["sep", "maxsplit"])?;
     let most = int(most.as_ref(), name)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    // One more than may be, so that there are too many.
+    let most = most.min(limits::MOST);
     let limit = most.saturating_add(1);
     let parts: Vec<&str> = match separator {
         None | Some(Value::None) => words(s, most, name == "rsplit"),
@@ -159,6 +166,7 @@ fn split(s: &str, name: &str, arguments: Arguments) -> Result<Value> {
             }
         }
     };
+    limits::items(parts.len())?;
     Ok(Value::list(parts.into_iter().map(Value::from).collect()))
 }
 
@@ -194,7 +202,7 @@ fn words(s: &str, most: usize, from_end: bool) -> Vec<&str> {
 }
 
 /// Lines without and with their ends.
-pub fn lines(s: &str) -> Vec<(&str, &str)> {
+pub fn lines(s: &str) -> Result<Vec<(&str, &str)>> {
     let ends =
         |c: char| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut found = Vec::new();
@@ -202,13 +210,14 @@ pub fn lines(s: &str) -> Vec<(&str, &str)> {
     while let Some(at) = rest.find(ends) {
         let width =
             if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(1, char::len_utf8) };
+        limits::another(found.len())?;
         found.push((&rest[..at], &rest[..at + width]));
         rest = &rest[at + width..];
     }
     if !rest.is_empty() {
         found.push((rest, rest));
     }
-    found
+    Ok(found)
 }
 
 /// The part of `s` between two bounds that count characters, and how many characters stand before it; `None` where the

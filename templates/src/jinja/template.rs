@@ -5,6 +5,7 @@ use super::{
     failure::Result,
     interpreter::{Interpreter, Marks},
     lexer::normalize,
+    limits,
     parser::parse,
     syntax::{Node, Statement, reads},
     value::Value,
@@ -23,6 +24,7 @@ impl Template {
     /// # Errors
     /// It is no template.
     pub fn new(source: &str) -> Result<Self> {
+        limits::source(source)?;
         let body = parse(&normalize(source))?;
         let generates = generates(&body);
         Ok(Self { body, generates })

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{
     arguments::{Arguments, required},
     failure::{Failure, Result},
+    limits::spell,
     names::{is_filter, is_test},
     operators,
     str_methods::{is_lower, is_upper},
@@ -65,8 +66,11 @@ pub fn holds(name: &str, value: &Value, arguments: Arguments) -> Result<bool> {
             Value::Object(object) => matches!(object.class(), "Macro" | "Joiner" | "LoopContext"),
             _ => matches!(value, Value::Function(_) | Value::Method(..) | Value::Undefined(_)),
         },
-        "lower" => is_lower(&string(value)?),
-        "upper" => is_upper(&string(value)?),
+        "lower" | "upper" => {
+            let text = string(value)?;
+            spell(&text)?;
+            if name == "lower" { is_lower(&text) } else { is_upper(&text) }
+        }
         "escaped" => matches!(value, Value::Str(text) if text.html == Html::Markup),
         "odd" | "even" => {
             let rest = operators::binary(Operator::Modulo, value, &Value::Int(2))?;

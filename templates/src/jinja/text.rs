@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{
     failure::{Failure, Result},
+    limits::{self, fits, spend},
     value::{Class, DEPTH, Dict, Value},
 };
 
@@ -40,8 +41,10 @@ pub fn repr_within(value: &Value, depth: usize) -> Result<String> {
 
 fn write_repr(value: &Value, out: &mut String, depth: usize) -> Result<()> {
     let Some(below) = depth.checked_sub(1) else {
-        return Err(Failure::new("a value is nested too deeply to be printed"));
+        return Err(Failure::new(format!("a value is nested too deeply to be printed: more than {DEPTH} levels")));
     };
+    spend(1)?;
+    fits(out.len())?;
     match value {
         Value::Undefined(_) => out.push_str("Undefined"),
         Value::None => out.push_str("None"),
@@ -49,11 +52,15 @@ fn write_repr(value: &Value, out: &mut String, depth: usize) -> Result<()> {
         Value::Bool(false) => out.push_str("False"),
         Value::Int(i) => out.push_str(&i.to_string()),
         Value::Float(f) => out.push_str(&float(*f)),
-        Value::Str(text) => quote(text, out),
+        Value::Str(text) => {
+            limits::read(text)?;
+            quote(text, out);
+        }
         Value::List(items) => sequence("[", items, "]", out, below)?,
         Value::Tuple(items) => sequence("(", items, if items.len() == 1 { ",)" } else { ")" }, out, below)?,
         Value::Dict(dict) => mapping(dict, out, below)?,
         Value::View(view, dict) => {
+            limits::items(dict.entries().len())?;
             let items: Vec<Value> = dict.entries().iter().map(|entry| view.item(entry)).collect();
             out.push_str(view.name());
             sequence("([", &items, "])", out, below)?;

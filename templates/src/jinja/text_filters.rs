@@ -6,16 +6,18 @@ use super::{
     arguments::{Arguments, int, int_or_none, required, text},
     failure::{Failure, Result},
     lexer::space,
+    limits::{self, fits},
     operators::escape,
-    percent,
-    size::fits,
-    str_methods,
+    percent, str_methods,
     text::string,
     value::{Class, Dict, Html, Text, Value, View},
 };
 
 /// What such a filter makes of a value.
 pub fn apply(name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
+    if let (Value::Str(text), "capitalize" | "title" | "escape" | "e" | "forceescape" | "urlencode") = (value, name) {
+        limits::spell(text)?;
+    }
     match name {
         "trim" => {
             let [chars] = arguments.bind(name, ["chars"])?;
@@ -124,7 +126,7 @@ fn indent(value: &Value, arguments: Arguments) -> Result<Value> {
     let truth = |value: Option<Value>| value.is_some_and(|v| v.truth());
     let (first, blank) = (truth(first), truth(blank));
     let ended = format!("{}\n", &**text);
-    let lines = str_methods::lines(&ended);
+    let lines = str_methods::lines(&ended)?;
     fits(ended.len().saturating_add(lines.len().saturating_mul(indentation.len())))?;
     let mut out = String::new();
     for (i, (line, _)) in lines.iter().enumerate() {

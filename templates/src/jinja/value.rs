@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use super::failure::{Failure, Result};
+use super::{
+    failure::{Failure, Result},
+    limits::{self, deeper, spend_all},
+};
 
 /// Any value.
 #[derive(Clone)]
@@ -30,7 +33,7 @@ pub enum Value {
     View(View, Rc<Dict>),
     Range(Range),
     /// What can be gone through once: the filters `map`, `select` and their like give it.
-    Generator(Rc<RefCell<VecDeque<Value>>>),
+    Generator(Rc<Left>),
     /// A function of the environment.
     Function(&'static str),
     /// A method of the value.
@@ -91,7 +94,32 @@ impl Deref for Items {
 
 impl Drop for Items {
     fn drop(&mut self) {
-        bury(self.items.drain(..));
+        bury(std::mem::take(&mut self.items));
+    }
+}
+
+/// What a generator has left.
+pub struct Left(RefCell<VecDeque<Value>>);
+
+impl Left {
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// The next item.
+    pub fn next(&self) -> Option<Value> {
+        self.0.borrow_mut().pop_front()
+    }
+
+    /// All items, so that none is left.
+    fn take(&self) -> Vec<Value> {
+        self.0.take().into()
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        bury(self.take());
     }
 }
 
@@ -101,16 +129,23 @@ pub struct Dict(Vec<(Value, Value)>);
 
 impl Drop for Dict {
     fn drop(&mut self) {
-        bury(self.0.drain(..).map(|(_, value)| value));
+        bury(self.0.drain(..).flat_map(|(key, value)| [key, value]));
     }
 }
 
 impl Dict {
     pub fn get(&self, key: &Value) -> Option<&Value> {
+        self.look();
         self.0.iter().find(|(k, _)| equal(k, key)).map(|(_, v)| v)
     }
 
+    /// The steps of looking for a key.
+    fn look(&self) {
+        spend_all(self.0.len() / 8);
+    }
+
     pub fn named(&self, key: &str) -> Option<&Value> {
+        self.look();
         self.0.iter().find(|(k, _)| matches!(k, Value::Str(text) if **text == *key)).map(|(_, v)| v)
     }
 
@@ -120,6 +155,7 @@ impl Dict {
     /// A list or a dict is no key.
     pub fn insert(&mut self, key: Value, value: Value) -> Result<()> {
         hashable(&key)?;
+        limits::another(self.0.len())?;
         self.put(key, value);
         Ok(())
     }
@@ -130,6 +166,7 @@ impl Dict {
     }
 
     fn put(&mut self, key: Value, value: Value) {
+        self.look();
         match self.0.iter_mut().find(|(k, _)| equal(k, &key)) {
             Some(entry) => entry.1 = value,
             None => self.0.push((key, value)),
@@ -233,7 +270,7 @@ impl Value {
     }
 
     pub fn generator(items: impl IntoIterator<Item = Value>) -> Self {
-        Value::Generator(Rc::new(RefCell::new(items.into_iter().collect())))
+        Value::Generator(Rc::new(Left(RefCell::new(items.into_iter().collect()))))
     }
 
     pub fn markup(text: impl Into<Arc<str>>) -> Self {
@@ -320,6 +357,7 @@ impl Value {
             Value::Bool(b) => *b,
             Value::Int(i) => *i != 0,
             Value::Float(f) => *f != 0.0,
+            Value::Str(text) => !text.is_empty(),
             _ => self.length().is_none_or(|n| n > 0),
         }
     }
@@ -353,7 +391,14 @@ impl Value {
     }
 
     /// Its items, in order; a generator has none left afterwards.
+    ///
+    /// # Errors
+    /// It has none, or too many.
     pub fn items(&self) -> Result<Vec<Value>> {
+        limits::items(match self {
+            Value::Generator(left) => left.len(),
+            _ => self.length().unwrap_or(0),
+        })?;
         Ok(match self {
             Value::Undefined(_) => Vec::new(),
             Value::Str(text) => text.chars().map(|c| Value::from(&*c.encode_utf8(&mut [0; 4]))).collect(),
@@ -361,7 +406,7 @@ impl Value {
             Value::Dict(dict) => dict.entries().iter().map(|(k, _)| k.clone()).collect(),
             Value::View(view, dict) => dict.entries().iter().map(|entry| view.item(entry)).collect(),
             Value::Range(range) => range.items().collect(),
-            Value::Generator(left) => left.borrow_mut().drain(..).collect(),
+            Value::Generator(left) => left.take(),
             _ => return Err(Failure::new(format!("{:?} object is not iterable", Class(self)))),
         })
     }
@@ -382,7 +427,7 @@ pub fn hashable(key: &Value) -> Result<()> {
         Value::List(_) | Value::Dict(_) | Value::View(..) => {
             Err(Failure::new(format!("a {} cannot be a key", key.class())))
         }
-        Value::Tuple(items) => items.iter().try_for_each(hashable),
+        Value::Tuple(items) => deeper(|| items.iter().try_for_each(hashable)),
         _ => Ok(()),
     }
 }
@@ -396,6 +441,11 @@ pub fn equal(a: &Value, b: &Value) -> bool {
 }
 
 fn equal_below(a: &Value, b: &Value, depth: usize) -> bool {
+    let texts = if let (Value::Str(a), Value::Str(b)) = (a, b) { a.len().min(b.len()) / 64 } else { 0 };
+    // Lists that hold one list many times over have no end in sight; the next step of the template fails.
+    if !spend_all(1 + texts) {
+        return false;
+    }
     let all = |a: &[Value], b: &[Value]| {
         depth > 0 && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal_below(a, b, depth - 1))
     };
@@ -439,10 +489,21 @@ thread_local! {
     static BURYING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Drop values without a call on the stack for each level: a loop of a template can make a list in a list in a list.
-fn bury(values: impl Iterator<Item = Value>) {
+/// Drop values without a call on the stack for each level: a loop of a template can make a list in a list in a list. Whatever
+/// holds values calls it when it is dropped.
+pub fn bury(values: impl IntoIterator<Item = Value>) {
     for value in values {
-        if !matches!(value, Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Object(_)) {
+        let holds = matches!(
+            value,
+            Value::List(_)
+                | Value::Tuple(_)
+                | Value::Dict(_)
+                | Value::View(..)
+                | Value::Generator(_)
+                | Value::Method(..)
+                | Value::Object(_)
+        );
+        if !holds {
             continue;
         }
         let mut kept = Some(value);

@@ -1,6 +1,10 @@
 //! Requests to the Hub: who gets the token, and where a redirect leads.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use ureq::{
@@ -18,7 +22,7 @@ use crate::{
     response_error::error_from_response,
     retry::{Attempt, RetryableError, with_retry},
     settings::Settings,
-    url::{join_url, origin, without_query},
+    url::{is_open, join_url, origin, without_query},
 };
 
 /// A connection on which no byte moves for so long counts as cut.
@@ -30,6 +34,8 @@ const MAX_TEXT: u64 = 64 << 20;
 pub struct Client {
     agent: Agent,
     settings: Settings,
+    /// Whether it was said that the token goes where others can read it.
+    warned: AtomicBool,
 }
 
 impl Client {
@@ -63,7 +69,7 @@ impl Client {
             .input_buffer_size(256 << 10)
             .build()
             .into();
-        Ok(Self { agent, settings })
+        Ok(Self { agent, settings, warned: AtomicBool::new(false) })
     }
 
     /// Its settings.
@@ -157,6 +163,13 @@ impl Client {
         }
         // Nobody but the Hub itself is given the token: signed addresses of a storage need none.
         if let Some(token) = self.settings.token.as_ref().filter(|_| origin(url) == origin(&self.settings.endpoint)) {
+            if is_open(url) && !self.warned.swap(true, Ordering::Relaxed) {
+                let host = origin(url);
+                progress.warn(&format!(
+                    "the token goes to {host} without encryption, and everybody on the way can read it: use an address with \
+                     https:// in HF_ENDPOINT"
+                ));
+            }
             http = http.header(header::AUTHORIZATION, format!("Bearer {}", token.secret()));
         }
         let invalid = |e: ureq::http::Error| Error::invalid_response(url, self.settings.redact(&e.to_string()));

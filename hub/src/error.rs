@@ -262,7 +262,7 @@ impl Error {
 
     /// The network's failure to reach the host of `url`.
     pub fn unreachable(url: &str, reason: &str) -> Self {
-        Self::Unreachable { host: origin(url).to_owned(), reason: reason.to_owned() }
+        Self::Unreachable { host: origin(url), reason: reason.to_owned() }
     }
 
     /// An answer from `url` that the Hub's interface does not give.

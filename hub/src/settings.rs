@@ -2,7 +2,13 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::error::{Error, Result};
+use percent_encoding::percent_decode_str;
+use setaccio_base::shown::one_line;
+
+use crate::{
+    error::{Error, Result},
+    url::redacted,
+};
 
 /// Where the Hub is, unless `HF_ENDPOINT` says otherwise.
 pub const HUB: &str = "https://huggingface.co";
@@ -45,8 +51,41 @@ pub struct Settings {
     pub offline: bool,
     /// The first wait before trying again; each later one is twice as long.
     pub wait: Duration,
+    /// Passwords of proxies, which no message may hold.
+    passwords: Vec<Token>,
     /// Certificates to trust instead of the built-in ones, PEM (`SSL_CERT_FILE`).
     pub certificates: Option<PathBuf>,
+}
+
+/// Variables that name proxies, in capitals or not.
+const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+
+/// The password that the address of a proxy holds, as it is written and as it is meant.
+fn passwords(proxy: &str) -> Vec<Token> {
+    let user = proxy.rsplit_once('@').map_or("", |(user, _)| user);
+    let user = user.split_once("://").map_or(user, |(_, user)| user);
+    let written = user.split_once(':').map_or(user, |(_, password)| password);
+    let meant = percent_decode_str(written).decode_utf8_lossy();
+    [written, &meant].into_iter().filter_map(Token::new).collect()
+}
+
+/// That `HF_ENDPOINT` is an address and nothing else: it stands in messages and in the addresses of pages. What it is instead
+/// is not said, for it may be a secret.
+fn check_endpoint(endpoint: &str) -> Result<()> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| endpoint.strip_prefix(scheme));
+    let address = |rest: &str| {
+        !rest.starts_with('/') && !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+    };
+    if !rest.is_some_and(address) {
+        return Err(Error::Invalid(format!("HF_ENDPOINT is no address: write one such as {HUB}")));
+    }
+    if endpoint.contains(['@', '?', '#']) {
+        return Err(Error::Invalid(format!(
+            "HF_ENDPOINT holds a user, a password or a query, and would show it in the addresses of pages: write scheme and \
+             host alone, such as {HUB}, and put a token into HF_TOKEN"
+        )));
+    }
+    Ok(())
 }
 
 impl Settings {
@@ -88,9 +127,8 @@ impl Settings {
             Token::new(&text).ok_or_else(bad)
         });
         let endpoint = get("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |e| e.trim().trim_end_matches('/').to_owned());
-        if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
-            return Err(Error::Invalid(format!("HF_ENDPOINT={endpoint}: write an address such as {HUB}")));
-        }
+        check_endpoint(&endpoint)?;
+        let proxies = PROXIES.iter().flat_map(|name| [get(name), get(&name.to_lowercase())]).flatten();
         Ok(Self {
             endpoint,
             token: token.transpose()?,
@@ -98,18 +136,21 @@ impl Settings {
             cache: cache.map_or_else(|| hf_home.join("hub"), path),
             offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
             wait: Duration::from_millis(get("SETACCIO_HUB_WAIT_MS").and_then(|v| v.parse().ok()).unwrap_or(500)),
+            passwords: proxies.flat_map(|proxy| passwords(&proxy)).collect(),
             certificates: get("SSL_CERT_FILE").map(path),
         })
     }
 
-    /// What others say, without the token, on one line, and no longer than people read.
+    /// What others say, without the token, passwords and signed addresses, on one line, and no longer than people read.
     pub fn redact(&self, text: &str) -> String {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text = match &self.token {
-            Some(token) => text.replace(token.secret(), "(the token)"),
-            None => text,
-        };
-        text.chars().filter(|c| !c.is_control()).take(300).collect()
+        let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (secrets, instead) in [(self.token.as_slice(), "(the token)"), (&self.passwords, "(a password)")] {
+            for secret in secrets {
+                text = text.replace(secret.secret(), instead);
+            }
+        }
+        let text = redacted(&text);
+        one_line(&text).chars().take(300).collect()
     }
 
     /// The token file as people write it, so that no message holds a home folder.
@@ -144,13 +185,29 @@ mod tests {
         let token = of(&[("HF_TOKEN", " hf_secret\n")]);
         assert_eq!(token.token.as_ref().map(Token::secret), Some("hf_secret"));
         assert!(!format!("{token:?}").contains("secret"));
-        assert!(Settings::from(|n| (n == "HF_ENDPOINT").then(|| "huggingface.co".into())).is_err());
+        for bad in [
+            "huggingface.co",
+            "https://",
+            "https:///x",
+            "https://u:hf_x@h",
+            "https://h?token=hf_x",
+            "u:hf_x@h",
+            "http://h\\x",
+        ] {
+            let error = Settings::from(|n| (n == "HF_ENDPOINT").then(|| bad.into())).unwrap_err().to_string();
+            assert!(!error.contains("hf_x") && error.contains("HF_ENDPOINT"), "{error}");
+        }
     }
 
     #[test]
     fn what_others_say_is_redacted() {
         let settings = of(&[("HF_TOKEN", "hf_secret")]);
-        assert_eq!(settings.redact("no\n  hf_secret \u{1b}[31m"), "no (the token) [31m");
+        assert_eq!(settings.redact("no\n  hf_secret \u{1b}[31m"), "no (the token) \\u{1b}[31m");
+        let proxy = of(&[("https_proxy", "http://anna:p%40ss@proxy.lab:3128"), ("ALL_PROXY", "socks5://key@h")]);
+        assert_eq!(
+            proxy.redact("p%40ss, p@ss and key; https://h/a?X-Amz-Signature=s"),
+            "(a password), (a password) and (a password); https://h/a"
+        );
         assert_eq!(settings.redact(&"x".repeat(1000)).len(), 300);
     }
 

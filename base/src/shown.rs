@@ -4,7 +4,7 @@
 
 use std::{
     collections::hash_map::RandomState,
-    fmt,
+    fmt::{self, Write as _},
     hash::{BuildHasher, Hasher},
     sync::OnceLock,
 };
@@ -76,7 +76,7 @@ pub fn shown_json(json: &str) -> String {
     for c in json.chars() {
         if c != '\n' && is_hidden(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
             out.push(c);

@@ -138,7 +138,7 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
     let (tasks, new) = (counted(all as u64, "task"), count((all - reused) as u64));
     match done.status {
         Status::UpToDate => {
-            say!("{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again", out.display())
+            say!("{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again", out.display());
         }
         Status::SliceDone => {
             say!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");

@@ -231,7 +231,7 @@ fn a_source_without_an_end_is_read_in_a_moment() {
     for source in [
         format!("{{{{ {} }}}}", long("'a'")),
         format!("{{{{ x | {}a }}}}", long("a.")),
-        format!("{{{{ f({}) }}}}", (0..99_999).map(|i| format!("a{i}=1,")).collect::<String>()),
+        format!("{{{{ f({}) }}}}", (0..99_999).map(|i| format!("a{i}=1")).collect::<Vec<_>>().join(",")),
         format!("{{{{ {} }}}}", long("1 if 1 else ")),
         format!("{{{{ {}", long("{# ")),
         format!("{{% raw %}}{}", long("{%   ")),

@@ -147,6 +147,11 @@ impl Fixture {
     }
 }
 
+/// Every sequence, in one text.
+fn all() -> String {
+    SEQUENCES.map(|sequence| format!("INIZIO{sequence}FINE")).join(" ")
+}
+
 fn dirty(text: &str) -> Option<char> {
     text.chars().find(|c| !matches!(c, '\n' | '\t') && is_hidden(*c))
 }
@@ -174,7 +179,7 @@ fn nothing_that_others_say_acts_on_a_terminal() {
 
 #[test]
 fn json_is_the_same_json_without_them() {
-    let hostile: String = SEQUENCES.iter().map(|s| format!("INIZIO{s}FINE ")).collect();
+    let hostile = all();
     let run = texts(&hostile).run(&["preview", "RECIPE", "--from", "DATA", "--json"]).assert_success();
     assert_eq!(dirty(&run.stdout), None, "{:?}", run.stdout);
     let said: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -185,7 +190,7 @@ fn json_is_the_same_json_without_them() {
 #[cfg(feature = "train")]
 #[test]
 fn a_batch_is_shown_without_them() {
-    let hostile: String = SEQUENCES.iter().map(|s| format!("INIZIO{s}FINE ")).collect();
+    let hostile = all();
     let fixture = Fixture::new("chat", &[("web", "messages")], "");
     let row = |i| {
         let turn = |role: &str| json!({"role": role, "content": format!("{i} {hostile}")});

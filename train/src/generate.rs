@@ -75,9 +75,17 @@ fn in_prompt(message: String) -> Error {
 pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
     let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
     match positions.checked_sub(prompt) {
-        None | Some(0) => Err(Error::Other(format!(
-            "the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"
-        ))),
+        None | Some(0) => {
+            let most = if positions < config.max_position_embeddings {
+                format!(
+                    "this model's attention sees only {positions} tokens back, which is not computed here: shorten it to \
+                     less than that"
+                )
+            } else {
+                format!("the model has {positions} positions: shorten it")
+            };
+            Err(Error::Other(format!("the prompt has {prompt} tokens, and {most}")))
+        }
         Some(left) => Ok(left),
     }
 }

@@ -36,6 +36,8 @@ const NEEDS: &str = "a model folder has config.json and model.safetensors, or mo
 pub struct ModelFiles {
     path: PathBuf,
     config: Config,
+    /// The configuration ties the head to the embedding, and the files hold another head.
+    own_head: bool,
     storage: Storage,
 }
 
@@ -52,7 +54,9 @@ enum Storage {
 }
 
 impl ModelFiles {
-    /// Open a model folder or a .gguf file. Reads configuration and headers only.
+    /// Open a model folder or a .gguf file. Reads configuration and headers, and values only where a tied head is stored
+    /// beside its embedding: if it differs, the head is a tensor of its own, as it is to transformers 5, and
+    /// `tie_word_embeddings` is false.
     ///
     /// # Errors
     /// It is not a model, is torn, or is of a kind that is not supported; the message says which file and what to do.
@@ -74,7 +78,8 @@ impl ModelFiles {
             return Err(Error::model(path, format!("is neither a .gguf file nor a model folder; {NEEDS}")));
         }
         let gguf = Gguf::open(path)?;
-        Ok(Self { path: path.to_owned(), config: gguf.config()?, storage: Storage::Gguf(Box::new(gguf)) })
+        let config = gguf.config()?;
+        Ok(Self { path: path.to_owned(), config, own_head: false, storage: Storage::Gguf(Box::new(gguf)) })
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -110,7 +115,15 @@ impl ModelFiles {
             others.push(INDEX.to_owned());
             sharded(path)?
         };
-        Ok(Self { path: path.to_owned(), config, storage: Storage::Folder { others, shards, index } })
+        let own_head = config.tie_word_embeddings
+            && match (index.get(HEAD), index.get(EMBEDDING)) {
+                (Some(head), Some(embedding)) => {
+                    !shards[*head].holds_the_same(HEAD, (&shards[*embedding], EMBEDDING))?
+                }
+                _ => false,
+            };
+        let config = Config { tie_word_embeddings: config.tie_word_embeddings && !own_head, ..config };
+        Ok(Self { path: path.to_owned(), config, own_head, storage: Storage::Folder { others, shards, index } })
     }
 
     /// The folder or file.
@@ -121,6 +134,17 @@ impl ModelFiles {
     /// Sizes and switches.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What a person should know of the files before they are used.
+    pub fn warning(&self) -> Option<String> {
+        self.own_head.then(|| {
+            format!(
+                "{}: `tie_word_embeddings` is true, but the files hold a `{HEAD}` that differs from the embedding: it is \
+                 used, and what is written here says `false`",
+                self.path.join(CONFIG).display()
+            )
+        })
     }
 
     /// The GGUF file, if it is one, for its tokenizer and template.
@@ -221,6 +245,7 @@ impl ModelFiles {
                 && name.rsplit_once(".weight.").is_some_and(|(module, _)| known.contains(&*format!("{module}.weight")));
             // Computed from the configuration, and in old files stored too.
             let computed = name.ends_with("rotary_emb.inv_freq") || name == ROPE_FREQS;
+            // A head that is tied is stored as what it is tied to; any other is known.
             if !known.contains(name.as_str()) && !four_bit && !computed && name != HEAD {
                 let why = "is not part of the model that the configuration describes, and it would change the result";
                 return Err(Error::tensor(self.file_of(&name), &name, why));
@@ -241,16 +266,19 @@ impl ModelFiles {
         paths.iter().map(|path| Ok(FileHash::of(path, &name_of(path), cancelled)?)).collect()
     }
 
-    /// The config.json of its folder as it is, for what is not known here may matter to others; of a GGUF file one made
-    /// from its metadata.
+    /// The config.json of its folder as it is, for what is not known here may matter to others, but for a head that is not
+    /// tied; of a GGUF file one made from its metadata.
     pub fn config_json(&self) -> Result<Value> {
         if self.gguf().is_some() {
             return self.config.to_json();
         }
         let path = self.path.join(CONFIG);
         let text = fs::read(&path).map_err(Error::io("read", &path))?;
-        let map: Map<String, Value> =
+        let mut map: Map<String, Value> =
             serde_json::from_slice(&text).map_err(|e| Error::model(&path, format!("not a config.json: {e}")))?;
+        if self.own_head {
+            map.insert("tie_word_embeddings".into(), false.into());
+        }
         Ok(Value::Object(map))
     }
 

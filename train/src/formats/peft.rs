@@ -24,7 +24,7 @@ use crate::{
 
 mod config;
 
-pub use config::{AdapterConfig, CONFIG, PEFT_VERSION, Targets};
+pub use config::{AdapterConfig, CONFIG, Except, PEFT_VERSION, Targets};
 
 /// Name of the weights.
 pub const WEIGHTS: &str = "adapter_model.safetensors";
@@ -60,8 +60,8 @@ impl AdapterFile {
         let mut config = self.config.clone();
         config.r *= 2;
         config.alpha *= growth;
-        config.rank_pattern.values_mut().for_each(|r| *r *= 2);
-        config.alpha_pattern.values_mut().for_each(|alpha| *alpha *= growth);
+        config.rank_pattern.iter_mut().for_each(|(_, r)| *r *= 2);
+        config.alpha_pattern.iter_mut().for_each(|(_, alpha)| *alpha *= growth);
         Ok(Self { config, tensors })
     }
 
@@ -88,12 +88,13 @@ impl AdapterFile {
             }
         }
         let Targets::Names(_) = &self.config.targets else { return Ok(()) };
-        match shapes.keys().find(|module| self.config.targets.may_name(module) && !self.tensors.contains_key(*module)) {
-            Some(module) => {
-                Err(Error::tensor(file, module, "`target_modules` names it, but the adapter has no weights for it"))
+        for module in shapes.keys().filter(|module| !self.tensors.contains_key(*module)) {
+            if self.config.may_name(module)? {
+                let why = "`target_modules` names it, but the adapter has no weights for it";
+                return Err(Error::tensor(file, module, why));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     /// Put the adapter on a model that it fits, for use, not for training.
@@ -181,8 +182,9 @@ impl AdapterFile {
                     return Err(Error::tensor(file, &name, why));
                 }
             }
-            if !config.targets.may_name(module) {
-                return Err(Error::tensor(file, module, "has weights, but `target_modules` does not name it"));
+            if !config.may_name(module)? {
+                let why = "has weights, but `target_modules` does not name it, or another key takes it out again";
+                return Err(Error::tensor(file, module, why));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ::safetensors::tensor::{Dtype, TensorInfo, serialize};
-use candle_core::{Device, Tensor, WithDType};
+use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 
 /// Longest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;
+/// Bytes that are read at a time.
+const PIECE: usize = 1 << 20;
 
 /// A file, its header read and checked.
 #[derive(Debug)]
@@ -92,12 +94,45 @@ impl Safetensors {
         self.tensors.get(name).map(|info| (info.dtype, &info.shape[..]))
     }
 
+    /// Whether a tensor has the shape and the values of one of another file, or of this one. Of the same type they are
+    /// compared a piece at a time.
+    ///
+    /// # Errors
+    /// One is not in its file, or reading fails.
+    pub fn holds_the_same(&self, name: &str, (other, named): (&Self, &str)) -> Result<bool> {
+        let (one, two) = (self.entry(name)?, other.entry(named)?);
+        if one.shape != two.shape {
+            return Ok(false);
+        }
+        if one.dtype != two.dtype {
+            let single = |tensor: Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+            return Ok(single(self.load(name)?)? == single(other.load(named)?)?);
+        }
+        let (begin, end) = one.data_offsets;
+        let mut pieces = [vec![0; PIECE], vec![0; PIECE]];
+        for at in (0..end - begin).step_by(PIECE) {
+            let length = (end - begin - at).min(PIECE);
+            for (piece, (file, info)) in pieces.iter_mut().zip([(self, one), (other, two)]) {
+                let from = file.start + (info.data_offsets.0 + at) as u64;
+                file.file.read_exact_at(&mut piece[..length], from).map_err(Error::io("read", &file.path))?;
+            }
+            if pieces[0][..length] != pieces[1][..length] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn entry(&self, name: &str) -> Result<&TensorInfo> {
+        self.tensors.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is not in this file"))
+    }
+
     /// A tensor as it is stored, on the CPU.
     ///
     /// # Errors
     /// It is not in the file, is of a type that candle lacks, or reading fails.
     pub fn load(&self, name: &str) -> Result<Tensor> {
-        let info = self.tensors.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is not in this file"))?;
+        let info = self.entry(name)?;
         match info.dtype {
             Dtype::U8 => self.values(info, u8::from_le_bytes),
             Dtype::U32 => self.values(info, u32::from_le_bytes),
@@ -115,10 +150,10 @@ impl Safetensors {
     fn values<T: WithDType, const N: usize>(&self, info: &TensorInfo, decode: impl Fn([u8; N]) -> T) -> Result<Tensor> {
         let (begin, end) = info.data_offsets;
         let mut values = Vec::with_capacity((end - begin) / N);
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; PIECE];
         let mut at = begin;
         while at < end {
-            let piece = &mut buffer[..(end - at).min(1 << 20)];
+            let piece = &mut buffer[..(end - at).min(PIECE)];
             self.file.read_exact_at(piece, self.start + at as u64).map_err(Error::io("read", &self.path))?;
             values.extend(piece.as_chunks().0.iter().map(|bytes| decode(*bytes)));
             at += piece.len();

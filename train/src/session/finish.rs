@@ -15,7 +15,7 @@ use crate::{
     checkpoint::hint,
     error::{Error, Result},
     formats::{
-        peft::{self, AdapterConfig, AdapterFile, Targets},
+        peft::{self, AdapterConfig, AdapterFile, Except, Targets},
         sharded,
     },
     model::llama::Llama,
@@ -151,8 +151,9 @@ fn file(plan: &RunPlan, model: &Llama, initial: &BTreeMap<String, (Tensor, Tenso
         dropout: recipe.lora.dropout,
         rslora: recipe.lora.rslora,
         targets: Targets::Names(targets),
-        rank_pattern: BTreeMap::new(),
-        alpha_pattern: BTreeMap::new(),
+        except: Except::default(),
+        rank_pattern: Vec::new(),
+        alpha_pattern: Vec::new(),
     };
     let file = AdapterFile { config, tensors: model.adapters()? };
     match recipe.lora.init {

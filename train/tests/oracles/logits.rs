@@ -1,15 +1,26 @@
 //! Logits beside transformers' and, as a second witness, beside candle-transformers' Llama.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as theirs;
 use serde_json::Value;
-use setaccio_train::model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama, weight::Weight};
+use setaccio_train::{
+    formats::model_files::ModelFiles,
+    generate::{Sampling, generate},
+    model::{
+        context::Mode,
+        kv_cache::KvCache,
+        layer::Layer,
+        llama::Llama,
+        load::{self, LoadOptions},
+        weight::Weight,
+    },
+};
 
 use crate::formula::{
-    TRAINED, VOCAB, attach, batch, close, config, documents, elements, model, numbers, oracle, recipe,
+    TRAINED, VOCAB, attach, batch, close, config, documents, elements, model, model_folder, numbers, oracle, recipe,
 };
 
 /// Logits [T, V] of one document, as f64.
@@ -47,6 +58,33 @@ fn equal_transformers() {
             close(&format!("{variant}: frequency"), *got, want, 1e-6, 0.0);
         }
     }
+}
+
+/// The weights of `plain` in a folder whose configuration says that the head is the embedding.
+fn own_head(folder: &Path) {
+    let mut json = config("plain").to_json().unwrap();
+    model_folder(&json, folder);
+    json["tie_word_embeddings"] = true.into();
+    std::fs::write(folder.join("config.json"), json.to_string()).unwrap();
+}
+
+#[test]
+fn a_head_of_its_own_is_used_whatever_the_configuration_says() {
+    let (want, dir) = (oracle("own_head.json"), tempfile::tempdir().unwrap());
+    own_head(dir.path());
+    let files = ModelFiles::open(dir.path()).unwrap();
+    files.check().unwrap();
+    assert!(files.warning().unwrap().contains("differs from the embedding"));
+    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
+    let ids = &documents()[0];
+    let got = logits(&model, ids);
+    compare("own head", &got, &want);
+    let tied = numbers(&want["tied"]);
+    assert!(got.iter().zip(tied).any(|(got, tied)| (got - tied).abs() > 0.1), "not the embedding");
+    let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: 8 };
+    let written = generate(&model, ids, &[], &sampling, &mut |_| true).unwrap();
+    let greedy: Vec<u32> = serde_json::from_value(want["greedy"].clone()).unwrap();
+    assert_eq!(written, greedy);
 }
 
 #[test]

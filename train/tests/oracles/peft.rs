@@ -11,7 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    formats::peft::{AdapterConfig, AdapterFile, Targets, load, save},
+    formats::{
+        peft::{AdapterConfig, AdapterFile, Except, Targets, load, save},
+        safetensors::to_bytes,
+    },
     model::{
         config::Config,
         context::Mode,
@@ -106,8 +109,9 @@ pub fn ours() -> AdapterFile {
             dropout: 0.1,
             rslora: true,
             targets: Targets::Names(targets.map(str::to_owned).to_vec()),
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            except: Except::default(),
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
         },
         tensors: formula(3, &targets, |_| 8),
     }
@@ -156,4 +160,59 @@ fn logits_are_those_of_peft() {
 
 fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
     tensor.to_vec2().unwrap()
+}
+
+/// The files of an adapter with these keys, with weights for these modules.
+fn with_keys(keys: &Value, modules: &BTreeMap<String, (usize, f64)>, folder: &Path) {
+    let mut config = serde_json::json!({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 16});
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let mut tensors = BTreeMap::new();
+    for (name, shape) in base().shapes() {
+        let module = name.strip_suffix(".weight").unwrap();
+        let Some((rank, _)) = modules.get(module) else { continue };
+        for (half, rows, columns) in [("lora_A", *rank, shape[1]), ("lora_B", shape[0], *rank)] {
+            let values = uniform_vec(key(3, &format!("{module}.{half}")), rows * columns, 0.3);
+            let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap();
+            tensors.insert(format!("base_model.model.{module}.{half}.weight"), tensor);
+        }
+    }
+    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+    fs::write(folder.join("adapter_model.safetensors"), to_bytes(&tensors).unwrap()).unwrap();
+}
+
+#[test]
+fn modules_ranks_and_scales_are_those_of_peft() {
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(oracles().join("peft_keys.json")).unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for case in cases {
+        let (keys, modules) = (&case["keys"], &case["modules"]);
+        let modules: BTreeMap<String, (usize, f64)> = serde_json::from_value(modules.clone()).unwrap();
+        with_keys(keys, &modules, dir.path());
+        let adapter = load(dir.path()).unwrap_or_else(|e| panic!("{keys}: {e}"));
+        adapter.fits(&base(), dir.path()).unwrap_or_else(|e| panic!("{keys}: {e}"));
+        assert!(adapter.tensors.keys().eq(modules.keys()), "{keys}");
+        for (module, (rank, scale)) in &modules {
+            assert_eq!(adapter.config.rank_of(module).unwrap(), *rank, "{keys}: {module}");
+            close(&format!("{keys}: {module}"), adapter.config.scale_of(module).unwrap(), *scale, 1e-9, 0.0);
+        }
+        // What is written of it is read as the same, in the same order.
+        save(dir.path(), &adapter).unwrap();
+        assert_eq!(load(dir.path()).unwrap().config, adapter.config, "{keys}");
+        // One module less is a gap, one more is none of PEFT's.
+        let named = keys["target_modules"].is_array();
+        let mut fewer = modules.clone();
+        fewer.pop_first();
+        with_keys(keys, &fewer, dir.path());
+        assert_eq!(load(dir.path()).unwrap().fits(&base(), dir.path()).is_err(), named, "{keys}");
+        for layer in [0, 1] {
+            for last in ["q_proj", "v_proj"] {
+                let module = format!("model.layers.{layer}.self_attn.{last}");
+                let mut more = modules.clone();
+                if more.insert(module, (4, 0.0)).is_none() {
+                    with_keys(keys, &more, dir.path());
+                    assert!(load(dir.path()).is_err(), "{keys}");
+                }
+            }
+        }
+    }
 }

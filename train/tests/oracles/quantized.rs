@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::DType;
 use setaccio_train::{
-    formats::peft::{self, AdapterConfig, AdapterFile, Targets},
+    formats::peft::{self, AdapterConfig, AdapterFile, Except, Targets},
     model::{
         context::{Mode, Pass},
         layer::Layer,
@@ -93,8 +93,9 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
                 dropout: 0.0,
                 rslora,
                 targets: Targets::Names(LINEARS.map(str::to_owned).to_vec()),
-                rank_pattern: BTreeMap::new(),
-                alpha_pattern: BTreeMap::new(),
+                except: Except::default(),
+                rank_pattern: Vec::new(),
+                alpha_pattern: Vec::new(),
             },
             tensors: trainer.model.adapters().unwrap(),
         };

@@ -83,6 +83,9 @@ pub fn four_bit(
 ) -> Result<ExportReport> {
     out.check_folder()?;
     files.check()?;
+    if let Some(warning) = files.warning() {
+        progress.warn(&warning);
+    }
     if tokens.is_none() {
         progress.warn("the model has no tokenizer: the folder has none");
     }

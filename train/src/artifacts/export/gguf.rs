@@ -46,6 +46,9 @@ pub fn gguf(
 ) -> Result<ExportReport> {
     out.check_file()?;
     files.check()?;
+    if let Some(warning) = files.warning() {
+        progress.warn(&warning);
+    }
     let config = files.config();
     let name = files.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut metadata = general(config, quant, &name);

@@ -13,8 +13,8 @@ use crate::{
     formats::{
         gguf::{Gguf, ROPE_FREQS, permute},
         model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Targets},
-        safetensors::to_bytes,
+        peft::{self, AdapterConfig, AdapterFile, Except, Targets},
+        safetensors::{Safetensors, to_bytes},
     },
     model::config::Config,
     random::{key, normal_vec},
@@ -126,6 +126,26 @@ fn what_is_exported_reads_back_the_same() {
 }
 
 #[test]
+fn a_head_of_its_own_is_exported_whatever_the_configuration_says() {
+    let fixture = Fixture::new("llama", |c| c["tie_word_embeddings"] = false.into());
+    let path = fixture.path("model/config.json");
+    let tied =
+        fs::read_to_string(&path).unwrap().replace("\"tie_word_embeddings\":false", "\"tie_word_embeddings\":true");
+    fs::write(&path, &tied).unwrap();
+    assert!(tied.contains("\"tie_word_embeddings\":true"));
+    let stored = Safetensors::open(&fixture.path("model/model.safetensors")).unwrap().load("lm_head.weight").unwrap();
+    let (out, _) = fixture.export(Quant::F32);
+    assert!(Gguf::open(&out).unwrap().info("lm_head.weight").is_some());
+    let four = fixture.path("four");
+    four_bit((&fixture.files(), Some(&fixture.tokens())), to(&four, false), &()).unwrap();
+    for path in [out, four] {
+        let files = ModelFiles::open(&path).unwrap();
+        assert!(!files.config().tie_word_embeddings && files.warning().is_none());
+        assert!(flat(&files.load("lm_head.weight", stored.dims()).unwrap()) == flat(&stored), "{}", path.display());
+    }
+}
+
+#[test]
 fn rows_of_q_and_k_are_llama_cpps() {
     // With two heads of four, row 2 h + p of a head comes after row p of it.
     let rows = Tensor::arange(0_u32, 8, &Device::Cpu).unwrap().reshape((8, 1)).unwrap();
@@ -211,8 +231,9 @@ fn an_adapter_keeps_its_scale() {
                 dropout: 0.0,
                 rslora,
                 targets: Targets::Pattern(".*".into()),
-                rank_pattern: if patterns { BTreeMap::from([("down_proj".into(), 9)]) } else { BTreeMap::new() },
-                alpha_pattern: if patterns { BTreeMap::from([("up_proj".into(), 3.0)]) } else { BTreeMap::new() },
+                except: Except::default(),
+                rank_pattern: if patterns { vec![("down_proj".into(), 9)] } else { Vec::new() },
+                alpha_pattern: if patterns { vec![("up_proj".into(), 3.0)] } else { Vec::new() },
             },
             tensors: BTreeMap::from([module(q, 64, 4, 64), module(down, 64, down_rank, 256), module(up, 256, 4, 64)]),
         };

@@ -130,12 +130,12 @@ fn put(layer: &mut Layer, adapter: &AdapterFile) -> Result<()> {
     layer.linears_mut().into_iter().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
 }
 
+/// What the files hold as the head, and the embedding only where they hold none.
 fn head(config: &Config, source: &dyn Source) -> Result<Head> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-    let name = if config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
     Ok(Head {
         norm: source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?.into(),
-        weight: source.tensor(name, &[vocab, hidden])?.into(),
+        weight: source.tensor("lm_head.weight", &[vocab, hidden])?.into(),
         eps: config.rms_norm_eps,
     })
 }

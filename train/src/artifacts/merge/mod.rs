@@ -60,7 +60,7 @@ pub fn merge(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<MergeReport> {
-    let dtype = ready(base, out, options)?;
+    let dtype = ready(base, out, options, progress)?;
     let file = peft::load(adapter)?;
     file.fits(base.config(), adapter)?;
     if !options.same_base {
@@ -85,7 +85,7 @@ pub fn merge(
 /// # Errors
 /// `out` is taken; a file is torn; a value is not finite, or not any more in that type. `out` is as it was then.
 pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Progress) -> Result<MergeReport> {
-    let dtype = ready(model, out, options)?;
+    let dtype = ready(model, out, options, progress)?;
     let tokens = tokens(model, model.path())?;
     let base = Base { files: model, precision: options.precision };
     Destination { path: out, force: options.force }.folder(|folder| {
@@ -96,10 +96,13 @@ pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Pr
 }
 
 /// Check that `model` is whole and `out` free for what is made of it, and say in which type that is written.
-fn ready(model: &ModelFiles, out: &Path, options: &Options) -> Result<DType> {
+fn ready(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Progress) -> Result<DType> {
     Destination { path: out, force: options.force }.check_folder()?;
     check_apart(model.path(), out)?;
     model.check()?;
+    if let Some(warning) = model.warning() {
+        progress.warn(&warning);
+    }
     options.dtype.map_or_else(|| model.stored(), Ok)
 }
 

@@ -16,7 +16,8 @@ use crate::{
     artifacts::{export::save_4bit, tiny::Tiny},
     formats::{
         model_files::{CONFIG, WHOLE},
-        peft::{AdapterConfig, Targets},
+        peft::{AdapterConfig, Except, Targets},
+        safetensors::{Safetensors, to_bytes},
     },
     nf4::DoubleQuant,
     random::{key, normal_vec},
@@ -85,8 +86,9 @@ impl Fixture {
                 dropout: 0.0,
                 rslora: true,
                 targets: Targets::Pattern(".*".into()),
-                rank_pattern: BTreeMap::from([("down_proj".into(), 9)]),
-                alpha_pattern: BTreeMap::new(),
+                except: Except::default(),
+                rank_pattern: vec![("down_proj".into(), 9)],
+                alpha_pattern: Vec::new(),
             },
             tensors: BTreeMap::from([pair(Q, 64, 4, 64), pair(DOWN, 64, 9, 128)]),
         };
@@ -257,6 +259,40 @@ fn a_base_without_a_tokenizer_is_merged_and_told() {
     assert!(
         heard.warnings.into_inner().unwrap()[0].contains("has none") && !fixture.path("out/tokenizer.json").exists()
     );
+}
+
+#[test]
+fn a_head_of_its_own_is_merged_and_compared() {
+    let fixture = Fixture::new();
+    // The configuration of the base ties them.
+    let path = fixture.path("base").join(WHOLE);
+    let file = Safetensors::open(&path).unwrap();
+    let mut tensors: BTreeMap<String, Tensor> = file.names().map(|n| (n.to_owned(), file.load(n).unwrap())).collect();
+    let head = (&tensors["model.embed_tokens.weight"] * 3.0).unwrap();
+    tensors.insert("lm_head.weight".into(), head.clone());
+    fs::write(&path, to_bytes(&tensors).unwrap()).unwrap();
+    assert_eq!(fixture.json("base/config.json")["tie_word_embeddings"], true);
+    let heard = Heard::default();
+    let base = fixture.files("base");
+    merge(&base, &fixture.path("adapter"), &fixture.path("out"), &Options::default(), &heard).unwrap();
+    assert!(heard.warnings.into_inner().unwrap()[0].contains("differs from the embedding"));
+    assert_eq!(fixture.json("out/config.json")["tie_word_embeddings"], false);
+    let merged = fixture.files("out");
+    assert!(flat(&merged.load("lm_head.weight", head.dims()).unwrap()) == flat(&head));
+    let written = Safetensors::open(&fixture.path("out").join(WHOLE)).unwrap();
+    assert!(written.info("lm_head.weight").is_some());
+    // A merged folder that lost it is found by the check.
+    let mut lost: BTreeMap<String, Tensor> =
+        written.names().map(|n| (n.to_owned(), written.load(n).unwrap())).collect();
+    lost.remove("lm_head.weight");
+    let folder = fixture.path("lost");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(WHOLE), to_bytes(&lost).unwrap()).unwrap();
+    fs::copy(fixture.path("base/config.json"), folder.join(CONFIG)).unwrap();
+    let (source, adapter) =
+        (Base { files: &base, precision: Precision::Stored }, peft::load(&fixture.path("adapter")).unwrap());
+    let error = compare(&source, &adapter, &folder, (DType::F32, None), &()).unwrap_err().to_string();
+    assert!(error.contains("nothing was put in place"), "{error}");
 }
 
 #[test]

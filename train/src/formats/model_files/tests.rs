@@ -101,6 +101,49 @@ fn a_tied_head_is_the_embedding_and_an_untied_one_is_not() {
 }
 
 #[test]
+fn a_head_beside_a_tied_embedding_is_used_if_it_differs() {
+    let dir = made();
+    let mut tensors = all(dir.path());
+    let embedding = tensors[EMBEDDING].clone();
+    for (head, own) in [
+        (embedding.clone(), false),
+        // Of another type it is compared by value.
+        (embedding.to_dtype(DType::F64).unwrap(), false),
+        (embedding.to_dtype(DType::BF16).unwrap(), true),
+        ((&embedding * 1.5).unwrap(), true),
+    ] {
+        tensors.insert(HEAD.into(), head.clone());
+        put(dir.path(), WHOLE, &tensors);
+        let files = ModelFiles::open(dir.path()).unwrap();
+        files.check().unwrap();
+        assert_eq!((files.config().tie_word_embeddings, files.warning().is_some()), (!own, own));
+        assert_eq!(files.config_json().unwrap()["tie_word_embeddings"], !own);
+        let want = if own { &head } else { &embedding };
+        assert!(
+            flat(&files.load(HEAD, &[48, 16]).unwrap().to_dtype(DType::F32).unwrap())
+                == flat(&want.to_dtype(DType::F32).unwrap())
+        );
+    }
+    // In shards, the head and the embedding apart.
+    let second = BTreeMap::from([(HEAD.to_owned(), tensors.remove(HEAD).unwrap())]);
+    let mut map = serde_json::Map::new();
+    for (name, shard) in [("one.safetensors", &tensors), ("two.safetensors", &second)] {
+        put(dir.path(), name, shard);
+        map.extend(shard.keys().map(|tensor| (tensor.clone(), name.into())));
+    }
+    fs::remove_file(dir.path().join(WHOLE)).unwrap();
+    fs::write(dir.path().join(INDEX), json!({"weight_map": map}).to_string()).unwrap();
+    assert!(!ModelFiles::open(dir.path()).unwrap().config().tie_word_embeddings);
+    // What does not fit is no head of this model, and is not passed over either.
+    let narrow = BTreeMap::from([(HEAD.to_owned(), Tensor::zeros((48, 8), DType::F32, &Device::Cpu).unwrap())]);
+    put(dir.path(), "two.safetensors", &narrow);
+    says(
+        ModelFiles::open(dir.path()).unwrap().check(),
+        &["two.safetensors: tensor `lm_head.weight`: has shape [48, 8]"],
+    );
+}
+
+#[test]
 fn the_stored_type_is_kept() {
     let dir = made();
     for dtype in [DType::F16, DType::BF16, DType::F32] {

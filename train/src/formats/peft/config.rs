@@ -1,8 +1,7 @@
 //! adapter_config.json: what of it is LoRA, and what of it is refused.
 
-use std::collections::BTreeMap;
-
 use regex::Regex;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,10 +31,23 @@ pub struct AdapterConfig {
     pub rslora: bool,
     /// Which modules have an adapter.
     pub targets: Targets,
-    /// Ranks of single modules, by the end of the name or a regular expression.
-    pub rank_pattern: BTreeMap<String, usize>,
+    /// And which of those have none.
+    pub except: Except,
+    /// Ranks of single modules, by the end of the name or a regular expression. The first that fits counts.
+    pub rank_pattern: Vec<(String, usize)>,
     /// Alphas of single modules, likewise.
-    pub alpha_pattern: BTreeMap<String, f64>,
+    pub alpha_pattern: Vec<(String, f64)>,
+}
+
+/// What of the targets has no adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Except {
+    /// `exclude_modules`: names as `target_modules` has them, or a regular expression of a whole name.
+    pub excluded: Option<Targets>,
+    /// `layers_to_transform`: the only layers that have an adapter; none for all.
+    pub layers: Vec<usize>,
+    /// `layers_pattern`: what the list of layers is called; none for whatever has a number.
+    pub layers_pattern: Vec<String>,
 }
 
 /// `target_modules`.
@@ -63,6 +75,32 @@ impl AdapterConfig {
     pub fn scale_of(&self, module: &str) -> Result<f64> {
         let r = self.rank_of(module)? as f64;
         Ok(self.alpha_of(module)? / if self.rslora { r.sqrt() } else { r })
+    }
+
+    /// Whether a module is named, in whole or by its end, and not taken out again, as PEFT's `check_target_module_exists`
+    /// has it; which modules a pattern of targets names is left to the tensors.
+    pub fn may_name(&self, module: &str) -> Result<bool> {
+        let Except { excluded, layers, layers_pattern } = &self.except;
+        let out = match excluded {
+            None => false,
+            Some(Targets::Pattern(whole)) => regex("exclude_modules", &format!("^(?:{whole})$"))?.is_match(module),
+            Some(names) => names.may_name(module),
+        };
+        let whole = matches!(&self.targets, Targets::Names(names) if names.iter().any(|name| name == module));
+        if out || !self.targets.may_name(module) || layers.is_empty() || whole {
+            return Ok(!out && self.targets.may_name(module));
+        }
+        let lists = match &layers_pattern[..] {
+            [] => vec![r"^.*?\.[^.]*\.(?P<idx>\d+)\.".to_owned()],
+            some => some.iter().map(|list| format!(r"^(?:(?:.*?\.)?{list}\.(?P<idx>\d+)\.)")).collect(),
+        };
+        for list in lists {
+            if let Some(found) = regex("layers_pattern", &list)?.captures(module) {
+                let layer = found.name("idx").and_then(|number| number.as_str().parse().ok());
+                return Ok(layer.is_some_and(|layer| layers.contains(&layer)));
+            }
+        }
+        Ok(false)
     }
 
     /// From the table of an adapter_config.json.
@@ -96,12 +134,8 @@ impl AdapterConfig {
             );
             return Err(keys.wrong("init_lora_weights", &why));
         }
-        let targets = if let Some(Value::String(pattern)) = keys.map.get("target_modules") {
-            Targets::Pattern(pattern.clone())
-        } else {
-            let mut names: Vec<String> = keys.need("target_modules")?;
-            names.sort();
-            Targets::Names(names)
+        let Some(named) = targets(keys, "target_modules")? else {
+            return Err(keys.wrong("target_modules", "is missing"));
         };
         let config = Self {
             base: keys.get("base_model_name_or_path")?.unwrap_or_default(),
@@ -110,11 +144,19 @@ impl AdapterConfig {
             alpha: keys.need("lora_alpha")?,
             dropout: keys.get("lora_dropout")?.unwrap_or(0.0),
             rslora: keys.get("use_rslora")?.unwrap_or(false),
-            targets,
-            rank_pattern: keys.get("rank_pattern")?.unwrap_or_default(),
-            alpha_pattern: keys.get("alpha_pattern")?.unwrap_or_default(),
+            except: Except {
+                excluded: targets(keys, "exclude_modules")?,
+                layers: one_or_many(keys, "layers_to_transform")?,
+                layers_pattern: one_or_many(keys, "layers_pattern")?,
+            },
+            targets: named,
+            rank_pattern: in_order(keys, "rank_pattern")?,
+            alpha_pattern: in_order(keys, "alpha_pattern")?,
         };
-        if config.r == 0 || config.rank_pattern.values().any(|r| *r == 0) {
+        if matches!(config.targets, Targets::Pattern(_)) && !config.except.layers.is_empty() {
+            return Err(keys.wrong("layers_to_transform", "goes with a list of `target_modules`, not with a pattern"));
+        }
+        if config.r == 0 || config.rank_pattern.iter().any(|(_, r)| *r == 0) {
             return Err(keys.wrong("r", "a rank is at least 1"));
         }
         if !(0.0..1.0).contains(&config.dropout) {
@@ -125,7 +167,7 @@ impl AdapterConfig {
 
     /// The text of adapter_config.json.
     pub(super) fn to_json(&self) -> String {
-        let targets = match &self.targets {
+        let targets = |targets: &Targets| match targets {
             Targets::Names(names) => {
                 let mut names = names.clone();
                 names.sort();
@@ -134,30 +176,37 @@ impl AdapterConfig {
             Targets::Pattern(pattern) => json!(pattern),
         };
         let named = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
-        let alphas: BTreeMap<_, _> = self.alpha_pattern.iter().map(|(key, alpha)| (key, number(*alpha))).collect();
         let mut json = json!({
-            "alpha_pattern": alphas,
+            "alpha_pattern": {},
             "base_model_name_or_path": named(&self.base),
             "bias": "none",
             "fan_in_fan_out": false,
             "inference_mode": true,
             "init_lora_weights": true,
-            "layers_to_transform": null,
+            "layers_to_transform": Some(&self.except.layers).filter(|layers| !layers.is_empty()),
             "lora_alpha": number(self.alpha),
             "lora_dropout": self.dropout,
             "modules_to_save": null,
             "peft_type": "LORA",
             "peft_version": PEFT_VERSION,
             "r": self.r,
-            "rank_pattern": self.rank_pattern,
+            "rank_pattern": {},
             "revision": self.revision,
-            "target_modules": targets,
+            "target_modules": targets(&self.targets),
             "task_type": "CAUSAL_LM",
             "use_dora": false,
             "use_rslora": self.rslora,
         });
-        // serde_json's order of keys depends on what else is built; the bytes must not.
+        if let Some(excluded) = &self.except.excluded {
+            json["exclude_modules"] = targets(excluded);
+        }
+        if !self.except.layers_pattern.is_empty() {
+            json["layers_pattern"] = json!(self.except.layers_pattern);
+        }
         json.sort_all_objects();
+        // These are tried in their order.
+        json["rank_pattern"] = self.rank_pattern.iter().map(|(key, rank)| (key.clone(), json!(rank))).collect();
+        json["alpha_pattern"] = self.alpha_pattern.iter().map(|(key, alpha)| (key.clone(), number(*alpha))).collect();
         format!("{json:#}\n")
     }
 }
@@ -174,16 +223,14 @@ impl Targets {
 }
 
 /// Keys that make an adapter more than LoRA upon linear layers, when they are filled.
-const MORE: [&str; 17] = [
+const MORE: [&str; 15] = [
     "modules_to_save",
-    "layers_to_transform",
     "layer_replication",
     "use_dora",
     "lora_bias",
     "fan_in_fan_out",
     "trainable_token_indices",
     "target_parameters",
-    "exclude_modules",
     "alora_invocation_tokens",
     "use_qalora",
     "use_bdlora",
@@ -195,15 +242,48 @@ const MORE: [&str; 17] = [
 ];
 
 /// The value of the first key that matches the end of the module's name, as PEFT's `get_pattern_key` finds it.
-fn pattern<T: Copy>(patterns: &BTreeMap<String, T>, module: &str) -> Result<Option<T>> {
+fn pattern<T: Copy>(patterns: &[(String, T)], module: &str) -> Result<Option<T>> {
     for (key, value) in patterns {
-        let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{key})$"))
+        let whole = Regex::new(&format!(r"^(?:.*\.)?(?:{key})$"))
             .map_err(|e| Error::Other(format!("{CONFIG}: `{key}` of rank_pattern or alpha_pattern: {e}")))?;
-        if regex.is_match(module) {
+        if whole.is_match(module) {
             return Ok(Some(*value));
         }
     }
     Ok(None)
+}
+
+fn regex(key: &str, pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).map_err(|e| Error::Other(format!("{CONFIG}: `{key}`: {e}")))
+}
+
+/// The pairs of a table in the order of the file.
+fn in_order<T: DeserializeOwned>(keys: &Keys, key: &str) -> Result<Vec<(String, T)>> {
+    if !keys.filled(key) {
+        return Ok(Vec::new());
+    }
+    let inner = Keys { file: keys.file, map: keys.map(key)?, under: key };
+    inner.map.keys().map(|name| Ok((name.clone(), inner.need(name)?))).collect()
+}
+
+/// A list, or the one value that stands for a list of it.
+fn one_or_many<T: DeserializeOwned>(keys: &Keys, key: &str) -> Result<Vec<T>> {
+    match keys.map.get(key) {
+        Some(Value::Array(_)) | None => Ok(keys.get(key)?.unwrap_or_default()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(_) => Ok(keys.get(key)?.into_iter().collect()),
+    }
+}
+
+/// Names, or a pattern; none if the key is not filled.
+fn targets(keys: &Keys, key: &str) -> Result<Option<Targets>> {
+    Ok(match keys.map.get(key) {
+        Some(Value::String(pattern)) => Some(Targets::Pattern(pattern.clone())).filter(|_| !pattern.is_empty()),
+        _ => keys.get(key)?.map(|mut names: Vec<String>| {
+            names.sort();
+            Targets::Names(names)
+        }),
+    })
 }
 
 /// PEFT wants whole numbers as whole numbers: 16, not 16.0.

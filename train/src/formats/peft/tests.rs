@@ -27,8 +27,9 @@ fn sample() -> AdapterFile {
             dropout: 0.1,
             rslora: false,
             targets: Targets::Names(vec!["q_proj".into(), "down_proj".into()]),
-            rank_pattern: BTreeMap::from([("down_proj".into(), 2)]),
-            alpha_pattern: BTreeMap::from([(r"layers\.1\..*".into(), 6.5)]),
+            except: Except::default(),
+            rank_pattern: vec![("down_proj".into(), 2)],
+            alpha_pattern: vec![(r"layers\.1\..*".into(), 6.5)],
         },
         tensors: BTreeMap::from([(Q.to_owned(), pair(8, 4, 8)), (DOWN.to_owned(), pair(8, 2, 12))]),
     }
@@ -116,9 +117,9 @@ fn patterns_give_ranks_alphas_and_scales() {
         assert!((config.scale_of(DOWN).unwrap() - down).abs() < 1e-12);
     }
     // A key is matched at the end of the name, from a dot on.
-    config.rank_pattern = BTreeMap::from([("own_proj".into(), 9), ("^model.layers.0.self_attn.q_proj".into(), 3)]);
+    config.rank_pattern = vec![("own_proj".into(), 9), ("^model.layers.0.self_attn.q_proj".into(), 3)];
     assert_eq!((config.rank_of(Q).unwrap(), config.rank_of(DOWN).unwrap()), (3, 4));
-    config.rank_pattern = BTreeMap::from([("(".into(), 9)]);
+    config.rank_pattern = vec![("(".into(), 9)];
     says(config.rank_of(Q), &["adapter_config.json: `(` of rank_pattern"]);
 }
 
@@ -139,9 +140,11 @@ fn what_is_more_than_lora_is_refused() {
         ("bias", json!("all"), "`bias`: `all`"),
         ("use_dora", json!(true), "`use_dora`: is set"),
         ("modules_to_save", json!(["lm_head"]), "`modules_to_save`: is set"),
-        ("layers_to_transform", json!([0]), "`layers_to_transform`: is set"),
-        ("layers_to_transform", json!(0), "`layers_to_transform`: is set"),
         ("lora_bias", json!(true), "`lora_bias`: is set"),
+        ("layers_to_transform", json!([0]), "model.layers.1.mlp.down_proj`: has weights, but `target_modules`"),
+        ("exclude_modules", json!(["q_proj"]), "model.layers.0.self_attn.q_proj`: has weights, but `target_modules`"),
+        ("exclude_modules", json!("("), "adapter_config.json: `exclude_modules`"),
+        ("alpha_pattern", json!({"q_proj": "2"}), "`alpha_pattern.q_proj`: invalid type"),
         ("init_lora_weights", json!("pissa_niter_4"), "convert it to plain LoRA in PEFT"),
         ("r", Value::Null, "`r`: is missing"),
         ("r", json!(0), "`r`: a rank is at least 1"),

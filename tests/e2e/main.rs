@@ -25,4 +25,6 @@ mod terminal;
 #[cfg(feature = "train")]
 mod train;
 mod trust;
+#[cfg(feature = "train")]
+mod unsaid;
 mod whole;

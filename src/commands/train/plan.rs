@@ -6,7 +6,7 @@ use setaccio_train::{
     session::RunPlan,
 };
 
-use crate::style::{FAINT, HEAD, NAME, count};
+use crate::style::{FAINT, HEAD, NAME, count, counted};
 
 /// A size in the unit that suits it.
 #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
@@ -76,11 +76,19 @@ pub fn print(prepared: &RunPlan) {
     line("rows", format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
     line("cut to max_length", count(counts.truncated));
     line("left out as too long", count(counts.dropped + counts.unanswered));
+    for (name, rows) in [
+        ("left out by the template", counts.unsaid),
+        ("left out as empty answers", counts.empty),
+        ("left out as equal answers", counts.equal),
+        ("offer tools not shown", counts.tools_unseen),
+    ] {
+        if rows > 0 {
+            line(name, count(rows));
+        }
+    }
     if counts.partly_said > 0 {
-        line(
-            "partly in the text",
-            format!("{}: the template leaves out some reasoning, calls or tools", count(counts.partly_said)),
-        );
+        let lost = counted(counts.lost, "character");
+        line("answers partly in the text", format!("{}: {lost} of them are not learned", count(counts.partly_said)));
     }
     line("tokens, learned", format!("{}, {}", count(counts.tokens), count(counts.trained)));
     line(

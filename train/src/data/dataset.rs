@@ -14,7 +14,7 @@ use setaccio_dataset::shard::Position;
 use super::{
     batch::{Batch, Example},
     cache::{Cache, Writer},
-    mask::{Masker, RowOutcome, Said},
+    mask::{Masker, RowOutcome},
     micro::{MicroBatch, PairBatch, Question, UnpairedBatch, shared},
     pair::{Answers, Needs, one_sided},
     shards::{Build, Row, Shard, Split, place},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Part of the cache's key: to be raised when a row would come out otherwise.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Rows that are tokenised together.
 const CHUNK: usize = 512;
 /// Text that is tokenised together, about, in bytes.
@@ -43,8 +43,22 @@ pub struct Counts {
     pub dropped: u64,
     /// Rows left out because cutting left nothing to learn.
     pub unanswered: u64,
-    /// Rows of whose learned answers, or whose tools, the template leaves out or rewrites a part.
+    /// Rows left out because their template does not write their answers as they are, or not where they can be found.
+    pub unsaid: u64,
+    /// Rows left out because an answer is empty.
+    pub empty: u64,
+    /// Rows left out because their two answers become the same tokens.
+    pub equal: u64,
+    /// Rows of whose learned answers the template leaves out or rewrites a part.
     pub partly_said: u64,
+    /// Characters of that part, white space aside.
+    pub lost: u64,
+    /// Rows that offer tools, of which the template shows none.
+    pub tools_unseen: u64,
+    /// Rows where an answer's first token begins with a part of its header, and is given.
+    pub header_given: u64,
+    /// Rows where an answer's first token begins with white space before it, and is learned.
+    pub space_learned: u64,
     /// Tokens of the rows that were kept.
     pub tokens: u64,
     /// Tokens that are learned.
@@ -57,6 +71,8 @@ struct Notes {
     key: String,
     counts: Counts,
     files: Vec<Groups>,
+    /// The first row that was left out for what its template or its answers are, and why.
+    left_out: Option<String>,
 }
 
 /// A file's row groups.
@@ -104,7 +120,7 @@ impl Dataset {
         if let Some((cache, notes)) = Cache::open(&path, &cancelled)?.and_then(ready) {
             return Ok(Self { cache, notes, builds, form, max_length, reference: OnceLock::new() });
         }
-        let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new() };
+        let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new(), left_out: None };
         let total: u64 = builds.iter().map(|b| b.rows(split)).sum();
         let total = if limit == 0 { total } else { total.min(limit as u64) };
         if total > 0 {
@@ -243,6 +259,11 @@ impl Dataset {
         self.notes.counts
     }
 
+    /// The first row that was left out for what its template writes or its answers are, and why.
+    pub fn left_out(&self) -> Option<&str> {
+        self.notes.left_out.as_deref()
+    }
+
     /// The builds it was read from, with the hashes of their locks.
     pub fn builds(&self) -> &[Build] {
         &self.builds
@@ -290,7 +311,7 @@ fn key(
 ) -> String {
     let builds: Vec<_> = builds.iter().map(|b| (&b.folder, &b.sha256, b.shards(split).collect::<Vec<_>>())).collect();
     let special = (&tokens.bos, &tokens.eos, &tokens.eos_ids, tokens.adds_bos);
-    let form = (form, data.train_on, data.max_length, data.overlong);
+    let form = (form, data.train_on, data.max_length, data.overlong, data.unsaid, data.empty_answers);
     let all =
         (VERSION, builds, (split, limit), (&tokens.sha256, special, vocab), &masker.templates, (form, &data.date));
     hex_digest(serde_json::to_string(&all).unwrap_or_default().as_bytes())
@@ -324,8 +345,8 @@ impl CacheBuilder<'_> {
                 || next(&mut rows),
             );
             for (row, outcome) in chunk.iter().zip(outcomes) {
-                let outcome = outcome.map_err(|message| Error::Row { at: place(&file, row.at), message })?;
-                self.add(outcome)?;
+                let at = || place(&file, row.at);
+                self.add(outcome.map_err(|message| Error::Row { at: at(), message })?, at)?;
             }
             self.progress.advance(chunk.len() as u64, "");
             chunk = read?;
@@ -334,17 +355,30 @@ impl CacheBuilder<'_> {
         Ok(())
     }
 
-    fn add(&mut self, outcome: RowOutcome<Answers>) -> Result<()> {
+    /// Count a row, and write it if it is learned from; `at` says where it was read.
+    fn add(&mut self, outcome: RowOutcome<Answers>, at: impl Fn() -> String) -> Result<()> {
         let counts = &mut self.notes.counts;
         let row = u32::try_from(counts.rows)
             .map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))?;
         counts.rows += 1;
+        if let RowOutcome::Unsaid(why) | RowOutcome::Empty(why) = &outcome
+            && self.notes.left_out.is_none()
+        {
+            self.notes.left_out = Some(format!("{}: {why}", at()));
+        }
         match outcome {
             RowOutcome::Overlong => counts.dropped += 1,
             RowOutcome::Unanswered => counts.unanswered += 1,
+            RowOutcome::Unsaid(_) => counts.unsaid += 1,
+            RowOutcome::Empty(_) => counts.empty += 1,
+            RowOutcome::Equal => counts.equal += 1,
             RowOutcome::Tokens { tokens, truncated, said } => {
                 counts.truncated += u64::from(truncated);
-                counts.partly_said += u64::from(said == Said::Part);
+                counts.partly_said += u64::from(said.lost > 0);
+                counts.lost += said.lost;
+                counts.tools_unseen += u64::from(said.tools_unseen);
+                counts.header_given += u64::from(said.given);
+                counts.space_learned += u64::from(said.learned);
                 for (side, example) in &tokens {
                     counts.tokens += example.ids.len() as u64;
                     counts.trained += example.trained.iter().filter(|t| **t).count() as u64;
@@ -366,6 +400,9 @@ fn tokenise(masker: &Masker<'_>, form: Form, row: &Row) -> std::result::Result<R
             }
             RowOutcome::Overlong => RowOutcome::Overlong,
             RowOutcome::Unanswered => RowOutcome::Unanswered,
+            RowOutcome::Unsaid(why) => RowOutcome::Unsaid(why),
+            RowOutcome::Empty(why) => RowOutcome::Empty(why),
+            RowOutcome::Equal => RowOutcome::Equal,
         }),
         (Form::Pairs { longest_prompt, .. }, _) => masker.answers(content, longest_prompt, Needs::Both),
         (Form::Unpaired { longest_prompt }, Content::Chat { messages, tools }) => {

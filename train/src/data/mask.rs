@@ -5,16 +5,19 @@ use std::ops::Range;
 
 use serde_json::Value;
 use setaccio_base::bundle::Place;
-use setaccio_base::row::{Content, Message, TOOL_CALLS};
+use setaccio_base::numbers::counted;
+use setaccio_base::row::{Content, Message};
 use setaccio_templates::{Clock, End, Renderer};
 
 use super::{
     batch::Example,
+    keep,
+    said::{self, Said},
     spans::{self, Conversation},
 };
 use crate::{
     error::{Error, Result},
-    recipe::{Data, Overlong, TrainOn},
+    recipe::{Data, EmptyAnswers, Overlong, TrainOn, Unsaid},
     tokenizer::{Encoding, Tokens},
 };
 
@@ -27,27 +30,59 @@ pub enum RowOutcome<T> {
         tokens: T,
         /// Whether some were cut off.
         truncated: bool,
-        /// Whether its template writes all of what is learned.
+        /// What of it its template does not write.
         said: Said,
     },
     /// Too long, and `overlong = "drop"`.
     Overlong,
     /// Nothing that is learned was left after cutting.
     Unanswered,
+    /// The template does not write its answers as the row has them, or not where they can be found: what it does.
+    Unsaid(String),
+    /// An answer is empty: which.
+    Empty(String),
+    /// Its two answers become the same tokens.
+    Equal,
 }
 
-/// How much of its answers, and of the tools that it offers, is in a row's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// All of it.
-    Whole,
-    /// The template leaves something out, as reasoning before the last turn, or writes it otherwise.
-    Part,
+/// Why a row is not learned from.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Whatever the settings are.
+    Always(String),
+    /// As `data.unsaid` says.
+    Unsaid(String),
+    /// As `data.empty_answers` says.
+    Empty(String),
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self::Always(message)
+    }
+}
+
+impl Refusal {
+    /// An error, or a row that is left out, as the settings have it.
+    pub(super) fn by<T>(self, data: &Data) -> std::result::Result<RowOutcome<T>, String> {
+        match self {
+            Self::Always(message) => Err(message),
+            Self::Unsaid(message) if data.unsaid == Unsaid::Refuse => {
+                Err(format!("{message}; `data.unsaid = \"drop\"` leaves such rows out"))
+            }
+            Self::Unsaid(message) => Ok(RowOutcome::Unsaid(message)),
+            Self::Empty(message) if data.empty_answers == EmptyAnswers::Refuse => {
+                let drops = "the rule `answer` of `setaccio build` drops such rows";
+                Err(format!("{message}; {drops}, and `data.empty_answers = \"drop\"` leaves them out"))
+            }
+            Self::Empty(message) => Ok(RowOutcome::Empty(message)),
+        }
+    }
 }
 
 /// Turns rows into tokens.
 pub struct Masker<'a> {
-    tokens: &'a Tokens,
+    pub(super) tokens: &'a Tokens,
     chat: Option<Renderer>,
     text: Option<Renderer>,
     /// The templates' sources, for the cache's key.
@@ -89,8 +124,11 @@ impl<'a> Masker<'a> {
     /// What is wrong with the row, or with the template as the row shows it.
     pub fn row(&self, content: &Content) -> std::result::Result<RowOutcome<Example>, String> {
         let (mut example, said) = match content {
-            Content::Text(text) => (self.text(text)?, Said::Whole),
-            Content::Chat { messages, tools } => self.chat(messages, tools.as_ref())?,
+            Content::Text(text) => (self.text(text)?, Said::default()),
+            Content::Chat { messages, tools } => match self.chat(messages, tools.as_ref()) {
+                Ok(made) => made,
+                Err(refusal) => return refusal.by(&self.data),
+            },
             Content::Preference { .. } => return Err("is a pair of answers, and one text is needed".into()),
         };
         self.known(&example.ids)?;
@@ -124,7 +162,7 @@ impl<'a> Masker<'a> {
     }
 
     /// The chat template, which a conversation needs.
-    fn template(&self) -> std::result::Result<&Renderer, String> {
+    pub(super) fn template(&self) -> std::result::Result<&Renderer, String> {
         let dateless = self.data.date.is_empty();
         if self.chat.as_ref().is_some_and(|template| dateless && template.reads("strftime_now")) {
             let example = "give `data.date`, for instance \"2026-01-31\", and every run learns the same";
@@ -136,14 +174,14 @@ impl<'a> Masker<'a> {
         })
     }
 
-    /// A conversation as tokens.
-    pub(super) fn chat_ids(
+    /// A conversation as its template writes it.
+    pub(super) fn chat_text(
         &self,
         messages: &[Message],
         tools: Option<&Value>,
         end: End,
-    ) -> std::result::Result<Vec<u32>, String> {
-        Ok(self.tokens.encode(&self.template()?.chat(messages, tools, end)?.text)?.ids)
+    ) -> std::result::Result<String, String> {
+        Ok(self.template()?.chat(messages, tools, end)?.text)
     }
 
     /// Whether an answer has the token that ends it.
@@ -174,84 +212,139 @@ impl<'a> Masker<'a> {
         Ok(Example { ids, trained })
     }
 
-    fn chat(&self, messages: &[Message], tools: Option<&Value>) -> std::result::Result<(Example, Said), String> {
+    fn chat(&self, messages: &[Message], tools: Option<&Value>) -> std::result::Result<(Example, Said), Refusal> {
         let renderer = self.template()?;
         if messages.iter().all(|m| m.content.trim().is_empty() && !m.calls_tools()) {
-            return Err("is empty; the rule `answer` of `setaccio build` drops such rows".into());
+            return Err(Refusal::Empty("is empty".into()));
         }
-        let full = renderer.chat(messages, tools, End::Whole)?;
-        let row = RenderedTokens { tokens: self.tokens.encode(&full.text)?, text: &full.text };
-        let ids = &row.tokens.ids;
-        let mut said = if tools.is_none() || renderer.reads("tools") { Said::Whole } else { Said::Part };
-        let mut trained = vec![self.data.train_on == TrainOn::All; ids.len()];
-        let mut answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
-        if answers.is_empty() && self.data.train_on != TrainOn::All {
+        let all = self.data.train_on == TrainOn::All;
+        let answers: Vec<usize> = (0..messages.len()).filter(|i| messages[*i].role == "assistant").collect();
+        if answers.is_empty() && !all {
             let message =
                 "has no assistant turn, so nothing to learn; the rule `roles` of `setaccio build` drops such rows";
-            return Err(format!("{message}, and `data.train_on = \"all\"` learns them whole"));
+            return Err(format!("{message}, and `data.train_on = \"all\"` learns them whole").into());
         }
-        let keep = |all: usize| if self.data.train_on == TrainOn::Completion { all - 1 } else { 0 };
-        let learned = if answers.is_empty() { &[] } else { &answers[keep(answers.len())..] };
-        if let Some(i) = learned.iter().find(|i| says_nothing(&messages[**i])) {
-            let message = "is an empty answer, and a model that learns it learns to stop at once";
-            return Err(format!("turn {i} {message}; the rule `answer` of `setaccio build` drops such rows"));
-        }
+        let learned = &answers[self.given(answers.len())..];
+        empty(messages, learned)?;
+        let chat = Conversation { renderer, messages, tools };
+        let (example, mut said) = match (self.as_written(&chat, learned), self.data.unsaid) {
+            (Ok(made), Unsaid::Accept) => made,
+            (Ok(made), _) if made.1.lost == 0 => made,
+            (Ok(_) | Err(Refusal::Unsaid(_)), Unsaid::Keep) => self.as_kept(&chat, learned)?,
+            (Ok((_, said)), _) => return Err(Refusal::Unsaid(leaves_out(said.lost))),
+            (Err(refusal), _) => return Err(refusal),
+        };
+        said.tools_unseen = tools.is_some() && !renderer.reads("tools");
+        Ok((example, said))
+    }
+
+    /// How many of so many answers are given, not learned.
+    fn given(&self, answers: usize) -> usize {
+        if self.data.train_on == TrainOn::Completion { answers.saturating_sub(1) } else { 0 }
+    }
+
+    /// A conversation as its template writes it.
+    fn as_written(&self, chat: &Conversation<'_>, learned: &[usize]) -> std::result::Result<(Example, Said), Refusal> {
+        let full = chat.renderer.chat(chat.messages, chat.tools, End::Whole)?;
+        let row = RenderedTokens { tokens: self.tokens.encode(&full.text)?, text: &full.text };
+        let mut said = Said::default();
+        let lost = |text: &str, i: usize| said::lost(text, &chat.messages[i]);
+        let mut trained = vec![self.data.train_on == TrainOn::All; row.tokens.ids.len()];
         if self.data.train_on == TrainOn::All {
-            if !answers.is_empty() && !ids.iter().any(|id| self.stops(*id)) {
-                return Err(self.endless("every turn", ""));
+            self.stops_at_all(&row, learned)?;
+            said.lost = learned.iter().map(|i| lost(&full.text, *i)).sum();
+        } else if chat.renderer.marks() {
+            if full.generated.is_empty() {
+                let message = "has answers, and the template writes none of them inside {% generation %}";
+                return Err(Refusal::Unsaid(message.into()));
             }
-        } else if renderer.marks() {
-            let Some(first) = full.generated.len().checked_sub(1).map(|_| keep(full.generated.len())) else {
-                return Err("has answers, and the template writes none of them inside {% generation %}".into());
-            };
-            for range in &full.generated[first..] {
-                trained[self.marked(&row, range)?].fill(true);
+            let blocks = &full.generated[self.given(full.generated.len())..];
+            for range in blocks {
+                trained[self.marked(&row, range, &mut said)?].fill(true);
             }
-            let written: String = full.generated[first..].iter().map(|range| &full.text[range.clone()]).collect();
-            if learned.iter().any(|i| !tells(&written, &messages[*i])) {
-                said = Said::Part;
-            }
+            let written: String = blocks.iter().map(|range| &full.text[range.clone()]).collect();
+            said.lost = learned.iter().map(|i| lost(&written, *i)).sum();
         } else {
-            answers.drain(..keep(answers.len()));
-            for i in answers {
-                let answer = spans::find(&Conversation { renderer, messages, tools }, i, &full.text)?;
-                let tokens = self.answered(&row, &answer, i)?;
-                let stop = tokens.end.checked_sub(1).map_or(0, |stop| row.tokens.offsets[stop].0);
-                let written = full.text.get(answer.text.start..stop).unwrap_or_default();
+            for i in learned {
+                let answer = spans::find(chat, *i, &full.text).map_err(Refusal::Unsaid)?;
+                let closing = || spans::closing(chat, *i, &full.text);
+                let tokens = self.answered(&row, (&answer, &closing), *i, &mut said)?;
+                let written = row.before_stop(answer.start, &tokens);
                 if written.trim().is_empty() {
                     let message = "name a chat template that knows tools in `data.template`";
-                    return Err(format!("the template writes nothing of turn {i}, which is an answer: {message}"));
+                    let message = format!("the template writes nothing of turn {i}, which is an answer: {message}");
+                    return Err(Refusal::Unsaid(message));
                 }
-                if !tells(written, &messages[i]) {
-                    said = Said::Part;
-                }
+                said.lost += lost(written, *i);
                 trained[tokens].fill(true);
             }
         }
         Ok((Example { ids: row.tokens.ids, trained }, said))
     }
 
-    /// The tokens of an answer and of the stop that ends it.
+    /// A conversation with its learned answers as the row has them.
+    fn as_kept(&self, chat: &Conversation<'_>, learned: &[usize]) -> std::result::Result<(Example, Said), Refusal> {
+        let kept = keep::keep(chat, learned).map_err(Refusal::Unsaid)?;
+        let row = RenderedTokens { tokens: self.tokens.encode(&kept.text)?, text: &kept.text };
+        let mut said = Said::default();
+        let mut trained = vec![self.data.train_on == TrainOn::All; row.tokens.ids.len()];
+        if self.data.train_on == TrainOn::All {
+            self.stops_at_all(&row, learned)?;
+        } else {
+            for (i, answer) in learned.iter().zip(&kept.answers) {
+                trained[self.answered(&row, (answer, &|| answer.end), *i, &mut said)?].fill(true);
+            }
+        }
+        Ok((Example { ids: row.tokens.ids, trained }, said))
+    }
+
+    /// With every token learned: whether a stop token is among them, where there are answers.
+    fn stops_at_all(&self, row: &RenderedTokens<'_>, answers: &[usize]) -> std::result::Result<(), String> {
+        if answers.is_empty() || row.tokens.ids.iter().any(|id| self.stops(*id)) {
+            return Ok(());
+        }
+        Err(self.endless("every turn", ""))
+    }
+
+    /// The tokens of an answer and of the stop that ends it: the next token but for white space, or one that comes before
+    /// what `closing` gives.
     fn answered(
         &self,
         row: &RenderedTokens<'_>,
-        answer: &spans::Answer,
+        (answer, closing): (&Range<usize>, &dyn Fn() -> usize),
         turn: usize,
-    ) -> std::result::Result<Range<usize>, String> {
-        let tokens = row.within(&(answer.text.start..answer.bound));
-        let after = tokens.clone().filter(|t| row.tokens.offsets[*t].0 >= answer.text.end);
-        let stop = after
-            .take_while(|t| !answer.next || self.stops(row.tokens.ids[*t]) || row.of(*t).trim().is_empty())
-            .find(|t| self.stops(row.tokens.ids[*t]));
-        match stop {
-            Some(stop) => Ok(tokens.start..stop + 1),
-            None => Err(self.endless(&format!("turn {turn}"), &row.text[answer.text.end..answer.bound])),
+        said: &mut Said,
+    ) -> std::result::Result<Range<usize>, Refusal> {
+        let offsets = &row.tokens.offsets;
+        let after = || (row.within(&(answer.start..row.text.len()))).filter(|t| offsets[*t].0 >= answer.end);
+        let stops = |t: &usize| self.stops(row.tokens.ids[*t]);
+        let next = || after().take_while(|t| stops(t) || row.of(*t).trim().is_empty()).find(stops);
+        let later = || {
+            let bound = closing();
+            after().take_while(|t| offsets[*t].0 < bound).find(stops)
+        };
+        let Some(stop) = next().or_else(later) else {
+            return Err(self.endless(&format!("turn {turn}"), &row.text[answer.end..]).into());
+        };
+        let mut across = Said::default();
+        let tokens = row.answer(&(answer.start..offsets[stop].1), &mut across);
+        (said.given, said.learned) = (said.given || across.given, said.learned || across.learned);
+        if across.given && tokens.start >= stop {
+            let message =
+                format!("the only token of turn {turn}, which is an answer, begins with a part of its header");
+            return Err(Refusal::Unsaid(message));
         }
+        Ok(tokens.start..stop + 1)
     }
 
-    /// The tokens of a `{% generation %}` block, as transformers counts them: all that it touches.
-    fn marked(&self, row: &RenderedTokens<'_>, range: &Range<usize>) -> std::result::Result<Range<usize>, String> {
-        let tokens = row.within(range);
+    /// The tokens of a `{% generation %}` block.
+    fn marked(
+        &self,
+        row: &RenderedTokens<'_>,
+        range: &Range<usize>,
+        said: &mut Said,
+    ) -> std::result::Result<Range<usize>, String> {
+        let tokens = row.answer(range, said);
         let last = tokens.clone().rev().find(|t| !row.of(*t).trim().is_empty());
         if last.is_some_and(|t| self.stops(row.tokens.ids[t])) {
             return Ok(tokens);
@@ -276,19 +369,17 @@ impl<'a> Masker<'a> {
     }
 }
 
-/// Whether a turn is without text, calls and reasoning.
-fn says_nothing(turn: &Message) -> bool {
-    turn.content.trim().is_empty() && turn.others().next().is_none()
+/// Refuse an answer that says nothing: a model that learns it learns to stop at once.
+pub(super) fn empty(messages: &[Message], learned: &[usize]) -> std::result::Result<(), Refusal> {
+    let Some(i) = learned.iter().find(|i| said::nothing(&messages[**i])) else { return Ok(()) };
+    let message = "is an empty answer, and a model that learns it learns to stop at once";
+    Err(Refusal::Empty(format!("turn {i} {message}")))
 }
 
-/// Whether a text holds what a turn says and thinks, white space aside, and names what it calls.
-fn tells(text: &str, turn: &Message) -> bool {
-    let bare = |text: &str| text.split_whitespace().collect::<String>();
-    let text = bare(text);
-    let thought = ["reasoning_content", "thinking", "reasoning"].into_iter().find_map(|n| turn.field(n)?.as_str());
-    let calls = turn.field(TOOL_CALLS).and_then(Value::as_array).into_iter().flatten();
-    let called = calls.filter_map(|call| call.pointer("/function/name")?.as_str());
-    [turn.content.as_str()].into_iter().chain(thought).chain(called).all(|part| text.contains(&bare(part)))
+/// What a template does that loses so many characters.
+pub(super) fn leaves_out(characters: u64) -> String {
+    let characters = counted(characters, "character");
+    format!("the template leaves out {characters} of what its answers say, or writes them otherwise")
 }
 
 /// A text and its tokens.
@@ -305,6 +396,29 @@ impl RenderedTokens<'_> {
         start..end.max(start)
     }
 
+    /// The tokens of an answer. One that lies across its beginning is learned if only white space stands before it, and given
+    /// if a part of the header does, as a special token that takes the white space after it.
+    fn answer(&self, range: &Range<usize>, said: &mut Said) -> Range<usize> {
+        let tokens = self.within(range);
+        let begins = self.tokens.offsets.get(tokens.start).map_or(range.start, |(begin, _)| *begin);
+        if tokens.is_empty() || begins >= range.start {
+            return tokens;
+        }
+        if self.text.get(begins..range.start).is_none_or(|before| before.trim().is_empty()) {
+            said.learned = true;
+            tokens
+        } else {
+            said.given = true;
+            tokens.start + 1..tokens.end
+        }
+    }
+
+    /// The text from a byte to the stop that tokens end with.
+    fn before_stop(&self, start: usize, tokens: &Range<usize>) -> &str {
+        let stop = tokens.end.checked_sub(1).map_or(0, |stop| self.tokens.offsets[stop].0);
+        self.text.get(start..stop).unwrap_or_default()
+    }
+
     /// The text of a token, as far as it is whole characters.
     fn of(&self, token: usize) -> &str {
         let (start, end) = self.tokens.offsets[token];
@@ -314,7 +428,7 @@ impl RenderedTokens<'_> {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_base::row::Row;
+    use setaccio_base::row::{Row, TOOL_CALLS};
 
     use super::*;
     use crate::tokenizer::tiny;
@@ -356,7 +470,7 @@ mod tests {
             text += &[brackets[0], &part, brackets[1]].concat();
             start += run.len();
         }
-        Ok(text + if said == Said::Part { "~" } else { "" })
+        Ok(text + if said.lost > 0 || said.tools_unseen { "~" } else { "" })
     }
 
     fn turns(n: usize) -> Content {
@@ -421,6 +535,81 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_decides_about_what_a_template_leaves_out() {
+        let chat = |answer: &str| Row::chat(&[("user", "2 + 2?"), ("assistant", answer)]).content;
+        let thinks = chat("<think>\nSommo.\n</think>\n\nFa 4.");
+        // The opening begins the reasoning, and what is answered has none.
+        let cut = "{% for m in messages %}{{ m.role }}:{{ m.content.split('</think>')[-1] }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}assistant:<think>\n{% endif %}";
+        let by = |unsaid, train_on| shown(&thinks, cut, |d| (d.unsaid, d.train_on) = (unsaid, train_on));
+        let answer = by(Unsaid::Accept, TrainOn::Assistant).unwrap();
+        assert_eq!(answer, "user:2 + 2?<|eot_id|>assistant:[\n\nFa 4.<|eot_id|>]~");
+        let answer = by(Unsaid::Keep, TrainOn::Assistant).unwrap();
+        assert_eq!(answer, "user:2 + 2?<|eot_id|>assistant:<think>\n[Sommo.\n</think>\n\nFa 4.<|eot_id|>]");
+        let answer = by(Unsaid::Keep, TrainOn::All).unwrap();
+        assert_eq!(answer, "user[:2 + 2?<|eot_id|>assistant:<think>\nSommo.\n</think>\n\nFa 4.<|eot_id|>]");
+        let answer = by(Unsaid::Drop, TrainOn::Assistant).unwrap();
+        assert!(answer.starts_with("Unsaid(\"the template leaves out 6 characters"), "{answer}");
+        let error = by(Unsaid::Refuse, TrainOn::Assistant).unwrap_err();
+        assert!(error.starts_with("the template leaves out 6 characters"), "{error}");
+        // A row that loses nothing is the same whatever the setting.
+        for unsaid in [Unsaid::Accept, Unsaid::Keep, Unsaid::Drop, Unsaid::Refuse] {
+            let answer = shown(&chat("Fa 4."), cut, |d| d.unsaid = unsaid).unwrap();
+            assert_eq!(answer, "user:2 + 2?<|eot_id|>assistant:[Fa 4.<|eot_id|>]");
+        }
+        // A template that changes the rest with an answer cannot be searched; the row does not stop the run.
+        let counts = "{{ messages|map(attribute='content')|join|length }}{% for m in messages %}{{ m.content }}<|eot_id|>{% endfor %}";
+        assert!(
+            shown(&thinks, counts, |_| ()).unwrap().starts_with("Unsaid(\"the template changes the text around turn 1")
+        );
+    }
+
+    #[test]
+    fn what_follows_the_last_stop_is_not_learned() {
+        let after = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}<END>\n\nGive your assessment.<|eot_id|>";
+        let error = shown(&turns(3), after, |_| ()).unwrap_err();
+        assert!(error.contains("ends turn 2 without a stop token") && error.contains("\\n\\n<END>"), "{error}");
+        // What every turn has before its stop is the turn's, and what comes after its stop is nobody's.
+        let closed = "{% for m in messages %}{{ m.role }}:({{ m.content }})<|eot_id|>{% endfor %}Fine.<|eot_id|>";
+        let text = shown(&turns(3), closed, |_| ()).unwrap();
+        assert!(text.ends_with("assistant:([1 🙂)<|eot_id|>]Fine.<|eot_id|>"), "{text}");
+        let last = "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ '\n<|eot_id|>' if loop.last }}{% endfor %}";
+        assert!(shown(&turns(3), last, |_| ()).unwrap().ends_with("assistant:[1 🙂\n<|eot_id|>]"));
+    }
+
+    #[test]
+    fn a_token_across_the_beginning_of_an_answer_is_given_with_its_header() {
+        // A token that takes the white space after it, as the role tokens of Phi-3 do.
+        let plain = tiny::train(std::iter::repeat_n("assistant: Due", 60), 300).unwrap();
+        let mut json: Value = serde_json::from_str(plain.json()).unwrap();
+        let header =
+            json["added_tokens"].as_array_mut().unwrap().iter_mut().find(|t| t["content"] == "<|end_header_id|>");
+        header.unwrap()["rstrip"] = true.into();
+        let dir = tempfile::tempdir().unwrap();
+        plain.save(dir.path()).unwrap();
+        std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let learned = |template: &str, answer: &str| {
+            let (dir, data) = data(template, TrainOn::Assistant);
+            let masker = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 300).unwrap();
+            match masker.row(&Row::chat(&[("user", "Uno?"), ("assistant", answer)]).content).unwrap() {
+                RowOutcome::Tokens { tokens: Example { ids, trained }, said, .. } => {
+                    let ids: Vec<u32> = ids.into_iter().zip(trained).filter(|(_, t)| *t).map(|(id, _)| id).collect();
+                    (tokens.decode_with_special(&ids).unwrap(), said.given, said.learned)
+                }
+                other => (format!("{other:?}"), false, false),
+            }
+        };
+        let header = "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>{{ m.content }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>{% endif %}";
+        assert_eq!(learned(header, "\nDue"), ("Due<|eot_id|>".into(), true, false));
+        assert_eq!(learned(header, "Due"), ("Due<|eot_id|>".into(), false, false));
+        // White space alone before an answer: the token holds its first word, which is to be learned.
+        let space = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+        assert_eq!(learned(space, "Due"), (" Due<|eot_id|>".into(), false, true));
+        let marked = "{% for m in messages %}{{ m.role }}<|end_header_id|>{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}{% endfor %}";
+        assert_eq!(learned(marked, "\nDue").0, "\nUno?<|eot_id|>Due<|eot_id|>".trim_start());
+    }
+
+    #[test]
     fn calls_of_tools_are_learned_and_offered_tools_are_seen() {
         let template = "{{ tools|tojson if tools }}{% for m in messages %}{{ m.role }}:{{ m.content or '' }}\
                         {% for c in m.tool_calls or [] %}<{{ c.function.name }}{{ c.function.arguments|tojson }}>{% endfor %}<|eot_id|>{% endfor %}";
@@ -438,8 +627,18 @@ mod tests {
         let blind = template.replace("{{ tools|tojson if tools }}", "");
         assert!(shown(&content, &blind, |_| ()).unwrap().ends_with("[Le 12.<|eot_id|>]~"));
         let deaf = "{% for m in messages %}{{ m.role }}:{{ m.content or '' }}<|eot_id|>{% endfor %}";
-        let error = shown(&content, deaf, |_| ()).unwrap_err();
-        assert!(error.contains("writes nothing of turn 1"), "{error}");
+        for (unsaid, left_out) in [(Unsaid::Accept, true), (Unsaid::Keep, true), (Unsaid::Refuse, false)] {
+            let (Ok(said) | Err(said)) = shown(&content, deaf, |d| d.unsaid = unsaid);
+            assert_eq!(said.starts_with("Unsaid("), left_out, "{said}");
+            assert!(
+                said.contains(if unsaid == Unsaid::Keep {
+                    "never writes all of turn 1"
+                } else {
+                    "writes nothing of turn 1"
+                }),
+                "{said}"
+            );
+        }
     }
 
     #[test]
@@ -487,7 +686,6 @@ mod tests {
             (Content::Text("\n".into()), "", "is empty"),
             (turns(3), CHATML, "comes \"END\\n\", where <|eot_id|> or <|end_of_text|> is expected"),
             (turns(3), "{{ raise_exception('no system turn' ~ messages[9].x) }}", "the template fails"),
-            (turns(3), "{% for m in messages %}{% endfor %}", "leaves turn 2 out"),
         ];
         for (content, template, expected) in cases {
             let error = refused(&content, template);
@@ -495,6 +693,12 @@ mod tests {
         }
         let error = shown(&turns(3), CHATML, |d| d.train_on = TrainOn::All).unwrap_err();
         assert!(error.contains("never learn to stop"), "{error}");
+        let deaf = "{% for m in messages %}{% endfor %}";
+        let error = shown(&turns(3), deaf, |d| d.unsaid = Unsaid::Refuse).unwrap_err();
+        assert!(error.contains("leaves turn 2 out") && error.contains("`data.unsaid = \"drop\"`"), "{error}");
+        let row = chat(&[("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c")]);
+        let dropped = shown(&row, "", |d| d.empty_answers = EmptyAnswers::Drop).unwrap();
+        assert!(dropped.starts_with("Empty(\"turn 1 is an empty answer"), "{dropped}");
         let tokens = tokens();
         let (dir, data) = data("", TrainOn::Assistant);
         let small = Masker::new(&data, &Place::disk(dir.path().join("recipe.toml")), &tokens, 200).unwrap();

@@ -4,14 +4,17 @@
 mod batch;
 pub mod cache;
 pub mod dataset;
+mod keep;
 pub mod mask;
 pub mod micro;
 pub mod order;
 pub mod pack;
 pub mod pair;
+mod said;
 pub mod shards;
 pub mod show;
 pub mod spans;
+pub mod told;
 
 pub use batch::{Batch, Example, IGNORE};
 pub use dataset::{Counts, Dataset};

@@ -6,9 +6,12 @@ use setaccio_templates::End;
 
 use super::{
     batch::Example,
-    mask::{Masker, RowOutcome, Said},
+    keep,
+    mask::{Masker, Refusal, RowOutcome, empty, leaves_out},
+    said::{self, Said},
+    spans::Conversation,
 };
-use crate::recipe::Overlong;
+use crate::recipe::{Overlong, Unsaid};
 
 /// Names of a row's answers.
 pub const SIDES: [&str; 2] = ["chosen", "rejected"];
@@ -49,22 +52,50 @@ impl Masker<'_> {
             let one = "only `preference.loss = \"kto\"` learns from single answers";
             return Err(format!("has no two answers; {sane}, and {one}"));
         }
-        let asked = self.chat_ids(prompt, tools.as_ref(), End::Prompt)?;
-        let whole = |(_, answer): &(u32, &[Message])| {
-            self.chat_ids(&[prompt.as_slice(), answer].concat(), tools.as_ref(), End::Whole)
-        };
-        let whole = sides.iter().map(whole).collect::<std::result::Result<Vec<_>, _>>()?;
+        match self.sides((prompt, &sides, tools.as_ref()), longest_prompt) {
+            Ok(made) => Ok(made),
+            Err(refusal) => refusal.by(&self.data),
+        }
+    }
+
+    fn sides(
+        &self,
+        (prompt, sides, tools): (&[Message], &[(u32, &[Message])], Option<&Value>),
+        longest_prompt: usize,
+    ) -> std::result::Result<RowOutcome<Answers>, Refusal> {
+        let asked = self.chat_text(prompt, tools, End::Prompt)?;
+        let mut whole = Vec::new();
+        let mut said = Said::default();
+        for (side, answer) in sides {
+            let learned: Vec<usize> = (prompt.len()..prompt.len() + answer.len()).collect();
+            let messages = [prompt, answer].concat();
+            if *side == 0 {
+                let spoken: Vec<usize> = learned.iter().copied().filter(|i| messages[*i].role == "assistant").collect();
+                empty(&messages, &spoken)?;
+            }
+            let (text, lost) = self.side(&asked, &messages, &learned, tools)?;
+            said.lost += lost;
+            whole.push(self.tokens.encode(&text)?.ids);
+        }
+        said.tools_unseen = tools.is_some() && !self.template()?.reads("tools");
+        let asked = self.tokens.encode(&asked)?.ids;
         // A template may write the question alone in another way, and tokens may merge across its end: what all of
         // them begin with is the question.
         let shared = whole.iter().map(|ids| common(&asked, ids)).min().unwrap_or(0);
         if shared == 0 {
-            return Err("begins with other tokens than its question alone: the template does not fit pairs".into());
+            let message = "begins with other tokens than its question alone: the template does not fit pairs";
+            return Err(Refusal::Always(message.into()));
         }
         if whole.windows(2).any(|pair| pair[0] == pair[1]) {
-            let why = "the template leaves out what they differ in, for instance their reasoning";
-            return Err(format!("has two answers that become the same tokens: {why}, or they are the same; {sane}"));
+            if self.data.unsaid == Unsaid::Refuse {
+                let why =
+                    "the template leaves out what they differ in, for instance their reasoning, or they are the same";
+                let message = format!("has two answers that become the same tokens: {why}");
+                return Err(Refusal::Unsaid(message));
+            }
+            return Ok(RowOutcome::Equal);
         }
-        for (ids, (side, _)) in whole.iter().zip(&sides) {
+        for (ids, (side, _)) in whole.iter().zip(sides) {
             self.ends(&ids[shared..], SIDES[*side as usize])?;
             self.known(ids)?;
         }
@@ -81,8 +112,34 @@ impl Masker<'_> {
             let ids: Vec<u32> = ids.into_iter().skip(cut).take(max).collect();
             Example { trained: (0..ids.len()).map(|i| i >= shared).collect(), ids }
         };
-        let made = sides.into_iter().map(|(side, _)| side).zip(whole.into_iter().map(example));
-        Ok(RowOutcome::Tokens { tokens: made.collect(), truncated: longer || cut > 0, said: Said::Whole })
+        let made = sides.iter().map(|(side, _)| *side).zip(whole.into_iter().map(example));
+        Ok(RowOutcome::Tokens { tokens: made.collect(), truncated: longer || cut > 0, said })
+    }
+
+    /// A question with one of its answers as text, and how many characters of the answer it does not hold.
+    fn side(
+        &self,
+        asked: &str,
+        messages: &[Message],
+        learned: &[usize],
+        tools: Option<&Value>,
+    ) -> std::result::Result<(String, u64), Refusal> {
+        let text = self.chat_text(messages, tools, End::Whole)?;
+        // What a template writes of the question alone in another way is no answer: it is shared up to there.
+        let shared = asked.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = (0..=shared).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let spoken = learned.iter().filter(|i| messages[**i].role == "assistant");
+        let lost: u64 = spoken.clone().map(|i| said::lost(&text[shared..], &messages[*i])).sum();
+        match self.data.unsaid {
+            Unsaid::Accept => Ok((text, lost)),
+            _ if lost == 0 => Ok((text, 0)),
+            Unsaid::Keep => {
+                let chat = Conversation { renderer: self.template()?, messages, tools };
+                let kept = keep::keep(&chat, &spoken.copied().collect::<Vec<_>>()).map_err(Refusal::Unsaid)?;
+                Ok((kept.text, 0))
+            }
+            Unsaid::Drop | Unsaid::Refuse => Err(Refusal::Unsaid(leaves_out(lost))),
+        }
     }
 }
 
@@ -119,7 +176,10 @@ mod tests {
     use setaccio_base::row::Row;
 
     use super::*;
-    use crate::{recipe::Data, tokenizer::tiny};
+    use crate::{
+        recipe::{Data, EmptyAnswers},
+        tokenizer::tiny,
+    };
 
     fn content(sides: [&[(&str, &str)]; 3]) -> Content {
         let turns = |turns: &[(&str, &str)]| match Row::chat(turns).content {
@@ -145,14 +205,18 @@ mod tests {
         let mut data: Data = toml::from_str("train = ['x']").unwrap();
         change(&mut data);
         let masker = Masker::new(&data, &setaccio_base::bundle::Place::disk("recipe.toml"), &tokens, 300).unwrap();
-        let RowOutcome::Tokens { tokens: sides, truncated, .. } = masker.answers(content, longest, needs)? else {
-            return Ok(vec!["none".into()]);
+        let (sides, truncated, said) = match masker.answers(content, longest, needs)? {
+            RowOutcome::Tokens { tokens: sides, truncated, said } => (sides, truncated, said),
+            RowOutcome::Overlong | RowOutcome::Unanswered => return Ok(vec!["none".into()]),
+            other => return Ok(vec![format!("{other:?}")]),
         };
+        let lost = if said.lost > 0 { format!(" {} lost", said.lost) } else { String::new() };
         let text = |(side, e): &(u32, Example)| {
             let first = e.trained.iter().position(|t| *t).unwrap();
             assert!(e.trained[first..].iter().all(|t| *t));
             let part = |ids: &[u32]| tokens.decode_with_special(ids).unwrap();
-            format!("{side}{}{}[{}]", if truncated { "~" } else { "" }, part(&e.ids[..first]), part(&e.ids[first..]))
+            let cut = if truncated { "~" } else { "" };
+            format!("{side}{cut}{}[{}]{lost}", part(&e.ids[..first]), part(&e.ids[first..]))
         };
         Ok(sides.iter().map(text).collect())
     }
@@ -185,6 +249,35 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_become_the_same_are_left_out_or_kept_apart() {
+        let cut = "{% for m in messages %}{{ m.role }}:{{ m.content.split('</think>')[-1] }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}assistant:<think>\n{% endif %}";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cut.jinja").display().to_string();
+        std::fs::write(&path, cut).unwrap();
+        let [good, bad] = ["giusto", "sbagliato"].map(|why| format!("<think>\n{why}\n</think>\n\n4"));
+        let pair = content([ASKED, &[("assistant", &good)], &[("assistant", &bad)]]);
+        let by = |unsaid| shown(&pair, 0, Needs::Both, |d| (d.template, d.unsaid) = (path.clone(), unsaid));
+        assert_eq!(by(Unsaid::Accept).unwrap(), ["Equal"]);
+        assert_eq!(shown(&content([ASKED, GOOD, GOOD]), 0, Needs::Both, |_| ()).unwrap(), ["Equal"]);
+        let question = "system:Sii breve.<|eot_id|>user:Uno?<|eot_id|>assistant:<think>\n";
+        let kept = ["0", "1"]
+            .into_iter()
+            .zip([good, bad])
+            .map(|(side, text)| format!("{side}{question}[{}<|eot_id|>]", text.strip_prefix("<think>\n").unwrap()));
+        assert_eq!(by(Unsaid::Keep).unwrap(), kept.collect::<Vec<_>>());
+        assert!(by(Unsaid::Drop).unwrap()[0].starts_with("Unsaid(\"the template leaves out 6 characters"));
+        assert!(by(Unsaid::Refuse).unwrap_err().contains("leaves out 6 characters"));
+        // One answer alone is not compared; what it loses is counted.
+        let one = content([ASKED, &[("assistant", "<think>\nno\n</think>\n\n4")], &[]]);
+        let accepted = shown(&one, 0, Needs::One, |d| d.template.clone_from(&path)).unwrap();
+        assert_eq!(accepted, ["0system:Sii breve.<|eot_id|>user:Uno?<|eot_id|>assistant:[\n\n4<|eot_id|>] 2 lost"]);
+        let empty = content([ASKED, &[("assistant", " ")], BAD]);
+        assert!(shown(&empty, 0, Needs::Both, |_| ()).unwrap_err().contains("turn 2 is an empty answer"));
+        let left = shown(&empty, 0, Needs::Both, |d| d.empty_answers = EmptyAnswers::Drop).unwrap();
+        assert!(left[0].starts_with("Empty("), "{left:?}");
+    }
+
+    #[test]
     fn an_unpaired_answer_is_one_side() {
         let Content::Chat { messages: turns, .. } = Row::chat(&[ASKED, GOOD].concat()).content else {
             panic!("a chat")
@@ -200,7 +293,6 @@ mod tests {
             (content([&[], GOOD, BAD]), Needs::Both, "has no question that its answers share"),
             (content([ASKED, GOOD, &[]]), Needs::Both, "only `preference.loss = \"kto\"` learns from single answers"),
             (content([ASKED, &[], &[]]), Needs::One, "has no two answers"),
-            (content([ASKED, GOOD, GOOD]), Needs::Both, "two answers that become the same tokens"),
             (Row::chat(ASKED).content, Needs::Both, "a question with two answers is needed"),
         ];
         assert!(one_sided(&[], None, None).unwrap_err().contains("[output.keep]"));

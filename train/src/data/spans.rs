@@ -11,6 +11,8 @@ use serde_json::Value;
 use setaccio_base::row::{Message, TOOL_CALLS};
 use setaccio_templates::{End, Renderer};
 
+use super::said;
+
 /// A conversation, and what renders it.
 #[derive(Clone, Copy)]
 pub struct Conversation<'a> {
@@ -23,27 +25,17 @@ pub struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    fn render(&self, messages: &[Message], end: End) -> Result<String, String> {
+    pub(super) fn render(&self, messages: &[Message], end: End) -> Result<String, String> {
         self.renderer.chat(messages, self.tools, end).map(|r| r.text)
     }
 }
 
-/// An answer, in bytes of the rendered text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// From the first byte that the model writes, to the end of what the row says.
-    pub text: Range<usize>,
-    /// The stop token starts between the end of `text` and here.
-    pub bound: usize,
-    /// The stop token comes next, with nothing but white space before it.
-    pub next: bool,
-}
-
-/// Find the answer of turn `i` in `full`, which is the whole conversation rendered. The calls of tools belong to it.
+/// Find the answer of turn `i` in `full`, which is the whole conversation rendered: in bytes, from the first that the model
+/// writes to the end of what the row says. The calls of tools belong to it.
 ///
 /// # Errors
 /// The template leaves it out, or changes the rest of the text with it.
-pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Answer, String> {
+pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize>, String> {
     let messages = chat.messages;
     let turn = &messages[i];
     let opening = chat.render(&messages[..i], End::Prompt).ok().filter(|o| full.starts_with(o.as_str()));
@@ -54,38 +46,49 @@ pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Answer, Str
         let end = full.len() - spoken.len() + said.len();
         (!said.is_empty() && spoken.starts_with(said)).then_some(opening.len()..end)
     });
-    let text = if let Some(text) = direct {
-        text
-    } else {
-        let place = match (differing(chat, i, full), &opening) {
-            // A template may refuse to answer a turn that calls nothing; such calls begin where the answer opens.
-            (Err(_), Some(opening)) if turn.calls_tools() => opening.len()..opening.len(),
-            (place, _) => place?,
-        };
-        // Without an opening of its own, what stands before the answer is the template's, not the model's.
-        let closed = || chat.render(&messages[..i], End::Whole).ok();
-        let opens = opening.filter(|o| o.len() <= place.start && closed().as_ref() != Some(o));
-        opens.map_or(place.start, |o| o.len())..place.end
+    if let Some(text) = direct {
+        return Ok(text);
+    }
+    let place = match (differing(chat, i, full), &opening) {
+        // A template may refuse to answer a turn that calls nothing; such calls begin where the answer opens.
+        (Err(_), Some(opening)) if turn.calls_tools() => opening.len()..opening.len(),
+        (place, _) => place?,
     };
-    if i + 1 == messages.len() {
-        return Ok(Answer { text, bound: full.len(), next: false });
+    // Without an opening of its own, what stands before the answer is the template's, not the model's.
+    let closed = || chat.render(&messages[..i], End::Whole).ok();
+    let opens = opening.filter(|o| o.len() <= place.start && closed().as_ref() != Some(o));
+    Ok(opens.map_or(place.start, |o| o.len())..place.end)
+}
+
+/// How far into `full` the text goes that turn `i` has whether another follows or not: what the template writes after an
+/// answer and before its stop token, if it is not the stop token that comes next.
+pub fn closing(chat: &Conversation<'_>, i: usize, full: &str) -> usize {
+    let mut other = chat.messages[..=i].to_vec();
+    if i + 1 == chat.messages.len() {
+        other.push(Message::new("user", "0"));
     }
-    let closed = chat.render(&messages[..=i], End::Whole);
-    let shared = closed.map_or(0, |closed| same(closed.bytes(), full.bytes()));
-    if shared > text.end {
-        return Ok(Answer { text, bound: shared, next: false });
-    }
-    Ok(Answer { text, bound: full.len(), next: true })
+    chat.render(&other, End::Whole).map_or(0, |other| same(other.bytes(), full.bytes()))
 }
 
 /// Where what turn `i` says stands: what changes when it does.
 fn differing(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize>, String> {
+    let turn = &chat.messages[i];
+    let plain = changing(chat, i, "", full);
+    // A template may write reasoning otherwise where there is some: then it stays, and the rest changes.
+    match said::reasoning(&turn.content).filter(|end| *end < turn.content.trim_end().len()) {
+        Some(end) if plain.is_err() => changing(chat, i, &turn.content[..end], full).or(plain),
+        _ => plain,
+    }
+}
+
+/// Where what turn `i` says after `begun` stands.
+fn changing(chat: &Conversation<'_>, i: usize, begun: &str, full: &str) -> Result<Range<usize>, String> {
     // Both ends differ, and neither is white space that a template might trim. A turn that calls says nothing else, lest
     // the calls be taken for what surrounds it.
     let [a, b] = ["0a1", "1b0"].map(|content| {
         let mut other = chat.messages.to_vec();
         let turn = &mut other[i];
-        content.clone_into(&mut turn.content);
+        turn.content = format!("{begun}{content}");
         if let Some(fields) = turn.fields.as_mut().filter(|fields| fields.contains_key(TOOL_CALLS)) {
             fields.shift_remove(TOOL_CALLS);
             fields.shift_remove("content");
@@ -121,31 +124,31 @@ fn same(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {
 mod tests {
     use super::*;
 
-    /// What each answer of the conversation is found to be, and where its stop may be.
-    fn found(template: &str, turns: &[(&str, &str)]) -> Vec<(String, String, bool)> {
+    /// What each answer of the conversation is found to be, and what belongs to its turn after it.
+    fn found(template: &str, turns: &[(&str, &str)]) -> Vec<(String, String)> {
         let messages: Vec<Message> = turns.iter().map(|(r, c)| Message::new(*r, *c)).collect();
         let renderer = Renderer::new(Some(template), None, "<s>", "</s>").unwrap();
         let chat = Conversation { renderer: &renderer, messages: &messages, tools: None };
         let full = chat.render(&messages, End::Whole).unwrap();
         let answers = (0..messages.len()).filter(|i| messages[*i].role == "assistant");
+        let after = |i: usize, end: usize| full.get(end..closing(&chat, i, &full)).unwrap_or("-").to_owned();
         answers
-            .map(|i| find(&chat, i, &full).unwrap())
-            .map(|a| (full[a.text.clone()].to_owned(), full[a.text.end..a.bound].to_owned(), a.next))
+            .map(|i| (i, find(&chat, i, &full).unwrap()))
+            .map(|(i, text)| (full[text.clone()].to_owned(), after(i, text.end)))
             .collect()
     }
 
     const TURNS: [(&str, &str); 4] = [("user", "U1"), ("assistant", " A1 "), ("user", "U2"), ("assistant", "A2")];
 
-    fn expect(template: &str, expected: [(&str, &str, bool); 2]) {
-        let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c));
-        assert_eq!(found(template, &TURNS), expected);
+    fn expect(template: &str, expected: [(&str, &str); 2]) {
+        assert_eq!(found(template, &TURNS), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]
     fn an_opening_ends_where_the_answer_starts() {
         expect(
             "{% for m in messages %}<|{{ m.role }}|>{{ m.content|trim }}<e>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
-            [("A1", "<e>\n", false), ("A2", "<e>\n", false)],
+            [("A1", "<e>\n"), ("A2", "<e>\n")],
         );
     }
 
@@ -154,7 +157,7 @@ mod tests {
         // As the first Llama-3 template: what is shared with the next turn's opening is not the answer's.
         expect(
             "{% for m in messages %}[{{ m.role }}]{{ m.content|trim }}<e>{% endfor %}{{ '[assistant]' }}",
-            [("A1", "<e>[", false), ("A2", "<e>[assistant]", false)],
+            [("A1", "<e>["), ("A2", "<e>[")],
         );
     }
 
@@ -162,12 +165,20 @@ mod tests {
     fn a_template_without_an_opening() {
         expect(
             "{% for m in messages %}<|{{ m.role }}|>{{ m.content|trim }}<e>{% endfor %}",
-            [("A1", "<e>", false), ("A2", "<e>", false)],
+            [("A1", "<e>"), ("A2", "<e>")],
         );
         // The opening is the user's end: the space before the answer is the model's.
         expect(
             "{% for m in messages %}{% if m.role == 'user' %}[I] {{ m.content }} [/I]{% else %} {{ m.content|trim }} </s>{% endif %}{% endfor %}",
-            [(" A1", " </s>", false), (" A2", " </s>", false)],
+            [(" A1", " </s>"), (" A2", " </s>")],
+        );
+    }
+
+    #[test]
+    fn what_follows_the_conversation_is_no_turns() {
+        expect(
+            "{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}\n\n{% endfor %}The end.<e>",
+            [("A1", "\n\n"), ("A2", "\n\n")],
         );
     }
 
@@ -176,13 +187,21 @@ mod tests {
         // Qwen 3 thinks in its last turn only, and what it thinks it has written itself.
         expect(
             "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content|trim }}<e>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
-            [("A1", "<e><user>U2<e><assistant><think></think>A2<e>", true), ("<think></think>A2", "<e>", false)],
+            [("A1", "-"), ("<think></think>A2", "-")],
         );
         // Mistral puts something before the last question: neither opening nor end is a beginning of the whole.
         expect(
             "{% for m in messages %}{% if m.role == 'user' %}{% if messages[loop.index:]|selectattr('role', 'equalto', 'user')|list|length == 0 %}SYS {% endif %}[I]{{ m.content }}[/I]{% else %}{{ m.content|trim }}</s>{% endif %}{% endfor %}",
-            [("A1", "</s>SYS [I]U2[/I]A2</s>", true), ("A2", "</s>", false)],
+            [("A1", "-"), ("A2", "-")],
         );
+    }
+
+    #[test]
+    fn reasoning_that_is_written_otherwise_is_found() {
+        // Where an answer has none, the template says so; where it has some, it writes it on a line of its own.
+        let template = "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% if '</think>' in m.content %}<t>{{ m.content.split('</think>')[0].split('<think>')[-1].strip() }}</t>\n{{ m.content.split('</think>')[-1].strip() }}{% else %}<none>{{ m.content }}{% endif %}{% else %}{{ m.content }}{% endif %}<e>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+        let turns = [("user", "U"), ("assistant", "<think>\nSommo.\n</think>\n\nFa 4.")];
+        assert_eq!(found(template, &turns), [("<t>Sommo.</t>\nFa 4.".to_owned(), "<e>".to_owned())]);
     }
 
     #[test]
@@ -233,10 +252,10 @@ mod tests {
                 let full = chat.render(&messages, End::Whole).unwrap();
                 let answer = find(&chat, 1, &full).unwrap();
                 let (begins, ends) = (full.find("<assistant>").unwrap() + 11, full.find("</call>").unwrap() + 7);
-                assert_eq!(answer.text.start, begins, "{template}\n{full}");
-                let stop = full[answer.text.end..].find("<e>").map(|at| answer.text.end + at);
-                assert!(answer.bound > ends && (!answer.next || answer.text.end == ends), "{template}\n{full}");
+                assert_eq!(answer.start, begins, "{template}\n{full}");
+                let stop = full[answer.end..].find("<e>").map(|at| answer.end + at);
                 assert_eq!(stop, Some(ends), "{template}\n{full}");
+                assert!(answer.end == ends || closing(&chat, 1, &full) > ends, "{template}\n{full}");
             }
         }
     }

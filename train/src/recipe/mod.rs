@@ -9,7 +9,7 @@ pub use load::{HOME, RecipeFile, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 pub use schema::{
-    Checkpoint, Data, Device, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization, Recipe, Recompute,
-    Schedule, TINY, TINY_FOLDER, Task, Train, TrainOn,
+    Checkpoint, Data, Device, EmptyAnswers, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization, Recipe,
+    Recompute, Schedule, TINY, TINY_FOLDER, Task, Train, TrainOn, Unsaid,
 };
 pub use setaccio_base::run_lock::Method;

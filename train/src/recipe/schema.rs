@@ -166,6 +166,12 @@ pub struct Data {
     /// What happens to longer rows.
     #[serde(default)]
     pub overlong: Overlong,
+    /// What happens to rows of whose answers the chat template leaves out or rewrites a part, such as their reasoning.
+    #[serde(default, skip_serializing_if = "Unsaid::is_default")]
+    pub unsaid: Unsaid,
+    /// What happens to rows with an answer that says nothing.
+    #[serde(default, skip_serializing_if = "EmptyAnswers::is_default")]
+    pub empty_answers: EmptyAnswers,
     /// How rows share a sequence.
     #[serde(default)]
     pub packing: Packing,
@@ -196,6 +202,46 @@ pub enum Overlong {
     Truncate,
     /// Leave the row out, and count it.
     Drop,
+}
+
+/// What happens to rows of whose answers the chat template leaves out or rewrites a part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsaid {
+    /// Learn what the template writes, and count the rest; a row whose answers cannot be found is left out, and counted.
+    #[default]
+    Accept,
+    /// Put the answers into the text as the rows have them; a row where that cannot be done is left out, and counted.
+    Keep,
+    /// Leave the row out, and count it.
+    Drop,
+    /// Stop with an error that names the row.
+    Refuse,
+}
+
+impl Unsaid {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens to rows with an answer that says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmptyAnswers {
+    /// Stop with an error that names the row.
+    #[default]
+    Refuse,
+    /// Leave the row out, and count it.
+    Drop,
+}
+
+impl EmptyAnswers {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How rows share a sequence.

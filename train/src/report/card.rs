@@ -49,6 +49,8 @@ pub struct Facts<'a> {
     pub rows: [u64; 3],
     /// Tokens of the rows learned from, and how many of them are learned.
     pub tokens: [u64; 2],
+    /// What else happened to rows.
+    pub told: &'a [String],
 }
 
 /// The card's text.
@@ -166,6 +168,12 @@ fn data(facts: &Facts) -> String {
         Some(seen) => writeln!(out, " The run saw {} tokens.", grouped(seen)),
         None => writeln!(out),
     };
+    if !facts.told.is_empty() {
+        out.push('\n');
+    }
+    for sentence in facts.told {
+        let _ = writeln!(out, "- {sentence}");
+    }
     out
 }
 

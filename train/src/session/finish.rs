@@ -13,6 +13,7 @@ use super::plan::RunPlan;
 use crate::{
     artifacts::{merge, model_folder},
     checkpoint::hint,
+    data::told,
     error::{Error, Result},
     formats::{
         peft::{self, AdapterConfig, AdapterFile, Except, Targets},
@@ -110,6 +111,7 @@ pub fn finish(
         epochs: plan.epoch(plan.total),
         rows: [plan.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
+        told: &told::of(counts),
     };
     atomic::write(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
     write_lock(folder, &lock)

@@ -7,14 +7,14 @@ use std::{
 };
 
 use candle_core::{DType, Device};
-use setaccio_base::{atomic, numbers::grouped, progress::Progress};
+use setaccio_base::{atomic, progress::Progress};
 use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
 use crate::{
     artifacts::tiny::Tiny,
     checkpoint::ownership,
-    data::{Dataset, Order, Shape, Split, shards::Build},
+    data::{Dataset, Order, Shape, Split, shards::Build, told},
     device,
     error::{Error, Result},
     formats::{
@@ -118,24 +118,20 @@ impl RunPlan {
             )
         };
         let train = open(Split::Train, recipe.data.limit)?;
-        let partly = train.counts().partly_said;
-        if partly > 0 {
-            progress.warn(&format!(
-                "the chat template leaves out or rewrites a part of {} rows, of their reasoning, calls or tools: what it \
-                 leaves out is not learned; --show-batch shows what is",
-                grouped(partly)
-            ));
-        }
+        told::sentences(&train).iter().for_each(|sentence| progress.warn(sentence));
         if train.is_empty() {
-            return Err(Error::recipe(
-                &recipe_file.file,
-                "no row is left to train on: look at data.max_length and data.overlong",
-            ));
+            let why = train.left_out().map_or_else(
+                || "look at data.max_length and data.overlong".to_owned(),
+                |first| format!("the first one is left out because {first}"),
+            );
+            return Err(Error::recipe(&recipe_file.file, format!("no row is left to train on: {why}")));
         }
         if recipe.form() != Form::Texts {
             one_kind(recipe, &recipe_file.file, &train)?;
         }
-        let eval = Some(open(Split::Validation, recipe.eval.rows)?).filter(|d| !d.is_empty());
+        let eval = open(Split::Validation, recipe.eval.rows)?;
+        told::sentences(&eval).iter().for_each(|sentence| progress.warn(&format!("held back: {sentence}")));
+        let eval = Some(eval).filter(|d| !d.is_empty());
         let shape = Shape {
             packing: recipe.data.packing,
             max_length: recipe.data.max_length,

@@ -1,7 +1,5 @@
 //! Training upon weights in NF4 and from PiSSA's start: neither changes what is computed elsewhere.
 
-use std::collections::BTreeMap;
-
 use candle_core::DType;
 use setaccio_train::{
     formats::peft::{self, AdapterConfig, AdapterFile, Except, Targets},

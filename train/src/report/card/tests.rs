@@ -31,6 +31,7 @@ fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str) -> String {
         epochs: 1.0 / 3.0,
         rows: [1190, 3, 10],
         tokens: [10_240, 4096],
+        told: &[],
     };
     let text = markdown(&facts);
     if let Ok(folder) = std::env::var("SETACCIO_CARDS") {

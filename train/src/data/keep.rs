@@ -61,7 +61,7 @@ pub fn keep(chat: &Conversation<'_>, turns: &[usize]) -> Result<Kept, String> {
             closed.as_ref() != Some(o) || whole.get(o.len()..place).is_some_and(|space| space.trim().is_empty())
         };
         let opens = Some(&opening).filter(|o| whole.starts_with(o.as_str())).filter(own);
-        let start = opens.map_or(place, |o| o.len()).min(place).max(from);
+        let start = opens.map_or(place, String::len).min(place).max(from);
         // An opening that begins the reasoning itself, where the template writes none.
         let begun = opening.get(place..).filter(|_| opening.starts_with(&whole[..place])).unwrap_or_default();
         let said = text(chat, *turn, &full, &whole[start..place])?;

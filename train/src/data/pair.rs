@@ -19,6 +19,9 @@ pub const SIDES: [&str; 2] = ["chosen", "rejected"];
 /// The question with each of its answers, and which of [`SIDES`] each is.
 pub type Answers = Vec<(u32, Example)>;
 
+/// One of them as its row has it.
+type Side<'a> = (u32, &'a [Message]);
+
 /// How many answers a question must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
@@ -46,7 +49,7 @@ impl Masker<'_> {
         if prompt.is_empty() {
             return Err(format!("has no question that its answers share; {sane}"));
         }
-        let mut sides: Vec<(u32, &[Message])> = vec![(0, chosen), (1, rejected)];
+        let mut sides: Vec<Side<'_>> = vec![(0, chosen), (1, rejected)];
         sides.retain(|(_, answer)| !answer.is_empty());
         if sides.len() < if needs == Needs::One { 1 } else { 2 } {
             let one = "only `preference.loss = \"kto\"` learns from single answers";
@@ -60,7 +63,7 @@ impl Masker<'_> {
 
     fn sides(
         &self,
-        (prompt, sides, tools): (&[Message], &[(u32, &[Message])], Option<&Value>),
+        (prompt, sides, tools): (&[Message], &[Side<'_>], Option<&Value>),
         longest_prompt: usize,
     ) -> std::result::Result<RowOutcome<Answers>, Refusal> {
         let asked = self.chat_text(prompt, tools, End::Prompt)?;

@@ -118,7 +118,9 @@ impl RunPlan {
             )
         };
         let train = open(Split::Train, recipe.data.limit)?;
-        told::sentences(&train).iter().for_each(|sentence| progress.warn(sentence));
+        for sentence in told::sentences(&train) {
+            progress.warn(&sentence);
+        }
         if train.is_empty() {
             let why = train.left_out().map_or_else(
                 || "look at data.max_length and data.overlong".to_owned(),
@@ -130,7 +132,9 @@ impl RunPlan {
             one_kind(recipe, &recipe_file.file, &train)?;
         }
         let eval = open(Split::Validation, recipe.eval.rows)?;
-        told::sentences(&eval).iter().for_each(|sentence| progress.warn(&format!("held back: {sentence}")));
+        for sentence in told::sentences(&eval) {
+            progress.warn(&format!("held back: {sentence}"));
+        }
         let eval = Some(eval).filter(|d| !d.is_empty());
         let shape = Shape {
             packing: recipe.data.packing,

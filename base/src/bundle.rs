@@ -56,6 +56,9 @@ pub enum Place {
     },
 }
 
+/// Where what looks like a file is made as it is read.
+const MADE_BY_SYSTEM: [&str; 3] = ["/proc", "/dev", "/sys"];
+
 impl Place {
     /// A file on disk that names no others.
     pub fn disk(path: impl Into<PathBuf>) -> Self {
@@ -165,6 +168,24 @@ impl Place {
             Self::Disk { path, .. } => fs::read(path).map(Cow::Owned),
             Self::Bundled { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
+    }
+
+    /// What is in it, where a recipe of somebody else may name it: a template, a tokenizer. What the system makes as it is read
+    /// tells of this process (`/proc/self/environ`) or never ends, and would go into what is built.
+    ///
+    /// # Errors
+    /// It is missing, cannot be read, or is no plain file of a disk.
+    pub fn read_plain(&self) -> io::Result<Cow<'static, [u8]>> {
+        if let Self::Disk { path, .. } = self {
+            let real = path.canonicalize()?;
+            if !real.is_file() || MADE_BY_SYSTEM.iter().any(|folder| real.starts_with(folder)) {
+                return Err(io::Error::other(
+                    "it is no plain file of a disk; a recipe cannot name a folder, a pipe, or what the system makes in /proc, \
+                     /dev and /sys",
+                ));
+            }
+        }
+        self.read()
     }
 
     /// What is in it, as text.

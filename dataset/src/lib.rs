@@ -2,6 +2,7 @@
 //! reading its shards row by row.
 
 pub mod columns;
+pub mod find;
 pub mod folder;
 pub mod ledger;
 pub mod lock;

@@ -12,6 +12,7 @@ use crate::{
 
 mod clean;
 mod outgoing;
+mod secrets;
 
 use outgoing::Rejects;
 
@@ -49,6 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
     let rejects = if args.with_rejects { Rejects::Pushed } else { Rejects::Kept };
     let outgoing = outgoing::gather(&args.out, &args.repo, rejects)?;
     let files = clean::check(outgoing.files, &args.out, &settings)?;
+    secrets::check(&files, &settings, &progress)?;
     let repo = Repo::new(outgoing.kind, &args.repo)?;
     let client = Client::new(settings)?;
     if !files.iter().any(|f| f.path == setaccio_hub::push::CARD) {

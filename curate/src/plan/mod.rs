@@ -226,7 +226,7 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
     let mut hashes = Vec::new();
     let mut read = |key: &str, name: &str| {
         let place = loaded.place.beside(name);
-        let bytes = place.read().map_err(Error::io("read", place.path()))?.into_owned();
+        let bytes = place.read_plain().map_err(Error::io("read", place.path()))?.into_owned();
         hashes.push(Asset { key: key.to_owned(), sha256: sha256::hex_digest(&bytes) });
         Ok::<_, Error>((place, bytes))
     };

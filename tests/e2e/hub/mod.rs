@@ -16,6 +16,7 @@ mod pushing;
 mod reading;
 mod refusals;
 mod samples;
+mod secrets;
 mod standins;
 mod uploads;
 

@@ -211,7 +211,9 @@ impl RunPlan {
             return Ok(None);
         }
         let template = self.recipe_file.place.beside(name);
-        let source = template.text().map_err(Error::io("read the template", template.path()))?;
+        let read = template.read_plain().map_err(Error::io("read the template", template.path()))?;
+        let not_text = |_| Error::damaged(template.path(), "is no text in UTF-8; see data.template");
+        let source = String::from_utf8(read.into_owned()).map_err(not_text)?;
         let chat = Renderer::new(Some(&source), None, "", "")?.reads("messages");
         Ok(chat.then_some(source))
     }

@@ -15,6 +15,8 @@ const BAR: f64 = 420.0;
 const WIDTH: u32 = 860;
 const ROW: usize = 26;
 const TOP: usize = 44;
+/// Letters of a name that fit.
+const LONGEST: usize = 34;
 
 /// One step of the waterfall.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,15 @@ pub fn edits(tally: &Tally) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
+/// As much of a step's name as fits before its bar.
+fn label(name: &str) -> String {
+    if name.chars().count() <= LONGEST {
+        name.to_owned()
+    } else {
+        name.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
+}
+
 /// SVG of the steps, readable on light and dark pages.
 pub fn draw(steps: &[Step]) -> String {
     let height = TOP + ROW * steps.len() + 12;
@@ -80,7 +91,7 @@ pub fn draw(steps: &[Step]) -> String {
         // A drop of one row in a million must still be seen.
         let lost_width = if step.dropped > 0 { lost_width.max(2.0) } else { 0.0 };
         let (base, indent) = (y + 15, if step.rule { 26 } else { 14 });
-        let name = escape_xml(&step.name);
+        let name = escape_xml(&label(&step.name));
         let _ = writeln!(svg, "<text x=\"{indent}\" y=\"{base}\" fill=\"#1f2933\">{name}</text>");
         let _ =
             writeln!(svg, "<rect x=\"{LABEL}\" y=\"{y}\" width=\"{kept_width:.1}\" height=\"20\" fill=\"#2b6cb0\"/>");

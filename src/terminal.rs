@@ -45,9 +45,11 @@ pub fn write(text: &str) -> io::Result<()> {
 }
 
 /// A text on stdout that grows.
+#[cfg(feature = "train")]
 #[derive(Default)]
 pub struct Growing(String);
 
+#[cfg(feature = "train")]
 impl Growing {
     /// Write what `text`, so far, has more than before; half a character or line break when its other half is there.
     pub fn show(&mut self, text: &str) -> io::Result<()> {

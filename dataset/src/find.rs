@@ -76,7 +76,8 @@ mod tests {
     fn a_text_is_found_in_any_column_by_its_row() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
         let path = dir.path().join("a.parquet");
-        let ids: ArrayRef = Arc::new(StringArray::from_iter((0..10).map(|i| (i % 3 > 0).then(|| format!("id {i}")))));
+        let ids: StringArray = (0..10).map(|i| (i % 3 > 0).then(|| format!("id {i}"))).collect();
+        let ids: ArrayRef = Arc::new(ids);
         let fields = Fields::from(vec![Field::new("content", DataType::Utf8, true)]);
         let turn = StructBuilder::new(fields, vec![Box::new(StringBuilder::new())]);
         let mut turns = ListBuilder::new(turn);

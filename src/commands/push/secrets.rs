@@ -7,6 +7,7 @@ use setaccio_base::progress::Progress;
 use setaccio_dataset::find::find;
 use setaccio_hub::{
     Error, Settings,
+    settings::Token,
     upload::{Content, LocalFile},
 };
 
@@ -18,7 +19,7 @@ const BLOCK: usize = 1 << 20;
 /// # Errors
 /// One does: its name and the row are told, and the token is not.
 pub fn check(files: &[LocalFile], settings: &Settings, progress: &dyn Progress) -> Result<()> {
-    let Some(token) = settings.token.as_ref().map(|token| token.secret()) else { return Ok(()) };
+    let Some(token) = settings.token.as_ref().map(Token::secret) else { return Ok(()) };
     for LocalFile { path: name, content } in files {
         let found = match content {
             Content::Bytes(bytes) => holds(&mut bytes.as_slice(), token, progress)?.then(String::new),

@@ -156,12 +156,12 @@ snapshots *args:
 test-ignored *args:
     tests/run-ignored.sh "$@"
 
-# kills, cuts and errors at random moments, many times over
+# kills, cuts and errors at random moments, and inputs changed at random, many times over
 [group('7 develop')]
 soak:
     cargo test --workspace --features train --test e2e -- --ignored soak_
 
-# mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, template
+# mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template
 [group('7 develop')]
 fuzz target *args:
     tools/fuzz.sh "$@"

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             tell!("{info}{trace}");
         }
     }));
+    setaccio_base::unwound::keep_quiet();
     // The list that build.rs writes.
     setaccio_base::bundle::install(include!(concat!(env!("OUT_DIR"), "/bundle.rs")));
     let error = match catch_unwind(|| arguments().command.run()) {

@@ -1,14 +1,15 @@
 //! What every other crate needs, by concept.
 //!
 //! - files: [`atomic`] puts a file or a folder in place whole, [`lock_file`] keeps a folder to one process, [`sha256`]
-//!   hashes what passes through;
+//!   hashes what passes through, [`search`] finds what globs and folders name;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
 //!   the nearest known word, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
 //!   equal texts one, [`filter_report`] says what filters did to many, [`unwound`] calls readers that may
 //!   panic;
-//! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures, [`numbers`] how numbers are written, [`run_lock`] what a
+//! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures,
+//!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
 //!   training run was made from.
 
 pub mod atomic;
@@ -17,6 +18,7 @@ pub mod card;
 pub mod error;
 pub mod filter_report;
 pub mod lock_file;
+pub mod names;
 pub mod nfc;
 pub mod numbers;
 pub mod overlay;
@@ -24,6 +26,7 @@ pub mod parallel;
 pub mod progress;
 pub mod row;
 pub mod run_lock;
+pub mod search;
 pub mod sha256;
 pub mod shell;
 pub mod shown;

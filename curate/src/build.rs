@@ -26,7 +26,7 @@ use crate::{
     plan::{ENGINE, Plan, Task},
     recipe::{pins, rebuild::Whereabouts},
     report::{card, ledger},
-    source::origin::Origin,
+    source::{Names, origin::Origin},
 };
 
 /// Which part of a build to do.
@@ -178,7 +178,8 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
 }
 
 fn task_name(plan: &Plan, task: &Task) -> String {
-    format!("task {} of {}, {}", task.index + 1, plan.tasks.len(), plan.files[task.file].input.name)
+    let names: Names = task.parts.iter().map(|part| &plan.files[part.file].input.name).collect();
+    format!("task {} of {}, {names}", task.index + 1, plan.tasks.len())
 }
 
 /// Whether the card of an earlier build in `out` is not the one that this version wrote.

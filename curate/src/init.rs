@@ -166,7 +166,10 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
         count_compressed: false,
         window_log: read.window_log,
     };
-    let files = own_files::find(request.folder, paths)?;
+    let files = own_files::find(request.folder, paths, &|| request.progress.cancelled())?;
+    if request.progress.cancelled() {
+        return Err(Error::Interrupted);
+    }
     request.progress.stage("look", files.len() as u64);
     let (mut rows, mut texts, mut of) = (Vec::new(), false, Source::default());
     for OwnFile { path, name } in files {

@@ -116,7 +116,7 @@ fn what_decides_on_a_row_also_knows_the_demands_of_the_output() {
     let plan = plan(dir.path(), rows, "[output.keep]\nstars = 'int64'\n");
     let filter = RowFilter::new(&plan);
     let mut tallies = filter.tallies();
-    let mut outcomes = plan.read(&plan.tasks[0]).unwrap().map(|item| match item.unwrap() {
+    let mut outcomes = plan.read(&plan.tasks[0].parts[0]).unwrap().map(|item| match item.unwrap() {
         Item::Row { at, row } => filter.apply(row, at, 0, &mut tallies),
         Item::Bad { reason, .. } => panic!("{reason}"),
     });

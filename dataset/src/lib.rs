@@ -7,6 +7,7 @@ pub mod folder;
 pub mod ledger;
 pub mod lock;
 mod names;
+pub mod parquet_file;
 pub mod recipe;
 pub mod row_groups;
 pub mod shard;

@@ -3,18 +3,22 @@
 use std::{fmt, io, ops::Range};
 
 use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Fields};
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
-    },
-    basic::Type as PhysicalType,
-    file::{metadata::ColumnChunkMetaData, reader::ChunkReader},
+    arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata},
+    file::{metadata::RowGroupMetaData, reader::ChunkReader},
 };
-use setaccio_base::unwound::unwound;
+
+use crate::parquet_file::{Batches, Flaw, Guarded, PageLimit, Why};
 
 /// Text that a batch holds, about, in bytes.
 const BATCH_BYTES: u64 = 4 << 20;
+
+/// Text that a batch may hold where its rows are much longer than others of their row group, in bytes.
+const LONG_BYTES: u64 = 64 << 20;
+
+/// What a value takes beside its bytes: the place where they are, and the levels that say which row it is of.
+const PLACE_BYTES: u64 = 20;
 
 /// Where a row lies in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,8 +43,8 @@ impl fmt::Display for Position {
 pub struct Fault {
     /// The row that could not be read.
     pub at: Position,
-    /// What the reader says.
-    pub message: String,
+    /// What is wrong.
+    pub flaw: Flaw,
 }
 
 /// Rows that lie side by side.
@@ -66,6 +70,9 @@ pub struct RowGroups<R> {
     open: Box<dyn Fn() -> io::Result<R> + Send>,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
+    limit: PageLimit,
+    /// Whether texts are copied out of dictionaries, value by value.
+    copies: bool,
     left: Range<u32>,
     group: u32,
     /// Number of the row group's first row, of the next batch's, and by the footer of the first after the row group.
@@ -74,10 +81,10 @@ pub struct RowGroups<R> {
     end: u64,
     /// Rows of a batch.
     size: usize,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Batches>,
 }
 
-/// Rows of a first batch whose texts are in a dictionary: a few bytes of that may stand for gigabytes.
+/// Rows of a first batch whose texts are copied out of a dictionary: a few bytes of that may stand for gigabytes.
 const FEW: u64 = 256;
 
 /// Rows of a batch at most.
@@ -91,50 +98,65 @@ impl<R: ChunkReader + 'static> RowGroups<R> {
         mask: ProjectionMask,
         groups: Range<u32>,
         first: u64,
+        limit: PageLimit,
     ) -> Self {
         let open = Box::new(open);
-        let group = groups.start;
-        Self { open, metadata, mask, left: groups, group, first, row: first, end: first, size: 1, reader: None }
+        let (group, copies) = (groups.start, copies(metadata.schema().fields()));
+        let (left, row, end) = (groups, first, first);
+        Self { open, metadata, mask, limit, copies, left, group, first, row, end, size: 1, reader: None }
     }
 
     /// Open the next row group; false after the last.
-    fn next_group(&mut self) -> Result<bool, String> {
+    fn next_group(&mut self) -> Result<bool, Flaw> {
         let Some(group) = self.left.next() else { return Ok(false) };
         self.group = group;
-        let meta = self.metadata.metadata().row_groups().get(group as usize).ok_or("there is no such row group")?;
-        let [rows, bytes] = [meta.num_rows(), meta.total_byte_size()].map(|n| u64::try_from(n).unwrap_or(0));
-        (self.first, self.end) = (self.row, self.row + rows);
-        let each = (bytes / rows.max(1)).max(1);
-        let dictionary = |c: &ColumnChunkMetaData| {
-            c.column_type() == PhysicalType::BYTE_ARRAY && c.dictionary_page_offset().is_some()
-        };
-        let most = if meta.columns().iter().any(dictionary) { FEW } else { MANY };
-        self.size = usize::try_from((BATCH_BYTES / each).clamp(1, most)).unwrap_or(1);
+        let meta = self.metadata.metadata().row_groups().get(group as usize);
+        let meta = meta.ok_or_else(|| Flaw { why: Why::Damage, message: "there is no such row group".into() })?;
+        let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
+        let size = usize::try_from(self.rows_of_a_batch(meta, &self.guarded()?)).unwrap_or(1);
+        (self.first, self.end, self.size) = (self.row, self.row + rows, size);
         self.reader = Some(self.reader()?);
         Ok(true)
     }
 
-    /// A reader of what is left of the row group.
-    fn reader(&self) -> Result<ParquetRecordBatchReader, String> {
-        let file = (self.open)().map_err(|e| e.to_string())?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_row_groups(vec![self.group as usize])
-            .with_projection(self.mask.clone())
-            .with_batch_size(self.size)
-            .with_offset(usize::try_from(self.row - self.first).unwrap_or(usize::MAX));
-        unwound(|| reader.build().map_err(|e| e.to_string()), |said| said)
+    /// As many rows of a row group as hold [`BATCH_BYTES`] on average, and [`LONG_BYTES`] where they are longest.
+    fn rows_of_a_batch(&self, group: &RowGroupMetaData, file: &Guarded<R>) -> u64 {
+        let rows = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+        let (mut bytes, mut longest, mut dictionaries) = (0_u64, 0_u64, 0_u64);
+        for (_, column) in group.columns().iter().enumerate().filter(|(leaf, _)| self.mask.leaf_included(*leaf)) {
+            let [unpacked, values] = [column.uncompressed_size(), column.num_values()].map(i64::unsigned_abs);
+            let (each, dictionary) = file.largest(column);
+            let in_a_row = values.div_ceil(rows);
+            bytes = bytes.saturating_add(unpacked).saturating_add(values.saturating_mul(PLACE_BYTES));
+            longest = longest.saturating_add(each.saturating_mul(in_a_row));
+            dictionaries = dictionaries.saturating_add(dictionary.saturating_mul(in_a_row));
+        }
+        let mut most = (BATCH_BYTES / (bytes / rows).max(1)).min(LONG_BYTES / longest.max(1));
+        if self.copies && dictionaries > 0 {
+            most = most.min(FEW).min(LONG_BYTES * 4 / dictionaries);
+        }
+        most.clamp(1, MANY)
     }
 
-    /// The next rows of the row group; `None` at its end.
-    fn rows(&mut self) -> Option<Result<RecordBatch, String>> {
-        let reader = self.reader.as_mut()?;
-        unwound(|| reader.next().transpose().map_err(|e| e.to_string()), |said| said).transpose()
+    fn guarded(&self) -> Result<Guarded<R>, Flaw> {
+        let file = (self.open)().map_err(|e| Flaw { why: Why::System, message: e.to_string() })?;
+        let group = self.group as usize;
+        Ok(Guarded::new(file, self.metadata.metadata(), group..group + 1, self.limit))
+    }
+
+    /// A reader of what is left of the row group.
+    fn reader(&self) -> Result<Batches, Flaw> {
+        let skipped = usize::try_from(self.row - self.first).unwrap_or(usize::MAX);
+        Batches::new(self.guarded()?, self.metadata.clone(), |builder| {
+            let builder = builder.with_row_groups(vec![self.group as usize]).with_projection(self.mask.clone());
+            builder.with_batch_size(self.size).with_offset(skipped)
+        })
     }
 
     /// Go on in smaller batches, if this one turned out to be much too large.
-    fn shrink(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    fn shrink(&mut self, batch: &RecordBatch) -> Result<(), Flaw> {
         let bytes = batch.get_array_memory_size() as u64;
-        if bytes > BATCH_BYTES * 4 && self.size > 1 && self.row < self.end {
+        if self.copies && bytes > BATCH_BYTES * 4 && self.size > 1 && self.row < self.end {
             let each = bytes / batch.num_rows().max(1) as u64;
             self.size = usize::try_from((BATCH_BYTES / each.max(1)).max(1)).unwrap_or(1);
             self.reader = Some(self.reader()?);
@@ -142,11 +164,23 @@ impl<R: ChunkReader + 'static> RowGroups<R> {
         Ok(())
     }
 
-    fn fault(&mut self, message: String) -> Fault {
+    fn fault(&mut self, flaw: Flaw) -> Fault {
         let at = Position { row_group: Some(self.group), row: self.row };
         (self.reader, self.left, self.end) = (None, 0..0, self.row);
-        Fault { at, message }
+        Fault { at, flaw }
     }
+}
+
+/// Whether any of these holds its texts one after another, and not the places where they are.
+fn copies(fields: &Fields) -> bool {
+    fields.iter().any(|field| match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => true,
+        DataType::Struct(fields) => copies(fields),
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => {
+            copies(&Fields::from(vec![item.clone()]))
+        }
+        _ => false,
+    })
 }
 
 impl<R: ChunkReader + 'static> Iterator for RowGroups<R> {
@@ -154,24 +188,25 @@ impl<R: ChunkReader + 'static> Iterator for RowGroups<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.rows() {
+            match self.reader.as_mut().and_then(Iterator::next) {
                 Some(Ok(rows)) => {
                     let batch = Batch { row_group: self.group, first: self.row, rows };
                     self.row += batch.rows.num_rows() as u64;
                     return Some(match self.shrink(&batch.rows) {
                         Ok(()) => Ok(batch),
-                        Err(message) => Err(self.fault(message)),
+                        Err(flaw) => Err(self.fault(flaw)),
                     });
                 }
-                Some(Err(message)) => return Some(Err(self.fault(message))),
+                Some(Err(flaw)) => return Some(Err(self.fault(flaw))),
                 None if self.row != self.end => {
                     let short = self.end.abs_diff(self.row);
-                    return Some(Err(self.fault(format!("the row group ends {short} rows short"))));
+                    let message = format!("the row group ends {short} rows short");
+                    return Some(Err(self.fault(Flaw { why: Why::Damage, message })));
                 }
                 None => match self.next_group() {
                     Ok(true) => {}
                     Ok(false) => return None,
-                    Err(message) => return Some(Err(self.fault(message))),
+                    Err(flaw) => return Some(Err(self.fault(flaw))),
                 },
             }
         }
@@ -189,6 +224,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::parquet_file::PAGES;
 
     #[test]
     fn batches_stay_small_whatever_a_dictionary_stands_for() {
@@ -208,7 +244,7 @@ mod tests {
         let file: File = open().unwrap_or_else(|e| panic!("{e}"));
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap_or_else(|e| panic!("{e}"));
         assert!(metadata.metadata().row_group(0).total_byte_size() < 200_000, "it is a dictionary");
-        let batches = RowGroups::new(open, metadata, ProjectionMask::all(), 0..1, 0);
+        let batches = RowGroups::new(open, metadata, ProjectionMask::all(), 0..1, 0, PAGES);
         let (mut next, mut sizes) = (0, Vec::new());
         for batch in batches {
             let batch = batch.unwrap_or_else(|fault| panic!("{fault:?}"));

@@ -19,7 +19,8 @@ use setaccio_base::{
 pub use crate::row_groups::Position;
 use crate::{
     columns::{ContentColumns, TOOLS, content_names},
-    row_groups::{Batch, RowGroups},
+    parquet_file::{self, PAGES, Why},
+    row_groups::{Batch, Fault, RowGroups},
 };
 
 /// Whether the answer of a chat was wanted: a kept column that unpaired preference training reads.
@@ -55,10 +56,8 @@ impl Shard {
         if cancelled() {
             return Err(Error::Interrupted);
         }
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|e| Error::Damaged {
-            path: path.to_owned(),
-            message: format!("is no whole Parquet file: {e}; build the data set again"),
-        })?;
+        let metadata = parquet_file::load(&file, ArrowReaderOptions::new());
+        let metadata = metadata.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?;
         Ok(Self { path: path.to_owned(), sha256, metadata })
     }
 
@@ -74,7 +73,7 @@ impl Shard {
         let names = content_names(kind).iter().copied().chain([TOOLS, LABEL]);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names);
         let groups = 0..u32::try_from(self.metadata.metadata().num_row_groups()).unwrap_or(u32::MAX);
-        let batches = RowGroups::new(move || file.try_clone(), self.metadata, mask, groups, 0);
+        let batches = RowGroups::new(move || file.try_clone(), self.metadata, mask, groups, 0, PAGES);
         Ok(Rows { path: self.path, kind, batches, ready: Vec::new().into_iter(), failed: false })
     }
 }
@@ -99,7 +98,10 @@ impl Iterator for Rows {
             if self.failed {
                 return None;
             }
-            let read = self.batches.next()?.map_err(|fault| self.damaged(fault.at, &fault.message));
+            let read = self.batches.next()?.map_err(|Fault { at, flaw }| match flaw.why {
+                Why::System => Error::damaged(&self.path, format!("{at}: cannot be read: {}", flaw.message)),
+                Why::Damage | Why::Limit => self.damaged(at, &flaw.message),
+            });
             match read.and_then(|batch| self.rows_of(&batch)) {
                 Ok(rows) => self.ready = rows.into_iter(),
                 Err(error) => {

@@ -43,6 +43,22 @@ pub fn read(bytes: &[u8], extension: &str) {
     }
 }
 
+/// The pages of a small file of one column, `text`, behind which a footer lies that may say anything of them: its length and
+/// the marks are right, so that every mutation is looked at.
+pub fn with_footer(footer: &[u8]) -> Vec<u8> {
+    const FILE: &[u8] = include_bytes!("../seeds/parquet/text.parquet");
+    let (pages, _) = parts(FILE);
+    let length = u32::try_from(footer.len()).unwrap_or(u32::MAX).to_le_bytes();
+    [pages, footer, &length, b"PAR1"].concat()
+}
+
+/// What comes before a file's footer, and the footer.
+fn parts(file: &[u8]) -> (&[u8], &[u8]) {
+    let (rest, tail) = file.split_at(file.len() - 8);
+    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    rest.split_at(rest.len() - length)
+}
+
 /// Render a conversation with what stands before the first U+0001 as template, and the rest as its turns.
 pub fn render(text: &str) {
     let mut parts = text.split('\u{1}');

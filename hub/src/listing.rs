@@ -1,6 +1,6 @@
 //! What a repository holds at a revision: one commit, and the files of the folders that are asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;
@@ -15,6 +15,9 @@ use crate::{
     request::{ApiRequest, RequestContext},
     url::join_url,
 };
+
+/// Pages of one listing, at most: the Hub puts a thousand files on each.
+const MOST_PAGES: usize = 10_000;
 
 /// A file of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,7 @@ impl Client {
         let what = format!("tree/{}?recursive={recursive}&expand=false", path.join("/"));
         let mut url = repo.api(self.endpoint(), &what);
         let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let mut pages = HashSet::from([url.clone()]);
         loop {
             let page = self.json_with_head::<Vec<TreeItem>>(&ApiRequest::get(url.clone(), context), progress);
             let (head, page) = match page {
@@ -132,9 +136,14 @@ impl Client {
                     _ => {}
                 }
             }
-            match next(&head) {
-                Some(more) => url = join_url(&url, &more),
-                None => return Ok((files, folders)),
+            let Some(more) = next(&head) else { return Ok((files, folders)) };
+            let before = url.clone();
+            url = join_url(&before, &more);
+            // Each page names the next: one that was read before would be read for ever.
+            if pages.len() == MOST_PAGES || !pages.insert(url.clone()) {
+                let message =
+                    format!("its page {} is followed by one that was read before, or by too many", pages.len());
+                return Err(Error::invalid_response(&before, message));
             }
         }
     }

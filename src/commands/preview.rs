@@ -163,13 +163,12 @@ fn look(
 ) -> Result<()> {
     let stops = plan.loaded.recipe.read.on_bad_row == OnBadRow::Stop;
     let mut shown = 0;
-    let tasks = plan.tasks.iter().filter(|task| plan.files[task.file].source == number);
-    for task in tasks {
+    for part in plan.parts(number) {
         if shown == share {
             break;
         }
-        let file = &plan.files[task.file];
-        for item in plan.read(task)? {
+        let file = &plan.files[part.file];
+        for item in plan.read(part)? {
             if shown == share {
                 break;
             }

@@ -93,8 +93,8 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
     };
     let plan = plan_of(args, build, file, progress).map_err(|e| unknown(format!("{e:#}")))?;
     let filter = RowFilter::new(&plan);
-    for task in &plan.tasks {
-        for item in plan.read(task)? {
+    for part in plan.tasks.iter().flat_map(|task| &task.parts) {
+        for item in plan.read(part)? {
             if progress.cancelled() {
                 return Err(setaccio_curate::Error::Interrupted.into());
             }

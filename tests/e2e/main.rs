@@ -11,9 +11,13 @@ mod embedded;
 mod fixture;
 #[cfg(feature = "train")]
 mod full;
+#[cfg(unix)]
+mod hostile;
 mod hub;
 mod init;
 mod interruption;
+#[cfg(unix)]
+mod mutations;
 mod own_data;
 #[cfg(feature = "train")]
 mod preference;

@@ -7,19 +7,24 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, ROOT, assert_snapshot, column};
 
+/// A template of the repository.
+fn template(name: &str) -> String {
+    fs::read_to_string(format!("{ROOT}/pipelines/templates/{name}")).unwrap()
+}
+
 #[test]
 fn every_template_renders_as_jinja2_does() {
     let text = fs::read_to_string(format!("{ROOT}/tests/oracles/chat_templates.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
     for case in &cases {
         let name = case["template"].as_str().unwrap();
-        let template = format!("{ROOT}/pipelines/templates/{name}");
-        let settings = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\n");
+        let settings = format!("[output]\ntemplate = '{name}'\nrendered = 'rendered'\n");
         let (fixture, row) = match case.get("text") {
             Some(text) => (Fixture::text(&settings), json!({ "text": text })),
             None => (Fixture::new("chat", &[("web", "messages")], &settings), json!({ "messages": case["messages"] })),
         };
         fixture.write("data/web/x.jsonl", row.to_string());
+        fixture.write(name, template(name));
         fixture.build("out", &[]).assert_success();
         let rendered = column(&fixture.path("out/data"), "train", "rendered");
         assert_eq!(rendered, [case["rendered"].as_str().unwrap()], "{name}, {}", case["case"]);
@@ -31,8 +36,8 @@ fn every_template_renders_as_jinja2_does() {
 
 #[test]
 fn a_template_that_refuses_a_row_is_an_error_that_names_it() {
-    let template = format!("{ROOT}/pipelines/templates/llama2.jinja");
-    let fixture = Fixture::new("chat", &[("web", "messages")], &format!("[output]\ntemplate = '{template}'\n"));
+    let fixture = Fixture::new("chat", &[("web", "messages")], "[output]\ntemplate = 'llama2.jinja'\n");
+    fixture.write("llama2.jinja", template("llama2.jinja"));
     let row = |role: &str| json!({"messages": [{"role": "user", "content": "a"}, {"role": role, "content": "b"}]});
     fixture.write("data/web/x.jsonl", format!("{}\n{}\n", row("assistant"), row("tool")));
     assert_snapshot("templates-a_row_that_is_refused", fixture.build("out", &[]).assert_failure());
@@ -82,10 +87,10 @@ const TOKENIZER: &str = r#"{
 
 #[test]
 fn tokens_are_counted_in_the_rendered_text() {
-    let template = format!("{ROOT}/pipelines/templates/text-llama3.jinja");
-    let output = format!("[output]\ntemplate = '{template}'\nrendered = 'rendered'\ntokenizer = 'tokenizer.json'\n");
+    let output = "[output]\ntemplate = 'text-llama3.jinja'\nrendered = 'rendered'\ntokenizer = 'tokenizer.json'\n";
     let fixture = Fixture::text(&format!("[[filter]]\nrule = 'length'\nmax_tokens = 6\n{output}"));
     fixture.write("tokenizer.json", TOKENIZER);
+    fixture.write("text-llama3.jinja", template("text-llama3.jinja"));
     let rows = ["Il gatto dorme.", "Uno due tre quattro cinque sei sette."].map(|t| json!({"text": t}).to_string());
     fixture.write("data/web/x.jsonl", rows.join("\n"));
     fixture.build("out", &[]).assert_success();

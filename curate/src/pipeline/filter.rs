@@ -1,4 +1,4 @@
-//! One task: read a slice of one file, filter its rows, spill what passes and what does not to the rejects.
+//! One task: read a slice of a file or some small files, filter their rows, spill what passes and what does not to the rejects.
 //! A task's result depends on the recipe and the slice alone, and carries a key that says so.
 
 use std::{
@@ -86,10 +86,9 @@ impl<'a> RowFilter<'a> {
     /// A file that cannot be read.
     pub fn unread(&self, source: u16, rows: usize) -> Result<Vec<String>> {
         let mut unread = BTreeMap::new();
-        let tasks = self.plan.tasks.iter().filter(|task| self.plan.files[task.file].source == source);
         let mut left = rows;
-        for task in tasks {
-            for item in self.plan.read(task)?.take(left) {
+        for part in self.plan.parts(source) {
+            for item in self.plan.read(part)?.take(left) {
                 left -= 1;
                 if let Item::Row { row, .. } = item? {
                     self.count_unread(&row, &mut unread);
@@ -211,8 +210,6 @@ pub fn adopt(kept: &Path, work: &Path, task: &Task) -> Result<Option<Manifest>> 
 /// A file that is torn, a row that cannot be read (with `on_bad_row = "stop"`), a full disk, Ctrl-C.
 pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Result<Manifest> {
     let recipe = &plan.loaded.recipe;
-    let planned = &plan.files[task.file];
-    let file = &planned.input;
     let filter = RowFilter::new(plan);
     let format = ShardFormat::new(rejects::schema(recipe.kind), recipe.output.zstd_level)?;
     let mut out = TaskOutput {
@@ -233,64 +230,92 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         blocks: Vec::new(),
         rejects: None,
     };
-    let stops = recipe.read.on_bad_row == OnBadRow::Stop;
-    let bad = |at: Position, rule, reason| Error::BadRow { file: file.name.clone(), at: at.to_string(), rule, reason };
-    let mut rejects = Rejects::new(recipe.kind, &plan.source(planned).name, &file.name);
-    let mut rows: Vec<SpillRow> = Vec::new();
-    let mut held = 0;
-    for item in plan.read(task)? {
-        if progress.cancelled() {
-            return Err(Error::Interrupted);
-        }
-        match item? {
-            Item::Bad { at, reason, .. } if stops => return Err(bad(at, BAD_ROW, reason)),
-            Item::Bad { at, reason, raw } => {
-                manifest.read.count(raw.len() as u64, None);
-                rejects.push(at, BAD_ROW, reason, Remains::Raw(raw));
+    let mut held = Held {
+        rows: Vec::new(),
+        bytes: 0,
+        rejects: Rejects::new(recipe.kind, &recipe.source[usize::from(task.source)].name),
+    };
+    for (number, part) in (0..).zip(&task.parts) {
+        let before = manifest.read.rows_in;
+        let planned = &plan.files[part.file];
+        held.rejects.of_file(&planned.input.name);
+        for item in plan.read(part)? {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
             }
-            Item::Row { at, row } => {
-                let bytes = row.content.bytes();
-                manifest.read.count(bytes, Some(bytes));
-                progress.rows(1, bytes);
-                filter.count_unread(&row, &mut manifest.unread);
-                match filter.apply(row, at, planned.source, &mut manifest.tallies) {
-                    Outcome::Keep(row) => {
-                        let kept = row.row.content.bytes();
-                        manifest.screen.count(bytes, Some(kept));
-                        held += kept;
-                        manifest.extras.add(&row.row.content);
-                        rows.push(row);
-                    }
-                    Outcome::Drop { rule, detail, .. } if stops && rule == OUTPUT => {
-                        return Err(bad(at, OUTPUT, detail));
-                    }
-                    Outcome::Drop { rule, detail, row } => {
-                        manifest.screen.count(bytes, None);
-                        rejects.push(at, &rule, detail, Remains::Row(Box::new(row)));
-                    }
-                }
+            decide(&filter, (task.source, number, &planned.input.name), item?, &mut manifest, &mut held, progress)?;
+            if held.bytes >= FLUSH_BYTES {
+                out.spill(&mut held.rows)?;
+                held.bytes = 0;
+            }
+            if held.rejects.bytes() >= FLUSH_BYTES {
+                out.reject(&mut held.rejects)?;
             }
         }
-        if held >= FLUSH_BYTES {
-            out.spill(&mut rows)?;
-            held = 0;
-        }
-        if rejects.bytes() >= FLUSH_BYTES {
-            out.reject(&mut rejects)?;
+        planned.check_unchanged()?;
+        // Only now is it known of a compressed file.
+        if part.slice == Slice::Whole && manifest.read.rows_in == before {
+            return Err(SourceError::no_rows(&planned.input.name).into());
         }
     }
-    out.spill(&mut rows)?;
-    out.reject(&mut rejects)?;
-    planned.check_unchanged()?;
-    // Only now is it known of a compressed file.
-    if task.slice == Slice::Whole && manifest.read.rows_in == 0 {
-        return Err(SourceError::no_rows(&file.name).into());
-    }
+    out.spill(&mut held.rows)?;
+    out.reject(&mut held.rejects)?;
     manifest.blocks = out.blocks.finish()?;
     manifest.rejects = out.rejected.finish()?.pop();
     let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;
     atomic::write(&manifest_path(work, task), &json)?;
     Ok(manifest)
+}
+
+/// What a task has not written yet.
+struct Held {
+    rows: Vec<SpillRow>,
+    /// Bytes of content in these.
+    bytes: u64,
+    rejects: Rejects,
+}
+
+/// Decide on what was read of the file `name`, which is number `part` of the task's.
+fn decide(
+    filter: &RowFilter<'_>,
+    (source, part, name): (u16, u32, &str),
+    item: Item,
+    manifest: &mut Manifest,
+    held: &mut Held,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let stops = filter.plan.loaded.recipe.read.on_bad_row == OnBadRow::Stop;
+    let bad =
+        |at: Position, rule, reason| Err(Error::BadRow { file: name.to_owned(), at: at.to_string(), rule, reason });
+    match item {
+        Item::Bad { at, reason, .. } if stops => return bad(at, BAD_ROW, reason),
+        Item::Bad { at, reason, raw } => {
+            manifest.read.count(raw.len() as u64, None);
+            held.rejects.push(at, BAD_ROW, reason, Remains::Raw(raw));
+        }
+        Item::Row { at, row } => {
+            let bytes = row.content.bytes();
+            manifest.read.count(bytes, Some(bytes));
+            progress.rows(1, bytes);
+            filter.count_unread(&row, &mut manifest.unread);
+            match filter.apply(row, at, source, &mut manifest.tallies) {
+                Outcome::Keep(mut row) => {
+                    row.part = part;
+                    let kept = row.row.content.bytes();
+                    manifest.screen.count(bytes, Some(kept));
+                    held.bytes += kept;
+                    manifest.extras.add(&row.row.content);
+                    held.rows.push(row);
+                }
+                Outcome::Drop { rule, detail, .. } if stops && rule == OUTPUT => return bad(at, OUTPUT, detail),
+                Outcome::Drop { rule, detail, row } => {
+                    manifest.screen.count(bytes, None);
+                    held.rejects.push(at, &rule, detail, Remains::Row(Box::new(row)));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 struct TaskOutput<'a> {
@@ -306,11 +331,10 @@ impl TaskOutput<'_> {
     /// Write what passed, a block a bucket; rows of a bucket stay in the order they were read.
     fn spill(&mut self, rows: &mut Vec<SpillRow>) -> Result<()> {
         let buckets = self.plan.spill_buckets();
-        let planned = &self.plan.files[self.task.file];
-        let file = u32::try_from(self.task.file).unwrap_or(u32::MAX);
+        let name = &self.plan.files[self.task.parts[0].file].input.name;
         rows.sort_by_key(|p| p.key.bucket(buckets));
         for rows in rows.chunk_by(|a, b| a.key.bucket(buckets) == b.key.bucket(buckets)) {
-            let batch = self.spill.batch(rows, planned.source, file, &planned.input.name)?;
+            let batch = self.spill.batch(rows, self.task.source, name)?;
             let content = rows.iter().map(|p| p.row.content.bytes()).sum();
             self.blocks.write(rows[0].key.bucket(buckets), &batch, content)?;
         }

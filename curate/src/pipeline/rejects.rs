@@ -65,6 +65,7 @@ pub enum Remains {
 }
 
 struct Reject {
+    file: Arc<str>,
     at: Position,
     rule: String,
     detail: String,
@@ -91,15 +92,20 @@ impl Reject {
 pub struct Rejects {
     kind: Kind,
     source: String,
-    file: String,
+    file: Arc<str>,
     rows: Vec<Reject>,
     bytes: u64,
 }
 
 impl Rejects {
-    /// None yet, of this source and file.
-    pub fn new(kind: Kind, source: &str, file: &str) -> Self {
-        Self { kind, source: source.to_owned(), file: file.to_owned(), rows: Vec::new(), bytes: 0 }
+    /// None yet, of this source.
+    pub fn new(kind: Kind, source: &str) -> Self {
+        Self { kind, source: source.to_owned(), file: "".into(), rows: Vec::new(), bytes: 0 }
+    }
+
+    /// What comes from now on is of this file.
+    pub fn of_file(&mut self, name: &str) {
+        self.file = name.into();
     }
 
     /// Add one.
@@ -108,7 +114,7 @@ impl Rejects {
             Remains::Raw(raw) => raw.len() as u64,
             Remains::Row(row) => row.content.bytes(),
         };
-        self.rows.push(Reject { at, rule: rule.to_owned(), detail, remains });
+        self.rows.push(Reject { file: self.file.clone(), at, rule: rule.to_owned(), detail, remains });
     }
 
     /// Bytes of text held.
@@ -132,7 +138,7 @@ impl Rejects {
             ("rule", texts(rows.iter().map(|r| Some(&r.rule)))),
             ("detail", texts(rows.iter().map(|r| Some(&r.detail)))),
             ("source", texts(rows.iter().map(|_| Some(&self.source)))),
-            ("file", texts(rows.iter().map(|_| Some(&self.file)))),
+            ("file", texts(rows.iter().map(|r| Some(&r.file)))),
             ("row_group", Arc::new(groups.collect::<Int32Array>())),
             ("row", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.at.row)))),
             (spill::ID, texts(rows.iter().map(|r| Some(hex(&key::id(&r.row()?.content)))))),

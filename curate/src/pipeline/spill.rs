@@ -53,7 +53,7 @@ pub const CHARACTERS: &str = "setaccio:characters";
 pub const WORDS: &str = "setaccio:words";
 /// Its messages, u32.
 pub const TURNS: &str = "setaccio:turns";
-/// Number of its input file, u32.
+/// Number of its input file, u32: in a spill file that among the task's, later that in the plan.
 pub const FILE: &str = "setaccio:file";
 /// Its row group in that file, i32.
 pub const ROW_GROUP: &str = "setaccio:row_group";
@@ -133,6 +133,8 @@ pub struct SpillRow {
     pub row: Row,
     /// Its place in the file.
     pub at: Position,
+    /// Which of the task's files it is from.
+    pub part: u32,
     /// Its key.
     pub key: Key,
     /// Its text through the template, and the tokens of that, where the recipe wants them.
@@ -177,7 +179,7 @@ impl<'a> SpillBuilder<'a> {
             Err(reason) => return Err((row, reason)),
         };
         let key = Key::new(&row.content, &self.dedup, self.recipe.seed);
-        Ok(SpillRow { row, at, key, rendered })
+        Ok(SpillRow { row, at, part: 0, key, rendered })
     }
 
     fn rendered(&self, row: &Row) -> std::result::Result<Option<(String, i32)>, String> {
@@ -202,8 +204,8 @@ impl<'a> SpillBuilder<'a> {
         empty << 56 | xxh3_64(json.as_bytes()) >> 8
     }
 
-    /// Rows of one input file as a batch; `source` and `file` are its numbers, `name` its name.
-    pub fn batch(&self, rows: &[SpillRow], source: u16, file: u32, name: &str) -> Result<RecordBatch> {
+    /// Rows of one task as a batch; `source` is the number of theirs, `name` what errors call the batch.
+    pub fn batch(&self, rows: &[SpillRow], source: u16, name: &str) -> Result<RecordBatch> {
         let numbers = |f: &dyn Fn(&SpillRow) -> u64| Arc::new(UInt64Array::from_iter_values(rows.iter().map(f)));
         let counts = |f: &dyn Fn(&Content) -> usize| {
             let count = |row: &SpillRow| u32::try_from(f(&row.row.content)).unwrap_or(u32::MAX);
@@ -229,7 +231,7 @@ impl<'a> SpillBuilder<'a> {
             (CHARACTERS, counts(&|c| c.texts().map(|t| t.chars().count()).sum())),
             (WORDS, counts(&|c| c.texts().map(|t| t.split_whitespace().count()).sum())),
             (TURNS, counts(&|c| c.messages().count())),
-            (FILE, Arc::new(UInt32Array::from_value(file, rows.len()))),
+            (FILE, Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.part)))),
             (ROW_GROUP, Arc::new(groups.collect::<Int32Array>())),
             (ROW, numbers(&|r| r.at.row)),
             (META, Arc::new(StringArray::from_iter_values(metas))),

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::{RecordBatch, UInt32Array, cast::AsArray, types::UInt32Type};
 use arrow_ipc::{
     CompressionType,
     reader::StreamReader,
@@ -108,14 +108,14 @@ pub struct Spilled<'a> {
     pub path: PathBuf,
     /// The blocks in it.
     pub blocks: &'a [Block],
-    /// Number of its input file. It may have been another when the task ran, if files have come or gone since.
-    pub file: u32,
+    /// Numbers of its input files. They may have been others when the task ran, if files have come or gone since.
+    pub files: Vec<u32>,
 }
 
 /// The blocks of all tasks, by bucket, in order of task.
 pub struct SpillIndex {
     schema: SchemaRef,
-    files: Vec<(PathBuf, u32)>,
+    files: Vec<(PathBuf, Vec<u32>)>,
     buckets: Vec<Vec<(usize, Block)>>,
 }
 
@@ -133,15 +133,15 @@ impl SpillIndex {
                 let bucket = block.bucket / (spilled / buckets).max(1);
                 index.buckets[bucket as usize].push((index.files.len(), *block));
             }
-            index.files.push((task.path, task.file));
+            index.files.push((task.path, task.files));
         }
         index
     }
 
     /// A block, all columns or those at `projection`.
     fn read(&self, file: usize, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-        let (path, number) = &self.files[file];
-        read(path, block, projection)?.into_iter().map(|batch| numbered(batch, *number)).collect()
+        let (path, numbers) = &self.files[file];
+        read(path, block, projection)?.into_iter().map(|batch| numbered(batch, numbers)).collect()
     }
 
     /// Bytes of content in each bucket.
@@ -200,11 +200,13 @@ impl SpillIndex {
     }
 }
 
-/// A batch with this number of its input file, if it has the column.
-fn numbered(batch: RecordBatch, file: u32) -> Result<RecordBatch> {
+/// A batch with these numbers of its task's input files, if it has the column.
+fn numbered(batch: RecordBatch, files: &[u32]) -> Result<RecordBatch> {
     let Ok(place) = batch.schema().index_of(FILE) else { return Ok(batch) };
     let mut columns = batch.columns().to_vec();
-    columns[place] = Arc::new(UInt32Array::from_value(file, batch.num_rows()));
+    let parts = columns[place].as_primitive::<UInt32Type>();
+    let number = |part: &u32| files.get(*part as usize).copied().unwrap_or(u32::MAX);
+    columns[place] = Arc::new(UInt32Array::from_iter_values(parts.values().iter().map(number)));
     RecordBatch::try_new(batch.schema(), columns).map_err(Error::encode("spill file"))
 }
 
@@ -233,7 +235,7 @@ mod tests {
         writer.write(0, &batch(&["quattro"]), 7)?;
         assert!(!path.exists(), "the name is given last");
         let blocks = writer.finish()?;
-        let spilled = || [Spilled { path: path.clone(), blocks: &blocks, file: 0 }];
+        let spilled = || [Spilled { path: path.clone(), blocks: &blocks, files: vec![0] }];
         let halves = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 2]);
         assert_eq!(halves.content(), [16, 0], "buckets that are finer than need be are joined");
         let index = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 4]);

@@ -113,7 +113,7 @@ pub fn write(
     let spilled = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
         path: spill_path(work, task),
         blocks: &manifest.blocks,
-        file: u32::try_from(task.file).unwrap_or(u32::MAX),
+        files: task.parts.iter().map(|part| u32::try_from(part.file).unwrap_or(u32::MAX)).collect(),
     });
     let schema = spill::schema(recipe, &plan.renderer);
     let extras: Extras = manifests.iter().map(|m| &m.extras).chain([&recipe.extras()]).collect();

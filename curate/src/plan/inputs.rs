@@ -1,7 +1,5 @@
 //! The input files of a plan: found, inspected, several at a time.
 
-use std::{fs, time::SystemTime};
-
 use setaccio_base::{
     bundle::Place,
     parallel::{ordered_map, thread_pool},
@@ -9,6 +7,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::recipe::{Recipe, Source};
 
+use super::identity::Identity;
 use crate::{
     error::{Error, Result, SourceError},
     recipe::RecipeFile,
@@ -27,7 +26,7 @@ pub struct PlanFile {
     pub schema: &'static dyn Schema,
     /// What was found.
     pub input: InputFile,
-    modified: Option<SystemTime>,
+    identity: Option<Identity>,
 }
 
 impl PlanFile {
@@ -36,10 +35,8 @@ impl PlanFile {
     /// # Errors
     /// It was changed meanwhile.
     pub fn check_unchanged(&self) -> Result<()> {
-        let Self { input, modified, .. } = self;
-        let Place::Disk { path, .. } = &input.place else { return Ok(()) };
-        let now = fs::metadata(path).map_err(Error::io("read", path))?;
-        if now.len() == input.bytes && now.modified().ok() == *modified {
+        let Place::Disk { path, .. } = &self.input.place else { return Ok(()) };
+        if Some(Identity::of(path).map_err(Error::io("read", path))?) == self.identity {
             return Ok(());
         }
         let message = "was changed while the build read it; run the build again once it is whole";
@@ -112,7 +109,7 @@ pub fn inspect(
             ));
         }
         let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
-        let mut there = origin::files(loaded, source, origin)?;
+        let mut there = origin::files(loaded, source, origin, &|| progress.cancelled())?;
         if let Some(rebuilt) = &loaded.rebuilt {
             // What has come since then is no input of that build.
             let before = there.files.len();
@@ -131,7 +128,10 @@ pub fn inspect(
         |i| {
             let (source, schema, origin::SourceFile { place, name, sha256 }) = &found[i];
             let path = place.path();
-            let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
+            let before = match place {
+                Place::Disk { .. } => Identity::of(path).ok(),
+                Place::Bundled { .. } => None,
+            };
             let input = source::inspect(place, name, &sources[usize::from(*source)], limits, &|| progress.cancelled());
             // A pass that was cancelled has nothing to say of the file.
             let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
@@ -142,7 +142,9 @@ pub fn inspect(
                 return Err(Error::damaged(path, message));
             }
             progress.advance(1, "");
-            Ok(PlanFile { source: *source, schema: *schema, input, modified })
+            let file = PlanFile { source: *source, schema: *schema, input, identity: before };
+            file.check_unchanged()?;
+            Ok(file)
         },
         |file| {
             files.push(file);

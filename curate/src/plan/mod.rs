@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use setaccio_base::{progress::Progress, sha256, shell};
 use setaccio_dataset::{
     lock::{Asset, RecipeLock},
@@ -17,19 +16,22 @@ use crate::{
         RecipeFile,
         pins::{self, Pins},
     },
-    source::{Items, Limits, Projection, Slice, origin::Origin, subset::Subset},
+    source::{Items, Limits, Projection, origin::Origin, subset::Subset},
 };
 
+mod identity;
 mod inputs;
 mod lock;
+mod tasks;
 
 pub use inputs::{PlanFile, limits};
+pub use tasks::{Part, Task};
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
-pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 2");
+pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 3");
 
 /// Part of every task key beside it: raised when spill files are written otherwise and the output is the same.
-const SPILL_FORMAT: u32 = 3;
+const SPILL_FORMAT: u32 = 4;
 
 /// Text that one bucket should hold, in bytes; writing holds one partition a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
@@ -57,21 +59,6 @@ pub struct Plan {
     pub buckets: u32,
     /// Everything resolved; equal fingerprints, equal output bytes.
     pub lock: RecipeLock,
-}
-
-/// One piece of work.
-#[derive(Clone, Debug)]
-pub struct Task {
-    /// Its number.
-    pub index: usize,
-    /// Number of its file in the plan.
-    pub file: usize,
-    /// The part of the file.
-    pub slice: Slice,
-    /// Read no more rows than this.
-    pub rows: Option<u64>,
-    /// SHA-256 of all that decides its result.
-    pub key: String,
 }
 
 /// What a plan is made from.
@@ -129,7 +116,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         lock,
         loaded,
     };
-    plan.tasks = tasks(&plan);
+    plan.tasks = tasks::cut(&plan);
     Ok(plan)
 }
 
@@ -139,12 +126,12 @@ impl Plan {
         limits(&self.loaded.recipe)
     }
 
-    /// What a task reads.
+    /// What a part of a task reads.
     ///
     /// # Errors
     /// The file cannot be opened, or lacks a column that its schema needs.
-    pub fn read(&self, task: &Task) -> std::result::Result<Items, SourceError> {
-        let file = &self.files[task.file];
+    pub fn read(&self, part: &Part) -> std::result::Result<Items, SourceError> {
+        let file = &self.files[part.file];
         let extra = self.columns();
         let projection = Projection {
             schema: file.schema,
@@ -152,9 +139,14 @@ impl Plan {
             extra: &extra,
             types: &self.loaded.recipe.output.keep,
         };
-        let items = file.input.open(&task.slice, &projection, &self.limits())?;
-        let rows = task.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let items = file.input.open(&part.slice, &projection, &self.limits())?;
+        let rows = part.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Ok(Box::new(items.take(rows)))
+    }
+
+    /// The parts of all tasks that are of this source, in order.
+    pub fn parts(&self, source: u16) -> impl Iterator<Item = &Part> {
+        self.tasks.iter().filter(move |task| task.source == source).flat_map(|task| &task.parts)
     }
 
     /// Number of ranges that tasks cut their rows into: no fewer than [`Self::buckets`], and the same for small data, so that
@@ -225,7 +217,7 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
     let output = &loaded.recipe.output;
     let mut hashes = Vec::new();
     let mut read = |key: &str, name: &str| {
-        let place = loaded.place.beside(name);
+        let place = if key == "template" { loaded.inside("output.template", name)? } else { loaded.place.beside(name) };
         let bytes = place.read_plain().map_err(Error::io("read", place.path()))?.into_owned();
         hashes.push(Asset { key: key.to_owned(), sha256: sha256::hex_digest(&bytes) });
         Ok::<_, Error>((place, bytes))
@@ -251,59 +243,6 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
         return Err(Error::recipe(&loaded.file, format!("output.template asks for the date of the day: {example}")));
     }
     Ok((renderer, hashes, tokenizer))
-}
-
-/// Cut the files into tasks, in order, and stop each source at the recipe's limit.
-fn tasks(plan: &Plan) -> Vec<Task> {
-    let recipe = &plan.loaded.recipe;
-    let mut tasks = Vec::new();
-    let mut read = vec![0_u64; recipe.source.len()];
-    for (number, file) in plan.files.iter().enumerate() {
-        let done = &mut read[usize::from(file.source)];
-        for slice in &file.input.inspection.slices {
-            let rows = recipe.read.limit.map(|limit| limit.saturating_sub(*done));
-            if rows == Some(0) {
-                break;
-            }
-            *done += slice.rows().or(file.input.inspection.rows).unwrap_or(0);
-            let key = digest(&(
-                (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
-                (&plan.lock.list, &plan.lock.model, &plan.lock.assets, plan.spill_buckets()),
-                (&recipe.dedup, &recipe.read, keep_and_render(plan), file.source, what_is_read(plan.source(file))),
-                (&file.input.name, &file.input.inspection.sha256, slice, rows),
-            ));
-            tasks.push(Task { index: tasks.len(), file: number, slice: slice.clone(), rows, key });
-        }
-    }
-    tasks
-}
-
-/// The part of a source that tasks see: where its files are and what is said of them is no reason to read them again.
-fn what_is_read(source: &Source) -> Source {
-    Source {
-        path: Vec::new(),
-        repo: String::new(),
-        revision: String::new(),
-        files: Vec::new(),
-        samples: String::new(),
-        license: String::new(),
-        rows: None,
-        weight: None,
-        variant: None,
-        citation: None,
-        ..source.clone()
-    }
-}
-
-/// The part of `[output]` that tasks see; how shards are cut is no reason to run them again.
-fn keep_and_render(plan: &Plan) -> impl Serialize {
-    let output = &plan.loaded.recipe.output;
-    (&output.keep, &output.rendered, (&output.bos_token, &output.eos_token, &output.date), output.zstd_level)
-}
-
-/// SHA-256 of a value's JSON, hex.
-fn digest(value: &impl Serialize) -> String {
-    sha256::hex_digest(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// The recipe folder's `lists`; the repository's own, seen from the recipe or from where the command runs;

@@ -6,7 +6,9 @@ pub mod rebuild;
 
 use std::path::Path;
 
-use setaccio_base::{bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, shell, suggest};
+use setaccio_base::{
+    bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, search::leads_out, shell, suggest,
+};
 use setaccio_dataset::{
     columns::TOOLS,
     recipe::{ColumnType, Recipe, Source},
@@ -28,6 +30,38 @@ pub struct RecipeFile {
     pub changes: Vec<String>,
     /// The build that is to come out again, if the recipe was read from its lock.
     pub rebuilt: Option<Rebuilt>,
+}
+
+impl RecipeFile {
+    /// The file that the recipe's `key` names: beside it, or carried. It lies in the recipe's folder (of a recipe in a
+    /// folder `pipelines`, in the one above), so that a recipe of somebody else reads nothing else of a machine; whoever
+    /// gives a command may name any.
+    ///
+    /// # Errors
+    /// It lies elsewhere.
+    pub fn inside(&self, key: &str, name: &str) -> Result<Place> {
+        let place = self.place.beside(name);
+        let (Place::Disk { path, .. }, Some(folder)) = (&place, self.place.folder()) else { return Ok(place) };
+        let given = format!("{key}=");
+        if self.rebuilt.is_some() || self.changes.iter().any(|change| change.contains(&given)) {
+            return Ok(place);
+        }
+        // Of what is not there nothing is read, and whoever looks for it says so.
+        let (Ok(path), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(place) };
+        let home = if folder.ends_with(HOME) { folder.parent().unwrap_or(&folder) } else { &folder };
+        if !path.starts_with(home) {
+            let way = match key.strip_prefix("output.") {
+                Some(_) => format!("name it in the command, --set {}", shell::quote(&format!("{key}={name:?}"))),
+                None => "give --from DIR".to_owned(),
+            };
+            let message = format!(
+                "{key} = {name:?} lies outside of {}, and a recipe reads nothing there: copy the file beside it, or {way}",
+                home.display()
+            );
+            return Err(Error::recipe(&self.file, message));
+        }
+        Ok(place)
+    }
 }
 
 /// Folder of the repository that these recipes lie in.
@@ -136,6 +170,19 @@ fn check_files(source: &Source) -> std::result::Result<(), String> {
             )),
         };
     }
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    if !repo.is_empty() && (repo.split('/').count() > 2 || !repo.split('/').all(plain)) {
+        return Err(format!("repo = {repo:?} is no repository of the Hub, which is written OWNER/NAME"));
+    }
+    if let Some(file) = files.iter().find(|file| leads_out(file)) {
+        let folder = if source.local() { "the recipe's folder" } else { "the repository" };
+        let advice = if source.local() { "; `path` takes such" } else { "" };
+        return Err(format!("files = {file:?} leads out of {folder}{advice}"));
+    }
     if files.is_empty() {
         let message = if source.local() {
             "nothing says where its rows are: write `path` for files of your own, or `repo`, `revision` and `files`"
@@ -150,10 +197,7 @@ fn check_files(source: &Source) -> std::result::Result<(), String> {
     if source.local() && !samples.is_empty() {
         return Err("`samples` stand for a `repo`, and it has none".into());
     }
-    match files.iter().find(|file| source.local() && Path::new(file).is_absolute()) {
-        Some(file) => Err(format!("{file} is not relative to the recipe's folder; `path` takes such")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check(recipe: &Recipe) -> std::result::Result<(), String> {

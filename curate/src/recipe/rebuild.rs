@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{atomic, bundle::Place, lock_file::HIDDEN};
+use setaccio_base::{atomic, bundle::Place, lock_file::HIDDEN, search::Search};
 use setaccio_dataset::{
     lock::RecipeLock,
     recipe::{Recipe, Source},
@@ -86,9 +86,9 @@ pub fn load(place: Place, text: &str, sets: &[String]) -> Result<RecipeFile> {
 fn beside_files(place: Place, recipe: &Recipe) -> Place {
     let names_a_file = |folder: &Path| {
         let own = recipe.source.iter().filter(|source| source.local());
-        let mut paths = own.flat_map(Source::own_files).map(|path| folder.join(path));
+        let mut paths = own.flat_map(Source::own_files);
         paths.any(|path| {
-            path.exists() || glob::glob(&path.to_string_lossy()).is_ok_and(|mut found| found.next().is_some())
+            folder.join(path).exists() || Search::new(&|| false).glob(folder, path).is_ok_and(|found| !found.is_empty())
         })
     };
     let beside = place.folder().is_some_and(names_a_file);

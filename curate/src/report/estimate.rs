@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     pipeline::filter::{FLUSH_BYTES, Outcome, RowFilter},
-    plan::{Plan, Task},
+    plan::{Part, Plan},
     source::Item,
 };
 
@@ -31,8 +31,8 @@ pub struct Estimate {
     pub memory_bytes: u64,
 }
 
-/// So many tasks of each source are tried, spread over all of them.
-const TASKS: usize = 4;
+/// So many files, or slices of them, of each source are tried, spread over all of them.
+const PARTS: usize = 4;
 /// So many rows of each of these, at most,
 const ROWS: u64 = 500;
 /// and so many bytes of their text.
@@ -86,9 +86,9 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
     let (mut busy, mut text_bytes) = (0.0, 0.0);
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
-        let tasks: Vec<&Task> = plan.tasks.iter().filter(|task| plan.files[task.file].source == number).collect();
-        let sample = sample(&tasks, plan, &filter, number)?;
-        let rows = rows(plan, &tasks, &sample);
+        let parts: Vec<&Part> = plan.parts(number).collect();
+        let sample = sample(&parts, plan, &filter, number)?;
+        let rows = rows(plan, (number, &parts), &sample);
         let times = if sample.rows == 0 { 0.0 } else { rows as f64 / sample.rows as f64 };
         let (packed, packing) = pack(&sample.text, PAGE, plan.loaded.recipe.output.zstd_level)?;
         let (spilled, _) = pack(&sample.text, LZ4.0, LZ4.1)?;
@@ -112,13 +112,13 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     Ok(whole)
 }
 
-/// Read and filter the first rows of some of a source's tasks.
-fn sample(tasks: &[&Task], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> Result<Sample> {
+/// Read and filter the first rows of some parts of a source.
+fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> Result<Sample> {
     let mut sample = Sample::default();
-    for task in tasks.iter().step_by(tasks.len().div_ceil(TASKS).max(1)) {
+    for part in parts.iter().step_by(parts.len().div_ceil(PARTS).max(1)) {
         let began = Instant::now();
         let (mut rows, mut bytes) = (0, 0);
-        for item in plan.read(task)? {
+        for item in plan.read(part)? {
             rows += 1;
             if let Item::Row { at, row } = item? {
                 let read = row.content.bytes();
@@ -152,12 +152,12 @@ fn sample(tasks: &[&Task], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
 }
 
 /// Rows of a source: counted where that is known, and otherwise by the size of those that were tried.
-fn rows(plan: &Plan, tasks: &[&Task], sample: &Sample) -> u64 {
-    let whole = |task: &&Task| plan.files[task.file].input.inspection.rows;
-    let counted: Option<u64> = tasks.iter().map(|task| task.slice.rows().or_else(|| whole(task))).sum();
+fn rows(plan: &Plan, (number, parts): (u16, &[&Part]), sample: &Sample) -> u64 {
+    let whole = |part: &&Part| plan.files[part.file].input.inspection.rows;
+    let counted: Option<u64> = parts.iter().map(|part| part.slice.rows().or_else(|| whole(part))).sum();
     let limit = plan.loaded.recipe.read.limit.unwrap_or(u64::MAX);
     let each = sample.bytes / sample.rows.max(1);
-    let files = plan.files.iter().filter(|file| tasks.iter().any(|task| plan.files[task.file].source == file.source));
+    let files = plan.files.iter().filter(|file| file.source == number);
     let text: u64 = files.map(|file| file.input.inspection.text_bytes).sum();
     counted.unwrap_or_else(|| text / each.max(1)).min(limit)
 }

@@ -28,7 +28,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     let (mut read, mut screen) = (vec![Flow::default(); n], vec![Flow::default(); n]);
     let mut tallies = vec![vec![Tally::default(); n]; filters.len()];
     for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        let source = usize::from(plan.files[task.file].source);
+        let source = usize::from(task.source);
         read[source].add(&manifest.read);
         screen[source].add(&manifest.screen);
         for (sum, tally) in tallies.iter_mut().zip(&manifest.tallies) {
@@ -114,9 +114,8 @@ fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread]) -> Vec<String> {
 fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
     let mut counts: BTreeMap<(u16, &str), u64> = BTreeMap::new();
     for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        let source = plan.files[task.file].source;
         for (column, rows) in &manifest.unread {
-            *counts.entry((source, column)).or_default() += rows;
+            *counts.entry((task.source, column)).or_default() += rows;
         }
     }
     let sources = &plan.loaded.recipe.source;

@@ -1,21 +1,19 @@
 //! Check a finished build: every file's hash, every count, and that the ledger adds up.
 
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use arrow_array::cast::AsArray;
-use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use parquet::arrow::ProjectionMask;
 use setaccio_base::run_lock::FileHash;
 use setaccio_dataset::{
     folder::{self, RECIPE_LOCK},
     ledger::FileEntry,
+    parquet_file,
     recipe::LeftOut,
 };
 
 use super::card;
-use crate::{
-    error::{Error, Result},
-    folder::unknown_files,
-};
+use crate::{error::Result, folder::unknown_files};
 
 /// What was checked and found.
 #[derive(Debug, Default)]
@@ -114,13 +112,15 @@ pub fn verify(out: &Path) -> Result<Report> {
 
 /// Rows of a Parquet file; those of a rejects file are counted by stage and rule, too.
 fn rows(path: &Path, entry: &FileEntry, drops: &mut Drops) -> Result<u64> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::encode(path))?;
-    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    if entry.path.starts_with("rejects/") {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), ["stage", "rule"]);
-        for batch in builder.with_projection(mask).build().map_err(Error::encode(path))? {
-            let batch = batch.map_err(Error::encode(path))?;
+    let dropped = entry.path.starts_with("rejects/");
+    let (rows, batches) = parquet_file::own(path, |builder| {
+        let named = if dropped { &["stage", "rule"][..] } else { &[] };
+        let mask = ProjectionMask::columns(builder.parquet_schema(), named.iter().copied());
+        builder.with_projection(mask)
+    })?;
+    if dropped {
+        for batch in batches {
+            let batch = batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?;
             let [stages, rules] = ["stage", "rule"].map(|name| batch.column_by_name(name));
             let (Some(stages), Some(rules)) = (stages, rules) else { continue };
             let [stages, rules] = [stages, rules].map(AsArray::as_string::<i32>);

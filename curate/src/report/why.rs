@@ -1,16 +1,13 @@
 //! What became of a row: which shard it is in, or what dropped it. Asked of a finished build by id, by place or by words.
 
-use std::{collections::BTreeSet, fs::File, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use arrow_array::{
     Array, RecordBatch,
     cast::AsArray,
     types::{Int32Type, UInt64Type},
 };
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection},
-};
+use parquet::arrow::{ProjectionMask, arrow_reader::RowSelection};
 use serde::Serialize;
 use setaccio_base::{progress::Progress, row::Kind};
 use setaccio_dataset::{
@@ -18,6 +15,7 @@ use setaccio_dataset::{
     folder,
     ledger::{FileEntry, Ledger},
     lock::RecipeLock,
+    parquet_file,
     shard::Position,
 };
 
@@ -171,13 +169,15 @@ impl<'a> Build<'a> {
         let (mut rows, mut first) = (Vec::new(), 0);
         let inputs = if let Query::Place(file, _) = query { self.inputs(file) } else { Vec::new() };
         let path = self.out.join(&entry.path);
-        let builder = open(&path)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        for batch in builder.with_projection(mask).build().map_err(Error::encode(&path))? {
+        let (_, batches) = parquet_file::own(&path, |builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder.with_projection(mask)
+        })?;
+        for batch in batches {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            let batch = batch.map_err(Error::encode(&path))?;
+            let batch = batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw))?;
             for i in 0..batch.num_rows() {
                 let is = match query {
                     Query::Id(id) => text(&batch, "id", i).is_some_and(|found| found.starts_with(id.as_str())),
@@ -202,14 +202,15 @@ impl<'a> Build<'a> {
             return Ok(Vec::new());
         }
         let path = self.out.join(&entry.path);
-        let builder = open(&path)?;
         let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
         let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
         let selection = RowSelection::from_consecutive_ranges(ranges, place(entry.rows));
         let names = TOLD.iter().copied().chain(content_names(self.kind).iter().copied());
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let reader = builder.with_projection(mask).with_row_selection(selection).with_batch_size(1).build();
-        reader.map_err(Error::encode(&path))?.map(|batch| batch.map_err(Error::encode(&path))).collect()
+        let (_, batches) = parquet_file::own(&path, |builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+            builder.with_projection(mask).with_row_selection(selection).with_batch_size(1)
+        })?;
+        batches.map(|batch| batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw).into())).collect()
     }
 
     fn fate(&self, entry: &FileEntry, row: u64, batch: &RecordBatch) -> Result<Fate> {
@@ -295,12 +296,6 @@ impl<'a> Build<'a> {
             first.join(", ")
         )
     }
-}
-
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(Error::encode(path))?;
-    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
 }
 
 fn text(batch: &RecordBatch, name: &str, i: usize) -> Option<String> {

@@ -191,6 +191,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::source::reader::cut_short;
 
     fn gzip(text: &str) -> Vec<u8> {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -248,6 +249,34 @@ mod tests {
             assert_eq!(unpack(&once).unwrap_or_else(|e| panic!("{e}")), "uno\ndue\n");
             let twice = [once.clone(), once].concat();
             assert_eq!(unpack(&twice).unwrap_or_else(|e| panic!("{e}")), "uno\ndue\nuno\ndue\n");
+        }
+    }
+
+    /// Gives some bytes, and then what the system says of a failing disk.
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_is_no_word_on_the_file() {
+        let plain = b"uno\ndue\n".to_vec();
+        for whole in [plain, gzip("uno\ndue\n"), zstd("uno\ndue\n"), hex(BZIP2), hex(XZ)] {
+            let compression = Compression::of(&whole);
+            let read = |source: &[u8]| {
+                let mut text = Vec::new();
+                decompress(compression, Failing(source), 27).and_then(|mut r| r.read_to_end(&mut text))
+            };
+            let error = read(&whole[..whole.len() / 2]).err().unwrap_or_else(|| panic!("{compression:?} is read"));
+            assert_eq!(error.raw_os_error(), Some(5), "{compression:?}: {error:?}");
+            let said = cut_short("x", 3, &error).to_string();
+            assert!(said.contains("the disk") && !said.contains("fetch it again"), "{compression:?}: {said}");
         }
     }
 

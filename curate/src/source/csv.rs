@@ -3,24 +3,24 @@
 //! Source: RFC 4180, read as leniently as Python's `csv` reads it.
 
 use std::{
+    collections::HashSet,
     io::{BufRead, BufReader, Read, Seek, SeekFrom},
     sync::Arc,
 };
 
 use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 use serde_json::Value;
-use setaccio_base::{bundle::BundleReader, row::Row, sha256::HashingStream, value};
+use setaccio_base::{bundle::BundleReader, names::short, row::Row, sha256::HashingStream, value};
 use setaccio_dataset::recipe::ColumnType;
 
 use super::{
     encoding::{BOM, Packing},
     json_object,
     lined::{self, Place, Records, Rows, no_text},
-    names::short,
     reader::{
         Convert, InputFile, Inspection, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
-    record::{self, RAW_BYTES, Record},
+    record::{self, RAW_BYTES, Record, has_two},
     scan::{Result, broken, keep},
 };
 use crate::error::SourceError;
@@ -167,21 +167,24 @@ impl CsvReader {
     }
 }
 
-/// Column names of a header, as pandas has them: a nameless one gets a number, and so does one that repeats another.
+/// Column names of a header: a nameless column gets a number, as in pandas.
+///
+/// # Errors
+/// They are no text, or two are the same.
 fn names<R: BufRead>(header: &CsvRecords<R>) -> std::result::Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for i in 0..header.fields.min(MAX_FIELDS) {
         let name =
             std::str::from_utf8(header.field(i)).map_err(|e| format!("its header, the first line, {}", no_text(e)))?;
         let name = if name.is_empty() { format!("Unnamed: {i}") } else { name.to_owned() };
-        let mut unique = name.clone();
-        for copy in 1.. {
-            if !names.contains(&unique) {
-                break;
-            }
-            unique = format!("{name}.{copy}");
+        if !seen.insert(name.clone()) {
+            return Err(format!(
+                "{}; if its first line is a row, name the columns in the [[source]], `columns = [...]`",
+                has_two("columns", &name)
+            ));
         }
-        names.push(unique);
+        names.push(name);
     }
     Ok(names)
 }

@@ -2,7 +2,7 @@
 //! ending of its name, or from what the recipe says.
 
 use std::{
-    io::{BufReader, Read, Seek},
+    io::{self, BufReader, Read, Seek},
     sync::Arc,
 };
 
@@ -57,8 +57,9 @@ fn detect(
         return Ok(Some(Arc::new(IpcReader)));
     }
     let mut packing = Packing { compression: Compression::of(&magic), encoding: None };
-    let broken = |e: std::io::Error| match Refusal::of(&e) {
+    let broken = |e: io::Error| match Refusal::of(&e) {
         Some(refusal) => fault(refusal.to_string()),
+        None if e.raw_os_error().is_some() => unreadable(e),
         None => fault(format!("its compression is broken from the start: {e}")),
     };
     let head = |packing: Packing, file: &mut BundleReader| {

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::lock_file::HIDDEN;
+use setaccio_base::{
+    lock_file::HIDDEN,
+    search::{Fault, Search, of_the_system},
+};
 
 use super::compress::ending;
 use crate::error::SourceError;
@@ -18,54 +21,53 @@ const TEXTS: [&str; 2] = ["txt", "md"];
 
 /// Whether a file is found in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum Kind {
     Table,
     Text,
 }
 
 /// What a folder's file is, if it is found there.
-fn known(name: &str) -> Option<Found> {
+fn known(name: &str) -> Option<Kind> {
     let ending = ending(name)?;
     if TABLES.contains(&ending.as_str()) {
-        Some(Found::Table)
+        Some(Kind::Table)
     } else {
-        TEXTS.contains(&ending.as_str()).then_some(Found::Text)
+        TEXTS.contains(&ending.as_str()).then_some(Kind::Text)
     }
 }
 
 /// Of what folders hold the tables, or the texts if there is no table.
-fn tables_or_texts<T>(found: Vec<(T, Found)>) -> impl Iterator<Item = T> {
-    let kind = if found.iter().any(|(_, kind)| *kind == Found::Table) { Found::Table } else { Found::Text };
+fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> impl Iterator<Item = T> {
+    let kind = if found.iter().any(|(_, kind)| *kind == Kind::Table) { Kind::Table } else { Kind::Text };
     found.into_iter().filter(move |(_, of)| *of == kind).map(|(file, _)| file)
 }
 
-/// Files below `root` that match any of `patterns` (globs, or names of folders, searched whole), sorted.
+/// Files below `root` that match any of `patterns` (globs, or names of folders, searched whole), sorted. With whatever it
+/// has it ends early when `cancelled` says so.
 ///
 /// # Errors
-/// A pattern that is no glob, a folder that cannot be read.
-pub fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, SourceError> {
+/// A pattern that is no glob, a folder that cannot be read, a search that finds no end.
+pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> Result<Vec<PathBuf>, SourceError> {
     let (mut found, mut inside) = (Vec::new(), Vec::new());
-    // As shells have it: `*` takes no hidden file.
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let mut search = Search::new(cancelled);
     for pattern in patterns {
+        let bad = |e: Fault| SourceError::new(pattern, e.to_string());
         let shown = root.join(pattern);
-        if shown.is_dir() {
-            folder(&shown, &mut inside)?;
-            continue;
-        }
-        let escaped = PathBuf::from(glob::Pattern::escape(&root.to_string_lossy())).join(pattern);
-        let bad = |e: String| SourceError::new(pattern, e);
-        let matches =
-            glob::glob_with(&escaped.to_string_lossy(), options).map_err(|e| bad(format!("is no glob: {e}")))?;
-        for path in matches {
-            let path = path.map_err(|e| bad(e.to_string()))?;
-            if path.is_dir() { folder(&path, &mut inside)? } else { found.push(path) }
+        let named = if shown.is_dir() { vec![shown] } else { search.glob(root, pattern).map_err(bad)? };
+        for path in named {
+            if path.is_dir() { folder(&mut search, &path, &mut inside).map_err(bad)? } else { found.push(path) }
         }
     }
     found.extend(tables_or_texts(inside));
-    // A pipe or a device would be waited for without end.
-    if let Some(path) = found.iter().find(|path| std::fs::metadata(path).is_ok_and(|m| !m.is_file())) {
-        return Err(SourceError::new(&path.to_string_lossy(), "is no regular file: write its rows to one".to_owned()));
+    for path in &found {
+        let refused = |what: &str| Err(SourceError::new(&path.to_string_lossy(), what));
+        // A pipe or a device would be waited for without end.
+        if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+            return refused("is no regular file: write its rows to one");
+        }
+        if of_the_system(path) {
+            return refused("is no file of data, but one in which the system shows itself");
+        }
     }
     found.sort();
     // One file by two names, through links or patterns, is one file.
@@ -107,21 +109,11 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
     Ok(found.into_iter().collect())
 }
 
-/// Files of a folder and of those in it. What is hidden is left out, and so are folders that a build wrote: rows that one
-/// recipe has made are no rows of the next one unless it names them.
-fn folder(path: &Path, found: &mut Vec<(PathBuf, Found)>) -> Result<(), SourceError> {
-    let unreadable = |e: std::io::Error| SourceError::new(&path.to_string_lossy(), format!("cannot be read: {e}"));
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            if !path.join(HIDDEN).is_dir() {
-                folder(&path, found)?;
-            }
-        } else if let Some(kind) = known(&name) {
+/// Files of a folder and of those in it. Folders that a build wrote are left out: rows that one recipe has made are no rows
+/// of the next one unless it names them.
+fn folder(search: &mut Search<'_>, path: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Result<(), Fault> {
+    for path in search.below(path, &|folder| !folder.join(HIDDEN).is_dir())? {
+        if let Some(kind) = known(&path.file_name().unwrap_or_default().to_string_lossy()) {
             found.push((path, kind));
         }
     }
@@ -174,7 +166,7 @@ mod tests {
         ] {
             let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
             let selected = select(&paths, &patterns).unwrap_or_else(|e| panic!("{e}"));
-            let found = find(dir.path(), &patterns).unwrap_or_else(|e| panic!("{e}"));
+            let found = find(dir.path(), &patterns, &|| false).unwrap_or_else(|e| panic!("{e}"));
             let found: Vec<String> =
                 found.iter().map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned()).collect();
             assert_eq!(selected, found, "{patterns:?}");
@@ -202,7 +194,7 @@ mod tests {
             std::fs::write(path, "x").unwrap_or_else(|e| panic!("{e}"));
         }
         std::fs::create_dir(dir.path().join("data/out/mine").join(HIDDEN)).unwrap_or_else(|e| panic!("{e}"));
-        let find = |pattern: &str| find(dir.path(), &[pattern.to_owned()]).map(|found| found.len());
+        let find = |pattern: &str| find(dir.path(), &[pattern.to_owned()], &|| false).map(|found| found.len());
         assert_eq!(find(".").ok(), Some(1));
         assert_eq!(find("data/out/mine").ok(), Some(2), "unless it is named");
         assert!(find("/dev/null").is_err_and(|e| e.to_string().contains("no regular file")));

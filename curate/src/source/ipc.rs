@@ -21,12 +21,11 @@ use setaccio_dataset::shard::Position;
 
 use super::{
     conversation,
-    names::short,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Refusal, Slice, cut_short, too_long,
         unreadable,
     },
-    record::{self, Record},
+    record::{self, Record, twice},
     value,
 };
 use crate::error::SourceError;
@@ -38,7 +37,10 @@ pub const FILE: &[u8] = b"ARROW1\0\0";
 pub const STREAM: &[u8] = &[0xff; 4];
 
 /// Text that is made into records at a time, about, in bytes.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: u64 = 4 << 20;
+
+/// A longer row is not made, whatever is allowed: its texts would have to lie side by side, in bytes.
+const MOST_ROW: u64 = 1 << 30;
 
 /// No message says more of its data than this, in bytes.
 const MAX_METADATA: u32 = 256 << 20;
@@ -127,9 +129,8 @@ impl Reader for IpcReader {
         let reader =
             unwound(|| StreamReader::try_new(stream, None), ArrowError::IpcError).map_err(|e| fault(name, row, &e))?;
         let schema = reader.schema();
-        let second = |(i, f): &(usize, &Arc<Field>)| schema.index_of(f.name()).is_ok_and(|first| first != *i);
-        if let Some((_, twice)) = schema.fields().iter().enumerate().find(second) {
-            return Err(SourceError::new(name, format!("has two columns called `{}`", short(twice.name()))));
+        if let Some(what) = twice(schema.fields()) {
+            return Err(SourceError::new(name, what));
         }
         for column in projection.schema.columns().iter().filter(|c| c.required) {
             let here = projection.name_here(column.name);
@@ -280,6 +281,11 @@ fn bad(what: &str) -> io::Error {
 
 /// An error of Arrow's reader, at a row.
 fn fault(name: &str, row: u64, error: &ArrowError) -> SourceError {
+    if let ArrowError::IoError(_, error) = error
+        && error.raw_os_error().is_some()
+    {
+        return cut_short(name, row, error);
+    }
     let message = error.to_string();
     // What the reader was built without is no damage.
     let limit = matches!(error, ArrowError::NotYetImplemented(_)) || message.contains("feature");
@@ -340,8 +346,20 @@ impl Iterator for Rows {
 impl Rows {
     /// Make records of some more rows of a batch: it may be as large as its writer liked.
     fn fill(&mut self, batch: RecordBatch, read: usize) -> Result<(), ArrowError> {
-        let each = (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1);
-        let count = (CHUNK_BYTES / each).clamp(1, 1024).min(batch.num_rows() - read);
+        let mut bytes = 0;
+        let fits = |i: &usize| {
+            bytes += batch.columns().iter().map(|column| value::size(column, *i)).sum::<u64>();
+            bytes <= CHUNK_BYTES
+        };
+        let count = (read..batch.num_rows()).take(1024).take_while(fits).count();
+        if count == 0 && bytes > MOST_ROW {
+            let at = Position { row_group: None, row: self.row };
+            self.row += 1;
+            let bad = Item::Bad { at, reason: too_long(bytes, self.max), raw: String::new() };
+            (self.ready, self.batch) = (vec![bad].into_iter(), Some((batch, read + 1)));
+            return Ok(());
+        }
+        let count = count.max(1);
         let part = batch.slice(read, count);
         let columns = part.columns().iter().map(as_parquet).collect::<Result<Vec<_>, _>>()?;
         let names = batch.schema();
@@ -356,11 +374,8 @@ impl Rows {
             items.push(match self.record(&columns, i).and_then(&self.convert) {
                 Ok(row) => Item::Row { at, row },
                 Err(reason) => {
-                    let marked = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    let said = |(field, column): &(Field, ArrayRef)| {
-                        (field.name().clone(), value::lossy_value(field, column, i, marked))
-                    };
-                    let whole = setaccio_base::value::to_json(&columns.iter().map(said).collect());
+                    let whole = value::lossy(columns.iter().map(|(field, column)| (field, column)), i);
+                    let whole = setaccio_base::value::to_json(&whole.into());
                     Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
                 }
             });
@@ -371,7 +386,8 @@ impl Rows {
     }
 
     fn record(&self, columns: &[(Field, ArrayRef)], i: usize) -> Result<Record, String> {
-        let mut record = value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed)?;
+        let mut record =
+            value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed, self.max)?;
         conversation::unpad(&mut record);
         let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, ops::Range};
 use serde_json::{Map, Value};
 use setaccio_base::value as values;
 
-use super::record::{Record, shown};
+use super::record::{Record, has_two, shown};
 
 /// Deepest nesting of a value. serde_json and other readers of what is written stop at 128.
 const MAX_DEPTH: usize = 120;
@@ -42,6 +42,9 @@ pub fn record(bytes: &[u8], needed: &HashSet<String>) -> Result<Record, String> 
                 Some(_) => String::from_utf8_lossy(&bytes[start..parser.at]).into(),
                 None => value,
             };
+            if record.contains_key(&name) {
+                bad.get_or_insert_with(|| has_two("keys", &name));
+            }
             record.insert(name, value);
             Ok(())
         })
@@ -153,7 +156,11 @@ impl<'a> Parser<'a> {
             Some(b'{') => {
                 let mut fields = Map::new();
                 self.members(|parser, name| {
-                    fields.insert(name, parser.value(depth + 1)?);
+                    let value = parser.value(depth + 1)?;
+                    if fields.contains_key(&name) {
+                        parser.spoil(&has_two("keys", &name));
+                    }
+                    fields.insert(name, value);
                     Ok(())
                 })?;
                 Ok(Value::Object(fields))
@@ -356,7 +363,7 @@ mod tests {
             "{}",
             " {\t\"a\" : [ ] ,\r\n\"b\":{ }, \"\":null}\n",
             r#"{"a": "\"\\\/\b\f\n\r\t\u00e8\uD83D\ude42 è 🙂", "b": [true, false, null, -0, 0, -1.5e-3, 2E+2, 18446744073709551615]}"#,
-            r#"{"a": 1, "a": 2, "z": {"b": {"c": [[[{}]]]}}}"#,
+            r#"{"a": 1, "z": {"b": {"c": [[[{}]]]}}}"#,
         ] {
             let expected: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
             let read = read(text, &["a", "b", "z"]).unwrap_or_else(|e| panic!("{e}: {text}"));
@@ -431,6 +438,22 @@ mod tests {
         assert_eq!(read(b"{\"x\": caff\xe8}", &[]), Err("is not valid UTF-8 from its byte 10 on".into()));
         // A surrogate before a whole pair or a character is one alone.
         assert_eq!(read(r#"{"x": "\ud83d\ud83d\ude42"}"#, &[]), Ok(json!({"x": r#""\ud83d\ud83d\ude42""#})));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_said_and_hides_nothing() {
+        let error = |text: &str, needed: &[&str]| read(text, needed).err().unwrap_or_default();
+        for needed in [&["text"][..], &[]] {
+            let said = error(r#"{"text": "uno", "text": "due"}"#, needed);
+            assert!(said.starts_with("has two keys called `text`, of which"), "{said}");
+        }
+        let inside = r#"{"text": "uno", "m": [{"role": "user", "content": "a", "content": "b"}]}"#;
+        let said = error(inside, &["m"]);
+        assert!(said.starts_with("column `m` has two keys called `content`"), "{said}");
+        // Where nobody reads it, it stays as it was written.
+        let kept = r#"[{"role": "user", "content": "a", "content": "b"}]"#;
+        assert_eq!(read(inside, &["text"]), Ok(json!({"text": "uno", "m": kept})));
+        assert_eq!(value(kept), None);
     }
 
     #[test]

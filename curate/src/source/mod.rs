@@ -13,7 +13,6 @@ mod json;
 mod json_object;
 mod layout;
 mod lined;
-mod names;
 pub mod origin;
 pub mod own_files;
 mod parquet;
@@ -29,11 +28,11 @@ mod value;
 
 pub use format::inspect;
 pub use globs::{find, select};
-pub use names::{Names, short};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::Record;
 pub use schema::{ColumnSpec, Schema};
 pub use schemas::{SCHEMAS, find_schema};
+pub use setaccio_base::names::{Names, short};
 
 #[cfg(test)]
 mod tests;

@@ -120,10 +120,15 @@ impl std::fmt::Display for Origin {
 /// of this machine.
 ///
 /// # Errors
-/// Nothing is there; the message says where it was looked for and how to get it.
-pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<SourceFiles> {
+/// Nothing is there; the message says where it was looked for and how to get it. Or `cancelled` said so.
+pub fn files(
+    loaded: &RecipeFile,
+    source: &Source,
+    origin: &Origin,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<SourceFiles> {
     if source.local() {
-        return own(loaded, source);
+        return own(loaded, source, cancelled);
     }
     match origin {
         Origin::Samples | Origin::Files => {
@@ -131,7 +136,7 @@ pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<So
                 let message = format!("source `{}` names no `samples`; give --from hub, or --from DIR", source.name);
                 return Err(Error::recipe(&loaded.file, message));
             }
-            let place = loaded.place.beside(&source.samples);
+            let place = loaded.inside("samples", &source.samples)?;
             if !place.exists() {
                 let message = format!(
                     "source `{}`: there is no sample {}; give --from hub, or --from DIR with the real files",
@@ -150,7 +155,7 @@ pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<So
                 let message = format!("source `{}`: neither {repo} nor {name} is a folder", source.name);
                 return Err(Error::recipe(&loaded.file, message));
             };
-            below(loaded, source, root)
+            below(loaded, source, root, cancelled)
         }
         Origin::Hub(fetched) => {
             let Some(fetched) = fetched.get(&source.name) else {
@@ -167,18 +172,21 @@ pub fn files(loaded: &RecipeFile, source: &Source, origin: &Origin) -> Result<So
 }
 
 /// The files of a source of one's own, as many as the recipe reads.
-fn own(loaded: &RecipeFile, source: &Source) -> Result<SourceFiles> {
+fn own(loaded: &RecipeFile, source: &Source, cancelled: &dyn Fn() -> bool) -> Result<SourceFiles> {
     let root = loaded.place.folder().unwrap_or(Path::new("."));
     if source.path.is_empty() {
-        return below(loaded, source, root);
+        return below(loaded, source, root, cancelled);
     }
     let wrap = |e| Error::recipe(&loaded.file, format!("source `{}`: {e}", source.name));
     let mut paths = source.path.clone();
     if loaded.rebuilt.is_some() {
         // What is missing is told with the hash that it had, by the plan.
-        paths.retain(|path| own_files::find(root, std::slice::from_ref(path)).is_ok());
+        paths.retain(|path| own_files::find(root, std::slice::from_ref(path), cancelled).is_ok());
     }
-    let found = own_files::find(root, &paths).map_err(wrap)?;
+    let found = own_files::find(root, &paths, cancelled).map_err(wrap)?;
+    if cancelled() {
+        return Err(Error::Interrupted);
+    }
     let of = found.len();
     let recipe = &loaded.recipe;
     let count = recipe.sample.as_ref().and_then(|s| s.files);
@@ -192,8 +200,11 @@ fn own(loaded: &RecipeFile, source: &Source) -> Result<SourceFiles> {
 }
 
 /// The files of a source below `root`, as many as the recipe reads.
-fn below(loaded: &RecipeFile, source: &Source, root: &Path) -> Result<SourceFiles> {
-    let found = globs::find(root, &source.files)?;
+fn below(loaded: &RecipeFile, source: &Source, root: &Path, cancelled: &dyn Fn() -> bool) -> Result<SourceFiles> {
+    let found = globs::find(root, &source.files, cancelled)?;
+    if cancelled() {
+        return Err(Error::Interrupted);
+    }
     if found.is_empty() {
         let message =
             format!("source `{}`: nothing in {} matches {}", source.name, root.display(), source.files.join(", "));

@@ -26,14 +26,14 @@ pub struct OwnFile {
 ///
 /// # Errors
 /// One of `paths` names nothing, or a folder cannot be read.
-pub fn find(root: &Path, paths: &[String]) -> Result<Vec<OwnFile>, SourceError> {
+pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Result<Vec<OwnFile>, SourceError> {
     let mut found: Vec<(PathBuf, Name)> = Vec::new();
     for path in paths {
         let full = if is_absolute(path) { expanded(path) } else { path.clone() };
         // What is there by this very name is no glob.
         let full = if root.join(&full).is_file() { glob::Pattern::escape(&full) } else { full };
-        let files = globs::find(root, std::slice::from_ref(&full))?;
-        if files.is_empty() {
+        let files = globs::find(root, std::slice::from_ref(&full), cancelled)?;
+        if files.is_empty() && !cancelled() {
             return Err(nothing(root, path, &full));
         }
         found.extend(files.into_iter().map(|file| {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn names_of(root: &Path, paths: &[String]) -> Vec<String> {
-        find(root, paths).unwrap_or_else(|e| panic!("{e}")).into_iter().map(|file| file.name).collect()
+        find(root, paths, &|| false).unwrap_or_else(|e| panic!("{e}")).into_iter().map(|file| file.name).collect()
     }
 
     #[test]
@@ -152,8 +152,10 @@ mod tests {
         ] {
             assert_eq!(names_of(&root, &paths), names, "{paths:?}");
         }
-        let missing =
-            find(&root, &["b.jsonl".into(), "a.jsonl".into()]).err().map(|e| e.to_string()).unwrap_or_default();
+        let missing = find(&root, &["b.jsonl".into(), "a.jsonl".into()], &|| false)
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
         assert!(missing.contains("b.jsonl: names no file (did you mean `a.jsonl`?)"), "{missing}");
     }
 }

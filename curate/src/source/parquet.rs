@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -29,14 +29,17 @@ use setaccio_base::{
     sha256::digest_reader,
     unwound::unwound,
 };
-use setaccio_dataset::row_groups::{Batch, Fault, RowGroups};
+use setaccio_dataset::{
+    parquet_file::{self, Flaw, PageLimit, Why},
+    row_groups::{Batch, Fault, RowGroups},
+};
 
 use super::{
     conversation,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
-    record::{self, Record},
+    record::{self, Record, twice},
     value,
 };
 use crate::error::SourceError;
@@ -99,14 +102,21 @@ impl Reader for ParquetReader {
         let file_again = move || chunks(&source.0);
         Ok(Box::new(Records {
             file: file.name.clone(),
-            batches: RowGroups::new(file_again, metadata, mask, first..first + count, first_row),
+            batches: RowGroups::new(file_again, metadata, mask, first..first + count, first_row, pages(limits)),
             max: limits.max_row_bytes,
             needed: projection.needed(),
             unread,
             convert: projection.convert(),
-            ready: Vec::new().into_iter(),
+            batch: None,
+            next: 0,
         }))
     }
+}
+
+/// What a page may unpack to: a few of the longest rows.
+fn pages(limits: &Limits) -> PageLimit {
+    let bytes = limits.max_row_bytes.saturating_mul(16);
+    PageLimit { bytes, advice: "16 times what read.max_row_bytes allows a row (--set read.max_row_bytes=N)" }
 }
 
 /// A file as the Parquet reader takes it: read from several places at a time.
@@ -142,35 +152,61 @@ impl ChunkReader for Chunks {
 fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     // Writers embed Arrow schemas that other readers cannot always follow; Parquet's own types suffice.
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let read = || {
-        ArrowReaderMetadata::load(file, options())
-            .and_then(|whole| ArrowReaderMetadata::try_new(Arc::new(texts_as_bytes(whole.metadata())?), options()))
+    let told = |Flaw { why, message }| {
+        SourceError::new(
+            name,
+            match why {
+                Why::System => format!("cannot be read: {message}"),
+                Why::Limit => format!("is a Parquet file that cannot be read: {message}{}", way_out(&message)),
+                Why::Damage => {
+                    format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again")
+                }
+            },
+        )
     };
-    unwound(read, ParquetError::General).map_err(|e| {
-        let message = e.to_string();
-        let told = match limit(&message) {
-            Some(advice) => format!("is a Parquet file that cannot be read: {message}; {advice}"),
-            None => format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again"),
-        };
-        SourceError::new(name, told)
-    })
+    let whole = parquet_file::load(file, options()).map_err(told)?;
+    let read = || {
+        let plain = Arc::new(texts_as_bytes(whole.metadata())?);
+        let types = ArrowReaderMetadata::try_new(plain.clone(), options())?;
+        let views = Schema::new(in_views(types.schema().fields()));
+        ArrowReaderMetadata::try_new(plain, options().with_schema(Arc::new(views)))
+    };
+    let metadata = unwound(read, ParquetError::General).map_err(|e| told(Flaw::of(&e)))?;
+    twice(metadata.schema().fields()).map_or(Ok(metadata), |what| Err(SourceError::new(name, what)))
 }
 
-/// What to do about a file that is whole and beyond what the reader knows; `None` if it is damaged.
-fn limit(message: &str) -> Option<&'static str> {
+/// What to do about a file that is whole and beyond what the reader knows.
+fn way_out(message: &str) -> &'static str {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["encrypt"]) {
-        Some("write it without encryption")
+        "; write it without encryption"
     } else if says(&["brotli", "lzo", "disabled feature"]) {
-        Some("write the file with zstd, gzip, snappy or lz4 instead")
+        "; write the file with zstd, gzip, snappy or lz4 instead"
     } else if says(&["overflow"]) {
-        Some("write its long texts in smaller row groups, or leave them out")
+        "; write its long texts in smaller row groups, or leave them out"
     } else if says(&["nyi:", "not yet implemented", "not implemented", "unsupported", "not supported"]) {
-        Some("write the file in another way, for instance with pyarrow and its defaults")
+        "; write the file in another way, for instance with pyarrow and its defaults"
     } else {
-        None
+        ""
     }
+}
+
+/// The same columns with their texts as places in the pages that hold them: a text that is in a dictionary lies in memory
+/// once, however many rows have it.
+fn in_views(fields: &Fields) -> Fields {
+    let view = |field: &Arc<Field>| {
+        let item = |item: &Arc<Field>| in_views(&Fields::from(vec![item.clone()]))[0].clone();
+        let data_type = match field.data_type() {
+            DataType::Binary => DataType::BinaryView,
+            DataType::Struct(fields) => DataType::Struct(in_views(fields)),
+            DataType::List(inner) => DataType::List(item(inner)),
+            DataType::Map(inner, sorted) => DataType::Map(item(inner), *sorted),
+            other => other.clone(),
+        };
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    fields.iter().map(view).collect()
 }
 
 /// The same file with its texts declared as bytes: the reader checks a whole page for UTF-8, and one bad
@@ -269,7 +305,9 @@ struct Records {
     /// Columns that are not read at all.
     unread: Vec<String>,
     convert: Convert,
-    ready: std::vec::IntoIter<Item>,
+    /// The batch being read, and its next row.
+    batch: Option<Batch>,
+    next: usize,
 }
 
 impl Iterator for Records {
@@ -277,41 +315,46 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(item) = self.ready.next() {
-                return Some(Ok(item));
+            let i = self.next;
+            if let Some(batch) = self.batch.as_ref().filter(|batch| i < batch.rows.num_rows()) {
+                self.next += 1;
+                return Some(Ok(self.item(batch, i)));
             }
-            match self.batches.next()? {
-                Ok(batch) => self.ready = self.items(&batch).into_iter(),
-                Err(Fault { at, message }) => {
-                    let advice = limit(&message).unwrap_or("the file is damaged, fetch it again");
-                    let message = format!("reading stops here: {message}; {advice}");
+            self.next = 0;
+            self.batch = match self.batches.next()? {
+                Ok(batch) => Some(batch),
+                Err(Fault { at, flaw: Flaw { why, message } }) => {
+                    self.batch = None;
+                    let message = match why {
+                        Why::System => format!("reading stops here: {message}"),
+                        Why::Limit => format!("reading stops here: {message}{}", way_out(&message)),
+                        Why::Damage => format!("reading stops here: {message}; the file is damaged, fetch it again"),
+                    };
                     return Some(Err(SourceError::at(&self.file, at, message)));
                 }
-            }
+            };
         }
     }
 }
 
 impl Records {
-    fn items(&self, batch: &Batch) -> Vec<Item> {
-        let item = |i| {
-            let at = batch.place(i);
-            match self.record(&batch.rows, i).and_then(&self.convert) {
-                Ok(row) => Item::Row { at, row },
-                Err(reason) => {
-                    let mut whole = serde_json::Value::Object(value::lossy(&batch.rows, i));
-                    whole.sort_all_objects();
-                    let whole = setaccio_base::value::to_json(&whole);
-                    Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
-                }
+    fn item(&self, batch: &Batch, i: usize) -> Item {
+        let at = batch.place(i);
+        match unwound(|| self.record(&batch.rows, i), |said| said).and_then(&self.convert) {
+            Ok(row) => Item::Row { at, row },
+            Err(reason) => {
+                let columns = batch.rows.schema_ref().fields().iter().map(AsRef::as_ref).zip(batch.rows.columns());
+                let mut whole = serde_json::Value::Object(value::lossy(columns, i));
+                whole.sort_all_objects();
+                let whole = setaccio_base::value::to_json(&whole);
+                Item::Bad { at, reason, raw: record::raw(whole.as_bytes()) }
             }
-        };
-        (0..batch.rows.num_rows()).map(item).collect()
+        }
     }
 
     fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
         let fields = batch.schema_ref().fields().iter().map(AsRef::as_ref);
-        let mut record = value::record(fields.zip(batch.columns()), i, &self.needed)?;
+        let mut record = value::record(fields.zip(batch.columns()), i, &self.needed, self.max)?;
         conversation::unpad(&mut record);
         record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
         let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));

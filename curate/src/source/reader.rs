@@ -10,6 +10,7 @@ use std::{
 use serde::Serialize;
 use setaccio_base::{
     bundle::{BundleReader, Place},
+    error::hint,
     row::Row,
 };
 use setaccio_dataset::{recipe::ColumnType, shard::Position};
@@ -221,7 +222,7 @@ pub struct Limits {
 
 /// What is said of a file that the system does not let be read.
 pub fn unreadable(name: &str) -> impl Fn(io::Error) -> SourceError {
-    move |e| SourceError::new(name, format!("cannot be read: {e}"))
+    move |e| SourceError::new(name, format!("cannot be read: {e}{}", hint("read", &e)))
 }
 
 /// What reading refuses although the file may be whole: a limit, or an encoding that it is not in. Says what to do.
@@ -246,6 +247,8 @@ pub fn cut_short(name: &str, row: u64, error: &io::Error) -> SourceError {
     let message = match Refusal::of(error) {
         Some(refusal) if row == 0 => return SourceError::new(name, refusal.to_string()),
         Some(refusal) => format!("reading stops here: {refusal}"),
+        // What the system says is no word on what the file holds.
+        None if error.raw_os_error().is_some() => format!("reading stops here: {error}{}", hint("read", error)),
         None => format!("reading stops here: {error}; the file is cut short or damaged, fetch it again"),
     };
     SourceError::at(name, Position { row_group: None, row }, message)

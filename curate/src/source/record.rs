@@ -1,9 +1,14 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
-use serde_json::{Map, Value};
-use setaccio_base::{row::Message, value};
+use std::collections::HashSet;
 
-use super::names::Names;
+use arrow_schema::{DataType, Field, Fields};
+use serde_json::{Map, Value};
+use setaccio_base::{
+    names::{Names, short},
+    row::Message,
+    value,
+};
 
 /// Column name to value.
 pub type Record = Map<String, Value>;
@@ -54,6 +59,34 @@ pub fn missing(record: &Record, column: &str) -> String {
     let there: Names = keys.into_iter().collect();
     let there = if there.count() == 0 { "there are no others".to_owned() } else { format!("there are {there}") };
     format!("column `{column}` is missing; {there} (map names with `rename` in the recipe's [[source]])")
+}
+
+/// What is said where two columns have one name, or two fields of a column: one would hide the other.
+pub fn twice(fields: &Fields) -> Option<String> {
+    let mut seen = HashSet::new();
+    if let Some(second) = fields.iter().find(|field| !seen.insert(field.name())) {
+        return Some(has_two("columns", second.name()));
+    }
+    fields.iter().find_map(|field| inside(field).map(|what| format!("column `{}` {what}", short(field.name()))))
+}
+
+/// What is said of two columns, fields or keys of one name.
+pub fn has_two(what: &str, name: &str) -> String {
+    format!("has two {what} called `{}`, of which one would hide the other: give each a name of its own", short(name))
+}
+
+fn inside(field: &Field) -> Option<String> {
+    match field.data_type() {
+        DataType::Struct(fields) => {
+            let mut seen = HashSet::new();
+            let second = fields.iter().find(|field| !seen.insert(field.name()));
+            let here = second.map(|second| has_two("fields", second.name()));
+            here.or_else(|| fields.iter().find_map(|field| inside(field)))
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => inside(item),
+        DataType::Map(item, _) => inside(item),
+        _ => None,
+    }
 }
 
 /// A value's type, for messages.

@@ -2,7 +2,9 @@
 
 use std::io::{self, BufRead};
 
-use super::{encoding::BOM, names::Names};
+use setaccio_base::names::Names;
+
+use super::encoding::BOM;
 
 /// More of a key than this is not kept.
 const MAX_KEY: usize = 64 << 10;

@@ -1,11 +1,14 @@
 //! What the first object of a JSON file is: a row, or a container of rows.
 
-use std::io::BufRead;
+use std::{collections::HashSet, io::BufRead};
 
-use setaccio_base::numbers::grouped;
+use setaccio_base::{
+    names::{Names, short},
+    numbers::grouped,
+};
 
 use super::{
-    names::{Names, short},
+    record::has_two,
     scan::{NO_END, Result, Scanner, broken},
 };
 
@@ -91,9 +94,13 @@ impl Fields {
     /// How many rows the columns hold.
     ///
     /// # Errors
-    /// They are not of one length, or too many.
+    /// They are not of one length, or too many, or two have one name.
     pub fn rows(&self) -> std::result::Result<u64, String> {
         let Some(first) = self.lists.first() else { return Ok(0) };
+        let mut seen = HashSet::new();
+        if let Some(second) = self.lists.iter().find(|list| !seen.insert(&list.name)) {
+            return Err(has_two("columns", &second.name));
+        }
         if self.list_count > MAX_COLUMNS as u64 {
             return Err(format!("is one object of {} lists, which are too many columns", grouped(self.list_count)));
         }

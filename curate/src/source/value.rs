@@ -1,9 +1,9 @@
 //! Arrow values as JSON. Read by Parquet's own types, every spelling of a text, list or struct comes out the same.
 
-use std::{collections::HashSet, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, PrimitiveArray, RecordBatch, StructArray,
+    Array, ArrayRef, PrimitiveArray, StructArray,
     cast::AsArray,
     timezone::Tz,
     types::{
@@ -19,7 +19,10 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde_json::{Map, Value};
 use setaccio_base::value;
 
-use super::record::Record;
+use super::{
+    reader::too_long,
+    record::{RAW_BYTES, Record},
+};
 
 /// The value in row `i` of a column, which is of `field`.
 ///
@@ -32,6 +35,7 @@ pub fn json(field: &Field, column: &ArrayRef, i: usize) -> Result<Value, String>
     }
     Ok(match column.data_type() {
         DataType::Binary => text(column.as_binary::<i32>().value(i))?,
+        DataType::BinaryView => text(column.as_binary_view().value(i))?,
         DataType::Boolean => column.as_boolean().value(i).into(),
         DataType::Int8 => column.as_primitive::<Int8Type>().value(i).into(),
         DataType::Int16 => column.as_primitive::<Int16Type>().value(i).into(),
@@ -106,7 +110,7 @@ fn object(fields: &Fields, values: &StructArray, i: usize) -> Result<Value, Stri
                 return Err(format!("has a `{}` that {e}", field.name()));
             }
             // What it holds is nobody's text: it is accounted for, as far as it can be read.
-            Err(_) => lossy_value(field, column, i, placeholder),
+            Err(_) => lossy_value(field, column, i, placeholder, &mut { usize::MAX }),
         };
         object.insert(field.name().clone(), value);
     }
@@ -135,29 +139,76 @@ fn int96(bytes: &[u8]) -> Result<Value, String> {
     time(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, part)).map(|time| time.naive_utc()))
 }
 
-/// Row `i` of these columns. What cannot be read of a column is an error where the column is `needed`, and marked elsewhere.
+/// Row `i` of these columns. What cannot be read of a column, or is longer than `max` bytes, is an error where the column
+/// is `needed`, and marked elsewhere. Values that lie in a dictionary may be longer in all than memory, so they are
+/// measured before they are made.
 pub fn record<'a>(
-    columns: impl Iterator<Item = (&'a Field, &'a ArrayRef)>,
+    columns: impl Iterator<Item = (&'a Field, &'a ArrayRef)> + Clone,
     i: usize,
     needed: &HashSet<String>,
+    max: u64,
 ) -> Result<Record, String> {
+    let all: u64 = columns.clone().filter(|(f, _)| needed.contains(f.name())).map(|(_, column)| size(column, i)).sum();
+    if all > max {
+        return Err(too_long(all, max));
+    }
     let value = |(field, column): (&Field, &ArrayRef)| {
+        let is_needed = needed.contains(field.name());
+        if !is_needed {
+            let bytes = size(column, i);
+            if bytes > max {
+                let instead = format!("[{bytes} bytes, more than read.max_row_bytes]");
+                return Ok((field.name().clone(), instead.into()));
+            }
+        }
         let value = match json(field, column, i) {
             Ok(value) => value,
-            Err(e) if needed.contains(field.name()) => return Err(format!("column `{}` {e}", field.name())),
-            Err(_) => lossy_value(field, column, i, placeholder),
+            Err(e) if is_needed => return Err(format!("column `{}` {e}", field.name())),
+            Err(_) => lossy_value(field, column, i, placeholder, &mut { usize::MAX }),
         };
         Ok((field.name().clone(), value))
     };
     columns.map(value).collect()
 }
 
+/// Bytes of the texts in the value of row `i`; a number counts as eight, and nothing for none.
+pub fn size(column: &ArrayRef, i: usize) -> u64 {
+    if column.is_null(i) {
+        return 0;
+    }
+    let items = |items: ArrayRef| -> u64 {
+        match items.data_type() {
+            kind if kind.is_primitive() => 8 * items.len() as u64,
+            _ => (0..items.len()).map(|i| size(&items, i)).sum(),
+        }
+    };
+    match column.data_type() {
+        DataType::Binary => column.as_binary::<i32>().value(i).len() as u64,
+        DataType::LargeBinary => column.as_binary::<i64>().value(i).len() as u64,
+        DataType::BinaryView => column.as_binary_view().value(i).len() as u64,
+        DataType::Utf8 => column.as_string::<i32>().value(i).len() as u64,
+        DataType::LargeUtf8 => column.as_string::<i64>().value(i).len() as u64,
+        DataType::Utf8View => column.as_string_view().value(i).len() as u64,
+        DataType::List(_) => items(column.as_list::<i32>().value(i)),
+        DataType::LargeList(_) => items(column.as_list::<i64>().value(i)),
+        DataType::FixedSizeList(..) => items(column.as_fixed_size_list().value(i)),
+        DataType::Map(..) => items(Arc::new(column.as_map().value(i))),
+        DataType::Struct(_) => column.as_struct().columns().iter().map(|column| size(column, i)).sum(),
+        DataType::Dictionary(..) => {
+            let one = column.slice(i, 1);
+            let dictionary = one.as_any_dictionary();
+            dictionary.normalized_keys().first().map_or(0, |key| size(dictionary.values(), *key))
+        }
+        _ => 8,
+    }
+}
+
 /// A row as far as it can be read: what is wrong with a value stands in its place, and bytes that are no
-/// UTF-8 are marked.
-pub fn lossy(batch: &RecordBatch, i: usize) -> Map<String, Value> {
+/// UTF-8 are marked. Of each column as much is read as is kept of a bad row.
+pub fn lossy<'a>(columns: impl Iterator<Item = (&'a Field, &'a ArrayRef)>, i: usize) -> Map<String, Value> {
     let marked = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
-    fields.map(|(field, column)| (field.name().clone(), lossy_value(field, column, i, marked))).collect()
+    let value = |(field, column)| lossy_value(field, column, i, marked, &mut { RAW_BYTES });
+    columns.map(|(field, column)| (field.name().clone(), value((field, column)))).collect()
 }
 
 /// What stands for bytes that are no text in a column that nobody reads.
@@ -165,21 +216,33 @@ pub fn placeholder(bytes: &[u8]) -> String {
     format!("[{} bytes that are no text]", bytes.len())
 }
 
-/// A value as far as it can be read; `unreadable` stands for bytes that are no text.
-pub fn lossy_value(field: &Field, column: &ArrayRef, i: usize, unreadable: fn(&[u8]) -> String) -> Value {
+/// A value as far as it can be read, and as there is `room` for; `unreadable` stands for bytes that are no text.
+fn lossy_value(field: &Field, column: &ArrayRef, i: usize, unreadable: fn(&[u8]) -> String, room: &mut usize) -> Value {
+    let mut bytes = |bytes: &[u8]| {
+        let kept = &bytes[..bytes.len().min(*room)];
+        *room -= kept.len();
+        text(kept).unwrap_or_else(|_| unreadable(kept).into())
+    };
     match column.data_type() {
         _ if column.is_null(i) => Value::Null,
-        DataType::Binary => {
-            let bytes = column.as_binary::<i32>().value(i);
-            text(bytes).unwrap_or_else(|_| unreadable(bytes).into())
-        }
+        DataType::Binary => bytes(column.as_binary::<i32>().value(i)),
+        DataType::BinaryView => bytes(column.as_binary_view().value(i)),
         DataType::List(item) => {
             let list = column.as_list::<i32>().value(i);
-            (0..list.len()).map(|i| lossy_value(item, &list, i, unreadable)).collect()
+            let mut items = Vec::new();
+            for i in 0..list.len() {
+                let Some(left) = room.checked_sub(1) else { break };
+                *room = left;
+                items.push(lossy_value(item, &list, i, unreadable, room));
+            }
+            items.into()
         }
         DataType::Struct(fields) => {
             let columns = fields.iter().zip(column.as_struct().columns());
-            columns.map(|(field, column)| (field.name().clone(), lossy_value(field, column, i, unreadable))).collect()
+            let value = |(field, column): (&Arc<Field>, &ArrayRef)| {
+                (field.name().clone(), lossy_value(field, column, i, unreadable, room))
+            };
+            columns.map(value).collect()
         }
         _ => json(field, column, i).unwrap_or_else(Value::from),
     }
@@ -190,8 +253,6 @@ const MESSAGE: [&str; 4] = ["role", "content", "from", "value"];
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::{
         Date32Array, Date64Array, Decimal128Array, Time32SecondArray, Time64MicrosecondArray,
         TimestampMillisecondArray, TimestampSecondArray,

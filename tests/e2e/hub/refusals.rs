@@ -46,6 +46,16 @@ fn a_listing_that_leads_out_of_the_cache_is_refused() {
 }
 
 #[test]
+fn a_page_of_a_listing_that_is_its_own_next_ends_the_search() {
+    let fixture = HubFixture::new(Fixture::text(""));
+    fixture.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), TestRng(1).lines(3))]);
+    // A page of no files is followed by itself.
+    fixture.hub.store().page = 0;
+    let said = fixture.run(&["pull", &fixture.recipe()]).assert_failure();
+    assert_snapshot("hub-a_page_that_is_its_own_next", said);
+}
+
+#[test]
 fn text_that_is_longer_than_the_limit_is_refused_and_not_cut() {
     let fixture = HubFixture::new(Fixture::text(""));
     fixture.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), TestRng(1).lines(3))]);

@@ -1,6 +1,6 @@
 //! Names in messages, which are short whatever the data.
 
-use setaccio_base::numbers::grouped;
+use crate::numbers::grouped;
 
 /// Names to be shown: the first few, each cut where it is long.
 #[derive(Clone, Debug, Default)]

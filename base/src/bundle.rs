@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{atomic, suggest};
+use crate::{atomic, search::of_the_system, suggest};
 
 /// Path in the repository and content of each file.
 pub type Files = &'static [(&'static str, &'static [u8])];
@@ -55,9 +55,6 @@ pub enum Place {
         bytes: &'static [u8],
     },
 }
-
-/// Where what looks like a file is made as it is read.
-const MADE_BY_SYSTEM: [&str; 3] = ["/proc", "/dev", "/sys"];
 
 impl Place {
     /// A file on disk that names no others.
@@ -178,7 +175,7 @@ impl Place {
     pub fn read_plain(&self) -> io::Result<Cow<'static, [u8]>> {
         if let Self::Disk { path, .. } = self {
             let real = path.canonicalize()?;
-            if !real.is_file() || MADE_BY_SYSTEM.iter().any(|folder| real.starts_with(folder)) {
+            if !real.is_file() || of_the_system(&real) {
                 return Err(io::Error::other(
                     "it is no plain file of a disk; a recipe cannot name a folder, a pipe, or what the system makes in /proc, \
                      /dev and /sys",

@@ -84,7 +84,7 @@ pub fn cut(plan: &Plan) -> Vec<Task> {
                     open = grouped.then_some(bytes);
                 }
             }
-            if xxh3_64(file.input.name.as_bytes()) % ENDS == 0 {
+            if xxh3_64(file.input.name.as_bytes()).is_multiple_of(ENDS) {
                 open = None;
             }
         }

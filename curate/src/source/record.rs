@@ -83,8 +83,10 @@ fn inside(field: &Field) -> Option<String> {
             let here = second.map(|second| has_two("fields", second.name()));
             here.or_else(|| fields.iter().find_map(|field| inside(field)))
         }
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => inside(item),
-        DataType::Map(item, _) => inside(item),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => inside(item),
         _ => None,
     }
 }

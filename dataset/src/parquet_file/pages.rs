@@ -11,7 +11,7 @@ use parquet::{
     basic::{Compression, Type as PhysicalType},
     errors::{ParquetError, Result},
     file::{
-        metadata::{ColumnChunkMetaData, ParquetMetaData},
+        metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
         reader::{ChunkReader, Length},
     },
 };
@@ -200,7 +200,7 @@ impl<R: ChunkReader> Guarded<R> {
     /// `file` for reading these row groups.
     pub fn new(file: R, metadata: &ParquetMetaData, groups: Range<usize>, limit: PageLimit) -> Self {
         let groups = metadata.row_groups().get(groups).unwrap_or_default();
-        let mut chunks: Vec<Chunk> = groups.iter().flat_map(|group| group.columns()).map(Chunk::of).collect();
+        let mut chunks: Vec<Chunk> = groups.iter().flat_map(RowGroupMetaData::columns).map(Chunk::of).collect();
         chunks.sort_unstable_by_key(|chunk| chunk.start);
         Self { file: Arc::new(file), guard: Arc::new(Guard { chunks, limit, told: Told::default() }) }
     }

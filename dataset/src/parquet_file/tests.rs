@@ -32,7 +32,7 @@ fn unsigned(mut n: u64, bytes: &mut Vec<u8>) {
         bytes.push((n & 0x7f) as u8 | 0x80);
         n >>= 7;
     }
-    bytes.push(n as u8);
+    bytes.extend(u8::try_from(n));
 }
 
 /// The bytes of a struct with these fields, in ascending order.

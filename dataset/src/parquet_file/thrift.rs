@@ -126,10 +126,11 @@ impl<'a> Compact<'a> {
             let mut id = 0_i64;
             loop {
                 let head = this.byte()?;
-                if head & 15 == 0 {
+                let code = head & 15;
+                if code == 0 {
                     return Ok(());
                 }
-                let kind = Kind::of(head & 15)?;
+                let kind = Kind::of(code)?;
                 id = if head >> 4 == 0 { this.number(Kind::Number)? } else { id + i64::from(head >> 4) };
                 if field(this, id, kind)? == Taken::No {
                     this.skip(kind)?;

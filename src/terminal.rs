@@ -53,14 +53,20 @@ pub struct Growing(String);
 impl Growing {
     /// Write what `text`, so far, has more than before; half a character or line break when its other half is there.
     pub fn show(&mut self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(self.next(text).as_bytes())?;
+        out.flush()
+    }
+
+    fn next(&mut self, text: &str) -> String {
         let now = shown(text);
-        if let Some(new) = now.strip_prefix(&self.0).filter(|_| !text.ends_with(['\u{fffd}', '\r'])) {
-            let mut out = io::stdout();
-            out.write_all(new.as_bytes())?;
-            out.flush()?;
-            self.0 = now;
+        match now.strip_prefix(&self.0).map(str::to_owned) {
+            Some(new) if !text.ends_with(['\u{fffd}', '\r']) => {
+                self.0 = now;
+                new
+            }
+            _ => String::new(),
         }
-        Ok(())
     }
 }
 
@@ -77,4 +83,23 @@ pub fn exact(bytes: &[u8]) -> io::Result<()> {
 /// Whether a person sees stderr.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_grows_is_shown_as_it_would_be_at_once() {
+        let whole = "Ecco \u{1b}]52;c;eA\u{7} una famiglia: \u{1f469}\u{200d}\u{1f467}\r\ne a\u{200d}b\u{202e}.\n";
+        let mut growing = Growing::default();
+        let ends = whole.char_indices().map(|(at, c)| at + c.len_utf8());
+        let said: String = ends.map(|end| growing.next(&whole[..end])).collect();
+        assert_eq!(said, shown(whole));
+        // Half a character is not there yet.
+        assert_eq!(
+            [growing.next(&format!("{whole}\u{fffd}")), growing.next(&format!("{whole}\u{e8}"))],
+            ["", "\u{e8}"]
+        );
+    }
 }

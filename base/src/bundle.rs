@@ -190,7 +190,15 @@ impl Place {
     /// # Errors
     /// It is missing, cannot be read, or is not UTF-8.
     pub fn text(&self) -> io::Result<String> {
-        String::from_utf8(self.read()?.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+        text(self.read()?)
+    }
+
+    /// [`Place::read_plain`], as text.
+    ///
+    /// # Errors
+    /// As there, or it is not UTF-8.
+    pub fn text_plain(&self) -> io::Result<String> {
+        text(self.read_plain()?)
     }
 
     /// Open it for reading.
@@ -203,6 +211,10 @@ impl Place {
             Self::Bundled { bytes, .. } => Ok(BundleReader::Bundled(Cursor::new(bytes))),
         }
     }
+}
+
+fn text(bytes: Cow<'static, [u8]>) -> io::Result<String> {
+    String::from_utf8(bytes.into_owned()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
 /// As a command's argument names it.

@@ -61,7 +61,8 @@ pub fn chat_ids(tokens: &Tokens, messages: &[Message], clock: Option<Clock>) -> 
         ));
     };
     let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos))?.at(clock);
+    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos));
+    let renderer = renderer.map_err(|e| Error::damaged(&tokens.source, e.to_string()))?.at(clock);
     Ok(tokens.encode(&renderer.chat(messages, None, End::Prompt).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
 }
 

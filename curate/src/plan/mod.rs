@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::{progress::Progress, sha256, shell};
+use setaccio_base::{bundle::Place, progress::Progress, sha256, shell};
 use setaccio_dataset::{
     lock::{Asset, RecipeLock},
     recipe::Source,
@@ -223,10 +223,15 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
         Ok::<_, Error>((place, bytes))
     };
     let template = output.template.as_ref().map(|name| read("template", name)).transpose()?;
+    let wrong = |place: &Place, e: &dyn std::fmt::Display| {
+        setaccio_templates::Error(format!("{}: {e}; see output.template", place.path().display()))
+    };
     let template = template
         .map(|(place, bytes)| {
-            String::from_utf8(bytes)
-                .map_err(|e| setaccio_templates::Error(format!("{}: not UTF-8: {e}", place.path().display())))
+            let source = String::from_utf8(bytes).map_err(|e| wrong(&place, &format!("not UTF-8: {e}")))?;
+            // Once without the tokens, so that what is said of it names its file.
+            Renderer::new(Some(&source), None, "", "").map_err(|e| wrong(&place, &e))?;
+            Ok::<_, setaccio_templates::Error>(source)
         })
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;

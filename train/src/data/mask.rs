@@ -1,7 +1,10 @@
 //! A row as tokens, with those marked that the model learns to produce: the assistant's answers and the
 //! token that ends each, or the last answer, or everything.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use setaccio_base::bundle::Place;
@@ -105,16 +108,22 @@ impl<'a> Masker<'a> {
             let message = format!("data.date = {:?}: a date is written as 2026-01-31", data.date);
             return Err(Error::recipe(&recipe.name(), message));
         }
-        let renderer = |source: &str| Ok::<_, Error>(Renderer::new(Some(source), None, &bos, &eos)?.at(clock));
+        let renderer = |source: &str, file: &Path| {
+            let renderer = Renderer::new(Some(source), None, &bos, &eos);
+            Ok::<_, Error>(renderer.map_err(|e| Error::damaged(file, e.to_string()))?.at(clock))
+        };
+        let mut files = [tokens.source.clone(), PathBuf::new()];
         let mut templates = [tokens.chat_template.clone().unwrap_or_default(), String::new()];
         if !data.template.is_empty() {
             let template = recipe.beside(&data.template);
-            let source = template.text().map_err(Error::io("read the template", template.path()))?;
-            let chat = renderer(&source)?.reads("messages");
-            templates[usize::from(!chat)] = source;
+            let source = template.text_plain().map_err(Error::io("read the template", template.path()))?;
+            let which = usize::from(!renderer(&source, template.path())?.reads("messages"));
+            (templates[which], files[which]) = (source, template.path().to_owned());
         }
-        let [chat, text] = [&templates[0], &templates[1]]
-            .map(|source| if source.is_empty() { Ok(None) } else { renderer(source).map(Some) });
+        let [chat, text] = [0, 1].map(|which| {
+            let (source, file) = (&templates[which], &files[which]);
+            if source.is_empty() { Ok(None) } else { renderer(source, file).map(Some) }
+        });
         Ok(Self { tokens, chat: chat?, text: text?, templates, data: data.clone(), vocab })
     }
 

@@ -2,13 +2,12 @@
 //! special_tokens_map.json, generation_config.json and chat_template.jinja say around it.
 
 use std::{
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value};
-use setaccio_base::atomic;
+use setaccio_base::{atomic, bundle::Place};
 use tokenizers::Tokenizer;
 
 use crate::{
@@ -78,7 +77,7 @@ fn template(value: &Value) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
+    match Place::disk(path).text_plain() {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read", path)(e)),
@@ -94,6 +93,8 @@ fn object(path: &Path) -> Result<Option<Map<String, Value>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;

@@ -211,10 +211,9 @@ impl RunPlan {
             return Ok(None);
         }
         let template = self.recipe_file.place.beside(name);
-        let read = template.read_plain().map_err(Error::io("read the template", template.path()))?;
-        let not_text = |_| Error::damaged(template.path(), "is no text in UTF-8; see data.template");
-        let source = String::from_utf8(read.into_owned()).map_err(not_text)?;
-        let chat = Renderer::new(Some(&source), None, "", "")?.reads("messages");
+        let source = template.text_plain().map_err(Error::io("read the template", template.path()))?;
+        let unread = |e: setaccio_templates::Error| Error::damaged(template.path(), e.to_string());
+        let chat = Renderer::new(Some(&source), None, "", "").map_err(unread)?.reads("messages");
         Ok(chat.then_some(source))
     }
 

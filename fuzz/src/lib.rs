@@ -7,8 +7,12 @@ use setaccio_base::{
     bundle::Place,
     row::{Content, Message},
 };
-use setaccio_curate::source::{self, Item, Limits, Projection, SCHEMAS};
-use setaccio_dataset::recipe::Source;
+use setaccio_curate::{
+    recipe,
+    source::{self, Item, Limits, Projection, SCHEMAS},
+};
+use setaccio_dataset::recipe::{Recipe, Source};
+use setaccio_filters::{context::Context, registry};
 use setaccio_templates::{End, Renderer};
 
 /// Read `bytes` as a file with this extension by every schema.
@@ -57,6 +61,31 @@ fn parts(file: &[u8]) -> (&[u8], &[u8]) {
     let (rest, tail) = file.split_at(file.len() - 8);
     let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
     rest.split_at(rest.len() - length)
+}
+
+/// Read `text` as a recipe, compile its filters, and write it as a lock would.
+///
+/// # Panics
+/// What a lock holds is read as another recipe.
+pub fn recipe(text: &str) {
+    // What a rule names by a path would be read.
+    if text.contains('/') {
+        return;
+    }
+    let Ok(mut file) = tempfile::Builder::new().suffix(".toml").tempfile() else { return };
+    if file.write_all(text.as_bytes()).is_err() {
+        return;
+    }
+    for sets in [&[][..], &["seed=7".to_owned(), "filter.length.min_chars=3".to_owned()]] {
+        let Ok(loaded) = recipe::load(file.path(), sets) else { continue };
+        let context = Context { recipe: Some(Place::disk(file.path())), ..Context::default() };
+        for table in &loaded.recipe.filter {
+            let _ = registry::find(&table.rule).and_then(|rule| rule.compile(table.settings.clone(), &context));
+        }
+        let Ok(written) = toml::to_string(&loaded.recipe) else { continue };
+        let again = toml::from_str::<Recipe>(&written).map(|recipe| toml::to_string(&recipe));
+        assert_eq!(again, Ok(Ok(written)));
+    }
 }
 
 /// Render a conversation with what stands before the first U+0001 as template, and the rest as its turns.

@@ -126,6 +126,12 @@ fn what_takes_long_in_one_place_is_refused_too() {
         ),
         (text("{% for i in range(99999) %}{{ s is lower }}{% endfor %}"), "does not come to an end"),
         (text("{% for i in range(99999) %}{% set c = s | title %}{% endfor %}"), "does not come to an end"),
+        (
+            text("{% for i in range(99999) %}{% set c = s | replace('x', 'yy') %}{% endfor %}"),
+            "does not come to an end",
+        ),
+        (text("{% for i in range(99999) %}{% set c = s.splitlines() %}{% endfor %}"), "does not come to an end"),
+        (text("{% for i in range(99999) %}{% set c = s[::-1] %}{% endfor %}"), "does not come to an end"),
         (text("{{ s.strip(s ~ '!') }}"), "does not come to an end"),
         (text("{{ s.split(',') }}"), "a list is too long"),
         (text("{{ s | list }}"), "a list is too long"),

@@ -80,7 +80,7 @@ pub fn read(text: &str) -> Result<()> {
 
 /// The same, letter by letter.
 pub fn spell(text: &str) -> Result<()> {
-    spend(text.len() / 8)
+    spend(text.len() / 16)
 }
 
 /// What `run` gives, one level down.

@@ -2,6 +2,7 @@
 
 use super::{
     failure::{Failure, Result},
+    limits,
     value::{Class, Text, Value},
 };
 
@@ -32,6 +33,7 @@ pub fn slice(value: &Value, bounds: [Option<Value>; 3]) -> Result<Value> {
                 let part: &str = &text[from..to.max(from)];
                 return Ok(Value::Str(Text { text: part.into(), html: text.html }));
             }
+            limits::spell(text)?;
             let chars: Vec<char> = text.chars().collect();
             let part: String = indices(chars.len(), start, stop, step).map(|i| chars[i]).collect();
             Ok(Value::Str(Text { text: part.into(), html: text.html }))

@@ -33,8 +33,8 @@ fn marked(value: Value) -> Value {
 fn plain(of: &Text, name: &str, arguments: Arguments) -> Result<Value> {
     let s: &str = of;
     let no = |arguments: Arguments| arguments.none(name);
-    let by_letters = ["lower", "upper", "casefold", "capitalize", "title", "swapcase"];
-    if by_letters.contains(&name) || name.starts_with("is") {
+    let at_ends = ["strip", "lstrip", "rstrip", "startswith", "endswith", "removeprefix", "removesuffix"];
+    if !at_ends.contains(&name) {
         limits::spell(s)?;
     }
     let all = |test: fn(char) -> bool| Value::Bool(!s.is_empty() && s.chars().all(test));
@@ -261,6 +261,8 @@ fn affix(s: &str, name: &str, arguments: Arguments) -> Result<Value> {
 pub fn replace(s: &str, old: &str, new: &str, count: Option<i128>) -> Result<Value> {
     let count = count.and_then(|n| usize::try_from(n).ok());
     let places = if old.is_empty() { s.len() + 1 } else { s.matches(old).take(count.unwrap_or(usize::MAX)).count() };
+    limits::spell(s)?;
+    spend(places)?;
     fits(s.len().saturating_add(places.saturating_mul(new.len())))?;
     Ok(Value::from(match count {
         Some(count) => s.replacen(old, new, count),

@@ -15,7 +15,11 @@ use super::{
 
 /// What such a filter makes of a value.
 pub fn apply(name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
-    if let (Value::Str(text), "capitalize" | "title" | "escape" | "e" | "forceescape" | "urlencode") = (value, name) {
+    if let (
+        Value::Str(text),
+        "capitalize" | "title" | "escape" | "e" | "forceescape" | "urlencode" | "indent" | "truncate" | "wordcount",
+    ) = (value, name)
+    {
         limits::spell(text)?;
     }
     match name {

@@ -133,3 +133,39 @@ fn a_long_run_has_a_short_table() {
 }
 
 const ROWS_AND_NO_MORE: usize = 20;
+
+#[test]
+fn the_nastiest_names_add_nothing_to_a_card() {
+    const NASTY: &str =
+        "# H1 | a | **b** _i_ `c` <img src=x> ![i](http://x.example/i.png) [l](javascript:x) &lt; \n---\n\u{202e}";
+    let named = |text: &str| {
+        let mut lock = llama();
+        let owned = || text.to_owned();
+        lock.recipe.title = owned();
+        (lock.recipe.model.repo, lock.recipe.model.revision) = (owned(), owned());
+        (lock.recipe.model.path, lock.recipe.model.license) = (owned(), owned());
+        lock.command = format!("setaccio train '{text}'");
+        lock.data[0].title = owned();
+        (lock.data[0].name, lock.data[0].license, lock.data[0].repos) = (owned(), owned(), vec![owned()]);
+        lock.made[0].file = owned();
+        card("nasty", &lock, &lines(), text)
+    };
+    let (tame, nasty) = (named("tame text"), named(NASTY));
+    // Commands and code show a text as it is, between their fences.
+    let outside = |card: &str| {
+        let mut fenced = false;
+        let keep = |line: &&str| {
+            let fence = line.starts_with("```");
+            fenced ^= fence;
+            !fence && !fenced
+        };
+        let kinds = card.lines().filter(keep).map(|line| line.chars().next().filter(|c| "#|->!".contains(*c)));
+        kinds.collect::<Vec<_>>()
+    };
+    assert_eq!(outside(&tame), outside(&nasty), "{nasty}");
+    for line in nasty.lines() {
+        let html = line.replace("\\<img", "").contains("<img");
+        assert!(!html || line.contains('`') || line.contains('"') || line.contains("setaccio"), "{line}");
+        assert!(!line.contains('\u{202e}'), "{line}");
+    }
+}

@@ -34,9 +34,10 @@ const MAX_TEXT: u64 = 64 << 20;
 pub struct Client {
     agent: Agent,
     settings: Settings,
-    /// Whether it was said that the token goes where others can read it.
-    warned: AtomicBool,
 }
+
+/// Whether this process has said that the token goes where others can read it.
+static WARNED: AtomicBool = AtomicBool::new(false);
 
 impl Client {
     /// A client with these settings.
@@ -69,7 +70,7 @@ impl Client {
             .input_buffer_size(256 << 10)
             .build()
             .into();
-        Ok(Self { agent, settings, warned: AtomicBool::new(false) })
+        Ok(Self { agent, settings })
     }
 
     /// Its settings.
@@ -163,7 +164,7 @@ impl Client {
         }
         // Nobody but the Hub itself is given the token: signed addresses of a storage need none.
         if let Some(token) = self.settings.token.as_ref().filter(|_| origin(url) == origin(&self.settings.endpoint)) {
-            if is_open(url) && !self.warned.swap(true, Ordering::Relaxed) {
+            if is_open(url) && !WARNED.swap(true, Ordering::Relaxed) {
                 let host = origin(url);
                 progress.warn(&format!(
                     "the token goes to {host} without encryption, and everybody on the way can read it: use an address with \

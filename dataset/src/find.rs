@@ -4,39 +4,32 @@ use std::{fs::File, path::Path};
 
 use arrow_array::{Array, cast::AsArray};
 use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderOptions};
 use setaccio_base::{Error, Result};
 
-use crate::row_groups::Position;
-
-/// Rows that are looked at together.
-const ROWS: usize = 1024;
+use crate::{
+    parquet_file::{self, PAGES, own_flaw},
+    row_groups::{Position, RowGroups},
+};
 
 /// The first row of the file at `path` with a text in it that holds `wanted`, and the name of its column.
 ///
 /// # Errors
 /// The file is no whole Parquet file, or `cancelled` says stop.
 pub fn find(path: &Path, wanted: &str, cancelled: &dyn Fn() -> bool) -> Result<Option<(Position, String)>> {
-    let damaged = |e: &dyn std::fmt::Display| Error::damaged(path, format!("is no whole Parquet file: {e}"));
     let file = File::open(path).map_err(Error::io("open", path))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|e| damaged(&e))?;
-    let mut row = 0;
-    for group in 0..metadata.metadata().num_row_groups() {
-        let file = file.try_clone().map_err(Error::io("open", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-        let batches = builder.with_row_groups(vec![group]).with_batch_size(ROWS).build().map_err(|e| damaged(&e))?;
-        for batch in batches {
-            if cancelled() {
-                return Err(Error::Interrupted);
+    let metadata = parquet_file::load(&file, ArrowReaderOptions::new()).map_err(|flaw| own_flaw(path, &flaw))?;
+    let groups = u32::try_from(metadata.metadata().num_row_groups()).unwrap_or(u32::MAX);
+    let open = move || file.try_clone();
+    for batch in RowGroups::new(open, metadata, ProjectionMask::all(), 0..groups, 0, PAGES) {
+        if cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let batch = batch.map_err(|fault| own_flaw(path, &fault.flaw))?;
+        for (column, field) in batch.rows.columns().iter().zip(batch.rows.schema().fields()) {
+            if let Some(at) = holds(column, wanted) {
+                return Ok(Some((batch.place(at), field.name().clone())));
             }
-            let batch = batch.map_err(|e| damaged(&e))?;
-            for (column, field) in batch.columns().iter().zip(batch.schema().fields()) {
-                if let Some(at) = holds(column, wanted) {
-                    let row_group = u32::try_from(group).ok();
-                    return Ok(Some((Position { row_group, row: row + at as u64 }, field.name().clone())));
-                }
-            }
-            row += batch.num_rows() as u64;
         }
     }
     Ok(None)

@@ -6,12 +6,12 @@ use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// Load a `tokenizer.json`.
+/// The `tokenizer.json` that `bytes` are, which were read from `path`.
 ///
 /// # Errors
-/// It is missing or not one.
-pub fn tokenizer(path: &Path) -> Result<Arc<Tokenizer>> {
-    let tokenizer = Tokenizer::from_file(path)
+/// It is none.
+pub fn tokenizer(path: &Path, bytes: &[u8]) -> Result<Arc<Tokenizer>> {
+    let tokenizer = Tokenizer::from_bytes(bytes)
         .map_err(|e| Error(format!("{}: not a tokenizer.json: {e}; see output.tokenizer", path.display())))?;
     Ok(Arc::new(tokenizer))
 }

@@ -95,9 +95,9 @@ fn containers() -> Vec<Container> {
     };
     let container = |name, file, bytes, place| Container { name, file, bytes, place };
     vec![
+        container("Arrow", "x.arrow", arrow, Where::Anywhere),
         container("Parquet footers", "x.parquet", packed(zstd), Where::Footer),
         container("Parquet pages", "x.parquet", packed(Compression::SNAPPY), Where::BeforeFooter),
-        container("Arrow", "x.arrow", arrow, Where::Anywhere),
         container("JSON", "x.json", array.into_bytes(), Where::Anywhere),
         container("JSON lines", "x.jsonl", lines.clone().into_bytes(), Where::Anywhere),
         container("CSV", "x.csv", csv.into_bytes(), Where::Anywhere),
@@ -174,6 +174,12 @@ struct Ends {
 fn mutate_all(each: usize) {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     for container in containers() {
+        let untouched = run(&Fixture::text(""), &container, &container.bytes);
+        assert!(
+            untouched.as_ref().is_ok_and(|(code, _)| *code == 0),
+            "{} as it is written: {untouched:?}",
+            container.name
+        );
         let (next, ends) = (AtomicUsize::new(0), Mutex::new(Ends::default()));
         std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -184,10 +190,10 @@ fn mutate_all(each: usize) {
                         if number >= each {
                             return;
                         }
-                        let end = run(&fixture, &container, number);
+                        let end = run(&fixture, &container, &mutated(&container, number));
                         let mut ends = ends.lock().unwrap();
                         match end {
-                            Ok(0) => ends.read += 1,
+                            Ok((0, _)) => ends.read += 1,
                             Ok(_) => ends.refused += 1,
                             Err(what) => ends.bad.push(format!("{} number {number}: {what}", container.name)),
                         }
@@ -202,9 +208,9 @@ fn mutate_all(each: usize) {
     }
 }
 
-/// The exit code, or what must not be.
-fn run(fixture: &Fixture, container: &Container, number: usize) -> Result<i32, String> {
-    let file = fixture.write(&format!("data/web/{}", container.file), mutated(container, number));
+/// The exit code and what was said, or what must not be.
+fn run(fixture: &Fixture, container: &Container, bytes: &[u8]) -> Result<(i32, String), String> {
+    let file = fixture.write(&format!("data/web/{}", container.file), bytes);
     let (log, out) = (fixture.path("log"), fixture.path("out"));
     if out.exists() {
         fs::remove_dir_all(&out).unwrap();
@@ -229,7 +235,7 @@ fn run(fixture: &Fixture, container: &Container, number: usize) -> Result<i32, S
     };
     let said = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap();
     match status.code() {
-        Some(code @ (0 | 1)) if !said.contains("panicked") && !said.contains("a fault of setaccio") => Ok(code),
+        Some(code @ (0 | 1)) if !said.contains("panicked") && !said.contains("a fault of setaccio") => Ok((code, said)),
         _ => Err(format!("{status:?} {:?}; the file is {}: {said}", status.signal(), kept(&file))),
     }
 }

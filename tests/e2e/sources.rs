@@ -94,8 +94,21 @@ fn containers() -> Vec<File> {
                 13,
             ),
         ),
+        ("file.arrow", arrow_file(&texts)),
         ("lz4.parquet", parquet(vec![("text", Arc::new(StringArray::from(texts)))], Compression::LZ4_RAW, 60)),
     ]
+}
+
+/// A file of Arrow in two batches. The crate fills its first mark up to 64 bytes, as pyarrow does not.
+fn arrow_file(texts: &[String]) -> Vec<u8> {
+    let batch = |texts: &[String]| {
+        let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        RecordBatch::try_from_iter_with_nullable([("text", column, true)]).unwrap()
+    };
+    let mut writer = arrow_ipc::writer::FileWriter::try_new(Vec::new(), &batch(texts).schema()).unwrap();
+    let (head, tail) = texts.split_at(25);
+    [head, tail].map(batch).iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.into_inner().unwrap()
 }
 
 #[test]

@@ -235,7 +235,8 @@ fn assets(loaded: &RecipeFile) -> Result<Assets> {
         })
         .transpose()?;
     let tokenizer = output.tokenizer.as_ref().map(|name| read("tokenizer", name)).transpose()?;
-    let tokenizer = tokenizer.map(|(place, _)| setaccio_templates::tokenizer(place.path())).transpose()?;
+    let load = |(place, bytes): (Place, Vec<u8>)| setaccio_templates::tokenizer(place.path(), &bytes);
+    let tokenizer = tokenizer.map(load).transpose()?;
     let clock = output.date.as_deref().map(|date| {
         let wrong = || Error::recipe(&loaded.file, format!("output.date = {date:?}: a date is written as 2026-01-31"));
         Clock::date(date).ok_or_else(wrong)

@@ -33,6 +33,9 @@ use crate::error::SourceError;
 /// What a file of Arrow begins with, padding included.
 pub const FILE: &[u8] = b"ARROW1\0\0";
 
+/// Where the first message of a file begins at the latest.
+const MOST_PADDED: u64 = 64;
+
 /// What a message, and so a stream, begins with.
 pub const STREAM: &[u8] = &[0xff; 4];
 
@@ -180,6 +183,11 @@ impl<R: BufRead> Messages<R> {
         if self.offset == 0 && self.input.fill_buf()?.starts_with(FILE) {
             self.input.consume(FILE.len());
             self.offset = FILE.len() as u64;
+            // Some writers fill it up to 64 bytes, which no message begins like.
+            while self.offset < MOST_PADDED && self.input.fill_buf()?.starts_with(&[0; 8]) {
+                self.input.consume(8);
+                self.offset += 8;
+            }
         }
         let start = self.offset;
         let Some(length) = self.length()? else { return Ok(None) };

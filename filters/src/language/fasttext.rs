@@ -2,13 +2,10 @@
 //! pieces of words, so it is surer of short texts than trigrams are, and knows more languages. The model is a file of
 //! the user's; nothing is fetched.
 
-use std::{
-    io::Cursor,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::io::Cursor;
 
 use fasttext_pure_rs::FastText as Model;
-use setaccio_base::suggest;
+use setaccio_base::{suggest, unwound::unwound};
 
 use super::Answer;
 
@@ -35,13 +32,13 @@ impl FastText {
         check(bytes)?;
         let mut reader = Cursor::new(bytes);
         // The crate checks what it reads as it goes, but not every number that one part of a file says of another.
-        let loaded = catch_unwind(AssertUnwindSafe(|| Model::load_from_reader(&mut reader).map_err(|e| e.to_string())));
-        let model = loaded.unwrap_or_else(|_| Err("its parts do not fit together".into()))?;
+        let load = || Model::load_from_reader(&mut reader).map_err(|e| e.to_string());
+        let model = unwound(load, |_| "its parts do not fit together".into())?;
         if reader.position() != bytes.len() as u64 {
             return Err("there is more in the file than a model".into());
         }
         let probe = || model.predict("la the de 1 ё 中文", usize::from(u16::MAX), 0.0).map_err(|e| e.to_string());
-        let known = catch_unwind(AssertUnwindSafe(probe)).unwrap_or_else(|_| Err("it cannot be asked".into()))?;
+        let known = unwound(probe, |_| "it cannot be asked".into())?;
         let known: Vec<&str> = known.iter().map(|p| p.label.trim_start_matches(LABEL)).collect();
         if let Some(unknown) = keep.iter().find(|code| !known.contains(&code.as_str())) {
             let near = suggest::nearest(unknown, known.iter().copied());

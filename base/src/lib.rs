@@ -1,7 +1,9 @@
 //! What every other crate needs, by concept.
 //!
-//! - files: [`atomic`] puts a file or a folder in place whole, [`lock_file`] keeps a folder to one process, [`sha256`]
-//!   hashes what passes through, [`search`] finds what globs and folders name;
+//! - files: [`atomic`] puts a file or a folder in place whole, by way of a name [`aside`], [`lock_file`] keeps a folder to
+//!   one process, [`hidden`] is what such a folder hides, [`sha256`] hashes what passes through,
+//!   [`search`] finds what globs and folders name;
+//! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
 //!   the nearest known word, [`shell`] writes words of a command;
@@ -12,11 +14,14 @@
 //!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
 //!   training run was made from.
 
+pub mod aside;
 pub mod atomic;
 pub mod bundle;
 pub mod card;
 pub mod error;
 pub mod filter_report;
+pub mod gguf_header;
+pub mod hidden;
 pub mod lock_file;
 pub mod names;
 pub mod nfc;
@@ -26,6 +31,7 @@ pub mod parallel;
 pub mod progress;
 pub mod row;
 pub mod run_lock;
+pub mod safetensors_header;
 pub mod search;
 pub mod sha256;
 pub mod shell;

@@ -1,17 +1,13 @@
-//! A folder that belongs to one process at a time, or to several that share it.
+//! What belongs to one process at a time, or to several that share it.
 
 use std::{
     fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    atomic,
-    error::{Error, Result},
-};
-
-/// Name of the hidden folder in every folder that this program writes.
-pub const HIDDEN: &str = ".setaccio";
+use crate::error::{Error, Result};
 
 /// Whether others may hold the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +31,15 @@ impl LockFile {
     /// # Errors
     /// [`Error::Busy`] with `path` if another process has it.
     pub fn acquire(path: &Path, mode: Mode) -> Result<Self> {
-        let file =
-            File::options().create(true).truncate(false).write(true).open(path).map_err(Error::io("open", path))?;
-        let lock = Self { file, path: path.to_owned() };
-        lock.lock(mode)?;
-        Ok(lock)
+        loop {
+            let file = File::options().create(true).truncate(false).write(true).open(path);
+            let lock = Self { file: file.map_err(Error::io("open", path))?, path: path.to_owned() };
+            lock.lock(mode)?;
+            // Between opening and locking, whoever had it may have removed it: others would lock another file.
+            if is_at(&lock.file, path).map_err(Error::io("read", path))? {
+                return Ok(lock);
+            }
+        }
     }
 
     /// Give the lock up and take it in another mode; somebody else may come between.
@@ -49,6 +49,14 @@ impl LockFile {
     pub fn change_mode(&self, mode: Mode) -> Result<()> {
         self.file.unlock().map_err(Error::io("unlock", &self.path))?;
         self.lock(mode)
+    }
+
+    /// Give the lock up and leave no file of it. Whoever waits for it takes a new one.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
     }
 
     fn lock(&self, mode: Mode) -> Result<()> {
@@ -63,15 +71,14 @@ impl LockFile {
     }
 }
 
-/// Make the hidden folder of `root`, which git ignores: what is in it is nobody's to commit or push.
-pub fn hidden_folder(root: &Path) -> Result<PathBuf> {
-    let hidden = root.join(HIDDEN);
-    fs::create_dir_all(&hidden).map_err(Error::io("create", &hidden))?;
-    let ignore = hidden.join(".gitignore");
-    if !ignore.exists() {
-        atomic::write(&ignore, b"*\n")?;
+/// Whether what is open lies at `path` now.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(hidden)
 }
 
 #[cfg(test)]
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn one_holds_it_alone_or_several_share_it() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
-        let path = hidden_folder(dir.path())?.join("lock");
+        let path = dir.path().join("lock");
         let alone = LockFile::acquire(&path, Mode::Exclusive)?;
         for mode in [Mode::Exclusive, Mode::Shared] {
             assert!(matches!(LockFile::acquire(&path, mode), Err(Error::Busy(_))));
@@ -90,6 +97,9 @@ mod tests {
         let shared = LockFile::acquire(&path, Mode::Shared)?;
         assert!(matches!(LockFile::acquire(&path, Mode::Exclusive), Err(Error::Busy(_))));
         drop((alone, shared));
+        let last = LockFile::acquire(&path, Mode::Exclusive)?;
+        last.remove()?;
+        assert!(!path.exists());
         LockFile::acquire(&path, Mode::Exclusive).map(drop)
     }
 }

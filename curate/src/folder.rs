@@ -10,7 +10,8 @@ use std::{
 
 use setaccio_base::{
     atomic,
-    lock_file::{self, HIDDEN, LockFile, Mode},
+    hidden::{HIDDEN, hidden_folder},
+    lock_file::{LockFile, Mode},
 };
 use setaccio_dataset::{
     folder::{DATA, PUBLISHED, REJECTS},
@@ -18,6 +19,9 @@ use setaccio_dataset::{
 };
 
 use crate::error::{Error, Result};
+
+/// Name of the lock's file in the hidden folder.
+const LOCK: &str = "lock";
 
 /// An output folder that this process has locked.
 #[derive(Debug)]
@@ -37,14 +41,23 @@ impl OutputFolder {
         if !cut_short {
             check_ownership(root)?;
         }
-        let path = lock_file::hidden_folder(root)?.join("lock");
         let busy = |error| match error {
             setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(root.to_owned()),
             other => other,
         };
         // Completing a publication takes the folder for oneself, even before a slice.
         let first = if cut_short { Mode::Exclusive } else { mode };
-        let folder = Self { root: root.to_owned(), lock: LockFile::acquire(&path, first).map_err(busy)? };
+        let lock = loop {
+            match LockFile::acquire(&hidden_folder(root)?.join(LOCK), first) {
+                // A build that came to nothing took the hidden folder away.
+                Err(setaccio_base::Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+                lock => break lock.map_err(busy)?,
+            }
+        };
+        let folder = Self { root: root.to_owned(), lock };
+        for left in [root.to_owned(), hidden_folder(root)?, folder.work()] {
+            atomic::sweep(&left)?;
+        }
         if folder.marker().exists() {
             folder.put_in_place()?;
         }
@@ -153,10 +166,15 @@ impl OutputFolder {
             return Ok(());
         }
         let hidden = self.root.join(HIDDEN);
-        drop(self.lock);
-        atomic::remove(&hidden)?;
-        // What somebody else has in it stays.
-        let _ = fs::remove_dir(&self.root);
+        for entry in fs::read_dir(&hidden).map_err(Error::io("list", &hidden))? {
+            let path = entry.map_err(Error::io("list", &hidden))?.path();
+            if !path.ends_with(LOCK) {
+                atomic::remove(&path)?;
+            }
+        }
+        // The lock goes last; what somebody else has in either folder stays.
+        self.lock.remove()?;
+        let _ = fs::remove_dir(&hidden).and_then(|()| fs::remove_dir(&self.root));
         Ok(())
     }
 

@@ -117,6 +117,7 @@ pub fn install(from: &Path, to: &Path) -> Result<Vec<Installation>, RuleError> {
         return Err(failed(from, &message));
     }
     fs::create_dir_all(to).map_err(|e| failed(to, &e))?;
+    atomic::sweep(to).map_err(|e| RuleError::List(e.to_string()))?;
     let mut installed = Vec::new();
     for path in found {
         let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;

@@ -149,7 +149,7 @@ impl Cache {
 
 /// Write a file of the cache whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic::create_parent(path)?;
+    atomic::sweep(atomic::create_parent(path)?)?;
     Ok(atomic::write(path, bytes)?)
 }
 

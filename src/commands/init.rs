@@ -1,8 +1,11 @@
 //! `setaccio init`: a recipe for somebody's own rows.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::builder::PossibleValuesParser;
 use setaccio_base::{atomic, card::UNKNOWN_LICENSE};
 use setaccio_curate::{
@@ -57,11 +60,12 @@ pub fn run(args: &Args) -> Result<()> {
     let path = format!("{}.toml", args.name.trim_end_matches(".toml"));
     let path = Path::new(&path);
     let shown = path.display();
-    ensure!(args.force || !path.exists(), "{shown} is there: --force replaces it, or give another name");
-    let progress = Bar::new()?;
+    let taken = || anyhow!("{shown} is there: --force replaces it, or give another name");
+    ensure!(args.force || !path.exists(), taken());
+    let progress = Bar::new();
     let draft = init::draft(&Request {
         name: &path.file_stem().unwrap_or_default().to_string_lossy(),
-        folder: setaccio_base::atomic::parent(path),
+        folder: atomic::parent(path),
         files: &args.files,
         schema: args.schema.as_deref(),
         rename: args.rename.iter().cloned().collect(),
@@ -73,7 +77,14 @@ pub fn run(args: &Args) -> Result<()> {
     });
     progress.clear();
     let draft = draft?;
-    atomic::write(path, draft.text.as_bytes())?;
+    atomic::sweep(atomic::parent(path))?;
+    let bytes = draft.text.as_bytes();
+    let put = if args.force { atomic::write(path, bytes) } else { atomic::write_new(path, bytes) };
+    put.map_err(|error| match error {
+        // Somebody was faster.
+        setaccio_base::Error::Io { error, .. } if error.kind() == ErrorKind::AlreadyExists => taken(),
+        other => other.into(),
+    })?;
     let language = draft.language.map_or_else(|| "no one language".into(), |language| format!("language {language}"));
     say!("{GOOD}written:{GOOD:#} {NAME}{shown}{NAME:#}");
     say!("  schema {}: {}\n  {language}, of {} rows looked at", draft.schema, draft.why, count(draft.rows as u64));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::atomic;
 use setaccio_curate::source;
 use setaccio_hub::{Client, Repo, RepoType, Settings, listing::Entry, repo::is_commit};
@@ -27,7 +27,7 @@ pub struct Args {
 const SHOWN: usize = 20;
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     // What does not load is not rewritten.
     let loaded = setaccio_curate::recipe::load(&args.recipe, &[])?;
     let path = loaded.place.path();
@@ -55,6 +55,9 @@ pub fn run(args: &Args) -> Result<()> {
     } else if args.dry_run {
         say!("{sources} would be pinned anew; without --dry-run the recipe is rewritten");
     } else {
+        let now = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+        ensure!(now == text, "{shown} was changed while its branches were asked for: pin it again");
+        atomic::sweep(atomic::parent(path))?;
         atomic::write(path, recipe.to_string().as_bytes())?;
         say!("{GOOD}written:{GOOD:#} {shown}, {sources} pinned anew");
     }

@@ -1,11 +1,17 @@
 //! `setaccio merge` and `setaccio export`, as a user meets them: a tiny run, merged and written for other programs.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
-use crate::fixture::{Run, Transcript, setaccio};
+use crate::fixture::{Run, TestRng, Transcript, setaccio};
 
 /// A tiny run, trained once for all tests: six steps on the samples.
-fn run() -> &'static str {
+pub fn run() -> &'static str {
     static RUN: OnceLock<(tempfile::TempDir, String)> = OnceLock::new();
     let (_, run) = RUN.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -161,4 +167,86 @@ fn mistakes_are_named_and_leave_nothing() {
     assert_eq!(out.names(), ["other", "trusted"]);
     // And it is still possible.
     merge(&pair).assert_success();
+}
+
+/// The type that config.json of a model tells of, and that its weights have.
+fn types(model: &Path) -> [String; 2] {
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
+    let said = config["torch_dtype"].as_str().unwrap();
+    let weights = fs::File::open(model.join("model.safetensors")).unwrap();
+    let header = setaccio_base::safetensors_header::read(&weights, model).unwrap();
+    let dtype = header.tensors["model.norm.weight"].dtype.as_str();
+    let said =
+        [("float32", "F32"), ("bfloat16", "BF16"), ("float16", "F16")].into_iter().find(|(name, _)| *name == said);
+    [said.unwrap().1.to_owned(), dtype.to_owned()]
+}
+
+#[test]
+fn of_merges_at_once_one_at_a_time_writes_its_place() {
+    merges_at_once(4);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_of_merges_at_once_one_at_a_time_writes_its_place() {
+    merges_at_once(1000);
+}
+
+fn merges_at_once(rounds: usize) {
+    const DTYPES: [&str; 3] = ["f32", "bf16", "f16"];
+    let (run, mut rng) = (run(), TestRng(17));
+    let (base, adapter) = (format!("{run}/base"), format!("{run}/adapter"));
+    let start = |out: &str, dtype: &str, force: bool| -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+        command.args(["merge", "--model", &base, "--adapter", &adapter, "--out", out, "--dtype", dtype]);
+        command.args(["--no-check", "--jobs", "1"]).args(force.then_some("--force"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let began = Instant::now();
+    let first = Out::new();
+    assert!(start(&first.path("merged"), "f32", false).wait().unwrap().success());
+    let took = began.elapsed();
+    let mut wrote = 0;
+    for round in 0..rounds {
+        let (out, force) = (Out::new(), round % 2 == 1);
+        let merged = out.path("merged");
+        if round % 4 == 1 {
+            assert!(start(&merged, "f32", false).wait().unwrap().success());
+        }
+        // Some are killed, most of them while they write.
+        let merges: Vec<(Child, Option<Duration>)> = (0..2 + rng.below(8))
+            .map(|_| {
+                let child = start(&merged, DTYPES[rng.below(3)], force);
+                (child, (rng.below(4) == 0).then(|| took * rng.below_u32(1500) / 1000))
+            })
+            .collect();
+        let began = Instant::now();
+        let ended = merges.into_iter().map(|(mut child, killed)| {
+            if let Some(moment) = killed {
+                std::thread::sleep(moment.saturating_sub(began.elapsed()));
+                let _ = child.kill();
+            }
+            Run::from(child.wait_with_output().unwrap())
+        });
+        let ended: Vec<Run> = ended.collect();
+        let good = ended.iter().filter(|run| run.code == Some(0)).count();
+        wrote += good;
+        assert!(force || good <= 1, "round {round}: {good} merges into one place");
+        for run in ended.iter().filter(|run| run.code == Some(1)) {
+            let expected =
+                run.stderr.contains("is in use by another setaccio") || run.stderr.contains("holds a model already");
+            assert!(expected, "round {round}: {}", run.stderr);
+        }
+        assert!(ended.iter().all(|run| [None, Some(0), Some(1)].contains(&run.code)), "round {round}: {ended:?}");
+        if PathBuf::from(&merged).exists() {
+            let [said, found] = types(Path::new(&merged));
+            assert_eq!(said, found, "round {round}: the configuration of one and the weights of another");
+        } else {
+            assert_eq!(good, 0, "round {round}: it ended well, and nothing is there");
+        }
+        // What the killed ones left is cleared by the next.
+        assert!(start(&merged, "f32", true).wait().unwrap().success());
+        assert_eq!(out.names(), ["merged"], "round {round}");
+    }
+    assert!(rounds < 20 || wrote > rounds / 2, "only {wrote} merges came to their end");
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use setaccio_base::{atomic, lock_file::HIDDEN};
+use setaccio_base::{atomic, hidden::HIDDEN};
 use setaccio_dataset::{folder::RECIPE_LOCK, lock::RecipeLock};
 
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{atomic, bundle::Place, lock_file::HIDDEN, search::Search};
+use setaccio_base::{atomic, bundle::Place, hidden::HIDDEN, search::Search};
 use setaccio_dataset::{
     lock::RecipeLock,
     recipe::{Recipe, Source},

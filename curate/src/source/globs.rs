@@ -6,7 +6,7 @@ use std::{
 };
 
 use setaccio_base::{
-    lock_file::HIDDEN,
+    hidden::HIDDEN,
     search::{Fault, Search, of_the_system},
 };
 

@@ -1,12 +1,8 @@
 //! Where a model is put: in a place that is free, or whose model may be replaced. It is there whole or not at all.
 
-use std::{
-    fs::{self, File},
-    io::BufWriter,
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use setaccio_base::atomic;
+use setaccio_base::atomic::{self, AtomicFile};
 
 use crate::{
     error::{Error, Result},
@@ -28,17 +24,15 @@ impl Destination<'_> {
     /// # Errors
     /// As [`Self::check_folder`], or what `fill` says; the place is as it was then.
     pub(crate) fn folder<T>(self, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-        self.check_folder()?;
-        atomic::folder(self.path, fill)
+        atomic::folder(self.path, || self.check_folder(), fill)
     }
 
     /// Let `fill` write what becomes the file.
     ///
     /// # Errors
     /// As [`Self::check_file`], or what `fill` says; the place is as it was then.
-    pub(crate) fn file<T>(self, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
-        self.check_file()?;
-        atomic::file(self.path, fill)
+    pub(crate) fn file<T>(self, fill: impl FnOnce(&mut AtomicFile) -> Result<T>) -> Result<T> {
+        atomic::file(self.path, || self.check_file(), fill)
     }
 
     /// Check that it may become a model's folder; worth asking before hours of work.

@@ -5,7 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::{atomic, progress::Progress, row::Message, sha256::hex_digest};
+use setaccio_base::{
+    atomic,
+    hidden::hidden_folder,
+    lock_file::{LockFile, Mode},
+    progress::Progress,
+    row::Message,
+    sha256::hex_digest,
+};
 
 use super::{
     card::{self, SAMPLE_TOKENS, Sample, StageReport},
@@ -77,20 +84,28 @@ pub struct ChainRun {
     lock: ChainLock,
     /// Of the last model, once it is asked for.
     hashes: Option<Vec<FileHash>>,
+    /// The folder is this process's.
+    _held: LockFile,
 }
 
 impl ChainRun {
     /// Go on with the chain in `places`, or begin it there.
     ///
     /// # Errors
-    /// A training recipe is wrong; `chain.lock.toml` is of another version.
+    /// A training recipe is wrong; `chain.lock.toml` is of another version; another process makes a chain there.
     pub fn open(file: ChainFile, places: Places) -> Result<Self> {
         for i in 0..file.chain.stage.len() {
             file.stage(i, &places).map_err(|e| Error::Other(format!("stage `{}`: {e}", file.chain.stage[i].name)))?;
         }
         fs::create_dir_all(&places.root).map_err(Error::io("create", &places.root))?;
+        let held = LockFile::acquire(&hidden_folder(&places.root)?.join("chain"), Mode::Exclusive);
+        let held = held.map_err(|error| match error {
+            setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(places.root.clone()),
+            other => other,
+        })?;
+        atomic::sweep(&places.root)?;
         let lock = ChainLock::open(&places.root)?;
-        Ok(Self { file, places, lock, hashes: None })
+        Ok(Self { file, places, lock, hashes: None, _held: held })
     }
 
     /// All steps, in order.
@@ -178,6 +193,7 @@ impl ChainRun {
     pub fn card(&mut self, progress: &dyn Progress) -> Result<Option<Sample>> {
         let stages = self.chain().stage.iter().map(|stage| self.report(stage)).collect::<Result<Vec<_>>>()?;
         let (sample, model) = (self.sample(&stages, progress)?, self.places.result());
+        atomic::sweep(&model)?;
         for Stage { name, .. } in &self.chain().stage {
             copy(&self.places.run(name).join(curve::NAME), &model.join(card::curve(name)))?;
             let (from, to) = (self.places.data(name), model.join(card::data(name)));
@@ -263,10 +279,11 @@ impl ChainRun {
 fn answer(path: &Path, tokens: &Path, (prompt, day): (&str, Option<Clock>), progress: &dyn Progress) -> Result<String> {
     let (files, tokens) = (ModelFiles::open(path)?, Tokens::open(tokens)?);
     let model = load_model(&files, Device::Auto, progress)?;
+    let known = (&tokens, files.config().vocab_size);
     let ids = if tokens.chat_template.is_some() {
-        chat_ids(&tokens, &[Message::new("user", prompt)], day)?
+        chat_ids(known, &[Message::new("user", prompt)], day)?
     } else {
-        raw_ids(&tokens, prompt)?
+        raw_ids(known, prompt)?
     };
     let max_tokens = SAMPLE_TOKENS.min(tokens_left(files.config(), ids.len())?);
     let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens };

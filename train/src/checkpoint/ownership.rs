@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::lock_file::{HIDDEN, LockFile, Mode, hidden_folder};
+use setaccio_base::{
+    hidden::{HIDDEN, hidden_folder},
+    lock_file::{LockFile, Mode},
+};
 
 use crate::{
     error::{Error, Result},

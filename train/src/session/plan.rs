@@ -106,6 +106,7 @@ impl RunPlan {
         };
         let cache = folder.join("tokens");
         fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
+        atomic::sweep(&cache)?;
         let open = |split: Split, limit: usize| {
             let data = (&recipe.data, &recipe_file.place);
             Dataset::open(

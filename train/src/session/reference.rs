@@ -52,6 +52,7 @@ pub fn refer(
         progress.advance(rows.len() as u64, "");
     }
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+    atomic::sweep(&folder)?;
     let tensor = Tensor::from_vec(known.concat(), (known.len(), 2), &Device::Cpu)?;
     atomic::write(&path, &to_bytes(&BTreeMap::from([(TENSOR.to_owned(), tensor)]))?)?;
     data.refer_to(known);

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use setaccio_base::progress::Progress;
-use setaccio_base::sha256::hex_digest;
+use setaccio_base::{atomic, progress::Progress, sha256::hex_digest};
 
 use super::{finish, plan::RunPlan, reference, steps::Run};
 use crate::{
@@ -57,6 +56,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     let folder = &plan.folder;
     let lock = lock_of(plan, command, progress)?;
     let mut store = Store::open(folder, plan.recipe_file.recipe.checkpoint.keep, &lock)?;
+    atomic::sweep(folder)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
     let before = match start {
         StartMode::Force => None,

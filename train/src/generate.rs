@@ -41,20 +41,25 @@ pub fn load_model(files: &ModelFiles, device: recipe::Device, progress: &dyn Pro
     })
 }
 
-/// Ids of a text to be written on from as it is.
-pub fn raw_ids(tokens: &Tokens, text: &str) -> Result<Vec<u32>> {
+/// Ids of a text to be written on from as it is, for a model whose embedding has `vocab` rows.
+///
+/// # Errors
+/// The tokenizer fails, or has a token that the model has not.
+pub fn raw_ids((tokens, vocab): (&Tokens, usize), text: &str) -> Result<Vec<u32>> {
     let mut ids = tokens.encode(text).map_err(in_prompt)?.ids;
     if let Some((_, bos)) = tokens.bos.as_ref().filter(|_| tokens.adds_bos) {
         ids.insert(0, *bos);
     }
-    Ok(ids)
+    known((tokens, vocab), ids)
 }
 
-/// Ids of a conversation up to where the answer begins. `clock` is what a template takes for now.
+/// Ids of a conversation up to where the answer begins, for a model whose embedding has `vocab` rows. `clock` is what a
+/// template takes for now.
 ///
 /// # Errors
-/// The model has no chat template, or its template cannot render the conversation.
-pub fn chat_ids(tokens: &Tokens, messages: &[Message], clock: Option<Clock>) -> Result<Vec<u32>> {
+/// The model has no chat template, its template cannot render the conversation, or the tokenizer has a token that the
+/// model has not.
+pub fn chat_ids((tokens, vocab): (&Tokens, usize), messages: &[Message], clock: Option<Clock>) -> Result<Vec<u32>> {
     let Some(template) = &tokens.chat_template else {
         return Err(Error::Other(
             "this model has no chat template: give --raw to write on from the prompt as it is".into(),
@@ -63,7 +68,13 @@ pub fn chat_ids(tokens: &Tokens, messages: &[Message], clock: Option<Clock>) -> 
     let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
     let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos));
     let renderer = renderer.map_err(|e| Error::damaged(&tokens.source, e.to_string()))?.at(clock);
-    Ok(tokens.encode(&renderer.chat(messages, None, End::Prompt).map_err(in_prompt)?.text).map_err(in_prompt)?.ids)
+    let text = renderer.chat(messages, None, End::Prompt).map_err(in_prompt)?.text;
+    known((tokens, vocab), tokens.encode(&text).map_err(in_prompt)?.ids)
+}
+
+fn known((tokens, vocab): (&Tokens, usize), ids: Vec<u32>) -> Result<Vec<u32>> {
+    tokens.within(&ids, vocab).map_err(|why| Error::model(&tokens.source, format!("the prompt: {why}")))?;
+    Ok(ids)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
@@ -174,6 +185,17 @@ mod tests {
         assert_eq!([0.0, 0.49, 0.51, 0.74, 0.76, 0.99].map(|at| chosen(1.0, at)), [1, 1, 0, 0, 2, 3]);
         assert_eq!([0.0, 0.65, 0.67, 0.99].map(|at| chosen(0.75, at)), [1, 1, 0, 0]);
         assert_eq!([0.0, 0.99].map(|at| chosen(0.1, at)), [1, 1]);
+    }
+
+    #[test]
+    fn a_prompt_that_the_model_has_no_rows_for_names_the_tokenizer() {
+        let tokens = crate::tokenizer::tiny::train(["ciao"].into_iter(), 300).unwrap();
+        let ids = raw_ids((&tokens, tokens.vocab), "ciao").unwrap();
+        let largest = *ids.iter().max().unwrap() as usize;
+        let error = raw_ids((&tokens, largest), "ciao").unwrap_err().to_string();
+        let said = format!("the prompt: token {largest} (");
+        assert!(error.starts_with(&tokens.source.display().to_string()) && error.contains(&said), "{error}");
+        assert!(error.contains(&format!("outside the model's vocabulary of {largest}")), "{error}");
     }
 
     #[test]

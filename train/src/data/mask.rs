@@ -162,12 +162,7 @@ impl<'a> Masker<'a> {
 
     /// Whether the model has all of these tokens.
     pub(super) fn known(&self, ids: &[u32]) -> std::result::Result<(), String> {
-        let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) else { return Ok(()) };
-        let text = self.tokens.tokenizer.id_to_token(*id).unwrap_or_default();
-        Err(format!(
-            "token {id} (`{text}`) is outside the model's vocabulary of {}: the tokenizer is another model's",
-            self.vocab
-        ))
+        self.tokens.within(ids, self.vocab)
     }
 
     /// The chat template, which a conversation needs.

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_base::{bundle, row::Kind, sha256::hex_digest};
 use setaccio_dataset::{
-    folder::{self, DATA, RECIPE_LOCK},
+    folder::{self, DATA, LEDGER, RECIPE_LOCK},
     ledger::Ledger,
     lock::RecipeLock,
     shard::{self, Position},
@@ -86,7 +86,7 @@ impl Build {
                 format!("{what}; `setaccio verify {}` says more, `setaccio build` makes it again", folder.display());
             Err(Error::damaged(path, message))
         };
-        let (ledger, found) = folder::read(folder).map_err(|error| match error {
+        let (ledger, found, changed) = folder::read_any(folder).map_err(|error| match error {
             setaccio_base::Error::Damaged { path, message } => {
                 let first = message.lines().next().unwrap_or_default();
                 let last = message.lines().last().unwrap_or_default();
@@ -96,7 +96,11 @@ impl Build {
             }
             other => other.into(),
         })?;
-        if ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint {
+        if changed.contains(&LEDGER) {
+            return damaged(folder.join(LEDGER), "it is not the ledger that the build wrote");
+        }
+        let differs = ledger.fingerprint != found.fingerprint || found.digest() != found.fingerprint;
+        if differs || !changed.is_empty() {
             return damaged(folder.join(RECIPE_LOCK), "it is not the lock that the build wrote");
         }
         let Some(kind) = ledger.kind else {
@@ -173,7 +177,10 @@ pub(crate) mod tests {
     use arrow_schema::{Field, Schema};
     use setaccio_base::row::Content;
     use setaccio_curate::pipeline::shards::{ShardFormat, ShardWriter};
-    use setaccio_dataset::columns::{ContentBuilder, Extras, content_fields};
+    use setaccio_dataset::{
+        columns::{ContentBuilder, Extras, content_fields},
+        seal::seal,
+    };
 
     use super::*;
 
@@ -203,15 +210,16 @@ pub(crate) mod tests {
         ))
         .unwrap();
         lock.fingerprint = lock.digest();
-        let ledger = Ledger {
+        let mut ledger = Ledger {
             recipe: "test".into(),
             fingerprint: lock.fingerprint.clone(),
             kind: Some(kind),
             files,
             ..Ledger::default()
         };
-        fs::write(folder.join(RECIPE_LOCK), lock.to_toml().unwrap()).unwrap();
-        fs::write(folder.join("ledger.json"), serde_json::to_vec(&ledger).unwrap()).unwrap();
+        let lock = lock.to_toml().unwrap();
+        fs::write(folder.join(LEDGER), seal(&mut ledger, &lock).unwrap()).unwrap();
+        fs::write(folder.join(RECIPE_LOCK), lock).unwrap();
     }
 
     fn texts(n: usize) -> Vec<Content> {

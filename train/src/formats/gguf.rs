@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::BufReader,
+    io::{BufReader, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -16,6 +16,7 @@ use candle_core::{
         gguf_file::{Content, TensorInfo, Value},
     },
 };
+use setaccio_base::{gguf_header, unwound::unwound};
 
 use crate::{
     error::{Error, Result},
@@ -44,30 +45,21 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Open a file and check that every tensor lies within it.
+    /// Open a file and check its header.
     ///
     /// # Errors
-    /// It is missing, torn, not GGUF, or has a quantised type that candle does not know.
+    /// It is missing, torn, not GGUF, has a quantised type that candle does not know, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let (file, content) = content(path)?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
-        let content = Content::read(&mut BufReader::new(&file)).map_err(|e| {
-            let why = format!("not a GGUF file, cut short, or of a quantised type not known here: {e}");
-            Error::model(path, format!("{why}; known are F32, F16, BF16, Q4_0 to Q8_0 and Q2_K to Q6_K"))
-        })?;
-        let names = content.tensor_infos.keys().map(|name| (hugging_face(name), name.clone())).collect();
-        let gguf = Self { path: path.to_owned(), file, bytes, content, names };
-        for name in gguf.names.values() {
-            let (start, size) = gguf.range(name)?;
-            let end = start.checked_add(size as u64);
-            if end.is_none_or(|end| end > bytes) {
-                let why = format!(
-                    "{size} bytes from byte {start} on, but the file has {bytes}: it is cut short; fetch it again"
-                );
-                return Err(Error::tensor(path, name, why));
+        let mut names = BTreeMap::new();
+        for own in content.tensor_infos.keys() {
+            if let Some(other) = names.insert(hugging_face(own), own.clone()) {
+                let (one, two) = (own.max(&other), own.min(&other));
+                return Err(Error::tensor(path, one, format!("and `{two}` are one tensor by two names")));
             }
         }
-        Ok(gguf)
+        Ok(Self { path: path.to_owned(), file, bytes, content, names })
     }
 
     /// The file.
@@ -253,6 +245,23 @@ impl Gguf {
     fn wrong(&self, key: &str, why: &str) -> Error {
         Error::model(&self.path, format!("metadata `{key}`: {why}"))
     }
+}
+
+/// A file and what its header says, once that is known not to contradict itself: candle takes much of it as it is.
+///
+/// # Errors
+/// As [`Gguf::open`].
+fn content(path: &Path) -> Result<(File, Content)> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    gguf_header::check(&file, path)?;
+    let mut reader = BufReader::new(&file);
+    let content = reader.rewind().map_err(Error::io("read", path)).and_then(|()| {
+        unwound(|| Content::read(&mut reader).map_err(|e| e.to_string()), |said| said).map_err(|said| {
+            let known = "known are F32, F16, BF16, Q4_0 to Q8_0 and Q2_K to Q6_K";
+            Error::model(path, format!("not a GGUF file, or of a quantised type not known here: {said}; {known}"))
+        })
+    })?;
+    Ok((file, content))
 }
 
 const TOP: [(&str, &str); 3] =

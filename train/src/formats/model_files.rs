@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -104,6 +105,8 @@ impl ModelFiles {
         if !there(CONFIG) {
             return Err(Error::model(path, format!("has no config.json; {NEEDS}")));
         }
+        let place = || fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(Error::io("read", path));
+        let before = place()?;
         let config = Config::read(&path.join(CONFIG))?;
         let mut others = vec![CONFIG.to_owned()];
         // As transformers does: the single file wins.
@@ -115,6 +118,10 @@ impl ModelFiles {
             others.push(INDEX.to_owned());
             sharded(path)?
         };
+        // Whatever is open stays what it was; a configuration of one model and weights of another must not meet.
+        if place()? != before {
+            return Err(Error::model(path, "was replaced while it was read; run the same command again"));
+        }
         let own_head = config.tie_word_embeddings
             && match (index.get(HEAD), index.get(EMBEDDING)) {
                 (Some(head), Some(embedding)) => {

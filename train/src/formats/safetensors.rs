@@ -1,5 +1,4 @@
-//! Safetensors files: a header of JSON, then the values, end to end. Read by range, one tensor at a time, so
-//! that a file is never in memory as a whole; and checked against the file's length before anything is read.
+//! Safetensors files, read by range, one tensor at a time, so that a file is never in memory as a whole.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,13 +10,14 @@ use std::{
 use ::safetensors::tensor::{Dtype, TensorInfo, serialize};
 use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value::Error as ValueError},
+};
+use setaccio_base::safetensors_header::{self, Header};
 
 use crate::error::{Error, Result};
 
-/// Longest header that the format allows.
-const MAX_HEADER: u64 = 100_000_000;
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
 
@@ -39,39 +39,13 @@ impl Safetensors {
     /// It is missing, torn or not a safetensors file; the message names file and tensor.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let bytes = file.metadata().map_err(Error::io("read", path))?.len();
-        let mut length = [0; 8];
-        let torn =
-            |why: String| Error::model(path, format!("{why}: it is cut short or not safetensors; fetch it again"));
-        if bytes < 8 {
-            return Err(torn(format!("has only {bytes} bytes")));
-        }
-        file.read_exact_at(&mut length, 0).map_err(Error::io("read", path))?;
-        if &length == b"version " {
-            return Err(Error::model(
-                path,
-                "is the pointer that Git LFS leaves; fetch the file itself: `git lfs pull`",
-            ));
-        }
-        let header = u64::from_le_bytes(length);
-        if header > MAX_HEADER || header > bytes - 8 {
-            return Err(torn(format!("has {bytes} bytes, and a header that claims {header}")));
-        }
-        let mut json = vec![0; usize::try_from(header).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut json, 8).map_err(Error::io("read", path))?;
-        let map: Map<String, Value> =
-            serde_json::from_slice(&json).map_err(|e| torn(format!("the header is not JSON ({e})")))?;
-        let tensors = map
-            .iter()
-            .filter(|(name, _)| *name != "__metadata__")
-            .map(|(name, value)| match TensorInfo::deserialize(value) {
-                Ok(info) => Ok((name.clone(), info)),
-                Err(e) => Err(Error::tensor(path, name, format!("the header's entry is wrong: {e}"))),
-            })
-            .collect::<Result<BTreeMap<_, _>>>()?;
-        let start = 8 + header;
-        check(path, &tensors, bytes - start)?;
-        Ok(Self { path: path.to_owned(), file, bytes, start, tensors })
+        let Header { bytes, start, tensors } = safetensors_header::read(&file, path)?;
+        let tensors = tensors.into_iter().map(|(name, tensor)| {
+            let dtype = Dtype::deserialize(tensor.dtype.into_deserializer());
+            let dtype = dtype.map_err(|e: ValueError| Error::tensor(path, &name, e.to_string()))?;
+            Ok((name, TensorInfo { dtype, shape: tensor.shape, data_offsets: tensor.data_offsets }))
+        });
+        Ok(Self { path: path.to_owned(), file, bytes, start, tensors: tensors.collect::<Result<_>>()? })
     }
 
     /// The file.
@@ -159,35 +133,6 @@ impl Safetensors {
             at += piece.len();
         }
         Ok(Tensor::from_vec(values, &info.shape[..], &Device::Cpu)?)
-    }
-}
-
-/// Check that the tensors fill `length` bytes without gap or overlap, each with the bytes its shape asks for.
-fn check(path: &Path, tensors: &BTreeMap<String, TensorInfo>, length: u64) -> Result<()> {
-    let mut order: Vec<_> = tensors.iter().collect();
-    order.sort_by_key(|(_, info)| info.data_offsets);
-    let mut next = 0;
-    for (name, info) in order {
-        let (begin, end) = info.data_offsets;
-        let wrong = |why: String| Err(Error::tensor(path, name, why));
-        if end as u64 > length {
-            return wrong(format!(
-                "ends at byte {end} of the data, which has {length}: the file is cut short; fetch it again"
-            ));
-        }
-        if begin != next || end < begin {
-            return wrong(format!("lies at bytes {begin} to {end} of the data, where {next} should come next"));
-        }
-        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |n, size| n.checked_mul(*size));
-        if bits != (end - begin).checked_mul(8) {
-            return wrong(format!("has {} bytes, which is not {:?} of {}", end - begin, info.shape, info.dtype));
-        }
-        next = end;
-    }
-    if next as u64 == length {
-        Ok(())
-    } else {
-        Err(Error::model(path, format!("has {} bytes after the last tensor; fetch it again", length - next as u64)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use setaccio_base::{atomic, bundle::Place};
+use setaccio_base::{atomic, bundle::Place, unwound::unwound};
 use tokenizers::Tokenizer;
 
 use crate::{
@@ -21,19 +21,19 @@ impl Tokens {
     /// # Errors
     /// It is missing, torn, or of a kind that is not known.
     pub fn open(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("gguf") => super::gguf::tokenizer::open(path),
-            Some("json") => open_file(path),
-            _ => open_file(&path.join("tokenizer.json")),
-        }
+        type Open = fn(&Path) -> Result<Tokens>;
+        let (open, file): (Open, _) = match path.extension().and_then(|e| e.to_str()) {
+            Some("gguf") => (super::gguf::tokenizer::open, path.to_owned()),
+            Some("json") => (open_file, path.to_owned()),
+            _ => (open_file, path.join("tokenizer.json")),
+        };
+        // The crate that builds it takes much of a file as it is.
+        unwound(|| open(&file), |said| Error::model(&file, format!("its tokenizer cannot be built: {said}")))
     }
 }
 
 /// Read a tokenizer.json, and the other files beside it.
-///
-/// # Errors
-/// A file is missing or torn, or nothing ends a text.
-pub fn open_file(file: &Path) -> Result<Tokens> {
+fn open_file(file: &Path) -> Result<Tokens> {
     let folder = atomic::parent(file);
     let text = read(file)?.ok_or_else(|| {
         let hint = if folder.join("tokenizer.model").exists() {
@@ -96,6 +96,7 @@ mod tests {
     use std::fs;
 
     use serde_json::json;
+    use setaccio_base::unwound::CONTRADICTION;
 
     use super::*;
     use crate::tokenizer::tiny;
@@ -143,5 +144,25 @@ mod tests {
         fs::write(&path, whole).unwrap();
         fs::write(dir.path().join("tokenizer_config.json"), "[").unwrap();
         assert!(error(dir.path()).contains("tokenizer_config.json: is no JSON object"));
+    }
+
+    #[test]
+    fn what_the_library_panics_at_is_an_error_that_names_the_file() {
+        let file = |model: &Value| {
+            let dir = folder(&json!({"eos_token": "a"}));
+            let path = dir.path().join("tokenizer.json");
+            fs::write(&path, json!({"version": "1.0", "added_tokens": [], "model": model}).to_string()).unwrap();
+            (dir, path)
+        };
+        let bpe = |prefix: &str| json!({"type": "BPE", "continuing_subword_prefix": prefix, "vocab": {"a": 0, "#b": 1, "ab": 2}, "merges": ["a #b"]});
+        let (_dir, path) = file(&bpe("#"));
+        assert_eq!(Tokens::open(&path).unwrap().vocab, 3);
+        let (_dir, path) = file(&bpe("#######"));
+        let error = Tokens::open(&path).unwrap_err().to_string();
+        let said = format!("{}: its tokenizer cannot be built: {CONTRADICTION}", path.display());
+        assert_eq!(error, said);
+        // Ids up to the last that there is take no memory of their own.
+        let (_dir, path) = file(&json!({"type": "BPE", "vocab": {"a": u32::MAX}, "merges": []}));
+        assert!(Tokens::open(&path).is_ok_and(|tokens| tokens.vocab == 1 << 32));
     }
 }

@@ -118,6 +118,12 @@ impl Config {
                 return wrong(key, format!("{size} is not a size"));
             }
         }
+        // Nor is a whole layer's width.
+        for (key, heads) in [("num_attention_heads", self.heads), ("num_key_value_heads", self.kv_heads)] {
+            if heads * self.head_dim > 1 << 28 {
+                return wrong(key, format!("{heads} heads of {} are too wide", self.head_dim));
+            }
+        }
         if self.layers > 10_000 {
             return wrong("num_hidden_layers", format!("{} layers are too many", self.layers));
         }

@@ -7,8 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use setaccio_base::atomic;
-use setaccio_base::sha256::hex_digest;
+use setaccio_base::{atomic, sha256::hex_digest, unwound::unwound};
 use tokenizers::{Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
@@ -109,18 +108,36 @@ impl Tokens {
 
     /// A text as tokens. Special tokens are those the text spells out.
     pub fn encode(&self, text: &str) -> std::result::Result<Encoding, String> {
-        let encoding = self.tokenizer.encode(text, false).map_err(|e| format!("the tokenizer fails: {e}"))?;
+        let encode = || self.tokenizer.encode(text, false).map_err(|e| e.to_string());
+        let encoding = unwound(encode, |said| said).map_err(|e| format!("the tokenizer fails: {e}"))?;
         Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+    }
+
+    /// Check that a model whose embedding has `vocab` rows has all of these tokens.
+    ///
+    /// # Errors
+    /// The first that it has not, and what that means.
+    pub fn within(&self, ids: &[u32], vocab: usize) -> std::result::Result<(), String> {
+        let Some(id) = ids.iter().find(|id| **id as usize >= vocab) else { return Ok(()) };
+        let text = self.tokenizer.id_to_token(*id).unwrap_or_default();
+        Err(format!(
+            "token {id} (`{text}`) is outside the model's vocabulary of {vocab}: the tokenizer is another model's"
+        ))
     }
 
     /// The text of ids, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.tokenizer.decode(ids, true).map_err(|e| Error::model(&self.source, e.to_string()))
+        self.decoded(ids, true)
     }
 
     /// The same with special tokens written out.
     pub fn decode_with_special(&self, ids: &[u32]) -> Result<String> {
-        self.tokenizer.decode(ids, false).map_err(|e| Error::model(&self.source, e.to_string()))
+        self.decoded(ids, false)
+    }
+
+    fn decoded(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let decode = || self.tokenizer.decode(ids, skip_special).map_err(|e| e.to_string());
+        unwound(decode, |said| said).map_err(|said| Error::model(&self.source, said))
     }
 
     /// Whether an id is a special token.

@@ -170,10 +170,7 @@ fn prompts(tokens: Option<&Tokens>, config: &Config) -> Result<Vec<Vec<u32>>> {
     let bos = tokens.bos.as_ref().filter(|_| tokens.adds_bos).map(|(_, id)| *id);
     let ids = |text: &&str| -> Result<Vec<u32>> {
         let ids = tokens.encode(text).map_err(Error::Other)?.ids;
-        if let Some(id) = ids.iter().find(|id| **id >= vocab) {
-            let why = format!("gives token {id}, and the model has {vocab}: it is another model's tokenizer");
-            return Err(Error::model(&tokens.source, why));
-        }
+        tokens.within(&ids, config.vocab_size).map_err(|why| Error::model(&tokens.source, why))?;
         Ok(bos.into_iter().chain(ids).collect())
     };
     PROMPTS.iter().map(ids).collect()

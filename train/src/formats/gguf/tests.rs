@@ -1,6 +1,6 @@
 use std::fs;
 
-use candle_core::quantized::{GgmlDType, QTensor, gguf_file::write};
+use candle_core::quantized::{GgmlDType, QTensor, gguf_file::write as written_by_candle};
 
 use super::*;
 use crate::random::{key, normal_vec};
@@ -75,7 +75,7 @@ fn written(metadata: &[(String, Value)], tensors: &Tensors) -> (tempfile::TempDi
     let quantised: Vec<QTensor> = tensors.iter().map(|(_, t, d)| QTensor::quantize(t, *d).unwrap()).collect();
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
     let named: Vec<(&str, &QTensor)> = tensors.iter().map(|(n, ..)| n.as_str()).zip(&quantised).collect();
-    write(&mut File::create(&path).unwrap(), &metadata, &named).unwrap();
+    written_by_candle(&mut File::create(&path).unwrap(), &metadata, &named).unwrap();
     (dir, path)
 }
 
@@ -194,11 +194,46 @@ fn torn_files_name_the_tensor() {
     for (length, said) in [
         (whole.len() - 1, "tensor `output_norm.weight`: 128 bytes from byte"),
         (whole.len() / 2, "it is cut short; fetch it again"),
-        (200, "not a GGUF file, cut short"),
-        (0, "not a GGUF file, cut short"),
+        (200, "claims 11 tensors and 10 keys, and is too short for them"),
+        (700, "not a GGUF file, or cut short"),
+        (0, "not a GGUF file, or cut short"),
     ] {
         fs::write(&path, &whole[..length]).unwrap();
         let error = Gguf::open(&path).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("model.gguf"), "{length}: {error}");
     }
+}
+
+#[test]
+fn sizes_of_types_are_candles() {
+    use GgmlDType as T;
+    for kind in [
+        T::F32,
+        T::F16,
+        T::BF16,
+        T::Q4_0,
+        T::Q4_1,
+        T::Q5_0,
+        T::Q5_1,
+        T::Q8_0,
+        T::Q8_1,
+        T::Q2K,
+        T::Q3K,
+        T::Q4K,
+        T::Q5K,
+        T::Q6K,
+        T::Q8K,
+    ] {
+        let size = (kind.block_size() as u64, kind.type_size() as u64);
+        assert_eq!(gguf_header::block(super::write::kind(kind).1), Some(size), "{kind:?}");
+    }
+}
+
+#[test]
+fn one_tensor_by_two_names_is_refused() {
+    let mut twice = tensors("llama", GgmlDType::F32);
+    twice.push(("model.norm.weight".into(), value("x", &[32]), GgmlDType::F32));
+    let (_dir, path) = written(&metadata("llama"), &twice);
+    let error = Gguf::open(&path).unwrap_err().to_string();
+    assert!(error.contains("`output_norm.weight`: and `model.norm.weight` are one tensor"), "{error}");
 }

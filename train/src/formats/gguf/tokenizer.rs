@@ -3,12 +3,11 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     hash::BuildHasher,
     path::{Path, PathBuf},
 };
 
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::Value;
 use serde_json::{Map, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, Tokenizer,
@@ -34,6 +33,9 @@ use crate::{
 /// What SentencePiece writes for a space.
 pub(crate) const SPACE: &str = "\u{2581}";
 
+/// Longest piece of a SentencePiece vocabulary, in bytes; real ones have a few dozen.
+const MAX_PIECE: usize = 1024;
+
 /// Kinds of token, `tokenizer.ggml.token_type`.
 pub(crate) mod kind {
     pub const NORMAL: i64 = 1;
@@ -49,9 +51,7 @@ pub(crate) mod kind {
 /// # Errors
 /// The file is missing or torn, or its tokenizer is of a kind that is not known.
 pub fn open(path: &Path) -> Result<Tokens> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let content = Content::read(&mut file)
-        .map_err(|e| Error::model(path, format!("is no whole GGUF file: {e}; fetch it again")))?;
+    let (_, content) = super::content(path)?;
     from_metadata(&content.metadata, path)
 }
 
@@ -171,6 +171,11 @@ fn sentencepiece<S: BuildHasher>(
     kinds: &[i64],
 ) -> std::result::Result<Tokenizer, Fault> {
     let scores = keys.scores(tokens.len())?;
+    // The ways to cut a piece in two take as long as the square of its length.
+    if let Some(id) = tokens.iter().position(|piece| piece.len() > MAX_PIECE) {
+        let message = format!("its token {id} has {} bytes; {MAX_PIECE} are the most", tokens[id].len());
+        return Err(Error::model(keys.source, message).into());
+    }
     let vocab = vocab(tokens);
     let mut merges = Vec::new();
     for (id, piece) in tokens.iter().enumerate().filter(|(id, _)| kinds[*id] == 1) {
@@ -314,5 +319,12 @@ mod tests {
         assert_eq!(tokens.encode("la la</s>al").unwrap().ids, [5, 5, 0, 1, 6]);
         assert_eq!(tokens.decode(&[5, 5]).unwrap(), "la la");
         assert_eq!(tokens.eos_ids, [0]);
+        let mut long = metadata("llama", &["</s>", &"l".repeat(1025)]);
+        let said = |data: &HashMap<String, Value>| from_metadata(data, Path::new("m.gguf")).unwrap_err().to_string();
+        assert_eq!(said(&long), "m.gguf: its token 1 has 1025 bytes; 1024 are the most");
+        for key in ["scores", "tokens"] {
+            long.remove(&format!("tokenizer.ggml.{key}"));
+            assert!(said(&long).starts_with(&format!("m.gguf: tokenizer.ggml.{key} is not there")), "{}", said(&long));
+        }
     }
 }

@@ -250,7 +250,7 @@ fn what_is_no_model_says_what_one_is() {
     says(ModelFiles::open(dir.path()), &["holds an adapter, not a model"]);
     fs::write(at("small.gguf"), "").unwrap();
     says(ModelFiles::open(dir.path()), &["to use the GGUF file in it, name", "small.gguf"]);
-    says(ModelFiles::open(&at("small.gguf")), &["small.gguf: not a GGUF file"]);
+    says(ModelFiles::open(&at("small.gguf")), &["small.gguf: is not a GGUF file, or cut short"]);
     fs::write(at("pytorch_model.bin"), "").unwrap();
     says(ModelFiles::open(dir.path()), &["has pytorch_model.bin but no safetensors", "save_pretrained"]);
     says(ModelFiles::open(&at("pytorch_model.bin")), &["save_pretrained"]);

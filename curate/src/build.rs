@@ -14,6 +14,7 @@ use setaccio_base::{
 use setaccio_dataset::{
     folder::{self, CARD, LEDGER, RECIPE_LOCK},
     ledger::{Flow, Ledger},
+    seal::seal,
 };
 
 use crate::{
@@ -210,7 +211,7 @@ fn finish(
     let manifests = manifests(plan, &work, folder.root())?;
     let staging = folder.fresh_staging()?;
     let output = write::write(plan, &work, &manifests, &staging, pool, progress)?;
-    let ledger = ledger::compose(plan, &manifests, &output);
+    let mut ledger = ledger::compose(plan, &manifests, &output);
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
         atomic::remove(&staging)?;
         // Tasks that kept nothing are nothing to go on from.
@@ -219,9 +220,9 @@ fn finish(
         }
         return Err(Error::Empty(ledger.drops()));
     }
-    let json = serde_json::to_string_pretty(&ledger).map_err(Error::encode(LEDGER))?;
-    atomic::write(&staging.join(LEDGER), format!("{json}\n").as_bytes())?;
-    atomic::write(&staging.join(RECIPE_LOCK), plan.lock.to_toml()?.as_bytes())?;
+    let lock = plan.lock.to_toml()?;
+    atomic::write(&staging.join(LEDGER), seal(&mut ledger, &lock)?.as_bytes())?;
+    atomic::write(&staging.join(RECIPE_LOCK), lock.as_bytes())?;
     card::write(&staging, &ledger, &plan.lock)?;
     if progress.cancelled() {
         atomic::remove(&staging)?;

@@ -4,30 +4,44 @@ use std::path::Path;
 
 use setaccio_base::{Error, Result};
 
-use crate::{ledger::Ledger, lock::RecipeLock};
+use crate::{ledger::Ledger, lock::RecipeLock, seal};
 
 pub use crate::names::*;
 
 /// The ledger and the lock of a finished build.
 ///
 /// # Errors
-/// One is missing or not what a build writes.
+/// One is missing, or not what a build wrote.
 pub fn read(out: &Path) -> Result<(Ledger, RecipeLock)> {
-    let missing = |message: &str| Err(Error::Damaged { path: out.to_owned(), message: message.to_owned() });
+    let (ledger, lock, changed) = read_any(out)?;
+    match changed.first() {
+        None => Ok((ledger, lock)),
+        Some(name) => Err(Error::damaged(out.join(name), "was changed after the build; build the folder again")),
+    }
+}
+
+/// The ledger and the lock of a build, and the names of those that are not as they were written.
+///
+/// # Errors
+/// One is missing, or is no ledger or no lock.
+pub fn read_any(out: &Path) -> Result<(Ledger, RecipeLock, Vec<&'static str>)> {
     if !out.exists() {
-        return missing("is not there: there is no such folder");
+        return Err(Error::damaged(out, "is not there: there is no such folder"));
     }
     let path = out.join(LEDGER);
     if !path.exists() {
-        return missing(
-            "holds no build: there is no ledger.json in it; `setaccio build` writes to data/out/NAME, or where --out says",
-        );
+        let message = "holds no build: there is no ledger.json in it; `setaccio build` writes to data/out/NAME, or where \
+                       --out says";
+        return Err(Error::damaged(out, message));
     }
-    let damaged = |path: &Path, message: String| Error::Damaged { path: path.to_owned(), message };
-    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let ledger = serde_json::from_slice(&bytes).map_err(|e| damaged(&path, format!("is no ledger: {e}")))?;
-    let path = out.join(RECIPE_LOCK);
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let lock = toml::from_str(&text).map_err(|e| damaged(&path, format!("is no lock: {e}")))?;
-    Ok((ledger, lock))
+    let [ledger_text, lock_text] = [LEDGER, RECIPE_LOCK].map(|name| {
+        let path = out.join(name);
+        std::fs::read_to_string(&path).map_err(Error::io("read", &path))
+    });
+    let (ledger_text, lock_text) = (ledger_text?, lock_text?);
+    let ledger = serde_json::from_str(&ledger_text).map_err(|e| Error::damaged(path, format!("is no ledger: {e}")))?;
+    let lock =
+        toml::from_str(&lock_text).map_err(|e| Error::damaged(out.join(RECIPE_LOCK), format!("is no lock: {e}")))?;
+    let changed = seal::changed(&ledger, &ledger_text, &lock_text);
+    Ok((ledger, lock, changed))
 }

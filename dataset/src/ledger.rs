@@ -16,10 +16,16 @@ pub const STAGES: [&str; 5] = ["read", "screen", "dedup", "sample", "split"];
 pub struct Ledger {
     /// Version of this format.
     pub format: u32,
+    /// SHA-256 of this file with 64 zeros here, hex. Builds of before have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
     /// The recipe's name.
     pub recipe: String,
     /// Hash of everything that decides the output: recipe, inputs, lists, engine.
     pub fingerprint: String,
+    /// SHA-256 of `recipe.lock.toml` as it was written, hex. Builds of before have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub recipe_lock_sha256: String,
     /// What every row is.
     pub kind: Option<Kind>,
     /// The stages in order.
@@ -230,6 +236,13 @@ impl Ledger {
             let Flow { rows_in, rows_out, .. } = stage.flow;
             if rows_in != rows_out + dropped {
                 faults.push(format!("stage {}: {rows_in} rows in, {rows_out} out, {dropped} dropped", stage.stage));
+            }
+            for rule in &stage.rules {
+                let mut sum = Tally::default();
+                rule.sources.iter().for_each(|s| sum.add(&s.tally));
+                if sum != rule.tally {
+                    faults.push(format!("rule {}: the sources do not add up to the whole", rule.rule));
+                }
             }
             let mut sum = Flow::default();
             stage.sources.iter().for_each(|s| sum.add(&s.flow));

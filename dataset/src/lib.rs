@@ -10,4 +10,5 @@ mod names;
 pub mod parquet_file;
 pub mod recipe;
 pub mod row_groups;
+pub mod seal;
 pub mod shard;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use setaccio_base::progress::Progress as _;
 use setaccio_hub::{Client, Repo, Settings, account::Visibility, push::Push};
 
 use crate::{
@@ -11,10 +12,11 @@ use crate::{
 };
 
 mod clean;
+mod model_files;
 mod outgoing;
 mod secrets;
 
-use outgoing::Rejects;
+use outgoing::{EditedCard, Rejects};
 
 /// Push a built data set, an adapter or a model to the Hub
 #[derive(clap::Args)]
@@ -39,16 +41,21 @@ pub struct Args {
     /// Push the rejects of a data set too
     #[arg(long)]
     with_rejects: bool,
-    /// Replace a card that was edited on the Hub
+    /// Replace a card that was edited on the Hub, and push one of a data set that was edited here
     #[arg(long)]
     force: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     let settings = Settings::from_env()?;
     let rejects = if args.with_rejects { Rejects::Pushed } else { Rejects::Kept };
-    let outgoing = outgoing::gather(&args.out, &args.repo, rejects)?;
+    let card = if args.force { EditedCard::Pushed } else { EditedCard::Refused };
+    let outgoing = outgoing::gather(&args.out, &args.repo, (rejects, card), &progress)?;
+    if !outgoing.left_out.is_empty() {
+        let names: Vec<String> = outgoing.left_out.iter().map(|name| format!("  {name}")).collect();
+        progress.warn(&format!("these do not belong to what is pushed, and stay here:\n{}", names.join("\n")));
+    }
     let files = clean::check(outgoing.files, &args.out, &settings)?;
     secrets::check(&files, &settings, &progress)?;
     let repo = Repo::new(outgoing.kind, &args.repo)?;

@@ -33,7 +33,7 @@ struct Verified {
 
 pub fn run(args: &Args) -> Result<()> {
     let shown = args.out.display();
-    let verify::Report { files, rows, checks, faults } = verify::verify(&args.out)?;
+    let verify::Report { files, rows, checks, faults } = verify::verify(&args.out, verify::Scope::Whole, &|| false)?;
     let verified = Verified { out: shown.to_string(), whole: faults.is_empty(), files, rows, checks, faults };
     args.output.give("verify", &verified, |verified| {
         for fault in &verified.faults {

@@ -7,7 +7,10 @@ use setaccio_base::{
     filter_report::Tally,
     numbers::grouped,
 };
-use setaccio_dataset::ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread};
+use setaccio_dataset::{
+    ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread},
+    seal::FORMAT,
+};
 
 use crate::{
     pipeline::{
@@ -70,7 +73,9 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     ];
     let splits = counts.splits.iter().filter(|s| s.split == "train" || s.rows > 0).cloned().collect();
     Ledger {
-        format: 1,
+        format: FORMAT,
+        digest: String::new(),
+        recipe_lock_sha256: String::new(),
         recipe: recipe.name.clone(),
         fingerprint: plan.lock.fingerprint.clone(),
         kind: Some(recipe.kind),

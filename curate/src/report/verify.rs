@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use arrow_array::cast::AsArray;
 use parquet::arrow::ProjectionMask;
-use setaccio_base::run_lock::FileHash;
+use setaccio_base::{run_lock::FileHash, unwound::unwound};
 use setaccio_dataset::{
-    folder::{self, RECIPE_LOCK},
+    folder::{self, DATA, LEDGER, RECIPE_LOCK, REJECTS},
     ledger::FileEntry,
     parquet_file,
     recipe::LeftOut,
@@ -40,24 +40,46 @@ impl Report {
 /// Rows by stage and rule.
 type Drops = BTreeMap<(String, String), u64>;
 
-/// Check the build in `out`.
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All that a build wrote.
+    Whole,
+    /// All but the rejects, which may be gone.
+    WithoutRejects,
+}
+
+/// Check the build in `out`. `cancelled` is asked all along.
 ///
 /// # Errors
-/// There is no ledger or no lock, or they are not what a build writes.
-pub fn verify(out: &Path) -> Result<Report> {
-    let (ledger, lock) = folder::read(out)?;
-    let mut report = Report { files: ledger.files.len(), rows: ledger.rows_out(), ..Report::default() };
-    for fault in ledger.faults() {
+/// There is no ledger or no lock, or they are not what a build writes; it was cancelled.
+pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<Report> {
+    let (mut ledger, lock, changed) = folder::read_any(out)?;
+    let mut unknown = unknown_files(out, &ledger)?;
+    // Numbers that no build counts can be too large to be added up.
+    let faults = unwound(|| Ok(ledger.faults()), |said| said).unwrap_or_else(|said| vec![format!("{LEDGER}: {said}")]);
+    // What a card should say follows from a ledger that is as it was.
+    let sound = faults.is_empty() && !changed.contains(&LEDGER);
+    let expected = if sound { card::files(&ledger, &lock).to_vec() } else { Vec::new() };
+    if scope == Scope::WithoutRejects {
+        ledger.files.retain(|file| folder_of(&file.path) != Some(REJECTS));
+        unknown.retain(|name| folder_of(name) != Some(REJECTS));
+    }
+    let all = ledger.splits.iter().fold(0_u64, |rows, split| rows.saturating_add(split.rows));
+    let mut report = Report { files: ledger.files.len(), rows: all, ..Report::default() };
+    let said = |name: &str| format!("{name}: it was changed after the build");
+    report.check(!changed.contains(&LEDGER), || said(LEDGER));
+    for fault in faults {
         report.check(false, || fault);
     }
     report.check(ledger.fingerprint == lock.fingerprint, || {
         "ledger.json and recipe.lock.toml are of different builds".into()
     });
-    report.check(lock.digest() == lock.fingerprint, || format!("{RECIPE_LOCK}: it was changed after the build"));
-    for unknown in unknown_files(out, &ledger)? {
+    report.check(!changed.contains(&RECIPE_LOCK) && lock.digest() == lock.fingerprint, || said(RECIPE_LOCK));
+    for unknown in unknown {
         report.check(false, || format!("{unknown}: the build wrote no such file"));
     }
-    for (name, expected) in card::files(&ledger, &lock) {
+    for (name, expected) in expected {
         let found = std::fs::read(out.join(name)).unwrap_or_default();
         report.check(found == expected.as_bytes(), || {
             format!("{name}: it is not what the ledger says; `setaccio card` writes it again")
@@ -66,9 +88,11 @@ pub fn verify(out: &Path) -> Result<Report> {
     let mut splits: BTreeMap<&str, u64> = ledger.splits.iter().map(|s| (s.split.as_str(), 0)).collect();
     let mut drops = Drops::new();
     for entry in &ledger.files {
+        report.check(folder_of(&entry.path).is_some(), || format!("{}: no build writes a file there", entry.path));
         let path = out.join(&entry.path);
-        let found = match FileHash::of(&path, &entry.path, &|| false) {
+        let found = match FileHash::of(&path, &entry.path, cancelled) {
             Ok(found) => found,
+            Err(setaccio_base::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 report.check(false, || format!("{}: {error}", entry.path));
                 continue;
@@ -94,6 +118,9 @@ pub fn verify(out: &Path) -> Result<Report> {
             format!("{}: {rows} rows in its files, the ledger says {}", split.split, split.rows)
         });
     }
+    if scope == Scope::WithoutRejects {
+        return Ok(report);
+    }
     let counted_only = lock.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count);
     for stage in &ledger.stages {
         for rule in stage.rules.iter().filter(|_| !(counted_only && stage.stage == "sample")) {
@@ -108,6 +135,13 @@ pub fn verify(out: &Path) -> Result<Report> {
         report.check(false, || format!("rejects: rows of {stage} {rule}, of which the ledger says nothing"));
     }
     Ok(report)
+}
+
+/// The folder of a build that a file of it lies in.
+fn folder_of(path: &str) -> Option<&'static str> {
+    let (folder, name) = path.split_once('/')?;
+    let plain = !name.is_empty() && !name.contains('/') && name != "..";
+    [DATA, REJECTS].into_iter().find(|known| *known == folder).filter(|_| plain)
 }
 
 /// Rows of a Parquet file; those of a rejects file are counted by stage and rule, too.

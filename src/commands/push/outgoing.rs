@@ -4,22 +4,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::{
-    lock_file::{HIDDEN, Mode},
-    numbers::grouped,
+    hidden::HIDDEN,
+    lock_file::Mode,
+    numbers::{counted, grouped},
+    progress::Progress,
     run_lock::{self, FileHash, Outline, RunLock},
 };
-use setaccio_curate::folder::OutputFolder;
-use setaccio_dataset::{
-    folder::{self, RECIPE_LOCK},
-    ledger::Ledger,
+use setaccio_curate::{
+    folder::OutputFolder,
+    report::verify::{self, Scope},
 };
+use setaccio_dataset::folder::{self, RECIPE_LOCK};
 use setaccio_hub::{
     RepoType,
     push::CARD,
     upload::{Content, LocalFile},
 };
 
-use super::clean;
+use super::{
+    clean,
+    model_files::{self, ModelFiles},
+};
 
 /// What is pushed.
 pub struct Outgoing {
@@ -29,6 +34,8 @@ pub struct Outgoing {
     pub title: String,
     /// The files.
     pub files: Vec<LocalFile>,
+    /// Names of files that lie beside them and do not belong there.
+    pub left_out: Vec<String>,
     /// Which files on the Hub are an earlier push's.
     pub stale: Box<dyn Fn(&str) -> bool + Sync>,
     /// A folder that is not rebuilt meanwhile.
@@ -37,9 +44,6 @@ pub struct Outgoing {
 
 /// Beside what a run made, what tells of it; folders of a run that nobody needs elsewhere are left out.
 const OF_A_RUN: [&str; 5] = [CARD, "loss.svg", "metrics.jsonl", run_lock::NAME, "events.out.tfevents.0.setaccio"];
-/// What a model's folder may hold for others, by extension.
-const OF_A_MODEL: [&str; 9] = ["safetensors", "gguf", "json", "jinja", "txt", "model", "md", "svg", "toml"];
-
 /// What becomes of the rows that a build dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejects {
@@ -49,8 +53,25 @@ pub enum Rejects {
     Pushed,
 }
 
-/// The files of `out` that belong into the repository `repo`.
-pub fn gather(out: &Path, repo: &str, rejects: Rejects) -> Result<Outgoing> {
+/// What becomes of a card that is not what ledger and lock say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditedCard {
+    /// Nothing is pushed.
+    Refused,
+    /// It is pushed as it is.
+    Pushed,
+}
+
+/// The files of `out` that belong into the repository `repo`, each looked at.
+///
+/// # Errors
+/// Something is not as it was built, trained or written.
+pub fn gather(
+    out: &Path,
+    repo: &str,
+    (rejects, card): (Rejects, EditedCard),
+    progress: &dyn Progress,
+) -> Result<Outgoing> {
     let there = |name: &str| out.join(name).is_file();
     ensure!(out.is_dir(), "{} is no folder", out.display());
     let built = there("ledger.json");
@@ -61,7 +82,7 @@ pub fn gather(out: &Path, repo: &str, rejects: Rejects) -> Result<Outgoing> {
     );
     ensure!(built || rejects == Rejects::Kept, "{} holds no built data set, so it has no rejects", out.display());
     let outgoing = match built {
-        true => dataset(out, rejects),
+        true => dataset(out, rejects, card, progress),
         false if there(run_lock::NAME) => run(out, repo),
         false => model(out),
     }?;
@@ -89,16 +110,24 @@ fn within(out: &Path, local: &LocalFile) -> Result<()> {
     Ok(())
 }
 
-fn dataset(out: &Path, rejects: Rejects) -> Result<Outgoing> {
+fn dataset(out: &Path, rejects: Rejects, card: EditedCard, progress: &dyn Progress) -> Result<Outgoing> {
     let held = OutputFolder::open(out, Mode::Shared)?;
+    let scope = if rejects == Rejects::Pushed { Scope::Whole } else { Scope::WithoutRejects };
+    let mut faults = verify::verify(out, scope, &|| progress.cancelled())?.faults;
+    faults.retain(|fault| card == EditedCard::Refused || !fault.starts_with(&format!("{CARD}: ")));
+    if let Some(first) = faults.first() {
+        let more = match faults.len() as u64 - 1 {
+            0 => String::new(),
+            more => format!("; and {} more", counted(more, "fault")),
+        };
+        let card = if first.starts_with(CARD) { "; --force pushes a card that you edited" } else { "" };
+        bail!("{first}{card}{more}; `setaccio verify {}` tells all; nothing was pushed", out.display());
+    }
     let (ledger, _) = folder::read(out)?;
     let pushed = |path: &str| path.starts_with("data/") || (rejects == Rejects::Pushed && path.starts_with("rejects/"));
     let mut files: Vec<LocalFile> =
         [CARD, "waterfall.svg", "ledger.json", RECIPE_LOCK].map(|name| file(out, name)).into();
-    for entry in ledger.files.iter().filter(|f| pushed(&f.path)) {
-        files.push(file(out, &entry.path));
-    }
-    whole(out, &ledger, &files)?;
+    files.extend(ledger.files.iter().filter(|f| pushed(&f.path)).map(|entry| file(out, &entry.path)));
     let stale = |path: &str| {
         path.ends_with(".parquet")
             && (path.starts_with("data/") || path.starts_with("rejects/"))
@@ -106,38 +135,36 @@ fn dataset(out: &Path, rejects: Rejects) -> Result<Outgoing> {
     };
     let rows = grouped(ledger.rows_out());
     let title = format!("{}: {rows} rows", ledger.recipe);
-    Ok(Outgoing { kind: RepoType::Dataset, title, files, stale: Box::new(stale), _held: Some(held) })
-}
-
-/// Check that every file is the one that the build wrote.
-fn whole(out: &Path, ledger: &Ledger, files: &[LocalFile]) -> Result<()> {
-    for local in files {
-        let path = out.join(&local.path);
-        let Some(entry) = ledger.files.iter().find(|f| f.path == local.path) else {
-            ensure!(path.is_file(), "{} is not there; build it again", path.display());
-            continue;
-        };
-        let found = FileHash::of(&path, &entry.path, &|| false)?;
-        ensure!(
-            found.bytes == entry.bytes && found.sha256 == entry.sha256,
-            "{} is not what the build wrote; `setaccio verify {}` tells more; build it again",
-            path.display(),
-            out.display()
-        );
-    }
-    Ok(())
+    let (kind, left_out) = (RepoType::Dataset, Vec::new());
+    Ok(Outgoing { kind, title, files, left_out, stale: Box::new(stale), _held: Some(held) })
 }
 
 fn run(out: &Path, repo: &str) -> Result<Outgoing> {
-    let made = trained(out)?;
+    let (made, names) = trained(out)?;
+    let folder = out.join(made);
     // PEFT and transformers look for either at the root of a repository.
-    let mut files = listed(&out.join(made), "", &OF_A_MODEL)?;
-    files.retain(|f| f.path != CARD);
+    let mut files: Vec<LocalFile> = names.iter().filter(|name| *name != CARD).map(|name| file(&folder, name)).collect();
+    for local in &files {
+        model_files::whole(&folder.join(&local.path))?;
+    }
+    let mut left_out = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && !names.contains(&name) {
+            left_out.push(format!("{made}/{name}"));
+        }
+    }
+    left_out.sort();
     // A base that the run made itself is nowhere else.
     if out.join("base").is_dir() {
-        files.extend(listed(&out.join("base"), "base/", &OF_A_MODEL)?);
+        let base = model_files::of(&out.join("base"), "base/")?;
+        files.extend(base.files);
+        left_out.extend(base.left_out);
     }
-    files.extend(OF_A_RUN.iter().filter(|name| out.join(name).is_file()).map(|name| file(out, name)));
+    for name in OF_A_RUN.iter().filter(|name| out.join(name).is_file()) {
+        model_files::whole(&out.join(name))?;
+        files.push(file(out, name));
+    }
     for local in files.iter_mut().filter(|f| f.path == CARD) {
         // The card tells how to load it from its folder; whoever reads it there has its repository.
         let mut text = std::fs::read_to_string(out.join(CARD)).context("cannot read the card")?;
@@ -152,13 +179,14 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
         kind: RepoType::Model,
         title: format!("{name}: {made}"),
         files,
+        left_out,
         stale: if made == "model" { Box::new(weights) } else { Box::new(|_| false) },
         _held: None,
     })
 }
 
-/// The folder of what the run made, an adapter or a whole model.
-fn trained(out: &Path) -> Result<&'static str> {
+/// The folder of what the run made, an adapter or a whole model, and the names of its files.
+fn trained(out: &Path) -> Result<(&'static str, Vec<String>)> {
     let lock = RunLock::<Outline>::read(&out.join(run_lock::NAME))?;
     let made = lock.recipe.method.folder();
     ensure!(
@@ -168,14 +196,20 @@ fn trained(out: &Path) -> Result<&'static str> {
     );
     for file in &lock.made {
         let path = out.join(made).join(&file.file);
+        ensure!(
+            path.file_name().is_some_and(|name| *name == *file.file),
+            "{} names {}, which is no file of {made}",
+            run_lock::NAME,
+            file.file
+        );
         let found = FileHash::of(&path, &file.file, &|| false)?;
         ensure!(found == *file, "{} is not what the run wrote; train again", path.display());
     }
-    Ok(made)
+    Ok((made, lock.made.into_iter().map(|file| file.file).collect()))
 }
 
 fn model(out: &Path) -> Result<Outgoing> {
-    let files = listed(out, "", &OF_A_MODEL)?;
+    let ModelFiles { files, left_out } = model_files::of(out, "")?;
     let has = |end: &str| files.iter().any(|f| f.path.ends_with(end));
     let what = if has(".gguf") {
         "GGUF"
@@ -192,7 +226,7 @@ fn model(out: &Path) -> Result<Outgoing> {
     };
     let name = out.canonicalize()?.file_name().map_or_else(String::new, |n| format!("{}: ", n.to_string_lossy()));
     let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(weights) };
-    Ok(Outgoing { kind: RepoType::Model, title: format!("{name}{what}"), files, stale, _held: None })
+    Ok(Outgoing { kind: RepoType::Model, title: format!("{name}{what}"), files, left_out, stale, _held: None })
 }
 
 /// Weights that are cut into another number of files leave the old ones behind, and an adapter the file by which
@@ -200,25 +234,6 @@ fn model(out: &Path) -> Result<Outgoing> {
 fn weights(path: &str) -> bool {
     let adapter = path == "adapter_config.json";
     !path.contains('/') && (adapter || path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
-}
-
-/// Files of a folder that are not hidden and have one of these extensions, sorted by name.
-fn listed(folder: &Path, prefix: &str, extensions: &[&str]) -> Result<Vec<LocalFile>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-        // A link to nothing is told of later, with its name.
-        let is_file = path.is_file() || (path.is_symlink() && !path.exists());
-        if is_file && !name.starts_with('.') && extensions.contains(&extension.as_str()) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    let local =
-        |name: String| LocalFile { path: format!("{prefix}{name}"), content: Content::File(folder.join(&name)) };
-    Ok(names.into_iter().map(local).collect())
 }
 
 fn file(folder: &Path, name: &str) -> LocalFile {

@@ -83,6 +83,31 @@ impl HubFixture {
     }
 }
 
+/// A safetensors file of one tensor and so many bytes in all, the values as `fill` gives them.
+pub fn safetensors(tensor: &str, bytes: usize, mut fill: impl FnMut() -> u8) -> Vec<u8> {
+    const HEADER: usize = 120;
+    let n = bytes - 8 - HEADER;
+    let header = format!(r#"{{"{tensor}":{{"dtype":"U8","shape":[{n}],"data_offsets":[0,{n}]}}}}"#);
+    let mut file = (HEADER as u64).to_le_bytes().to_vec();
+    file.extend(format!("{header:HEADER$}").into_bytes());
+    file.extend((0..n).map(|_| fill()));
+    file
+}
+
+/// A GGUF file of so many bytes in all.
+pub fn gguf(bytes: usize) -> Vec<u8> {
+    const VALUES: usize = 64;
+    let mut file = [&b"GGUF"[..], &3_u32.to_le_bytes(), &1_u64.to_le_bytes(), &0_u64.to_le_bytes()].concat();
+    file.extend(
+        [&1_u64.to_le_bytes()[..], b"w", &1_u32.to_le_bytes(), &((bytes - VALUES) as u64).to_le_bytes()].concat(),
+    );
+    // Whole numbers of eight bits, from the first byte of the values on.
+    file.extend([&24_u32.to_le_bytes()[..], &0_u64.to_le_bytes()].concat());
+    file.resize(VALUES, 0);
+    file.resize(bytes, 3);
+    file
+}
+
 /// Write the lock of a run that left `names` in `folder`.
 pub fn lock_run(fixture: &HubFixture, method: &str, folder: &str, names: &[&str]) {
     let base = format!("{}/models/llama", fixture.arg("home"));
@@ -106,7 +131,7 @@ pub fn run_folder(fixture: &HubFixture) {
         "run/adapter/adapter_config.json",
         format!("{{\"base_model_name_or_path\": \"{home}/models/llama\"}}\n"),
     );
-    fixture.local.write("run/adapter/adapter_model.safetensors", [7_u8; 5_000]);
+    fixture.local.write("run/adapter/adapter_model.safetensors", safetensors("w", 5_000, || 7));
     fixture.local.write("run/adapter/tokenizer.json", "{\"vocab\": {\"~\": 1, \"~/\": 2, \"/home/\": 3}}\n");
     lock_run(fixture, "lora", "run/adapter", &["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]);
     fixture.local.write("run/README.md", "# Run\n\nmodel = PeftModel.from_pretrained(model, \"adapter\")\n");

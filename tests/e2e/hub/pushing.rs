@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use setaccio_test_hub::{Commit, Content, FaultKind, READ, WRITE};
 
-use super::{HubFixture, lock_run, run_folder};
+use super::{HubFixture, gguf, lock_run, run_folder, safetensors};
 use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot};
 
 const REPO: &str = "datasets/anna/web";
@@ -118,6 +118,22 @@ fn a_folder_that_is_not_what_was_built_is_not_pushed() {
     let mut transcript = Transcript::default();
     transcript.add("a shard that is one byte short", &fixture.push(&[]).assert_failure());
     fs::write(&shard, whole).unwrap();
+    for (name, from, to) in [
+        ("ledger.json", "\"rows\": 12", "\"rows\": 13"),
+        ("recipe.lock.toml", "command = \"setaccio", "command = \"Setaccio"),
+        ("waterfall.svg", "#2b6cb0", "#2b6cb1"),
+        ("README.md", "A test.", "A tests."),
+    ] {
+        let path = fixture.local.path("out").join(name);
+        let whole = fs::read_to_string(&path).unwrap();
+        assert!(whole.contains(from), "{name}: {whole}");
+        fs::write(&path, whole.replacen(from, to, 1)).unwrap();
+        transcript.add(format!("{name} with {to}"), &fixture.push(&[]).assert_failure());
+        fs::write(&path, whole).unwrap();
+    }
+    fixture.local.write("out/data/mine.parquet", "x");
+    transcript.add("a file that the build did not write", &fixture.push(&[]).assert_failure());
+    fs::remove_file(fixture.local.path("out/data/mine.parquet")).unwrap();
     fixture.local.write("none/notes.txt", "x");
     let nothing = fixture.run(&["push", &fixture.arg("none"), "anna/none"]).assert_failure();
     transcript.add("a folder of notes", &nothing);
@@ -125,6 +141,82 @@ fn a_folder_that_is_not_what_was_built_is_not_pushed() {
     transcript.add("a repository without an owner", &no_owner);
     transcript.assert_snapshot("hub-what_is_not_pushed");
     assert!(fixture.hub.store().repos.is_empty());
+}
+
+#[test]
+fn a_card_that_was_edited_here_goes_if_somebody_says_so() {
+    let fixture = fixture();
+    let path = fixture.local.path("out/README.md");
+    let card = fs::read_to_string(&path).unwrap() + "\nA note of mine.\n";
+    fs::write(&path, &card).unwrap();
+    fixture.push(&[]).assert_failure();
+    assert!(fixture.hub.store().repos.is_empty());
+    fixture.push(&["--force"]).assert_success();
+    assert_eq!(fixture.head()["README.md"], card.as_bytes());
+    // Rejects that stay here may be gone, and are missed where they are to go too.
+    fs::remove_dir_all(fixture.local.path("out/rejects")).unwrap();
+    fixture.push(&["--force"]).assert_success();
+}
+
+#[test]
+fn a_model_that_is_not_whole_is_not_pushed_and_what_is_no_part_of_it_stays() {
+    let fixture = fixture();
+    let mut transcript = Transcript::default();
+    let write = |name: &str, bytes: &[u8]| fixture.local.write(&format!("model/{name}"), bytes);
+    let push = || fixture.run(&["push", &fixture.arg("model"), "anna/model"]);
+    let whole = safetensors("w", 5_000, || 7);
+    write("config.json", b"{}\n");
+    write("model.safetensors", &whole[..4_999]);
+    transcript.add("weights that are one byte short", &push().assert_failure());
+    write("model.safetensors", &[&whole[..], b"x"].concat());
+    transcript.add("weights that are one byte too long", &push().assert_failure());
+    write("model.safetensors", &whole);
+    write("config.json", b"{\n");
+    transcript.add("a configuration that is cut", &push().assert_failure());
+    write("config.json", b"{}\n");
+    write("model-q4.gguf", &gguf(1_000)[..999]);
+    transcript.add("a GGUF file that is one byte short", &push().assert_failure());
+    fs::remove_file(fixture.local.path("model/model-q4.gguf")).unwrap();
+    fs::rename(
+        fixture.local.path("model/model.safetensors"),
+        fixture.local.path("model/model-00001-of-00002.safetensors"),
+    )
+    .unwrap();
+    transcript.add("shards without an index", &push().assert_failure());
+    let index = |map: &str| write("model.safetensors.index.json", format!(r#"{{"weight_map": {{{map}}}}}"#).as_bytes());
+    index(r#""w": "model-00001-of-00002.safetensors", "v": "model-00002-of-00002.safetensors""#);
+    transcript.add("a shard that is not there", &push().assert_failure());
+    index(r#""w": "model-00001-of-00002.safetensors", "v": "model-00001-of-00002.safetensors""#);
+    transcript.add("a tensor that is not there", &push().assert_failure());
+    index("");
+    transcript.add("a tensor that nothing tells of", &push().assert_failure());
+    assert!(fixture.hub.store().repos.is_empty());
+
+    index(r#""w": "model-00001-of-00002.safetensors""#);
+    for name in
+        ["notes.txt", "secrets.json", "optimizer.safetensors", "train.py", "checkpoints/x", ".hidden", "LICENSE"]
+    {
+        write(name, b"{}");
+    }
+    transcript.add("a model, and what lies beside it", &push().assert_success().said());
+    let names = |repo: &str| -> Vec<String> {
+        let store = fixture.hub.store();
+        let files = &store.repos[repo].at("main").unwrap().files;
+        files.keys().filter(|name| *name != ".gitattributes").cloned().collect()
+    };
+    let expected = ["LICENSE", "config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"];
+    assert_eq!(names("models/anna/model"), expected);
+
+    run_folder(&fixture);
+    fixture.local.write("run/adapter/notes.txt", "mine");
+    fixture.local.write("run/adapter/optimizer.safetensors", "mine");
+    let said = fixture.run(&["push", &fixture.arg("run"), "anna/adapter"]).assert_success().said();
+    transcript.add("a run, and what lies beside its adapter", &said);
+    assert!(names("models/anna/adapter").iter().all(|name| !name.contains("notes") && !name.contains("optimizer")));
+    fixture.local.write("run/metrics.jsonl", "{}\n{\"step\": 1, \n");
+    transcript.add("metrics that are cut", &fixture.run(&["push", &fixture.arg("run"), "anna/cut"]).assert_failure());
+    transcript.assert_snapshot("hub-models_that_are_not_whole");
+    assert!(!fixture.hub.store().repos.contains_key("models/anna/cut"));
 }
 
 #[test]
@@ -173,7 +265,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_success();
     // The same run again, with every weight trained; what lies in `adapter/` is not its own any more.
     fixture.local.write("run/model/config.json", "{}\n");
-    fixture.local.write("run/model/model.safetensors", [8_u8; 5_000]);
+    fixture.local.write("run/model/model.safetensors", safetensors("w", 5_000, || 8));
     lock_run(&fixture, "full", "run/model", &["config.json", "model.safetensors"]);
     fixture.local.write("run/README.md", "# Run\n\nmodel = AutoModelForCausalLM.from_pretrained(\"model\")\n");
     fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_success();
@@ -187,7 +279,7 @@ fn a_whole_model_takes_the_place_of_an_adapter() {
     );
     let card = String::from_utf8(files["README.md"].bytes.to_vec()).unwrap();
     assert!(card.contains("from_pretrained(\"anna/it\")"), "{card}");
-    fixture.local.write("run/model/model.safetensors", [9_u8; 5_000]);
+    fixture.local.write("run/model/model.safetensors", safetensors("w", 5_000, || 9));
     fixture.run(&["push", &fixture.arg("run"), "anna/it"]).assert_failure();
 }
 
@@ -196,7 +288,8 @@ fn models_of_every_kind_are_known() {
     let fixture = fixture();
     for (folder, name, repo) in [("gguf", "model-q4.gguf", "anna/gguf"), ("merged", "model.safetensors", "anna/merged")]
     {
-        fixture.local.write(&format!("{folder}/{name}"), vec![3_u8; 9_000_000]);
+        let weights = if folder == "gguf" { gguf(9_000_000) } else { safetensors("w", 9_000_000, || 3) };
+        fixture.local.write(&format!("{folder}/{name}"), weights);
         fixture.local.write(&format!("{folder}/config.json"), "{}\n");
         fixture.local.write(&format!("{folder}/README.md"), "# A model\n");
         fixture.run(&["push", &fixture.arg(folder), repo]).assert_success();

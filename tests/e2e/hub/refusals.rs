@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, time::Instant};
 
 use setaccio_test_hub::{Content, FaultKind, Repo};
 
-use super::{HubFixture, run_folder};
+use super::{HubFixture, run_folder, safetensors};
 use crate::fixture::{Fixture, TestRng, Transcript, assert_snapshot};
 
 /// A built data set in `out`.
@@ -144,15 +144,15 @@ fn a_link_out_of_the_folder_is_not_followed() {
     let fixture = built();
     let secret = fixture.local.write("secret.txt", "mine alone");
     fixture.local.write("model/config.json", "{}\n");
-    fixture.local.write("model/model.safetensors", [1_u8; 100]);
-    symlink(&secret, fixture.local.path("model/notes.txt")).unwrap();
+    fixture.local.write("model/model.safetensors", safetensors("w", 200, || 1));
+    symlink(&secret, fixture.local.path("model/merges.txt")).unwrap();
     let push = || fixture.run(&["push", &fixture.arg("model"), "anna/model"]);
     let mut transcript = Transcript::default();
     transcript.add("a link out of the folder of a model", &push().assert_failure());
-    fs::remove_file(fixture.local.path("model/notes.txt")).unwrap();
-    symlink("nowhere.txt", fixture.local.path("model/notes.txt")).unwrap();
+    fs::remove_file(fixture.local.path("model/merges.txt")).unwrap();
+    symlink("nowhere.txt", fixture.local.path("model/merges.txt")).unwrap();
     transcript.add("a link to nothing", &push().assert_failure());
-    fs::remove_file(fixture.local.path("model/notes.txt")).unwrap();
+    fs::remove_file(fixture.local.path("model/merges.txt")).unwrap();
     fs::remove_file(fixture.local.path("out/README.md")).unwrap();
     symlink(&secret, fixture.local.path("out/README.md")).unwrap();
     let built = fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_failure();
@@ -162,7 +162,7 @@ fn a_link_out_of_the_folder_is_not_followed() {
     push().assert_success();
     // A snapshot of the shared cache is nothing but links.
     fixture.local.write("cache/blobs/abc", "{\"x\": 1}\n");
-    fixture.local.write("cache/snapshots/c0/model.safetensors", [2_u8; 50]);
+    fixture.local.write("cache/snapshots/c0/model.safetensors", safetensors("w", 200, || 2));
     symlink("../../blobs/abc", fixture.local.path("cache/snapshots/c0/config.json")).unwrap();
     fixture.run(&["push", &fixture.arg("cache/snapshots/c0"), "anna/cached"]).assert_success();
     let store = fixture.hub.store();

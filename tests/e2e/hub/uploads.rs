@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Instant};
 
 use setaccio_test_hub::{FaultKind, Repo};
 
-use super::HubFixture;
+use super::{HubFixture, safetensors};
 use crate::fixture::{Fixture, TestRng, Transcript, interrupt, wait_for};
 
 /// A model of `n` files of weights, each of so many bytes.
@@ -12,9 +12,12 @@ fn model(n: usize, bytes: usize) -> HubFixture {
     let fixture = HubFixture::new(Fixture::text(""));
     let mut rng = TestRng(5);
     for i in 1..=n {
-        let weights: Vec<u8> = (0..bytes).map(|_| rng.below(256).to_le_bytes()[0]).collect();
+        let weights = safetensors(&format!("w{i}"), bytes, || rng.below(256).to_le_bytes()[0]);
         fixture.local.write(&format!("model/model-{i:05}-of-{n:05}.safetensors"), weights);
     }
+    let map = (1..=n).map(|i| (format!("w{i}"), format!("model-{i:05}-of-{n:05}.safetensors")));
+    let index = serde_json::json!({ "weight_map": map.collect::<std::collections::BTreeMap<_, _>>() });
+    fixture.local.write("model/model.safetensors.index.json", index.to_string());
     fixture.local.write("model/config.json", "{}\n");
     fixture.local.write("model/README.md", "# A model\n");
     fixture
@@ -79,7 +82,7 @@ fn what_has_arrived_is_not_sent_again() {
 fn what_lies_under_two_names_goes_up_once() {
     let fixture = model(1, 50_000);
     let weights = std::fs::read(fixture.local.path("model/model-00001-of-00001.safetensors")).unwrap();
-    fixture.local.write("model/copy.safetensors", weights);
+    fixture.local.write("model/model.safetensors", weights);
     fixture.push_model("anna/model", &[]).assert_success();
     assert_eq!(fixture.sent().len(), 1);
     fixture.arrived("models/anna/model", 2);

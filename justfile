@@ -161,7 +161,7 @@ test-ignored *args:
 soak:
     cargo test --workspace --features train --test e2e -- --ignored soak_
 
-# mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe
+# mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors
 [group('7 develop')]
 fuzz target *args:
     tools/fuzz.sh "$@"

@@ -21,6 +21,7 @@ mod jobs;
 mod output;
 mod progress;
 mod reference;
+mod signals;
 mod style;
 
 #[derive(Parser)]
@@ -35,10 +36,7 @@ Exit codes:
     0  done
     1  not done: what failed, and what to do about it, is on stderr
     2  the command line cannot be understood
-  130  stopped by Ctrl-C or SIGTERM: the same command goes on from there (`train` with --resume)";
-
-/// Exit code of a run that Ctrl-C ended, as shells have it.
-const INTERRUPTED: u8 = 130;
+  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP: the same command goes on from there (`train` with --resume)";
 
 /// Why stdout could not be written, if that is what a panic says.
 fn unprinted(panic: &(dyn Any + Send)) -> Option<&str> {
@@ -47,21 +45,31 @@ fn unprinted(panic: &(dyn Any + Send)) -> Option<&str> {
 
 /// The command line. What is said of arguments that cannot be understood shows what a terminal would obey in them.
 fn arguments() -> Cli {
-    if std::env::args_os().all(|argument| shown(&argument.to_string_lossy()) == argument.to_string_lossy()) {
-        return Cli::parse();
-    }
-    // Without clap's own colours all that looks like one is of an argument.
-    let parsed = Cli::command().styles(Styles::plain()).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let plain = std::env::args_os().all(|argument| shown(&argument.to_string_lossy()) == argument.to_string_lossy());
+    let parsed = if plain {
+        Cli::try_parse()
+    } else {
+        // Without clap's own colours all that looks like one is of an argument.
+        Cli::command().styles(Styles::plain()).try_get_matches().and_then(|m| Cli::from_arg_matches(&m))
+    };
     parsed.unwrap_or_else(|error| {
-        if !error.use_stderr() {
-            error.exit();
+        let code = error.exit_code();
+        if error.use_stderr() && !plain {
+            tell!("{}", error.render().ansi().to_string().trim_end());
+            std::process::exit(code);
         }
-        tell!("{}", error.render().ansi().to_string().trim_end());
-        std::process::exit(error.exit_code())
+        match error.print() {
+            Err(why) if !error.use_stderr() && why.kind() != std::io::ErrorKind::BrokenPipe => {
+                tell!("{}error:{:#} cannot write to stdout: {why}", style::BAD, style::BAD);
+                std::process::exit(1)
+            }
+            _ => std::process::exit(code),
+        }
     })
 }
 
 fn main() -> ExitCode {
+    signals::watch();
     set_hook(Box::new(move |info| {
         if unprinted(info.payload()).is_none() {
             let trace = Backtrace::capture();
@@ -73,7 +81,7 @@ fn main() -> ExitCode {
     // The list that build.rs writes.
     setaccio_base::bundle::install(include!(concat!(env!("OUT_DIR"), "/bundle.rs")));
     let error = match catch_unwind(|| arguments().command.run()) {
-        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Ok(())) => return if terminal::all_told() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Ok(Err(error)) => error,
         Err(panic) => match unprinted(&*panic) {
             Some(why) => anyhow::anyhow!("cannot write to stdout: {why}"),
@@ -84,9 +92,13 @@ fn main() -> ExitCode {
     if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
+    // What was read or written elsewhere says where.
+    let bare = error.is::<std::io::Error>() && error.chain().count() == 1;
+    let error = if bare { error.context("cannot write to stdout") } else { error };
     tell!("{}error:{:#} {error:#}", style::BAD, style::BAD);
+    terminal::all_told();
     let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
         || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
         || commands::interrupted(&error);
-    if stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+    if stopped { ExitCode::from(signals::exit_code()) } else { ExitCode::FAILURE }
 }

@@ -35,7 +35,7 @@ struct Envelope<'a, T> {
 
 impl Output {
     /// The bar that shows what is going on.
-    pub fn bar(self) -> Result<Bar> {
+    pub fn bar(self) -> Bar {
         Bar::with(match self {
             Self { quiet: true, .. } => Loudness::Quiet,
             Self { verbose: true, .. } => Loudness::Verbose,

@@ -2,17 +2,17 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use setaccio_base::{progress::Progress, shown::one_line};
 
 use crate::{
+    signals,
     style::{BAD, FAINT},
     terminal,
 };
@@ -34,10 +34,9 @@ pub enum Loudness {
     Verbose,
 }
 
-/// The bar, and whether Ctrl-C asked to stop.
+/// The bar, and whether a signal asked to stop.
 pub struct Bar {
     loudness: Loudness,
-    cancelled: Arc<AtomicBool>,
     terminal: bool,
     line: ProgressBar,
     rows: AtomicU64,
@@ -56,34 +55,25 @@ struct Plain {
 
 impl Bar {
     /// One that says how far the work is.
-    pub fn new() -> Result<Self> {
+    pub fn new() -> Self {
         Self::with(Loudness::Normal)
     }
 
-    /// Watch for Ctrl-C: the first stops cleanly, the second at once.
-    pub fn with(loudness: Loudness) -> Result<Self> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let flag = cancelled.clone();
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(crate::INTERRUPTED));
-            }
-            tell!("\nstopping; once more to stop at once");
-        })
-        .context("cannot watch for Ctrl-C")?;
+    /// From now on the first Ctrl-C stops cleanly, the second at once.
+    pub fn with(loudness: Loudness) -> Self {
+        signals::stop_cleanly();
         let terminal = terminal::is_watched() && loudness > Loudness::Quiet;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let now = Instant::now();
-        Ok(Self {
+        Self {
             loudness,
-            cancelled,
             terminal,
             line: ProgressBar::with_draw_target(Some(0), target),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             plain: Mutex::new(Plain { stage: "", total: 0, done: 0, began: now, told: now }),
-        })
+        }
     }
 
     /// Leave no trace of the bar.
@@ -111,7 +101,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        signals::came()
     }
 
     fn stage(&self, name: &'static str, total: u64) {

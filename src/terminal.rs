@@ -4,6 +4,10 @@
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use setaccio_base::shown::{shown, shown_json};
@@ -32,9 +36,27 @@ pub fn line(text: fmt::Arguments<'_>) {
     }
 }
 
-/// [`tell!`]. Where stderr cannot be written, nobody can be told so.
+/// Why stderr could not be written first.
+static UNTOLD: OnceLock<String> = OnceLock::new();
+/// Whether stdout is for a program.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// [`tell!`]. Where stderr cannot be written, the command goes on, and [`all_told`] ends it. A reader that has seen enough is
+/// no failure.
 pub fn aside(text: fmt::Arguments<'_>) {
-    let _ = anstream::stderr().write_all(shown(&format!("{text}\n")).as_bytes());
+    match anstream::stderr().write_all(shown(&format!("{text}\n")).as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNTOLD.set(error.to_string())),
+        _ => {}
+    }
+}
+
+/// Whether all was said that was to be said beside the results; else a person is told so, where there is still a way.
+pub fn all_told() -> bool {
+    let Some(why) = UNTOLD.get() else { return true };
+    if !JSON.load(Ordering::Relaxed) {
+        let _ = write(&format!("error: cannot write to stderr: {why}; what was to be said there is lost\n"));
+    }
+    false
 }
 
 /// Text to stdout, at once.
@@ -72,6 +94,7 @@ impl Growing {
 
 /// JSON to stdout, as a line.
 pub fn json(json: &str) -> io::Result<()> {
+    JSON.store(true, Ordering::Relaxed);
     writeln!(io::stdout(), "{}", shown_json(json))
 }
 

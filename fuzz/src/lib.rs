@@ -1,11 +1,13 @@
 //! What the fuzz targets ask of any input: no panic, no hang, and the same rows whether a file is read in one piece or in
 //! slices. CONTRIBUTING.md says how to run them.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, fs::File, io::Write, path::Path};
 
 use setaccio_base::{
     bundle::Place,
+    gguf_header,
     row::{Content, Message},
+    safetensors_header,
 };
 use setaccio_curate::{
     recipe,
@@ -86,6 +88,30 @@ pub fn recipe(text: &str) {
         let again = toml::from_str::<Recipe>(&written).map(|recipe| toml::to_string(&recipe));
         assert_eq!(again, Ok(Ok(written)));
     }
+}
+
+/// Hold the header of `bytes` against their length, as a GGUF file.
+pub fn gguf(bytes: &[u8]) {
+    let Some(file) = file_of(bytes) else { return };
+    let _ = gguf_header::check(&file, Path::new("input.gguf"));
+}
+
+/// The same as a safetensors file. What is said of a good one is true: the values of each tensor are there, and in all as many
+/// as the file has.
+///
+/// # Panics
+/// It is not.
+pub fn safetensors(bytes: &[u8]) {
+    let Some(file) = file_of(bytes) else { return };
+    let Ok(header) = safetensors_header::read(&file, Path::new("input.safetensors")) else { return };
+    let sizes = header.tensors.values().map(|tensor| tensor.data_offsets.1 - tensor.data_offsets.0);
+    assert_eq!(header.start + sizes.sum::<usize>() as u64, bytes.len() as u64);
+}
+
+fn file_of(bytes: &[u8]) -> Option<File> {
+    let mut file = tempfile::tempfile().ok()?;
+    file.write_all(bytes).ok()?;
+    Some(file)
 }
 
 /// Render a conversation with what stands before the first U+0001 as template, and the rest as its turns.

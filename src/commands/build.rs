@@ -107,7 +107,7 @@ struct Tasks {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = args.output.bar()?;
+    let progress = args.output.bar();
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
     let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };

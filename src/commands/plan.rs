@@ -91,7 +91,7 @@ struct Column {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = args.output.bar()?;
+    let progress = args.output.bar();
     let wanted = (Need::List, &Pins::default());
     let began = Instant::now();
     let (plan, listed) = args.inputs.plan(args.inputs.load()?, wanted, &progress)?;

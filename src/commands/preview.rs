@@ -98,7 +98,7 @@ struct Labelled {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = args.output.bar()?;
+    let progress = args.output.bar();
     let wanted = (Need::First, &Pins::default());
     let (plan, _) = args.inputs.plan(args.inputs.load()?, wanted, &progress)?;
     progress.clear();

@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     let loaded = recipe::load(&args.recipe, &args.set)?;
     if loaded.recipe.source.iter().all(|source| source.repo.is_empty()) {
         bail!("no source of {} is on the Hub, so there is nothing to fetch", loaded.place);

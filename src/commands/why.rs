@@ -51,7 +51,7 @@ struct Found {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let progress = args.output.bar()?;
+    let progress = args.output.bar();
     let build = Build::open(&args.out)?;
     let mut fates = Vec::new();
     for query in build.queries(&args.row) {

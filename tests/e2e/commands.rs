@@ -52,12 +52,82 @@ fn threads_that_the_system_refuses_are_an_error_that_says_what_to_do() {
     assert_eq!(said.lines().last(), Some(format!("error: {why}").as_str()), "{said}");
 }
 
+/// Commands that each say something.
+fn speaking(out: &str) -> Vec<Vec<&str>> {
+    let mut all: Vec<Vec<&str>> = [
+        "--help",
+        "--version",
+        "rules",
+        "rules length",
+        "schemas",
+        "recipes",
+        "recipes build dolly",
+        "completions bash",
+        "man",
+        "plan dolly",
+        "plan dolly --json",
+        "preview dolly",
+        "preview dolly --json",
+        "build --help",
+    ]
+    .iter()
+    .map(|line| line.split(' ').collect())
+    .collect();
+    for command in ["build", "build --json", "verify", "verify --json", "card", "why"] {
+        let mut words: Vec<&str> = command.split(' ').collect();
+        match words[0] {
+            "build" => words.extend(["dolly", "--force", "--out", out]),
+            "why" => words.extend([out, "nothing"]),
+            _ => words.push(out),
+        }
+        all.push(words);
+    }
+    if cfg!(feature = "train") {
+        all.extend([vec!["train", "tiny", "--plan"], vec!["generate", "/nowhere", "--prompt", "x"]]);
+    }
+    all
+}
+
+/// The program with these arguments, in a shell that does something to its outputs first.
+#[cfg(target_os = "linux")]
+fn with_outputs(args: &[&str], outputs: &str) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec \"$@\" {outputs}"), "sh", env!("CARGO_BIN_EXE_setaccio")]).args(args);
+    command.current_dir(dir.path()).output().unwrap().into()
+}
+
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_behind_stdout_is_an_error_and_no_panic() {
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let run = Command::new(env!("CARGO_BIN_EXE_setaccio")).arg("rules").stdout(full).output().unwrap();
-    assert_eq!(run.status.code(), Some(1));
-    let said = String::from_utf8(run.stderr).unwrap();
-    assert_eq!(said, "error: cannot write to stdout: No space left on device (os error 28)\n");
+fn a_full_disk_behind_stdout_or_stderr_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let out = out.to_str().unwrap();
+    setaccio(&["build", "dolly", "--out", out]).assert_success();
+    for args in speaking(out) {
+        let usual = with_outputs(&args, "");
+        let full = with_outputs(&args, "> /dev/full");
+        assert_eq!(full.code, Some(1), "{args:?}: {}", full.stderr);
+        if usual.stdout.is_empty() {
+            assert!(full.stderr.contains("error: "), "{args:?}: {}", full.stderr);
+        } else {
+            let last = full.stderr.lines().last();
+            assert_eq!(last, Some("error: cannot write to stdout: No space left on device (os error 28)"), "{args:?}");
+        }
+        assert!(!full.stderr.contains("panicked"), "{args:?}: {}", full.stderr);
+        let silent = with_outputs(&args, "2> /dev/full");
+        if usual.stderr.is_empty() {
+            // A plan says how long its own look took.
+            assert!(silent.code == usual.code && (silent.stdout == usual.stdout || args[0] == "plan"), "{args:?}");
+        } else {
+            let said = silent.stdout.contains("error: cannot write to stderr: No space left on device");
+            assert!(silent.code == Some(1) && (said || args.contains(&"--json")), "{args:?}: {}", silent.stdout);
+        }
+        let neither = with_outputs(&args, "> /dev/full 2> /dev/full");
+        assert_eq!(neither.code, Some(1), "{args:?}");
+        // A closed one is `/dev/null` to the program, which no file that it opens may be taken for.
+        let closed = with_outputs(&args, ">&- 2>&-");
+        assert_eq!(closed.code, usual.code, "{args:?}");
+        assert_eq!(setaccio(&["verify", out]).code, Some(0), "{args:?}");
+    }
 }

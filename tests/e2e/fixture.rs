@@ -215,7 +215,12 @@ pub fn wait_for(child: &mut Child, mut happened: impl FnMut() -> bool) {
 
 /// Ctrl-C.
 pub fn interrupt(child: &Child) {
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal(child, "INT");
+}
+
+/// A signal by its name, without `SIG`.
+pub fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Every file of a built folder but the hidden ones.

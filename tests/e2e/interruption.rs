@@ -6,7 +6,9 @@ use std::{
     time::Instant,
 };
 
-use crate::fixture::{Fixture, Run, TestRng, Transcript, assert_snapshot, interrupt, setaccio, wait_for, web_rules};
+use crate::fixture::{
+    Fixture, Run, TestRng, Transcript, assert_snapshot, interrupt, setaccio, signal, wait_for, web_rules,
+};
 
 fn fixture(rows: usize) -> Fixture {
     let fixture = Fixture::text(&web_rules(60_000));
@@ -22,7 +24,7 @@ fn killed_at_random_moments_it_resumes_to_the_same_bytes() {
 #[test]
 #[ignore = "soak"]
 fn soak_killed_at_random_moments_it_resumes_to_the_same_bytes() {
-    killed_at_random_moments(20);
+    killed_at_random_moments(67);
 }
 
 fn killed_at_random_moments(rounds: usize) {
@@ -88,6 +90,49 @@ fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
     assert!(!again.contains(" 0 of them done before"), "{again}");
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));
+}
+
+#[test]
+fn every_signal_has_its_exit_code_and_stops_cleanly() {
+    let fixture = fixture(30_000);
+    for (name, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let mut child =
+            fixture.command(name, &["--jobs", "1"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let work = fixture.path(name).join(".setaccio/work");
+        wait_for(&mut child, || std::fs::read_dir(&work).map_or(0, Iterator::count) >= 3);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+        assert!(said.contains("goes on from there"), "{name}: {said}");
+        assert!(!fixture.path(name).join("ledger.json").exists());
+        let left = std::fs::read_dir(&work).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+        assert_eq!(left.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [""; 0], "{name}");
+    }
+    // A second one does not wait.
+    let mut child =
+        fixture.command("twice", &["--jobs", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&mut child, || fixture.path("twice/.setaccio/work").exists());
+    signal(&child, "TERM");
+    signal(&child, "HUP");
+    assert!(matches!(child.wait().unwrap().code(), Some(143 | 129)));
+}
+
+#[test]
+fn a_closed_terminal_does_not_stop_what_nohup_started() {
+    let fixture = fixture(3000);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio"), "build"]);
+    command
+        .arg(fixture.path("recipe.toml"))
+        .arg("--out")
+        .arg(fixture.path("out"))
+        .arg("--from")
+        .arg(fixture.path("data"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&mut child, || fixture.path("out/.setaccio/work").exists());
+    signal(&child, "HUP");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
 mod embedded;
+mod faults;
 mod fixture;
 #[cfg(feature = "train")]
 mod full;

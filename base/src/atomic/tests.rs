@@ -14,9 +14,8 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn free() -> Result<()> {
-    Ok(())
-}
+/// Whatever is there may be replaced.
+const FREE: fn() -> Result<()> = || Ok(());
 
 fn put(folder: &Path, name: &str) -> Result<()> {
     fs::write(folder.join(name), name).map_err(Error::io("write", folder))
@@ -65,23 +64,23 @@ fn a_folder_is_there_whole_or_as_it_was() -> Result<()> {
         put(aside, "torn")?;
         Err(Error::Interrupted)
     };
-    assert!(folder(&place, free, fails).is_err());
+    assert!(folder(&place, FREE, fails).is_err());
     assert_eq!(names(&dir.path().join("a")), [""; 0]);
     // As a crash leaves it.
     fs::create_dir_all(dir.path().join("a/.writing-merged/x")).map_err(Error::io("create", &place))?;
-    folder(&place, free, |aside| put(aside, "one"))?;
+    folder(&place, FREE, |aside| put(aside, "one"))?;
     let twice = dir.path().join("twice");
-    folder(&twice, free, |aside| {
-        let second = folder(&twice, free, |_| Ok::<_, Error>(()));
+    folder(&twice, FREE, |aside| {
+        let second = folder(&twice, FREE, |_| Ok::<_, Error>(()));
         assert!(matches!(second, Err(Error::Busy(_))), "{second:?}");
         put(aside, "one")
     })?;
-    assert!(folder(&place, free, fails).is_err());
+    assert!(folder(&place, FREE, fails).is_err());
     assert_eq!(names(&place), ["one"]);
     fs::rename(&place, dir.path().join("a/.replaced-merged")).map_err(Error::io("rename", &place))?;
-    assert!(folder(&place, free, fails).is_err());
+    assert!(folder(&place, FREE, fails).is_err());
     assert_eq!(names(&place), ["one"], "cut short between the two renames");
-    folder(&place, free, |aside| put(aside, "two"))?;
+    folder(&place, FREE, |aside| put(aside, "two"))?;
     assert_eq!(names(&place), ["two"]);
     assert_eq!(names(&dir.path().join("a")), ["merged"]);
     Ok(())
@@ -97,14 +96,14 @@ fn a_file_is_there_whole_or_as_it_was() -> Result<()> {
             if whole { Ok(()) } else { Err(Error::Interrupted) }
         }
     };
-    assert!(file(&place, free, fill("torn", false)).is_err());
+    assert!(file(&place, FREE, fill("torn", false)).is_err());
     assert_eq!(names(dir.path()), [""; 0]);
-    file(&place, free, |out| {
-        let second = file(&place, free, fill("two", true));
+    file(&place, FREE, |out| {
+        let second = file(&place, FREE, fill("two", true));
         assert!(matches!(second, Err(Error::Busy(_))), "{second:?}");
         fill("one", true)(out)
     })?;
-    assert!(file(&place, free, fill("torn", false)).is_err());
+    assert!(file(&place, FREE, fill("torn", false)).is_err());
     assert_eq!(fs::read(&place).ok().as_deref(), Some(&b"one"[..]));
     assert_eq!(names(dir.path()), ["m.gguf"]);
     Ok(())

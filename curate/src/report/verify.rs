@@ -13,7 +13,10 @@ use setaccio_dataset::{
 };
 
 use super::card;
-use crate::{error::Result, folder::unknown_files};
+use crate::{
+    error::{Error, Result},
+    folder::unknown_files,
+};
 
 /// What was checked and found.
 #[derive(Debug, Default)]

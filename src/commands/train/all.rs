@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     for stage in &file.chain.stage {
         setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
     }
-    let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new()?);
+    let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new());
     let (mut rows, mut sample) = (Vec::new(), None);
     for step in chain.steps() {
         let name = chain.name(&step);

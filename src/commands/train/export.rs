@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
     let destination = Destination { path: &args.out, force: args.force };
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     let done = match args.to {
         Format::Gguf => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);

@@ -99,10 +99,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some((dir, file)) = &adapter {
         file.fits(files.config(), dir)?;
     }
-    let prompt = prompt(args, &tokens)?;
+    let prompt = prompt(args, (&tokens, files.config().vocab_size))?;
     let left = tokens_left(files.config(), prompt.len())?;
 
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     let loaded = load_model(&files, args.device, &progress);
     progress.clear();
     let mut model = loaded?;
@@ -126,6 +126,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(error.into());
     }
     terminal::write("\n")?;
+    if progress.cancelled() {
+        return Err(setaccio_train::Error::Stopped.into());
+    }
     #[allow(clippy::cast_precision_loss, reason = "shown to one digit")]
     let speed = written.len() as f64 / began.elapsed().as_secs_f64().max(1e-3);
     if written.len() == left && left < args.max_tokens {
@@ -150,7 +153,7 @@ fn asked(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
 }
 
 /// Ids of the prompt.
-fn prompt(args: &Args, tokens: &Tokens) -> setaccio_train::Result<Vec<u32>> {
+fn prompt(args: &Args, tokens: (&Tokens, usize)) -> setaccio_train::Result<Vec<u32>> {
     if args.raw {
         return raw_ids(tokens, &args.prompt);
     }

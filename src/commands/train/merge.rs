@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("name a run, or --model and --adapter");
     };
     let files = ModelFiles::open(&base)?;
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
         trained.same_base(&files, &|| progress.cancelled())?;
     }
@@ -140,7 +140,7 @@ fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
              that goes with it"
         );
     }
-    let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new()?);
+    let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new());
     let merged = merge::copy(&files, &args.out, options, &progress);
     progress.clear();
     let merged = merged?;

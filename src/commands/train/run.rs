@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
     let loaded = args.load()?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-    let progress = Bar::new()?;
+    let progress = Bar::new();
     let prepared = RunPlan::new(loaded, &folder, &progress);
     progress.clear();
     let prepared = prepared?;

@@ -1,0 +1,69 @@
+//! Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends. Work that asks for it is stopped cleanly by the first of them,
+//! and at once by the second; all else at once.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    thread,
+};
+
+use nix::sys::signal::{SigSet, Signal};
+
+/// The first that came.
+static CAME: AtomicI32 = AtomicI32::new(0);
+/// Whether there is work that looks whether one came.
+static CLEANLY: AtomicBool = AtomicBool::new(false);
+
+/// Exit code of what a signal ends, less the signal's number, as shells have it.
+const BY_SIGNAL: i32 = 128;
+
+/// Wait for them from now on. Threads that are there already would be ended by one, so this comes first.
+pub fn watch() {
+    let mut watched = SigSet::empty();
+    watched.add(Signal::SIGINT);
+    watched.add(Signal::SIGTERM);
+    // `nohup` ignores it for what it starts.
+    if !ignored(Signal::SIGHUP) {
+        watched.add(Signal::SIGHUP);
+    }
+    if watched.thread_block().is_err() {
+        // They end it at once then, as without this.
+        return;
+    }
+    thread::spawn(move || {
+        while let Ok(signal) = watched.wait() {
+            let first = CAME.compare_exchange(0, signal as i32, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            if !(first && CLEANLY.load(Ordering::SeqCst)) {
+                std::process::exit(BY_SIGNAL + signal as i32);
+            }
+            tell!("\nstopping; once more to stop at once");
+        }
+    });
+}
+
+/// From now on the first signal is left to [`came`].
+pub fn stop_cleanly() {
+    CLEANLY.store(true, Ordering::SeqCst);
+}
+
+/// Whether one came.
+pub fn came() -> bool {
+    CAME.load(Ordering::SeqCst) != 0
+}
+
+/// Exit code of what the first one stopped.
+pub fn exit_code() -> u8 {
+    let signal = match CAME.load(Ordering::SeqCst) {
+        0 => Signal::SIGINT as i32,
+        signal => signal,
+    };
+    u8::try_from(BY_SIGNAL + signal).unwrap_or(u8::MAX)
+}
+
+/// Whether this process was started so that the signal does nothing. Where the system does not tell, it does.
+fn ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (mask >> (signal as i32 - 1)) & 1 == 1
+}

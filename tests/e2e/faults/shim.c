@@ -1,0 +1,85 @@
+// Lets a call of the C library fail, as a broken or full disk would: loaded into a command by LD_PRELOAD.
+//
+// FAULT_UNDER  only files below this folder count
+// FAULT_CALL   open, write, fsync or rename: which call fails
+// FAULT_AT     the number of that call, from 1; it and no other fails, with EIO
+// FAULT_ROOM   instead of these: so many bytes can be written in all, and then the disk is full
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static atomic_long calls, written;
+
+static int under(const char *path) {
+    const char *folder = getenv("FAULT_UNDER");
+    return folder && path && strncmp(path, folder, strlen(folder)) == 0;
+}
+
+static int under_fd(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return under(path);
+}
+
+static int fails(const char *name) {
+    const char *call = getenv("FAULT_CALL"), *at = getenv("FAULT_AT");
+    if (!call || !at || strcmp(call, name) != 0) return 0;
+    if (atomic_fetch_add(&calls, 1) + 1 != atol(at)) return 0;
+    // Who asked has to know that it happened.
+    int mark = ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open"))(getenv("FAULT_MARK"), O_WRONLY | O_CREAT, 0600);
+    if (mark >= 0) close(mark);
+    errno = EIO;
+    return 1;
+}
+
+#define OPEN(name)                                                                    \
+    int name(const char *path, int flags, ...) {                                      \
+        va_list rest;                                                                 \
+        va_start(rest, flags);                                                        \
+        mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(rest, mode_t) : 0;     \
+        va_end(rest);                                                                 \
+        if (under(path) && fails("open")) return -1;                                  \
+        return ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, #name))(path, flags, mode); \
+    }
+OPEN(open)
+OPEN(open64)
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    if (!under_fd(fd)) return real(fd, bytes, count);
+    if (fails("write")) return -1;
+    const char *room = getenv("FAULT_ROOM");
+    if (room) {
+        long left = atol(room) - atomic_fetch_add(&written, (long)count);
+        if (left <= 0) {
+            errno = ENOSPC;
+            return -1;
+        }
+        if ((size_t)left < count) count = (size_t)left;
+    }
+    return real(fd, bytes, count);
+}
+
+#define FLUSH(name)                                                   \
+    int name(int fd) {                                                \
+        if (under_fd(fd) && fails("fsync")) return -1;                \
+        return ((int (*)(int))dlsym(RTLD_NEXT, #name))(fd);           \
+    }
+FLUSH(fsync)
+FLUSH(fdatasync)
+
+int rename(const char *from, const char *to) {
+    if (under(to) && fails("rename")) return -1;
+    return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
+}

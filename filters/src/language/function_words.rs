@@ -3,7 +3,7 @@
 //! some length at a small part of what comparing its trigrams costs, and they tell apart what trigrams cannot: a text
 //! of a language that whatlang does not know is near some language that it knows, but lacks the words of that one.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 /// The words of each language, with those that an apostrophe cuts short. A language is here because it is one of
 /// [`SURE`], or near to one: a word counts for a language as long as it stands in no other list.
@@ -106,6 +106,9 @@ const WORDS: [(&str, &str); 14] = [
 /// Languages whose neighbours are in [`WORDS`] too, so that their own words do not stand in others.
 const SURE: [&str; 6] = ["de", "en", "es", "fr", "it", "pt"];
 
+/// Lists that stand here as neighbours only: their words do not tell Afrikaans from Dutch, nor Danish from Norwegian.
+const UNSURE: [&str; 2] = ["nb", "nl"];
+
 /// Fewer words than this say nothing.
 const MIN_WORDS: usize = 12;
 
@@ -116,16 +119,52 @@ const MANY_WORDS: usize = 40;
 /// corpus that `tools/language-rows.sh` fetches, none in Italian or English that trigrams leave in doubt is.
 const MIN_WORDS_WITHOUT: usize = 20;
 
-/// A word in the lists that have it, one bit a list.
-static LISTS: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
-    let mut lists: HashMap<&'static str, u16> = HashMap::new();
-    for (i, (_, words)) in WORDS.iter().enumerate() {
-        for word in words.split_whitespace() {
-            *lists.entry(word).or_default() |= 1 << i;
+/// The longest word of the lists has fewer bytes.
+const MAX_BYTES: usize = 16;
+
+/// The words of all lists by their bytes, filled up with zeros.
+static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
+
+/// An open hash table: each word of a text is looked up here, most of them in vain.
+struct Table {
+    words: Vec<[u8; MAX_BYTES]>,
+    /// The lists that have the word at the same place, one bit a list; 0: the place is free.
+    lists: Vec<u16>,
+}
+
+impl Table {
+    /// Places: more than twice as many as there are words, so that most looks end at the first.
+    const BITS: u32 = 11;
+
+    fn new() -> Self {
+        let mut table = Self { words: vec![[0; MAX_BYTES]; 1 << Self::BITS], lists: vec![0; 1 << Self::BITS] };
+        for (list, (_, words)) in WORDS.iter().enumerate() {
+            for word in words.split_whitespace() {
+                let mut bytes = [0; MAX_BYTES];
+                bytes[..word.len()].copy_from_slice(word.as_bytes());
+                let at = table.place(&bytes);
+                table.words[at] = bytes;
+                table.lists[at] |= 1 << list;
+            }
         }
+        table
     }
-    lists
-});
+
+    /// The place of a word, or the free one where it would be.
+    fn place(&self, word: &[u8; MAX_BYTES]) -> usize {
+        let halves = word.as_chunks::<8>().0.iter().map(|half| u64::from_le_bytes(*half));
+        let mixed = halves.fold(0, |hash: u64, half| (hash.rotate_left(5) ^ half).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut at = usize::try_from(mixed >> (64 - Self::BITS)).unwrap_or(0);
+        while self.lists[at] != 0 && self.words[at] != *word {
+            at = (at + 1) % self.lists.len();
+        }
+        at
+    }
+
+    fn lists(&self, word: &[u8; MAX_BYTES]) -> u16 {
+        self.lists[self.place(word)]
+    }
+}
 
 /// The languages to keep that function words speak for.
 #[derive(Clone, Debug)]
@@ -150,6 +189,24 @@ impl Found {
         self.words >= MIN_WORDS
     }
 
+    /// Whether they speak for the language of a list beyond doubt: a quarter of them are its function words, a tenth are
+    /// long ones of no other list (of many words, a fifth and a sixteenth), and those of another language alone are at most
+    /// a third of these. How often trigrams say the same is in BENCHMARKS.md.
+    fn speak_for(&self, list: usize) -> bool {
+        let own = 1_u16 << list;
+        let count = |test: &dyn Fn(&(u16, bool)) -> bool| self.function.iter().filter(|word| test(word)).count();
+        let percent = |n: usize, least: usize| 100 * n >= least * self.words;
+        let all = count(&|(lists, _)| lists & own != 0);
+        if !self.enough() || !percent(all, 20) {
+            return false;
+        }
+        let only = count(&|(lists, long)| *lists == own && *long);
+        let short = percent(all, 25) && percent(only, 10);
+        let long = self.words >= MANY_WORDS && percent(only, 6);
+        let rival = |other: usize| count(&|(lists, _)| lists & own == 0 && lists >> other & 1 == 1);
+        (short || long) && (0..WORDS.len()).all(|other| 3 * rival(other) <= only)
+    }
+
     /// Function words by list.
     fn counts(&self) -> [usize; WORDS.len()] {
         let mut counts = [0; WORDS.len()];
@@ -157,6 +214,38 @@ impl Found {
             counts.iter_mut().enumerate().for_each(|(i, n)| *n += usize::from(lists >> i & 1));
         }
         counts
+    }
+}
+
+/// A word of a text, as far as it may be a function word, in lower case.
+#[derive(Default)]
+struct Word {
+    bytes: [u8; MAX_BYTES],
+    /// How many bytes it has, so many as there is room for.
+    len: usize,
+    letters: usize,
+}
+
+impl Word {
+    fn push(&mut self, c: char) {
+        self.letters += 1;
+        match self.bytes.get_mut(self.len..self.len + c.len_utf8()) {
+            Some(room) => self.len += c.encode_utf8(room).len(),
+            None => self.len = MAX_BYTES,
+        }
+    }
+
+    /// Count the word, if there is one, and begin another.
+    fn end(&mut self, found: &mut Found) {
+        if self.letters == 0 {
+            return;
+        }
+        found.words += 1;
+        let lists = if self.len < MAX_BYTES { TABLE.lists(&self.bytes) } else { 0 };
+        if lists != 0 {
+            found.function.push((lists, self.letters > 2));
+        }
+        *self = Self::default();
     }
 }
 
@@ -176,48 +265,48 @@ impl FunctionWords {
         if self.keep.is_empty() {
             return found;
         }
-        let mut lower = String::new();
-        for word in text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()) {
-            found.words += 1;
-            // The longest function word has eight letters, some of two bytes.
-            if word.len() > 12 {
-                continue;
-            }
-            lower.clear();
-            lower.extend(word.chars().flat_map(char::to_lowercase));
-            if let Some(lists) = LISTS.get(lower.as_str()) {
-                found.function.push((*lists, lower.chars().count() > 2));
+        let mut word = Word::default();
+        for c in text.chars() {
+            if c.is_ascii_alphabetic() {
+                word.push(c.to_ascii_lowercase());
+            } else if !c.is_ascii() && c.is_alphabetic() {
+                c.to_lowercase().for_each(|lower| word.push(lower));
+            } else {
+                word.end(&mut found);
             }
         }
+        word.end(&mut found);
         found
     }
 
-    /// The language to keep that the words speak for beyond doubt: a quarter of them are its function words, a tenth are
-    /// long ones of no other list (of many words, a fifth and a sixteenth), and those of another language alone are at most
-    /// a third of these. How often trigrams say the same is in BENCHMARKS.md.
+    /// The language to keep that the words speak for beyond doubt.
     #[must_use]
     pub fn clear(&self, found: &Found) -> Option<&'static str> {
-        if !found.enough() {
+        self.keep.iter().find(|list| found.speak_for(**list)).map(|list| WORDS[*list].0)
+    }
+
+    /// The other language that many words speak for beyond doubt, while none of them is of a language to keep alone. A page in
+    /// two languages is left to trigrams.
+    #[must_use]
+    pub fn clear_other(&self, found: &Found) -> Option<&'static str> {
+        if !self.all || found.words < MANY_WORDS {
             return None;
         }
-        let clear = |list: &&usize| {
-            let own = 1_u16 << **list;
-            let (mut all, mut only, mut rivals) = (0_usize, 0_usize, [0_usize; WORDS.len()]);
-            for (lists, long) in &found.function {
-                if lists & own != 0 {
-                    all += 1;
-                    only += usize::from(*lists == own && *long);
-                } else {
-                    rivals.iter_mut().enumerate().for_each(|(i, n)| *n += usize::from(lists >> i & 1));
-                }
-            }
-            let rival = rivals.iter().max().copied().unwrap_or(0);
-            let percent = |n: usize, least: usize| 100 * n >= least * found.words;
-            let short = percent(all, 25) && percent(only, 10);
-            let long = found.words >= MANY_WORDS && percent(all, 20) && percent(only, 6);
-            (short || long) && 3 * rival <= only
-        };
-        self.keep.iter().find(clear).map(|list| WORDS[*list].0)
+        let keep = self.keep.iter().fold(0, |keep, list| keep | 1_u16 << list);
+        let alone = |list: usize| !found.function.iter().any(|(lists, _)| lists & keep != 0 && lists >> list & 1 == 0);
+        let mut others = (0..WORDS.len()).filter(|list| keep >> list & 1 == 0 && !UNSURE.contains(&WORDS[*list].0));
+        others.find(|list| found.speak_for(*list) && alone(*list)).map(|list| WORDS[list].0)
+    }
+
+    /// Whether many words support that a text is of a language to keep: one in twenty of them at least is long and of no
+    /// other list.
+    #[must_use]
+    pub fn support(&self, found: &Found, language: &str) -> bool {
+        let list = self.keep.iter().find(|list| WORDS[**list].0 == language);
+        list.is_some_and(|list| {
+            let only = found.function.iter().filter(|(lists, long)| *long && *lists == 1 << list).count();
+            found.words >= MANY_WORDS && 20 * only >= found.words
+        })
     }
 
     /// Whether the words speak for a language to keep, though there may be too few for [`FunctionWords::clear`]: two in
@@ -247,5 +336,59 @@ impl FunctionWords {
         let list = self.keep.iter().find(|list| WORDS[**list].0 == language);
         found.words >= MIN_WORDS_WITHOUT
             && list.is_some_and(|list| !found.function.iter().any(|(lists, long)| *long && lists >> list & 1 == 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENGLISH: &str = "The kitchen was cold, and there was nothing to eat but the bread that they had left on the table. \
+                           She looked at it for a while, then she took her coat and went out, because the shops would be \
+                           closed before the evening and she did not want to wait until the morning.";
+    const GERMAN: &str = "Als der Regen nicht aufhören wollte, ging er noch einmal in das Haus und suchte nach einem Schirm. \
+                          Die Schwester hatte ihm gesagt, dass er unter der Treppe liegt, aber dort war nur der alte Mantel, \
+                          den sie vor vielen Jahren von ihrem Vater bekommen hatte.";
+    const ITALIAN: &str = "Quando siamo arrivati non c'era più nessuno, e la porta della chiesa era chiusa.";
+
+    #[test]
+    fn a_plain_page_of_another_language_is_told_and_a_page_in_two_is_not() {
+        let other = |keep: &[&str], text: &str| {
+            let words = FunctionWords::of(&keep.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>());
+            let found = words.find(text);
+            words.clear_other(&found)
+        };
+        assert_eq!(other(&["it"], ENGLISH), Some("en"));
+        assert_eq!(other(&["it", "fr"], GERMAN), Some("de"));
+        assert_eq!(other(&["en"], GERMAN), Some("de"));
+        assert_eq!(other(&["en"], ENGLISH), None);
+        assert_eq!(other(&["it", "en"], ENGLISH), None);
+        assert_eq!(other(&["it"], &format!("{ENGLISH} {ITALIAN}")), None, "a page in two languages");
+        assert_eq!(other(&["it"], &ENGLISH[..120]), None, "a few words");
+        // Their neighbours are in no list.
+        assert_eq!(other(&["af"], GERMAN), None);
+        assert_eq!(other(&["it", "af"], GERMAN), None);
+    }
+
+    #[test]
+    fn words_are_found_in_any_case_and_beside_any_sign() {
+        let words = FunctionWords::of(&["fr".to_owned()]);
+        let found = words.find("ÊTRE, où l’on est… «TRÈS» sobrement ÉTÉ2 anticonstitutionnellement");
+        assert_eq!(found.words, 9);
+        let long = found.function.iter().filter(|(_, long)| *long).count();
+        // être, très; and où, l, on, est (three letters).
+        assert_eq!((found.function.len(), long), (6, 3));
+    }
+
+    #[test]
+    fn every_listed_word_is_found_for_the_lists_that_have_it() {
+        let words = FunctionWords::of(&["it".to_owned()]);
+        for (list, (code, listed)) in WORDS.iter().enumerate() {
+            for word in listed.split_whitespace() {
+                let found = words.find(word);
+                assert!(found.function.iter().any(|(lists, _)| lists >> list & 1 == 1), "{code}: {word}");
+            }
+        }
+        assert!(words.find("zqx alfabeto").function.is_empty());
     }
 }

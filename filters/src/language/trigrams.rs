@@ -43,15 +43,17 @@ impl Trigrams {
         Self { keep, others, candidates, all: Detector::new() }
     }
 
-    /// The candidate that leads all others and those to keep beyond doubt, if it is not to be kept. Where more languages
-    /// are compared another may lead, but none of those to keep: how near a text is to one language does not depend on
-    /// which others are compared.
+    /// The candidate that leads all others and those to keep beyond doubt. If it is not to be kept, neither is the text:
+    /// where more languages are compared another may lead, but none of those to keep, as how near a text is to one
+    /// language does not depend on which others are compared. If it is, a language that was not compared may be nearer
+    /// yet, unless `supported` knows better.
     #[must_use]
-    pub fn rule_out(&self, text: &str) -> Option<Lead> {
-        let info = self.candidates.as_ref()?.detect(text)?;
-        let sure = info.confidence() >= 1.0 && !self.keep.contains(&info.lang());
+    pub fn first(&self, text: &str, supported: impl FnOnce(&str) -> bool) -> Option<Lead> {
+        let info = self.candidates.as_ref()?.detect(text).filter(|info| info.confidence() >= 1.0)?;
+        let lead = Lead::new(&info, self.keep.contains(&info.lang()), 1.0);
         // With Chinese no candidate, whatlang takes Han for Japanese.
-        (sure && info.script() != Script::Mandarin).then(|| Lead::new(&info, false, 1.0))
+        let answers = if lead.keep { supported(lead.language) } else { info.script() != Script::Mandarin };
+        answers.then_some(lead)
     }
 
     /// The language that leads all others, and by how much. A lead of `enough` over the second of all is not looked into;

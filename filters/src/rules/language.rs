@@ -206,7 +206,8 @@ impl Rule for Language {
         };
         // A language that whatlang does not know may be of any script.
         let scripts = self.keep.iter().map(|code| lang(code).ok()).collect::<Option<Vec<_>>>().map(|l| Scripts::of(&l));
-        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), scripts, detector })])
+        let many = CANDIDATES.iter().all(|code| self.candidates.iter().any(|c| c == code));
+        Ok(vec![Filter::document(Self::NAME, LanguageFilter { spec: self.clone(), scripts, many, detector })])
     }
 }
 
@@ -248,6 +249,8 @@ struct LanguageFilter {
     spec: Language,
     /// Of the languages to keep, if they are known.
     scripts: Option<Scripts>,
+    /// Whether the candidates are those of Europe's web at least, so that they may have the last word.
+    many: bool,
     detector: Detector,
 }
 
@@ -272,10 +275,14 @@ impl LanguageFilter {
         if let Some(language) = words.clear(&found) {
             return Answer::Keep { language: language.to_owned(), confidence: 1.0 };
         }
+        if let Some(language) = words.clear_other(&found) {
+            return Answer::other(language, 1.0);
+        }
         let compare = |stretch: &str, enough: f64| {
-            // With so many words, of which not many are of a language to keep, it is worth a try.
-            let other = if found.enough() { trigrams.rule_out(stretch) } else { None };
-            other.or_else(|| trigrams.lead(stretch, enough))
+            // With so many words it is worth a try.
+            let supported = |language: &str| self.many && words.support(&found, language);
+            let first = if found.enough() { trigrams.first(stretch, supported) } else { None };
+            first.or_else(|| trigrams.lead(stretch, enough))
         };
         // "How do I change my password?" has the trigrams of Shona and the words of English.
         let likely = words.likely(&found);

@@ -1,10 +1,10 @@
 //! One look for the phrases of several line filters: most texts, and most lines of the others, hold none of them.
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::AhoCorasick;
 
 use crate::{
     fold::{Folding, with_caseless},
-    words::PhraseFinder,
+    words::{PhraseFinder, automaton},
 };
 
 /// The phrases of several filters, of which only is asked whether any is there.
@@ -21,7 +21,7 @@ impl Sieve {
         let folding = finders.first()?.folding();
         let alike = finders.iter().filter(|f| f.folding() == folding);
         let (bytes, longer): (Vec<&String>, Vec<&String>) = alike.flat_map(|f| f.folded()).partition(|p| p.len() == 1);
-        let automaton = AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostFirst).build(&longer).ok()?;
+        let automaton = automaton(&longer).ok()?;
         let bytes = bytes.iter().flat_map(|p| p.bytes()).collect();
         Some(Self { bytes, longer: (!longer.is_empty()).then_some(automaton), folding })
     }

@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow::{self, Continue},
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use crate::{
     error::RuleError,
@@ -78,10 +78,7 @@ impl PhraseFinder {
     /// No phrases, one of which nothing is left to look for, or too many for an automaton.
     pub fn new(phrases: Vec<String>, folding: Folding) -> Result<Self, RuleError> {
         let folded = fold_all(&phrases, folding)?;
-        let automaton = AhoCorasickBuilder::new()
-            .match_kind(MatchKind::LeftmostFirst)
-            .build(&folded)
-            .map_err(|e| RuleError::setting(format!("the phrases are too many: {e}")))?;
+        let automaton = automaton(&folded).map_err(|e| RuleError::setting(format!("the phrases are too many: {e}")))?;
         Ok(Self { automaton, phrases, folded, folding })
     }
 
@@ -102,6 +99,20 @@ impl PhraseFinder {
             Some(self.phrases[found.pattern().as_usize()].as_str())
         })
     }
+}
+
+/// Bytes of phrases up to which they get a table of all that may follow: making one takes time with the square of a phrase
+/// that repeats itself.
+const TABLE_BYTES: usize = 10_000;
+
+/// What finds these phrases, of several at one place the first.
+///
+/// # Errors
+/// They are too many.
+pub fn automaton<P: AsRef<[u8]>>(phrases: &[P]) -> Result<AhoCorasick, aho_corasick::BuildError> {
+    let bytes: usize = phrases.iter().map(|phrase| phrase.as_ref().len()).sum();
+    let kind = (bytes > TABLE_BYTES).then_some(AhoCorasickKind::ContiguousNFA);
+    AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostFirst).kind(kind).build(phrases)
 }
 
 /// The form in which `text` is compared with listed words, as text.
@@ -165,7 +176,10 @@ fn is_word(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fold::{Invisible, WhiteSpace};
+    use crate::{
+        fold::{Invisible, WhiteSpace},
+        sieve::Sieve,
+    };
 
     const READ: Folding = Folding { white_space: WhiteSpace::Any, invisible: Invisible::Read };
     const IGNORE: Folding = Folding { invisible: Invisible::Ignore, ..READ };
@@ -260,6 +274,22 @@ mod tests {
             assert_eq!(found(&finder(&["cazzo"], IGNORE), text), ["cazzo"], "{text:?}");
             assert_eq!(found(&finder(&["cazzo"], READ), text), [""; 0], "{text:?}");
             assert_eq!(found(&finder(&["caz\u{ad}zo"], IGNORE), text), ["caz\u{ad}zo"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_hundred_thousand_letters_takes_no_time_with_their_square() {
+        for entry in ["x".repeat(100_000), format!("{}y", "x".repeat(100_000)), "xyz ".repeat(25_000) + "z"] {
+            let began = std::time::Instant::now();
+            let phrases = PhraseFinder::new(vec![entry.clone(), "due".into()], READ).unwrap_or_else(|e| panic!("{e}"));
+            let words = finder(&[&entry], READ);
+            assert!(Sieve::new(&[&phrases]).is_some());
+            let text = format!("Uno {entry} due");
+            assert_eq!(phrases.first(&text), Some(entry.as_str()));
+            // A word that repeats itself is looked up at each of its own words.
+            let text = if entry.contains(' ') { "xyz xyz" } else { &text };
+            assert_eq!(found(&words, text).len(), usize::from(!entry.contains(' ')));
+            assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
         }
     }
 

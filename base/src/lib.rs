@@ -6,7 +6,7 @@
 //! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
-//!   the nearest known word, [`shell`] writes words of a command;
+//!   the nearest known word, [`date`] reads a date, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
 //!   equal texts one, [`filter_report`] says what filters did to many, [`unwound`] calls readers that may
 //!   panic;
@@ -18,6 +18,7 @@ pub mod aside;
 pub mod atomic;
 pub mod bundle;
 pub mod card;
+pub mod date;
 pub mod error;
 pub mod filter_report;
 pub mod gguf_header;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use setaccio_base::row::Kind;
+use setaccio_base::{date, row::Kind};
 
 use crate::columns::{Extras, TOOLS};
 
@@ -430,7 +430,7 @@ pub struct Output {
     /// `eos_token` of the template.
     pub eos_token: String,
     /// What a template takes for today, `strftime_now`, for instance `2026-01-31`. A template that asks for it needs it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "date::text", skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
     /// A `tokenizer.json`; adds the column `tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::run_lock::Method;
+use setaccio_base::{date, run_lock::Method};
 
 use super::{
     lora::Lora,
@@ -155,7 +155,7 @@ pub struct Data {
     #[serde(default)]
     pub template: String,
     /// What a template takes for today, `strftime_now`, for instance `2026-01-31`. A template that asks for it needs it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "date::text", skip_serializing_if = "String::is_empty")]
     pub date: String,
     /// Which tokens are learned.
     #[serde(default)]

@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, DictionaryArray, ListArray, RecordBatch, StringArray, types::Int32Type};
+use arrow_buffer::OffsetBuffer;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 use crate::fixture::{Fixture, ROOT, Run, TestRng, Transcript, column, published, wait_for};
 
@@ -197,6 +198,36 @@ fn many_small_files_are_a_few_tasks_of_the_same_bytes() {
     assert!(reused + 2 >= tasks(&said), "{again}");
     fixture.build("fresh", &[]).assert_success();
     assert_eq!(published(&out), fixture.published("fresh"));
+}
+
+#[test]
+fn a_row_that_a_dictionary_makes_larger_than_memory_is_told_by_its_size() {
+    // One text of 1,000,000 bytes, and a list that names it 20,000 times: 20 GB in a file of a kilobyte.
+    let text = "La nonna ha il pane.".repeat(50_000);
+    let words = DictionaryArray::<Int32Type>::new(vec![0; 20_000].into(), Arc::new(StringArray::from(vec![text])));
+    let item = Arc::new(Field::new("item", words.data_type().clone(), true));
+    let list: ArrayRef = Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([20_000]), Arc::new(words), None));
+    let short: ArrayRef = Arc::new(StringArray::from(vec!["uno"]));
+    let rows = RecordBatch::try_from_iter_with_nullable([("text", short, true), ("other", list, true)]).unwrap();
+    let properties = WriterProperties::builder().set_dictionary_page_size_limit(4 << 20).build();
+    let mut parquet = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut parquet, rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let build = |settings: &str| {
+        let fixture = Fixture::text(settings);
+        fixture.write("data/web/x.parquet", &parquet);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 1000000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio"), "build"]);
+        command.arg(fixture.path("recipe.toml")).arg("--from").arg(fixture.path("data"));
+        let run = command.arg("--out").arg(fixture.path("out")).args(["--jobs", "1"]).output().unwrap();
+        (Run::from(run), fixture)
+    };
+    let (run, fixture) = build("");
+    run.assert_success();
+    assert_eq!(column(&fixture.path("out/data"), "train", "text"), ["uno"], "nobody reads the other column");
+    let said = build("rename = { text = 'other' }").0.assert_failure();
+    assert!(said.contains("holds 20000000000 bytes, more than read.max_row_bytes allows"), "{said}");
 }
 
 #[test]

@@ -162,7 +162,8 @@ impl OutputFolder {
     pub fn abandon(self) -> Result<()> {
         let work = fs::read_dir(self.work()).into_iter().flatten().flatten();
         let finished = work.filter(|entry| entry.path().extension().is_some_and(|end| end == "blocks")).count();
-        if Ledger::of(&self.root).is_some() || finished > 0 {
+        // Once a build is staged whole, its parts may lie here and nowhere else.
+        if self.marker().exists() || Ledger::of(&self.root).is_some() || finished > 0 {
             return Ok(());
         }
         let hidden = self.root.join(HIDDEN);
@@ -280,6 +281,22 @@ mod tests {
             assert_eq!(ledger(dir.path()), "second", "cut after {done} moves");
             assert!(!folder.staging().exists() && !folder.marker().exists());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_publication_that_fails_at_its_last_rename_is_not_abandoned() -> Result<()> {
+        let dir = temp();
+        let folder = OutputFolder::open(dir.path(), Mode::Exclusive)?;
+        stage(&folder, "first");
+        folder.publish()?;
+        stage(&folder, "second");
+        atomic::write(&folder.marker(), b"")?;
+        // The earlier ledger has stepped aside, and the new one is not in its place.
+        atomic::remove(&dir.path().join("ledger.json"))?;
+        folder.abandon()?;
+        drop(OutputFolder::open(dir.path(), Mode::Exclusive)?);
+        assert_eq!(ledger(dir.path()), "second");
         Ok(())
     }
 

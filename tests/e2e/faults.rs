@@ -221,7 +221,7 @@ fn soak_a_run_on_a_failing_disk_leaves_no_adapter_or_a_whole_one() {
         },
         command: &|| {
             let mut command = crate::fixture::training("tiny", crate::train::data(), &out, &sets);
-            command.args(["--force", "--jobs", "1"]);
+            command.args(["--resume", "--jobs", "1"]);
             command
         },
     }

@@ -70,7 +70,7 @@ impl Args {
     fn origin(&self, loaded: &RecipeFile) -> Result<Origin> {
         Ok(match (&self.from, &loaded.rebuilt) {
             (Some(from), _) => from.clone(),
-            (None, Some(Rebuilt { lock, from })) => match (lock.from.as_str(), from) {
+            (None, Some(Rebuilt { lock, from, .. })) => match (lock.from.as_str(), from) {
                 ("hub", _) => Origin::Hub(BTreeMap::new()),
                 ("folder", Some(folder)) => Origin::Dir(folder.clone()),
                 ("folder", None) => bail!(

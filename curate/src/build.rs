@@ -12,6 +12,7 @@ use setaccio_base::{
     shell,
 };
 use setaccio_dataset::{
+    columns::TOOLS,
     folder::{self, CARD, LEDGER, RECIPE_LOCK},
     ledger::{Flow, Ledger},
     seal::seal,
@@ -219,6 +220,12 @@ fn finish(
             atomic::remove(&work)?;
         }
         return Err(Error::Empty(ledger.drops()));
+    }
+    if ledger.extras.tools() && plan.renderer.renders() && !plan.renderer.reads(TOOLS) {
+        progress.warn(&format!(
+            "rows name tools that may be called, and output.template reads no `tools`: the column `{}` says nothing of them",
+            plan.loaded.recipe.output.rendered
+        ));
     }
     let lock = plan.lock.to_toml()?;
     atomic::write(&staging.join(LEDGER), seal(&mut ledger, &lock)?.as_bytes())?;

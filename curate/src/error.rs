@@ -6,7 +6,7 @@ use std::{
 };
 
 use setaccio_base::error::DISK_FULL;
-use setaccio_dataset::shard::Position;
+use setaccio_dataset::{recipe::Source, shard::Position};
 use setaccio_filters::rule::RuleError;
 
 /// Why a source's file cannot be read.
@@ -27,9 +27,10 @@ impl SourceError {
         Self { file: file.to_owned(), at: None, message: message.into() }
     }
 
-    /// A file without rows.
-    pub fn no_rows(file: &str) -> Self {
-        Self::new(file, "holds no rows; fetch it again, or take it out of the recipe")
+    /// A file without rows. One's own cannot be fetched again.
+    pub fn no_rows(file: &str, source: &Source) -> Self {
+        let advice = if source.local() { "put some into it" } else { "fetch it again" };
+        Self::new(file, format!("holds no rows: {advice}, or take it out of the recipe"))
     }
 
     /// At a row.

@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     recipe::{check_language, check_license, check_name},
     source::{
-        self, ColumnSpec, InputFile, Item, Limits, Projection, Record, SCHEMAS, Schema,
+        self, ColumnSpec, InputFile, Item, Limits, Names, Projection, Record, SCHEMAS, Schema,
         own_files::{self, OwnFile},
         schema,
     },
@@ -91,6 +91,10 @@ struct Survey {
     field: Option<String>,
     /// Whether the files are plain text.
     texts: bool,
+    /// What the files are called.
+    files: Names,
+    /// How many rows could not be read.
+    bad: u64,
 }
 
 /// Look into the files, and write the recipe.
@@ -101,7 +105,11 @@ pub fn draft(request: &Request<'_>) -> Result<Draft> {
     check_name(request.name).map_err(Error::Argument)?;
     check_told(request).map_err(Error::Argument)?;
     let paths = paths(request)?;
-    let Survey { rows, field, texts } = look(request, &paths)?;
+    let survey = look(request, &paths)?;
+    if survey.rows.is_empty() {
+        return Err(Error::Argument(nothing(&survey)));
+    }
+    let Survey { rows, field, texts, .. } = survey;
     let (schema, why) = fitting(request, &rows)?;
     let language = request.language.map(str::to_owned).or_else(|| language(schema, &rows));
     let mut keys = String::new();
@@ -166,12 +174,13 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
         count_compressed: false,
         window_log: read.window_log,
     };
-    let files = own_files::find(request.folder, paths, &|| request.progress.cancelled())?;
+    let files = own_files::find(request.folder, paths, &|| request.progress.cancelled())?.files;
     if request.progress.cancelled() {
         return Err(Error::Interrupted);
     }
     request.progress.stage("look", files.len() as u64);
-    let (mut rows, mut texts, mut of) = (Vec::new(), false, Source::default());
+    let (mut rows, mut texts, mut of, mut bad) = (Vec::new(), false, Source::default(), 0);
+    let names = files.iter().map(|file| &file.name).collect();
     for OwnFile { path, name } in files {
         let inspect = |of: &Source| {
             let cancelled = || request.progress.cancelled();
@@ -179,14 +188,14 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
             if cancelled() { Err(Error::Interrupted) } else { Ok(file) }
         };
         let mut file = inspect(&of)?;
-        let mut found = first(request, &file, &limits)?;
+        let mut found = first(request, &file, &limits, &mut bad)?;
         // One object that is no row may hold them.
         if let ([(_, _, record)], Some(field)) = (found.as_slice(), file.reader.table())
             && !is_row(request, record)
         {
             of.field = Some(field.to_owned());
             file = inspect(&of)?;
-            found = first(request, &file, &limits)?;
+            found = first(request, &file, &limits, &mut bad)?;
         }
         texts |= file.reader.plain_text();
         rows.extend(found);
@@ -206,7 +215,17 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
     for (_, _, record) in &mut rows {
         schema::rename(record, &request.rename);
     }
-    Ok(Survey { rows, field: of.field, texts })
+    Ok(Survey { rows, field: of.field, texts, files: names, bad })
+}
+
+/// What is said where there is no row to look at.
+fn nothing(survey: &Survey) -> String {
+    let Survey { files, bad, .. } = survey;
+    match (*bad, files.count()) {
+        (0, 1) => format!("{files} holds no rows: put some into it first"),
+        (0, _) => format!("none of these files holds a row, put some into one first: {files}"),
+        (bad, _) => format!("there is no row to look at: none of {} can be read ({files})", grouped(bad)),
+    }
 }
 
 /// Whether any schema reads a record.
@@ -225,7 +244,7 @@ fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec<SurveyRow>> {
+fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut u64) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
     let (rename, extra) = (BTreeMap::new(), request.rename.values().cloned().collect::<Vec<_>>());
     // Rows are renamed after they are read.
@@ -240,7 +259,10 @@ fn first(request: &Request<'_>, file: &InputFile, limits: &Limits) -> Result<Vec
                     let Ok(Value::Object(record)) = serde_json::from_str(&text) else { continue };
                     rows.push((file.name.clone(), at, record));
                 }
-                Item::Bad { at, reason, .. } => bad(request, &file.name, at, reason)?,
+                Item::Bad { at, reason, .. } => {
+                    *bad += 1;
+                    self::bad(request, &file.name, at, reason)?;
+                }
             }
             if rows.len() == LOOKED_AT {
                 return Ok(rows);
@@ -293,9 +315,6 @@ impl Schema for Whole {
 
 /// The schema that was asked for, or the one that fits: it reads all rows, and takes the most of their columns.
 fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Schema, String)> {
-    if rows.is_empty() {
-        return Err(Error::Argument("there is no row to look at: every one is bad".into()));
-    }
     let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone()).map(drop);
     // The columns of the first row that the schema reads.
     let known = |schema: &dyn Schema| -> Vec<&'static str> {
@@ -361,6 +380,11 @@ fn no_schema(rows: &[SurveyRow]) -> String {
     let first = |reason: String| reason.split(';').next().unwrap_or_default().to_owned();
     let reason =
         reason.map_or_else(String::new, |(name, reason)| format!(" The nearest is {name}: {}.", first(reason)));
+    if record.is_empty() {
+        return format!(
+            "{file}, {at}: the row is an empty object, {{}}, and a schema reads columns: give rows that have some"
+        );
+    }
     format!(
         "{file}, {at}: no schema reads a row with the columns {columns}; `setaccio schemas` lists what each takes.{reason} Say \
          which columns hold what, for instance\n  \
@@ -484,7 +508,7 @@ fn write(
     );
     if schema.name() == "kto" {
         out.push_str(
-            "\n# KTO learns from the label: keep it beside the conversation.\n[output]\nkeep = { label = \"bool\" }\n",
+            "\n# KTO learns from the label, which is kept whether or not it is named.\n[output]\nkeep = { label = \"bool\" }\n",
         );
     } else if kind == Kind::Chat {
         out.push_str(

@@ -38,6 +38,11 @@ impl Extras {
         self.0.is_empty()
     }
 
+    /// Whether rows name tools that may be called.
+    pub fn tools(&self) -> bool {
+        self.has(TOOLS)
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }

@@ -7,13 +7,14 @@ use arrow_schema::DataType;
 use serde::Serialize;
 use setaccio_base::{card::UNKNOWN_LICENSE, shown::one_line};
 use setaccio_curate::{
+    build::KEPT_TASKS,
     pipeline::{filter, spill},
     plan::Plan,
     recipe::pins::Pins,
     report::estimate::{Estimate, estimate},
-    source::origin::Origin,
+    source::{Names, origin::Origin},
 };
-use setaccio_dataset::recipe::Sample;
+use setaccio_dataset::{columns::Extras, recipe::Sample};
 
 use crate::{
     fetch::{HubListing, Need},
@@ -48,6 +49,7 @@ struct Planned {
     tasks: Option<usize>,
     /// Names of what decides on one row by itself, in order.
     filters: Vec<String>,
+    /// As far as the rows that were tried tell.
     columns: Vec<Column>,
     /// What a build would take, once the files are here.
     estimate: Option<Estimate>,
@@ -66,6 +68,9 @@ struct Source {
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
     files: Vec<File>,
+    /// What its folders hold beside these and is not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
     /// Columns that nothing reads, as the first rows show them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unread: Vec<String>,
@@ -99,23 +104,31 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet can be neither tried nor cut into tasks.
     let here = listed.is_empty();
     let estimate = if here { Some(estimate(&plan, args.inputs.jobs.threads(), inspected)?) } else { None };
-    let unread = unread(&plan)?;
+    let (unread, extras) = look(&plan)?;
     progress.clear();
-    let planned = planned(&plan, &listed, estimate, unread);
+    let planned = planned(&plan, &listed, estimate, unread, &extras);
     args.output.give("plan", &planned, |planned| show(planned, &plan, &listed))
 }
 
 /// Rows of each source that are asked for columns that nothing reads.
 const ASKED: usize = 100;
 
-/// The columns of each source that nothing reads.
-fn unread(plan: &Plan) -> Result<Vec<Vec<String>>> {
+/// The columns of each source that nothing reads, and what conversations have beside roles and contents.
+fn look(plan: &Plan) -> Result<(Vec<Vec<String>>, Extras)> {
     let filter = filter::RowFilter::new(plan);
     let numbers = (0_u16..).zip(&plan.loaded.recipe.source);
-    numbers.map(|(number, _)| Ok(filter.unread(number, ASKED)?)).collect()
+    let looks: Vec<_> = numbers.map(|(number, _)| filter.look(number, ASKED)).collect::<Result<_, _>>()?;
+    let (unread, extras): (_, Vec<Extras>) = looks.into_iter().unzip();
+    Ok((unread, extras.iter().collect()))
 }
 
-fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, unread: Vec<Vec<String>>) -> Planned {
+fn planned(
+    plan: &Plan,
+    listed: &[HubListing],
+    estimate: Option<Estimate>,
+    unread: Vec<Vec<String>>,
+    extras: &Extras,
+) -> Planned {
     let recipe = &plan.loaded.recipe;
     let source = |((number, source), unread): ((u16, &setaccio_dataset::recipe::Source), Vec<String>)| {
         let listing = listed.iter().find(|listed| listed.source == source.name);
@@ -141,11 +154,13 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, unrea
             revision: source.revision.clone(),
             commit: listing.map(|listed| listed.commit.clone()),
             files: local.chain(remote).collect(),
+            left_out: plan.left_out[usize::from(number)].clone(),
             unread,
         }
     };
     let rows: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
-    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &recipe.extras());
+    let extras: Extras = estimate.iter().map(|estimate| &estimate.extras).chain([extras, &recipe.extras()]).collect();
+    let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &extras);
     Planned {
         recipe: recipe.name.clone(),
         title: recipe.title.clone(),
@@ -220,6 +235,9 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
             let bytes = megabytes(more.iter().map(|file| file.input.bytes).sum());
             say!("    and {} more, {bytes}; `--json` lists each", counted(more.len() as u64, "file"));
         }
+        if let Some(line) = left_out(plan, number) {
+            say!("    {line}");
+        }
     }
     listed.iter().for_each(list);
     stages(planned, plan);
@@ -238,6 +256,14 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
             megabytes(listed.iter().map(|listed| listed.bytes() - listed.cached().min(listed.bytes())).sum())
         ),
     }
+}
+
+/// What the folders of a source hold beside what is read.
+fn left_out(plan: &Plan, number: u16) -> Option<String> {
+    let names = &plan.left_out[usize::from(number)];
+    let shown: Names = names.iter().collect();
+    (!names.is_empty())
+        .then(|| format!("{BAD}not read:{BAD:#} {} beside these, {shown}", counted(names.len() as u64, "file")))
 }
 
 fn stages(planned: &Planned, plan: &Plan) {
@@ -269,10 +295,15 @@ fn stages(planned: &Planned, plan: &Plan) {
 
 /// What a build would take, as far as some rows tell.
 fn expected(estimate: &Estimate) {
-    let Estimate { sampled_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes } = estimate;
+    let Estimate { sampled_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes, .. } = estimate;
     say!("  time    about {}", duration(*seconds));
+    let stays = if *work_bytes <= KEPT_TASKS {
+        "these stay for the next build; `build --keep-tasks never` removes them"
+    } else {
+        "these go once it is built; `build --keep-tasks always` keeps them"
+    };
     say!(
-        "  disk    about {} for the data set, and {} more while it is built",
+        "  disk    about {} for the data set, and {} for the build's tasks\n          {FAINT}{stays}{FAINT:#}",
         megabytes(*output_bytes),
         megabytes(*work_bytes)
     );

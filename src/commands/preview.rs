@@ -14,7 +14,7 @@ use setaccio_curate::{
     pipeline::filter::{self, BAD_ROW, Outcome, RowFilter},
     plan::Plan,
     recipe::pins::Pins,
-    source::Item,
+    source::{Item, Names},
 };
 use setaccio_dataset::{recipe::OnBadRow, shard::Position};
 
@@ -23,7 +23,7 @@ use crate::{
     fetch::Need,
     inputs,
     output::Output,
-    style::{BAD, FAINT, GOOD, HEAD, NAME, count, snippet},
+    style::{BAD, FAINT, GOOD, HEAD, NAME, count, counted, snippet},
 };
 
 /// Show kept and dropped rows with the reasons
@@ -59,6 +59,9 @@ struct Preview {
     dropped: u64,
     /// Those that are shown.
     rows: Vec<Shown>,
+    /// What the folders of each source hold beside the files that are read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    left_out: BTreeMap<String, Vec<String>>,
     /// Columns of each source that nothing reads.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unread: BTreeMap<String, Vec<String>>,
@@ -114,15 +117,24 @@ pub fn run(args: &Args) -> Result<()> {
         // The first sources show one row more if the number does not divide.
         let share = args.rows / numbers.len() + usize::from(i < args.rows % numbers.len());
         look((args, &plan, &filter), *number, share, &mut preview, &progress)?;
-        let unread = filter.unread(*number, args.rows.max(1))?;
+        let (unread, _) = filter.look(*number, args.rows.max(1))?;
+        let name = &plan.loaded.recipe.source[usize::from(*number)].name;
         if !unread.is_empty() {
-            preview.unread.insert(plan.loaded.recipe.source[usize::from(*number)].name.clone(), unread);
+            preview.unread.insert(name.clone(), unread);
+        }
+        let left_out = &plan.left_out[usize::from(*number)];
+        if !left_out.is_empty() {
+            preview.left_out.insert(name.clone(), left_out.clone());
         }
     }
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
         for (source, columns) in &preview.unread {
             say!("\n{FAINT}not read of {source}: {}{FAINT:#}", columns.join(", "));
+        }
+        for (source, files) in &preview.left_out {
+            let (count, names) = (counted(files.len() as u64, "file"), files.iter().collect::<Names>());
+            say!("\n{FAINT}{count} of {source} not read: {names}{FAINT:#}");
         }
         let [kept, dropped] = [preview.kept, preview.dropped].map(count);
         say!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; duplicates show in a build");

@@ -189,6 +189,8 @@ fn kto_learns_from_labels() {
             "name = '{name}'\ntitle = 't'\nabout = 'a'\nkind = 'chat'\n[[source]]\nname = 's'\nschema = 'kto'\nrepo = 'o/s'\n\
              revision = 'main'\nfiles = ['{name}.jsonl']\nsamples = '{name}.jsonl'\nlicense = 'mit'\n{keep}"
         );
+        // Of chats of another schema the label is not kept.
+        let recipe = if keep.contains("rename") { recipe.replace("'kto'", "'alpaca'") } else { recipe };
         fs::write(at(&format!("{name}.toml")), recipe).unwrap();
         let out = at(name);
         setaccio(&["build", at(&format!("{name}.toml")).to_str().unwrap(), "--out", out.to_str().unwrap()])
@@ -205,7 +207,8 @@ fn kto_learns_from_labels() {
     let mut transcript = Transcript::default();
     let wanted = learn(&at("r1"), &[kto[0], &build("good", &|_| true, keep)]).assert_failure();
     transcript.add("every answer is wanted", &wanted);
-    let bare = learn(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, "")]).assert_failure();
+    let names = "rename = { instruction = 'prompt', output = 'completion' }\n";
+    let bare = learn(&at("r2"), &[kto[0], &build("bare", &|i| i % 2 == 0, names)]).assert_failure();
     transcript.add("no labels", &bare);
     transcript.add("labels where pairs are asked for", &learn(&at("r3"), &[&both]).assert_failure());
     transcript.assert_snapshot("preference-labels");

@@ -5,6 +5,7 @@ use std::{io::Write, sync::Arc};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, GenericListArray, LargeStringArray, NullArray,
     OffsetSizeTrait, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    builder::{Int64Builder, MapBuilder, StringBuilder},
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
@@ -204,6 +205,12 @@ fn columns_go_by_the_names_that_a_recipe_gives_them() {
 #[test]
 fn columns_that_have_no_place_in_a_row_stand_in_nobody_s_way() {
     let utc: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_555_840_800_000_000]).with_timezone("UTC"));
+    let mut votes = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for (name, value) in [("anna", Some(3)), ("ugo", None)] {
+        votes.keys().append_value(name);
+        votes.values().append_option(value);
+    }
+    votes.append(true).unwrap();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("instruction", Arc::new(StringArray::from(vec!["Di' ciao."]))),
         ("input", Arc::new(NullArray::new(1))),
@@ -212,11 +219,15 @@ fn columns_that_have_no_place_in_a_row_stand_in_nobody_s_way() {
         ("bytes", Arc::new(BinaryArray::from_vec(vec![b"\xff\x00"]))),
         ("small", Arc::new(Float16Array::new_null(1))),
         ("nothing", Arc::new(NullArray::new(1))),
+        ("votes", Arc::new(votes.finish())),
     ];
-    let fixture = Fixture::new("chat", &[("web", "alpaca")], "[output]\nkeep = { when = 'string' }\n");
+    let keep = "[output]\nkeep = { when = 'string', votes = 'json' }\n";
+    let fixture = Fixture::new("chat", &[("web", "alpaca")], keep);
     fixture.write("data/web/x.parquet", parquet(columns, Compression::SNAPPY, 10));
     fixture.build("out", &[]).assert_success();
     assert_eq!(column(&fixture.path("out/data"), "train", "when"), ["2019-04-21T10:00:00Z"]);
+    let votes = column(&fixture.path("out/data"), "train", "votes");
+    assert_eq!(votes, [r#"[{"key":"anna","value":3},{"key":"ugo","value":null}]"#]);
 }
 
 #[test]

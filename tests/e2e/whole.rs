@@ -366,11 +366,14 @@ fn rows_that_differ_in_their_label_contradict_each_other_whatever_the_files() {
         said.contains("web/a.jsonl, row 0") && said.contains("web/b.jsonl, row 0") && said.contains("`label`"),
         "{said}"
     );
-    // Without the column in the output there is nothing to contradict.
-    let fixture = Fixture::new("chat", &[("web", "kto")], "[dedup]\n");
-    fixture.write("data/web/a.jsonl", lines(&[good.clone(), bad.clone()]));
-    fixture.build("out", &[]).assert_success();
-    assert_eq!(column(&fixture.path("out/rejects"), "", "rule"), ["dedup"]);
+    // The label is kept though nobody names it; where it is not the column to judge by, nothing contradicts.
+    for (settings, rules) in [("", &["conflict", "conflict"][..]), ("label = 'score'", &["dedup"])] {
+        let fixture = Fixture::new("chat", &[("web", "kto")], &format!("[dedup]\n{settings}\n"));
+        fixture.write("data/web/a.jsonl", lines(&[good.clone(), bad.clone(), alone.clone()]));
+        fixture.build("out", &[]).assert_success();
+        assert_eq!(column(&fixture.path("out/rejects"), "", "rule"), rules);
+        assert!(labels(&fixture).iter().any(|(_, label)| !label), "{settings}");
+    }
 }
 
 #[test]

@@ -80,25 +80,29 @@ impl<'a> RowFilter<'a> {
         }
     }
 
-    /// The columns that nothing reads in the first `rows` rows of the source of this number.
+    /// What the first `rows` rows of the source of this number hold beside their content: columns that nothing reads, and
+    /// what the conversations that pass have beside roles and contents.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn unread(&self, source: u16, rows: usize) -> Result<Vec<String>> {
-        let mut unread = BTreeMap::new();
+    pub fn look(&self, source: u16, rows: usize) -> Result<(Vec<String>, Extras)> {
+        let (mut unread, mut extras) = (BTreeMap::new(), Extras::default());
         let mut left = rows;
         for part in self.plan.parts(source) {
             for item in self.plan.read(part)?.take(left) {
                 left -= 1;
-                if let Item::Row { row, .. } = item? {
+                if let Item::Row { at, row } = item? {
                     self.count_unread(&row, &mut unread);
+                    if let Outcome::Keep(kept) = self.apply(row, at, source, &mut self.tallies()) {
+                        extras.add(&kept.row.content);
+                    }
                 }
             }
             if left == 0 {
                 break;
             }
         }
-        Ok(unread.into_keys().collect())
+        Ok((unread.into_keys().collect(), extras))
     }
 
     /// A count of zeros for each of [`names`].
@@ -255,7 +259,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         planned.check_unchanged()?;
         // Only now is it known of a compressed file.
         if part.slice == Slice::Whole && manifest.read.rows_in == before {
-            return Err(SourceError::no_rows(&planned.input.name).into());
+            return Err(SourceError::no_rows(&planned.input.name, plan.source(planned)).into());
         }
     }
     out.spill(&mut held.rows)?;

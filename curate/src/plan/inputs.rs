@@ -85,15 +85,24 @@ pub fn subsets(recipe: &Recipe, origin: &Origin, files: &mut Vec<PlanFile>, foun
     recipe.source.iter().enumerate().filter_map(subset).collect()
 }
 
-/// Find and inspect all input files, several at a time. Also says how many files each source has in all.
+/// What each source has beside the files that are read.
+#[derive(Default)]
+pub struct Beside {
+    /// How many files it has in all.
+    pub of: Vec<usize>,
+    /// What its folders hold that is not read.
+    pub left_out: Vec<Vec<String>>,
+}
+
+/// Find and inspect all input files, several at a time.
 pub fn inspect(
     loaded: &RecipeFile,
     origin: &Origin,
     limits: &Limits,
     jobs: usize,
     progress: &dyn Progress,
-) -> Result<(Vec<PlanFile>, Vec<usize>)> {
-    let (mut found, mut there_are) = (Vec::new(), Vec::new());
+) -> Result<(Vec<PlanFile>, Beside)> {
+    let (mut found, mut beside) = (Vec::new(), Beside::default());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
         let schema = find_schema(&source.schema)?;
         if schema.kind() != loaded.recipe.kind {
@@ -116,7 +125,8 @@ pub fn inspect(
             there.files.retain(|file| rebuilt.lock.input.iter().any(|input| input.file == file.name));
             there.of -= before - there.files.len();
         }
-        there_are.push(there.of);
+        beside.of.push(there.of);
+        beside.left_out.push(there.left_out);
         found.extend(there.files.into_iter().map(|file| (number, schema, file)));
     }
     let sources = &loaded.recipe.source;
@@ -156,7 +166,7 @@ pub fn inspect(
         check_rows(source, &of)?;
         check_kinds(source, &of)?;
     }
-    Ok((files, there_are))
+    Ok((files, beside))
 }
 
 /// A source without any row is a mistake; a file without any beside others is what some programs write.
@@ -166,7 +176,7 @@ fn check_rows(source: &Source, files: &[&PlanFile]) -> Result<()> {
     }
     match files {
         [] => Ok(()),
-        [only] => Err(SourceError::no_rows(&only.input.name).into()),
+        [only] => Err(SourceError::no_rows(&only.input.name, source).into()),
         _ => {
             let names: Names = files.iter().map(|file| &file.input.name).collect();
             let (source, n) = (&source.name, files.len());

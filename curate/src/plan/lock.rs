@@ -1,7 +1,5 @@
 //! The recipe lock of a plan.
 
-use std::path::Path;
-
 use setaccio_base::{
     bundle::{self, Place},
     filter_report::{FileUse, ListUse},
@@ -90,12 +88,7 @@ pub fn again(
     faults.extend(models.map(|model| format!("{} is another one than that with SHA-256 {}", model.name, model.sha256)));
     if !faults.is_empty() {
         let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
-        let folder = loaded.place.folder().unwrap_or(Path::new("."));
-        let looked = if loaded.recipe.source.iter().any(Source::local) {
-            format!("\n  local files were looked for from {}: run the command where they are", folder.display())
-        } else {
-            String::new()
-        };
+        let looked = if loaded.recipe.source.iter().any(Source::local) { looked(loaded) } else { String::new() };
         return Err(format!(
             "this build cannot come out again, for not all that it was made from is here:{faults}{looked}"
         ));
@@ -110,6 +103,19 @@ pub fn again(
     let mut lock = RecipeLock { engine: found.engine, ..before.clone() };
     lock.fingerprint = lock.digest();
     Ok(lock)
+}
+
+/// Where local files were looked for. What a recipe names by an absolute path is looked for there alone.
+fn looked(loaded: &RecipeFile) -> String {
+    let mut folders: Vec<String> = Vec::new();
+    for folder in loaded.rebuilt.iter().flat_map(|rebuilt| &rebuilt.searched) {
+        let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.clone());
+        let shown = folder.display().to_string();
+        if !folders.contains(&shown) {
+            folders.push(shown);
+        }
+    }
+    format!("\n  local files were looked for from {}: run the command where they are", folders.join(" and from "))
 }
 
 /// Whether a file that a recipe calls `samples` is none of those that come with the program.

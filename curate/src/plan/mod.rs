@@ -49,6 +49,8 @@ pub struct Plan {
     pub files: Vec<PlanFile>,
     /// Sources of which only some files are read.
     pub subsets: Vec<Subset>,
+    /// Of each source, the names of what its folders hold beside the files that are read.
+    pub left_out: Vec<Vec<String>>,
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
@@ -96,8 +98,8 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     models.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
-    let (mut files, found) = inputs::inspect(&loaded, &origin, &limits, jobs, progress)?;
-    let subsets = inputs::subsets(recipe, &origin, &mut files, &found);
+    let (mut files, beside) = inputs::inspect(&loaded, &origin, &limits, jobs, progress)?;
+    let subsets = inputs::subsets(recipe, &origin, &mut files, &beside.of);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
     let assets = lock::Assets { output: assets, lists, models };
@@ -109,6 +111,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         origin,
         files,
         subsets,
+        left_out: beside.left_out,
         tasks: Vec::new(),
         pipeline,
         renderer,

@@ -67,6 +67,10 @@ impl RecipeFile {
 /// Folder of the repository that these recipes lie in.
 pub const HOME: &str = "pipelines";
 
+/// The schema of answers with thumbs, and its column of these.
+const KTO: &str = "kto";
+const LABEL: &str = "label";
+
 /// Read a recipe, a file or the name of one that the program carries, and apply `key=value` overrides.
 ///
 /// # Errors
@@ -101,6 +105,10 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     recipe.source.retain(|s| s.variant.is_none() || s.variant == variant);
     for source in recipe.source.iter_mut().filter(|s| s.local() && s.license.is_empty()) {
         source.license = UNKNOWN_LICENSE.into();
+    }
+    // Without it a row says nothing to who learns from thumbs.
+    if recipe.source.iter().any(|source| source.schema == KTO) {
+        recipe.output.keep.entry(LABEL.to_owned()).or_insert(ColumnType::Bool);
     }
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
     let changes = sets.iter().map(|set| format!("--set {}", shell::quote(set))).collect();

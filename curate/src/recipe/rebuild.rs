@@ -75,11 +75,22 @@ pub fn load(place: Place, text: &str, sets: &[String]) -> Result<RecipeFile> {
         None => (lock.recipe.clone(), None, None),
     };
     // What the recipe names lies beside it, or else where the lock is.
-    let place = match recipe_file {
-        Some(path) => Place::Disk { path, home: HOME.to_owned() },
-        None => beside_files(place, &recipe),
+    let (place, searched) = match recipe_file {
+        Some(path) => {
+            let place = Place::Disk { path, home: HOME.to_owned() };
+            let folder = folder(&place);
+            (place, vec![folder])
+        }
+        None => {
+            let searched = vec![folder(&place), PathBuf::from(".")];
+            (beside_files(place, &recipe), searched)
+        }
     };
-    Ok(RecipeFile { recipe, file, place, changes: Vec::new(), rebuilt: Some(Rebuilt { lock, from }) })
+    Ok(RecipeFile { recipe, file, place, changes: Vec::new(), rebuilt: Some(Rebuilt { lock, from, searched }) })
+}
+
+fn folder(place: &Place) -> PathBuf {
+    place.folder().unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The place of a lock that came from elsewhere, in the folder from which it names a file: its own, or the current one.
@@ -105,4 +116,6 @@ pub struct Rebuilt {
     pub lock: RecipeLock,
     /// The folder that its inputs were read from, if that is known.
     pub from: Option<PathBuf>,
+    /// The folders from which local files were looked for.
+    pub searched: Vec<PathBuf>,
 }

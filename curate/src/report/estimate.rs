@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use setaccio_dataset::columns::Extras;
 
 use crate::{
     error::{Error, Result},
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// What a build is expected to take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Estimate {
     /// Rows that were tried.
     pub sampled_rows: u64,
@@ -25,10 +26,13 @@ pub struct Estimate {
     pub seconds: f64,
     /// Bytes of the published folder.
     pub output_bytes: u64,
-    /// Bytes beside these while the build runs.
+    /// Bytes beside these while the build runs: its finished tasks.
     pub work_bytes: u64,
     /// Bytes of memory, at the most.
     pub memory_bytes: u64,
+    /// What the conversations that were tried have beside roles and contents.
+    #[serde(skip)]
+    pub extras: Extras,
 }
 
 /// So many files, or slices of them, of each source are tried, spread over all of them.
@@ -44,6 +48,8 @@ const SECONDS_A_BYTE: f64 = 5e-9;
 const BLOCK: u64 = 3400;
 /// What the id of a row takes, which does not pack, in bytes.
 const ID: u64 = 24;
+/// The same of a work file, with the hashes that a row has there.
+const HASHES: u64 = 64;
 /// Parquet packs texts in pages of this many bytes.
 const PAGE: usize = 1 << 20;
 /// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
@@ -69,6 +75,7 @@ struct Sample {
     seconds: f64,
     /// What is written of the rows, to the shards or the rejects.
     text: Vec<u8>,
+    extras: Extras,
 }
 
 /// Try some rows of `plan`; `inspected` is how long it took to look through its files, which a build does too.
@@ -96,6 +103,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         let [written, kept] = [sample.text.len(), sample.kept_bytes].map(|n| n as f64 * times);
         busy += sample.seconds * times + bytes * (packing + SECONDS_A_BYTE);
         text_bytes += bytes;
+        whole.extras = [&whole.extras, &sample.extras].into_iter().collect();
         whole.sampled_rows += sample.rows;
         whole.rows += rows;
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
@@ -104,7 +112,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     }
     let threads = jobs.min(plan.tasks.len()).max(1);
     let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
-    whole.work_bytes += BLOCK * blocks.min(whole.kept_rows);
+    whole.work_bytes += BLOCK * blocks.min(whole.kept_rows) + HASHES * whole.kept_rows;
     whole.seconds += busy / (threads as f64).powf(SPEEDUP);
     let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
     let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);
@@ -132,6 +140,7 @@ fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
                             let value = kept.row.columns.get(name).map(ToString::to_string);
                             sample.text.extend(value.unwrap_or_default().bytes());
                         }
+                        sample.extras.add(&kept.row.content);
                         sample.kept_rows += 1;
                         sample.kept_bytes += sample.text.len() - before;
                     }

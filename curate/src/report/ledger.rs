@@ -9,6 +9,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread},
+    recipe::Source,
     seal::FORMAT,
 };
 
@@ -19,7 +20,7 @@ use crate::{
         write::WriteOutput,
     },
     plan::Plan,
-    source::Names,
+    source::{Names, short},
 };
 
 /// Put the counts of tasks and writing together.
@@ -84,7 +85,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
-        notes: notes(plan, output, &unread),
+        notes: notes(plan, output, &unread, &read),
         unread,
         files: output.files.clone(),
     }
@@ -96,14 +97,16 @@ fn without(flow: &Flow, tally: &Tally) -> Flow {
 }
 
 /// What a person should know of the output, in sentences.
-fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread]) -> Vec<String> {
+fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread], read: &[Flow]) -> Vec<String> {
     let recipe = &plan.loaded.recipe;
     let sample = recipe.sample.clone().unwrap_or_default();
     let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
     let empty = recipe.output.keep.keys().filter(|name| !output.counts.filled.contains(*name)).map(|name| {
         format!("The kept column {} is empty in every row: no source has it beside its content.", code(name))
     });
-    let unread = unread.chunk_by(|a, b| a.source == b.source).map(unread_note);
+    let rows = |source: &str| recipe.source.iter().zip(read).find(|(s, _)| s.name == source).map(|(_, f)| f.rows_out);
+    let unread = unread.chunk_by(|a, b| a.source == b.source);
+    let unread = unread.map(|columns| unread_note(columns, rows(&columns[0].source).unwrap_or(0)));
     let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
         let of: Vec<_> = plan.files.iter().filter(|file| file.source == number).map(|file| &file.input).collect();
         let names: Names = of.iter().filter(|f| f.inspection.rows == Some(0)).map(|f| &f.name).collect();
@@ -112,7 +115,9 @@ fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread]) -> Vec<String> {
             || format!("Of the {all} files of `{source}` {none} hold no rows: {}.", names.clone().written(plain));
         (names.count() > 0).then(told)
     });
-    output.sample_note.clone().into_iter().chain(subsets).chain(without_rows).chain(empty).chain(unread).collect()
+    let left_out = recipe.source.iter().zip(&plan.left_out).filter(|(_, names)| !names.is_empty()).map(left_out_note);
+    let files = subsets.chain(left_out).chain(without_rows);
+    output.sample_note.clone().into_iter().chain(files).chain(empty).chain(unread).collect()
 }
 
 /// What nothing read, source by source.
@@ -132,11 +137,25 @@ fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
     counts.into_iter().map(entry).collect()
 }
 
-/// A sentence on what nothing read of one source.
-fn unread_note(columns: &[Unread]) -> String {
-    let names: Names = columns.iter().map(|c| &c.column).collect();
-    let source = &columns[0].source;
-    format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {}.", names.written(code))
+/// A sentence on what the folders of one source hold and nothing read.
+fn left_out_note((source, names): (&Source, &Vec<String>)) -> String {
+    let (source, count, names) = (&source.name, grouped(names.len() as u64), names.iter().collect::<Names>());
+    format!(
+        "The folders of `{source}` hold {count} more files, of another kind, that were not read: {}.",
+        names.written(plain)
+    )
+}
+
+/// A sentence on what nothing read of one source, of this many rows. A column of which some rows have a value that nothing
+/// reads may be read of others.
+fn unread_note(columns: &[Unread], all: u64) -> String {
+    let tell = |name: &str| {
+        let some = columns.iter().find(|c| short(&c.column) == name && c.rows < all);
+        let rows = some.map(|c| format!(" (of {} of {} rows)", grouped(c.rows), grouped(all)));
+        code(name) + &rows.unwrap_or_default()
+    };
+    let (source, names) = (&columns[0].source, columns.iter().map(|c| &c.column).collect::<Names>());
+    format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {}.", names.written(tell))
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

@@ -129,11 +129,22 @@ impl<'a> Build<'a> {
         queries
     }
 
-    /// The input files that `name` can mean: the whole of a name, or its last parts.
+    /// The input files that `name` can mean: the whole of a name, or its last parts; or a path that ends in what a file is
+    /// called below its source, whatever folders of this machine come before.
     pub fn inputs(&self, name: &str) -> Vec<&str> {
-        let files = self.lock.input.iter().map(|input| input.file.as_str());
-        let is = |file: &str| file.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('/'));
-        files.filter(|file| !name.is_empty() && is(file)).collect()
+        let parts = |path: &str| -> Vec<String> {
+            path.split('/').filter(|part| !matches!(*part, "" | "." | "..")).map(str::to_owned).collect()
+        };
+        let asked = parts(name);
+        let files = || self.lock.input.iter().map(|input| input.file.as_str());
+        let found: Vec<&str> = files().filter(|file| !asked.is_empty() && parts(file).ends_with(&asked)).collect();
+        if !found.is_empty() {
+            return found;
+        }
+        let below = |file: &str| file.split_once('/').map_or_else(Vec::new, |(_, below)| parts(below));
+        let fit = |file: &&str| Some(below(file)).filter(|below| !below.is_empty() && asked.ends_with(below));
+        let longest = files().filter_map(|file| fit(&file)).map(|below| below.len()).max();
+        files().filter(|file| fit(file).is_some_and(|below| Some(below.len()) == longest)).collect()
     }
 
     /// The rows that `query` names, those kept first.

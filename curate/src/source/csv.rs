@@ -10,7 +10,7 @@ use std::{
 
 use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 use serde_json::Value;
-use setaccio_base::{bundle::BundleReader, names::short, row::Row, sha256::HashingStream, value};
+use setaccio_base::{bundle::BundleReader, names::short, numbers::grouped, row::Row, sha256::HashingStream, value};
 use setaccio_dataset::recipe::ColumnType;
 
 use super::{
@@ -21,7 +21,8 @@ use super::{
         Convert, InputFile, Inspection, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record::{self, RAW_BYTES, Record, has_two},
-    scan::{Result, broken, keep},
+    scan::{Result, ScanError, broken, keep},
+    value::placeholder,
 };
 use crate::error::SourceError;
 
@@ -112,25 +113,28 @@ pub struct CsvReader {
 }
 
 impl CsvReader {
-    /// That of a file whose text begins like this; `columns` are its names, where it has no header.
+    /// That of a file of this text, of which `head` is the beginning; `columns` are its names, where it has no header. A
+    /// header of more than `max` bytes is none.
     ///
     /// # Errors
-    /// The header is no text, or does not end.
+    /// The header is no text, too long, or does not end.
     pub fn new(
-        head: &[u8],
+        (head, text): (&[u8], impl Read),
         dialect: Dialect,
         columns: &[String],
         packing: Packing,
+        max: u64,
     ) -> std::result::Result<Self, String> {
-        let head = head.strip_prefix(BOM).unwrap_or(head);
-        let before = usize::from(Dialect::stated(head) == Some(dialect.separator));
+        let before = usize::from(Dialect::stated(head.strip_prefix(BOM).unwrap_or(head)) == Some(dialect.separator));
         let names = if columns.is_empty() {
-            let mut records = CsvRecords::new(head, dialect, 0, head.len() as u64, 1);
-            let skipped = (0..before).try_for_each(|_| records.next().map(drop));
-            match skipped.and_then(|()| records.next()) {
-                Ok(Some(_)) => names(&records)?,
-                Ok(None) => Vec::new(),
-                Err(_) => {
+            match header(BufReader::with_capacity(HEAD_BYTES, text), dialect, before, max) {
+                Ok((Some(place), _)) if place.length > max => {
+                    return Err(format!("its header, the first line, {}", too_long(place.length, max)));
+                }
+                Ok((Some(_), records)) => names(&records)?,
+                Ok((None, _)) => Vec::new(),
+                Err(ScanError::Io(e)) => return Err(format!("cannot be read: {e}")),
+                Err(ScanError::Broken(_)) => {
                     return Err("its header, the first line, has no end: is `quote` or `separator` another?".into());
                 }
             }
@@ -157,9 +161,8 @@ impl CsvReader {
 
     /// All records of a file, the header read.
     fn records<R: BufRead>(&self, mut text: R, max: u64) -> Result<CsvRecords<R>> {
-        let bom = if text.fill_buf()?.starts_with(BOM) { BOM.len() } else { 0 };
-        text.consume(bom);
-        let mut records = CsvRecords::new(text, self.dialect, bom as u64, max, 1);
+        let bom = skip_bom(&mut text)?;
+        let mut records = CsvRecords::new(text, self.dialect, bom, max, 1);
         for _ in 0..self.before + self.header {
             records.next()?;
         }
@@ -167,14 +170,40 @@ impl CsvReader {
     }
 }
 
+/// The header of a text, behind `before` other records: where it is, and what holds it.
+fn header<R: BufRead>(
+    mut text: R,
+    dialect: Dialect,
+    before: usize,
+    max: u64,
+) -> Result<(Option<Place>, CsvRecords<R>)> {
+    skip_bom(&mut text)?;
+    let mut records = CsvRecords::new(text, dialect, 0, max, 1);
+    for _ in 0..before {
+        records.next()?;
+    }
+    Ok((records.next()?, records))
+}
+
+/// Pass over a byte order mark; says how many bytes it has.
+fn skip_bom<R: BufRead>(text: &mut R) -> std::io::Result<u64> {
+    let bom = if text.fill_buf()?.starts_with(BOM) { BOM.len() } else { 0 };
+    text.consume(bom);
+    Ok(bom as u64)
+}
+
 /// Column names of a header: a nameless column gets a number, as in pandas.
 ///
 /// # Errors
-/// They are no text, or two are the same.
+/// They are no text, too many, or two are the same.
 fn names<R: BufRead>(header: &CsvRecords<R>) -> std::result::Result<Vec<String>, String> {
+    if header.fields > MAX_FIELDS {
+        let (fields, most) = (grouped(header.fields as u64), grouped(MAX_FIELDS as u64));
+        return Err(format!("its header, the first line, has {fields} columns, and no more than {most} are read"));
+    }
     let mut names: Vec<String> = Vec::new();
     let mut seen = HashSet::new();
-    for i in 0..header.fields.min(MAX_FIELDS) {
+    for i in 0..header.fields {
         let name =
             std::str::from_utf8(header.field(i)).map_err(|e| format!("its header, the first line, {}", no_text(e)))?;
         let name = if name.is_empty() { format!("Unnamed: {i}") } else { name.to_owned() };
@@ -233,7 +262,13 @@ impl Reader for CsvReader {
             None if flag(name) => Some(ColumnType::Bool),
             kind => kind.copied(),
         });
-        let fields = Fields { names: self.names.clone(), types: types.collect(), convert: projection.convert() };
+        let needed = projection.needed();
+        let fields = Fields {
+            names: self.names.clone(),
+            types: types.collect(),
+            needed: self.names.iter().map(|name| needed.contains(name)).collect(),
+            convert: projection.convert(),
+        };
         let make = move |records: &CsvRecords<_>, place: Place| {
             fields.row(records, place).map_err(|reason| format!("line {}: {reason}", place.line))
         };
@@ -351,6 +386,8 @@ struct Fields {
     names: Arc<[String]>,
     /// The types that the output's columns of these names have.
     types: Vec<Option<ColumnType>>,
+    /// Whether something takes the columns of these names; what cannot be read of the others is told in its place.
+    needed: Vec<bool>,
     convert: Convert,
 }
 
@@ -368,9 +405,12 @@ impl Fields {
         }
         let mut record = Record::with_capacity(names);
         for (i, (name, kind)) in self.names.iter().zip(&self.types).enumerate() {
-            let text = std::str::from_utf8(records.field(i))
-                .map_err(|e| format!("column `{}` {}", short(name), no_text(e)))?;
-            record.insert(name.clone(), kind.map_or_else(|| text.into(), |kind| typed(kind, text)));
+            let value = match std::str::from_utf8(records.field(i)) {
+                Ok(text) => kind.map_or_else(|| text.into(), |kind| typed(kind, text)),
+                Err(_) if !self.needed[i] => placeholder(records.field(i)).into(),
+                Err(e) => return Err(format!("column `{}` {}", short(name), no_text(e))),
+            };
+            record.insert(name.clone(), value);
         }
         (self.convert)(record)
     }

@@ -105,7 +105,11 @@ fn detect(
                 None if format == FileFormat::Tsv => Dialect { separator: b'\t', quote },
                 None => Dialect::guess(text.strip_prefix(BOM).unwrap_or(&text), quote),
             };
-            Arc::new(CsvReader::new(&text, dialect, &source.columns, packing).map_err(fault)?)
+            let whole = packing.undo(&mut *file, limits.window_log).map_err(&unreadable)?;
+            let reader = CsvReader::new((&text, whole), dialect, &source.columns, packing, limits.max_row_bytes)
+                .map_err(fault)?;
+            file.rewind().map_err(&unreadable)?;
+            Arc::new(reader)
         }
     }))
 }

@@ -19,27 +19,38 @@ const TABLES: [&str; 9] = ["parquet", "arrow", "feather", "json", "jsonl", "ndjs
 /// What they end in where it holds none of these: beside tables such files explain them.
 const TEXTS: [&str; 2] = ["txt", "md"];
 
-/// Whether a file is found in a folder.
+/// What a file of a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Table,
     Text,
+    Other,
 }
 
-/// What a folder's file is, if it is found there.
-fn known(name: &str) -> Option<Kind> {
-    let ending = ending(name)?;
-    if TABLES.contains(&ending.as_str()) {
-        Some(Kind::Table)
-    } else {
-        TEXTS.contains(&ending.as_str()).then_some(Kind::Text)
+/// What a folder's file is, by its name.
+fn kind(name: &str) -> Kind {
+    match ending(name) {
+        Some(ending) if TABLES.contains(&ending.as_str()) => Kind::Table,
+        Some(ending) if TEXTS.contains(&ending.as_str()) => Kind::Text,
+        _ => Kind::Other,
     }
 }
 
-/// Of what folders hold the tables, or the texts if there is no table.
-fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> impl Iterator<Item = T> {
-    let kind = if found.iter().any(|(_, kind)| *kind == Kind::Table) { Kind::Table } else { Kind::Text };
-    found.into_iter().filter(move |(_, of)| *of == kind).map(|(file, _)| file)
+/// Of what folders hold the tables, or the texts if there is no table; then the rest.
+fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> (Vec<T>, Vec<T>) {
+    let wanted = if found.iter().any(|(_, kind)| *kind == Kind::Table) { Kind::Table } else { Kind::Text };
+    let (read, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, kind)| *kind == wanted);
+    let files = |of: Vec<(T, Kind)>| of.into_iter().map(|(file, _)| file).collect();
+    (files(read), files(rest))
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The files to read.
+    pub files: Vec<PathBuf>,
+    /// What folders that are searched whole hold beside these, but for what is hidden.
+    pub left_out: Vec<PathBuf>,
 }
 
 /// Files below `root` that match any of `patterns` (globs, or names of folders, searched whole), sorted. With whatever it
@@ -47,7 +58,7 @@ fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> impl Iterator<Item = T> {
 ///
 /// # Errors
 /// A pattern that is no glob, a folder that cannot be read, a search that finds no end.
-pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> Result<Vec<PathBuf>, SourceError> {
+pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> Result<Found, SourceError> {
     let (mut found, mut inside) = (Vec::new(), Vec::new());
     let mut search = Search::new(cancelled);
     for pattern in patterns {
@@ -58,7 +69,8 @@ pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> R
             if path.is_dir() { folder(&mut search, &path, &mut inside).map_err(bad)? } else { found.push(path) }
         }
     }
-    found.extend(tables_or_texts(inside));
+    let (read, mut left_out) = tables_or_texts(inside);
+    found.extend(read);
     for path in &found {
         let refused = |what: &str| Err(SourceError::new(&path.to_string_lossy(), what));
         // A pipe or a device would be waited for without end.
@@ -70,10 +82,13 @@ pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> R
         }
     }
     found.sort();
+    left_out.sort();
     // One file by two names, through links or patterns, is one file.
     let mut seen = HashSet::new();
-    found.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
-    Ok(found)
+    for paths in [&mut found, &mut left_out] {
+        paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    }
+    Ok(Found { files: found, left_out })
 }
 
 /// Which of a repository's `paths` match any of `patterns`, by the same rules as [`find`]; sorted.
@@ -98,25 +113,23 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
             let searched = |(folder, below): (&str, &str)| fits(folder) && !below.contains("/.");
             if names_files && fits(path) {
                 found.insert(*path);
-            } else if folders.any(searched)
-                && let Some(kind) = known(path)
-            {
-                inside.push((*path, kind));
+            } else if folders.any(searched) {
+                inside.push((*path, kind(path)));
             }
         }
     }
-    found.extend(tables_or_texts(inside));
+    found.extend(tables_or_texts(inside).0);
     Ok(found.into_iter().collect())
 }
 
 /// Files of a folder and of those in it. Folders that a build wrote are left out: rows that one recipe has made are no rows
 /// of the next one unless it names them.
 fn folder(search: &mut Search<'_>, path: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Result<(), Fault> {
-    for path in search.below(path, &|folder| !folder.join(HIDDEN).is_dir())? {
-        if let Some(kind) = known(&path.file_name().unwrap_or_default().to_string_lossy()) {
-            found.push((path, kind));
-        }
-    }
+    let below = search.below(path, &|folder| !folder.join(HIDDEN).is_dir())?;
+    found.extend(below.into_iter().map(|path| {
+        let kind = kind(&path.file_name().unwrap_or_default().to_string_lossy());
+        (path, kind)
+    }));
     Ok(())
 }
 
@@ -167,8 +180,11 @@ mod tests {
             let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
             let selected = select(&paths, &patterns).unwrap_or_else(|e| panic!("{e}"));
             let found = find(dir.path(), &patterns, &|| false).unwrap_or_else(|e| panic!("{e}"));
-            let found: Vec<String> =
-                found.iter().map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned()).collect();
+            let found: Vec<String> = found
+                .files
+                .iter()
+                .map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned())
+                .collect();
             assert_eq!(selected, found, "{patterns:?}");
         }
     }
@@ -186,6 +202,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_folder_holds_beside_what_is_read_is_told() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        for path in
+            ["notes.txt", "rows/a.csv", "rows/b.txt", "rows/deep/c.pdf", "rows/page.html", "rows/.hidden", "x.md"]
+        {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(dir.path())).unwrap_or_else(|e| panic!("{e}"));
+            std::fs::write(path, "x").unwrap_or_else(|e| panic!("{e}"));
+        }
+        for (patterns, left_out) in [
+            (&["rows"][..], &["rows/b.txt", "rows/deep/c.pdf", "rows/page.html"][..]),
+            (&["."], &["notes.txt", "rows/b.txt", "rows/deep/c.pdf", "rows/page.html", "x.md"]),
+            // What is named is read, and a glob leaves out what it does not name.
+            (&["rows", "rows/b.txt"], &["rows/deep/c.pdf", "rows/page.html"]),
+            (&["rows/*.csv"], &[]),
+            (&["rows/*"], &["rows/deep/c.pdf"]),
+        ] {
+            let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
+            let found = find(dir.path(), &patterns, &|| false).unwrap_or_else(|e| panic!("{e}"));
+            let names: Vec<String> = found
+                .left_out
+                .iter()
+                .map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().replace("./", ""))
+                .collect();
+            assert_eq!(names, left_out, "{patterns:?}");
+        }
+    }
+
+    #[test]
     fn what_a_build_wrote_is_no_input_of_the_folder_above_it() {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         for path in ["rows.jsonl", "data/out/mine/data/train.parquet", "data/out/mine/ledger.json"] {
@@ -194,7 +239,7 @@ mod tests {
             std::fs::write(path, "x").unwrap_or_else(|e| panic!("{e}"));
         }
         std::fs::create_dir(dir.path().join("data/out/mine").join(HIDDEN)).unwrap_or_else(|e| panic!("{e}"));
-        let find = |pattern: &str| find(dir.path(), &[pattern.to_owned()], &|| false).map(|found| found.len());
+        let find = |pattern: &str| find(dir.path(), &[pattern.to_owned()], &|| false).map(|found| found.files.len());
         assert_eq!(find(".").ok(), Some(1));
         assert_eq!(find("data/out/mine").ok(), Some(2), "unless it is named");
         assert!(find("/dev/null").is_err_and(|e| e.to_string().contains("no regular file")));

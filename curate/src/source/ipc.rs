@@ -12,7 +12,8 @@ use std::{
 use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, OffsetSizeTrait, RecordBatch, StructArray, cast::AsArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_ipc::{
-    Buffer, Endianness, MessageHeader, RecordBatch as RecordBatchMessage, reader::StreamReader, root_as_message,
+    Buffer, CompressionType, Endianness, MessageHeader, RecordBatch as RecordBatchMessage, reader::StreamReader,
+    root_as_message,
 };
 use arrow_schema::{ArrowError, DataType, Field};
 use arrow_select::take::take;
@@ -53,8 +54,11 @@ const BUFFER: usize = 256 << 10;
 /// A packed buffer begins with its size unpacked, in so many bytes.
 const SIZE: u64 = 8;
 
-/// A byte of LZ4 stands for no more than 255.
-const MOST_PACKED: u64 = 255;
+/// A byte of LZ4 stands for no more than 255, of zstd, which says in four bytes that one is repeated, for 32 KiB.
+const MOST_PACKED: [(CompressionType, u64); 2] = [(CompressionType::LZ4_FRAME, 255), (CompressionType::ZSTD, 32 << 10)];
+
+/// No more than this is unpacked at a time, in bytes.
+const MAX_UNPACKED: u64 = 1 << 30;
 
 /// Arrow IPC.
 #[derive(Debug)]
@@ -212,7 +216,9 @@ impl<R: BufRead> Messages<R> {
         let rows = batch.filter(|_| message.header_type() == MessageHeader::RecordBatch).map(|batch| batch.length());
         let body = u64::try_from(message.bodyLength()).map_err(|_| bad("a message is damaged"))?;
         let mut passed = 0;
-        if let Some(batch) = batch.filter(|batch| batch.compression().is_some()) {
+        if let Some((batch, compression)) = batch.and_then(|batch| Some((batch, batch.compression()?))) {
+            let most = MOST_PACKED.iter().find(|(codec, _)| *codec == compression.codec()).map_or(1, |(_, most)| *most);
+            let mut unpacked = 0;
             let mut buffers: Vec<(u64, u64)> = batch.buffers().into_iter().flatten().map(extent).collect();
             buffers.sort_unstable();
             for (offset, length) in buffers.into_iter().filter(|(_, length)| *length >= SIZE) {
@@ -224,8 +230,16 @@ impl<R: BufRead> Messages<R> {
                 let mut size = [0; 8];
                 self.input.read_exact(&mut size)?;
                 passed = offset + SIZE;
-                if i64::from_le_bytes(size) > i64::try_from(length.saturating_mul(MOST_PACKED)).unwrap_or(i64::MAX) {
+                // -1 says that a buffer is not packed.
+                let size = u64::try_from(i64::from_le_bytes(size)).unwrap_or(0);
+                if size > length.saturating_mul(most) {
                     return Err(bad("a message is damaged: its data cannot unpack to as much as it says"));
+                }
+                unpacked += size;
+                if unpacked > MAX_UNPACKED {
+                    return Err(Refusal::error(
+                        "a batch of it unpacks to more than 1 GiB: write it in smaller batches, or as Parquet".into(),
+                    ));
                 }
             }
         }
@@ -397,7 +411,8 @@ impl Rows {
         let mut record =
             value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed, self.max)?;
         conversation::unpad(&mut record);
-        let bytes: u64 = record.values().map(setaccio_base::row::size).sum();
+        let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));
+        let bytes: u64 = needed.map(|(_, value)| setaccio_base::row::size(value)).sum();
         if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
     }
 }

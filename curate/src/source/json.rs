@@ -65,7 +65,7 @@ impl Reader for JsonReader {
     }
 
     fn table(&self) -> Option<&str> {
-        self.hint.as_ref()?.table.as_deref()
+        self.hint.as_ref()?.table()
     }
 
     fn open(
@@ -98,9 +98,9 @@ impl JsonReader {
             row,
             buffer: Vec::new(),
             failed: false,
+            advice: self.hint.as_ref().and_then(|hint| hint.advice(&projection.needed())),
             needed: projection.needed(),
             convert: projection.convert(),
-            hint: self.hint.clone(),
         }
     }
 }
@@ -150,8 +150,8 @@ struct Records<R> {
     failed: bool,
     needed: HashSet<String>,
     convert: Convert,
-    /// Where the rows may be if the first object is none.
-    hint: Option<Hint>,
+    /// What is said of the first object if it is no row.
+    advice: Option<String>,
 }
 
 impl<R: BufRead> Iterator for Records<R> {
@@ -174,7 +174,7 @@ impl<R: BufRead> Iterator for Records<R> {
             Frame::TooLong(bytes) => Err(too_long(bytes, self.framer.max())),
             Frame::Whole => row(&self.buffer, &self.needed, &self.convert),
         };
-        let advice = self.hint.take().map(|hint| hint.advice).unwrap_or_default();
+        let advice = self.advice.take().unwrap_or_default();
         let read = read.map_err(|reason| reason + &advice);
         Some(Ok(match read {
             Ok(row) => Item::Row { at, row },

@@ -10,7 +10,7 @@ use setaccio_dataset::recipe::Source;
 
 use super::{
     globs,
-    own_files::{self, OwnFile},
+    own_files::{self, OwnFile, OwnFiles},
     subset,
 };
 use crate::{
@@ -62,6 +62,8 @@ pub struct SourceFiles {
     pub files: Vec<SourceFile>,
     /// How many there are.
     pub of: usize,
+    /// Names of those that its folders hold beside them and that are not read.
+    pub left_out: Vec<String>,
 }
 
 /// A file of a source.
@@ -146,7 +148,7 @@ pub fn files(
                 return Err(Error::recipe(&loaded.file, message));
             }
             let name = format!("samples/{}", place.name());
-            Ok(SourceFiles { files: vec![SourceFile { place, name, sha256: None }], of: 1 })
+            Ok(SourceFiles { files: vec![SourceFile { place, name, sha256: None }], of: 1, left_out: Vec::new() })
         }
         Origin::Dir(dir) => {
             let places = [dir.join(&source.repo), dir.join(&source.name)];
@@ -159,14 +161,15 @@ pub fn files(
         }
         Origin::Hub(fetched) => {
             let Some(fetched) = fetched.get(&source.name) else {
-                return Ok(SourceFiles { files: Vec::new(), of: 0 });
+                return Ok(SourceFiles { files: Vec::new(), of: 0, left_out: Vec::new() });
             };
             let file = |remote: &HubFile| SourceFile {
                 place: Place::disk(&remote.path),
                 name: format!("{}/{}", source.name, remote.name),
                 sha256: remote.sha256.clone(),
             };
-            Ok(SourceFiles { files: fetched.files.iter().map(file).collect(), of: fetched.of })
+            let files = fetched.files.iter().map(file).collect();
+            Ok(SourceFiles { files, of: fetched.of, left_out: Vec::new() })
         }
     }
 }
@@ -183,7 +186,7 @@ fn own(loaded: &RecipeFile, source: &Source, cancelled: &dyn Fn() -> bool) -> Re
         // What is missing is told with the hash that it had, by the plan.
         paths.retain(|path| own_files::find(root, std::slice::from_ref(path), cancelled).is_ok());
     }
-    let found = own_files::find(root, &paths, cancelled).map_err(wrap)?;
+    let OwnFiles { files: found, left_out } = own_files::find(root, &paths, cancelled).map_err(wrap)?;
     if cancelled() {
         return Err(Error::Interrupted);
     }
@@ -196,12 +199,13 @@ fn own(loaded: &RecipeFile, source: &Source, cancelled: &dyn Fn() -> bool) -> Re
         name: format!("{}/{name}", source.name),
         sha256: None,
     };
-    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of })
+    let left_out = left_out.into_iter().map(|file| format!("{}/{}", source.name, file.name)).collect();
+    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of, left_out })
 }
 
 /// The files of a source below `root`, as many as the recipe reads.
 fn below(loaded: &RecipeFile, source: &Source, root: &Path, cancelled: &dyn Fn() -> bool) -> Result<SourceFiles> {
-    let found = globs::find(root, &source.files, cancelled)?;
+    let globs::Found { files: found, left_out } = globs::find(root, &source.files, cancelled)?;
     if cancelled() {
         return Err(Error::Interrupted);
     }
@@ -214,11 +218,10 @@ fn below(loaded: &RecipeFile, source: &Source, root: &Path, cancelled: &dyn Fn()
     let recipe = &loaded.recipe;
     let count = recipe.sample.as_ref().and_then(|s| s.files);
     let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
-    let file = |path: PathBuf| {
-        let name = format!("{}/{}", source.name, inside(root, &path));
-        SourceFile { place: Place::disk(path), name, sha256: None }
-    };
-    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of })
+    let name = |path: &Path| format!("{}/{}", source.name, inside(root, path));
+    let file = |path: PathBuf| SourceFile { name: name(&path), place: Place::disk(path), sha256: None };
+    let left_out = left_out.iter().map(|path| name(path)).collect();
+    Ok(SourceFiles { files: found.into_iter().map(file).collect(), of, left_out })
 }
 
 /// A path below `root`, with `/` between its parts.

@@ -22,21 +22,30 @@ pub struct OwnFile {
     pub name: String,
 }
 
-/// The files that `paths` name, from the recipe's folder `root`; each once, in the order of their names.
+/// What was found.
+#[derive(Debug, Default)]
+pub struct OwnFiles {
+    /// The files to read, in the order of their names.
+    pub files: Vec<OwnFile>,
+    /// What folders that are named hold beside these.
+    pub left_out: Vec<OwnFile>,
+}
+
+/// The files that `paths` name, from the recipe's folder `root`; each once.
 ///
 /// # Errors
 /// One of `paths` names nothing, or a folder cannot be read.
-pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Result<Vec<OwnFile>, SourceError> {
-    let mut found: Vec<(PathBuf, Name)> = Vec::new();
+pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Result<OwnFiles, SourceError> {
+    let (mut found, mut left_out): (Vec<(PathBuf, Name)>, Vec<_>) = (Vec::new(), Vec::new());
     for path in paths {
         let full = if is_absolute(path) { expanded(path) } else { path.clone() };
         // What is there by this very name is no glob.
         let full = if root.join(&full).is_file() { glob::Pattern::escape(&full) } else { full };
-        let files = globs::find(root, std::slice::from_ref(&full), cancelled)?;
-        if files.is_empty() && !cancelled() {
+        let here = globs::find(root, std::slice::from_ref(&full), cancelled)?;
+        if here.files.is_empty() && !cancelled() {
             return Err(nothing(root, path, &full));
         }
-        found.extend(files.into_iter().map(|file| {
+        let named = |file: PathBuf| {
             let without = |folder: &Path| parts(&file).len() - parts(folder).len();
             let name = if is_absolute(path) {
                 Name::Last(without(anchor(Path::new(&full))))
@@ -44,14 +53,19 @@ pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Resu
                 Name::Relative(without(root))
             };
             (file, name)
-        }));
+        };
+        found.extend(here.files.into_iter().map(named));
+        left_out.extend(here.left_out.into_iter().map(named));
     }
-    let mut named = names(found);
-    named.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name)));
     // One file by two names, through links or patterns, is one file.
     let mut seen = HashSet::new();
-    named.retain(|file| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone())));
-    Ok(named)
+    let [files, left_out] = [found, left_out].map(|found| {
+        let mut named = names(found);
+        named.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name)));
+        named.retain(|file| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone())));
+        named
+    });
+    Ok(OwnFiles { files, left_out })
 }
 
 /// How many of a path's last parts are its name.
@@ -124,7 +138,8 @@ mod tests {
     use super::*;
 
     fn names_of(root: &Path, paths: &[String]) -> Vec<String> {
-        find(root, paths, &|| false).unwrap_or_else(|e| panic!("{e}")).into_iter().map(|file| file.name).collect()
+        let found = find(root, paths, &|| false).unwrap_or_else(|e| panic!("{e}"));
+        found.files.into_iter().map(|file| file.name).collect()
     }
 
     #[test]

@@ -28,13 +28,35 @@ pub struct List {
     first: Option<u8>,
 }
 
-/// Where the rows of a file may be that is one object, and no row.
+/// Where the rows of a file may be that is one object, and no row: its fields that are lists of objects, and their lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hint {
+pub struct Hint(Vec<(String, u64)>);
+
+impl Hint {
     /// The one field that holds a list of objects.
-    pub table: Option<String>,
-    /// What is said beside what is wrong with the row.
-    pub advice: String,
+    pub fn table(&self) -> Option<&str> {
+        if let [(name, _)] = self.0.as_slice() { Some(name) } else { None }
+    }
+
+    /// What is said beside what is wrong with the row. A list that is a column of it, one of those `needed`, holds no rows.
+    pub fn advice(&self, needed: &HashSet<String>) -> Option<String> {
+        let mut tables = self.0.iter().filter(|(name, _)| !needed.contains(name));
+        let (first, length) = tables.next()?;
+        let others: Names = tables.map(|(name, _)| name).collect();
+        let name = short(first);
+        Some(if others.count() == 0 {
+            format!(
+                "; the file is one object, and its `{name}` is a list of {} objects: if these are the rows, write \
+                 `field = \"{name}\"` into the recipe's [[source]]",
+                grouped(*length)
+            )
+        } else {
+            format!(
+                "; the file is one object that holds lists of objects, {name} and {others}: name the one whose objects \
+                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`"
+            )
+        })
+    }
 }
 
 /// What an object's fields hold.
@@ -137,24 +159,9 @@ impl Fields {
 
     /// Where the rows may be if the object is none: in its lists of objects.
     pub fn hint(&self) -> Option<Hint> {
-        let mut tables = self.lists.iter().filter(|list| list.first == Some(b'{'));
-        let first = tables.next()?;
-        let names: Names = tables.map(|table| &table.name).collect();
-        let name = short(&first.name);
-        let count = grouped(first.length);
-        let table = (names.count() == 0).then(|| first.name.clone());
-        let advice = if table.is_some() {
-            format!(
-                "; the file is one object, and its `{name}` is a list of {count} objects: if these are the rows, write \
-                 `field = \"{name}\"` into the recipe's [[source]]"
-            )
-        } else {
-            format!(
-                "; the file is one object that holds lists of objects, {name} and {names}: name the one whose objects \
-                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`"
-            )
-        };
-        Some(Hint { table, advice })
+        let tables = self.lists.iter().filter(|list| list.first == Some(b'{'));
+        let tables: Vec<(String, u64)> = tables.map(|list| (list.name.clone(), list.length)).collect();
+        (!tables.is_empty()).then_some(Hint(tables))
     }
 }
 

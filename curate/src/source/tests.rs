@@ -1,7 +1,12 @@
 //! Files in every container, and the rows that Python reads from them (`tests/oracles/containers.py`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::{
+    CompressionType,
+    writer::{IpcWriteOptions, StreamWriter},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use setaccio_base::{
@@ -63,7 +68,8 @@ fn read(name: &str, bytes: &[u8], keys: &Map<String, Value>, limits: &Limits) ->
     let path = dir.path().join(name);
     std::fs::write(&path, bytes).unwrap();
     let file = inspect(&Place::disk(path), name, &source(keys), limits, &|| false).map_err(|e| e.to_string())?;
-    let projection = Projection { schema: &Whole, rename: &BTreeMap::new(), extra: &[], types: &BTreeMap::new() };
+    let (rename, extra) = (BTreeMap::new(), ["text".to_owned()]);
+    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &BTreeMap::new() };
     let mut rows = Vec::new();
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits).map_err(|e| e.to_string())? {
@@ -247,6 +253,73 @@ fn a_separator_that_excel_states_is_none_of_the_rows() {
 }
 
 #[test]
+fn a_header_is_read_whole_however_long_it_is_or_refused() {
+    let none = Map::new();
+    let names: Vec<String> = (0..12_000).map(|i| format!("column_{i:05}")).collect();
+    let text = format!("{}\n{}\n", names.join(","), vec!["x"; names.len()].join(","));
+    assert!(text.find('\n') > Some(2 * csv::HEAD_BYTES));
+    let row = read("a.csv", text.as_bytes(), &none, &limits(1 << 20)).unwrap_or_else(|e| panic!("{e}")).remove(0);
+    assert_eq!(row.as_object().map(|row| row.keys().cloned().collect::<Vec<_>>()), Some(names));
+    let wide = format!("{}\n", vec!["a"; 17_000].join(","));
+    let error = read("a.csv", wide.as_bytes(), &none, &limits(1 << 20)).unwrap_err();
+    assert!(error.contains("17,000 columns, and no more than 16,384 are read"), "{error}");
+    let long = format!("text,{}\nUno,x\n", "b".repeat(3000));
+    let error = read("a.csv", long.as_bytes(), &none, &Limits { max_row_bytes: 1000, ..limits(1 << 20) }).unwrap_err();
+    assert!(error.contains("its header, the first line, holds 3006 bytes"), "{error}");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_no_fault_of_a_column_that_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    std::fs::write(&path, b"text,note\nUno,caf\xe9\nDue,x\n").unwrap();
+    let limits = limits(1 << 20);
+    let file = inspect(&Place::disk(path), "a.csv", &source(&Map::new()), &limits, &|| false).unwrap();
+    let rows = |extra: &[String]| {
+        let (rename, types) = (BTreeMap::new(), BTreeMap::new());
+        let text = find_schema("text").unwrap();
+        let projection = Projection { schema: text, rename: &rename, extra, types: &types };
+        let items = file.open(&file.inspection.slices[0], &projection, &limits).unwrap().map(Result::unwrap);
+        items.map(|item| matches!(item, Item::Row { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&[]), [true, true]);
+    assert_eq!(rows(&["note".into()]), [false, true]);
+}
+
+/// A stream of Arrow with packed bodies.
+fn arrow(batch: &RecordBatch, compression: CompressionType) -> Vec<u8> {
+    let options = IpcWriteOptions::default().try_with_compression(Some(compression)).unwrap();
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn arrow_is_read_whatever_packs_it() {
+    // A text that packs better than LZ4 can.
+    let texts: Vec<String> = (0..50).map(|i| format!("{i} {}", "x".repeat(10_000))).collect();
+    let column: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let rows: Vec<Value> = texts.iter().map(|text| json!({ "text": text })).collect();
+    for compression in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        let bytes = arrow(&batch, compression);
+        assert_eq!(read("a.arrow", &bytes, &Map::new(), &limits(1 << 20)).as_ref(), Ok(&rows), "{compression:?}");
+    }
+}
+
+#[test]
+fn what_nobody_reads_of_a_row_of_arrow_does_not_make_it_too_long() {
+    let of = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+    let limits = Limits { max_row_bytes: 1000, ..limits(1 << 20) };
+    for (text, note, fits) in [("Uno", "x".repeat(5000), true), (&*"x".repeat(5000), "y".into(), false)] {
+        let batch = RecordBatch::try_from_iter([("text", of(text)), ("note", of(&note))]).unwrap();
+        let row = read("a.arrow", &arrow(&batch, CompressionType::LZ4_FRAME), &Map::new(), &limits);
+        assert_eq!(row.is_ok(), fits, "{row:?}");
+    }
+}
+
+#[test]
 fn one_broken_line_costs_its_own_row_and_not_the_layout() {
     // The first line decides about the layout, and must not when it is broken.
     for broken in
@@ -272,12 +345,15 @@ fn the_hint_names_the_field_that_holds_the_rows() {
         let Ok(layout::JsonFile::Rows { hint, .. }) = layout::layout(text.as_bytes(), text.as_bytes(), None) else {
             panic!("{text} is no file of rows")
         };
-        hint.map(|hint| hint.advice).unwrap_or_default()
+        hint.and_then(|hint| hint.advice(&["messages".to_owned()].into())).unwrap_or_default()
     };
     let one = find("{\"version\": \"1\", \"data\": [{\"t\": 1}, {\"t\": 2}], \"tags\": [\"a\"]}");
     assert!(one.contains("its `data` is a list of 2 objects") && one.contains("`field = \"data\"`"), "{one}");
     let two = find("{\"train\": [{}], \"test\": [{}], \"v\": 1}");
     assert!(two.contains("lists of objects, train and test"), "{two}");
     assert_eq!(find("{\"text\": \"Uno\"}"), "");
+    assert_eq!(find("{\"messages\": [{\"role\": 1}], \"n\": 1}"), "", "a list that is a column of the row");
+    let other = find("{\"messages\": [{}], \"data\": [{}], \"n\": 1}");
+    assert!(other.contains("its `data` is a list of 1 objects"), "{other}");
     assert_eq!(find("{\"messages\": [{}]}\n{\"messages\": [{}]}"), "", "lines are rows");
 }

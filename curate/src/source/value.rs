@@ -50,6 +50,7 @@ pub fn json(field: &Field, column: &ArrayRef, i: usize) -> Result<Value, String>
         DataType::Float64 => value::float(column.as_primitive::<Float64Type>().value(i)),
         DataType::List(item) => list(item, &column.as_list::<i32>().value(i))?,
         DataType::Struct(fields) => object(fields, column.as_struct(), i)?,
+        DataType::Map(entry, _) => list(entry, &entries(column, i))?,
         DataType::FixedSizeBinary(_) if is_int96(field) => int96(column.as_fixed_size_binary().value(i))?,
         DataType::Date32 => time(column.as_primitive::<Date32Type>().value_as_date(i))?,
         DataType::Date64 => time(column.as_primitive::<Date64Type>().value_as_datetime(i))?,
@@ -70,6 +71,11 @@ pub fn json(field: &Field, column: &ArrayRef, i: usize) -> Result<Value, String>
         DataType::Decimal256(..) => column.as_primitive::<Decimal256Type>().value_as_string(i).into(),
         other => return Err(no_place(other)),
     })
+}
+
+/// What a map holds, an object of key and value each, as Arrow has them: keys are not always texts, nor different.
+fn entries(column: &ArrayRef, i: usize) -> ArrayRef {
+    Arc::new(column.as_map().value(i))
 }
 
 /// What is said of a type whose values are not read.
@@ -227,8 +233,9 @@ fn lossy_value(field: &Field, column: &ArrayRef, i: usize, unreadable: fn(&[u8])
         _ if column.is_null(i) => Value::Null,
         DataType::Binary => bytes(column.as_binary::<i32>().value(i)),
         DataType::BinaryView => bytes(column.as_binary_view().value(i)),
-        DataType::List(item) => {
-            let list = column.as_list::<i32>().value(i);
+        DataType::List(item) | DataType::Map(item, _) => {
+            let map = matches!(column.data_type(), DataType::Map(..));
+            let list = if map { entries(column, i) } else { column.as_list::<i32>().value(i) };
             let mut items = Vec::new();
             for i in 0..list.len() {
                 let Some(left) = room.checked_sub(1) else { break };

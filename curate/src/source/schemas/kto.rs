@@ -10,7 +10,7 @@ use crate::source::{
     schema::{ColumnSpec, Schema, optional, required},
 };
 
-/// `messages`, or `prompt` and `completion`; `label` stays a column (`output.keep` with type bool).
+/// `messages`, or `prompt` and `completion`; `label` stays a column: a recipe that reads them keeps it, as true or false.
 pub struct Kto;
 
 impl Schema for Kto {

@@ -75,17 +75,14 @@ pub fn load(place: Place, text: &str, sets: &[String]) -> Result<RecipeFile> {
         None => (lock.recipe.clone(), None, None),
     };
     // What the recipe names lies beside it, or else where the lock is.
-    let (place, searched) = match recipe_file {
-        Some(path) => {
-            let place = Place::Disk { path, home: HOME.to_owned() };
-            let folder = folder(&place);
-            (place, vec![folder])
-        }
-        None => {
-            let searched = vec![folder(&place), PathBuf::from(".")];
-            (beside_files(place, &recipe), searched)
-        }
+    let mut searched = Vec::new();
+    let place = if let Some(path) = recipe_file {
+        Place::Disk { path, home: HOME.to_owned() }
+    } else {
+        searched.extend([folder(&place), ".".into()]);
+        beside_files(place, &recipe)
     };
+    searched.push(folder(&place));
     Ok(RecipeFile { recipe, file, place, changes: Vec::new(), rebuilt: Some(Rebuilt { lock, from, searched }) })
 }
 

@@ -36,6 +36,11 @@ impl AtomicFile {
         Ok(Self { file, path: path.to_owned() })
     }
 
+    /// Where it lies until then, for whoever flushes it and reads it back.
+    pub fn aside(&self) -> &Path {
+        self.file.get_ref().path()
+    }
+
     /// Flush it and give it its name, in place of a file that has it.
     pub fn commit(self) -> Result<()> {
         let (file, path) = self.flushed()?;

@@ -171,6 +171,40 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     assert_eq!((trained.count(), said.matches("\ntrained:").count()), (1, 1), "{said}");
     assert_ne!(weights("merged/model.safetensors"), before[0]);
     transcript.add("no such stage", &all(&out, &["nine.train.batch=2"]).assert_failure());
+    let run = |out: &Path| Run::from(training("tiny", &out.join("data/sft"), out, &[]).output().unwrap());
+    transcript.add("a run in the folder of a chain", &run(&out).assert_failure());
+    // What would only be found out at the end is found out at the beginning.
+    let mut there = |name: &str, path: &str| {
+        let out = dir.path().join(path.split('/').next().unwrap());
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+        transcript.add(name, &all(&out, &[]).assert_failure());
+        assert!(!out.join("data").exists(), "{name}");
+    };
+    there("a chain in the folder of a run", "run/run.lock.toml");
+    there("an export that no chain made", "other/export/tiny-F16.gguf");
+    there("a model that no chain made", "third/merged/config.json");
+    there("a stage's model that no chain made", "fourth/sft/merged/config.json");
+    // A token that GGUF cannot say.
+    let model = dir.path().join("model");
+    fs::create_dir(&model).unwrap();
+    for entry in fs::read_dir(out.join("merged")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = fs::read(&path).unwrap();
+            fs::write(model.join(path.file_name().unwrap()), text).unwrap();
+        }
+    }
+    let path = model.join("tokenizer.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = text.replacen("\"rstrip\":false", "\"rstrip\":true", 1);
+    assert_ne!(text, changed);
+    fs::write(&path, changed).unwrap();
+    let upon = format!("sft.model.path={:?}", model.to_str().unwrap());
+    let fifth = dir.path().join("fifth");
+    transcript.add("a tokenizer that GGUF cannot say", &all(&fifth, &[&upon]).assert_failure());
+    assert!(!fifth.join("sft/adapter").exists());
     transcript.assert_measured_snapshot("chain-mistakes");
 }
 

@@ -125,7 +125,10 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
             StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
             StepOutcome::Done(report) => {
                 let kinds: Vec<String> = report.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
-                format!("exported: {}, tensors: {}", megabytes(report.bytes), kinds.join(", "))
+                let check = report
+                    .check
+                    .map_or_else(String::new, |c| format!(", logits within {:.1e} of the model", c.largest));
+                format!("exported: {}, tensors: {}{check}", megabytes(report.bytes), kinds.join(", "))
             }
         },
         Step::Card => {

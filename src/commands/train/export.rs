@@ -10,7 +10,7 @@ use clap::{
 use setaccio_train::{
     artifacts::{
         destination::Destination,
-        export::{self, ExportReport, LoraOptions, Quant},
+        export::{self, ExportReport, GgufOptions, LoraOptions, Quant},
     },
     formats::model_files::ModelFiles,
     tokenizer::Tokens,
@@ -20,7 +20,7 @@ use super::plan::gib;
 use crate::{
     jobs::Jobs,
     progress::Bar,
-    style::{GOOD, NAME},
+    style::{GOOD, NAME, counted},
 };
 
 /// Write a model for llama.cpp, candle or bitsandbytes, or an adapter for llama.cpp
@@ -44,6 +44,9 @@ pub struct Args {
     /// With gguf-lora: the base is the adapter's, whatever it is called
     #[arg(long)]
     same_base: bool,
+    /// With gguf: leave out the check run, which reads the file back and compares it with the model
+    #[arg(long)]
+    no_check: bool,
     /// Replace what is there
     #[arg(long)]
     force: bool,
@@ -72,12 +75,16 @@ pub fn run(args: &Args) -> Result<()> {
     if args.to != Format::GgufLora && (args.base.is_some() || args.same_base) {
         bail!("--base and --same-base go with --to gguf-lora, where they are about the adapter's base");
     }
+    if args.to != Format::Gguf && args.no_check {
+        bail!("--no-check goes with --to gguf, which has a check run");
+    }
     let destination = Destination { path: &args.out, force: args.force };
     let progress = Bar::new();
     let done = match args.to {
         Format::Gguf => {
             let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            export::gguf((&files, &tokens), destination, args.quant.unwrap_or(Quant::F16), &progress)
+            let options = GgufOptions { quant: args.quant.unwrap_or(Quant::F16), check: !args.no_check };
+            export::gguf((&files, &tokens), destination, options, &progress)
         }
         Format::GgufLora => {
             let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
@@ -107,5 +114,15 @@ fn told(done: &ExportReport, out: &Path) {
     let kinds: Vec<String> = done.kinds.iter().map(|(kind, n)| format!("{n} in {kind}")).collect();
     let size = gib(usize::try_from(done.bytes).unwrap_or(usize::MAX));
     say!("{GOOD}exported:{GOOD:#} {size}; tensors: {}", kinds.join(", "));
+    if let Some(check) = &done.check {
+        say!(
+            "check: read back, {} are cut into the model's tokens, and logits of {} tokens differ from the model's by at most \
+             {:.2e}, of which packing explains all but {:.2e}",
+            counted(check.texts as u64, "text"),
+            check.tokens,
+            check.largest,
+            check.unexplained
+        );
+    }
     say!("{NAME}{}{NAME:#}", out.display());
 }

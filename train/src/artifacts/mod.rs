@@ -5,4 +5,5 @@ pub mod export;
 pub mod finished_run;
 pub mod merge;
 pub mod model_folder;
+mod side_by_side;
 pub mod tiny;

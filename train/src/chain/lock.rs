@@ -10,10 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_base::atomic;
 
-use crate::error::{Error, Result};
-
-/// Name of the file.
-const NAME: &str = "chain.lock.toml";
+use crate::{
+    checkpoint::ownership::CHAIN as NAME,
+    error::{Error, Result},
+};
 
 /// `chain.lock.toml`: the finished steps of a chain.
 #[derive(Clone, Debug)]
@@ -92,6 +92,11 @@ impl ChainLock {
         // Whatever a step left in these files before is not there any more.
         self.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
         self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
+        self.write()
+    }
+
+    /// Write it, be it empty: the folder is a chain's from its first step on.
+    pub fn write(&self) -> Result<()> {
         let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
         Ok(atomic::write(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
     }

@@ -25,10 +25,11 @@ use setaccio_templates::Clock;
 use crate::{
     artifacts::{
         destination::Destination,
-        export::{self, ExportReport, Quant},
+        export::{self, ExportReport, GgufOptions, Quant},
         finished_run::FinishedRun,
         merge::{self, MergeReport, Options},
     },
+    checkpoint::ownership,
     error::{Error, Result},
     formats::model_files::ModelFiles,
     generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
@@ -92,10 +93,16 @@ impl ChainRun {
     /// Go on with the chain in `places`, or begin it there.
     ///
     /// # Errors
-    /// A training recipe is wrong; `chain.lock.toml` is of another version; another process makes a chain there.
+    /// A training recipe is wrong; `chain.lock.toml` is of another version; another process makes a chain there; the folder
+    /// holds a run, or something where the chain is to put a model or a file, which it would find out after hours.
     pub fn open(file: ChainFile, places: Places) -> Result<Self> {
         for i in 0..file.chain.stage.len() {
             file.stage(i, &places).map_err(|e| Error::Other(format!("stage `{}`: {e}", file.chain.stage[i].name)))?;
+        }
+        if ownership::holds_a_run(&places.root) {
+            let message = "holds a run of `setaccio train`, whose files a chain would mix with its own: give the chain a folder \
+                           of its own with `--out`";
+            return Err(Error::damaged(&places.root, message));
         }
         fs::create_dir_all(&places.root).map_err(Error::io("create", &places.root))?;
         let held = LockFile::acquire(&hidden_folder(&places.root)?.join("chain"), Mode::Exclusive);
@@ -105,7 +112,17 @@ impl ChainRun {
         })?;
         atomic::sweep(&places.root)?;
         let lock = ChainLock::open(&places.root)?;
-        Ok(Self { file, places, lock, hashes: None, _held: held })
+        let chain = Self { file, places, lock, hashes: None, _held: held };
+        let models = (0..chain.chain().stage.len()).map(|i| chain.model_after(i));
+        let files = chain.chain().quants.iter().map(|quant| chain.places.export(&chain.chain().name, quant));
+        for place in models.chain(files) {
+            chain.replaces(&place)?;
+        }
+        for stage in &chain.chain().stage {
+            ownership::check(&chain.places.run(&stage.name))?;
+        }
+        chain.lock.write()?;
+        Ok(chain)
     }
 
     /// All steps, in order.
@@ -132,7 +149,15 @@ impl ChainRun {
     }
 
     /// Train the stage of a plan: on with the run that is in its folder if it is this very run, else anew.
+    ///
+    /// # Errors
+    /// What the chain is to export at its end cannot be, or whatever stops a run.
     pub fn train(&self, plan: &RunPlan, progress: &dyn Progress) -> Result<RunOutcome> {
+        if !self.chain().quants.is_empty() {
+            let tokens = plan.trained_tokens()?;
+            export::can_be_gguf(plan.files.config(), &tokens)
+                .map_err(|e| Error::Other(format!("`quants` asks for GGUF files at the end: {e}")))?;
+        }
         session::run(plan, &plan.recipe_file.command(), StartMode::Again, progress)
     }
 
@@ -183,7 +208,8 @@ impl ChainRun {
             return Ok(StepOutcome::UpToDate(out));
         }
         let destination = Destination { path: &out, force: self.replaces(&out)? };
-        let report = export::gguf((&files, &tokens), destination, Quant::parse(quant)?, progress)?;
+        let options = GgufOptions { quant: Quant::parse(quant)?, check: true };
+        let report = export::gguf((&files, &tokens), destination, options, progress)?;
         self.lock.add(&step, &inputs, &out)?;
         Ok(StepOutcome::Done(report))
     }

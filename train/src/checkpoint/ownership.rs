@@ -12,6 +12,9 @@ use crate::{
     report::{card, curve, lock, metrics, tensorboard},
 };
 
+/// There in every folder of a chain.
+pub const CHAIN: &str = "chain.lock.toml";
+
 /// Locked by the process that trains, and there in every folder that a run was begun in.
 fn mark(run: &Path) -> PathBuf {
     run.join(HIDDEN).join("run")
@@ -20,8 +23,13 @@ fn mark(run: &Path) -> PathBuf {
 /// Check that whatever a run would replace in `run` is an earlier run's.
 ///
 /// # Errors
-/// Something is there that no run wrote.
+/// Something is there that no run wrote, or a chain is.
 pub fn check(run: &Path) -> Result<()> {
+    if run.join(CHAIN).exists() {
+        let message = "holds a chain of `setaccio train-all`, whose parts a run would mix with its own: give the run a folder of \
+                       its own with `--out`";
+        return Err(Error::damaged(run, message));
+    }
     let written = [
         card::NAME,
         "adapter",
@@ -41,6 +49,11 @@ pub fn check(run: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a run was begun in this very folder.
+pub fn holds_a_run(folder: &Path) -> bool {
+    mark(folder).exists() || folder.join(lock::NAME).exists()
 }
 
 /// Create or open `run` and lock it until what is returned is dropped.

@@ -2,7 +2,7 @@
 //! in another order, norms in f32, matrices in one of many quantised types, which candle dequantises.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{BufReader, Seek},
     os::unix::fs::FileExt,
@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+pub(crate) mod agreement;
+mod spm;
 pub mod tokenizer;
 pub mod vocab;
 pub mod write;
@@ -75,6 +77,11 @@ impl Gguf {
     /// A value of the metadata, e.g. `tokenizer.chat_template`.
     pub fn metadata(&self, key: &str) -> Option<&Value> {
         self.content.metadata.get(key)
+    }
+
+    /// All of it.
+    pub(crate) fn all_metadata(&self) -> &HashMap<String, Value> {
+        &self.content.metadata
     }
 
     /// Names of the tensors, Hugging Face's where there is one, sorted.

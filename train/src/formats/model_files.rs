@@ -78,6 +78,11 @@ impl ModelFiles {
         if !is("gguf") {
             return Err(Error::model(path, format!("is neither a .gguf file nor a model folder; {NEEDS}")));
         }
+        Self::open_gguf(path)
+    }
+
+    /// Open a GGUF file, whatever it is called.
+    pub(crate) fn open_gguf(path: &Path) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         let config = gguf.config()?;
         Ok(Self { path: path.to_owned(), config, own_head: false, storage: Storage::Gguf(Box::new(gguf)) })

@@ -79,6 +79,8 @@ fn read(place: &Place) -> Result<Table> {
                 return Err(Error::recipe(&file, "`base` names this very file"));
             }
             let mut under = read(&below)?;
+            // It says what that one is.
+            under.remove("title");
             overlay(&mut under, table);
             Ok(under)
         }

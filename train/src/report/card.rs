@@ -105,9 +105,12 @@ fn opening(facts: &Facts) -> String {
 fn base(recipe: &Recipe) -> String {
     let model = &recipe.model;
     let at = if model.revision.is_empty() { String::new() } else { format!(" at {}", code(&model.revision)) };
+    // What is packed in few bits is not what the name says.
+    let gguf = Path::new(&model.path).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let file = if gguf { format!(", as the file {}", code(file_name(&model.path))) } else { String::new() };
     match repository(&model.repo) {
-        Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}"),
-        None if !model.repo.is_empty() => format!("{}{at}", plain(&model.repo)),
+        Some(repo) => format!("[{repo}](https://huggingface.co/{repo}){at}{file}"),
+        None if !model.repo.is_empty() => format!("{}{at}{file}", plain(&model.repo)),
         None if model.is_tiny() => "the tiny Llama in `base/`, which the program made itself".into(),
         None => format!("{}, whose name on the Hub the recipe does not give", code(file_name(&model.path))),
     }

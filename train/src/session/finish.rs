@@ -82,9 +82,7 @@ pub fn finish(
     mut lock: RunLock,
 ) -> Result<()> {
     let (folder, recipe, config) = (&plan.folder, &plan.recipe_file.recipe, plan.files.config());
-    let mut tokens = plan.tokens.clone();
-    // What it was trained with is what it wants to be asked with.
-    tokens.chat_template = plan.chat_template()?.or(tokens.chat_template);
+    let tokens = plan.trained_tokens()?;
     lock.made = match recipe.method {
         Method::Lora => {
             let file = file(plan, model, initial)?;

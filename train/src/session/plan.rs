@@ -218,6 +218,16 @@ impl RunPlan {
         Ok(chat.then_some(source))
     }
 
+    /// The tokenizer with the template that it is trained with, which is what a model wants to be asked with.
+    ///
+    /// # Errors
+    /// As [`Self::chat_template`].
+    pub fn trained_tokens(&self) -> Result<Tokens> {
+        let mut tokens = self.tokens.clone();
+        tokens.chat_template = self.chat_template()?.or(tokens.chat_template);
+        Ok(tokens)
+    }
+
     /// Rows of a step as a person would look for them.
     pub fn places(&self, step: u64) -> String {
         const SHOWN: usize = 8;

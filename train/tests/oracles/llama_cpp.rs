@@ -2,19 +2,20 @@
 //! must be those that llama.cpp loaded, byte for byte; then ours reads them and must write the same tokens.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
 };
 
-use candle_core::DType;
+use candle_core::{DType, quantized::gguf_file::Value as Gguf};
 use serde_json::{Value, json};
 use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     artifacts::{
         destination::Destination,
-        export::{LoraOptions, Quant, gguf, gguf_lora},
+        export::{GgufOptions, LoraOptions, Quant, gguf, gguf_lora},
     },
-    formats::{model_files::ModelFiles, peft},
+    formats::{gguf::tokenizer::from_metadata, model_files::ModelFiles, peft},
     generate::{Sampling, generate},
     model::{
         kv_cache::KvCache,
@@ -47,7 +48,7 @@ fn ids(value: &Value) -> Vec<u32> {
 /// of 256 of the K quants fit into.
 fn variant(name: &str, folder: &Path) {
     let prompts: Vec<String> = serde_json::from_value(llama_cpp("prompts.json")).unwrap();
-    let tokens = tiny::train(prompts.iter(), 320).unwrap();
+    let tokens = if name == "spm" { sentencepiece(&prompts) } else { tiny::train(prompts.iter(), 320).unwrap() };
     let mut config = formula::config(name);
     config.vocab_size = tokens.vocab;
     if name == "wide" {
@@ -58,9 +59,41 @@ fn variant(name: &str, folder: &Path) {
     formula::model_folder(&config.to_json().unwrap(), folder);
 }
 
+/// A SentencePiece tokenizer of the pairs and triples of letters of some texts, and of runs of spaces that share the least score,
+/// as those of Llama 2 do.
+fn sentencepiece(texts: &[String]) -> Tokens {
+    let escaped: Vec<Vec<char>> =
+        texts.iter().map(|t| format!(" {t}").replace(' ', "\u{2581}").chars().collect()).collect();
+    let some = |n: usize| -> BTreeSet<String> {
+        escaped.iter().flat_map(|t| t.windows(n)).map(|w| w.iter().collect::<String>()).collect()
+    };
+    let runs = |piece: &String| piece.chars().all(|c| c == '\u{2581}');
+    let special = [("<unk>", 2), ("<s>", 3), ("</s>", 3)].map(|(text, kind)| (text.to_owned(), 0.0, kind));
+    let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), 0.0, 6));
+    let learned = some(2).into_iter().chain(some(3)).filter(|piece| !runs(piece));
+    let learned = (0_u16..).zip(learned).map(|(i, piece)| (piece, -f32::from(i), 1));
+    let spaces = (2..=16).map(|n| ("\u{2581}".repeat(n), -1e9, 1));
+    let letters = some(1).into_iter().map(|letter| (letter, -2e9, 1));
+    let all: Vec<(String, f32, i32)> =
+        special.into_iter().chain(bytes).chain(learned).chain(spaces).chain(letters).collect();
+    let keys: HashMap<String, Gguf> = [
+        ("model", Gguf::String("llama".into())),
+        ("tokens", Gguf::Array(all.iter().map(|(text, ..)| Gguf::String(text.clone())).collect())),
+        ("scores", Gguf::Array(all.iter().map(|(_, score, _)| Gguf::F32(*score)).collect())),
+        ("token_type", Gguf::Array(all.iter().map(|(.., kind)| Gguf::I32(*kind)).collect())),
+        ("bos_token_id", Gguf::U32(1)),
+        ("eos_token_id", Gguf::U32(2)),
+        ("unknown_token_id", Gguf::U32(0)),
+    ]
+    .map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
+    .into_iter()
+    .collect();
+    from_metadata(&keys, Path::new("spm.gguf")).unwrap()
+}
+
 fn export(model: &Path, quant: Quant, out: &Path) {
     let (files, tokens) = (ModelFiles::open(model).unwrap(), Tokens::open(model).unwrap());
-    gguf((&files, &tokens), Destination { path: out, force: true }, quant, &()).unwrap();
+    gguf((&files, &tokens), Destination { path: out, force: true }, GgufOptions { quant, check: true }, &()).unwrap();
 }
 
 /// How many of ten prompts go on as llama.cpp has them when ours reads the same file. Where one does not, ours held
@@ -109,6 +142,7 @@ fn small_models(out: &Path, each: fn(&Path, Quant)) {
         ("qwen2", &[Quant::F32]),
         ("mistral", &[Quant::F32]),
         ("wide", &[Quant::F32, Quant::Q4_0, Quant::Q4K, Quant::Q6K]),
+        ("spm", &[Quant::F32]),
     ] {
         // The folder's name goes into the file.
         let dir = tempfile::tempdir().unwrap();

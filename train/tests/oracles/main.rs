@@ -7,6 +7,7 @@ mod autograd;
 mod formula;
 mod four_bit;
 mod gradients;
+mod kept;
 mod llama_cpp;
 mod logits;
 mod merge;

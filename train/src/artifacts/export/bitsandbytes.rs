@@ -97,6 +97,6 @@ pub fn four_bit(
         let shapes = written.config().shapes();
         let packed = shapes.iter().filter(|(name, _)| written.has(&format!("{name}.absmax"))).count();
         let kinds = BTreeMap::from([("NF4", packed), ("the type they had", shapes.len() - packed)]);
-        Ok(ExportReport { bytes: written.bytes(), kinds })
+        Ok(ExportReport { bytes: written.bytes(), kinds, check: None })
     })
 }

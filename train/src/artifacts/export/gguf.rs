@@ -1,6 +1,6 @@
 //! A model as a GGUF file that llama.cpp and candle load, with its tokenizer and chat template.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use candle_core::{
     DType, Device, Tensor,
@@ -8,7 +8,7 @@ use candle_core::{
 };
 use setaccio_base::{numbers::counted, progress::Progress};
 
-use super::{quant::Quant, report::ExportReport};
+use super::{check, quant::Quant, report::ExportReport};
 use crate::{
     artifacts::{
         destination::Destination,
@@ -33,32 +33,52 @@ use crate::{
 /// Version of the quantised formats.
 const QUANTIZATION_VERSION: u32 = 2;
 
+/// How a model is exported.
+#[derive(Clone, Copy, Debug)]
+pub struct GgufOptions {
+    /// What its matrices are packed in.
+    pub quant: Quant,
+    /// Whether the file is read back and held against the model before it is put in place.
+    pub check: bool,
+}
+
+/// Check by configuration and tokenizer alone that a model can be written as a GGUF file that llama.cpp reads as it was
+/// trained; worth asking before hours of work.
+///
+/// # Errors
+/// The tokenizer or the model has something that GGUF cannot say.
+pub fn can_be_gguf(config: &Config, tokens: &Tokens) -> Result<()> {
+    sizes(config)?;
+    divisors(config, tokens.source.as_path())?;
+    let vocab = vocab::metadata(tokens, config.vocab_size)?;
+    vocab.check(tokens, &vocab.keys.iter().cloned().collect())?;
+    Ok(())
+}
+
 /// Write the model of `files` with `tokens` to `out`. One tensor is in memory at a time.
 ///
 /// # Errors
 /// `out` is taken; the tokenizer or the model has something that GGUF cannot say; a tensor is missing, torn or not
-/// finite; the file system refuses. `out` is as it was then.
+/// finite; the file system refuses; what was written says something else than the model. `out` is as it was then.
 pub fn gguf(
     (files, tokens): (&ModelFiles, &Tokens),
     out: Destination,
-    quant: Quant,
+    options: GgufOptions,
     progress: &dyn Progress,
 ) -> Result<ExportReport> {
+    let GgufOptions { quant, check } = options;
     out.check_file()?;
     files.check()?;
-    if let Some(warning) = files.warning() {
-        progress.warn(&warning);
-    }
     let config = files.config();
     let name = files.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let vocab = vocab::metadata(tokens, config.vocab_size)?;
+    for warning in files.warning().into_iter().chain(vocab.warning().map(str::to_owned)) {
+        progress.warn(&warning);
+    }
     let mut metadata = general(config, quant, &name);
     metadata.extend(sizes(config)?);
-    metadata.extend(vocab::metadata(tokens, config.vocab_size)?);
-    let divisors = config.rope_scaling.divisors(config.rope_theta, config.head_dim);
-    if divisors.is_some() && config.architecture == Architecture::Qwen2 {
-        let why = "stretches its rotary frequencies as Llama 3 does, which llama.cpp does not know of Qwen 2";
-        return Err(Error::model(files.path(), why));
-    }
+    metadata.extend(vocab.keys.iter().cloned());
+    let divisors = divisors(config, files.path())?;
     let mut names = BTreeMap::new();
     let mut entries = Vec::new();
     let mut other: BTreeMap<[&str; 2], u64> = BTreeMap::new();
@@ -98,8 +118,26 @@ pub fn gguf(
         progress.advance(1, "tensors");
         made
     };
-    let bytes = out.file(|file| write::write((file, out.path), &metadata, &entries, &mut make))?;
-    Ok(ExportReport::new(bytes, &entries))
+    let kinds = entries.iter().filter_map(|entry| Some((names.get(&entry.name)?.clone(), entry.kind))).collect();
+    out.file(|file| {
+        let bytes = write::write((file, out.path), &metadata, &entries, &mut make)?;
+        let mut report = ExportReport::new(bytes, &entries);
+        if check {
+            file.flush().map_err(Error::io("write", out.path))?;
+            report.check = Some(check::check((&base, tokens), &kinds, (file.aside(), &vocab), progress)?);
+        }
+        Ok(report)
+    })
+}
+
+/// Divisors of the rotary frequencies, where a tensor has to hold them.
+fn divisors(config: &Config, at: &Path) -> Result<Option<Vec<f32>>> {
+    let divisors = config.rope_scaling.divisors(config.rope_theta, config.head_dim);
+    if divisors.is_some() && config.architecture == Architecture::Qwen2 {
+        let why = "stretches its rotary frequencies as Llama 3 does, which llama.cpp does not know of Qwen 2";
+        return Err(Error::model(at, why));
+    }
+    Ok(divisors)
 }
 
 /// Rows of q and k as llama.cpp turns them: neighbours, where Hugging Face turns halves. Of Qwen 2 it turns halves too.

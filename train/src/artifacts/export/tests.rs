@@ -27,6 +27,10 @@ fn to(path: &Path, force: bool) -> Destination<'_> {
     Destination { path, force }
 }
 
+fn plain(quant: Quant) -> GgufOptions {
+    GgufOptions { quant, check: true }
+}
+
 fn options(quant: Quant, same_base: bool) -> LoraOptions {
     LoraOptions { quant, same_base }
 }
@@ -72,7 +76,7 @@ impl Fixture {
 
     fn export(&self, quant: Quant) -> (PathBuf, ExportReport) {
         let out = self.path(&format!("{}.gguf", quant.name()));
-        let done = gguf((&self.files(), &self.tokens()), to(&out, true), quant, &()).unwrap();
+        let done = gguf((&self.files(), &self.tokens()), to(&out, true), plain(quant), &()).unwrap();
         (out, done)
     }
 }
@@ -146,6 +150,49 @@ fn a_head_of_its_own_is_exported_whatever_the_configuration_says() {
 }
 
 #[test]
+fn a_file_is_read_back_and_held_against_its_model() {
+    let fixture = Fixture::new("llama", |c| c["tie_word_embeddings"] = false.into());
+    let mut last = -1.0;
+    for quant in [Quant::F32, Quant::F16, Quant::Q8_0, Quant::Q4_0] {
+        let (_, done) = fixture.export(quant);
+        let check = done.check.unwrap();
+        assert!(check.texts >= 100 && check.tokens > 10, "{quant:?}: {check:?}");
+        // The fewer bits, the further from the model; from what packing makes of it the file is no further than before.
+        assert!(check.largest > last && check.unexplained < 1e-3, "{quant:?}: {check:?}");
+        last = check.largest;
+    }
+    let out = fixture.path("unchecked.gguf");
+    let unchecked = GgufOptions { quant: Quant::F16, check: false };
+    assert_eq!(gguf((&fixture.files(), &fixture.tokens()), to(&out, false), unchecked, &()).unwrap().check, None);
+    // The file of one model is not that of another, be it one value or one size that differs.
+    let (file, _) = fixture.export(Quant::F32);
+    let vocab = crate::formats::gguf::vocab::metadata(&fixture.tokens(), fixture.files().config().vocab_size).unwrap();
+    let (name, path) = ("model.layers.1.mlp.up_proj.weight", fixture.path("model/model.safetensors"));
+    let other = |edit: &dyn Fn()| {
+        edit();
+        let files = fixture.files();
+        let base = crate::artifacts::merge::Base { files: &files, precision: Default::default() };
+        check::check((&base, &fixture.tokens()), &BTreeMap::new(), (&file, &vocab), &()).map_err(|e| e.to_string())
+    };
+    assert!(other(&|| ()).is_ok());
+    let config = fixture.path("model/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    let theta = other(&|| fs::write(&config, text.replace("10000.0", "20000.0")).unwrap());
+    assert!(theta.clone().unwrap_err().contains("nothing was put in place"), "{theta:?}");
+    fs::write(&config, text).unwrap();
+    let weight = other(&|| {
+        let read = Safetensors::open(&path).unwrap();
+        let mut tensors: BTreeMap<String, Tensor> =
+            read.names().map(|name| (name.to_owned(), read.load(name).unwrap())).collect();
+        let mut values = flat(&tensors[name]);
+        values[70] += 3.0;
+        tensors.insert(name.into(), Tensor::from_vec(values, (256, 64), &Device::Cpu).unwrap());
+        fs::write(&path, to_bytes(&tensors).unwrap()).unwrap();
+    });
+    assert!(weight.clone().unwrap_err().contains("nothing was put in place"), "{weight:?}");
+}
+
+#[test]
 fn rows_of_q_and_k_are_llama_cpps() {
     // With two heads of four, row 2 h + p of a head comes after row p of it.
     let rows = Tensor::arange(0_u32, 8, &Device::Cpu).unwrap().reshape((8, 1)).unwrap();
@@ -198,7 +245,8 @@ fn divisors_are_written_for_llama_only() {
     }
     let fixture = Fixture::new("qwen2", scaled);
     let out = fixture.path("out.gguf");
-    let error = gguf((&fixture.files(), &fixture.tokens()), to(&out, false), Quant::F16, &()).unwrap_err().to_string();
+    let error =
+        gguf((&fixture.files(), &fixture.tokens()), to(&out, false), plain(Quant::F16), &()).unwrap_err().to_string();
     assert!(error.contains("does not know of Qwen 2") && !out.exists(), "{error}");
 }
 
@@ -306,7 +354,7 @@ fn a_folder_in_four_bits_is_a_models() {
     assert!(error.contains("--force"), "{error}");
     // From 4 bits to GGUF: the weights that the 4 bits stand for.
     let whole = fixture.path("whole.gguf");
-    gguf((&files, &fixture.tokens()), to(&whole, false), Quant::F32, &()).unwrap();
+    gguf((&files, &fixture.tokens()), to(&whole, false), plain(Quant::F32), &()).unwrap();
     let (name, shape) = ("model.layers.0.mlp.up_proj.weight", [256, 64]);
     let gguf = ModelFiles::open(&whole).unwrap().load(name, &shape).unwrap();
     let packed = crate::model::load::Source::packed(&files, name, (256, 64)).unwrap().unwrap();
@@ -326,12 +374,13 @@ fn a_value_or_a_place_that_will_not_do_leaves_nothing() {
     values[70] = f32::INFINITY;
     tensors.insert(name.into(), Tensor::from_vec(values, (256, 64), &Device::Cpu).unwrap());
     fs::write(&path, to_bytes(&tensors).unwrap()).unwrap();
-    let error = gguf((&fixture.files(), &fixture.tokens()), to(&out, false), Quant::Q4K, &()).unwrap_err().to_string();
+    let error =
+        gguf((&fixture.files(), &fixture.tokens()), to(&out, false), plain(Quant::Q4K), &()).unwrap_err().to_string();
     assert!(error.contains("`blk.1.ffn_up.weight`: the value at row 1, column 6 is inf"), "{error}");
     assert!(!out.exists());
     let names = fs::read_dir(fixture.dir.path()).unwrap().count();
     assert_eq!(names, 1, "only the model");
-    let error =
-        gguf((&fixture.files(), &fixture.tokens()), to(&fixture.path("model"), true), Quant::F16, &()).unwrap_err();
+    let error = gguf((&fixture.files(), &fixture.tokens()), to(&fixture.path("model"), true), plain(Quant::F16), &())
+        .unwrap_err();
     assert!(error.to_string().contains("is a folder"), "{error}");
 }

@@ -4,25 +4,15 @@
 //! with the adapter on, each weight moved by what rounding did to the merged weight, but the other way. To first
 //! order this moves the logits exactly as far. What goes beyond three times that, and beyond what sums in f32 differ
 //! by, is no rounding.
-//!
-//! Layers are read one at a time and pass through all models at once, so that a model of any size is checked in the
-//! memory of its largest layer or of its embedding.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::weights::{Base, Sum};
 use crate::{
-    data::{Batch, Example},
+    artifacts::side_by_side::{self, Asked, apart, largest},
     error::{Error, Result},
     formats::{model_files::ModelFiles, peft::AdapterFile},
-    model::{
-        config::Config,
-        context::{Context, Mode},
-        head::Head,
-        layer::Layer,
-        load::{self, LoadOptions, Source},
-        rope::Rotary,
-    },
+    model::load::Source,
 };
 
 /// Sums in f32 in another order: this share of the largest logit.
@@ -78,64 +68,21 @@ pub(super) fn check(
     let config = base.files.config();
     let sum = Sum { base, adapter };
     let mirror = Mirror { sum: &sum, dtype };
-    // Whose weights, and whether the adapter is put on them.
-    let models: [(&dyn Source, bool); 4] = [(base, false), (base, true), (&mirror, true), (merged, false)];
-    let mut batch = Batch::default();
-    for (row, ids) in (0..).zip(prompts) {
-        batch.push(&Example { ids: ids.clone(), trained: vec![false; ids.len()] }, row);
-    }
-    let (spans, keys) = (batch.spans().0, None);
-    let (cos, sin) = Rotary::new(&config.inv_freq()).angles(&batch.positions, DType::F32, &Device::Cpu)?;
-    let context = Context { cos, sin, spans: &spans, keys, mode: Mode::Eval };
-    let ids = Tensor::new(&batch.ids[..], &Device::Cpu)?;
-    let embed = |(source, _): &(&dyn Source, bool)| -> Result<Tensor> {
-        let embedding = source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
-        Ok(embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?)
-    };
-    let mut states = models.iter().map(embed).collect::<Result<Vec<_>>>()?;
-    for i in 0..config.layers {
-        for ((source, with), x) in models.iter().zip(&mut states) {
-            let mut layer = load::layer(config, *source, &LoadOptions::default(), i)?;
-            if *with {
-                put(&mut layer, adapter)?;
-            }
-            *x = layer.forward(x, &context, None)?.0;
-        }
-        if !each() {
-            return Err(Error::Stopped);
-        }
-    }
-    let mut logits = Vec::new();
-    for ((source, _), x) in models.iter().zip(&states) {
-        logits.push(head(config, *source)?.logits(x)?.flatten_all()?.to_vec1::<f32>()?);
-    }
+    let models = [
+        Asked { config, source: base, adapter: None },
+        Asked { config, source: base, adapter: Some(adapter) },
+        Asked { config, source: &mirror, adapter: Some(adapter) },
+        Asked { config: merged.config(), source: merged, adapter: None },
+    ];
+    let logits = side_by_side::logits(&models, prompts, each)?;
     let [plain, on, mirrored, merged] = [0, 1, 2, 3].map(|i| &logits[i]);
     if on.iter().chain(merged).any(|x| !x.is_finite()) {
         return Err(Error::model(base.files.path(), "with this adapter the logits are not numbers: it is spoilt"));
     }
-    let top = on.iter().fold(1.0, |top, x| f64::from(x.abs()).max(top));
     Ok(Check {
-        tokens: batch.tokens(),
+        tokens: prompts.iter().map(Vec::len).sum(),
         largest: apart(on, merged),
-        explained: MARGIN * apart(on, mirrored) + SINGLE * top,
+        explained: MARGIN * apart(on, mirrored) + SINGLE * largest(on),
         effect: apart(on, plain),
-    })
-}
-
-fn apart(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
-}
-
-fn put(layer: &mut Layer, adapter: &AdapterFile) -> Result<()> {
-    layer.linears_mut().into_iter().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
-}
-
-/// What the files hold as the head, and the embedding only where they hold none.
-fn head(config: &Config, source: &dyn Source) -> Result<Head> {
-    let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-    Ok(Head {
-        norm: source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?.into(),
-        weight: source.tensor("lm_head.weight", &[vocab, hidden])?.into(),
-        eps: config.rms_norm_eps,
     })
 }

@@ -162,7 +162,7 @@ fn compare(
 }
 
 /// Ids to ask: texts, or without a tokenizer a walk through the vocabulary.
-fn prompts(tokens: Option<&Tokens>, config: &Config) -> Result<Vec<Vec<u32>>> {
+pub(crate) fn prompts(tokens: Option<&Tokens>, config: &Config) -> Result<Vec<Vec<u32>>> {
     let vocab = u32::try_from(config.vocab_size).unwrap_or(u32::MAX);
     let Some(tokens) = tokens else {
         return Ok((0..3).map(|row| (0..12).map(|i| (row + i * (vocab / 12).max(1)) % vocab).collect()).collect());

@@ -2,16 +2,20 @@
 //! goes by names where tokenizer.json spells out how a text is cut, so what none of the known names stands for is
 //! refused: a guess would cut texts otherwise than training did, and nobody would see it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 use serde_json::Value as Json;
-use tokenizers::{Model, ModelWrapper};
+use tokenizers::{Model, ModelWrapper, NormalizedString, Normalizer, Tokenizer};
 
 use crate::{
     error::{Error, Result},
-    formats::gguf::tokenizer::{SPACE, kind},
+    formats::gguf::{
+        agreement::{self, Alike, conversation},
+        tokenizer::{SPACE, kind},
+    },
+    random::{key, uniform},
     tokenizer::{
         Tokens,
         pieces::{KNOWN, Pieces},
@@ -63,13 +67,82 @@ struct Added {
     id: u32,
     content: String,
     special: bool,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+}
+
+impl Added {
+    /// What tokenizer.json says of it that GGUF has no key for, and what that does.
+    fn unsaid(&self, tokenizer: &Tokenizer) -> Option<(&'static str, &'static str)> {
+        // A token is searched for in the text as it is; one that is `normalized`, in the text as the normalizer leaves it.
+        let changed = || {
+            let mut content = NormalizedString::from(self.content.as_str());
+            tokenizer
+                .get_normalizer()
+                .is_some_and(|n| n.normalize(&mut content).is_err() || content.get() != self.content)
+        };
+        [
+            (self.rstrip, ("rstrip", "takes the white space after it")),
+            (self.lstrip, ("lstrip", "takes the white space before it")),
+            (self.single_word, ("single_word", "is none within a word")),
+            (self.normalized && changed(), ("normalized", "is looked for after the text was prepared")),
+        ]
+        .into_iter()
+        .find_map(|(is, what)| is.then_some(what))
+    }
+}
+
+/// What a tokenizer.json becomes.
+pub(crate) struct Exported {
+    /// The keys below `tokenizer`.
+    pub keys: Vec<(String, Value)>,
+    /// Texts that would show it if llama.cpp cut them otherwise.
+    pub doubtful: Vec<String>,
+    /// Which texts llama.cpp cuts as the tokenizer does.
+    pub alike: Alike,
+}
+
+impl Exported {
+    /// Hold it against the tokenizer that it was made of, with the keys as a file has them. Gives how many texts are cut
+    /// alike.
+    ///
+    /// # Errors
+    /// One is not; the message shows it.
+    pub fn check(&self, tokens: &Tokens, keys: &HashMap<String, Value>) -> Result<usize> {
+        agreement::check(tokens, keys, &self.doubtful, self.alike)
+    }
+
+    /// What a person should know of it.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self.alike {
+            Alike::All => None,
+            Alike::NoSpaceFirst => Some(
+                "this tokenizer puts a space before a text unless it begins with one, and llama.cpp always: it cuts texts that \
+                 begin with a space otherwise",
+            ),
+            Alike::BehindAToken => Some(
+                "this tokenizer puts a space before a text that begins with no special token, and GGUF can say always or \
+                 never: it says never, as conversations begin with one; llama.cpp cuts other texts without that space",
+            ),
+            Alike::WithoutTokens => Some(
+                "this tokenizer puts a space before a text that begins with no special token, and GGUF can say always or \
+                 never: it says always; llama.cpp has a space behind special tokens too",
+            ),
+        }
+    }
 }
 
 /// The keys below `tokenizer` for a model with `size` rows in its embedding.
 ///
 /// # Errors
 /// The tokenizer is larger than the model, or of a kind that llama.cpp has no name for here.
-pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Value)>> {
+pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Exported> {
     let wrong = |why: String| Error::model(&tokens.source, why);
     // What is no BPE has its vocabulary in another form.
     let kind = serde_json::from_str::<Json>(tokens.json()).ok().map(|json| json["model"]["type"].clone());
@@ -107,17 +180,24 @@ pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Valu
         )?;
     }
     for token in &file.added_tokens {
+        if let Some((key, does)) = token.unsaid(&tokens.tokenizer) {
+            return Err(wrong(format!(
+                "its token `{}` {does} (`{key}`), which GGUF cannot say: in llama.cpp the model would read other tokens than \
+                 it was trained with. Train with `{key}` set to false in tokenizer.json, if that is right for the model",
+                token.content
+            )));
+        }
         let unknown = file.model.unk_token.as_ref() == Some(&token.content);
         let own = if token.special { kind::CONTROL } else { kind::USER_DEFINED };
         put(token.id, &token.content, if unknown { kind::UNKNOWN } else { own })?;
     }
-    let mut keys = Keys(Vec::new());
+    let (mut keys, mut doubtful, mut alike) = (Keys(Vec::new()), Vec::new(), Alike::All);
     let unused = |id: usize| (format!("[PAD{id}]"), i32::try_from(kind::UNUSED).unwrap_or_default());
     let listed: Vec<(String, i32)> =
         listed.into_iter().enumerate().map(|(id, token)| token.unwrap_or_else(|| unused(id))).collect();
     match Pieces::of(&file.pre_tokenizer) {
         Some(pieces) if !file.model.byte_fallback => byte_level(&mut keys, tokens, &file, pieces)?,
-        None if file.model.byte_fallback => sentencepiece(&mut keys, tokens, &file, &listed)?,
+        None if file.model.byte_fallback => (doubtful, alike) = sentencepiece(&mut keys, tokens, &file, &listed)?,
         _ => return Err(wrong(unknown())),
     }
     keys.put("tokens", Value::Array(listed.iter().map(|(text, _)| Value::String(text.clone())).collect()));
@@ -144,7 +224,7 @@ pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Vec<(String, Valu
     if let Some(template) = &tokens.chat_template {
         keys.0.push(("tokenizer.chat_template".into(), Value::String(template.clone())));
     }
-    Ok(keys.0)
+    Ok(Exported { keys: keys.0, doubtful, alike })
 }
 
 /// Why a way of cutting is refused.
@@ -221,21 +301,29 @@ fn same_without_merges(tokens: &Tokens, file: &File, pieces: Pieces) -> std::res
 }
 
 /// SentencePiece merges the pair that makes the piece of the highest score. tokenizer.json has the order of merges
-/// instead, so a piece's score is its place in that order, negative, as Llama 2's own scores are.
-fn sentencepiece(keys: &mut Keys, tokens: &Tokens, file: &File, listed: &[(String, i32)]) -> Result<()> {
+/// instead, so a piece's score is its place in that order, negative, as Llama 2's own scores are. Gives texts of pieces
+/// that share a score, and which texts are cut alike.
+fn sentencepiece(
+    keys: &mut Keys,
+    tokens: &Tokens,
+    file: &File,
+    listed: &[(String, i32)],
+) -> Result<(Vec<String>, Alike)> {
     let wrong = |why: String| Error::model(&tokens.source, why);
-    let prefix = space_prefix(file).ok_or_else(|| wrong(unknown()))?;
-    let (mut order, mut last) = (BTreeMap::new(), String::new());
-    for merge in &file.model.merges {
-        let (left, right) = merge.pair().ok_or_else(|| wrong("a merge is no pair; fetch it again".into()))?;
-        let made = format!("{left}{right}");
-        let next = order.len();
-        if made != last && order.insert(made.clone(), next).is_some() {
-            let why = format!("two merges make `{made}` with others between them, which no scores can say");
-            return Err(wrong(format!("its tokenizer is no SentencePiece: {why}")));
-        }
-        last = made;
-    }
+    let (prefix, scheme) = match space_prefix(file).ok_or_else(|| wrong(unknown()))? {
+        Prefix::Always => (true, Alike::All),
+        Prefix::UnlessSpace => (true, Alike::NoSpaceFirst),
+        Prefix::Never => (false, Alike::All),
+        // What has a chat template is asked by it.
+        Prefix::First if begins_with_a_token(tokens) => (false, Alike::BehindAToken),
+        Prefix::First => (true, Alike::WithoutTokens),
+    };
+    let pairs = file.model.merges.iter().map(Merge::pair).collect::<Option<Vec<_>>>();
+    let pairs = pairs.ok_or_else(|| wrong("a merge is no pair; fetch it again".into()))?;
+    let (order, tied) = places(&pairs).map_err(|made| {
+        let why = format!("two merges make `{made}` with others between them, which no scores can say");
+        wrong(format!("its tokenizer is no SentencePiece: {why}"))
+    })?;
     // What no merge makes comes after all that one makes.
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^24 pieces")]
     let score = |text: &String, kind: i32| match order.get(text) {
@@ -247,11 +335,81 @@ fn sentencepiece(keys: &mut Keys, tokens: &Tokens, file: &File, listed: &[(Strin
     keys.put("pre", Value::String("default".into()));
     keys.put("scores", Value::Array(listed.iter().map(|(text, kind)| Value::F32(score(text, *kind))).collect()));
     keys.put("add_space_prefix", Value::Bool(prefix));
-    Ok(())
+    Ok((of_their_letters(&tied), scheme))
 }
 
-/// Whether a text gets a space in front, or none if it is prepared in another way than SentencePiece's.
-fn space_prefix(file: &File) -> Option<bool> {
+/// Some texts of the letters of these pieces, in which they overlap in many ways.
+fn of_their_letters(pieces: &[String]) -> Vec<String> {
+    let letters: Vec<char> = pieces.iter().flat_map(|p| p.chars()).collect::<BTreeSet<_>>().into_iter().collect();
+    let stream = key(1, "texts of tied pieces");
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a few letters"
+    )]
+    let letter = |at: u64| letters[(uniform(stream, at) * letters.len() as f32) as usize % letters.len()];
+    let text = |i: u64| (i * 24..i * 24 + 8 + i % 17).map(letter).collect::<String>().replace(SPACE, " ");
+    (0..if letters.is_empty() { 0 } else { 40 }).map(text).collect()
+}
+
+/// The place of each piece that merges make, and those that share theirs. Pieces that share a score have their merges sorted
+/// by the length of the left side, whatever they make, so that those of one lie between those of another: the runs of spaces of
+/// Llama 2. They share a place.
+///
+/// # Errors
+/// A piece whose merges lie apart, with others between them that no shared score explains.
+fn places(pairs: &[(&str, &str)]) -> std::result::Result<(BTreeMap<String, usize>, Vec<String>), String> {
+    let made: Vec<String> = pairs.iter().map(|(left, right)| format!("{left}{right}")).collect();
+    let mut last = BTreeMap::new();
+    for (at, piece) in made.iter().enumerate() {
+        last.insert(piece.as_str(), at);
+    }
+    let (mut order, mut tied) = (BTreeMap::new(), Vec::new());
+    let mut from = 0;
+    while from < made.len() {
+        let mut to = from;
+        let mut at = from;
+        while at <= to {
+            to = to.max(last[made[at].as_str()]);
+            at += 1;
+        }
+        let (place, group) = (order.len(), &made[from..=to]);
+        for piece in group {
+            order.entry(piece.clone()).or_insert(place);
+        }
+        if order.len() > place + 1 {
+            let long = |at: usize| pairs[at].0.chars().count();
+            if let Some(at) = (from + 1..=to).find(|at| long(*at) > long(*at - 1)) {
+                return Err(made[at].clone());
+            }
+            tied.extend(group.iter().collect::<BTreeSet<_>>().into_iter().cloned());
+        }
+        from = to + 1;
+    }
+    Ok((order, tied))
+}
+
+/// Where a tokenizer puts a space of its own.
+#[derive(Clone, Copy)]
+enum Prefix {
+    /// Before every part of a text that is between special tokens.
+    Always,
+    /// The same, but for parts that begin with a space.
+    UnlessSpace,
+    /// Before a text that begins with no special token, nor with a space.
+    First,
+    Never,
+}
+
+/// Whether a conversation, as the chat template writes it, begins with a special token.
+fn begins_with_a_token(tokens: &Tokens) -> bool {
+    let added = tokens.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+    conversation(tokens).is_some_and(|text| added.values().any(|token| text.starts_with(&token.content)))
+}
+
+/// Where a text gets a space, or none if it is prepared in another way than SentencePiece's.
+fn space_prefix(file: &File) -> Option<Prefix> {
     let replaces =
         |step: &Json| step["type"] == "Replace" && step["pattern"]["String"] == " " && step["content"] == SPACE;
     let prepends = |step: &Json| step["type"] == "Prepend" && step["prepend"] == SPACE;
@@ -261,10 +419,14 @@ fn space_prefix(file: &File) -> Option<bool> {
         None => Vec::new(),
     };
     match (&steps[..], &file.pre_tokenizer) {
-        ([one, two], Json::Null) if prepends(one) && replaces(two) => Some(true),
-        ([one], Json::Null) if replaces(one) => Some(false),
+        ([one, two], Json::Null) if prepends(one) && replaces(two) => Some(Prefix::Always),
+        ([one], Json::Null) if replaces(one) => Some(Prefix::Never),
         ([], pre) if pre["type"] == "Metaspace" && pre["replacement"] == SPACE && pre["split"] == false => {
-            Some(pre["prepend_scheme"] != "never")
+            Some(match pre["prepend_scheme"].as_str() {
+                Some("never") => Prefix::Never,
+                Some("first") => Prefix::First,
+                _ => Prefix::UnlessSpace,
+            })
         }
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::{io::Write, path::Path};
 
 use candle_core::{
     DType, Device, Tensor,
-    quantized::{GgmlDType, QTensor, gguf_file::Value},
+    quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml, gguf_file::Value},
 };
 use rayon::prelude::*;
 
@@ -180,6 +180,24 @@ fn values(tensor: &Tensor, kind: GgmlDType, write: &mut dyn FnMut(&[u8]) -> Resu
         packed.iter().try_for_each(|bytes| write(bytes))?;
     }
     Ok(())
+}
+
+/// A tensor as a reader of the file will have it, in f32: packed and unpacked again.
+///
+/// # Errors
+/// A value is not finite, or the type cannot hold it.
+pub(crate) fn rounded(tensor: &Tensor, kind: GgmlDType) -> Result<Tensor> {
+    let columns = tensor.dims().last().copied().unwrap_or(1);
+    let whole = tensor.reshape(((), columns))?;
+    let (rows, step) = (whole.dim(0)?, (PIECE / columns).max(1));
+    let starts: Vec<usize> = (0..rows).step_by(step).collect();
+    let read = |start: &usize| -> Result<Tensor> {
+        let n = step.min(rows - start);
+        let bytes = packed(&whole.narrow(0, *start, n)?, *start, kind)?;
+        Ok(qtensor_from_ggml(kind, &bytes, vec![n, columns], &Device::Cpu)?.dequantize(&Device::Cpu)?)
+    };
+    let pieces = starts.par_iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&pieces, 0)?.reshape(tensor.shape())?)
 }
 
 /// Rows from `first` on in the bytes of their type.

@@ -16,12 +16,14 @@ fn changed(change: impl Fn(&mut Json)) -> Tokens {
     Tokens::open(dir.path()).unwrap()
 }
 
-fn map(pairs: Vec<(String, Value)>) -> HashMap<String, Value> {
-    pairs.into_iter().collect()
+fn map(made: Exported) -> HashMap<String, Value> {
+    made.keys.into_iter().collect()
 }
 
+/// What is wrong with it, or with what it becomes.
 fn error(tokens: &Tokens, size: usize) -> String {
-    metadata(tokens, size).map_or_else(|e| e.to_string(), |_| String::new())
+    let made = metadata(tokens, size).and_then(|made| made.check(tokens, &made.keys.iter().cloned().collect()));
+    made.map_or_else(|e| e.to_string(), |texts| if texts < 100 { format!("{texts} texts") } else { String::new() })
 }
 
 #[test]
@@ -85,6 +87,128 @@ fn ways_of_cutting_without_a_name_are_refused() {
     }
 }
 
+#[test]
+fn what_gguf_cannot_say_of_a_token_is_refused() {
+    let with = |key: &'static str, normalizer: Json| {
+        changed(move |json| {
+            json["added_tokens"][3][key] = true.into();
+            json["normalizer"] = normalizer.clone();
+        })
+    };
+    for (key, does) in
+        [("rstrip", "white space after"), ("lstrip", "white space before"), ("single_word", "within a word")]
+    {
+        let said = error(&with(key, Json::Null), 300);
+        assert!(said.contains("`<|eot_id|>`") && said.contains(key) && said.contains(does), "{said}");
+    }
+    // Normalized, it is another text only if the normalizer makes one of it.
+    assert_eq!(error(&with("normalized", Json::Null), 300), "");
+}
+
+/// A SentencePiece vocabulary in a GGUF file: the runs of up to sixteen spaces share a score below all others, as those of
+/// Llama 2 do.
+fn llama2() -> HashMap<String, Value> {
+    let mut pieces: Vec<(String, f32, i64)> = Vec::new();
+    for (text, kind) in [("<unk>", kind::UNKNOWN), ("<s>", kind::CONTROL), ("</s>", kind::CONTROL)] {
+        pieces.push((text.to_owned(), 0.0, kind));
+    }
+    pieces.extend((0..256).map(|byte| (format!("<0x{byte:02X}>"), 0.0, kind::BYTE)));
+    let words = ["un", "no", "▁un", "▁uno", "du", "ue", "▁d", "▁du", "▁due", "an", "na", "▁an", "nn", "on", "in", "▁i"];
+    pieces.extend((0_u8..).zip(words).map(|(i, piece)| (piece.to_owned(), -f32::from(i), kind::NORMAL)));
+    pieces.extend((2..=16).map(|n| (SPACE.repeat(n), -1e9, kind::NORMAL)));
+    pieces.extend("▁unodeaieiNlmczvsrtp".chars().map(|c| (c.to_string(), -1e9, kind::NORMAL)));
+    let list = |f: &dyn Fn(&(String, f32, i64)) -> Value| Value::Array(pieces.iter().map(f).collect());
+    let kinds = list(&|piece| Value::I32(i32::try_from(piece.2).unwrap()));
+    [
+        ("model", Value::String("llama".into())),
+        ("tokens", list(&|piece| Value::String(piece.0.clone()))),
+        ("scores", list(&|piece| Value::F32(piece.1))),
+        ("token_type", kinds),
+        ("bos_token_id", Value::U32(1)),
+        ("eos_token_id", Value::U32(2)),
+        ("unknown_token_id", Value::U32(0)),
+    ]
+    .map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
+    .into_iter()
+    .collect()
+}
+
+fn reopened(json: &Json) -> Tokens {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), r#"{"bos_token": "<s>", "eos_token": "</s>"}"#).unwrap();
+    Tokens::open(dir.path()).unwrap()
+}
+
+#[test]
+fn pieces_that_share_a_score_come_back_with_it() {
+    let tokens = from_metadata(&llama2(), Path::new("m.gguf")).unwrap();
+    let json: Json = serde_json::from_str(tokens.json()).unwrap();
+    // Of merges that share a score and the length of the left side, transformers has those with the longer right side first.
+    let mut theirs = json.clone();
+    let merges = theirs["model"]["merges"].as_array_mut().unwrap();
+    let of_spaces =
+        |merge: &Json| merge.as_array().unwrap().iter().all(|side| side.as_str().unwrap().chars().all(|c| c == '▁'));
+    let from = merges.iter().position(of_spaces).unwrap();
+    let long = |merge: &Json, side: usize| merge[side].as_str().unwrap().chars().count();
+    merges[from..].sort_by_key(|merge| (usize::MAX - long(merge, 0), usize::MAX - long(merge, 1)));
+    assert_eq!(merges.len() - from, 15 * 16 / 2, "all ways to make a run of two");
+    assert_ne!(theirs, json);
+    for json in [&json, &theirs] {
+        let tokens = reopened(json);
+        let made = metadata(&tokens, tokens.vocab).unwrap();
+        let keys: HashMap<String, Value> = made.keys.iter().cloned().collect();
+        assert!(made.check(&tokens, &keys).unwrap() >= 100);
+        let score = |piece: &str| {
+            let id = tokens.tokenizer.token_to_id(piece).unwrap() as usize;
+            keys["tokenizer.ggml.scores"].to_vec().unwrap()[id].to_f32().unwrap()
+        };
+        let runs: Vec<f32> = (2..=16).map(|n| score(&SPACE.repeat(n))).collect();
+        // The merge of two spaces comes last in transformers' order, so its place may be its own.
+        assert!(runs[1..].iter().all(|s| (s - runs[1]).abs() < 0.5) && runs[0] <= runs[1], "{runs:?}");
+        assert!(runs[1] < score("▁an"), "{runs:?}");
+        let again = from_metadata(&keys, Path::new("m.gguf")).unwrap();
+        for text in ["uno   due", "                    due", "  un   anno  "] {
+            assert_eq!(again.encode(text).unwrap().ids, tokens.encode(text).unwrap().ids, "{text:?}");
+        }
+    }
+    // Scores that say another order are found.
+    let made = metadata(&tokens, tokens.vocab).unwrap();
+    let mut keys: HashMap<String, Value> = made.keys.iter().cloned().collect();
+    let Some(Value::Array(scores)) = keys.get_mut("tokenizer.ggml.scores") else { panic!("no scores") };
+    let (un, no) = (tokens.tokenizer.token_to_id("un").unwrap() as usize, tokens.tokenizer.token_to_id("no").unwrap());
+    scores.swap(un, no as usize);
+    let said = made.check(&tokens, &keys).unwrap_err().to_string();
+    assert!(said.contains("llama.cpp would cut it into"), "{said}");
+}
+
+#[test]
+fn a_space_before_the_first_word_alone_is_told() {
+    let tokens = from_metadata(&llama2(), Path::new("m.gguf")).unwrap();
+    let mut json: Json = serde_json::from_str(tokens.json()).unwrap();
+    json["normalizer"] = Json::Null;
+    json["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
+    let chat = "{{ bos_token }}{% for m in messages %}un{{ m.content }}{{ eos_token }}{% endfor %}";
+    for (template, alike, prefix) in [(Some(chat), Alike::BehindAToken, false), (None, Alike::WithoutTokens, true)] {
+        // Nor does it put one before a space.
+        let mut tokens = reopened(&json);
+        tokens.chat_template = template.map(str::to_owned);
+        let made = metadata(&tokens, tokens.vocab).unwrap();
+        let keys: HashMap<String, Value> = made.keys.iter().cloned().collect();
+        assert_eq!((made.alike, keys["tokenizer.ggml.add_space_prefix"].to_bool().unwrap()), (alike, prefix));
+        assert!(made.check(&tokens, &keys).unwrap() >= 100 && made.warning().is_some());
+        // Of all texts it would not be true.
+        let all = Exported { alike: Alike::All, ..made };
+        assert!(all.check(&tokens, &keys).is_err());
+    }
+    for (scheme, alike) in [("always", Alike::NoSpaceFirst), ("never", Alike::All)] {
+        json["pre_tokenizer"]["prepend_scheme"] = scheme.into();
+        let tokens = reopened(&json);
+        assert_eq!(error(&tokens, tokens.vocab), "", "{scheme}");
+        assert_eq!(metadata(&tokens, tokens.vocab).unwrap().alike, alike, "{scheme}");
+    }
+}
+
 /// A SentencePiece BPE as transformers converts it: `▁la` before `al`.
 fn sentencepiece(merges: &[[&str; 2]]) -> Tokens {
     let dir = tempfile::tempdir().unwrap();
@@ -132,5 +256,9 @@ fn sentencepiece_comes_back_from_its_scores() {
     }
     // The same piece at two places of the order.
     let odd = sentencepiece(&[["l", "a"], ["a", "l"], ["▁", "la"], ["l", "a"]]);
-    assert!(error(&odd, 10).contains("which no scores can say"), "{}", error(&odd, 10));
+    assert!(error(&odd, 10).contains("llama.cpp would cut it into"), "{}", error(&odd, 10));
+    // One score for all of them would have their merges sorted.
+    let tied = places(&[("l", "a"), ("a", "l"), ("▁", "la"), ("l", "a")]).unwrap().1;
+    assert_eq!(tied, ["al", "la", "▁la"]);
+    assert_eq!(places(&[("l", "a"), ("al", "a"), ("l", "a")]).unwrap_err(), "ala");
 }

@@ -64,7 +64,21 @@ pub fn keep(chat: &Conversation<'_>, turns: &[usize]) -> Result<Kept, String> {
         let start = opens.map_or(place, String::len).min(place).max(from);
         // An opening that begins the reasoning itself, where the template writes none.
         let begun = opening.get(place..).filter(|_| opening.starts_with(&whole[..place])).unwrap_or_default();
-        let said = text(chat, *turn, &full, &whole[start..place])?;
+        let (mut said, header) = text(chat, *turn, &full, &whole[start..place])?;
+        let (opened, header) = (&whole[from..start], header.unwrap_or_default());
+        // How long the opening is by itself: so far it may be another.
+        let prompt = closed.as_ref().and_then(|c| opening.strip_prefix(c.as_str())).map_or(0, str::len);
+        let more = header.rfind(opened).map(|at| &header[at + opened.len()..]).filter(|more| more.len() <= prompt);
+        let start = if let Some(more) = more {
+            // What stands there between the opening and the answer, such as a tag, belongs to it.
+            said.insert_str(0, more);
+            start
+        } else {
+            // What the opening says of reasoning that there is none is not said where there is some.
+            let least = opened.len().saturating_sub(prompt).max(1);
+            let mut ends = (least..opened.len()).rev().filter(|k| opened.is_char_boundary(*k));
+            ends.find(|k| header.ends_with(&opened[..*k])).map_or(start, |k| from + k)
+        };
         kept.text.push_str(&whole[from..start]);
         let given = if said.starts_with(begun) { begun.len() } else { 0 };
         let answer = kept.text.len() + given;
@@ -78,11 +92,14 @@ pub fn keep(chat: &Conversation<'_>, turns: &[usize]) -> Result<Kept, String> {
 
 /// What a turn says, whole. `full` is the conversation as the template writes it, `before` what it puts between the opening
 /// and the answer.
-fn text(chat: &Conversation<'_>, turn: usize, full: &str, before: &str) -> Result<String, String> {
+///
+/// Gives with it what its rendering has before it, if it is not the row's own text.
+fn text(chat: &Conversation<'_>, turn: usize, full: &str, before: &str) -> Result<(String, Option<String>), String> {
     let message = &chat.messages[turn];
     let whole = |chat: &Conversation<'_>, full: &str| {
-        let written = &full[spans::find(chat, turn, full).ok()?];
-        (said::lost(written, message) == 0).then(|| written.to_owned())
+        let range = spans::find(chat, turn, full).ok()?;
+        let written = &full[range.clone()];
+        (said::lost(written, message) == 0).then(|| (written.to_owned(), Some(full[..range.start].to_owned())))
     };
     let last = Conversation { messages: &chat.messages[..=turn], ..*chat };
     let as_last = || whole(&last, &last.render(last.messages, End::Whole).ok()?);
@@ -96,7 +113,7 @@ fn text(chat: &Conversation<'_>, turn: usize, full: &str, before: &str) -> Resul
         ));
     }
     let space = if before.trim().is_empty() { before } else { "" };
-    Ok(format!("{space}{}", message.content.trim()))
+    Ok((format!("{space}{}", message.content.trim()), None))
 }
 
 #[cfg(test)]
@@ -142,6 +159,14 @@ mod tests {
         let mut messages = turns(["Fa 4.", "Fa 5."]);
         messages[1] = messages[1].clone().with("reasoning_content", "Sommo.");
         assert_eq!(kept(template, &messages).unwrap(), want);
+    }
+
+    #[test]
+    fn an_opening_that_begins_the_reasoning_is_given() {
+        // The last turn has its reasoning, as the opening has; earlier ones have none.
+        let template = "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' and loop.last %}<think>\n{{ m.content.split('</think>')[0].split('<think>')[-1].strip() if '</think>' in m.content }}\n</think>\n\n{% endif %}{{ m.content.split('</think>')[-1].strip() }}<e>{% endfor %}{% if add_generation_prompt %}<assistant><think>\n{% endif %}";
+        let want = "<user>U1<e><assistant><think>\n[Sommo.\n</think>\n\nFa 4.]<e><user>U2<e><assistant><think>\n[Ecco.\n</think>\n\nFa 5.]<e>";
+        assert_eq!(kept(template, &turns([THINKS, "<think>\nEcco.\n</think>\n\nFa 5."])).unwrap(), want);
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Conversation<'_> {
 pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize>, String> {
     let messages = chat.messages;
     let turn = &messages[i];
-    let opening = chat.render(&messages[..i], End::Prompt).ok().filter(|o| full.starts_with(o.as_str()));
+    let prompt = chat.render(&messages[..i], End::Prompt).ok();
+    let opening = prompt.clone().filter(|o| full.starts_with(o.as_str()));
     let said = turn.content.trim();
     let direct = opening.as_ref().filter(|_| !turn.calls_tools()).and_then(|opening| {
         let rest = &full[opening.len()..];
@@ -56,8 +57,16 @@ pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize
     };
     // Without an opening of its own, what stands before the answer is the template's, not the model's.
     let closed = || chat.render(&messages[..i], End::Whole).ok();
-    let opens = opening.filter(|o| o.len() <= place.start && closed().as_ref() != Some(o));
-    Ok(opens.map_or(place.start, |o| o.len())..place.end)
+    let own = |o: &String| closed().as_ref() != Some(o);
+    let opens = match opening {
+        Some(opening) => Some(opening.len()).filter(|at| *at <= place.start && own(&opening)),
+        // An opening that says there is no reasoning, where there is some: the answer begins where the two part.
+        None => prompt.filter(|o| said::reasoning(&turn.content).is_some() && own(o)).map(|o| {
+            let shared = same(o.bytes(), full.bytes()).min(place.start);
+            (0..=shared).rev().find(|at| full.is_char_boundary(*at)).unwrap_or(place.start)
+        }),
+    };
+    Ok(opens.unwrap_or(place.start)..place.end)
 }
 
 /// How far into `full` the text goes that turn `i` has whether another follows or not: what the template writes after an

@@ -171,7 +171,8 @@ fn a_file_is_read_back_and_held_against_its_model() {
     let other = |edit: &dyn Fn()| {
         edit();
         let files = fixture.files();
-        let base = crate::artifacts::merge::Base { files: &files, precision: Default::default() };
+        let base =
+            crate::artifacts::merge::Base { files: &files, precision: crate::artifacts::merge::Precision::Stored };
         check::check((&base, &fixture.tokens()), &BTreeMap::new(), (&file, &vocab), &()).map_err(|e| e.to_string())
     };
     assert!(other(&|| ()).is_ok());

@@ -117,7 +117,9 @@ fn texts(tokens: &Tokens, more: &[String], alike: Alike) -> Vec<String> {
     let few = TEXTS.saturating_sub(texts.len());
     texts.extend((0..few).map(|i| format!("{}{}", PLAIN[i % 6], PLAIN[(i * 5 + 1) % PLAIN.len()])));
     if let (Alike::BehindAToken, Some((_, token))) = (alike, special.first()) {
-        texts.iter_mut().for_each(|text| text.insert_str(0, token));
+        for text in &mut texts {
+            text.insert_str(0, token);
+        }
     }
     texts
 }

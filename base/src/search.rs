@@ -14,7 +14,7 @@ use glob::{MatchOptions, Pattern};
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Files and folders that are looked at, at most.
-const MOST: u64 = 2_000_000;
+const MOST: u64 = 500_000;
 
 /// Why a search finds nothing.
 #[derive(Debug, thiserror::Error)]

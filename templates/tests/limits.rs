@@ -254,3 +254,13 @@ fn a_source_without_an_end_is_read_in_a_moment() {
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     assert!(refused(&"x".repeat((1 << 20) + 1)).contains("more than 1 MiB"));
 }
+
+#[test]
+fn a_template_may_look_back_over_all_turns_at_each() {
+    let template = "{% for m in messages %}{% set ns = namespace(n=0) %}{% for other in messages %}{% if other.role == m.role \
+                    and other.content %}{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}{{ ns.n }} {% endfor %}";
+    let renderer = Renderer::new(Some(template), None, "", "").unwrap();
+    let turns = vec![Message::new("user", "Ciao"); 2000];
+    let text = renderer.chat(&turns, None, End::Whole).unwrap().text;
+    assert_eq!(text, "2000 ".repeat(2000));
+}

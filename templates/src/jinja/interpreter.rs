@@ -58,7 +58,8 @@ impl<'a> Interpreter<'a> {
 
     /// The text of a template.
     pub fn render(&self, body: &[Statement], variables: Vec<(&str, Value)>) -> Result<String> {
-        let _bounds = Rendering::begin();
+        let items = |value: &Value| if let Value::List(items) = value { items.len() } else { 0 };
+        let _bounds = Rendering::begin(variables.iter().map(|(_, value)| items(value)).max().unwrap_or(0));
         let given = Rc::new(Scope::default());
         for (name, value) in variables {
             given.set(&name.into(), value);

@@ -13,6 +13,12 @@ use super::failure::{Failure, Result};
 /// text. A conversation takes some thousands.
 const STEPS: u64 = 20_000_000;
 
+/// Steps beside these for each pair of turns: a few published templates look back over all turns at each.
+const STEPS_A_PAIR: u64 = 32;
+
+/// Turns beyond which a row has no more steps.
+const TURNS: u64 = 4096;
+
 /// How deep blocks, expressions, calls and filters may lie in one another: as deep as the stack of a worker's thread
 /// (2 MiB) holds twice, without optimisation.
 const DEPTH: usize = 350;
@@ -30,25 +36,31 @@ const LONGEST_SOURCE: usize = 1 << 20;
 const DIGITS: usize = 60_000;
 
 thread_local! {
+    static STEPS_OF_ROW: Cell<u64> = const { Cell::new(STEPS) };
     static LEFT: Cell<u64> = const { Cell::new(STEPS) };
     static LEVEL: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A rendering, for as long as it is kept.
 pub struct Rendering {
-    before: (u64, usize),
+    before: (u64, u64, usize),
 }
 
 impl Rendering {
-    pub fn begin() -> Self {
-        Self { before: (LEFT.replace(STEPS), LEVEL.replace(0)) }
+    /// Of a row that has so many turns.
+    pub fn begin(turns: usize) -> Self {
+        let turns = (turns as u64).min(TURNS);
+        let steps = STEPS + STEPS_A_PAIR * turns * turns;
+        Self { before: (STEPS_OF_ROW.replace(steps), LEFT.replace(steps), LEVEL.replace(0)) }
     }
 }
 
 impl Drop for Rendering {
     fn drop(&mut self) {
-        LEFT.set(self.before.0);
-        LEVEL.set(self.before.1);
+        let (steps, left, level) = self.before;
+        STEPS_OF_ROW.set(steps);
+        LEFT.set(left);
+        LEVEL.set(level);
     }
 }
 
@@ -61,8 +73,8 @@ pub fn spend(steps: usize) -> Result<()> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "the template does not come to an end within {} steps, the most for one row",
-        grouped(STEPS)
+        "the template needs more than {} steps, the most for a row of so many turns, or does not come to an end",
+        grouped(STEPS_OF_ROW.get())
     )))
 }
 

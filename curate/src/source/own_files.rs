@@ -121,6 +121,9 @@ fn nothing(root: &Path, path: &str, full: &str) -> SourceError {
             "is a folder without any file that can be read: name the files, for instance `*.txt`",
         );
     }
+    if let Ok(target) = place.read_link() {
+        return SourceError::new(path, format!("is a link to {}, which names no file", target.display()));
+    }
     let beside = anchor(&place).read_dir().into_iter().flatten().flatten();
     let beside: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -172,5 +175,8 @@ mod tests {
             .map(|e| e.to_string())
             .unwrap_or_default();
         assert!(missing.contains("b.jsonl: names no file (did you mean `a.jsonl`?)"), "{missing}");
+        std::os::unix::fs::symlink("gone.jsonl", root.join("link.jsonl")).unwrap_or_else(|e| panic!("{e}"));
+        let dangling = find(&root, &["link.jsonl".into()], &|| false).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(dangling.contains("link.jsonl: is a link to gone.jsonl, which names no file"), "{dangling}");
     }
 }

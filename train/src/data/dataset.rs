@@ -14,8 +14,9 @@ use setaccio_dataset::shard::Position;
 use super::{
     batch::{Batch, Example},
     cache::{Cache, Writer},
-    mask::{Masker, RowOutcome},
+    mask::Masker,
     micro::{MicroBatch, PairBatch, Question, UnpairedBatch, shared},
+    outcome::RowOutcome,
     pair::{Answers, Needs, one_sided},
     shards::{Build, Row, Shard, Split, place},
 };

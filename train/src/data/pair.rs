@@ -7,7 +7,8 @@ use setaccio_templates::End;
 use super::{
     batch::Example,
     keep,
-    mask::{Masker, Refusal, RowOutcome, empty, leaves_out},
+    mask::Masker,
+    outcome::{Refusal, RowOutcome, empty, leaves_out},
     said::{self, Said},
     spans::Conversation,
 };

@@ -123,7 +123,9 @@ fn a_column_that_nobody_reads_makes_no_row_bad_and_is_named() {
     fixture.write("data/web/x.jsonl", file);
     let said = fixture.build("out", &[]).assert_success().stdout;
     assert!(
-        said.contains("Columns of `web` that nothing reads, so that they are not in this data set: `x` (of 3 of 4 rows)."),
+        said.contains(
+            "Columns of `web` that nothing reads, so that they are not in this data set: `x` (of 3 of 4 rows)."
+        ),
         "{said}"
     );
     assert_eq!(column(&fixture.path("out/rejects"), "", "meta"), [r#"{"url":null,"x":"\"\\ud83d\""}"#]);

@@ -1,7 +1,7 @@
 use setaccio_base::row::{Row, TOOL_CALLS};
 
 use super::*;
-use crate::tokenizer::tiny;
+use crate::{recipe::EmptyAnswers, tokenizer::tiny};
 
 const CHATML: &str = "{% for m in messages %}<|start_header_id|>{{ m.role }}\n{{ m.content }}END\n{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant\n{% endif %}";
 const TURNS: [(&str, &str); 5] =

@@ -191,9 +191,10 @@ fn edited(out: &Path) -> bool {
     lock.engine == ENGINE && card.is_ok_and(|text| text != card::compose(&ledger, &lock))
 }
 
-/// The ledger of the build in `out`, if it is of this plan and its files are there at their sizes.
+/// The ledger of the build in `out`, if it is of this plan, ledger and lock are as they were written, and its files are there
+/// at their sizes.
 fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
-    let ledger = Ledger::of(out)?;
+    let (ledger, _) = folder::read(out).ok()?;
     let there = |name: &str| fs::metadata(out.join(name)).ok().map(|m| m.len());
     let whole = ledger.files.iter().all(|f| there(&f.path) == Some(f.bytes));
     let texts = there(CARD).is_some() && there(RECIPE_LOCK).is_some();

@@ -104,7 +104,9 @@ pub enum Error {
     #[error("interrupted; finished tasks are kept, and the same command goes on from there")]
     Interrupted,
     /// Nothing to train on.
-    #[error("no row is left to train on: {0}; `setaccio preview` shows why; nothing was written")]
+    #[error(
+        "no row is left to train on: {0}; `setaccio preview` shows what the filters drop, `dedup.conflicts` says what becomes of rows that contradict each other; nothing was written"
+    )]
     Empty(String),
     /// A `--finish` before every slice is there.
     #[error("{missing} of {total} tasks are not done yet; these commands do them:{}", list(commands))]

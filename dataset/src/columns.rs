@@ -47,7 +47,8 @@ impl Extras {
         self.0.contains(name)
     }
 
-    fn fields(&self) -> impl Iterator<Item = &'static str> {
+    /// Names of the fields that messages have, in the order of their columns.
+    pub fn fields(&self) -> impl Iterator<Item = &'static str> {
         TURN_FIELDS.into_iter().filter(|name| self.has(name))
     }
 }

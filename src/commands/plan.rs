@@ -14,7 +14,10 @@ use setaccio_curate::{
     report::estimate::{Estimate, estimate},
     source::{Names, origin::Origin},
 };
-use setaccio_dataset::{columns::Extras, recipe::Sample};
+use setaccio_dataset::{
+    columns::Extras,
+    recipe::{OnBadRow, Sample},
+};
 
 use crate::{
     fetch::{HubListing, Need},
@@ -250,7 +253,7 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
     }
     say!("\n{HEAD}it would take{HEAD:#}");
     match &planned.estimate {
-        Some(estimate) => expected(estimate),
+        Some(estimate) => expected(estimate, plan.loaded.recipe.read.on_bad_row),
         None => say!(
             "  {} to fetch; time and disk are estimated once the files are here (`setaccio pull`)",
             megabytes(listed.iter().map(|listed| listed.bytes() - listed.cached().min(listed.bytes())).sum())
@@ -294,8 +297,9 @@ fn stages(planned: &Planned, plan: &Plan) {
 }
 
 /// What a build would take, as far as some rows tell.
-fn expected(estimate: &Estimate) {
-    let Estimate { sampled_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes, .. } = estimate;
+fn expected(estimate: &Estimate, on_bad_row: OnBadRow) {
+    let Estimate { sampled_rows, bad_rows, rows, kept_rows, seconds, output_bytes, work_bytes, memory_bytes, .. } =
+        estimate;
     say!("  time    about {}", duration(*seconds));
     let stays = if *work_bytes <= KEPT_TASKS {
         "these stay for the next build; `build --keep-tasks never` removes them"
@@ -313,6 +317,14 @@ fn expected(estimate: &Estimate) {
     } else {
         format!("{}, which were filtered", counted(*sampled_rows, "row"))
     };
+    if *bad_rows > 0 {
+        let of = format!("{} of {} that were tried cannot be read", count(*bad_rows), counted(*sampled_rows, "row"));
+        let then = match on_bad_row {
+            OnBadRow::Stop => "a build stops at the first: `--on-bad-row skip` goes on",
+            OnBadRow::Skip => "they go to the rejects",
+        };
+        say!("  {BAD}bad{BAD:#}     {of}; {then}");
+    }
     say!("  {FAINT}an estimate from {tried}; about {} of {} pass{FAINT:#}", count(*kept_rows), counted(*rows, "row"));
 }
 

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     })?;
     if !verified.whole {
-        bail!("{} of {} checks failed; build the folder again", verified.faults.len(), verified.checks);
+        bail!("{} of {} checks failed; build the folder again, with `--force`", verified.faults.len(), verified.checks);
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::{
 pub struct Estimate {
     /// Rows that were tried.
     pub sampled_rows: u64,
+    /// Rows among these that cannot be read.
+    pub bad_rows: u64,
     /// Rows that are going to be read.
     pub rows: u64,
     /// Rows that the filters are going to keep; how many are copies only a build can say.
@@ -67,6 +69,7 @@ const COPIES: u64 = 6;
 #[derive(Default)]
 struct Sample {
     rows: u64,
+    bad_rows: u64,
     kept_rows: u64,
     /// Bytes that were read.
     bytes: u64,
@@ -105,6 +108,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         text_bytes += bytes;
         whole.extras = [&whole.extras, &sample.extras].into_iter().collect();
         whole.sampled_rows += sample.rows;
+        whole.bad_rows += sample.bad_rows;
         whole.rows += rows;
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
         whole.output_bytes += (written * packed) as u64 + ID * rows;
@@ -128,7 +132,9 @@ fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
         let (mut rows, mut bytes) = (0, 0);
         for item in plan.read(part)? {
             rows += 1;
-            if let Item::Row { at, row } = item? {
+            let item = item?;
+            sample.bad_rows += u64::from(matches!(item, Item::Bad { .. }));
+            if let Item::Row { at, row } = item {
                 let read = row.content.bytes();
                 bytes += read;
                 match filter.apply(row, at, number, &mut filter.tallies()) {

@@ -4,7 +4,7 @@
 use setaccio_base::{bundle::Place, row::Row};
 use setaccio_templates::{End, Renderer};
 use setaccio_train::{
-    data::mask::{Masker, RowOutcome},
+    data::{mask::Masker, outcome::RowOutcome},
     recipe::{Data, Unsaid},
     tokenizer::{Tokens, pieces::Pieces},
 };

@@ -7,11 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use setaccio_base::row::{Content, Message};
 use setaccio_train::{
-    data::{
-        Batch, Example, IGNORE,
-        mask::{Masker, RowOutcome},
-        pack,
-    },
+    data::{Batch, Example, IGNORE, mask::Masker, outcome::RowOutcome, pack},
     formats::gguf::tokenizer::from_metadata,
     recipe::{Data, TrainOn},
     tokenizer::Tokens,

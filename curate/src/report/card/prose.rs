@@ -12,6 +12,7 @@ use setaccio_base::{
     row::Kind,
 };
 use setaccio_dataset::{
+    columns::TOOLS,
     ledger::Ledger,
     lock::{ReadFrom, RecipeLock},
     recipe::{LeftOut, Recipe, Source},
@@ -65,8 +66,9 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
     }
     let _ = writeln!(
         out,
-        "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.",
+        "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.{}",
         rows.join(", "),
+        others(ledger, lock),
     );
     if let (Some(date), Some(_)) = (&recipe.output.date, &recipe.output.template) {
         let _ = writeln!(
@@ -78,6 +80,21 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
     }
     for note in &ledger.notes {
         let _ = writeln!(out, "\n{note}");
+    }
+    out
+}
+
+/// A sentence on the columns and fields that not every data set has.
+fn others(ledger: &Ledger, lock: &RecipeLock) -> String {
+    let fields: Vec<&str> = ledger.extras.fields().collect();
+    let tools = ledger.extras.tools().then_some(TOOLS);
+    let columns: Vec<&str> = tools.into_iter().chain(lock.recipe.kept().map(|(name, _)| name.as_str())).collect();
+    let mut out = String::new();
+    if !fields.is_empty() {
+        let _ = write!(out, " Messages also have {}, null where one has none.", listed(&fields));
+    }
+    if !columns.is_empty() {
+        let _ = write!(out, " Rows also have {}.", listed(&columns));
     }
     out
 }

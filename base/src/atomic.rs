@@ -44,6 +44,7 @@ impl AtomicFile {
     /// Flush it and give it its name, in place of a file that has it.
     pub fn commit(self) -> Result<()> {
         let (file, path) = self.flushed()?;
+        check_replaceable(&path)?;
         // It is held until it has its name.
         let (_held, aside) = file.into_parts();
         fs::rename(&aside, &path).map_err(Error::io("write", &path))?;
@@ -165,6 +166,7 @@ pub fn folder<T, E: From<Error>>(
     let filled = fill(aside.path())?;
     sync_dir(aside.path())?;
     vacant()?;
+    check_replaceable(place)?;
     // Removing a large folder takes a while: what is there steps aside first, so that a crash meanwhile costs neither.
     let stepped = exists(place);
     if stepped {
@@ -180,6 +182,16 @@ pub fn folder<T, E: From<Error>>(
     sync_dir(parent)?;
     remove(&replaced)?;
     Ok(filled)
+}
+
+/// Refuse a place where a device, a pipe or a socket is: root may put a file there, and `/dev/null` would be one.
+fn check_replaceable(place: &Path) -> Result<()> {
+    match fs::symlink_metadata(place).map(|there| there.file_type()) {
+        Ok(kind) if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) => {
+            Err(Error::damaged(place, "is a device, a pipe or a socket, which nothing replaces; name another place"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Remove what processes that are no more left of what they were writing into `folder`, if it is there.

@@ -51,7 +51,7 @@ pub fn block(kind: u32) -> Option<(u64, u64)> {
 }
 
 /// Check that the header of `file`, which is called `path` in messages, is whole, that no key and no tensor is there twice,
-/// and that every tensor lies within the file, where tensors may start, and upon no other.
+/// and that every tensor lies within the file, where tensors may start, and right behind the one before.
 ///
 /// # Errors
 /// It is not so; the message names file and tensor.
@@ -78,11 +78,19 @@ pub fn check(file: &File, path: &Path) -> Result<()> {
         }
         order.push((offset, bytes, &tensor.name));
     }
+    let sizes_known = tensors.iter().all(|tensor| block(tensor.kind).is_some());
     order.sort_unstable();
     for pair in order.windows(2) {
         let [(first, bytes, before), (second, _, name)] = [pair[0], pair[1]];
+        let next = (first + bytes).div_ceil(alignment).saturating_mul(alignment);
         if first + bytes > second {
             return Err(wrong(path, name, &format!("starts at byte {second} of the data, upon tensor `{before}`")));
+        }
+        // As llama.cpp has it: a tensor of another size than its type and shape say is of another type.
+        if next < second && sizes_known {
+            let why =
+                format!("starts at byte {second} of the data, and tensor `{before}` before it ends at byte {next}");
+            return Err(wrong(path, name, &why));
         }
     }
     Ok(())

@@ -83,6 +83,14 @@ pub struct Draft {
 /// A row as it was read, under the schema's names, and where.
 type SurveyRow = (String, Position, Record);
 
+/// Rows that could not be read.
+#[derive(Default)]
+struct Bad {
+    count: u64,
+    /// The first of them, and why.
+    first: Option<String>,
+}
+
 /// What the files hold.
 struct Survey {
     /// The first rows of every file.
@@ -93,8 +101,7 @@ struct Survey {
     texts: bool,
     /// What the files are called.
     files: Names,
-    /// How many rows could not be read.
-    bad: u64,
+    bad: Bad,
 }
 
 /// Look into the files, and write the recipe.
@@ -179,7 +186,7 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
         return Err(Error::Interrupted);
     }
     request.progress.stage("look", files.len() as u64);
-    let (mut rows, mut texts, mut of, mut bad) = (Vec::new(), false, Source::default(), 0);
+    let (mut rows, mut texts, mut of, mut bad) = (Vec::new(), false, Source::default(), Bad::default());
     let names = files.iter().map(|file| &file.name).collect();
     for OwnFile { path, name } in files {
         let inspect = |of: &Source| {
@@ -221,10 +228,13 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
 /// What is said where there is no row to look at.
 fn nothing(survey: &Survey) -> String {
     let Survey { files, bad, .. } = survey;
-    match (*bad, files.count()) {
-        (0, 1) => format!("{files} holds no rows: put some into it first"),
-        (0, _) => format!("none of these files holds a row, put some into one first: {files}"),
-        (bad, _) => format!("there is no row to look at: none of {} can be read ({files})", grouped(bad)),
+    match (&bad.first, files.count()) {
+        (None, 1) => format!("{files} holds no rows: put some into it first"),
+        (None, _) => format!("none of these files holds a row, put some into one first: {files}"),
+        (Some(first), _) => {
+            let of = grouped(bad.count);
+            format!("there is no row to look at: none of {of} can be read ({files}); the first is {first}")
+        }
     }
 }
 
@@ -244,7 +254,7 @@ fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut u64) -> Result<Vec<SurveyRow>> {
+fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut Bad) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
     let (rename, extra) = (BTreeMap::new(), request.rename.values().cloned().collect::<Vec<_>>());
     // Rows are renamed after they are read.
@@ -260,7 +270,8 @@ fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut u64
                     rows.push((file.name.clone(), at, record));
                 }
                 Item::Bad { at, reason, .. } => {
-                    *bad += 1;
+                    bad.count += 1;
+                    bad.first.get_or_insert_with(|| format!("{}, {at}: {reason}", file.name));
                     self::bad(request, &file.name, at, reason)?;
                 }
             }
@@ -367,14 +378,18 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
 
 /// What is said of rows that no one schema reads.
 fn no_schema(rows: &[SurveyRow]) -> String {
-    let (file, at, record) = &rows[0];
-    let columns = quoted_list(record.keys().map(String::as_str).collect::<BTreeSet<_>>());
+    let record = &rows[0].2;
+    let columns_of = |record: &Record| quoted_list(record.keys().map(String::as_str).collect::<BTreeSet<_>>());
     let known = |schema: &&dyn Schema| {
         let required = schema.columns().iter().filter(|c| c.required);
         let (have, lack): (Vec<&ColumnSpec>, Vec<&ColumnSpec>) = required.partition(|c| record.contains_key(c.name));
         (have.len(), std::cmp::Reverse(lack.len()))
     };
     let nearest = SCHEMAS.iter().rev().copied().max_by_key(known).filter(|schema| known(schema).0 > 0);
+    // The first row may be one that it reads.
+    let unread = |schema: &dyn Schema| rows.iter().find(|(_, _, record)| schema.content(&mut record.clone()).is_err());
+    let (file, at, record) = nearest.and_then(unread).unwrap_or(&rows[0]);
+    let columns = columns_of(record);
     // What it says of the other columns is said here already.
     let reason = nearest.and_then(|schema| Some((schema.name(), schema.content(&mut record.clone()).err()?)));
     let first = |reason: String| reason.split(';').next().unwrap_or_default().to_owned();

@@ -180,3 +180,19 @@ fn only_what_nobody_writes_any_more_is_swept_away() -> Result<()> {
     assert_eq!(names(dir.path()), ["alive"]);
     sweep(&dir.path().join("nowhere"))
 }
+
+#[test]
+fn a_pipe_is_not_replaced() {
+    let dir = temp();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let said = |result: Result<()>| result.err().map(|e| e.to_string()).unwrap_or_default();
+    for error in
+        [said(write(&pipe, b"text")), said(file(&pipe, FREE, |_| Ok(()))), said(folder(&pipe, FREE, |_| Ok(())))]
+    {
+        assert!(error.contains("is a device, a pipe or a socket"), "{error}");
+    }
+    assert!(fs::symlink_metadata(&pipe).is_ok_and(|there| !there.is_file() && !there.is_dir()));
+    assert_eq!(names(dir.path()), ["pipe"], "nothing is left beside it");
+}

@@ -99,6 +99,9 @@ pub fn of(folder: &Path, prefix: &str) -> Result<ModelFiles> {
 /// # Errors
 /// It is not.
 pub fn whole(path: &Path) -> Result<()> {
+    let kind = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    // A pipe would be waited on for ever.
+    ensure!(kind.is_file(), "{}: is no ordinary file, and nothing was pushed", path.display());
     let end = path.extension().unwrap_or_default().to_string_lossy();
     let open = || File::open(path).with_context(|| format!("cannot open {}", path.display()));
     let read = || fs::read(path).with_context(|| format!("cannot read {}", path.display()));

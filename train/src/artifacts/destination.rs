@@ -1,6 +1,6 @@
 //! Where a model is put: in a place that is free, or whose model may be replaced. It is there whole or not at all.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use setaccio_base::atomic::{self, AtomicFile};
 
@@ -44,7 +44,13 @@ impl Destination<'_> {
         if path.is_file() {
             return Err(Error::model(path, "is a file; name a folder that is not there yet"));
         }
-        let Ok(mut entries) = fs::read_dir(path) else { return Ok(()) };
+        if !atomic::exists(path) {
+            return Ok(());
+        }
+        if !path.is_dir() {
+            return Err(Error::model(path, "is there and is no folder; name one that is not there yet"));
+        }
+        let mut entries = fs::read_dir(path).map_err(Error::io("list", path))?;
         if entries.next().is_none() {
             return Ok(());
         }
@@ -68,11 +74,28 @@ impl Destination<'_> {
                 "is a folder; name the file to write, for instance with `.gguf` at its end",
             ));
         }
-        if path.exists() && !force {
+        if !atomic::exists(path) {
+            return Ok(());
+        }
+        if !force {
             return Err(Error::model(path, "is there already; name another file, or replace it with --force"));
+        }
+        if !path.is_file() || !is_gguf(path)? {
+            return Err(Error::model(
+                path,
+                "is there and is no GGUF file, which --force would replace; name another file",
+            ));
         }
         Ok(())
     }
+}
+
+/// Whether a file begins as GGUF does.
+fn is_gguf(path: &Path) -> Result<bool> {
+    let mut magic = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
+    read.map_err(Error::io("read", path))?;
+    Ok(magic == *b"GGUF")
 }
 
 /// Check that a model is not written over while it is read.
@@ -82,7 +105,7 @@ impl Destination<'_> {
 pub(crate) fn check_apart(source: &Path, place: &Path) -> Result<()> {
     match (source.canonicalize(), place.canonicalize()) {
         (Ok(from), Ok(to)) if from == to => {
-            Err(Error::model(place, "would be written over while it is read; name another folder"))
+            Err(Error::model(place, "would be written over while it is read; name another place"))
         }
         _ => Ok(()),
     }
@@ -90,6 +113,8 @@ pub(crate) fn check_apart(source: &Path, place: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn put(folder: &Path, name: &str) -> Result<()> {
@@ -111,14 +136,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_folder_never_becomes_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let [link, pipe] = ["link", "pipe"].map(|name| dir.path().join(name));
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&link, &pipe, Path::new("/dev/null")] {
+            let place = Destination { path, force: true };
+            assert!(place.check_folder().unwrap_err().to_string().contains("is no folder"), "{}", path.display());
+            assert!(place.check_file().unwrap_err().to_string().contains("is no GGUF file"), "{}", path.display());
+        }
+    }
+
+    #[test]
     fn a_file_is_replaced_only_if_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
         let [keep, force] = [false, true].map(|force| Destination { path: &path, force });
-        keep.file(|_| Ok(())).unwrap();
+        let write = |file: &mut AtomicFile| file.write_all(b"GGUF").map_err(Error::io("write", "m.gguf"));
+        keep.file(write).unwrap();
         let error = keep.file(|_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("is there already"), "{error}");
-        force.file(|_| Ok(())).unwrap();
+        force.file(write).unwrap();
+        // Weights of another kind may be those that are read.
+        let weights = dir.path().join("model.safetensors");
+        fs::write(&weights, "12345678{}").unwrap();
+        let weights = Destination { path: &weights, force: true };
+        assert!(weights.file(write).unwrap_err().to_string().contains("is no GGUF file"));
         let folder = Destination { path: dir.path(), force: true };
         assert!(folder.file(|_| Ok(())).unwrap_err().to_string().contains("is a folder"));
     }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 use setaccio_base::{atomic, bundle::Place, unwound::unwound};
 use tokenizers::Tokenizer;
@@ -43,6 +44,7 @@ fn open_file(file: &Path) -> Result<Tokens> {
         };
         Error::model(file, format!("is not there{hint}"))
     })?;
+    charsmaps(&text).map_err(|why| Error::model(file, format!("{why}; fetch it again")))?;
     let tokenizer = Tokenizer::from_bytes(&text)
         .map_err(|e| Error::model(file, format!("is no tokenizer.json: {e}; fetch it again")))?;
     let object = |name: &str| object(&folder.join(name));
@@ -64,6 +66,36 @@ fn open_file(file: &Path) -> Result<Tokens> {
     };
     let source: PathBuf = file.to_owned();
     Tokens::new(Parts { tokenizer, json: text, config, chat_template, stops, source })
+}
+
+/// Check that the tables of characters of a SentencePiece normaliser are as large as they say: the library asks for the memory
+/// before it reads them. The first four bytes are the size of a trie, in bytes (SentencePiece's `normalizer.cc`).
+fn charsmaps(json: &str) -> std::result::Result<(), String> {
+    const KEY: &str = "precompiled_charsmap";
+    if !json.contains(KEY) {
+        return Ok(());
+    }
+    let mut left = vec![serde_json::from_str::<Value>(json).map_err(|e| format!("is no tokenizer.json: {e}"))?];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    if let (KEY, Value::String(map)) = (key.as_str(), &value) {
+                        let map = BASE64.decode(map).map_err(|e| format!("`{KEY}` is no base64: {e}"))?;
+                        let (size, rest) = map.split_first_chunk().ok_or_else(|| format!("`{KEY}` is cut short"))?;
+                        let size = u32::from_le_bytes(*size);
+                        if size as usize > rest.len() {
+                            return Err(format!("`{KEY}` says that {size} bytes follow, and {} do", rest.len()));
+                        }
+                    }
+                    left.push(value);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The chat template of a configuration: one text, or a list of named ones.
@@ -161,6 +193,15 @@ mod tests {
         let error = Tokens::open(&path).unwrap_err().to_string();
         let said = format!("{}: its tokenizer cannot be built: {CONTRADICTION}", path.display());
         assert_eq!(error, said);
+        // A table of characters that says to be of 4 GB.
+        let text = fs::read_to_string(&path).unwrap().replacen(
+            '{',
+            r#"{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="},"#,
+            1,
+        );
+        fs::write(&path, text).unwrap();
+        let error = Tokens::open(&path).unwrap_err().to_string();
+        assert!(error.contains("`precompiled_charsmap` says that 4294967295 bytes follow, and 0 do"), "{error}");
         // Ids up to the last that there is take no memory of their own.
         let (_dir, path) = file(&json!({"type": "BPE", "vocab": {"a": u32::MAX}, "merges": []}));
         assert!(Tokens::open(&path).is_ok_and(|tokens| tokens.vocab == 1 << 32));

@@ -11,7 +11,7 @@ use setaccio_base::{numbers::counted, progress::Progress};
 use super::{check, quant::Quant, report::ExportReport};
 use crate::{
     artifacts::{
-        destination::Destination,
+        destination::{Destination, check_apart},
         merge::{Base, Precision},
     },
     error::{Error, Result},
@@ -119,6 +119,7 @@ pub fn gguf(
         made
     };
     let kinds = entries.iter().filter_map(|entry| Some((names.get(&entry.name)?.clone(), entry.kind))).collect();
+    check_apart(files.path(), out.path)?;
     out.file(|file| {
         let bytes = write::write((file, out.path), &metadata, &entries, &mut make)?;
         let mut report = ExportReport::new(bytes, &entries);

@@ -47,6 +47,17 @@ impl HubFixture {
 }
 
 #[test]
+fn a_pipe_is_no_card() {
+    let fixture = model(1, 100);
+    let card = fixture.local.path("model/README.md");
+    std::fs::remove_file(&card).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&card).status().unwrap().success());
+    let said = fixture.push_model("anna/model", &[]).assert_failure();
+    assert!(said.contains("README.md: is no ordinary file"), "{said}");
+    assert!(fixture.sent().is_empty());
+}
+
+#[test]
 fn parts_are_sent_once_and_put_together_once() {
     let fixture = model(2, 100_000);
     fixture.hub.store().part_bytes = 30_000;

@@ -104,7 +104,7 @@ fn what_cannot_be_written_is_refused() {
     let files = ModelFiles::open(dir.path()).unwrap();
     let before = fs::read(dir.path().join("model.safetensors")).unwrap();
     let error = save_4bit(&files, dir.path(), DoubleQuant::On, DType::F32).unwrap_err().to_string();
-    assert!(error.contains("name another folder"), "{error}");
+    assert!(error.contains("name another place"), "{error}");
     let error = save_4bit(&files, &dir.path().join("four"), DoubleQuant::On, DType::F64).unwrap_err().to_string();
     assert!(error.contains("f64") && !dir.path().join("four").exists(), "{error}");
     assert!(fs::read(dir.path().join("model.safetensors")).unwrap() == before);

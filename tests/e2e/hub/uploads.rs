@@ -48,7 +48,7 @@ impl HubFixture {
 
 #[test]
 fn a_pipe_is_no_card() {
-    let fixture = model(1, 100);
+    let fixture = model(1, 1_000);
     let card = fixture.local.path("model/README.md");
     std::fs::remove_file(&card).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&card).status().unwrap().success());

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use setaccio_base::{gguf_header, safetensors_header};
+use setaccio_base::{gguf_header, run_lock, safetensors_header};
 use setaccio_hub::upload::{Content, LocalFile};
 
 /// Weights of a model in one file, what says which of several holds a tensor, and weights of an adapter.
@@ -17,7 +17,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_model.safetensors";
 
 /// What transformers, PEFT and llama.cpp look for beside weights.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 21] = [
     "adapter_config.json",
     "added_tokens.json",
     "chat_template.jinja",
@@ -25,14 +25,13 @@ const KNOWN: [&str; 22] = [
     "config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
-    "loss.svg",
     "merges.txt",
     "metrics.jsonl",
     INDEX,
     "preprocessor_config.json",
     "processor_config.json",
     "quantize_config.json",
-    "run.lock.toml",
+    run_lock::NAME,
     "special_tokens_map.json",
     "spiece.model",
     "tokenizer.json",
@@ -61,16 +60,8 @@ pub struct ModelFiles {
 /// A file of weights or a text is damaged, or does not belong to the others.
 pub fn of(folder: &Path, prefix: &str) -> Result<ModelFiles> {
     let mut found = ModelFiles::default();
-    let (mut names, mut folders) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // A hidden file is nobody's business.
-        if !name.starts_with('.') {
-            if path.is_dir() { folders.push(format!("{name}/")) } else { names.push(name) }
-        }
-    }
-    names.sort();
+    let (folders, names): (Vec<String>, Vec<String>) =
+        listed(folder)?.into_iter().partition(|name| name.ends_with('/'));
     let shards = shards(folder, &names)?;
     for name in names {
         let gguf = Path::new(&name).extension().is_some_and(|end| end == "gguf");
@@ -80,8 +71,8 @@ pub fn of(folder: &Path, prefix: &str) -> Result<ModelFiles> {
             || TERMS.iter().any(|start| name.starts_with(start));
         if weights || text {
             let path = folder.join(&name);
-            // A link to nothing is told of later, with its name.
-            if path.exists() {
+            // A link to nothing is told of later, with its name; shards were looked at with their index.
+            if path.exists() && !shards.contains(&name) {
                 whole(&path)?;
             }
             found.files.push(LocalFile { path: format!("{prefix}{name}"), content: Content::File(path) });
@@ -94,14 +85,26 @@ pub fn of(folder: &Path, prefix: &str) -> Result<ModelFiles> {
     Ok(found)
 }
 
+/// The names of what is in a folder, sorted, a folder's with a `/` at its end. What is hidden is nobody's business.
+pub fn listed(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(if path.is_dir() { name + "/" } else { name });
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Check that a file is what its name says, as far as it says of itself.
 ///
 /// # Errors
 /// It is not.
 pub fn whole(path: &Path) -> Result<()> {
-    let kind = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    // A pipe would be waited on for ever.
-    ensure!(kind.is_file(), "{}: is no ordinary file, and nothing was pushed", path.display());
+    ordinary(path)?;
     let end = path.extension().unwrap_or_default().to_string_lossy();
     let open = || File::open(path).with_context(|| format!("cannot open {}", path.display()));
     let read = || fs::read(path).with_context(|| format!("cannot read {}", path.display()));
@@ -125,7 +128,14 @@ pub fn whole(path: &Path) -> Result<()> {
 
 const NOTHING: &str = "nothing was pushed";
 
-/// The files that the index of `folder` names, each with the tensors that it should have.
+/// Check that what is going to be read is a file: a pipe would be waited on for ever.
+pub fn ordinary(path: &Path) -> Result<()> {
+    let kind = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    ensure!(kind.is_file(), "{}: is no ordinary file, and nothing was pushed", path.display());
+    Ok(())
+}
+
+/// The files that the index of `folder` names. Each is whole, and has the tensors that it should have.
 fn shards(folder: &Path, names: &[String]) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Index {
@@ -138,6 +148,7 @@ fn shards(folder: &Path, names: &[String]) -> Result<BTreeSet<String>> {
         let Some(shard) = numbered.next() else { return Ok(BTreeSet::new()) };
         bail!("{shown} is not there, and nothing says what {shard} holds; nothing was pushed");
     }
+    ordinary(&path)?;
     let text = fs::read(&path).with_context(|| format!("cannot read {shown}"))?;
     let Index { weight_map } =
         serde_json::from_slice(&text).with_context(|| format!("{shown}: is no index of shards; nothing was pushed"))?;
@@ -154,6 +165,7 @@ fn shards(folder: &Path, names: &[String]) -> Result<BTreeSet<String>> {
             "{shown} names {shard}, which is not there; fetch or merge the model again; nothing was pushed"
         );
         let path = folder.join(shard);
+        ordinary(&path)?;
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let header = safetensors_header::read(&file, &path).context(NOTHING)?;
         let there: BTreeSet<&str> = header.tensors.keys().map(String::as_str).collect();

@@ -114,13 +114,14 @@ fn dataset(out: &Path, rejects: Rejects, card: EditedCard, progress: &dyn Progre
     let held = OutputFolder::open(out, Mode::Shared)?;
     let scope = if rejects == Rejects::Pushed { Scope::Whole } else { Scope::WithoutRejects };
     let mut faults = verify::verify(out, scope, &|| progress.cancelled())?.faults;
-    faults.retain(|fault| card == EditedCard::Refused || !fault.starts_with(&format!("{CARD}: ")));
+    let of_card = |fault: &str| fault.starts_with(&format!("{CARD}: "));
+    faults.retain(|fault| card == EditedCard::Refused || !of_card(fault));
     if let Some(first) = faults.first() {
         let more = match faults.len() as u64 - 1 {
             0 => String::new(),
             more => format!("; and {} more", counted(more, "fault")),
         };
-        let card = if first.starts_with(CARD) { "; --force pushes a card that you edited" } else { "" };
+        let card = if of_card(first) { "; --force pushes a card that you edited" } else { "" };
         bail!("{first}{card}{more}; `setaccio verify {}` tells all; nothing was pushed", out.display());
     }
     let (ledger, _) = folder::read(out)?;
@@ -147,14 +148,8 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
     for local in &files {
         model_files::whole(&folder.join(&local.path))?;
     }
-    let mut left_out = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && !names.contains(&name) {
-            left_out.push(format!("{made}/{name}"));
-        }
-    }
-    left_out.sort();
+    let beside = model_files::listed(&folder)?.into_iter().filter(|name| !names.contains(name));
+    let mut left_out: Vec<String> = beside.map(|name| format!("{made}/{name}")).collect();
     // A base that the run made itself is nowhere else.
     if out.join("base").is_dir() {
         let base = model_files::of(&out.join("base"), "base/")?;
@@ -202,6 +197,7 @@ fn trained(out: &Path) -> Result<(&'static str, Vec<String>)> {
             run_lock::NAME,
             file.file
         );
+        model_files::ordinary(&path)?;
         let found = FileHash::of(&path, &file.file, &|| false)?;
         ensure!(found == *file, "{} is not what the run wrote; train again", path.display());
     }

@@ -47,14 +47,16 @@ impl HubFixture {
 }
 
 #[test]
-fn a_pipe_is_no_card() {
-    let fixture = model(1, 1_000);
-    let card = fixture.local.path("model/README.md");
-    std::fs::remove_file(&card).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&card).status().unwrap().success());
-    let said = fixture.push_model("anna/model", &[]).assert_failure();
-    assert!(said.contains("README.md: is no ordinary file"), "{said}");
-    assert!(fixture.sent().is_empty());
+fn a_pipe_is_no_file_of_a_model() {
+    for name in ["README.md", "model.safetensors.index.json", "model-00001-of-00001.safetensors"] {
+        let fixture = model(1, 1_000);
+        let place = fixture.local.path("model").join(name);
+        std::fs::remove_file(&place).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&place).status().unwrap().success());
+        let said = fixture.push_model("anna/model", &[]).assert_failure();
+        assert!(said.contains(&format!("{name}: is no ordinary file")), "{said}");
+        assert!(fixture.sent().is_empty());
+    }
 }
 
 #[test]

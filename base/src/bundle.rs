@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{atomic, search::of_the_system, suggest};
+use crate::{atomic, search::is_of_the_system, suggest};
 
 /// Path in the repository and content of each file.
 pub type Files = &'static [(&'static str, &'static [u8])];
@@ -175,7 +175,7 @@ impl Place {
     pub fn read_plain(&self) -> io::Result<Cow<'static, [u8]>> {
         if let Self::Disk { path, .. } = self {
             let real = path.canonicalize()?;
-            if !real.is_file() || of_the_system(&real) {
+            if !real.is_file() || is_of_the_system(&real) {
                 return Err(io::Error::other(
                     "it is no plain file of a disk; a recipe cannot name a folder, a pipe, or what the system makes in /proc, \
                      /dev and /sys",

@@ -64,7 +64,7 @@ impl Error {
 pub const DISK_FULL: &str = "; free some space or choose another disk, then run the same command again: \
                              finished work and earlier output are kept";
 
-/// What to do about a file operation that was refused, to be said behind the error. On Unix 5, 12, 23 and 24 are `EIO`,
+/// What to do about a file operation that was refused, to be said behind the error. 5, 12, 23 and 24 are `EIO`,
 /// `ENOMEM`, `ENFILE` and `EMFILE`, for which Rust has no names.
 pub fn hint(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
@@ -73,12 +73,11 @@ pub fn hint(action: &str, error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a folder that you may write to"
         }
-        _ if cfg!(unix) => match error.raw_os_error() {
+        _ => match error.raw_os_error() {
             Some(5) => "; the disk or the way to it fails: try again, and look at what the system says of it",
             Some(12) => "; the system gives no more memory: give a smaller --jobs",
             Some(23 | 24) => "; the system opens no more files at a time: raise `ulimit -n`, or give a smaller --jobs",
             _ => "",
         },
-        _ => "",
     }
 }

@@ -10,6 +10,8 @@ use std::{
 
 use crate::error::{Error, Result};
 
+/// What a file begins with.
+pub const MAGIC: [u8; 4] = *b"GGUF";
 /// Where tensors start if the file does not say.
 const ALIGNMENT: u64 = 32;
 const ALIGNMENT_KEY: &str = "general.alignment";
@@ -136,7 +138,7 @@ impl Header<'_> {
     fn read(&mut self) -> Result<(Vec<Tensor>, u64)> {
         let magic = self.bytes::<4>()?;
         let version = u32::from_le_bytes(self.bytes()?);
-        if &magic != b"GGUF" {
+        if magic != MAGIC {
             return Err(self.wrong("is not a GGUF file"));
         }
         if !(1..=3).contains(&version) {

@@ -1,6 +1,6 @@
 //! What every other crate needs, by concept.
 //!
-//! - files: [`atomic`] puts a file or a folder in place whole, by way of a name [`aside`], [`lock_file`] keeps a folder to
+//! - files: [`atomic`] puts a file or a folder in place whole, [`lock_file`] keeps a folder to
 //!   one process, [`hidden`] is what such a folder hides, [`sha256`] hashes what passes through,
 //!   [`search`] finds what globs and folders name;
 //! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
@@ -14,7 +14,7 @@
 //!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
 //!   training run was made from.
 
-pub mod aside;
+mod aside;
 pub mod atomic;
 pub mod bundle;
 pub mod card;

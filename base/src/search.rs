@@ -53,13 +53,13 @@ enum Part {
 }
 
 /// As shells have it: `*` takes no hidden file.
-const OPTIONS: MatchOptions =
+pub const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
-/// Whether a path lies in a folder in which the system shows itself: its files are no data, and may have no end.
-pub fn of_the_system(path: &Path) -> bool {
-    let path = path.canonicalize();
-    path.is_ok_and(|path| SYSTEM.iter().any(|folder| path.starts_with(folder)))
+/// Whether a path without links lies in a folder in which the system shows itself: its files are no data, and may have no
+/// end.
+pub fn is_of_the_system(real: &Path) -> bool {
+    SYSTEM.iter().any(|folder| real.starts_with(folder))
 }
 
 /// Whether a name or a glob leads out of the folder that it is looked up in.
@@ -123,8 +123,7 @@ impl<'a> Search<'a> {
                 Ok(())
             }
             Part::Folders => {
-                let mut folders = vec![at.to_owned()];
-                self.folders(at, &mut folders, &mut HashSet::new(), &|_| true)?;
+                let (folders, _) = self.walk(at, &|_| true)?;
                 // What ends in `**` names folders, and not the one that it is in.
                 let folders = folders.into_iter().skip(usize::from(rest.is_empty()));
                 folders.into_iter().try_for_each(|folder| self.expand(&folder, rest, found))
@@ -137,39 +136,35 @@ impl<'a> Search<'a> {
     /// # Errors
     /// A folder cannot be read, or there is too much to look at.
     pub fn below(&mut self, folder: &Path, enter: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
-        let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
-        self.folders(folder, &mut folders, &mut HashSet::new(), enter)?;
-        for folder in folders {
-            files.extend(self.list(&folder)?.into_iter().filter(|path| !is_hidden(path) && !path.is_dir()));
-        }
-        Ok(files)
+        Ok(self.walk(folder, enter)?.1)
     }
 
-    /// The folders in a folder, however deep.
-    fn folders(
-        &mut self,
-        at: &Path,
-        found: &mut Vec<PathBuf>,
-        seen: &mut HashSet<PathBuf>,
-        enter: &dyn Fn(&Path) -> bool,
-    ) -> Result<()> {
-        seen.extend(at.canonicalize().ok());
-        let mut open = vec![at.to_owned()];
+    /// A folder and those in it, however deep, and the files in all of these.
+    fn walk(&mut self, at: &Path, enter: &dyn Fn(&Path) -> bool) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let (mut folders, mut files) = (vec![at.to_owned()], Vec::new());
+        let mut seen: HashSet<PathBuf> = at.canonicalize().into_iter().collect();
+        let mut open = folders.clone();
         while let Some(at) = open.pop() {
             let before = open.len();
             for next in self.list(&at)? {
-                if is_hidden(&next) || !next.is_dir() || of_the_system(&next) || !enter(&next) {
+                if is_hidden(&next) {
                     continue;
                 }
-                if next.canonicalize().is_ok_and(|place| seen.insert(place)) {
-                    found.push(next.clone());
+                if !next.is_dir() {
+                    files.push(next);
+                } else if enter(&next)
+                    && let Ok(place) = next.canonicalize()
+                    && !is_of_the_system(&place)
+                    && seen.insert(place)
+                {
+                    folders.push(next.clone());
                     open.push(next);
                 }
             }
             // The first by name comes first, and a folder with two names is known by that.
             open[before..].reverse();
         }
-        Ok(())
+        Ok((folders, files))
     }
 
     /// What is in a folder, sorted; of what is none, nothing.
@@ -195,7 +190,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
@@ -236,7 +231,7 @@ mod tests {
         assert!(Search::new(&|| true).glob(dir.path(), "**/*").is_ok_and(|found| found.is_empty()));
         let mut tired = Search { cancelled: &|| false, looked: MOST - 3 };
         assert!(matches!(tired.glob(dir.path(), "**/*.json"), Err(Fault::TooMany)));
-        assert!(of_the_system(Path::new("/dev/null")) && !of_the_system(dir.path()));
+        assert!(is_of_the_system(Path::new("/dev/null")) && !is_of_the_system(dir.path()));
         assert!(leads_out("a/../b") && leads_out("/a") && !leads_out("./a/b..c"));
         Ok(())
     }

@@ -271,8 +271,8 @@ pub struct Dedup {
     pub conflicts: Conflicts,
 }
 
-/// The column that preference training reads.
-const LABEL: &str = "label";
+/// Whether an answer was wanted: a kept column that unpaired preference training reads.
+pub const LABEL: &str = "label";
 
 fn is_label(name: &str) -> bool {
     name == LABEL

@@ -20,11 +20,9 @@ pub use crate::row_groups::Position;
 use crate::{
     columns::{ContentColumns, TOOLS, content_names},
     parquet_file::{self, PAGES, Why},
+    recipe::LABEL,
     row_groups::{Batch, Fault, RowGroups},
 };
-
-/// Whether the answer of a chat was wanted: a kept column that unpaired preference training reads.
-const LABEL: &str = "label";
 
 /// A row and where it lies.
 #[derive(Debug)]

@@ -1,11 +1,6 @@
 //! Which file a path leads to, so that another one in its place is noticed, even of the same size and time.
 
-use std::{
-    fs::{self, Metadata},
-    io,
-    path::Path,
-    time::SystemTime,
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
 /// What tells a file, as it is, from any other one and from itself after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +18,13 @@ impl Identity {
     /// It is not there, or not to be looked at.
     pub fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
-        Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok(), system: system(&metadata) })
+        let system =
+            [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()];
+        Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok(), system })
     }
 }
 
-#[cfg(unix)]
-fn system(metadata: &Metadata) -> [i64; 4] {
-    use std::os::unix::fs::MetadataExt;
-    [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()]
-}
-
-#[cfg(not(unix))]
-fn system(_: &Metadata) -> [i64; 4] {
-    [0; 4]
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

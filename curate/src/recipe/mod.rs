@@ -11,7 +11,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    recipe::{ColumnType, Recipe, Source},
+    recipe::{ColumnType, LABEL, Recipe, Source},
 };
 
 use self::rebuild::Rebuilt;
@@ -67,9 +67,8 @@ impl RecipeFile {
 /// Folder of the repository that these recipes lie in.
 pub const HOME: &str = "pipelines";
 
-/// The schema of answers with thumbs, and its column of these.
+/// The schema of answers with thumbs.
 const KTO: &str = "kto";
-const LABEL: &str = "label";
 
 /// Read a recipe, a file or the name of one that the program carries, and apply `key=value` overrides.
 ///

@@ -7,7 +7,7 @@ use std::{
 
 use setaccio_base::{
     hidden::HIDDEN,
-    search::{Fault, Search, of_the_system},
+    search::{Fault, OPTIONS, Search, is_of_the_system},
 };
 
 use super::compress::ending;
@@ -77,7 +77,7 @@ pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> R
         if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
             return refused("is no regular file: write its rows to one");
         }
-        if of_the_system(path) {
+        if path.canonicalize().is_ok_and(|real| is_of_the_system(&real)) {
             return refused("is no file of data, but one in which the system shows itself");
         }
     }
@@ -96,17 +96,12 @@ pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> R
 /// # Errors
 /// A pattern that is no glob.
 pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>, SourceError> {
-    let options = glob::MatchOptions {
-        require_literal_leading_dot: true,
-        require_literal_separator: true,
-        ..glob::MatchOptions::new()
-    };
     let (mut found, mut inside) = (std::collections::BTreeSet::new(), Vec::new());
     for pattern in patterns {
         let glob = glob::Pattern::new(pattern).map_err(|e| SourceError::new(pattern, format!("is no glob: {e}")))?;
         // What ends in `**` names folders, as `glob` has it.
         let names_files = !pattern.ends_with("**");
-        let fits = |path: &str| path == pattern || glob.matches_with(path, options);
+        let fits = |path: &str| path == pattern || glob.matches_with(path, OPTIONS);
         for path in paths {
             // A folder that fits is searched whole, but for what is hidden in it.
             let mut folders = path.match_indices('/').map(|(slash, _)| path.split_at(slash));

@@ -21,7 +21,6 @@ use setaccio_base::{bundle::BundleReader, sha256::HashingStream, unwound::unwoun
 use setaccio_dataset::shard::Position;
 
 use super::{
-    conversation,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Refusal, Slice, cut_short, too_long,
         unreadable,
@@ -408,12 +407,7 @@ impl Rows {
     }
 
     fn record(&self, columns: &[(Field, ArrayRef)], i: usize) -> Result<Record, String> {
-        let mut record =
-            value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed, self.max)?;
-        conversation::unpad(&mut record);
-        let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));
-        let bytes: u64 = needed.map(|(_, value)| setaccio_base::row::size(value)).sum();
-        if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
+        value::record(columns.iter().map(|(field, column)| (field, column)), i, &self.needed, self.max)
     }
 }
 

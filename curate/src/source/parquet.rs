@@ -23,22 +23,14 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use setaccio_base::{
-    bundle::BundleReader,
-    row::{self, Kind},
-    sha256::digest_reader,
-    unwound::unwound,
-};
+use setaccio_base::{bundle::BundleReader, row::Kind, sha256::digest_reader, unwound::unwound};
 use setaccio_dataset::{
     parquet_file::{self, Flaw, PageLimit, Why},
     row_groups::{Batch, Fault, RowGroups},
 };
 
 use super::{
-    conversation,
-    reader::{
-        Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
-    },
+    reader::{Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, unreadable},
     record::{self, Record, twice},
     value,
 };
@@ -355,10 +347,7 @@ impl Records {
     fn record(&self, batch: &RecordBatch, i: usize) -> Result<Record, String> {
         let fields = batch.schema_ref().fields().iter().map(AsRef::as_ref);
         let mut record = value::record(fields.zip(batch.columns()), i, &self.needed, self.max)?;
-        conversation::unpad(&mut record);
         record.extend(self.unread.iter().map(|name| (name.clone(), "[not read]".into())));
-        let needed = record.iter().filter(|(name, _)| self.needed.contains(*name));
-        let bytes: u64 = needed.map(|(_, value)| row::size(value)).sum();
-        if bytes > self.max { Err(too_long(bytes, self.max)) } else { Ok(record) }
+        Ok(record)
     }
 }

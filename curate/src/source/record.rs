@@ -1,6 +1,6 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow_schema::{DataType, Field, Fields};
 use serde_json::{Map, Value};
@@ -63,11 +63,14 @@ pub fn missing(record: &Record, column: &str) -> String {
 
 /// What is said where two columns have one name, or two fields of a column: one would hide the other.
 pub fn twice(fields: &Fields) -> Option<String> {
+    let inside = |field: &Arc<Field>| inside(field).map(|what| format!("column `{}` {what}", short(field.name())));
+    second("columns", fields).or_else(|| fields.iter().find_map(inside))
+}
+
+/// The same of these alone, and not of what is in them.
+fn second(what: &str, fields: &Fields) -> Option<String> {
     let mut seen = HashSet::new();
-    if let Some(second) = fields.iter().find(|field| !seen.insert(field.name())) {
-        return Some(has_two("columns", second.name()));
-    }
-    fields.iter().find_map(|field| inside(field).map(|what| format!("column `{}` {what}", short(field.name()))))
+    fields.iter().find(|field| !seen.insert(field.name())).map(|second| has_two(what, second.name()))
 }
 
 /// What is said of two columns, fields or keys of one name.
@@ -77,12 +80,7 @@ pub fn has_two(what: &str, name: &str) -> String {
 
 fn inside(field: &Field) -> Option<String> {
     match field.data_type() {
-        DataType::Struct(fields) => {
-            let mut seen = HashSet::new();
-            let second = fields.iter().find(|field| !seen.insert(field.name()));
-            let here = second.map(|second| has_two("fields", second.name()));
-            here.or_else(|| fields.iter().find_map(|field| inside(field)))
-        }
+        DataType::Struct(fields) => second("fields", fields).or_else(|| fields.iter().find_map(|field| inside(field))),
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)

@@ -17,9 +17,10 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use chrono::{DateTime, SecondsFormat};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde_json::{Map, Value};
-use setaccio_base::value;
+use setaccio_base::{row, value};
 
 use super::{
+    conversation,
     reader::too_long,
     record::{RAW_BYTES, Record},
 };
@@ -145,7 +146,7 @@ fn int96(bytes: &[u8]) -> Result<Value, String> {
     time(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, part)).map(|time| time.naive_utc()))
 }
 
-/// Row `i` of these columns. What cannot be read of a column, or is longer than `max` bytes, is an error where the column
+/// Row `i` of these columns, without the nulls that fill up structs. What cannot be read of a column, or is longer than `max` bytes, is an error where the column
 /// is `needed`, and marked elsewhere. Values that lie in a dictionary may be longer in all than memory, so they are
 /// measured before they are made.
 pub fn record<'a>(
@@ -174,7 +175,12 @@ pub fn record<'a>(
         };
         Ok((field.name().clone(), value))
     };
-    columns.map(value).collect()
+    let mut record: Record = columns.map(value).collect::<Result<_, _>>()?;
+    conversation::unpad(&mut record);
+    // As JSON a number or a date may be longer than it was.
+    let needed = record.iter().filter(|(name, _)| needed.contains(*name));
+    let bytes = needed.map(|(_, value)| row::size(value)).sum();
+    if bytes > max { Err(too_long(bytes, max)) } else { Ok(record) }
 }
 
 /// Bytes of the texts in the value of row `i`; a number counts as eight, and nothing for none.

@@ -193,24 +193,25 @@ impl Found {
     /// long ones of no other list (of many words, a fifth and a sixteenth), and those of another language alone are at most
     /// a third of these. How often trigrams say the same is in BENCHMARKS.md.
     fn speak_for(&self, list: usize) -> bool {
-        let own = 1_u16 << list;
-        let count = |test: &dyn Fn(&(u16, bool)) -> bool| self.function.iter().filter(|word| test(word)).count();
-        let percent = |n: usize, least: usize| 100 * n >= least * self.words;
-        let all = count(&|(lists, _)| lists & own != 0);
-        if !self.enough() || !percent(all, 20) {
+        if !self.enough() {
             return false;
         }
-        let only = count(&|(lists, long)| *lists == own && *long);
+        let own = 1_u16 << list;
+        let (mut all, mut only) = (0, 0);
+        for (lists, long) in self.function.iter().filter(|(lists, _)| lists & own != 0) {
+            all += 1;
+            only += usize::from(*lists == own && *long);
+        }
+        let percent = |n: usize, least: usize| 100 * n >= least * self.words;
         let short = percent(all, 25) && percent(only, 10);
-        let long = self.words >= MANY_WORDS && percent(only, 6);
-        let rival = |other: usize| count(&|(lists, _)| lists & own == 0 && lists >> other & 1 == 1);
-        (short || long) && (0..WORDS.len()).all(|other| 3 * rival(other) <= only)
+        let long = self.words >= MANY_WORDS && percent(all, 20) && percent(only, 6);
+        (short || long) && self.counts(|lists| lists & own == 0).iter().all(|rival| 3 * rival <= only)
     }
 
-    /// Function words by list.
-    fn counts(&self) -> [usize; WORDS.len()] {
+    /// Function words by list, of those whose lists pass the test.
+    fn counts(&self, test: impl Fn(u16) -> bool) -> [usize; WORDS.len()] {
         let mut counts = [0; WORDS.len()];
-        for (lists, _) in &self.function {
+        for (lists, _) in self.function.iter().filter(|(lists, _)| test(*lists)) {
             counts.iter_mut().enumerate().for_each(|(i, n)| *n += usize::from(lists >> i & 1));
         }
         counts
@@ -313,7 +314,7 @@ impl FunctionWords {
     /// five are its function words, and it has two more of them than any other language.
     #[must_use]
     pub fn likely(&self, found: &Found) -> bool {
-        let counts = found.counts();
+        let counts = found.counts(|_| true);
         self.keep.iter().any(|list| {
             let rival = counts.iter().enumerate().filter(|(i, _)| i != list).map(|(_, n)| *n).max().unwrap_or(0);
             5 * counts[*list] >= 2 * found.words && counts[*list] >= rival + 2
@@ -323,7 +324,7 @@ impl FunctionWords {
     /// Whether another language has more function words in the text than each of those to keep.
     #[must_use]
     pub fn against(&self, found: &Found) -> bool {
-        let counts = found.counts();
+        let counts = found.counts(|_| true);
         let most = |keep: bool| {
             counts.iter().enumerate().filter(|(i, _)| self.keep.contains(i) == keep).map(|(_, n)| *n).max().unwrap_or(0)
         };

@@ -23,6 +23,7 @@ use crate::{
     folder::OutputFolder,
     pipeline::{
         filter::{self, Manifest},
+        rejects::CONFLICT,
         write,
     },
     plan::{ENGINE, Plan, Task},
@@ -220,7 +221,14 @@ fn finish(
         if ledger.stage("screen").is_none_or(|screen| screen.flow.rows_out == 0) {
             atomic::remove(&work)?;
         }
-        return Err(Error::Empty(ledger.drops()));
+        // A preview knows nothing of other rows.
+        let mut rules = ledger.stages.iter().flat_map(|s| &s.rules);
+        let advice = if rules.any(|r| r.rule == CONFLICT && r.tally.dropped > 0) {
+            "`dedup.conflicts` says what becomes of rows that contradict each other"
+        } else {
+            "`setaccio preview` shows why"
+        };
+        return Err(Error::Empty { drops: ledger.drops(), advice });
     }
     if ledger.extras.tools() && plan.renderer.renders() && !plan.renderer.reads(TOOLS) {
         progress.warn(&format!(

@@ -104,8 +104,13 @@ pub enum Error {
     #[error("interrupted; finished tasks are kept, and the same command goes on from there")]
     Interrupted,
     /// Nothing to train on.
-    #[error("no row is left to train on: {drops}; {why}; nothing was written", drops = .0, why = why(.0))]
-    Empty(String),
+    #[error("no row is left to train on: {drops}; {advice}; nothing was written")]
+    Empty {
+        /// What dropped how many rows.
+        drops: String,
+        /// Where to look.
+        advice: &'static str,
+    },
     /// A `--finish` before every slice is there.
     #[error("{missing} of {total} tasks are not done yet; these commands do them:{}", list(commands))]
     Unfinished {
@@ -168,15 +173,6 @@ impl From<setaccio_base::Error> for Error {
 
 /// Commands shown of a long list.
 const SHOWN: usize = 20;
-
-/// What shows why rows were dropped: a preview knows nothing of other rows.
-fn why(drops: &str) -> &'static str {
-    if drops.contains("by conflict") {
-        "`dedup.conflicts` says what becomes of rows that contradict each other"
-    } else {
-        "`setaccio preview` shows why"
-    }
-}
 
 fn list(commands: &[String]) -> String {
     let shown: String = commands.iter().take(SHOWN).flat_map(|command| ["\n  ", command]).collect();

@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<()> {
         // The first sources show one row more if the number does not divide.
         let share = args.rows / numbers.len() + usize::from(i < args.rows % numbers.len());
         look((args, &plan, &filter), *number, share, &mut preview, &progress)?;
-        let (unread, _) = filter.look(*number, args.rows.max(1))?;
+        let unread = filter.unread(*number, args.rows.max(1))?;
         let name = &plan.loaded.recipe.source[usize::from(*number)].name;
         if !unread.is_empty() {
             preview.unread.insert(name.clone(), unread);

@@ -80,29 +80,47 @@ impl<'a> RowFilter<'a> {
         }
     }
 
-    /// What the first `rows` rows of the source of this number hold beside their content: columns that nothing reads, and
-    /// what the conversations that pass have beside roles and contents.
+    /// Columns that the first `rows` rows of the source of this number hold and that nothing reads.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn unread(&self, source: u16, rows: usize) -> Result<Vec<String>> {
+        let mut unread = BTreeMap::new();
+        self.first(source, rows, |row, _| self.count_unread(&row, &mut unread))?;
+        Ok(unread.into_keys().collect())
+    }
+
+    /// The same, and what the conversations that pass have beside roles and contents.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn look(&self, source: u16, rows: usize) -> Result<(Vec<String>, Extras)> {
         let (mut unread, mut extras) = (BTreeMap::new(), Extras::default());
+        let mut tallies = self.tallies();
+        self.first(source, rows, |row, at| {
+            self.count_unread(&row, &mut unread);
+            if let Outcome::Keep(kept) = self.apply(row, at, source, &mut tallies) {
+                extras.add(&kept.row.content);
+            }
+        })?;
+        Ok((unread.into_keys().collect(), extras))
+    }
+
+    /// Give the first `rows` rows of a source to `each`, but for those that cannot be read.
+    fn first(&self, source: u16, rows: usize, mut each: impl FnMut(Row, Position)) -> Result<()> {
         let mut left = rows;
         for part in self.plan.parts(source) {
             for item in self.plan.read(part)?.take(left) {
                 left -= 1;
                 if let Item::Row { at, row } = item? {
-                    self.count_unread(&row, &mut unread);
-                    if let Outcome::Keep(kept) = self.apply(row, at, source, &mut self.tallies()) {
-                        extras.add(&kept.row.content);
-                    }
+                    each(row, at);
                 }
             }
             if left == 0 {
                 break;
             }
         }
-        Ok((unread.into_keys().collect(), extras))
+        Ok(())
     }
 
     /// A count of zeros for each of [`names`].

@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 use setaccio_base::{progress::Progress, row::Message};
-use setaccio_templates::{Clock, End, Renderer};
+use setaccio_templates::{Clock, End};
 
 use crate::{
     device,
@@ -65,9 +65,7 @@ pub fn chat_ids((tokens, vocab): (&Tokens, usize), messages: &[Message], clock: 
             "this model has no chat template: give --raw to write on from the prompt as it is".into(),
         ));
     };
-    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer = Renderer::new(Some(template), None, &token(&tokens.bos), &token(&tokens.eos));
-    let renderer = renderer.map_err(|e| Error::damaged(&tokens.source, e.to_string()))?.at(clock);
+    let renderer = tokens.renderer(template).map_err(|e| Error::damaged(&tokens.source, e.to_string()))?.at(clock);
     let text = renderer.chat(messages, None, End::Prompt).map_err(in_prompt)?.text;
     known((tokens, vocab), tokens.encode(&text).map_err(in_prompt)?.ids)
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, io::Read, path::Path};
 
-use setaccio_base::atomic::{self, AtomicFile};
+use setaccio_base::{
+    atomic::{self, AtomicFile},
+    gguf_header::MAGIC,
+};
 
 use crate::{
     error::{Error, Result},
@@ -95,7 +98,7 @@ fn is_gguf(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
     read.map_err(Error::io("read", path))?;
-    Ok(magic == *b"GGUF")
+    Ok(magic == MAGIC)
 }
 
 /// Check that a model is not written over while it is read.

@@ -43,16 +43,14 @@ impl<'a> Masker<'a> {
     /// # Errors
     /// The template is missing or does not parse.
     pub fn new(data: &Data, recipe: &Place, tokens: &'a Tokens, vocab: usize) -> Result<Self> {
-        let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-        let (bos, eos) = (token(&tokens.bos), token(&tokens.eos));
         let clock = Clock::date(&data.date);
         if clock.is_none() && !data.date.is_empty() {
             let message = format!("data.date = {:?}: a date is written as 2026-01-31", data.date);
             return Err(Error::recipe(&recipe.name(), message));
         }
         let renderer = |source: &str, file: &Path| {
-            let renderer = Renderer::new(Some(source), None, &bos, &eos);
-            Ok::<_, Error>(renderer.map_err(|e| Error::damaged(file, e.to_string()))?.at(clock))
+            let renderer = tokens.renderer(source).map_err(|e| Error::damaged(file, e.to_string()));
+            Ok::<_, Error>(renderer?.at(clock))
         };
         let mut files = [tokens.source.clone(), PathBuf::new()];
         let mut templates = [tokens.chat_template.clone().unwrap_or_default(), String::new()];

@@ -10,7 +10,7 @@ use super::{
     mask::Masker,
     outcome::{Refusal, RowOutcome, empty, leaves_out},
     said::{self, Said},
-    spans::Conversation,
+    spans::{Conversation, same},
 };
 use crate::recipe::{Overlong, Unsaid};
 
@@ -85,7 +85,7 @@ impl Masker<'_> {
         let asked = self.tokens.encode(&asked)?.ids;
         // A template may write the question alone in another way, and tokens may merge across its end: what all of
         // them begin with is the question.
-        let shared = whole.iter().map(|ids| common(&asked, ids)).min().unwrap_or(0);
+        let shared = whole.iter().map(|ids| same(&asked, ids)).min().unwrap_or(0);
         if shared == 0 {
             let message = "begins with other tokens than its question alone: the template does not fit pairs";
             return Err(Refusal::Always(message.into()));
@@ -130,8 +130,7 @@ impl Masker<'_> {
     ) -> std::result::Result<(String, u64), Refusal> {
         let text = self.chat_text(messages, tools, End::Whole)?;
         // What a template writes of the question alone in another way is no answer: it is shared up to there.
-        let shared = asked.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
-        let shared = (0..=shared).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let shared = text.floor_char_boundary(same(asked.bytes(), text.bytes()));
         let spoken = learned.iter().filter(|i| messages[**i].role == "assistant");
         let lost: u64 = spoken.clone().map(|i| said::lost(&text[shared..], &messages[*i])).sum();
         match self.data.unsaid {
@@ -168,11 +167,6 @@ pub fn one_sided(
     }
     let (chosen, rejected) = if label { (answer, Vec::new()) } else { (Vec::new(), answer) };
     Ok(Content::Preference { prompt, chosen, rejected, tools: tools.cloned() })
-}
-
-/// How many tokens both begin with.
-fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub fn find(chat: &Conversation<'_>, i: usize, full: &str) -> Result<Range<usize
         // An opening that says there is no reasoning, where there is some: the answer begins where the two part.
         None => prompt.filter(|o| said::reasoning(&turn.content).is_some() && own(o)).map(|o| {
             let shared = same(o.bytes(), full.bytes()).min(place.start);
-            (0..=shared).rev().find(|at| full.is_char_boundary(*at)).unwrap_or(place.start)
+            full.floor_char_boundary(shared)
         }),
     };
     Ok(opens.unwrap_or(place.start)..place.end)
@@ -125,8 +125,9 @@ fn changing(chat: &Conversation<'_>, i: usize, begun: &str, full: &str) -> Resul
     })
 }
 
-fn same(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
+/// How many items both begin with.
+pub(super) fn same<T: PartialEq>(a: impl IntoIterator<Item = T>, b: impl IntoIterator<Item = T>) -> usize {
+    a.into_iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

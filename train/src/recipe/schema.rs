@@ -167,10 +167,10 @@ pub struct Data {
     #[serde(default)]
     pub overlong: Overlong,
     /// What happens to rows of whose answers the chat template leaves out or rewrites a part, such as their reasoning.
-    #[serde(default, skip_serializing_if = "Unsaid::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unsaid: Unsaid,
     /// What happens to rows with an answer that says nothing.
-    #[serde(default, skip_serializing_if = "EmptyAnswers::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub empty_answers: EmptyAnswers,
     /// How rows share a sequence.
     #[serde(default)]
@@ -219,11 +219,8 @@ pub enum Unsaid {
     Refuse,
 }
 
-impl Unsaid {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What happens to rows with an answer that says nothing.
@@ -235,13 +232,6 @@ pub enum EmptyAnswers {
     Refuse,
     /// Leave the row out, and count it.
     Drop,
-}
-
-impl EmptyAnswers {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How rows share a sequence.

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use setaccio_base::{atomic, sha256::hex_digest, unwound::unwound};
+use setaccio_templates::Renderer;
 use tokenizers::{Tokenizer, processors::template::TemplateProcessing};
 
 use crate::error::{Error, Result};
@@ -144,6 +145,15 @@ impl Tokens {
     pub fn is_special(&self, id: u32) -> bool {
         let token = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id);
         token.is_some_and(|t| t.special)
+    }
+
+    /// The renderer of a chat template, the model's or another, with the model's tokens.
+    ///
+    /// # Errors
+    /// It does not parse.
+    pub fn renderer(&self, template: &str) -> std::result::Result<Renderer, setaccio_templates::Error> {
+        let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
+        Renderer::new(Some(template), None, &token(&self.bos), &token(&self.eos))
     }
 
     /// Write tokenizer.json, tokenizer_config.json and, for what ends a generation, generation_config.json

@@ -65,8 +65,8 @@ pub(super) fn check(
 ) -> Result<ExportCheck> {
     let written = ModelFiles::open_gguf(file)?;
     written.check()?;
-    let keys = written.gguf().map(|gguf| gguf.all_metadata().clone()).unwrap_or_default();
-    let texts = vocab.check(tokens, &keys)?;
+    let gguf = written.gguf().ok_or_else(|| Error::model(file, "is no GGUF file"))?;
+    let texts = vocab.check(tokens, gguf.all_metadata())?;
     let config = base.files.config();
     let packed = Packed { base, kinds };
     progress.stage("check", config.layers as u64);

@@ -1,10 +1,10 @@
 //! Whether a tokenizer and what a GGUF file says of it cut texts alike: a hundred texts, held against each other.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 use setaccio_base::row::Message;
-use setaccio_templates::{Clock, End, Renderer};
+use setaccio_templates::{Clock, End};
 
 use super::{spm::Spm, tokenizer::from_metadata};
 use crate::{
@@ -59,21 +59,29 @@ pub(crate) enum Alike {
     WithoutTokens,
 }
 
+/// What cuts texts as llama.cpp does.
+enum Cutter {
+    Spm(Spm),
+    Read(Box<Tokens>),
+}
+
 /// Hold `tokens` against what the keys of a GGUF file say of it; `more` are further texts to try, and `alike` says which should
 /// be. Gives how many texts were cut alike.
 ///
 /// # Errors
 /// One is cut otherwise; the message shows it.
 pub(crate) fn check(tokens: &Tokens, keys: &HashMap<String, Value>, more: &[String], alike: Alike) -> Result<usize> {
-    let spm = Spm::new(keys);
-    let read = if spm.is_some() { None } else { Some(from_metadata(keys, Path::new(&tokens.source))?) };
+    let encoded = |tokens: &Tokens, text: &str| Ok::<_, Error>(tokens.encode(text).map_err(Error::Other)?.ids);
+    let cutter = match Spm::new(keys) {
+        Some(spm) => Cutter::Spm(spm),
+        _ => Cutter::Read(Box::new(from_metadata(keys, &tokens.source)?)),
+    };
     let texts = texts(tokens, more, alike);
     for text in &texts {
-        let want = tokens.encode(text).map_err(Error::Other)?.ids;
-        let found = match (&spm, &read) {
-            (Some(spm), _) => spm.ids(text),
-            (None, Some(read)) => read.encode(text).map_err(Error::Other)?.ids,
-            (None, None) => Vec::new(),
+        let want = encoded(tokens, text)?;
+        let found = match &cutter {
+            Cutter::Spm(spm) => spm.ids(text),
+            Cutter::Read(read) => encoded(read, text)?,
         };
         if let Some(at) = (0..want.len().max(found.len())).find(|i| want.get(*i) != found.get(*i)) {
             let from = |ids: &[u32]| format!("{:?}", ids.iter().skip(at).take(4).collect::<Vec<_>>());
@@ -126,9 +134,7 @@ fn texts(tokens: &Tokens, more: &[String], alike: Alike) -> Vec<String> {
 
 /// What the chat template makes of a conversation, if it renders this one.
 pub(crate) fn conversation(tokens: &Tokens) -> Option<String> {
-    let token = |t: &Option<(String, u32)>| t.as_ref().map(|(t, _)| t.clone()).unwrap_or_default();
-    let renderer =
-        Renderer::new(Some(tokens.chat_template.as_ref()?), None, &token(&tokens.bos), &token(&tokens.eos)).ok()?;
+    let renderer = tokens.renderer(tokens.chat_template.as_ref()?).ok()?;
     let turns =
         [Message::new("user", "Quanto fa 2 + 2?"), Message::new("assistant", "Fa 4."), Message::new("user", "E poi?")];
     Some(renderer.at(Some(Clock::unix(0))).chat(&turns, None, End::Prompt).ok()?.text)

@@ -9,10 +9,10 @@ use candle_core::{
     quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml, gguf_file::Value},
 };
 use rayon::prelude::*;
+use setaccio_base::gguf_header::MAGIC;
 
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 4] = b"GGUF";
 const VERSION: u32 = 3;
 /// Where values may start.
 const ALIGNMENT: u64 = 32;

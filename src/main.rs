@@ -70,7 +70,7 @@ fn arguments() -> Cli {
 
 fn main() -> ExitCode {
     signals::watch();
-    set_hook(Box::new(move |info| {
+    set_hook(Box::new(|info| {
         if unprinted(info.payload()).is_none() {
             let trace = Backtrace::capture();
             let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };

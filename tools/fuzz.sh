@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Mutates the seeds of a fuzz target (json, jsonl, csv, parquet, parquet_footer, template, recipe, gguf, safetensors) for ten minutes, or as libFuzzer's options say:
+# Mutates the seeds of one of fuzz/fuzz_targets for ten minutes, or as libFuzzer's options say:
 #
 #     tools/fuzz.sh jsonl -max_total_time=60
 #
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 
-target="${1:?name a target: json, jsonl, csv, parquet, parquet_footer, template, recipe, gguf or safetensors}"
+target="${1:?name one of $(basename -s .rs -a fuzz_targets/*.rs | xargs)}"
 mkdir -p "corpus/$target"
 RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none --fuzz-dir . "$target" "corpus/$target" "seeds/$target" -- \
     -max_total_time=600 -timeout=60 -rss_limit_mb=2048 -max_len=8192 "${@:2}"

@@ -16,12 +16,8 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
+use crate::embedded::run_in;
 use crate::fixture::{Fixture, ROOT, Run, TestRng, Transcript, column, published, wait_for};
-
-/// Run the program in a folder.
-fn run_in(folder: &Path, args: &[&str]) -> Run {
-    Command::new(env!("CARGO_BIN_EXE_setaccio")).args(args).current_dir(folder).output().unwrap().into()
-}
 
 #[test]
 fn an_input_that_is_replaced_while_it_is_read_ends_the_build() {

@@ -43,7 +43,7 @@ const STYLES: [&str; 9] = [
     "\u{1b}[1;30;42m",
 ];
 
-/// A command, where a sequence has been put, and whether its output is JSON.
+/// A place where a sequence is put, and the command that shows it.
 type Place = (&'static str, fn(&str) -> Run);
 
 const PLACES: [Place; 13] = [

@@ -45,6 +45,8 @@ pub struct HubListing {
     pub files: Vec<Entry>,
     /// How many files match its globs.
     pub of: usize,
+    /// What folders that match hold beside these.
+    pub left_out: Vec<String>,
     /// Whether only the cache was looked into.
     unlisted: bool,
     repo: Repo,
@@ -82,7 +84,10 @@ pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -
         .iter()
         .zip(all)
         .map(|(source, (repo, commit, files, unlisted))| {
-            Ok(HubListing { unlisted, ..choose(client, loaded, source, repo, commit, &files)? })
+            let listing = choose(client, loaded, source, repo, commit, &files)?;
+            // What the cache has is no word on what a folder holds.
+            let left_out = if unlisted { Vec::new() } else { listing.left_out };
+            Ok(HubListing { unlisted, left_out, ..listing })
         })
         .collect()
 }
@@ -156,7 +161,7 @@ fn choose(
     entries: &[Entry],
 ) -> Result<HubListing> {
     let paths: Vec<&str> = entries.iter().map(|e| e.path.as_str()).collect();
-    let matching = source::select(&paths, &source.files)?;
+    let (matching, left_out) = source::select(&paths, &source.files)?;
     if matching.is_empty() {
         bail!(
             "source `{}`: no file of {repo} matches {}; {}/tree/{commit} lists what there is",
@@ -173,7 +178,8 @@ fn choose(
     // In the order that files of a folder are read in: by the parts of their paths.
     files.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
     let cache = Cache::new(&client.settings().cache, &repo);
-    Ok(HubListing { source: source.name.clone(), commit, files, of, unlisted: false, repo, cache })
+    let (source, left_out) = (source.name.clone(), left_out.into_iter().map(str::to_owned).collect());
+    Ok(HubListing { source, commit, files, of, left_out, unlisted: false, repo, cache })
 }
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched
@@ -241,7 +247,8 @@ pub fn fetch(
         let files: Vec<HubFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
-        (l.source.clone(), HubFiles { commit: l.commit.clone(), files, of, unlisted: l.unlisted })
+        let (commit, left_out) = (l.commit.clone(), l.left_out.clone());
+        (l.source.clone(), HubFiles { commit, files, of, unlisted: l.unlisted, left_out })
     });
     Ok(each.collect())
 }

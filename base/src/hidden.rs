@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use crate::{
     atomic,
     error::{Error, Result},
+    lock_file::{LockFile, Mode},
 };
 
 /// Its name.
@@ -22,4 +24,19 @@ pub fn hidden_folder(root: &Path) -> Result<PathBuf> {
         atomic::write(&ignore, b"*\n")?;
     }
     Ok(hidden)
+}
+
+/// Take the lock `name` of a folder, which lies in what the folder hides.
+///
+/// # Errors
+/// [`Error::Busy`] with the folder if another process has it; the file system refuses.
+pub fn lock(folder: &Path, name: &str, mode: Mode) -> Result<LockFile> {
+    loop {
+        match LockFile::acquire(&hidden_folder(folder)?.join(name), mode) {
+            // Whoever had it and came to nothing took the hidden folder away.
+            Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+            Err(Error::Busy(_)) => return Err(Error::Busy(folder.to_owned())),
+            lock => return lock,
+        }
+    }
 }

@@ -12,7 +12,9 @@
 //!   panic;
 //! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures,
 //!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
-//!   training run was made from.
+//!   training run was made from;
+//! - checks: [`manifest`] has the hash of every file of a folder, [`seal`] lets no bit of a text change unseen, [`fault`] is
+//!   what is wrong with a file.
 
 mod aside;
 pub mod atomic;
@@ -20,10 +22,12 @@ pub mod bundle;
 pub mod card;
 pub mod date;
 pub mod error;
+pub mod fault;
 pub mod filter_report;
 pub mod gguf_header;
 pub mod hidden;
 pub mod lock_file;
+pub mod manifest;
 pub mod names;
 pub mod nfc;
 pub mod numbers;
@@ -33,6 +37,7 @@ pub mod progress;
 pub mod row;
 pub mod run_lock;
 pub mod safetensors_header;
+pub mod seal;
 pub mod search;
 pub mod sha256;
 pub mod shell;

@@ -1,5 +1,7 @@
 //! The document as every rule sees it: one of three kinds of content, and the columns around it.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
@@ -28,6 +30,16 @@ impl Kind {
             Kind::Chat => "chat",
             Kind::Preference => "preference",
         }
+    }
+}
+
+/// Names of the columns that hold the content of rows of `kind`; beside them a row may have tools.
+#[must_use]
+pub fn content_names(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Text => &["text"],
+        Kind::Chat => &["messages"],
+        Kind::Preference => &["prompt", "chosen", "rejected"],
     }
 }
 
@@ -198,6 +210,19 @@ impl Content {
         self.sides().flatten()
     }
 
+    /// What a message is called, by its number in reading order: `messages[1] (assistant)`, counted from 0 as rows are.
+    #[must_use]
+    pub fn message_name(&self, number: usize) -> Option<String> {
+        let mut left = number;
+        for (name, messages) in content_names(self.kind()).iter().zip(self.sides()) {
+            if let Some(message) = messages.get(left) {
+                return Some(format!("{name}[{left}] ({})", message.role));
+            }
+            left -= messages.len();
+        }
+        None
+    }
+
     /// Every string that a person would read, in reading order.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let text = match self {
@@ -234,6 +259,48 @@ pub fn size(value: &Value) -> u64 {
     }
 }
 
+/// What a name of a source stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameOf {
+    /// Who says a turn.
+    Role,
+    /// A field of a turn, a call or a tool.
+    Field,
+}
+
+impl std::fmt::Display for NameOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Role => "role",
+            Self::Field => "field",
+        })
+    }
+}
+
+/// A name of a source that is another one in the row: sources have many spellings of a conversation, and rows have one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Renamed {
+    /// What it stands for.
+    pub what: NameOf,
+    /// As the source has it.
+    pub from: Cow<'static, str>,
+    /// As the row has it.
+    pub to: Cow<'static, str>,
+}
+
+impl Renamed {
+    /// A role.
+    pub fn role(from: impl Into<Cow<'static, str>>, to: &'static str) -> Self {
+        Self { what: NameOf::Role, from: from.into(), to: to.into() }
+    }
+
+    /// A field.
+    pub fn field(from: impl Into<Cow<'static, str>>, to: &'static str) -> Self {
+        Self { what: NameOf::Field, from: from.into(), to: to.into() }
+    }
+}
+
 /// One row on its way through a pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -243,13 +310,15 @@ pub struct Row {
     pub language: Option<String>,
     /// The source's other columns, as read.
     pub columns: Map<String, Value>,
+    /// Names of roles and fields that were others in the source, each once.
+    pub renamed: Vec<Renamed>,
 }
 
 impl Row {
     /// A row with no language and no further columns.
     #[must_use]
     pub fn new(content: Content) -> Self {
-        Self { content, language: None, columns: Map::new() }
+        Self { content, language: None, columns: Map::new(), renamed: Vec::new() }
     }
 
     /// A plain document.

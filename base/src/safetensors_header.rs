@@ -51,6 +51,8 @@ pub struct Header {
     pub start: u64,
     /// Every tensor by its name.
     pub tensors: BTreeMap<String, Tensor>,
+    /// What whoever wrote it says of it.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What a header says of a tensor.
@@ -86,7 +88,7 @@ pub fn read(file: &File, path: &Path) -> Result<Header> {
     }
     let mut json = vec![0; usize::try_from(header).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut json, 8).map_err(Error::io("read", path))?;
-    let Entries(entries) =
+    let Entries(entries, metadata) =
         serde_json::from_slice(&json).map_err(|e| torn(format!("the header is not JSON of its kind ({e})")))?;
     drop(json);
     let mut tensors = BTreeMap::new();
@@ -100,7 +102,7 @@ pub fn read(file: &File, path: &Path) -> Result<Header> {
             return Err(wrong(path, &name, "is in the header twice"));
         }
     }
-    let header = Header { bytes, start: 8 + header, tensors };
+    let header = Header { bytes, start: 8 + header, tensors, metadata };
     header.check(path)?;
     Ok(header)
 }
@@ -142,8 +144,8 @@ fn wrong(path: &Path, name: &str, why: impl fmt::Display) -> Error {
     Error::damaged(path, format!("tensor `{name}`: {why}"))
 }
 
-/// The entries of the header but for its metadata, in their order: a map would keep the last of two that share a name.
-struct Entries(Vec<(String, Value)>);
+/// The entries of the header in their order, as a map would keep the last of two that share a name; and its metadata.
+struct Entries(Vec<(String, Value)>, BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -156,18 +158,17 @@ impl<'de> Deserialize<'de> for Entries {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Entries, A::Error> {
-                let (mut entries, mut metadata) = (Vec::new(), false);
+                let (mut entries, mut metadata) = (Vec::new(), None::<BTreeMap<String, String>>);
                 while let Some(name) = map.next_key::<String>()? {
                     if name != METADATA {
                         entries.push((name, map.next_value()?));
                         continue;
                     }
-                    map.next_value::<BTreeMap<String, String>>()?;
-                    if std::mem::replace(&mut metadata, true) {
+                    if metadata.replace(map.next_value()?).is_some() {
                         return Err(de::Error::custom(format!("{METADATA} is there twice")));
                     }
                 }
-                Ok(Entries(entries))
+                Ok(Entries(entries, metadata.unwrap_or_default()))
             }
         }
         from.deserialize_map(Pairs)

@@ -10,7 +10,7 @@ use std::{
 
 use setaccio_base::{
     atomic,
-    hidden::{HIDDEN, hidden_folder},
+    hidden::{self, HIDDEN, hidden_folder},
     lock_file::{LockFile, Mode},
 };
 use setaccio_dataset::{
@@ -47,13 +47,7 @@ impl OutputFolder {
         };
         // Completing a publication takes the folder for oneself, even before a slice.
         let first = if cut_short { Mode::Exclusive } else { mode };
-        let lock = loop {
-            match LockFile::acquire(&hidden_folder(root)?.join(LOCK), first) {
-                // A build that came to nothing took the hidden folder away.
-                Err(setaccio_base::Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
-                lock => break lock.map_err(busy)?,
-            }
-        };
+        let lock = hidden::lock(root, LOCK, first)?;
         let folder = Self { root: root.to_owned(), lock };
         for left in [root.to_owned(), hidden_folder(root)?, folder.work()] {
             atomic::sweep(&left)?;

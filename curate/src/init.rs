@@ -14,7 +14,7 @@ use setaccio_base::{
     numbers::grouped,
     progress::Progress,
     row::{Content, Kind, Row},
-    suggest,
+    shell, suggest,
 };
 use setaccio_dataset::{
     recipe::{ColumnType, OnBadRow, Read, Source},
@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     recipe::{check_language, check_license, check_name},
     source::{
-        self, ColumnSpec, InputFile, Item, Limits, Names, Projection, Record, SCHEMAS, Schema,
+        self, ColumnSpec, InputFile, Item, Limits, Names, Projection, Reading, Record, SCHEMAS, Schema,
         own_files::{self, OwnFile},
         schema,
     },
@@ -51,6 +51,10 @@ pub struct Request<'a> {
     pub files: &'a [PathBuf],
     /// Their schema; guessed if it is not given.
     pub schema: Option<&'a str>,
+    /// The field that holds the rows, where a file is one object; guessed if it is not given.
+    pub field: Option<&'a str>,
+    /// The encoding of the files; UTF-8, or what a byte order mark says, if it is not given.
+    pub encoding: Option<&'a str>,
     /// A schema's column, and the name that it has in the files.
     pub rename: BTreeMap<String, String>,
     /// Title of the card.
@@ -101,6 +105,8 @@ struct Survey {
     texts: bool,
     /// What the files are called.
     files: Names,
+    /// The name and size of each.
+    sizes: Vec<(String, u64)>,
     bad: Bad,
 }
 
@@ -116,10 +122,17 @@ pub fn draft(request: &Request<'_>) -> Result<Draft> {
     if survey.rows.is_empty() {
         return Err(Error::Argument(nothing(&survey)));
     }
-    let Survey { rows, field, texts, .. } = survey;
-    let (schema, why) = fitting(request, &rows)?;
+    let Survey { rows, field, texts, sizes, .. } = survey;
+    let (schema, why) = fitting(request, &rows, &sizes)?;
     let language = request.language.map(str::to_owned).or_else(|| language(schema, &rows));
     let mut keys = String::new();
+    if let Some(encoding) = request.encoding {
+        let encoding = toml::Value::from(encoding);
+        let _ = writeln!(
+            keys,
+            "# What the files' text is in, where a byte order mark does not say.\nencoding = {encoding}"
+        );
+    }
     if let Some(field) = field {
         let field = toml::Value::from(field);
         let _ = writeln!(keys, "# Each file is one object, which holds the rows in this field.\nfield = {field}");
@@ -186,8 +199,11 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
         return Err(Error::Interrupted);
     }
     request.progress.stage("look", files.len() as u64);
-    let (mut rows, mut texts, mut of, mut bad) = (Vec::new(), false, Source::default(), Bad::default());
+    let (mut rows, mut texts, mut bad) = (Vec::new(), false, Bad::default());
+    let [encoding, field] = [request.encoding, request.field].map(|told| told.map(str::to_owned));
+    let mut of = Source { encoding, field, ..Source::default() };
     let names = files.iter().map(|file| &file.name).collect();
+    let mut sizes: Vec<(String, u64)> = Vec::new();
     for OwnFile { path, name } in files {
         let inspect = |of: &Source| {
             let cancelled = || request.progress.cancelled();
@@ -197,14 +213,23 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
         let mut file = inspect(&of)?;
         let mut found = first(request, &file, &limits, &mut bad)?;
         // One object that is no row may hold them.
-        if let ([(_, _, record)], Some(field)) = (found.as_slice(), file.reader.table())
-            && !is_row(request, record)
-        {
-            of.field = Some(field.to_owned());
+        let table = match (found.as_slice(), file.reader.hint()) {
+            ([(_, _, record)], Some(hint)) if !is_row(request, record) => {
+                let mut tables = hint.tables();
+                let (Some(only), 0) = (tables.next(), tables.len()) else {
+                    return Err(Error::Argument(several(&name, hint.tables())));
+                };
+                Some(only.to_owned())
+            }
+            _ => None,
+        };
+        if table.is_some() {
+            of.field = table;
             file = inspect(&of)?;
             found = first(request, &file, &limits, &mut bad)?;
         }
         texts |= file.reader.plain_text();
+        sizes.push((file.name.clone(), file.bytes));
         rows.extend(found);
         request.progress.advance(1, "");
     }
@@ -222,7 +247,18 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
     for (_, _, record) in &mut rows {
         schema::rename(record, &request.rename);
     }
-    Ok(Survey { rows, field: of.field, texts, files: names, bad })
+    Ok(Survey { rows, field: of.field, texts, files: names, sizes, bad })
+}
+
+/// What is said of a file that is one object with several fields in which the rows may be.
+fn several<'a>(file: &str, fields: impl Iterator<Item = &'a str>) -> String {
+    let fields: Vec<&str> = fields.collect();
+    let names: Names = fields.iter().collect();
+    let example = shell::word(fields.first().copied().unwrap_or_default());
+    format!(
+        "{file} is one object that holds several lists of objects: {names}. Say which one holds the rows, for instance \
+         `--field {example}`; a recipe that reads them all has a [[source]] for each, with `field`"
+    )
 }
 
 /// What is said where there is no row to look at.
@@ -242,16 +278,12 @@ fn nothing(survey: &Survey) -> String {
 fn is_row(request: &Request<'_>, record: &Record) -> bool {
     let mut record = record.clone();
     schema::rename(&mut record, &request.rename);
-    SCHEMAS.iter().any(|schema| schema.content(&mut record.clone()).is_ok())
+    SCHEMAS.iter().any(|schema| schema.content(&mut record.clone().into()).is_ok())
 }
 
 /// Names in backquotes, the first of them if there are many.
-fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 20;
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", source::short(name))).collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
+    Names::of_columns(names).written(|name| format!("`{name}`"))
 }
 
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut Bad) -> Result<Vec<SurveyRow>> {
@@ -319,14 +351,19 @@ impl Schema for Whole {
         });
         &COLUMNS
     }
-    fn content(&self, record: &mut Record) -> std::result::Result<Content, String> {
-        Ok(Content::Text(Value::Object(std::mem::take(record)).to_string()))
+    fn content(&self, record: &mut Reading) -> std::result::Result<Content, String> {
+        Ok(Content::Text(Value::Object(std::mem::take(&mut record.columns)).to_string()))
     }
 }
 
 /// The schema that was asked for, or the one that fits: it reads all rows, and takes the most of their columns.
-fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Schema, String)> {
-    let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone()).map(drop);
+fn fitting(
+    request: &Request<'_>,
+    rows: &[SurveyRow],
+    sizes: &[(String, u64)],
+) -> Result<(&'static dyn Schema, String)> {
+    let sizes: Vec<(&str, u64)> = sizes.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    let reads = |schema: &dyn Schema, record: &Record| schema.content(&mut record.clone().into()).map(drop);
     // The columns of the first row that the schema reads.
     let known = |schema: &dyn Schema| -> Vec<&'static str> {
         let first = rows.iter().find(|(_, _, record)| reads(schema, record).is_ok());
@@ -334,7 +371,7 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
         schema.columns().iter().map(|c| c.name).filter(has).collect()
     };
     let schema = if let Some(name) = request.schema {
-        source::find_schema(name)?
+        source::find_schema(name).map_err(Error::Argument)?
     } else {
         let fits = |schema: &&dyn Schema| {
             let read = rows.iter().filter(|(_, _, record)| reads(*schema, record).is_ok()).count();
@@ -359,7 +396,8 @@ fn fitting(request: &Request<'_>, rows: &[SurveyRow]) -> Result<(&'static dyn Sc
     }
     for (file, at, record) in rows {
         if let Err(reason) = reads(schema, record) {
-            let reason = format!("{reason} (schema {})", schema.name());
+            let stray = source::stray(&sizes, file).unwrap_or_default();
+            let reason = format!("{reason} (schema {}){stray}", schema.name());
             bad(request, file, *at, reason)?;
         }
     }
@@ -387,11 +425,12 @@ fn no_schema(rows: &[SurveyRow]) -> String {
     };
     let nearest = SCHEMAS.iter().rev().copied().max_by_key(known).filter(|schema| known(schema).0 > 0);
     // The first row may be one that it reads.
-    let unread = |schema: &dyn Schema| rows.iter().find(|(_, _, record)| schema.content(&mut record.clone()).is_err());
+    let unread =
+        |schema: &dyn Schema| rows.iter().find(|(_, _, record)| schema.content(&mut record.clone().into()).is_err());
     let (file, at, record) = nearest.and_then(unread).unwrap_or(&rows[0]);
     let columns = columns_of(record);
     // What it says of the other columns is said here already.
-    let reason = nearest.and_then(|schema| Some((schema.name(), schema.content(&mut record.clone()).err()?)));
+    let reason = nearest.and_then(|schema| Some((schema.name(), schema.content(&mut record.clone().into()).err()?)));
     let first = |reason: String| reason.split(';').next().unwrap_or_default().to_owned();
     let reason =
         reason.map_or_else(String::new, |(name, reason)| format!(" The nearest is {name}: {}.", first(reason)));
@@ -414,7 +453,8 @@ fn no_schema(rows: &[SurveyRow]) -> String {
 fn mixed(rows: &[SurveyRow], best: Option<&'static dyn Schema>) -> Option<String> {
     let mut layouts: Vec<(&str, &'static dyn Schema)> = Vec::new();
     for rows in rows.chunk_by(|a, b| a.0 == b.0) {
-        let reads = |schema: &&'static dyn Schema| rows.iter().all(|(_, _, r)| schema.content(&mut r.clone()).is_ok());
+        let reads =
+            |schema: &&'static dyn Schema| rows.iter().all(|(_, _, r)| schema.content(&mut r.clone().into()).is_ok());
         layouts.extend(best.into_iter().chain(SCHEMAS.iter().copied()).find(reads).map(|s| (rows[0].0.as_str(), s)));
     }
     let (_, first) = *layouts.first()?;
@@ -439,8 +479,8 @@ fn language(schema: &dyn Schema, rows: &[SurveyRow]) -> Option<String> {
     let pipeline = Pipeline::new(rule.compile(settings, &Context::default()).ok()?, schema.kind()).ok()?;
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for (_, _, record) in rows.iter().step_by(rows.len().div_ceil(ASKED).max(1)) {
-        let Ok(content) = schema.content(&mut record.clone()) else { continue };
-        let mut row = Row { content, language: None, columns: Record::new() };
+        let Ok(content) = schema.content(&mut record.clone().into()) else { continue };
+        let mut row = Row::new(content);
         pipeline.apply(&mut row, &mut pipeline.tallies());
         if let Some(language) = row.language {
             *told.entry(language).or_default() += 1;

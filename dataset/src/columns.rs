@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use setaccio_base::row::{Content, Kind, Message, TOOL_CALLS};
 
+pub use setaccio_base::row::content_names;
+
 /// The column of the tools that a conversation's assistant may call: a list, as JSON text.
 pub const TOOLS: &str = "tools";
 
@@ -64,15 +66,6 @@ impl<'a> FromIterator<&'a str> for Extras {
     /// Those of these names.
     fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
         Self(names.into_iter().map(str::to_owned).collect())
-    }
-}
-
-/// Names of the columns that hold the content of rows of `kind`, but for [`TOOLS`].
-pub fn content_names(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Text => &["text"],
-        Kind::Chat => &["messages"],
-        Kind::Preference => &["prompt", "chosen", "rejected"],
     }
 }
 

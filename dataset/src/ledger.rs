@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{filter_report::Tally, row::Kind};
+use setaccio_base::{
+    filter_report::Tally,
+    row::{Kind, Renamed},
+};
 
 use crate::{columns::Extras, names::LEDGER};
 
@@ -42,6 +45,9 @@ pub struct Ledger {
     /// What no schema, filter or output read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<Unread>,
+    /// Roles and fields that are called otherwise than in their sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<RenamedRows>,
     /// What a person should know, in sentences.
     pub notes: Vec<String>,
     /// Every published Parquet file.
@@ -186,6 +192,18 @@ pub struct Unread {
     /// The column.
     pub column: String,
     /// Rows that hold something other than null there.
+    pub rows: u64,
+}
+
+/// A role or a field of a source that has another name in the rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenamedRows {
+    /// The source's name.
+    pub source: String,
+    /// What is called otherwise.
+    #[serde(flatten)]
+    pub renamed: Renamed,
+    /// Rows that have it.
     pub rows: u64,
 }
 

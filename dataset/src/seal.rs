@@ -1,7 +1,11 @@
 //! The seal of a build: its ledger holds the hash of its own text and of the lock's, so that no bit of either changes unseen.
 //! Shards and rejects have theirs in the ledger; card and picture follow from ledger and lock to the byte.
 
-use setaccio_base::{Error, Result, sha256::hex_digest};
+use setaccio_base::{
+    Error, Result,
+    seal::{self, BLANK},
+    sha256::hex_digest,
+};
 
 use crate::{
     ledger::Ledger,
@@ -12,9 +16,6 @@ use crate::{
 pub const FORMAT: u32 = 2;
 const WITHOUT_SEAL: u32 = 1;
 
-/// Stands for the ledger's own hash while it is taken.
-const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-
 /// Seal `ledger` beside a lock of this text, and give the ledger's own text.
 ///
 /// # Errors
@@ -24,10 +25,10 @@ pub fn seal(ledger: &mut Ledger, lock: &str) -> Result<String> {
     ledger.recipe_lock_sha256 = hex_digest(lock.as_bytes());
     BLANK.clone_into(&mut ledger.digest);
     let json = serde_json::to_string_pretty(ledger).map_err(|e| Error::damaged(LEDGER, e.to_string()))?;
-    let text = format!("{json}\n");
-    ledger.digest = hex_digest(text.as_bytes());
     // The digest is the second field: nothing before it looks like the blank.
-    Ok(text.replacen(BLANK, &ledger.digest, 1))
+    let (text, digest) = seal::seal(&format!("{json}\n"));
+    ledger.digest = digest;
+    Ok(text)
 }
 
 /// Names of what is not as the build wrote it: the ledger, which says `ledger` in this text, or the lock.
@@ -35,7 +36,7 @@ pub fn changed(ledger: &Ledger, text: &str, lock: &str) -> Vec<&'static str> {
     let sealed = !ledger.digest.is_empty() || !ledger.recipe_lock_sha256.is_empty();
     let whole = match ledger.format {
         WITHOUT_SEAL if !sealed => return Vec::new(),
-        FORMAT => hex_digest(text.replacen(&ledger.digest, BLANK, 1).as_bytes()) == ledger.digest,
+        FORMAT => seal::holds(text, &ledger.digest),
         _ => false,
     };
     let lock_whole = hex_digest(lock.as_bytes()) == ledger.recipe_lock_sha256;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use setaccio_base::row::{Content, Row};
+use setaccio_base::row::{Content, Kind, Row};
 
 use crate::words::PhraseFinder;
 
@@ -14,8 +14,31 @@ pub enum Verdict {
     Keep,
     /// Kept; this many of its texts were changed in place.
     Edited(u64),
-    /// Dropped, with the matched word or the measured value.
-    Drop(String),
+    /// Dropped, for this reason.
+    Drop(Reason),
+}
+
+/// Why a row is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The matched word or the measured value.
+    pub detail: String,
+    /// The message of a conversation that it is said of, by its number in reading order; `None`: the row as a whole.
+    pub message: Option<usize>,
+}
+
+impl Reason {
+    /// Said of the text of this number of a content: of a message, unless the content is a plain text.
+    pub fn of_text(content: &Content, number: usize, detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), message: (content.kind() != Kind::Text).then_some(number) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Reason {
+    /// Said of the row as a whole.
+    fn from(detail: T) -> Self {
+        Self { detail: detail.into(), message: None }
+    }
 }
 
 /// What a line filter says of one line.
@@ -66,7 +89,7 @@ pub trait DocumentFilter: Send + Sync {
 
     /// Show the filter what it declares of `row`, and nothing else.
     fn apply(&self, row: &mut Row) -> Verdict {
-        let Row { content, language, columns } = row;
+        let Row { content, language, columns, .. } = row;
         self.filter(&mut Document { content, language, columns, declared: self.columns() })
     }
 }
@@ -152,7 +175,7 @@ mod tests {
             &self.0
         }
         fn filter(&self, document: &mut Document<'_>) -> Verdict {
-            Verdict::Drop(format!("{:?} {:?}", document.column("url"), document.column("score")))
+            Verdict::Drop(format!("{:?} {:?}", document.column("url"), document.column("score")).into())
         }
     }
 

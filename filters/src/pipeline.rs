@@ -12,7 +12,7 @@ use setaccio_base::{
 };
 
 use crate::{
-    filter::{Filter, LineVerdict, Scope, Verdict},
+    filter::{Filter, LineVerdict, Reason, Scope, Verdict},
     lines::{split_lines, strip},
     rule::RuleError,
     sieve::Sieve,
@@ -25,6 +25,8 @@ pub struct Rejection {
     pub filter: usize,
     /// The matched word or the measured value.
     pub detail: String,
+    /// The message that it is said of, by its number in reading order: filters edit messages and take none away.
+    pub message: Option<usize>,
 }
 
 /// The compiled rules of a recipe.
@@ -105,7 +107,7 @@ impl Pipeline {
                         as_read = as_read.or(before);
                     }
                     match verdict {
-                        Verdict::Drop(detail) => Some(Rejection { filter: at, detail }),
+                        Verdict::Drop(Reason { detail, message }) => Some(Rejection { filter: at, detail, message }),
                         _ => None,
                     }
                 }
@@ -169,7 +171,9 @@ impl Pipeline {
                         tallies[at].lines_dropped += 1;
                         continue 'lines;
                     }
-                    LineVerdict::DropDocument(detail) => return Err(Rejection { filter: at, detail }),
+                    LineVerdict::DropDocument(detail) => {
+                        return Err(Rejection { filter: at, detail, message: None });
+                    }
                 }
             }
             if !kept.is_empty() {
@@ -246,7 +250,7 @@ mod tests {
     impl DocumentFilter for TooShort {
         fn filter(&self, document: &mut Document<'_>) -> Verdict {
             let bytes = document.content.bytes();
-            if bytes < 20 { Verdict::Drop(format!("{bytes} bytes")) } else { Verdict::Keep }
+            if bytes < 20 { Verdict::Drop(format!("{bytes} bytes").into()) } else { Verdict::Keep }
         }
     }
 
@@ -258,7 +262,10 @@ mod tests {
         let pipeline = Pipeline::new(filters, Kind::Text).unwrap_or_else(|e| panic!("{e}"));
         let mut tallies = pipeline.tallies();
         let mut row = Row::text("Home\nIl gatto dorme.");
-        assert_eq!(pipeline.apply(&mut row, &mut tallies), Some(Rejection { filter: 1, detail: "15 bytes".into() }));
+        assert_eq!(
+            pipeline.apply(&mut row, &mut tallies),
+            Some(Rejection { filter: 1, detail: "15 bytes".into(), message: None })
+        );
         assert_eq!(row, Row::text("Home\nIl gatto dorme."));
         assert_eq!(tallies[0], Tally { lines_dropped: 1, ..Tally::default() });
         assert_eq!(tallies[1], Tally { dropped: 1, dropped_bytes: 20, ..Tally::default() });

@@ -122,7 +122,7 @@ mod tests {
             (_, Some(prompt), Some(chosen), Some(rejected)) => Content::preference(prompt, chosen, rejected),
             _ => Content::Text(columns.remove("text").and_then(|t| t.as_str().map(str::to_owned)).unwrap_or_default()),
         };
-        Row { content, language: None, columns }
+        Row { columns, ..Row::new(content) }
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub struct Args {
     /// How the rows are laid out, see `setaccio schemas` [default: the one that fits]
     #[arg(long, value_parser = PossibleValuesParser::new(SCHEMAS.iter().map(|schema| schema.name())))]
     schema: Option<String>,
+    /// Where a file of JSON is one object: the field that holds the rows [default: the only one that can]
+    #[arg(long)]
+    field: Option<String>,
+    /// Encoding of the files' text, for instance windows-1252 [default: UTF-8, or what a byte order mark says]
+    #[arg(long)]
+    encoding: Option<String>,
     /// A column of the schema, and the name that it has in the files
     #[arg(long, value_name = "COLUMN=NAME", value_parser = renamed)]
     rename: Vec<(String, String)>,
@@ -68,6 +74,8 @@ pub fn run(args: &Args) -> Result<()> {
         folder: atomic::parent(path),
         files: &args.files,
         schema: args.schema.as_deref(),
+        field: args.field.as_deref(),
+        encoding: args.encoding.as_deref(),
         rename: args.rename.iter().cloned().collect(),
         title: args.title.as_deref(),
         license: args.license.as_deref(),

@@ -86,7 +86,7 @@ fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
     let files = |commit: &str| -> Result<BTreeMap<String, Entry>> {
         let all = client.list_files(&repo, commit, &patterns, progress)?;
         let paths: Vec<&str> = all.iter().map(|e| e.path.as_str()).collect();
-        let chosen = source::select(&paths, &patterns)?;
+        let (chosen, _) = source::select(&paths, &patterns)?;
         let chosen = all.iter().filter(|e| chosen.binary_search(&e.path.as_str()).is_ok());
         Ok(chosen.map(|e| (e.path.clone(), e.clone())).collect())
     };

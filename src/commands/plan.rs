@@ -5,10 +5,13 @@ use std::time::Instant;
 use anyhow::Result;
 use arrow_schema::DataType;
 use serde::Serialize;
-use setaccio_base::{card::UNKNOWN_LICENSE, shown::one_line};
+use setaccio_base::{card::UNKNOWN_LICENSE, row::Renamed, shown::one_line};
 use setaccio_curate::{
     build::KEPT_TASKS,
-    pipeline::{filter, spill},
+    pipeline::{
+        filter::{self, Look},
+        spill,
+    },
     plan::Plan,
     recipe::pins::Pins,
     report::estimate::{Estimate, estimate},
@@ -77,6 +80,9 @@ struct Source {
     /// Columns that nothing reads, as the first rows show them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unread: Vec<String>,
+    /// Roles and fields that have other names in the rows, as the first rows show them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    renamed: Vec<Renamed>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +95,9 @@ struct File {
     sha256: Option<String>,
     /// Once it is here.
     tasks: Option<usize>,
+    /// Whether its one task reads other small files too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    grouped: bool,
 }
 
 #[derive(Serialize)]
@@ -107,40 +116,36 @@ pub fn run(args: &Args) -> Result<()> {
     // What is not here yet can be neither tried nor cut into tasks.
     let here = listed.is_empty();
     let estimate = if here { Some(estimate(&plan, args.inputs.jobs.threads(), inspected)?) } else { None };
-    let (unread, extras) = look(&plan)?;
+    let looks = look(&plan)?;
     progress.clear();
-    let planned = planned(&plan, &listed, estimate, unread, &extras);
+    let planned = planned(&plan, &listed, estimate, looks);
     args.output.give("plan", &planned, |planned| show(planned, &plan, &listed))
 }
 
-/// Rows of each source that are asked for columns that nothing reads.
+/// Rows of each source that are looked at.
 const ASKED: usize = 100;
 
-/// The columns of each source that nothing reads, and what conversations have beside roles and contents.
-fn look(plan: &Plan) -> Result<(Vec<Vec<String>>, Extras)> {
+/// What the first rows of each source show of it.
+fn look(plan: &Plan) -> Result<Vec<Look>> {
     let filter = filter::RowFilter::new(plan);
     let numbers = (0_u16..).zip(&plan.loaded.recipe.source);
-    let looks: Vec<_> = numbers.map(|(number, _)| filter.look(number, ASKED)).collect::<Result<_, _>>()?;
-    let (unread, extras): (_, Vec<Extras>) = looks.into_iter().unzip();
-    Ok((unread, extras.iter().collect()))
+    Ok(numbers.map(|(number, _)| filter.look(number, ASKED)).collect::<Result<_, _>>()?)
 }
 
-fn planned(
-    plan: &Plan,
-    listed: &[HubListing],
-    estimate: Option<Estimate>,
-    unread: Vec<Vec<String>>,
-    extras: &Extras,
-) -> Planned {
-    let recipe = &plan.loaded.recipe;
-    let source = |((number, source), unread): ((u16, &setaccio_dataset::recipe::Source), Vec<String>)| {
+fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks: Vec<Look>) -> Planned {
+    let (recipe, grouped) = (&plan.loaded.recipe, plan.grouped());
+    let tried = estimate.iter().map(|estimate| &estimate.extras);
+    let extras: Extras = tried.chain(looks.iter().map(|look| &look.extras)).chain([&recipe.extras()]).collect();
+    let source = |((number, source), look): ((u16, &setaccio_dataset::recipe::Source), Look)| {
         let listing = listed.iter().find(|listed| listed.source == source.name);
-        let local = plan.files.iter().filter(|file| file.source == number).map(|file| File {
+        let files = plan.files.iter().zip(&grouped).filter(|(file, _)| file.source == number);
+        let local = files.map(|(file, grouped)| File {
             name: file.input.name.clone(),
             bytes: file.input.bytes,
             rows: file.input.inspection.rows,
             sha256: Some(file.input.inspection.sha256.clone()),
             tasks: Some(file.input.inspection.slices.len()),
+            grouped: *grouped,
         });
         let remote = listing.into_iter().flat_map(|listed| &listed.files).map(|file| File {
             name: format!("{}/{}", source.name, file.path),
@@ -148,6 +153,7 @@ fn planned(
             rows: None,
             sha256: file.sha256.clone(),
             tasks: None,
+            grouped: false,
         });
         Source {
             name: source.name.clone(),
@@ -158,18 +164,18 @@ fn planned(
             commit: listing.map(|listed| listed.commit.clone()),
             files: local.chain(remote).collect(),
             left_out: plan.left_out[usize::from(number)].clone(),
-            unread,
+            unread: look.unread,
+            renamed: look.renamed,
         }
     };
     let rows: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
-    let extras: Extras = estimate.iter().map(|estimate| &estimate.extras).chain([extras, &recipe.extras()]).collect();
     let schema = spill::output_schema(&spill::schema(recipe, &plan.renderer), recipe.kind, &extras);
     Planned {
         recipe: recipe.name.clone(),
         title: recipe.title.clone(),
         kind: recipe.kind.name(),
         from: plan.origin.kind(),
-        sources: (0..).zip(&recipe.source).zip(unread).map(source).collect(),
+        sources: (0..).zip(&recipe.source).zip(looks).map(source).collect(),
         rows: rows.filter(|_| listed.is_empty()),
         tasks: listed.is_empty().then_some(plan.tasks.len()),
         filters: filter::names(plan).into_iter().map(str::to_owned).collect(),
@@ -214,6 +220,7 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
     let own = recipe.source.iter().any(setaccio_dataset::recipe::Source::local) && plan.origin != Origin::Files;
     let but = if own { ", but for local files" } else { "" };
     say!("\n{HEAD}sources{HEAD:#}, read from {}{but}", plan.origin);
+    let grouped = plan.grouped();
     for (number, source) in (0_u16..).zip(&recipe.source) {
         let stated = source.rows.map_or(String::new(), |n| format!("; its publisher states {}", counted(n, "row")));
         say!(
@@ -226,16 +233,19 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
         if source.license == UNKNOWN_LICENSE {
             say!("    {BAD}the licence is not known:{BAD:#} write into the recipe what may be done with these rows");
         }
-        let files: Vec<_> = plan.files.iter().filter(|f| f.source == number).collect();
-        for file in files.iter().take(MOST_FILES) {
+        let files: Vec<_> = plan.files.iter().zip(&grouped).filter(|(f, _)| f.source == number).collect();
+        for (file, grouped) in files.iter().take(MOST_FILES) {
             let input = &file.input;
             let rows = input.inspection.rows.map_or_else(|| "rows not counted".into(), |n| counted(n, "row"));
-            let tasks = counted(input.inspection.slices.len() as u64, "task");
+            let tasks = match grouped {
+                true => "in a task with others".to_owned(),
+                false => counted(input.inspection.slices.len() as u64, "task"),
+            };
             say!("    {}  {}, {rows}, {tasks}", one_line(&input.name), megabytes(input.bytes));
             say!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
         }
         if let Some(more) = files.get(MOST_FILES..).filter(|more| !more.is_empty()) {
-            let bytes = megabytes(more.iter().map(|file| file.input.bytes).sum());
+            let bytes = megabytes(more.iter().map(|(file, _)| file.input.bytes).sum());
             say!("    and {} more, {bytes}; `--json` lists each", counted(more.len() as u64, "file"));
         }
         if let Some(line) = left_out(plan, number) {
@@ -249,7 +259,16 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
         say!("  {name:<12} {kind}");
     }
     for source in planned.sources.iter().filter(|source| !source.unread.is_empty()) {
-        say!("  {FAINT}not read of {}: {}{FAINT:#}", source.name, source.unread.join(", "));
+        say!(
+            "  {FAINT}not read of {}: {}{FAINT:#}",
+            source.name,
+            one_line(&Names::of_columns(&source.unread).to_string())
+        );
+    }
+    for source in planned.sources.iter().filter(|source| !source.renamed.is_empty()) {
+        let names: Vec<String> =
+            source.renamed.iter().map(|Renamed { what, from, to }| format!("{what} {from} is {to}")).collect();
+        say!("  {FAINT}called otherwise in {}: {}{FAINT:#}", source.name, names.join(", "));
     }
     say!("\n{HEAD}it would take{HEAD:#}");
     match &planned.estimate {

@@ -86,6 +86,9 @@ struct Drop {
     rule: String,
     /// The matched word, or the measured value and the threshold.
     detail: String,
+    /// The message of a conversation that the rule means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
     /// The words around a match.
     #[serde(skip_serializing_if = "Option::is_none")]
     around: Option<String>,
@@ -130,7 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
         for (source, columns) in &preview.unread {
-            say!("\n{FAINT}not read of {source}: {}{FAINT:#}", columns.join(", "));
+            let columns = one_line(&Names::of_columns(columns).to_string());
+            say!("\n{FAINT}not read of {source}: {columns}{FAINT:#}");
         }
         for (source, files) in &preview.left_out {
             let (count, names) = (counted(files.len() as u64, "file"), files.iter().collect::<Names>());
@@ -219,16 +223,16 @@ fn judged(filter: &RowFilter<'_>, item: Item, source: u16, stops: bool) -> Shown
     };
     match item {
         Item::Bad { at, reason, raw } => {
-            let drop = Drop { rule: BAD_ROW.to_owned(), detail: reason, around: None, stops };
+            let drop = Drop { rule: BAD_ROW.to_owned(), detail: reason, message: None, around: None, stops };
             shown(at, Some(drop), false, vec![Labelled { label: "raw".into(), text: raw }])
         }
         Item::Row { at, row } => {
             let mut tallies = filter.tallies();
             match filter.apply(row, at, source, &mut tallies) {
-                Outcome::Drop { rule, detail, row } => {
+                Outcome::Drop { rule, detail, message, row } => {
                     let around = excerpt::around(row.content.texts(), &detail);
                     let stops = stops && rule == filter::OUTPUT;
-                    shown(at, Some(Drop { rule, detail, around, stops }), false, labelled(&row))
+                    shown(at, Some(Drop { rule, detail, message, around, stops }), false, labelled(&row))
                 }
                 Outcome::Keep(kept) => {
                     let edited = tallies.iter().any(|t| t.lines_dropped + t.lines_edited + t.rows_edited > 0);
@@ -263,10 +267,13 @@ fn said(turn: &Message) -> Cow<'_, str> {
 
 fn show(row: &Shown) {
     let Shown { source, file, at, drop, edited, texts, .. } = row;
-    if let Some(Drop { rule, detail, around, stops }) = drop {
+    if let Some(Drop { rule, detail, message, around, stops }) = drop {
         say!("{BAD}- dropped{BAD:#} {NAME}{source}{NAME:#}  {BAD}{rule}: {}{BAD:#}", one_line(detail));
         if *stops {
             line("a build", "stops here; with --on-bad-row skip it drops such rows");
+        }
+        if let Some(message) = message {
+            line("of", message);
         }
         if let Some(around) = around {
             line("around it", around);

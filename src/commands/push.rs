@@ -15,6 +15,7 @@ mod clean;
 mod model_files;
 mod outgoing;
 mod secrets;
+mod shapes;
 
 use outgoing::{EditedCard, Rejects};
 
@@ -41,6 +42,9 @@ pub struct Args {
     /// Push the rejects of a data set too
     #[arg(long)]
     with_rejects: bool,
+    /// A file, by its name in the repository, that has what looks like a key or a token and holds no secret
+    #[arg(long, value_name = "FILE")]
+    no_secret: Vec<String>,
     /// Replace a card that was edited on the Hub, and push one of a data set that was edited here
     #[arg(long)]
     force: bool,
@@ -56,10 +60,13 @@ pub fn run(args: &Args) -> Result<()> {
         let names: Vec<String> = outgoing.left_out.iter().map(|name| format!("  {name}")).collect();
         progress.warn(&format!("these do not belong to what is pushed, and stay here:\n{}", names.join("\n")));
     }
-    let files = clean::check(outgoing.files, &args.out, &settings)?;
+    let files = clean::check(outgoing.files, (&args.out, &args.no_secret), &settings)?;
     secrets::check(&files, &settings, &progress)?;
     let repo = Repo::new(outgoing.kind, &args.repo)?;
     let client = Client::new(settings)?;
+    for lack in &outgoing.lacks {
+        tell!("{FAINT}{lack}{FAINT:#}");
+    }
     if !files.iter().any(|f| f.path == setaccio_hub::push::CARD) {
         tell!("{FAINT}there is no README.md: the page of {} will have no card{FAINT:#}", repo.id);
     }

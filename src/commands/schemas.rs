@@ -1,6 +1,6 @@
 //! `setaccio schemas`: the layouts that a recipe's `[[source]]` can name.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use setaccio_curate::source::{SCHEMAS, find_schema};
 
 use crate::style::{FAINT, HEAD, NAME};
@@ -14,7 +14,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.schema {
-        let schema = find_schema(name)?;
+        let schema = find_schema(name).map_err(Error::msg)?;
         say!("{HEAD}{name}{HEAD:#}, rows of kind {}: {}\n", schema.kind().name(), schema.about());
         for column in schema.columns() {
             let need = if column.required { "required" } else { "optional" };
@@ -29,8 +29,8 @@ pub fn run(args: &Args) -> Result<()> {
             .iter()
             .map(|c| if c.required { c.name.to_owned() } else { format!("[{}]", c.name) })
             .collect();
-        say!("{NAME}{:<12}{NAME:#} {}", schema.name(), schema.about());
-        say!("{:<12} {FAINT}{} rows; columns {}{FAINT:#}", "", schema.kind().name(), columns.join(", "));
+        say!("{NAME}{:<18}{NAME:#} {}", schema.name(), schema.about());
+        say!("{:<18} {FAINT}{} rows; columns {}{FAINT:#}", "", schema.kind().name(), columns.join(", "));
     }
     Ok(())
 }

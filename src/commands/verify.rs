@@ -1,21 +1,24 @@
-//! `setaccio verify`: is this folder still what the build made of it?
+//! `setaccio verify`: is this folder still what was written into it?
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use setaccio_base::shown::one_line;
-use setaccio_curate::report::verify;
+use setaccio_base::{run_lock, shown::one_line};
+use setaccio_curate::{report::verify, source::Names};
+use setaccio_dataset::folder::LEDGER;
 
 use crate::{
     output::Output,
-    style::{BAD, GOOD, counted},
+    style::{BAD, FAINT, GOOD, counted},
 };
 
-/// Check every hash and count of a finished build
+mod made;
+
+/// Check every hash and count of a finished build, and every hash of a training run or a chain
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a finished build
+    /// Folder of a finished build, run or chain
     out: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -29,15 +32,35 @@ struct Verified {
     rows: u64,
     checks: usize,
     faults: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    foreign: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let shown = args.out.display();
-    let verify::Report { files, rows, checks, faults } = verify::verify(&args.out, verify::Scope::Whole, &|| false)?;
-    let verified = Verified { out: shown.to_string(), whole: faults.is_empty(), files, rows, checks, faults };
+    let out = &args.out;
+    let there = |name: &str| out.join(name).is_file();
+    let not_stopped = || false;
+    let (found, again) = if there(LEDGER) || !(there(made::CHAIN) || there(run_lock::NAME)) {
+        let verify::Report { files, rows, checks, faults, foreign } =
+            verify::verify(out, verify::Scope::Whole, &not_stopped)?;
+        (made::Made { files, rows, checks, faults, foreign }, "build the folder again, with `--force`")
+    } else if there(made::CHAIN) {
+        (made::chain(out, &not_stopped)?, "put back what was changed, or remove it and run `setaccio train-all` again")
+    } else {
+        (made::run(out, &not_stopped)?, "put back what was changed, or train again, with `--force`")
+    };
+    let made::Made { files, rows, checks, faults, foreign } = found;
+    let (out, whole) = (out.display().to_string(), faults.is_empty());
+    let faults = faults.iter().map(ToString::to_string).collect();
+    let verified = Verified { out, whole, files, rows, checks, faults, foreign };
     args.output.give("verify", &verified, |verified| {
         for fault in &verified.faults {
             say!("{BAD}wrong:{BAD:#} {}", one_line(fault));
+        }
+        if !verified.foreign.is_empty() {
+            let (count, names) =
+                (counted(verified.foreign.len() as u64, "name"), verified.foreign.iter().collect::<Names>());
+            say!("{FAINT}{count} in the folder that it did not write: {}{FAINT:#}", one_line(&names.to_string()));
         }
         if verified.whole {
             let [files, rows, checks] = [
@@ -49,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     })?;
     if !verified.whole {
-        bail!("{} of {} checks failed; build the folder again, with `--force`", verified.faults.len(), verified.checks);
+        bail!("{} of {} checks failed; {again}", verified.faults.len(), verified.checks);
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
     inputs,
     output::Output,
     progress::Bar,
-    style::{BAD, FAINT, GOOD, HEAD, NAME, count, snippet},
+    style::{BAD, FAINT, GOOD, HEAD, NAME, count, counted, snippet},
 };
 
 /// Tell what became of a row: the shard that it is in, or the stage, rule and value that dropped it
@@ -44,7 +44,7 @@ pub struct Args {
 
 /// The rows that were found.
 #[derive(Serialize)]
-struct Found {
+struct Answer {
     /// How many there are; `rows` has the first of them.
     found: usize,
     rows: Vec<Fate>,
@@ -53,14 +53,17 @@ struct Found {
 pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let build = Build::open(&args.out)?;
-    let mut fates = Vec::new();
+    let (mut fates, mut beyond) = (Vec::new(), Vec::new());
     for query in build.queries(&args.row) {
         fates = build.find(&query, &progress)?;
         if let Query::Place(file, row) = &query
             && fates.is_empty()
         {
             for file in build.inputs(file) {
-                fates.extend(kept(args, &build, file, *row, &progress)?);
+                match kept(args, &build, file, *row, &progress)? {
+                    Found::Rows(rows) => fates.extend(rows),
+                    Found::Beyond(rows) => beyond.push(beyond_the_end(file, rows)),
+                }
             }
         }
         if !fates.is_empty() {
@@ -69,11 +72,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     progress.clear();
     if fates.is_empty() {
-        bail!("{}", build.not_found(&args.row));
+        bail!("{}", if beyond.is_empty() { build.not_found(&args.row) } else { beyond.join("; ") });
     }
     let found = fates.len();
     fates.truncate(args.rows);
-    args.output.give("why", &Found { found, rows: fates }, |Found { found, rows }| {
+    args.output.give("why", &Answer { found, rows: fates }, |Answer { found, rows }| {
         if *found > 1 {
             let shown =
                 if *found > rows.len() { format!(", of which these are {}", rows.len()) } else { String::new() };
@@ -83,8 +86,25 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
+/// What is at a place of an input.
+enum Found {
+    /// A row, which the build has in these places.
+    Rows(Vec<Fate>),
+    /// Nothing: the file has so many rows.
+    Beyond(u64),
+}
+
+/// What is said of a place behind the last row.
+fn beyond_the_end(file: &str, rows: u64) -> String {
+    let has = format!("{file} has {}", counted(rows, "row"));
+    match rows.checked_sub(1) {
+        Some(last) => format!("{has}, counted from 0: the last is {file}:{last}"),
+        None => has,
+    }
+}
+
 /// The row at a place of an input that no reject names: read again, to learn its id and find it by that.
-fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) -> Result<Vec<Fate>> {
+fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) -> Result<Found> {
     let unknown = |why: String| {
         anyhow::anyhow!(
             "{file}:{row} is not among the rows that were dropped. Where it is among those kept is not told without the \
@@ -93,6 +113,7 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
     };
     let plan = plan_of(args, build, file, progress).map_err(|e| unknown(format!("{e:#}")))?;
     let filter = RowFilter::new(&plan);
+    let mut rows = 0;
     for part in plan.tasks.iter().flat_map(|task| &task.parts) {
         for item in plan.read(part)? {
             if progress.cancelled() {
@@ -100,16 +121,17 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
             }
             let item = item?;
             let (Item::Row { at, .. } | Item::Bad { at, .. }) = &item;
+            rows += 1;
             if at.row != row {
                 continue;
             }
             return match item {
-                Item::Row { at, row } => found(build, &filter, (file, at), row, progress),
+                Item::Row { at, row } => found(build, &filter, (file, at), row, progress).map(Found::Rows),
                 Item::Bad { reason, .. } => bail!("{file}:{row} cannot be read now: {reason}"),
             };
         }
     }
-    Ok(Vec::new())
+    Ok(Found::Beyond(rows))
 }
 
 fn found(
@@ -155,10 +177,13 @@ fn show(fate: &Fate) {
             say!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
             line("in", &self::place(place));
         }
-        Outcome::Dropped { stage, rule, detail, settings, repeats, place } => {
+        Outcome::Dropped { stage, rule, detail, message, settings, repeats, place } => {
             say!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
             line("by", &if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") });
             line("because", detail);
+            if let Some(message) = message {
+                line("of", message);
+            }
             if let Some(settings) = settings {
                 line("setting", settings);
             }

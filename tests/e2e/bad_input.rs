@@ -6,13 +6,12 @@ use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringAr
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
 use parquet::{
-    arrow::ArrowWriter,
     data_type::{ByteArray, ByteArrayType},
     file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::parser::parse_message_type,
 };
 
-use crate::fixture::{Fixture, TestRng, Transcript, batches, column, setaccio};
+use crate::fixture::{Fixture, TestRng, Transcript, batches, column, parquet_of, setaccio};
 use crate::sources::gzip;
 
 /// A fixture with one good file and an earlier build of it.
@@ -43,11 +42,7 @@ fn parquet(texts: Vec<Option<String>>, name: &str) -> Vec<u8> {
     let array = Arc::new(StringArray::from(texts)) as ArrayRef;
     let batch = RecordBatch::try_from_iter_with_nullable([(name, array, true)]).unwrap();
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10)).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    parquet_of(&batch, Some(properties))
 }
 
 fn texts(n: usize) -> Vec<Option<String>> {
@@ -359,11 +354,7 @@ fn text_that_is_none_in_messages_and_kept_columns_is_not_lost() {
     let file = |content: &[u8], note: &[u8]| {
         let note = Arc::new(BinaryArray::from_vec(vec![note])) as ArrayRef;
         let batch = RecordBatch::try_from_iter([("messages", turn(content)), ("note", note)]).unwrap();
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-        bytes
+        parquet_of(&batch, None)
     };
     let fixture = Fixture::new("chat", &[("web", "messages")], "");
     // Fields and columns that nobody asked for may hold what they like.

@@ -1,8 +1,6 @@
 //! The help of every command, and the lists of what a recipe can be made of.
 
-use std::process::Command;
-
-use crate::fixture::{Run, assert_snapshot, setaccio};
+use crate::fixture::{Run, assert_snapshot, in_shell, setaccio};
 
 /// The commands that `setaccio --help` lists.
 #[cfg(feature = "train")]
@@ -44,8 +42,7 @@ fn what_a_recipe_can_be_made_of_is_listed() {
 #[test]
 fn threads_that_the_system_refuses_are_an_error_that_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 1000000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio")]);
+    let mut command = in_shell("ulimit -v 1000000 && exec \"$@\"");
     command.args(["build", "dolly", "--jobs", "1024", "--out"]).arg(dir.path().join("out")).current_dir(dir.path());
     let said = Run::from(command.output().unwrap()).assert_failure();
     let why = "cannot start 1024 threads: Resource temporarily unavailable (os error 11); give a smaller --jobs";
@@ -92,9 +89,8 @@ fn speaking(out: &str) -> Vec<Vec<&str>> {
 #[cfg(target_os = "linux")]
 fn with_outputs(args: &[&str], outputs: &str) -> Run {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec \"$@\" {outputs}"), "sh", env!("CARGO_BIN_EXE_setaccio")]).args(args);
-    command.current_dir(dir.path()).output().unwrap().into()
+    let mut command = in_shell(&format!("exec \"$@\" {outputs}"));
+    command.args(args).current_dir(dir.path()).output().unwrap().into()
 }
 
 #[test]

@@ -11,7 +11,10 @@ use std::{
 };
 
 use arrow_array::{Array, RecordBatch, cast::AsArray};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::{
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    file::properties::WriterProperties,
+};
 
 /// The repository.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -197,6 +200,22 @@ impl Fixture {
     pub fn ids(&self, out: &str, split: &str) -> Vec<String> {
         column(&self.path(out).join("data"), split, "id")
     }
+}
+
+/// A Parquet file of this batch.
+pub fn parquet_of(batch: &RecordBatch, properties: Option<WriterProperties>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), properties).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// The program in a shell that runs `script`, where it and its arguments are `"$@"`.
+pub fn in_shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_setaccio")]);
+    command
 }
 
 /// Run the program.

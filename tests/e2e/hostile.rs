@@ -14,10 +14,10 @@ use arrow_array::{Array, ArrayRef, DictionaryArray, ListArray, RecordBatch, Stri
 use arrow_buffer::OffsetBuffer;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::file::properties::WriterProperties;
 
 use crate::embedded::run_in;
-use crate::fixture::{Fixture, ROOT, Run, TestRng, Transcript, column, published, wait_for};
+use crate::fixture::{Fixture, ROOT, Run, TestRng, Transcript, column, in_shell, parquet_of, published, wait_for};
 
 #[test]
 fn an_input_that_is_replaced_while_it_is_read_ends_the_build() {
@@ -52,13 +52,7 @@ fn batch(names: &[&str]) -> RecordBatch {
 #[test]
 fn two_columns_or_keys_of_one_name_are_said() {
     let (twice, nobody) = (batch(&["text", "url", "text"]), batch(&["url", "text", "url"]));
-    let parquet = |batch: &RecordBatch| {
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-        writer.write(batch).unwrap();
-        writer.close().unwrap();
-        bytes
-    };
+    let parquet = |batch: &RecordBatch| parquet_of(batch, None);
     let mut arrow = StreamWriter::try_new(Vec::new(), &twice.schema()).unwrap();
     arrow.write(&twice).unwrap();
     let mut transcript = Transcript::default();
@@ -206,16 +200,12 @@ fn a_row_that_a_dictionary_makes_larger_than_memory_is_told_by_its_size() {
     let short: ArrayRef = Arc::new(StringArray::from(vec!["uno"]));
     let rows = RecordBatch::try_from_iter_with_nullable([("text", short, true), ("other", list, true)]).unwrap();
     let properties = WriterProperties::builder().set_dictionary_page_size_limit(4 << 20).build();
-    let mut parquet = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut parquet, rows.schema(), Some(properties)).unwrap();
-    writer.write(&rows).unwrap();
-    writer.close().unwrap();
+    let parquet = parquet_of(&rows, Some(properties));
     let build = |settings: &str| {
         let fixture = Fixture::text(settings);
         fixture.write("data/web/x.parquet", &parquet);
-        let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -v 1000000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio"), "build"]);
-        command.arg(fixture.path("recipe.toml")).arg("--from").arg(fixture.path("data"));
+        let mut command = in_shell("ulimit -v 1000000 && exec \"$@\"");
+        command.arg("build").arg(fixture.path("recipe.toml")).arg("--from").arg(fixture.path("data"));
         let run = command.arg("--out").arg(fixture.path("out")).args(["--jobs", "1"]).output().unwrap();
         (Run::from(run), fixture)
     };
@@ -229,10 +219,7 @@ fn a_row_that_a_dictionary_makes_larger_than_memory_is_told_by_its_size() {
 #[test]
 fn too_many_open_files_are_no_damage() {
     let rows = batch(&["text", "url"]);
-    let mut parquet = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut parquet, rows.schema(), None).unwrap();
-    writer.write(&rows).unwrap();
-    writer.close().unwrap();
+    let parquet = parquet_of(&rows, None);
     let mut arrow = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
     arrow.write(&rows).unwrap();
     // These are opened several times at once; of others the units' tests tell.
@@ -241,9 +228,8 @@ fn too_many_open_files_are_no_damage() {
         fixture.write(&format!("data/web/{name}"), bytes);
         let mut refused = 0;
         for handles in 4..16 {
-            let mut command = Command::new("sh");
-            command.args(["-c", &format!("ulimit -n {handles} && exec \"$@\""), "sh"]);
-            command.arg(env!("CARGO_BIN_EXE_setaccio")).args(["preview", "--jobs", "1", "--from"]);
+            let mut command = in_shell(&format!("ulimit -n {handles} && exec \"$@\""));
+            command.args(["preview", "--jobs", "1", "--from"]);
             command.arg(fixture.path("data")).arg(fixture.path("recipe.toml"));
             let run: Run = command.output().unwrap().into();
             let said = run.said();

@@ -243,3 +243,82 @@ fn what_is_said_of_rows_is_short_whatever_their_columns_are_called() {
         }
     }
 }
+
+#[test]
+fn several_lists_in_one_object_are_named_and_one_is_chosen() {
+    let rows: Vec<serde_json::Value> = questions().lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    for (test, train) in [(&rows[..3], &rows[3..]), (&rows[..0], &rows[..])] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "rows.json", serde_json::json!({ "train": train, "test": test, "version": 1 }).to_string());
+        let lists: serde_json::Value = serde_json::json!({ "train": train, "test": test });
+        write(dir.path(), "lists.json", lists.to_string());
+        for file in ["rows.json", "lists.json"] {
+            if !test.is_empty() {
+                let said = run_in(dir.path(), &["init", "mine", file]).assert_failure();
+                let told =
+                    format!("{file} is one object that holds several lists of objects: train, test. Say which one");
+                assert!(said.contains(&told) && said.contains("--field train"), "{said}");
+            }
+            let chosen = ["--field", "train", "--force"];
+            run_in(dir.path(), &[&["init", "mine", file][..], &chosen].concat()).assert_success();
+            let recipe = fs::read_to_string(dir.path().join("mine.toml")).unwrap();
+            assert!(recipe.contains("\nfield = \"train\"\n"), "{recipe}");
+            run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_success();
+            assert_eq!(column(&dir.path().join("data/out/mine/data"), "", "id").len(), train.len());
+            // Without it a build says what is to be written.
+            fs::write(dir.path().join("mine.toml"), recipe.replace("field = \"train\"\n", "")).unwrap();
+            let said = run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_failure();
+            assert!(said.contains("`field = \"train\"`"), "{said}");
+        }
+    }
+    // A list of objects beside columns of one length is a table of its own, too.
+    let dir = tempfile::tempdir().unwrap();
+    let odd = serde_json::json!({ "data": rows, "tags": ["a", "b"] });
+    write(dir.path(), "rows.json", odd.to_string());
+    let said = run_in(dir.path(), &["init", "mine", "rows.json"]).assert_failure();
+    assert!(said.contains("they are not of one length") && said.contains("--field data"), "{said}");
+}
+
+#[test]
+fn prompts_with_completions_are_told_as_texts_and_as_messages() {
+    let turn = |role: &str, text: &str| serde_json::json!({ "role": role, "content": text });
+    let asked = "Come si prepara il piatto numero 3 della cucina toscana?";
+    let answer = "Si fa bollire l'acqua, poi si aggiungono il sale e il pane raffermo.";
+    let mut ids = Vec::new();
+    for (prompt, completion) in [
+        (asked.into(), answer.into()),
+        (serde_json::json!([turn("user", asked)]), serde_json::json!([turn("assistant", answer)])),
+        (turn("user", asked), turn("assistant", answer)),
+        (serde_json::json!([turn("user", asked)]), answer.into()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "rows.jsonl", serde_json::json!({ "prompt": prompt, "completion": completion }).to_string());
+        let said = run_in(dir.path(), &["init", "mine", "rows.jsonl"]).assert_success().stdout;
+        assert!(
+            said.contains("schema prompt_completion: the first 1 rows have its columns `prompt`, `completion`"),
+            "{said}"
+        );
+        run_in(dir.path(), &["build", "mine.toml"]).assert_success();
+        ids.push(column(&dir.path().join("data/out/mine/data"), "", "id"));
+    }
+    assert!(ids.iter().all(|id| id.len() == 1 && *id == ids[0]), "one conversation, however it is written: {ids:?}");
+}
+
+#[test]
+fn the_encoding_of_the_files_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "instruction;output\nPerché il cielo è blu?;È così perché l'aria diffonde la luce più corta.\n";
+    // Windows-1252 has these letters in one byte each, as Latin-1 has them.
+    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    write(dir.path(), "rows.csv", bytes);
+    let said = run_in(dir.path(), &["init", "mine", "rows.csv"]).assert_failure();
+    assert!(said.contains("`--encoding` of `setaccio init`"), "{said}");
+    run_in(dir.path(), &["init", "mine", "rows.csv", "--encoding", "windows-1252"]).assert_success();
+    let recipe = fs::read_to_string(dir.path().join("mine.toml")).unwrap();
+    assert!(recipe.contains("\nencoding = \"windows-1252\"\n"), "{recipe}");
+    run_in(dir.path(), &["build", "mine.toml"]).assert_success();
+    let said = run_in(dir.path(), &["why", "data/out/mine", "rows.csv:0"]).assert_success().stdout;
+    assert!(said.contains("Perché il cielo è blu?"), "{said}");
+    let said = run_in(dir.path(), &["init", "other", "rows.csv", "--encoding", "windows-125"]).assert_failure();
+    assert!(said.contains("there is no encoding \"windows-125\""), "{said}");
+}

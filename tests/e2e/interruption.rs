@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::fixture::{
-    Fixture, Run, TestRng, Transcript, assert_snapshot, interrupt, setaccio, signal, wait_for, web_rules,
+    Fixture, Run, TestRng, Transcript, assert_snapshot, in_shell, interrupt, setaccio, signal, wait_for, web_rules,
 };
 
 fn fixture(rows: usize) -> Fixture {
@@ -121,9 +121,9 @@ fn every_signal_has_its_exit_code_and_stops_cleanly() {
 #[test]
 fn a_closed_terminal_does_not_stop_what_nohup_started() {
     let fixture = fixture(3000);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_setaccio"), "build"]);
+    let mut command = in_shell("trap '' HUP; exec \"$@\"");
     command
+        .arg("build")
         .arg(fixture.path("recipe.toml"))
         .arg("--out")
         .arg(fixture.path("out"))

@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -19,7 +19,7 @@ use arrow_schema::{DataType, Field};
 use parquet::basic::{Compression, ZstdLevel};
 
 use crate::{
-    fixture::{Fixture, ROOT, TestRng},
+    fixture::{Fixture, ROOT, TestRng, in_shell},
     sources::{gzip, parquet},
 };
 
@@ -215,8 +215,7 @@ fn run(fixture: &Fixture, container: &Container, bytes: &[u8]) -> Result<(i32, S
     if out.exists() {
         fs::remove_dir_all(&out).unwrap();
     }
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -v {MEMORY} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_setaccio")]);
+    let mut command = in_shell(&format!("ulimit -v {MEMORY} && exec \"$@\""));
     command.arg("build").arg(fixture.path("recipe.toml")).arg("--from").arg(fixture.path("data"));
     command.arg("--out").arg(&out).args(["--jobs", "1"]).current_dir(ROOT).stdin(Stdio::null());
     command.stdout(fs::File::create(&log).unwrap()).stderr(fs::File::options().append(true).open(&log).unwrap());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     embedded::run_in,
-    fixture::{Run, TestRng, Transcript, assert_snapshot, published},
+    fixture::{Run, TestRng, Transcript, assert_snapshot, column, published},
 };
 
 /// Lines of questions and answers, in the layout of Alpaca, from the number `first` on.
@@ -176,6 +176,101 @@ fn what_became_of_a_row_is_told_by_id_by_place_and_by_words() {
     fs::remove_file(dir.path().join("rows/a.jsonl")).unwrap();
     transcript.add("a kept row of a file that is gone", &why("a.jsonl:3").assert_failure());
     transcript.assert_snapshot("own_data-why");
+}
+
+#[test]
+fn the_message_that_a_rule_means_is_named_wherever_the_row_is() {
+    const IT: &str = "Il treno per Bari parte ogni mattina alle sette, e chi arriva tardi deve aspettare il prossimo.";
+    const EN: &str =
+        "The train to Bari leaves every morning at seven, and whoever comes late has to wait for the next.";
+    let dir = tempfile::tempdir().unwrap();
+    let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
+    let chat = |answers: [&str; 2]| {
+        let turns = [turn("system", EN), turn("user", IT), turn("assistant", answers[0]), turn("user", IT)];
+        serde_json::json!({ "messages": [&turns[..], &[turn("assistant", answers[1])]].concat() }).to_string() + "\n"
+    };
+    write(dir.path(), "chat.jsonl", chat([IT, EN]) + &chat(["N/A", IT]) + &chat([IT, "Ma accidenti!"]));
+    let pair = serde_json::json!({ "prompt": IT, "chosen": IT, "rejected": EN }).to_string();
+    write(dir.path(), "pair.jsonl", pair);
+    let rules = "[[filter]]\nrule = 'language'\nkeep = ['it']\n[[filter]]\nrule = 'answer'\necho = false\n\
+                 [[filter]]\nrule = 'bad_words'\nwords = ['accidenti']\n";
+    for (kind, schema, expected) in [
+        (
+            "chat",
+            "messages",
+            &[
+                ("language", "en 1.00", "messages[4] (assistant)"),
+                ("answer", "the answer is \"N/A\"", "messages[2] (assistant)"),
+                ("bad_words", "accidenti", "messages[4] (assistant)"),
+            ][..],
+        ),
+        ("preference", "preference", &[("language", "en 1.00", "rejected[0] (assistant)")]),
+    ] {
+        let file = if kind == "chat" { "chat.jsonl" } else { "pair.jsonl" };
+        let source = format!("[[source]]\nname = 'a'\nschema = '{schema}'\npath = '{file}'\n");
+        write(dir.path(), "mine.toml", format!("{}{source}{rules}", HEAD.replace("'chat'", &format!("'{kind}'"))));
+        run_in(dir.path(), &["build", "mine.toml", "--force"]).assert_success();
+        let rejects = dir.path().join("data/out/mix/rejects");
+        let [rule, detail, message] = ["rule", "detail", "message"].map(|name| column(&rejects, "screen", name));
+        let found: Vec<(&str, &str, &str)> = (0..rule.len()).map(|i| (&*rule[i], &*detail[i], &*message[i])).collect();
+        assert_eq!(found, expected, "{kind}");
+        let preview = run_in(dir.path(), &["preview", "mine.toml"]).assert_success().stdout;
+        for (row, (rule, detail, message)) in expected.iter().enumerate() {
+            assert!(preview.contains(&format!("{rule}: {detail}\n    of         {message}\n")), "{preview}");
+            let why = run_in(dir.path(), &["why", "data/out/mix", &format!("{file}:{row}")]).assert_success().stdout;
+            assert!(why.contains(&format!("because    {detail}\n    of         {message}\n")), "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_role_or_a_field_that_is_called_otherwise_is_told_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = [
+        serde_json::json!({"messages": [{"role": "developer", "content": "Sii breve."}, {"role": "user", "content": "Ciao, come va?"},
+            {"role": "assistant", "content": "Bene, grazie."}]}),
+        serde_json::json!({"messages": [{"from": "Human", "value": "Che tempo fa a Bari?"}, {"from": "gpt", "value": "Guardo."},
+            {"from": "function_call", "value": "{\"name\": \"meteo\", \"parameters\": {\"posto\": \"Bari\"}}"},
+            {"from": "observation", "value": "19 gradi"}, {"from": "gpt", "value": "Fa 19 gradi."}],
+            "tools": "[{\"name\": \"meteo\"}]"}),
+        serde_json::json!({"messages": [{"role": "user", "content": "E domani?"}, {"role": "assistant", "content": "Piove."}]}),
+    ];
+    write(dir.path(), "chat.jsonl", rows.map(|row| row.to_string() + "\n").concat());
+    let source = "[[source]]\nname = 'a'\nschema = 'messages'\npath = 'chat.jsonl'\n";
+    write(dir.path(), "mine.toml", format!("{HEAD}{source}"));
+    let plan = run_in(dir.path(), &["plan", "mine.toml"]).assert_success().stdout;
+    let told = plan.lines().find(|line| line.contains("called otherwise in a: ")).unwrap_or(&plan);
+    let expected = [
+        ("role", "Human", "user", 1),
+        ("role", "developer", "system", 1),
+        ("role", "function_call", "assistant", 1),
+        ("role", "gpt", "assistant", 1),
+        ("role", "observation", "tool", 1),
+        ("field", "content", "tool_calls", 1),
+        ("field", "from", "role", 1),
+        ("field", "tool_calls[].name", "tool_calls[].function.name", 1),
+        ("field", "tool_calls[].parameters", "tool_calls[].function.arguments", 1),
+        ("field", "tools[].name", "tools[].function.name", 1),
+        ("field", "value", "content", 1),
+    ];
+    for (what, from, to, _) in expected {
+        assert!(told.contains(&format!("{what} {from} is {to}")), "{from}: {told}");
+    }
+    run_in(dir.path(), &["build", "mine.toml"]).assert_success();
+    let out = dir.path().join("data/out/mix");
+    let ledger: Value = serde_json::from_str(&text_of(&out, "ledger.json")).unwrap();
+    let counted: Vec<(&str, &str, &str, u64)> = ledger["renamed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let text = |name: &str| entry[name].as_str().unwrap();
+            (text("what"), text("from"), text("to"), entry["rows"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(counted, expected);
+    let card = text_of(&out, "README.md");
+    assert!(card.contains("What `a` calls otherwise: the role `Human` is `user` (in 1 of 3 rows), "), "{card}");
 }
 
 #[test]

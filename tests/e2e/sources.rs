@@ -1,6 +1,6 @@
 //! The same rows in every container and layout give the same data set.
 
-use std::{io::Write, sync::Arc};
+use std::{fs, io::Write, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, FixedSizeListArray, Float16Array, GenericListArray, LargeStringArray, NullArray,
@@ -9,9 +9,9 @@ use arrow_array::{
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
-use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use parquet::{basic::Compression, file::properties::WriterProperties};
 
-use crate::fixture::{Fixture, ROOT, TestRng, column};
+use crate::fixture::{Fixture, ROOT, TestRng, column, parquet_of};
 
 fn texts() -> Vec<String> {
     let mut rng = TestRng(8);
@@ -23,11 +23,7 @@ pub fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, group: 
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     let properties =
         WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group)).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    parquet_of(&batch, Some(properties))
 }
 
 /// The same bytes, packed.
@@ -269,4 +265,82 @@ fn fields_of_csv_become_what_the_output_keeps_them_as() {
     fixture.write("data/web/y.csv", format!("{header}\nChi?,,Tu.,sette,,,\n"));
     let said = fixture.build("out", &[]).assert_failure();
     assert!(said.contains("web/y.csv, row 0") && said.contains("sette") && said.contains("int64"), "{said}");
+}
+
+#[test]
+fn what_is_not_read_is_told_in_a_few_lines_and_listed_whole_in_json() {
+    let fixture = Fixture::text("");
+    let mut row: serde_json::Map<String, serde_json::Value> =
+        (0..3_431).map(|i| (format!("c{i:04}"), 1.into())).collect();
+    row.insert("text".into(), "Il gatto dorme.".into());
+    row.insert(String::new(), 1.into());
+    fixture.write("data/web/x.jsonl", serde_json::Value::from(row).to_string());
+    let [recipe, data] = ["recipe.toml", "data"].map(|name| fixture.path(name).display().to_string());
+    for command in ["plan", "preview"] {
+        let run = |more: &[&str]| {
+            let args = [&[command, &recipe, "--from", &data][..], more].concat();
+            crate::fixture::setaccio(&args).assert_success().stdout
+        };
+        let said = run(&[]);
+        let line = said.lines().find(|line| line.contains("not read of web: ")).unwrap();
+        assert!(line.contains("not read of web: \"\", c0000, ") && line.ends_with(" and 3,412 more"), "{line}");
+        let json: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+        let all = if command == "plan" { &json["sources"][0]["unread"] } else { &json["unread"]["web"] };
+        assert_eq!(all.as_array().map(Vec::len), Some(3_432), "{command}");
+    }
+}
+
+#[test]
+fn files_that_tell_of_a_data_set_are_no_rows_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let rows = texts().iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect::<String>();
+    write("repo/data/train.jsonl", rows.as_bytes());
+    write("repo/dataset_infos.json", br#"{"default": {"features": {"text": {"dtype": "string"}}}, "other": {}}"#);
+    write("repo/README.md", b"# A card\n");
+    write("mine.toml", b"name = 'a'\ntitle = 'A'\nabout = 'A test.'\nkind = 'text'\n[[source]]\nname = 'a'\nschema = 'text'\npath = 'repo'\n");
+    let run = |args: &[&str]| crate::embedded::run_in(dir.path(), args);
+    let said = run(&["plan", "mine.toml"]).assert_success().stdout;
+    assert!(said.contains("not read: 2 files beside these, a/repo/README.md, a/repo/dataset_infos.json"), "{said}");
+    run(&["build", "mine.toml"]).assert_success();
+    run(&["init", "told", "repo"]).assert_success();
+    // Counts beside the rows are told from these by what they are.
+    write("repo/stats.csv", b"split,rows\ntrain,60\n");
+    for (args, advice) in [
+        (
+            &["build", "mine.toml", "--force"][..],
+            "if stats.csv holds no rows of this set, name those that do, for instance `FOLDER/**/*.jsonl`",
+        ),
+        (&["init", "told", "repo", "--force"], "stats.csv holds no rows of this set"),
+    ] {
+        let said = run(args).assert_failure();
+        assert!(said.contains("stats.csv") && said.contains(advice), "{said}");
+    }
+}
+
+#[test]
+fn a_schema_that_there_is_not_is_a_mistake_in_the_recipe() {
+    let fixture = Fixture::new("text", &[("web", "txt")], "");
+    fixture.write("data/web/x.jsonl", "{\"text\": \"uno\"}\n");
+    let said = fixture.build("out", &[]).assert_failure();
+    assert!(said.contains("recipe.toml: source `web`: unknown schema `txt` (did you mean `text`?)"), "{said}");
+}
+
+#[test]
+fn a_length_of_time_is_a_type_that_is_not_read() {
+    let time: ArrayRef = Arc::new(arrow_array::DurationSecondArray::from(vec![1, 2]));
+    let batch = RecordBatch::try_from_iter([("text", time)]).unwrap();
+    let mut arrow = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.write(&batch).unwrap();
+    let fixture = Fixture::text("");
+    fixture.write("data/web/x.arrow", arrow.into_inner().unwrap());
+    let said = fixture.build("out", &[]).assert_failure();
+    assert!(
+        said.contains("column `text` is of type Duration, which is not read: write the column as numbers or as texts"),
+        "{said}"
+    );
 }

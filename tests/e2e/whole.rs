@@ -7,7 +7,6 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::{
-    arrow::ArrowWriter,
     basic::Compression,
     data_type::{Int96, Int96Type},
     file::writer::SerializedFileWriter,
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use setaccio_dataset::ledger::Ledger;
 
 use crate::{
-    fixture::{Fixture, batches, column, setaccio},
+    fixture::{Fixture, batches, column, parquet_of, setaccio},
     sources::parquet,
 };
 
@@ -183,10 +182,7 @@ fn a_limit_of_the_reader_is_not_called_damage() {
     let fixture = Fixture::text("");
     // The mark of a footer that is encrypted.
     let batch = RecordBatch::try_from_iter([("text", Arc::new(StringArray::from(vec!["uno"])) as ArrayRef)]).unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let bytes = parquet_of(&batch, None);
     let encrypted = [&bytes[..bytes.len() - 4], b"PARE"].concat();
     fixture.write("data/web/x.parquet", encrypted);
     let said = fixture.build("out", &[]).assert_failure();

@@ -65,7 +65,7 @@ pub enum Error {
     Template(#[from] setaccio_templates::Error),
     /// candle refused an operation: a fault of ours or of the device.
     #[error("{0}")]
-    Candle(#[from] candle_core::Error),
+    Candle(candle_core::Error),
     /// Ctrl-C.
     #[error("interrupted; the last checkpoint is kept, and `--resume` goes on from there")]
     Interrupted,
@@ -104,11 +104,48 @@ impl Error {
     }
 }
 
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Candle(without_backtrace(error))
+    }
+}
+
+/// With RUST_BACKTRACE set, candle writes its backtrace into what it says.
+fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    use candle_core::Error::{Context, WithBacktrace, WithPath};
+    let inside = |inner: Box<candle_core::Error>| Box::new(without_backtrace(*inner));
+    match error {
+        WithBacktrace { inner, .. } => without_backtrace(*inner),
+        Context { inner, context } => Context { inner: inside(inner), context },
+        WithPath { inner, path } => WithPath { inner: inside(inner), path },
+        error => error,
+    }
+}
+
 impl From<setaccio_base::Error> for Error {
     fn from(error: setaccio_base::Error) -> Self {
         match error {
             setaccio_base::Error::Interrupted => Self::Interrupted,
             other => Self::Base(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+
+    use super::*;
+
+    #[test]
+    fn a_backtrace_of_a_library_is_no_part_of_an_error() {
+        let traced = |inner: candle_core::Error| candle_core::Error::WithBacktrace {
+            inner: Box::new(inner),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        let error =
+            traced(traced(candle_core::Error::Msg("shapes differ".into())).context("in a layer").with_path("a.bin"));
+        assert!(error.to_string().lines().count() > 4, "{error}");
+        assert_eq!(Error::from(error).to_string(), "path: \"a.bin\" in a layer\nshapes differ");
     }
 }

@@ -34,6 +34,7 @@ pub struct Sampling {
 /// The model as it is stored, in the memory of what computes.
 pub fn load_model(files: &ModelFiles, device: recipe::Device, progress: &dyn Progress) -> Result<Llama> {
     let (device, dtype) = device::pick(device)?;
+    files.warn(progress);
     progress.stage("load", files.config().layers as u64);
     load::model(files.config(), files, &LoadOptions { dtype, device, ..LoadOptions::default() }, &|_| {
         progress.advance(1, "");

@@ -2,7 +2,7 @@
 //! A task's result depends on the recipe and the slice alone, and carries a key that says so.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -10,7 +10,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use setaccio_base::filter_report::Tally;
-use setaccio_base::{atomic, progress::Progress, row::Row, run_lock::FileHash};
+use setaccio_base::{
+    atomic,
+    progress::Progress,
+    row::{Renamed, Row},
+    run_lock::FileHash,
+};
 use setaccio_dataset::{
     columns::Extras,
     ledger::{FileEntry, Flow},
@@ -26,7 +31,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, SourceError},
-    plan::{Plan, Task},
+    plan::{Plan, PlanFile, Task},
     source::{Item, Slice},
 };
 
@@ -49,9 +54,22 @@ pub enum Outcome {
         rule: String,
         /// The reason: the matched word or the measured value.
         detail: String,
+        /// The message that it is said of, as [`Content::message_name`](setaccio_base::row::Content::message_name) names it; `None`: the row as a whole.
+        message: Option<String>,
         /// The row as that filter got it.
         row: Row,
     },
+}
+
+/// What some rows show of their source.
+#[derive(Default)]
+pub struct Look {
+    /// Columns that nothing reads.
+    pub unread: Vec<String>,
+    /// Roles and fields that have other names in the rows.
+    pub renamed: Vec<Renamed>,
+    /// What the conversations that pass have beside roles and contents.
+    pub extras: Extras,
 }
 
 /// All that decides on one row by itself: the filters in order, then the output's own demands.
@@ -90,20 +108,21 @@ impl<'a> RowFilter<'a> {
         Ok(unread.into_keys().collect())
     }
 
-    /// The same, and what the conversations that pass have beside roles and contents.
+    /// What the first `rows` rows of the source of this number show of it.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn look(&self, source: u16, rows: usize) -> Result<(Vec<String>, Extras)> {
-        let (mut unread, mut extras) = (BTreeMap::new(), Extras::default());
+    pub fn look(&self, source: u16, rows: usize) -> Result<Look> {
+        let (mut unread, mut renamed, mut extras) = (BTreeMap::new(), BTreeSet::new(), Extras::default());
         let mut tallies = self.tallies();
         self.first(source, rows, |row, at| {
             self.count_unread(&row, &mut unread);
+            renamed.extend(row.renamed.iter().cloned());
             if let Outcome::Keep(kept) = self.apply(row, at, source, &mut tallies) {
                 extras.add(&kept.row.content);
             }
         })?;
-        Ok((unread.into_keys().collect(), extras))
+        Ok(Look { unread: unread.into_keys().collect(), renamed: renamed.into_iter().collect(), extras })
     }
 
     /// Give the first `rows` rows of a source to `each`, but for those that cannot be read.
@@ -133,7 +152,9 @@ impl<'a> RowFilter<'a> {
         row.language.clone_from(&self.plan.loaded.recipe.source[usize::from(source)].language);
         let bytes = row.content.bytes();
         if let Some(dropped) = self.plan.pipeline.apply(&mut row, tallies) {
-            return Outcome::Drop { rule: self.names[dropped.filter].to_owned(), detail: dropped.detail, row };
+            let (rule, detail) = (self.names[dropped.filter].to_owned(), dropped.detail);
+            let message = dropped.message.and_then(|number| row.content.message_name(number));
+            return Outcome::Drop { rule, detail, message, row };
         }
         match self.spill.row(row, at) {
             Ok(row) => Outcome::Keep(row),
@@ -143,7 +164,7 @@ impl<'a> RowFilter<'a> {
                     tally.dropped += 1;
                     tally.dropped_bytes += bytes;
                 }
-                Outcome::Drop { rule: OUTPUT.to_owned(), detail, row }
+                Outcome::Drop { rule: OUTPUT.to_owned(), detail, message: None, row }
             }
         }
     }
@@ -171,6 +192,8 @@ pub struct Manifest {
     pub extras: Extras,
     /// Columns that nothing read, with the rows that hold something there.
     pub unread: BTreeMap<String, u64>,
+    /// Roles and fields that have other names in the rows, with the rows that have some.
+    pub renamed: Vec<(Renamed, u64)>,
     /// The rows that passed.
     pub blocks: Vec<Block>,
     /// The rejects, if there are any.
@@ -249,6 +272,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         tallies: filter.tallies(),
         extras: Extras::default(),
         unread: BTreeMap::new(),
+        renamed: Vec::new(),
         blocks: Vec::new(),
         rejects: None,
     };
@@ -265,7 +289,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            decide(&filter, (task.source, number, &planned.input.name), item?, &mut manifest, &mut held, progress)?;
+            decide(&filter, (task.source, number, planned), item?, &mut manifest, &mut held, progress)?;
             if held.bytes >= FLUSH_BYTES {
                 out.spill(&mut held.rows)?;
                 held.bytes = 0;
@@ -297,20 +321,23 @@ struct Held {
     rejects: Rejects,
 }
 
-/// Decide on what was read of the file `name`, which is number `part` of the task's.
+/// Decide on what was read of `file`, which is number `part` of the task's.
 fn decide(
     filter: &RowFilter<'_>,
-    (source, part, name): (u16, u32, &str),
+    (source, part, file): (u16, u32, &PlanFile),
     item: Item,
     manifest: &mut Manifest,
     held: &mut Held,
     progress: &dyn Progress,
 ) -> Result<()> {
     let stops = filter.plan.loaded.recipe.read.on_bad_row == OnBadRow::Stop;
-    let bad =
-        |at: Position, rule, reason| Err(Error::BadRow { file: name.to_owned(), at: at.to_string(), rule, reason });
+    let name = &file.input.name;
+    let bad = |at: Position, rule, reason| Err(Error::BadRow { file: name.clone(), at: at.to_string(), rule, reason });
     match item {
-        Item::Bad { at, reason, .. } if stops => return bad(at, BAD_ROW, reason),
+        Item::Bad { at, mut reason, .. } if stops => {
+            reason.extend(filter.plan.stray(file));
+            return bad(at, BAD_ROW, reason);
+        }
         Item::Bad { at, reason, raw } => {
             manifest.read.count(raw.len() as u64, None);
             held.rejects.push(at, BAD_ROW, reason, Remains::Raw(raw));
@@ -320,6 +347,7 @@ fn decide(
             manifest.read.count(bytes, Some(bytes));
             progress.rows(1, bytes);
             filter.count_unread(&row, &mut manifest.unread);
+            count_renamed(&row, &mut manifest.renamed);
             match filter.apply(row, at, source, &mut manifest.tallies) {
                 Outcome::Keep(mut row) => {
                     row.part = part;
@@ -330,14 +358,24 @@ fn decide(
                     held.rows.push(row);
                 }
                 Outcome::Drop { rule, detail, .. } if stops && rule == OUTPUT => return bad(at, OUTPUT, detail),
-                Outcome::Drop { rule, detail, row } => {
+                Outcome::Drop { rule, detail, message, row } => {
                     manifest.screen.count(bytes, None);
-                    held.rejects.push(at, &rule, detail, Remains::Row(Box::new(row)));
+                    held.rejects.push(at, &rule, detail, Remains::Row(Box::new(row), message));
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Count the names that are others in a row than in its source. There are few, so that looking for one costs nothing.
+fn count_renamed(row: &Row, counts: &mut Vec<(Renamed, u64)>) {
+    for renamed in &row.renamed {
+        match counts.iter_mut().find(|(known, _)| known == renamed) {
+            Some((_, rows)) => *rows += 1,
+            None => counts.push((renamed.clone(), 1)),
+        }
+    }
 }
 
 struct TaskOutput<'a> {

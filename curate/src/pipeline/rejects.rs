@@ -25,20 +25,23 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// The column that names the message of a conversation that a filter dropped the row for; null: the row as a whole.
+pub const MESSAGE: &str = "message";
+
 /// Columns of every rejects file of a recipe of `kind`.
 pub fn schema(kind: Kind) -> SchemaRef {
     let text = |name| Field::new(name, DataType::Utf8, true);
-    let mut fields = vec![
-        text("stage"),
-        text("rule"),
-        text("detail"),
+    let mut fields = vec![text("stage"), text("rule"), text("detail")];
+    // Of a text there are no messages.
+    fields.extend((kind != Kind::Text).then(|| text(MESSAGE)));
+    fields.extend([
         text("source"),
         text("file"),
         Field::new("row_group", DataType::Int32, true),
         Field::new("row", DataType::UInt64, true),
         text(spill::ID),
         text(spill::LANGUAGE),
-    ];
+    ]);
     fields.extend(content_fields(kind, &Extras::default()));
     fields.extend([text("meta"), text("raw")]);
     Arc::new(Schema::new(fields))
@@ -60,8 +63,8 @@ fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
 pub enum Remains {
     /// It could not be read; what was read of it, as text.
     Raw(String),
-    /// A filter dropped it, or the output has no place for it.
-    Row(Box<Row>),
+    /// A filter dropped it, for this message if it is one of a conversation, or the output has no place for it.
+    Row(Box<Row>, Option<String>),
 }
 
 struct Reject {
@@ -75,7 +78,14 @@ struct Reject {
 impl Reject {
     fn row(&self) -> Option<&Row> {
         match &self.remains {
-            Remains::Row(row) => Some(row),
+            Remains::Row(row, _) => Some(row),
+            Remains::Raw(_) => None,
+        }
+    }
+
+    fn message(&self) -> Option<&str> {
+        match &self.remains {
+            Remains::Row(_, message) => message.as_deref(),
             Remains::Raw(_) => None,
         }
     }
@@ -83,7 +93,7 @@ impl Reject {
     fn raw(&self) -> Option<&str> {
         match &self.remains {
             Remains::Raw(raw) => Some(raw),
-            Remains::Row(_) => None,
+            Remains::Row(..) => None,
         }
     }
 }
@@ -112,7 +122,7 @@ impl Rejects {
     pub fn push(&mut self, at: Position, rule: &str, detail: String, remains: Remains) {
         self.bytes += match &remains {
             Remains::Raw(raw) => raw.len() as u64,
-            Remains::Row(row) => row.content.bytes(),
+            Remains::Row(row, _) => row.content.bytes(),
         };
         self.rows.push(Reject { file: self.file.clone(), at, rule: rule.to_owned(), detail, remains });
     }
@@ -137,6 +147,7 @@ impl Rejects {
             ("stage", texts(rows.iter().map(|r| Some(if r.row().is_some() { "screen" } else { "read" })))),
             ("rule", texts(rows.iter().map(|r| Some(&r.rule)))),
             ("detail", texts(rows.iter().map(|r| Some(&r.detail)))),
+            (MESSAGE, texts(rows.iter().map(Reject::message))),
             ("source", texts(rows.iter().map(|_| Some(&self.source)))),
             ("file", texts(rows.iter().map(|r| Some(&r.file)))),
             ("row_group", Arc::new(groups.collect::<Int32Array>())),
@@ -185,6 +196,7 @@ pub fn resolver_rejects(
         ("stage", texts(drops.iter().map(|l| Some(l.stage)))),
         ("rule", texts(drops.iter().map(|l| Some(l.rule)))),
         ("detail", texts(drops.iter().map(|l| Some(&l.detail)))),
+        (MESSAGE, new_null_array(&DataType::Utf8, rows.len())),
         ("source", texts(source)),
         ("file", texts(file)),
         ("row_group", column(spill::ROW_GROUP)?),

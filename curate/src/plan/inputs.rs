@@ -104,7 +104,8 @@ pub fn inspect(
 ) -> Result<(Vec<PlanFile>, Beside)> {
     let (mut found, mut beside) = (Vec::new(), Beside::default());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
-        let schema = find_schema(&source.schema)?;
+        let schema = find_schema(&source.schema)
+            .map_err(|e| Error::recipe(&loaded.file, format!("source `{}`: {e}", source.name)))?;
         if schema.kind() != loaded.recipe.kind {
             return Err(Error::recipe(
                 &loaded.file,

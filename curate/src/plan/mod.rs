@@ -16,7 +16,7 @@ use crate::{
         RecipeFile,
         pins::{self, Pins},
     },
-    source::{Items, Limits, Projection, origin::Origin, subset::Subset},
+    source::{Items, Limits, Projection, origin::Origin, stray, subset::Subset},
 };
 
 mod identity;
@@ -28,7 +28,7 @@ pub use inputs::{PlanFile, limits};
 pub use tasks::{Part, Task};
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
-pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 3");
+pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engine 4");
 
 /// Part of every task key beside it: raised when spill files are written otherwise and the output is the same.
 const SPILL_FORMAT: u32 = 4;
@@ -142,9 +142,30 @@ impl Plan {
             extra: &extra,
             types: &self.loaded.recipe.output.keep,
         };
-        let items = file.input.open(&part.slice, &projection, &self.limits())?;
+        let stray = |mut error: SourceError| {
+            error.message.extend(self.stray(file));
+            error
+        };
+        let items = file.input.open(&part.slice, &projection, &self.limits()).map_err(stray)?;
         let rows = part.rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Ok(Box::new(items.take(rows)))
+    }
+
+    /// Of each file, whether a task reads it together with others.
+    pub fn grouped(&self) -> Vec<bool> {
+        let mut grouped = vec![false; self.files.len()];
+        for part in self.tasks.iter().filter(|task| task.parts.len() > 1).flat_map(|task| &task.parts) {
+            grouped[part.file] = true;
+        }
+        grouped
+    }
+
+    /// What is said where a file cannot be read that may hold no rows of its source: one of a folder that is searched whole, of
+    /// another kind than most of what it holds.
+    pub fn stray(&self, file: &PlanFile) -> Option<String> {
+        let of = self.files.iter().filter(|other| other.source == file.source);
+        let files: Vec<(&str, u64)> = of.map(|other| (other.input.name.as_str(), other.input.bytes)).collect();
+        stray(&files, &file.input.name)
     }
 
     /// The parts of all tasks that are of this source, in order.

@@ -6,9 +6,10 @@ use setaccio_base::{
     card::markdown::{code, plain},
     filter_report::Tally,
     numbers::grouped,
+    row::Renamed,
 };
 use setaccio_dataset::{
-    ledger::{Flow, Ledger, RuleCount, SourceFlow, SourceTally, Stage, Unread},
+    ledger::{Flow, Ledger, RenamedRows, RuleCount, SourceFlow, SourceTally, Stage, Unread},
     recipe::Source,
     seal::FORMAT,
 };
@@ -39,7 +40,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
             sum[source].add(tally);
         }
     }
-    let unread = unread(plan, manifests);
+    let (unread, renamed) = (unread(plan, manifests), renamed(plan, manifests));
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
     let split: Vec<Flow> = counts
         .sample
@@ -85,8 +86,9 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
-        notes: notes(plan, output, &unread, &read),
+        notes: notes(plan, output, (&unread, &renamed), &read),
         unread,
+        renamed,
         files: output.files.clone(),
     }
 }
@@ -97,7 +99,12 @@ fn without(flow: &Flow, tally: &Tally) -> Flow {
 }
 
 /// What a person should know of the output, in sentences.
-fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread], read: &[Flow]) -> Vec<String> {
+fn notes(
+    plan: &Plan,
+    output: &WriteOutput,
+    (unread, renamed): (&[Unread], &[RenamedRows]),
+    read: &[Flow],
+) -> Vec<String> {
     let recipe = &plan.loaded.recipe;
     let sample = recipe.sample.clone().unwrap_or_default();
     let subsets = plan.subsets.iter().map(|subset| subset.note(&sample, recipe.dedup.is_some()));
@@ -107,6 +114,8 @@ fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread], read: &[Flow]) ->
     let rows = |source: &str| recipe.source.iter().zip(read).find(|(s, _)| s.name == source).map(|(_, f)| f.rows_out);
     let unread = unread.chunk_by(|a, b| a.source == b.source);
     let unread = unread.map(|columns| unread_note(columns, rows(&columns[0].source).unwrap_or(0)));
+    let renamed = renamed.chunk_by(|a, b| a.source == b.source);
+    let renamed = renamed.map(|names| renamed_note(names, rows(&names[0].source).unwrap_or(0)));
     let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
         let of: Vec<_> = plan.files.iter().filter(|file| file.source == number).map(|file| &file.input).collect();
         let names: Names = of.iter().filter(|f| f.inspection.rows == Some(0)).map(|f| &f.name).collect();
@@ -117,7 +126,7 @@ fn notes(plan: &Plan, output: &WriteOutput, unread: &[Unread], read: &[Flow]) ->
     });
     let left_out = recipe.source.iter().zip(&plan.left_out).filter(|(_, names)| !names.is_empty()).map(left_out_note);
     let files = subsets.chain(left_out).chain(without_rows);
-    output.sample_note.clone().into_iter().chain(files).chain(empty).chain(unread).collect()
+    output.sample_note.clone().into_iter().chain(files).chain(empty).chain(unread).chain(renamed).collect()
 }
 
 /// What nothing read, source by source.
@@ -135,6 +144,34 @@ fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
         rows,
     };
     counts.into_iter().map(entry).collect()
+}
+
+/// What is called otherwise than in its source, source by source.
+fn renamed(plan: &Plan, manifests: &[Manifest]) -> Vec<RenamedRows> {
+    let mut counts: BTreeMap<(u16, &Renamed), u64> = BTreeMap::new();
+    for (task, manifest) in plan.tasks.iter().zip(manifests) {
+        for (renamed, rows) in &manifest.renamed {
+            *counts.entry((task.source, renamed)).or_default() += rows;
+        }
+    }
+    let sources = &plan.loaded.recipe.source;
+    let entry = |((source, renamed), rows): ((u16, &Renamed), u64)| RenamedRows {
+        source: sources[usize::from(source)].name.clone(),
+        renamed: renamed.clone(),
+        rows,
+    };
+    counts.into_iter().map(entry).collect()
+}
+
+/// A sentence on the roles and fields of one source, of this many rows, that have other names here.
+fn renamed_note(names: &[RenamedRows], all: u64) -> String {
+    let tell = |RenamedRows { renamed: Renamed { what, from, to }, rows, .. }: &RenamedRows| {
+        let some =
+            if *rows < all { format!(" (in {} of {} rows)", grouped(*rows), grouped(all)) } else { String::new() };
+        format!("the {what} {} is {}{some}", code(from), code(to))
+    };
+    let told: Vec<String> = names.iter().map(tell).collect();
+    format!("What `{}` calls otherwise: {}.", names[0].source, told.join(", "))
 }
 
 /// A sentence on what the folders of one source hold and nothing read.

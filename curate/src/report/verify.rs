@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use arrow_array::cast::AsArray;
 use parquet::arrow::ProjectionMask;
-use setaccio_base::{run_lock::FileHash, unwound::unwound};
+use setaccio_base::{fault::Fault, hidden::HIDDEN, run_lock::FileHash, unwound::unwound};
 use setaccio_dataset::{
-    folder::{self, DATA, LEDGER, RECIPE_LOCK, REJECTS},
+    folder::{self, DATA, LEDGER, PUBLISHED, RECIPE_LOCK, REJECTS},
     ledger::FileEntry,
     parquet_file,
     recipe::LeftOut,
@@ -27,15 +27,17 @@ pub struct Report {
     pub rows: u64,
     /// Checks made.
     pub checks: usize,
-    /// What is wrong, in sentences.
-    pub faults: Vec<String>,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+    /// What lies in the folder and no build wrote, but for data and rejects, where it is a fault: nobody takes it for rows.
+    pub foreign: Vec<String>,
 }
 
 impl Report {
-    fn check(&mut self, good: bool, fault: impl FnOnce() -> String) {
+    fn check(&mut self, good: bool, file: &str, message: impl FnOnce() -> String) {
         self.checks += 1;
         if !good {
-            self.faults.push(fault());
+            self.faults.push(Fault::of(file, message()));
         }
     }
 }
@@ -59,8 +61,9 @@ pub enum Scope {
 pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<Report> {
     let (mut ledger, lock, changed) = folder::read_any(out)?;
     let mut unknown = unknown_files(out, &ledger)?;
+    let foreign = foreign(out)?;
     // Numbers that no build counts can be too large to be added up.
-    let faults = unwound(|| Ok(ledger.faults()), |said| said).unwrap_or_else(|said| vec![format!("{LEDGER}: {said}")]);
+    let faults = unwound(|| Ok(ledger.faults()), |said| said).unwrap_or_else(|said| vec![said]);
     // What a card should say follows from a ledger that is as it was.
     let sound = faults.is_empty() && !changed.contains(&LEDGER);
     let expected = if sound { card::files(&ledger, &lock).to_vec() } else { Vec::new() };
@@ -69,56 +72,54 @@ pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<
         unknown.retain(|name| folder_of(name) != Some(REJECTS));
     }
     let all = ledger.splits.iter().fold(0_u64, |rows, split| rows.saturating_add(split.rows));
-    let mut report = Report { files: ledger.files.len(), rows: all, ..Report::default() };
-    let said = |name: &str| format!("{name}: it was changed after the build");
-    report.check(!changed.contains(&LEDGER), || said(LEDGER));
+    let mut report = Report { files: ledger.files.len(), rows: all, foreign, ..Report::default() };
+    let said = || "it was changed after the build".to_owned();
+    report.check(!changed.contains(&LEDGER), LEDGER, said);
     for fault in faults {
-        report.check(false, || fault);
+        report.check(false, LEDGER, || fault);
     }
-    report.check(ledger.fingerprint == lock.fingerprint, || {
-        "ledger.json and recipe.lock.toml are of different builds".into()
-    });
-    report.check(!changed.contains(&RECIPE_LOCK) && lock.digest() == lock.fingerprint, || said(RECIPE_LOCK));
+    report
+        .check(ledger.fingerprint == lock.fingerprint, LEDGER, || format!("it is of another build than {RECIPE_LOCK}"));
+    report.check(!changed.contains(&RECIPE_LOCK) && lock.digest() == lock.fingerprint, RECIPE_LOCK, said);
     for unknown in unknown {
-        report.check(false, || format!("{unknown}: the build wrote no such file"));
+        report.check(false, &unknown, || "the build wrote no such file".into());
     }
     for (name, expected) in expected {
         let found = std::fs::read(out.join(name)).unwrap_or_default();
-        report.check(found == expected.as_bytes(), || {
-            format!("{name}: it is not what the ledger says; `setaccio card` writes it again")
+        report.check(found == expected.as_bytes(), name, || {
+            "it is not what the ledger says; `setaccio card` writes it again".into()
         });
     }
     let mut splits: BTreeMap<&str, u64> = ledger.splits.iter().map(|s| (s.split.as_str(), 0)).collect();
     let mut drops = Drops::new();
     for entry in &ledger.files {
-        report.check(folder_of(&entry.path).is_some(), || format!("{}: no build writes a file there", entry.path));
+        report.check(folder_of(&entry.path).is_some(), &entry.path, || "no build writes a file there".into());
         let path = out.join(&entry.path);
         let found = match FileHash::of(&path, &entry.path, cancelled) {
             Ok(found) => found,
             Err(setaccio_base::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
-                report.check(false, || format!("{}: {error}", entry.path));
+                report.check(false, &entry.path, || error.to_string());
                 continue;
             }
         };
-        report.check((found.bytes, &found.sha256) == (entry.bytes, &entry.sha256), || {
-            format!("{}: its bytes are not those written", entry.path)
+        report.check((found.bytes, &found.sha256) == (entry.bytes, &entry.sha256), &entry.path, || {
+            "its bytes are not those written".into()
         });
         match rows(&path, entry, &mut drops) {
             Ok(rows) => {
-                report.check(rows == entry.rows, || {
-                    format!("{}: {rows} rows, the ledger says {}", entry.path, entry.rows)
-                });
+                report
+                    .check(rows == entry.rows, &entry.path, || format!("{rows} rows, the ledger says {}", entry.rows));
                 let split = entry.path.strip_prefix("data/").and_then(|n| n.split('-').next()).unwrap_or_default();
                 splits.entry(split).and_modify(|n| *n += rows);
             }
-            Err(error) => report.check(false, || format!("{}: {error}", entry.path)),
+            Err(error) => report.check(false, &entry.path, || error.to_string()),
         }
     }
     for split in &ledger.splits {
         let rows = splits.get(split.split.as_str()).copied().unwrap_or(0);
-        report.check(rows == split.rows, || {
-            format!("{}: {rows} rows in its files, the ledger says {}", split.split, split.rows)
+        report.check(rows == split.rows, DATA, || {
+            format!("{rows} rows in the files of {}, the ledger says {}", split.split, split.rows)
         });
     }
     if scope == Scope::WithoutRejects {
@@ -129,15 +130,30 @@ pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<
         for rule in stage.rules.iter().filter(|_| !(counted_only && stage.stage == "sample")) {
             let found = drops.remove(&(stage.stage.clone(), rule.rule.clone())).unwrap_or(0);
             let said = rule.tally.dropped;
-            report.check(found == said, || {
-                format!("rejects: {found} rows dropped by {}, the ledger says {said}", rule.rule)
+            report.check(found == said, REJECTS, || {
+                format!("{found} rows dropped by {}, the ledger says {said}", rule.rule)
             });
         }
     }
     for (stage, rule) in drops.into_keys() {
-        report.check(false, || format!("rejects: rows of {stage} {rule}, of which the ledger says nothing"));
+        report.check(false, REJECTS, || format!("rows of {stage} {rule}, of which the ledger says nothing"));
     }
     Ok(report)
+}
+
+/// What lies beside a build's own files, a folder with a `/` at its end. What belongs to others' tools is nobody's business.
+fn foreign(out: &Path) -> Result<Vec<String>> {
+    const TOOLS: [&str; 5] = [".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store"];
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(out).map_err(Error::io("list", out))? {
+        let entry = entry.map_err(Error::io("list", out))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != HIDDEN && !TOOLS.contains(&name.as_str()) && !PUBLISHED.contains(&name.as_str()) {
+            found.push(if entry.path().is_dir() { name + "/" } else { name });
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The folder of a build that a file of it lies in.

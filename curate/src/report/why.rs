@@ -19,7 +19,10 @@ use setaccio_dataset::{
     shard::Position,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    pipeline::rejects::MESSAGE,
+};
 
 /// How a row is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub enum Outcome {
         rule: String,
         /// The matched word, or the measured value and the threshold.
         detail: String,
+        /// The message of a conversation that the rule means: `messages[1] (assistant)`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
         /// The rule's table in the recipe, on one line.
         settings: Option<String>,
         /// Where the row is that it repeats.
@@ -99,7 +105,7 @@ pub struct Build<'a> {
 }
 
 /// Columns of the rejects that tell of a row.
-const TOLD: [&str; 9] = ["stage", "rule", "detail", "source", "file", "row_group", "row", "id", "raw"];
+const TOLD: [&str; 10] = ["stage", "rule", "detail", MESSAGE, "source", "file", "row_group", "row", "id", "raw"];
 
 impl<'a> Build<'a> {
     /// The build in `out`.
@@ -232,7 +238,8 @@ impl<'a> Build<'a> {
             let at = Position { row_group: group(batch), row: number(batch, "row", 0).unwrap_or(0) };
             let input = Input { file: told("file"), at };
             let (settings, repeats) = (self.settings(&rule), self.repeated(&detail)?);
-            (Outcome::Dropped { stage: told("stage"), rule, detail, settings, repeats, place }, Some(input))
+            let message = text(batch, MESSAGE, 0);
+            (Outcome::Dropped { stage: told("stage"), rule, detail, message, settings, repeats, place }, Some(input))
         } else {
             (Outcome::Kept(place), None)
         };

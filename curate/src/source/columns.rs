@@ -17,7 +17,7 @@ use super::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record,
-    shape::List,
+    shape::{Hint, List},
 };
 use crate::error::SourceError;
 
@@ -33,9 +33,15 @@ pub struct ColumnsReader {
     pub rows: u64,
     /// What has to be undone first.
     pub packing: Packing,
+    /// Where the rows may be if these are none.
+    pub hint: Option<Hint>,
 }
 
 impl Reader for ColumnsReader {
+    fn hint(&self) -> Option<&Hint> {
+        self.hint.as_ref()
+    }
+
     fn inspect(
         &self,
         file: &mut BundleReader,
@@ -79,6 +85,7 @@ impl Reader for ColumnsReader {
             columns,
             left: 0..self.rows,
             max: limits.max_row_bytes,
+            advice: self.hint.as_ref().and_then(|hint| hint.advice(&projection.needed())),
             needed: projection.needed(),
             convert: projection.convert(),
         }))
@@ -99,6 +106,8 @@ struct Rows {
     max: u64,
     needed: HashSet<String>,
     convert: Convert,
+    /// What is said of the first row if it is none.
+    advice: Option<String>,
 }
 
 impl Iterator for Rows {
@@ -137,6 +146,8 @@ impl Iterator for Rows {
         } else {
             json::row(&whole, &self.needed, &self.convert)
         };
+        let advice = self.advice.take().unwrap_or_default();
+        let read = read.map_err(|reason| reason + &advice);
         Some(Ok(match read {
             Ok(row) => Item::Row { at, row },
             Err(reason) => Item::Bad { at, reason, raw: record::raw(&whole) },

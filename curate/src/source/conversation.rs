@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value, json};
 use setaccio_base::{
-    row::{Content, Message, TOOL_CALLS},
+    row::{Content, Message, Renamed, TOOL_CALLS},
     value,
 };
 use setaccio_dataset::columns::{TOOLS, TURN_FIELDS};
 
 use super::{
     json_object,
-    record::{self, Record, missing, shown, wrong},
+    record::{self, Reading, Record, missing, shown, wrong},
 };
 
 /// Columns beside a conversation, and fields of a message, that hold what no text keeps.
@@ -84,7 +84,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// A conversation of these messages, with the record's tools, and its system prompt where they begin with none.
-pub fn chat(record: &mut Record, mut messages: Vec<Message>) -> Result<Content, String> {
+pub fn chat(record: &mut Reading, mut messages: Vec<Message>) -> Result<Content, String> {
     if messages.first().is_none_or(|turn| turn.role != "system") {
         messages.splice(0..0, record::system_turn(record::optional_text(record, "system")?));
     }
@@ -96,7 +96,7 @@ pub fn chat(record: &mut Record, mut messages: Vec<Message>) -> Result<Content, 
 ///
 /// # Errors
 /// What is missing, of another type, or cannot be kept.
-pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, String> {
+pub fn messages(record: &mut Reading, column: &str) -> Result<Vec<Message>, String> {
     let Some(value) = record.shift_remove(column) else { return Err(missing(record, column)) };
     let list = list(value).map_err(|value| wrong(column, &value, "a list of messages"))?;
     let mut messages: Vec<Message> = Vec::with_capacity(list.len());
@@ -105,7 +105,7 @@ pub fn messages(record: &mut Record, column: &str) -> Result<Vec<Message>, Strin
         let fault = |e: String| format!("column `{column}`, turn {i}: {e}");
         let role = turn.get("role").or_else(|| turn.get("from")).and_then(Value::as_str);
         let is_call = role.is_some_and(|role| CALLS.contains(&role));
-        let (mut message, rest) = message(turn).map_err(fault)?;
+        let (mut message, rest) = message(turn, record).map_err(fault)?;
         if let Some(name) = MEDIA.iter().find(|name| rest.get(**name).is_some_and(is_filled)) {
             return Err(fault(format!("`{name}` holds what a text cannot keep")));
         }
@@ -146,10 +146,16 @@ fn join_calls(before: &mut Message, turn: &mut Message) {
 ///
 /// # Errors
 /// As [`messages`].
-pub fn side(record: &mut Record, column: &str, role: &str) -> Result<Vec<Message>, String> {
+pub fn side(record: &mut Reading, column: &str, role: &str) -> Result<Vec<Message>, String> {
     let turns = match record.get(column) {
         Some(Value::String(text)) if is_messages(text) => return messages(record, column),
-        Some(Value::String(text)) => transcript(text, role).unwrap_or_else(|| vec![Message::new(role, text)]),
+        Some(Value::String(text)) => match transcript(text, role) {
+            Some(turns) => {
+                note_marks(record, &turns, &MARKS);
+                turns
+            }
+            None => vec![Message::new(role, text)],
+        },
         Some(Value::Object(fields)) if !is_columnar(fields) => {
             let turn = record.shift_remove(column).unwrap_or_default();
             record.insert(column.to_owned(), json!([turn]));
@@ -165,7 +171,7 @@ pub fn side(record: &mut Record, column: &str, role: &str) -> Result<Vec<Message
 ///
 /// # Errors
 /// It holds anything else.
-pub fn history(record: &mut Record, column: &str) -> Result<Vec<Message>, String> {
+pub fn history(record: &mut Reading, column: &str) -> Result<Vec<Message>, String> {
     let Some(value) = record.get(column) else { return Ok(Vec::new()) };
     let pairs = match value {
         Value::Null => Some(Vec::new()),
@@ -221,6 +227,15 @@ pub fn split(text: &str, marks: &[(&str, &str)]) -> Vec<Message> {
     turns
 }
 
+/// Note that the marks of these turns are roles here.
+pub fn note_marks(record: &mut Reading, turns: &[Message], marks: &[(&'static str, &'static str)]) {
+    for (mark, role) in marks {
+        if turns.iter().any(|turn| turn.role == *role) {
+            record.note(Renamed::role(mark.trim(), role));
+        }
+    }
+}
+
 /// A list of objects, whether it is one, JSON text of one, or an object of equally long lists, as a sequence of structs is
 /// stored by `datasets`; anything else comes back.
 fn list(value: Value) -> Result<Vec<Value>, Value> {
@@ -271,7 +286,7 @@ pub fn is_conversation(value: &Value) -> bool {
 const CALLS: [&str; 2] = ["function_call", "tool_call"];
 
 /// One message, spelled `{role, content}` or `{from, value}`, and its fields that have no place.
-fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
+fn message(turn: Value, reading: &mut Reading) -> Result<(Message, Map<String, Value>), String> {
     let Value::Object(mut turn) = turn else {
         return Err(format!("{} is no message", shown(&turn)));
     };
@@ -279,6 +294,10 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
     // A union of several shapes has the fields of all, and null in those of the others.
     turn.retain(|_, value| !value.is_null());
     let keys = if turn.contains_key("from") { ["from", "value"] } else { ["role", "content"] };
+    if keys[0] == "from" {
+        reading.note(Renamed::field("from", "role"));
+        reading.note(Renamed::field("value", "content"));
+    }
     let role = record::text(&mut turn, keys[0])?;
     let mut parts = match turn.shift_remove(keys[1]) {
         Some(value) => said(&role, keys[1], value)?,
@@ -286,6 +305,7 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
     };
     if let Some(value) = turn.shift_remove("function_call") {
         parts.calls.push(value);
+        reading.note(Renamed::field("function_call", TOOL_CALLS));
     }
     if let Some(value) = turn.shift_remove(TOOL_CALLS) {
         match list_of_calls(value) {
@@ -293,18 +313,26 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
             Err(value) => return Err(wrong(TOOL_CALLS, &value, "a list of calls")),
         }
     }
-    let mut role = canonical_role(role);
+    let mut role = match canonical_role(&role) {
+        Some(name) if name != role => {
+            reading.note(Renamed::role(role, name));
+            name.to_owned()
+        }
+        _ => role,
+    };
     if CALLS.contains(&role.as_str()) {
         let text = parts.text.take().unwrap_or_default();
         let calls = json_object::value(&text).and_then(|value| list_of_calls(value).ok()).unwrap_or_default();
         if !calls.is_empty() && calls.iter().all(is_call) {
             parts.calls.extend(calls);
-            role = "assistant".into();
+            reading.note(Renamed::role(std::mem::replace(&mut role, "assistant".into()), "assistant"));
+            reading.note(Renamed::field("content", TOOL_CALLS));
         } else {
             // It stays, for the `roles` rule to see.
             parts.text = Some(text);
         }
     }
+    parts.renamed.into_iter().for_each(|renamed| reading.note(renamed));
     for (name, value) in parts.rest {
         turn.insert(format!("{}[].{name}", keys[1]), value);
     }
@@ -313,7 +341,7 @@ fn message(turn: Value) -> Result<(Message, Map<String, Value>), String> {
         fields.insert("reasoning_content".into(), reasoning.into());
     }
     if !parts.calls.is_empty() {
-        let calls: Result<Vec<Value>, String> = parts.calls.into_iter().map(|c| call(c, &mut turn)).collect();
+        let calls: Result<Vec<Value>, String> = parts.calls.into_iter().map(|c| call(c, &mut turn, reading)).collect();
         fields.insert(TOOL_CALLS.into(), calls?.into());
     }
     for name in TURN_FIELDS.into_iter().filter(|name| *name != TOOL_CALLS) {
@@ -342,6 +370,8 @@ struct Parts {
     calls: Vec<Value>,
     /// What else the parts hold.
     rest: Map<String, Value>,
+    /// Parts that become fields.
+    renamed: Vec<Renamed>,
 }
 
 /// Types of a part that is text.
@@ -350,7 +380,7 @@ const TEXTS: [&str; 3] = ["text", "input_text", "output_text"];
 /// The text of a content, which may be a list of parts. What a tool answers may be any value.
 fn said(role: &str, column: &str, content: Value) -> Result<Parts, String> {
     let mut parts = Parts::default();
-    let answers = canonical_role(role.to_owned()) == "tool";
+    let answers = canonical_role(role) == Some("tool");
     let is_part = |part: &Value| match part.get("type").and_then(Value::as_str) {
         Some(kind) => !answers || TEXTS.contains(&kind),
         None => !answers && part.is_string(),
@@ -382,23 +412,29 @@ impl Parts {
         self.rest.extend(others.map(|(name, value)| (name.clone(), value.clone())));
         match (kind, said) {
             (kind, Some(text)) if TEXTS.contains(&kind) => add(&mut self.text, text),
-            ("reasoning" | "thinking", Some(text)) => add(&mut self.reasoning, text),
-            ("tool_call", Some(call)) => self.calls.push(call.into()),
+            ("reasoning" | "thinking", Some(text)) => {
+                add(&mut self.reasoning, text);
+                self.renamed.push(Renamed::field(format!("content[].{name}"), "reasoning_content"));
+            }
+            ("tool_call", Some(call)) => {
+                self.calls.push(call.into());
+                self.renamed.push(Renamed::field(format!("content[].{name}"), TOOL_CALLS));
+            }
             _ => return Err(format!("has a part of type `{kind}`, which a text cannot keep")),
         }
         Ok(())
     }
 }
 
-/// The names that TRL and chat templates know. Unknown ones stay, for the `roles` rule to see.
-fn canonical_role(role: String) -> String {
+/// The name that TRL and chat templates know a role by. Unknown ones stay, for the `roles` rule to see.
+fn canonical_role(role: &str) -> Option<&'static str> {
     match role.to_ascii_lowercase().as_str() {
-        "human" | "user" | "prompter" => "user".into(),
-        "gpt" | "assistant" | "chatgpt" | "bot" | "model" | "bing" | "bard" => "assistant".into(),
+        "human" | "user" | "prompter" => Some("user"),
+        "gpt" | "assistant" | "chatgpt" | "bot" | "model" | "bing" | "bard" => Some("assistant"),
         // What OpenAI calls the system's turns since its reasoning models.
-        "system" | "developer" => "system".into(),
-        "tool" | "function" | "observation" | "tool_response" | "ipython" => "tool".into(),
-        _ => role,
+        "system" | "developer" => Some("system"),
+        "tool" | "function" | "observation" | "tool_response" | "ipython" => Some("tool"),
+        _ => None,
     }
 }
 
@@ -421,7 +457,7 @@ fn is_call(call: &Value) -> bool {
 }
 
 /// One call, as OpenAI spells it. What else it holds goes to the turn's `rest`.
-fn call(value: Value, rest: &mut Map<String, Value>) -> Result<Value, String> {
+fn call(value: Value, rest: &mut Map<String, Value>, reading: &mut Reading) -> Result<Value, String> {
     let value = if let Value::String(text) = &value { json_object::value(text).unwrap_or_default() } else { value };
     let Value::Object(mut call) = value else { return Err("has a call of a tool that is no object".into()) };
     if !is_call(&Value::Object(call.clone())) {
@@ -434,10 +470,17 @@ fn call(value: Value, rest: &mut Map<String, Value>) -> Result<Value, String> {
     if let Some(Value::Object(function)) = function {
         outer = std::mem::replace(&mut inner, function);
         inner.retain(|_, value| !value.is_null());
+    } else {
+        reading.note(Renamed::field("tool_calls[].name", "tool_calls[].function.name"));
     }
     let mut function = Map::new();
     function.extend(inner.shift_remove("name").map(|name| ("name".to_owned(), name)));
-    if let Some(arguments) = inner.shift_remove("arguments").or_else(|| inner.shift_remove("parameters")) {
+    let arguments = inner.shift_remove("arguments").or_else(|| {
+        let parameters = inner.shift_remove("parameters")?;
+        reading.note(Renamed::field("tool_calls[].parameters", "tool_calls[].function.arguments"));
+        Some(parameters)
+    });
+    if let Some(arguments) = arguments {
         let arguments = match &arguments {
             Value::String(text) => json_object::value(text).unwrap_or(arguments),
             _ => arguments,
@@ -467,11 +510,12 @@ fn refuse_wide_numbers(value: &Value) -> Result<(), String> {
 ///
 /// # Errors
 /// They are no list.
-pub fn tools(record: &mut Record) -> Result<Option<Value>, String> {
+pub fn tools(record: &mut Reading) -> Result<Option<Value>, String> {
     let of_turns = record.keys().find(|name| name.ends_with("[].tools")).cloned();
     let own = record.get(TOOLS).is_some_and(|tools| !tools.is_null());
     let column = if own { TOOLS.to_owned() } else { of_turns.unwrap_or_else(|| TOOLS.to_owned()) };
     let value = record.shift_remove(&column).unwrap_or_default();
+    let mut tool = |value: Value| tool(value, record);
     let lists = match value {
         Value::Array(turns) if column != TOOLS => turns,
         value => vec![value],
@@ -486,9 +530,9 @@ pub fn tools(record: &mut Record) -> Result<Option<Value>, String> {
         refuse_wide_numbers(&tools)?;
         match tools {
             Value::Null => {}
-            Value::Array(list) if column == TOOLS => all.extend(list.into_iter().map(tool)),
+            Value::Array(list) if column == TOOLS => all.extend(list.into_iter().map(&mut tool)),
             Value::Array(list) => {
-                for tool in list.into_iter().map(tool) {
+                for tool in list.into_iter().map(&mut tool) {
                     if !all.contains(&tool) {
                         all.push(tool);
                     }
@@ -497,12 +541,16 @@ pub fn tools(record: &mut Record) -> Result<Option<Value>, String> {
             other => return Err(wrong(&column, &other, "a list of tools")),
         }
     }
+    if column != TOOLS && !all.is_empty() {
+        record.note(Renamed::field(column, TOOLS));
+    }
     Ok((!all.is_empty()).then_some(Value::Array(all)))
 }
 
 /// A tool as templates expect it: a function's schema stands under `function`.
-fn tool(tool: Value) -> Value {
+fn tool(tool: Value, reading: &mut Reading) -> Value {
     if tool.get("name").is_some() && tool.get("function").is_none() {
+        reading.note(Renamed::field("tools[].name", "tools[].function.name"));
         json!({ "type": "function", "function": tool })
     } else {
         tool

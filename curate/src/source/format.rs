@@ -131,7 +131,7 @@ fn json(
     file.rewind().map_err(&unreadable)?;
     match found {
         Ok(JsonFile::Rows { layout, hint }) => Ok(Arc::new(JsonReader { layout, packing, hint })),
-        Ok(JsonFile::Columns { columns, rows }) => Ok(Arc::new(ColumnsReader { columns, rows, packing })),
+        Ok(JsonFile::Columns { columns, rows, hint }) => Ok(Arc::new(ColumnsReader { columns, rows, packing, hint })),
         Ok(JsonFile::Empty) => Ok(Arc::new(JsonReader { layout: Layout::Lines, packing, hint: None })),
         Ok(JsonFile::Foreign) if page(head) => {
             Err(SourceError::new(name, "is a web page, as a failed download leaves it: fetch it again"))
@@ -213,7 +213,10 @@ fn wide(head: &[u8]) -> Option<String> {
         [0, a, 0, b, ..] if *a != 0 && *b != 0 => "utf-16be",
         _ => return None,
     };
-    Some(format!("is UTF-16 without a byte order mark: write `encoding = \"{encoding}\"` into its [[source]]"))
+    Some(format!(
+        "is UTF-16 without a byte order mark: write `encoding = \"{encoding}\"` into its [[source]], or give \
+         `--encoding {encoding}` to `setaccio init`"
+    ))
 }
 
 /// Look a file through once: its hash, format, rows and slices. Stops early, with whatever it has,

@@ -1,7 +1,7 @@
 //! Which files a source has: names, globs or folders, sorted by name.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,9 @@ const TABLES: [&str; 9] = ["parquet", "arrow", "feather", "json", "jsonl", "ndjs
 /// What they end in where it holds none of these: beside tables such files explain them.
 const TEXTS: [&str; 2] = ["txt", "md"];
 
+/// What tells of a data set beside its rows: `datasets` writes these and leaves them out when it looks for rows.
+const ABOUT: [&str; 5] = ["config.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"];
+
 /// What a file of a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -30,6 +33,7 @@ enum Kind {
 /// What a folder's file is, by its name.
 fn kind(name: &str) -> Kind {
     match ending(name) {
+        _ if ABOUT.contains(&name) => Kind::Other,
         Some(ending) if TABLES.contains(&ending.as_str()) => Kind::Table,
         Some(ending) if TEXTS.contains(&ending.as_str()) => Kind::Text,
         _ => Kind::Other,
@@ -42,6 +46,22 @@ fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> (Vec<T>, Vec<T>) {
     let (read, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, kind)| *kind == wanted);
     let files = |of: Vec<(T, Kind)>| of.into_iter().map(|(file, _)| file).collect();
     (files(read), files(rest))
+}
+
+/// What is said of the file `name`, which cannot be read, where most bytes of `files`, each with its size, are of files
+/// that end otherwise: it may be here by chance.
+pub fn stray(files: &[(&str, u64)], name: &str) -> Option<String> {
+    let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
+    for (file, size) in files {
+        *bytes.entry(ending(file)?).or_default() += size;
+    }
+    let (most, _) = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+    (ending(name)? != most).then(|| {
+        format!(
+            "; if {} holds no rows of this set, name those that do, for instance `FOLDER/**/*.{most}`",
+            name.rsplit('/').next().unwrap_or(name)
+        )
+    })
 }
 
 /// What was found.
@@ -91,11 +111,12 @@ pub fn find(root: &Path, patterns: &[String], cancelled: &dyn Fn() -> bool) -> R
     Ok(Found { files: found, left_out })
 }
 
-/// Which of a repository's `paths` match any of `patterns`, by the same rules as [`find`]; sorted.
+/// Which of a repository's `paths` match any of `patterns`, and what folders that match hold beside these, by the same rules
+/// as [`find`]; sorted.
 ///
 /// # Errors
 /// A pattern that is no glob.
-pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>, SourceError> {
+pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<(Vec<&'a str>, Vec<&'a str>), SourceError> {
     let (mut found, mut inside) = (std::collections::BTreeSet::new(), Vec::new());
     for pattern in patterns {
         let glob = glob::Pattern::new(pattern).map_err(|e| SourceError::new(pattern, format!("is no glob: {e}")))?;
@@ -109,12 +130,16 @@ pub fn select<'a>(paths: &[&'a str], patterns: &[String]) -> Result<Vec<&'a str>
             if names_files && fits(path) {
                 found.insert(*path);
             } else if folders.any(searched) {
-                inside.push((*path, kind(path)));
+                inside.push((*path, kind(path.rsplit('/').next().unwrap_or(path))));
             }
         }
     }
-    found.extend(tables_or_texts(inside).0);
-    Ok(found.into_iter().collect())
+    let (read, mut left_out) = tables_or_texts(inside);
+    found.extend(read);
+    left_out.sort_unstable();
+    left_out.dedup();
+    left_out.retain(|path| !found.contains(path));
+    Ok((found.into_iter().collect(), left_out))
 }
 
 /// Files of a folder and of those in it. Folders that a build wrote are left out: rows that one recipe has made are no rows
@@ -149,6 +174,10 @@ mod tests {
             "texts/deep/b.md.xz",
             "texts/c.pdf",
             "multi/c4-it.00001.json.gz",
+            "saved/dataset_info.json",
+            "saved/dataset_infos.json",
+            "saved/state.json",
+            "saved/train/data-00000.arrow",
         ];
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         for path in paths {
@@ -170,17 +199,21 @@ mod tests {
             vec!["data/**"],
             vec!["texts"],
             vec!["texts", "data"],
+            vec!["saved"],
+            vec!["saved/state.json"],
+            vec!["data", "data/note.txt"],
             vec!["data/*", "texts/*"],
         ] {
             let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
             let selected = select(&paths, &patterns).unwrap_or_else(|e| panic!("{e}"));
             let found = find(dir.path(), &patterns, &|| false).unwrap_or_else(|e| panic!("{e}"));
-            let found: Vec<String> = found
-                .files
-                .iter()
-                .map(|p| p.strip_prefix(dir.path()).unwrap_or(p).to_string_lossy().into_owned())
-                .collect();
-            assert_eq!(selected, found, "{patterns:?}");
+            let names = |paths: Vec<PathBuf>| -> Vec<String> {
+                let below = |p: PathBuf| p.strip_prefix(dir.path()).unwrap_or(&p).to_string_lossy().into_owned();
+                paths.into_iter().map(below).collect()
+            };
+            let (files, left_out) = selected;
+            assert_eq!(files, names(found.files), "{patterns:?}");
+            assert_eq!(left_out, names(found.left_out), "{patterns:?}");
         }
     }
 
@@ -192,7 +225,8 @@ mod tests {
             ("texts", &["texts/a.txt", "texts/b.md"]),
             ("data/*", &["data/README.md", "data/a.jsonl"]),
         ] {
-            assert_eq!(select(&paths, &[pattern.to_owned()]).ok().as_deref(), Some(expected), "{pattern}");
+            let selected = select(&paths, &[pattern.to_owned()]).map(|(files, _)| files);
+            assert_eq!(selected.ok().as_deref(), Some(expected), "{pattern}");
         }
     }
 

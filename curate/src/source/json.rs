@@ -64,8 +64,8 @@ impl Reader for JsonReader {
         Ok(Inspection { sha256, rows, slices, text_bytes: self.packing.text_bytes(bytes) })
     }
 
-    fn table(&self) -> Option<&str> {
-        self.hint.as_ref()?.table()
+    fn hint(&self) -> Option<&Hint> {
+        self.hint.as_ref()
     }
 
     fn open(

@@ -1,6 +1,6 @@
 //! How a JSON file holds its rows, told from its first value.
 
-use std::io::BufRead;
+use std::{collections::HashSet, io::BufRead};
 
 use super::{
     frame::Layout,
@@ -27,6 +27,8 @@ pub enum JsonFile {
         columns: Vec<List>,
         /// How many rows they hold.
         rows: u64,
+        /// Where the rows may be if these are none.
+        hint: Option<Hint>,
     },
 }
 
@@ -83,8 +85,10 @@ pub fn layout(head: &[u8], input: impl BufRead, field: Option<&str>) -> Result<J
         return Ok(JsonFile::Rows { layout, hint: None });
     }
     if let Some(columns) = fields.columns() {
-        let rows = fields.rows().map_err(LayoutError::Unknown)?;
-        return Ok(JsonFile::Columns { columns: columns.to_vec(), rows });
+        let hint = fields.hint();
+        let advice = || hint.as_ref().and_then(|hint| hint.advice(&HashSet::new())).unwrap_or_default();
+        let rows = fields.rows().map_err(|what| LayoutError::Unknown(what + &advice()))?;
+        return Ok(JsonFile::Columns { columns: columns.to_vec(), rows, hint });
     }
     match fields.keyed() {
         Some(what) => unknown(what),
@@ -102,7 +106,7 @@ fn inside<R: BufRead>(scanner: &mut Scanner<R>, field: &str) -> Result<JsonFile,
             let fields = Fields::scan(scanner)?;
             if let Some(columns) = fields.columns() {
                 let rows = fields.rows().map_err(|what| LayoutError::Unknown(format!("its `{field}` {what}")))?;
-                return Ok(JsonFile::Columns { columns: columns.to_vec(), rows });
+                return Ok(JsonFile::Columns { columns: columns.to_vec(), rows, hint: None });
             }
             let what = fields.keyed().unwrap_or_else(|| "is one object, and no list of rows".into());
             Err(LayoutError::Unknown(format!("its `{field}` {what}")))

@@ -141,4 +141,4 @@ pub fn no_text(error: std::str::Utf8Error) -> String {
 
 /// What is added where bytes are no UTF-8.
 pub const OTHER_ENCODING: &str = ": if the file is in another encoding, name it in the [[source]], for instance \
-                                  `encoding = \"windows-1252\"`";
+                                  `encoding = \"windows-1252\"` (`--encoding` of `setaccio init`)";

@@ -27,9 +27,9 @@ mod text;
 mod value;
 
 pub use format::inspect;
-pub use globs::{find, select};
+pub use globs::{find, select, stray};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
-pub use record::Record;
+pub use record::{Reading, Record};
 pub use schema::{ColumnSpec, Schema};
 pub use schemas::{SCHEMAS, find_schema};
 pub use setaccio_base::names::{Names, short};

@@ -42,6 +42,8 @@ pub struct HubFiles {
     pub of: usize,
     /// Whether only the cache was looked into, so that there may be more.
     pub unlisted: bool,
+    /// Paths in the repository of what its folders hold beside these and is not read.
+    pub left_out: Vec<String>,
 }
 
 /// A file that was fetched.
@@ -169,7 +171,8 @@ pub fn files(
                 sha256: remote.sha256.clone(),
             };
             let files = fetched.files.iter().map(file).collect();
-            Ok(SourceFiles { files, of: fetched.of, left_out: Vec::new() })
+            let left_out = fetched.left_out.iter().map(|path| format!("{}/{path}", source.name)).collect();
+            Ok(SourceFiles { files, of: fetched.of, left_out })
         }
     }
 }

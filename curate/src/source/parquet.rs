@@ -144,12 +144,13 @@ impl ChunkReader for Chunks {
 fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     // Writers embed Arrow schemas that other readers cannot always follow; Parquet's own types suffice.
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let told = |Flaw { why, message }| {
+    let told = |flaw: Flaw| {
+        let (way_out, Flaw { why, message }) = (flaw.way_out(), flaw);
         SourceError::new(
             name,
             match why {
                 Why::System => format!("cannot be read: {message}"),
-                Why::Limit => format!("is a Parquet file that cannot be read: {message}{}", way_out(&message)),
+                Why::Limit => format!("is a Parquet file that cannot be read: {message}{way_out}"),
                 Why::Damage => {
                     format!("is no whole Parquet file: {message}; it was cut short or damaged, fetch it again")
                 }
@@ -165,23 +166,6 @@ fn load(file: &Chunks, name: &str) -> Result<ArrowReaderMetadata, SourceError> {
     };
     let metadata = unwound(read, ParquetError::General).map_err(|e| told(Flaw::of(&e)))?;
     twice(metadata.schema().fields()).map_or(Ok(metadata), |what| Err(SourceError::new(name, what)))
-}
-
-/// What to do about a file that is whole and beyond what the reader knows.
-fn way_out(message: &str) -> &'static str {
-    let message = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&["encrypt"]) {
-        "; write it without encryption"
-    } else if says(&["brotli", "lzo", "disabled feature"]) {
-        "; write the file with zstd, gzip, snappy or lz4 instead"
-    } else if says(&["overflow"]) {
-        "; write its long texts in smaller row groups, or leave them out"
-    } else if says(&["nyi:", "not yet implemented", "not implemented", "unsupported", "not supported"]) {
-        "; write the file in another way, for instance with pyarrow and its defaults"
-    } else {
-        ""
-    }
 }
 
 /// The same columns with their texts as places in the pages that hold them: a text that is in a dictionary lies in memory
@@ -315,11 +299,12 @@ impl Iterator for Records {
             self.next = 0;
             self.batch = match self.batches.next()? {
                 Ok(batch) => Some(batch),
-                Err(Fault { at, flaw: Flaw { why, message } }) => {
+                Err(Fault { at, flaw }) => {
                     self.batch = None;
+                    let (way_out, Flaw { why, message }) = (flaw.way_out(), flaw);
                     let message = match why {
                         Why::System => format!("reading stops here: {message}"),
-                        Why::Limit => format!("reading stops here: {message}{}", way_out(&message)),
+                        Why::Limit => format!("reading stops here: {message}{way_out}"),
                         Why::Damage => format!("reading stops here: {message}; the file is damaged, fetch it again"),
                     };
                     return Some(Err(SourceError::at(&self.file, at, message)));

@@ -18,6 +18,7 @@ use setaccio_dataset::{recipe::ColumnType, shard::Position};
 use super::{
     record::Record,
     schema::{self, Schema},
+    shape::Hint,
 };
 use crate::error::SourceError;
 
@@ -40,8 +41,8 @@ pub trait Reader: Debug + Send + Sync {
         false
     }
 
-    /// Of a file that is one object: the one field of it that holds a list of objects.
-    fn table(&self) -> Option<&str> {
+    /// Of a file that is one object: where the rows may be if that is none.
+    fn hint(&self) -> Option<&Hint> {
         None
     }
 

@@ -1,17 +1,59 @@
 //! A record: one row of a source as JSON, whatever the container; and the questions schemas ask of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use arrow_schema::{DataType, Field, Fields};
 use serde_json::{Map, Value};
 use setaccio_base::{
     names::{Names, short},
-    row::Message,
+    row::{Message, Renamed},
     value,
 };
 
 /// Column name to value.
 pub type Record = Map<String, Value>;
+
+/// A record while a schema takes the content out of it.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is left of it.
+    pub columns: Record,
+    /// What the content calls otherwise than the record did, each once.
+    pub renamed: Vec<Renamed>,
+}
+
+impl Reading {
+    /// Note that a name is another one from here on.
+    pub fn note(&mut self, renamed: Renamed) {
+        if !self.renamed.contains(&renamed) {
+            self.renamed.push(renamed);
+        }
+    }
+}
+
+impl From<Record> for Reading {
+    fn from(columns: Record) -> Self {
+        Self { columns, renamed: Vec::new() }
+    }
+}
+
+impl Deref for Reading {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.columns
+    }
+}
+
+impl DerefMut for Reading {
+    fn deref_mut(&mut self) -> &mut Record {
+        &mut self.columns
+    }
+}
 
 /// How much of a bad row is kept.
 pub const RAW_BYTES: usize = 64 << 10;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use setaccio_base::row::{Content, Kind, Row};
 
-use super::{conversation, record::Record};
+use super::{
+    conversation,
+    record::{Reading, Record},
+};
 
 /// A column that a schema looks at.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +50,7 @@ pub trait Schema: Sync {
     ///
     /// # Errors
     /// What is missing or of the wrong type.
-    fn content(&self, record: &mut Record) -> Result<Content, String>;
+    fn content(&self, record: &mut Reading) -> Result<Content, String>;
 }
 
 /// Give the columns of a record the schema's names.
@@ -66,6 +69,8 @@ pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, St
     if schema.kind() != Kind::Text {
         conversation::refuse_media(&record)?;
     }
-    let content = schema.content(&mut record)?;
-    Ok(Row { content, language: None, columns: record })
+    let mut reading = Reading::from(record);
+    let content = schema.content(&mut reading)?;
+    let Reading { columns, renamed } = reading;
+    Ok(Row { content, language: None, columns, renamed })
 }

@@ -5,6 +5,7 @@ use std::{collections::HashSet, io::BufRead};
 use setaccio_base::{
     names::{Names, short},
     numbers::grouped,
+    shell,
 };
 
 use super::{
@@ -33,9 +34,9 @@ pub struct List {
 pub struct Hint(Vec<(String, u64)>);
 
 impl Hint {
-    /// The one field that holds a list of objects.
-    pub fn table(&self) -> Option<&str> {
-        if let [(name, _)] = self.0.as_slice() { Some(name) } else { None }
+    /// The fields that hold a list of objects.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// What is said beside what is wrong with the row. A list that is a column of it, one of those `needed`, holds no rows.
@@ -47,13 +48,16 @@ impl Hint {
         Some(if others.count() == 0 {
             format!(
                 "; the file is one object, and its `{name}` is a list of {} objects: if these are the rows, write \
-                 `field = \"{name}\"` into the recipe's [[source]]",
-                grouped(*length)
+                 `field = \"{name}\"` into the recipe's [[source]], or give `--field {}` to `setaccio init`",
+                grouped(*length),
+                shell::word(first)
             )
         } else {
             format!(
                 "; the file is one object that holds lists of objects, {name} and {others}: name the one whose objects \
-                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`"
+                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`, or give `--field {}` to \
+                 `setaccio init`",
+                shell::word(first)
             )
         })
     }
@@ -109,8 +113,10 @@ impl Fields {
     /// A row of conversations alone is a row.
     pub fn columns(&self) -> Option<&[List]> {
         let all = self.list_count > 0 && self.list_count == self.names.count();
-        let plain = self.lists.iter().any(|list| list.first != Some(b'{'));
-        (all && plain).then_some(self.lists.as_slice())
+        // A list without elements may be of anything.
+        let plain = self.lists.iter().any(|list| !matches!(list.first, None | Some(b'{')));
+        let empty = self.lists.iter().all(|list| list.first.is_none());
+        (all && (plain || empty)).then_some(self.lists.as_slice())
     }
 
     /// How many rows the columns hold.

@@ -47,8 +47,8 @@ impl Schema for Whole {
     fn columns(&self) -> &'static [ColumnSpec] {
         &[]
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
-        Ok(Content::Text(Value::Object(std::mem::take(record)).to_string()))
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
+        Ok(Content::Text(Value::Object(std::mem::take(&mut record.columns)).to_string()))
     }
 }
 

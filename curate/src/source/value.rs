@@ -83,7 +83,7 @@ fn entries(column: &ArrayRef, i: usize) -> ArrayRef {
 pub fn no_place(data_type: &DataType) -> String {
     let name = data_type.to_string();
     let name = name.split(['(', ' ']).next().unwrap_or_default();
-    format!("is of type {name}, which has no place in a row")
+    format!("is of type {name}, which is not read: write the column as numbers or as texts")
 }
 
 /// ISO 8601, which is how chrono debugs; the crate arrow-cast has it too, and takes a minute to compile.

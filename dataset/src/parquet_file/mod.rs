@@ -54,21 +54,31 @@ impl Flaw {
 
     /// What the library's words for it stand for.
     pub fn said(message: String) -> Self {
-        const BEYOND: [&str; 9] = [
-            "encrypt",
-            "brotli",
-            "lzo",
-            "disabled feature",
-            "nyi:",
-            "not yet implemented",
-            "not implemented",
-            "unsupported",
-            "not supported",
-        ];
-        let lower = message.to_lowercase();
-        let beyond = BEYOND.iter().any(|word| lower.contains(word)) || lower.contains("overflow");
-        Self { why: if beyond { Why::Limit } else { Why::Damage }, message }
+        Self { why: if beyond(&message).is_some() { Why::Limit } else { Why::Damage }, message }
     }
+
+    /// What to do about a file that is whole and beyond what the library knows, to be said behind the message.
+    pub fn way_out(&self) -> &'static str {
+        beyond(&self.message).unwrap_or_default()
+    }
+}
+
+/// Words by which the library says that it does not know or allow something, and what to do about each.
+const BEYOND: [(&[&str], &str); 4] = [
+    (&["encrypt"], "; write it without encryption"),
+    (&["brotli", "lzo", "disabled feature"], "; write the file with zstd, gzip, snappy or lz4 instead"),
+    (&["overflow"], "; write its long texts in smaller row groups, or leave them out"),
+    (
+        &["nyi:", "not yet implemented", "not implemented", "unsupported", "not supported"],
+        "; write the file in another way, for instance with pyarrow and its defaults",
+    ),
+];
+
+/// What to do about what a message says, if that is no damage.
+fn beyond(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    let says = |(words, _): &&(&[&str], _)| words.iter().any(|word| message.contains(word));
+    BEYOND.iter().find(says).map(|(_, way_out)| *way_out)
 }
 
 /// What the system says, where an error comes from it.

@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{
     nfc::nfc,
-    row::{Content, Kind},
+    row::{Content, Kind, Message},
 };
 
 use super::length::answers;
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     rule::{Rule, RuleError},
 };
 
@@ -29,7 +29,7 @@ use crate::{
 /// {"messages": [{"role": "user", "content": "Chi scrisse la Commedia?"}, {"role": "assistant", "content": "N/A."}]}
 /// ```
 /// ```text
-/// dropped by answer: answer 1 is "N/A."
+/// dropped by answer: the answer is "N/A."
 /// ```
 ///
 /// # Source
@@ -74,36 +74,42 @@ fn normal(text: &str) -> String {
 
 impl DocumentFilter for Answer {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        for (i, answer) in answers(document.content).enumerate() {
+        let fault = |number, detail| Verdict::Drop(Reason { detail, message: Some(number) });
+        for (number, answer) in answers(document.content) {
             if self.empty && answer.trim().is_empty() {
-                return Verdict::Drop(format!("answer {} is empty", i + 1));
+                return fault(number, "the answer is empty".into());
             }
             // Long answers are neither; normalising them would be work for nothing.
             if answer.len() <= 64 && self.placeholders.contains(&normal(answer)) {
-                return Verdict::Drop(format!("answer {} is {:?}", i + 1, answer.trim()));
+                return fault(number, format!("the answer is {:?}", answer.trim()));
             }
         }
-        if self.echo && echoes(document.content) {
-            return Verdict::Drop("the answer repeats the question".into());
+        if self.echo
+            && let Some(number) = echo(document.content)
+        {
+            return fault(number, "the answer repeats the question".into());
         }
         Verdict::Keep
     }
 }
 
-/// Whether an answer repeats the turn before it.
-fn echoes(content: &Content) -> bool {
+/// The first answer that repeats the turn before it, by its number in reading order.
+fn echo(content: &Content) -> Option<usize> {
     let same = |question: Option<&str>, answer: &str| {
         // Equal texts have about equal lengths: most pairs need no normalising.
         question.is_some_and(|q| q.len().abs_diff(answer.len()) <= 64 && normal(q) == normal(answer))
     };
     match content {
-        Content::Text(_) => false,
-        Content::Chat { messages, .. } => messages.windows(2).any(|pair| {
-            pair[1].role == "assistant" && pair[0].role == "user" && same(Some(&pair[0].content), &pair[1].content)
-        }),
+        Content::Text(_) => None,
+        Content::Chat { messages, .. } => {
+            let echoes = |pair: &[Message]| {
+                pair[1].role == "assistant" && pair[0].role == "user" && same(Some(&pair[0].content), &pair[1].content)
+            };
+            Some(messages.windows(2).position(echoes)? + 1)
+        }
         Content::Preference { prompt, chosen, .. } => {
             let question = prompt.iter().rfind(|m| m.role == "user").map(|m| m.content.as_str());
-            chosen.iter().any(|m| same(question, &m.content))
+            Some(chosen.iter().position(|m| same(question, &m.content))? + prompt.len())
         }
     }
 }
@@ -118,26 +124,30 @@ mod tests {
     fn answers_that_say_nothing_are_dropped() {
         for (question, answer, dropped) in [
             ("Chi scrisse la Commedia?", "Dante Alighieri.", None),
-            ("Chi scrisse la Commedia?", " \n", Some("answer 1 is empty")),
-            ("Chi scrisse la Commedia?", "N/A.", Some("answer 1 is \"N/A.\"")),
-            ("Chi scrisse la Commedia?", "...", Some("answer 1 is \"...\"")),
+            ("Chi scrisse la Commedia?", " \n", Some("the answer is empty")),
+            ("Chi scrisse la Commedia?", "N/A.", Some("the answer is \"N/A.\"")),
+            ("Chi scrisse la Commedia?", "...", Some("the answer is \"...\"")),
             (
                 "Chi scrisse la Commedia?",
                 "Non si puo\u{300} sapere.",
-                Some("answer 1 is \"Non si puo\\u{300} sapere.\""),
+                Some("the answer is \"Non si puo\\u{300} sapere.\""),
             ),
             ("È Dante?", "e\u{300} dante", Some("the answer repeats the question")),
             ("Chi scrisse la Commedia?", "None of the others did.", None),
             ("Chi scrisse la Commedia?", "chi scrisse  la commedia", Some("the answer repeats the question")),
         ] {
             let mut row = Row::chat(&[("user", question), ("assistant", answer)]);
-            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            let expected =
+                dropped.map_or(Verdict::Keep, |d| Verdict::Drop(Reason { detail: d.into(), message: Some(1) }));
             let mut rule = Answer::default();
             rule.placeholders.push("non si può sapere".into());
             let filters = rule.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(filters[0].on_row(&mut row), expected, "{answer}");
         }
         let mut second = Row::chat(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")]);
-        assert_eq!(Answer::default().apply(&mut second), Verdict::Drop("answer 2 is empty".into()));
+        assert_eq!(
+            Answer::default().apply(&mut second),
+            Verdict::Drop(Reason { detail: "the answer is empty".into(), message: Some(3) })
+        );
     }
 }

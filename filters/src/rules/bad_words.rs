@@ -8,7 +8,7 @@ use setaccio_base::row::Kind;
 
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     fold::{Folding, Invisible, WhiteSpace},
     lists::{self, ListRef},
     rule::{Rule, RuleError},
@@ -123,7 +123,7 @@ impl DocumentFilter for BadWordsFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut left = self.tolerate;
         let mut dropped = None;
-        for text in document.content.texts() {
+        for (number, text) in document.content.texts().enumerate() {
             self.finder.find(text, |word| {
                 if left == 0 {
                     dropped = Some(word.to_owned());
@@ -133,7 +133,7 @@ impl DocumentFilter for BadWordsFilter {
                 ControlFlow::Continue(())
             });
             if let Some(word) = dropped {
-                return Verdict::Drop(word);
+                return Verdict::Drop(Reason::of_text(document.content, number, word));
             }
         }
         Verdict::Keep
@@ -157,7 +157,10 @@ mod tests {
         assert_eq!(judge(&rule, &mut Row::text("Che Cavolo dici?")), Verdict::Drop("cavolo".into()));
         assert_eq!(judge(&rule, &mut Row::text("cavolfiore")), Verdict::Keep);
         let chat = Row::chat(&[("user", "Ciao"), ("assistant", "Acciderba!")]);
-        assert_eq!(judge(&rule, &mut chat.clone()), Verdict::Drop("acciderba".into()));
+        assert_eq!(
+            judge(&rule, &mut chat.clone()),
+            Verdict::Drop(Reason { detail: "acciderba".into(), message: Some(1) })
+        );
         let lenient = BadWords { tolerate: 1, ..rule.clone() };
         assert_eq!(judge(&lenient, &mut chat.clone()), Verdict::Keep);
         let except = BadWords { except: vec!["acciderba".into()], ..rule };

@@ -64,7 +64,7 @@ impl Absent {
     /// The verdict on a row that has no column of this name.
     pub fn verdict(self, column: &str) -> Verdict {
         match self {
-            Self::Drop => Verdict::Drop(format!("there is no column `{column}`")),
+            Self::Drop => Verdict::Drop(format!("there is no column `{column}`").into()),
             Self::Keep => Verdict::Keep,
         }
     }
@@ -96,7 +96,7 @@ impl DocumentFilter for Column {
         let text_nfc = nfc(&text);
         let listed = |list: &[String]| !held.is_null() && list.iter().any(|value| nfc(value) == text_nfc);
         if listed(&self.drop) || (!self.keep.is_empty() && !listed(&self.keep)) {
-            return Verdict::Drop(format!("{} = {text}", self.column));
+            return Verdict::Drop(format!("{} = {text}", self.column).into());
         }
         Verdict::Keep
     }
@@ -142,7 +142,7 @@ mod tests {
             (value::number("NaN"), "NaN"),
         ] {
             assert_eq!(judge(&rule("zz"), held.clone()), Verdict::Keep, "{held}");
-            assert_eq!(judge(&rule(drop), held), Verdict::Drop(format!("source = {drop}")));
+            assert_eq!(judge(&rule(drop), held), Verdict::Drop(format!("source = {drop}").into()));
         }
     }
 

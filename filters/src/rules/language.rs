@@ -17,7 +17,7 @@ use whatlang::Lang;
 use crate::{
     codes::CODES,
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     language::{
         Answer,
         fasttext::FastText,
@@ -351,24 +351,25 @@ impl LanguageFilter {
 impl DocumentFilter for LanguageFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let joined;
-        let texts: Vec<&str> = match (&*document.content, self.spec.per) {
-            (Content::Text(text), _) => vec![text],
+        let texts: Vec<(Option<usize>, &str)> = match (&*document.content, self.spec.per) {
+            (Content::Text(text), _) => vec![(None, text)],
             (content, Granularity::Row) => {
                 joined = content.texts().collect::<Vec<_>>().join("\n");
-                vec![&joined]
+                vec![(None, &joined)]
             }
             // What a system prompt or a tool says is often of another language than the conversation.
             (content, Granularity::Message) => {
-                let said = content.messages().filter(|m| !matches!(m.role.as_str(), "system" | "developer" | "tool"));
-                said.map(|m| m.content.as_str()).collect()
+                let said = content.messages().enumerate();
+                let said = said.filter(|(_, m)| !matches!(m.role.as_str(), "system" | "developer" | "tool"));
+                said.map(|(number, m)| (Some(number), m.content.as_str())).collect()
             }
         };
         // The longest text is the one to name the row's language by.
         let mut spoken: Option<(usize, String)> = None;
-        for text in texts {
+        for (message, text) in texts {
             let (objection, language) = self.object(text);
-            if let Some(objection) = objection {
-                return Verdict::Drop(objection);
+            if let Some(detail) = objection {
+                return Verdict::Drop(Reason { detail, message });
             }
             if let Some(language) = language
                 && spoken.as_ref().is_none_or(|(length, _)| text.len() > *length)
@@ -401,7 +402,7 @@ mod tests {
 
     fn dropped(spec: &Language, text: &str) -> Option<String> {
         match judge(spec, &mut Row::text(text)) {
-            Verdict::Drop(why) => Some(why),
+            Verdict::Drop(why) => Some(why.detail),
             _ => None,
         }
     }
@@ -422,7 +423,9 @@ mod tests {
         assert_eq!(row.language.as_deref(), Some("it"));
         assert_eq!(dropped(&spec, ENGLISH).as_deref(), Some("en 1.00"));
         let mixed = Row::chat(&[("system", ENGLISH), ("user", ITALIAN), ("assistant", ENGLISH)]);
-        assert!(matches!(judge(&spec, &mut mixed.clone()), Verdict::Drop(d) if d.starts_with("en ")));
+        assert!(
+            matches!(judge(&spec, &mut mixed.clone()), Verdict::Drop(d) if d.detail.starts_with("en ") && d.message == Some(2))
+        );
         let prompt = Row::chat(&[("system", ENGLISH), ("user", ITALIAN), ("assistant", "Sì.")]);
         assert_eq!(judge(&spec, &mut prompt.clone()), Verdict::Keep);
     }

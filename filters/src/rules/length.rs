@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     rule::{Rule, RuleError},
     spaceless::count_words,
 };
@@ -138,6 +138,11 @@ impl LengthFilter {
         None
     }
 
+    /// Why the first of these texts of `content` is too short or too long.
+    fn first<'a>(&self, content: &Content, mut texts: impl Iterator<Item = (usize, &'a str)>) -> Option<Reason> {
+        texts.find_map(|(number, text)| Some(Reason::of_text(content, number, self.objection(&[text])?)))
+    }
+
     fn measure(&self, unit: &str, text: &str) -> usize {
         match unit {
             "characters" => text.chars().count(),
@@ -151,25 +156,27 @@ impl LengthFilter {
 impl DocumentFilter for LengthFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let objection = match (self.of, &*document.content) {
-            (Part::Row, content) => self.objection(&content.texts().collect::<Vec<_>>()),
-            (Part::Message, content) => content.texts().find_map(|t| self.objection(&[t])),
-            (Part::Answer, content) => answers(content).find_map(|t| self.objection(&[t])),
-            (Part::Prompt, content) => self.objection(&prompt(content)),
+            (Part::Row, content) => self.objection(&content.texts().collect::<Vec<_>>()).map(Reason::from),
+            (Part::Message, content) => self.first(content, content.texts().enumerate()),
+            (Part::Answer, content) => self.first(content, answers(content)),
+            (Part::Prompt, content) => self.objection(&prompt(content)).map(Reason::from),
         };
         objection.map_or(Verdict::Keep, Verdict::Drop)
     }
 }
 
-/// Every answer of a row, but for turns that do nothing but call tools: all texts of a text row are its own.
-pub(super) fn answers(content: &Content) -> impl Iterator<Item = &str> {
+/// Every answer of a row with its number among the texts, but for turns that do nothing but call tools: all texts of a text
+/// row are its own.
+pub(super) fn answers(content: &Content) -> impl Iterator<Item = (usize, &str)> {
     let text = matches!(content, Content::Text(_));
     let asked = if let Content::Preference { prompt, .. } = content { prompt.len() } else { 0 };
     let said = content
         .messages()
+        .enumerate()
         .skip(asked)
-        .filter(|m| m.role == "assistant" && !(m.content.is_empty() && m.calls_tools()))
-        .map(|m| m.content.as_str());
-    content.texts().filter(move |_| text).chain(said)
+        .filter(|(_, m)| m.role == "assistant" && !(m.content.is_empty() && m.calls_tools()))
+        .map(|(number, m)| (number, m.content.as_str()));
+    content.texts().enumerate().filter(move |_| text).chain(said)
 }
 
 /// The texts before the last answer.
@@ -222,7 +229,9 @@ mod tests {
             (Length { max_words: Some(4), of: Part::Prompt, ..none.clone() }, chat, Some("5 words, at most 4")),
         ];
         for (spec, row, dropped) in cases {
-            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            // The answer is the one that is too short.
+            let message = matches!(spec.of, Part::Message | Part::Answer).then_some(1);
+            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(Reason { detail: d.into(), message }));
             assert_eq!(judge(&spec, &row), expected, "{spec:?}");
         }
     }

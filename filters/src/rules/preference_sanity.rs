@@ -14,7 +14,7 @@ use setaccio_base::{
 use super::roles::{out_of_order, unanswered};
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     rule::{Rule, RuleError},
 };
 
@@ -84,11 +84,11 @@ impl DocumentFilter for PreferenceSanity {
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let Content::Preference { prompt, chosen, rejected, .. } = &*document.content else { return Verdict::Keep };
-        let objection = (|| {
+        let objection = (|| -> Option<Reason> {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {
                     if turns.iter().all(|t| t.content.trim().is_empty() && !t.calls_tools()) {
-                        return Some(format!("{side} is empty"));
+                        return Some(format!("{side} is empty").into());
                     }
                 }
             }
@@ -96,17 +96,19 @@ impl DocumentFilter for PreferenceSanity {
                 return Some("chosen and rejected are equal".into());
             }
             if self.roles {
-                for (side, turns) in [("chosen", chosen), ("rejected", rejected)] {
+                // In reading order the rejected side comes behind the chosen one, which is no part of it.
+                for (turns, between) in [(chosen, 0), (rejected, chosen.len())] {
                     let whole: Vec<&Message> = prompt.iter().chain(turns).collect();
-                    if let Some(fault) = out_of_order(&whole).or_else(|| unanswered(&whole)) {
-                        return Some(format!("{side}: {fault}"));
+                    if let Some(mut fault) = out_of_order(&whole).or_else(|| unanswered(&whole)) {
+                        fault.message = fault.message.map(|i| if i < prompt.len() { i } else { i + between });
+                        return Some(fault);
                     }
                 }
             }
             let [better, worse] = self.score_columns.each_ref().map(|c| document.column(c).and_then(score));
             let (better, worse) = better.zip(worse).filter(|_| self.scores)?;
             let wrong = better < worse || (self.ties && better <= worse);
-            wrong.then(|| format!("chosen scores {better}, rejected {worse}"))
+            wrong.then(|| format!("chosen scores {better}, rejected {worse}").into())
         })();
         objection.map_or(Verdict::Keep, Verdict::Drop)
     }
@@ -155,8 +157,14 @@ mod tests {
             ("", "assistant:Dante.", "assistant:Boh.", None, Some("prompt is empty")),
             ("user:Chi?", "assistant: ", "assistant:Boh.", None, Some("chosen is empty")),
             ("user:Chi?", "assistant:Dante.", "", None, Some("rejected is empty")),
-            ("user:Chi?|user:Eh?", "assistant:a", "assistant:b", None, Some("chosen: turn 2: user follows user")),
-            ("user:Chi?", "assistant:a", "assistant:b|user:c", None, Some("rejected: the last turn is the user's")),
+            ("user:Chi?|user:Eh?", "assistant:a", "assistant:b", None, Some("prompt[1] (user): user follows user")),
+            (
+                "user:Chi?",
+                "assistant:a",
+                "assistant:b|user:c",
+                None,
+                Some("rejected[1] (user): the last turn is the user's"),
+            ),
             ("user:Chi?", "assistant:a", "assistant:b", Some((7.0, 8.5)), Some("chosen scores 7, rejected 8.5")),
             ("user:Chi?", "assistant:a", "assistant:b", Some((7.0, 7.0)), Some("chosen scores 7, rejected 7")),
             ("user:Chi?", "assistant:a", "assistant:b", Some((8.5, 7.0)), None),
@@ -167,8 +175,14 @@ mod tests {
                 row.columns.insert("score_chosen".into(), better.into());
                 row.columns.insert("score_rejected".into(), worse.to_string().into());
             }
-            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
-            assert_eq!(rule.apply(&mut row), expected, "{row:?}");
+            let told = match rule.apply(&mut row) {
+                Verdict::Drop(Reason { detail, message: Some(number) }) => {
+                    Some(format!("{}: {detail}", row.content.message_name(number).unwrap_or_default()))
+                }
+                Verdict::Drop(reason) => Some(reason.detail),
+                _ => None,
+            };
+            assert_eq!(told.as_deref(), dropped, "{row:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use setaccio_base::{
 use super::{column::Absent, length::answers};
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     rule::{Rule, RuleError},
 };
 
@@ -172,19 +172,25 @@ impl DocumentFilter for RegexFilter {
             None | Some(Value::Null) => Cow::Borrowed(""),
             Some(held) => value::printed(held),
         });
-        let texts: Vec<&str> = match (&column, self.spec.on) {
-            (Some(value), _) => vec![value],
-            (None, Turns::All) => document.content.texts().collect(),
+        let texts: Vec<(usize, &str)> = match (&column, self.spec.on) {
+            (Some(value), _) => vec![(0, value)],
+            (None, Turns::All) => document.content.texts().enumerate().collect(),
             (None, Turns::User) => {
-                document.content.messages().filter(|m| m.role == "user").map(|m| m.content.as_str()).collect()
+                let messages = document.content.messages().enumerate().filter(|(_, m)| m.role == "user");
+                messages.map(|(number, m)| (number, m.content.as_str())).collect()
             }
             (None, Turns::Answer) => answers(document.content).collect(),
         };
-        let texts: Vec<Text> = texts.into_iter().map(|t| self.spec.form.of_text(t)).collect();
-        if let Some(found) = self.drop.iter().find_map(|p| texts.iter().find_map(|t| t.find(p))) {
-            return Verdict::Drop(found.chars().take(80).collect());
+        let texts: Vec<(usize, Text)> = texts.into_iter().map(|(i, t)| (i, self.spec.form.of_text(t))).collect();
+        let found = self.drop.iter().find_map(|p| texts.iter().find_map(|(number, t)| Some((*number, t.find(p)?))));
+        if let Some((number, found)) = found {
+            let found: String = found.chars().take(80).collect();
+            return Verdict::Drop(match &column {
+                Some(_) => found.into(),
+                None => Reason::of_text(document.content, number, found),
+            });
         }
-        if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|t| p.is_match(t.compared()))) {
+        if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|(_, t)| p.is_match(t.compared()))) {
             return Verdict::Drop("no pattern of `keep` matches".into());
         }
         Verdict::Keep
@@ -207,7 +213,7 @@ mod tests {
         let mail = vec![r"\w+@\w+\.it".to_owned()];
         assert_eq!(
             judge(&Regex { drop: mail.clone(), ..Regex::default() }, &row),
-            Verdict::Drop("mario@esempio.it".into())
+            Verdict::Drop(Reason { detail: "mario@esempio.it".into(), message: Some(0) })
         );
         assert_eq!(judge(&Regex { drop: mail.clone(), on: Turns::Answer, ..Regex::default() }, &row), Verdict::Keep);
         assert_eq!(judge(&Regex { keep: mail, on: Turns::User, ..Regex::default() }, &row), Verdict::Keep);

@@ -6,7 +6,7 @@ use setaccio_base::row::{Kind, Message};
 
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     rule::{Rule, RuleError},
 };
 
@@ -57,25 +57,26 @@ impl DocumentFilter for Roles {
         let turns: Vec<&Message> = document.content.messages().collect();
         let fault = out_of_order(&turns).or_else(|| if self.open_end { None } else { unanswered(&turns) });
         let said = turns.iter().filter(|t| t.role != "system").count();
-        let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}"));
+        let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}").into());
         fault.or(long).map_or(Verdict::Keep, Verdict::Drop)
     }
 }
 
 /// Which turn is out of order, and why.
-pub(super) fn out_of_order(turns: &[&Message]) -> Option<String> {
+pub(super) fn out_of_order(turns: &[&Message]) -> Option<Reason> {
     let mut before = "";
     for (i, turn) in turns.iter().enumerate() {
+        let fault = |detail| Some(Reason { detail, message: Some(i) });
         let follows = match turn.role.as_str() {
             "system" => i == 0,
             "user" => matches!(before, "" | "system" | "assistant"),
             "assistant" => matches!(before, "user" | "tool"),
             "tool" => matches!(before, "assistant" | "tool"),
-            other => return Some(format!("turn {} has the unknown role {other:?}", i + 1)),
+            other => return fault(format!("the role {other:?} is unknown")),
         };
         if !follows {
             let place = if before.is_empty() { "comes first".to_owned() } else { format!("follows {before}") };
-            return Some(format!("turn {}: {} {place}", i + 1, turn.role));
+            return fault(format!("{} {place}", turn.role));
         }
         before = &turn.role;
     }
@@ -83,10 +84,13 @@ pub(super) fn out_of_order(turns: &[&Message]) -> Option<String> {
 }
 
 /// Why the conversation has no answer at its end.
-pub(super) fn unanswered(turns: &[&Message]) -> Option<String> {
+pub(super) fn unanswered(turns: &[&Message]) -> Option<Reason> {
     match turns.last() {
         Some(last) if last.role == "assistant" => None,
-        Some(last) => Some(format!("the last turn is the {}'s", last.role)),
+        Some(last) => {
+            let detail = format!("the last turn is the {}'s", last.role);
+            Some(Reason { detail, message: Some(turns.len() - 1) })
+        }
         None => Some("there are no turns".into()),
     }
 }
@@ -103,17 +107,19 @@ mod tests {
             ("user assistant", None),
             ("system user assistant user assistant", None),
             ("user assistant tool assistant", None),
-            ("user assistant user", Some("the last turn is the user's")),
-            ("user user assistant", Some("turn 2: user follows user")),
-            ("assistant user assistant", Some("turn 1: assistant comes first")),
-            ("user system assistant", Some("turn 2: system follows user")),
-            ("user narrator assistant", Some("turn 2 has the unknown role \"narrator\"")),
-            ("", Some("there are no turns")),
-            ("user assistant user assistant user assistant", Some("6 turns, at most 4")),
+            ("user assistant user", Some(("the last turn is the user's", Some(2)))),
+            ("user user assistant", Some(("user follows user", Some(1)))),
+            ("assistant user assistant", Some(("assistant comes first", Some(0)))),
+            ("user system assistant", Some(("system follows user", Some(1)))),
+            ("user narrator assistant", Some(("the role \"narrator\" is unknown", Some(1)))),
+            ("", Some(("there are no turns", None))),
+            ("user assistant user assistant user assistant", Some(("6 turns, at most 4", None))),
         ] {
             let turns: Vec<(&str, &str)> = roles.split_whitespace().map(|r| (r, "x")).collect();
             let rule = Roles { max_turns: Some(4), open_end: false };
-            let expected = dropped.map_or(Verdict::Keep, |d| Verdict::Drop(d.into()));
+            let expected = dropped.map_or(Verdict::Keep, |(detail, message)| {
+                Verdict::Drop(Reason { detail: detail.to_owned(), message })
+            });
             assert_eq!(rule.apply(&mut Row::chat(&turns)), expected, "{roles}");
         }
         let open = Roles { open_end: true, ..Roles::default() };

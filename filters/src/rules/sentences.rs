@@ -76,7 +76,7 @@ impl DocumentFilter for Sentences {
                 return Verdict::Keep;
             }
         }
-        Verdict::Drop(format!("{found} sentences, at least {}", self.min))
+        Verdict::Drop(format!("{found} sentences, at least {}", self.min).into())
     }
 }
 

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use setaccio_base::{safetensors_header, shell};
 use setaccio_hub::{
     Settings,
     upload::{Content, LocalFile},
 };
+
+use super::shapes;
 
 /// Files that tell of how the others were made, and so may name places of this machine. A vocabulary or a template is
 /// what it is: `~` is a token there.
@@ -26,16 +29,27 @@ const AROUND: [char; 14] = ['"', '\'', '`', '(', ')', '<', '>', '[', ']', '=', '
 
 /// The same files, with paths of this machine cut down to their last part in the texts of runs and models. A data
 /// set's texts carry each other's hashes, so a path in them is an error, and so is a token anywhere.
-pub fn check(files: Vec<LocalFile>, out: &Path, settings: &Settings) -> Result<Vec<LocalFile>> {
+pub fn check(
+    files: Vec<LocalFile>,
+    (out, no_secrets): (&Path, &[String]),
+    settings: &Settings,
+) -> Result<Vec<LocalFile>> {
+    if let Some(name) = no_secrets.iter().find(|name| files.iter().all(|file| file.path != **name)) {
+        bail!("--no-secret {name}: no file of that name would be pushed; nothing was pushed");
+    }
     let dataset = files.iter().any(|f| f.path == "ledger.json");
     let places = places(out);
     files
         .into_iter()
         .map(|local| {
-            let Some(text) = text(&local)? else { return Ok(local) };
-            if settings.token.as_ref().is_some_and(|t| text.contains(t.secret())) || holds_token(&text) {
+            let Some(text) = text(&local)? else {
+                let said = header(&local)?;
+                return refuse(&local.path, &said, no_secrets).map(|()| local);
+            };
+            if settings.token.as_ref().is_some_and(|t| text.contains(t.secret())) {
                 bail!("{} holds an access token: take it out, and revoke it; nothing was pushed", local.path);
             }
+            refuse(&local.path, &text, no_secrets)?;
             let telling = TELLING.contains(&local.path.rsplit('/').next().unwrap_or_default());
             let cleaned = if telling { cleaned(&text, &places) } else { text.clone() };
             if cleaned == text {
@@ -52,6 +66,29 @@ pub fn check(files: Vec<LocalFile>, out: &Path, settings: &Settings) -> Result<V
             Ok(LocalFile { content: Content::Bytes(cleaned.into_bytes()), ..local })
         })
         .collect()
+}
+
+/// Refuse what has the shape of a secret, unless somebody said of the file that it holds none.
+fn refuse(name: &str, text: &str, no_secrets: &[String]) -> Result<()> {
+    match shapes::secret(text) {
+        Some(kind) if no_secrets.iter().all(|told| told != name) => bail!(
+            "{name} holds what looks like {kind}: take it out, and revoke it; if it is no secret, say so with \
+             `--no-secret {}`; nothing was pushed",
+            shell::word(name)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What weights in safetensors say of themselves; of other files that are no texts nothing.
+fn header(local: &LocalFile) -> Result<String> {
+    let Content::File(path) = &local.content else { return Ok(String::new()) };
+    if path.extension().is_none_or(|end| end != "safetensors") {
+        return Ok(String::new());
+    }
+    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let metadata = safetensors_header::read(&file, path)?.metadata;
+    Ok(metadata.iter().map(|(name, value)| format!("{name} = {value}\n")).collect())
 }
 
 /// Whether a file's name says that it holds weights or rows.
@@ -122,12 +159,6 @@ fn first_path<'a>(text: &'a str, places: &[String]) -> Option<&'a str> {
     words(text).map(bare).find(|w| is_local(w, places))
 }
 
-/// Whether anything looks like a token of the Hub.
-fn holds_token(text: &str) -> bool {
-    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.any(|word| word.strip_prefix("hf_").is_some_and(|rest| rest.len() >= 30 && !rest.contains('_')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,11 +185,5 @@ mod tests {
         ] {
             assert_eq!(cleaned(text, &places), text);
         }
-    }
-
-    #[test]
-    fn tokens_are_seen() {
-        assert!(holds_token("x = \"hf_abcdefghijklmnopqrstuvwxyzABCDEFGH\""));
-        assert!(!holds_token("hf_hub_download and hf_xet"));
     }
 }

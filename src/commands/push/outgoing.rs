@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::{
+    fault::Fault,
     hidden::HIDDEN,
     lock_file::Mode,
     numbers::{counted, grouped},
@@ -36,6 +37,8 @@ pub struct Outgoing {
     pub files: Vec<LocalFile>,
     /// Names of files that lie beside them and do not belong there.
     pub left_out: Vec<String>,
+    /// What is missing without which not everybody can use them, a sentence each.
+    pub lacks: Vec<String>,
     /// Which files on the Hub are an earlier push's.
     pub stale: Box<dyn Fn(&str) -> bool + Sync>,
     /// A folder that is not rebuilt meanwhile.
@@ -113,8 +116,8 @@ fn within(out: &Path, local: &LocalFile) -> Result<()> {
 fn dataset(out: &Path, rejects: Rejects, card: EditedCard, progress: &dyn Progress) -> Result<Outgoing> {
     let held = OutputFolder::open(out, Mode::Shared)?;
     let scope = if rejects == Rejects::Pushed { Scope::Whole } else { Scope::WithoutRejects };
-    let mut faults = verify::verify(out, scope, &|| progress.cancelled())?.faults;
-    let of_card = |fault: &str| fault.starts_with(&format!("{CARD}: "));
+    let verify::Report { mut faults, foreign, .. } = verify::verify(out, scope, &|| progress.cancelled())?;
+    let of_card = |fault: &Fault| fault.file == CARD;
     faults.retain(|fault| card == EditedCard::Refused || !of_card(fault));
     if let Some(first) = faults.first() {
         let more = match faults.len() as u64 - 1 {
@@ -136,8 +139,9 @@ fn dataset(out: &Path, rejects: Rejects, card: EditedCard, progress: &dyn Progre
     };
     let rows = grouped(ledger.rows_out());
     let title = format!("{}: {rows} rows", ledger.recipe);
-    let (kind, left_out) = (RepoType::Dataset, Vec::new());
-    Ok(Outgoing { kind, title, files, left_out, stale: Box::new(stale), _held: Some(held) })
+    let (kind, left_out) = (RepoType::Dataset, foreign);
+    let (lacks, stale) = (Vec::new(), Box::new(stale));
+    Ok(Outgoing { kind, title, files, left_out, lacks, stale, _held: Some(held) })
 }
 
 fn run(out: &Path, repo: &str) -> Result<Outgoing> {
@@ -175,6 +179,7 @@ fn run(out: &Path, repo: &str) -> Result<Outgoing> {
         title: format!("{name}: {made}"),
         files,
         left_out,
+        lacks: Vec::new(),
         stale: if made == "model" { Box::new(weights) } else { Box::new(|_| false) },
         _held: None,
     })
@@ -207,12 +212,27 @@ fn trained(out: &Path) -> Result<(&'static str, Vec<String>)> {
 fn model(out: &Path) -> Result<Outgoing> {
     let ModelFiles { files, left_out } = model_files::of(out, "")?;
     let has = |end: &str| files.iter().any(|f| f.path.ends_with(end));
+    let named = |name: &str| files.iter().any(|f| f.path == name);
+    let mut lacks = Vec::new();
     let what = if has(".gguf") {
         "GGUF"
     } else if has("adapter_config.json") && has(".safetensors") {
         "adapter"
-    } else if has("config.json") && has(".safetensors") {
+    } else if named("config.json") && has(".safetensors") {
+        if !["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"].into_iter().any(named) {
+            lacks.push(
+                "there is no tokenizer (tokenizer.json, tokenizer.model, vocab.json): whoever loads this model has to take \
+                 one from elsewhere"
+                    .to_owned(),
+            );
+        }
         "model"
+    } else if has(".safetensors") {
+        bail!(
+            "{} holds weights without config.json or adapter_config.json, which say what model they are of: nobody could \
+             load them; put it beside them; nothing was pushed",
+            out.display()
+        );
     } else {
         bail!(
             "{} holds nothing to push: neither ledger.json (a build), run.lock.toml (a run), adapter_config.json or \
@@ -222,7 +242,8 @@ fn model(out: &Path) -> Result<Outgoing> {
     };
     let name = out.canonicalize()?.file_name().map_or_else(String::new, |n| format!("{}: ", n.to_string_lossy()));
     let stale: Box<dyn Fn(&str) -> bool + Sync> = if what == "GGUF" { Box::new(|_| false) } else { Box::new(weights) };
-    Ok(Outgoing { kind: RepoType::Model, title: format!("{name}{what}"), files, left_out, stale, _held: None })
+    let title = format!("{name}{what}");
+    Ok(Outgoing { kind: RepoType::Model, title, files, left_out, lacks, stale, _held: None })
 }
 
 /// Weights that are cut into another number of files leave the old ones behind, and an adapter the file by which

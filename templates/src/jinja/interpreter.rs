@@ -490,7 +490,10 @@ impl Arguments {
 
 /// Append what is printed of a value.
 fn write(value: &Value, out: &mut String) -> Result<()> {
-    pass(value)?;
+    // A text is charged where it is written.
+    if !matches!(value, Value::Str(_)) {
+        pass(value)?;
+    }
     write_str(value, out)?;
     fits(out.len()).map(drop)
 }

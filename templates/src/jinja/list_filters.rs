@@ -49,12 +49,8 @@ fn join(value: &Value, arguments: Arguments) -> Result<Value> {
     let path = Path::new(attribute.as_ref());
     let mut out = String::new();
     for (i, item) in value.items()?.iter().enumerate() {
-        let item = path.of(item)?;
-        if let Value::Str(text) = &item {
-            limits::read(text)?;
-        }
         out.push_str(if i > 0 { &separator } else { "" });
-        write_str(&item, &mut out)?;
+        write_str(&path.of(item)?, &mut out)?;
         fits(out.len())?;
     }
     Ok(Value::from(out))

@@ -15,11 +15,12 @@ pub fn string(value: &Value) -> Result<String> {
     Ok(out)
 }
 
-/// Append what `str` makes of a value.
+/// Append what `str` makes of a value, at the cost of its text.
 pub fn write_str(value: &Value, out: &mut String) -> Result<()> {
     match value {
         Value::Undefined(_) => Ok(()),
         Value::Str(text) => {
+            limits::read(text)?;
             out.push_str(text);
             Ok(())
         }

@@ -44,6 +44,8 @@ impl Destination<'_> {
     /// It is a file, or a folder with something in it that may not be replaced.
     pub(crate) fn check_folder(self) -> Result<()> {
         let Self { path, force } = self;
+        // What a killed command left is cleared even where this one has nothing to do.
+        atomic::sweep(atomic::parent(path))?;
         if path.is_file() {
             return Err(Error::model(path, "is a file; name a folder that is not there yet"));
         }
@@ -71,6 +73,7 @@ impl Destination<'_> {
     /// It is a folder, or there and may not be replaced.
     pub(crate) fn check_file(self) -> Result<()> {
         let Self { path, force } = self;
+        atomic::sweep(atomic::parent(path))?;
         if path.is_dir() {
             return Err(Error::model(
                 path,
@@ -155,11 +158,16 @@ mod tests {
     fn a_file_is_replaced_only_if_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
+        // As one leaves it that is killed after its file has its name.
+        fs::write(dir.path().join(".writing-m.gguf.lock"), "").unwrap();
         let [keep, force] = [false, true].map(|force| Destination { path: &path, force });
         let write = |file: &mut AtomicFile| file.write_all(b"GGUF").map_err(Error::io("write", "m.gguf"));
         keep.file(write).unwrap();
         let error = keep.file(|_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("is there already"), "{error}");
+        fs::write(dir.path().join(".writing-m.gguf.lock"), "").unwrap();
+        keep.check_file().unwrap_err();
+        assert!(!dir.path().join(".writing-m.gguf.lock").exists(), "it is cleared though nothing is written");
         force.file(write).unwrap();
         // Weights of another kind may be those that are read.
         let weights = dir.path().join("model.safetensors");

@@ -20,6 +20,8 @@ use crate::{
 pub struct ChainLock {
     path: PathBuf,
     steps: BTreeMap<String, Step>,
+    /// Whether a step was finished since it was read.
+    changed: bool,
 }
 
 /// A finished step.
@@ -40,14 +42,14 @@ impl ChainLock {
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         if !path.exists() {
-            return Ok(Self { path, steps: BTreeMap::new() });
+            return Ok(Self { path, steps: BTreeMap::new(), changed: false });
         }
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let steps = toml::from_str(&text).map_err(|e| {
             let why = e.message();
             Error::damaged(&path, format!("is not of this version ({why}); remove it, and its steps are done again"))
         })?;
-        Ok(Self { path, steps })
+        Ok(Self { path, steps, changed: false })
     }
 
     /// Whether `step` was finished from these inputs, left its files in `made`, and they are as long as they were; and
@@ -65,6 +67,16 @@ impl ChainLock {
     pub fn made(&self, place: &Path) -> bool {
         let root = self.root();
         self.steps.values().flat_map(|step| step.files.keys()).any(|name| root.join(name).starts_with(place))
+    }
+
+    /// Whether a step was finished since the lock was read.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Files of all steps, below the chain's folder.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        self.steps.values().flat_map(|step| step.files.keys())
     }
 
     fn root(&self) -> &Path {
@@ -91,6 +103,7 @@ impl ChainLock {
         }
         // Whatever a step left in these files before is not there any more.
         self.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
+        self.changed = true;
         self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
         self.write()
     }

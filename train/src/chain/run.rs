@@ -1,14 +1,15 @@
 //! The steps of a chain: each asks what is finished, and does what is not. Building the data of a stage is the caller's.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use setaccio_base::{
-    atomic,
-    hidden::hidden_folder,
+    atomic, hidden,
     lock_file::{LockFile, Mode},
+    manifest,
     progress::Progress,
     row::Message,
     sha256::hex_digest,
@@ -20,6 +21,7 @@ use super::{
     places::Places,
     schema::{Chain, ChainFile, Stage},
 };
+use setaccio_dataset::folder::LEDGER;
 use setaccio_templates::Clock;
 
 use crate::{
@@ -29,7 +31,7 @@ use crate::{
         finished_run::FinishedRun,
         merge::{self, MergeReport, Options},
     },
-    checkpoint::ownership,
+    checkpoint::ownership::{self, CHAIN},
     error::{Error, Result},
     formats::model_files::ModelFiles,
     generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
@@ -105,11 +107,7 @@ impl ChainRun {
             return Err(Error::damaged(&places.root, message));
         }
         fs::create_dir_all(&places.root).map_err(Error::io("create", &places.root))?;
-        let held = LockFile::acquire(&hidden_folder(&places.root)?.join("chain"), Mode::Exclusive);
-        let held = held.map_err(|error| match error {
-            setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(places.root.clone()),
-            other => other,
-        })?;
+        let held = hidden::lock(&places.root, "chain", Mode::Exclusive)?;
         atomic::sweep(&places.root)?;
         let lock = ChainLock::open(&places.root)?;
         let chain = Self { file, places, lock, hashes: None, _held: held };
@@ -232,7 +230,31 @@ impl ChainRun {
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let text = card::markdown(self.chain(), &stages, &exports.collect::<Vec<_>>(), sample.as_ref());
         atomic::write(&self.card_path(), text.as_bytes())?;
+        self.seal()?;
         Ok(sample)
+    }
+
+    /// Write the hashes of all that the chain leaves: of its own files, and of what says the hashes of its runs and rows.
+    fn seal(&self) -> Result<()> {
+        let mut names: BTreeSet<String> = self.lock.files().cloned().collect();
+        names.insert(CHAIN.to_owned());
+        let root = &self.places.root;
+        let below = |path: PathBuf| {
+            let parts = path.strip_prefix(root).unwrap_or(&path).components();
+            parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join("/")
+        };
+        for Stage { name, .. } in &self.chain().stage {
+            let sealed = [self.places.run(name).join(manifest::NAME), self.places.data(name).join(LEDGER)];
+            let data = self.places.result().join(card::data(name));
+            let beside = [self.places.result().join(card::curve(name)), data.with_file_name("waterfall.svg"), data];
+            names.extend(sealed.into_iter().chain(beside).filter(|path| path.is_file()).map(below));
+        }
+        names.insert(below(self.card_path()));
+        // Weights take minutes to read. Those that no step has written anew are what they were.
+        let known = if self.lock.changed() { Vec::new() } else { manifest::files(root)? };
+        let large = |file: &FileHash| [".safetensors", ".gguf"].iter().any(|end| file.file.ends_with(end));
+        let given: Vec<FileHash> = known.into_iter().filter(|file| large(file) && names.remove(&file.file)).collect();
+        Ok(manifest::write(root, &names.into_iter().collect::<Vec<_>>(), given)?)
     }
 
     /// The chain's card.

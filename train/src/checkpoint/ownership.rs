@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use setaccio_base::{
-    hidden::{HIDDEN, hidden_folder},
+    hidden::{self, HIDDEN},
     lock_file::{LockFile, Mode},
+    manifest,
 };
 
 use crate::{
@@ -15,9 +16,12 @@ use crate::{
 /// There in every folder of a chain.
 pub const CHAIN: &str = "chain.lock.toml";
 
+/// Name of the lock.
+const MARK: &str = "run";
+
 /// Locked by the process that trains, and there in every folder that a run was begun in.
 fn mark(run: &Path) -> PathBuf {
-    run.join(HIDDEN).join("run")
+    run.join(HIDDEN).join(MARK)
 }
 
 /// Check that whatever a run would replace in `run` is an earlier run's.
@@ -37,6 +41,7 @@ pub fn check(run: &Path) -> Result<()> {
         "checkpoints",
         curve::NAME,
         lock::NAME,
+        manifest::NAME,
         metrics::NAME,
         "model",
         tensorboard::NAME,
@@ -62,8 +67,7 @@ pub fn holds_a_run(folder: &Path) -> bool {
 /// Another process has the lock, the folder holds what no run wrote, or the file system refuses.
 pub fn acquire(run: &Path) -> Result<LockFile> {
     check(run)?;
-    hidden_folder(run)?;
-    LockFile::acquire(&mark(run), Mode::Exclusive).map_err(|error| match error {
+    hidden::lock(run, MARK, Mode::Exclusive).map_err(|error| match error {
         setaccio_base::Error::Busy(_) => {
             Error::damaged(run, "another setaccio trains in it: wait for it to end, or give this run its own `--out`")
         }

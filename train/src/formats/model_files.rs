@@ -11,7 +11,7 @@ use std::{
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use setaccio_base::run_lock::FileHash;
+use setaccio_base::{progress::Progress, run_lock::FileHash};
 
 use super::{
     bitsandbytes,
@@ -157,6 +157,13 @@ impl ModelFiles {
                 self.path.join(CONFIG).display()
             )
         })
+    }
+
+    /// Tell it to whoever follows the work.
+    pub fn warn(&self, progress: &dyn Progress) {
+        if let Some(warning) = self.warning() {
+            progress.warn(&warning);
+        }
     }
 
     /// The GGUF file, if it is one, for its tokenizer and template.

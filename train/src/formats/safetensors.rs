@@ -39,7 +39,7 @@ impl Safetensors {
     /// It is missing, torn or not a safetensors file; the message names file and tensor.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let Header { bytes, start, tensors } = safetensors_header::read(&file, path)?;
+        let Header { bytes, start, tensors, .. } = safetensors_header::read(&file, path)?;
         let tensors = tensors.into_iter().map(|(name, tensor)| {
             let dtype = Dtype::deserialize(tensor.dtype.into_deserializer());
             let dtype = dtype.map_err(|e: ValueError| Error::tensor(path, &name, e.to_string()))?;

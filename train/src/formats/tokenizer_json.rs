@@ -72,27 +72,19 @@ fn open_file(file: &Path) -> Result<Tokens> {
 /// before it reads them. The first four bytes are the size of a trie, in bytes (SentencePiece's `normalizer.cc`).
 fn charsmaps(json: &str) -> std::result::Result<(), String> {
     const KEY: &str = "precompiled_charsmap";
-    if !json.contains(KEY) {
-        return Ok(());
-    }
-    let mut left = vec![serde_json::from_str::<Value>(json).map_err(|e| format!("is no tokenizer.json: {e}"))?];
-    while let Some(value) = left.pop() {
-        match value {
-            Value::Array(items) => left.extend(items),
-            Value::Object(fields) => {
-                for (key, value) in fields {
-                    if let (KEY, Value::String(map)) = (key.as_str(), &value) {
-                        let map = BASE64.decode(map).map_err(|e| format!("`{KEY}` is no base64: {e}"))?;
-                        let (size, rest) = map.split_first_chunk().ok_or_else(|| format!("`{KEY}` is cut short"))?;
-                        let size = u32::from_le_bytes(*size);
-                        if size as usize > rest.len() {
-                            return Err(format!("`{KEY}` says that {size} bytes follow, and {} do", rest.len()));
-                        }
-                    }
-                    left.push(value);
-                }
-            }
-            _ => {}
+    // Files of megabytes are not parsed for it: where the key is written, its value follows.
+    for (at, key) in json.match_indices(&format!("\"{KEY}\"")) {
+        let Some(value) = json[at + key.len()..].trim_start().strip_prefix(':').map(str::trim_start) else { continue };
+        if !value.starts_with('"') {
+            continue;
+        }
+        let mut values = serde_json::Deserializer::from_str(value).into_iter::<String>();
+        let Some(Ok(map)) = values.next() else { return Err(format!("`{KEY}` is cut short")) };
+        let map = BASE64.decode(map).map_err(|e| format!("`{KEY}` is no base64: {e}"))?;
+        let (size, rest) = map.split_first_chunk().ok_or_else(|| format!("`{KEY}` is cut short"))?;
+        let size = u32::from_le_bytes(*size);
+        if size as usize > rest.len() {
+            return Err(format!("`{KEY}` says that {size} bytes follow, and {} do", rest.len()));
         }
     }
     Ok(())

@@ -7,7 +7,11 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use setaccio_base::atomic::{self, remove};
+use setaccio_base::{
+    atomic::{self, remove},
+    manifest,
+    sha256::hex_digest,
+};
 
 use super::plan::RunPlan;
 use crate::{
@@ -20,11 +24,11 @@ use crate::{
         sharded,
     },
     model::llama::Llama,
-    recipe::{Init, Method},
+    recipe::{Init, Method, TINY_FOLDER},
     report::{
         card, curve,
         lock::{self, FileHash, RunLock},
-        metrics,
+        metrics, tensorboard,
     },
 };
 
@@ -57,7 +61,10 @@ pub fn vacant(folder: &Path, method: Method) -> Result<()> {
 pub fn clear(folder: &Path) -> Result<()> {
     // A lock that cannot be read says of nothing that a run made it.
     let made = RunLock::read(&folder.join(lock::NAME)).ok().as_ref().and_then(made_by);
-    Ok([lock::NAME, card::NAME, curve::NAME].into_iter().chain(made).try_for_each(|name| remove(&folder.join(name)))?)
+    Ok([lock::NAME, card::NAME, curve::NAME, manifest::NAME]
+        .into_iter()
+        .chain(made)
+        .try_for_each(|name| remove(&folder.join(name)))?)
 }
 
 /// Whether what a lock says was made is there as it was written.
@@ -112,7 +119,21 @@ pub fn finish(
         told: &told::of(counts),
     };
     atomic::write(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
+    seal(folder, &lock)?;
     write_lock(folder, &lock)
+}
+
+/// Write the hashes of all that the run leaves, the lock's own too, which is not there yet.
+fn seal(folder: &Path, lock: &RunLock) -> Result<()> {
+    let text = lock.to_toml()?;
+    let below = |folder: &str, file: &FileHash| FileHash { file: format!("{folder}/{}", file.file), ..file.clone() };
+    let made = lock.made.iter().map(|file| below(lock.recipe.method.folder(), file));
+    // A base that the run made itself is nowhere else.
+    let base = lock.base.iter().filter(|_| lock.recipe.model.is_tiny()).map(|file| below(TINY_FOLDER, file));
+    let own = FileHash { file: lock::NAME.into(), bytes: text.len() as u64, sha256: hex_digest(text.as_bytes()) };
+    let given = made.chain(base).chain([own]).collect();
+    let names = [card::NAME, curve::NAME, metrics::NAME, tensorboard::NAME].map(str::to_owned);
+    Ok(manifest::write(folder, &names, given)?)
 }
 
 /// Write the weights of a model that was trained whole, in f32: what the base was stored in may be too

@@ -81,9 +81,7 @@ impl RunPlan {
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
         let files = ModelFiles::open(&path)?;
         files.check()?;
-        if let Some(warning) = files.warning() {
-            progress.warn(&warning);
-        }
+        files.warn(progress);
         let config = files.config();
         fits(recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
         if recipe.method == Method::Full && config.quantization.is_some() {

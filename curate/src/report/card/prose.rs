@@ -90,6 +90,13 @@ fn others(ledger: &Ledger, lock: &RecipeLock) -> String {
     let tools = ledger.extras.tools().then_some(TOOLS);
     let columns: Vec<&str> = tools.into_iter().chain(lock.recipe.kept().map(|(name, _)| name.as_str())).collect();
     let mut out = String::new();
+    let output = &lock.recipe.output;
+    if output.template.is_some() {
+        let _ = write!(out, " {} is the row in the chat template.", code(&output.rendered));
+    }
+    if output.tokenizer.is_some() {
+        out.push_str(" `tokens` is how many tokens its text has.");
+    }
     if !fields.is_empty() {
         let _ = write!(out, " Messages also have {}, null where one has none.", listed(&fields));
     }

@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use super::orca::{before, instruction};
 use crate::source::{
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -35,7 +35,7 @@ impl Schema for Alpaca {
     fn example(&self) -> &'static str {
         r#"{"instruction": "Traduci in inglese.", "input": "Il gatto dorme.", "output": "The cat sleeps."}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let before = before(record)?;
         instruction(record, before, "input", "output")
     }

@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     conversation, record,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, required},
 };
 
@@ -29,11 +29,12 @@ impl Schema for Baize {
     fn example(&self) -> &'static str {
         r#"{"input": "Una conversazione.\n[|Human|] Ciao!\n[|AI|] Salve.\n[|Human|] "}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let text = record::text(record, "input")?;
         let start = MARKS.iter().filter_map(|(mark, _)| text.find(mark)).min();
         let start = start.ok_or("column `input` has neither [|Human|] nor [|AI|]")?;
         let mut turns = conversation::split(&text[start..], &MARKS);
+        conversation::note_marks(record, &turns, &MARKS);
         // The set's own way to say that it is the person's turn again.
         if turns.last().is_some_and(|t| t.role == "user" && t.content.is_empty()) {
             turns.pop();

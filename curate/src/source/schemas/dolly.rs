@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use super::orca::instruction;
 use crate::source::{
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -33,7 +33,7 @@ impl Schema for Dolly {
     fn example(&self) -> &'static str {
         r#"{"instruction": "Chi scrisse la Commedia?", "context": "", "response": "Dante Alighieri.", "category": "open_qa"}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         instruction(record, Vec::new(), "context", "response")
     }
 }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 use setaccio_base::row::{Content, Kind};
 
+use super::prompt_completion::turns;
 use crate::source::{
-    conversation::{self, side},
-    record,
-    record::Record,
+    conversation, record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -41,7 +41,7 @@ impl Schema for Kto {
     fn example(&self) -> &'static str {
         r#"{"prompt": "Chi scrisse la Commedia?", "completion": "Dante Alighieri.", "label": true}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         match record.get("label") {
             Some(Value::Bool(_)) => {}
             Some(other) => {
@@ -53,8 +53,6 @@ impl Schema for Kto {
             let messages = conversation::messages(record, "messages")?;
             return conversation::chat(record, messages);
         }
-        let mut turns = side(record, "prompt", "user")?;
-        turns.extend(side(record, "completion", "assistant")?);
-        conversation::chat(record, turns)
+        turns(record)
     }
 }

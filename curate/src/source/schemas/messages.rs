@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     conversation,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -36,7 +36,7 @@ impl Schema for Messages {
     fn example(&self) -> &'static str {
         r#"{"messages": [{"role": "user", "content": "Ciao!"}, {"role": "assistant", "content": "Salve."}]}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let messages = conversation::messages(record, "messages")?;
         conversation::chat(record, messages)
     }

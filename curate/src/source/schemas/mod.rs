@@ -3,7 +3,6 @@
 use setaccio_base::suggest;
 
 use super::schema::Schema;
-use crate::error::SourceError;
 
 pub mod alpaca;
 pub mod baize;
@@ -12,6 +11,7 @@ pub mod kto;
 pub mod messages;
 pub mod orca;
 pub mod preference;
+pub mod prompt_completion;
 pub mod sharegpt;
 pub mod text;
 
@@ -24,6 +24,7 @@ pub static SCHEMAS: &[&dyn Schema] = &[
     &messages::Messages,
     &orca::Orca,
     &preference::Preference,
+    &prompt_completion::PromptCompletion,
     &sharegpt::ShareGpt,
     &text::Text,
 ];
@@ -32,11 +33,11 @@ pub static SCHEMAS: &[&dyn Schema] = &[
 ///
 /// # Errors
 /// There is none; the nearest is named.
-pub fn find_schema(name: &str) -> Result<&'static dyn Schema, SourceError> {
+pub fn find_schema(name: &str) -> Result<&'static dyn Schema, String> {
     SCHEMAS.iter().find(|s| s.name() == name).copied().ok_or_else(|| {
         let names: Vec<&str> = SCHEMAS.iter().map(|s| s.name()).collect();
         let near = suggest::nearest(name, names.iter().copied());
-        SourceError::new("recipe", format!("unknown schema `{name}`{near}; there are {}", names.join(", ")))
+        format!("unknown schema `{name}`{near}; there are {}", names.join(", "))
     })
 }
 

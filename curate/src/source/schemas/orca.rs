@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     conversation, record,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -35,14 +35,14 @@ impl Schema for Orca {
     fn example(&self) -> &'static str {
         r#"{"system": "Rispondi in breve.", "instruction": "Chi scrisse la Commedia?", "output": "Dante Alighieri."}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let before = before(record)?;
         instruction(record, before, "input", "output")
     }
 }
 
 /// `system` and `history`, which stand before a question.
-pub fn before(record: &mut Record) -> Result<Vec<Message>, String> {
+pub fn before(record: &mut Reading) -> Result<Vec<Message>, String> {
     let system = record::system_turn(record::optional_text(record, "system")?);
     let history = conversation::history(record, "history")?;
     Ok(system.into_iter().chain(history).collect())
@@ -50,7 +50,7 @@ pub fn before(record: &mut Record) -> Result<Vec<Message>, String> {
 
 /// A chat: the system prompt and the turns before it if there are any, then `instruction`, a blank line and the input
 /// (if there is any), then the answer.
-pub fn instruction(record: &mut Record, before: Vec<Message>, input: &str, output: &str) -> Result<Content, String> {
+pub fn instruction(record: &mut Reading, before: Vec<Message>, input: &str, output: &str) -> Result<Content, String> {
     let mut question = record::text(record, "instruction")?;
     if let Some(input) = record::optional_text(record, input)?.filter(|i| !i.trim().is_empty()) {
         question.push_str("\n\n");

@@ -1,11 +1,12 @@
 //! Pairs of answers: orpo-dpo-mix (both versions), ultrafeedback_binarized, and their simpler cousins.
 
+use serde_json::Value;
 use setaccio_base::row::{Content, Kind, Message};
 
 use crate::source::{
     conversation::{self, side},
     record,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -40,7 +41,7 @@ impl Schema for Preference {
     fn example(&self) -> &'static str {
         r#"{"prompt": "Chi scrisse la Commedia?", "chosen": "Dante Alighieri.", "rejected": "Boh.", "score_chosen": 9.0}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let mut chosen = side(record, "chosen", "assistant")?;
         let mut rejected = side(record, "rejected", "assistant")?;
         let explicit = record.get("conversations").is_some_and(conversation::is_conversation);
@@ -61,10 +62,11 @@ impl Schema for Preference {
 }
 
 /// The prompt that a row states: `prompt`, or where there is none `question`.
-fn stated(record: &mut Record) -> Result<Vec<Message>, String> {
+fn stated(record: &mut Reading) -> Result<Vec<Message>, String> {
     for column in ["prompt", "question"] {
-        if let Some(prompt) = record::optional(record, column, |record, column| side(record, column, "user"))? {
-            return Ok(prompt);
+        match record.get(column) {
+            None | Some(Value::Null) => drop(record.shift_remove(column)),
+            Some(_) => return side(record, column, "user"),
         }
     }
     Ok(Vec::new())

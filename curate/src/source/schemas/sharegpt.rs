@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     conversation,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, optional, required},
 };
 
@@ -33,7 +33,7 @@ impl Schema for ShareGpt {
     fn example(&self) -> &'static str {
         r#"{"conversations": [{"from": "human", "value": "Ciao!"}, {"from": "gpt", "value": "Salve."}]}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         let turns = conversation::messages(record, "conversations")?;
         conversation::chat(record, turns)
     }

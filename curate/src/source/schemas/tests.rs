@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use setaccio_base::row::{Content, Message, Row, TOOL_CALLS};
 
-use crate::source::{SCHEMAS, find_schema};
+use crate::source::{Reading, SCHEMAS, find_schema};
 
 fn content(schema: &str, record: Value) -> Result<(Content, Vec<String>), String> {
-    let Value::Object(mut record) = record else { panic!("a record is an object") };
+    let Value::Object(record) = record else { panic!("a record is an object") };
+    let mut record = Reading::from(record);
     let schema = find_schema(schema).unwrap_or_else(|e| panic!("{e}"));
     schema.content(&mut record).map(|c| (c, record.keys().cloned().collect()))
 }
@@ -297,11 +298,12 @@ fn tools_are_a_column_or_a_turn_s() {
 fn fields_of_messages_that_have_no_place_are_columns() {
     let messages = json!([{"role": "user", "content": [{"type": "text", "text": "Ciao", "cache": 1}], "weight": 0, "lang": null},
         {"role": "assistant", "content": "Ciao!", "weight": 1, "tool_calls": [{"index": 0, "name": "f"}]}]);
-    let Value::Object(mut record) = json!({"messages": messages}) else { panic!("an object") };
+    let Value::Object(record) = json!({"messages": messages}) else { panic!("an object") };
+    let mut record = Reading::from(record);
     let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
     assert!(schema.content(&mut record).is_ok());
     assert_eq!(
-        Value::Object(record),
+        Value::Object(record.columns),
         json!({"messages[].weight": [0, 1], "messages[].content[].cache": [1, null],
         "messages[].tool_calls[].index": [null, 0]})
     );
@@ -363,6 +365,60 @@ fn a_stated_prompt_stays_whatever_the_sides_share() {
         assert_eq!((chosen.len(), rejected.len()), (answers, answers), "{record}");
         assert_ne!(chosen, rejected);
     }
+}
+
+#[test]
+fn prompts_with_completions_are_chats_as_trl_has_them() {
+    let turn = |role: &str, text: &str| json!({"role": role, "content": text});
+    let two = chat(&[("user", "Chi?"), ("assistant", "Dante.")]);
+    for (prompt, completion) in [
+        (json!("Chi?"), json!("Dante.")),
+        (json!([turn("user", "Chi?")]), json!([turn("assistant", "Dante.")])),
+        (turn("user", "Chi?"), turn("assistant", "Dante.")),
+        (json!([turn("human", "Chi?")]), json!("Dante.")),
+    ] {
+        let record = json!({"prompt": prompt, "completion": completion, "id": 7});
+        assert_eq!(content("prompt_completion", record), Ok((two.clone(), vec!["id".to_owned()])));
+    }
+    let earlier = json!({"prompt": [turn("user", "Chi?"), turn("assistant", "Dante."), turn("user", "E poi?")],
+        "completion": [turn("assistant", "Petrarca.")], "system": "Sii breve."});
+    let all = [
+        ("system", "Sii breve."),
+        ("user", "Chi?"),
+        ("assistant", "Dante."),
+        ("user", "E poi?"),
+        ("assistant", "Petrarca."),
+    ];
+    assert_eq!(content("prompt_completion", earlier).map(|c| c.0), Ok(chat(&all)));
+    let none = content("prompt_completion", json!({"prompt": "Chi?"})).err().unwrap_or_default();
+    assert!(none.contains("column `completion` is missing"), "{none}");
+}
+
+#[test]
+fn what_is_called_otherwise_is_noted_once() {
+    let record = json!({"messages": [{"role": "developer", "content": "a"}, {"role": "user", "content": "b"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "c"}, {"type": "text", "text": "d"}]},
+        {"role": "user", "content": "e"}, {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "developer", "content": "g", "tools": [{"name": "f"}]}]});
+    let Value::Object(record) = record else { panic!("an object") };
+    let mut reading = Reading::from(record);
+    let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
+    assert!(schema.content(&mut reading).is_ok());
+    let told: Vec<String> = reading.renamed.iter().map(|r| format!("{} {} {}", r.what, r.from, r.to)).collect();
+    assert_eq!(
+        told,
+        [
+            "role developer system",
+            "field content[].thinking reasoning_content",
+            "field function_call tool_calls",
+            "field tool_calls[].name tool_calls[].function.name",
+            "field tools[].name tools[].function.name",
+            "field messages[].tools tools",
+        ]
+    );
+    let Value::Object(plain) = json!({"messages": [{"role": "user", "content": "Ciao"}]}) else { panic!("an object") };
+    let mut plain = Reading::from(plain);
+    assert!(schema.content(&mut plain).is_ok() && plain.renamed.is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use setaccio_base::row::{Content, Kind};
 
 use crate::source::{
     record,
-    record::Record,
+    record::Reading,
     schema::{ColumnSpec, Schema, required},
 };
 
@@ -27,7 +27,7 @@ impl Schema for Text {
     fn example(&self) -> &'static str {
         r#"{"text": "Il gatto dorme.", "url": "https://esempio.it/gatto"}"#
     }
-    fn content(&self, record: &mut Record) -> Result<Content, String> {
+    fn content(&self, record: &mut Reading) -> Result<Content, String> {
         record::text(record, "text").map(Content::Text)
     }
 }

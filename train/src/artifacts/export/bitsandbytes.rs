@@ -83,9 +83,7 @@ pub fn four_bit(
 ) -> Result<ExportReport> {
     out.check_folder()?;
     files.check()?;
-    if let Some(warning) = files.warning() {
-        progress.warn(&warning);
-    }
+    files.warn(progress);
     if tokens.is_none() {
         progress.warn("the model has no tokenizer: the folder has none");
     }

@@ -72,8 +72,9 @@ pub fn gguf(
     let config = files.config();
     let name = files.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let vocab = vocab::metadata(tokens, config.vocab_size)?;
-    for warning in files.warning().into_iter().chain(vocab.warning().map(str::to_owned)) {
-        progress.warn(&warning);
+    files.warn(progress);
+    if let Some(warning) = vocab.warning() {
+        progress.warn(warning);
     }
     let mut metadata = general(config, quant, &name);
     metadata.extend(sizes(config)?);

@@ -100,9 +100,7 @@ fn ready(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Progr
     Destination { path: out, force: options.force }.check_folder()?;
     check_apart(model.path(), out)?;
     model.check()?;
-    if let Some(warning) = model.warning() {
-        progress.warn(&warning);
-    }
+    model.warn(progress);
     options.dtype.map_or_else(|| model.stored(), Ok)
 }
 

@@ -250,3 +250,46 @@ fn merges_at_once(rounds: usize) {
     }
     assert!(rounds < 20 || wrote > rounds / 2, "only {wrote} merges came to their end");
 }
+
+#[test]
+fn every_signal_ends_a_merge_and_a_model_that_writes_with_its_code() {
+    let run = run();
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        for what in ["merge", "generate"] {
+            let mut met = false;
+            // Where it comes is chance: sooner and sooner, until one comes while there is work.
+            for moment in (0..40).map(|i| Duration::from_millis(400 - 10 * i)) {
+                let out = Out::new();
+                let merged = out.path("merged");
+                let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+                match what {
+                    "merge" => command.args(["merge", run, "--out", &merged]),
+                    _ => command.args(["generate", run, "--prompt", "Perché?", "--max-tokens", "100"]),
+                };
+                let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+                std::thread::sleep(moment);
+                if child.try_wait().unwrap().is_none() {
+                    crate::fixture::signal(&child, name);
+                }
+                let output = child.wait_with_output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(!said.contains("panicked"), "{what}, {name}: {said}");
+                let left = out.names();
+                assert!(left.iter().all(|name| name == "merged" || name.starts_with(".writing-")), "{left:?}");
+                assert!(!Path::new(&merged).exists() || Path::new(&merged).join("config.json").is_file(), "{left:?}");
+                met = match output.status.code() {
+                    // Before it waits for signals, or after its work was done.
+                    None | Some(0) => false,
+                    stopped => {
+                        assert_eq!(stopped, Some(code), "{what}, {name}: {said}");
+                        true
+                    }
+                };
+                if met {
+                    break;
+                }
+            }
+            assert!(met, "{what}: no {name} came while it worked");
+        }
+    }
+}

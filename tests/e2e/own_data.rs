@@ -187,7 +187,8 @@ fn the_message_that_a_rule_means_is_named_wherever_the_row_is() {
     let turn = |role: &str, content: &str| serde_json::json!({ "role": role, "content": content });
     let chat = |answers: [&str; 2]| {
         let turns = [turn("system", EN), turn("user", IT), turn("assistant", answers[0]), turn("user", IT)];
-        serde_json::json!({ "messages": [&turns[..], &[turn("assistant", answers[1])]].concat() }).to_string() + "\n"
+        let turns = [&turns[..], &[turn("assistant", answers[1])]].concat();
+        serde_json::json!({ "messages": turns }).to_string() + "\n"
     };
     write(dir.path(), "chat.jsonl", chat([IT, EN]) + &chat(["N/A", IT]) + &chat([IT, "Ma accidenti!"]));
     let pair = serde_json::json!({ "prompt": IT, "chosen": IT, "rejected": EN }).to_string();

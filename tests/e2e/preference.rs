@@ -132,6 +132,40 @@ fn all(out: &Path, sets: &[&str]) -> Run {
     command.output().unwrap().into()
 }
 
+/// `setaccio verify` sees each file of a chain that is not as it was left, in its runs and its rows too.
+fn verified(out: &Path) {
+    let verify = || setaccio(&["verify", out.to_str().unwrap()]);
+    let said = verify().assert_success().stdout;
+    assert!(said.contains("whole: ") && !said.contains("did not write"), "{said}");
+    for name in [
+        "chain.lock.toml",
+        "manifest.json",
+        "merged/model.safetensors",
+        "merged/README.md",
+        "merged/dpo.svg",
+        "export/tiny-Q8_0.gguf",
+        "sft/adapter/adapter_model.safetensors",
+        "sft/metrics.jsonl",
+        "sft/merged/model.safetensors",
+        "dpo/manifest.json",
+        "data/adapt/ledger.json",
+        "data/adapt/README.md",
+    ] {
+        let path = out.join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let said = verify().assert_failure();
+        assert!(said.contains(name) || said.contains("manifest"), "{name}: {said}");
+        fs::write(&path, whole).unwrap();
+    }
+    fs::write(out.join("sft/notes.txt"), "x").unwrap();
+    let said = verify().assert_success().stdout;
+    assert!(said.contains("1 name in the folder that it did not write: sft/notes.txt"), "{said}");
+    fs::remove_file(out.join("sft/notes.txt")).unwrap();
+}
+
 #[test]
 fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,6 +189,7 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     ] {
         assert!(out.join(name).is_file(), "{name}");
     }
+    verified(&out);
     let card = fs::read_to_string(out.join("merged/README.md")).unwrap();
     // What the model answers differs from processor to processor.
     let (before, sample) = card.split_once("## A sample").unwrap();

@@ -116,6 +116,47 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
     assert_eq!(metrics(&one), metrics(&two));
 }
 
+#[test]
+fn verify_sees_what_was_changed_in_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    train(&run, &["--set", "train.max_steps=2"]).assert_success();
+    let verify = || crate::fixture::setaccio(&["verify", run.to_str().unwrap()]);
+    let said = verify().assert_success().stdout;
+    assert!(said.contains("whole: ") && !said.contains("did not write"), "{said}");
+    for name in [
+        "metrics.jsonl",
+        "README.md",
+        "loss.svg",
+        "run.lock.toml",
+        "manifest.json",
+        "events.out.tfevents.0.setaccio",
+        "adapter/adapter_model.safetensors",
+        "adapter/tokenizer.json",
+        "base/model.safetensors",
+    ] {
+        let path = run.join(name);
+        let whole = fs::read(&path).unwrap();
+        for at in [0, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            verify().assert_failure();
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    fs::write(run.join("adapter/more.bin"), "x").unwrap();
+    let said = verify().assert_failure();
+    assert!(said.contains("wrong: adapter/more.bin: the run wrote no such file"), "{said}");
+    fs::remove_file(run.join("adapter/more.bin")).unwrap();
+    fs::write(run.join("notes.txt"), "x").unwrap();
+    let said = verify().assert_success().stdout;
+    assert!(said.contains("1 name in the folder that it did not write: notes.txt"), "{said}");
+    fs::remove_file(run.join("manifest.json")).unwrap();
+    let said = verify().assert_failure();
+    assert!(said.contains("manifest.json: it is not there"), "{said}");
+}
+
 fn quiet(out: &Path, args: &[&str]) -> Child {
     command(out, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -87,6 +87,31 @@ fn flips_are_seen(step: usize) {
 }
 
 #[test]
+fn what_a_build_did_not_write_is_named_wherever_it_lies() {
+    let fixture = fixture();
+    let wrong = |name: &str| {
+        let said = verified(&fixture).assert_failure();
+        assert!(said.contains(&format!("wrong: {name}: the build wrote no such file")), "{said}");
+    };
+    for (file, name) in [
+        ("data/more.parquet", "data/more.parquet"),
+        ("rejects/more.csv", "rejects/more.csv"),
+        ("data/deep/x", "data/deep"),
+    ] {
+        fixture.write(&format!("out/{file}"), "x");
+        wrong(name);
+        let path = fixture.path("out").join(name);
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+    // Beside data and rejects nobody takes it for rows: it is named.
+    for name in ["out/notes.txt", "out/.env", "out/more/x.parquet", "out/.gitattributes"] {
+        fixture.write(name, "x");
+    }
+    let said = verified(&fixture).assert_success().stdout;
+    assert!(said.contains("3 names in the folder that it did not write: .env, more/, notes.txt"), "{said}");
+}
+
+#[test]
 fn builds_of_before_that_have_no_seal_are_still_verified() {
     let fixture = fixture();
     let path = fixture.path("out/ledger.json");

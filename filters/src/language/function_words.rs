@@ -22,12 +22,14 @@ const WORDS: [(&str, &str); 14] = [
     ),
     (
         "en",
-        "a about after again all also an and another any are as at be because been before being between both \
-         but by can could did do does down each every few for from had has have he her here his how i if in \
-         into is it its just like many may me might more most much must my never no not now of on one only or \
-         other our out over own s same she should so some still such t than that the their them then there \
-         these they this those through to too under up very was we were what when where which while who why \
-         will with without would yes yet you your",
+        "a about after again against all almost although always also am among an and another any anyone anything are \
+         around as at be because been before being between both but by can could did do does down during each enough \
+         ever every everything few for from had has have he her here herself him himself his how i if in into is it its \
+         itself just let like many may me might more most much must my myself never no not nothing now of off often on \
+         one only or other our out over own perhaps quite rather really s same she should since so some something still \
+         such t than that the their them themselves then there these they this those though through to together too \
+         under until up upon us very was we were what when where whether which while who whose why will with within \
+         without would yes yet you your yourself",
     ),
     (
         "eo",
@@ -103,6 +105,59 @@ const WORDS: [(&str, &str); 14] = [
     ),
 ];
 
+/// Words of languages that whatlang does not know, and takes for one that it knows: short ones too, of which a text of theirs has
+/// more than any text of another language.
+const FAR: [(&str, &str); 9] = [
+    (
+        "eu",
+        "artean arte arabera bai baina baino bat batean bere bezala beste bi da dago den dira ditu du dute dela edo \
+         egin egiten egun ere eta ez gabe guztiak hala hau hainbat handia hori honek horrek horiek izan izango nahi \
+         nola non ondoren orain oso zen ziren zituen zuen zuten zer",
+    ),
+    (
+        "ga",
+        "ach ag agus air amach an ann ar as ba bhí chun dá de den do don é eile faoi féidir gan go gur í iad ina is leis le \
+         mar mór na nach ní nó nua ó ón raibh sa san sé seo sí siad sin tá tar trí um",
+    ),
+    (
+        "mi",
+        "ahau ai ake anō ao ar atu e engari he hei hoki i ia ka katoa kei ki kia ko koe kua mai me mea mō nei ngā nga nui nō o \
+         rā rātou ratou roto tana tā tau te tēnei tenei tēnā tētahi tō tōna tonu tū wā whai",
+    ),
+    (
+        "so",
+        "aad ah ahaa ahaan ahayd ama aan ayaa ayay badan buu dad dadka dib ee af ilaa in inuu isku iyo ka kale kala ku la \
+         laakiin laga leh lagu loo loogu ma mid markii marka oo qaar sida sidii soo ugu u waa waxa waxaa waxaana waxay wax \
+         wuxuu yar yahay",
+    ),
+    (
+        "sq",
+        "ai ajo atë cili dhe deri duke dy e edhe ë është gjatë gjithë ishte janë ka kam kishte kjo ky këtë këto kur më me mund \
+         nga në një nje nuk para pas për po por prej që qe se shumë si te të tij tyre vetëm",
+    ),
+    (
+        "st",
+        "a ba bakeng bana bane batho bo bohle di e empa ena eo etsa fela feela ha hae haholo hao hape hore ho jwalo ka ke kapa ke \
+         la le leng mme moo na ne neng nka ntho o re sa se seng tla tsa tse tsohle wa ya yona",
+    ),
+    (
+        "sw",
+        "alikuwa ambao ambayo au baada bado cha chini dhidi hadi hata hii hiyo hivyo huu ili ilikuwa iko kabla kama kati katika \
+         kila kuna kutoka kuwa kwa kwamba kwenye la lakini mara na nao ndani ni pamoja pia sana tu vya wa wake wakati wao ya \
+         yake yao za zaidi zake",
+    ),
+    (
+        "tn",
+        "a ba bana batho bo bone di e fa fela gagwe gape ga go gonne gone gore jaaka jalo jwa ka ke kwa la le mme mo motho na ne \
+         ntse nna o re rre sa se teng thata tla tlaa tsa tse tswa twe wa ya yo yone",
+    ),
+    (
+        "yo",
+        "a àti ati àwọn awọn awon bá bẹ bí ẹ fi fun fún gbogbo ilé jẹ je kan kí ko kò láti lati lè mo máa ń n náà naa ní ni \
+         nínú ninu nínu o ó òun pé pe rẹ re rè sí si sì ṣe se tí ti tó wà wá wọn won wọ yìí yii yóò",
+    ),
+];
+
 /// Languages whose neighbours are in [`WORDS`] too, so that their own words do not stand in others.
 const SURE: [&str; 6] = ["de", "en", "es", "fr", "it", "pt"];
 
@@ -119,8 +174,14 @@ const MANY_WORDS: usize = 40;
 /// corpus that `tools/language-rows.sh` fetches, none in Italian or English that trigrams leave in doubt is.
 const MIN_WORDS_WITHOUT: usize = 20;
 
+/// So few words of a language that whatlang does not know may be chance.
+const MIN_FAR: usize = 3;
+
 /// The longest word of the lists has fewer bytes.
 const MAX_BYTES: usize = 16;
+
+/// The bits of [`WORDS`].
+const NEAR: u32 = (1 << WORDS.len()) - 1;
 
 /// The words of all lists by their bytes, filled up with zeros.
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
@@ -128,17 +189,18 @@ static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 /// An open hash table: each word of a text is looked up here, most of them in vain.
 struct Table {
     words: Vec<[u8; MAX_BYTES]>,
-    /// The lists that have the word at the same place, one bit a list; 0: the place is free.
-    lists: Vec<u16>,
+    /// The lists that have the word at the same place, one bit a list, those of [`FAR`] behind the others; 0: the place is
+    /// free.
+    lists: Vec<u32>,
 }
 
 impl Table {
     /// Places: more than twice as many as there are words, so that most looks end at the first.
-    const BITS: u32 = 11;
+    const BITS: u32 = 12;
 
     fn new() -> Self {
         let mut table = Self { words: vec![[0; MAX_BYTES]; 1 << Self::BITS], lists: vec![0; 1 << Self::BITS] };
-        for (list, (_, words)) in WORDS.iter().enumerate() {
+        for (list, (_, words)) in WORDS.iter().chain(&FAR).enumerate() {
             for word in words.split_whitespace() {
                 let mut bytes = [0; MAX_BYTES];
                 bytes[..word.len()].copy_from_slice(word.as_bytes());
@@ -161,7 +223,7 @@ impl Table {
         at
     }
 
-    fn lists(&self, word: &[u8; MAX_BYTES]) -> u16 {
+    fn lists(&self, word: &[u8; MAX_BYTES]) -> u32 {
         self.lists[self.place(word)]
     }
 }
@@ -180,6 +242,8 @@ pub struct FunctionWords {
 pub struct Found {
     words: usize,
     function: Vec<(u16, bool)>,
+    /// Words of each list of [`FAR`].
+    far: [usize; FAR.len()],
 }
 
 impl Found {
@@ -243,8 +307,14 @@ impl Word {
         }
         found.words += 1;
         let lists = if self.len < MAX_BYTES { TABLE.lists(&self.bytes) } else { 0 };
-        if lists != 0 {
-            found.function.push((lists, self.letters > 2));
+        let near = u16::try_from(lists & NEAR).unwrap_or(0);
+        if near != 0 {
+            found.function.push((near, self.letters > 2));
+        }
+        let mut far = lists >> WORDS.len();
+        while far != 0 {
+            found.far[far.trailing_zeros() as usize] += 1;
+            far &= far - 1;
         }
         *self = Self::default();
     }
@@ -262,7 +332,7 @@ impl FunctionWords {
     /// Look for function words in `text`.
     #[must_use]
     pub fn find(&self, text: &str) -> Found {
-        let mut found = Found { words: 0, function: Vec::new() };
+        let mut found = Found { words: 0, function: Vec::new(), far: [0; FAR.len()] };
         if self.keep.is_empty() {
             return found;
         }
@@ -310,6 +380,19 @@ impl FunctionWords {
         })
     }
 
+    /// The language that whatlang does not know of which the text has more function words than of each of those to keep: three
+    /// at least, and two more.
+    #[must_use]
+    pub fn far(&self, found: &Found) -> Option<&'static str> {
+        let (list, most) = found.far.iter().enumerate().max_by_key(|(_, n)| **n)?;
+        if !self.all || *most < MIN_FAR {
+            return None;
+        }
+        let counts = found.counts(|_| true);
+        let kept = self.keep.iter().map(|list| counts[*list]).max().unwrap_or(0);
+        (*most >= kept + 2 && 5 * most >= found.words).then(|| FAR[list].0)
+    }
+
     /// Whether the words speak for a language to keep, though there may be too few for [`FunctionWords::clear`]: two in
     /// five are its function words, and it has two more of them than any other language.
     #[must_use]
@@ -318,6 +401,18 @@ impl FunctionWords {
         self.keep.iter().any(|list| {
             let rival = counts.iter().enumerate().filter(|(i, _)| i != list).map(|(_, n)| *n).max().unwrap_or(0);
             5 * counts[*list] >= 2 * found.words && counts[*list] >= rival + 2
+        })
+    }
+
+    /// Whether some words speak for a language to keep and fewer for any other: two at least, a quarter of all, and one of
+    /// them long and of no other list.
+    #[must_use]
+    pub fn leaning(&self, found: &Found) -> bool {
+        let counts = found.counts(|_| true);
+        self.keep.iter().any(|list| {
+            let rival = counts.iter().enumerate().filter(|(i, _)| i != list).map(|(_, n)| *n).max().unwrap_or(0);
+            let only = found.function.iter().any(|(lists, long)| *long && *lists == 1 << list);
+            counts[*list] >= 2 && only && counts[*list] > rival && 4 * counts[*list] >= found.words
         })
     }
 

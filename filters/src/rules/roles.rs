@@ -26,7 +26,7 @@ use crate::{
 /// {"messages": [{"role": "user", "content": "Ciao"}, {"role": "user", "content": "Ci sei?"}]}
 /// ```
 /// ```text
-/// dropped by roles: turn 2: user follows user
+/// dropped by roles: user follows user
 /// ```
 ///
 /// # Source

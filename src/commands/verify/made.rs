@@ -16,7 +16,7 @@ use setaccio_dataset::folder::LEDGER;
 pub const CHAIN: &str = "chain.lock.toml";
 
 /// Folders of a run that are no part of what it made: what it goes on from, and what other commands made of it.
-const BESIDE: [&str; 4] = ["checkpoints", "export", "merged", "tokens"];
+const BESIDE: [&str; 5] = ["checkpoints", "export", "merged", "reference", "tokens"];
 
 /// What was checked and found.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::{fs, process::Stdio};
 use setaccio_test_hub::FaultKind;
 
 use super::{HubFixture, standins};
-use crate::fixture::{Fixture, Run, TestRng, assert_snapshot, wait_for};
+use crate::fixture::{Fixture, Run, TestRng, assert_snapshot, signal, wait_for};
 
 const WEB: &str = "datasets/lab/web";
 
@@ -169,4 +169,35 @@ fn somebody_else_s_commit_in_between_is_not_overwritten() {
     assert_snapshot("hub-somebody_else_s_commit_in_between", Run::from(output).assert_failure());
     fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_success();
     assert!(fixture.hub.store().repos["datasets/anna/web"].at("main").unwrap().files.contains_key("theirs.txt"));
+}
+
+#[test]
+fn every_signal_ends_a_pull_and_a_push_with_its_code() {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let fixture = pulling();
+        fixture.local.write("data/web/x.jsonl", TestRng(1).lines(40));
+        fixture.local.build("out", &[]).assert_success();
+        fixture.hub.faults().plan("GET", "/resolve/", FaultKind::Slow(1500), 99);
+        fixture.hub.faults().plan("POST", "/api/", FaultKind::Slow(1500), 99);
+        fixture.hub.take_log();
+        let asked = |part: &str| fixture.hub.take_log().iter().any(|line| line.path.contains(part));
+        for (args, part) in [
+            (&["pull", &fixture.recipe()][..], "/resolve/"),
+            (&["push", &fixture.arg("out"), "anna/web"], "/api/repos/create"),
+        ] {
+            let mut command = fixture.command(args);
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            wait_for(&mut child, || asked(part));
+            signal(&child, name);
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{name}, {args:?}: {said}");
+            assert!(!said.contains("panicked"), "{said}");
+        }
+        // The same commands go on from there.
+        fixture.hub.faults().clear();
+        fixture.run(&["pull", &fixture.recipe()]).assert_success();
+        whole(&fixture);
+        fixture.run(&["push", &fixture.arg("out"), "anna/web"]).assert_success();
+    }
 }

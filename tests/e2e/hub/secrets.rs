@@ -135,3 +135,63 @@ fn what_the_system_makes_is_no_template() {
     transcript.assert_snapshot("templates-what_the_system_makes");
     assert!(!fixture.path("out/ledger.json").exists());
 }
+
+/// A key that nobody has, of this shape: drawn by hand, and put together here so that no scanner takes this file for a leak.
+fn key(begins: &str) -> String {
+    format!("{begins}{}", "T3BlbkFJq9Wm4Zx7Kd2Rv8Ns6Yh1Lp5Cu0Ga")
+}
+
+#[test]
+fn what_looks_like_a_key_is_not_pushed_unless_it_is_said_to_be_none() {
+    let fixture = fixture();
+    super::run_folder(&fixture);
+    let (openai, github) = (key("sk-proj-"), key("ghp_"));
+    let refused = |folder: &str, repo: &str, kind: &str, file: &str| {
+        let said = fixture.run(&["push", &fixture.arg(folder), repo]).assert_failure();
+        assert!(said.contains(&format!("{file} holds what looks like {kind}: take it out, and revoke it")), "{said}");
+        assert!(said.contains(&format!("`--no-secret {file}`")) && said.contains("nothing was pushed"), "{said}");
+        assert!([&openai, &github].iter().all(|key| !said.contains(*key)), "{said}");
+    };
+    // In a run's card and in the settings of its adapter.
+    let card = fs::read_to_string(fixture.local.path("run/README.md")).unwrap();
+    fixture.local.write("run/README.md", format!("{card}\nexport OPENAI_API_KEY={openai}\n"));
+    refused("run", "anna/it", "a key of OpenAI", "README.md");
+    let said = fixture.run(&["push", &fixture.arg("run"), "anna/it", "--no-secret", "READ.md"]).assert_failure();
+    assert!(said.contains("--no-secret READ.md: no file of that name would be pushed"), "{said}");
+    assert!(fixture.hub.store().repos.len() == 1, "nothing was sent so far");
+    fixture.run(&["push", &fixture.arg("run"), "anna/it", "--no-secret", "README.md"]).assert_success();
+    fixture.local.write("run/README.md", card);
+    // In a data set's ledger, lock and card: a recipe says it.
+    fixture.local.write("data/web/x.jsonl", TestRng(1).lines(30));
+    fixture.local.build("out", &["--set", &format!("about='Write to {github}'")]).assert_success();
+    refused("out", "anna/web", "a token of GitHub", "README.md");
+    // In what weights say of themselves, and in a configuration.
+    let header = json!({"__metadata__": {"note": &github}, "x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})
+        .to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    fixture.local.write("model/model.safetensors", [&length, header.as_bytes(), b"x"].concat());
+    fixture.local.write("model/config.json", "{}\n");
+    refused("model", "anna/model", "a token of GitHub", "model.safetensors");
+    fixture.local.write("model/model.safetensors", super::safetensors("w", 500, || 1));
+    fixture.local.write("model/config.json", json!({"_key": &openai}).to_string());
+    refused("model", "anna/model", "a key of OpenAI", "config.json");
+    // The very token in use is no matter of opinion.
+    fixture.local.write("model/config.json", json!({"_key": WRITE}).to_string());
+    let said =
+        fixture.run(&["push", &fixture.arg("model"), "anna/model", "--no-secret", "config.json"]).assert_failure();
+    assert!(!said.contains(WRITE), "{said}");
+}
+
+#[test]
+fn weights_that_nobody_could_load_are_not_pushed_and_a_missing_tokenizer_is_told() {
+    let fixture = fixture();
+    fixture.local.write("model/model.safetensors", super::safetensors("w", 500, || 1));
+    let said = fixture.run(&["push", &fixture.arg("model"), "anna/model"]).assert_failure();
+    assert!(said.contains("holds weights without config.json or adapter_config.json"), "{said}");
+    fixture.local.write("model/config.json", "{}\n");
+    let said = fixture.run(&["push", &fixture.arg("model"), "anna/model"]).assert_success().stderr;
+    assert!(said.contains("there is no tokenizer (tokenizer.json"), "{said}");
+    fixture.local.write("model/tokenizer.json", "{}\n");
+    let said = fixture.run(&["push", &fixture.arg("model"), "anna/model"]).assert_success().stderr;
+    assert!(!said.contains("there is no tokenizer"), "{said}");
+}

@@ -396,7 +396,7 @@ fn fitting(
     }
     for (file, at, record) in rows {
         if let Err(reason) = reads(schema, record) {
-            let stray = source::stray(&sizes, file).unwrap_or_default();
+            let stray = source::stray(&sizes, file).filter(|_| at.row == 0).unwrap_or_default();
             let reason = format!("{reason} (schema {}){stray}", schema.name());
             bad(request, file, *at, reason)?;
         }

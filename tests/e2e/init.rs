@@ -254,7 +254,7 @@ fn several_lists_in_one_object_are_named_and_one_is_chosen() {
         write(dir.path(), "lists.json", lists.to_string());
         for file in ["rows.json", "lists.json"] {
             if !test.is_empty() {
-                let said = run_in(dir.path(), &["init", "mine", file]).assert_failure();
+                let said = run_in(dir.path(), &["init", "mine", file, "--force"]).assert_failure();
                 let told =
                     format!("{file} is one object that holds several lists of objects: train, test. Say which one");
                 assert!(said.contains(&told) && said.contains("--field train"), "{said}");

@@ -190,9 +190,14 @@ fn the_message_that_a_rule_means_is_named_wherever_the_row_is() {
         let turns = [&turns[..], &[turn("assistant", answers[1])]].concat();
         serde_json::json!({ "messages": turns }).to_string() + "\n"
     };
-    write(dir.path(), "chat.jsonl", chat([IT, EN]) + &chat(["N/A", IT]) + &chat([IT, "Ma accidenti!"]));
-    let pair = serde_json::json!({ "prompt": IT, "chosen": IT, "rejected": EN }).to_string();
-    write(dir.path(), "pair.jsonl", pair);
+    write(
+        dir.path(),
+        "chat.jsonl",
+        chat([IT, EN]) + &chat(["N/A", IT]) + &chat([IT, "Ma accidenti!"]) + &chat([IT, IT]),
+    );
+    let pair =
+        |rejected: &str| serde_json::json!({ "prompt": IT, "chosen": IT, "rejected": rejected }).to_string() + "\n";
+    write(dir.path(), "pair.jsonl", pair(EN) + &pair("Boh."));
     let rules = "[[filter]]\nrule = 'language'\nkeep = ['it']\n[[filter]]\nrule = 'answer'\necho = false\n\
                  [[filter]]\nrule = 'bad_words'\nwords = ['accidenti']\n";
     for (kind, schema, expected) in [

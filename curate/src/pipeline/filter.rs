@@ -335,7 +335,9 @@ fn decide(
     let bad = |at: Position, rule, reason| Err(Error::BadRow { file: name.clone(), at: at.to_string(), rule, reason });
     match item {
         Item::Bad { at, mut reason, .. } if stops => {
-            reason.extend(filter.plan.stray(file));
+            if at.row == 0 {
+                reason.extend(filter.plan.stray(file));
+            }
             return bad(at, BAD_ROW, reason);
         }
         Item::Bad { at, reason, raw } => {

@@ -160,9 +160,11 @@ impl Plan {
         grouped
     }
 
-    /// What is said where a file cannot be read that may hold no rows of its source: one of a folder that is searched whole, of
-    /// another kind than most of what it holds.
+    /// What is said where one's own file cannot be read that may hold no rows: one of another kind than most of its source.
     pub fn stray(&self, file: &PlanFile) -> Option<String> {
+        if !self.source(file).local() {
+            return None;
+        }
         let of = self.files.iter().filter(|other| other.source == file.source);
         let files: Vec<(&str, u64)> = of.map(|other| (other.input.name.as_str(), other.input.bytes)).collect();
         stray(&files, &file.input.name)

@@ -12,12 +12,13 @@ use setaccio_dataset::shard::Position;
 use super::{
     encoding::Packing,
     frame::{Frame, Framer, Layout},
+    hint::Hint,
     json,
     reader::{
         Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, too_long, unreadable,
     },
     record,
-    shape::{Hint, List},
+    shape::List,
 };
 use crate::error::SourceError;
 

@@ -11,6 +11,7 @@ use setaccio_dataset::shard::Position;
 use super::{
     encoding::Packing,
     frame::{Frame, Framer, Layout},
+    hint::Hint,
     json_object,
     lined::OTHER_ENCODING,
     reader::{
@@ -18,7 +19,6 @@ use super::{
     },
     record,
     scan::ScanError,
-    shape::Hint,
 };
 use crate::error::SourceError;
 

@@ -4,8 +4,9 @@ use std::{collections::HashSet, io::BufRead};
 
 use super::{
     frame::Layout,
+    hint::Hint,
     scan::{NO_END, ScanError, Scanner, Torn},
-    shape::{Fields, Hint, List},
+    shape::{Fields, List},
 };
 
 /// What a JSON file is.

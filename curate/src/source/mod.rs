@@ -8,6 +8,7 @@ mod encoding;
 mod format;
 mod frame;
 mod globs;
+mod hint;
 mod ipc;
 mod json;
 mod json_object;

@@ -16,9 +16,9 @@ use setaccio_base::{
 use setaccio_dataset::{recipe::ColumnType, shard::Position};
 
 use super::{
+    hint::Hint,
     record::Record,
     schema::{self, Schema},
-    shape::Hint,
 };
 use crate::error::SourceError;
 

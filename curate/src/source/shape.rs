@@ -5,10 +5,10 @@ use std::{collections::HashSet, io::BufRead};
 use setaccio_base::{
     names::{Names, short},
     numbers::grouped,
-    shell,
 };
 
 use super::{
+    hint::Hint,
     record::has_two,
     scan::{NO_END, Result, Scanner, broken},
 };
@@ -27,40 +27,6 @@ pub struct List {
     pub length: u64,
     /// The first byte of its first element.
     first: Option<u8>,
-}
-
-/// Where the rows of a file may be that is one object, and no row: its fields that are lists of objects, and their lengths.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hint(Vec<(String, u64)>);
-
-impl Hint {
-    /// The fields that hold a list of objects.
-    pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// What is said beside what is wrong with the row. A list that is a column of it, one of those `needed`, holds no rows.
-    pub fn advice(&self, needed: &HashSet<String>) -> Option<String> {
-        let mut tables = self.0.iter().filter(|(name, _)| !needed.contains(name));
-        let (first, length) = tables.next()?;
-        let others: Names = tables.map(|(name, _)| name).collect();
-        let name = short(first);
-        Some(if others.count() == 0 {
-            format!(
-                "; the file is one object, and its `{name}` is a list of {} objects: if these are the rows, write \
-                 `field = \"{name}\"` into the recipe's [[source]], or give `--field {}` to `setaccio init`",
-                grouped(*length),
-                shell::word(first)
-            )
-        } else {
-            format!(
-                "; the file is one object that holds lists of objects, {name} and {others}: name the one whose objects \
-                 are the rows in the recipe's [[source]], for instance `field = \"{name}\"`, or give `--field {}` to \
-                 `setaccio init`",
-                shell::word(first)
-            )
-        })
-    }
 }
 
 /// What an object's fields hold.
@@ -150,6 +116,10 @@ impl Fields {
             return None;
         }
         let (count, names) = (grouped(self.objects), &self.names);
+        // A prompt and its completion may be a message each.
+        if self.inner.as_deref().is_some_and(|key| ["role", "content", "from", "value"].contains(&key)) {
+            return None;
+        }
         Some(if self.inner.as_deref() == Some("0") {
             format!(
                 "is one object of {count} columns ({names}), each an object by row number, as pandas' `to_json` writes \
@@ -167,7 +137,7 @@ impl Fields {
     pub fn hint(&self) -> Option<Hint> {
         let tables = self.lists.iter().filter(|list| list.first == Some(b'{'));
         let tables: Vec<(String, u64)> = tables.map(|list| (list.name.clone(), list.length)).collect();
-        (!tables.is_empty()).then_some(Hint(tables))
+        (!tables.is_empty()).then_some(Hint::new(tables))
     }
 }
 

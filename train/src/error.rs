@@ -98,6 +98,27 @@ impl Error {
         Self::Tensor { file: file.as_ref().to_owned(), tensor: tensor.to_owned(), message: message.into() }
     }
 
+    /// The same of what is written under the name `from` and is to lie at `to`, which is the name that people know.
+    #[must_use]
+    pub fn in_place(self, from: &Path, to: &Path) -> Self {
+        let moved = |path: PathBuf| match path.strip_prefix(from) {
+            Ok(below) if below.as_os_str().is_empty() => to.to_owned(),
+            Ok(below) => to.join(below),
+            Err(_) => path,
+        };
+        match self {
+            Self::Model { file, message } => Self::Model { file: moved(file), message },
+            Self::Tensor { file, tensor, message } => Self::Tensor { file: moved(file), tensor, message },
+            Self::Base(setaccio_base::Error::Io { action, path, error }) => {
+                Self::Base(setaccio_base::Error::Io { action, path: moved(path), error })
+            }
+            Self::Base(setaccio_base::Error::Damaged { path, message }) => {
+                Self::Base(setaccio_base::Error::Damaged { path: moved(path), message })
+            }
+            other => other,
+        }
+    }
+
     /// A mistake in the recipe called `file`.
     pub fn recipe(file: &str, message: impl Into<String>) -> Self {
         Self::Recipe { file: file.to_owned(), message: message.into() }
@@ -136,6 +157,21 @@ mod tests {
     use std::backtrace::Backtrace;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_aside_is_called_as_it_is_going_to_be() {
+        let (aside, place) = (Path::new("/a/.writing-x"), Path::new("/a/merged"));
+        for error in [
+            Error::model("/a/.writing-x/config.json", "is torn"),
+            Error::tensor("/a/.writing-x/model.safetensors", "w", "is NaN"),
+            Error::damaged("/a/.writing-x", "is torn"),
+            Error::io("write", "/a/.writing-x/b/c")(io::Error::other("full")),
+            Error::model("/b/base", "is torn"),
+        ] {
+            let said = error.in_place(aside, place).to_string();
+            assert!(!said.contains(".writing-") && (said.contains("/a/merged") || said.contains("/b/base")), "{said}");
+        }
+    }
 
     #[test]
     fn a_backtrace_of_a_library_is_no_part_of_an_error() {

@@ -27,6 +27,7 @@ impl Destination<'_> {
     /// # Errors
     /// As [`Self::check_folder`], or what `fill` says; the place is as it was then.
     pub(crate) fn folder<T>(self, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let fill = |aside: &Path| fill(aside).map_err(|error| error.in_place(aside, self.path));
         atomic::folder(self.path, || self.check_folder(), fill)
     }
 
@@ -35,6 +36,10 @@ impl Destination<'_> {
     /// # Errors
     /// As [`Self::check_file`], or what `fill` says; the place is as it was then.
     pub(crate) fn file<T>(self, fill: impl FnOnce(&mut AtomicFile) -> Result<T>) -> Result<T> {
+        let fill = |file: &mut AtomicFile| {
+            let aside = file.aside().to_owned();
+            fill(file).map_err(|error| error.in_place(&aside, self.path))
+        };
         atomic::file(self.path, || self.check_file(), fill)
     }
 

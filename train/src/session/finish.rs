@@ -151,7 +151,9 @@ fn save_whole(plan: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
 /// Let `write` fill the folder called `name`: it is all there or not at all, whenever the disk is full or the machine goes
 /// down. Gives the hashes of its files.
 fn whole_folder((folder, name): (&Path, &str), write: impl Fn(&Path) -> Result<()>) -> Result<Vec<FileHash>> {
-    atomic::folder(&folder.join(name), || Ok(()), |aside| write(aside).and_then(|()| files(aside))).map_err(|error| {
+    let place = folder.join(name);
+    let write = |aside: &Path| write(aside).map_err(|error: Error| error.in_place(aside, &place));
+    atomic::folder(&place, || Ok(()), |aside| write(aside).and_then(|()| files(aside))).map_err(|error| {
         match hint(&error) {
             "" => error,
             hint => Error::Other(format!("{error}{hint}")),

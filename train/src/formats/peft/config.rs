@@ -159,6 +159,12 @@ impl AdapterConfig {
         if config.r == 0 || config.rank_pattern.iter().any(|(_, r)| *r == 0) {
             return Err(keys.wrong("r", "a rank is at least 1"));
         }
+        let alphas = [config.alpha].into_iter().chain(config.alpha_pattern.iter().map(|(_, alpha)| *alpha));
+        if let Some(alpha) = alphas.into_iter().find(|alpha| alpha.abs() > MOST_ALPHA) {
+            return Err(
+                keys.wrong("lora_alpha", &format!("{alpha:e} is more than 32 bits hold of an update that it scales"))
+            );
+        }
         if !(0.0..1.0).contains(&config.dropout) {
             return Err(keys.wrong("lora_dropout", "goes from 0 to below 1"));
         }
@@ -221,6 +227,9 @@ impl Targets {
         }
     }
 }
+
+/// Larger scales make infinities of any weights.
+const MOST_ALPHA: f64 = 1e30;
 
 /// Keys that make an adapter more than LoRA upon linear layers, when they are filled.
 const MORE: [&str; 15] = [

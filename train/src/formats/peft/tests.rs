@@ -149,6 +149,7 @@ fn what_is_more_than_lora_is_refused() {
         ("r", Value::Null, "`r`: is missing"),
         ("r", json!(0), "`r`: a rank is at least 1"),
         ("lora_alpha", json!("16"), "`lora_alpha`: invalid type"),
+        ("lora_alpha", json!(1e308), "`lora_alpha`: 1e308 is more than 32 bits hold"),
         ("lora_dropout", json!(1.0), "`lora_dropout`: goes from 0"),
         (
             "target_modules",

@@ -92,10 +92,13 @@ impl Growing {
     }
 }
 
-/// JSON to stdout, as a line.
+/// JSON to stdout, as a line. A reader that has seen enough does not hide how the command ends.
 pub fn json(json: &str) -> io::Result<()> {
     JSON.store(true, Ordering::Relaxed);
-    writeln!(io::stdout(), "{}", shown_json(json))
+    match writeln!(io::stdout(), "{}", shown_json(json)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Bytes of our own to stdout, for a file: a script, a page, a recipe that the program carries.

@@ -1,5 +1,7 @@
 //! The help of every command, and the lists of what a recipe can be made of.
 
+use std::process::Stdio;
+
 use crate::fixture::{Run, assert_snapshot, in_shell, setaccio};
 
 /// The commands that `setaccio --help` lists.
@@ -125,5 +127,34 @@ fn a_full_disk_behind_stdout_or_stderr_is_an_error_and_no_panic() {
         let closed = with_outputs(&args, ">&- 2>&-");
         assert_eq!(closed.code, usual.code, "{args:?}");
         assert_eq!(setaccio(&["verify", out]).code, Some(0), "{args:?}");
+    }
+}
+
+/// Stdout is a pipe that nobody reads any more, as behind `| true`.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_that_nobody_reads_changes_no_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let out = out.to_str().unwrap();
+    setaccio(&["build", "dolly", "--out", out]).assert_success();
+    let unread = |args: &[&str]| {
+        let mut command = in_shell("exec \"$@\"");
+        command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        Run::from(child.wait_with_output().unwrap())
+    };
+    let same = |args: &[&str]| {
+        let usual = with_outputs(args, "").code;
+        let run = unread(args);
+        assert_eq!(run.code, usual, "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("panicked"), "{args:?}: {}", run.stderr);
+    };
+    speaking(out).iter().for_each(|args| same(args));
+    // A fault is told by the code all the same.
+    std::fs::write(dir.path().join("out/README.md"), "# Another\n").unwrap();
+    for args in [&["verify", out][..], &["verify", out, "--json"], &["verify", out, "-q"]] {
+        assert_eq!(unread(args).code, Some(1), "{args:?}");
     }
 }

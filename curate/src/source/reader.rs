@@ -137,6 +137,7 @@ pub type Items = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send>;
 
 /// What reading gives.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are rows, and a box would cost each an allocation")]
 pub enum Item {
     /// A row.
     Row {

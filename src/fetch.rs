@@ -87,7 +87,7 @@ pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -
             let listing = choose(client, loaded, source, repo, commit, &files)?;
             // What the cache has is no word on what a folder holds.
             let left_out = if unlisted { Vec::new() } else { listing.left_out };
-            Ok(HubListing { unlisted, left_out, ..listing })
+            Ok(HubListing { left_out, unlisted, ..listing })
         })
         .collect()
 }

@@ -151,7 +151,9 @@ fn a_pipe_that_nobody_reads_changes_no_exit_code() {
         assert_eq!(run.code, usual, "{args:?}: {}", run.stderr);
         assert!(!run.stderr.contains("panicked"), "{args:?}: {}", run.stderr);
     };
-    speaking(out).iter().for_each(|args| same(args));
+    for args in speaking(out) {
+        same(&args);
+    }
     // A fault is told by the code all the same.
     std::fs::write(dir.path().join("out/README.md"), "# Another\n").unwrap();
     for args in [&["verify", out][..], &["verify", out, "--json"], &["verify", out, "-q"]] {

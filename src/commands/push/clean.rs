@@ -88,7 +88,7 @@ fn header(local: &LocalFile) -> Result<String> {
     }
     let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let metadata = safetensors_header::read(&file, path)?.metadata;
-    Ok(metadata.iter().map(|(name, value)| format!("{name} = {value}\n")).collect())
+    Ok(metadata.into_iter().flat_map(|(name, value)| [name, " = ".into(), value, "\n".into()]).collect())
 }
 
 /// Whether a file's name says that it holds weights or rows.

@@ -105,7 +105,7 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         }
     }
     let ranges = [
-        ("lora.alpha", lora.alpha, f64::MIN_POSITIVE, 1e30),
+        ("lora.alpha", lora.alpha, f64::MIN_POSITIVE, f64::MAX),
         ("lora.dropout", lora.dropout, 0.0, 0.999),
         ("train.learning_rate", train.learning_rate, 0.0, 10.0),
         ("train.warmup_ratio", train.warmup_ratio, 0.0, 1.0),

@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
 # `just gpu-check [--seed N] [--only CASE,...]`: every CUDA kernel beside its reference on the CPU, on fresh random inputs.
-# `just gpu-bench [--runs NAME,...] [--steps N] [--parts N] [--shape llama3-8b|tiny] [--device cuda|cpu] [--no-peers]`:
-#   steps of QLoRA of Llama-3-8B's shape with random weights, beside their predictions and, where a Python with torch,
-#   transformers, peft and bitsandbytes is at hand (SETACCIO_PEERS, by default python3), beside PyTorch on the same GPU.
+# `just gpu-bench [--runs NAME,...] [--steps N] [--parts N] [--shape llama3-8b|tiny] [--device cuda|cpu] [--card h100|h200]
+#   [--profile] [--json FILE] [--no-peers]`: steps of QLoRA of Llama-3-8B's shape with random weights, beside their predictions
+#   and, where a Python with torch, transformers, peft and bitsandbytes is at hand (SETACCIO_PEERS, by default python3), beside
+#   PyTorch on the same GPU. What is measured goes into FILE after each run, and what peers reach into FILE.peers.json.
+# `benches/gpu.sh peers` puts bitsandbytes and Liger's kernels into target/gpu/site, for a GPU's machine that has torch and
+#   transformers but not these.
 # `just gpu-emulate [--seed N] [--only CASE,...]`: gpu-check without a GPU, every thread of a kernel as a fiber on the CPU
 #   (train/emulator; x86-64 and g++).
 # `just gpu-report [--check|--write]`: what ptxas makes of every kernel.
 #
 # Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of tools/cuda-toolkit.sh,
 # and left in target/gpu. Where it is not, target/gpu/setaccio-gpu is run as it is: carry that folder and benches/ to a
-# machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile; `dev` compiles trainer and candle as `release` does
-# (Cargo.toml) and shares what CI has compiled.
+# machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile, by default release; to emulate it is dev, which shares
+# what CI has compiled.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 verb="${1:-}"
 shift || true
 program=target/gpu/setaccio-gpu
+site=target/gpu/site
 most=$((64 << 20)) # what a machine with a GPU takes in one piece
 
 toolkit() {
@@ -27,7 +31,7 @@ toolkit() {
 }
 
 build() {
-    local profile="${SETACCIO_GPU_PROFILE:-dev}"
+    local profile="${SETACCIO_GPU_PROFILE:-${1:-release}}"
     toolkit
     cargo build --quiet -p setaccio-train --features cuda --locked --profile "$profile" --example gpu
     mkdir -p "$(dirname "$program")"
@@ -81,27 +85,43 @@ case "$verb" in
         "$program" check "$@"
         ;;
     emulate)
-        build
+        build dev
         train/emulator/build.sh target/gpu/emulator
         LD_LIBRARY_PATH="$PWD/target/gpu/emulator/lib" "$program" check "$@"
         ;;
     bench)
-        peers=yes ours=()
+        peers=yes given=() json=""
         while [ $# -gt 0 ]; do
             case "$1" in
                 --no-peers) peers=no ;;
-                *) ours+=("$1") ;;
+                --json)
+                    json="${2:?--json needs a file}"
+                    shift
+                    ;;
+                *) given+=("$1") ;;
             esac
             shift
         done
         ready
-        out="$(mktemp -d)"
-        trap 'rm -rf "$out"' EXIT
-        "$program" bench "${ours[@]}" --json "$out/ours.json"
-        python="${SETACCIO_PEERS:-python3}"
-        if [ "$peers" = yes ] && "$python" benches/peers/gpu_torch.py --ready "${ours[@]}"; then
-            "$python" benches/peers/gpu_torch.py "${ours[@]}" --beside "$out/ours.json"
+        if [ -z "$json" ]; then
+            out="$(mktemp -d)"
+            trap 'rm -rf "$out"' EXIT
+            json="$out/ours.json"
         fi
+        "$program" bench "${given[@]}" --json "$json"
+        python="${SETACCIO_PEERS:-python3}"
+        [ ! -d "$site" ] || export PYTHONPATH="$PWD/$site${PYTHONPATH:+:$PYTHONPATH}"
+        if [ "$peers" = yes ] && "$python" benches/peers/gpu_torch.py --ready "${given[@]}"; then
+            "$python" benches/peers/gpu_torch.py "${given[@]}" --beside "$json" --json "${json%.json}.peers.json"
+        fi
+        ;;
+    peers)
+        rm -rf "$site"
+        "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+            --requirement benches/peers/gpu-requirements.txt --target "$site" >&2
+        # A library for each version of CUDA and for cards of other makers: 40 MB, of which one is loaded.
+        find "$site/bitsandbytes" -name 'libbitsandbytes_*' ! -name libbitsandbytes_cuda130.so -delete
+        du -sh "$site" >&2
         ;;
     *)
         sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2

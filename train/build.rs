@@ -1,6 +1,7 @@
-//! With feature `cuda`, compiles the `.cu` files of src/kernels/ to PTX, which the driver compiles for the GPU at
-//! hand. nvcc is called directly: cudaforge builds for the capability of one machine (`sm_90a` on a Hopper, which
-//! no later GPU loads), where PTX for `compute_80` serves every GPU with bf16 arithmetic, Ampere and after.
+//! With feature `cuda`, compiles the `.cu` files of src/kernels/ to fat binaries: machine code for Ampere (which Ada runs
+//! too) and Hopper, so that nothing is compiled when a program starts and no compiler of the driver's is needed, and PTX for
+//! `compute_80`, which the driver compiles for every later GPU. nvcc is called directly: cudaforge builds for the
+//! capability of one machine (`sm_90a` on a Hopper, which no later GPU loads).
 
 use std::{
     env,
@@ -12,7 +13,17 @@ use std::{
 
 const FOLDER: &str = "src/kernels";
 // What kernels share lies in the folder itself.
-const FLAGS: [&str; 8] = ["-ptx", "-arch=compute_80", "-std=c++17", "-O3", "-Werror", "all-warnings", "-I", FOLDER];
+const FLAGS: [&str; 9] = [
+    "-fatbin",
+    "-gencode",
+    "arch=compute_80,code=[sm_80,sm_90,compute_80]",
+    "-std=c++17",
+    "-O3",
+    "-Werror",
+    "all-warnings",
+    "-I",
+    FOLDER,
+];
 
 /// Every `.cu` file, in the order of their paths.
 fn sources() -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -48,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for source in sources()? {
         let name = source.file_stem().unwrap_or_default().to_string_lossy();
         let mut command = Command::new(&nvcc);
-        command.args(FLAGS).arg("-o").arg(format!("{out}/{name}.ptx")).arg(&source);
+        command.args(FLAGS).arg("-o").arg(format!("{out}/{name}.fatbin")).arg(&source);
         // NVCC_CCBIN, the host's C++ compiler, is read by nvcc itself.
         let output = command.output().map_err(|error| {
             format!(

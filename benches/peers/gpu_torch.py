@@ -1,18 +1,19 @@
-"""QLoRA of Llama-3-8B's shape in PyTorch (transformers, PEFT, bitsandbytes, with TRL's chunked head where TRL is), the peer
-of `just gpu-bench`: the runs of train/examples/gpu/runs.rs, with the same names, lengths, rank, alpha and optimiser, random
+"""QLoRA of Llama-3-8B's shape in PyTorch (transformers, PEFT, bitsandbytes; with TRL's chunked head where TRL is, with
+Liger's kernels where liger_kernel is), the peer of `just gpu-bench`: the runs of train/examples/gpu/runs.rs, with the same names, lengths, rank, alpha and optimiser, random
 weights made on the device, random ids, all of them targets but for questions.
 
     python benches/peers/gpu_torch.py [--shape llama3-8b|tiny] [--device cuda|cpu] [--runs NAME,...] [--steps 10]
-                                      [--beside OURS.json] [--json FILE] [--ready]
+                                      [--peers transformers,trl,liger] [--beside OURS.json] [--json FILE] [--ready]
 
 Each run is taken with every layer recomputed (gradient checkpointing, as the recipes of PEFT and TRL have it) and with none;
 what does not fit is said to be out of memory. What makes the peer fast is given to it: sdpa, no key-value cache, fused AdamW,
 embedding and head left in bf16 (prepare_model_for_kbit_training would make them f32), the logits of TRL's chunked head.
 Preference training is TRL's loss written out over one forward pass of both answers and one of the reference with the adapter
-off; TRL's DPOTrainer itself adds collation and logging to that. Unsloth is not run: its wheels want another torch.
+off; TRL's DPOTrainer itself adds collation and logging to that. Liger's kernels replace parts of transformers for the rest of
+the process, so they come last. Unsloth is not run: its wheels want another torch.
     tokens_per_second  from the median step after one to warm up; a question counts for each of its answers, as in ours
     peak_gib           torch.cuda.max_memory_allocated; reserved_gib max_memory_reserved
-With `--beside` a table sets ours against the best peer of each run.
+`--json` is written after each of them. With `--beside` a table sets ours against the best peer of each run.
 """
 
 import argparse
@@ -46,6 +47,9 @@ RUNS = {
     "dpo-4x1024": (4, 1024, 0.0, "pairs"),
     "least-1x2048": (1, 2048, 0.0, "least"),
 }
+# What they are called in tables.
+PEERS = {"transformers": "transformers", "trl": "TRL's head", "liger": "Liger's kernels"}
+MODULES = {"transformers": "transformers", "trl": "trl", "liger": "liger_kernel"}
 RANK, ALPHA, BETA = 64, 16, 0.1
 
 
@@ -144,14 +148,15 @@ def loss_of(model, given, kind, length, chunked):
     return -torch.nn.functional.logsigmoid(BETA * (chosen - rejected)).mean()
 
 
-def measure(args, name, checkpointing, chunked):
+def measure(args, name, checkpointing, peer):
     import torch
 
     batch, length, dropout, kind = RUNS[name]
     length //= 32 if args.shape == "tiny" else 1
     cuda = args.device == "cuda"
     torch.manual_seed(42)
-    out = {"run": name, "peer": "TRL's head" if chunked else "transformers", "checkpointing": checkpointing}
+    chunked = peer == "trl"
+    out = {"run": name, "peer": PEERS[peer], "checkpointing": checkpointing}
     try:
         model, optimizer = model_of(args.shape, args.device, kind == "least", dropout, checkpointing, chunked)
         gc.collect()
@@ -214,6 +219,9 @@ def main():
     ask.add_argument("--runs", default="")
     ask.add_argument("--steps", type=int, default=10)
     ask.add_argument("--parts", help="ours alone has them")
+    ask.add_argument("--card", help="ours alone predicts for one")
+    ask.add_argument("--profile", action="store_true", help="ours alone has it")
+    ask.add_argument("--peers", default="")
     ask.add_argument("--beside", type=Path)
     ask.add_argument("--json", type=Path)
     ask.add_argument("--ready", action="store_true")
@@ -224,21 +232,29 @@ def main():
     if args.ready:
         return
     runs = [name for name in args.runs.split(",") if name] or list(RUNS)
-    heads = [False, True] if importlib.util.find_spec("trl") else [False]
+    asked = [name for name in args.peers.split(",") if name] or list(PEERS)
+    unknown = [name for name in asked if name not in PEERS]
+    if unknown:
+        sys.exit(f"no peer is called {unknown[0]}; there are {', '.join(PEERS)}")
+    peers = [name for name in PEERS if name in asked and importlib.util.find_spec(MODULES[name])]
     measured = []
     print("\n| run | peer | checkpointing | tok/s | peak GiB | reserved GiB |")
     print("|---|---|---|---:|---:|---:|")
-    for name in runs:
+    for peer in peers:
+        if peer == "liger":
+            from liger_kernel.transformers import apply_liger_kernel_to_llama
+
+            apply_liger_kernel_to_llama()
         # A preference loss needs the logits themselves.
-        for chunked in heads if RUNS[name][3] != "pairs" else [False]:
+        for name in [name for name in runs if peer != "trl" or RUNS[name][3] != "pairs"]:
             for checkpointing in [True] if name.startswith("least") else [True, False]:
-                one = measure(args, name, checkpointing, chunked)
+                one = measure(args, name, checkpointing, peer)
                 measured.append(one)
+                if args.json:
+                    args.json.write_text(json.dumps(measured, indent=1) + "\n")
                 speed = "out of memory" if "out_of_memory" in one else number(one["tokens_per_second"])
                 memory = f"{number(one.get('peak_gib'), 2)} | {number(one.get('reserved_gib'), 2)}"
                 print(f"| {name} | {one['peer']} | {'yes' if checkpointing else 'no'} | {speed} | {memory} |", flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(measured, indent=1) + "\n")
     if args.beside:
         beside(json.loads(args.beside.read_text()), measured)
 

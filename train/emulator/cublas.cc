@@ -37,6 +37,7 @@ extern "C" {
 int cublasCreate_v2(void** context) { return handle(context); }
 int cublasDestroy_v2(void*) { return DONE; }
 int cublasSetStream_v2(void*, void*) { return DONE; }
+int cublasSetMathMode(void*, int) { return DONE; }
 
 // C [m, n] = alpha op(A) [m, k] op(B) [k, n] + beta C, all column-major.
 int cublasGemmEx(void*, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda,

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 
 #[cfg(feature = "cuda")]
-use crate::kernels::memory_pool;
+use crate::kernels::{gpu_device, memory_pool};
 use crate::{
     error::{Error, Result},
     memory, recipe,
@@ -31,13 +31,9 @@ fn gpu() -> Result<Device> {
             "device `cuda`: no GPU answers ({error}): see whether `nvidia-smi` lists one, or take device `cpu`"
         ))
     };
-    let device = Device::new_cuda(0).map_err(|error| silent(&error))?;
+    let device = gpu_device::open().map_err(|error| silent(&error))?;
     let capability = device.as_cuda_device()?.cuda_stream().context().compute_capability();
     capable(capability.map_err(|error| silent(&error))?)?;
-    // Virtual GPUs may have no pool, and give every tensor back to the driver.
-    if device.as_cuda_device()?.cuda_stream().context().has_async_alloc() {
-        memory_pool::keep_reserved(device.as_cuda_device()?).map_err(|error| silent(&error))?;
-    }
     Ok(device)
 }
 

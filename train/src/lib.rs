@@ -13,6 +13,8 @@ pub mod device;
 pub mod error;
 pub mod formats;
 pub mod generate;
+#[cfg(feature = "cuda")]
+pub mod gpu_cases;
 pub mod kernels;
 pub mod loss;
 pub mod memory;

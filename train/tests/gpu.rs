@@ -2,7 +2,7 @@
 //! `just gpu-emulate` runs it without a GPU.
 #![cfg(feature = "cuda")]
 
-use setaccio_train::kernels::{gpu_cases::CASES, gpu_check::Gpu};
+use setaccio_train::{gpu_cases::CASES, kernels::gpu_check::Gpu};
 
 fn check(name: &str) {
     let gpu = Gpu::open(5).unwrap();
@@ -35,6 +35,9 @@ each!(
     rms_norm,
     rope,
     add,
+    cast,
+    rows,
+    scale_rows,
     swiglu,
     dropout,
     noise,
@@ -46,5 +49,6 @@ each!(
     nf4,
     adamw,
     adamw_8bit,
-    refusals
+    refusals,
+    step
 );

@@ -1,6 +1,6 @@
 //! Steps of QLoRA, timed, each beside what was predicted.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use setaccio_train::{
 
 use super::{
     Options,
-    cost::{Cost, H200, Step},
+    cost::{Cost, H200, Machine, Step},
     model::{Random, Shape},
     runs::{RANK, RUNS, Run, asks_reference},
     table,
@@ -39,10 +39,11 @@ struct Bench {
     dtype: DType,
     steps: usize,
     parts: usize,
+    /// What is predicted for.
+    machine: Machine,
+    /// Whether a profiler is to see one step more, and nothing else.
+    profile: bool,
 }
-
-/// What an H200 has free.
-const H200_BYTES: usize = 139 << 30;
 
 /// What was measured of a run, in seconds and bytes.
 struct Measurement {
@@ -69,10 +70,21 @@ pub fn bench(options: &Options) -> Result<()> {
     }
     // Without steps there are predictions alone, for a GPU that need not be there.
     let (device, dtype) = if steps == 0 { (Device::Cpu, DType::BF16) } else { device::pick(wanted)? };
-    let bench = Bench { shape, device, dtype, steps, parts };
+    let profile = options.0.contains_key("profile");
+    let mut bench = Bench { shape, device, dtype, steps, parts, machine: H200, profile };
+    bench.machine = match options.0.get("card") {
+        Some(card) => {
+            Machine::named(card).ok_or_else(|| Error::Other(format!("--card is h100 or h200, not {card}")))?
+        }
+        None => Machine::named(&bench.on()).unwrap_or(H200),
+    };
     let mut measured = Vec::new();
     for run in RUNS.into_iter().filter(|run| only.is_empty() || only.iter().any(|name| name == run.name)) {
         measured.push(bench.run(run.shortened(bench.shape.shorter))?);
+        // After each, so that what a later run takes away, such as the time, leaves the earlier ones.
+        if let Some(file) = options.0.get("json") {
+            setaccio_base::atomic::write(Path::new(file), format!("{:#}\n", Value::from(measured.clone())).as_bytes())?;
+        }
     }
     let head = ["run", "tokens", "recomputed", "predicted tok/s", "tok/s", "share of ceiling"];
     let head = [&head[..], &["predicted GiB", "peak GiB", "reserved GiB"]].concat();
@@ -92,12 +104,9 @@ pub fn bench(options: &Options) -> Result<()> {
         ]
     };
     let on = if steps == 0 { "nothing".into() } else { bench.on() };
-    println!("\nPredictions and ceilings are those of an H200 in bf16, whatever this ran on: {on}.\n");
+    let card = bench.machine.name.to_uppercase();
+    println!("\nPredictions and ceilings are those of an {card} in bf16, whatever this ran on: {on}.\n");
     table::print(&head, &measured.iter().map(row).collect::<Vec<_>>());
-    if let Some(file) = options.0.get("json") {
-        let text = format!("{:#}\n", Value::from(measured));
-        std::fs::write(file, text).map_err(|error| Error::Other(format!("write {file}: {error}")))?;
-    }
     Ok(())
 }
 
@@ -117,6 +126,7 @@ fn step_of(micro: &MicroBatch, recompute: usize, run: &Run) -> Step {
         rank: RANK,
         dropout: run.dropout > 0.0,
         reference: asks_reference(micro),
+        shared: batch.spans().1.map_or(0.0, |keys| keys.len() as f64),
     }
 }
 
@@ -134,27 +144,27 @@ impl Bench {
         let micro = run.micro(config.vocab_size);
         let (laid, targets, tokens) = (micro.batch().tokens(), micro.batch().targets(), micro.tokens());
         let plan = Memory::new(config, &recipe, self.dtype, self.dtype);
-        let free = if self.steps == 0 { Some(H200_BYTES) } else { device::free(&self.device) };
+        let free = if self.steps == 0 { Some(self.machine.memory) } else { device::free(&self.device) };
         let free = free.map_or(usize::MAX, |free| free / 10 * 9);
         let recompute = plan.recompute(recipe.train.recompute, laid, targets, free);
         eprintln!("{}: {laid} tokens a step, {recompute} of {} layers computed again", run.name, config.layers);
         let micros = [micro];
-        let cost = Cost::of(config, &step_of(&micros[0], recompute, &run), &H200);
+        let cost = Cost::of(config, &step_of(&micros[0], recompute, &run), &self.machine);
         let predicted = plan.parts(laid, targets, recompute).total() as u64;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         let rate = |seconds: f64| tokens as f64 / seconds;
         let mut said = json!({
-            "run": run.name, "batch": run.batch, "length": run.length, "dropout": run.dropout, "rank": RANK,
+            "run": run.name, "card": self.machine.name, "batch": run.batch, "length": run.length, "dropout": run.dropout, "rank": RANK,
             "tokens": tokens, "laid_down": laid, "recomputed": recompute, "layers": config.layers,
-            "predicted_tokens_per_second": rate(cost.predicted(&H200)),
-            "ceiling_tokens_per_second": rate(cost.ceiling(&H200)), "gflop_per_step": cost.flops / 1e9,
+            "predicted_tokens_per_second": rate(cost.predicted(&self.machine)),
+            "ceiling_tokens_per_second": rate(cost.ceiling(&self.machine)), "gflop_per_step": cost.flops / 1e9,
             "predicted_gib": gib(predicted),
         });
         if self.steps > 0 {
             let timed = self.measure(&run, &recipe, recompute, &micros)?;
             said["device"] = self.on().into();
             said["tokens_per_second"] = rate(timed.median).into();
-            said["share_of_ceiling"] = (cost.ceiling(&H200) / timed.median).into();
+            said["share_of_ceiling"] = (cost.ceiling(&self.machine) / timed.median).into();
             said["step_seconds"] = timed.steps.into();
             said["first_step_seconds"] = timed.first.into();
             said["peak_gib"] = timed.peak.map(gib).into();
@@ -181,6 +191,9 @@ impl Bench {
         let mut steps = seconds.split_off(1);
         steps.sort_by(f64::total_cmp);
         let (median, (peak, reserved)) = (steps[steps.len() / 2], peak(&self.device));
+        if self.profile {
+            self.profiled(&mut trainer, micros)?;
+        }
         let parts = self.by_part(&mut trainer, micros)?;
         self.show(run, median, &parts);
         Ok(Measurement { first: seconds[0], steps, median, peak, reserved, parts })
@@ -223,6 +236,16 @@ impl Bench {
         };
         println!("\n{}: {:.1} ms a step, of which in launches of ours {:.1} ms:\n", run.name, 1e3 * median, 1e3 * all);
         table::print(&["part", "ms", "launches"], &parts.iter().take(self.parts).map(row).collect::<Vec<_>>());
+    }
+
+    /// One step more between the two marks that a profiler is told to watch: `ncu --profile-from-start off`.
+    fn profiled(&self, trainer: &mut Trainer, micros: &[MicroBatch]) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        launch_timer::profile(true)?;
+        self.step(trainer, micros)?;
+        #[cfg(feature = "cuda")]
+        launch_timer::profile(false)?;
+        Ok(())
     }
 
     #[cfg(feature = "cuda")]

@@ -4,10 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use setaccio_train::{
     Error, Result, device,
-    kernels::{
-        gpu_cases::CASES,
-        gpu_check::{Gpu, Line},
-    },
+    gpu_cases::CASES,
+    kernels::gpu_check::{Gpu, Line},
     recipe,
 };
 

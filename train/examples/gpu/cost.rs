@@ -6,14 +6,19 @@
 //! gradient of its own, an adapter's has 2 n more. A pair of a query and a key that it sees costs 4 D FLOP a head
 //! forward and, with the scores made again, 10 D backward.
 
-use setaccio_train::model::config::Config;
+use candle_core::DType;
+use setaccio_train::model::{config::Config, head::chunk_rows};
 
 /// A chip, in FLOP or bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
+    /// As `--card` takes it.
+    pub name: &'static str,
+    /// Memory that is free on it, in bytes.
+    pub memory: usize,
     /// Dense bf16 peak of the data sheet, of which ceilings are made.
     pub peak: f64,
-    /// What large bf16 products reach.
+    /// What bf16 products of a model's shapes reach.
     pub products: f64,
     /// What attention reaches forward.
     pub attention: f64,
@@ -21,22 +26,52 @@ pub struct Machine {
     pub attention_back: f64,
     /// What a copy moves, read and written.
     pub traffic: f64,
-    /// Seconds that the host takes to start one operation.
+    /// Seconds that the host takes to start one operation and to get what it needs of memory.
     pub launch: f64,
 }
 
-/// One NVIDIA H200. The peak is the data sheet's (989 TFLOP/s of dense bf16). Nothing else here was measured by this
-/// project: `products` (8192 cubed through cuBLAS) and `traffic` (a copy of 8.6 GB) are figures that others reported,
-/// `attention`, `attention_back` and `launch` are guesses. `just gpu-bench` on an H200 prints the step times that these
-/// predict beside measured ones, and the seconds of each kernel.
+/// Shares of a copy's traffic that are reached by: products with a side as narrow as an adapter's rank, whose arithmetic is
+/// little; kernels that go over elements; the unpacking of 4 bits.
+const SKINNY: f64 = 0.6;
+const ELEMENTS: f64 = 0.65;
+const UNPACKED: f64 = 0.8;
+/// Seconds that an operation on little takes on the GPU.
+const LEAST: f64 = 3.5e-6;
+/// Seconds that the GPU idles where the host waits for a result before it goes on.
+const WAIT: f64 = 25e-6;
+/// Rows and columns of a tile of a product: a part of one takes as long as the whole.
+const TILE: f64 = 256.0;
+/// Seconds a row where one block adds rows up one after the other.
+const ALONE: f64 = 320e-9;
+/// Seconds of the host before the first launch: angles of the positions are worked out and sent, a token.
+const BEFORE: f64 = 1e-6;
+
+/// Nothing in these was measured by this project. The peaks are the data sheets' (989 TFLOP/s of dense bf16); `traffic` is what
+/// others report of copies of 8.6 GB (4.3 TB/s) and of 80 GB cards (3.0); `products` is a guess below the 780 to 800 TFLOP/s that
+/// are reported for 8192 cubed, as these shapes are smaller; attention's rates, `launch` and the shares above are guesses from
+/// counts of instructions and of bytes in flight. `just gpu-bench` prints the step times that these predict beside measured
+/// ones, and the seconds of each kernel.
 pub const H200: Machine = Machine {
+    name: "h200",
+    memory: 139 << 30,
     peak: 989e12,
-    products: 780e12,
+    products: 680e12,
     attention: 220e12,
     attention_back: 130e12,
     traffic: 4.3e12,
     launch: 10e-6,
 };
+
+/// As the H200, but for its memory.
+pub const H100: Machine = Machine { name: "h100", memory: 78 << 30, traffic: 3.0e12, ..H200 };
+
+impl Machine {
+    /// The one whose name is part of `name`, as GPUs and `--card` have it.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        [H100, H200].into_iter().find(|machine| name.contains(machine.name))
+    }
+}
 
 /// A step of QLoRA: what it goes over.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +90,8 @@ pub struct Step {
     pub dropout: bool,
     /// Whether another forward pass asks the reference.
     pub reference: bool,
+    /// Keys of all documents, where some are those of other documents' tokens; else 0.
+    pub shared: f64,
 }
 
 /// What it costs.
@@ -91,32 +128,40 @@ impl Cost {
         let width = 2.0 * step.pairs * real(query);
         forward.add(Roof::attention(2.0 * width, machine.attention), 1.0);
         backward.add(Roof::attention(5.0 * width, machine.attention_back), 1.0);
-        // Norms, rotation, SwiGLU and residuals: how often a row of each width is read or written.
+        // How often a row of each width is read or written: norms, residuals, rotation and SwiGLU; backward norms and SwiGLU
+        // made again, their gradients, four results set to 0, and delta.
         let (h, q, k, i) = (real(hidden), real(query), real(keys), real(inner));
         forward.add(roof.stream(4.0 * h + 6.0 * h + 2.0 * (q + k) + 3.0 * i, 7.0), 1.0);
-        backward.add(roof.stream(2.0 * 9.0 * h + 2.0 * (q + k) + 9.0 * i + 4.0 * h, 10.0), 1.0);
+        let again = 4.0 * h + 3.0 * i;
+        let gradients = 8.0 * h + 5.0 * i + 2.0 * (q + k) + 2.0 * q;
+        backward.add(roof.stream(again + gradients, 9.0), 1.0);
+        backward.add(roof.copy(2.0 * h + q + i, 4.0), 1.0);
+        if step.shared > 0.0 {
+            // Rows of keys and values chosen, and their gradients added up one after the other by a single block.
+            forward.add(roof.stream(4.0 * k, 2.0), 1.0);
+            backward.add(Self { seconds: 2.0 * step.shared * ALONE, launches: 2.0, ..Self::default() }, 1.0);
+        }
 
         let head = Roof { machine, tokens: real(step.targets) };
-        let vocab = real(config.vocab_size);
-        let mut once = Self::default();
-        // Scores, cross-entropy in place, and the gradient of the hidden states.
-        once.add(head.product(vocab, h, 2.0 * vocab * h), 1.0);
-        once.add(head.stream(4.0 * vocab, 1.0), 1.0);
+        let vocab = config.vocab_size;
+        let once = head.head(vocab, h);
         let mut total = Self::default();
         let layers = real(config.layers);
         total.add(forward, layers + real(step.recompute));
         total.add(backward, layers);
         total.add(once, 1.0);
-        total.add(head.product(h, vocab, 2.0 * vocab * h), 1.0);
+        total.add(head.head_back(vocab, h), 1.0);
         if step.reference {
             total.add(forward, layers);
             total.add(once, 1.0);
         }
         // AdamW: value, gradient and both moments, read, and all but the gradient written; the gradient set to 0 and
-        // its norm taken.
+        // its norm taken: three launches for each A and B.
         let trained = layers * linears.iter().map(|(o, i)| real(o + i)).sum::<f64>() * real(step.rank);
-        total.seconds += 36.0 * trained / machine.traffic;
-        total.launches += 6.0 * layers * 14.0;
+        let launches = 3.0 * layers * 14.0;
+        total.seconds += 36.0 * trained / machine.traffic + launches * LEAST;
+        total.launches += launches;
+        total.seconds += real(step.tokens) * BEFORE + WAIT;
         total
     }
 
@@ -148,15 +193,28 @@ struct Roof<'a> {
 }
 
 impl Roof<'_> {
-    /// A product of [tokens, input] by [input, out] that is `flops` a token, in bf16.
-    fn product(&self, out: f64, input: f64, flops: f64) -> Cost {
-        let bytes = 2.0 * (self.tokens * (out + input) + out * input);
+    /// A product of [tokens, input] by [input, out] that is `flops` a token, in bf16; with `plus`, added to what is there.
+    fn product(&self, out: f64, input: f64, flops: f64, plus: f64) -> Cost {
+        let bytes = 2.0 * (self.tokens * ((1.0 + plus) * out + input) + out * input);
         let flops = flops * self.tokens;
         Cost { flops, seconds: (flops / self.machine.products).max(bytes / self.machine.traffic), launches: 1.0 }
     }
 
+    /// As [`Roof::product`], one side of it as narrow as a rank.
+    fn skinny(&self, out: f64, input: f64, plus: f64) -> Cost {
+        let bytes = 2.0 * (self.tokens * ((1.0 + plus) * out + input) + out * input);
+        let flops = 2.0 * out * input * self.tokens;
+        let seconds = (flops / self.machine.products).max(bytes / (SKINNY * self.machine.traffic));
+        Cost { flops, seconds, launches: 1.0 }
+    }
+
     /// `elements` of bf16 a token, read or written, in so many launches.
     fn stream(&self, elements: f64, launches: f64) -> Cost {
+        Cost { flops: 0.0, seconds: 2.0 * elements * self.tokens / (ELEMENTS * self.machine.traffic), launches }
+    }
+
+    /// The same by the driver's own copies and fills.
+    fn copy(&self, elements: f64, launches: f64) -> Cost {
         Cost { flops: 0.0, seconds: 2.0 * elements * self.tokens / self.machine.traffic, launches }
     }
 
@@ -166,32 +224,75 @@ impl Roof<'_> {
 
     /// Half a byte and its scale read for each weight, two bytes written.
     fn unpacked(&self, n: f64) -> Cost {
-        Cost { flops: 0.0, seconds: 2.52 * n / self.machine.traffic, launches: 2.0 }
+        Cost { flops: 0.0, seconds: 2.52 * n / (UNPACKED * self.machine.traffic), launches: 2.0 }
+    }
+
+    /// A or B, or one of its gradients' copies, in bf16.
+    fn cast() -> Cost {
+        Cost { flops: 0.0, seconds: LEAST, launches: 2.0 }
     }
 
     fn linear(&self, out: f64, input: f64, step: &Step) -> Cost {
         let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
-        cost.add(self.product(out, input, 2.0 * out * input), 1.0);
-        cost.add(self.product(rank, input, 2.0 * rank * input), 1.0);
-        // Added to what is there, which is read.
-        cost.add(self.product(out, rank, 2.0 * rank * out), 1.0);
-        // The result read again, and the mask.
-        let masked = if step.dropout { 2.0 * input } else { 0.0 };
-        cost.add(self.stream(out + masked, 3.0), 1.0);
+        cost.add(Self::cast(), 2.0);
+        cost.add(self.product(out, input, 2.0 * out * input, 0.0), 1.0);
+        cost.add(self.skinny(rank, input, 0.0), 1.0);
+        // Added to the base product, which is read again.
+        cost.add(self.skinny(out, rank, 1.0), 1.0);
+        if step.dropout {
+            cost.add(self.stream(2.0 * input, 1.0), 1.0);
+        }
         cost
     }
 
     fn linear_back(&self, out: f64, input: f64, step: &Step) -> Cost {
         let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
-        cost.add(self.product(input, out, 2.0 * out * input), 1.0);
+        cost.add(Self::cast(), 2.0);
+        cost.add(self.product(input, out, 2.0 * out * input, 1.0), 1.0);
         // u = dy B, dB = dy^T u', dA = u^T x, dx += u A.
-        cost.add(self.product(rank, out, 2.0 * rank * out), 2.0);
-        cost.add(self.product(input, rank, 2.0 * rank * input), 2.0);
-        // Set to 0 first, and read for each product; the mask, and what came through it.
-        let masked = if step.dropout { 5.0 * input } else { 0.0 };
-        cost.add(self.stream(3.0 * input + masked, 4.0), 1.0);
+        cost.add(self.skinny(rank, out, 0.0), 1.0);
+        cost.add(self.skinny(out, rank, 0.0), 1.0);
+        cost.add(self.skinny(rank, input, 0.0), 1.0);
+        if step.dropout {
+            // The mask on x again; what u A is, written, read and masked on its way to dx.
+            cost.add(self.skinny(input, rank, 0.0), 1.0);
+            cost.add(self.stream(2.0 * input + 3.0 * input, 2.0), 1.0);
+        } else {
+            cost.add(self.skinny(input, rank, 1.0), 1.0);
+        }
+        cost
+    }
+
+    /// How many chunks of rows the head takes.
+    fn chunks(&self, vocab: usize) -> f64 {
+        (self.tokens / real(chunk_rows(vocab, DType::BF16)).min(self.tokens)).ceil()
+    }
+
+    /// A product of all rows with the head, chunk by chunk: tiles that are not full take as long as full ones.
+    fn head_product(&self, vocab: usize, hidden: f64) -> Cost {
+        let chunks = self.chunks(vocab);
+        let rows = self.tokens / chunks;
+        let one = Roof { machine: self.machine, tokens: (rows / TILE).ceil() * TILE };
+        let each = one.product(real(vocab), hidden, 2.0 * real(vocab) * hidden, 0.0);
+        Cost { flops: 2.0 * real(vocab) * hidden * self.tokens, seconds: chunks * each.seconds, launches: chunks }
+    }
+
+    /// Rows chosen and normed, scores, and cross-entropy in their place, which goes over them three times and writes once.
+    fn head(&self, vocab: usize, hidden: f64) -> Cost {
+        let (mut cost, chunks) = (self.head_product(vocab, hidden), self.chunks(vocab));
+        cost.add(self.stream(4.0 * real(vocab), chunks), 1.0);
+        cost.seconds += chunks * WAIT;
+        cost.add(self.stream(4.0 * hidden, 2.0), 1.0);
+        cost
+    }
+
+    /// The gradient of the hidden states, weighed, through the norm, and put back in its places one after the other.
+    fn head_back(&self, vocab: usize, hidden: f64) -> Cost {
+        let mut cost = self.head_product(vocab, hidden);
+        cost.add(self.stream(3.0 * hidden + 4.0 * hidden, 3.0), 1.0);
+        cost.seconds += self.tokens * ALONE;
         cost
     }
 }
@@ -217,6 +318,7 @@ mod tests {
             rank: 64,
             dropout: false,
             reference: false,
+            shared: 0.0,
         };
         for (recompute, gflop, tokens) in [(0, 32.0, 30_940.0), (32, 46.5, 21_256.0)] {
             let cost = Cost::of(&llama(), &Step { recompute, ..step }, &H200);
@@ -224,7 +326,14 @@ mod tests {
             let ceiling = 8192.0 / cost.ceiling(&H200);
             assert!((ceiling - tokens).abs() < 2.0, "{ceiling}");
             assert!(cost.predicted(&H200) > cost.ceiling(&H200), "a prediction above the ceiling");
+            assert!(cost.predicted(&H100) > cost.predicted(&H200), "less traffic takes longer");
         }
+    }
+
+    #[test]
+    fn a_card_is_known_by_its_name() {
+        let name = |text: &str| Machine::named(text).map(|machine| machine.name);
+        assert_eq!([name("NVIDIA H100 80GB HBM3"), name("h200"), name("GTX 970")], [Some("h100"), Some("h200"), None]);
     }
 
     #[test]
@@ -237,6 +346,7 @@ mod tests {
             rank: 64,
             dropout: false,
             reference: false,
+            shared: 0.0,
         };
         let of = |step: &Step| Cost::of(&llama(), step, &H200);
         let (plain, masked) = (of(&step), of(&Step { dropout: true, ..step }));

@@ -1,10 +1,12 @@
 //! `just gpu-check` and `just gpu-bench`, in one program that can be carried to a machine with a GPU and nothing else:
-//! kernels are inside as PTX, weights are made there.
+//! kernels are inside as machine code and PTX, weights are made there.
 //!
 //!     gpu check [--seed N] [--only CASE,...]
 //!     gpu bench [--shape llama3-8b|tiny] [--device cuda|cpu] [--runs NAME,...] [--steps N] [--parts N] [--json FILE]
+//!         [--card h100|h200] [--profile]
 //!
-//! With `--steps 0` it says what it expects and measures nothing.
+//! With `--steps 0` it says what it expects of that card and measures nothing. With `--profile` a profiler is told to watch
+//! one step more of each run (`ncu --profile-from-start off`).
 
 mod bench;
 #[cfg(feature = "cuda")]
@@ -19,9 +21,13 @@ use std::{collections::BTreeMap, process::ExitCode};
 use setaccio_train::{Error, Result};
 
 const USAGE: &str = "gpu check [--seed N] [--only CASE,...]\n\
-    gpu bench [--shape llama3-8b|tiny] [--device cuda|cpu] [--runs NAME,...] [--steps N] [--parts N] [--json FILE]";
+    gpu bench [--shape llama3-8b|tiny] [--device cuda|cpu] [--runs NAME,...] [--steps N] [--parts N] [--json FILE]\n    \
+    [--card h100|h200] [--profile]";
 
-/// `--name value` pairs, each of them known.
+/// Options without a value.
+const SWITCHES: [&str; 1] = ["profile"];
+
+/// `--name value` pairs, and switches, each of them known.
 struct Options(BTreeMap<String, String>);
 
 impl Options {
@@ -30,6 +36,10 @@ impl Options {
         while let Some(arg) = args.next() {
             let name = arg.strip_prefix("--").filter(|name| known.contains(name));
             let Some(name) = name else { return Err(Error::Other(format!("unknown option {arg}; {USAGE}"))) };
+            if SWITCHES.contains(&name) {
+                options.insert(name.to_owned(), String::new());
+                continue;
+            }
             let Some(value) = args.next() else { return Err(Error::Other(format!("{arg} needs a value"))) };
             options.insert(name.to_owned(), value);
         }
@@ -63,7 +73,7 @@ fn run() -> Result<bool> {
             Err(Error::Other("this program was built without `--features cuda`: it has no kernels".into()))
         }
         Some("bench") => {
-            bench::bench(&Options::read(args, &["shape", "device", "runs", "steps", "parts", "json"])?).map(|()| true)
+            bench::bench(&Options::read(args, &["shape", "device", "runs", "steps", "parts", "json", "card", "profile"])?).map(|()| true)
         }
         _ => Err(Error::Other(USAGE.into())),
     }

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::launch::poison_results;
+use super::{gpu_device, launch::poison_results};
 use crate::{
     error::Result,
     random::{key, uniform_vec},
@@ -49,7 +49,7 @@ pub struct Gpu {
 impl Gpu {
     /// The first GPU, with outputs full of NaNs from here on.
     pub fn open(seed: u64) -> Result<Self> {
-        let device = Device::new_cuda(0)?;
+        let device = gpu_device::open()?;
         poison_results();
         Ok(Self { device, seed, found: RefCell::new(Vec::new()) })
     }

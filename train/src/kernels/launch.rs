@@ -5,16 +5,25 @@
 
 use std::{
     cell::RefCell,
-    sync::atomic::{AtomicBool, Ordering},
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor, bail,
     cuda::{
-        S, WrapErr,
-        cudarc::driver::{
-            CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop, result::memset_d8_async,
-            sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+        CudaDType, S, WrapErr,
+        cudarc::{
+            driver::{
+                CudaFunction, CudaModule, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg,
+                SyncOnDrop,
+                result::memset_d8_async,
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            },
+            nvrtc::Ptx,
         },
     },
 };
@@ -28,21 +37,44 @@ pub const THREADS: u32 = 256;
 /// More shared memory than this has to be asked for.
 const SHARED: u32 = 48 << 10;
 
-/// A file of kernels.
-pub struct Module {
-    /// As candle keeps it.
-    pub name: &'static str,
-    /// What build.rs made of it.
-    pub ptx: &'static str,
-}
+/// A file of kernels: what build.rs made of it.
+pub struct Module(pub &'static [u8]);
 
 /// NAME.cu beside the caller.
 macro_rules! module {
     ($name:literal) => {
-        Module { name: concat!("setaccio_", $name), ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")) }
+        Module(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin")))
     };
 }
 pub(super) use module;
+
+/// What a context has loaded. A function holds its module and its context, so neither goes while it is here.
+#[derive(Default)]
+struct Loaded {
+    /// By the address of what they were made of.
+    modules: HashMap<usize, Arc<CudaModule>>,
+    /// By their names, which are all different.
+    functions: HashMap<String, CudaFunction>,
+}
+
+/// By the address of the context: the driver is asked for each kernel once.
+static LOADED: LazyLock<Mutex<HashMap<usize, Loaded>>> = LazyLock::new(Mutex::default);
+
+fn function(device: &CudaDevice, module: &Module, name: &str) -> Candle<CudaFunction> {
+    let (stream, mut all) = (device.cuda_stream(), LOADED.lock().unwrap_or_else(PoisonError::into_inner));
+    let context = stream.context();
+    let Loaded { modules, functions } = all.entry(context.cu_ctx() as usize).or_default();
+    if let Some(function) = functions.get(name) {
+        return Ok(function.clone());
+    }
+    let module = match modules.entry(module.0.as_ptr() as usize) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(context.load_module(Ptx::from_binary(module.0.to_vec())).w()?),
+    };
+    let function = module.load_function(name).w()?;
+    functions.insert(name.to_owned(), function.clone());
+    Ok(function)
+}
 
 /// An argument that is not a tensor.
 #[derive(Clone, Copy)]
@@ -86,6 +118,11 @@ pub fn blocks(n: usize) -> u32 {
     u32::try_from(n.div_ceil(THREADS as usize)).unwrap_or(MOST).min(MOST)
 }
 
+/// Blocks for the pieces of `n` elements (common.cuh), eight a thread.
+pub fn pieces(n: usize) -> u32 {
+    blocks(n.div_ceil(8))
+}
+
 static POISON: AtomicBool = AtomicBool::new(false);
 
 /// From here on results hold NaNs until their kernel writes them, so that a check sees what it left out.
@@ -106,11 +143,14 @@ pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Candle<T
     Ok(tensor)
 }
 
-/// Every byte of a tensor that was just made.
-fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
+/// Every byte of a tensor: zeros make a 0, and all bits set a NaN or the largest integer.
+pub fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
+    if tensor.layout().contiguous_offsets().is_none() {
+        bail!("fill: was given a view that is not contiguous");
+    }
     with_addresses("fill", &[tensor], &[], |device, at| {
         let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
-        // SAFETY: the tensor is whole and has this many bytes; all bits set is a NaN, or the largest integer.
+        // SAFETY: the tensor is in one piece and has this many bytes.
         unsafe { memset_d8_async(at[0], byte, bytes, device.cuda_stream().cu_stream()) }.w()
     })
 }
@@ -167,12 +207,13 @@ impl<'a> Launch<'a> {
             return Ok(());
         }
         with_addresses(&self.name, &self.writes, &self.reads, |device, addresses| {
-            let function = device.get_or_load_custom_func(&self.name, self.module.name, self.module.ptx)?;
+            let function = function(device, self.module, &self.name)?;
             if shared > SHARED {
                 let size = i32_of(shared as usize)?;
                 function.set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, size).w()?;
             }
-            let mut arguments = function.builder();
+            let stream = device.cuda_stream();
+            let mut arguments = stream.launch_builder(&function);
             for address in addresses {
                 arguments.arg(address);
             }
@@ -230,6 +271,22 @@ pub fn with_addresses(
         f.take().map_or(Ok(()), |f| f(device, &addresses))?;
         launch_timer::record_end(name, start, &stream)
     })
+}
+
+/// All elements of a tensor, in order, when the GPU has made them.
+pub fn to_host<T: CudaDType + DeviceRepr + Default + Copy>(tensor: &Tensor) -> Candle<Vec<T>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cuda(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        bail!("a result that is not on a GPU in one piece")
+    };
+    let mut host = vec![T::default(); end - start];
+    if !host.is_empty() {
+        let stream = storage.device.cuda_stream();
+        stream.memcpy_dtoh(&storage.as_cuda_slice::<T>()?.slice(start..end), &mut host).w()?;
+        // A copy into memory that is not pinned may still be on its way when the call returns.
+        stream.synchronize().w()?;
+    }
+    Ok(host)
 }
 
 /// What tells allocations apart.

@@ -7,7 +7,7 @@ use std::{
 
 use candle_core::cuda::{
     WrapErr,
-    cudarc::driver::{CudaEvent, CudaStream, sys::CUevent_flags},
+    cudarc::driver::{CudaEvent, CudaStream, profiler_start, profiler_stop, sys::CUevent_flags},
 };
 
 use crate::error::Result;
@@ -33,6 +33,11 @@ pub fn stop() -> Result<BTreeMap<String, (f64, usize)>> {
         *launches += 1;
     }
     Ok(all)
+}
+
+/// Tell a profiler that watches from here on, or until here.
+pub fn profile(on: bool) -> Result<()> {
+    Ok(if on { profiler_start() } else { profiler_stop() }.w()?)
 }
 
 /// Mark the start of a launch, if somebody times them.

@@ -26,15 +26,16 @@ macro_rules! by_device {
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod cast;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod dynamic_quant;
 pub mod float;
 pub mod gemm;
 #[cfg(feature = "cuda")]
-pub mod gpu_cases;
-#[cfg(feature = "cuda")]
 pub mod gpu_check;
+#[cfg(feature = "cuda")]
+pub mod gpu_device;
 #[cfg(feature = "cuda")]
 mod launch;
 #[cfg(feature = "cuda")]
@@ -46,6 +47,8 @@ pub mod nf4;
 pub mod noise;
 pub mod rms_norm;
 pub mod rope;
+pub mod rows;
+pub mod scale_rows;
 pub mod simd;
 pub mod storage;
 pub mod sum_squares;
@@ -53,12 +56,15 @@ pub mod swiglu;
 
 pub use add::{add_, add_bias_};
 pub use attention::{AttentionForward, Heads, Span, attention, attention_grad};
+pub use cast::cast;
 pub use cross_entropy::{RowLoss, cross_entropy_};
 pub use dropout::{Output, dropout_};
 pub use gemm::{gemm_, linear};
 pub use noise::noise_;
-pub use rms_norm::{rms_norm, rms_norm_grad_};
+pub use rms_norm::{rms_norm, rms_norm_grad_, rms_norm_products};
 pub use rope::{Direction, rope_};
-pub use storage::empty;
+pub use rows::{RowIndex, add_rows_, gather_rows, sum_rows};
+pub use scale_rows::scale_rows_;
+pub use storage::{empty, ones, zero_};
 pub use sum_squares::sum_squares;
 pub use swiglu::{swiglu, swiglu_grad};

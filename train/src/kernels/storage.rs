@@ -179,6 +179,27 @@ pub fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<T
     Ok(Tensor::zeros(shape, dtype, device)?)
 }
 
+/// Set every element to 0.
+///
+/// # Errors
+/// A view that is not contiguous.
+pub fn zero_(tensor: &Tensor) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if tensor.device().is_cuda() {
+        return Ok(super::launch::fill(tensor, 0)?);
+    }
+    Ok(tensor.zero_set()?)
+}
+
+/// A row of `n` ones, [1, n].
+///
+/// # Errors
+/// Out of memory.
+pub fn ones(n: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    // Made in main memory: a GPU would need a kernel of candle's for it.
+    Ok(Tensor::ones((1, n), dtype, &Device::Cpu)?.to_device(device)?)
+}
+
 /// Refuses tensors of different numbers of elements.
 ///
 /// # Errors

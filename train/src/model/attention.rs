@@ -54,7 +54,9 @@ impl Attention {
         kernels::rope_(&k, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Forward)?;
         let (k, v) = match (cache, &context.keys) {
             (Some(cache), _) => cache.append(k, v)?,
-            (None, Some(keys)) => (k.index_select(keys, 0)?, v.index_select(keys, 0)?),
+            (None, Some(keys)) => {
+                (kernels::gather_rows(&k, keys, k.dtype())?, kernels::gather_rows(&v, keys, v.dtype())?)
+            }
             (None, None) => (k, v),
         };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
@@ -79,7 +81,7 @@ impl Attention {
         let (dq, mut dk, mut dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
         if let Some(keys) = &context.keys {
             for d in [&mut dk, &mut dv] {
-                *d = Tensor::zeros((dq.dim(0)?, d.dim(1)?), d.dtype(), d.device())?.index_add(keys, d, 0)?;
+                *d = kernels::sum_rows(keys, d)?;
             }
         }
         drop((attended, dout));

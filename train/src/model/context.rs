@@ -2,7 +2,10 @@
 
 use candle_core::Tensor;
 
-use crate::{kernels::Span, random};
+use crate::{
+    kernels::{RowIndex, Span},
+    random,
+};
 
 /// What every layer of a pass reads besides its input: T tokens, heads of width D.
 pub struct Context<'a> {
@@ -12,8 +15,8 @@ pub struct Context<'a> {
     pub sin: Tensor,
     /// The documents.
     pub spans: &'a [Span],
-    /// Which token's key and value each key of the spans is, [S]; every token's own, in order, without it.
-    pub keys: Option<Tensor>,
+    /// Which token's key and value each key of the spans is; every token's own, in order, without it.
+    pub keys: Option<RowIndex>,
     /// Which adapter is on, and whether it is trained.
     pub mode: Mode,
 }

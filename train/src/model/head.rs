@@ -8,7 +8,7 @@ use super::{context::Grad, maybe_trained::MaybeTrained};
 use crate::{
     data::{Batch, IGNORE},
     error::Result,
-    kernels::{self, RowLoss},
+    kernels::{self, RowIndex, RowLoss},
 };
 
 /// Memory for the logits of a chunk.
@@ -33,8 +33,8 @@ pub fn chunk_rows(vocab: usize, dtype: DType) -> usize {
 /// Saved by [`Head::forward`] for [`Head::backward`], of N targets in a vocabulary of V. Made again, where the head is
 /// trained: the logits, a chunk [C, V] at a time.
 pub struct SavedHead {
-    /// Their places, u32 [N].
-    index: Tensor,
+    /// Their places.
+    index: RowIndex,
     /// Their tokens, [N].
     labels: Vec<u32>,
     /// Their hidden states, [N, H].
@@ -53,8 +53,8 @@ impl Head {
         if rows.is_empty() {
             return Ok((Vec::new(), None));
         }
-        let index = Tensor::from_vec(rows, labels.len(), x.device())?;
-        let chosen = x.index_select(&index, 0)?;
+        let index = RowIndex::new(rows, x.dim(0)?, x.device())?;
+        let chosen = kernels::gather_rows(x, &index, x.dtype())?;
         let normed = kernels::rms_norm(&chosen, &self.norm.to_dtype(x.dtype())?, self.eps)?;
         let weight = self.weight.to_dtype(x.dtype())?;
         let (n, vocab) = (labels.len(), weight.dim(0)?);
@@ -79,28 +79,28 @@ impl Head {
     /// is `weights` [N]. Adds to the gradients of norm and head where they are trained.
     pub fn backward(&self, x: &Tensor, saved: SavedHead, weights: &[f64]) -> Result<Tensor> {
         let SavedHead { index, labels, chosen, dnormed } = saved;
-        let weights = Tensor::new(weights, x.device())?.to_dtype(x.dtype())?.unsqueeze(1)?;
         if self.weight.param().is_some() {
-            self.add_weight_grad(&chosen, &labels, &weights)?;
+            self.add_weight_grad(&chosen, &labels, weights)?;
         }
-        let dnormed = dnormed.broadcast_mul(&weights)?;
+        kernels::scale_rows_(&dnormed, weights)?;
         let dchosen = chosen.zeros_like()?;
         self.norm.add_norm_grad(&chosen, &dnormed, self.eps)?;
         kernels::rms_norm_grad_(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
-        Ok(x.zeros_like()?.index_add(&index, &dchosen, 0)?)
+        kernels::sum_rows(&index, &dchosen)
     }
 
     /// Add to the gradient of the head. What each target weighs was not known when its logits were there, so they are
     /// made again, chunk by chunk.
-    fn add_weight_grad(&self, chosen: &Tensor, labels: &[u32], weights: &Tensor) -> Result<()> {
+    fn add_weight_grad(&self, chosen: &Tensor, labels: &[u32], weights: &[f64]) -> Result<()> {
         let Some(param) = self.weight.param() else { return Ok(()) };
         let dtype = chosen.dtype();
         let normed = kernels::rms_norm(chosen, &self.norm.to_dtype(dtype)?, self.eps)?;
-        let weighed = normed.broadcast_mul(weights)?;
+        let weighed = normed.copy()?;
+        kernels::scale_rows_(&weighed, weights)?;
         let weight = self.weight.to_dtype(dtype)?.t()?;
         let (n, vocab) = (labels.len(), weight.dim(1)?);
         let step = chunk_rows(vocab, dtype).min(n);
-        let buffer = Tensor::zeros((step, vocab), dtype, chosen.device())?;
+        let buffer = kernels::empty((step, vocab), dtype, chosen.device())?;
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;

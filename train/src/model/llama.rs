@@ -15,7 +15,7 @@ use super::{
 use crate::{
     data::Batch,
     error::Result,
-    kernels::{self, RowLoss, Span},
+    kernels::{self, RowIndex, RowLoss, Span},
     loss::TokenSums,
     optim::Param,
 };
@@ -62,8 +62,8 @@ impl Llama {
 
     /// Embeddings of `ids`, [T, H].
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::new(ids, self.device())?;
-        Ok(self.embedding.tensor().index_select(&ids, 0)?.to_dtype(self.dtype)?)
+        let table = self.embedding.tensor();
+        kernels::gather_rows(table, &RowIndex::new(ids.to_vec(), table.dim(0)?, self.device())?, self.dtype)
     }
 
     fn context<'a>(
@@ -73,7 +73,7 @@ impl Llama {
         mode: Mode,
     ) -> Result<Context<'a>> {
         let (cos, sin) = self.rotary.angles(positions, self.dtype, self.device())?;
-        let keys = keys.map(|keys| Tensor::new(keys, self.device())).transpose()?;
+        let keys = keys.map(|keys| RowIndex::new(keys, positions.len(), self.device())).transpose()?;
         Ok(Context { cos, sin, spans, keys, mode })
     }
 
@@ -149,9 +149,8 @@ impl Llama {
             layer.backward(saved, &d, if trained_below { Grad::Needed } else { Grad::NotNeeded }, &context)?;
         }
         if let Some(param) = self.embedding.param() {
-            let d = d.to_dtype(param.grad.dtype())?;
-            let ids = Tensor::new(&batch.ids[..], d.device())?.unsqueeze(1)?.expand(d.shape())?.contiguous()?;
-            param.grad.scatter_add_set(&ids, &d, 0)?;
+            let ids = RowIndex::new(batch.ids.clone(), param.grad.dim(0)?, d.device())?;
+            kernels::add_rows_(&param.grad, &ids, &d)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::Heads,
+    kernels::{self, Heads},
     nf4::Nf4,
     recipe::{Lora, Quantization},
 };
@@ -77,11 +77,17 @@ impl Default for LoadOptions {
 impl LoadOptions {
     /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
     fn to_device(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<MaybeTrained> {
-        let held = tensor.to_device(&self.device)?;
+        // A GPU has no kernels for other types. What it would round at every use is rounded once, before it is sent.
+        let held = match tensor.dtype() {
+            DType::F32 | DType::BF16 => tensor.to_device(&self.device)?,
+            _ if self.device.is_cpu() => tensor.clone(),
+            _ if matches!(self.trainable, Trainable::Weights) => tensor.to_dtype(DType::F32)?.to_device(&self.device)?,
+            _ => tensor.to_dtype(self.dtype)?.to_device(&self.device)?,
+        };
         drop(tensor);
         match dtype {
             _ if matches!(self.trainable, Trainable::Weights) => MaybeTrained::trained(name, held, self.dtype),
-            Some(dtype) => Ok(held.to_dtype(dtype)?.into()),
+            Some(dtype) => Ok(kernels::cast(&held, dtype)?.into()),
             None => Ok(held.into()),
         }
     }

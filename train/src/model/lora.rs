@@ -43,7 +43,7 @@ impl LoraLayer {
             let grad = if compute == DType::F64 { DType::F64 } else { DType::F32 };
             Ok(Param {
                 name: format!("{name}.{half}"),
-                value: value.to_dtype(dtype)?.force_contiguous()?,
+                value: kernels::cast(value, dtype)?.force_contiguous()?,
                 grad: Tensor::zeros(value.shape(), grad, value.device())?,
                 lr_scale: 1.0,
                 decays: true,
@@ -63,8 +63,8 @@ impl LoraLayer {
             },
             Mode::Eval | Mode::Train(_) => (&self.a.value, &self.b.value),
         };
-        let xa = kernels::linear(&self.dropped(x, name, mode.pass())?, &a.to_dtype(x.dtype())?)?;
-        kernels::gemm_(y, &xa, &b.to_dtype(x.dtype())?.t()?, self.scale, 1.0)?;
+        let xa = kernels::linear(&self.dropped(x, name, mode.pass())?, &kernels::cast(a, x.dtype())?)?;
+        kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, 1.0)?;
         Ok(Some(xa))
     }
 
@@ -79,11 +79,11 @@ impl LoraLayer {
         pass: Option<Pass>,
     ) -> Result<()> {
         let u = kernels::empty(xa.shape(), xa.dtype(), xa.device())?;
-        kernels::gemm_(&u, dy, &self.b.value.to_dtype(dy.dtype())?, self.scale, 0.0)?;
+        kernels::gemm_(&u, dy, &kernels::cast(&self.b.value, dy.dtype())?, self.scale, 0.0)?;
         kernels::gemm_(&self.b.grad, &dy.t()?, xa, self.scale, 1.0)?;
         kernels::gemm_(&self.a.grad, &u.t()?, &self.dropped(x, name, pass)?, 1.0, 1.0)?;
         let Some(dx) = dx else { return Ok(()) };
-        let a = self.a.value.to_dtype(dy.dtype())?;
+        let a = kernels::cast(&self.a.value, dy.dtype())?;
         match self.dropout_key(name, pass) {
             None => kernels::gemm_(dx, &u, &a, 1.0, 1.0),
             Some(key) => {

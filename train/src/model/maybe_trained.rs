@@ -24,7 +24,7 @@ impl MaybeTrained {
     /// with). Vectors, which are norms and biases, do not decay.
     pub fn trained(name: &str, tensor: Tensor, compute: DType) -> Result<Self> {
         let dtype = if compute == DType::F64 { DType::F64 } else { DType::F32 };
-        let value = tensor.to_dtype(dtype)?.contiguous()?;
+        let value = kernels::cast(&tensor, dtype)?.contiguous()?;
         drop(tensor);
         let grad = value.zeros_like()?;
         let decays = value.rank() > 1;
@@ -41,7 +41,7 @@ impl MaybeTrained {
 
     /// The tensor in the type that is computed with.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
-        Ok(self.tensor().to_dtype(dtype)?)
+        kernels::cast(self.tensor(), dtype)
     }
 
     /// What is trained, if it is.
@@ -60,15 +60,13 @@ impl MaybeTrained {
     /// If this vector [C] is trained, add to its gradient the sum of the rows of `d` [T, C].
     pub fn add_row_sum_grad(&self, d: &Tensor) -> Result<()> {
         let Some(param) = self.param() else { return Ok(()) };
-        let ones = Tensor::ones((1, d.dim(0)?), d.dtype(), d.device())?;
+        let ones = kernels::ones(d.dim(0)?, d.dtype(), d.device())?;
         kernels::gemm_(&param.grad.unsqueeze(0)?, &ones, d, 1.0, 1.0)
     }
 
     /// If this weight [C] of an RMSNorm is trained, add to its gradient that of y = w x / rms(x), given `x` and `dy` [T, C].
     pub fn add_norm_grad(&self, x: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
         let Some(param) = self.param() else { return Ok(()) };
-        let one = Tensor::ones(x.dim(1)?, x.dtype(), x.device())?;
-        let dtype = param.grad.dtype();
-        self.add_row_sum_grad(&(kernels::rms_norm(x, &one, eps)?.to_dtype(dtype)? * dy.to_dtype(dtype)?)?)
+        self.add_row_sum_grad(&kernels::rms_norm_products(x, dy, param.grad.dtype(), eps)?)
     }
 }

@@ -33,7 +33,8 @@ impl Rotary {
             }
         }
         let shape = (positions.len(), self.0.len());
-        let tensor = |v: Vec<f32>| Tensor::from_vec(v, shape, device)?.to_dtype(dtype);
+        // Rounded before they are sent.
+        let tensor = |v: Vec<f32>| Tensor::from_vec(v, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device);
         Ok((tensor(cos)?, tensor(sin)?))
     }
 }

@@ -1,11 +1,14 @@
 //! One optimiser step after another: micro-batches forward and backward, the norm of the gradients, AdamW. Knows no
 //! files; `session/` feeds it and keeps what it makes.
 
+#[cfg(feature = "cuda")]
+pub mod gpu_check;
 pub mod objective;
 
 use crate::{
     data::micro::MicroBatch,
     error::{Error, Result},
+    kernels,
     model::{
         context::Pass,
         llama::{Llama, Training},
@@ -92,7 +95,7 @@ impl Trainer {
         let step = self.steps();
         let over = Objective::denominators(micro_batches);
         for param in &self.params {
-            param.grad.zero_set()?;
+            kernels::zero_(&param.grad)?;
         }
         let mut metrics = StepMetrics::default();
         for (micro, batch) in (0..).zip(micro_batches) {

@@ -10,7 +10,7 @@ use crate::{
     kernels::launch::{
         Launch, Module,
         Scalar::{F32, I64},
-        empty, f32_of, i32_of, i64_of, module, suffix,
+        empty, f32_of, i32_of, i64_of, module, suffix, to_host,
     },
 };
 
@@ -31,6 +31,6 @@ pub fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Ve
         .values(&[F32(f32_of(scale)), I64(i64_of(vocab))]);
     // SAFETY: block i of `rows` has row i of all three, and its target is in the row.
     unsafe { launch.run((i32_of(rows)?.unsigned_abs(), 1), WIDE, 0) }?;
-    let results = results.to_vec2::<f64>()?;
-    Ok(results.iter().map(|r| RowLoss { nll: r[0], entropy: r[1], logit: r[2], correct: r[3] > 0.5 }).collect())
+    let results = to_host::<f64>(&results)?;
+    Ok(results.chunks(4).map(|r| RowLoss { nll: r[0], entropy: r[1], logit: r[2], correct: r[3] > 0.5 }).collect())
 }

@@ -52,20 +52,6 @@ struct Doubled {
     }
 };
 
-template <class T> __device__ inline void store8(T* out, const float* v);
-template <> __device__ inline void store8<float>(float* out, const float* v) {
-    reinterpret_cast<float4*>(out)[0] = make_float4(v[0], v[1], v[2], v[3]);
-    reinterpret_cast<float4*>(out)[1] = make_float4(v[4], v[5], v[6], v[7]);
-}
-template <> __device__ inline void store8<bf16>(bf16* out, const float* v) {
-    union {
-        bf16 narrow[8];
-        uint4 word;
-    } all;
-    for (int i = 0; i < 8; i++) all.narrow[i] = narrow<bf16>(v[i]);
-    *reinterpret_cast<uint4*>(out) = all.word;
-}
-
 // Eight weights a thread; they share a scale.
 template <class T, class Scale> __device__ void dequantize(T* out, const uint8_t* packed, Scale scale, int64_t n) {
     __shared__ float code[16];
@@ -81,7 +67,7 @@ template <class T, class Scale> __device__ void dequantize(T* out, const uint8_t
                 v[2 * b] = __fmul_rn(code[byte >> 4], s);
                 v[2 * b + 1] = __fmul_rn(code[byte & 15u], s);
             }
-            store8(out + i * 8, v);
+            store_whole(out + i * 8, v);
         } else {
             for (int64_t at = i * 8; at < i * 8 + 8 && at < n; at++) {
                 uint32_t byte = packed[at / 2];

@@ -1,6 +1,6 @@
 //! RMSNorm on the CPU.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::{
@@ -27,6 +27,11 @@ pub fn rms_norm_grad_(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64
         let (x, w, dy) = (x.slice()?, w.slice()?, dy.slice()?);
         update::<T, _>(dx, |dx| backward(dx, x, w, dy, eps))
     })
+}
+
+pub fn rms_norm_products(x: &Tensor, dy: &Tensor, dtype: DType, eps: f64) -> Result<Tensor> {
+    let one = Tensor::ones(x.dim(1)?, x.dtype(), x.device())?;
+    Ok((rms_norm(x, &one, eps)?.to_dtype(dtype)? * dy.to_dtype(dtype)?)?)
 }
 
 /// Reciprocal of the root mean square of a row.

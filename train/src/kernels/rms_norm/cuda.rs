@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "launches")]
 
-use candle_core::{Tensor, bail};
+use candle_core::{DType, Tensor, bail};
 
 use crate::{
     error::Result,
@@ -46,4 +46,17 @@ pub fn rms_norm_grad_(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64
         .values(&[F32(f32_of(eps)), I32(i32_of(width)?)]);
     // SAFETY: `rows` blocks of `width` elements are the n elements.
     Ok(unsafe { launch.run((rows(x, width)?, 1), THREADS, 0) }?)
+}
+
+pub fn rms_norm_products(x: &Tensor, dy: &Tensor, dtype: DType, eps: f64) -> Result<Tensor> {
+    let ((n, width), from) = ((x.elem_count(), x.dim(1)?), x.dtype());
+    let products = empty(x.shape(), dtype, x.device())?;
+    let launch = Launch::new(&MODULE, format!("rms_norm_products_{}", suffix(from)?))
+        .write(&products, DType::F32, n)?
+        .read(x, from, n)?
+        .read(dy, from, n)?
+        .values(&[F32(f32_of(eps)), I32(i32_of(width)?)]);
+    // SAFETY: `rows` blocks of `width` elements are the n elements.
+    unsafe { launch.run((rows(x, width)?, 1), THREADS, 0) }?;
+    Ok(products)
 }

@@ -1,6 +1,7 @@
 //! RMSNorm beside the CPU's.
 
-use super::rms_norm_grad_;
+use super::{rms_norm_grad_, rms_norm_products};
+use candle_core::DType;
 use crate::{
     error::Result,
     kernels::gpu_check::{Gpu, TYPES},
@@ -19,6 +20,9 @@ pub fn rms_norm(gpu: &Gpu) -> Result<()> {
             rms_norm_grad_(&dx.0, &x.0, &w.0, &dy.0, 1e-5)?;
             rms_norm_grad_(&dx.1, &x.1, &w.1, &dy.1, 1e-5)?;
             gpu.close(("rms_norm_grad", &shape), &dx.1, &dx.0, dtype, LOST)?;
+            let want = rms_norm_products(&x.0, &dy.0, DType::F32, 1e-5)?;
+            let got = rms_norm_products(&x.1, &dy.1, DType::F32, 1e-5)?;
+            gpu.close(("rms_norm_products", &shape), &got, &want, DType::F32, LOST)?;
         }
     }
     Ok(())

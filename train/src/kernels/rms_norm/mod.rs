@@ -6,7 +6,7 @@ mod cuda;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::error::Result;
 
@@ -19,4 +19,10 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
 /// and g = w dy, `dx += r g - x r^3 mean(g x)`.
 pub fn rms_norm_grad_(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
     by_device!(dx, rms_norm_grad_(dx, x, w, dy, eps))
+}
+
+/// What the gradient of [`rms_norm`] with respect to its weight is the sum of, over the rows: `dy x / rms(x)`, [T, H], in
+/// the type `dtype`.
+pub fn rms_norm_products(x: &Tensor, dy: &Tensor, dtype: DType, eps: f64) -> Result<Tensor> {
+    by_device!(x, rms_norm_products(x, dy, dtype, eps))
 }

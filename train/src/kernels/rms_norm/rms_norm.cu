@@ -28,6 +28,20 @@ template <class T> __device__ void rms_norm_grad(T* dx, const T* x, const T* w, 
     }
 }
 
+// dy x / rms(x), in f32.
+template <class T> __device__ void rms_norm_products(float* out, const T* x, const T* dy, float eps, int width) {
+    __shared__ float parts[32];
+    int64_t row = int64_t(blockIdx.x) * width;
+    float r = reciprocal(x + row, width, eps, parts);
+    EACH_PIECE_OF_ROW(piece, width, aligned(out + row, x + row, dy + row)) {
+        float v[8], d[8];
+        load8(v, x + row, piece);
+        load8(d, dy + row, piece);
+        for (int e = 0; e < 8; e++) v[e] = v[e] * r * d[e];
+        store8(out + row, v, piece);
+    }
+}
+
 #define BY_TYPE(NAME, T)                                                                                               \
     extern "C" __global__ void rms_norm_##NAME(T* y, const T* x, const T* w, float eps, int32_t width) {               \
         rms_norm(y, x, w, eps, width);                                                                                 \
@@ -35,6 +49,10 @@ template <class T> __device__ void rms_norm_grad(T* dx, const T* x, const T* w, 
     extern "C" __global__ void rms_norm_grad_##NAME(T* dx, const T* x, const T* w, const T* dy, float eps,             \
                                                 int32_t width) {                                                       \
         rms_norm_grad(dx, x, w, dy, eps, width);                                                                       \
+    }                                                                                                                  \
+    extern "C" __global__ void rms_norm_products_##NAME(float* out, const T* x, const T* dy, float eps,                \
+                                                        int32_t width) {                                               \
+        rms_norm_products(out, x, dy, eps, width);                                                                     \
     }
 
 BY_TYPE(f32, float)

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 
 use crate::{
     error::Result,
-    kernels::launch::{Launch, Module, Scalar::I64, THREADS, blocks, i64_of, module, suffix},
+    kernels::launch::{Launch, Module, Scalar::I64, THREADS, blocks, i64_of, module, suffix, to_host},
 };
 
 /// Partial sums of a tensor.
@@ -26,5 +26,5 @@ pub fn sum_squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
         unsafe { launch.run((blocks(n).min(64), 1), THREADS, 0) }?;
     }
     // One copy back for all.
-    Ok(partial.to_vec2::<f64>()?.iter().map(|parts| parts.iter().sum()).collect())
+    Ok(to_host::<f64>(&partial)?.chunks(PARTS).map(|parts| parts.iter().sum()).collect())
 }

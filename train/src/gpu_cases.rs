@@ -1,23 +1,29 @@
-//! Every kernel's cases: `tests/gpu.rs` runs them one by one, `just gpu-check` all of them from a program that can be
+//! Every kernel's cases, and whole steps of training: `tests/gpu.rs` runs them one by one, `just gpu-check` all of them from a program that can be
 //! carried to another machine (`examples/gpu`), `just gpu-emulate` that program without a GPU.
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{
-    adamw, add, add_, attention, cross_entropy, dropout, gemm, gpu_check::Gpu, nf4, noise, rms_norm, rope, sum_squares,
-    swiglu,
+use crate::{
+    error::Result,
+    kernels::{
+        adamw, add, add_, attention, cast, cross_entropy, dropout, gemm, gpu_check::Gpu, nf4, noise, rms_norm, rope, rows,
+        scale_rows, sum_squares, swiglu,
+    },
+    trainer,
 };
-use crate::error::Result;
 
 /// What cases are called, and how they are run.
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 20] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
     ("add", add::gpu_check::add),
+    ("cast", cast::gpu_check::cast),
+    ("rows", rows::gpu_check::rows),
+    ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
     ("dropout", dropout::gpu_check::dropout),
     ("noise", noise::gpu_check::noise),
@@ -30,6 +36,7 @@ pub const CASES: [Case; 16] = [
     ("adamw", adamw::gpu_check::adamw),
     ("adamw_8bit", adamw::gpu_check::adamw_8bit),
     ("refusals", refusals),
+    ("step", trainer::gpu_check::step),
 ];
 
 /// What every kernel refuses.
@@ -41,10 +48,10 @@ fn refusals(gpu: &Gpu) -> Result<()> {
     let elsewhere = Tensor::zeros((4, 8), DType::F32, &Device::Cpu)?;
     // A tensor cannot be locked for reading and writing at once, so that is refused too.
     let refused = [
-        ("a short tensor", swiglu(&x, &short).is_err()),
-        ("another type", swiglu(&x, &rounded).is_err()),
-        ("a turned view", swiglu(&x, &turned).is_err()),
-        ("a tensor elsewhere", swiglu(&x, &elsewhere).is_err()),
+        ("a short tensor", swiglu::swiglu(&x, &short).is_err()),
+        ("another type", swiglu::swiglu(&x, &rounded).is_err()),
+        ("a turned view", swiglu::swiglu(&x, &turned).is_err()),
+        ("a tensor elsewhere", swiglu::swiglu(&x, &elsewhere).is_err()),
         ("its own output", add_(&x, &x, 1.0).is_err()),
     ];
     for (what, refused) in refused {

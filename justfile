@@ -156,10 +156,11 @@ snapshots *args:
 test-ignored *args:
     tests/run-ignored.sh "$@"
 
-# kills, cuts and errors at random moments, and inputs changed at random, many times over
+# kills, cuts and errors at random moments, and inputs changed at random, many times over; CUDA kernels and steps, emulated
 [group('7 develop')]
 soak:
     cargo test --workspace --features train --test e2e -- --ignored soak_
+    benches/gpu.sh emulate
 
 # mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors
 [group('7 develop')]
@@ -212,7 +213,7 @@ bench-train *args:
 docs-reference:
     @{{ trainer }} docs docs/reference
 
-# every CUDA kernel beside its reference on the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
+# every CUDA kernel and whole steps beside the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
 [group('7 develop')]
 gpu-check *args:
     benches/gpu.sh check "$@"

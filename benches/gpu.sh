@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `just gpu-check [--seed N] [--only CASE,...]`: every CUDA kernel beside its reference on the CPU, on fresh random inputs.
+# `just gpu-check [--seed N] [--only CASE,...]`: every CUDA kernel beside its reference on the CPU, on fresh random inputs, and
+#   whole steps of small models (the case `step`).
 # `just gpu-bench [--runs NAME,...] [--steps N] [--parts N] [--shape llama3-8b|tiny] [--device cuda|cpu] [--card h100|h200]
 #   [--profile] [--json FILE] [--no-peers]`: steps of QLoRA of Llama-3-8B's shape with random weights, beside their predictions
 #   and, where a Python with torch, transformers, peft and bitsandbytes is at hand (SETACCIO_PEERS, by default python3), beside
@@ -12,8 +13,7 @@
 #
 # Where cargo is, the program is built first, with the CUDA compiler of CUDA_HOME, of PATH, or of tools/cuda-toolkit.sh,
 # and left in target/gpu. Where it is not, target/gpu/setaccio-gpu is run as it is: carry that folder and benches/ to a
-# machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile, by default release; to emulate it is dev, which shares
-# what CI has compiled.
+# machine that has the GPU. SETACCIO_GPU_PROFILE names a cargo profile, by default release, for `gpu-emulate` dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 verb="${1:-}"
@@ -31,7 +31,7 @@ toolkit() {
 }
 
 build() {
-    local profile="${SETACCIO_GPU_PROFILE:-${1:-release}}"
+    local profile="${SETACCIO_GPU_PROFILE:-release}"
     toolkit
     cargo build --quiet -p setaccio-train --features cuda --locked --profile "$profile" --example gpu
     mkdir -p "$(dirname "$program")"
@@ -85,9 +85,14 @@ case "$verb" in
         "$program" check "$@"
         ;;
     emulate)
-        build dev
-        train/emulator/build.sh target/gpu/emulator
-        LD_LIBRARY_PATH="$PWD/target/gpu/emulator/lib" "$program" check "$@"
+        profile="${SETACCIO_GPU_PROFILE:-dev}"
+        toolkit
+        # None of candle's kernels is launched, so they need not be compiled; NVCC=nvcc compiles them too, in minutes.
+        NVCC="${NVCC:-$PWD/.ci/nvcc}" cargo rustc --quiet -p setaccio-train --features cuda --locked --profile "$profile" \
+            --example gpu -- -C link-arg=-Wl,--unresolved-symbols=ignore-all
+        [ "$profile" = dev ] && profile=debug
+        train/emulator/build.sh target/emulator
+        LD_LIBRARY_PATH="$PWD/target/emulator/lib" "${CARGO_TARGET_DIR:-target}/$profile/examples/gpu" check "$@"
         ;;
     bench)
         peers=yes given=() json=""
@@ -117,7 +122,7 @@ case "$verb" in
         ;;
     peers)
         rm -rf "$site"
-        "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
             --requirement benches/peers/gpu-requirements.txt --target "$site" >&2
         # A library for each version of CUDA and for cards of other makers: 40 MB, of which one is loaded.
         find "$site/bitsandbytes" -name 'libbitsandbytes_*' ! -name libbitsandbytes_cuda130.so -delete

@@ -5,8 +5,8 @@
                                             is not recorded, or recorded and gone
     python benches/gpu_report.py --write    compiles and records, there and in BENCHMARKS.md
 
-`just gpu-report [--check|--write]` finds the compiler. Each file is compiled to PTX for compute_80, which is what the
-program carries, and that PTX to machine code for sm_80 and sm_90, as the driver does it there.
+`just gpu-report [--check|--write]` finds the compiler. Each file is compiled to PTX for compute_80, and that PTX to machine code
+for sm_80 and sm_90: all three are what the program carries.
 """
 
 import os

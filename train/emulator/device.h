@@ -29,6 +29,12 @@ struct float4 {
 inline float4 make_float4(float a, float b, float c, float d) { return {a, b, c, d}; }
 using std::min;
 
+inline float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 // Shared memory that a launch asked for; build.sh writes calls of this for `extern __shared__`.
 void* launch_memory();
 

@@ -152,6 +152,7 @@ int cuDevicePrimaryCtxRelease_v2(int) { return DONE; }
 int cuCtxGetCurrent(void** context) { return handle(context); }
 int cuCtxSetCurrent(void*) { return DONE; }
 int cuCtxDestroy_v2(void*) { return DONE; }
+int cuCtxSynchronize() { return DONE; }
 int cuStreamCreate(void** stream, unsigned) { return handle(stream); }
 int cuStreamDestroy_v2(void*) { return DONE; }
 int cuStreamSynchronize(void*) { return DONE; }

@@ -1,4 +1,4 @@
-// ../src/kernels/attention/mma.cuh on a CPU: tensor cores as tables, written from "Matrix Fragments for mma.m16n8k16" and
+// ../src/kernels/mma.cuh on a CPU: tensor cores as tables, written from "Matrix Fragments for mma.m16n8k16" and
 // "ldmatrix" of the PTX ISA. Kernel and model were written from one reading of those tables: where that reading is wrong,
 // both are, and only a GPU shows it.
 #pragma once
@@ -78,4 +78,9 @@ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
 
 inline uint32_t pack(float first, float second) {
     return bits_of(narrow<bf16>(first)) | bits_of(narrow<bf16>(second)) << 16;
+}
+
+inline float power_of_two(float x) {
+    float y = exp2f(x);
+    return y < 0x1p-126f ? 0.0f : y;
 }

@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     error::Result,
     kernels::{
-        adamw, add, add_, attention, cast, cross_entropy, dropout, gemm, gpu_check::Gpu, nf4, noise, rms_norm, rope, rows,
-        scale_rows, sum_squares, swiglu,
+        adamw, add, add_, attention, cast, cross_entropy, dropout, gemm, gpu_check::Gpu, masked, nf4, noise, rms_norm,
+        rope, rows, scale_rows, sum_squares, swiglu,
     },
     trainer,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 20] = [
+pub const CASES: [Case; 21] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
@@ -26,6 +26,7 @@ pub const CASES: [Case; 20] = [
     ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
     ("dropout", dropout::gpu_check::dropout),
+    ("masked", masked::gpu_check::masked),
     ("noise", noise::gpu_check::noise),
     ("sum_squares", sum_squares::gpu_check::sum_squares),
     ("attention", attention::gpu_check::documents),

@@ -40,6 +40,7 @@ each!(
     scale_rows,
     swiglu,
     dropout,
+    masked,
     noise,
     sum_squares,
     attention,

@@ -126,7 +126,7 @@ fn step_of(micro: &MicroBatch, recompute: usize, run: &Run) -> Step {
         rank: RANK,
         dropout: run.dropout > 0.0,
         reference: asks_reference(micro),
-        shared: batch.spans().1.map_or(0.0, |keys| keys.len() as f64),
+        shared: batch.spans().1.is_some(),
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Machine {
 /// Shares of a copy's traffic that are reached by: products with a side as narrow as an adapter's rank, whose arithmetic is
 /// little; kernels that go over elements; the unpacking of 4 bits.
 const SKINNY: f64 = 0.6;
-const ELEMENTS: f64 = 0.65;
+const ELEMENTS: f64 = 0.85;
 const UNPACKED: f64 = 0.8;
 /// Seconds that an operation on little takes on the GPU.
 const LEAST: f64 = 3.5e-6;
@@ -41,10 +41,8 @@ const LEAST: f64 = 3.5e-6;
 const WAIT: f64 = 25e-6;
 /// Rows and columns of a tile of a product: a part of one takes as long as the whole.
 const TILE: f64 = 256.0;
-/// Seconds a row where one block adds rows up one after the other.
-const ALONE: f64 = 320e-9;
-/// Seconds of the host before the first launch: angles of the positions are worked out and sent, a token.
-const BEFORE: f64 = 1e-6;
+/// Seconds for an element of a mask: some fourteen integer instructions, 64 a cycle in each of 132 multiprocessors.
+const HASH: f64 = 1e-12;
 
 /// Nothing in these was measured by this project. The peaks are the data sheets' (989 TFLOP/s of dense bf16); `traffic` is what
 /// others report of copies of 8.6 GB (4.3 TB/s) and of 80 GB cards (3.0); `products` is a guess below the 780 to 800 TFLOP/s that
@@ -56,8 +54,8 @@ pub const H200: Machine = Machine {
     memory: 139 << 30,
     peak: 989e12,
     products: 680e12,
-    attention: 220e12,
-    attention_back: 130e12,
+    attention: 275e12,
+    attention_back: 165e12,
     traffic: 4.3e12,
     launch: 10e-6,
 };
@@ -90,8 +88,8 @@ pub struct Step {
     pub dropout: bool,
     /// Whether another forward pass asks the reference.
     pub reference: bool,
-    /// Keys of all documents, where some are those of other documents' tokens; else 0.
-    pub shared: f64,
+    /// Whether documents see the keys of others' tokens.
+    pub shared: bool,
 }
 
 /// What it costs.
@@ -110,36 +108,34 @@ impl Cost {
     pub fn of(config: &Config, step: &Step, machine: &Machine) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        // Those that come second to their input add to its gradient, the others begin it.
         let linears = [
-            (query, hidden),
-            (keys, hidden),
-            (keys, hidden),
-            (hidden, query),
-            (inner, hidden),
-            (inner, hidden),
-            (hidden, inner),
+            (query, hidden, 0.0),
+            (keys, hidden, 1.0),
+            (keys, hidden, 1.0),
+            (hidden, query, 0.0),
+            (inner, hidden, 0.0),
+            (inner, hidden, 1.0),
+            (hidden, inner, 0.0),
         ];
         let roof = Roof { machine, tokens: real(step.tokens) };
         let (mut forward, mut backward) = (Self::default(), Self::default());
-        for (out, input) in linears {
+        for (out, input, plus) in linears {
             forward.add(roof.linear(real(out), real(input), step), 1.0);
-            backward.add(roof.linear_back(real(out), real(input), step), 1.0);
+            backward.add(roof.linear_back(real(out), real(input), plus, step), 1.0);
         }
         let width = 2.0 * step.pairs * real(query);
         forward.add(Roof::attention(2.0 * width, machine.attention), 1.0);
         backward.add(Roof::attention(5.0 * width, machine.attention_back), 1.0);
-        // How often a row of each width is read or written: norms, residuals, rotation and SwiGLU; backward norms and SwiGLU
-        // made again, their gradients, four results set to 0, and delta.
+        // How often a row of each width is read or written: norms, residuals, rotation and SwiGLU; backward norms made again,
+        // their gradients, SwiGLU and its gradients in one pass, and delta.
         let (h, q, k, i) = (real(hidden), real(query), real(keys), real(inner));
         forward.add(roof.stream(4.0 * h + 6.0 * h + 2.0 * (q + k) + 3.0 * i, 7.0), 1.0);
-        let again = 4.0 * h + 3.0 * i;
-        let gradients = 8.0 * h + 5.0 * i + 2.0 * (q + k) + 2.0 * q;
-        backward.add(roof.stream(again + gradients, 9.0), 1.0);
-        backward.add(roof.copy(2.0 * h + q + i, 4.0), 1.0);
-        if step.shared > 0.0 {
-            // Rows of keys and values chosen, and their gradients added up one after the other by a single block.
+        backward.add(roof.stream(4.0 * h + 8.0 * h + 6.0 * i + 2.0 * (q + k) + 2.0 * q, 8.0), 1.0);
+        if step.shared {
+            // Rows of keys and values chosen, and their gradients added up.
             forward.add(roof.stream(4.0 * k, 2.0), 1.0);
-            backward.add(Self { seconds: 2.0 * step.shared * ALONE, launches: 2.0, ..Self::default() }, 1.0);
+            backward.add(roof.stream(4.0 * k, 2.0), 1.0);
         }
 
         let head = Roof { machine, tokens: real(step.targets) };
@@ -157,11 +153,12 @@ impl Cost {
         }
         // AdamW: value, gradient and both moments, read, and all but the gradient written; the gradient set to 0 and
         // its norm taken: three launches for each A and B.
-        let trained = layers * linears.iter().map(|(o, i)| real(o + i)).sum::<f64>() * real(step.rank);
+        let trained = layers * linears.iter().map(|(o, i, _)| real(o + i)).sum::<f64>() * real(step.rank);
         let launches = 3.0 * layers * 14.0;
         total.seconds += 36.0 * trained / machine.traffic + launches * LEAST;
         total.launches += launches;
-        total.seconds += real(step.tokens) * BEFORE + WAIT;
+        // For the losses and for the norm.
+        total.seconds += 2.0 * WAIT;
         total
     }
 
@@ -213,11 +210,6 @@ impl Roof<'_> {
         Cost { flops: 0.0, seconds: 2.0 * elements * self.tokens / (ELEMENTS * self.machine.traffic), launches }
     }
 
-    /// The same by the driver's own copies and fills.
-    fn copy(&self, elements: f64, launches: f64) -> Cost {
-        Cost { flops: 0.0, seconds: 2.0 * elements * self.tokens / self.machine.traffic, launches }
-    }
-
     fn attention(flops: f64, reached: f64) -> Cost {
         Cost { flops, seconds: flops / reached, launches: 3.0 }
     }
@@ -232,67 +224,68 @@ impl Roof<'_> {
         Cost { flops: 0.0, seconds: LEAST, launches: 2.0 }
     }
 
+    /// What masks of [tokens, input] take, if they take longer than the product that they are made in.
+    fn masked(&self, mut product: Cost, input: f64, step: &Step) -> Cost {
+        if step.dropout {
+            product.seconds = product.seconds.max(self.tokens * input * HASH);
+        }
+        product
+    }
+
     fn linear(&self, out: f64, input: f64, step: &Step) -> Cost {
         let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
         cost.add(Self::cast(), 2.0);
-        cost.add(self.product(out, input, 2.0 * out * input, 0.0), 1.0);
-        cost.add(self.skinny(rank, input, 0.0), 1.0);
-        // Added to the base product, which is read again.
-        cost.add(self.skinny(out, rank, 1.0), 1.0);
-        if step.dropout {
-            cost.add(self.stream(2.0 * input, 1.0), 1.0);
-        }
+        cost.add(self.masked(self.skinny(rank, input, 0.0), input, step), 1.0);
+        cost.add(self.skinny(out, rank, 0.0), 1.0);
+        // Added to what the adapter gives, which is read meanwhile.
+        cost.add(self.product(out, input, 2.0 * out * input, 1.0), 1.0);
         cost
     }
 
-    fn linear_back(&self, out: f64, input: f64, step: &Step) -> Cost {
+    fn linear_back(&self, out: f64, input: f64, plus: f64, step: &Step) -> Cost {
         let rank = real(step.rank);
         let mut cost = self.unpacked(out * input);
         cost.add(Self::cast(), 2.0);
-        cost.add(self.product(input, out, 2.0 * out * input, 1.0), 1.0);
-        // u = dy B, dB = dy^T u', dA = u^T x, dx += u A.
+        // u = dy B, dB = dy^T u', dx = u A, dA = u^T x.
         cost.add(self.skinny(rank, out, 0.0), 1.0);
         cost.add(self.skinny(out, rank, 0.0), 1.0);
-        cost.add(self.skinny(rank, input, 0.0), 1.0);
-        if step.dropout {
-            // The mask on x again; what u A is, written, read and masked on its way to dx.
-            cost.add(self.skinny(input, rank, 0.0), 1.0);
-            cost.add(self.stream(2.0 * input + 3.0 * input, 2.0), 1.0);
-        } else {
-            cost.add(self.skinny(input, rank, 1.0), 1.0);
-        }
+        cost.add(self.masked(self.skinny(input, rank, plus), input, step), 1.0);
+        cost.add(self.masked(self.skinny(rank, input, 0.0), input, step), 1.0);
+        cost.add(self.product(input, out, 2.0 * out * input, 1.0), 1.0);
         cost
     }
 
-    /// How many chunks of rows the head takes.
-    fn chunks(&self, vocab: usize) -> f64 {
-        (self.tokens / real(chunk_rows(vocab, DType::BF16)).min(self.tokens)).ceil()
+    /// How many chunks of rows the head takes, how many rows a whole one has, and how many the last.
+    fn chunks(&self, vocab: usize) -> (f64, f64, f64) {
+        let step = real(chunk_rows(vocab, DType::BF16)).min(self.tokens);
+        let chunks = (self.tokens / step).ceil();
+        (chunks, step, self.tokens - (chunks - 1.0) * step)
     }
 
     /// A product of all rows with the head, chunk by chunk: tiles that are not full take as long as full ones.
     fn head_product(&self, vocab: usize, hidden: f64) -> Cost {
-        let chunks = self.chunks(vocab);
-        let rows = self.tokens / chunks;
-        let one = Roof { machine: self.machine, tokens: (rows / TILE).ceil() * TILE };
-        let each = one.product(real(vocab), hidden, 2.0 * real(vocab) * hidden, 0.0);
-        Cost { flops: 2.0 * real(vocab) * hidden * self.tokens, seconds: chunks * each.seconds, launches: chunks }
+        let (chunks, step, last) = self.chunks(vocab);
+        let of = |rows: f64| {
+            let roof = Roof { machine: self.machine, tokens: (rows / TILE).ceil() * TILE };
+            roof.product(real(vocab), hidden, 2.0 * real(vocab) * hidden, 0.0).seconds
+        };
+        let seconds = (chunks - 1.0) * of(step) + of(last);
+        Cost { flops: 2.0 * real(vocab) * hidden * self.tokens, seconds, launches: chunks }
     }
 
-    /// Rows chosen and normed, scores, and cross-entropy in their place, which goes over them three times and writes once.
+    /// Rows chosen and normed, scores, and cross-entropy in their place, which goes over them twice and writes once.
     fn head(&self, vocab: usize, hidden: f64) -> Cost {
-        let (mut cost, chunks) = (self.head_product(vocab, hidden), self.chunks(vocab));
-        cost.add(self.stream(4.0 * real(vocab), chunks), 1.0);
-        cost.seconds += chunks * WAIT;
+        let (mut cost, (chunks, _, _)) = (self.head_product(vocab, hidden), self.chunks(vocab));
+        cost.add(self.stream(3.0 * real(vocab), chunks), 1.0);
         cost.add(self.stream(4.0 * hidden, 2.0), 1.0);
         cost
     }
 
-    /// The gradient of the hidden states, weighed, through the norm, and put back in its places one after the other.
+    /// The gradient of the hidden states, weighed, through the norm, and put back in its places.
     fn head_back(&self, vocab: usize, hidden: f64) -> Cost {
         let mut cost = self.head_product(vocab, hidden);
-        cost.add(self.stream(3.0 * hidden + 4.0 * hidden, 3.0), 1.0);
-        cost.seconds += self.tokens * ALONE;
+        cost.add(self.stream(2.0 * hidden + 4.0 * hidden + 2.0 * hidden, 4.0), 1.0);
         cost
     }
 }
@@ -318,7 +311,7 @@ mod tests {
             rank: 64,
             dropout: false,
             reference: false,
-            shared: 0.0,
+            shared: false,
         };
         for (recompute, gflop, tokens) in [(0, 32.0, 30_940.0), (32, 46.5, 21_256.0)] {
             let cost = Cost::of(&llama(), &Step { recompute, ..step }, &H200);
@@ -346,7 +339,7 @@ mod tests {
             rank: 64,
             dropout: false,
             reference: false,
-            shared: 0.0,
+            shared: false,
         };
         let of = |step: &Step| Cost::of(&llama(), step, &H200);
         let (plain, masked) = (of(&step), of(&Step { dropout: true, ..step }));

@@ -72,9 +72,11 @@ fn run() -> Result<bool> {
         Some("check") => {
             Err(Error::Other("this program was built without `--features cuda`: it has no kernels".into()))
         }
-        Some("bench") => {
-            bench::bench(&Options::read(args, &["shape", "device", "runs", "steps", "parts", "json", "card", "profile"])?).map(|()| true)
-        }
+        Some("bench") => bench::bench(&Options::read(
+            args,
+            &["shape", "device", "runs", "steps", "parts", "json", "card", "profile"],
+        )?)
+        .map(|()| true),
         _ => Err(Error::Other(USAGE.into())),
     }
 }

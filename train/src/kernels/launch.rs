@@ -19,8 +19,7 @@ use candle_core::{
         cudarc::{
             driver::{
                 CudaFunction, CudaModule, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg,
-                SyncOnDrop,
-                result::memset_d8_async,
+                SyncOnDrop, result::memset_d8_async,
                 sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
             },
             nvrtc::Ptx,

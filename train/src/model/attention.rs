@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    kernels::{self, AttentionForward, Direction, Heads},
+    kernels::{self, AttentionForward, Direction, Heads, Output},
 };
 
 /// The attention of one layer.
@@ -76,8 +76,10 @@ impl Attention {
     ) -> Result<Option<Tensor>> {
         let (heads, pass) = (self.heads, context.mode.pass());
         let SavedAttention { attended, xa: [qa, ka, va, oa] } = saved;
-        let dout = attended.out.zeros_like()?;
-        self.o_proj.backward(&attended.out, oa.as_ref(), d, Some(&dout), pass)?;
+        let like = |x: &Tensor| kernels::empty(x.shape(), x.dtype(), x.device());
+        let dout = like(&attended.out)?;
+        let out = || Ok(attended.out.clone());
+        self.o_proj.backward(out, oa.as_ref(), d, Some((&dout, Output::Overwrite)), pass)?;
         let (dq, mut dk, mut dv) = kernels::attention_grad(&attended, &dout, context.spans, heads)?;
         if let Some(keys) = &context.keys {
             for d in [&mut dk, &mut dv] {
@@ -88,9 +90,12 @@ impl Attention {
         kernels::rope_(&dq, &context.cos, &context.sin, heads.q, heads.dim, Direction::Backward)?;
         kernels::rope_(&dk, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Backward)?;
         let normed = normed()?;
-        let dnormed = (input_grad == Grad::Needed).then(|| normed.zeros_like()).transpose()?;
+        let dnormed = (input_grad == Grad::Needed).then(|| like(&normed)).transpose()?;
+        let mut output = Output::Overwrite;
         for (linear, xa, dy) in [(&self.q_proj, &qa, &dq), (&self.k_proj, &ka, &dk), (&self.v_proj, &va, &dv)] {
-            linear.backward(&normed, xa.as_ref(), dy, dnormed.as_ref(), pass)?;
+            let dx = dnormed.as_ref().map(|dx| (dx, output));
+            linear.backward(|| Ok(normed.clone()), xa.as_ref(), dy, dx, pass)?;
+            output = Output::Accumulate;
         }
         Ok(dnormed)
     }

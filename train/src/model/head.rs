@@ -8,11 +8,14 @@ use super::{context::Grad, maybe_trained::MaybeTrained};
 use crate::{
     data::{Batch, IGNORE},
     error::Result,
-    kernels::{self, RowIndex, RowLoss},
+    kernels::{self, RowIndex, RowLoss, RowLosses},
 };
 
-/// Memory for the logits of a chunk.
+/// Memory for the logits of a chunk, on a CPU and on a GPU, which goes over the head's weights once a chunk.
 const CHUNK_BYTES: usize = 64 << 20;
+const GPU_CHUNK_BYTES: usize = 256 << 20;
+/// Rows of a tile of a GPU's products: a chunk of one row more takes as long as one of twice as many.
+const TILE: usize = 256;
 
 /// Final norm and head.
 #[derive(Clone, Debug)]
@@ -25,9 +28,14 @@ pub struct Head {
     pub eps: f64,
 }
 
-/// Rows of logits in a chunk.
+/// Rows of logits in a chunk. What computes in 16 bits is a GPU.
 pub fn chunk_rows(vocab: usize, dtype: DType) -> usize {
-    (CHUNK_BYTES / (vocab * dtype.size_in_bytes())).max(1)
+    let row = vocab * dtype.size_in_bytes();
+    if dtype != DType::BF16 {
+        return (CHUNK_BYTES / row).max(1);
+    }
+    let rows = GPU_CHUNK_BYTES / row;
+    if rows > TILE { rows / TILE * TILE } else { rows.max(1) }
 }
 
 /// Saved by [`Head::forward`] for [`Head::backward`], of N targets in a vocabulary of V. Made again, where the head is
@@ -61,18 +69,18 @@ impl Head {
         let step = chunk_rows(vocab, x.dtype()).min(n);
         let buffer = kernels::empty((step, vocab), x.dtype(), x.device())?;
         let dnormed = asked.then(|| kernels::empty(normed.shape(), x.dtype(), x.device())).transpose()?;
-        let mut losses = Vec::with_capacity(n);
+        let mut losses = RowLosses::new(labels.clone(), x.device())?;
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
             kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, 1.0, 0.0)?;
             let scale = if asked { 1.0 } else { 0.0 };
-            losses.extend(kernels::cross_entropy_(&logits, &labels[start..start + len], scale)?);
+            losses.add_(&logits, start, scale)?;
             if let Some(dnormed) = &dnormed {
                 kernels::gemm_(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
             }
         }
-        Ok((losses, dnormed.map(|dnormed| SavedHead { index, labels, chosen, dnormed })))
+        Ok((losses.finish()?, dnormed.map(|dnormed| SavedHead { index, labels, chosen, dnormed })))
     }
 
     /// The gradient with respect to the hidden states `x` [T, H] of a loss whose derivative by each target's -log p
@@ -101,11 +109,12 @@ impl Head {
         let (n, vocab) = (labels.len(), weight.dim(1)?);
         let step = chunk_rows(vocab, dtype).min(n);
         let buffer = kernels::empty((step, vocab), dtype, chosen.device())?;
+        let mut losses = RowLosses::new(labels.to_vec(), chosen.device())?;
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
             kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight, 1.0, 0.0)?;
-            kernels::cross_entropy_(&logits, &labels[start..start + len], 1.0)?;
+            losses.add_(&logits, start, 1.0)?;
             kernels::gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, 1.0, 1.0)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! A linear layer, frozen with a low-rank adapter or trained whole: y = x W^T + b, plus what the adapter adds ([`super::lora`]).
-//! Backward: dx += dy W; W and b get their gradients dy^T x and the sum of dy only where they are trained.
+//! Backward: dx = dy W; W and b get their gradients dy^T x and the sum of dy only where they are trained.
 
 use candle_core::Tensor;
 
@@ -9,7 +9,11 @@ use super::{
     maybe_trained::MaybeTrained,
     weight::Weight,
 };
-use crate::{error::Result, kernels, optim::Param};
+use crate::{
+    error::Result,
+    kernels::{self, Output},
+    optim::Param,
+};
 
 /// A linear layer.
 #[derive(Clone, Debug)]
@@ -34,36 +38,68 @@ impl Linear {
     /// `x` [T, in] -> y [T, out], and what an adapter saves for the backward pass, [T, r]. The input itself is the
     /// caller's to save or to make again.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<(Tensor, Option<Tensor>)> {
-        let y = kernels::linear(x, &self.weight.dense(x.dtype())?)?;
+        let y = kernels::empty((x.dim(0)?, self.weight.shape().0), x.dtype(), x.device())?;
+        let adapter = |output| match &self.lora {
+            Some(lora) => lora.forward_(&y, x, &self.name, mode, output),
+            None => Ok(None),
+        };
+        let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
+        let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
+        kernels::gemm_(&y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta())?;
         if let Some(bias) = &self.bias {
             kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
-        let xa = self.lora.as_ref().map(|lora| lora.forward_(&y, x, &self.name, mode)).transpose()?.flatten();
+        let xa = if adapter_first(x) { first } else { adapter(Output::Accumulate)? };
         Ok((y, xa))
     }
 
-    /// Given `dy` [T, out], add to the gradients of what is trained and, if it is given, to `dx` [T, in]. `x` is the
-    /// forward pass's input, `xa` what it saved.
+    /// Given `dy` [T, out], add to the gradients of what is trained and, if it is given, put into `dx` [T, in] that of the
+    /// input. `x` gives the forward pass's input; it is asked when `dx` is there, and only if something is trained. `xa` is
+    /// what the forward pass saved.
     pub fn backward(
         &self,
-        x: &Tensor,
+        x: impl FnOnce() -> Result<Tensor>,
         xa: Option<&Tensor>,
         dy: &Tensor,
-        dx: Option<&Tensor>,
+        dx: Option<(&Tensor, Output)>,
         pass: Option<Pass>,
     ) -> Result<()> {
-        if let Some(dx) = dx {
-            kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, 1.0)?;
-        }
-        if let Some(param) = self.weight.param() {
-            kernels::gemm_(&param.grad, &dy.t()?, x, 1.0, 1.0)?;
+        let adapter = self.lora.as_ref().zip(xa);
+        let u = adapter.map(|(lora, xa)| lora.backward_b(xa, dy)).transpose()?;
+        if let Some((dx, output)) = dx {
+            let base = |output: Output| kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, output.beta());
+            let adapter = |output| match adapter.zip(u.as_ref()) {
+                Some(((lora, _), u)) => lora.input_grad(dx, u, &self.name, pass, output),
+                None => Ok(()),
+            };
+            if u.is_some() && adapter_first(dy) {
+                adapter(output)?;
+                base(Output::Accumulate)?;
+            } else {
+                base(output)?;
+                adapter(Output::Accumulate)?;
+            }
         }
         if let Some(bias) = &self.bias {
             bias.add_row_sum_grad(dy)?;
         }
-        match (&self.lora, xa) {
-            (Some(lora), Some(xa)) => lora.backward(x, xa, dy, dx, &self.name, pass),
-            _ => Ok(()),
+        if self.weight.param().is_none() && u.is_none() {
+            return Ok(());
+        }
+        let x = x()?;
+        if let Some(param) = self.weight.param() {
+            kernels::gemm_(&param.grad, &dy.t()?, &x, 1.0, 1.0)?;
+        }
+        match adapter.zip(u) {
+            Some(((lora, _), u)) => lora.backward_a(&x, &u, &self.name, pass),
+            None => Ok(()),
         }
     }
+}
+
+/// Whether what an adapter adds is written before the layer's own product. The last of two products that are added up reads
+/// what the first one wrote. A product of width r is bound by what it reads and writes; the layer's own is bound by arithmetic,
+/// so that on a GPU the reading costs nothing there. The CPU's caches make no difference of it: it keeps the order of PEFT.
+fn adapter_first(x: &Tensor) -> bool {
+    !x.device().is_cpu()
 }

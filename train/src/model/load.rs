@@ -81,7 +81,9 @@ impl LoadOptions {
         let held = match tensor.dtype() {
             DType::F32 | DType::BF16 => tensor.to_device(&self.device)?,
             _ if self.device.is_cpu() => tensor.clone(),
-            _ if matches!(self.trainable, Trainable::Weights) => tensor.to_dtype(DType::F32)?.to_device(&self.device)?,
+            _ if matches!(self.trainable, Trainable::Weights) => {
+                tensor.to_dtype(DType::F32)?.to_device(&self.device)?
+            }
             _ => tensor.to_dtype(self.dtype)?.to_device(&self.device)?,
         };
         drop(tensor);

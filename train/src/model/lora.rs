@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::context::{Mode, Pass};
 use crate::{
     error::{Error, Result},
-    kernels::{self, Output},
+    kernels::{self, Mask, Output},
     optim::Param,
     random,
     recipe::{AdapterType, Init, Lora},
@@ -53,9 +53,9 @@ impl LoraLayer {
         Ok(Self { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, reference: None })
     }
 
-    /// Add s (drop(x) A^T) B^T to `y` [T, out]. Gives drop(x) A^T [T, r], which the backward pass needs; nothing if the
-    /// mode has no adapter.
-    pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode) -> Result<Option<Tensor>> {
+    /// Put s (drop(x) A^T) B^T into `y` [T, out]. Gives drop(x) A^T [T, r], which the backward pass needs; nothing if the
+    /// mode has no adapter, and then `y` is as it was.
+    pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode, output: Output) -> Result<Option<Tensor>> {
         let (a, b) = match mode {
             Mode::Reference => match &self.reference {
                 Some((a, b)) => (a, b),
@@ -63,51 +63,44 @@ impl LoraLayer {
             },
             Mode::Eval | Mode::Train(_) => (&self.a.value, &self.b.value),
         };
-        let xa = kernels::linear(&self.dropped(x, name, mode.pass())?, &kernels::cast(a, x.dtype())?)?;
-        kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, 1.0)?;
+        let a = kernels::cast(a, x.dtype())?;
+        let xa = match self.mask(name, mode.pass()) {
+            None => kernels::linear(x, &a)?,
+            Some(mask) => kernels::masked_linear(x, &a, mask)?,
+        };
+        kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, output.beta())?;
         Ok(Some(xa))
     }
 
-    /// Given `dy` [T, out], add to the gradients of A and B and, if it is given, to `dx` [T, in].
-    pub fn backward(
-        &self,
-        x: &Tensor,
-        xa: &Tensor,
-        dy: &Tensor,
-        dx: Option<&Tensor>,
-        name: &str,
-        pass: Option<Pass>,
-    ) -> Result<()> {
+    /// Given `dy` [T, out] and what the forward pass gave, add to the gradient of B; gives u [T, r].
+    pub fn backward_b(&self, xa: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let u = kernels::empty(xa.shape(), xa.dtype(), xa.device())?;
         kernels::gemm_(&u, dy, &kernels::cast(&self.b.value, dy.dtype())?, self.scale, 0.0)?;
         kernels::gemm_(&self.b.grad, &dy.t()?, xa, self.scale, 1.0)?;
-        kernels::gemm_(&self.a.grad, &u.t()?, &self.dropped(x, name, pass)?, 1.0, 1.0)?;
-        let Some(dx) = dx else { return Ok(()) };
-        let a = kernels::cast(&self.a.value, dy.dtype())?;
-        match self.dropout_key(name, pass) {
-            None => kernels::gemm_(dx, &u, &a, 1.0, 1.0),
-            Some(key) => {
-                let ua = kernels::empty(dx.shape(), dx.dtype(), dx.device())?;
-                kernels::gemm_(&ua, &u, &a, 1.0, 0.0)?;
-                kernels::dropout_(dx, &ua, key, self.dropout, Output::Accumulate)
-            }
+        Ok(u)
+    }
+
+    /// Put the adapter's share of the input's gradient into `dx` [T, in].
+    pub fn input_grad(&self, dx: &Tensor, u: &Tensor, name: &str, pass: Option<Pass>, output: Output) -> Result<()> {
+        let a = kernels::cast(&self.a.value, u.dtype())?;
+        match self.mask(name, pass) {
+            None => kernels::gemm_(dx, u, &a, 1.0, output.beta()),
+            Some(mask) => kernels::masked_product_(dx, u, &a, mask, output),
         }
     }
 
-    /// drop(x): with its mask in a training pass, `x` itself otherwise.
-    fn dropped(&self, x: &Tensor, name: &str, pass: Option<Pass>) -> Result<Tensor> {
-        match self.dropout_key(name, pass) {
-            None => Ok(x.clone()),
-            Some(key) => {
-                let dropped = kernels::empty(x.shape(), x.dtype(), x.device())?;
-                kernels::dropout_(&dropped, x, key, self.dropout, Output::Overwrite)?;
-                Ok(dropped)
-            }
+    /// Add to the gradient of A, given the forward pass's input `x` [T, in].
+    pub fn backward_a(&self, x: &Tensor, u: &Tensor, name: &str, pass: Option<Pass>) -> Result<()> {
+        match self.mask(name, pass) {
+            None => kernels::gemm_(&self.a.grad, &u.t()?, x, 1.0, 1.0),
+            Some(mask) => kernels::masked_grad_(&self.a.grad, u, x, mask),
         }
     }
 
-    fn dropout_key(&self, name: &str, pass: Option<Pass>) -> Option<u64> {
-        pass.filter(|_| self.dropout > 0.0).map(|p| p.key(&format!("dropout/{name}")))
+    /// What drop is, in a training pass.
+    fn mask(&self, name: &str, pass: Option<Pass>) -> Option<Mask> {
+        let pass = pass.filter(|_| self.dropout > 0.0)?;
+        Some(Mask { key: pass.key(&format!("dropout/{name}")), p: self.dropout })
     }
 }
 

@@ -7,7 +7,10 @@ use super::{
     context::{Mode, Pass},
     linear::Linear,
 };
-use crate::{error::Result, kernels};
+use crate::{
+    error::Result,
+    kernels::{self, Output},
+};
 
 /// The feed-forward block of one layer.
 #[derive(Clone, Debug)]
@@ -48,14 +51,26 @@ impl Mlp {
         pass: Option<Pass>,
     ) -> Result<Tensor> {
         let SavedMlp { gate, up, xa: [ga, ua, da] } = saved;
-        let dproduct = gate.zeros_like()?;
-        self.down_proj.backward(&kernels::swiglu(&gate, &up)?, da.as_ref(), d, Some(&dproduct), pass)?;
-        let (dgate, dup) = kernels::swiglu_grad(&gate, &up, &dproduct)?;
-        drop((gate, up, dproduct));
+        let like = |x: &Tensor| kernels::empty(x.shape(), x.dtype(), x.device());
+        let dproduct = like(&gate)?;
+        // The product is made again in the pass that has its gradient, in its place.
+        let mut turned = false;
+        let mut turn = || {
+            turned = true;
+            kernels::swiglu_grad_(&gate, &up, &dproduct)
+        };
+        let product = || turn().map(|()| dproduct.clone());
+        self.down_proj.backward(product, da.as_ref(), d, Some((&dproduct, Output::Overwrite)), pass)?;
+        if !turned {
+            kernels::swiglu_grad_(&gate, &up, &dproduct)?;
+        }
+        drop(dproduct);
+        let (dgate, dup) = (gate, up);
         let normed = normed()?;
-        let dnormed = normed.zeros_like()?;
-        self.gate_proj.backward(&normed, ga.as_ref(), &dgate, Some(&dnormed), pass)?;
-        self.up_proj.backward(&normed, ua.as_ref(), &dup, Some(&dnormed), pass)?;
+        let dnormed = like(&normed)?;
+        let x = || Ok(normed.clone());
+        self.gate_proj.backward(x, ga.as_ref(), &dgate, Some((&dnormed, Output::Overwrite)), pass)?;
+        self.up_proj.backward(x, ua.as_ref(), &dup, Some((&dnormed, Output::Accumulate)), pass)?;
         Ok(dnormed)
     }
 

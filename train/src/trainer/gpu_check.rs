@@ -42,7 +42,7 @@ const CASES: [Case; 3] = [
     Case {
         name: "pairs, heads of 128",
         model: ("llama", 4, 1, 128),
-        recipe: "task = 'preference'\n[preference]\nloss = 'dpo'\nbeta = 0.5\n[model]\npath = 'none'\nquantization = 'nf4'\n\
+        recipe: "task = 'preference'\n[preference]\nloss = 'dpo'\nbeta = 0.1\n[model]\npath = 'none'\nquantization = 'nf4'\n\
                  [lora]\nr = 8\nalpha = 16\ndropout = 0.0\n",
     },
     Case {
@@ -59,7 +59,9 @@ impl Source for Drawn {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let (middle, scale) = if name.ends_with("norm.weight") { (1.0, 0.3) } else { (0.0, 0.1) };
         let mut values = uniform_vec(key(self.0, name), shape.iter().product(), scale);
-        values.iter_mut().for_each(|value| *value += middle);
+        for value in &mut values {
+            *value += middle;
+        }
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(DType::BF16)?)
     }
 }
@@ -96,7 +98,10 @@ fn batch(seed: u64, task: Task) -> MicroBatch {
             Example { trained: (0..ids.len()).map(|i| i >= question.len()).collect(), ids }
         };
         let questions = [answer(&[], 37).ids, answer(&[], 5).ids];
-        let rows = [(0, answer(&questions[0], 30), answer(&questions[0], 20)), (1, answer(&questions[1], 1), answer(&questions[1], 66))];
+        let rows = [
+            (0, answer(&questions[0], 30), answer(&questions[0], 20)),
+            (1, answer(&questions[1], 1), answer(&questions[1], 66)),
+        ];
         return MicroBatch::Pairs(PairBatch::new(&rows, Question::Given));
     }
     let mut batch = Batch::default();
@@ -143,7 +148,9 @@ pub fn step(gpu: &Gpu) -> Result<()> {
         }
         // Layers computed again are computed alike: the same numbers to the bit.
         let again = steps(gpu, case, gpu.device(), 2)?;
-        let bits = |all: &[StepOutcome]| -> Vec<_> { all.iter().map(|o| (o.loss().to_bits(), o.grad_norm.to_bits())).collect() };
+        let bits = |all: &[StepOutcome]| -> Vec<_> {
+            all.iter().map(|o| (o.loss().to_bits(), o.grad_norm.to_bits())).collect()
+        };
         gpu.same("step twice, recomputed", case.name, &bits(&again), &bits(&got));
     }
     Ok(())

@@ -8,8 +8,8 @@ use crate::{
     error::Result,
     kernels::launch::{
         Launch, Module,
-        Scalar::{F32, I64},
-        THREADS, blocks, f32_of, i64_of, module, suffix,
+        Scalar::{F32, I32, I64},
+        THREADS, f32_of, i32_of, i64_of, module, pieces, suffix,
     },
 };
 
@@ -22,15 +22,15 @@ pub fn add_(dst: &Tensor, src: &Tensor, s: f64) -> Result<()> {
         .read(src, src.dtype(), n)?
         .values(&[F32(f32_of(s)), I64(i64_of(n))]);
     // SAFETY: reads and writes n elements.
-    Ok(unsafe { launch.run((blocks(n), 1), THREADS, 0) }?)
+    Ok(unsafe { launch.run((pieces(n), 1), THREADS, 0) }?)
 }
 
 pub fn add_bias_(dst: &Tensor, bias: &Tensor) -> Result<()> {
-    let (n, (_, width), dtype) = (dst.elem_count(), dst.dims2()?, dst.dtype());
+    let ((rows, width), dtype) = (dst.dims2()?, dst.dtype());
     let launch = Launch::new(&MODULE, format!("add_bias_{}", suffix(dtype)?))
-        .write(dst, dtype, n)?
+        .write(dst, dtype, rows * width)?
         .read(bias, dtype, width)?
-        .values(&[I64(i64_of(n)), I64(i64_of(width))]);
-    // SAFETY: writes n elements, reads element `i % width` of the bias.
-    Ok(unsafe { launch.run((blocks(n), 1), THREADS, 0) }?)
+        .values(&[I32(i32_of(width)?)]);
+    // SAFETY: block i of `rows` has row i, and all of the bias.
+    Ok(unsafe { launch.run((i32_of(rows)?.unsigned_abs(), 1), THREADS, 0) }?)
 }

@@ -9,26 +9,25 @@
 // last digits from run to run.
 #include "attention.cuh"
 #include "mma.cuh"
+#include "swizzle.cuh"
 
 constexpr int WARPS = 4;
 constexpr int ROWS = 16 * WARPS;
 constexpr float LOG2E = 1.44269504088896f;
 
-// Rows of D bf16 in shared memory, their chunks of 16 bytes permuted so that eight rows of one column of chunks lie in
-// different banks.
-template <int D> __device__ inline bf16* cell(bf16* tile, int row, int chunk) {
-    return tile + row * D + ((chunk ^ (row & 7)) * 8);
-}
-
 // N rows of one head from row `first` on, of which `count` are there; zeros for the rest.
 template <int D, int N>
 __device__ inline void fetch(bf16* to, const bf16* from, int64_t first, int64_t count, int heads, int head) {
+    // A thread has the same chunk of every STEP-th row, so one address serves for all and the loop has no end to ask for.
+    constexpr int STEP = 32 * WARPS / (D / 8);
+    static_assert(N % STEP == 0 && 32 * WARPS % (D / 8) == 0, "rows are divided evenly among threads");
+    int row = threadIdx.x / (D / 8), chunk = threadIdx.x % (D / 8);
+    const bf16* base = from + (first * heads + head) * D + chunk * 8;
+    int64_t apart = int64_t(heads) * D;
 #pragma unroll
-    for (int i = threadIdx.x; i < N * (D / 8); i += 32 * WARPS) {
-        int row = i / (D / 8), chunk = i % (D / 8);
-        bool there = row < count;
-        const bf16* at = from + ((first + (there ? row : 0)) * heads + head) * D + chunk * 8;
-        copy_async(cell<D>(to, row, chunk), at, there);
+    for (int i = 0; i < N / STEP; i++) {
+        bool there = row + i * STEP < count;
+        copy_async(cell<D>(to, row + i * STEP, chunk), there ? base + (row + i * STEP) * apart : base, there);
     }
 }
 
@@ -138,12 +137,12 @@ template <int D, int N> __device__ void forward(bf16* out, float* lse, Inputs<bf
             for (int j = 0; j < N / 8; j++) most = fmaxf(most, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
             // Every query sees the first key, so this is finite from the first piece on.
             most = over_row(most, Largest());
-            float fade = exp2f((top[half] - most) * scale), shift = most * scale, total = 0.0f;
+            float fade = power_of_two((top[half] - most) * scale), shift = most * scale, total = 0.0f;
 #pragma unroll
             for (int j = 0; j < N / 8; j++) {
 #pragma unroll
                 for (int e = 2 * half; e < 2 * half + 2; e++) {
-                    s[j][e] = exp2f(s[j][e] * scale - shift);
+                    s[j][e] = power_of_two(s[j][e] * scale - shift);
                     total += s[j][e];
                 }
             }
@@ -213,7 +212,7 @@ __device__ void backward_q(bf16* dq, Inputs<bf16> in, Gradient<bf16> g, const ui
         for (int j = 0; j < N / 8; j++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                float p = exp2f(s[j][e] * scale - lse[e / 2]);
+                float p = power_of_two(s[j][e] * scale - lse[e / 2]);
                 d[j][e] = 8 * j + e % 2 < seen + e / 2 * 8 ? p * (d[j][e] - delta[e / 2]) : 0.0f;
             }
         }
@@ -264,7 +263,7 @@ __device__ void backward_kv(bf16* dk, bf16* dv, Inputs<bf16> in, Gradient<bf16> 
         for (int j = 0; j < N / 8; j++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                float p = exp2f(s[j][e] * scale - lse[8 * j + e % 2]);
+                float p = power_of_two(s[j][e] * scale - lse[8 * j + e % 2]);
                 s[j][e] = 8 * j + e % 2 >= sees + e / 2 * 8 ? p : 0.0f;
             }
         }

@@ -15,7 +15,12 @@ pub fn cast(gpu: &Gpu) -> Result<()> {
             for skip in [0, 1] {
                 let (here, there) = (x.0.narrow(0, skip, n)?, x.1.narrow(0, skip, n)?);
                 let name = format!("cast {} to {}", from.as_str(), to.as_str());
-                gpu.same(&name, &format!("{n}, {skip} on"), &bits(&super::cast(&there, to)?)?, &bits(&super::cast(&here, to)?)?);
+                gpu.same(
+                    &name,
+                    &format!("{n}, {skip} on"),
+                    &bits(&super::cast(&there, to)?)?,
+                    &bits(&super::cast(&here, to)?)?,
+                );
             }
         }
     }

@@ -29,35 +29,64 @@ __device__ Top top_of_block(Top t) {
     return t;
 }
 
-// `results` [rows, 4]: nll, entropy, mean logit, and 1 where the target is the most probable.
-template <class T> __device__ void cross_entropy(T* logits, double* results, const uint32_t* targets, float scale, int64_t vocab) {
+// What a thread has seen of a row: the largest logit, the sums of e^(x - largest) and of that times (x - largest).
+struct Seen {
+    Top top;
+    float sum, weighted;
+
+    // Hold the sums against a larger top.
+    __device__ void raise(Top to) {
+        float down = top.value - to.value, fade = expf(down);
+        // Before anything was summed, `down` may be minus infinity.
+        if (sum != 0.0f) weighted = (weighted + sum * down) * fade;
+        sum *= fade;
+        top = to;
+    }
+};
+
+// Two passes over the row: one reads it, one turns it into its gradient. `results` [rows, 4]: nll, entropy, mean logit, and 1
+// where the target is the most probable.
+template <class T>
+__device__ void cross_entropy(T* logits, double* results, const uint32_t* targets, float scale, int64_t vocab) {
     __shared__ double totals[32], means[32], plains[32];
     T* row = logits + int64_t(blockIdx.x) * vocab;
+    bool fits = aligned(row);
     int64_t target = targets[blockIdx.x];
-    Top top{-INFINITY, vocab};
-    for (int64_t c = threadIdx.x; c < vocab; c += blockDim.x) {
-        float x = wide(row[c]);
-        if (x > top.value) top = Top{x, c};
+    Seen seen{{-INFINITY, vocab}, 0.0f, 0.0f};
+    float plain = 0.0f;
+    EACH_PIECE_OF_ROW(piece, vocab, fits) {
+        float v[8];
+        load8(v, row, piece);
+        Top most = seen.top;
+        for (int e = 0; e < 8; e++) {
+            if (e < piece.count && v[e] > most.value) most = Top{v[e], piece.at + e};
+        }
+        if (most.value > seen.top.value) seen.raise(most);
+        for (int e = 0; e < 8; e++) {
+            if (e >= piece.count) continue;
+            float x = v[e] - seen.top.value, w = expf(x);
+            seen.sum += w;
+            plain += v[e];
+            if (w != 0.0f) seen.weighted += w * x;
+        }
     }
-    top = top_of_block(top);
-    float sum = 0.0f, weighted = 0.0f, plain = 0.0f;
-    for (int64_t c = threadIdx.x; c < vocab; c += blockDim.x) {
-        // Less the top, so that the sum is of numbers below 0 that fade out.
-        float x = wide(row[c]) - top.value, w = expf(x);
-        sum += w;
-        plain += x;
-        if (w != 0.0f) weighted += w * x;
-    }
-    double total = over_block(double(sum), Sum(), totals);
-    double mean = over_block(double(weighted), Sum(), means) / total;
-    double logit = over_block(double(plain), Sum(), plains) / double(vocab) + double(top.value);
+    Top top = top_of_block(seen.top);
+    if (seen.sum != 0.0f) seen.raise(top);
+    double total = over_block(double(seen.sum), Sum(), totals);
+    double mean = over_block(double(seen.weighted), Sum(), means) / total;
+    double logit = over_block(double(plain), Sum(), plains) / double(vocab);
     double hit = double(wide(row[target])) - double(top.value);
     // Everybody has read the target before its owner writes over it.
     __syncthreads();
     float factor = scale * float(1.0 / total);
-    for (int64_t c = threadIdx.x; c < vocab; c += blockDim.x) {
-        float g = factor * expf(wide(row[c]) - top.value);
-        row[c] = narrow<T>(c == target ? g - scale : g);
+    EACH_PIECE_OF_ROW(piece, vocab, fits) {
+        float v[8];
+        load8(v, row, piece);
+        for (int e = 0; e < 8; e++) {
+            v[e] = factor * expf(v[e] - top.value);
+            if (piece.at + e == target) v[e] -= scale;
+        }
+        store8(row, v, piece);
     }
     if (threadIdx.x == 0) {
         double lse = log(total);

@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "launches")]
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::cpu::{RowLoss, dims};
+use super::cpu::RowLoss;
 use crate::{
     error::Result,
     kernels::launch::{
@@ -16,21 +16,42 @@ use crate::{
 
 const MODULE: Module = module!("cross_entropy");
 
-pub fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec<RowLoss>> {
-    const WIDE: u32 = 1024;
-    let ((rows, vocab), dtype) = (dims(logits, targets)?, logits.dtype());
-    if rows == 0 {
-        return Ok(Vec::new());
+/// Threads of a block, which has a row.
+const WIDE: u32 = 1024;
+
+/// The losses of N targets on a GPU.
+pub struct Losses {
+    /// u32 [N]
+    targets: Tensor,
+    /// nll, entropy, mean logit and whether the target is the most probable token, f64 [N, 4].
+    results: Tensor,
+}
+
+impl Losses {
+    /// Nothing if the logits are elsewhere.
+    pub fn new(targets: &[u32], device: &Device) -> Result<Option<Self>> {
+        if !device.is_cuda() || targets.is_empty() {
+            return Ok(None);
+        }
+        let results = empty((targets.len(), 4), DType::F64, device)?;
+        Ok(Some(Self { targets: Tensor::new(targets, device)?, results }))
     }
-    let targets = Tensor::new(targets, logits.device())?;
-    let results = empty((rows, 4), DType::F64, logits.device())?;
-    let launch = Launch::new(&MODULE, format!("cross_entropy_{}", suffix(dtype)?))
-        .write(logits, dtype, rows * vocab)?
-        .write(&results, DType::F64, rows * 4)?
-        .read(&targets, DType::U32, rows)?
-        .values(&[F32(f32_of(scale)), I64(i64_of(vocab))]);
-    // SAFETY: block i of `rows` has row i of all three, and its target is in the row.
-    unsafe { launch.run((i32_of(rows)?.unsigned_abs(), 1), WIDE, 0) }?;
-    let results = to_host::<f64>(&results)?;
-    Ok(results.chunks(4).map(|r| RowLoss { nll: r[0], entropy: r[1], logit: r[2], correct: r[3] > 0.5 }).collect())
+
+    pub fn add_(&self, logits: &Tensor, first: usize, scale: f64) -> Result<()> {
+        let ((rows, vocab), dtype) = (logits.dims2()?, logits.dtype());
+        let (targets, results) = (self.targets.narrow(0, first, rows)?, self.results.narrow(0, first, rows)?);
+        let launch = Launch::new(&MODULE, format!("cross_entropy_{}", suffix(dtype)?))
+            .write(logits, dtype, rows * vocab)?
+            .write(&results, DType::F64, rows * 4)?
+            .read(&targets, DType::U32, rows)?
+            .values(&[F32(f32_of(scale)), I64(i64_of(vocab))]);
+        // SAFETY: block i of `rows` has row i of all three, and its target was found to be in the row.
+        Ok(unsafe { launch.run((i32_of(rows)?.unsigned_abs(), 1), WIDE, 0) }?)
+    }
+
+    pub fn finish(self) -> Result<Vec<RowLoss>> {
+        let results = to_host::<f64>(&self.results)?;
+        let row = |r: &[f64]| RowLoss { nll: r[0], entropy: r[1], logit: r[2], correct: r[3] > 0.5 };
+        Ok(results.chunks(4).map(row).collect())
+    }
 }

@@ -7,20 +7,12 @@ use crate::{
     error::Result,
     kernels::{
         float::{Float, with_float},
+        output::Output,
         simd::{CHUNK, simd},
         storage::{Elements, same_size, update},
     },
     random::mask_bits,
 };
-
-/// What becomes of the values that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// They do not count.
-    Overwrite,
-    /// The result is added to them.
-    Accumulate,
-}
 
 /// The share `p` as a threshold for 32 random bits.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "p is in [0, 1)")]

@@ -4,13 +4,16 @@
 
 use candle_core::Tensor;
 
-use super::cpu::{Output, threshold};
+use super::cpu::threshold;
 use crate::{
     error::Result,
-    kernels::launch::{
-        Launch, Module,
-        Scalar::{F32, I64, U32, U64},
-        THREADS, blocks, f32_of, i64_of, module, suffix,
+    kernels::{
+        launch::{
+            Launch, Module,
+            Scalar::{F32, I64, U32, U64},
+            THREADS, f32_of, i64_of, module, pieces, suffix,
+        },
+        output::Output,
     },
 };
 
@@ -30,5 +33,5 @@ pub fn dropout_(dst: &Tensor, x: &Tensor, key: u64, p: f64, output: Output) -> R
         .read(x, dtype, n)?
         .values(&values);
     // SAFETY: reads and writes n elements.
-    Ok(unsafe { launch.run((blocks(n), 1), THREADS, 0) }?)
+    Ok(unsafe { launch.run((pieces(n), 1), THREADS, 0) }?)
 }

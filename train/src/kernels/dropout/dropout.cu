@@ -1,22 +1,18 @@
 // Dropout with the masks of random.rs.
-#include "common.cuh"
-
-// random.rs: mask_bits
-__device__ inline uint32_t mask_bits(uint64_t key, uint32_t i) {
-    uint32_t x = i ^ uint32_t(key);
-    x = (x ^ (x >> 16)) * 0x21F0AAADu;
-    x = (x ^ (x >> 15)) * 0x735A2D97u;
-    x = (x ^ (x >> 15)) + uint32_t(key >> 32);
-    x = (x ^ (x >> 16)) * 0x21F0AAADu;
-    x = (x ^ (x >> 15)) * 0x735A2D97u;
-    return x ^ (x >> 15);
-}
+#include "mask.cuh"
 
 template <class T>
-__device__ void dropout(T* dst, const T* x, uint64_t key, uint32_t limit, float scale, uint32_t add, int64_t n) {
-    EACH(i, n) {
-        float kept = mask_bits(key, uint32_t(i)) >= limit ? __fmul_rn(wide(x[i]), scale) : 0.0f;
-        dst[i] = narrow<T>(add ? __fadd_rn(wide(dst[i]), kept) : kept);
+__device__ void dropout(T* __restrict__ dst, const T* __restrict__ x, uint64_t key, uint32_t limit, float scale,
+                        uint32_t add, int64_t n) {
+    EACH_PIECE(piece, n, aligned(dst, x)) {
+        float v[8], to[8] = {};
+        load8(v, x, piece);
+        if (add) load8(to, dst, piece);
+        for (int e = 0; e < 8; e++) {
+            float kept = mask_bits(key, uint32_t(piece.at + e)) >= limit ? __fmul_rn(v[e], scale) : 0.0f;
+            v[e] = add ? __fadd_rn(to[e], kept) : kept;
+        }
+        store8(dst, v, piece);
     }
 }
 

@@ -1,9 +1,12 @@
 //! Dropout beside the CPU's: in f32 bit for bit; in bf16 the same elements and nothing but one rounding.
 
-use super::{Output, dropout_};
+use super::dropout_;
 use crate::{
     error::Result,
-    kernels::gpu_check::{Gpu, TYPES, bits},
+    kernels::{
+        gpu_check::{Gpu, TYPES, bits},
+        output::Output,
+    },
     random::key,
 };
 

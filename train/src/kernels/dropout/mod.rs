@@ -6,10 +6,12 @@ mod cuda;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
 
-pub use cpu::Output;
+#[cfg(feature = "cuda")]
+pub(in crate::kernels) use cpu::threshold;
 
 use candle_core::Tensor;
 
+use super::output::Output;
 use crate::error::Result;
 
 /// `dst = x mask / (1 - p)`, or `dst +=` that, by `output`. The mask of element i is a function of `key` and i alone: the

@@ -1,11 +1,11 @@
 //! RMSNorm beside the CPU's.
 
 use super::{rms_norm_grad_, rms_norm_products};
-use candle_core::DType;
 use crate::{
     error::Result,
     kernels::gpu_check::{Gpu, TYPES},
 };
+use candle_core::DType;
 
 const LOST: f64 = 1e-6;
 

@@ -3,28 +3,56 @@
 
 template <class T> __device__ float reciprocal(const T* x, int width, float eps, float* parts) {
     float sum = 0.0f;
-    for (int c = threadIdx.x; c < width; c += blockDim.x) sum += wide(x[c]) * wide(x[c]);
+    EACH_PIECE_OF_ROW(piece, width, aligned(x)) {
+        float v[8];
+        load8(v, x, piece);
+        for (int e = 0; e < 8; e++) sum += v[e] * v[e];
+    }
     return 1.0f / sqrtf(over_block(sum, Sum(), parts) / float(width) + eps);
 }
 
-template <class T> __device__ void rms_norm(T* y, const T* x, const T* w, float eps, int width) {
+template <class T>
+__device__ void rms_norm(T* __restrict__ y, const T* __restrict__ x, const T* __restrict__ w, float eps, int width) {
     __shared__ float parts[32];
     int64_t row = int64_t(blockIdx.x) * width;
     float r = reciprocal(x + row, width, eps, parts);
-    for (int c = threadIdx.x; c < width; c += blockDim.x) y[row + c] = narrow<T>(wide(w[c]) * (wide(x[row + c]) * r));
+    EACH_PIECE_OF_ROW(piece, width, aligned(y + row, x + row, w)) {
+        float v[8], weight[8];
+        load8(v, x + row, piece);
+        load8(weight, w, piece);
+        for (int e = 0; e < 8; e++) v[e] = weight[e] * (v[e] * r);
+        store8(y + row, v, piece);
+    }
 }
 
 // dx += r g - x r^3 mean(g x) with g = w dy
-template <class T> __device__ void rms_norm_grad(T* dx, const T* x, const T* w, const T* dy, float eps, int width) {
+template <class T>
+__device__ void rms_norm_grad(T* __restrict__ dx, const T* __restrict__ x, const T* __restrict__ w,
+                              const T* __restrict__ dy, float eps, int width) {
     __shared__ float parts[32], pulls[32];
     int64_t row = int64_t(blockIdx.x) * width;
-    float r = reciprocal(x + row, width, eps, parts);
-    float sum = 0.0f;
-    for (int c = threadIdx.x; c < width; c += blockDim.x) sum += wide(w[c]) * wide(dy[row + c]) * wide(x[row + c]);
+    bool fits = aligned(dx + row, x + row, w, dy + row);
+    float squares = 0.0f, sum = 0.0f;
+    EACH_PIECE_OF_ROW(piece, width, fits) {
+        float v[8], weight[8], d[8];
+        load8(v, x + row, piece);
+        load8(weight, w, piece);
+        load8(d, dy + row, piece);
+        for (int e = 0; e < 8; e++) {
+            squares += v[e] * v[e];
+            sum += weight[e] * d[e] * v[e];
+        }
+    }
+    float r = 1.0f / sqrtf(over_block(squares, Sum(), parts) / float(width) + eps);
     float pull = r * r * r * over_block(sum, Sum(), pulls) / float(width);
-    for (int c = threadIdx.x; c < width; c += blockDim.x) {
-        float g = wide(w[c]) * wide(dy[row + c]);
-        dx[row + c] = narrow<T>(wide(dx[row + c]) + (r * g - pull * wide(x[row + c])));
+    EACH_PIECE_OF_ROW(piece, width, fits) {
+        float v[8], weight[8], d[8], to[8];
+        load8(v, x + row, piece);
+        load8(weight, w, piece);
+        load8(d, dy + row, piece);
+        load8(to, dx + row, piece);
+        for (int e = 0; e < 8; e++) to[e] += r * (weight[e] * d[e]) - pull * v[e];
+        store8(dx + row, to, piece);
     }
 }
 

@@ -9,24 +9,24 @@ use crate::{
     error::{Error, Result},
     kernels::launch::{
         Launch, Module,
-        Scalar::{F32, I32, I64},
-        THREADS, blocks, i32_of, i64_of, module, suffix,
+        Scalar::{F32, I32},
+        THREADS, i32_of, module, suffix,
     },
 };
 
 const MODULE: Module = module!("rope");
 
 pub fn rope_(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, dim: usize, direction: Direction) -> Result<()> {
-    let (n, half, tokens) = (x.elem_count() / 2, dim / 2, x.dim(0)?);
+    let (n, half, tokens) = (x.elem_count(), dim / 2, x.dim(0)?);
     if half * 2 != dim || x.elem_count() != tokens * heads * dim {
         return Err(Error::Other(format!("rope: {:?} for {heads} heads of {dim}", x.shape())));
     }
     let sign = if direction == Direction::Backward { -1.0 } else { 1.0 };
     let launch = Launch::new(&MODULE, format!("rope_{}_{}", suffix(x.dtype())?, suffix(cos.dtype())?))
-        .write(x, x.dtype(), 2 * n)?
+        .write(x, x.dtype(), n)?
         .read(cos, cos.dtype(), tokens * half)?
         .read(sin, cos.dtype(), tokens * half)?
-        .values(&[I32(i32_of(heads)?), I32(i32_of(half)?), F32(sign), I64(i64_of(n))]);
-    // SAFETY: thread i of n turns a pair of its own, with angle `i / half / heads * half + i % half`, below T half.
-    Ok(unsafe { launch.run((blocks(n), 1), THREADS, 0) }?)
+        .values(&[I32(i32_of(heads)?), I32(i32_of(half)?), F32(sign)]);
+    // SAFETY: block i of `tokens` has row i of all three: `heads` times two halves, and one of the angles.
+    Ok(unsafe { launch.run((i32_of(tokens)?.unsigned_abs(), 1), THREADS, 0) }?)
 }

@@ -53,7 +53,9 @@ impl RowIndex {
         }
         let (places, rows, device) = (&self.of, self.rows, self.places.device());
         let mut starts = vec![0_u32; rows + 1];
-        places.iter().for_each(|place| starts[*place as usize + 1] += 1);
+        for place in places {
+            starts[*place as usize + 1] += 1;
+        }
         for row in 0..rows {
             starts[row + 1] += starts[row];
         }

@@ -19,6 +19,8 @@ pub fn scale_rows_(x: &Tensor, weights: &[f64]) -> Result<()> {
 fn scale<T: Float>(x: &mut [T], width: usize, weights: &[f64]) {
     x.par_chunks_mut(width.max(1)).zip(weights).for_each(|(row, weight)| {
         let weight = T::from_f64(*weight);
-        row.iter_mut().for_each(|x| *x *= weight);
+        for x in row {
+            *x *= weight;
+        }
     });
 }

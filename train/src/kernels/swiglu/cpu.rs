@@ -8,7 +8,7 @@ use crate::{
     kernels::{
         float::{Float, with_float},
         simd::{CHUNK, simd},
-        storage::{Elements, same_size, tensor},
+        storage::{Elements, same_size, tensor, update, update2},
     },
 };
 
@@ -33,31 +33,26 @@ fn forward<T: Float>(gate: &[T], up: &[T]) -> Vec<T> {
     out
 }
 
-pub fn swiglu_grad(gate: &Tensor, up: &Tensor, dout: &Tensor) -> Result<(Tensor, Tensor)> {
-    same_size("swiglu_grad", &[gate, up, dout])?;
-    let (g, u, d) = (Elements::of(gate), Elements::of(up), Elements::of(dout));
-    with_float!(gate, T => {
-        let (dgate, dup) = backward::<T>(g.slice()?, u.slice()?, d.slice()?);
-        Ok((tensor(dgate, gate.shape())?, tensor(dup, gate.shape())?))
-    })
+pub fn swiglu_grad_(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<()> {
+    same_size("swiglu_grad", &[gate, up, d])?;
+    with_float!(gate, T => update::<T, _>(gate, |gate| update2::<T, T, _>(up, d, |up, d| backward(gate, up, d)))?)
 }
 
-fn backward<T: Float>(gate: &[T], up: &[T], dout: &[T]) -> (Vec<T>, Vec<T>) {
-    let (mut dgate, mut dup) = (vec![T::ZERO; gate.len()], vec![T::ZERO; gate.len()]);
-    let outputs = dgate.par_chunks_mut(CHUNK).zip(dup.par_chunks_mut(CHUNK));
-    let inputs = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(dout.par_chunks(CHUNK));
-    outputs.zip(inputs).for_each(|((dgate, dup), ((gate, up), d))| {
+fn backward<T: Float>(gate: &mut [T], up: &mut [T], d: &mut [T]) {
+    let all = gate.par_chunks_mut(CHUNK).zip(up.par_chunks_mut(CHUNK)).zip(d.par_chunks_mut(CHUNK));
+    all.for_each(|((gate, up), d)| {
         simd(
             #[inline(always)]
             || {
-                for i in 0..gate.len() {
-                    let (g, u) = (gate[i], up[i]);
-                    let p = T::ONE / (T::ONE + (-g).exp());
-                    dup[i] = d[i] * g * p;
-                    dgate[i] = d[i] * u * p * (T::ONE + g * (T::ONE - p));
+                for ((gate, up), d) in gate.iter_mut().zip(up).zip(d) {
+                    let (g, u, dout) = (*gate, *up, *d);
+                    let e = (-g).exp();
+                    let p = T::ONE / (T::ONE + e);
+                    *d = g / (T::ONE + e) * u;
+                    *up = dout * g * p;
+                    *gate = dout * u * p * (T::ONE + g * (T::ONE - p));
                 }
             },
         );
     });
-    (dgate, dup)
 }

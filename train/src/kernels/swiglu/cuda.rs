@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::{
     error::Result,
-    kernels::launch::{Launch, Module, Scalar::I64, THREADS, blocks, empty, i64_of, module, suffix},
+    kernels::launch::{Launch, Module, Scalar::I64, THREADS, empty, i64_of, module, pieces, suffix},
 };
 
 const MODULE: Module = module!("swiglu");
@@ -20,21 +20,17 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         .read(up, dtype, n)?
         .values(&[I64(i64_of(n))]);
     // SAFETY: reads and writes n elements.
-    unsafe { launch.run((blocks(n), 1), THREADS, 0) }?;
+    unsafe { launch.run((pieces(n), 1), THREADS, 0) }?;
     Ok(out)
 }
 
-pub fn swiglu_grad(gate: &Tensor, up: &Tensor, dout: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn swiglu_grad_(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<()> {
     let (n, dtype) = (gate.elem_count(), gate.dtype());
-    let (dgate, dup) = (empty(gate.shape(), dtype, gate.device())?, empty(gate.shape(), dtype, gate.device())?);
     let launch = Launch::new(&MODULE, format!("swiglu_grad_{}", suffix(dtype)?))
-        .write(&dgate, dtype, n)?
-        .write(&dup, dtype, n)?
-        .read(gate, dtype, n)?
-        .read(up, dtype, n)?
-        .read(dout, dtype, n)?
+        .write(gate, dtype, n)?
+        .write(up, dtype, n)?
+        .write(d, dtype, n)?
         .values(&[I64(i64_of(n))]);
     // SAFETY: reads and writes n elements.
-    unsafe { launch.run((blocks(n), 1), THREADS, 0) }?;
-    Ok((dgate, dup))
+    Ok(unsafe { launch.run((pieces(n), 1), THREADS, 0) }?)
 }

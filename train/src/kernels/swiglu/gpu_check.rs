@@ -15,10 +15,11 @@ pub fn swiglu(gpu: &Gpu) -> Result<()> {
             let (up, d) = (gpu.random("up", &[t, h], 2.0, dtype)?, gpu.random("d", &[t, h], 2.0, dtype)?);
             let want = super::swiglu(&gate.0, &up.0)?;
             gpu.close(("swiglu", shape), &super::swiglu(&gate.1, &up.1)?, &want, dtype, LOST)?;
-            let want = super::swiglu_grad(&gate.0, &up.0, &d.0)?;
-            let got = super::swiglu_grad(&gate.1, &up.1, &d.1)?;
-            gpu.close(("swiglu_grad gate", shape), &got.0, &want.0, dtype, LOST)?;
-            gpu.close(("swiglu_grad up", shape), &got.1, &want.1, dtype, LOST)?;
+            super::swiglu_grad_(&gate.0, &up.0, &d.0)?;
+            super::swiglu_grad_(&gate.1, &up.1, &d.1)?;
+            for (name, got, want) in [("gate", &gate.1, &gate.0), ("up", &up.1, &up.0), ("product", &d.1, &d.0)] {
+                gpu.close((&format!("swiglu_grad {name}"), shape), got, want, dtype, LOST)?;
+            }
         }
     }
     Ok(())

@@ -15,8 +15,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     by_device!(gate, swiglu(gate, up))
 }
 
-/// Gradients of [`swiglu`] with respect to `gate` and `up`, given that of its result: with p = 1 / (1 + e^-gate),
-/// `dup = dout gate p`, `dgate = dout up p (1 + gate (1 - p))`.
-pub fn swiglu_grad(gate: &Tensor, up: &Tensor, dout: &Tensor) -> Result<(Tensor, Tensor)> {
-    by_device!(gate, swiglu_grad(gate, up, dout))
+/// Turn `gate` and `up` into the gradients of [`swiglu`] with respect to them, and the gradient of its result, `d`, into that
+/// result: with p = 1 / (1 + e^-gate), `dup = d gate p`, `dgate = d up p (1 + gate (1 - p))`.
+pub fn swiglu_grad_(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<()> {
+    by_device!(gate, swiglu_grad_(gate, up, d))
 }

@@ -1,21 +1,32 @@
 // SwiGLU and its gradients.
 #include "common.cuh"
 
-__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-template <class T> __device__ void swiglu(T* out, const T* gate, const T* up, int64_t n) {
-    EACH(i, n) {
-        float g = wide(gate[i]);
-        out[i] = narrow<T>(g / (1.0f + expf(-g)) * wide(up[i]));
+template <class T> __device__ void swiglu(T* __restrict__ out, const T* __restrict__ gate, const T* __restrict__ up, int64_t n) {
+    EACH_PIECE(piece, n, aligned(out, gate, up)) {
+        float g[8], u[8];
+        load8(g, gate, piece);
+        load8(u, up, piece);
+        for (int e = 0; e < 8; e++) g[e] = g[e] / (1.0f + expf(-g[e])) * u[e];
+        store8(out, g, piece);
     }
 }
 
-template <class T>
-__device__ void swiglu_grad(T* dgate, T* dup, const T* gate, const T* up, const T* dout, int64_t n) {
-    EACH(i, n) {
-        float g = wide(gate[i]), d = wide(dout[i]), p = sigmoid(g);
-        dup[i] = narrow<T>(d * g * p);
-        dgate[i] = narrow<T>(d * wide(up[i]) * p * (1.0f + g * (1.0f - p)));
+// In place: the gradients of gate and up, and the product where its gradient was.
+template <class T> __device__ void swiglu_grad(T* __restrict__ gate, T* __restrict__ up, T* __restrict__ d, int64_t n) {
+    EACH_PIECE(piece, n, aligned(gate, up, d)) {
+        float g[8], u[8], o[8];
+        load8(g, gate, piece);
+        load8(u, up, piece);
+        load8(o, d, piece);
+        for (int e = 0; e < 8; e++) {
+            float x = g[e], w = u[e], dout = o[e], p = 1.0f / (1.0f + expf(-x));
+            o[e] = x * p * w;
+            u[e] = dout * x * p;
+            g[e] = dout * w * p * (1.0f + x * (1.0f - p));
+        }
+        store8(gate, g, piece);
+        store8(up, u, piece);
+        store8(d, o, piece);
     }
 }
 
@@ -23,10 +34,7 @@ __device__ void swiglu_grad(T* dgate, T* dup, const T* gate, const T* up, const 
     extern "C" __global__ void swiglu_##NAME(T* out, const T* gate, const T* up, int64_t n) {                          \
         swiglu(out, gate, up, n);                                                                                      \
     }                                                                                                                  \
-    extern "C" __global__ void swiglu_grad_##NAME(T* dgate, T* dup, const T* gate, const T* up, const T* d,            \
-                                              int64_t n) {                                                             \
-        swiglu_grad(dgate, dup, gate, up, d, n);                                                                       \
-    }
+    extern "C" __global__ void swiglu_grad_##NAME(T* gate, T* up, T* d, int64_t n) { swiglu_grad(gate, up, d, n); }
 
 BY_TYPE(f32, float)
 BY_TYPE(bf16, bf16)

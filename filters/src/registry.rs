@@ -60,6 +60,7 @@ pub static RULES: &[RuleInfo] = &[
     info::<rules::line_end::LineEnd>(),
     info::<rules::long_tokens::LongTokens>(),
     info::<rules::min_words_per_line::MinWordsPerLine>(),
+    info::<rules::personal_data::PersonalData>(),
     info::<rules::phrases::Phrases>(),
     info::<rules::preference_sanity::PreferenceSanity>(),
     info::<rules::regex::Regex>(),

@@ -10,6 +10,7 @@ pub mod length;
 pub mod line_end;
 pub mod long_tokens;
 pub mod min_words_per_line;
+pub mod personal_data;
 pub mod phrases;
 pub mod preference_sanity;
 pub mod regex;

@@ -1,0 +1,106 @@
+//! E-mail and IP addresses.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
+    sync::LazyLock,
+};
+
+use regex::Regex;
+
+use super::{Found, words};
+
+/// Characters before and after the `@` of an address, at most (RFC 5321, section 4.5.3.1).
+const LOCAL: usize = 64;
+const DOMAIN: usize = 255;
+
+/// Addresses as people write them: letters, digits and `._%+-` of ASCII, then labels of letters, digits and dashes, the last of two
+/// letters or more.
+pub fn emails(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let local = |b: &u8| b.is_ascii_alphanumeric() || b"._%+-".contains(b);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for at in memchr::memchr_iter(b'@', bytes) {
+        let from = ranges.last().map_or(0, |last| last.end).max(at.saturating_sub(LOCAL));
+        let mut start = at - bytes[from..at].iter().rev().take_while(|b| local(b)).count();
+        while start < at && matches!(bytes[start], b'.' | b'%' | b'+' | b'-') {
+            start += 1;
+        }
+        let end = (at + 1 + DOMAIN).min(bytes.len());
+        let domain = &bytes[at + 1..end];
+        let length = domain.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')).count();
+        let Some(end) = domain_end(&domain[..length]).map(|length| at + 1 + length) else { continue };
+        let before = text[..start].chars().next_back();
+        let after = text[end..].chars().next();
+        let whole = before.is_none_or(|c| !c.is_alphanumeric() && c != '@')
+            && after.is_none_or(|c| !c.is_alphanumeric() && c != '@');
+        if start < at && bytes[at - 1] != b'.' && whole {
+            ranges.push(start..end);
+        }
+    }
+    ranges
+}
+
+/// Where a name of a host ends that these bytes begin with: after its last label of letters, not after a full stop.
+fn domain_end(domain: &[u8]) -> Option<usize> {
+    let (mut at, mut labels, mut end) = (0, 0, None);
+    for label in domain.split(|b| *b == b'.') {
+        if label.is_empty() || label.starts_with(b"-") || label.ends_with(b"-") || label.len() > 63 {
+            break;
+        }
+        labels += 1;
+        at += label.len();
+        if labels > 1 && label.len() > 1 && label.iter().all(u8::is_ascii_alphabetic) {
+            end = Some(at);
+        }
+        at += 1;
+    }
+    end
+}
+
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
+    let text = r"(?-u)(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})";
+    Regex::new(text).unwrap_or_else(|e| unreachable!("{e}"))
+});
+static WORDS: LazyLock<Regex> =
+    LazyLock::new(|| words(r"ip(?:v?[46])?|(?:indirizz[oi]|address(?:es)?) +ip(?:v?[46])?|server|host|dns|gateway"));
+
+/// Public addresses of version 4 and 6.
+pub fn addresses(text: &str, named: bool) -> Vec<Range<usize>> {
+    if memchr::memchr2(b'.', b':', text.as_bytes()).is_none() {
+        return Vec::new();
+    }
+    super::each(&ADDRESS, text, |found: &Found<'_>| {
+        is_public(found.text()) && beside(found) && (!named || found.follows(&WORDS))
+    })
+}
+
+/// Whether no dot or colon before it makes it a part of a longer number.
+fn beside(found: &Found<'_>) -> bool {
+    let mut before = found.whole[..found.range.start].chars().rev();
+    !(matches!(before.next(), Some('.' | ':')) && before.next().is_some_and(char::is_alphanumeric))
+        && !found.whole[found.range.end..].starts_with(':')
+}
+
+/// Whether it is an address that the public network knows (registries of IANA for special purposes).
+fn is_public(text: &str) -> bool {
+    if let Ok(v4) = text.parse::<Ipv4Addr>() {
+        let [a, b, c, _] = v4.octets();
+        let special = v4.is_private()
+            || v4.is_loopback()
+            || v4.is_link_local()
+            || v4.is_broadcast()
+            || v4.is_documentation()
+            || a == 0
+            || a >= 224
+            || (a == 100 && (64..128).contains(&b))
+            || (a == 192 && b == 0 && c == 0)
+            || (a == 198 && (b == 18 || b == 19));
+        return !special;
+    }
+    text.parse::<Ipv6Addr>().is_ok_and(|v6| {
+        let [first, second, ..] = v6.segments();
+        // Unicast addresses are given out of 2000::/3; 2001:db8::/32 is for documentation.
+        first & 0xe000 == 0x2000 && !(first == 0x2001 && second == 0xdb8)
+    })
+}

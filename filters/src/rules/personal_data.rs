@@ -1,0 +1,219 @@
+//! The rule `personal_data`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use setaccio_base::{row, sha256::hex_digest};
+
+use crate::{
+    context::Context,
+    filter::{Document, DocumentFilter, Filter, Verdict},
+    personal::Kind,
+    rule::{Rule, RuleError},
+};
+
+/// What becomes of what is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// A mark takes its place: `<EMAIL>`, `<PHONE>`.
+    #[default]
+    Mask,
+    /// A made-up value takes its place, the same for the same value everywhere. It belongs to nobody: domains and addresses are those
+    /// that are reserved for documentation, check characters are wrong.
+    Replace,
+    /// The row is dropped.
+    Drop,
+}
+
+/// Mask personal data: e-mail and IP addresses, telephone numbers, codice fiscale, partita IVA, IBAN, cards, number plates.
+///
+/// # Why
+/// Web pages and chats name people who did not ask to be in a model, and a model repeats what it has read.
+///
+/// A code counts if its check characters are right, so that order numbers, dates and prices stay. What has no check, or one that one
+/// number in ten passes (telephone numbers without a country code, partita IVA, IP addresses, number plates), counts after a word
+/// that names it: `tel.`, `P.IVA`, `IP`, `targa`. Each kind is a filter by itself, so that the ledger counts it.
+///
+/// The texts of rows are searched, in chats those of all turns; other columns, and what a tool was called with, are not. `rejects/` hold
+/// dropped rows as they were read.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "personal_data"
+/// ```
+/// ```json
+/// {"text": "Scrivi ad anna@posta.example o chiama il 333 1234567. Ordine 4111111111111112."}
+/// ```
+/// ```json
+/// {"text": "Scrivi ad <EMAIL> o chiama il <PHONE>. Ordine 4111111111111112."}
+/// ```
+///
+/// # Source
+/// D.M. 23 December 1976 (codice fiscale), [ISO 13616](https://www.swift.com/standards/data-standards/iban-international-bank-account-number)
+/// (IBAN), ISO/IEC 7812-1 (cards), [ITU-T E.164](https://www.itu.int/rec/T-REC-E.164) and Italy's numbering plan (telephone numbers).
+/// [FineWeb](https://arxiv.org/abs/2406.17557), section 3.7, masks e-mail and IP addresses.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PersonalData {
+    /// Kinds that are looked for.
+    pub kinds: Vec<Kind>,
+    /// What becomes of what is found.
+    pub action: Action,
+    /// Kinds whose shape says little count only after a word that names them.
+    pub named: bool,
+}
+
+impl Default for PersonalData {
+    fn default() -> Self {
+        Self { kinds: Kind::ALL.to_vec(), action: Action::Mask, named: true }
+    }
+}
+
+impl Rule for PersonalData {
+    const NAME: &'static str = "personal_data";
+    const KINDS: &'static [row::Kind] = row::Kind::ALL;
+
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        if self.kinds.is_empty() {
+            return Err(RuleError::setting("`kinds` is empty: name what is looked for"));
+        }
+        let kinds = Kind::ALL.into_iter().filter(|kind| self.kinds.contains(kind));
+        let filter = |kind: Kind| {
+            let name = format!("{}.{}", Self::NAME, kind.name());
+            Filter::document(name, Find { kind, action: self.action, named: self.named })
+        };
+        Ok(kinds.map(filter).collect())
+    }
+}
+
+struct Find {
+    kind: Kind,
+    action: Action,
+    named: bool,
+}
+
+impl DocumentFilter for Find {
+    fn edits(&self) -> bool {
+        self.action != Action::Drop
+    }
+
+    fn filter(&self, document: &mut Document<'_>) -> Verdict {
+        let mut edited = 0;
+        if self.action == Action::Drop {
+            let found =
+                |text: &str| self.kind.find(text, self.named).first().map(|range| text[range.clone()].to_owned());
+            return document.content.texts().find_map(found).map_or(Verdict::Keep, Verdict::Drop);
+        }
+        for text in document.content.texts_mut() {
+            let found = self.kind.find(text, self.named);
+            if found.is_empty() {
+                continue;
+            }
+            edited += 1;
+            let (mut whole, mut from) = (String::with_capacity(text.len()), 0);
+            for range in found {
+                whole.push_str(&text[from..range.start]);
+                whole.push_str(&self.instead_of(&text[range.clone()]));
+                from = range.end;
+            }
+            whole.push_str(&text[from..]);
+            *text = whole;
+        }
+        if edited == 0 { Verdict::Keep } else { Verdict::Edited(edited) }
+    }
+}
+
+impl Find {
+    fn instead_of(&self, found: &str) -> String {
+        if self.action == Action::Mask {
+            return format!("<{}>", self.kind.name().to_uppercase());
+        }
+        // The same for every way to write it.
+        let bare: String =
+            found.chars().filter(|c| !matches!(c, ' ' | '-' | '/')).flat_map(char::to_lowercase).collect();
+        let hash = hex_digest(bare.as_bytes());
+        let number = |digits: usize| {
+            let digits = hash.bytes().take(digits);
+            digits
+                .map(|b| char::from(b'0' + (if b.is_ascii_digit() { b - b'0' } else { b - b'a' })))
+                .collect::<String>()
+        };
+        match self.kind {
+            Kind::Email => format!("persona-{}@example.org", &hash[..8]),
+            // RFC 5737 and RFC 3849.
+            Kind::Ip if found.contains(':') => format!("2001:db8::{}:{}", &hash[..4], &hash[4..8]),
+            Kind::Ip => format!("203.0.113.{}", u8::from_str_radix(&hash[..2], 16).unwrap_or(0)),
+            // No number of Italy's plan begins with 39.
+            Kind::Phone => format!("+39 39{}", number(8)),
+            Kind::CodiceFiscale => format!("XXXXXX00X00X{}X", number(3)),
+            Kind::PartitaIva => format!("00000000{}", number(3)),
+            Kind::Iban => format!("IT00X0000000000{}", number(12)),
+            Kind::Card => format!("0000 0000 {} {}", number(4), &number(8)[4..]),
+            Kind::Plate => format!("XX{}XX", number(3)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use setaccio_base::row::Row;
+
+    use super::*;
+
+    fn run(settings: &PersonalData, mut row: Row) -> (Vec<Verdict>, Row) {
+        let filters = settings.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        let verdicts = filters.iter().map(|filter| filter.on_row(&mut row)).collect();
+        (verdicts, row)
+    }
+
+    const TEXT: &str = "Anna (anna@posta.example, C.F. RSSMRA85T10A562S) ha la targa AB123CD e paga con 4111-1111-1111-1111 \
+                        o IT60X0542811101000000123456; tel. 02 1234567, P.IVA 00743110157, IP 93.184.216.34. Ordine 20231.";
+
+    #[test]
+    fn each_kind_is_masked_and_counted_by_itself() {
+        let (verdicts, row) = run(&PersonalData::default(), Row::text(TEXT));
+        assert_eq!(verdicts, vec![Verdict::Edited(1); 8]);
+        let masked = "Anna (<EMAIL>, C.F. <CODICE_FISCALE>) ha la targa <PLATE> e paga con <CARD> o <IBAN>; tel. <PHONE>, \
+                      P.IVA <PARTITA_IVA>, IP <IP>. Ordine 20231.";
+        assert_eq!(row, Row::text(masked));
+        let chat = Row::chat(&[("user", "Sono anna@posta.example"), ("assistant", "Ciao Anna"), ("user", "o b@c.it")]);
+        let email = PersonalData { kinds: vec![Kind::Email], ..PersonalData::default() };
+        let (verdicts, row) = run(&email, chat);
+        assert_eq!(verdicts, [Verdict::Edited(2)]);
+        assert_eq!(row, Row::chat(&[("user", "Sono <EMAIL>"), ("assistant", "Ciao Anna"), ("user", "o <EMAIL>")]));
+        let (verdicts, _) = run(&PersonalData::default(), Row::text("Il 12/05/1998 spese 1.250,00 euro: ordine 7781."));
+        assert_eq!(verdicts, vec![Verdict::Keep; 8]);
+    }
+
+    #[test]
+    fn made_up_values_are_the_same_for_the_same_value_and_nobody_s() {
+        let replace = PersonalData { action: Action::Replace, ..PersonalData::default() };
+        let (_, row) = run(&replace, Row::text(TEXT));
+        let (_, again) = run(&replace, Row::text(TEXT));
+        assert_eq!(row, again);
+        // None is found again by its check.
+        let (verdicts, _) = run(
+            &PersonalData {
+                kinds: vec![Kind::Iban, Kind::Card, Kind::CodiceFiscale, Kind::PartitaIva, Kind::Ip],
+                ..replace.clone()
+            },
+            row.clone(),
+        );
+        assert_eq!(verdicts, vec![Verdict::Keep; 5], "{row:?}");
+        let text = |text: &str| run(&replace, Row::text(text)).1;
+        let card = |row: Row| row.content.texts().next().map(|text| text["carta ".len()..].to_owned());
+        assert_eq!(card(text("carta 4111 1111 1111 1111")), card(text("carta 4111111111111111")));
+        assert_ne!(text("anna@posta.example"), text("bruno@posta.example"));
+    }
+
+    #[test]
+    fn a_row_can_be_dropped_for_it() {
+        let drop = PersonalData { action: Action::Drop, ..PersonalData::default() };
+        let (verdicts, row) = run(&drop, Row::text(TEXT));
+        assert_eq!(verdicts[0], Verdict::Drop("IT60X0542811101000000123456".into()));
+        assert_eq!(row, Row::text(TEXT));
+        let none = PersonalData { kinds: Vec::new(), ..PersonalData::default() };
+        assert!(none.compile(&Context::default()).is_err());
+    }
+}

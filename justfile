@@ -193,6 +193,11 @@ bench-hub *args:
 bench-learn *args:
     benches/learn.sh "$@"
 
+# processor seconds and memory of near-duplicates, ours beside rensa and datatrove
+[group('7 develop')]
+bench-dedup *args:
+    benches/dedup.sh "$@"
+
 # rows per second and memory, ours beside datatrove and the read-and-write floor
 [group('7 develop')]
 bench-curate *args:

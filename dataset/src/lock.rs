@@ -32,13 +32,16 @@ pub struct RecipeLock {
     /// Every model that a rule used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub model: Vec<FileUse>,
+    /// Every data set that `dedup.near.against` names: SHA-256 of the hashes of its shards, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<Asset>,
     /// Every input file.
     pub input: Vec<Input>,
     /// The recipe with all overrides and defaults in place.
     pub recipe: Recipe,
 }
 
-/// A file that `[output]` names.
+/// A file that `[output]` names, or another thing of which the recipe has only the name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asset {
     /// The key that names it.

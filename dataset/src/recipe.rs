@@ -269,6 +269,112 @@ pub struct Dedup {
     /// What becomes of rows that contradict each other; `drop` if nothing is said.
     #[serde(skip_serializing_if = "is_default")]
     pub conflicts: Conflicts,
+    /// Near-duplicates, rows that share most of their shingles (runs of words or characters), are dropped; absent: they stay.
+    /// MinHash with locality-sensitive hashing finds candidates, and their true Jaccard similarity decides. Compared is what
+    /// `dedup.on` says, without case, accents, punctuation and the values of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
+}
+
+/// How near-duplicates are found and which of them go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Near {
+    /// Two rows are near-duplicates if so large a share of the shingles of either is in both (Jaccard similarity), above 0
+    /// and at most 1.
+    pub threshold: f64,
+    /// What a shingle is a run of.
+    pub unit: ShingleUnit,
+    /// Words or characters in a shingle. A shorter text is one shingle.
+    pub ngram: u32,
+    /// Bands of the sketch: rows that agree in all hashes of one band are compared.
+    pub bands: u32,
+    /// Hashes in a band. A pair of Jaccard similarity `s` is found with probability `1 - (1 - s^rows_per_band)^bands`.
+    pub rows_per_band: u32,
+    /// Which rows go.
+    pub rule: NearRule,
+    /// Folders of earlier builds, relative to the recipe's folder. Their rows stay, and a near-duplicate of one goes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<String>,
+}
+
+impl Default for Near {
+    /// FineWeb's sketch: 14 bands of 8 over runs of 5 words.
+    fn default() -> Self {
+        Self {
+            threshold: 0.8,
+            unit: ShingleUnit::Words,
+            ngram: 5,
+            bands: 14,
+            rows_per_band: 8,
+            rule: NearRule::Greedy,
+            against: Vec::new(),
+        }
+    }
+}
+
+impl Near {
+    /// What sketches depend on; the rest decides among them.
+    pub fn sketch(&self) -> Self {
+        let Self { unit, ngram, bands, rows_per_band, .. } = *self;
+        Self { unit, ngram, bands, rows_per_band, ..Self::default() }
+    }
+
+    /// What it finds, for a person.
+    pub fn told(&self) -> String {
+        let Self { threshold, unit, ngram, bands, rows_per_band, rule, .. } = self;
+        let unit = unit.name();
+        match rule {
+            NearRule::Greedy => format!(
+                "near-duplicates, of Jaccard similarity {threshold} or more over runs of {ngram} {unit} \
+                 (MinHash, {bands} bands of {rows_per_band}; a pair at {threshold} is found with probability {:.2})",
+                self.found(*threshold)
+            ),
+            NearRule::Cluster => format!(
+                "near-duplicates, as clusters of rows that share bands over runs of {ngram} {unit}, not verified \
+                 (MinHash, {bands} bands of {rows_per_band})"
+            ),
+        }
+    }
+
+    /// The probability that a pair of this Jaccard similarity is compared.
+    pub fn found(&self, similarity: f64) -> f64 {
+        let exponent = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        1.0 - (1.0 - similarity.powi(exponent(self.rows_per_band))).powi(exponent(self.bands))
+    }
+}
+
+/// What a shingle is a run of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShingleUnit {
+    /// Words; each character is one in scripts without spaces.
+    #[default]
+    Words,
+    /// Characters, and one space between words.
+    Characters,
+}
+
+impl ShingleUnit {
+    /// As the recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Characters => "characters",
+        }
+    }
+}
+
+/// Which of near-duplicates go. Rows are taken in order: `dedup.prefer`, then more words, then the smaller id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NearRule {
+    /// A row goes if one that is kept before it has `threshold` or more in common with it.
+    #[default]
+    Greedy,
+    /// Of rows that are linked through any number of shared bands only the first stays, whatever `threshold` says and however
+    /// little it has in common with the others: for comparison with tools that do not verify candidates.
+    Cluster,
 }
 
 /// Whether an answer was wanted: a kept column that unpaired preference training reads.
@@ -292,6 +398,7 @@ impl Default for Dedup {
             prefer: Vec::new(),
             label: LABEL.into(),
             conflicts: Conflicts::Drop,
+            near: None,
         }
     }
 }

@@ -310,6 +310,12 @@ fn stages(planned: &Planned, plan: &Plan) {
         ),
         None => say!("  dedup   none"),
     }
+    if let Some(near) = recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref()) {
+        say!("          {}", near.told());
+        for set in &plan.lock.against {
+            say!("          {FAINT}against {}: sha256 {}{FAINT:#}", set.key, set.sha256);
+        }
+    }
     let weights = recipe.source.iter().any(|s| s.weight.is_some());
     say!("  sample  {}{}", sample(recipe.sample.as_ref()), if weights { ", by weight of source" } else { "" });
     say!("  split   {:.1}% validation, by content hash; seed {}", recipe.split.validation * 100.0, recipe.seed);

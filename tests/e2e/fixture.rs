@@ -112,6 +112,8 @@ pub fn assert_snapshot(name: &str, text: impl AsRef<str>) {
 #[cfg(feature = "train")]
 pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
     let mut settings = insta::Settings::clone_current();
+    // How often progress is told depends on the machine.
+    settings.add_filter(r"(?m)^train: \d+ of \d+  loss .* left\n", "");
     settings.add_filter(r"(?m)(^|[^\w-])-?\d+\.\d+(e-?\d+)?", "${1}[N]");
     settings.add_filter(r"(\| \d+ \| )?`[0-9a-f]{16,64}`", "[HASH]");
     settings.add_filter(r"\d{1,3}(,\d{3})+ sequences", "[N] sequences");

@@ -19,6 +19,7 @@ mod init;
 mod interruption;
 #[cfg(unix)]
 mod mutations;
+mod near;
 mod own_data;
 #[cfg(feature = "train")]
 mod preference;

@@ -24,6 +24,7 @@ use setaccio_dataset::{
 };
 
 use super::{
+    near::bands::BandWriter,
     rejects::{self, Rejects, Remains},
     shards::{ShardFormat, ShardWriter},
     spill::{SpillBuilder, SpillRow},
@@ -196,6 +197,9 @@ pub struct Manifest {
     pub renamed: Vec<(Renamed, u64)>,
     /// The rows that passed.
     pub blocks: Vec<Block>,
+    /// Their band hashes, where near-duplicates are looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bands: Vec<Block>,
     /// The rejects, if there are any.
     pub rejects: Option<FileEntry>,
 }
@@ -203,6 +207,11 @@ pub struct Manifest {
 /// Path of a task's spill file.
 pub fn spill_path(work: &Path, task: &Task) -> PathBuf {
     work.join(format!("{}.blocks", task.key))
+}
+
+/// Path of a task's band hashes.
+pub fn bands_path(work: &Path, task: &Task) -> PathBuf {
+    work.join(format!("{}.bands", task.key))
 }
 
 fn manifest_path(work: &Path, task: &Task) -> PathBuf {
@@ -213,15 +222,17 @@ fn manifest_path(work: &Path, task: &Task) -> PathBuf {
 pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(work, task)).ok()?).ok()?;
     let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
-    let blocks = manifest.blocks.last().map_or(0, |b| b.offset + b.length);
+    let whole = |path: &Path, blocks: &[Block]| size(path) == blocks.last().map_or(0, |b| b.offset + b.length);
+    let spilled = whole(&spill_path(work, task), &manifest.blocks) && whole(&bands_path(work, task), &manifest.bands);
     let rejects = manifest.rejects.as_ref().is_none_or(|r| size(&work.with_file_name(&r.path)) == r.bytes);
-    (manifest.key == task.key && size(&spill_path(work, task)) == blocks && rejects).then_some(manifest)
+    (manifest.key == task.key && spilled && rejects).then_some(manifest)
 }
 
 /// The files that a task leaves in the folder `work`; its manifest, which vouches for the others, is the last.
 pub fn files(work: &Path, task: &Task, manifest: &Manifest) -> Vec<PathBuf> {
     let rejects = manifest.rejects.iter().map(|entry| work.with_file_name(&entry.path));
-    [spill_path(work, task)].into_iter().chain(rejects).chain([manifest_path(work, task)]).collect()
+    let bands = (!manifest.bands.is_empty()).then(|| bands_path(work, task));
+    [spill_path(work, task)].into_iter().chain(bands).chain(rejects).chain([manifest_path(work, task)]).collect()
 }
 
 /// Take over what the same task left when an earlier build was published, from the folder `kept`.
@@ -261,6 +272,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         plan,
         task,
         blocks: BlockWriter::create(&spill_path(work, task))?,
+        bands: bands(plan, task, work)?,
         rejected: ShardWriter::new(&format, work, &task.key, u64::MAX),
         format: &format,
         spill: &filter.spill,
@@ -274,6 +286,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         unread: BTreeMap::new(),
         renamed: Vec::new(),
         blocks: Vec::new(),
+        bands: Vec::new(),
         rejects: None,
     };
     let mut held = Held {
@@ -307,10 +320,18 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
     out.spill(&mut held.rows)?;
     out.reject(&mut held.rejects)?;
     manifest.blocks = out.blocks.finish()?;
+    manifest.bands = out.bands.map_or(Ok(Vec::new()), BandWriter::finish)?;
     manifest.rejects = out.rejected.finish()?.pop();
     let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;
     atomic::write(&manifest_path(work, task), &json)?;
     Ok(manifest)
+}
+
+/// What writes the band hashes of a task, where near-duplicates are looked for.
+fn bands(plan: &Plan, task: &Task, work: &Path) -> Result<Option<BandWriter>> {
+    let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
+    let Some(near) = &dedup.near else { return Ok(None) };
+    BandWriter::create(&bands_path(work, task), near, dedup.on, plan.band_parts()).map(Some)
 }
 
 /// What a task has not written yet.
@@ -384,6 +405,7 @@ struct TaskOutput<'a> {
     plan: &'a Plan,
     task: &'a Task,
     blocks: BlockWriter,
+    bands: Option<BandWriter>,
     rejected: ShardWriter<'a>,
     format: &'a ShardFormat,
     spill: &'a SpillBuilder<'a>,
@@ -394,6 +416,10 @@ impl TaskOutput<'_> {
     fn spill(&mut self, rows: &mut Vec<SpillRow>) -> Result<()> {
         let buckets = self.plan.spill_buckets();
         let name = &self.plan.files[self.task.parts[0].file].input.name;
+        if let Some(bands) = &mut self.bands {
+            rows.iter().for_each(|row| bands.add(row.key.order, &row.row.content));
+            bands.flush()?;
+        }
         rows.sort_by_key(|p| p.key.bucket(buckets));
         for rows in rows.chunk_by(|a, b| a.key.bucket(buckets) == b.key.bucket(buckets)) {
             let batch = self.spill.batch(rows, self.task.source, name)?;

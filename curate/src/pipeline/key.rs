@@ -115,23 +115,33 @@ impl Part<'_> {
 
 type Sink<'a> = &'a mut dyn FnMut(Part<'_>);
 
-/// What a hash sees of a row, part by part.
-fn feed(content: &Content, on: DedupOn, sink: Sink<'_>) {
-    match (content, on) {
-        (Content::Text(text), _) => sink(Part::Text(text)),
-        (Content::Chat { messages, .. }, DedupOn::Row) => feed_turns(messages, sink),
+/// The turns of a conversation that deduplication compares, a list a side; none of a text.
+pub fn compared(content: &Content, on: DedupOn) -> impl Iterator<Item = &[Message]> {
+    let sides: [Option<&[Message]>; 3] = match (content, on) {
+        (Content::Text(_), _) => [None, None, None],
+        (Content::Chat { messages, .. }, DedupOn::Row) => [Some(messages), None, None],
         (Content::Chat { messages, .. }, DedupOn::Prompt) => {
             let end = messages.iter().rposition(|m| m.role == "assistant").unwrap_or(messages.len());
-            feed_turns(&messages[..end], sink);
+            [Some(&messages[..end]), None, None]
         }
-        (Content::Preference { prompt, .. }, DedupOn::Prompt) => feed_turns(prompt, sink),
+        (Content::Preference { prompt, .. }, DedupOn::Prompt) => [Some(prompt), None, None],
         (Content::Preference { prompt, chosen, rejected, .. }, DedupOn::Row) => {
-            feed_turns(prompt, sink);
-            sink(Part::Exact(b"\x1d"));
-            feed_turns(chosen, sink);
-            sink(Part::Exact(b"\x1d"));
-            feed_turns(rejected, sink);
+            [Some(prompt), Some(chosen), Some(rejected)]
         }
+    };
+    sides.into_iter().flatten()
+}
+
+/// What a hash sees of a row, part by part.
+fn feed(content: &Content, on: DedupOn, sink: Sink<'_>) {
+    if let Content::Text(text) = content {
+        sink(Part::Text(text));
+    }
+    for (side, turns) in compared(content, on).enumerate() {
+        if side > 0 {
+            sink(Part::Exact(b"\x1d"));
+        }
+        feed_turns(turns, sink);
     }
     if let Some(tools) = content.tools() {
         feed_json(tools.clone(), sink);

@@ -13,9 +13,11 @@
 
 mod extras;
 pub mod filter;
+mod find_near;
 pub mod keep;
 pub mod key;
 pub mod lengths;
+pub mod near;
 pub mod rejects;
 pub mod resolver;
 pub mod shards;

@@ -165,6 +165,9 @@ impl Rejects {
 /// The rule that drops rows which are the same but for their label.
 pub const CONFLICT: &str = "conflict";
 
+/// The rule that drops near-duplicates.
+pub const NEAR: &str = "near";
+
 /// A row that the resolver drops: its place in the batch, the stage, the rule and the detail.
 pub struct DropRow {
     /// Row of the batch.
@@ -173,7 +176,7 @@ pub struct DropRow {
     pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
-    /// The stage's name, or [`CONFLICT`].
+    /// The stage's name, [`CONFLICT`] or [`NEAR`].
     pub rule: &'static str,
     /// Which row it repeats, or why it is not of the sample.
     pub detail: String,

@@ -10,7 +10,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
-use setaccio_base::filter_report::Tally;
+use setaccio_base::{filter_report::Tally, row::Kind};
 use setaccio_dataset::{
     ledger::Flow,
     recipe::{Conflicts, DedupOn, Recipe},
@@ -19,7 +19,8 @@ use setaccio_dataset::{
 
 use super::{
     key::Key,
-    rejects::{CONFLICT, DropRow},
+    near::NearDuplicates,
+    rejects::{CONFLICT, DropRow, NEAR},
     spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
 };
 use crate::error::{Error, Result};
@@ -51,6 +52,8 @@ pub struct Resolution {
     pub dedup: Vec<Flow>,
     /// Of those that deduplication drops, the ones that contradict others, per source.
     pub conflicts: Vec<Tally>,
+    /// Of those that deduplication drops, the near-duplicates, per source.
+    pub near: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
 }
@@ -73,6 +76,17 @@ pub struct Resolver<'a> {
     recipe: &'a Recipe,
     ranks: Vec<u16>,
     files: Vec<&'a str>,
+    near: Option<NearDuplicates>,
+    /// Names of earlier data sets, whose numbers follow those of the sources.
+    earlier: Vec<&'a str>,
+}
+
+/// What is done with the rows that deduplication leaves.
+#[derive(Clone, Copy)]
+enum Then<'a> {
+    Nothing,
+    /// So many rows of each class stay; all, if nothing is said.
+    Sample(Option<&'a [u64]>),
 }
 
 /// Two rows that are the same but for their labels.
@@ -108,7 +122,27 @@ impl<'a> Resolver<'a> {
         for (rank, source) in (0..).zip(order) {
             ranks[source] = rank;
         }
-        Self { recipe, ranks, files }
+        Self { recipe, ranks, files, near: None, earlier: Vec::new() }
+    }
+
+    /// With near-duplicates that were found, of rows of the sources and of the `earlier` data sets with these names.
+    pub fn with_near(self, near: Option<NearDuplicates>, earlier: Vec<&'a str>) -> Self {
+        Self { near, earlier, ..self }
+    }
+
+    /// What every row is.
+    pub fn kind(&self) -> Kind {
+        self.recipe.kind
+    }
+
+    /// Number of sources.
+    pub fn sources(&self) -> usize {
+        self.ranks.len()
+    }
+
+    /// Place of a source in the order of preference.
+    pub fn rank(&self, source: u16) -> u16 {
+        self.ranks.get(usize::from(source)).copied().unwrap_or(u16::MAX)
     }
 
     /// Number of classes that a sample counts apart: one, or one a source if they are weighted.
@@ -134,10 +168,20 @@ impl<'a> Resolver<'a> {
     /// Decide on a batch, by its columns [`super::spill::DECIDING`].
     /// `allowed` says how many rows of each class may stay; without it, all.
     pub fn resolve(&self, batch: &RecordBatch, allowed: Option<&[u64]>) -> Result<Resolution> {
+        self.decide(batch, Then::Sample(allowed))
+    }
+
+    /// Tell apart the rows of a batch by these columns, and no more: all that are not the same stay.
+    pub fn deduplicate(&self, batch: &RecordBatch) -> Result<Resolution> {
+        self.decide(batch, Then::Nothing)
+    }
+
+    fn decide(&self, batch: &RecordBatch, then: Then<'_>) -> Result<Resolution> {
         let sources = self.ranks.len();
         let mut resolution = Resolution {
             dedup: vec![Flow::default(); sources],
             conflicts: vec![Tally::default(); sources],
+            near: vec![Tally::default(); sources],
             sample: vec![Flow::default(); sources],
             ..Resolution::default()
         };
@@ -145,14 +189,16 @@ impl<'a> Resolver<'a> {
         // Equal rows sit together; among them the preferred source's comes first, then the smallest id, then what the
         // columns hold, so that the one kept does not depend on the order of files. Equal ids are equal rows.
         rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.tie, c.row));
-        let mut left = allowed.map(<[u64]>::to_vec);
+        let mut left = if let Then::Sample(allowed) = then { allowed.map(<[u64]>::to_vec) } else { None };
         let dedups = self.recipe.dedup.is_some();
         let mut first: Option<Candidate<'_>> = None;
+        // What is said of it, if it goes for the sake of another.
+        let mut first_near: Option<String> = None;
         let mut disputes: BTreeMap<&str, Dispute<'_>> = BTreeMap::new();
         for (at, c) in rows.iter().copied().enumerate() {
             let source = usize::from(c.source);
             if dedups && (at == 0 || rows[at - 1].key.same != c.key.same) {
-                first = None;
+                (first, first_near) = (None, None);
                 disputes = self.disputes(copies(&rows[at..]));
             }
             let dispute = c.label.and_then(|label| disputes.get(self.judged(&c)).map(|d| (label, *d)));
@@ -173,14 +219,29 @@ impl<'a> Resolver<'a> {
                     resolution.conflicts[source].dropped += 1;
                     resolution.conflicts[source].dropped_bytes += c.bytes;
                 }
-                let of = &self.recipe.source[usize::from(other.source)].name;
+                let of = self.name(other.source);
                 let how = if how.is_empty() { String::new() } else { format!("{how}`{}`", self.label()) };
-                let detail = format!("same as {} of {of}{how}", other.id);
+                let mut detail = format!("same as {} of {of}{how}", other.id);
+                if let Some(near) = &first_near {
+                    detail.extend([", ", near]);
+                }
                 resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule, detail });
                 continue;
             }
             first = Some(c);
+            first_near = self.near_another(&c)?;
+            if let Some(detail) = first_near.clone() {
+                resolution.dedup[source].count(c.bytes, None);
+                resolution.near[source].dropped += 1;
+                resolution.near[source].dropped_bytes += c.bytes;
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule: NEAR, detail });
+                continue;
+            }
             resolution.dedup[source].count(c.bytes, Some(c.bytes));
+            if matches!(then, Then::Nothing) {
+                resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation: false });
+                continue;
+            }
             if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
                 resolution.sample[source].count(c.bytes, None);
                 resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "sample", rule: "sample", detail });
@@ -191,6 +252,21 @@ impl<'a> Resolver<'a> {
             resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
         }
         Ok(resolution)
+    }
+
+    /// The name of a source or of an earlier data set.
+    fn name(&self, source: u16) -> &str {
+        let number = usize::from(source);
+        let earlier = || self.earlier.get(number - self.ranks.len()).copied();
+        self.recipe.source.get(number).map(|s| s.name.as_str()).or_else(earlier).unwrap_or_default()
+    }
+
+    /// What a row is a near-duplicate of.
+    fn near_another(&self, c: &Candidate<'_>) -> Result<Option<String>> {
+        let found = self.near.as_ref().map(|near| near.of(c.key.order)).transpose()?.flatten();
+        Ok(found.map(|near| {
+            format!("near-duplicate of {} of {}, Jaccard {:.2}", near.id, self.name(near.source), near.similarity)
+        }))
     }
 
     fn label(&self) -> &str {
@@ -339,6 +415,26 @@ fn candidates<'b>(batch: &'b RecordBatch, ranks: &[u16]) -> Result<Vec<Candidate
         }
     };
     Ok((0..batch.num_rows()).map(candidate).collect())
+}
+
+/// Cut a list into pieces of about `target` bytes.
+pub fn pieces<T>(list: Vec<T>, target: u64, bytes: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let mut pieces: Vec<Vec<T>> = Vec::new();
+    let mut held = 0;
+    for item in list {
+        let more = bytes(&item);
+        match pieces.last_mut() {
+            Some(piece) if held + more <= target => {
+                piece.push(item);
+                held += more;
+            }
+            _ => {
+                pieces.push(vec![item]);
+                held = more;
+            }
+        }
+    }
+    pieces
 }
 
 /// Cut the buckets into partitions of about `target` bytes of content each: the range of buckets of each.

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
-use setaccio_base::{filter_report::Tally, parallel::ordered_map, progress::Progress};
+use setaccio_base::{filter_report::Tally, numbers::counted, parallel::ordered_map, progress::Progress};
 use setaccio_dataset::{
     columns::{Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -22,10 +22,12 @@ use setaccio_dataset::{
 
 use super::{
     extras,
-    filter::{Manifest, spill_path},
+    filter::{Manifest, bands_path, spill_path},
+    find_near::Rows,
     lengths::{LengthTable, SPLITS},
+    near::NearDuplicates,
     rejects::{self, DropRow},
-    resolver::{KeepRow, Resolution, Resolver, allot, partitions},
+    resolver::{KeepRow, Resolution, Resolver, allot, partitions, pieces},
     shards::{RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING},
     spill_file::{SpillIndex, Spilled},
@@ -43,8 +45,8 @@ pub struct WriteOutput {
     pub extras: Extras,
     /// What was counted on the way.
     pub counts: Counts,
-    /// What a person should know of the sample.
-    pub sample_note: Option<String>,
+    /// What a person should know of deduplication and of the sample.
+    pub notes: Vec<String>,
 }
 
 /// What is counted of one partition, or of all.
@@ -54,6 +56,8 @@ pub struct Counts {
     pub dedup: Vec<Flow>,
     /// Of those that deduplication drops, the ones that contradict others, per source.
     pub conflicts: Vec<Tally>,
+    /// Of those that deduplication drops, the near-duplicates, per source.
+    pub near: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
     /// Rows of each split.
@@ -69,13 +73,14 @@ impl Counts {
     fn new(sources: usize) -> Self {
         let zero = vec![Flow::default(); sources];
         let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
-        let conflicts = vec![Tally::default(); sources];
-        Self { dedup: zero.clone(), conflicts, sample: zero, splits, ..Self::default() }
+        let none = vec![Tally::default(); sources];
+        Self { dedup: zero.clone(), conflicts: none.clone(), near: none, sample: zero, splits, ..Self::default() }
     }
 
     fn add(&mut self, other: Self) {
         self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
         self.conflicts.iter_mut().zip(&other.conflicts).for_each(|(sum, t)| sum.add(t));
+        self.near.iter_mut().zip(&other.near).for_each(|(sum, t)| sum.add(t));
         self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
         for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
             sum.rows += split.rows;
@@ -119,7 +124,7 @@ pub fn write(
     let extras: Extras = manifests.iter().map(|m| &m.extras).chain([&recipe.extras()]).collect();
     let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
     let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
-    let writer = PartitionWriter {
+    let mut writer = PartitionWriter {
         plan,
         resolver: Resolver::new(recipe, files_read.clone()),
         output: ShardFormat::new(output_schema.clone(), output.zstd_level)?,
@@ -131,7 +136,12 @@ pub fn write(
         files: files_read,
     };
     let ranges = partitions(&writer.index.content(), output.row_group_bytes);
-    let mut sample_note = None;
+    let mut notes = Vec::new();
+    if let Some(found) = near_duplicates(&writer, work, manifests, &ranges, pool, progress)? {
+        notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
+        let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
+        writer.resolver = writer.resolver.with_near(Some(found), earlier);
+    }
     let allowed = if writer.resolver.counts_first() {
         let counts = writer.count(&ranges, pool, progress)?;
         let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
@@ -139,7 +149,7 @@ pub fn write(
             sum
         });
         let (targets, note) = writer.resolver.targets(&available);
-        sample_note = note;
+        notes.extend(note);
         Some(allot(&counts, &targets))
     } else {
         None
@@ -173,7 +183,43 @@ pub fn write(
     files.extend(validation.finish()?);
     files.extend(gather_rejects(plan, work, manifests, &rejected)?);
     files.extend(dropped.finish()?);
-    Ok(WriteOutput { files, extras: writer.extras, counts, sample_note })
+    Ok(WriteOutput { files, extras: writer.extras, counts, notes })
+}
+
+/// Find the near-duplicates, if the recipe wants it.
+fn near_duplicates(
+    writer: &PartitionWriter<'_>,
+    work: &Path,
+    manifests: &[Manifest],
+    partitions: &[Range<u32>],
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Option<NearDuplicates>> {
+    let plan = writer.plan;
+    let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
+    let Some(near) = &dedup.near else { return Ok(None) };
+    let bands = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
+        path: bands_path(work, task),
+        blocks: &manifest.bands,
+        files: Vec::new(),
+    });
+    let rows = Rows {
+        dedup,
+        index: &writer.index,
+        partitions,
+        resolver: &writer.resolver,
+        bands: bands.collect(),
+        parts: plan.band_parts(),
+        earlier: &plan.earlier,
+    };
+    rows.decide(near, &work.join("near"), pool, progress).map(Some)
+}
+
+fn cut_note(rows: u64) -> String {
+    format!(
+        "{} shared bands with so many that each was compared with some of these only, the preferred first:          near-duplicates may be left among them.",
+        counted(rows, "row")
+    )
 }
 
 /// One stage: `make` each of `n` partitions on the pool, `consume` them in order, and show it.
@@ -231,8 +277,8 @@ impl PartitionWriter<'_> {
         let whole = self.index.content_of(range) <= group * PIECE;
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
-        let Resolution { keep, drop, dedup, conflicts, sample } = self.resolver.resolve(&batch, allowed)?;
-        (partition.counts.dedup, partition.counts.conflicts, partition.counts.sample) = (dedup, conflicts, sample);
+        let Resolution { keep, drop, dedup, conflicts, near, sample } = self.resolver.resolve(&batch, allowed)?;
+        partition.counts = Counts { dedup, conflicts, near, sample, ..Counts::new(self.sources.len()) };
         let mut drop = self.to_rejects(drop);
         if whole {
             self.encode(&mut partition, &batch, &keep, &drop)?;
@@ -318,26 +364,6 @@ impl PartitionWriter<'_> {
         RecordBatch::try_new(self.output_schema.clone(), columns.collect::<Result<_>>()?)
             .map_err(Error::encode("shard"))
     }
-}
-
-/// Cut a list into pieces of about `target` bytes.
-fn pieces<T>(list: Vec<T>, target: u64, bytes: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
-    let mut pieces: Vec<Vec<T>> = Vec::new();
-    let mut held = 0;
-    for item in list {
-        let more = bytes(&item);
-        match pieces.last_mut() {
-            Some(piece) if held + more <= target => {
-                piece.push(item);
-                held += more;
-            }
-            _ => {
-                pieces.push(vec![item]);
-                held = more;
-            }
-        }
-    }
-    pieces
 }
 
 /// Where `row` is among the picked `rows`.

@@ -25,6 +25,8 @@ pub struct Assets {
     pub lists: Vec<ListUse>,
     /// Models that rules use.
     pub models: Vec<FileUse>,
+    /// Earlier data sets that near-duplicates are looked for in.
+    pub against: Vec<Asset>,
 }
 
 /// The recipe as it is resolved, and the hash of everything that goes in.
@@ -50,6 +52,7 @@ pub fn resolve(engine: &str, loaded: &RecipeFile, origin: &Origin, files: &[Plan
         assets: assets.output,
         list: assets.lists,
         model: assets.models,
+        against: assets.against,
         input: input.collect(),
         recipe: portable(loaded.recipe.clone()),
     };
@@ -86,6 +89,8 @@ pub fn again(
     );
     let models = before.model.iter().filter(|model| !found.model.contains(model));
     faults.extend(models.map(|model| format!("{} is another one than that with SHA-256 {}", model.name, model.sha256)));
+    let against = before.against.iter().filter(|set| !found.against.contains(set));
+    faults.extend(against.map(|set| format!("{} is another data set than that with SHA-256 {}", set.key, set.sha256)));
     if !faults.is_empty() {
         let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
         let looked = if loaded.recipe.source.iter().any(Source::local) { looked(loaded) } else { String::new() };

@@ -14,16 +14,19 @@ use crate::{
     error::{Error, Result, SourceError},
     recipe::{
         RecipeFile,
+        paths::{cut, expanded},
         pins::{self, Pins},
     },
     source::{Items, Limits, Projection, origin::Origin, stray, subset::Subset},
 };
 
+mod earlier;
 mod identity;
 mod inputs;
 mod lock;
 mod tasks;
 
+pub use earlier::Earlier;
 pub use inputs::{PlanFile, limits};
 pub use tasks::{Part, Task};
 
@@ -32,6 +35,9 @@ pub const ENGINE: &str = concat!("setaccio ", env!("CARGO_PKG_VERSION"), " engin
 
 /// Part of every task key beside it: raised when spill files are written otherwise and the output is the same.
 const SPILL_FORMAT: u32 = 4;
+
+/// Part of the task keys of recipes that look for near-duplicates: raised when sketches are made otherwise.
+const SKETCH_FORMAT: u32 = 1;
 
 /// Text that one bucket should hold, in bytes; writing holds one partition a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
@@ -51,6 +57,8 @@ pub struct Plan {
     pub subsets: Vec<Subset>,
     /// Of each source, the names of what its folders hold beside the files that are read.
     pub left_out: Vec<Vec<String>>,
+    /// The data sets that `dedup.near.against` names.
+    pub earlier: Vec<Earlier>,
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
@@ -102,7 +110,9 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let subsets = inputs::subsets(recipe, &origin, &mut files, &beside.of);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
-    let assets = lock::Assets { output: assets, lists, models };
+    let earlier = earlier(&loaded)?;
+    let against = earlier.iter().map(Earlier::asset).collect();
+    let assets = lock::Assets { output: assets, lists, models, against };
     let mut lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets);
     if let Some(rebuilt) = &loaded.rebuilt {
         lock = lock::again(lock, &rebuilt.lock, &loaded, progress).map_err(|m| Error::recipe(&loaded.file, m))?;
@@ -112,6 +122,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         files,
         subsets,
         left_out: beside.left_out,
+        earlier,
         tasks: Vec::new(),
         pipeline,
         renderer,
@@ -181,6 +192,11 @@ impl Plan {
         self.buckets.max(SPILL_BUCKETS)
     }
 
+    /// Number of ranges that the hashes of a band are cut into, a power of two: one for each 64 ranges of the rows.
+    pub fn band_parts(&self) -> u32 {
+        self.spill_buckets() / SPILL_BUCKETS
+    }
+
     /// Columns that filters and output read, beside those of the schemas.
     pub fn columns(&self) -> Vec<String> {
         let keep = self.loaded.recipe.output.keep.keys().cloned();
@@ -209,6 +225,18 @@ impl Plan {
     pub fn source(&self, file: &PlanFile) -> &Source {
         &self.loaded.recipe.source[usize::from(file.source)]
     }
+}
+
+/// Open the data sets that `dedup.near.against` names.
+fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
+    let near = loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
+    let open = |name: &String| {
+        let place = loaded.place.beside(&expanded(name));
+        let mut shown = name.clone();
+        cut(&mut shown);
+        Earlier::open(shown, place.path(), loaded.recipe.kind)
+    };
+    near.iter().flat_map(|near| &near.against).map(open).collect()
 }
 
 /// Compile `[[filter]]`.

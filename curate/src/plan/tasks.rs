@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use setaccio_base::sha256;
-use setaccio_dataset::recipe::Source;
+use setaccio_dataset::recipe::{Dedup, Source};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ENGINE, Plan, PlanFile, SPILL_FORMAT};
+use super::{ENGINE, Plan, PlanFile, SKETCH_FORMAT, SPILL_FORMAT};
 use crate::source::Slice;
 
 /// A file is small up to so many bytes, packed and unpacked.
@@ -111,10 +111,16 @@ fn key(plan: &Plan, task: &Task) -> String {
     digest(&(
         (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
         (&plan.lock.list, &plan.lock.model, &plan.lock.assets, plan.spill_buckets()),
-        (&recipe.dedup, &recipe.read, keep_and_render(plan), task.source),
+        (what_is_compared(recipe.dedup.as_ref()), &recipe.read, keep_and_render(plan), task.source),
         what_is_read(&recipe.source[usize::from(task.source)]),
         parts.collect::<Vec<_>>(),
     ))
+}
+
+/// The part of `[dedup]` that tasks see: sketches, and not what is decided by them.
+fn what_is_compared(dedup: Option<&Dedup>) -> impl Serialize {
+    let sketched = dedup.and_then(|dedup| dedup.near.as_ref()).map(|near| (SKETCH_FORMAT, near.sketch()));
+    (dedup.map(|dedup| Dedup { near: None, ..dedup.clone() }), sketched)
 }
 
 /// The part of a source that tasks see: where its files are and what is said of them is no reason to read them again.

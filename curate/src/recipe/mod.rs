@@ -11,7 +11,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    recipe::{ColumnType, LABEL, Recipe, Source},
+    recipe::{ColumnType, LABEL, Near, Recipe, Source},
 };
 
 use self::rebuild::Rebuilt;
@@ -237,6 +237,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
             return Err(format!("dedup.prefer names `{preferred}`, which is no source{near}"));
         }
     }
+    if let Some(near) = recipe.dedup.as_ref().and_then(|d| d.near.as_ref()) {
+        check_near(near)?;
+    }
     if let Some(sample) = &recipe.sample {
         if sample.rows == Some(0) || sample.fraction.is_some_and(|f| !(f > 0.0 && f <= 1.0)) {
             return Err("sample: `rows` must be above 0, `fraction` above 0 and at most 1".into());
@@ -280,6 +283,26 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     if recipe.output.template.is_some() && recipe.kind == Kind::Preference {
         return Err("output.template renders chats and texts; a preference row has two answers".into());
+    }
+    Ok(())
+}
+
+/// Hashes of a sketch at most: more take time and find nothing more.
+const MOST_HASHES: u32 = 1024;
+
+fn check_near(near: &Near) -> std::result::Result<(), String> {
+    if !(near.threshold > 0.0 && near.threshold <= 1.0) {
+        return Err("dedup.near.threshold must be above 0 and at most 1".into());
+    }
+    if !(1..=64).contains(&near.ngram) {
+        return Err("dedup.near.ngram must be between 1 and 64".into());
+    }
+    let hashes = near.bands.checked_mul(near.rows_per_band).unwrap_or(u32::MAX);
+    if hashes == 0 || hashes > MOST_HASHES {
+        return Err(format!("dedup.near: bands times rows_per_band must be between 1 and {MOST_HASHES}"));
+    }
+    if let Some(twice) = near.against.iter().enumerate().find(|(i, name)| near.against[..*i].contains(name)) {
+        return Err(format!("dedup.near.against names `{}` twice", twice.1));
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ pub fn portable(mut recipe: Recipe) -> Recipe {
         }
     }
     recipe.output.template.iter_mut().chain(&mut recipe.output.tokenizer).for_each(cut);
+    recipe.dedup.iter_mut().filter_map(|dedup| dedup.near.as_mut()).flat_map(|near| &mut near.against).for_each(cut);
     recipe.filter.iter_mut().for_each(|filter| cut_model(&mut filter.settings));
     recipe
 }
@@ -51,7 +52,7 @@ fn cut_model(settings: &mut toml::Table) {
 }
 
 /// Leave of an absolute path its last part; of a glob, what comes after the folders that it names.
-fn cut(path: &mut String) {
+pub fn cut(path: &mut String) {
     if !is_absolute(path) {
         return;
     }

@@ -52,6 +52,13 @@ const BLOCK: u64 = 3400;
 const ID: u64 = 24;
 /// The same of a work file, with the hashes that a row has there.
 const HASHES: u64 = 64;
+/// Seconds that the sketch of near-duplicates takes a byte of text (BENCHMARKS.md, near-duplicates).
+const SKETCH_SECONDS_A_BYTE: f64 = 1e-8;
+/// What a hash of a band takes in a work file, in bytes.
+const BAND: u64 = 16;
+/// What the shingles take, as a share of the text: a third of the rows are compared with others, and a shingle is 4 bytes for a word
+/// of 7.
+const SHINGLES: f64 = 0.2;
 /// Parquet packs texts in pages of this many bytes.
 const PAGE: usize = 1 << 20;
 /// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
@@ -95,6 +102,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let filter = RowFilter::new(plan);
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
     let (mut busy, mut text_bytes) = (0.0, 0.0);
+    let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
         let parts: Vec<&Part> = plan.parts(number).collect();
         let sample = sample(&parts, plan, &filter, number)?;
@@ -113,10 +121,15 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
         whole.output_bytes += (written * packed) as u64 + ID * rows;
         whole.work_bytes += (kept * spilled) as u64;
+        if near.is_some() {
+            busy += kept * SKETCH_SECONDS_A_BYTE;
+            whole.work_bytes += (kept * SHINGLES) as u64;
+        }
     }
     let threads = jobs.min(plan.tasks.len()).max(1);
     let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
     whole.work_bytes += BLOCK * blocks.min(whole.kept_rows) + HASHES * whole.kept_rows;
+    whole.work_bytes += near.map_or(0, |near| BAND * u64::from(near.bands) * whole.kept_rows);
     whole.seconds += busy / (threads as f64).powf(SPEEDUP);
     let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
     let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);

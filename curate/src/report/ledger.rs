@@ -17,7 +17,7 @@ use setaccio_dataset::{
 use crate::{
     pipeline::{
         filter::{self, BAD_ROW, Manifest},
-        rejects::CONFLICT,
+        rejects::{CONFLICT, NEAR},
         write::WriteOutput,
     },
     plan::Plan,
@@ -59,13 +59,19 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
             .collect();
         vec![rule(name, &names, &tallies)]
     };
-    let mut dedup = losses("dedup", &counts.dedup);
-    if counts.conflicts.iter().any(|tally| tally.dropped > 0) {
-        let ordinary: Vec<Flow> =
-            counts.dedup.iter().zip(&counts.conflicts).map(|(flow, c)| without(flow, c)).collect();
-        dedup = losses("dedup", &ordinary);
-        dedup.push(rule(CONFLICT, &names, &counts.conflicts));
+    // What has a name of its own is no ordinary copy.
+    let named = [(CONFLICT, &counts.conflicts), (NEAR, &counts.near)];
+    let near = recipe.dedup.as_ref().is_some_and(|dedup| dedup.near.is_some());
+    let named = named
+        .into_iter()
+        .filter(|(name, tallies)| (*name == NEAR && near) || tallies.iter().any(|tally| tally.dropped > 0));
+    let named: Vec<_> = named.collect();
+    let mut ordinary = counts.dedup.clone();
+    for (_, tallies) in &named {
+        ordinary = ordinary.iter().zip(*tallies).map(|(flow, tally)| without(flow, tally)).collect();
     }
+    let mut dedup = losses("dedup", &ordinary);
+    dedup.extend(named.iter().map(|(name, tallies)| rule(name, &names, tallies)));
     let stages = vec![
         stage("read", &names, &read, losses(BAD_ROW, &read)),
         stage("screen", &names, &screen, screens),
@@ -126,7 +132,7 @@ fn notes(
     });
     let left_out = recipe.source.iter().zip(&plan.left_out).filter(|(_, names)| !names.is_empty()).map(left_out_note);
     let files = subsets.chain(left_out).chain(without_rows);
-    output.sample_note.clone().into_iter().chain(files).chain(empty).chain(unread).chain(renamed).collect()
+    output.notes.iter().cloned().chain(files).chain(empty).chain(unread).chain(renamed).collect()
 }
 
 /// What nothing read, source by source.

@@ -210,6 +210,13 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
             let _ = writeln!(out, "| {} | {} | {} |", cell(&list.name), list.entries, code_cell(&list.sha256));
         }
     }
+    for set in &lock.against {
+        let [name, hash] = [&set.key, &set.sha256].map(|text| code(text));
+        let _ = writeln!(
+            out,
+            "\nNear-duplicates of rows of the data set {name} were dropped; SHA-256 of its shards' hashes: {hash}."
+        );
+    }
     for model in &lock.model {
         let [key, hash] = [&model.key, &model.sha256].map(|text| code(text));
         let _ = writeln!(out, "\nModel of {key}: {}, SHA-256 {hash}.", plain(&model.name));
@@ -267,6 +274,14 @@ fn limits(lock: &RecipeLock) -> String {
     for limit in &lock.recipe.card.limits {
         let _ = writeln!(out, "- {}", plain(limit));
     }
+    let near = lock.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
+    if let Some(near) = near {
+        let _ = writeln!(
+            out,
+            "- Deduplication finds rows that are the same but for what the recipe ignores, and {}.",
+            near.told()
+        );
+    }
     let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule);
     for (true_here, limit) in [
         (
@@ -274,7 +289,7 @@ fn limits(lock: &RecipeLock) -> String {
             "Word lists drop good texts that quote a listed word, and pass bad ones that use none.",
         ),
         (
-            lock.recipe.dedup.is_some(),
+            lock.recipe.dedup.is_some() && near.is_none(),
             "Deduplication finds rows that are the same but for what the recipe ignores, not those that are alike.",
         ),
         (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),

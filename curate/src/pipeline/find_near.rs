@@ -1,0 +1,363 @@
+//! Finds near-duplicates among the rows of all tasks: groups from band hashes, shingles of the rows in them, components, decisions.
+
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use arrow_array::{
+    RecordBatch,
+    cast::AsArray,
+    types::{UInt32Type, UInt64Type},
+};
+use rayon::ThreadPool;
+use setaccio_base::{atomic, parallel::ordered_map, progress::Progress};
+use setaccio_dataset::{
+    columns::ContentColumns,
+    recipe::{Dedup, Near},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    filter::FLUSH_BYTES,
+    key,
+    near::{
+        NONE, NearDuplicates,
+        bands::{self, BandWriter},
+        component::{Decider, Node},
+        scratch::{ListReader, ListWriter, Places},
+        shingles::Shingler,
+    },
+    resolver::{KeepRow, Resolver, pieces},
+    spill::{self, DECIDING, ID, ORDER, WORDS},
+    spill_file::{Block, SpillIndex, Spilled},
+};
+use crate::{
+    error::{Error, Result},
+    plan::Earlier,
+};
+
+/// Groups of one file, in bytes: what a thread decides on at once.
+const BUCKET_BYTES: u64 = 16 << 20;
+
+/// What is decided on.
+pub struct Rows<'a> {
+    /// The recipe's `[dedup]`.
+    pub dedup: &'a Dedup,
+    /// The rows of all tasks.
+    pub index: &'a SpillIndex,
+    /// Their partitions.
+    pub partitions: &'a [Range<u32>],
+    /// Tells rows that are the same.
+    pub resolver: &'a Resolver<'a>,
+    /// The band hashes of all tasks.
+    pub bands: Vec<Spilled<'a>>,
+    /// Ranges that the hashes of a band are cut into.
+    pub parts: u32,
+    /// Earlier data sets, whose rows stay.
+    pub earlier: &'a [Earlier],
+}
+
+impl Rows<'_> {
+    /// Decide which rows go, in the folder `scratch`, which is emptied first.
+    ///
+    /// # Errors
+    /// A damaged work file, an earlier data set that cannot be read, a full disk, Ctrl-C.
+    pub fn decide(
+        mut self,
+        near: &Near,
+        scratch: &Path,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<NearDuplicates> {
+        atomic::remove(scratch)?;
+        fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
+        let mut blocks = Vec::new();
+        self.sketch_earlier(near, scratch, pool, progress, |path, written| blocks.push((path, written)))?;
+        let earlier = blocks.iter().map(|(path, blocks)| Spilled { path: path.clone(), blocks, files: Vec::new() });
+        let bands = std::mem::take(&mut self.bands).into_iter().chain(earlier);
+        let buckets = near.bands * self.parts;
+        let bands = SpillIndex::new(bands::schema(), bands, [buckets, buckets]);
+        let (rows, groups) = find_groups(&bands, buckets, scratch, pool, progress)?;
+
+        let store = Store {
+            rows: &rows,
+            nodes: Places::create(&scratch.join("nodes"), Node::BYTES * rows.len() as u64)?,
+            shingles: Mutex::new(Places::create(&scratch.join("shingles"), 0)?),
+        };
+        let mut parents = vec![NONE; rows.len()];
+        let mut found = |numbers: Vec<u32>| {
+            numbers.into_iter().for_each(|number| parents[number as usize] = number);
+            Ok::<_, Error>(())
+        };
+        progress.stage("near", self.partitions.len() as u64);
+        let each = |i: usize| stop_or(progress, || self.shingles(near, &store, &self.partitions[i]));
+        ordered_map(pool, self.partitions.len(), |i| each(i).inspect(|_| progress.advance(1, "")), &mut found)?;
+        let shards: Vec<(usize, &Path)> = self.shards().collect();
+        let each = |i: usize| stop_or(progress, || self.shingles_of_earlier(near, &store, shards[i], progress));
+        ordered_map(pool, shards.len(), each, &mut found)?;
+        let Store { nodes, shingles, .. } = store;
+        let shingles = shingles.into_inner().unwrap_or_else(PoisonError::into_inner);
+
+        let buckets = into_components(&rows, &groups, &mut parents, scratch)?;
+        let mut by = parents;
+        by.fill(NONE);
+        let (mut similarity, mut cut) = (vec![0; rows.len()], 0);
+        let decider = Decider { near, nodes: &nodes, shingles: &shingles };
+        progress.stage("compare", buckets.len() as u64);
+        let decide =
+            |i: usize| stop_or(progress, || decider.decide(&buckets[i], progress).inspect(|_| progress.advance(1, "")));
+        ordered_map(pool, buckets.len(), decide, |decided| {
+            for gone in decided.gone {
+                by[gone.node as usize] = gone.by;
+                similarity[gone.node as usize] = gone.similarity;
+            }
+            cut += decided.cut;
+            Ok::<_, Error>(())
+        })?;
+        Ok(NearDuplicates { rows, by, similarity, nodes, cut })
+    }
+
+    /// Every shard of the earlier data sets, with the number of its set.
+    fn shards(&self) -> impl Iterator<Item = (usize, &Path)> {
+        let sets = self.earlier.iter().enumerate();
+        sets.flat_map(|(set, earlier)| earlier.shards().map(move |shard| (set, shard)))
+    }
+
+    /// Write the band hashes of earlier data sets.
+    fn sketch_earlier(
+        &self,
+        near: &Near,
+        scratch: &Path,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+        mut written: impl FnMut(PathBuf, Vec<Block>) + Send,
+    ) -> Result<()> {
+        let shards: Vec<(usize, &Path)> = self.shards().collect();
+        let sketch = |i: usize| {
+            let (set, shard) = shards[i];
+            let path = scratch.join(format!("earlier-{i}.bands"));
+            let mut writer = BandWriter::create(&path, near, self.dedup.on, self.parts)?;
+            let mut held = 0;
+            self.earlier[set].each_row(shard, progress, |content| {
+                writer.add(Earlier::name(set, &key::id(content)), content);
+                held += content.bytes();
+                if held < FLUSH_BYTES {
+                    return Ok(());
+                }
+                held = 0;
+                writer.flush()
+            })?;
+            Ok((path, writer.finish()?))
+        };
+        ordered_map(
+            pool,
+            shards.len(),
+            |i| stop_or(progress, || sketch(i)),
+            |(path, blocks)| {
+                written(path, blocks);
+                Ok::<_, Error>(())
+            },
+        )
+    }
+
+    /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
+    fn shingles(&self, near: &Near, store: &Store<'_>, partition: &Range<u32>) -> Result<Vec<u32>> {
+        let columns: Vec<&str> = DECIDING.into_iter().chain([WORDS]).collect();
+        let batch = self.index.gather_columns(partition, &columns)?;
+        let orders = spill::column(&batch, ORDER)?.as_primitive::<UInt64Type>();
+        let mut kept = self.resolver.deduplicate(&batch)?.keep;
+        let number = |row: &KeepRow| store.number(orders.value(row.row as usize));
+        kept.retain(|row| number(row).is_some());
+        kept.sort_unstable_by_key(|row| row.row);
+        let (mut shingler, mut found) = (Shingler::default(), Vec::with_capacity(kept.len()));
+        // No more content at once than a partition is meant to hold.
+        for piece in pieces(kept, PIECE_BYTES, |row| row.bytes) {
+            let numbers: Vec<u32> = piece.iter().map(|row| row.row).collect();
+            let picked = self.index.pick(partition, &numbers)?;
+            let contents = ContentColumns::new(&picked, self.resolver.kind()).map_err(spoilt)?;
+            let mut part = Part::default();
+            for (i, row) in piece.iter().enumerate() {
+                let Some(number) = number(row) else { continue };
+                let set = shingler.set(&contents.get(i).map_err(spoilt)?, self.dedup.on, near);
+                part.push(
+                    number,
+                    Node { rank: self.resolver.rank(row.source), source: row.source, ..node(&picked, i)? },
+                    set,
+                );
+            }
+            found.extend(store.put(part)?);
+        }
+        Ok(found)
+    }
+
+    /// The same of a shard of an earlier data set.
+    fn shingles_of_earlier(
+        &self,
+        near: &Near,
+        store: &Store<'_>,
+        (set, shard): (usize, &Path),
+        progress: &dyn Progress,
+    ) -> Result<Vec<u32>> {
+        let source = u16::try_from(self.resolver.sources() + set).unwrap_or(u16::MAX);
+        let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
+        self.earlier[set].each_row(shard, progress, |content| {
+            let id = key::id(content);
+            if let Some(number) = store.number(Earlier::name(set, &id)) {
+                let shingles = shingler.set(content, self.dedup.on, near);
+                part.push(number, Node { given: true, source, id, ..Node::default() }, shingles);
+                if part.shingles.len() as u64 > PIECE_BYTES {
+                    found.extend(store.put(std::mem::take(&mut part))?);
+                }
+            }
+            Ok(())
+        })?;
+        found.extend(store.put(part)?);
+        Ok(found)
+    }
+}
+
+/// Content whose shingles are made at once.
+const PIECE_BYTES: u64 = 32 << 20;
+
+/// Rows that share a band with another, and their shingles, on their way to the files.
+#[derive(Default)]
+struct Part {
+    nodes: Vec<(u32, Node)>,
+    shingles: Vec<u8>,
+}
+
+impl Part {
+    fn push(&mut self, number: u32, node: Node, set: &[u32]) {
+        let (at, count) = (self.shingles.len() as u64, u32::try_from(set.len()).unwrap_or(u32::MAX));
+        self.nodes.push((number, Node { at, shingles: count, ..node }));
+        self.shingles.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
+    }
+}
+
+/// Where they are put. Threads put them in any order; each row knows where its own are.
+struct Store<'a> {
+    /// Names of all rows that share a band with another.
+    rows: &'a [u64],
+    nodes: Places,
+    shingles: Mutex<Places>,
+}
+
+impl Store<'_> {
+    /// The number of the row of this name, if it shares a band with another.
+    fn number(&self, row: u64) -> Option<u32> {
+        self.rows.binary_search(&row).ok().map(to_u32)
+    }
+
+    /// Put a part in its place; says which rows it is of.
+    fn put(&self, part: Part) -> Result<Vec<u32>> {
+        let start = self.shingles.lock().unwrap_or_else(PoisonError::into_inner).append(&part.shingles)?;
+        let put = |(number, node): (u32, Node)| {
+            Node { at: start + node.at, ..node }.write(&self.nodes, number)?;
+            Ok(number)
+        };
+        part.nodes.into_iter().map(put).collect()
+    }
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(NONE)
+}
+
+fn spoilt(message: String) -> Error {
+    Error::Encode { path: "spill file".into(), message }
+}
+
+/// What order of preference goes by, of a row of a spill batch.
+fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
+    let words = spill::column(batch, WORDS)?.as_primitive::<UInt32Type>().value(row);
+    let hex = spill::column(batch, ID)?.as_string::<i32>().value(row);
+    let id = u128::from_str_radix(hex, 16).map_err(|e| spoilt(format!("id {hex:?}: {e}")))?;
+    Ok(Node { words, id: id.to_be_bytes(), ..Node::default() })
+}
+
+fn stop_or<T>(progress: &dyn Progress, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if progress.cancelled() { Err(Error::Interrupted) } else { work() }
+}
+
+/// The names of all rows that share a band with another, and their groups.
+fn find_groups(
+    bands: &SpillIndex,
+    buckets: u32,
+    scratch: &Path,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<(Vec<u64>, ListReader)> {
+    let mut writer = ListWriter::create(scratch.join("groups"))?;
+    let (mut rows, mut fresh): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
+    progress.stage("bands", u64::from(buckets));
+    let find = |i: usize| {
+        let bucket = to_u32(i);
+        let found = stop_or(progress, || bands::groups(&bands.gather(&(bucket..bucket + 1))?));
+        found.inspect(|_| progress.advance(1, ""))
+    };
+    ordered_map(pool, buckets as usize, find, |groups| {
+        for group in groups {
+            writer.list(group.iter().map(|row| row.to_le_bytes()))?;
+            fresh.extend(group);
+        }
+        // Seldom enough that all merging together costs a few sorts of the whole.
+        if fresh.len() > rows.len().max(1 << 16) {
+            merge(&mut rows, &mut fresh);
+        }
+        Ok::<_, Error>(())
+    })?;
+    merge(&mut rows, &mut fresh);
+    Ok((rows, writer.finish()?))
+}
+
+/// Add to sorted names others, which are taken.
+fn merge(rows: &mut Vec<u64>, fresh: &mut Vec<u64>) {
+    rows.append(fresh);
+    rows.sort_unstable();
+    rows.dedup();
+}
+
+/// Put groups that are linked with each other into one file: each as its component's number, then its rows' numbers.
+/// `parents` names each row that is here its own, and is used up.
+fn into_components(rows: &[u64], groups: &ListReader, parents: &mut [u32], scratch: &Path) -> Result<Vec<ListReader>> {
+    let mut present = ListWriter::create(scratch.join("present"))?;
+    groups.each(|group: &[[u8; 8]]| {
+        let numbers = group.iter().filter_map(|row| rows.binary_search(&u64::from_le_bytes(*row)).ok());
+        // Those that are not are copies in dispute, all of which were dropped.
+        let here: Vec<u32> = numbers.map(to_u32).filter(|number| parents[*number as usize] != NONE).collect();
+        let [first, rest @ ..] = here.as_slice() else { return Ok(()) };
+        if rest.is_empty() {
+            return Ok(());
+        }
+        rest.iter().for_each(|row| unite(parents, *first, *row));
+        present.list(here.iter().map(|row| row.to_le_bytes()))
+    })?;
+    let files = (present.bytes / BUCKET_BYTES + 1).next_power_of_two().min(256);
+    let name = |i: u64| scratch.join(format!("component-{i}"));
+    let mut writers: Vec<ListWriter> = (0..files).map(|i| ListWriter::create(name(i))).collect::<Result<_>>()?;
+    present.finish()?.each(|group: &[[u8; 4]]| {
+        let component = root(parents, u32::from_le_bytes(group[0])).to_le_bytes();
+        let file = xxh3_64(&component) & (files - 1);
+        let numbers: Vec<[u8; 4]> = [component].into_iter().chain(group.iter().copied()).collect();
+        writers[usize::try_from(file).unwrap_or(0)].list(numbers.into_iter())
+    })?;
+    writers.into_iter().map(ListWriter::finish).collect()
+}
+
+/// The smallest number of a component.
+fn root(parents: &mut [u32], mut row: u32) -> u32 {
+    while parents[row as usize] != row {
+        let above = parents[parents[row as usize] as usize];
+        parents[row as usize] = above;
+        row = above;
+    }
+    row
+}
+
+fn unite(parents: &mut [u32], one: u32, another: u32) {
+    let (one, another) = (root(parents, one), root(parents, another));
+    parents[one.max(another) as usize] = one.min(another);
+}

@@ -6,7 +6,7 @@ use setaccio_base::{row, sha256::hex_digest};
 
 use crate::{
     context::Context,
-    filter::{Document, DocumentFilter, Filter, Verdict},
+    filter::{Document, DocumentFilter, Filter, Reason, Verdict},
     personal::Kind,
     rule::{Rule, RuleError},
 };
@@ -101,9 +101,12 @@ impl DocumentFilter for Find {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut edited = 0;
         if self.action == Action::Drop {
-            let found =
-                |text: &str| self.kind.find(text, self.named).first().map(|range| text[range.clone()].to_owned());
-            return document.content.texts().find_map(found).map_or(Verdict::Keep, Verdict::Drop);
+            for (number, text) in document.content.texts().enumerate() {
+                if let Some(range) = self.kind.find(text, self.named).into_iter().next() {
+                    return Verdict::Drop(Reason::of_text(document.content, number, &text[range]));
+                }
+            }
+            return Verdict::Keep;
         }
         for text in document.content.texts_mut() {
             let found = self.kind.find(text, self.named);

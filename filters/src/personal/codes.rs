@@ -52,7 +52,7 @@ pub fn is_card(text: &str) -> bool {
         // Diners Club.
         (_, 36 | 38 | 39, ..) | (_, _, 300..=305, _) => (14..=19).contains(&length),
         // Discover, JCB, UnionPay, Maestro.
-        (_, 65, ..) | (_, _, 644..=649, _) | (.., 6011 | 3528..=3589) | (_, 62, ..) => (16..=19).contains(&length),
+        (_, 62 | 65, ..) | (_, _, 644..=649, _) | (.., 6011 | 3528..=3589) => (16..=19).contains(&length),
         (.., 5018 | 5020 | 5038 | 6304 | 6759 | 6761..=6763) => (13..=19).contains(&length),
         _ => false,
     };
@@ -95,11 +95,8 @@ pub fn is_codice_fiscale(text: &str) -> bool {
     }
     // L to V, without O, stand for 0 to 9.
     let digit = |c: u8| {
-        if c.is_ascii_digit() {
-            u32::from(c - b'0')
-        } else {
-            b"LMNPQRSTUV".iter().position(|l| *l == c).map_or(99, |i| i as u32)
-        }
+        let letter = || (0..).zip(b"LMNPQRSTUV").find(|(_, letter)| **letter == c).map_or(99, |(digit, _)| digit);
+        if c.is_ascii_digit() { u32::from(c - b'0') } else { letter() }
     };
     let day = digit(code[9]) * 10 + digit(code[10]);
     matches!(day, 1..=31 | 41..=71) && check_letter(&code[..15]) == code[15]

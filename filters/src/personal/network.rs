@@ -78,8 +78,9 @@ pub fn addresses(text: &str, named: bool) -> Vec<Range<usize>> {
 /// Whether no dot or colon before it makes it a part of a longer number.
 fn beside(found: &Found<'_>) -> bool {
     let mut before = found.whole[..found.range.start].chars().rev();
-    !(matches!(before.next(), Some('.' | ':')) && before.next().is_some_and(char::is_alphanumeric))
-        && !found.whole[found.range.end..].starts_with(':')
+    let goes_on = matches!(before.next(), Some('.' | ':')) && before.next().is_some_and(char::is_alphanumeric);
+    let followed = found.whole[found.range.end..].starts_with(':');
+    !goes_on && !followed
 }
 
 /// Whether it is an address that the public network knows (registries of IANA for special purposes).

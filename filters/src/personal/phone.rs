@@ -51,8 +51,9 @@ fn is_italian(number: &str) -> bool {
     match number.as_bytes() {
         [b'3', ..] => (9..=10).contains(&number.len()),
         [b'0', b'1'..=b'9', ..] => (6..=11).contains(&number.len()),
-        [b'8', b'0', b'0' | b'3', ..] => (6..=10).contains(&number.len()),
-        [b'8', b'4' | b'9', ..] | [b'1', b'9', b'9', ..] => (6..=10).contains(&number.len()),
+        [b'8', b'0', b'0' | b'3', ..] | [b'8', b'4' | b'9', ..] | [b'1', b'9', b'9', ..] => {
+            (6..=10).contains(&number.len())
+        }
         _ => false,
     }
 }

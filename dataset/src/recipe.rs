@@ -315,6 +315,7 @@ impl Default for Near {
 
 impl Near {
     /// What sketches depend on; the rest decides among them.
+    #[must_use]
     pub fn sketch(&self) -> Self {
         let Self { unit, ngram, bands, rows_per_band, .. } = *self;
         Self { unit, ngram, bands, rows_per_band, ..Self::default() }

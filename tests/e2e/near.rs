@@ -182,9 +182,8 @@ fn rows_of_earlier_data_sets_stay_and_those_near_them_go() {
     let shard = fs::read_dir(earlier.path("old/data")).unwrap().next().unwrap().unwrap().path();
     let bytes = fs::read(&shard).unwrap();
     fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
-    let mut said = Vec::new();
-    said.push(fixture.build("next", &against).assert_failure());
-    said.push(fixture.build("next", &["--set", "dedup.near.against=['nowhere']"]).assert_failure());
+    let said = [against[1], "dedup.near.against=['nowhere']"];
+    let said = said.map(|set| fixture.build("next", &["--set", set]).assert_failure());
     assert!(said[0].contains("train-00000-of-00001.parquet"), "{}", said[0]);
     assert!(said[1].contains("nowhere") && said[1].contains("dedup.near.against"), "{}", said[1]);
 }

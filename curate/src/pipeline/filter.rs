@@ -417,7 +417,9 @@ impl TaskOutput<'_> {
         let buckets = self.plan.spill_buckets();
         let name = &self.plan.files[self.task.parts[0].file].input.name;
         if let Some(bands) = &mut self.bands {
-            rows.iter().for_each(|row| bands.add(row.key.order, &row.row.content));
+            for row in rows.iter() {
+                bands.add(row.key.order, &row.row.content);
+            }
             bands.flush()?;
         }
         rows.sort_by_key(|p| p.key.bucket(buckets));

@@ -89,7 +89,9 @@ impl Rows<'_> {
         };
         let mut parents = vec![NONE; rows.len()];
         let mut found = |numbers: Vec<u32>| {
-            numbers.into_iter().for_each(|number| parents[number as usize] = number);
+            for number in numbers {
+                parents[number as usize] = number;
+            }
             Ok::<_, Error>(())
         };
         progress.stage("near", self.partitions.len() as u64);
@@ -230,9 +232,10 @@ struct Part {
 }
 
 impl Part {
-    fn push(&mut self, number: u32, node: Node, set: &[u32]) {
-        let (at, count) = (self.shingles.len() as u64, u32::try_from(set.len()).unwrap_or(u32::MAX));
-        self.nodes.push((number, Node { at, shingles: count, ..node }));
+    fn push(&mut self, number: u32, mut node: Node, set: &[u32]) {
+        node.at = self.shingles.len() as u64;
+        node.shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
+        self.nodes.push((number, node));
         self.shingles.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
     }
 }
@@ -332,7 +335,9 @@ fn into_components(rows: &[u64], groups: &ListReader, parents: &mut [u32], scrat
         if rest.is_empty() {
             return Ok(());
         }
-        rest.iter().for_each(|row| unite(parents, *first, *row));
+        for row in rest {
+            unite(parents, *first, *row);
+        }
         present.list(here.iter().map(|row| row.to_le_bytes()))
     })?;
     let files = (present.bytes / BUCKET_BYTES + 1).next_power_of_two().min(256);

@@ -126,6 +126,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// With near-duplicates that were found, of rows of the sources and of the `earlier` data sets with these names.
+    #[must_use]
     pub fn with_near(self, near: Option<NearDuplicates>, earlier: Vec<&'a str>) -> Self {
         Self { near, earlier, ..self }
     }

@@ -231,7 +231,7 @@ impl Plan {
 fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
     let near = loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
     let open = |name: &String| {
-        let place = loaded.place.beside(&expanded(name));
+        let place = loaded.place.beside(expanded(name));
         let mut shown = name.clone();
         cut(&mut shown);
         Earlier::open(shown, place.path(), loaded.recipe.kind)

@@ -297,7 +297,7 @@ fn check_near(near: &Near) -> std::result::Result<(), String> {
     if !(1..=64).contains(&near.ngram) {
         return Err("dedup.near.ngram must be between 1 and 64".into());
     }
-    let hashes = near.bands.checked_mul(near.rows_per_band).unwrap_or(u32::MAX);
+    let hashes = near.bands.saturating_mul(near.rows_per_band);
     if hashes == 0 || hashes > MOST_HASHES {
         return Err(format!("dedup.near: bands times rows_per_band must be between 1 and {MOST_HASHES}"));
     }

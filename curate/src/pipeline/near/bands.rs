@@ -52,7 +52,8 @@ impl BandWriter {
         let parts = self.parts as usize;
         let mut first = 0;
         self.sketcher.bands(shingles, |hash| {
-            let part = if parts == 1 { 0 } else { (hash >> (64 - parts.trailing_zeros())) as usize };
+            let top = if parts == 1 { 0 } else { hash >> (64 - parts.trailing_zeros()) };
+            let part = usize::try_from(top).unwrap_or(0);
             let (hashes, rows) = &mut self.held[first + part];
             hashes.push(hash);
             rows.push(row);

@@ -102,7 +102,9 @@ static ACCENTED: LazyLock<[u8; 0x180]> = LazyLock::new(|| {
     let mut table = [0; 0x180];
     for code in 0xc0..0x180_u32 {
         let mut parts = Vec::new();
-        char::from_u32(code).into_iter().for_each(|c| decompose_canonical(c, |part| parts.push(part)));
+        if let Some(c) = char::from_u32(code) {
+            decompose_canonical(c, |part| parts.push(part));
+        }
         if let [base, rest @ ..] = parts.as_slice()
             && base.is_ascii_alphabetic()
             && rest.iter().all(|mark| canonical_combining_class(*mark) > 0)

@@ -129,12 +129,12 @@ train-all chain='tiny' *args:
 # one model of a run's base and adapter, in runs/NAME/merged
 [group('6 deliver')]
 merge run='tiny' *args:
-    @{{ trainer }} merge "runs/$1" --out "runs/$1/merged" "${@:2}"
+    @{{ trainer }} merge "runs/$1" "${@:2}"
 
 # the merged model of a run as a GGUF file, runs/NAME/export/NAME-QUANT.gguf, for llama.cpp
 [group('6 deliver')]
 export run='tiny' quant='q8_0' *args:
-    @{{ trainer }} export "runs/$1/merged" --to gguf --quant "$2" --out "runs/$1/export/$1-$2.gguf" "${@:3}"
+    @{{ trainer }} export "runs/$1" --quant "$2" "${@:3}"
 
 # push a run's adapter to the Hub: just push-run tiny owner/name
 [group('6 deliver')]

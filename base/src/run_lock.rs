@@ -37,6 +37,9 @@ pub struct RunLock<R> {
     /// Every file of the adapter that training started from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start: Vec<FileHash>,
+    /// How far it went under other lengths, in order, if it was gone on with to another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<Leg>,
     /// Every file of the adapter, or of the model that was trained whole; none while the run goes on.
     #[serde(default, alias = "adapter")]
     pub made: Vec<FileHash>,
@@ -70,6 +73,23 @@ pub struct Outline {
 pub struct ModelOutline {
     /// A folder or a file, or `tiny` for the model that the run made itself, in its folder `base`.
     pub path: String,
+}
+
+/// A part of a run that was planned with another length than the recipe has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leg {
+    /// Steps that the run had taken at its end, from the beginning of the run.
+    pub until: u64,
+    /// Steps that the whole run was to have until then: its learning rates are those of such a run.
+    pub steps: u64,
+}
+
+impl Leg {
+    /// Whether the run was finished at that length before it was gone on with.
+    pub fn finished(self) -> bool {
+        self.until == self.steps
+    }
 }
 
 /// A file and what is in it.

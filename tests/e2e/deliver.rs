@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fixture::{Run, TestRng, Transcript, setaccio};
+use crate::fixture::{Run, TestRng, Transcript, assert_measured_snapshot, setaccio};
 
 /// A tiny run, trained once for all tests: six steps on the samples.
 pub fn run() -> &'static str {
@@ -105,6 +105,85 @@ fn a_run_becomes_one_model_and_then_files_of_others() {
     assert_ne!(says(&["--model", &seen]), "");
 }
 
+/// A folder with all that is in it.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let place = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy_folder(&path, &place) } else { drop(fs::copy(&path, &place).unwrap()) }
+    }
+}
+
+#[test]
+fn a_run_is_all_that_generate_merge_and_export_need() {
+    let out = Out::new();
+    let run = out.path("tiny");
+    copy_folder(Path::new(run()), Path::new(&run));
+    let tuned = says(&[&run]);
+    let said = export(&[&run, "--quant", "f32"]).assert_success().stdout;
+    assert!(said.contains("merged:") && said.contains("exported:"), "{said}");
+    let gguf = format!("{run}/export/tiny-F32.gguf");
+    assert_eq!(says(&["--model", &gguf]), tuned);
+    assert_eq!(says(&["--model", &format!("{run}/merged")]), tuned);
+    let said = merge(&[&run]).assert_success().stdout;
+    assert!(said.contains("up to date"), "{said}");
+    export(&[&run, "--to", "gguf-lora"]).assert_success();
+    export(&[&run, "--to", "bnb-4bit"]).assert_success();
+    assert!(Path::new(&run).join("export/tiny-lora-F32.gguf").is_file());
+    assert!(Path::new(&run).join("export/tiny-bnb-4bit/config.json").is_file());
+    // The run's folder stays one.
+    assert!(setaccio(&["generate", &run, "--prompt", "x", "--max-tokens", "1"]).code == Some(0));
+
+    // What was merged from something else, or changed since, is not exported as this run's.
+    let weights = Path::new(&run).join("merged/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+    let said = export(&[&run, "--quant", "q8_0"]).assert_failure();
+    assert!(said.contains("was not merged from what this run left") && said.contains("--force"), "{said}");
+    assert!(!Path::new(&run).join("export/tiny-Q8_0.gguf").exists());
+    merge(&[&run, "--dtype", "bf16"]).assert_failure();
+    merge(&[&run, "--force"]).assert_success();
+    export(&[&run, "--quant", "q8_0"]).assert_success();
+}
+
+#[test]
+fn a_merged_models_card_says_what_it_was_made_of() {
+    let (run, out) = (run(), Out::new());
+    let merged = out.path("merged");
+    merge(&[run, "--out", &merged]).assert_success();
+    let card = |folder: &str| fs::read_to_string(Path::new(folder).join("README.md")).unwrap();
+    assert_measured_snapshot("deliver-merged_card", card(&merged));
+    // Every hash in it is that of a file.
+    let hash = |path: String| setaccio_base::sha256::hex_digest(&fs::read(path).unwrap());
+    for path in [
+        format!("{run}/base/model.safetensors"),
+        format!("{run}/adapter/adapter_model.safetensors"),
+        format!("{merged}/model.safetensors"),
+    ] {
+        assert!(card(&merged).contains(&hash(path.clone())), "{path}");
+    }
+    // Another base than the run's, and an adapter that nobody knows: both are told as what they are.
+    let (base, adapter) = (out.path("other"), out.path("adapter"));
+    copy_folder(Path::new(&format!("{run}/base")), Path::new(&base));
+    copy_folder(Path::new(&format!("{run}/adapter")), Path::new(&adapter));
+    let weights = Path::new(&base).join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+    let trusted = out.path("trusted");
+    merge(&[run, "--model", &base, "--same-base", "--out", &trusted]).assert_success();
+    assert!(card(&trusted).contains("A base that is not, file by file, the one that the run was trained upon"));
+    let unknown = out.path("unknown");
+    merge(&["--model", &base, "--adapter", &adapter, "--same-base", "--no-check", "--out", &unknown]).assert_success();
+    let text = card(&unknown);
+    assert!(text.contains("Not known: the adapter's folder has no lock"), "{text}");
+    assert!(text.contains("(`--no-check`)") && text.contains("license: unknown"), "{text}");
+}
+
 #[test]
 fn the_base_of_an_adapter_is_no_model_to_export() {
     // `export MODEL` is what is written; `--model` said what it is written upon.
@@ -120,7 +199,7 @@ fn mistakes_are_named_and_leave_nothing() {
     let pair = ["--model", &base, "--adapter", &adapter, "--out", &to];
     let unknown = out.path("nowhere");
     let mut transcript = Transcript::default();
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 12] = [
         &["merge", &unknown, "--out", &to],
         &["merge", run, "--out", &to, "--dtype", "b16"],
         &["merge", run, "--out", &to, "--shard-size", "5"],
@@ -132,6 +211,7 @@ fn mistakes_are_named_and_leave_nothing() {
         &["export", &base, "--to", "ggml", "--out", &to],
         &["export", &adapter, "--to", "gguf-lora", "--out", &to],
         &["export", &adapter, "--to", "gguf", "--out", &to],
+        &["export", &base],
     ];
     for args in cases {
         let run = setaccio(args);

@@ -157,6 +157,82 @@ fn verify_sees_what_was_changed_in_a_run() {
     assert!(said.contains("manifest.json: it is not there"), "{said}");
 }
 
+/// A linear schedule with a warmup of a tenth, at 5e-3: that of a run of so many steps, at a step counted from 0.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few steps")]
+fn linear(step: u64, steps: u64) -> f64 {
+    let warmup = (steps as f64 * 0.1).ceil();
+    let (step, steps) = (step as f64, steps as f64);
+    5e-3 * if step < warmup { step / warmup } else { (steps - step) / (steps - warmup) }
+}
+
+#[test]
+fn a_finished_run_goes_on_to_more_steps_on_the_schedule_of_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    train(&out, &[]).assert_success();
+    let of_twelve = metrics(&out);
+    let more = ["--resume", "--max-steps", "20"];
+    let said = train(&out, &more).assert_success();
+    assert!(said.stderr.contains("the learning rate is that of a run of 20 steps"), "{}", said.stderr);
+    assert!(said.stdout.contains("20 steps, resumed from step 12"), "{}", said.stdout);
+    let whole = metrics(&out);
+    assert_eq!(whole[..of_twelve.len()], of_twelve[..]);
+    let rates = whole.iter().filter_map(|line| Some((line["step"].as_u64()?, line.get("learning_rate")?.as_f64()?)));
+    let rates: Vec<(u64, f64)> = rates.collect();
+    assert_eq!(rates.len(), 20);
+    for (step, rate) in rates {
+        let expected = linear(step - 1, if step <= 12 { 12 } else { 20 });
+        assert!((rate - expected).abs() < 1e-12, "step {step}: {rate} instead of {expected}");
+    }
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("; until step 12 that of a run of 12 steps |"), "{card}");
+    assert!(card.contains("- before it with `--max-steps 12`\n- then as above, with `--resume`\n"), "{card}");
+    let run = setaccio(&["generate", out.to_str().unwrap(), "--prompt", "Perché?", "--max-tokens", "4"]);
+    run.assert_success();
+
+    // The same again is done; from the first step on it would be another run.
+    let said = train(&out, &more).assert_success().stdout;
+    assert!(said.contains("up to date"), "{said}");
+    let said = train(&out, &["--max-steps", "20"]).assert_failure();
+    assert!(said.contains("holds a run already"), "{said}");
+    let said = train(&out, &["--resume", "--max-steps", "9"]).assert_failure();
+    assert!(said.contains("is beyond the 9 steps that are asked for"), "{said}");
+
+    // Killed in the middle of what was added, it comes to the same bytes.
+    let torn = dir.path().join("torn");
+    train(&torn, &[]).assert_success();
+    let mut child = quiet(&torn, &more);
+    wait_for(&mut child, || torn.join("checkpoints/step-000015/manifest.toml").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    train(&torn, &more).assert_success();
+    assert_eq!(metrics(&torn), whole);
+    let weights = |run: &Path| fs::read(run.join("adapter/adapter_model.safetensors")).unwrap();
+    assert!(weights(&torn) == weights(&out));
+    // What is left of a run that was gone on with gives way to a new one.
+    train(&torn, &["--force", "--max-steps", "3"]).assert_success();
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_other_epochs() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let mut child = quiet(&out, &["--epochs", "50"]);
+    wait_for(&mut child, || out.join("checkpoints/step-000003/manifest.toml").exists());
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let stopped = metrics(&out).last().unwrap()["step"].as_u64().unwrap();
+    train(&out, &["--resume", "--epochs", "2"]).assert_success();
+    let lines = metrics(&out);
+    let steps = lines.last().unwrap()["step"].as_u64().unwrap();
+    assert!(steps > stopped, "{stopped} of {steps}");
+    let rate = |step: u64| lines.iter().find(|l| l["step"] == step && l.contains_key("learning_rate")).unwrap();
+    let next = rate(stopped + 1)["learning_rate"].as_f64().unwrap();
+    assert!((next - linear(stopped, steps)).abs() < 1e-12, "{next}");
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains(&format!(", stopped after step {stopped}\n")), "{card}");
+}
+
 fn quiet(out: &Path, args: &[&str]) -> Child {
     command(out, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -17,7 +17,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_model.safetensors";
 
 /// What transformers, PEFT and llama.cpp look for beside weights.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "adapter_config.json",
     "added_tokens.json",
     "chat_template.jinja",
@@ -25,6 +25,7 @@ const KNOWN: [&str; 21] = [
     "config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
+    "merge.lock.toml",
     "merges.txt",
     "metrics.jsonl",
     INDEX,

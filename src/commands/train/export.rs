@@ -7,12 +7,16 @@ use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use setaccio_base::{progress::Progress as _, shell};
 use setaccio_train::{
     artifacts::{
         destination::Destination,
         export::{self, ExportReport, GgufOptions, LoraOptions, Quant},
+        finished_run::FinishedRun,
+        merge::{self, Options},
     },
     formats::model_files::ModelFiles,
+    recipe::Method,
     tokenizer::Tokens,
 };
 
@@ -26,19 +30,20 @@ use crate::{
 /// Write a model for llama.cpp, candle or bitsandbytes, or an adapter for llama.cpp
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model: a Hugging Face folder or a GGUF file; for gguf-lora an adapter's folder
-    #[arg(value_name = "MODEL")]
+    /// A run of `setaccio train`, merged first if it is not yet; or a model: a Hugging Face folder or a GGUF file; for gguf-lora
+    /// an adapter's folder
+    #[arg(value_name = "RUN|MODEL")]
     model: PathBuf,
     /// What to write
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", default_value = "gguf")]
     to: Format,
     /// What the matrices of a GGUF are packed in [default: f16; f32 for gguf-lora]
     #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = quant())]
     quant: Option<Quant>,
-    /// The file to write; for bnb-4bit the folder
+    /// The file to write; for bnb-4bit the folder [default: of a run RUN/export/NAME-TYPE.gguf, RUN/export/NAME-bnb-4bit]
     #[arg(long, value_name = "PATH")]
-    out: PathBuf,
-    /// With gguf-lora: the base that the adapter was trained upon
+    out: Option<PathBuf>,
+    /// With gguf-lora: the base that the adapter was trained upon [default: the run's]
     #[arg(long, value_name = "PATH")]
     base: Option<PathBuf>,
     /// With gguf-lora: the base is the adapter's, whatever it is called
@@ -78,32 +83,89 @@ pub fn run(args: &Args) -> Result<()> {
     if args.to != Format::Gguf && args.no_check {
         bail!("--no-check goes with --to gguf, which has a check run");
     }
-    let destination = Destination { path: &args.out, force: args.force };
     let progress = Bar::new();
+    let run = FinishedRun::is_in(&args.model).then(|| FinishedRun::open(&args.model)).transpose()?;
+    let quant = args.quant.unwrap_or(if args.to == Format::GgufLora { Quant::F32 } else { Quant::F16 });
+    let out = match (&args.out, &run) {
+        (Some(out), _) => out.clone(),
+        (None, Some(run)) => run.exports.join(name(args.to, quant, &run.name)),
+        (None, None) => bail!("say what to write with --out: a file, or a folder for bnb-4bit"),
+    };
+    let destination = Destination { path: &out, force: args.force };
     let done = match args.to {
         Format::Gguf => {
-            let (files, tokens) = (ModelFiles::open(&args.model)?, Tokens::open(&args.model)?);
-            let options = GgufOptions { quant: args.quant.unwrap_or(Quant::F16), check: !args.no_check };
-            export::gguf((&files, &tokens), destination, options, &progress)
+            let model = model(args, run.as_ref(), &progress)?;
+            let (files, tokens) = (ModelFiles::open(&model)?, Tokens::open(&model)?);
+            export::gguf((&files, &tokens), destination, GgufOptions { quant, check: !args.no_check }, &progress)
         }
         Format::GgufLora => {
-            let base = args.base.as_deref().context("--to gguf-lora needs the adapter's base: --base PATH")?;
+            let (adapter, base) = match &run {
+                Some(run) if run.method == Method::Full => {
+                    bail!("{} trained every weight, so it has no adapter: --to gguf writes its model", args.model.display())
+                }
+                Some(run) => (&run.made, Some(&run.base)),
+                None => (&args.model, None),
+            };
+            let own = args.base.is_none();
+            let base = args.base.as_ref().or(base).context("--to gguf-lora needs the adapter's base: --base PATH")?;
             let base = ModelFiles::open(base)?;
-            let options = LoraOptions { quant: args.quant.unwrap_or(Quant::F32), same_base: args.same_base };
-            export::gguf_lora((&args.model, &base), destination, options, &progress)
+            if let Some(run) = run.as_ref().filter(|_| !args.same_base) {
+                run.same_base(&base, &|| progress.cancelled())?;
+            }
+            // What the run's lock says of its base is more than a name.
+            let same_base = args.same_base || (own && run.is_some());
+            export::gguf_lora((adapter, &base), destination, LoraOptions { quant, same_base }, &progress)
         }
         Format::Bnb4bit => {
             if let Some(quant) = args.quant {
                 bail!("--quant {} goes with gguf; bnb-4bit is always NF4 with double quantisation", quant.name());
             }
-            let files = ModelFiles::open(&args.model)?;
-            let tokens = has_tokenizer(&args.model).then(|| Tokens::open(&args.model)).transpose()?;
+            let model = model(args, run.as_ref(), &progress)?;
+            let files = ModelFiles::open(&model)?;
+            let tokens = has_tokenizer(&model).then(|| Tokens::open(&model)).transpose()?;
             export::four_bit((&files, tokens.as_ref()), destination, &progress)
         }
     };
     progress.clear();
-    told(&done?, &args.out);
+    told(&done?, &out);
     Ok(())
+}
+
+/// What is exported of a run, below its folder.
+fn name(to: Format, quant: Quant, run: &str) -> String {
+    match to {
+        Format::Gguf => format!("{run}-{}.gguf", quant.name().to_uppercase()),
+        Format::GgufLora => format!("{run}-lora-{}.gguf", quant.name().to_uppercase()),
+        Format::Bnb4bit => format!("{run}-bnb-4bit"),
+    }
+}
+
+/// The model to export: the one that is named, or that of a run, merged now if it was not yet.
+fn model(args: &Args, run: Option<&FinishedRun>, progress: &Bar) -> Result<PathBuf> {
+    let Some(run) = run else { return Ok(args.model.clone()) };
+    if run.method == Method::Full {
+        return Ok(run.made.clone());
+    }
+    let base = ModelFiles::open(&run.base)?;
+    run.same_base(&base, &|| progress.cancelled())?;
+    let place = &run.merged;
+    if !place.exists() {
+        let options = Options { same_base: true, ..Options::default() };
+        let merged = merge::merge(&base, &run.made, place, &options, progress);
+        progress.clear();
+        let merged = merged?;
+        let layers = counted(merged.modules as u64, "layer");
+        let dtype = merged.dtype.as_str();
+        say!("{GOOD}merged:{GOOD:#} {layers} of the adapter, written in {dtype}  {NAME}{}{NAME:#}", place.display());
+    } else if !merge::is_of_adapter(place, &base, &run.made, progress)? {
+        bail!(
+            "{} was not merged from what this run left, or was changed since: `setaccio merge {} --force` merges it again, or \
+             name a model instead of the run",
+            place.display(),
+            shell::word(&args.model.to_string_lossy())
+        );
+    }
+    Ok(place.clone())
 }
 
 fn has_tokenizer(model: &Path) -> bool {

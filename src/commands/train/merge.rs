@@ -1,8 +1,8 @@
 //! `setaccio merge`: an adapter and its base as one model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use setaccio_base::progress::Progress as _;
 use setaccio_train::{
@@ -33,9 +33,9 @@ pub struct Args {
     /// An adapter in PEFT's format [default: the run's]
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// Folder of the merged model
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    /// Folder of the merged model [default: RUN/merged]
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
+    out: Option<PathBuf>,
     /// Type of the merged weights [default: what the base is stored in; f32 of a run that trained every weight]
     #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(merge::DTYPES.map(|(name, _)| name)))]
     dtype: Option<String>,
@@ -84,9 +84,12 @@ pub fn run(args: &Args) -> Result<()> {
         // Of a run's own adapter the hashes of its base say more than a name.
         same_base: args.same_base || (trained.is_some() && args.adapter.is_none()),
         force: args.force,
+        ..Options::default()
     };
+    let own = trained.as_ref().map(|trained| trained.merged.clone());
+    let out = args.out.clone().or(own).context("name a run, or the folder of the merged model with --out")?;
     if let Some(trained) = trained.as_ref().filter(|t| t.method == Method::Full) {
-        return copy(args, trained, &options);
+        return copy(args, trained, (&out, &options));
     }
     let pick = |given: &Option<PathBuf>, of: fn(&FinishedRun) -> &PathBuf| {
         given.clone().or_else(|| trained.as_ref().map(|t| of(t).clone()))
@@ -99,7 +102,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(trained) = trained.as_ref().filter(|_| !args.same_base && args.adapter.is_none()) {
         trained.same_base(&files, &|| progress.cancelled())?;
     }
-    let merged = merge(&files, &adapter, &args.out, &options, &progress);
+    if args.is_done(&files, Some(&adapter), (&out, &options), &progress)? {
+        return Ok(());
+    }
+    let merged = merge(&files, &adapter, &out, &options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
@@ -127,12 +133,29 @@ pub fn run(args: &Args) -> Result<()> {
              what training saw{FAINT:#}"
         );
     }
-    say!("{NAME}{}{NAME:#}", args.out.display());
+    say!("{NAME}{}{NAME:#}", out.display());
     Ok(())
 }
 
+impl Args {
+    /// Whether the run's own place holds this very model; says so if it does.
+    fn is_done(
+        &self,
+        base: &ModelFiles,
+        adapter: Option<&Path>,
+        (out, options): (&Path, &Options),
+        progress: &Bar,
+    ) -> Result<bool> {
+        let done = self.out.is_none() && !self.force && merge::up_to_date(base, adapter, out, options, progress)?;
+        if done {
+            say!("{GOOD}up to date:{GOOD:#} {} holds this very model; --force merges again", out.display());
+        }
+        Ok(done)
+    }
+}
+
 /// What was trained whole has nothing to be merged with; it may be wanted in another type.
-fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
+fn copy(args: &Args, trained: &FinishedRun, (out, options): (&Path, &Options)) -> Result<()> {
     let of_adapters = args.model.is_some() || args.adapter.is_some() || args.no_check || args.same_base;
     if of_adapters || args.base_precision != BasePrecision::Stored {
         bail!(
@@ -141,11 +164,14 @@ fn copy(args: &Args, trained: &FinishedRun, options: &Options) -> Result<()> {
         );
     }
     let (files, progress) = (ModelFiles::open(&trained.made)?, Bar::new());
-    let merged = merge::copy(&files, &args.out, options, &progress);
+    if args.is_done(&files, None, (out, options), &progress)? {
+        return Ok(());
+    }
+    let merged = merge::copy(&files, out, options, &progress);
     progress.clear();
     let merged = merged?;
     let size = gib(usize::try_from(merged.weights.bytes).unwrap_or(usize::MAX));
-    let name = args.out.display();
+    let name = out.display();
     say!("{GOOD}copied:{GOOD:#} {size} of {}; the run trained every weight", merged.dtype.as_str());
     say!("{NAME}{name}{NAME:#}");
     Ok(())

@@ -35,7 +35,10 @@ pub struct Args {
     /// Take N steps, whatever the recipe says; the schedule ends there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_steps: Option<u64>,
-    /// Go on from the newest checkpoint that is whole
+    /// Go over the rows X times, whatever the recipe says; the schedule ends there
+    #[arg(long, value_name = "X", conflicts_with = "max_steps")]
+    epochs: Option<f64>,
+    /// Go on from the newest checkpoint that is whole; with another number of steps, on the schedule of that number
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Start anew over the run that the folder holds
@@ -59,6 +62,9 @@ impl Args {
         let mut sets = self.set.clone();
         sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
+        if let Some(epochs) = self.epochs {
+            sets.extend([format!("train.epochs={epochs:?}"), "train.max_steps=0".to_owned()]);
+        }
         Ok(recipe::load(&self.recipe, &sets)?)
     }
 }

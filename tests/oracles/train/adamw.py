@@ -116,6 +116,33 @@ def schedule(name, total, steps, ratio):
     return {"schedule": name, "total": total, "warmup_steps": steps, "warmup_ratio": ratio, "rates": rates}
 
 
+RESUMED = [("linear", 0, 0.1, [(12, 12), (20, 20)]), ("cosine", 0, 0.1, [(5, 12), (9, 20), (16, 16)])]
+RESUMED += [("linear", 3, 0.0, [(4, 30), (10, 10)]), ("constant", 0, 0.5, [(6, 6), (12, 12)])]
+
+
+def resumed(name, steps, ratio, legs):
+    """What Trainer does when it goes on from a checkpoint with another `max_steps`: a scheduler of the new length that
+    takes over the state of the one before. Each leg is where it ended and how long the run was to be then."""
+    import math
+
+    opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    kind = "constant_with_warmup" if name == "constant" else name
+    rates, states = [], None
+    for until, total in legs:
+        warmup = steps if steps > 0 else math.ceil(total * ratio)
+        s = get_scheduler(kind, opt, warmup, total)
+        if states is not None:
+            s.load_state_dict(states[0])
+            opt.load_state_dict(states[1])
+        while len(rates) < until:
+            # The rate is in the optimiser's state: that of the next step was set by the scheduler of the leg before.
+            rates.append(opt.param_groups[0]["lr"])
+            opt.step()
+            s.step()
+        states = s.state_dict(), opt.state_dict()
+    return {"schedule": name, "warmup_steps": steps, "warmup_ratio": ratio, "legs": legs, "rates": rates}
+
+
 def clipped():
     """Norms and factors of torch.nn.utils.clip_grad_norm_."""
     out = []
@@ -137,6 +164,7 @@ write_json(
         "versions": {"bitsandbytes": bnb.__version__, "torch": torch.__version__.split("+")[0]},
         "cases": [run(*c) for c in CASES],
         "schedules": [schedule(*s) for s in SCHEDULES],
+        "resumed": [resumed(*r) for r in RESUMED],
         "clip": clipped(),
     },
 )

@@ -13,6 +13,12 @@ use crate::{
 /// A finished run.
 #[derive(Clone, Debug)]
 pub struct FinishedRun {
+    /// What its recipe is called.
+    pub name: String,
+    /// Where its merged model is, unless somebody names another place.
+    pub merged: PathBuf,
+    /// Where what is exported of it is.
+    pub exports: PathBuf,
     /// Its base model.
     pub base: PathBuf,
     /// Its adapter, or the model that was trained whole.
@@ -56,7 +62,13 @@ impl FinishedRun {
             Quantization::Nf4 => Precision::Nf4 { double_quant: model.double_quant },
         };
         let base = if model.is_tiny() { folder.join(TINY_FOLDER) } else { PathBuf::from(&model.path) };
-        Ok(Self { base, made, method, saw, hashes: lock.base })
+        let [merged, exports] = ["merged", "export"].map(|name| folder.join(name));
+        Ok(Self { name: lock.recipe.name, merged, exports, base, made, method, saw, hashes: lock.base })
+    }
+
+    /// Whether a folder holds a run, finished or not.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(lock::NAME).is_file()
     }
 
     /// Check that `files` are those that it was trained upon. Reads all of them.

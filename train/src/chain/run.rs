@@ -172,7 +172,9 @@ impl ChainRun {
         let run = FinishedRun::open(&folder)?;
         let dtype = if dtype.is_empty() { None } else { Some(merge::dtype(dtype)?) };
         // What was trained in 4 bits is merged into the weights as they are stored: nothing is quantised twice.
-        let options = Options { dtype, same_base: true, force: self.replaces(&out)?, ..Options::default() };
+        // The last model gets the card of the chain.
+        let card = i + 1 < self.chain().stage.len();
+        let options = Options { dtype, same_base: true, force: self.replaces(&out)?, card, ..Options::default() };
         let report = match run.method {
             Method::Lora => {
                 let files = ModelFiles::open(&run.base)?;

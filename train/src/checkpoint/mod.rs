@@ -39,6 +39,8 @@ pub struct Checkpoint {
     pub tensors: Safetensors,
     /// As it was then.
     pub state: State,
+    /// Of the run that it was taken in.
+    pub lock: RunLock,
 }
 
 /// A checkpoint that cannot be used.
@@ -93,6 +95,11 @@ impl Store {
         sync_dir(&root)?;
         sync_dir(run)?;
         Ok(Self { root, keep: keep.max(1), lock: lock.clone(), torn: BTreeSet::new(), _lock_file: lock_file })
+    }
+
+    /// From here on checkpoints are of the run of this lock.
+    pub fn belongs_to(&mut self, lock: &RunLock) {
+        self.lock = lock.clone();
     }
 
     /// Steps of which there is a checkpoint, whole or not, in order.
@@ -154,13 +161,14 @@ impl Store {
     fn same_run(&self, whole: reading::CheckpointFiles) -> Result<Checkpoint> {
         let reading::CheckpointFiles { path, tensors, state, lock: text } = whole;
         let then = RunLock::parse(&path.join(lock::NAME), &text)?;
-        if lock::fingerprint(&then)? == lock::fingerprint(&self.lock)? {
-            return Ok(Checkpoint { path, tensors, state });
+        let differences = lock::differences_beside_length(&then, &self.lock)?;
+        if differences.is_empty() {
+            return Ok(Checkpoint { path, tensors, state, lock: then });
         }
         let message = format!(
             "is of another run, and numbers of both would be mixed; give back what it was begun with, or start anew \
              with `--force`:\n  {}",
-            lock::differences(&then, &self.lock)?.join("\n  ")
+            differences.join("\n  ")
         );
         Err(Error::damaged(path, message))
     }

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use candle_core::{DType, Tensor};
@@ -40,6 +41,8 @@ pub struct ModelFiles {
     /// The configuration ties the head to the embedding, and the files hold another head.
     own_head: bool,
     storage: Storage,
+    /// Of every file, once they are asked for.
+    hashes: OnceLock<Vec<FileHash>>,
 }
 
 #[derive(Debug)]
@@ -85,7 +88,7 @@ impl ModelFiles {
     pub(crate) fn open_gguf(path: &Path) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         let config = gguf.config()?;
-        Ok(Self { path: path.to_owned(), config, own_head: false, storage: Storage::Gguf(Box::new(gguf)) })
+        Ok(Self { path: path.to_owned(), config, own_head: false, storage: Storage::Gguf(Box::new(gguf)), hashes: OnceLock::new() })
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -135,7 +138,7 @@ impl ModelFiles {
                 _ => false,
             };
         let config = Config { tie_word_embeddings: config.tie_word_embeddings && !own_head, ..config };
-        Ok(Self { path: path.to_owned(), config, own_head, storage: Storage::Folder { others, shards, index } })
+        Ok(Self { path: path.to_owned(), config, own_head, storage: Storage::Folder { others, shards, index }, hashes: OnceLock::new() })
     }
 
     /// The folder or file.
@@ -282,7 +285,12 @@ impl ModelFiles {
             }
             Storage::Gguf(gguf) => vec![gguf.path().to_owned()],
         };
-        paths.iter().map(|path| Ok(FileHash::of(path, &name_of(path), cancelled)?)).collect()
+        if let Some(known) = self.hashes.get() {
+            return Ok(known.clone());
+        }
+        let of = |path: &PathBuf| Ok(FileHash::of(path, &name_of(path), cancelled)?);
+        let found = paths.iter().map(of).collect::<Result<Vec<_>>>()?;
+        Ok(self.hashes.get_or_init(|| found).clone())
     }
 
     /// The config.json of its folder as it is, for what is not known here may matter to others, but for a head that is not

@@ -1,15 +1,19 @@
 //! The learning rate of each step, as `transformers.get_scheduler` has it: up in a straight line from 0 over the
 //! warmup, then as the schedule says. Step 0 is the first, so with a warmup the first step has rate 0.
 
+use setaccio_base::run_lock::Leg;
+
 use crate::recipe::{Schedule, Train};
 
 /// The learning rate as a function of the step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rate {
     shape: Schedule,
     peak: f64,
-    warmup: u64,
+    warmup_steps: u64,
+    warmup_ratio: f64,
     total: u64,
+    legs: Vec<Leg>,
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 steps")]
@@ -19,30 +23,45 @@ fn float(x: u64) -> f64 {
 
 impl Rate {
     /// For a run of `total` steps. A warmup ratio becomes steps rounded up.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
     pub fn new(train: &Train, total: u64) -> Self {
-        let warmup = match train.warmup_steps {
-            0 => (float(total) * train.warmup_ratio).ceil() as u64,
-            steps => steps,
-        };
-        Self { shape: train.schedule, peak: train.learning_rate, warmup, total }
+        Self {
+            shape: train.schedule,
+            peak: train.learning_rate,
+            warmup_steps: train.warmup_steps,
+            warmup_ratio: train.warmup_ratio,
+            total,
+            legs: Vec::new(),
+        }
+    }
+
+    /// The same for a run that went as far as `legs` say under other lengths. The steps after them have the rates that a
+    /// run of this length has there, as transformers' Trainer gives them when `max_steps` is another one on resuming.
+    #[must_use]
+    pub fn after(self, legs: &[Leg]) -> Self {
+        Self { legs: legs.to_vec(), ..self }
     }
 
     /// Of step `step`, from 0.
     pub fn at(&self, step: u64) -> f64 {
-        self.peak * self.factor(step)
+        let leg = self.legs.iter().find(|leg| step < leg.until);
+        self.peak * self.factor(step, leg.map_or(self.total, |leg| leg.steps))
     }
 
-    fn factor(&self, step: u64) -> f64 {
-        if step < self.warmup {
-            return float(step) / float(self.warmup);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the steps")]
+    fn factor(&self, step: u64, total: u64) -> f64 {
+        let warmup = match self.warmup_steps {
+            0 => (float(total) * self.warmup_ratio).ceil() as u64,
+            steps => steps,
+        };
+        if step < warmup {
+            return float(step) / float(warmup);
         }
-        let span = float(self.total.saturating_sub(self.warmup).max(1));
+        let span = float(total.saturating_sub(warmup).max(1));
         match self.shape {
             Schedule::Constant => 1.0,
-            Schedule::Linear => float(self.total.saturating_sub(step)) / span,
+            Schedule::Linear => float(total.saturating_sub(step)) / span,
             Schedule::Cosine => {
-                let done = float(step - self.warmup) / span;
+                let done = float(step - warmup) / span;
                 (0.5 * (1.0 + (std::f64::consts::PI * done).cos())).max(0.0)
             }
         }

@@ -22,6 +22,7 @@ use super::{
 use crate::recipe::{Method, PreferenceLoss, Quantization, Recipe, Task, TrainOn};
 
 mod loading;
+pub mod merged;
 mod parameters;
 pub(crate) mod results;
 
@@ -85,12 +86,11 @@ fn front(facts: &Facts) -> String {
 
 fn opening(facts: &Facts) -> String {
     let recipe = &facts.lock.recipe;
-    let title = if recipe.title.is_empty() { &recipe.name } else { &recipe.title };
     let names: Vec<String> = facts.lock.data.iter().map(|d| plain(&d.name)).collect();
     let built = notice(&recipe.model.license).map_or_else(String::new, |(built, _)| format!("**{built}**\n\n"));
     format!(
         "# {}\n\n{built}{} {}, trained with Setaccio on {}: {}.\n",
-        plain(title),
+        title(recipe),
         match recipe.method {
             Method::Lora => format!("A LoRA adapter of rank {} for", recipe.lora.r),
             Method::Full => "Every weight of".into(),
@@ -99,6 +99,11 @@ fn opening(facts: &Facts) -> String {
         names.join(" and "),
         results::summary(facts.lines),
     )
+}
+
+/// The recipe's title, or its name.
+fn title(recipe: &Recipe) -> String {
+    plain(if recipe.title.is_empty() { &recipe.name } else { &recipe.title })
 }
 
 /// The base model, with a link where there is a page to link to.
@@ -116,12 +121,14 @@ fn base(recipe: &Recipe) -> String {
     }
 }
 
-fn data(facts: &Facts) -> String {
-    let mut out = String::from("## Data\n\n| data | rows | licence | `recipe.lock.toml` |\n|---|---|---|---|\n");
-    for data in &facts.lock.data {
+/// The data sets of a run, with links to their cards from its folder if they are below the working folder.
+fn data_table(lock: &RunLock, run: Option<&Path>) -> String {
+    let mut out = String::from("| data | rows | licence | `recipe.lock.toml` |\n|---|---|---|---|\n");
+    for data in &lock.data {
         let rows: Vec<String> = data.rows.iter().map(|(split, n)| format!("{} {split}", grouped(*n))).collect();
         let title = cell(if data.title.is_empty() { &data.name } else { &data.title });
-        let title = match link(facts.run, Path::new(&data.folder).join("README.md").as_path()) {
+        let card = Path::new(&data.folder).join(NAME);
+        let title = match run.and_then(|run| link(run, &card)) {
             Some(to) => format!("[{title}](<{to}>)"),
             None => title,
         };
@@ -133,7 +140,7 @@ fn data(facts: &Facts) -> String {
         let hash = data.recipe_lock_sha256.get(..16).unwrap_or_default();
         let _ = writeln!(out, "| {title} | {} | {} | `{hash}` |", rows.join(", "), cell(license));
     }
-    let sampled = facts.lock.data.iter().filter(|data| data.others.iter().any(|other| other == SAMPLES));
+    let sampled = lock.data.iter().filter(|data| data.others.iter().any(|other| other == SAMPLES));
     let sampled: Vec<String> = sampled.map(|data| plain(&data.name)).collect();
     if !sampled.is_empty() {
         let _ = writeln!(
@@ -142,6 +149,11 @@ fn data(facts: &Facts) -> String {
             sampled.join(" and ")
         );
     }
+    out
+}
+
+fn data(facts: &Facts) -> String {
+    let mut out = format!("## Data\n\n{}", data_table(facts.lock, Some(facts.run)));
     let seen = results::tokens(facts.lines);
     let ([rows, cut, dropped], [tokens, trained]) = (facts.rows, facts.tokens.map(grouped));
     let were = |n| if n == 1 { "was" } else { "were" };
@@ -181,8 +193,12 @@ fn data(facts: &Facts) -> String {
 }
 
 fn licences(facts: &Facts) -> String {
-    let recipe = &facts.lock.recipe;
-    let what = recipe.method.folder();
+    licence_lines(facts.lock, facts.lock.recipe.method.folder())
+}
+
+/// The licences that `what`, made from base and data of a run, falls under.
+fn licence_lines(lock: &RunLock, what: &str) -> String {
+    let recipe = &lock.recipe;
     let mut out = String::from("## Licences\n\n");
     let _ = match recipe.model.license.as_str() {
         "" => writeln!(out, "- base model: **not stated in the recipe**; find it out before you pass the {what} on"),
@@ -191,7 +207,7 @@ fn licences(facts: &Facts) -> String {
     if let Some((_, duties)) = notice(&recipe.model.license) {
         let _ = writeln!(out, "- it asks of whoever passes the {what} on: {duties}");
     }
-    for data in &facts.lock.data {
+    for data in &lock.data {
         let license = match data.license.as_str() {
             "" => "**not stated**",
             "other" => "`other`: a source has a licence of its own; its card says which",
@@ -207,9 +223,10 @@ fn again(facts: &Facts) -> String {
     let lock = facts.lock;
     let versions: Vec<String> = lock.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut out = format!(
-        "## How to make it again\n\n{}\n`{}` holds the recipe as it was resolved and the hashes of the base, \
+        "## How to make it again\n\n{}\n{}`{}` holds the recipe as it was resolved and the hashes of the base, \
          the tokenizer, the template and the data. Engine: {}; versions: {}; {}.\n",
         block("", &lock.command),
+        legs(facts),
         super::lock::NAME,
         lock.engine,
         versions.join(", "),
@@ -223,6 +240,20 @@ fn again(facts: &Facts) -> String {
         for file in &lock.made {
             let _ = writeln!(out, "| {} | {} | {} |", cell(&file.file), grouped(file.bytes), code_cell(&file.sha256));
         }
+    }
+    out
+}
+
+/// What went before under other lengths, each to be made with its own number of steps.
+fn legs(facts: &Facts) -> String {
+    let mut out = String::new();
+    for (i, leg) in facts.lock.legs.iter().enumerate() {
+        let resumed = if i > 0 { " and `--resume`" } else { "" };
+        let stopped = if leg.finished() { String::new() } else { format!(", stopped after step {}", leg.until) };
+        let _ = writeln!(out, "- before it with `--max-steps {}`{resumed}{stopped}", leg.steps);
+    }
+    if !out.is_empty() {
+        out.push_str("- then as above, with `--resume`\n\n");
     }
     out
 }

@@ -16,7 +16,9 @@ use crate::{
 
 mod compare;
 
-pub use run_lock::{DataFolder, FileHash, NAME, differing};
+use compare::Length;
+
+pub use run_lock::{DataFolder, FileHash, Leg, NAME, differing};
 
 /// The lock of a run of the trainer.
 pub type RunLock = run_lock::RunLock<Recipe>;
@@ -43,6 +45,7 @@ pub fn begin(recipe: Recipe, command: &str, compute: &str) -> RunLock {
         base: Vec::new(),
         data: Vec::new(),
         start: Vec::new(),
+        legs: Vec::new(),
         made: Vec::new(),
         recipe,
     }
@@ -89,13 +92,21 @@ pub fn data_folder(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<DataFo
 
 /// SHA-256 of everything that decides the numbers of the run.
 pub fn fingerprint(lock: &RunLock) -> Result<String> {
-    let text = serde_json::to_vec(&deciding(lock)?).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
-    Ok(hex_digest(&text))
+    digest(&deciding(lock, Length::Counts)?)
 }
 
 /// What decides the numbers and differs, one a line for people: `train.learning_rate: 2e-5 -> 0.0001`.
 pub fn differences(before: &RunLock, after: &RunLock) -> Result<Vec<String>> {
-    let (old, new) = (deciding(before)?, deciding(after)?);
+    differing_keys(before, after, Length::Counts)
+}
+
+/// [`differences`], but for how long the runs are: one can be gone on with as the other.
+pub fn differences_beside_length(before: &RunLock, after: &RunLock) -> Result<Vec<String>> {
+    differing_keys(before, after, Length::Aside)
+}
+
+fn differing_keys(before: &RunLock, after: &RunLock, length: Length) -> Result<Vec<String>> {
+    let (old, new) = (deciding(before, length)?, deciding(after, length)?);
     let none = || "none".to_owned();
     let shown = |v: Option<&String>| v.map_or_else(none, |v| compare::short(v));
     let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
@@ -108,18 +119,42 @@ pub fn differences(before: &RunLock, after: &RunLock) -> Result<Vec<String>> {
     Ok(differ.map(|k| format!("{k}: {} -> {}", shown(old.get(k)), shown(new.get(k)))).collect())
 }
 
-/// Whether both are the same run, and as long: a constant rate lets one be extended.
+/// Whether both are the same run, and as long.
 pub fn is_same_run(a: &RunLock, b: &RunLock) -> Result<bool> {
+    Ok(is_as_long(a, b) && fingerprint(a)? == fingerprint(b)?)
+}
+
+/// Whether both are to have the same number of steps.
+pub fn is_as_long(a: &RunLock, b: &RunLock) -> bool {
     let length = |lock: &RunLock| match lock.recipe.train.max_steps {
         0 => (0, lock.recipe.train.epochs.to_bits()),
         steps => (steps, 0),
     };
-    Ok(length(a) == length(b) && fingerprint(a)? == fingerprint(b)?)
+    length(a) == length(b)
 }
 
-fn deciding(lock: &RunLock) -> Result<BTreeMap<String, String>> {
+/// The legs of a run that had these and a length of `steps`, and is gone on with from step `from` on to a length of `total`.
+pub fn legs(before: &[Leg], steps: u64, from: u64, total: u64) -> Vec<Leg> {
+    let mut legs: Vec<Leg> = before.iter().copied().filter(|leg| leg.until < from).collect();
+    let under = before.iter().find(|leg| from <= leg.until).map_or(steps, |leg| leg.steps);
+    if from > 0 {
+        legs.push(Leg { until: from, steps: under });
+    }
+    // What is gone on with to the length that it had has no leg of its own.
+    while legs.last().is_some_and(|leg| leg.steps == total) {
+        legs.pop();
+    }
+    legs
+}
+
+fn digest(deciding: &BTreeMap<String, String>) -> Result<String> {
+    let text = serde_json::to_vec(deciding).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
+    Ok(hex_digest(&text))
+}
+
+fn deciding(lock: &RunLock, length: Length) -> Result<BTreeMap<String, String>> {
     let value = toml::Value::try_from(lock).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
-    Ok(compare::deciding(&value, &lock.recipe))
+    Ok(compare::deciding(&value, &lock.recipe, length))
 }
 
 #[cfg(test)]

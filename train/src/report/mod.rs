@@ -5,5 +5,6 @@ pub mod curve;
 pub mod front;
 pub mod line;
 pub mod lock;
+pub mod merge_lock;
 pub mod metrics;
 pub mod tensorboard;

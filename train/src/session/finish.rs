@@ -37,9 +37,11 @@ pub fn write_lock(folder: &Path, lock: &RunLock) -> Result<()> {
     Ok(atomic::write(&folder.join(lock::NAME), lock.to_toml()?.as_bytes())?)
 }
 
-/// The folder of what the run of a lock made, if it is finished.
+/// The folder of what the run of a lock made, if it was finished once.
 fn made_by(lock: &RunLock) -> Option<&'static str> {
-    (!lock.made.is_empty()).then(|| lock.recipe.method.folder())
+    // A run that is gone on with keeps what it made at its former end until it makes it anew.
+    let made = !lock.made.is_empty() || lock.legs.iter().any(|leg| leg.finished());
+    made.then(|| lock.recipe.method.folder())
 }
 
 /// Check that the folder that this method writes is free, or an earlier run's.

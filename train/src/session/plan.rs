@@ -22,7 +22,7 @@ use crate::{
         peft::{self, AdapterFile},
     },
     memory::{self, Memory},
-    recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER},
+    recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -142,10 +142,7 @@ impl RunPlan {
             accumulation: recipe.train.accumulation,
         };
         let order = Order::new(train.lengths(), shape, recipe.seed);
-        let total = match recipe.train.max_steps {
-            0 => order.steps(recipe.train.epochs),
-            steps => steps,
-        };
+        let total = steps(&order, &recipe.train);
         let stored = files.stored()?;
         let memory = Memory::new(config, recipe, stored, dtype);
         let largest = largest(&order, total);
@@ -192,6 +189,11 @@ impl RunPlan {
         files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
         let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
         Ok(atomic::write_together(&self.folder.join(TINY_FOLDER), &files)?)
+    }
+
+    /// Steps of a run over these rows that is to be as long as `train` says.
+    pub fn steps_of(&self, train: &Train) -> u64 {
+        steps(&self.order, train)
     }
 
     /// Passes over the data after `steps` steps.
@@ -305,6 +307,13 @@ fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) ->
         return Err(Error::recipe(file, message));
     }
     Ok(())
+}
+
+fn steps(order: &Order, train: &Train) -> u64 {
+    match train.max_steps {
+        0 => order.steps(train.epochs),
+        steps => steps,
+    }
 }
 
 /// Tokens and targets of the largest micro-batch; all tokens count as targets, which is what memory has to be there for.

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     formats::peft,
     model::load::{self, LoadOptions, Trainable},
+    optim::schedule::Rate,
     recipe::{Init, Method, Reference},
     report::{
         lock::{self, FileHash, RunLock},
@@ -54,7 +55,7 @@ pub enum RunOutcome {
 /// Whatever stops a run; the newest checkpoint stays.
 pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progress) -> Result<RunOutcome> {
     let folder = &plan.folder;
-    let lock = lock_of(plan, command, progress)?;
+    let mut lock = lock_of(plan, command, progress)?;
     let mut store = Store::open(folder, plan.recipe_file.recipe.checkpoint.keep, &lock)?;
     atomic::sweep(folder)?;
     // Whatever is there, be it broken or of an older version, gives way to `--force`.
@@ -67,6 +68,12 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
         _ => there(folder)?,
     };
     let again = start == StartMode::Again;
+    // To the length that it had it is gone on with as it was.
+    if start == StartMode::Resume
+        && let Some(before) = before.as_ref().filter(|before| lock::is_as_long(before, &lock))
+    {
+        lock.legs.clone_from(&before.legs);
+    }
     if let Some(before) = &before
         && lock::is_same_run(&lock, before)?
         && finish::whole(folder, before)?
@@ -98,6 +105,14 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
         StartMode::Resume => newest(&mut store, folder, (before.as_ref(), &lock), progress)?,
         StartMode::Fresh | StartMode::Force | StartMode::Again => None,
     };
+    if let (StartMode::Resume, Some(found)) = (start, &found) {
+        let before = before.as_ref().unwrap_or(&found.lock);
+        if !lock::is_as_long(before, &lock) {
+            let steps = plan.steps_of(&before.recipe.train);
+            lock.legs = lock::legs(&before.legs, steps, found.state.step, plan.total);
+            other_length(plan, (steps, found.state.step), progress);
+        }
+    }
     // A chain that asks for fewer steps wants them from the first.
     let found = found.filter(|found| !again || found.state.step <= plan.total);
     // Before anything is written: a finished run stays finished.
@@ -139,7 +154,8 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
             reference::refer(data, (&model, &lock), folder, recipe.train.batch, progress)?;
         }
     }
-    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute);
+    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute).after(&lock.legs);
+    store.belongs_to(&lock);
     // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
     if found.is_none() {
         store.clear()?;
@@ -149,6 +165,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     finish::write_lock(folder, &lock)?;
     let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
     let mut run = Run::new(plan, progress, store, trainer, metrics);
+    run.after(&lock.legs);
     if let Some(found) = &found {
         run.take_over(found)?;
     }
@@ -156,6 +173,23 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     run.complete()?;
     finish::finish(plan, &run.trainer.model, &initial, lock)?;
     Ok(RunOutcome::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
+}
+
+/// Say what becomes of the learning rate of a run that had `steps` steps and is gone on with from step `from` on.
+fn other_length(plan: &RunPlan, (steps, from): (u64, u64), progress: &dyn Progress) {
+    if from >= plan.total {
+        return;
+    }
+    let train = &plan.recipe_file.recipe.train;
+
+    let [was, is] = [steps, plan.total].map(|total| Rate::new(train, total).at(from));
+    progress.note(&format!(
+        "a run of {steps} steps goes on from step {from} to {}: from here on the learning rate is that of a run of {} steps, \
+         which is {is:.2e} at step {} (it was {was:.2e})",
+        plan.total,
+        plan.total,
+        from + 1
+    ));
 }
 
 /// The lock of the run that the folder holds, if it holds one.
@@ -171,7 +205,7 @@ fn newest(
     progress: &dyn Progress,
 ) -> Result<Option<Checkpoint>> {
     if let Some(before) = before {
-        let differences = lock::differences(before, lock)?;
+        let differences = lock::differences_beside_length(before, lock)?;
         if !differences.is_empty() {
             let message = format!(
                 "holds a run that differs, and numbers of both would be mixed; give back what it was begun with, or \

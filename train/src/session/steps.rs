@@ -12,7 +12,10 @@ use crate::{
     error::{Error, Result},
     loss::mean,
     memory,
-    report::metrics::{Eval, Metrics, Step},
+    report::{
+        lock::Leg,
+        metrics::{Eval, Metrics, Step},
+    },
     trainer::{StepError, StepOutcome, Trainer},
 };
 
@@ -30,6 +33,8 @@ pub struct Run<'a> {
     metrics: Metrics,
     /// What the next checkpoint will say.
     pub state: State,
+    /// Steps at which it ended at a former length.
+    ends: Vec<u64>,
     /// Whether it says what no checkpoint says.
     unsaved: bool,
     /// Step of the newest checkpoint.
@@ -86,7 +91,16 @@ impl<'a> Run<'a> {
         metrics: Metrics,
     ) -> Self {
         let (state, clock) = (State::default(), Clock::default());
-        Self { plan, progress, store, trainer, metrics, state, unsaved: false, kept: None, clock }
+        Self { plan, progress, store, trainer, metrics, state, ends: Vec::new(), unsaved: false, kept: None, clock }
+    }
+
+    /// What went before under other lengths: an end that is taken again is logged and evaluated as it was then.
+    pub fn after(&mut self, legs: &[Leg]) {
+        self.ends = legs.iter().filter(|leg| leg.finished()).map(|leg| leg.until).collect();
+    }
+
+    fn is_an_end(&self, step: u64) -> bool {
+        step == self.plan.total || self.ends.contains(&step)
     }
 
     /// Put back what a checkpoint holds.
@@ -137,7 +151,7 @@ impl<'a> Run<'a> {
         while self.state.step < self.plan.total {
             let outcome = self.step()?;
             let step = self.state.step;
-            if step == 1 || due(self.plan.recipe_file.recipe.train.log_every, step) || step == self.plan.total {
+            if step == 1 || due(self.plan.recipe_file.recipe.train.log_every, step) || self.is_an_end(step) {
                 self.log(&outcome)?;
             }
             self.settle()?;
@@ -148,7 +162,7 @@ impl<'a> Run<'a> {
     /// Evaluate and save if the last step calls for it and it was not done yet.
     fn settle(&mut self) -> Result<()> {
         let (recipe, step) = (&self.plan.recipe_file.recipe, self.state.step);
-        let last = step == self.plan.total;
+        let last = self.is_an_end(step);
         let evaluated = self.state.eval.is_some_and(|eval| eval.step == step);
         if (due(recipe.eval.every, step) || last) && !evaluated {
             self.evaluate()?;

@@ -5,6 +5,8 @@
 pub mod gpu_check;
 pub mod objective;
 
+use setaccio_base::run_lock::Leg;
+
 use crate::{
     data::micro::MicroBatch,
     error::{Error, Result},
@@ -75,6 +77,13 @@ impl Trainer {
             recompute,
             model,
         }
+    }
+
+    /// The same for a run that went as far as `legs` say under other lengths.
+    #[must_use]
+    pub fn after(mut self, legs: &[Leg]) -> Self {
+        self.rate = self.rate.after(legs);
+        self
     }
 
     /// Steps taken; also the number, from 0, of the next.

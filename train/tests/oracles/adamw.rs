@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, from_value};
-use setaccio_base::sha256::hex_digest;
+use setaccio_base::{run_lock::Leg, sha256::hex_digest};
 use setaccio_train::{
     optim::{
         Optimizer, Param,
@@ -116,6 +116,35 @@ fn learning_rates_are_those_of_transformers() {
         let rate = Rate::new(&train, case["total"].as_u64().unwrap());
         for (step, want) in (0..).zip(numbers(&case["rates"])) {
             close(&format!("{case}: step {step}"), rate.at(step), want, 1e-14, 1e-20);
+        }
+    }
+}
+
+/// A run that goes on to another length. The rate of the first step after it is part of the state that PyTorch's optimiser
+/// keeps, so there it is still that of the length before; here it is the new one from the first step on.
+#[test]
+fn learning_rates_of_another_length_are_those_of_transformers() {
+    for case in oracle("adamw.json")["resumed"].as_array().unwrap() {
+        let train = Train {
+            learning_rate: 2e-4,
+            schedule: from_value(case["schedule"].clone()).unwrap(),
+            warmup_steps: case["warmup_steps"].as_u64().unwrap(),
+            warmup_ratio: case["warmup_ratio"].as_f64().unwrap(),
+            ..Train::default()
+        };
+        let mut legs: Vec<Leg> = from_value::<Vec<(u64, u64)>>(case["legs"].clone())
+            .unwrap()
+            .into_iter()
+            .map(|(until, steps)| Leg { until, steps })
+            .collect();
+        let total = legs.pop().unwrap().steps;
+        let rate = Rate::new(&train, total).after(&legs);
+        for (step, want) in (0..).zip(numbers(&case["rates"])) {
+            if let Some(leg) = legs.iter().find(|leg| leg.until == step) {
+                close(&format!("{case}: step {step}"), Rate::new(&train, leg.steps).at(step), want, 1e-14, 1e-20);
+            } else {
+                close(&format!("{case}: step {step}"), rate.at(step), want, 1e-14, 1e-20);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod check;
 mod options;
+mod provenance;
 mod weights;
 
 use std::path::Path;
@@ -13,7 +14,10 @@ use setaccio_base::progress::Progress;
 
 pub use check::Check;
 pub use options::{DTYPES, Options, bytes, dtype};
+pub use provenance::{is_of_adapter, up_to_date};
 pub use weights::{Base, Precision, Sum};
+
+use provenance::Provenance;
 
 use crate::{
     artifacts::{
@@ -70,13 +74,16 @@ pub fn merge(
     if tokens.is_none() {
         progress.warn("neither the adapter nor the base has a tokenizer: the merged folder has none");
     }
+    let provenance = Provenance::of_adapter(base, adapter, &file, progress)?;
     let source = Base { files: base, precision: options.precision };
     Destination { path: out, force: options.force }.folder(|folder| {
         let sum = Sum { base: &source, adapter: &file };
         let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), progress)?;
         model_folder::complete(base, tokens.as_ref(), folder, dtype)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), progress));
-        Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check: check.transpose()? })
+        let check = check.transpose()?;
+        provenance.write(folder, (dtype, options), check.is_some())?;
+        Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check })
     })
 }
 
@@ -87,10 +94,12 @@ pub fn merge(
 pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Progress) -> Result<MergeReport> {
     let dtype = ready(model, out, options, progress)?;
     let tokens = tokens(model, model.path())?;
+    let provenance = Provenance::of_model(model, progress)?;
     let base = Base { files: model, precision: options.precision };
     Destination { path: out, force: options.force }.folder(|folder| {
         let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), progress)?;
         model_folder::complete(model, tokens.as_ref(), folder, dtype)?;
+        provenance.write(folder, (dtype, options), false)?;
         Ok(MergeReport { dtype, modules: 0, weights, check: None })
     })
 }

@@ -26,6 +26,8 @@ pub struct Options {
     pub same_base: bool,
     /// Whether to replace a model that is there.
     pub force: bool,
+    /// Whether to write a card.
+    pub card: bool,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             check: true,
             same_base: false,
             force: false,
+            card: true,
         }
     }
 }
@@ -47,6 +50,12 @@ pub fn dtype(name: &str) -> Result<DType> {
         let near = suggest::nearest(name, DTYPES.map(|(known, _)| known));
         Error::Other(format!("weights are written in bf16, f16 or f32, not in `{name}`{near}"))
     })
+}
+
+/// What a person calls a type.
+pub(super) fn name_of(dtype: DType) -> String {
+    let known = DTYPES.iter().find(|(_, known)| *known == dtype);
+    known.map_or_else(|| dtype.as_str().to_owned(), |(name, _)| (*name).to_owned())
 }
 
 /// Bytes that a person calls `5GB`, `500MB` or `2GiB`.

@@ -9,13 +9,13 @@ use setaccio_base::{
 
 use super::{Facts, word};
 use crate::{
-    recipe::{Method, PreferenceLoss, Quantization, Recipe, Reference, Task},
+    recipe::{Method, PreferenceLoss, Quantization, Recipe, Reference, Schedule, Task},
     report::lock::RunLock,
 };
 
 /// The section.
 pub fn section(facts: &Facts) -> String {
-    let RunLock { recipe, compute, .. } = facts.lock;
+    let RunLock { recipe, compute, legs, .. } = facts.lock;
     let Recipe { data, train, .. } = recipe;
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |what, value: String| rows.push((what, value));
@@ -47,7 +47,12 @@ pub fn section(facts: &Facts) -> String {
         (0, _) => String::new(),
         (steps, _) => format!(", {} steps of warmup", grouped(steps)),
     };
-    row("learning rate", format!("{:?}, {}{warmup}", train.learning_rate, word(&train.schedule)));
+    let legs: Vec<String> = legs
+        .iter()
+        .filter(|_| train.schedule != Schedule::Constant || train.warmup_ratio > 0.0)
+        .map(|leg| format!("; until step {} that of a run of {}", grouped(leg.until), counted(leg.steps, "step")))
+        .collect();
+    row("learning rate", format!("{:?}, {}{warmup}{}", train.learning_rate, word(&train.schedule), legs.concat()));
     let [b1, b2] = train.betas;
     row(
         "optimiser",

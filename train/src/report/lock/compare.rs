@@ -35,8 +35,17 @@ const FREE: &[&str] = &[
     "train.recompute",
 ];
 
+/// Whether the number of steps is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// It decides, as far as the schedule of the learning rate goes by it.
+    Counts,
+    /// A run may be gone on with to another one.
+    Aside,
+}
+
 /// Key and value of everything that decides; a recipe's keys are as in its file.
-pub fn deciding(lock: &Value, recipe: &Recipe) -> BTreeMap<String, String> {
+pub fn deciding(lock: &Value, recipe: &Recipe, length: Length) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     flatten("", "", lock, &mut found);
     if recipe.method == Method::Full {
@@ -47,9 +56,9 @@ pub fn deciding(lock: &Value, recipe: &Recipe) -> BTreeMap<String, String> {
         found.remove("train.epochs");
     }
     // Without a schedule that ends, how far a run goes changes no step of it.
-    if train.schedule == Schedule::Constant && train.warmup_ratio <= 0.0 {
-        found.remove("train.max_steps");
-        found.remove("train.epochs");
+    let endless = train.schedule == Schedule::Constant && train.warmup_ratio <= 0.0;
+    if endless || length == Length::Aside {
+        found.retain(|key, _| !["train.max_steps", "train.epochs"].contains(&key.as_str()) && !key.starts_with("legs["));
     }
     found
 }

@@ -86,6 +86,33 @@ fn what_does_not_is_free_to_change() -> Result<()> {
 }
 
 #[test]
+fn a_run_is_gone_on_with_to_another_length() -> Result<()> {
+    let leg = |until, steps| Leg { until, steps };
+    // Finished, cut short, finished and then cut short, back to a length that it had, from a step before the last leg's end.
+    assert_eq!(legs(&[], 12, 12, 20), [leg(12, 12)]);
+    assert_eq!(legs(&[], 12, 5, 20), [leg(5, 12)]);
+    assert_eq!(legs(&[leg(12, 12)], 20, 15, 30), [leg(12, 12), leg(15, 20)]);
+    assert_eq!(legs(&[leg(12, 12)], 20, 12, 12), []);
+    assert_eq!(legs(&[leg(12, 12)], 20, 9, 30), [leg(9, 12)]);
+    assert_eq!(legs(&[leg(12, 12)], 20, 0, 30), []);
+    let (before, mut after) = (lock(), lock());
+    after.recipe.train.max_steps = 20;
+    after.legs = vec![leg(12, 12)];
+    assert_eq!(differences_beside_length(&before, &after)?, [""; 0]);
+    assert!(!differences(&before, &after)?.is_empty() && !is_as_long(&before, &after));
+    let text = after.to_toml()?;
+    assert_eq!(RunLock::parse(Path::new(NAME), &text)?.legs, after.legs);
+    let mut without = after.clone();
+    without.legs.clear();
+    assert!(!is_same_run(&after, &without)?, "a run that was gone on with is not one of that length from the first");
+    for lock in [&mut after, &mut without] {
+        lock.recipe.train.schedule = Schedule::Constant;
+    }
+    assert!(is_same_run(&after, &without)?, "but with a constant rate it is");
+    Ok(())
+}
+
+#[test]
 fn two_builds_of_one_name_are_told_apart() -> Result<()> {
     let (mut before, mut after) = (lock(), lock());
     before.data[1].name = "a".into();

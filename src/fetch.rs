@@ -1,5 +1,7 @@
 //! From a recipe's sources to files of the Hub: revisions to commits, globs to files, files to the cache.
 
+#[cfg(feature = "train")]
+use std::path::PathBuf;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
@@ -13,6 +15,8 @@ use setaccio_curate::{
     source::{self, Limits},
 };
 use setaccio_dataset::recipe::Source;
+#[cfg(feature = "train")]
+use setaccio_hub::Settings;
 use setaccio_hub::{
     Client, Error, Repo, RepoType, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
     repo::is_commit,
@@ -180,6 +184,27 @@ fn choose(
     let cache = Cache::new(&client.settings().cache, &repo);
     let (source, left_out) = (source.name.clone(), left_out.into_iter().map(str::to_owned).collect());
     Ok(HubListing { source, commit, files, of, left_out, unlisted: false, repo, cache })
+}
+
+/// The config.json of a model, in the cache, and the commit that it is of.
+///
+/// # Errors
+/// The Hub has no such model, or it has no config.json.
+#[cfg(feature = "train")]
+pub fn model_config(id: &str, revision: &str, progress: &Bar) -> Result<(PathBuf, String)> {
+    const NAME: &str = "config.json";
+    let client = Client::new(Settings::from_env()?)?;
+    let repo = Repo::new(RepoType::Model, id)?;
+    let revision = if revision.is_empty() { "main" } else { revision };
+    let asked = Source { repo: id.into(), revision: revision.into(), files: vec![NAME.into()], ..Source::default() };
+    let commit = commit(&client, &repo, &asked, &Pins::default(), progress)?;
+    let (found, _) = files(&client, &repo, &commit, &asked, progress)?;
+    let Some(entry) = found.iter().find(|entry| entry.path == NAME) else {
+        let page = repo.page(client.endpoint());
+        bail!("{repo} has no {NAME}, so it cannot be planned for; {page}/tree/{commit} lists what there is");
+    };
+    let path = client.download(&repo, &commit, entry, progress)?;
+    Ok((path, commit))
 }
 
 /// Let go of the files behind the recipe's limit, if it has one: of each source, one file after the other is fetched

@@ -8,6 +8,7 @@
 pub mod artifacts;
 pub mod chain;
 pub mod checkpoint;
+pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod formats;
 pub mod generate;
 #[cfg(feature = "cuda")]
 pub mod gpu_cases;
+pub mod gpus;
 pub mod kernels;
 pub mod loss;
 pub mod memory;

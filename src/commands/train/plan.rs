@@ -1,12 +1,13 @@
 //! What a run would take, for a person.
 
+use anyhow::{Result, bail};
 use setaccio_train::{
     memory::GIB,
-    recipe::{Method, Optimizer, Recompute},
-    session::RunPlan,
+    recipe::Method,
+    session::{RunPlan, outlook::Outlook, sketch::Sketch},
 };
 
-use crate::style::{FAINT, HEAD, NAME, count, counted};
+use crate::style::{FAINT, GOOD, HEAD, NAME, count, counted};
 
 /// A size in the unit that suits it.
 #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
@@ -30,22 +31,19 @@ pub fn headline(prepared: &RunPlan) {
     );
 }
 
-/// What to do about a run that would take more than it may, if it would.
-pub fn beyond(prepared: &RunPlan) -> Option<String> {
-    let (predicted, budget) = (predicted(prepared), prepared.budget);
-    let recipe = &prepared.recipe_file.recipe;
-    let hint = match recipe.train.recompute {
-        Recompute::None => "set train.recompute = \"auto\", or lower train.batch",
-        _ if recipe.method == Method::Full && recipe.train.optimizer == Optimizer::Adamw => {
-            "set train.optimizer = \"adamw_8bit\", lower train.batch, or train an adapter (method = \"lora\")"
-        }
-        _ if recipe.method == Method::Full => {
-            "lower train.batch or data.max_length, or train an adapter (method = \"lora\")"
-        }
-        _ => "lower train.batch or data.max_length, or quantise the base (model.quantization = \"nf4\")",
+/// What to do about a run that would take more than it may, if it would. Only what lets it fit is advised.
+pub fn beyond(outlook: &Outlook) -> Option<String> {
+    let (taken, place) = (outlook.taken(), &outlook.place);
+    let on = if place.name.is_empty() { String::new() } else { format!(" on {}", place.name) };
+    let hint = match outlook.advice() {
+        Some(advice) => format!("with `{advice}` it is {}", gib(advice.peak)),
+        None => "neither a smaller batch, shorter rows, 4 bits nor an adapter makes it fit: take a smaller model, or another \
+                 machine"
+            .to_owned(),
     };
-    (predicted > budget)
-        .then(|| format!("a peak of {} is more than the {} that the run may take: {hint}", gib(predicted), gib(budget)))
+    let (peak, budget) = (gib(taken.peak), gib(place.budget));
+    (taken.peak > place.budget)
+        .then(|| format!("a peak of {peak} is more than the {budget} that the run may take{on}: {hint}"))
 }
 
 /// Peak of the run, with what the program holds before it starts.
@@ -54,28 +52,120 @@ fn predicted(prepared: &RunPlan) -> usize {
     prepared.memory.parts(tokens, targets, prepared.recompute).total() + prepared.base_memory
 }
 
-pub fn print(prepared: &RunPlan) {
-    let (recipe, config) = (&prepared.recipe_file.recipe, prepared.files.config());
-    let counts = prepared.train.counts();
-    let (tokens, targets) = prepared.largest;
-    let line = |name: &str, value: String| say!("  {name:<27} {value}");
-    say!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
+fn line(name: &str, value: &str) {
+    say!("  {name:<27} {value}");
+}
 
-    say!("\n{HEAD}model{HEAD:#}  {NAME}{}{NAME:#}", prepared.base().display());
-    line("layers x width", format!("{} x {}", config.layers, config.hidden_size));
+/// The model and what of it is trained.
+fn model(name: &str, outlook: &Outlook) {
+    let (recipe, config) = (&outlook.recipe, &outlook.config);
+    say!("\n{HEAD}model{HEAD:#}  {NAME}{name}{NAME:#}");
+    line("layers x width", &format!("{} x {}", config.layers, config.hidden_size));
     match recipe.method {
         Method::Lora => line(
             "adapter",
-            format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
+            &format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
         ),
-        Method::Full => line("trained", "every weight".to_owned()),
+        Method::Full => line("trained", "every weight"),
     }
-    line("trained parameters", count(prepared.memory.trainable as u64));
+    line("trained parameters", &count(outlook.taken().memory.trainable as u64));
+}
+
+/// Memory part by part, and what would fit.
+fn memory(outlook: &Outlook) {
+    let (recipe, place, taken) = (&outlook.recipe, &outlook.place, outlook.taken());
+    let parts = taken.memory.parts(taken.tokens, taken.tokens, taken.recompute);
+    let on = if place.name.is_empty() { String::new() } else { format!("  {NAME}{}{NAME:#}", place.name) };
+    say!("\n{HEAD}memory{HEAD:#}{on}");
+    line("frozen weights", &gib(parts.weights));
+    let trained = match recipe.method {
+        Method::Lora => "adapter and optimiser",
+        Method::Full => "all weights and optimiser",
+    };
+    line(trained, &gib(parts.trained));
+    let layers = outlook.config.layers;
+    let again = match taken.recompute {
+        0 => "no layer computed again".to_owned(),
+        n => format!("{n} of {layers} layers computed again"),
+    };
+    line("kept for backward", &format!("{}  {FAINT}{again}{FAINT:#}", gib(parts.kept)));
+    line("work on a layer or the head", &gib(parts.work));
+    line(if place.name.is_empty() { "program and data" } else { "CUDA" }, &gib(place.held));
+    line("predicted peak", &format!("{HEAD}{}{HEAD:#} of {}", gib(taken.peak), gib(place.budget)));
+    for (how, recompute) in [("nothing computed again", 0), ("every layer computed again", layers)] {
+        let most = taken.memory.largest_batch(recipe.data.max_length, place.budget.saturating_sub(place.held), recompute);
+        line(
+            "largest train.batch",
+            &format!("{} sequences of {}, {how}", count(most as u64), count(recipe.data.max_length as u64)),
+        );
+    }
+}
+
+/// Whether it fits, as the last line; an error if it does not.
+fn verdict(outlook: &Outlook) -> Result<()> {
+    if let Some(beyond) = beyond(outlook) {
+        bail!("{beyond}");
+    }
+    let recipe = &outlook.recipe;
+    let place = match outlook.place.name.as_str() {
+        "" => "this machine",
+        name => name,
+    };
+    say!(
+        "\n{GOOD}fits on {place}:{GOOD:#} batch {}, length {}",
+        count(recipe.train.batch as u64),
+        count(recipe.data.max_length as u64)
+    );
+    Ok(())
+}
+
+/// How long a run over `tokens` takes, in micro-batches of so many and rows of `length`; nothing where it cannot be predicted.
+fn time(outlook: &Outlook, most: &str, (tokens, micro_batch, length): (f64, f64, f64)) {
+    let Some(seconds) = outlook.seconds(tokens, micro_batch, length) else { return };
+    let shown = match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    };
+    line("time", &format!("{most}{shown}  {FAINT}predicted from the GPU's data sheet, not measured{FAINT:#}"));
+}
+
+/// What is known without weights or rows.
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+pub fn sketch(sketch: &Sketch, name: &str) -> Result<()> {
+    let (outlook, recipe) = (&sketch.outlook, &sketch.recipe_file.recipe);
+    say!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, sketch.recipe_file.file);
+    model(name, outlook);
+    say!("\n{HEAD}data{HEAD:#}");
+    let full = format!("every row is taken to have {} tokens", count(recipe.data.max_length as u64));
+    match sketch.rows {
+        Some(rows) => line("rows", &format!("{}; {full}", count(rows))),
+        None => line("rows", &format!("not built yet ({}); {full}", sketch.unbuilt.join(", "))),
+    }
+    let micro_batch = (recipe.train.batch * recipe.data.max_length) as f64;
+    if let Some((steps, at_most)) = sketch.steps() {
+        let most = if at_most { "at most " } else { "" };
+        say!("\n{HEAD}steps{HEAD:#}");
+        line("steps", &format!("{most}{}", count(steps)));
+        let tokens = steps as f64 * recipe.train.accumulation as f64 * micro_batch;
+        time(outlook, "at most ", (tokens, micro_batch, recipe.data.max_length as f64));
+    }
+    memory(outlook);
+    verdict(outlook)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+pub fn print(prepared: &RunPlan, outlook: &Outlook) -> Result<()> {
+    let recipe = &prepared.recipe_file.recipe;
+    let counts = prepared.train.counts();
+    say!("{HEAD}{}{HEAD:#}  {FAINT}{}{FAINT:#}", recipe.name, prepared.recipe_file.file);
+
+    model(&prepared.base().display().to_string(), outlook);
 
     say!("\n{HEAD}data{HEAD:#}");
-    line("rows", format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
-    line("cut to max_length", count(counts.truncated));
-    line("left out as too long", count(counts.dropped + counts.unanswered));
+    line("rows", &format!("{} of {}", count(prepared.train.len() as u64), count(counts.rows)));
+    line("cut to max_length", &count(counts.truncated));
+    line("left out as too long", &count(counts.dropped + counts.unanswered));
     for (name, rows) in [
         ("left out by the template", counts.unsaid),
         ("left out as empty answers", counts.empty),
@@ -83,22 +173,22 @@ pub fn print(prepared: &RunPlan) {
         ("offer tools not shown", counts.tools_unseen),
     ] {
         if rows > 0 {
-            line(name, count(rows));
+            line(name, &count(rows));
         }
     }
     if counts.partly_said > 0 {
         let lost = counted(counts.lost, "character");
-        line("answers partly in the text", format!("{}: {lost} of them are not learned", count(counts.partly_said)));
+        line("answers partly in the text", &format!("{}: {lost} of them are not learned", count(counts.partly_said)));
     }
-    line("tokens, learned", format!("{}, {}", count(counts.tokens), count(counts.trained)));
+    line("tokens, learned", &format!("{}, {}", count(counts.tokens), count(counts.trained)));
     line(
         "sequences",
-        format!("{}, {:.1}% full", count(prepared.order.sequences() as u64), 100.0 * prepared.order.fill()),
+        &format!("{}, {:.1}% full", count(prepared.order.sequences() as u64), 100.0 * prepared.order.fill()),
     );
-    line("rows held back", count(prepared.eval.as_ref().map_or(0, |d| d.len() as u64)));
+    line("rows held back", &count(prepared.eval.as_ref().map_or(0, |d| d.len() as u64)));
 
     say!("\n{HEAD}steps{HEAD:#}");
-    line("steps", format!("{} ({:.2} passes)", count(prepared.total), prepared.epoch(prepared.total)));
+    line("steps", &format!("{} ({:.2} passes)", count(prepared.total), prepared.epoch(prepared.total)));
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -106,34 +196,11 @@ pub fn print(prepared: &RunPlan) {
         reason = "an estimate"
     )]
     let all = (prepared.epoch(prepared.total) * counts.tokens as f64) as u64;
-    line("tokens of the whole run", format!("about {}", count(all)));
-    line("largest micro-batch", format!("{} tokens", count(tokens as u64)));
-
-    let parts = prepared.memory.parts(tokens, targets, prepared.recompute);
-    say!("\n{HEAD}memory{HEAD:#}");
-    line("frozen weights", gib(parts.weights));
-    let trained = match recipe.method {
-        Method::Lora => "adapter and optimiser",
-        Method::Full => "all weights and optimiser",
-    };
-    line(trained, gib(parts.trained));
-    let again = match prepared.recompute {
-        0 => "no layer computed again".to_owned(),
-        n => format!("{n} of {} layers computed again", config.layers),
-    };
-    line("kept for backward", format!("{}  {FAINT}{again}{FAINT:#}", gib(parts.kept)));
-    line("work on a layer or the head", gib(parts.work));
-    line("program and data", gib(prepared.base_memory));
-    line("predicted peak", format!("{HEAD}{}{HEAD:#} of {}", gib(predicted(prepared)), gib(prepared.budget)));
-    for (how, recompute) in [("nothing computed again", 0), ("every layer computed again", config.layers)] {
-        let budget = prepared.budget.saturating_sub(prepared.base_memory);
-        let most = prepared.memory.largest_batch(recipe.data.max_length, budget, recompute);
-        line(
-            "largest train.batch",
-            format!("{} sequences of {}, {how}", count(most as u64), count(recipe.data.max_length as u64)),
-        );
-    }
-    if let Some(beyond) = beyond(prepared) {
-        say!("\n{beyond}");
-    }
+    line("tokens of the whole run", &format!("about {}", count(all)));
+    line("largest micro-batch", &format!("{} tokens", count(prepared.largest.0 as u64)));
+    let micro_batches = prepared.total as f64 * recipe.train.accumulation as f64;
+    let length = counts.tokens as f64 / prepared.train.len().max(1) as f64;
+    time(outlook, "about ", (all as f64, all as f64 / micro_batches, length));
+    memory(outlook);
+    verdict(outlook)
 }

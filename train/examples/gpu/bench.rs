@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use setaccio_train::kernels::{launch_timer, memory_pool};
 use setaccio_train::{
     Error, Result,
+    cost::{Cost, H200, Machine, Step, Trained},
     data::MicroBatch,
     device,
     memory::{GIB, Memory},
@@ -21,7 +22,6 @@ use setaccio_train::{
 
 use super::{
     Options,
-    cost::{Cost, H200, Machine, Step},
     model::{Random, Shape},
     runs::{RANK, RUNS, Run, asks_reference},
     table,
@@ -123,7 +123,8 @@ fn step_of(micro: &MicroBatch, recompute: usize, run: &Run) -> Step {
         pairs: batch.spans().0.iter().map(seen).sum(),
         targets: batch.targets(),
         recompute,
-        rank: RANK,
+        trained: Trained::Adapter(RANK),
+        packed: true,
         dropout: run.dropout > 0.0,
         reference: asks_reference(micro),
         shared: batch.spans().1.is_some(),

@@ -11,7 +11,6 @@
 mod bench;
 #[cfg(feature = "cuda")]
 mod check;
-mod cost;
 mod model;
 mod runs;
 mod table;

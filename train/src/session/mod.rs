@@ -1,9 +1,11 @@
 //! A run from recipe to adapter: planned, trained step by step, checkpointed, reported.
 
 mod finish;
+pub mod outlook;
 mod plan;
 mod reference;
 mod run;
+pub mod sketch;
 mod steps;
 
 pub use plan::RunPlan;

@@ -11,6 +11,7 @@ use setaccio_base::{atomic, progress::Progress};
 use setaccio_templates::Renderer;
 use tempfile::TempDir;
 
+use super::outlook::{Lengths, Outlook, Place};
 use crate::{
     artifacts::tiny::Tiny,
     checkpoint::ownership,
@@ -21,7 +22,7 @@ use crate::{
         model_files::ModelFiles,
         peft::{self, AdapterFile},
     },
-    memory::{self, Memory},
+    memory::Memory,
     recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
@@ -146,8 +147,7 @@ impl RunPlan {
         let stored = files.stored()?;
         let memory = Memory::new(config, recipe, stored, dtype);
         let largest = largest(&order, total);
-        let budget = budget(recipe, &device);
-        let base_memory = device::resident(&device);
+        let Place { budget, held: base_memory, .. } = Place::here(recipe, &device, dtype);
         let free = budget.saturating_sub(base_memory);
         let recompute = memory.recompute(recipe.train.recompute, largest.0, largest.1, free);
         Ok(Self {
@@ -189,6 +189,25 @@ impl RunPlan {
         files.sort_by_key(|(name, _)| (name == "config.json", name.clone()));
         let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
         Ok(atomic::write_together(&self.folder.join(TINY_FOLDER), &files)?)
+    }
+
+    /// What it takes in `place`, or on this machine.
+    ///
+    /// # Errors
+    /// The files do not say what their embedding is stored in.
+    pub fn outlook(&self, place: Option<Place>) -> Result<Outlook> {
+        let here = || Place { budget: self.budget, held: self.base_memory, ..self.here() };
+        Ok(Outlook {
+            recipe: self.recipe_file.recipe.clone(),
+            config: self.files.config().clone(),
+            stored: self.files.stored()?,
+            place: place.unwrap_or_else(here),
+            lengths: Lengths::of(self.train.lengths(), self.largest.0),
+        })
+    }
+
+    fn here(&self) -> Place {
+        Place::here(&self.recipe_file.recipe, &self.device, self.dtype)
     }
 
     /// Steps of a run over these rows that is to be as long as `train` says.
@@ -293,7 +312,8 @@ fn one_kind(recipe: &Recipe, file: &str, train: &Dataset) -> Result<()> {
     Err(Error::recipe(file, message))
 }
 
-fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {
+/// Check that rows of a recipe are not longer than the model sees.
+pub(super) fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {
     let length = recipe.data.max_length;
     if let Some(window) = window.filter(|w| *w < length) {
         let message = format!(
@@ -322,13 +342,4 @@ fn largest(order: &Order, total: u64) -> (usize, usize) {
     let steps = total.min(order.steps_per_epoch().saturating_mul(3));
     let most = (0..steps).map(|k| order.largest(k)).max().unwrap_or(0);
     (most, most)
-}
-
-fn budget(recipe: &Recipe, device: &Device) -> usize {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes")]
-    match recipe.train.memory_gib {
-        gib if gib > 0.0 => (gib * memory::GIB) as usize,
-        // Leave a tenth to others.
-        _ => device::free(device).map_or(usize::MAX, |free| free / 10 * 9 + device::resident(device)),
-    }
 }

@@ -7,7 +7,8 @@
 //! forward and, with the scores made again, 10 D backward.
 
 use candle_core::DType;
-use setaccio_train::model::{config::Config, head::chunk_rows};
+
+use crate::model::{config::Config, head::chunk_rows};
 
 /// A chip, in FLOP or bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,10 +61,29 @@ pub const H200: Machine = Machine {
     launch: 10e-6,
 };
 
+/// What the data sheet of an H200 says of its memory, in bytes a second.
+pub const H200_TRAFFIC: f64 = 4.8e12;
+
 /// As the H200, but for its memory.
 pub const H100: Machine = Machine { name: "h100", memory: 78 << 30, traffic: 3.0e12, ..H200 };
 
 impl Machine {
+    /// A GPU of which the data sheet is known: free memory, dense bf16 FLOP and bytes of memory a second. What is reached of
+    /// them is taken to be the same share as of an [`H200`].
+    pub fn of_data_sheet(name: &'static str, memory: usize, peak: f64, traffic: f64) -> Self {
+        let share = peak / H200.peak;
+        Self {
+            name,
+            memory,
+            peak,
+            products: H200.products * share,
+            attention: H200.attention * share,
+            attention_back: H200.attention_back * share,
+            traffic: H200.traffic * traffic / H200_TRAFFIC,
+            launch: H200.launch,
+        }
+    }
+
     /// The one whose name is part of `name`, as GPUs and `--card` have it.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
@@ -71,7 +91,16 @@ impl Machine {
     }
 }
 
-/// A step of QLoRA: what it goes over.
+/// What is trained in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trained {
+    /// Adapters of this rank on all linear layers.
+    Adapter(usize),
+    /// Every weight.
+    Whole,
+}
+
+/// A step: what it goes over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Tokens that are laid down.
@@ -82,8 +111,10 @@ pub struct Step {
     pub targets: usize,
     /// Layers computed again in the backward pass.
     pub recompute: usize,
-    /// Rank of the adapters, on all linear layers.
-    pub rank: usize,
+    /// What is trained.
+    pub trained: Trained,
+    /// Whether the frozen linear layers are held in 4 bits.
+    pub packed: bool,
     /// Whether the adapters' inputs are masked.
     pub dropout: bool,
     /// Whether another forward pass asks the reference.
@@ -104,7 +135,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of `step` with a model of these sizes in bf16, its linear layers in NF4.
+    /// Of `step` with a model of these sizes in bf16.
     pub fn of(config: &Config, step: &Step, machine: &Machine) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -147,13 +178,22 @@ impl Cost {
         total.add(backward, layers);
         total.add(once, 1.0);
         total.add(head.head_back(vocab, h), 1.0);
+        if step.trained == Trained::Whole {
+            // The gradient of the head's own weight.
+            total.add(head.head_product(vocab, h), 1.0);
+        }
         if step.reference {
             total.add(forward, layers);
             total.add(once, 1.0);
         }
         // AdamW: value, gradient and both moments, read, and all but the gradient written; the gradient set to 0 and
         // its norm taken: three launches for each A and B.
-        let trained = layers * linears.iter().map(|(o, i, _)| real(o + i)).sum::<f64>() * real(step.rank);
+        let trained = match step.trained {
+            Trained::Adapter(rank) => layers * linears.iter().map(|(o, i, _)| real(o + i)).sum::<f64>() * real(rank),
+            Trained::Whole => {
+                config.shapes().iter().map(|(_, shape)| shape.iter().map(|n| real(*n)).product::<f64>()).sum()
+            }
+        };
         let launches = 3.0 * layers * 14.0;
         total.seconds += 36.0 * trained / machine.traffic + launches * LEAST;
         total.launches += launches;
@@ -233,8 +273,12 @@ impl Roof<'_> {
     }
 
     fn linear(&self, out: f64, input: f64, step: &Step) -> Cost {
-        let rank = real(step.rank);
-        let mut cost = self.unpacked(out * input);
+        let mut cost = if step.packed { self.unpacked(out * input) } else { Cost::default() };
+        let Trained::Adapter(rank) = step.trained else {
+            cost.add(self.product(out, input, 2.0 * out * input, 0.0), 1.0);
+            return cost;
+        };
+        let rank = real(rank);
         cost.add(Self::cast(), 2.0);
         cost.add(self.masked(self.skinny(rank, input, 0.0), input, step), 1.0);
         cost.add(self.skinny(out, rank, 0.0), 1.0);
@@ -244,8 +288,14 @@ impl Roof<'_> {
     }
 
     fn linear_back(&self, out: f64, input: f64, plus: f64, step: &Step) -> Cost {
-        let rank = real(step.rank);
-        let mut cost = self.unpacked(out * input);
+        let mut cost = if step.packed { self.unpacked(out * input) } else { Cost::default() };
+        let Trained::Adapter(rank) = step.trained else {
+            // dx = dy W, dW = dy^T x.
+            cost.add(self.product(input, out, 2.0 * out * input, plus), 1.0);
+            cost.add(self.product(input, out, 2.0 * out * input, 0.0), 1.0);
+            return cost;
+        };
+        let rank = real(rank);
         cost.add(Self::cast(), 2.0);
         // u = dy B, dB = dy^T u', dx = u A, dA = u^T x.
         cost.add(self.skinny(rank, out, 0.0), 1.0);
@@ -293,10 +343,13 @@ impl Roof<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Shape;
-
     fn llama() -> Config {
-        Shape::named("llama3-8b").unwrap().config
+        let json = serde_json::json!({
+            "model_type": "llama", "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336,
+            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+            "max_position_embeddings": 8192, "tie_word_embeddings": false,
+        });
+        Config::from_json(std::path::Path::new("llama3-8b"), json.as_object().unwrap()).unwrap()
     }
 
     /// Worked out by hand for 8 texts of 1024: 32.0 GFLOP a token with no layer computed again and 46.5 with all of them,
@@ -308,7 +361,8 @@ mod tests {
             pairs: 8.0 * 1024.0 * 1024.0 / 2.0,
             targets: 8192,
             recompute: 0,
-            rank: 64,
+            trained: Trained::Adapter(64),
+            packed: true,
             dropout: false,
             reference: false,
             shared: false,
@@ -337,7 +391,8 @@ mod tests {
             pairs: 2048.0 * 512.0,
             targets: 2048,
             recompute: 32,
-            rank: 64,
+            trained: Trained::Adapter(64),
+            packed: true,
             dropout: false,
             reference: false,
             shared: false,

@@ -22,6 +22,10 @@ mod mutations;
 mod near;
 mod own_data;
 #[cfg(feature = "train")]
+mod own_rows;
+#[cfg(feature = "train")]
+mod plan;
+#[cfg(feature = "train")]
 mod preference;
 mod recipes;
 mod same_bytes;

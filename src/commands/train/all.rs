@@ -3,11 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use setaccio_curate::{
-    build::{self, BuildOptions, BuildOutcome, KEPT_TASKS, Part},
-    recipe::pins,
-    source::origin::Origin,
-};
+use setaccio_curate::source::origin::Origin;
 use setaccio_train::{
     chain::{
         card::Sample,
@@ -22,8 +18,6 @@ use setaccio_train::{
 
 use super::plan;
 use crate::{
-    fetch::Need,
-    inputs,
     jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME, megabytes, snippet},
@@ -161,22 +155,7 @@ fn where_it_stands(error: anyhow::Error, step: &str, root: &Path) -> anyhow::Err
 fn data(args: &Args, chain: &ChainRun, i: usize, progress: &Bar) -> Result<()> {
     let stage = &chain.file.chain.stage[i];
     let from = Some(args.from.clone()).filter(|from| *from != Origin::Samples);
-    let inputs = inputs::Args { jobs: args.jobs, ..inputs::Args::of_recipe(chain.file.build(stage), from) };
-    let out = chain.places.data(&stage.name);
-    // A branch keeps the commit that it had when this folder was built first.
-    let (planned, _) = inputs.plan(inputs.load()?, (Need::All, &pins::of(&out)), progress)?;
-    let options = BuildOptions { part: Part::Whole, force: false, jobs: inputs.jobs.threads(), keep_tasks: KEPT_TASKS };
-    let done = build::run(&planned, &out, options, progress);
-    progress.clear();
-    let (what, ledger) = match done? {
-        BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
-        BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
-        BuildOutcome::Slice { .. } => ("built in part", None),
-    };
-    let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
-    let splits = splits.collect::<Vec<_>>().join(", ");
-    say!("{GOOD}{what}:{GOOD:#} {splits} rows  {FAINT}{}{FAINT:#}", out.display());
-    Ok(())
+    super::data::build((&chain.file.build(stage), from), &chain.places.data(&stage.name), args.jobs, progress)
 }
 
 /// The chain with what the command line changes.

@@ -6,6 +6,8 @@ mod absent;
 #[cfg(feature = "train")]
 mod all;
 #[cfg(feature = "train")]
+mod data;
+#[cfg(feature = "train")]
 mod export;
 #[cfg(feature = "train")]
 mod generate;
@@ -13,6 +15,8 @@ mod generate;
 mod interrupted;
 #[cfg(feature = "train")]
 mod merge;
+#[cfg(feature = "train")]
+mod own_rows;
 #[cfg(feature = "train")]
 mod plan;
 #[cfg(feature = "train")]

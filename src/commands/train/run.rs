@@ -1,17 +1,32 @@
 //! `setaccio train`: follow a training recipe from built data to an adapter.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Result;
-use setaccio_base::progress::Progress as _;
-use setaccio_train::{
-    data::show,
-    recipe::{self, RecipeFile, Task},
-    session::{self, RunOutcome, RunPlan, StartMode},
+use std::{
+    fs,
+    path::{Path, PathBuf},
 };
 
-use super::plan;
+use anyhow::{Context, Result};
+use setaccio_base::progress::Progress as _;
+use setaccio_hub::{Repo, RepoType};
+use setaccio_train::{
+    artifacts::merge,
+    data::show,
+    formats::model_files::CONFIG,
+    gpus::Gpu,
+    recipe::{self, RecipeFile, Task},
+    session::{
+        self, RunOutcome, RunPlan, StartMode,
+        outlook::Place,
+        sketch::{Outline, Sketch},
+    },
+};
+
+use super::{
+    own_rows::{self, Asked},
+    plan,
+};
 use crate::{
+    fetch,
     jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, NAME},
@@ -21,7 +36,9 @@ use crate::{
 /// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recipe to follow: a file, or one that the program carries, for instance tiny (`setaccio recipes` lists them)
+    /// Recipe to follow: a file, or one that the program carries, for instance tiny (`setaccio recipes` lists them); or rows of
+    /// your own, a file or a folder of them, or a built data set: then the recipe `default` is followed, and --model is needed
+    #[arg(value_name = "RECIPE|ROWS")]
     recipe: PathBuf,
     /// Folder of the run [default: runs/NAME OF THE RECIPE, below the current folder]
     #[arg(long, value_name = "DIR")]
@@ -44,9 +61,16 @@ pub struct Args {
     /// Start anew over the run that the folder holds
     #[arg(long)]
     force: bool,
-    /// Say what the run would take, and read no weights
+    /// Say what the run would take, and read no weights: config.json alone is enough, also that of --model OWNER/NAME on the
+    /// Hub; fails if it does not fit
     #[arg(long)]
     plan: bool,
+    /// With --plan: on a GPU of so much memory, for instance 24GiB, whether it is here or not
+    #[arg(long, value_name = "SIZE", requires = "plan", value_parser = merge::bytes)]
+    device_memory: Option<u64>,
+    /// With --plan: on this GPU, for instance h100, a100-80gb or rtx-4090; says the time too
+    #[arg(long, value_name = "NAME", requires = "plan", conflicts_with = "device_memory", value_parser = Gpu::named)]
+    gpu: Option<&'static Gpu>,
     /// Show N rows with what is learned marked, and read no weights
     #[arg(long, value_name = "N", conflicts_with = "plan")]
     show_batch: Option<usize>,
@@ -58,22 +82,86 @@ pub struct Args {
 }
 
 impl Args {
-    fn load(&self) -> Result<RecipeFile> {
+    fn load(&self, recipe: &Path) -> Result<RecipeFile> {
         let mut sets = self.set.clone();
         sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
         if let Some(epochs) = self.epochs {
             sets.extend([format!("train.epochs={epochs:?}"), "train.max_steps=0".to_owned()]);
         }
-        Ok(recipe::load(&self.recipe, &sets)?)
+        Ok(recipe::load(recipe, &sets)?)
     }
+
+    /// Where --plan plans for, if not for this machine.
+    fn place(&self) -> Option<Place> {
+        let memory = self.device_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.gpu.map(Place::gpu).or_else(|| memory.map(Place::device_memory))
+    }
+
+    /// The model of a recipe whose weights or rows are not here, and what to call it: none if both are, or if nothing but a
+    /// run could tell.
+    fn outline(&self, loaded: &RecipeFile, progress: &Bar) -> Result<Option<(Outline, String)>> {
+        let recipe = &loaded.recipe;
+        let path = Path::new(&recipe.model.path);
+        if recipe.model.is_tiny() {
+            return Ok(None);
+        }
+        let config = if path.is_dir() { path.join(CONFIG) } else { path.to_owned() };
+        let alone = config.ends_with(CONFIG) && config.is_file() && (path.is_file() || !has_weights(path)?);
+        if alone {
+            return Ok(Some((Outline::of_config(&config)?, format!("{}, by its configuration alone", path.display()))));
+        }
+        if path.exists() {
+            let built = recipe.data.train.iter().all(|folder| folder.join("ledger.json").exists());
+            return if built { Ok(None) } else { Ok(Some((Outline::of_model(path)?, path.display().to_string()))) };
+        }
+        // A model that somebody names is that one; a recipe says what its path stands for.
+        let model = &recipe.model;
+        let (name, revision) = match &self.model {
+            Some(named) => (named.as_str(), if *named == model.repo { model.revision.as_str() } else { "" }),
+            None => (model.repo.as_str(), model.revision.as_str()),
+        };
+        if Repo::new(RepoType::Model, name).is_err() || !name.contains('/') {
+            return Ok(None);
+        }
+        let (config, commit) = fetch::model_config(name, revision, progress)?;
+        Ok(Some((Outline::of_config(&config)?, format!("{name}, by its configuration on the Hub at {commit}"))))
+    }
+}
+
+/// Whether a folder holds weights of any kind.
+fn has_weights(folder: &Path) -> Result<bool> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().to_lowercase();
+        if [".safetensors", ".gguf", ".bin", ".pth", ".pt", ".safetensors.index.json"].iter().any(|end| name.ends_with(end)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
-    let loaded = args.load()?;
-    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
     let progress = Bar::new();
+    let own = own_rows::is_meant(&args.recipe).then(|| {
+        let (rows, out, model) = (args.recipe.as_path(), args.out.as_deref(), args.model.as_deref());
+        own_rows::follow(&Asked { rows, out, model, force: args.force, jobs: args.jobs }, &progress)
+    });
+    let (loaded, folder) = match own.transpose()? {
+        Some((recipe, folder)) => (args.load(&recipe)?, folder),
+        None => {
+            let loaded = args.load(&args.recipe)?;
+            let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
+            (loaded, folder)
+        }
+    };
+    if args.plan {
+        let outline = args.outline(&loaded, &progress);
+        progress.clear();
+        if let Some((outline, name)) = outline? {
+            return plan::sketch(&Sketch::new(loaded, outline, args.place())?, &name);
+        }
+    }
     let prepared = RunPlan::new(loaded, &folder, &progress);
     progress.clear();
     let prepared = prepared?;
@@ -88,11 +176,10 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     if args.plan {
-        plan::print(&prepared);
-        return Ok(());
+        return plan::print(&prepared, &prepared.outlook(args.place())?);
     }
     plan::headline(&prepared);
-    if let Some(beyond) = plan::beyond(&prepared) {
+    if let Some(beyond) = plan::beyond(&prepared.outlook(None)?) {
         progress.warn(&beyond);
     }
     let start = match (args.resume, args.force) {

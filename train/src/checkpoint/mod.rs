@@ -28,6 +28,7 @@ mod reading;
 mod state;
 mod writing;
 
+pub use ownership::check as check_folder;
 pub use state::{Evaluation, State, Window};
 
 /// A checkpoint that was found whole.

@@ -25,7 +25,8 @@ use crate::{
     nf4::Nf4,
 };
 
-pub(crate) const CONFIG: &str = "config.json";
+/// Name of the file of a model's configuration.
+pub const CONFIG: &str = "config.json";
 pub(crate) const WHOLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";

@@ -111,15 +111,19 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let place = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy_folder(&path, &place) } else { drop(fs::copy(&path, &place).unwrap()) }
+        if path.is_dir() {
+            copy_folder(&path, &place);
+        } else {
+            fs::copy(&path, &place).unwrap();
+        }
     }
 }
 
 #[test]
 fn a_run_is_all_that_generate_merge_and_export_need() {
     let out = Out::new();
-    let run = out.path("tiny");
-    copy_folder(Path::new(run()), Path::new(&run));
+    let (trained, run) = (run(), out.path("tiny"));
+    copy_folder(Path::new(trained), Path::new(&run));
     let tuned = says(&[&run]);
     let said = export(&[&run, "--quant", "f32"]).assert_success().stdout;
     assert!(said.contains("merged:") && said.contains("exported:"), "{said}");

@@ -8,6 +8,8 @@ mod contributing;
 #[cfg(feature = "train")]
 mod deliver;
 mod embedded;
+#[cfg(feature = "train")]
+mod evaluation;
 mod faults;
 mod fixture;
 #[cfg(feature = "train")]

@@ -80,12 +80,14 @@ fn rows_of_each_kind_are_learned_as_what_they_are() {
         path.to_str().unwrap().to_owned()
     };
     let texts = put("texts.jsonl", &|i| serde_json::json!({"text": format!("Il treno numero {i} parte alle sette.")}));
-    let pairs = put("pairs.jsonl", &|i| {
-        serde_json::json!({"prompt": format!("Quanto fa {i} più uno?"), "chosen": format!("Fa {}.", i + 1), "rejected": "Non so."})
-    });
-    let alpaca = put("alpaca.jsonl", &|i| {
-        serde_json::json!({"instruction": format!("Conta fino a {i}"), "input": "", "output": format!("Ecco: {i}")})
-    });
+    let pairs = put(
+        "pairs.jsonl",
+        &|i| serde_json::json!({"prompt": format!("Quanto fa {i} più uno?"), "chosen": format!("Fa {}.", i + 1), "rejected": "Non so."}),
+    );
+    let alpaca = put(
+        "alpaca.jsonl",
+        &|i| serde_json::json!({"instruction": format!("Conta fino a {i}"), "input": "", "output": format!("Ecco: {i}")}),
+    );
     for (rows, said) in [(&texts, "task = \"text\""), (&pairs, "task = \"preference\""), (&alpaca, "task = \"sft\"")] {
         let out = format!("{rows}-run");
         run(&["train", rows, "--model", "tiny", "--out", &out, "--max-steps", "2"]).assert_success();

@@ -48,7 +48,16 @@ fn what_is_advised_fits_when_it_is_planned_again() {
         &["--gpu", "rtx-4090"],
         &["--gpu", "a100-80gb", "--set", "train.recompute=none"],
         &["--device-memory", "12GB", "--set", "train.batch=4"],
-        &["--gpu", "h200", "--set", "model.quantization=none", "--set", "method=full", "--set", "train.optimizer=adamw"],
+        &[
+            "--gpu",
+            "h200",
+            "--set",
+            "model.quantization=none",
+            "--set",
+            "method=full",
+            "--set",
+            "train.optimizer=adamw",
+        ],
     ];
     for args in cases {
         let said = plan(dir.path(), args).assert_failure();
@@ -87,7 +96,19 @@ fn built_rows_are_planned_for_another_machine() {
     let dir = folder();
     let rows = format!("data.train=[{data:?}]");
     let model = dir.path().to_str().unwrap();
-    let args = ["train", "llama3-8b-anita", "--plan", "--model", model, "--set", &rows, "--gpu", "h200", "--set", "train.batch=2"];
+    let args = [
+        "train",
+        "llama3-8b-anita",
+        "--plan",
+        "--model",
+        model,
+        "--set",
+        &rows,
+        "--gpu",
+        "h200",
+        "--set",
+        "train.batch=2",
+    ];
     let said = setaccio(&[&args[..], &["--set", "data.max_length=1024"]].concat()).assert_success().stdout;
     assert!(said.contains("181; every row is taken to have 1,024 tokens"), "{said}");
     // 181 rows, 2 x 8 a step, 3 passes.

@@ -363,7 +363,7 @@ fn plan_and_show_batch_read_no_weights() {
     let out = dir.path().join("out");
     assert_measured_snapshot("train-plan", train(&out, &["--plan"]).assert_success().said());
     let tight = ["--plan", "--set", "train.memory_gib=0.001", "--max-steps", "1"];
-    assert_measured_snapshot("train-plan_of_too_little_memory", train(&out, &tight).assert_success().said());
+    assert_measured_snapshot("train-plan_of_too_little_memory", train(&out, &tight).assert_failure());
     assert_snapshot("train-show_batch", train(&out, &["--show-batch", "2"]).assert_success().said());
     let said = train(&out, &["--show-batch", "1", "--json"]).assert_success().stdout;
     let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();

@@ -129,7 +129,11 @@ def check_metrics(run, recipe):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     train = [line for line in lines if "loss" in line]
     held = [line for line in lines if "eval_loss" in line]
-    same("lines of neither kind", len(lines) - len(train) - len(held), 0)
+    asked = [line for line in lines if "samples" in line]
+    same("lines of no kind", len(lines) - len(train) - len(held) - len(asked), 0)
+    for sample in (sample for line in asked for sample in line["samples"]):
+        same("keys of a sample", sorted(sample), ["prompt", "text"])
+    same("steps that the model was asked after", [line["step"] for line in asked], [line["step"] for line in held])
     for kind, wanted, name in ((train, METRICS, "loss"), (held, EVAL, "eval_loss")):
         if not kind:
             raise AssertionError(f"metrics.jsonl has no {name}")

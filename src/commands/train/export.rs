@@ -101,7 +101,10 @@ pub fn run(args: &Args) -> Result<()> {
         Format::GgufLora => {
             let (adapter, base) = match &run {
                 Some(run) if run.method == Method::Full => {
-                    bail!("{} trained every weight, so it has no adapter: --to gguf writes its model", args.model.display())
+                    bail!(
+                        "{} trained every weight, so it has no adapter: --to gguf writes its model",
+                        args.model.display()
+                    )
                 }
                 Some(run) => (&run.made, Some(&run.base)),
                 None => (&args.model, None),

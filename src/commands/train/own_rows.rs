@@ -169,10 +169,14 @@ fn write_recipe(asked: &Asked, (name, path): (&str, &Path), data: &Path) -> Resu
     ];
     let judged = build.lock.recipe.source.iter().all(|source| source.schema == "kto");
     let of_kind: &[&str] = match build.kind {
-        Kind::Chat if judged => &["task=preference", "preference.loss=kto", "data.packing=none", "train.learning_rate=5e-5"],
+        Kind::Chat if judged => {
+            &["task=preference", "preference.loss=kto", "data.packing=none", "train.learning_rate=5e-5"]
+        }
         Kind::Chat => &[],
         Kind::Text => &["task=text"],
-        Kind::Preference => &["task=preference", "preference.loss=dpo", "data.packing=none", "train.learning_rate=5e-5"],
+        Kind::Preference => {
+            &["task=preference", "preference.loss=dpo", "data.packing=none", "train.learning_rate=5e-5"]
+        }
     };
     sets.extend(of_kind.iter().map(|set| (*set).to_owned()));
     // The tiny model has no template of its own, and is made of the rows.

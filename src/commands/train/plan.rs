@@ -93,7 +93,8 @@ fn memory(outlook: &Outlook) {
     line(if place.name.is_empty() { "program and data" } else { "CUDA" }, &gib(place.held));
     line("predicted peak", &format!("{HEAD}{}{HEAD:#} of {}", gib(taken.peak), gib(place.budget)));
     for (how, recompute) in [("nothing computed again", 0), ("every layer computed again", layers)] {
-        let most = taken.memory.largest_batch(recipe.data.max_length, place.budget.saturating_sub(place.held), recompute);
+        let most =
+            taken.memory.largest_batch(recipe.data.max_length, place.budget.saturating_sub(place.held), recompute);
         line(
             "largest train.batch",
             &format!("{} sequences of {}, {how}", count(most as u64), count(recipe.data.max_length as u64)),

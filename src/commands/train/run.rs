@@ -29,7 +29,7 @@ use crate::{
     fetch,
     jobs::Jobs,
     progress::Bar,
-    style::{FAINT, GOOD, NAME},
+    style::{FAINT, GOOD, NAME, counted},
     terminal,
 };
 
@@ -83,7 +83,14 @@ pub struct Args {
 
 impl Args {
     fn load(&self, recipe: &Path) -> Result<RecipeFile> {
-        let mut sets = self.set.clone();
+        let mut sets = Vec::new();
+        // What a recipe says of its base is true of no other.
+        if let Some(path) = self.model.as_ref().filter(|path| path.as_str() != recipe::TINY)
+            && !recipe::load(recipe, &self.set)?.recipe.model.is_at(path)
+        {
+            sets.extend(["repo", "revision", "license"].map(|key| format!("model.{key}=\"\"")));
+        }
+        sets.extend(self.set.iter().cloned());
         sets.extend(self.model.as_ref().map(|path| format!("model.path={path}")));
         sets.extend(self.max_steps.map(|n| format!("train.max_steps={n}")));
         if let Some(epochs) = self.epochs {
@@ -133,7 +140,10 @@ impl Args {
 fn has_weights(folder: &Path) -> Result<bool> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let name = entry?.file_name().to_string_lossy().to_lowercase();
-        if [".safetensors", ".gguf", ".bin", ".pth", ".pt", ".safetensors.index.json"].iter().any(|end| name.ends_with(end)) {
+        if [".safetensors", ".gguf", ".bin", ".pth", ".pt", ".safetensors.index.json"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             return Ok(true);
         }
     }
@@ -193,9 +203,19 @@ pub fn run(args: &Args) -> Result<()> {
         RunOutcome::UpToDate => {
             say!("{GOOD}up to date:{GOOD:#} {} holds this very run; --force trains again", folder.display());
         }
-        RunOutcome::Trained { resumed, loss, eval_loss } => {
+        RunOutcome::Trained { resumed, ended, loss, eval_loss } => {
             let from = resumed.map_or_else(String::new, |step| format!(", resumed from step {step}"));
-            say!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", prepared.total);
+            say!("{GOOD}trained:{GOOD:#} {} steps{from}, last loss {loss:.4}", ended.steps);
+            if ended.early {
+                let patience = counted(prepared.recipe_file.recipe.eval.patience, "evaluation");
+                say!(
+                    "stopped before the {} steps that were planned: {patience} did not lower the loss",
+                    prepared.total
+                );
+            }
+            if let Some(step) = ended.best {
+                say!("the result is that of step {step}, which had the least evaluation loss");
+            }
             if let Some(loss) = eval_loss {
                 let likelihood = prepared.recipe_file.recipe.task != Task::Preference;
                 let more = if likelihood { format!(", perplexity {:.3}", loss.exp()) } else { String::new() };

@@ -10,7 +10,7 @@ use setaccio_base::{
 };
 
 use super::schema::Chain;
-use crate::recipe::Method;
+use crate::recipe::{Method, TINY};
 use crate::report::{
     card::{self, results, word},
     front::{Front, notice},
@@ -76,10 +76,12 @@ fn front(chain: &Chain, stages: &[StageReport]) -> String {
 
 fn opening(chain: &Chain, stages: &[StageReport]) -> String {
     let title = if chain.title.is_empty() { &chain.name } else { &chain.title };
-    let base = match repository(&chain.base.repo) {
-        Some(repo) => format!("[{repo}](https://huggingface.co/{repo})"),
-        None if chain.base.path == "tiny" => "A tiny Llama that the program made itself".into(),
-        None => code(chain.base.path.rsplit(['/', '\\']).next().unwrap_or_default()),
+    let base = match stages.first() {
+        _ if chain.base.path == TINY && chain.base.repo.is_empty() => {
+            "A tiny Llama that the program made itself".into()
+        }
+        Some(stage) => card::base(&stage.lock.recipe),
+        None => code(&chain.base.path),
     };
     let names: Vec<String> = stages.iter().map(|stage| plain(&stage.name)).collect();
     let built = match notice(&chain.base.license) {

@@ -123,11 +123,13 @@ impl ChainRun {
         Ok(chain)
     }
 
-    /// All steps, in order.
+    /// All steps, in order: all rows first, so that what is wrong with them is said before anything is trained.
     pub fn steps(&self) -> Vec<Step> {
-        let stages = (0..self.chain().stage.len()).flat_map(|i| [Step::Data(i), Step::Train(i), Step::Merge(i)]);
+        let stages = 0..self.chain().stage.len();
+        let data = stages.clone().map(Step::Data);
+        let models = stages.flat_map(|i| [Step::Train(i), Step::Merge(i)]);
         let exports = self.chain().quants.iter().map(|quant| Step::Export(quant.clone()));
-        stages.chain(exports).chain([Step::Card]).collect()
+        data.chain(models).chain(exports).chain([Step::Card]).collect()
     }
 
     /// A step's name, in `chain.lock.toml` and for people.

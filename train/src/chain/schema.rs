@@ -10,7 +10,7 @@ use super::places::Places;
 use crate::{
     artifacts::{export::Quant, merge},
     error::{Error, Result},
-    recipe::{self, RecipeFile},
+    recipe::{self, RecipeFile, names},
 };
 
 /// Folder of the repository that chains lie in.
@@ -130,7 +130,9 @@ impl ChainFile {
         // What the chain says of its base is true of no other.
         if !names(path, &base.repo) && !names(path, &base.path) {
             (base.repo, base.revision, base.license) = Default::default();
+            self.chain.title = format!("{}, trained by the chain {}", last(path), self.chain.name);
         }
+        let base = &mut self.chain.base;
         path.clone_into(&mut base.path);
         for (given, value) in [(repo, &mut base.repo), (license, &mut base.license)] {
             if let Some(given) = given {
@@ -188,31 +190,7 @@ impl ChainFile {
     }
 }
 
-/// Whether a path is one of the model called `name`: its folder, its file, or its place in the Hub's cache.
-fn names(path: &str, name: &str) -> bool {
-    let last = |text: &str| text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
-    let (file, name) = (last(path), last(name));
-    // `SmolLM2-135M-Instruct.Q4_1.gguf` is of SmolLM2-135M-Instruct; `TinyLlama` is not of `tiny`.
-    let same = file.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    !name.is_empty() && (same || path.to_lowercase().contains(&format!("--{name}/snapshots/")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names;
-
-    #[test]
-    fn a_base_is_known_by_its_whole_name() {
-        let cases = [
-            ("models/SmolLM2-135M-Instruct/", "HuggingFaceTB/SmolLM2-135M-Instruct", true),
-            ("/a/smollm2-135m-instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct", true),
-            ("/h/models--o--n-1/snapshots/abc", "o/N-1", true),
-            ("/a/TinyLlama-1.1B", "tiny", false),
-            ("/a/SmolLM2-135M-Instruct-mine", "HuggingFaceTB/SmolLM2-135M-Instruct", false),
-            ("/a/b", "", false),
-        ];
-        for (path, name, same) in cases {
-            assert_eq!(names(path, name), same, "{path} {name}");
-        }
-    }
+/// The last part of a path.
+fn last(path: &str) -> &str {
+    path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default()
 }

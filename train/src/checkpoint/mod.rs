@@ -159,6 +159,16 @@ impl Store {
         Ok((None, warnings))
     }
 
+    /// The checkpoint of a step, which must be whole.
+    ///
+    /// # Errors
+    /// It is not there, is torn, or is of another run.
+    pub fn at(&self, step: u64) -> Result<Checkpoint> {
+        let path = self.path(step);
+        let whole = reading::read(&path, step).map_err(|message| Error::damaged(&path, message))?;
+        self.same_run(whole)
+    }
+
     fn same_run(&self, whole: reading::CheckpointFiles) -> Result<Checkpoint> {
         let reading::CheckpointFiles { path, tensors, state, lock: text } = whole;
         let then = RunLock::parse(&path.join(lock::NAME), &text)?;

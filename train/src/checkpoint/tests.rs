@@ -63,6 +63,9 @@ fn state(step: u64, eval_loss: Option<f64>) -> State {
             },
         },
         eval: eval_loss.map(|loss| Evaluation { step, loss }),
+        best: eval_loss.map(|loss| Evaluation { step, loss: loss / 2.0 }),
+        stale: 2,
+        asked: Some(step),
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Manifest {
     pub format: u32,
     /// Steps done.
     pub step: u64,
-    /// Of the last evaluation, if there was one.
+    /// Of the evaluation after this step, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
     /// SHA-256 of this manifest with nothing here.
@@ -78,7 +78,8 @@ pub fn write(temp: &Path, content: &Content, after: After) -> Result<()> {
     let bare = Manifest {
         format: FORMAT,
         step: content.state.step,
-        eval_loss: content.state.eval.map(|e| e.loss),
+        // What was evaluated some steps before is another model.
+        eval_loss: content.state.eval.filter(|e| e.step == content.state.step).map(|e| e.loss),
         digest: String::new(),
         files,
     };

@@ -1,10 +1,14 @@
 //! A split of some builds as tokens: made once, kept in a cache file, read row by row.
 
-use std::{path::Path, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use setaccio_base::{bundle::Place, progress::Progress};
+use setaccio_base::{atomic, bundle::Place, progress::Progress};
 use setaccio_base::{
     row::{Content, Kind},
     sha256::hex_digest,
@@ -64,6 +68,42 @@ pub struct Counts {
     pub tokens: u64,
     /// Tokens that are learned.
     pub trained: u64,
+}
+
+impl Counts {
+    /// Add what became of other rows.
+    fn add(&mut self, other: &Self) {
+        let Self {
+            rows,
+            truncated,
+            dropped,
+            unanswered,
+            unsaid,
+            empty,
+            equal,
+            partly_said,
+            lost,
+            tools_unseen,
+            header_given,
+            space_learned,
+            tokens,
+            trained,
+        } = other;
+        self.rows += rows;
+        self.truncated += truncated;
+        self.dropped += dropped;
+        self.unanswered += unanswered;
+        self.unsaid += unsaid;
+        self.empty += empty;
+        self.equal += equal;
+        self.partly_said += partly_said;
+        self.lost += lost;
+        self.tools_unseen += tools_unseen;
+        self.header_given += header_given;
+        self.space_learned += space_learned;
+        self.tokens += tokens;
+        self.trained += trained;
+    }
 }
 
 /// What the cache file says beside its rows.
@@ -127,16 +167,23 @@ impl Dataset {
         if total > 0 {
             progress.stage("tokenise", total);
         }
+        let shards = builds.iter().flat_map(|build| build.shards(split).map(move |shard| (build, shard)));
+        let shards: Vec<(&Build, &Shard)> = shards.filter(|(_, shard)| shard.rows > 0).collect();
         let mut builder = CacheBuilder { writer: Writer::new(&path)?, notes, masker: &masker, form, progress, total };
-        for build in &builds {
-            let shards: Vec<&Shard> = build.shards(split).filter(|s| s.rows > 0).collect();
-            for shard in shards {
+        if let [(build, shard)] = shards.as_slice() {
+            builder.shard(build, shard)?;
+            builder.writer.finish(&builder.notes)?;
+        } else {
+            // What was tokenised before a run was cut short is not tokenised again: a file of its own for each shard.
+            let parts = Parts::open(cache, (split, &key))?;
+            for (i, (build, shard)) in shards.into_iter().enumerate() {
                 if builder.notes.counts.rows < total {
-                    builder.shard(build, shard)?;
+                    builder.part(build, shard, &parts.file(i))?;
                 }
             }
+            builder.writer.finish(&builder.notes)?;
+            parts.remove()?;
         }
-        builder.writer.finish(&builder.notes)?;
         let made = Cache::open(&path, &cancelled)?.and_then(ready);
         let (cache, notes) =
             made.ok_or_else(|| Error::damaged(path, "is not what was just written: the disk is failing"))?;
@@ -329,6 +376,40 @@ struct CacheBuilder<'a> {
 }
 
 impl CacheBuilder<'_> {
+    /// Add a shard by way of a file of its own, which may be there from a run that was cut short.
+    fn part(&mut self, build: &Build, shard: &Shard, path: &Path) -> Result<()> {
+        let before = self.notes.counts.rows;
+        // Its rows are numbered from 0 there, and a limit may end it before its end.
+        let key = format!("{} {before}", self.notes.key);
+        let cancelled = || self.progress.cancelled();
+        let ready = |(cache, notes): (Cache, Notes)| (notes.key == key).then_some((cache, notes));
+        let known = Cache::open(path, &cancelled)?.and_then(ready);
+        let (cache, notes) = if let Some((cache, notes)) = known {
+            self.progress.advance(notes.counts.rows, "");
+            (cache, notes)
+        } else {
+            let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new(), left_out: None };
+            let (writer, total) = (Writer::new(path)?, self.total - before);
+            let mut part =
+                CacheBuilder { writer, notes, masker: self.masker, form: self.form, progress: self.progress, total };
+            part.shard(build, shard)?;
+            part.writer.finish(&part.notes)?;
+            let made = Cache::open(path, &cancelled)?.and_then(ready);
+            made.ok_or_else(|| Error::damaged(path, "is not what was just written: the disk is failing"))?
+        };
+        for i in 0..cache.len() {
+            if i.is_multiple_of(CHUNK) && self.progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let row = numbered(before + u64::from(cache.row(i)))?;
+            self.writer.push(&cache.example(i), row, cache.side(i))?;
+        }
+        self.notes.counts.add(&notes.counts);
+        self.notes.files.extend(notes.files);
+        self.notes.left_out = self.notes.left_out.take().or(notes.left_out);
+        Ok(())
+    }
+
     fn shard(&mut self, build: &Build, shard: &Shard) -> Result<()> {
         let (groups, rows) = build.read(shard, &|| self.progress.cancelled())?;
         let file = build.folder.join(&shard.path).display().to_string();
@@ -359,8 +440,7 @@ impl CacheBuilder<'_> {
     /// Count a row, and write it if it is learned from; `at` says where it was read.
     fn add(&mut self, outcome: RowOutcome<Answers>, at: impl Fn() -> String) -> Result<()> {
         let counts = &mut self.notes.counts;
-        let row = u32::try_from(counts.rows)
-            .map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))?;
+        let row = numbered(counts.rows)?;
         counts.rows += 1;
         if let RowOutcome::Unsaid(why) | RowOutcome::Empty(why) = &outcome
             && self.notes.left_out.is_none()
@@ -388,6 +468,44 @@ impl CacheBuilder<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A row's number, as the cache keeps it.
+fn numbered(row: u64) -> Result<u32> {
+    u32::try_from(row).map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))
+}
+
+/// The files of shards that are tokenised, until all are.
+struct Parts(PathBuf);
+
+impl Parts {
+    const END: &str = ".parts";
+
+    /// Those of a key; what is left of other keys of the split is removed.
+    fn open(cache: &Path, (split, key): (Split, &str)) -> Result<Self> {
+        let (begin, own) = (format!("{}-", split.name()), format!("{}-{}{}", split.name(), &key[..16], Self::END));
+        for entry in fs::read_dir(cache).map_err(Error::io("list", cache))? {
+            let entry = entry.map_err(Error::io("list", cache))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&begin) && name.ends_with(Self::END) && name != own {
+                atomic::remove(&entry.path())?;
+            }
+        }
+        let folder = cache.join(own);
+        if folder.is_dir() {
+            atomic::sweep(&folder)?;
+        }
+        Ok(Self(folder))
+    }
+
+    /// That of a shard.
+    fn file(&self, shard: usize) -> PathBuf {
+        self.0.join(format!("{shard:05}.tokens"))
+    }
+
+    fn remove(self) -> Result<()> {
+        Ok(atomic::remove(&self.0)?)
     }
 }
 

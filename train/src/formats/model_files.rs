@@ -89,7 +89,13 @@ impl ModelFiles {
     pub(crate) fn open_gguf(path: &Path) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         let config = gguf.config()?;
-        Ok(Self { path: path.to_owned(), config, own_head: false, storage: Storage::Gguf(Box::new(gguf)), hashes: OnceLock::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            own_head: false,
+            storage: Storage::Gguf(Box::new(gguf)),
+            hashes: OnceLock::new(),
+        })
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -139,7 +145,13 @@ impl ModelFiles {
                 _ => false,
             };
         let config = Config { tie_word_embeddings: config.tie_word_embeddings && !own_head, ..config };
-        Ok(Self { path: path.to_owned(), config, own_head, storage: Storage::Folder { others, shards, index }, hashes: OnceLock::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            own_head,
+            storage: Storage::Folder { others, shards, index },
+            hashes: OnceLock::new(),
+        })
     }
 
     /// The folder or file.

@@ -118,6 +118,7 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         ("train.neftune_alpha", train.neftune_alpha, 0.0, 1e4),
         ("train.memory_gib", train.memory_gib, 0.0, f64::MAX),
         ("train.epochs", train.epochs, 0.0, 1e6),
+        ("eval.min_delta", recipe.eval.min_delta, 0.0, f64::MAX),
     ];
     for (name, value, low, high) in ranges {
         if !(low..=high).contains(&value) {
@@ -151,6 +152,12 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         return Err(
             "`lora.adapter` goes on with an adapter, and `lora.init` says how a new one starts: keep one".into()
         );
+    }
+    if recipe.eval.patience > 0 && recipe.eval.every == 0 {
+        return Err("`eval.patience` counts evaluations, and there is one at the end only: set `eval.every`".into());
+    }
+    if recipe.eval.min_delta > 0.0 && recipe.eval.patience == 0 {
+        return Err("`eval.min_delta` is read with `eval.patience` only".into());
     }
     check_task(recipe)?;
     check_method(recipe)?;

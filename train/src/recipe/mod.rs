@@ -1,10 +1,12 @@
 //! A training recipe: its tables, and how they are read and checked.
 
+mod base;
 mod load;
 mod lora;
 mod preference;
 mod schema;
 
+pub use base::names;
 pub use load::{HOME, RecipeFile, load};
 pub use lora::{AdapterType, Init, LINEARS, Lora};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};

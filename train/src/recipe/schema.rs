@@ -379,11 +379,31 @@ pub struct Eval {
     pub rows: usize,
     /// Evaluate before the first step too, to see what training changes.
     pub at_start: bool,
+    /// So many questions of the validation split are asked at each evaluation, the first that differ; 0 for none.
+    pub samples: usize,
+    /// What is asked instead of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
+    /// Tokens of each answer, at most; 0 asks nothing.
+    pub sample_tokens: usize,
+    /// Stop when the evaluation loss was not less than the least for so many evaluations one after the other; 0 never.
+    pub patience: u64,
+    /// How much less it has to be to count, for `patience`.
+    pub min_delta: f64,
 }
 
 impl Default for Eval {
     fn default() -> Self {
-        Self { every: 0, rows: 1000, at_start: false }
+        Self {
+            every: 0,
+            rows: 1000,
+            at_start: false,
+            samples: 3,
+            prompts: Vec::new(),
+            sample_tokens: 64,
+            patience: 0,
+            min_delta: 0.0,
+        }
     }
 }
 
@@ -395,11 +415,14 @@ pub struct Checkpoint {
     pub every: u64,
     /// The last N are kept, and the best by evaluation loss.
     pub keep: usize,
+    /// The result is what had the least evaluation loss, not what the last step left; a checkpoint is taken at each
+    /// evaluation that finds a lesser one.
+    pub load_best_model_at_end: bool,
 }
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { every: 500, keep: 2 }
+        Self { every: 500, keep: 2, load_best_model_at_end: false }
     }
 }
 

@@ -25,6 +25,7 @@ mod loading;
 pub mod merged;
 mod parameters;
 pub(crate) mod results;
+mod samples;
 
 /// Name of the file.
 pub const NAME: &str = "README.md";
@@ -42,8 +43,14 @@ pub struct Facts<'a> {
     pub trainable: u64,
     /// Values of the base model.
     pub parameters: u64,
-    /// Steps.
+    /// Steps that were taken.
     pub steps: u64,
+    /// Steps that were planned.
+    pub planned: u64,
+    /// Whether it stopped before because its evaluation loss did not fall any more.
+    pub early: bool,
+    /// The step whose state is the result, if that is not the last one taken.
+    pub best: Option<u64>,
     /// Passes over the training rows.
     pub epochs: f64,
     /// Rows learned from, rows cut short, rows left out as too long.
@@ -62,11 +69,12 @@ pub fn markdown(facts: &Facts) -> String {
         data(facts),
         parameters::section(facts),
         results::section(facts.lines),
+        samples::section(facts.lines),
         licences(facts),
         again(facts),
     ];
     let mut out = front(facts);
-    for section in sections {
+    for section in sections.iter().filter(|section| !section.is_empty()) {
         let _ = write!(out, "\n{section}");
     }
     out
@@ -89,7 +97,7 @@ fn opening(facts: &Facts) -> String {
     let names: Vec<String> = facts.lock.data.iter().map(|d| plain(&d.name)).collect();
     let built = notice(&recipe.model.license).map_or_else(String::new, |(built, _)| format!("**{built}**\n\n"));
     format!(
-        "# {}\n\n{built}{} {}, trained with Setaccio on {}: {}.\n",
+        "# {}\n\n{built}{} {}, trained with Setaccio on {}: {}.{}\n",
         title(recipe),
         match recipe.method {
             Method::Lora => format!("A LoRA adapter of rank {} for", recipe.lora.r),
@@ -98,7 +106,24 @@ fn opening(facts: &Facts) -> String {
         base(recipe),
         names.join(" and "),
         results::summary(facts.lines),
+        ended(facts),
     )
+}
+
+/// Where the run ended and what of it is the result, where that is not the end of the last step that was planned.
+fn ended(facts: &Facts) -> String {
+    let mut out = String::new();
+    if facts.early {
+        let patience = counted(facts.lock.recipe.eval.patience, "evaluation");
+        let planned = grouped(facts.planned);
+        let _ =
+            write!(out, " It stopped before the {planned} steps that were planned: {patience} did not lower the loss.");
+    }
+    if let Some(step) = facts.best {
+        let what = facts.lock.recipe.method.folder();
+        let _ = write!(out, " The {what} is that of step {}, which had the least evaluation loss.", grouped(step));
+    }
+    out
 }
 
 /// The recipe's title, or its name.
@@ -107,7 +132,7 @@ fn title(recipe: &Recipe) -> String {
 }
 
 /// The base model, with a link where there is a page to link to.
-fn base(recipe: &Recipe) -> String {
+pub(crate) fn base(recipe: &Recipe) -> String {
     let model = &recipe.model;
     let at = if model.revision.is_empty() { String::new() } else { format!(" at {}", code(&model.revision)) };
     // What is packed in few bits is not what the name says.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// The metrics of a step, or of the evaluation after it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
@@ -9,6 +11,17 @@ pub struct Line {
     pub step: u64,
     /// Everything else that is a finite number.
     pub values: BTreeMap<String, f64>,
+    /// What the model wrote then.
+    pub samples: Vec<Sample>,
+}
+
+/// What a model wrote when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The question, or the beginning of a document.
+    pub prompt: String,
+    /// How it went on.
+    pub text: String,
 }
 
 impl Line {

@@ -13,7 +13,10 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{line::Line, tensorboard::Events};
+use super::{
+    line::{Line, Sample},
+    tensorboard::Events,
+};
 use crate::error::{Error, Result};
 
 /// Name of the file.
@@ -71,6 +74,17 @@ pub struct Eval {
     pub more: BTreeMap<String, f64>,
 }
 
+/// What the model writes after a step.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Written {
+    /// The step after which it was asked.
+    pub step: u64,
+    /// Passes over the training data so far.
+    pub epoch: f64,
+    /// What it was asked, and what it wrote.
+    pub samples: Vec<Sample>,
+}
+
 /// The files being written.
 #[derive(Debug)]
 pub struct Metrics {
@@ -118,6 +132,11 @@ impl Metrics {
         self.add(eval)
     }
 
+    /// Add what the model wrote.
+    pub fn written(&mut self, written: &Written) -> Result<()> {
+        self.add(written)
+    }
+
     /// Make what was written durable and say how many bytes it is, for the checkpoint.
     pub fn sync(&self) -> Result<u64> {
         self.file.sync_data().map_err(Error::io("flush", &self.path))?;
@@ -163,8 +182,9 @@ fn one(line: &[u8]) -> Option<Line> {
     let object: BTreeMap<String, Value> = serde_json::from_slice(line).ok()?;
     let step = object.get("step")?.as_u64()?;
     // A number that is not finite is written as null, and has no place on a curve.
+    let samples = object.get("samples").map(|samples| serde_json::from_value(samples.clone()));
     let values = object.into_iter().filter(|(k, _)| k != "step").filter_map(|(k, v)| Some((k, v.as_f64()?)));
-    Some(Line { step, values: values.collect() })
+    Some(Line { step, values: values.collect(), samples: samples.transpose().ok()?.unwrap_or_default() })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! TensorBoard's event file: records framed as TensorFlow frames them, each a protobuf `Event` of one
-//! scalar or more. The messages are small enough to be encoded here by hand; numbers of fields are those of
+//! TensorBoard's event file: records framed as TensorFlow frames them, each a protobuf `Event` of scalars or
+//! texts. The messages are small enough to be encoded here by hand; numbers of fields are those of
 //! `tensorflow/core/util/event.proto` and `summary.proto`.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::line::Line;
+use super::line::{Line, Sample};
 use crate::error::{Error, Result};
 
 /// Name of the file: one for a run, however often it was resumed.
@@ -32,7 +32,7 @@ impl Events {
 
     /// Add a line of metrics.
     pub fn add(&mut self, line: &Line) -> Result<()> {
-        self.file.write_all(&record(&scalars(now(), line))).map_err(Error::io("write", &self.path))
+        self.file.write_all(&record(&event(now(), line))).map_err(Error::io("write", &self.path))
     }
 }
 
@@ -49,7 +49,7 @@ fn whole(wall_time: f64, lines: &[Line]) -> Vec<u8> {
     double(&mut version, 1, wall_time);
     bytes(&mut version, 3, b"brain.Event:2");
     let mut file = record(&version);
-    file.extend(lines.iter().flat_map(|line| record(&scalars(wall_time, line))));
+    file.extend(lines.iter().flat_map(|line| record(&event(wall_time, line))));
     file
 }
 
@@ -68,8 +68,8 @@ fn masked(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
 
-/// An `Event` with a `Summary` of every value of the line.
-fn scalars(wall_time: f64, line: &Line) -> Vec<u8> {
+/// An `Event` with a `Summary` of every value and every text of the line.
+fn event(wall_time: f64, line: &Line) -> Vec<u8> {
     let mut summary = Vec::new();
     for (name, value) in &line.values {
         let mut one = Vec::new();
@@ -79,12 +79,39 @@ fn scalars(wall_time: f64, line: &Line) -> Vec<u8> {
         one.extend((*value as f32).to_le_bytes());
         bytes(&mut summary, 1, &one);
     }
+    for (i, sample) in (1..).zip(&line.samples) {
+        bytes(&mut summary, 1, &text(&format!("sample/{i}"), &markdown(sample)));
+    }
     let mut event = Vec::new();
     double(&mut event, 1, wall_time);
     event.push(2 << 3);
     varint(&mut event, line.step);
     bytes(&mut event, 5, &summary);
     event
+}
+
+/// A value of the text plugin: a tensor of one string. Numbers of fields are those of `summary.proto`, `tensor.proto`,
+/// `tensor_shape.proto`.
+fn text(tag: &str, text: &str) -> Vec<u8> {
+    const STRING: u8 = 7;
+    let (mut value, mut plugin, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    bytes(&mut value, 1, format!("{tag}/text_summary").as_bytes());
+    bytes(&mut plugin, 1, b"text");
+    bytes(&mut metadata, 1, &plugin);
+    let (mut dimension, mut shape, mut tensor) = (vec![1 << 3], Vec::new(), vec![1 << 3, STRING]);
+    varint(&mut dimension, 1);
+    bytes(&mut shape, 2, &dimension);
+    bytes(&mut tensor, 2, &shape);
+    bytes(&mut tensor, 8, text.as_bytes());
+    bytes(&mut value, 8, &tensor);
+    bytes(&mut value, 9, &metadata);
+    value
+}
+
+/// A sample as the plugin shows it, which is Markdown: both texts as they are.
+fn markdown(sample: &Sample) -> String {
+    let as_it_is = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    format!("{}\n---\n\n{}", as_it_is(&sample.prompt), as_it_is(&sample.text))
 }
 
 /// `eval_loss` as `eval/loss`, all else under `train/`.
@@ -123,16 +150,19 @@ mod tests {
         struct Oracle {
             wall_time: f64,
             lines: Vec<(u64, Vec<(String, f64)>)>,
+            samples: Vec<(u64, Vec<Sample>)>,
             hex: String,
         }
         let oracle: Oracle = serde_json::from_str(include_str!("../../../tests/oracles/train/tensorboard_events.json"))
             .unwrap_or_else(|e| panic!("{e}"));
-        let lines: Vec<Line> = oracle
-            .lines
-            .into_iter()
-            .map(|(step, values)| Line { step, values: values.into_iter().collect() })
-            .collect();
-        assert!(lines.len() >= 3, "the oracle is not empty");
+        let scalars = oracle.lines.into_iter().map(|(step, values)| Line {
+            step,
+            values: values.into_iter().collect(),
+            samples: Vec::new(),
+        });
+        let texts = oracle.samples.into_iter().map(|(step, samples)| Line { step, samples, ..Line::default() });
+        let lines: Vec<Line> = scalars.chain(texts).collect();
+        assert!(lines.len() >= 5, "the oracle is not empty");
         assert_eq!(setaccio_base::sha256::hex(&whole(oracle.wall_time, &lines)), oracle.hex);
     }
 }

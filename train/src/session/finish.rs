@@ -13,7 +13,7 @@ use setaccio_base::{
     sha256::hex_digest,
 };
 
-use super::plan::RunPlan;
+use super::{plan::RunPlan, run::Ended};
 use crate::{
     artifacts::{merge, model_folder},
     checkpoint::hint,
@@ -86,9 +86,9 @@ pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
 /// Write everything; the lock with the hashes of what was made last, because it says that the run is finished.
 pub fn finish(
     plan: &RunPlan,
-    model: &Llama,
-    initial: &BTreeMap<String, (Tensor, Tensor)>,
+    (model, initial): (&Llama, &BTreeMap<String, (Tensor, Tensor)>),
     mut lock: RunLock,
+    ended: Ended,
 ) -> Result<()> {
     let (folder, recipe, config) = (&plan.folder, &plan.recipe_file.recipe, plan.files.config());
     let tokens = plan.trained_tokens()?;
@@ -114,8 +114,11 @@ pub fn finish(
         run: folder,
         trainable: plan.memory.trainable as u64,
         parameters: config.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(),
-        steps: plan.total,
-        epochs: plan.epoch(plan.total),
+        steps: ended.steps,
+        planned: plan.total,
+        early: ended.early,
+        best: ended.best,
+        epochs: plan.epoch(ended.steps),
         rows: [plan.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
         told: &told::of(counts),

@@ -5,8 +5,9 @@ pub mod outlook;
 mod plan;
 mod reference;
 mod run;
+mod samples;
 pub mod sketch;
 mod steps;
 
 pub use plan::RunPlan;
-pub use run::{RunOutcome, StartMode, run};
+pub use run::{Ended, RunOutcome, StartMode, run};

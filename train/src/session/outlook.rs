@@ -187,7 +187,8 @@ impl Outlook {
             let mut said = Vec::new();
             let chosen = |i: &usize| set >> i & 1 == 1;
             // How much smaller a batch or a row has to be is known when all else is decided.
-            let (sized, fixed): (Vec<usize>, Vec<usize>) = (0..CHANGES.len()).filter(chosen).partition(|i| CHANGES[*i].1);
+            let (sized, fixed): (Vec<usize>, Vec<usize>) =
+                (0..CHANGES.len()).filter(chosen).partition(|i| CHANGES[*i].1);
             for i in fixed.into_iter().chain(sized) {
                 said.extend(CHANGES[i].0(self, &mut recipe)?);
             }
@@ -211,7 +212,12 @@ impl Outlook {
 
     /// Seconds of a run that goes over `tokens` in micro-batches of so many on average, in rows of `length` on average; none
     /// where there is no GPU that a prediction could be made for.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
     pub fn seconds(&self, tokens: f64, micro_batch: f64, length: f64) -> Option<f64> {
         let machine = self.place.gpu?.machine();
         let recipe = &self.recipe;

@@ -42,11 +42,24 @@ pub enum RunOutcome {
     Trained {
         /// The step that was resumed from, if it was.
         resumed: Option<u64>,
+        /// Where it ended.
+        ended: Ended,
         /// Loss of the last step, in nats a token.
         loss: f64,
-        /// Loss of the last evaluation, if there are rows for one.
+        /// Evaluation loss of the result, if there are rows for one.
         eval_loss: Option<f64>,
     },
+}
+
+/// Where a run ended, and what of it is the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Steps that were taken.
+    pub steps: u64,
+    /// Whether it stopped before its last one because its evaluation loss did not fall any more.
+    pub early: bool,
+    /// The step whose state is the result, if that is not the last one taken.
+    pub best: Option<u64>,
 }
 
 /// Train. `command` is what a person would type to make this run again.
@@ -164,15 +177,18 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     plan.place_base()?;
     finish::write_lock(folder, &lock)?;
     let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
-    let mut run = Run::new(plan, progress, store, trainer, metrics);
+    let mut run = Run::new(plan, progress, store, trainer, metrics)?;
     run.after(&lock.legs);
     if let Some(found) = &found {
         run.take_over(found)?;
     }
     let resumed = found.as_ref().map(|f| f.state.step);
     run.complete()?;
-    finish::finish(plan, &run.trainer.model, &initial, lock)?;
-    Ok(RunOutcome::Trained { resumed, loss: run.state.loss, eval_loss: run.state.eval.map(|e| e.loss) })
+    let best = if recipe.checkpoint.load_best_model_at_end { run.take_best()? } else { None };
+    let ended = Ended { steps: run.state.step, early: run.stopped_early() && run.state.step < plan.total, best };
+    finish::finish(plan, (&run.trainer.model, &initial), lock, ended)?;
+    let eval = if best.is_some() { run.state.best } else { run.state.eval };
+    Ok(RunOutcome::Trained { resumed, ended, loss: run.state.loss, eval_loss: eval.map(|e| e.loss) })
 }
 
 /// Say what becomes of the learning rate of a run that had `steps` steps and is gone on with from step `from` on.

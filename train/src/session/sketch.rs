@@ -13,10 +13,7 @@ use crate::{
     data::{Split, shards::Build},
     device,
     error::{Error, Result},
-    formats::{
-        config_json::DTYPES,
-        model_files::ModelFiles,
-    },
+    formats::{config_json::DTYPES, model_files::ModelFiles},
     model::config::Config,
     recipe::RecipeFile,
 };

@@ -5,16 +5,16 @@ use std::time::Instant;
 use candle_core::{DType, Tensor};
 use setaccio_base::progress::Progress;
 
-use super::plan::RunPlan;
+use super::{plan::RunPlan, samples::Samples};
 use crate::{
     checkpoint::{Checkpoint, Evaluation, State, Store},
-    data::in_order,
+    data::{Dataset, in_order},
     error::{Error, Result},
     loss::mean,
     memory,
     report::{
         lock::Leg,
-        metrics::{Eval, Metrics, Step},
+        metrics::{Eval, Metrics, Step, Written},
     },
     trainer::{StepError, StepOutcome, Trainer},
 };
@@ -35,6 +35,7 @@ pub struct Run<'a> {
     pub state: State,
     /// Steps at which it ended at a former length.
     ends: Vec<u64>,
+    samples: Samples,
     /// Whether it says what no checkpoint says.
     unsaved: bool,
     /// Step of the newest checkpoint.
@@ -89,9 +90,10 @@ impl<'a> Run<'a> {
         store: Store,
         trainer: Trainer,
         metrics: Metrics,
-    ) -> Self {
-        let (state, clock) = (State::default(), Clock::default());
-        Self { plan, progress, store, trainer, metrics, state, ends: Vec::new(), unsaved: false, kept: None, clock }
+    ) -> Result<Self> {
+        let (state, clock, samples) = (State::default(), Clock::default(), Samples::of(plan)?);
+        let (ends, unsaved, kept) = (Vec::new(), false, None);
+        Ok(Self { plan, progress, store, trainer, metrics, state, ends, samples, unsaved, kept, clock })
     }
 
     /// What went before under other lengths: an end that is taken again is logged and evaluated as it was then.
@@ -106,14 +108,7 @@ impl<'a> Run<'a> {
     /// Put back what a checkpoint holds.
     pub fn take_over(&mut self, found: &Checkpoint) -> Result<()> {
         let damaged = |message: String| Error::damaged(&found.path, message);
-        for param in &self.trainer.params {
-            let name = format!("{TRAINED}{}", param.name);
-            let fits = |t: &Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
-            match found.tensors.load(&name).ok().filter(fits) {
-                Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
-                None => return Err(damaged(format!("`{name}` is missing, or of another shape or type"))),
-            }
-        }
+        self.take_values(found)?;
         let moments = found.tensors.names().filter_map(|name| {
             let own = name.strip_prefix(OPTIMIZER)?.to_owned();
             Some(found.tensors.load(name).map(|tensor| (own, tensor)))
@@ -125,6 +120,44 @@ impl<'a> Run<'a> {
         }
         (self.state, self.kept) = (found.state.clone(), Some(step));
         Ok(())
+    }
+
+    /// Put back what was trained.
+    fn take_values(&self, found: &Checkpoint) -> Result<()> {
+        for param in &self.trainer.params {
+            let name = format!("{TRAINED}{}", param.name);
+            let fits = |t: &Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
+            match found.tensors.load(&name).ok().filter(fits) {
+                Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
+                None => {
+                    let message = format!("`{name}` is missing, or of another shape or type");
+                    return Err(Error::damaged(&found.path, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Let the model be what it was after the evaluation with the least loss, and say after which step that was.
+    ///
+    /// # Errors
+    /// The checkpoint of that step is not there any more, or torn.
+    pub fn take_best(&mut self) -> Result<Option<u64>> {
+        let Some(best) = self.state.best.filter(|best| best.step < self.state.step) else { return Ok(None) };
+        let found = self.store.at(best.step).map_err(|error| {
+            Error::Other(format!(
+                "the result was to be what had the least evaluation loss, and the checkpoint of that is lost: {error}; train \
+                 again with --force, or take the last step with `checkpoint.load_best_model_at_end = false`"
+            ))
+        })?;
+        self.take_values(&found)?;
+        Ok(Some(best.step))
+    }
+
+    /// Whether it stopped because its evaluation loss does not fall any more.
+    pub fn stopped_early(&self) -> bool {
+        let patience = self.plan.recipe_file.recipe.eval.patience;
+        patience > 0 && self.state.stale >= patience
     }
 
     /// Take every step that is left.
@@ -148,7 +181,7 @@ impl<'a> Run<'a> {
         } else if self.plan.recipe_file.recipe.eval.at_start && self.state.eval.is_none() {
             self.evaluate()?;
         }
-        while self.state.step < self.plan.total {
+        while self.state.step < self.plan.total && !self.stopped_early() {
             let outcome = self.step()?;
             let step = self.state.step;
             if step == 1 || due(self.plan.recipe_file.recipe.train.log_every, step) || self.is_an_end(step) {
@@ -163,11 +196,11 @@ impl<'a> Run<'a> {
     fn settle(&mut self) -> Result<()> {
         let (recipe, step) = (&self.plan.recipe_file.recipe, self.state.step);
         let last = self.is_an_end(step);
-        let evaluated = self.state.eval.is_some_and(|eval| eval.step == step);
-        if (due(recipe.eval.every, step) || last) && !evaluated {
+        if due(recipe.eval.every, step) || last {
             self.evaluate()?;
         }
-        if (due(recipe.checkpoint.every, step) || last) && self.unsaved {
+        let best = recipe.checkpoint.load_best_model_at_end && self.state.is_best() && self.is_evaluated();
+        if (due(recipe.checkpoint.every, step) || last || best || self.stopped_early()) && self.unsaved {
             self.save()?;
         }
         Ok(())
@@ -234,21 +267,41 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Whether the model as it is was evaluated.
+    fn is_evaluated(&self) -> bool {
+        self.state.eval.is_some_and(|eval| eval.step == self.state.step)
+    }
+
+    /// Evaluate and ask, each unless it was done after this very step.
     fn evaluate(&mut self) -> Result<()> {
-        let Some(rows) = &self.plan.eval else { return Ok(()) };
         let began = Instant::now();
-        let mut tokens = 0;
-        let batches = in_order(rows, self.plan.recipe_file.recipe.train.batch);
-        let metrics = self.trainer.evaluate(batches, &|| self.progress.cancelled(), &mut |b| tokens += b.tokens())?;
-        let (losses, loss) = (metrics.losses, metrics.loss());
-        if !loss.is_finite() {
-            return Err(self.diverged(self.state.step.saturating_sub(1), "the evaluation loss after it".into()));
+        if let Some(rows) = self.plan.eval.as_ref().filter(|_| !self.is_evaluated()) {
+            self.evaluate_rows(rows)?;
+        }
+        if self.state.asked != Some(self.state.step) && !self.samples.is_empty() {
+            let samples = self.samples.ask(&self.trainer.model, self.progress)?;
+            let (step, epoch) = (self.state.step, self.plan.epoch(self.state.step));
+            self.metrics.written(&Written { step, epoch, samples })?;
+            self.state.asked = Some(step);
+            self.unsaved = true;
         }
         // The time belongs to no training step.
         if let Some(start) = &mut self.clock.began {
             *start += began.elapsed();
         }
-        self.state.eval = Some(Evaluation { step: self.state.step, loss });
+        Ok(())
+    }
+
+    fn evaluate_rows(&mut self, rows: &Dataset) -> Result<()> {
+        let mut tokens = 0;
+        let recipe = &self.plan.recipe_file.recipe;
+        let batches = in_order(rows, recipe.train.batch);
+        let metrics = self.trainer.evaluate(batches, &|| self.progress.cancelled(), &mut |b| tokens += b.tokens())?;
+        let (losses, loss) = (metrics.losses, metrics.loss());
+        if !loss.is_finite() {
+            return Err(self.diverged(self.state.step.saturating_sub(1), "the evaluation loss after it".into()));
+        }
+        self.state.evaluated(Evaluation { step: self.state.step, loss }, recipe.eval.min_delta);
         self.unsaved = true;
         self.metrics.eval(&Eval {
             step: self.state.step,

@@ -120,6 +120,45 @@ fn a_cache_is_used_as_long_as_it_is_whole_and_meant() {
 }
 
 #[test]
+fn what_was_tokenised_before_it_was_cut_short_is_not_tokenised_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, clean) = (dir.path().join("cache"), dir.path().join("clean"));
+    fs::create_dir_all(&cache).unwrap();
+    fs::create_dir_all(&clean).unwrap();
+    let folder = dir.path().join("a");
+    // Three files of a thousand rows.
+    build(&folder, Kind::Chat, &chats(3000), 500, 2);
+    let data = data(std::slice::from_ref(&folder));
+    let whole = open(&data, 0, &clean, &()).unwrap();
+    assert!(matches!(open(&data, 0, &cache, &Seen(AtomicU64::new(0), 1500)), Err(Error::Interrupted)));
+    let parts = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().unwrap() == "parts");
+    let parts = parts.unwrap();
+    assert!(parts.join("00000.tokens").is_file() && !parts.join("00002.tokens").exists());
+    // The first file cannot be read any more, and need not be.
+    let first = folder.join("data/train-00000-of-00003.parquet");
+    let bytes = fs::read(&first).unwrap();
+    fs::write(&first, vec![0; bytes.len()]).unwrap();
+    let resumed = open(&data, 0, &cache, &()).unwrap();
+    assert_eq!((resumed.sha256(), resumed.counts()), (whole.sha256(), whole.counts()));
+    assert_eq!(resumed.place(2999), whole.place(2999));
+    let names: Vec<_> = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 1, "the parts are gone: {names:?}");
+    // A part that is torn is made again, and parts of other settings go.
+    fs::write(&first, &bytes).unwrap();
+    let again = dir.path().join("again");
+    fs::create_dir_all(again.join("train-0000000000000000.parts")).unwrap();
+    assert!(matches!(open(&data, 0, &again, &Seen(AtomicU64::new(0), 1500)), Err(Error::Interrupted)));
+    let parts = again.join(parts.file_name().unwrap()).join("00000.tokens");
+    let torn = fs::read(&parts).unwrap();
+    fs::write(&parts, &torn[..torn.len() - 9]).unwrap();
+    assert_eq!(open(&data, 0, &again, &()).unwrap().sha256(), whole.sha256());
+    assert_eq!(fs::read_dir(&again).unwrap().count(), 1);
+    // A limit ends within a file.
+    assert_eq!(open(&data, 1200, &again, &()).unwrap().sha256(), open(&data, 1200, &clean, &()).unwrap().sha256());
+    assert_eq!(open(&data, 1200, &again, &()).unwrap().len(), 1200);
+}
+
+#[test]
 fn a_row_that_is_refused_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("a");

@@ -102,7 +102,9 @@ fn named(facts: &MergedFacts) -> String {
             "A tiny Llama that the program made itself".into()
         }
         Some(recipe) if facts.own_base() => base(recipe),
-        Some(recipe) => format!("A base that is not, file by file, the one that the run was trained upon ({})", base(recipe)),
+        Some(recipe) => {
+            format!("A base that is not, file by file, the one that the run was trained upon ({})", base(recipe))
+        }
         None => match repository(facts.base) {
             Some(repo) => format!("[{repo}](https://huggingface.co/{repo}), by the name that its adapter gives it"),
             None => format!("{}, by the name that its adapter gives it", code(file_name(facts.base))),
@@ -135,7 +137,9 @@ fn licences(facts: &MergedFacts) -> String {
             other.recipe.model.license.clear();
             licence_lines(&other, "model")
         }
-        None => "## Licences\n\n- base model and data: **not known**; find them out before you pass the model on\n".into(),
+        None => {
+            "## Licences\n\n- base model and data: **not known**; find them out before you pass the model on\n".into()
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn line(step: u64, values: &[(&str, f64)]) -> Line {
-    Line { step, values: values.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect() }
+    Line { step, values: values.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(), samples: Vec::new() }
 }
 
 fn lines() -> Vec<Line> {
@@ -28,6 +28,9 @@ fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str) -> String {
         trainable: 4_884_480,
         parameters: 134_515_008,
         steps: 30,
+        planned: 30,
+        early: false,
+        best: None,
         epochs: 1.0 / 3.0,
         rows: [1190, 3, 10],
         tokens: [10_240, 4096],

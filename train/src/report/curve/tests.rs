@@ -4,7 +4,7 @@ use super::*;
 use crate::random;
 
 fn line(step: u64, values: &[(&str, f64)]) -> Line {
-    Line { step, values: values.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect() }
+    Line { step, values: values.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(), samples: Vec::new() }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "small")]

@@ -9,7 +9,8 @@ use crate::recipe::{Method, Recipe, Schedule};
 /// What may change between a run and its resumption. Paths and names are here because the hashes of what
 /// they lead to decide; recomputation, because it repeats the same arithmetic.
 const FREE: &[&str] = &[
-    "checkpoint",
+    "checkpoint.every",
+    "checkpoint.keep",
     "command",
     "data.template",
     "data.train",
@@ -20,7 +21,9 @@ const FREE: &[&str] = &[
     "data[].repos",
     "data[].rows",
     "data[].title",
-    "eval.every",
+    "eval.prompts",
+    "eval.sample_tokens",
+    "eval.samples",
     "made",
     "model.license",
     "model.path",
@@ -52,13 +55,22 @@ pub fn deciding(lock: &Value, recipe: &Recipe, length: Length) -> BTreeMap<Strin
         found.retain(|key, _| !key.starts_with("lora."));
     }
     let train = &recipe.train;
+    // When a run is evaluated decides when it stops, and which of its states is the best.
+    let by_evaluations = recipe.eval.patience > 0 || recipe.checkpoint.load_best_model_at_end;
+    if !by_evaluations {
+        found.remove("eval.every");
+    }
+    if recipe.eval.patience == 0 || length == Length::Aside {
+        found.retain(|key, _| !["eval.patience", "eval.min_delta"].contains(&key.as_str()));
+    }
     if train.max_steps > 0 {
         found.remove("train.epochs");
     }
     // Without a schedule that ends, how far a run goes changes no step of it.
     let endless = train.schedule == Schedule::Constant && train.warmup_ratio <= 0.0;
     if endless || length == Length::Aside {
-        found.retain(|key, _| !["train.max_steps", "train.epochs"].contains(&key.as_str()) && !key.starts_with("legs["));
+        found
+            .retain(|key, _| !["train.max_steps", "train.epochs"].contains(&key.as_str()) && !key.starts_with("legs["));
     }
     found
 }

@@ -38,8 +38,8 @@ const GIB_BYTES: usize = 1 << 30;
 #[test]
 fn what_is_advised_fits_and_nothing_less_does() {
     let cases = [
-        ("[train]\nbatch = 8\nrecompute = 'none'", 80, vec!["train.recompute=auto"]),
-        ("[train]\nbatch = 64", 24, vec!["model.quantization=nf4", "train.batch=4", "train.accumulation=16"]),
+        ("[train]\nbatch = 16\nrecompute = 'none'", 80, vec!["train.recompute=auto"]),
+        ("[train]\nbatch = 64", 16, vec!["model.quantization=nf4", "train.batch=4", "train.accumulation=16"]),
         ("quantization = 'nf4'\n[train]\nbatch = 8", 12, vec!["train.batch=1", "train.accumulation=8"]),
     ];
     for (recipe, gib, expected) in cases {

@@ -177,8 +177,8 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     let said = all(&out, &[]).assert_success().stdout;
     assert_eq!(
         said.matches("up to date").count(),
-        2 + 2 + 2,
-        "the first stage: data, training, merging, and the table: {said}"
+        3 + 2 + 2,
+        "the rows of all stages, training and merging of the first, and both in the table: {said}"
     );
     for name in [
         "merged/config.json",

@@ -50,7 +50,7 @@ def records(path):
 
 
 def history(folder):
-    """Values by step, of every number that was logged."""
+    """Values by step, of every number that was logged; what the library says of a table of samples is its own."""
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     found = {}
     for record in records(path):
@@ -58,7 +58,7 @@ def history(folder):
             continue
         for item in record.history.item:
             key, value = item.key or "/".join(item.nested_key), json.loads(item.value_json)
-            if isinstance(value, (int, float)) and not key.startswith("_"):
+            if isinstance(value, (int, float)) and not key.startswith(("_", "samples/")):
                 found.setdefault(record.history.step.num, {})[key] = value
     return found
 

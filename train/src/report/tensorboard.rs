@@ -110,8 +110,12 @@ fn text(tag: &str, text: &str) -> Vec<u8> {
 
 /// A sample as the plugin shows it, which is Markdown: both texts as they are.
 fn markdown(sample: &Sample) -> String {
-    let as_it_is = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    format!("{}\n---\n\n{}", as_it_is(&sample.prompt), as_it_is(&sample.text))
+    let mut out = String::new();
+    let as_it_is = |out: &mut String, text: &str| text.lines().for_each(|line| out.extend(["    ", line, "\n"]));
+    as_it_is(&mut out, &sample.prompt);
+    out.push_str("\n---\n\n");
+    as_it_is(&mut out, &sample.text);
+    out
 }
 
 /// `eval_loss` as `eval/loss`, all else under `train/`.

@@ -13,7 +13,7 @@ use setaccio_base::{
     sha256::hex_digest,
 };
 
-use super::{plan::RunPlan, run::Ended};
+use super::{ended::Ended, plan::RunPlan};
 use crate::{
     artifacts::{merge, model_folder},
     checkpoint::hint,

@@ -1,5 +1,6 @@
 //! A run from recipe to adapter: planned, trained step by step, checkpointed, reported.
 
+mod ended;
 mod finish;
 pub mod outlook;
 mod plan;
@@ -9,5 +10,6 @@ mod samples;
 pub mod sketch;
 mod steps;
 
+pub use ended::Ended;
 pub use plan::RunPlan;
-pub use run::{Ended, RunOutcome, StartMode, run};
+pub use run::{RunOutcome, StartMode, run};

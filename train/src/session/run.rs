@@ -1,16 +1,21 @@
 //! The run itself: load, train, evaluate, checkpoint, and leave an adapter with all that is to be known about it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
+
+use candle_core::Tensor;
 
 use setaccio_base::{atomic, progress::Progress, sha256::hex_digest};
 
-use super::{finish, plan::RunPlan, reference, steps::Run};
+use super::{ended::Ended, finish, plan::RunPlan, reference, steps::Run};
 use crate::{
     checkpoint::{Checkpoint, Store},
     device,
     error::{Error, Result},
     formats::peft,
-    model::load::{self, LoadOptions, Trainable},
+    model::{
+        llama::Llama,
+        load::{self, LoadOptions, Trainable},
+    },
     optim::schedule::Rate,
     recipe::{Init, Method, Reference},
     report::{
@@ -51,17 +56,6 @@ pub enum RunOutcome {
     },
 }
 
-/// Where a run ended, and what of it is the result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// Steps that were taken.
-    pub steps: u64,
-    /// Whether it stopped before its last one because its evaluation loss did not fall any more.
-    pub early: bool,
-    /// The step whose state is the result, if that is not the last one taken.
-    pub best: Option<u64>,
-}
-
 /// Train. `command` is what a person would type to make this run again.
 ///
 /// # Errors
@@ -93,22 +87,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     {
         return Ok(RunOutcome::UpToDate);
     }
-    let start = match (start, &before) {
-        (StartMode::Again, Some(before)) => {
-            let differences = lock::differences(before, &lock)?;
-            if let Some(first) = differences.first() {
-                let more =
-                    if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
-                progress
-                    .warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
-                StartMode::Force
-            } else {
-                StartMode::Resume
-            }
-        }
-        (StartMode::Again, None) => StartMode::Force,
-        (start, _) => start,
-    };
+    let start = if again { how_again(before.as_ref(), &lock, folder, progress)? } else { start };
     if start == StartMode::Fresh && (before.is_some() || !store.steps()?.is_empty()) {
         let message = "holds a run already: `--resume` goes on with it, `--force` starts anew over it, `--out` names \
                        another folder";
@@ -138,30 +117,8 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     if found.is_none() {
         finish::vacant(folder, recipe.method)?;
     }
-    let options = LoadOptions {
-        quantization: recipe.model.quantization,
-        double_quant: recipe.model.double_quant,
-        dtype: plan.dtype,
-        device: plan.device.clone(),
-        trainable: match recipe.method {
-            Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
-            Method::Full => Trainable::Weights,
-        },
-    };
-    progress.stage("load", plan.files.config().layers as u64);
-    let mut model = load::model(plan.files.config(), &plan.files, &options, &|_| {
-        progress.advance(1, "");
-        !progress.cancelled()
-    })?;
-    let initial = model.adapters()?;
+    let (model, initial) = load(plan, progress)?;
     let objective = Objective::new(recipe);
-    if let Some(file) = &plan.adapter {
-        file.copy_into(&mut model, Path::new(&recipe.lora.adapter))?;
-    }
-    // Without either, the model before training is the base with the adapter off.
-    if objective.needs_reference() && (plan.adapter.is_some() || recipe.lora.init == Init::Pissa) {
-        model.keep_as_reference()?;
-    }
     if objective.needs_reference() && recipe.preference().reference == Reference::Precomputed {
         for data in [Some(&plan.train), plan.eval.as_ref()].into_iter().flatten() {
             reference::refer(data, (&model, &lock), folder, recipe.train.batch, progress)?;
@@ -189,6 +146,46 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     finish::finish(plan, (&run.trainer.model, &initial), lock, ended)?;
     let eval = if best.is_some() { run.state.best } else { run.state.eval };
     Ok(RunOutcome::Trained { resumed, ended, loss: run.state.loss, eval_loss: eval.map(|e| e.loss) })
+}
+
+/// How a chain begins: on with the run that the folder holds, if it is this very one, else anew.
+fn how_again(before: Option<&RunLock>, lock: &RunLock, folder: &Path, progress: &dyn Progress) -> Result<StartMode> {
+    let Some(before) = before else { return Ok(StartMode::Force) };
+    let differences = lock::differences(before, lock)?;
+    let Some(first) = differences.first() else { return Ok(StartMode::Resume) };
+    let more = if differences.len() > 1 { format!(" and {} more", differences.len() - 1) } else { String::new() };
+    progress.warn(&format!("{} holds a run that differs in {first}{more}: training anew", folder.display()));
+    Ok(StartMode::Force)
+}
+
+/// The model of a run before its first step, and its adapter as that was made, before one that it goes on with took its place.
+fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, BTreeMap<String, (Tensor, Tensor)>)> {
+    let recipe = &plan.recipe_file.recipe;
+    let options = LoadOptions {
+        quantization: recipe.model.quantization,
+        double_quant: recipe.model.double_quant,
+        dtype: plan.dtype,
+        device: plan.device.clone(),
+        trainable: match recipe.method {
+            Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+            Method::Full => Trainable::Weights,
+        },
+    };
+    progress.stage("load", plan.files.config().layers as u64);
+    let mut model = load::model(plan.files.config(), &plan.files, &options, &|_| {
+        progress.advance(1, "");
+        !progress.cancelled()
+    })?;
+    let initial = model.adapters()?;
+    let objective = Objective::new(recipe);
+    if let Some(file) = &plan.adapter {
+        file.copy_into(&mut model, Path::new(&recipe.lora.adapter))?;
+    }
+    // Without either, the model before training is the base with the adapter off.
+    if objective.needs_reference() && (plan.adapter.is_some() || recipe.lora.init == Init::Pissa) {
+        model.keep_as_reference()?;
+    }
+    Ok((model, initial))
 }
 
 /// Say what becomes of the learning rate of a run that had `steps` steps and is gone on with from step `from` on.

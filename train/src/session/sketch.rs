@@ -72,12 +72,11 @@ impl Sketch {
         let recipe = recipe_file.recipe.clone();
         let Outline { config, stored } = model;
         plan::fits(&recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
-        let place = match place {
-            Some(place) => place,
-            None => {
-                let (device, dtype) = device::pick(recipe.train.device)?;
-                Place::here(&recipe, &device, dtype)
-            }
+        let place = if let Some(place) = place {
+            place
+        } else {
+            let (device, dtype) = device::pick(recipe.train.device)?;
+            Place::here(&recipe, &device, dtype)
         };
         let there = |folder: &&std::path::PathBuf| folder.join("ledger.json").exists();
         let (built, unbuilt): (Vec<_>, Vec<_>) = recipe.data.train.iter().partition(there);

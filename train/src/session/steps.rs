@@ -127,13 +127,11 @@ impl<'a> Run<'a> {
         for param in &self.trainer.params {
             let name = format!("{TRAINED}{}", param.name);
             let fits = |t: &Tensor| t.shape() == param.value.shape() && t.dtype() == param.value.dtype();
-            match found.tensors.load(&name).ok().filter(fits) {
-                Some(tensor) => param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?,
-                None => {
-                    let message = format!("`{name}` is missing, or of another shape or type");
-                    return Err(Error::damaged(&found.path, message));
-                }
-            }
+            let Some(tensor) = found.tensors.load(&name).ok().filter(fits) else {
+                let message = format!("`{name}` is missing, or of another shape or type");
+                return Err(Error::damaged(&found.path, message));
+            };
+            param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! run's folder: `NAME.toml` and `data/`, as `setaccio init` and `setaccio build` would make them, and `train.toml`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -117,7 +118,7 @@ fn build(asked: &Asked, (name, run): (&str, &Path), progress: &Bar) -> Result<Pa
         folder: run,
         files: &files,
         schema: None,
-        rename: Default::default(),
+        rename: BTreeMap::default(),
         title: None,
         license: None,
         language: None,

@@ -157,13 +157,12 @@ pub fn run(args: &Args) -> Result<()> {
         let (rows, out, model) = (args.recipe.as_path(), args.out.as_deref(), args.model.as_deref());
         own_rows::follow(&Asked { rows, out, model, force: args.force, jobs: args.jobs }, &progress)
     });
-    let (loaded, folder) = match own.transpose()? {
-        Some((recipe, folder)) => (args.load(&recipe)?, folder),
-        None => {
-            let loaded = args.load(&args.recipe)?;
-            let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
-            (loaded, folder)
-        }
+    let (loaded, folder) = if let Some((recipe, folder)) = own.transpose()? {
+        (args.load(&recipe)?, folder)
+    } else {
+        let loaded = args.load(&args.recipe)?;
+        let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.recipe.name));
+        (loaded, folder)
     };
     if args.plan {
         let outline = args.outline(&loaded, &progress);

@@ -148,6 +148,9 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     Ok(RunOutcome::Trained { resumed, ended, loss: run.state.loss, eval_loss: eval.map(|e| e.loss) })
 }
 
+/// A and B by module.
+type Adapters = BTreeMap<String, (Tensor, Tensor)>;
+
 /// How a chain begins: on with the run that the folder holds, if it is this very one, else anew.
 fn how_again(before: Option<&RunLock>, lock: &RunLock, folder: &Path, progress: &dyn Progress) -> Result<StartMode> {
     let Some(before) = before else { return Ok(StartMode::Force) };
@@ -159,7 +162,7 @@ fn how_again(before: Option<&RunLock>, lock: &RunLock, folder: &Path, progress: 
 }
 
 /// The model of a run before its first step, and its adapter as that was made, before one that it goes on with took its place.
-fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, BTreeMap<String, (Tensor, Tensor)>)> {
+fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, Adapters)> {
     let recipe = &plan.recipe_file.recipe;
     let options = LoadOptions {
         quantization: recipe.model.quantization,

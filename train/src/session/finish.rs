@@ -69,6 +69,11 @@ pub fn clear(folder: &Path) -> Result<()> {
         .try_for_each(|name| remove(&folder.join(name)))?)
 }
 
+/// Remove what says the hashes of a run that is gone on with.
+pub fn unseal(folder: &Path) -> Result<()> {
+    Ok(remove(&folder.join(manifest::NAME))?)
+}
+
 /// Whether what a lock says was made is there as it was written.
 pub fn whole(folder: &Path, lock: &RunLock) -> Result<bool> {
     if lock.made.is_empty() {

@@ -132,6 +132,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
         finish::clear(folder)?;
     }
     plan.place_base()?;
+    finish::unseal(folder)?;
     finish::write_lock(folder, &lock)?;
     let metrics = Metrics::open(folder, found.as_ref().map_or(0, |f| f.state.metrics_bytes))?;
     let mut run = Run::new(plan, progress, store, trainer, metrics)?;

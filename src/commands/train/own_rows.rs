@@ -117,6 +117,8 @@ fn build(asked: &Asked, (name, run): (&str, &Path), progress: &Bar) -> Result<Pa
         name,
         folder: run,
         files: &files,
+        field: None,
+        encoding: None,
         schema: None,
         rename: BTreeMap::default(),
         title: None,

@@ -74,7 +74,7 @@ fn four_commands_lead_from_a_folder_of_chats_to_a_gguf_file() {
 fn rows_of_each_kind_are_learned_as_what_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, line: &dyn Fn(usize) -> serde_json::Value| {
-        let lines: String = (0..30).map(|i| format!("{}\n", line(i))).collect();
+        let lines = (0..30).map(|i| line(i).to_string()).collect::<Vec<_>>().join("\n");
         let path = dir.path().join(name);
         fs::write(&path, lines).unwrap();
         path.to_str().unwrap().to_owned()

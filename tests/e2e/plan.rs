@@ -63,7 +63,7 @@ fn what_is_advised_fits_when_it_is_planned_again() {
         let said = plan(dir.path(), args).assert_failure();
         let advice = said.split('`').nth(1).unwrap_or_else(|| panic!("{said}"));
         let sets: Vec<&str> = advice.split_whitespace().collect();
-        assert!(sets.len() >= 2 && sets.len() % 2 == 0 && sets[0] == "--set", "{advice}");
+        assert!(sets.len() >= 2 && sets.len().is_multiple_of(2) && sets[0] == "--set", "{advice}");
         let again = plan(dir.path(), &[args, &sets].concat()).assert_success();
         assert!(again.stdout.contains("fits on"), "{}", again.stdout);
     }
@@ -73,8 +73,8 @@ fn what_is_advised_fits_when_it_is_planned_again() {
 
 #[test]
 fn a_name_on_the_hub_is_planned_by_its_configuration() {
-    let fixture = HubFixture::new(Fixture::text(""));
     const MODEL: &str = "models/lab/Llama-8B";
+    let fixture = HubFixture::new(Fixture::text(""));
     let files = [("config.json", LLAMA_8B), ("model.safetensors", "not asked for")];
     fixture.hub.store().put(MODEL, files.map(|(name, text)| (name.to_owned(), text.to_owned())));
     let args = ["train", "llama3-8b-anita", "--plan", "--gpu", "h200", "--set", "data.train=[\"data/out/not-built\"]"];

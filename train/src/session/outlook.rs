@@ -235,6 +235,7 @@ impl Outlook {
             dropout: recipe.lora.dropout > 0.0 && recipe.method == Method::Lora,
             reference: matches!(recipe.form(), Form::Pairs { .. } | Form::Unpaired { .. })
                 && recipe.preference().loss.needs_reference(),
+            shared: matches!(recipe.form(), Form::Pairs { .. }),
         };
         Some(tokens / micro_batch.max(1.0) * Cost::of(&self.config, &step, &machine).predicted(&machine))
     }

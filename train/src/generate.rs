@@ -81,22 +81,13 @@ fn in_prompt(message: String) -> Error {
     Error::Other(format!("the prompt: {message}"))
 }
 
-/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense, and attention that
-/// sees a window only is not computed here.
+/// How many tokens may follow a prompt of so many: beyond its positions a model writes nonsense.
 pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
-    let positions = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
+    let positions = config.max_position_embeddings;
     match positions.checked_sub(prompt) {
-        None | Some(0) => {
-            let most = if positions < config.max_position_embeddings {
-                format!(
-                    "this model's attention sees only {positions} tokens back, which is not computed here: shorten it to \
-                     less than that"
-                )
-            } else {
-                format!("the model has {positions} positions: shorten it")
-            };
-            Err(Error::Other(format!("the prompt has {prompt} tokens, and {most}")))
-        }
+        None | Some(0) => Err(Error::Other(format!(
+            "the prompt has {prompt} tokens, and the model has {positions} positions: shorten it"
+        ))),
         Some(left) => Ok(left),
     }
 }

@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     error::Result,
     kernels::{
-        adamw, add, add_, attention, cast, cross_entropy, dropout, gemm, gpu_check::Gpu, masked, nf4, noise, rms_norm,
-        rope, rows, scale_rows, sum_squares, swiglu,
+        adamw, add, add_, attention, cast, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4, noise,
+        rms_norm, rope, rows, scale_rows, sum_squares, swiglu,
     },
     trainer,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 23] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
@@ -25,6 +25,7 @@ pub const CASES: [Case; 21] = [
     ("rows", rows::gpu_check::rows),
     ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
+    ("geglu", geglu::gpu_check::geglu),
     ("dropout", dropout::gpu_check::dropout),
     ("masked", masked::gpu_check::masked),
     ("noise", noise::gpu_check::noise),
@@ -32,6 +33,7 @@ pub const CASES: [Case; 21] = [
     ("attention", attention::gpu_check::documents),
     ("attention_after_other_keys", attention::gpu_check::after_other_keys),
     ("attention_around_gaps", attention::gpu_check::around_gaps),
+    ("attention_of_scores", attention::gpu_check::of_scores),
     ("cross_entropy", cross_entropy::gpu_check::cross_entropy),
     ("nf4", nf4::gpu_check::nf4),
     ("adamw", adamw::gpu_check::adamw),

@@ -7,7 +7,7 @@ use crate::{
     model::{config::Config, head::chunk_rows},
     nf4::DoubleQuant,
     optim,
-    recipe::{LINEARS, Method, Quantization, Recipe, Recompute},
+    recipe::{Method, Quantization, Recipe, Recompute},
 };
 
 /// Bytes of a GiB.
@@ -24,6 +24,12 @@ pub struct Memory {
     keys: usize,
     heads: usize,
     inner: usize,
+    /// Whether q and k go through norms.
+    head_norms: bool,
+    /// Norms behind attention and MLP.
+    norms_behind: usize,
+    /// Whether q, k and v come out of one matrix, and gate and up out of another.
+    fused: bool,
     vocab: usize,
     rank: usize,
     /// Adapters of a layer.
@@ -67,29 +73,27 @@ impl Memory {
         let (hidden, inner, vocab) = (config.hidden_size, config.intermediate_size, config.vocab_size);
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let unit = compute.size_in_bytes();
-        let shapes = LINEARS.map(|name| match name {
-            "q_proj" => (query, hidden),
-            "k_proj" | "v_proj" => (keys, hidden),
-            "o_proj" => (hidden, query),
-            "down_proj" => (hidden, inner),
-            _ => (inner, hidden),
-        });
+        let linears = config.linears();
+        let shapes = linears.iter().map(|linear| (linear.out, linear.input));
         let packed = config.quantization.is_some() || recipe.model.quantization == Quantization::Nf4;
         let double = config.quantization.as_ref().map_or(recipe.model.double_quant, |q| q.double_quant);
         let linear: usize =
-            shapes.iter().map(|(o, i)| if packed { nf4(o * i, double.into()) } else { o * i * unit }).sum();
-        let largest = shapes.iter().map(|(o, i)| o * i).max().unwrap_or(0);
+            shapes.clone().map(|(o, i)| if packed { nf4(o * i, double.into()) } else { o * i * unit }).sum();
+        let largest = shapes.clone().map(|(o, i)| o * i).max().unwrap_or(0);
         let tables = if config.tie_word_embeddings { 1 } else { 2 };
-        let norms = (2 * config.layers + 1) * hidden * unit;
+        let family = config.architecture.family();
+        let behind = [family.norms[1], family.norms[3]].into_iter().flatten().count();
+        let of_layer = family.norms.iter().flatten().count() * hidden + config.head_norms().map_or(0, |[q, k]| q + k);
+        let norms = (config.layers * of_layer + hidden) * unit;
         let weights = config.layers * linear + tables * vocab * hidden * stored.size_in_bytes() + norms;
         let lora = &recipe.lora;
-        let targets = || LINEARS.iter().zip(shapes).filter(|(name, _)| lora.targets.iter().any(|t| t == *name));
-        let trainable = config.layers * targets().map(|(_, (o, i))| lora.r * (o + i)).sum::<usize>();
+        let targets = || linears.iter().filter(|linear| lora.covers(linear.name));
+        let trainable = config.layers * targets().map(|linear| lora.r * (linear.out + linear.input)).sum::<usize>();
         let value = match lora.dtype {
             crate::recipe::AdapterType::F32 => 4,
             crate::recipe::AdapterType::Bf16 => 2,
         };
-        let sizes = targets().flat_map(|(_, (o, i))| [lora.r * o, lora.r * i]);
+        let sizes = targets().flat_map(|linear| [lora.r * linear.out, lora.r * linear.input]);
         let moments = config.layers * optim::Optimizer::bytes(recipe.train.optimizer, sizes);
         let head = if stored == compute { 0 } else { vocab * hidden * unit };
         let made = Self {
@@ -100,6 +104,9 @@ impl Memory {
             keys,
             heads: config.heads,
             inner,
+            head_norms: config.head_norms().is_some(),
+            norms_behind: behind,
+            fused: family.fused,
             vocab,
             rank: lora.r,
             adapters: targets().count(),
@@ -135,11 +142,15 @@ impl Memory {
         let row = |width: usize| tokens * width * self.unit;
         let (h, q, kv, i) = (self.hidden, self.query, self.keys, self.inner);
         // The input of a layer is the output of the one before, so it is counted once.
-        let saved = row(2 * h + 2 * q + 2 * kv + 2 * i + self.heads + self.adapters * self.rank);
+        let before_norms = if self.head_norms { q + kv } else { 0 };
+        let behind = self.norms_behind * h;
+        let saved =
+            row(2 * h + 2 * q + 2 * kv + 2 * i + self.heads + before_norms + behind + self.adapters * self.rank);
         let kept = (self.layers - recompute) * saved + recompute * row(h);
         let masked = usize::from(self.dropout);
         // Of the feed-forward part: product and its gradient, or that and the gradients of gate and up.
-        let forward_up = row((3 + masked) * i);
+        // What comes out of one matrix, or goes back into it, is there as a whole and in parts.
+        let forward_up = row((3 + masked) * i).max(if self.fused { row(4 * i) } else { 0 });
         // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in.
         let attention = row(h + q + 3 * q + q + 2 * kv + masked * 2 * h);
         let again = if recompute > 0 { saved } else { 0 };

@@ -189,7 +189,7 @@ fn write_recipe(asked: &Asked, (name, path): (&str, &Path), data: &Path) -> Resu
         sets.push(format!("data.template=../templates/{template}.jinja"));
     } else if let Ok(outline) = Outline::of_model(Path::new(model)) {
         let config = outline.config;
-        let sees = config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings);
+        let sees = config.max_position_embeddings;
         let longest = recipe::load(Path::new("default"), &[])?.recipe.data.max_length;
         sets.extend((sees < longest).then(|| format!("data.max_length={sees}")));
     }

@@ -13,7 +13,7 @@ use crate::{
         head::Head,
         layer::Layer,
         load::{self, LoadOptions, Source},
-        rope::Rotary,
+        rope::Places,
     },
 };
 
@@ -42,9 +42,11 @@ pub(crate) fn logits(models: &[Asked<'_>], prompts: &[Vec<u32>], each: &dyn Fn()
     let begin = |model: &Asked<'_>| -> Result<(Tensor, Context<'_>)> {
         let config = model.config;
         let embedding = model.source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
-        let (cos, sin) = Rotary::new(&config.inv_freq()).angles(&batch.positions, DType::F32, &Device::Cpu)?;
-        let context = Context { cos, sin, spans: &spans, keys: None, mode: Mode::Eval };
-        Ok((embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?, context))
+        let places = Places::new(&batch.positions, &spans, None);
+        let angles = config.rotaries().into_iter().map(|rotary| rotary.angles(&places, DType::F32, &Device::Cpu));
+        let context = Context { angles: angles.collect::<Result<_>>()?, spans: &spans, keys: None, mode: Mode::Eval };
+        let x = embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
+        Ok(((x * config.scales.embedding)?, context))
     };
     let mut states = models.iter().map(begin).collect::<Result<Vec<_>>>()?;
     for i in 0..models.first().map_or(0, |model| model.config.layers) {
@@ -76,15 +78,12 @@ pub(crate) fn largest(logits: &[f32]) -> f64 {
 }
 
 fn put(layer: &mut Layer, adapter: &AdapterFile) -> Result<()> {
-    layer.linears_mut().into_iter().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
+    layer.linears_mut().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
 }
 
 /// What the files hold as the head, and the embedding only where they hold none.
 fn head(config: &Config, source: &dyn Source) -> Result<Head> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-    Ok(Head {
-        norm: source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?.into(),
-        weight: source.tensor("lm_head.weight", &[vocab, hidden])?.into(),
-        eps: config.rms_norm_eps,
-    })
+    let norm = source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?;
+    Ok(load::head(config, norm.into(), source.tensor("lm_head.weight", &[vocab, hidden])?.into()))
 }

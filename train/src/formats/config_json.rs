@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::{Error, Result},
     model::{
-        config::{Architecture, Bitsandbytes, Config},
+        config::{Architecture, Bitsandbytes, Config, Scales},
+        mlp::Activation,
         rope_scaling::RopeScaling,
     },
 };
@@ -35,21 +36,19 @@ impl Config {
     pub fn from_json(file: &Path, map: &Map<String, Value>) -> Result<Self> {
         let keys = Keys { file, map, under: "" };
         let architecture = architecture(&keys)?;
-        let act = keys.get("hidden_act")?.unwrap_or_else(|| "silu".to_owned());
-        if act != "silu" {
-            return Err(keys.wrong("hidden_act", &format!("`{act}` is not supported, only `silu`")));
-        }
-        let qwen = architecture == Architecture::Qwen2;
-        for (key, allowed) in [("mlp_bias", false), ("attention_bias", qwen)] {
-            if keys.get(key)?.unwrap_or(false) && !allowed {
-                return Err(keys.wrong(key, "biases are supported on q, k and v of qwen2 only"));
-            }
-        }
+        let defaults = architecture.family().defaults;
+        activation(&keys, architecture)?;
         let heads = keys.need("num_attention_heads")?;
         let hidden_size = keys.need("hidden_size")?;
         let layers = keys.need("num_hidden_layers")?;
         let max_position_embeddings = keys.get("max_position_embeddings")?.unwrap_or(2048);
-        let (rope_theta, rope_scaling) = RopeScaling::from_keys(&keys, max_position_embeddings)?;
+        let rope = Rope::read(&keys, architecture, max_position_embeddings)?;
+        let head_dim = match keys.get("head_dim")?.or(defaults.head_dim) {
+            Some(head_dim) => head_dim,
+            None => split(&keys, hidden_size, heads)?,
+        };
+        let biases = biases(&keys, architecture)?;
+        let sliding = sliding(&keys, architecture, layers)?;
         let config = Self {
             architecture,
             vocab_size: keys.need("vocab_size")?,
@@ -58,23 +57,27 @@ impl Config {
             layers,
             heads,
             kv_heads: keys.get("num_key_value_heads")?.unwrap_or(heads),
-            head_dim: match keys.get("head_dim")? {
-                Some(head_dim) => head_dim,
-                None => split(&keys, hidden_size, heads)?,
-            },
-            rms_norm_eps: keys.get("rms_norm_eps")?.unwrap_or(1e-6),
-            rope_theta,
-            rope_scaling,
+            head_dim,
+            rotary_dim: part(head_dim, rope.part),
+            rms_norm_eps: keys.get("rms_norm_eps")?.unwrap_or(defaults.eps),
+            rope_theta: rope.theta,
+            rope_scaling: rope.scaling,
+            rope_local_theta: rope.local_theta,
             max_position_embeddings,
-            tie_word_embeddings: keys.get("tie_word_embeddings")?.unwrap_or(false),
-            attention_bias: qwen,
+            tie_word_embeddings: keys.get("tie_word_embeddings")?.unwrap_or(defaults.tied),
+            attention_bias: biases[0],
+            output_bias: biases[1],
+            mlp_bias: biases[2],
+            scales: scales(&keys, architecture, hidden_size)?,
             bos: keys.get::<Ids>("bos_token_id")?.and_then(|ids| ids.list().first().copied()),
             eos: keys.get::<Ids>("eos_token_id")?.map(Ids::list).unwrap_or_default(),
             dtype: match keys.get("dtype")? {
                 Some(name) => dtype(name),
                 None => keys.get("torch_dtype")?.and_then(dtype),
             },
-            sliding_window: sliding_window(&keys, architecture, layers)?,
+            sliding_window: sliding.as_ref().map(|(window, _)| *window),
+            sliding: sliding.map(|(_, layers)| layers).unwrap_or_default(),
+            unturned: unturned(&keys, architecture, layers)?,
             quantization: quantization(&keys)?,
         };
         config.check(file)?;
@@ -87,7 +90,7 @@ impl Config {
     /// # Errors
     /// The model is from a GGUF file whose RoPE divisors config.json has no name for.
     pub fn to_json(&self) -> Result<Value> {
-        let rope_scaling = self.rope_scaling.to_json().ok_or_else(|| {
+        let mut rope_scaling = self.rope_scaling.to_json().ok_or_else(|| {
             Error::Other("a config.json cannot hold a GGUF file's RoPE divisors; take the original model".into())
         })?;
         let ids = |ids: &[u32]| match ids {
@@ -96,7 +99,7 @@ impl Config {
             ids => json!(ids),
         };
         let mut json = json!({
-            "architectures": [self.architecture.class()],
+            "architectures": [self.architecture.family().class],
             "model_type": self.architecture.name(),
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
@@ -105,10 +108,8 @@ impl Config {
             "num_attention_heads": self.heads,
             "num_key_value_heads": self.kv_heads,
             "head_dim": self.head_dim,
-            "hidden_act": "silu",
             "rms_norm_eps": self.rms_norm_eps,
             "rope_theta": self.rope_theta,
-            "rope_scaling": rope_scaling,
             "max_position_embeddings": self.max_position_embeddings,
             "tie_word_embeddings": self.tie_word_embeddings,
             "bos_token_id": ids(self.bos.as_slice()),
@@ -117,64 +118,216 @@ impl Config {
         if let Some(dtype) = self.dtype {
             json["torch_dtype"] = DTYPES.iter().find(|(_, d)| *d == dtype).map(|(name, _)| *name).into();
         }
+        let mut put = |key: &str, value: Value| json[key] = value;
+        match self.architecture.family().activation {
+            Activation::Silu => put("hidden_act", "silu".into()),
+            Activation::Gelu => put("hidden_activation", GELU.into()),
+        }
+        let window = self.sliding_window.into();
         match self.architecture {
-            Architecture::Llama => {}
-            Architecture::Mistral => json["sliding_window"] = self.sliding_window.into(),
-            Architecture::Qwen2 => {
-                json["use_sliding_window"] = self.sliding_window.is_some().into();
-                json["sliding_window"] = self.sliding_window.into();
+            Architecture::Llama | Architecture::Granite => {
+                put("attention_bias", self.attention_bias.into());
+                put("mlp_bias", self.mlp_bias.into());
+            }
+            Architecture::Mistral => put("sliding_window", window),
+            Architecture::Ministral => {
+                put("sliding_window", window);
+                put("layer_types", self.layer_types());
+            }
+            Architecture::Qwen2 | Architecture::Qwen3 => {
+                put("use_sliding_window", self.sliding_window.is_some().into());
+                put("sliding_window", window);
+                if self.sliding_window.is_some() {
+                    put("layer_types", self.layer_types());
+                }
+                if self.architecture == Architecture::Qwen3 {
+                    put("attention_bias", self.attention_bias.into());
+                }
+            }
+            Architecture::Smollm3 => {
+                put("attention_bias", self.attention_bias.into());
+                put("mlp_bias", self.mlp_bias.into());
+                put("use_sliding_window", self.sliding_window.is_some().into());
+                put("sliding_window", window);
+                put("layer_types", self.layer_types());
+                let turned: Vec<u8> = (0..self.layers).map(|i| u8::from(self.turned(i).is_some())).collect();
+                put("no_rope_layers", turned.into());
+            }
+            Architecture::Olmo2 => put("attention_bias", self.attention_bias.into()),
+            Architecture::Phi3 => {
+                put("sliding_window", window);
+                #[allow(clippy::cast_precision_loss, reason = "heads are narrow")]
+                put("partial_rotary_factor", (self.rotary_dim as f64 / self.head_dim as f64).into());
+                // transformers takes it from here alone.
+                if let Some(original) = rope_scaling.as_object_mut().and_then(|map| map.remove(ORIGINAL)) {
+                    put(ORIGINAL, original);
+                }
+            }
+            Architecture::Gemma2 | Architecture::Gemma3 => {
+                put("attention_bias", self.attention_bias.into());
+                put("sliding_window", window);
+                put("layer_types", self.layer_types());
+                put("final_logit_softcapping", self.scales.logit_cap.into());
+                if self.architecture == Architecture::Gemma2 {
+                    put("attn_logit_softcapping", self.scales.attention_cap.into());
+                }
+                if let Some(scale) = self.scales.attention {
+                    #[allow(
+                        clippy::cast_possible_truncation,
+                        reason = "transformers wants a whole number, and it was one"
+                    )]
+                    put("query_pre_attn_scalar", ((1.0 / (scale * scale)).round() as i64).into());
+                }
+                if let Some(theta) = self.rope_local_theta {
+                    put("rope_local_base_freq", theta.into());
+                }
             }
         }
+        if self.architecture == Architecture::Granite {
+            put("embedding_multiplier", self.scales.embedding.into());
+            put("attention_multiplier", self.scales.attention.unwrap_or(1.0).into());
+            put("residual_multiplier", self.scales.residual.into());
+            put("logits_scaling", self.scales.logits.into());
+        }
+        put("rope_scaling", rope_scaling);
         Ok(json)
+    }
+
+    /// `layer_types`.
+    fn layer_types(&self) -> Value {
+        let name = |layer| if self.heads(layer).scores.window.is_some() { SLIDING } else { FULL };
+        (0..self.layers).map(name).collect::<Vec<_>>().into()
     }
 }
 
-const KNOWN: &str = "`default`, `linear` and `llama3`";
+const SLIDING: &str = "sliding_attention";
+const FULL: &str = "full_attention";
+const GELU: &str = "gelu_pytorch_tanh";
+const ORIGINAL: &str = "original_max_position_embeddings";
 
-impl RopeScaling {
-    /// `rope_theta` and the scaling from the keys of a config.json: `rope_scaling` or, as transformers 5 has it,
-    /// `rope_parameters`.
+const KNOWN: &str = "`default`, `linear`, `dynamic`, `llama3`, `yarn` and `longrope`";
+
+/// What config.json says of rotary positions.
+struct Rope {
+    theta: f64,
+    scaling: RopeScaling,
+    /// Base in layers with a window, where it is another.
+    local_theta: Option<f64>,
+    /// Which part of a head turns.
+    part: f64,
+}
+
+impl Rope {
+    /// From `rope_scaling` or, as transformers 5 has it, `rope_parameters`.
     ///
     /// # Errors
-    /// A type that is not known, a factor that is missing or not positive, a rotation of a part of each head.
-    fn from_keys(keys: &Keys, positions: usize) -> Result<(f64, Self)> {
+    /// A type that is not known, a factor that is missing or not positive, what the family does not have.
+    fn read(keys: &Keys, architecture: Architecture, positions: usize) -> Result<Self> {
         let nothing = Map::new();
         let name = ["rope_scaling", "rope_parameters"].into_iter().find(|name| keys.filled(name));
         let inner = match name {
             Some(name) => keys.map(name)?,
             None => &nothing,
         };
-        let inner = Keys { file: keys.file, map: inner, under: name.unwrap_or_default() };
-        if let Some((layer, _)) = inner.map.iter().find(|(_, value)| value.is_object()) {
-            return Err(inner.wrong(layer, "frequencies that differ by layer are not supported"));
+        let mut inner = Keys { file: keys.file, map: inner, under: name.unwrap_or_default() };
+        let mut local_theta = None;
+        if architecture == Architecture::Gemma3 {
+            local_theta = Some(keys.get("rope_local_base_freq")?.unwrap_or(10_000.0));
+            if inner.filled(SLIDING) {
+                let local = Keys { file: keys.file, map: inner.map(SLIDING)?, under: SLIDING };
+                let kind = local.get("rope_type")?.unwrap_or_else(|| "default".to_owned());
+                if kind != "default" {
+                    return Err(local.wrong("rope_type", &format!("`{kind}` is not supported in layers with a window")));
+                }
+                local_theta = local.get("rope_theta")?.or(local_theta);
+            }
+            if inner.filled(FULL) {
+                inner = Keys { file: keys.file, map: inner.map(FULL)?, under: FULL };
+            }
+        }
+        if let Some((layer, _)) = inner.map.iter().find(|(key, value)| value.is_object() && *key != SLIDING) {
+            return Err(inner.wrong(layer, "frequencies that differ by layer are not supported in this family"));
         }
         let theta = match inner.get("rope_theta")? {
             Some(theta) => theta,
-            None => keys.get("rope_theta")?.unwrap_or(10_000.0),
+            None => keys.get("rope_theta")?.unwrap_or(architecture.family().defaults.theta),
         };
-        for part in [keys, &inner] {
-            if part.get::<f64>("partial_rotary_factor")?.is_some_and(|f| (f - 1.0).abs() > f64::EPSILON) {
-                return Err(part.wrong("partial_rotary_factor", "turning a part of each head is not supported"));
+        let mut part = 1.0;
+        for place in [keys, &inner] {
+            if let Some(found) = place.get::<f64>("partial_rotary_factor")? {
+                if (found - 1.0).abs() > f64::EPSILON && architecture != Architecture::Phi3 {
+                    let why = "turning a part of each head is not supported in this family";
+                    return Err(place.wrong("partial_rotary_factor", why));
+                }
+                part = found;
             }
         }
+        Ok(Self { theta, scaling: RopeScaling::from_keys(keys, &inner, architecture, positions)?, local_theta, part })
+    }
+}
+
+impl RopeScaling {
+    fn from_keys(keys: &Keys, inner: &Keys, architecture: Architecture, positions: usize) -> Result<Self> {
         let kind: Option<String> = match inner.get("rope_type")? {
             Some(kind) => Some(kind),
             None => inner.get("type")?,
         };
-        let scaling = match kind.as_deref() {
+        // Phi-3's first files say `su`, and transformers reads their `yarn` as the same.
+        let kind = match kind.as_deref() {
+            Some("su" | "yarn") if architecture == Architecture::Phi3 => Some("longrope"),
+            other => other,
+        };
+        // Beside the table it has precedence.
+        let original = || -> Result<usize> {
+            let usual = if architecture == Architecture::Phi3 { 4096 } else { positions };
+            Ok(keys.get(ORIGINAL)?.or(inner.get(ORIGINAL)?).unwrap_or(usual))
+        };
+        #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 positions")]
+        let stretch = |original: usize| -> Result<f64> {
+            Ok(inner.get("factor")?.unwrap_or(positions as f64 / original.max(1) as f64))
+        };
+        Ok(match kind {
             None | Some("default") => Self::None,
             Some("linear") => Self::Linear { factor: inner.need("factor")? },
+            Some("dynamic") => Self::Dynamic { factor: inner.need("factor")? },
             Some("llama3") => Self::Llama3 {
                 factor: inner.need("factor")?,
                 low_freq_factor: inner.need("low_freq_factor")?,
                 high_freq_factor: inner.need("high_freq_factor")?,
-                original_max_position_embeddings: inner.get("original_max_position_embeddings")?.unwrap_or(positions),
+                original_max_position_embeddings: original()?,
+            },
+            Some("yarn") => {
+                let factor = stretch(original()?)?;
+                let scale = |key: &str| Ok::<_, Error>(inner.get::<f64>(key)?.filter(|scale| *scale != 0.0));
+                let attention = |scale| Self::yarn_attention(factor, scale);
+                let attention_factor =
+                    match (inner.get("attention_factor")?, scale("mscale")?, scale("mscale_all_dim")?) {
+                        (Some(said), ..) => said,
+                        (None, Some(one), Some(all)) => attention(one) / attention(all),
+                        (None, ..) => attention(1.0),
+                    };
+                Self::Yarn {
+                    factor,
+                    beta_fast: inner.get("beta_fast")?.unwrap_or(32.0),
+                    beta_slow: inner.get("beta_slow")?.unwrap_or(1.0),
+                    truncate: inner.get("truncate")?.unwrap_or(true),
+                    original_max_position_embeddings: original()?,
+                    attention_factor,
+                }
+            }
+            Some("longrope") => Self::Long {
+                short: inner.need("short_factor")?,
+                long: inner.need("long_factor")?,
+                original_max_position_embeddings: original()?,
+                attention_factor: match inner.get("attention_factor")? {
+                    Some(said) => said,
+                    None => Self::long_attention(stretch(original()?)?, original()?),
+                },
             },
             Some(other) => {
                 return Err(inner.wrong("rope_type", &format!("`{other}` is not supported; known are {KNOWN}")));
             }
-        };
-        Ok((theta, scaling))
+        })
     }
 
     /// As config.json has it, or none for divisors, which it has no name for.
@@ -188,6 +341,30 @@ impl RopeScaling {
                 "low_freq_factor": low_freq_factor,
                 "high_freq_factor": high_freq_factor,
                 "original_max_position_embeddings": original_max_position_embeddings,
+            }),
+            Self::Dynamic { factor } => json!({"rope_type": "dynamic", "factor": factor}),
+            Self::Yarn {
+                factor,
+                beta_fast,
+                beta_slow,
+                truncate,
+                original_max_position_embeddings,
+                attention_factor,
+            } => json!({
+                "rope_type": "yarn",
+                "factor": factor,
+                "beta_fast": beta_fast,
+                "beta_slow": beta_slow,
+                "truncate": truncate,
+                "original_max_position_embeddings": original_max_position_embeddings,
+                "attention_factor": attention_factor,
+            }),
+            Self::Long { short, long, original_max_position_embeddings, attention_factor } => json!({
+                "rope_type": "longrope",
+                "short_factor": short,
+                "long_factor": long,
+                "original_max_position_embeddings": original_max_position_embeddings,
+                "attention_factor": attention_factor,
             }),
             Self::Divisors(_) => return None,
         })
@@ -271,23 +448,156 @@ fn dtype(name: String) -> Option<DType> {
     DTYPES.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype)
 }
 
-/// The window, where at least one layer has it.
-fn sliding_window(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Option<usize>> {
-    match architecture {
-        Architecture::Llama => Ok(None),
-        // transformers takes 4096 for a config.json that does not say.
-        Architecture::Mistral if !keys.map.contains_key("sliding_window") => Ok(Some(4096)),
-        Architecture::Mistral => keys.get("sliding_window"),
-        Architecture::Qwen2 => {
-            let from = keys.get("max_window_layers")?.unwrap_or(28);
-            let slides = match keys.get::<Vec<String>>("layer_types")? {
-                Some(types) => types.iter().any(|t| t == "sliding_attention"),
-                None => from < layers,
-            };
-            let enabled = slides && keys.get("use_sliding_window")?.unwrap_or(false);
-            if enabled { keys.get("sliding_window") } else { Ok(None) }
+/// Elements of a head that turn.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "heads are narrow, and what is too large is refused"
+)]
+fn part(head_dim: usize, of: f64) -> usize {
+    (head_dim as f64 * of) as usize
+}
+
+/// Check that the gate goes through the family's activation.
+fn activation(keys: &Keys, architecture: Architecture) -> Result<()> {
+    let (key, wanted) = match architecture.family().activation {
+        Activation::Silu => ("hidden_act", "silu"),
+        Activation::Gelu => ("hidden_activation", GELU),
+    };
+    let found = keys.get(key)?.unwrap_or_else(|| wanted.to_owned());
+    if found == wanted {
+        return Ok(());
+    }
+    Err(keys.wrong(key, &format!("`{found}` is not supported, only `{wanted}`")))
+}
+
+/// Whether q, k and v, o, and the MLP have biases.
+fn biases(keys: &Keys, architecture: Architecture) -> Result<[bool; 3]> {
+    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Olmo2, Phi3, Qwen2, Qwen3, Smollm3};
+    let (attention, mlp) = match architecture {
+        Llama | Granite | Smollm3 => (true, true),
+        Qwen3 | Olmo2 | Gemma2 | Gemma3 => (true, false),
+        Mistral | Ministral | Phi3 => (false, false),
+        // Whatever is said, q, k and v have one.
+        Qwen2 => return Ok([true, false, false]),
+    };
+    let mut found = [false; 2];
+    for ((key, allowed), found) in [("attention_bias", attention), ("mlp_bias", mlp)].into_iter().zip(&mut found) {
+        *found = keys.get(key)?.unwrap_or(false);
+        if *found && !allowed {
+            return Err(keys.wrong(key, "this family has no such biases"));
         }
     }
+    Ok([found[0], found[0], found[1]])
+}
+
+/// What is multiplied by what, and capped.
+fn scales(keys: &Keys, architecture: Architecture, hidden: usize) -> Result<Scales> {
+    let number = |key: &str| Ok::<f64, Error>(keys.get(key)?.unwrap_or(1.0));
+    match architecture {
+        Architecture::Granite => Ok(Scales {
+            embedding: number("embedding_multiplier")?,
+            attention: Some(number("attention_multiplier")?),
+            residual: number("residual_multiplier")?,
+            logits: number("logits_scaling")?,
+            ..Scales::default()
+        }),
+        Architecture::Gemma2 | Architecture::Gemma3 => {
+            let second = architecture == Architecture::Gemma2;
+            if keys.get("use_bidirectional_attention")?.unwrap_or(false) {
+                return Err(
+                    keys.wrong("use_bidirectional_attention", "only attention to the tokens before is supported")
+                );
+            }
+            if !second && keys.filled("attn_logit_softcapping") {
+                return Err(
+                    keys.wrong("attn_logit_softcapping", "Gemma 3 has no cap on scores, and transformers ignores it")
+                );
+            }
+            // null is no cap, and silence is the family's.
+            let cap = |key: &str, usual: f64| -> Result<Option<f64>> {
+                if keys.map.contains_key(key) { keys.get(key) } else { Ok(second.then_some(usual)) }
+            };
+            let scalar: f64 = keys.get("query_pre_attn_scalar")?.unwrap_or(256.0);
+            #[allow(clippy::cast_precision_loss, reason = "a width is small")]
+            Ok(Scales {
+                embedding: (hidden as f64).sqrt(),
+                attention: Some(scalar.powf(-0.5)),
+                attention_cap: if second { cap("attn_logit_softcapping", 50.0)? } else { None },
+                logit_cap: cap("final_logit_softcapping", 30.0)?,
+                ..Scales::default()
+            })
+        }
+        _ => Ok(Scales::default()),
+    }
+}
+
+/// The window, where at least one layer has it, and which do.
+fn sliding(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Option<(usize, Vec<bool>)>> {
+    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Olmo2, Phi3, Qwen2, Qwen3, Smollm3};
+    // transformers takes 4096 for a config.json that does not say.
+    let usual = || if keys.map.contains_key("sliding_window") { keys.get("sliding_window") } else { Ok(Some(4096)) };
+    let switch = || Ok::<bool, Error>(keys.get("use_sliding_window")?.unwrap_or(false));
+    let window = match architecture {
+        Llama | Granite | Olmo2 => None,
+        Mistral | Ministral | Gemma2 | Gemma3 => usual()?,
+        Phi3 => keys.get("sliding_window")?,
+        Qwen2 | Qwen3 => {
+            if switch()? {
+                usual()?
+            } else {
+                None
+            }
+        }
+        Smollm3 => {
+            if switch()? {
+                keys.get("sliding_window")?
+            } else {
+                None
+            }
+        }
+    };
+    let types = keys.get::<Vec<String>>("layer_types")?;
+    if let Some(other) = types.iter().flatten().find(|t| ![SLIDING, FULL].contains(&t.as_str())) {
+        return Err(keys.wrong("layer_types", &format!("`{other}` is not supported, only `{FULL}` and `{SLIDING}`")));
+    }
+    let Some(window) = window else { return Ok(None) };
+    let which: Vec<bool> = match (types, architecture) {
+        // transformers gives all layers the window, whatever is said; a person means what is said.
+        (Some(types), Mistral | Phi3) if types.iter().any(|t| t == FULL) => {
+            let why = "this family has the window in every layer; a Mistral with others is a `ministral`";
+            return Err(keys.wrong("layer_types", why));
+        }
+        (Some(types), _) => types.iter().map(|t| t == SLIDING).collect(),
+        (None, Gemma2) => (0..layers).map(|i| (i + 1) % 2 != 0).collect(),
+        (None, Gemma3) => {
+            let pattern: usize = keys.get("sliding_window_pattern")?.unwrap_or(6);
+            (0..layers).map(|i| !(i + 1).is_multiple_of(pattern)).collect()
+        }
+        (None, Qwen2 | Qwen3) => {
+            let from = keys.get("max_window_layers")?.unwrap_or(28);
+            (0..layers).map(|i| i >= from).collect()
+        }
+        (None, Smollm3) => unturned(keys, architecture, layers)?,
+        (None, _) => vec![true; layers],
+    };
+    Ok(which.contains(&true).then_some((window, which)))
+}
+
+/// Which layers know of no positions.
+fn unturned(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Vec<bool>> {
+    if architecture != Architecture::Smollm3 {
+        return Ok(Vec::new());
+    }
+    // 1 turns, whatever the key's name says.
+    let found: Vec<bool> = if let Some(turned) = keys.get::<Vec<u8>>("no_rope_layers")? {
+        turned.iter().take(layers).map(|turned| *turned == 0).collect()
+    } else {
+        let every: usize = keys.get("no_rope_layer_interval")?.unwrap_or(4);
+        (0..layers).map(|i| (i + 1).is_multiple_of(every)).collect()
+    };
+    Ok(if found.contains(&true) { found } else { Vec::new() })
 }
 
 fn quantization(keys: &Keys) -> Result<Option<Bitsandbytes>> {

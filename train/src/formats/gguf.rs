@@ -1,5 +1,5 @@
 //! GGUF files, as llama.cpp's `convert_hf_to_gguf.py` writes them: other names, q and k of Llama with their rows
-//! in another order, norms in f32, matrices in one of many quantised types, which candle dequantises.
+//! in another order, norms in f32 and with their offset, matrices in one of many quantised types, which candle dequantises.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,12 +21,13 @@ use setaccio_base::{gguf_header, unwound::unwound};
 use crate::{
     error::{Error, Result},
     model::{
-        config::{Architecture, Config},
+        config::{Architecture, Config, Scales},
         rope_scaling::RopeScaling,
     },
 };
 
 pub(crate) mod agreement;
+pub mod layout;
 mod spm;
 pub mod tokenizer;
 pub mod vocab;
@@ -34,6 +35,8 @@ pub mod write;
 
 /// Divisors of the rotary frequencies, in files of Llama 3.1 and later.
 pub const ROPE_FREQS: &str = "rope_freqs.weight";
+/// LongRoPE's, within and beyond the original positions.
+pub const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 
 /// An open file, its header read and checked.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Gguf {
     file: File,
     bytes: u64,
     content: Content,
+    /// The family, if it is a known one.
+    architecture: Option<Architecture>,
     /// From Hugging Face's names, or the file's own where there is none, to the file's.
     names: BTreeMap<String, String>,
 }
@@ -54,14 +59,18 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Self> {
         let (file, content) = content(path)?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
+        let family = content.metadata.get("general.architecture").and_then(|v| v.to_string().ok());
+        // llama.cpp writes Mistral as Llama, which it is but for the window.
+        let architecture = Architecture::ALL.into_iter().find(|a| family.is_some_and(|f| f == a.family().gguf));
         let mut names = BTreeMap::new();
         for own in content.tensor_infos.keys() {
-            if let Some(other) = names.insert(hugging_face(own), own.clone()) {
+            let known = architecture.and_then(|architecture| layout::hugging_face(own, architecture));
+            if let Some(other) = names.insert(known.unwrap_or_else(|| own.clone()), own.clone()) {
                 let (one, two) = (own.max(&other), own.min(&other));
                 return Err(Error::tensor(path, one, format!("and `{two}` are one tensor by two names")));
             }
         }
-        Ok(Self { path: path.to_owned(), file, bytes, content, names })
+        Ok(Self { path: path.to_owned(), file, bytes, content, architecture, names })
     }
 
     /// The file.
@@ -111,12 +120,7 @@ impl Gguf {
                 quantised.dequantize(&Device::Cpu)
             })
             .map_err(|e| Error::tensor(&self.path, own, e.to_string()))?;
-        let heads = match (config.architecture, own.split('.').nth(2)) {
-            (Architecture::Llama, Some("attn_q")) => config.heads,
-            (Architecture::Llama, Some("attn_k")) => config.kv_heads,
-            _ => return Ok(tensor),
-        };
-        unpermute(&tensor, heads).map_err(|e| Error::tensor(&self.path, own, e.to_string()))
+        layout::unlaid(tensor, own, config).map_err(|e| Error::tensor(&self.path, own, e.to_string()))
     }
 
     fn tensor(&self, own: &str) -> Result<&TensorInfo> {
@@ -145,14 +149,11 @@ impl Gguf {
             return Err(self.wrong("general.type", "is not `model`: an adapter cannot be trained upon alone"));
         }
         let family = text("general.architecture").unwrap_or_default();
-        // llama.cpp writes Mistral as Llama, which it is but for the window.
-        let architecture = match family {
-            "llama" => Architecture::Llama,
-            "qwen2" => Architecture::Qwen2,
-            other => {
-                let why = format!("`{other}` is not supported; known are llama (with it Mistral) and qwen2");
-                return Err(self.wrong("general.architecture", &why));
-            }
+        let Some(architecture) = self.architecture else {
+            let mut known: Vec<&str> = Architecture::ALL.map(|a| a.family().gguf).to_vec();
+            known.dedup();
+            let why = format!("`{family}` is not supported; known are {} (llama is Mistral too)", known.join(", "));
+            return Err(self.wrong("general.architecture", &why));
         };
         let key = |name: &str| format!("{family}.{name}");
         let whole = |name: &str| self.whole(&key(name));
@@ -164,26 +165,43 @@ impl Gguf {
             None if heads > 0 && hidden_size.is_multiple_of(heads) => hidden_size / heads,
             None => return Err(self.wrong(&key("attention.head_count"), "does not divide the embedding length")),
         };
-        for name in ["rope.dimension_count", "attention.value_length"] {
-            if let Some(found) = whole(name)?.filter(|n| *n != head_dim) {
-                return Err(
-                    self.wrong(&key(name), &format!("is {found}; only the head's width {head_dim} is supported"))
-                );
-            }
+        if let Some(found) = whole("attention.value_length")?.filter(|n| *n != head_dim) {
+            let why = format!("is {found}; only the head's width {head_dim} is supported");
+            return Err(self.wrong(&key("attention.value_length"), &why));
         }
-        let rope_scaling = match text(&key("rope.scaling.type")) {
-            _ if self.names.contains_key(ROPE_FREQS) => RopeScaling::Divisors(self.divisors()?),
-            None | Some("none") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear {
-                factor: number("rope.scaling.factor")?
-                    .ok_or_else(|| self.wrong(&key("rope.scaling.factor"), "is missing"))?,
-            },
-            Some(other) => {
-                return Err(
-                    self.wrong(&key("rope.scaling.type"), &format!("`{other}` is not supported, only `linear`"))
-                );
-            }
+        let rotary_dim = whole("rope.dimension_count")?.unwrap_or(head_dim);
+        if rotary_dim != head_dim && architecture != Architecture::Phi3 {
+            let why = format!("is {rotary_dim}; in this family only the head's width {head_dim} is supported");
+            return Err(self.wrong(&key("rope.dimension_count"), &why));
+        }
+        let context_length = need("context_length")?;
+        let rope_scaling = self.rope_scaling(&key, context_length)?;
+        let layers = need("block_count")?;
+        let window = whole("attention.sliding_window")?.filter(|n| *n > 0);
+        let sliding = match window {
+            None => Vec::new(),
+            Some(_) => layout::sliding(architecture, layers),
         };
+        let scalar = |name: &str| Ok::<f64, Error>(number(name)?.unwrap_or(1.0));
+        #[allow(clippy::cast_precision_loss, reason = "a width is small")]
+        let scales = match architecture {
+            Architecture::Granite => Scales {
+                embedding: scalar("embedding_scale")?,
+                attention: number("attention.scale")?,
+                residual: scalar("residual_scale")?,
+                logits: scalar("logit_scale")?,
+                ..Scales::default()
+            },
+            Architecture::Gemma2 | Architecture::Gemma3 => Scales {
+                embedding: (hidden_size as f64).sqrt(),
+                attention: Some(layout::gemma_scale(architecture, layers, (hidden_size, heads, head_dim))),
+                attention_cap: number("attn_logit_softcapping")?,
+                logit_cap: number("final_logit_softcapping")?,
+                ..Scales::default()
+            },
+            _ => Scales::default(),
+        };
+        let biased = |name: &str| self.names.contains_key(&format!("model.layers.0.{name}.bias"));
         let embedding = "model.embed_tokens.weight";
         let (_, shape) = self.info(embedding).ok_or_else(|| Error::tensor(&self.path, embedding, "is missing"))?;
         let id = |name: &str| self.whole(&format!("tokenizer.ggml.{name}_token_id"));
@@ -193,33 +211,83 @@ impl Gguf {
             vocab_size: shape.first().copied().unwrap_or_default(),
             hidden_size,
             intermediate_size: need("feed_forward_length")?,
-            layers: need("block_count")?,
+            layers,
             heads,
             kv_heads: whole("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
+            rotary_dim,
             rms_norm_eps: number("attention.layer_norm_rms_epsilon")?
                 .ok_or_else(|| self.wrong(&key("attention.layer_norm_rms_epsilon"), "is missing"))?,
             rope_theta: number("rope.freq_base")?.unwrap_or(10_000.0),
             rope_scaling,
-            max_position_embeddings: need("context_length")?,
+            rope_local_theta: match architecture {
+                Architecture::Gemma3 => Some(number("rope.freq_base_swa")?.unwrap_or(layout::GEMMA3_LOCAL_THETA)),
+                _ => None,
+            },
+            max_position_embeddings: context_length,
             tie_word_embeddings: !self.names.contains_key("lm_head.weight"),
-            attention_bias: architecture == Architecture::Qwen2,
+            attention_bias: biased("self_attn.q_proj"),
+            output_bias: biased("self_attn.o_proj"),
+            mlp_bias: biased("mlp.down_proj"),
+            scales,
             bos: id("bos")?,
             eos: id("eos")?.into_iter().chain(id("eot")?).collect(),
             dtype: None,
-            sliding_window: whole("attention.sliding_window")?.filter(|n| *n > 0),
+            sliding_window: window.filter(|_| sliding.contains(&true)),
+            sliding,
+            unturned: layout::unturned(architecture, layers),
             quantization: None,
         };
         config.check(&self.path)?;
         Ok(config)
     }
 
-    /// `rope_freqs.weight`, [head_dim / 2].
-    fn divisors(&self) -> Result<Vec<f32>> {
-        let info = self.tensor(ROPE_FREQS)?;
-        let (start, size) = self.range(ROPE_FREQS)?;
+    /// How rotary frequencies are stretched in a model made for so many positions; `key` gives the family's name of a key.
+    fn rope_scaling(&self, key: &dyn Fn(&str) -> String, positions: usize) -> Result<RopeScaling> {
+        let number = |name: &str| self.number(&key(name));
+        let factor =
+            || number("rope.scaling.factor")?.ok_or_else(|| self.wrong(&key("rope.scaling.factor"), "is missing"));
+        let original =
+            || -> Result<usize> { Ok(self.whole(&key("rope.scaling.original_context_length"))?.unwrap_or(positions)) };
+        if ROPE_FACTORS.iter().all(|name| self.names.contains_key(*name)) {
+            let [short, long] = ROPE_FACTORS.map(|name| self.single(name));
+            let wide =
+                |list: Vec<f32>| list.into_iter().map(|x| x.to_string().parse().unwrap_or(f64::from(x))).collect();
+            return Ok(RopeScaling::Long {
+                short: wide(short?),
+                long: wide(long?),
+                original_max_position_embeddings: original()?,
+                attention_factor: number("rope.scaling.attn_factor")?.unwrap_or(1.0),
+            });
+        }
+        if self.names.contains_key(ROPE_FREQS) {
+            return Ok(RopeScaling::Divisors(self.single(ROPE_FREQS)?));
+        }
+        let kind = key("rope.scaling.type");
+        match self.metadata(&kind).and_then(|v| v.to_string().ok()).map(String::as_str) {
+            None | Some("none") => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear { factor: factor()? }),
+            Some("yarn") => {
+                let factor = factor()?;
+                Ok(RopeScaling::Yarn {
+                    factor,
+                    beta_fast: number("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
+                    beta_slow: number("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
+                    truncate: true,
+                    original_max_position_embeddings: original()?,
+                    attention_factor: RopeScaling::yarn_attention(factor, 1.0),
+                })
+            }
+            Some(other) => Err(self.wrong(&kind, &format!("`{other}` is not supported, only `linear` and `yarn`"))),
+        }
+    }
+
+    /// A short tensor in f32 that Hugging Face has no name for.
+    fn single(&self, name: &str) -> Result<Vec<f32>> {
+        let info = self.tensor(name)?;
+        let (start, size) = self.range(name)?;
         if info.ggml_dtype != candle_core::quantized::GgmlDType::F32 {
-            return Err(Error::tensor(&self.path, ROPE_FREQS, "is not in F32"));
+            return Err(Error::tensor(&self.path, name, "is not in F32"));
         }
         let mut raw = vec![0; size];
         self.file.read_exact_at(&mut raw, start).map_err(Error::io("read", &self.path))?;
@@ -269,58 +337,6 @@ fn content(path: &Path) -> Result<(File, Content)> {
         })
     })?;
     Ok((file, content))
-}
-
-const TOP: [(&str, &str); 3] =
-    [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
-const BLOCK: [(&str, &str); 9] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
-
-/// Hugging Face's name of a tensor; one that it has no name for keeps its own.
-fn hugging_face(name: &str) -> String {
-    let find = |table: &[(&str, &'static str)], own: &str| table.iter().find(|(g, _)| *g == own).map(|(_, h)| *h);
-    let parts: Vec<&str> = name.split('.').collect();
-    let known = match parts[..] {
-        [own, "weight"] => find(&TOP, own).map(|hf| format!("{hf}.weight")),
-        ["blk", layer, own, kind @ ("weight" | "bias")] => {
-            find(&BLOCK, own).map(|hf| format!("model.layers.{layer}.{hf}.{kind}"))
-        }
-        _ => None,
-    };
-    known.unwrap_or_else(|| name.to_owned())
-}
-
-/// GGUF's name of a tensor that Hugging Face calls `name`, if it has one.
-pub(crate) fn own_name(name: &str) -> Option<String> {
-    let (module, kind) = name.rsplit_once('.')?;
-    if let Some((own, _)) = TOP.iter().find(|(_, hf)| *hf == module) {
-        return Some(format!("{own}.{kind}"));
-    }
-    let (layer, module) = module.strip_prefix("model.layers.")?.split_once('.')?;
-    BLOCK.iter().find(|(_, hf)| *hf == module).map(|(own, _)| format!("blk.{layer}.{own}.{kind}"))
-}
-
-/// What the converter does to q and k, [heads * head_dim, ...] to the same: see [`unpermute`].
-pub(crate) fn permute(tensor: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-    let (rows, rest) = (tensor.dim(0)?, tensor.elem_count() / tensor.dim(0)?.max(1));
-    tensor.reshape((heads, 2, rows / heads / 2, rest))?.transpose(1, 2)?.contiguous()?.reshape(tensor.shape())
-}
-
-/// Undo what the converter does to q and k: within a head the rows (half, pair) were written as (pair, half),
-/// because llama.cpp turns neighbours where Hugging Face turns halves. [heads * head_dim, ...] to the same.
-fn unpermute(tensor: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-    let (rows, rest) = (tensor.dim(0)?, tensor.elem_count() / tensor.dim(0)?.max(1));
-    let pairs = (rows / heads / 2, heads);
-    tensor.reshape((pairs.1, pairs.0, 2, rest))?.transpose(1, 2)?.contiguous()?.reshape(tensor.shape())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use setaccio_base::{progress::Progress, run_lock::FileHash};
 
 use super::{
     bitsandbytes,
-    gguf::{Gguf, ROPE_FREQS},
+    gguf::{Gguf, ROPE_FACTORS, ROPE_FREQS},
     safetensors::Safetensors,
 };
 use crate::{
@@ -279,7 +279,8 @@ impl ModelFiles {
             let four_bit = self.config.quantization.is_some()
                 && name.rsplit_once(".weight.").is_some_and(|(module, _)| known.contains(&*format!("{module}.weight")));
             // Computed from the configuration, and in old files stored too.
-            let computed = name.ends_with("rotary_emb.inv_freq") || name == ROPE_FREQS;
+            let computed =
+                name.ends_with("rotary_emb.inv_freq") || name == ROPE_FREQS || ROPE_FACTORS.contains(&name.as_str());
             // A head that is tied is stored as what it is tied to; any other is known.
             if !known.contains(name.as_str()) && !four_bit && !computed && name != HEAD {
                 let why = "is not part of the model that the configuration describes, and it would change the result";

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{config::Config, layer::Layer, linear::Linear, llama::Llama, lora::LoraLayer},
-    recipe::{LINEARS, Lora},
+    recipe::{Lora, is_linear},
 };
 
 mod config;
@@ -75,7 +75,7 @@ impl AdapterFile {
             .shapes()
             .into_iter()
             .filter_map(|(name, shape)| Some((name.strip_suffix(".weight")?.to_owned(), shape)))
-            .filter(|(module, _)| module.rsplit_once('.').is_some_and(|(_, last)| LINEARS.contains(&last)))
+            .filter(|(module, _)| module.rsplit_once('.').is_some_and(|(_, last)| is_linear(last)))
             .collect();
         for (module, (a, b)) in &self.tensors {
             let Some(shape) = shapes.get(module) else {

@@ -31,6 +31,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod dynamic_quant;
 pub mod float;
+pub mod geglu;
 pub mod gemm;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
@@ -57,10 +58,11 @@ pub mod sum_squares;
 pub mod swiglu;
 
 pub use add::{add_, add_bias_};
-pub use attention::{AttentionForward, Heads, Span, attention, attention_grad};
+pub use attention::{AttentionForward, Heads, Scores, Span, attention, attention_grad};
 pub use cast::cast;
 pub use cross_entropy::{RowLoss, RowLosses};
 pub use dropout::dropout_;
+pub use geglu::{geglu, geglu_grad_};
 pub use gemm::{gemm_, linear};
 pub use masked::{Mask, masked_grad_, masked_linear, masked_product_};
 pub use noise::noise_;

@@ -1,12 +1,16 @@
 //! Grouped-query attention with rotary positions, forward and backward. T tokens, S keys, hidden width H, Hq query and
 //! Hkv key heads of width D.
 
+use std::iter::once;
+
 use candle_core::Tensor;
 
 use super::{
     context::{Context, Grad},
     kv_cache::KvCache,
     linear::Linear,
+    norm::Norm,
+    projections::Projections,
 };
 use crate::{
     error::Result,
@@ -16,24 +20,43 @@ use crate::{
 /// The attention of one layer.
 #[derive(Clone, Debug)]
 pub struct Attention {
-    /// [Hq D, H]
-    pub q_proj: Linear,
-    /// [Hkv D, H]
-    pub k_proj: Linear,
-    /// [Hkv D, H]
-    pub v_proj: Linear,
+    /// q, k and v: [Hq D, H], [Hkv D, H] and [Hkv D, H].
+    pub qkv: Projections<3>,
+    /// [D] for every head by itself, or [Hq D] for all of them together, before they are turned.
+    pub q_norm: Option<Norm>,
+    /// [D] or [Hkv D] likewise.
+    pub k_norm: Option<Norm>,
     /// [H, Hq D]
     pub o_proj: Linear,
-    /// Hq, Hkv and D.
+    /// Hq, Hkv and D, and what is done to scores.
     pub heads: Heads,
+    /// Which of the context's angles heads are turned by; none if this layer knows of no positions.
+    pub turned: Option<usize>,
 }
 
 /// Saved for the backward pass: q [T, Hq D] and k [S, Hkv D] after RoPE, v [S, Hkv D], the heads' output [T, Hq D] and
-/// its log-sum-exp [T, Hq]; and x A^T [T, r] of each adapter. Made again: the normed input, and the attention weights,
-/// tile by tile, from q, k and the log-sum-exp.
+/// its log-sum-exp [T, Hq]; q [T, Hq D] and k [T, Hkv D] before their norms, if there are any; and x A^T [T, r] of each adapter.
+/// Made again: the normed input, and the attention weights, tile by tile, from q, k and the log-sum-exp.
 pub struct SavedAttention {
     attended: AttentionForward,
-    xa: [Option<Tensor>; 4],
+    unnormed: [Option<Tensor>; 2],
+    xa: (Vec<Option<Tensor>>, Option<Tensor>),
+}
+
+/// Through a norm, if there is one, and what has to be kept for that.
+fn through(norm: Option<&Norm>, x: Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    Ok(match norm {
+        None => (x, None),
+        Some(norm) => (norm.forward(&x)?, Some(x)),
+    })
+}
+
+/// The gradient of what went through.
+fn back_through(norm: Option<&Norm>, kept: Option<Tensor>, d: Tensor) -> Result<Tensor> {
+    let (Some(norm), Some(x)) = (norm, kept) else { return Ok(d) };
+    let dx = x.zeros_like()?;
+    norm.backward(&dx, &x, &d)?;
+    Ok(dx)
 }
 
 impl Attention {
@@ -46,12 +69,10 @@ impl Attention {
         cache: Option<&mut KvCache>,
     ) -> Result<(Tensor, SavedAttention)> {
         let (heads, mode) = (self.heads, context.mode);
-        let (q, qa) = self.q_proj.forward(&normed, mode)?;
-        let (k, ka) = self.k_proj.forward(&normed, mode)?;
-        let (v, va) = self.v_proj.forward(&normed, mode)?;
+        let ([q, k, v], xa) = self.qkv.forward(&normed, mode)?;
         drop(normed);
-        kernels::rope_(&q, &context.cos, &context.sin, heads.q, heads.dim, Direction::Forward)?;
-        kernels::rope_(&k, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Forward)?;
+        let ((q, q_kept), (k, k_kept)) = (through(self.q_norm.as_ref(), q)?, through(self.k_norm.as_ref(), k)?);
+        self.turn(&q, &k, context, Direction::Forward)?;
         let (k, v) = match (cache, &context.keys) {
             (Some(cache), _) => cache.append(k, v)?,
             (None, Some(keys)) => {
@@ -61,7 +82,8 @@ impl Attention {
         };
         let (out, lse) = kernels::attention(&q, &k, &v, context.spans, heads)?;
         let (y, oa) = self.o_proj.forward(&out, mode)?;
-        Ok((y, SavedAttention { attended: AttentionForward { q, k, v, out, lse }, xa: [qa, ka, va, oa] }))
+        let attended = AttentionForward { q, k, v, out, lse };
+        Ok((y, SavedAttention { attended, unnormed: [q_kept, k_kept], xa: (xa, oa) }))
     }
 
     /// Given the gradient `d` [T, H] of the output, add to the gradients of what is trained; gives the gradient of the
@@ -75,7 +97,7 @@ impl Attention {
         context: &Context<'_>,
     ) -> Result<Option<Tensor>> {
         let (heads, pass) = (self.heads, context.mode.pass());
-        let SavedAttention { attended, xa: [qa, ka, va, oa] } = saved;
+        let SavedAttention { attended, unnormed: [q_kept, k_kept], xa: (xa, oa) } = saved;
         let like = |x: &Tensor| kernels::empty(x.shape(), x.dtype(), x.device());
         let dout = like(&attended.out)?;
         let out = || Ok(attended.out.clone());
@@ -87,26 +109,28 @@ impl Attention {
             }
         }
         drop((attended, dout));
-        kernels::rope_(&dq, &context.cos, &context.sin, heads.q, heads.dim, Direction::Backward)?;
-        kernels::rope_(&dk, &context.cos, &context.sin, heads.kv, heads.dim, Direction::Backward)?;
+        self.turn(&dq, &dk, context, Direction::Backward)?;
+        let dq = back_through(self.q_norm.as_ref(), q_kept, dq)?;
+        let dk = back_through(self.k_norm.as_ref(), k_kept, dk)?;
         let normed = normed()?;
         let dnormed = (input_grad == Grad::Needed).then(|| like(&normed)).transpose()?;
-        let mut output = Output::Overwrite;
-        for (linear, xa, dy) in [(&self.q_proj, &qa, &dq), (&self.k_proj, &ka, &dk), (&self.v_proj, &va, &dv)] {
-            let dx = dnormed.as_ref().map(|dx| (dx, output));
-            linear.backward(|| Ok(normed.clone()), xa.as_ref(), dy, dx, pass)?;
-            output = Output::Accumulate;
-        }
+        self.qkv.backward(&normed, &xa, [dq, dk, dv], dnormed.as_ref(), pass)?;
         Ok(dnormed)
     }
 
-    /// q, k, v and o, as in [`crate::recipe::LINEARS`].
-    pub fn linears(&self) -> [&Linear; 4] {
-        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj]
+    fn turn(&self, q: &Tensor, k: &Tensor, context: &Context<'_>, direction: Direction) -> Result<()> {
+        let Some((cos, sin)) = self.turned.and_then(|which| context.angles.get(which)) else { return Ok(()) };
+        kernels::rope_(q, cos, sin, self.heads.q, self.heads.dim, direction)?;
+        kernels::rope_(k, cos, sin, self.heads.kv, self.heads.dim, direction)
+    }
+
+    /// q, k and v, or what is all three of them, and o.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.qkv.linears().iter().chain(once(&self.o_proj))
     }
 
     /// The same, to be changed.
-    pub fn linears_mut(&mut self) -> [&mut Linear; 4] {
-        [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj]
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.qkv.linears_mut().iter_mut().chain(once(&mut self.o_proj))
     }
 }

@@ -5,45 +5,17 @@ use std::path::Path;
 
 use candle_core::DType;
 
-use super::rope_scaling::{self, RopeScaling};
+pub use super::family::Architecture;
+use super::{
+    family::HeadNorms,
+    rope::Rotary,
+    rope_scaling::{self, RopeScaling},
+};
 use crate::{
     error::{Error, Result},
-    recipe::LINEARS,
+    kernels::{Heads, Scores},
+    recipe::is_linear,
 };
-
-/// Families that differ in little from Llama.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Llama 2, 3, 3.1, SmolLM2 and their like.
-    Llama,
-    /// As Llama, with a sliding window in its first version.
-    Mistral,
-    /// As Llama, with a bias on q, k and v.
-    Qwen2,
-}
-
-impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Llama, Self::Mistral, Self::Qwen2];
-
-    /// `model_type` of config.json.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Mistral => "mistral",
-            Self::Qwen2 => "qwen2",
-        }
-    }
-
-    /// transformers' class.
-    pub const fn class(self) -> &'static str {
-        match self {
-            Self::Llama => "LlamaForCausalLM",
-            Self::Mistral => "MistralForCausalLM",
-            Self::Qwen2 => "Qwen2ForCausalLM",
-        }
-    }
-}
 
 /// A model's sizes and switches.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,28 +36,85 @@ pub struct Config {
     pub kv_heads: usize,
     /// Width of a head, even; heads x head_dim need not be `hidden_size`.
     pub head_dim: usize,
+    /// Elements of a head that turn with the position, the first ones; even.
+    pub rotary_dim: usize,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// How they are stretched.
     pub rope_scaling: RopeScaling,
+    /// Their base in layers with a sliding window, where that is another one; these are not stretched.
+    pub rope_local_theta: Option<f64>,
     /// Positions the model is made for.
     pub max_position_embeddings: usize,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether q, k and v (not o) have a bias.
+    /// Whether q, k and v have a bias.
     pub attention_bias: bool,
+    /// And o.
+    pub output_bias: bool,
+    /// And the MLP's three.
+    pub mlp_bias: bool,
+    /// What is multiplied by what, and capped.
+    pub scales: Scales,
     /// First token of a text.
     pub bos: Option<u32>,
     /// Tokens that end a text; the first is the one to write.
     pub eos: Vec<u32>,
     /// Type that the weights are said to be stored in.
     pub dtype: Option<DType>,
-    /// If a layer sees only that many positions back. Nothing here computes this: refuse sequences that are longer.
+    /// How many tokens are seen, with the one that looks, by layers that do not see all before them.
     pub sliding_window: Option<usize>,
+    /// Which layers those are; empty if none.
+    pub sliding: Vec<bool>,
+    /// Which layers know of no positions; empty if none.
+    pub unturned: Vec<bool>,
     /// If the linear layers are stored in 4 bits.
     pub quantization: Option<Bitsandbytes>,
+}
+
+/// What is multiplied by what, and capped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// Embeddings.
+    pub embedding: f64,
+    /// Scores of the attention; none for 1 / sqrt(head_dim).
+    pub attention: Option<f64>,
+    /// What attention and MLP add to the residual stream.
+    pub residual: f64,
+    /// Logits are divided by this.
+    pub logits: f64,
+    /// Soft cap of scores.
+    pub attention_cap: Option<f64>,
+    /// Soft cap of logits.
+    pub logit_cap: Option<f64>,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        Self { embedding: 1.0, attention: None, residual: 1.0, logits: 1.0, attention_cap: None, logit_cap: None }
+    }
+}
+
+/// A linear layer of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockLinear {
+    /// Below the layer, e.g. `self_attn.q_proj`.
+    pub name: &'static str,
+    /// Width of what it gives.
+    pub out: usize,
+    /// Width of what it is given.
+    pub input: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+impl BlockLinear {
+    /// Its own name, e.g. `q_proj`.
+    pub fn last(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
 }
 
 /// `quantization_config` of a bitsandbytes checkpoint in NF4.
@@ -134,39 +163,129 @@ impl Config {
         if !self.head_dim.is_multiple_of(2) {
             return wrong("head_dim", format!("{} is odd; heads are turned pair by pair", self.head_dim));
         }
-        for (key, value) in [("rms_norm_eps", self.rms_norm_eps), ("rope_theta", self.rope_theta)] {
-            if !(value > 0.0 && value.is_finite()) {
+        if !self.rotary_dim.is_multiple_of(2) || !(2..=self.head_dim).contains(&self.rotary_dim) {
+            let why =
+                format!("{} of {} elements of a head cannot be turned pair by pair", self.rotary_dim, self.head_dim);
+            return wrong("partial_rotary_factor", why);
+        }
+        for (key, list) in [("layer_types", &self.sliding), ("no_rope_layers", &self.unturned)] {
+            if !list.is_empty() && list.len() != self.layers {
+                return wrong(key, format!("names {} layers of {}", list.len(), self.layers));
+            }
+        }
+        let Scales { embedding, attention, residual, logits, attention_cap, logit_cap } = self.scales;
+        let numbers = [
+            ("rms_norm_eps", Some(self.rms_norm_eps)),
+            ("rope_theta", Some(self.rope_theta)),
+            ("rope_local_base_freq", self.rope_local_theta),
+            ("embedding_multiplier", Some(embedding)),
+            ("attention_multiplier", attention),
+            ("residual_multiplier", Some(residual)),
+            ("logits_scaling", Some(logits)),
+            ("attn_logit_softcapping", attention_cap),
+            ("final_logit_softcapping", logit_cap),
+        ];
+        for (key, value) in numbers {
+            if let Some(value) = value.filter(|value| !(*value > 0.0 && value.is_finite())) {
                 return wrong(key, format!("{value} is not above 0"));
             }
         }
-        self.rope_scaling.check(file, self.head_dim / 2)
+        if self.sliding_window == Some(0) {
+            return wrong("sliding_window", "no token sees itself in a window of 0".into());
+        }
+        self.rope_scaling.check(file, self.rotary_dim / 2)
     }
 
-    /// Rotary frequencies in radians per position, [head_dim / 2].
+    /// Rotary frequencies in radians per position, [rotary_dim / 2].
     pub fn inv_freq(&self) -> Vec<f64> {
-        rope_scaling::inv_freq(self.rope_theta, self.head_dim, &self.rope_scaling)
+        let frequencies = rope_scaling::inv_freq(self.rope_theta, self.rotary_dim, &self.rope_scaling);
+        frequencies.into_iter().map(f64::from).collect()
+    }
+
+    /// Its rotary embeddings; [`Config::turned`] says which layer has which.
+    pub fn rotaries(&self) -> Vec<Rotary> {
+        let rotary = |theta, scaling| Rotary::new(theta, self.rotary_dim, scaling, self.max_position_embeddings);
+        let local = self.rope_local_theta.map(|theta| rotary(theta, &RopeScaling::None));
+        std::iter::once(rotary(self.rope_theta, &self.rope_scaling)).chain(local).collect()
+    }
+
+    /// The rotary embedding of a layer, if it knows of positions.
+    pub fn turned(&self, layer: usize) -> Option<usize> {
+        let local = self.rope_local_theta.is_some() && self.slides(layer);
+        (!self.unturned.get(layer).is_some_and(|unturned| *unturned)).then_some(usize::from(local))
+    }
+
+    fn slides(&self, layer: usize) -> bool {
+        self.sliding.get(layer).is_some_and(|slides| *slides)
+    }
+
+    /// The heads of a layer.
+    pub fn heads(&self, layer: usize) -> Heads {
+        let scores = Scores {
+            scale: self.scales.attention,
+            cap: self.scales.attention_cap,
+            window: self.sliding_window.filter(|_| self.slides(layer)),
+        };
+        Heads { q: self.heads, kv: self.kv_heads, dim: self.head_dim, scores }
+    }
+
+    /// Widths of q's and k's norms, if there are any.
+    pub fn head_norms(&self) -> Option<[usize; 2]> {
+        match self.architecture.family().head_norms {
+            HeadNorms::None => None,
+            HeadNorms::Each => Some([self.head_dim; 2]),
+            HeadNorms::Whole => Some([self.heads * self.head_dim, self.kv_heads * self.head_dim]),
+        }
+    }
+
+    /// The linear layers of a block: those of q, k and v, o, those of gate and up, down.
+    pub fn linears(&self) -> Vec<BlockLinear> {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let linear = |name, out, input, bias| BlockLinear { name, out, input, bias };
+        let mut all = if self.architecture.family().fused {
+            vec![linear("self_attn.qkv_proj", q + 2 * kv, hidden, self.attention_bias)]
+        } else {
+            [("self_attn.q_proj", q), ("self_attn.k_proj", kv), ("self_attn.v_proj", kv)]
+                .map(|(name, out)| linear(name, out, hidden, self.attention_bias))
+                .to_vec()
+        };
+        all.push(linear("self_attn.o_proj", hidden, q, self.output_bias));
+        if self.architecture.family().fused {
+            all.push(linear("mlp.gate_up_proj", 2 * inner, hidden, self.mlp_bias));
+        } else {
+            all.extend(["mlp.gate_proj", "mlp.up_proj"].map(|name| linear(name, inner, hidden, self.mlp_bias)));
+        }
+        all.push(linear("mlp.down_proj", hidden, inner, self.mlp_bias));
+        all
     }
 
     /// Every tensor that the files must hold, by its Hugging Face name, in the order of loading. A tied head is
     /// not among them.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let hidden = self.hidden_size;
         let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, hidden])];
+        let [before, after, mlp_before, mlp_after] = self.architecture.family().norms;
         for layer in 0..self.layers {
             let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("model.layers.{layer}.{name}"), shape));
-            add("input_layernorm.weight", vec![hidden]);
-            for (name, out) in [("q_proj", q), ("k_proj", kv), ("v_proj", kv)] {
-                add(&format!("self_attn.{name}.weight"), vec![out, hidden]);
-                if self.attention_bias {
-                    add(&format!("self_attn.{name}.bias"), vec![out]);
-                }
-            }
-            add("self_attn.o_proj.weight", vec![hidden, q]);
-            add("post_attention_layernorm.weight", vec![hidden]);
-            add("mlp.gate_proj.weight", vec![inner, hidden]);
-            add("mlp.up_proj.weight", vec![inner, hidden]);
-            add("mlp.down_proj.weight", vec![hidden, inner]);
+            let norm = |name: &&str| (format!("{name}.weight"), vec![hidden]);
+            let linear = |linear: BlockLinear| {
+                let bias = linear.bias.then(|| (format!("{}.bias", linear.name), vec![linear.out]));
+                std::iter::once((format!("{}.weight", linear.name), vec![linear.out, linear.input])).chain(bias)
+            };
+            let (attention, mlp): (Vec<_>, Vec<_>) =
+                self.linears().into_iter().partition(|l| l.name.starts_with("self_attn"));
+            let of_heads = self.head_norms().into_iter().flat_map(|[q, k]| [("q_norm", q), ("k_norm", k)]);
+            let of_heads = of_heads.map(|(name, width)| (format!("self_attn.{name}.weight"), vec![width]));
+            before
+                .iter()
+                .map(norm)
+                .chain(attention.into_iter().flat_map(linear))
+                .chain(of_heads)
+                .chain(after.iter().chain(&mlp_before).map(norm))
+                .chain(mlp.into_iter().flat_map(linear))
+                .chain(mlp_after.iter().map(norm))
+                .for_each(|(name, shape)| add(&name, shape));
         }
         shapes.push(("model.norm.weight".into(), vec![hidden]));
         if !self.tie_word_embeddings {
@@ -176,8 +295,8 @@ impl Config {
     }
 }
 
-/// Whether a tensor is the weight of one of the seven linear layers.
+/// Whether a tensor is the weight of one of a block's linear layers.
 pub(crate) fn is_block_linear(name: &str) -> bool {
     let module = name.strip_suffix(".weight").and_then(|module| module.rsplit_once('.'));
-    module.is_some_and(|(_, last)| LINEARS.contains(&last))
+    module.is_some_and(|(_, last)| is_linear(last))
 }

@@ -7,12 +7,11 @@ use crate::{
     random,
 };
 
-/// What every layer of a pass reads besides its input: T tokens, heads of width D.
+/// What every layer of a pass reads besides its input: T tokens.
 pub struct Context<'a> {
-    /// Cosines of the positions, [T, D / 2].
-    pub cos: Tensor,
-    /// Sines of the positions, [T, D / 2].
-    pub sin: Tensor,
+    /// Cosines and sines of the positions, [T, R / 2] each of the R elements of a head that turn; one pair for each rotary
+    /// embedding of the model.
+    pub angles: Vec<(Tensor, Tensor)>,
     /// The documents.
     pub spans: &'a [Span],
     /// Which token's key and value each key of the spans is; every token's own, in order, without it.

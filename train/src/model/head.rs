@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{context::Grad, maybe_trained::MaybeTrained};
+use super::{context::Grad, layer::scaled, maybe_trained::MaybeTrained, norm::Norm};
 use crate::{
     data::{Batch, IGNORE},
     error::Result,
@@ -21,11 +21,13 @@ const TILE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Head {
     /// [H]
-    pub norm: MaybeTrained,
+    pub norm: Norm,
     /// [V, H], as it was stored; with tied embeddings the embedding itself.
     pub weight: MaybeTrained,
-    /// Added to the mean square in the norm.
-    pub eps: f64,
+    /// What logits are multiplied by.
+    pub scale: f64,
+    /// c of the soft cap c tanh(x / c) that a logit x goes through after that.
+    pub cap: Option<f64>,
 }
 
 /// Rows of logits in a chunk. What computes in 16 bits is a GPU.
@@ -63,37 +65,36 @@ impl Head {
         }
         let index = RowIndex::new(rows, x.dim(0)?, x.device())?;
         let chosen = kernels::gather_rows(x, &index, x.dtype())?;
-        let normed = kernels::rms_norm(&chosen, &self.norm.to_dtype(x.dtype())?, self.eps)?;
+        let normed = self.norm.forward(&chosen)?;
         let weight = self.weight.to_dtype(x.dtype())?;
         let (n, vocab) = (labels.len(), weight.dim(0)?);
         let step = chunk_rows(vocab, x.dtype()).min(n);
         let buffer = kernels::empty((step, vocab), x.dtype(), x.device())?;
         let dnormed = asked.then(|| kernels::empty(normed.shape(), x.dtype(), x.device())).transpose()?;
-        let mut losses = RowLosses::new(labels.clone(), x.device())?;
+        let mut losses = RowLosses::new(labels.clone(), self.cap, x.device())?;
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
-            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, 1.0, 0.0)?;
+            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, self.scale, 0.0)?;
             let scale = if asked { 1.0 } else { 0.0 };
             losses.add_(&logits, start, scale)?;
             if let Some(dnormed) = &dnormed {
-                kernels::gemm_(&dnormed.narrow(0, start, len)?, &logits, &weight, 1.0, 0.0)?;
+                kernels::gemm_(&dnormed.narrow(0, start, len)?, &logits, &weight, self.scale, 0.0)?;
             }
         }
         Ok((losses.finish()?, dnormed.map(|dnormed| SavedHead { index, labels, chosen, dnormed })))
     }
 
-    /// The gradient with respect to the hidden states `x` [T, H] of a loss whose derivative by each target's -log p
+    /// The gradient with respect to the hidden states [T, H] of a loss whose derivative by each target's -log p
     /// is `weights` [N]. Adds to the gradients of norm and head where they are trained.
-    pub fn backward(&self, x: &Tensor, saved: SavedHead, weights: &[f64]) -> Result<Tensor> {
+    pub fn backward(&self, saved: SavedHead, weights: &[f64]) -> Result<Tensor> {
         let SavedHead { index, labels, chosen, dnormed } = saved;
         if self.weight.param().is_some() {
             self.add_weight_grad(&chosen, &labels, weights)?;
         }
         kernels::scale_rows_(&dnormed, weights)?;
         let dchosen = chosen.zeros_like()?;
-        self.norm.add_norm_grad(&chosen, &dnormed, self.eps)?;
-        kernels::rms_norm_grad_(&dchosen, &chosen, &self.norm.to_dtype(x.dtype())?, &dnormed, self.eps)?;
+        self.norm.backward(&dchosen, &chosen, &dnormed)?;
         kernels::sum_rows(&index, &dchosen)
     }
 
@@ -102,27 +103,30 @@ impl Head {
     fn add_weight_grad(&self, chosen: &Tensor, labels: &[u32], weights: &[f64]) -> Result<()> {
         let Some(param) = self.weight.param() else { return Ok(()) };
         let dtype = chosen.dtype();
-        let normed = kernels::rms_norm(chosen, &self.norm.to_dtype(dtype)?, self.eps)?;
+        let normed = self.norm.forward(chosen)?;
         let weighed = normed.copy()?;
         kernels::scale_rows_(&weighed, weights)?;
         let weight = self.weight.to_dtype(dtype)?.t()?;
         let (n, vocab) = (labels.len(), weight.dim(1)?);
         let step = chunk_rows(vocab, dtype).min(n);
         let buffer = kernels::empty((step, vocab), dtype, chosen.device())?;
-        let mut losses = RowLosses::new(labels.to_vec(), chosen.device())?;
+        let mut losses = RowLosses::new(labels.to_vec(), self.cap, chosen.device())?;
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
-            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight, 1.0, 0.0)?;
+            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight, self.scale, 0.0)?;
             losses.add_(&logits, start, 1.0)?;
-            kernels::gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, 1.0, 1.0)?;
+            kernels::gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, self.scale, 1.0)?;
         }
         Ok(())
     }
 
     /// Logits [T, V] of hidden states `x` [T, H].
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
-        let normed = kernels::rms_norm(x, &self.norm.to_dtype(x.dtype())?, self.eps)?;
-        kernels::linear(&normed, &self.weight.to_dtype(x.dtype())?)
+        let logits = scaled(kernels::linear(&self.norm.forward(x)?, &self.weight.to_dtype(x.dtype())?)?, self.scale)?;
+        Ok(match self.cap {
+            None => logits,
+            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! One decoder layer, forward and backward by hand: attention and MLP, each behind an RMSNorm and beside a residual
-//! connection. T tokens, hidden width H.
+//! One decoder layer, forward and backward by hand: attention and MLP, each behind a norm, before one or between two, and beside
+//! a residual connection. T tokens, hidden width H.
 
 use candle_core::Tensor;
 
@@ -8,33 +8,90 @@ use super::{
     context::{Context, Grad},
     kv_cache::KvCache,
     linear::Linear,
-    maybe_trained::MaybeTrained,
     mlp::{Mlp, SavedMlp},
+    norm::Norm,
 };
 use crate::{error::Result, kernels, optim::Param};
 
 /// The weights of one layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// [H], before the attention.
-    pub input_norm: MaybeTrained,
+    /// Around the attention.
+    pub attention_branch: Branch,
     /// The attention.
     pub attention: Attention,
-    /// [H], before the MLP.
-    pub post_norm: MaybeTrained,
+    /// Around the MLP.
+    pub mlp_branch: Branch,
     /// The MLP.
     pub mlp: Mlp,
-    /// Added to the mean square in the norms.
-    pub eps: f64,
 }
 
-/// Saved for the backward pass: the layer's input x and the residual stream between attention and MLP, [T, H] each, and
-/// what the two blocks save. Made again: both normed inputs.
+/// How a part of a layer hangs on the residual stream x: x + s after(part(before(x))), where a norm that is not there changes
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// [H]
+    pub before: Option<Norm>,
+    /// [H]
+    pub after: Option<Norm>,
+    /// s
+    pub scale: f64,
+}
+
+/// Saved for the backward pass: the layer's input x and the residual stream between attention and MLP, [T, H] each, the outputs
+/// [T, H] of attention and MLP that a norm comes after, and what the two parts save. Made again: both normed inputs.
 pub struct SavedLayer {
     x: Tensor,
     attention: SavedAttention,
+    attended: Option<Tensor>,
     middle: Tensor,
     mlp: SavedMlp,
+    fed: Option<Tensor>,
+}
+
+/// `x` times `by`, in the type that it is in.
+pub(super) fn scaled(x: Tensor, by: f64) -> Result<Tensor> {
+    #[allow(clippy::float_cmp, reason = "1 is exact, and nothing to be done")]
+    Ok(if by == 1.0 { x } else { (x * by)? })
+}
+
+impl Branch {
+    /// What the part is given, of the residual stream `x` [T, H].
+    fn enter(&self, x: &Tensor) -> Result<Tensor> {
+        self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
+    }
+
+    /// The residual stream behind, given the part's output `y` [T, H]; and `y`, where the backward pass needs it.
+    fn join(&self, x: &Tensor, y: Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let (sum, kept) = match &self.after {
+            None => (y, None),
+            Some(norm) => (norm.forward(&y)?, Some(y)),
+        };
+        let sum = scaled(sum, self.scale)?;
+        kernels::add_(&sum, x, 1.0)?;
+        Ok((sum, kept))
+    }
+
+    /// The gradient of the part's output, given that of the residual stream behind.
+    fn part(&self, d: &Tensor, kept: Option<Tensor>) -> Result<Tensor> {
+        let d = scaled(d.clone(), self.scale)?;
+        let (Some(norm), Some(y)) = (&self.after, kept) else { return Ok(d) };
+        let dy = y.zeros_like()?;
+        norm.backward(&dy, &y, &d)?;
+        Ok(dy)
+    }
+
+    /// Add to the gradient `d` of the residual stream behind, which is also that before, what came through the part.
+    fn leave(&self, d: &Tensor, x: &Tensor, dentered: &Tensor) -> Result<()> {
+        match &self.before {
+            None => kernels::add_(d, dentered, 1.0),
+            Some(norm) => norm.backward(d, x, dentered),
+        }
+    }
+
+    fn norms(&self) -> impl Iterator<Item = &Norm> {
+        self.before.iter().chain(&self.after)
+    }
 }
 
 impl Layer {
@@ -45,52 +102,44 @@ impl Layer {
         context: &Context<'_>,
         cache: Option<&mut KvCache>,
     ) -> Result<(Tensor, SavedLayer)> {
-        let normed = kernels::rms_norm(x, &self.input_norm.to_dtype(x.dtype())?, self.eps)?;
-        let (middle, attention) = self.attention.forward(normed, context, cache)?;
-        kernels::add_(&middle, x, 1.0)?;
-
-        let normed = kernels::rms_norm(&middle, &self.post_norm.to_dtype(x.dtype())?, self.eps)?;
-        let (y, mlp) = self.mlp.forward(normed, context.mode)?;
-        kernels::add_(&y, &middle, 1.0)?;
-        Ok((y, SavedLayer { x: x.clone(), attention, middle, mlp }))
+        let (y, attention) = self.attention.forward(self.attention_branch.enter(x)?, context, cache)?;
+        let (middle, attended) = self.attention_branch.join(x, y)?;
+        let (y, mlp) = self.mlp.forward(self.mlp_branch.enter(&middle)?, context.mode)?;
+        let (y, fed) = self.mlp_branch.join(&middle, y)?;
+        Ok((y, SavedLayer { x: x.clone(), attention, attended, middle, mlp, fed }))
     }
 
     /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the gradients of what is
     /// trained. Where the input's gradient is not needed, `d` is left somewhere between.
     pub fn backward(&self, saved: SavedLayer, d: &Tensor, input_grad: Grad, context: &Context<'_>) -> Result<()> {
-        let SavedLayer { x, attention, middle, mlp } = saved;
-        let post_norm = self.post_norm.to_dtype(d.dtype())?;
-        let normed = || kernels::rms_norm(&middle, &post_norm, self.eps);
-        let dnormed = self.mlp.backward(mlp, d, normed, context.mode.pass())?;
-        // The residual connection passes `d` on as it is; the MLP adds its part.
-        kernels::rms_norm_grad_(d, &middle, &post_norm, &dnormed, self.eps)?;
-        self.post_norm.add_norm_grad(&middle, &dnormed, self.eps)?;
-        drop((middle, dnormed));
+        let SavedLayer { x, attention, attended, middle, mlp, fed } = saved;
+        let dy = self.mlp_branch.part(d, fed)?;
+        let dentered = self.mlp.backward(mlp, &dy, || self.mlp_branch.enter(&middle), context.mode.pass())?;
+        self.mlp_branch.leave(d, &middle, &dentered)?;
+        drop((middle, dy, dentered));
 
-        let input_norm = self.input_norm.to_dtype(d.dtype())?;
-        let normed = || kernels::rms_norm(&x, &input_norm, self.eps);
-        match self.attention.backward(attention, d, normed, input_grad, context)? {
-            Some(dnormed) => {
-                self.input_norm.add_norm_grad(&x, &dnormed, self.eps)?;
-                kernels::rms_norm_grad_(d, &x, &input_norm, &dnormed, self.eps)
-            }
+        let dy = self.attention_branch.part(d, attended)?;
+        let enter = || self.attention_branch.enter(&x);
+        match self.attention.backward(attention, &dy, enter, input_grad, context)? {
+            Some(dentered) => self.attention_branch.leave(d, &x, &dentered),
             None => Ok(()),
         }
     }
 
-    /// Every linear layer, in the order of [`crate::recipe::LINEARS`].
+    /// Every linear layer: those of the attention, then those of the MLP.
     pub fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.attention.linears().into_iter().chain(self.mlp.linears())
+        self.attention.linears().chain(self.mlp.linears())
     }
 
     /// The same, to be changed.
     pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.attention.linears_mut().into_iter().chain(self.mlp.linears_mut())
+        self.attention.linears_mut().chain(self.mlp.linears_mut())
     }
 
     /// Everything in it that is trained, in a fixed order.
     pub fn params(&self) -> Vec<Param> {
-        let norms = [&self.input_norm, &self.post_norm].into_iter().filter_map(MaybeTrained::param);
-        norms.chain(self.linears().flat_map(Linear::params)).cloned().collect()
+        let of_heads = self.attention.q_norm.iter().chain(&self.attention.k_norm);
+        let norms = self.attention_branch.norms().chain(self.mlp_branch.norms()).chain(of_heads);
+        norms.filter_map(Norm::param).chain(self.linears().flat_map(Linear::params)).cloned().collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A model of the Llama family: embedding, layers, head, and one training pass through them.
+//! A model: embedding, layers, head, and one training pass through them.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use super::{
     context::{Context, Grad, Mode, Pass},
     head::Head,
     kv_cache::KvCache,
-    layer::{Layer, SavedLayer},
+    layer::{Layer, SavedLayer, scaled},
     maybe_trained::MaybeTrained,
-    rope::Rotary,
+    rope::{Places, Rotary},
 };
 use crate::{
     data::Batch,
@@ -29,8 +29,12 @@ pub struct Llama {
     pub layers: Vec<Layer>,
     /// Final norm and head.
     pub head: Head,
-    /// Angles of the positions.
-    pub rotary: Rotary,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: f64,
+    /// And NEFTune's noise, which is added to them after that.
+    pub noise_scale: f64,
+    /// Angles of the positions; layers name theirs.
+    pub rotary: Vec<Rotary>,
     /// What is computed with.
     pub dtype: DType,
 }
@@ -63,7 +67,8 @@ impl Llama {
     /// Embeddings of `ids`, [T, H].
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let table = self.embedding.tensor();
-        kernels::gather_rows(table, &RowIndex::new(ids.to_vec(), table.dim(0)?, self.device())?, self.dtype)
+        let ids = RowIndex::new(ids.to_vec(), table.dim(0)?, self.device())?;
+        scaled(kernels::gather_rows(table, &ids, self.dtype)?, self.embedding_scale)
     }
 
     fn context<'a>(
@@ -72,9 +77,11 @@ impl Llama {
         (spans, keys): (&'a [Span], Option<Vec<u32>>),
         mode: Mode,
     ) -> Result<Context<'a>> {
-        let (cos, sin) = self.rotary.angles(positions, self.dtype, self.device())?;
+        let places = Places::new(positions, spans, keys.as_deref());
+        let angles = self.rotary.iter().map(|rotary| rotary.angles(&places, self.dtype, self.device()));
+        let angles = angles.collect::<Result<Vec<_>>>()?;
         let keys = keys.map(|keys| RowIndex::new(keys, positions.len(), self.device())).transpose()?;
-        Ok(Context { cos, sin, spans, keys, mode })
+        Ok(Context { angles, spans, keys, mode })
     }
 
     /// Hidden states after the last layer, [T, H].
@@ -125,7 +132,7 @@ impl Llama {
         let context = self.context(&batch.positions, (&spans, keys), Mode::Train(training.pass))?;
         let mut x = self.embed(&batch.ids)?;
         if training.neftune_alpha > 0.0 {
-            let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha);
+            let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha * self.noise_scale);
             kernels::noise_(&x, &magnitude, training.pass.key("neftune"))?;
         }
         let mut activations = Vec::with_capacity(self.layers.len());
@@ -137,7 +144,7 @@ impl Llama {
         }
         let (losses, saved) = self.head.forward(&x, batch, Grad::Needed)?;
         let (Some(weights), Some(saved)) = (weigh(&losses), saved) else { return Ok(()) };
-        let d = self.head.backward(&x, saved, &weights)?;
+        let d = self.head.backward(saved, &weights)?;
         drop(x);
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let saved = match activations.pop() {
@@ -150,7 +157,7 @@ impl Llama {
         }
         if let Some(param) = self.embedding.param() {
             let ids = RowIndex::new(batch.ids.clone(), param.grad.dim(0)?, d.device())?;
-            kernels::add_rows_(&param.grad, &ids, &d)?;
+            kernels::add_rows_(&param.grad, &ids, &scaled(d, self.embedding_scale)?)?;
         }
         Ok(())
     }

@@ -5,20 +5,21 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     attention::Attention,
-    config::Config,
+    config::{BlockLinear, Config},
     head::Head,
-    layer::Layer,
+    layer::{Branch, Layer},
     linear::Linear,
     llama::Llama,
     lora::{self, LoraLayer},
     maybe_trained::MaybeTrained,
     mlp::Mlp,
-    rope::Rotary,
+    norm::Norm,
+    projections::Projections,
     weight::Weight,
 };
 use crate::{
     error::{Error, Result},
-    kernels::{self, Heads},
+    kernels,
     nf4::Nf4,
     recipe::{Lora, Quantization},
 };
@@ -121,37 +122,71 @@ pub fn model(
     } else {
         load("lm_head.weight", &[config.vocab_size, h], None)?
     };
-    let head = Head { norm, weight, eps: config.rms_norm_eps };
-    Ok(Llama { embedding, layers, head, rotary: Rotary::new(&config.inv_freq()), dtype: options.dtype })
+    Ok(Llama {
+        embedding,
+        layers,
+        head: head(config, norm, weight),
+        embedding_scale: config.scales.embedding,
+        noise_scale: if config.architecture.family().scales_noise { config.scales.embedding } else { 1.0 },
+        rotary: config.rotaries(),
+        dtype: options.dtype,
+    })
+}
+
+/// A norm with a weight that was loaded.
+fn norm(config: &Config, weight: MaybeTrained) -> Norm {
+    Norm { weight, eps: config.rms_norm_eps, offset: config.architecture.family().norm_offset }
+}
+
+/// The head, from the weights of its norm and its own.
+pub fn head(config: &Config, of_norm: MaybeTrained, weight: MaybeTrained) -> Head {
+    let scales = config.scales;
+    Head { norm: norm(config, of_norm), weight, scale: 1.0 / scales.logits, cap: scales.logit_cap }
 }
 
 /// Layer `i` of the model that `config` describes.
 pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usize) -> Result<Layer> {
-    let (h, q, kv) = (config.hidden_size, config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let family = config.architecture.family();
     let vector = |name: &str, n: usize| options.to_device(name, source.tensor(name, &[n])?, Some(options.dtype));
-    let linear = |name: String, out: usize, input: usize, bias: bool| -> Result<Linear> {
-        let (weight, lora) = weight(&name, (out, input), source, options)?;
-        let bias = bias.then(|| vector(&format!("{name}.bias"), out)).transpose()?;
+    let norm = |name: &str, width: usize| -> Result<Norm> {
+        Ok(norm(config, vector(&format!("model.layers.{i}.{name}.weight"), width)?))
+    };
+    let beside = |name: Option<&str>| name.map(|name| norm(name, config.hidden_size)).transpose();
+    let linear = |linear: BlockLinear| -> Result<Linear> {
+        let name = format!("model.layers.{i}.{}", linear.name);
+        let (weight, lora) = weight(&name, (linear.out, linear.input), source, options)?;
+        let bias = linear.bias.then(|| vector(&format!("{name}.bias"), linear.out)).transpose()?;
         Ok(Linear { name, weight, bias, lora })
     };
-    let at = format!("model.layers.{i}");
-    let bias = config.attention_bias;
+    let heads = config.heads(i);
+    let (q, kv) = (heads.q * heads.dim, heads.kv * heads.dim);
+    let attention_before = beside(family.norms[0])?;
+    let described = config.linears();
+    let odd = || Error::Other(format!("a block of {} linear layers", described.len()));
+    let mut made = described.iter().cloned().map(linear).collect::<Result<Vec<_>>>()?.into_iter();
+    let mut next = || made.next().ok_or_else(odd);
+    let qkv = if family.fused {
+        Projections::Fused(Box::new([next()?]), [q, kv, kv])
+    } else {
+        Projections::Apart([next()?, next()?, next()?])
+    };
+    let o_proj = next()?;
+    let gate_up = if family.fused {
+        Projections::Fused(Box::new([next()?]), [config.intermediate_size; 2])
+    } else {
+        Projections::Apart([next()?, next()?])
+    };
+    let down_proj = next()?;
+    let [q_norm, k_norm] = match config.head_norms() {
+        None => [None, None],
+        Some([q, k]) => [Some(norm("self_attn.q_norm", q)?), Some(norm("self_attn.k_norm", k)?)],
+    };
+    let branch = |before, after| Branch { before, after, scale: config.scales.residual };
     Ok(Layer {
-        input_norm: vector(&format!("{at}.input_layernorm.weight"), h)?,
-        attention: Attention {
-            q_proj: linear(format!("{at}.self_attn.q_proj"), q, h, bias)?,
-            k_proj: linear(format!("{at}.self_attn.k_proj"), kv, h, bias)?,
-            v_proj: linear(format!("{at}.self_attn.v_proj"), kv, h, bias)?,
-            o_proj: linear(format!("{at}.self_attn.o_proj"), h, q, false)?,
-            heads: Heads { q: config.heads, kv: config.kv_heads, dim: config.head_dim },
-        },
-        post_norm: vector(&format!("{at}.post_attention_layernorm.weight"), h)?,
-        mlp: Mlp {
-            gate_proj: linear(format!("{at}.mlp.gate_proj"), config.intermediate_size, h, false)?,
-            up_proj: linear(format!("{at}.mlp.up_proj"), config.intermediate_size, h, false)?,
-            down_proj: linear(format!("{at}.mlp.down_proj"), h, config.intermediate_size, false)?,
-        },
-        eps: config.rms_norm_eps,
+        attention_branch: branch(attention_before, beside(family.norms[1])?),
+        attention: Attention { qkv, q_norm, k_norm, o_proj, heads, turned: config.turned(i) },
+        mlp_branch: branch(beside(family.norms[2])?, beside(family.norms[3])?),
+        mlp: Mlp { gate_up, down_proj, activation: family.activation },
     })
 }
 

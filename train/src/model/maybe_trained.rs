@@ -63,10 +63,4 @@ impl MaybeTrained {
         let ones = kernels::ones(d.dim(0)?, d.dtype(), d.device())?;
         kernels::gemm_(&param.grad.unsqueeze(0)?, &ones, d, 1.0, 1.0)
     }
-
-    /// If this weight [C] of an RMSNorm is trained, add to its gradient that of y = w x / rms(x), given `x` and `dy` [T, C].
-    pub fn add_norm_grad(&self, x: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
-        let Some(param) = self.param() else { return Ok(()) };
-        self.add_row_sum_grad(&kernels::rms_norm_products(x, dy, param.grad.dtype(), eps)?)
-    }
 }

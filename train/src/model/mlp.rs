@@ -1,44 +1,74 @@
-//! The SwiGLU feed-forward block, y = W_down (silu(W_gate x) * W_up x), forward and backward. T tokens, hidden width H,
+//! The gated feed-forward block, y = W_down (f(W_gate x) * W_up x), forward and backward. T tokens, hidden width H,
 //! inner width I.
+
+use std::iter::once;
 
 use candle_core::Tensor;
 
 use super::{
     context::{Mode, Pass},
     linear::Linear,
+    projections::Projections,
 };
 use crate::{
     error::Result,
     kernels::{self, Output},
 };
 
+/// f of the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// x / (1 + e^-x)
+    #[default]
+    Silu,
+    /// GELU, approximated by tanh.
+    Gelu,
+}
+
+impl Activation {
+    /// f(gate) up
+    fn gated(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Silu => kernels::swiglu(gate, up),
+            Self::Gelu => kernels::geglu(gate, up),
+        }
+    }
+
+    /// Turn gate and up into their gradients, and the gradient of the product, `d`, into the product.
+    fn gated_grad_(self, gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<()> {
+        match self {
+            Self::Silu => kernels::swiglu_grad_(gate, up, d),
+            Self::Gelu => kernels::geglu_grad_(gate, up, d),
+        }
+    }
+}
+
 /// The feed-forward block of one layer.
 #[derive(Clone, Debug)]
 pub struct Mlp {
-    /// [I, H]
-    pub gate_proj: Linear,
-    /// [I, H]
-    pub up_proj: Linear,
+    /// Gate and up: [I, H] each.
+    pub gate_up: Projections<2>,
     /// [H, I]
     pub down_proj: Linear,
+    /// Of the gate.
+    pub activation: Activation,
 }
 
 /// Saved for the backward pass: the outputs of gate and up, [T, I] each, and x A^T [T, r] of each adapter. Made again: the
-/// normed input, and the product silu(gate) up.
+/// normed input, and the product f(gate) up.
 pub struct SavedMlp {
     gate: Tensor,
     up: Tensor,
-    xa: [Option<Tensor>; 3],
+    xa: (Vec<Option<Tensor>>, Option<Tensor>),
 }
 
 impl Mlp {
     /// `normed` [T, H] -> [T, H].
     pub fn forward(&self, normed: Tensor, mode: Mode) -> Result<(Tensor, SavedMlp)> {
-        let (gate, ga) = self.gate_proj.forward(&normed, mode)?;
-        let (up, ua) = self.up_proj.forward(&normed, mode)?;
+        let ([gate, up], xa) = self.gate_up.forward(&normed, mode)?;
         drop(normed);
-        let (y, da) = self.down_proj.forward(&kernels::swiglu(&gate, &up)?, mode)?;
-        Ok((y, SavedMlp { gate, up, xa: [ga, ua, da] }))
+        let (y, da) = self.down_proj.forward(&self.activation.gated(&gate, &up)?, mode)?;
+        Ok((y, SavedMlp { gate, up, xa: (xa, da) }))
     }
 
     /// Given the gradient `d` [T, H] of the output, add to the gradients of what is trained; gives the gradient of the
@@ -50,37 +80,35 @@ impl Mlp {
         normed: impl FnOnce() -> Result<Tensor>,
         pass: Option<Pass>,
     ) -> Result<Tensor> {
-        let SavedMlp { gate, up, xa: [ga, ua, da] } = saved;
+        let SavedMlp { gate, up, xa: (xa, da) } = saved;
         let like = |x: &Tensor| kernels::empty(x.shape(), x.dtype(), x.device());
         let dproduct = like(&gate)?;
         // The product is made again in the pass that has its gradient, in its place.
         let mut turned = false;
         let mut turn = || {
             turned = true;
-            kernels::swiglu_grad_(&gate, &up, &dproduct)
+            self.activation.gated_grad_(&gate, &up, &dproduct)
         };
         let product = || turn().map(|()| dproduct.clone());
         self.down_proj.backward(product, da.as_ref(), d, Some((&dproduct, Output::Overwrite)), pass)?;
         if !turned {
-            kernels::swiglu_grad_(&gate, &up, &dproduct)?;
+            self.activation.gated_grad_(&gate, &up, &dproduct)?;
         }
         drop(dproduct);
         let (dgate, dup) = (gate, up);
         let normed = normed()?;
         let dnormed = like(&normed)?;
-        let x = || Ok(normed.clone());
-        self.gate_proj.backward(x, ga.as_ref(), &dgate, Some((&dnormed, Output::Overwrite)), pass)?;
-        self.up_proj.backward(x, ua.as_ref(), &dup, Some((&dnormed, Output::Accumulate)), pass)?;
+        self.gate_up.backward(&normed, &xa, [dgate, dup], Some(&dnormed), pass)?;
         Ok(dnormed)
     }
 
-    /// gate, up and down, as in [`crate::recipe::LINEARS`].
-    pub fn linears(&self) -> [&Linear; 3] {
-        [&self.gate_proj, &self.up_proj, &self.down_proj]
+    /// Gate and up, or what is both of them, and down.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.gate_up.linears().iter().chain(once(&self.down_proj))
     }
 
     /// The same, to be changed.
-    pub fn linears_mut(&mut self) -> [&mut Linear; 3] {
-        [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj]
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.gate_up.linears_mut().iter_mut().chain(once(&mut self.down_proj))
     }
 }

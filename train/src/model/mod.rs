@@ -1,9 +1,11 @@
-//! The Llama family, forward and backward by hand: [`llama`] is the whole, [`layer`] one decoder layer of [`attention`] and
-//! [`mlp`], both made of [`linear`] layers, which may have a [`lora`] adapter.
+//! Llama and its relatives, forward and backward by hand: [`llama`] is the whole, [`layer`] one decoder layer of [`attention`] and
+//! [`mlp`], both made of [`linear`] layers, which may have a [`lora`] adapter. What a family does otherwise stands in
+//! [`family`], once; from there [`config`] and [`load`] build the one block that all have.
 
 pub mod attention;
 pub mod config;
 pub mod context;
+pub mod family;
 pub mod head;
 pub mod kv_cache;
 pub mod layer;
@@ -13,6 +15,8 @@ pub mod load;
 pub mod lora;
 pub mod maybe_trained;
 pub mod mlp;
+pub mod norm;
+pub mod projections;
 pub mod rope;
 pub mod rope_scaling;
 pub mod weight;

@@ -12,7 +12,7 @@ use setaccio_base::{
 use toml::{Table, Value};
 
 use super::{
-    lora::{Init, LINEARS, Lora},
+    lora::{FUSED, Init, LINEARS, Lora, is_linear},
     preference::{PreferenceLoss, Reference},
     schema::{Packing, Quantization, Recipe, Task},
 };
@@ -97,8 +97,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         return Err("`lora.r` is at least 1 and `lora.targets` names at least one layer".into());
     }
     for (i, target) in lora.targets.iter().enumerate() {
-        if !LINEARS.contains(&target.as_str()) {
-            return Err(format!("lora.targets: there is no `{target}`; there are {}", LINEARS.join(", ")));
+        if !is_linear(target) {
+            let all: Vec<&str> = LINEARS.into_iter().chain(FUSED.map(|(fused, _)| fused)).collect();
+            return Err(format!("lora.targets: there is no `{target}`; there are {}", all.join(", ")));
         }
         if lora.targets[..i].contains(target) {
             return Err(format!("lora.targets names `{target}` twice"));

@@ -48,8 +48,17 @@ pub enum AdapterType {
     Bf16,
 }
 
-/// Every linear layer of a block, by its Hugging Face name.
+/// Every linear layer of a block, by its Hugging Face name, where each has a matrix of its own.
 pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// Layers that are several of [`LINEARS`] in one matrix, and which.
+pub const FUSED: [(&str, &[&str]); 2] =
+    [("qkv_proj", &["q_proj", "k_proj", "v_proj"]), ("gate_up_proj", &["gate_proj", "up_proj"])];
+
+/// Whether a block may have a linear layer of that name.
+pub fn is_linear(name: &str) -> bool {
+    LINEARS.contains(&name) || FUSED.iter().any(|(fused, _)| *fused == name)
+}
 
 impl Default for Lora {
     fn default() -> Self {
@@ -67,9 +76,41 @@ impl Default for Lora {
 }
 
 impl Lora {
-    /// Whether the layer called `module`, e.g. `model.layers.0.self_attn.q_proj`, gets an adapter.
+    /// Whether the layer called `module`, e.g. `model.layers.0.self_attn.q_proj`, gets an adapter: it is named, or all that it is
+    /// made of.
     pub fn covers(&self, module: &str) -> bool {
-        self.targets.iter().any(|t| Some(t.as_str()) == module.rsplit('.').next())
+        let last = module.rsplit('.').next().unwrap_or(module);
+        let named = |name: &str| self.targets.iter().any(|t| t == name);
+        let fused = FUSED.iter().find(|(fused, _)| *fused == last);
+        named(last) || fused.is_some_and(|(_, parts)| parts.iter().all(|part| named(part)))
+    }
+
+    /// What the targets are called in a block of these linear layers: one that is several layers in one is meant where all of
+    /// these are named.
+    ///
+    /// # Errors
+    /// A target that the block does not have, or a part of a layer without the others; the message is a sentence's end.
+    pub fn targets_in(&self, block: &[&'static str]) -> Result<Vec<String>, String> {
+        let named = |name: &str| self.targets.iter().any(|t| t == name);
+        let mut found: Vec<String> = Vec::new();
+        for target in &self.targets {
+            let fused = FUSED.iter().find(|(fused, parts)| block.contains(fused) && parts.contains(&target.as_str()));
+            let own: &str = match fused {
+                None if block.contains(&target.as_str()) => target,
+                None => return Err(format!("`{target}`, and this model's blocks have {}", block.join(", "))),
+                Some((fused, parts)) => {
+                    if let Some(missing) = parts.iter().find(|part| !named(part) && !named(fused)) {
+                        let why = "is one matrix with it in this model";
+                        return Err(format!("`{target}` without `{missing}`, which {why}: name `{fused}`"));
+                    }
+                    fused
+                }
+            };
+            if !found.iter().any(|f| f == own) {
+                found.push(own.to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// What B A x is multiplied by.

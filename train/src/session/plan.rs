@@ -23,6 +23,7 @@ use crate::{
         peft::{self, AdapterFile},
     },
     memory::Memory,
+    model::config::{BlockLinear, Config},
     recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
@@ -74,7 +75,7 @@ impl RunPlan {
     ///
     /// # Errors
     /// Files that are missing or wrong, rows that cannot be learned from, a model that does not fit the recipe.
-    pub fn new(recipe_file: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub fn new(mut recipe_file: RecipeFile, folder: &Path, progress: &dyn Progress) -> Result<Self> {
         let recipe = &recipe_file.recipe;
         ownership::check(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
@@ -84,7 +85,8 @@ impl RunPlan {
         files.check()?;
         files.warn(progress);
         let config = files.config();
-        fits(recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
+        fit(&mut recipe_file, config)?;
+        let recipe = &recipe_file.recipe;
         if recipe.method == Method::Full && config.quantization.is_some() {
             let message = "holds weights in 4 bits, which `method = \"full\"` cannot train: name the model that they were \
                            made from, or train an adapter with `method = \"lora\"`";
@@ -144,8 +146,7 @@ impl RunPlan {
         };
         let order = Order::new(train.lengths(), shape, recipe.seed);
         let total = steps(&order, &recipe.train);
-        let stored = files.stored()?;
-        let memory = Memory::new(config, recipe, stored, dtype);
+        let memory = Memory::new(config, recipe, files.stored()?, dtype);
         let largest = largest(&order, total);
         let Place { budget, held: base_memory, .. } = Place::here(recipe, &device, dtype);
         let free = budget.saturating_sub(base_memory);
@@ -312,19 +313,18 @@ fn one_kind(recipe: &Recipe, file: &str, train: &Dataset) -> Result<()> {
     Err(Error::recipe(file, message))
 }
 
-/// Check that rows of a recipe are not longer than the model sees.
-pub(super) fn fits(recipe: &Recipe, file: &str, window: Option<usize>, positions: usize) -> Result<()> {
-    let length = recipe.data.max_length;
-    if let Some(window) = window.filter(|w| *w < length) {
-        let message = format!(
-            "data.max_length is {length}, and this model's attention sees only {window} tokens back, which is not \
-             computed here: take at most {window}"
-        );
-        return Err(Error::recipe(file, message));
-    }
+/// Check that the recipe fits the model, and call the layers to be adapted what they are called in it.
+pub(super) fn fit(recipe_file: &mut RecipeFile, config: &Config) -> Result<()> {
+    let (recipe, file) = (&mut recipe_file.recipe, &recipe_file.file);
+    let (length, positions) = (recipe.data.max_length, config.max_position_embeddings);
     if length > positions {
         let message = format!("data.max_length is {length}, and the model is made for {positions} positions");
         return Err(Error::recipe(file, message));
+    }
+    if recipe.method == Method::Lora {
+        let block: Vec<&str> = config.linears().iter().map(BlockLinear::last).collect();
+        let named = recipe.lora.targets_in(&block);
+        recipe.lora.targets = named.map_err(|why| Error::recipe(file, format!("lora.targets has {why}")))?;
     }
     Ok(())
 }

@@ -68,10 +68,10 @@ impl Sketch {
     ///
     /// # Errors
     /// A recipe that does not fit the model; a build that is there and broken.
-    pub fn new(recipe_file: RecipeFile, model: Outline, place: Option<Place>) -> Result<Self> {
-        let recipe = recipe_file.recipe.clone();
+    pub fn new(mut recipe_file: RecipeFile, model: Outline, place: Option<Place>) -> Result<Self> {
         let Outline { config, stored } = model;
-        plan::fits(&recipe, &recipe_file.file, config.sliding_window, config.max_position_embeddings)?;
+        plan::fit(&mut recipe_file, &config)?;
+        let recipe = recipe_file.recipe.clone();
         let place = if let Some(place) = place {
             place
         } else {

@@ -6,10 +6,11 @@ use setaccio_train::{
     data::{Batch, IGNORE},
     model::{
         context::Pass,
-        layer::Layer,
+        layer::{Branch, Layer},
         linear::Linear,
         llama::{Llama, Training},
         maybe_trained::MaybeTrained,
+        rope::Places,
         weight::Weight,
     },
 };
@@ -74,10 +75,16 @@ fn mask(batch: &Batch) -> Result<Tensor> {
     Tensor::from_vec(cells, (n, n), &Device::Cpu)
 }
 
+fn entered(x: &Tensor, branch: &Branch, vars: &mut Vars) -> Result<Tensor> {
+    let before = branch.before.as_ref().unwrap();
+    norm(x, &var(&before.weight, vars)?, before.eps)
+}
+
 fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, vars: &mut Vars) -> Result<Tensor> {
     let (heads, t) = (layer.attention.heads, x.dim(0)?);
-    let normed = norm(x, &var(&layer.input_norm, vars)?, layer.eps)?;
-    let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, layer.attention.linears()[i], vars));
+    let normed = entered(x, &layer.attention_branch, vars)?;
+    let linears: Vec<&Linear> = layer.linears().collect();
+    let [q, k, v] = [0, 1, 2].map(|i| linear(&normed, linears[i], vars));
     let q = turn(&q?.reshape((t, heads.q, heads.dim))?, turns.0, turns.1)?.transpose(0, 1)?.contiguous()?;
     let spread = |x: Tensor| -> Result<Tensor> {
         let group = heads.q / heads.kv;
@@ -90,22 +97,23 @@ fn layer(x: &Tensor, layer: &Layer, turns: (&Tensor, &Tensor), mask: &Tensor, va
     let scores = q.matmul(&k.transpose(1, 2)?)?.affine(1.0 / (heads.dim as f64).sqrt(), 0.0)?.broadcast_add(mask)?;
     let out =
         candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.transpose(0, 1)?.reshape((t, heads.q * heads.dim))?;
-    let middle = (linear(&out, layer.attention.linears()[3], vars)? + x)?;
-    let normed = norm(&middle, &var(&layer.post_norm, vars)?, layer.eps)?;
-    let gate = linear(&normed, layer.mlp.linears()[0], vars)?;
-    let up = linear(&normed, layer.mlp.linears()[1], vars)?;
-    linear(&(gate.silu()? * up)?, layer.mlp.linears()[2], vars)? + middle
+    let middle = (linear(&out, linears[3], vars)? + x)?;
+    let normed = entered(&middle, &layer.mlp_branch, vars)?;
+    let gate = linear(&normed, linears[4], vars)?;
+    let up = linear(&normed, linears[5], vars)?;
+    linear(&(gate.silu()? * up)?, linears[6], vars)? + middle
 }
 
 fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vars)> {
-    let (cos, sin) = model.rotary.angles(&batch.positions, DType::F64, &Device::Cpu).unwrap();
+    let places = Places::new(&batch.positions, &[], None);
+    let (cos, sin) = model.rotary[0].angles(&places, DType::F64, &Device::Cpu).unwrap();
     let mask = mask(batch)?;
     let mut vars = Vec::new();
     let mut x = var(&model.embedding, &mut vars)?.index_select(&Tensor::new(&batch.ids[..], &Device::Cpu)?, 0)?;
     for one in &model.layers {
         x = layer(&x, one, (&cos, &sin), &mask, &mut vars)?;
     }
-    let normed = norm(&x, &var(&model.head.norm, &mut vars)?, model.head.eps)?;
+    let normed = norm(&x, &var(&model.head.norm.weight, &mut vars)?, model.head.norm.eps)?;
     let logits = normed.matmul(&var(&model.head.weight, &mut vars)?.t()?)?;
     let kept = batch.labels.iter().enumerate().filter(|(_, l)| **l != IGNORE);
     let (rows, labels): (Vec<u32>, Vec<u32>) = kept.map(|(t, l)| (u32::try_from(t).unwrap(), *l)).unzip();

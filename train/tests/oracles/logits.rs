@@ -24,7 +24,7 @@ use crate::formula::{
 };
 
 /// Logits [T, V] of one document, as f64.
-fn logits(model: &Llama, ids: &[u32]) -> Vec<f64> {
+pub fn logits(model: &Llama, ids: &[u32]) -> Vec<f64> {
     let hidden = model.hidden_states(&batch(&[ids.to_vec()], 1), Mode::Eval).unwrap();
     elements(&model.head.logits(&hidden).unwrap())
 }
@@ -105,12 +105,16 @@ fn equal_candle_transformers() {
     let (config, ours) = (config("plain"), model("plain", DType::F32));
     let mut tensors = HashMap::from([
         ("model.embed_tokens.weight".to_owned(), ours.embedding.tensor().clone()),
-        ("model.norm.weight".to_owned(), ours.head.norm.tensor().clone()),
+        ("model.norm.weight".to_owned(), ours.head.norm.weight.tensor().clone()),
         ("lm_head.weight".to_owned(), ours.head.weight.tensor().clone()),
     ]);
     for (i, layer) in ours.layers.iter().enumerate() {
-        tensors.insert(format!("model.layers.{i}.input_layernorm.weight"), layer.input_norm.tensor().clone());
-        tensors.insert(format!("model.layers.{i}.post_attention_layernorm.weight"), layer.post_norm.tensor().clone());
+        for (name, branch) in
+            [("input_layernorm", &layer.attention_branch), ("post_attention_layernorm", &layer.mlp_branch)]
+        {
+            let norm = branch.before.as_ref().unwrap();
+            tensors.insert(format!("model.layers.{i}.{name}.weight"), norm.weight.tensor().clone());
+        }
     }
     for linear in ours.layers.iter().flat_map(Layer::linears) {
         let Weight::Dense(weight) = &linear.weight else { panic!("not quantised") };

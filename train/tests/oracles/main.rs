@@ -4,6 +4,8 @@
 
 mod adamw;
 mod autograd;
+mod families;
+mod families_files;
 mod formula;
 mod four_bit;
 mod gradients;

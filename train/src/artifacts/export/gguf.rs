@@ -6,6 +6,7 @@ use candle_core::{
     DType, Device, Tensor,
     quantized::{GgmlDType, gguf_file::Value},
 };
+use regex::Regex;
 use setaccio_base::{numbers::counted, progress::Progress};
 
 use super::{check, quant::Quant, report::ExportReport};
@@ -17,13 +18,13 @@ use crate::{
     error::{Error, Result},
     formats::{
         gguf::{
-            self, ROPE_FREQS, vocab,
+            ROPE_FACTORS, ROPE_FREQS, layout, vocab,
             write::{self, Entry},
         },
         model_files::ModelFiles,
     },
     model::{
-        config::{Architecture, Config},
+        config::{Architecture, Config, Scales},
         load::Source,
         rope_scaling::RopeScaling,
     },
@@ -49,7 +50,7 @@ pub struct GgufOptions {
 /// The tokenizer or the model has something that GGUF cannot say.
 pub fn can_be_gguf(config: &Config, tokens: &Tokens) -> Result<()> {
     sizes(config)?;
-    divisors(config, tokens.source.as_path())?;
+    can_be_said(config, tokens.source.as_path())?;
     let vocab = vocab::metadata(tokens, config.vocab_size)?;
     vocab.check(tokens, &vocab.keys.iter().cloned().collect())?;
     Ok(())
@@ -79,12 +80,14 @@ pub fn gguf(
     let mut metadata = general(config, quant, &name);
     metadata.extend(sizes(config)?);
     metadata.extend(vocab.keys.iter().cloned());
-    let divisors = divisors(config, files.path())?;
+    can_be_said(config, files.path())?;
+    let frequencies = frequencies(config);
     let mut names = BTreeMap::new();
     let mut entries = Vec::new();
     let mut other: BTreeMap<[&str; 2], u64> = BTreeMap::new();
     for (hf, shape) in config.shapes() {
-        let own = gguf::own_name(&hf).ok_or_else(|| Error::tensor(files.path(), &hf, "GGUF has no name for it"))?;
+        let own = layout::own_name(&hf, config.architecture)
+            .ok_or_else(|| Error::tensor(files.path(), &hf, "GGUF has no name for it"))?;
         let logits = own == "output.weight" || (own == "token_embd.weight" && config.tie_word_embeddings);
         let (kind, wanted) = if logits { quant.of_head(&shape) } else { quant.of(&shape) };
         if kind != wanted {
@@ -93,17 +96,15 @@ pub fn gguf(
         names.insert(own.clone(), hf);
         entries.push(Entry { name: own, shape, kind });
     }
-    if let Some(divisors) = &divisors {
-        entries.push(Entry { name: ROPE_FREQS.into(), shape: vec![divisors.len()], kind: GgmlDType::F32 });
+    for (name, values) in &frequencies {
+        entries.push(Entry { name: name.clone(), shape: vec![values.len()], kind: GgmlDType::F32 });
     }
     for ([wanted, kind], n) in other {
         let tensors = counted(n, "tensor");
         progress.warn(&format!("blocks of {wanted} do not fit the rows of {tensors}: written in {kind}"));
     }
-    if let Some(window) = config.sliding_window {
-        progress.warn(&format!(
-            "this model's attention sees {window} tokens back, and llama.cpp lets it see all: keep texts below that"
-        ));
+    for difference in differences(config) {
+        progress.warn(&difference);
     }
     let base = Base { files, precision: Precision::Stored };
     progress.stage("export", entries.len() as u64);
@@ -111,9 +112,9 @@ pub fn gguf(
         if progress.cancelled() {
             return Err(Error::Stopped);
         }
-        let made = match (names.get(&entry.name), &divisors) {
-            (Some(hf), _) => permuted(base.tensor(hf, &entry.shape)?, &entry.name, config),
-            (None, Some(divisors)) => Ok(Tensor::new(&divisors[..], &Device::Cpu)?),
+        let made = match (names.get(&entry.name), frequencies.get(&entry.name)) {
+            (Some(hf), _) => Ok(layout::laid(base.tensor(hf, &entry.shape)?, &entry.name, config)?),
+            (None, Some(values)) => Ok(Tensor::new(&values[..], &Device::Cpu)?),
             (None, None) => Err(Error::tensor(files.path(), &entry.name, "is no tensor of this model")),
         };
         progress.advance(1, "tensors");
@@ -132,33 +133,106 @@ pub fn gguf(
     })
 }
 
-/// Divisors of the rotary frequencies, where a tensor has to hold them.
-fn divisors(config: &Config, at: &Path) -> Result<Option<Vec<f32>>> {
-    let divisors = config.rope_scaling.divisors(config.rope_theta, config.head_dim);
-    if divisors.is_some() && config.architecture == Architecture::Qwen2 {
-        let why = "stretches its rotary frequencies as Llama 3 does, which llama.cpp does not know of Qwen 2";
-        return Err(Error::model(at, why));
+/// What of the rotary frequencies tensors have to hold.
+#[allow(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
+fn frequencies(config: &Config) -> BTreeMap<String, Vec<f32>> {
+    let single = |list: &[f64]| list.iter().map(|x| *x as f32).collect();
+    match &config.rope_scaling {
+        RopeScaling::Long { short, long, .. } => {
+            ROPE_FACTORS.iter().zip([short, long]).map(|(name, list)| ((*name).to_owned(), single(list))).collect()
+        }
+        other => {
+            let divisors = other.divisors(config.rope_theta, config.rotary_dim);
+            divisors.into_iter().map(|divisors| (ROPE_FREQS.to_owned(), divisors)).collect()
+        }
     }
-    Ok(divisors)
 }
 
-/// Rows of q and k as llama.cpp turns them: neighbours, where Hugging Face turns halves. Of Qwen 2 it turns halves too.
-pub(super) fn permuted(tensor: Tensor, own: &str, config: &Config) -> Result<Tensor> {
-    let heads = match own.split('.').nth(2) {
-        _ if config.architecture == Architecture::Qwen2 => return Ok(tensor),
-        Some("attn_q") => config.heads,
-        Some("attn_k") => config.kv_heads,
-        _ => return Ok(tensor),
-    };
-    Ok(gguf::permute(&tensor, heads)?)
+/// Check that llama.cpp computes what the model does: much of a family it takes for granted, and reads no key for it.
+///
+/// # Errors
+/// It does not; the message says what.
+fn can_be_said(config: &Config, at: &Path) -> Result<()> {
+    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Phi3, Qwen2};
+    let (family, architecture) = (config.architecture.family(), config.architecture);
+    let no = |what: String| Err(Error::model(at, format!("{what}, which llama.cpp does not know of {}", family.gguf)));
+    let llama = matches!(architecture, Llama | Mistral | Ministral);
+    match &config.rope_scaling {
+        RopeScaling::Llama3 { .. } | RopeScaling::Divisors(_) if !llama => {
+            return no("stretches its rotary frequencies as Llama 3 does".into());
+        }
+        RopeScaling::Long { .. } if architecture != Phi3 => {
+            return no("stretches its rotary frequencies by LongRoPE".into());
+        }
+        RopeScaling::Yarn { factor, attention_factor, truncate, .. } => {
+            let usual = RopeScaling::yarn_attention(*factor, 1.0);
+            if (attention_factor / usual - 1.0).abs() > 1e-6 || !truncate {
+                return no(format!(
+                    "scales scores by {attention_factor} beside YaRN of factor {factor}, and not by {usual}"
+                ));
+            }
+        }
+        _ => {}
+    }
+    if (config.output_bias || config.mlp_bias || (config.attention_bias && architecture != Qwen2))
+        && !(llama || architecture == Granite)
+    {
+        return no("has biases".into());
+    }
+    if config.unturned != layout::unturned(architecture, config.layers) {
+        return no("has other layers without positions than every fourth".into());
+    }
+    if matches!(architecture, Gemma2 | Gemma3) {
+        let usual =
+            layout::gemma_scale(architecture, config.layers, (config.hidden_size, config.heads, config.head_dim));
+        let scale = config.scales.attention.unwrap_or(usual);
+        if (scale / usual - 1.0).abs() > 1e-6 {
+            return no(format!("multiplies scores by {scale}, and not by {usual}"));
+        }
+        if config.sliding_window.is_some() && config.sliding != layout::sliding(architecture, config.layers) {
+            return no("has its window in other layers".into());
+        }
+        if config.rope_local_theta.is_some_and(|theta| (theta - layout::GEMMA3_LOCAL_THETA).abs() > 1e-6) {
+            return no("has another base of its frequencies in layers with a window".into());
+        }
+    }
+    Ok(())
+}
+
+/// What llama.cpp does otherwise than the model, but only with long texts.
+fn differences(config: &Config) -> Vec<String> {
+    let mut all = Vec::new();
+    let positions = config.max_position_embeddings;
+    if let Some(window) =
+        config.sliding_window.filter(|_| !matches!(config.architecture, Architecture::Gemma2 | Architecture::Gemma3))
+    {
+        all.push(format!(
+            "this model's attention sees {window} tokens back, and llama.cpp lets it see all: keep texts below that"
+        ));
+    }
+    match &config.rope_scaling {
+        RopeScaling::Dynamic { .. } => all.push(format!(
+            "beyond {positions} tokens this model stretches its rotary frequencies by the length of the text, and llama.cpp does \
+             not: keep texts below that"
+        )),
+        RopeScaling::Long { original_max_position_embeddings: original, .. } => all.push(format!(
+            "llama.cpp chooses between this model's two sets of rotary frequencies by the context that it is started with, not by \
+             the length of the text: start it with at most {original} tokens for short texts"
+        )),
+        _ => {}
+    }
+    all
 }
 
 /// What llama.cpp calls the family; Mistral is a Llama to it.
 pub(super) fn family(config: &Config) -> &'static str {
-    match config.architecture {
-        Architecture::Llama | Architecture::Mistral => "llama",
-        Architecture::Qwen2 => "qwen2",
-    }
+    config.architecture.family().gguf
+}
+
+/// A name that llama.cpp draws no conclusions from: of a model whose name has `phi-3` or `phi3` in it, it takes special tokens to
+/// swallow the spaces behind them, and fails where some are missing. Tokenizers with such tokens are not exported.
+fn unremarked(name: &str) -> String {
+    Regex::new("(?i)(phi)-?3").map_or_else(|_| name.to_owned(), |mark| mark.replace_all(name, "${1} 3").into_owned())
 }
 
 fn general(config: &Config, quant: Quant, name: &str) -> Vec<(String, Value)> {
@@ -166,7 +240,7 @@ fn general(config: &Config, quant: Quant, name: &str) -> Vec<(String, Value)> {
     let keys = [
         ("general.architecture", text(family(config))),
         ("general.type", text("model")),
-        ("general.name", text(name)),
+        ("general.name", text(&unremarked(name))),
         ("general.file_type", Value::U32(quant.file_type())),
         ("general.quantization_version", Value::U32(QUANTIZATION_VERSION)),
     ];
@@ -190,7 +264,7 @@ fn sizes(config: &Config) -> Result<Vec<(String, Value)>> {
         ("feed_forward_length", config.intermediate_size),
         ("attention.head_count", config.heads),
         ("attention.head_count_kv", config.kv_heads),
-        ("rope.dimension_count", config.head_dim),
+        ("rope.dimension_count", config.rotary_dim),
     ] {
         put(name, whole(n)?);
     }
@@ -200,12 +274,42 @@ fn sizes(config: &Config) -> Result<Vec<(String, Value)>> {
         put("attention.key_length", whole(config.head_dim)?);
         put("attention.value_length", whole(config.head_dim)?);
     }
-    if let RopeScaling::Linear { factor } = config.rope_scaling {
-        put("rope.scaling.type", Value::String("linear".into()));
-        put("rope.scaling.factor", real(factor));
+    match &config.rope_scaling {
+        RopeScaling::Linear { factor } => {
+            put("rope.scaling.type", Value::String("linear".into()));
+            put("rope.scaling.factor", real(*factor));
+        }
+        RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_position_embeddings, .. } => {
+            put("rope.scaling.type", Value::String("yarn".into()));
+            put("rope.scaling.factor", real(*factor));
+            put("rope.scaling.original_context_length", whole(*original_max_position_embeddings)?);
+            put("rope.scaling.yarn_beta_fast", real(*beta_fast));
+            put("rope.scaling.yarn_beta_slow", real(*beta_slow));
+        }
+        RopeScaling::Long { original_max_position_embeddings, attention_factor, .. } => {
+            put("rope.scaling.original_context_length", whole(*original_max_position_embeddings)?);
+            put("rope.scaling.attn_factor", real(*attention_factor));
+        }
+        _ => {}
     }
-    if let Some(window) = config.sliding_window {
+    // Read as that of all layers, or of those that the family has it in.
+    let windows = layout::sliding(config.architecture, config.layers);
+    if let Some(window) = config.sliding_window.filter(|_| config.sliding == windows) {
         put("attention.sliding_window", whole(window)?);
+    }
+    let Scales { embedding, attention, residual, logits, attention_cap, logit_cap } = config.scales;
+    if config.architecture == Architecture::Granite {
+        put("embedding_scale", real(embedding));
+        put("residual_scale", real(residual));
+        put("logit_scale", real(logits));
+        if let Some(attention) = attention {
+            put("attention.scale", real(attention));
+        }
+    }
+    for (name, cap) in [("attn_logit_softcapping", attention_cap), ("final_logit_softcapping", logit_cap)] {
+        if let Some(cap) = cap {
+            put(name, real(cap));
+        }
     }
     Ok(keys)
 }

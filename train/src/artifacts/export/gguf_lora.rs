@@ -9,7 +9,7 @@ use candle_core::{Tensor, quantized::gguf_file::Value};
 use setaccio_base::progress::Progress;
 
 use super::{
-    gguf::{family, permuted, single},
+    gguf::{family, single},
     quant::Quant,
     report::ExportReport,
 };
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     formats::{
         gguf::{
-            self,
+            layout,
             write::{self, Entry},
         },
         model_files::ModelFiles,
@@ -69,11 +69,11 @@ pub fn gguf_lora(
     let metadata = keys.map(|(key, value)| (key.to_owned(), value));
     let (mut entries, mut tensors) = (Vec::new(), Vec::new());
     for (module, (a, b)) in &file.tensors {
-        let own = gguf::own_name(&format!("{module}.weight"))
+        let own = layout::own_name(&format!("{module}.weight"), config.architecture)
             .ok_or_else(|| Error::tensor(adapter, module, "GGUF has no name for it"))?;
         #[allow(clippy::cast_precision_loss, reason = "ranks are small")]
         let rest = file.config.scale_of(module)? * a.dim(0)? as f64 / f64::from(alpha);
-        let b = permuted(single(b)?, &own, config)?;
+        let b = layout::laid(single(b)?, &own, config)?;
         let b = if (rest - 1.0).abs() < 1e-7 { b } else { (b * rest)? };
         for (half, tensor) in [("lora_a", single(a)?), ("lora_b", b)] {
             let (kind, _) = quant.of(tensor.dims());

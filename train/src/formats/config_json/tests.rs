@@ -97,7 +97,8 @@ fn refusals_name_file_and_key() {
     for (changes, said) in [
         (
             json!({"model_type": "gemma"}),
-            "config.json: `model_type`: `gemma` is not supported; known are llama, mistral, qwen2",
+            "config.json: `model_type`: `gemma` is not supported; known are llama, mistral, ministral, qwen2, qwen3, smollm3, \
+             granite, olmo2, phi3, gemma2, gemma3_text",
         ),
         (json!({"model_type": null}), "`model_type`: is missing"),
         (json!({"vocab_size": null}), "`vocab_size`: is missing"),
@@ -115,12 +116,46 @@ fn refusals_name_file_and_key() {
         (json!({"head_dim": 7}), "`head_dim`: 7 is odd"),
         (json!({"rms_norm_eps": -1}), "`rms_norm_eps`: -1 is not above 0"),
         (json!({"hidden_act": "gelu"}), "`hidden_act`: `gelu` is not supported"),
-        (json!({"attention_bias": true}), "`attention_bias`: biases"),
-        (json!({"mlp_bias": true}), "`mlp_bias`: biases"),
+        (json!({"model_type": "mistral", "attention_bias": true}), "`attention_bias`: this family has no such biases"),
+        (json!({"model_type": "qwen3", "mlp_bias": true}), "`mlp_bias`: this family has no such biases"),
+        (json!({"model_type": "gemma2", "hidden_activation": "gelu"}), "`hidden_activation`: `gelu` is not supported"),
+        (json!({"model_type": "gemma2", "use_bidirectional_attention": true}), "`use_bidirectional_attention`: only"),
+        (
+            json!({"model_type": "gemma3_text", "attn_logit_softcapping": 50.0}),
+            "`attn_logit_softcapping`: Gemma 3 has no cap",
+        ),
+        (
+            json!({"model_type": "gemma2", "final_logit_softcapping": -1.0}),
+            "`final_logit_softcapping`: -1 is not above 0",
+        ),
+        (json!({"model_type": "granite", "logits_scaling": 0.0}), "`logits_scaling`: 0 is not above 0"),
+        (json!({"model_type": "mistral", "sliding_window": 0}), "`sliding_window`: no token sees itself"),
+        (
+            json!({"model_type": "mistral", "layer_types": ["sliding_attention", "full_attention"]}),
+            "`layer_types`: this family has the window in every layer",
+        ),
+        (
+            json!({"model_type": "ministral", "layer_types": ["sliding_attention"]}),
+            "`layer_types`: names 1 layers of 2",
+        ),
+        (
+            json!({"model_type": "ministral", "layer_types": ["chunked_attention"]}),
+            "`chunked_attention` is not supported",
+        ),
+        (json!({"model_type": "smollm3", "no_rope_layers": [0]}), "`no_rope_layers`: names 1 layers of 2"),
+        (json!({"model_type": "phi3", "partial_rotary_factor": 0.4}), "`partial_rotary_factor`: 3 of 8 elements"),
+        (
+            json!({"model_type": "phi3", "rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [1.0]}}),
+            "there are 1 in `short_factor` for 4 frequencies",
+        ),
+        (
+            json!({"model_type": "gemma3_text", "rope_parameters": {"sliding_attention": {"rope_type": "linear"}}}),
+            "`sliding_attention.rope_type`: `linear` is not supported in layers with a window",
+        ),
         (json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor`"),
         (
-            json!({"rope_scaling": {"type": "yarn", "factor": 4}}),
-            "`rope_scaling.rope_type`: `yarn` is not supported; known are",
+            json!({"rope_scaling": {"type": "proportional", "factor": 4}}),
+            "`rope_scaling.rope_type`: `proportional` is not supported; known are",
         ),
         (json!({"rope_scaling": {"type": "linear"}}), "`rope_scaling.factor`: is missing"),
         (json!({"rope_parameters": {"rope_type": "linear", "factor": 0}}), "`factor` is 0; it is above 0"),

@@ -169,8 +169,12 @@ fn refusals_name_the_key() {
         ("llama.attention.head_count", Value::U32(3), "does not divide the embedding length"),
         ("llama.attention.head_count", Value::U32(0), "does not divide the embedding length"),
         ("llama.attention.head_count_kv", Value::Array(vec![Value::U32(1)]), "head_count_kv`: is not a whole number"),
-        ("llama.rope.dimension_count", Value::U32(8), "is 8; only the head's width 16 is supported"),
-        ("llama.rope.scaling.type", Value::String("yarn".into()), "`yarn` is not supported"),
+        ("llama.rope.dimension_count", Value::U32(8), "is 8; in this family only the head's width 16 is supported"),
+        (
+            "llama.rope.scaling.type",
+            Value::String("longrope".into()),
+            "`longrope` is not supported, only `linear` and `yarn`",
+        ),
         ("general.type", Value::String("adapter".into()), "an adapter cannot be trained upon"),
     ] {
         let mut keys = metadata("llama");

@@ -68,8 +68,8 @@ __device__ void forward(T* out, float* lse, Inputs<T> in, const uint32_t* tiles)
     load<T, DP, M>(qs, in.q, t.row, t.rows, in.heads, head, in.dim);
     float acc[R][DP / 16] = {}, top[R], sum[R] = {};
     for (int i = 0; i < R; i++) top[i] = -INFINITY;
-    int64_t keys = t.count + t.rows - 1;
-    for (int64_t start = 0; start < keys; start += N) {
+    int64_t keys = t.count + t.rows - 1, low = t.count > in.window ? t.count - in.window : 0;
+    for (int64_t start = low; start < keys; start += N) {
         __syncthreads();
         load<T, DP, N>(kv, in.k, t.other + start, keys - start, hkv, head / in.group, in.dim);
         __syncthreads();
@@ -78,15 +78,16 @@ __device__ void forward(T* out, float* lse, Inputs<T> in, const uint32_t* tiles)
         for (int i = 0; i < R; i++) {
             float most = top[i];
             for (int j = 0; j < C; j++) {
-                bool seen = start + tx + 16 * j < t.count + ty * R + i;
-                s[i][j] = seen ? s[i][j] * in.scale : -INFINITY;
+                int64_t ahead = t.count + ty * R + i - (start + tx + 16 * j);
+                s[i][j] = ahead > 0 && ahead <= in.window ? capped(s[i][j] * in.scale, in.cap) : -INFINITY;
                 most = fmaxf(most, s[i][j]);
             }
-            // Every query sees the first key, so this is finite from the first tile on.
+            // Minus infinity until the first tile with a key that the query sees.
             most = over_row(most, Largest());
-            float fade = expf(top[i] - most), total = 0.0f;
+            bool any = most > -INFINITY;
+            float fade = any ? expf(top[i] - most) : 1.0f, total = 0.0f;
             for (int j = 0; j < C; j++) {
-                float p = expf(s[i][j] - most);
+                float p = any ? expf(s[i][j] - most) : 0.0f;
                 ps[(ty * R + i) * (N + 1) + tx + 16 * j] = p;
                 total += p;
             }
@@ -111,14 +112,19 @@ __device__ void forward(T* out, float* lse, Inputs<T> in, const uint32_t* tiles)
 template <class T, int R, int C>
 __device__ void probabilities(float (&s)[R][C], float (&d)[R][C], Inputs<T> in, Gradient<T> g, int64_t row, int64_t rows,
                               int64_t first, int head, int ty, int tx) {
+    // Unrolled, or the arrays would lie in memory.
+#pragma unroll
     for (int i = 0; i < R; i++) {
         bool there = ty * R + i < rows;
         int64_t at = (row + ty * R + i) * in.heads + head;
         float lse = there ? g.lse[at] : 0.0f, delta = there ? g.delta[at] : 0.0f;
+#pragma unroll
         for (int j = 0; j < C; j++) {
-            bool seen = there && tx + 16 * j <= first + ty * R + i;
-            s[i][j] = seen ? expf(s[i][j] * in.scale - lse) : 0.0f;
-            d[i][j] = s[i][j] * (d[i][j] - delta) * in.scale;
+            int64_t ahead = first + ty * R + i - (tx + 16 * j);
+            bool seen = there && ahead >= 0 && ahead < in.window;
+            float y = capped(s[i][j] * in.scale, in.cap);
+            s[i][j] = seen ? expf(y - lse) : 0.0f;
+            d[i][j] = s[i][j] * (d[i][j] - delta) * in.scale * slope(y, in.cap);
         }
     }
 }
@@ -139,8 +145,8 @@ __device__ void backward_q(T* dq, Inputs<T> in, Gradient<T> g, const uint32_t* t
     load<T, DP, M>(qs, in.q, t.row, t.rows, in.heads, head, in.dim);
     load<T, DP, M>(os, g.dout, t.row, t.rows, in.heads, head, in.dim);
     float acc[R][DP / 16] = {};
-    int64_t keys = t.count + t.rows - 1;
-    for (int64_t start = 0; start < keys; start += M) {
+    int64_t keys = t.count + t.rows - 1, low = t.count > in.window ? t.count - in.window : 0;
+    for (int64_t start = low; start < keys; start += M) {
         __syncthreads();
         load<T, DP, M>(ks, in.k, t.other + start, keys - start, hkv, head / in.group, in.dim);
         load<T, DP, M>(vs, in.v, t.other + start, keys - start, hkv, head / in.group, in.dim);
@@ -170,7 +176,8 @@ __device__ void backward_kv(T* dk, T* dv, Inputs<T> in, Gradient<T> g, const uin
     float key[R][DP / 16] = {}, value[R][DP / 16] = {};
     for (int member = 0; member < in.group; member++) {
         int head = int(blockIdx.y) * in.group + member;
-        for (int64_t start = 0; start < t.count; start += M) {
+        // Queries from there on are beyond the window of the tile's last key.
+        for (int64_t start = 0; start < t.count && t.ahead + start - (M - 1) < in.window; start += M) {
             __syncthreads();
             load<T, DP, M>(qs, in.q, t.other + start, t.count - start, in.heads, head, in.dim);
             load<T, DP, M>(os, g.dout, t.other + start, t.count - start, in.heads, head, in.dim);
@@ -205,21 +212,22 @@ template <class T> __device__ void rowsum(float* delta, const T* dout, const T* 
 #define BY_WIDTH(NAME, T, DP, M, N, B)                                                                                 \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         attention_##DP##_##NAME(T* out, float* lse, const T* q, const T* k, const T* v, const uint32_t* tiles,         \
-                                int32_t heads, int32_t group, int32_t dim, float scale) {                              \
-        forward<T, DP, M, N>(out, lse, Inputs<T>{q, k, v, heads, group, dim, scale}, tiles);                           \
+                                int32_t heads, int32_t group, int32_t dim, float scale, float cap, int64_t window) {   \
+        forward<T, DP, M, N>(out, lse, Inputs<T>{q, k, v, heads, group, dim, scale, cap, window}, tiles);              \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         attention_grad_q_##DP##_##NAME(T* dq, const T* q, const T* k, const T* v, const T* dout, const float* lse,     \
                                        const float* delta, const uint32_t* tiles, int32_t heads, int32_t group,        \
-                                       int32_t dim, float scale) {                                                     \
-        backward_q<T, DP, B>(dq, Inputs<T>{q, k, v, heads, group, dim, scale}, Gradient<T>{dout, lse, delta}, tiles);  \
+                                       int32_t dim, float scale, float cap, int64_t window) {                          \
+        backward_q<T, DP, B>(dq, Inputs<T>{q, k, v, heads, group, dim, scale, cap, window},                            \
+                             Gradient<T>{dout, lse, delta}, tiles);                                                    \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         attention_grad_kv_##DP##_##NAME(T* dk, T* dv, const T* q, const T* k, const T* v, const T* dout,               \
                                         const float* lse, const float* delta, const uint32_t* tiles, int32_t heads,    \
-                                        int32_t group, int32_t dim, float scale) {                                     \
-        backward_kv<T, DP, B>(dk, dv, Inputs<T>{q, k, v, heads, group, dim, scale}, Gradient<T>{dout, lse, delta},     \
-                              tiles);                                                                                  \
+                                        int32_t group, int32_t dim, float scale, float cap, int64_t window) {          \
+        backward_kv<T, DP, B>(dk, dv, Inputs<T>{q, k, v, heads, group, dim, scale, cap, window},                       \
+                              Gradient<T>{dout, lse, delta}, tiles);                                                   \
     }
 
 #define BY_TYPE(NAME, T)                                                                                               \

@@ -23,7 +23,14 @@ template <class T> struct Inputs {
     const T* v;
     int heads, group, dim;
     float scale;
+    // c of the soft cap, 0 for none; keys that a query sees.
+    float cap;
+    int64_t window;
 };
+
+// A score behind the soft cap, and the slope of the cap there.
+__device__ inline float capped(float s, float cap) { return cap > 0.0f ? cap * tanhf(s / cap) : s; }
+__device__ inline float slope(float y, float cap) { return cap > 0.0f ? 1.0f - (y / cap) * (y / cap) : 1.0f; }
 
 // What the backward pass has besides: gradient of the output, log-sum-exp and delta = rowsum(dO O), [T, heads].
 template <class T> struct Gradient {

@@ -1,5 +1,7 @@
 //! Attention on the CPU, in blocks of queries.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -30,8 +32,8 @@ pub struct Span {
     pub k_len: usize,
 }
 
-/// Sizes of the heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Sizes of the heads, and what is done to their scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Heads {
     /// Query heads.
     pub q: usize,
@@ -39,12 +41,31 @@ pub struct Heads {
     pub kv: usize,
     /// Width of a head.
     pub dim: usize,
+    /// Scores on their way to the softmax.
+    pub scores: Scores,
+}
+
+/// What is done to the product of a query and a key before the softmax.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// What it is multiplied by; 1 / sqrt(dim) if it is not said.
+    pub scale: Option<f64>,
+    /// c of the soft cap `c tanh(s / c)` that a score s goes through, after that.
+    pub cap: Option<f64>,
+    /// Keys that a query sees, its own and those right before; all of them if it is not said. At least 1.
+    pub window: Option<usize>,
 }
 
 impl Heads {
-    /// What scores are multiplied by: 1 / sqrt(dim).
+    /// What scores are multiplied by.
     pub fn scale(self) -> f64 {
-        1.0 / f64::from(u32::try_from(self.dim).unwrap_or(u32::MAX)).sqrt()
+        let usual = || 1.0 / f64::from(u32::try_from(self.dim).unwrap_or(u32::MAX)).sqrt();
+        self.scores.scale.unwrap_or_else(usual)
+    }
+
+    /// The first key that is seen by a query with so many keys before it.
+    pub fn first_seen(self, before: usize) -> usize {
+        self.scores.window.map_or(0, |window| (before + 1).saturating_sub(window))
     }
 }
 
@@ -90,15 +111,28 @@ pub fn attention_grad(
     })
 }
 
-/// Softmax numerators in place: row i of `scores` [rows, keys] keeps its first `first + i + 1` columns, the rest
+/// Scores of a block of queries in place: what comes behind the soft cap.
+#[inline(always)]
+fn soften<T: Float>(scores: &mut [T], cap: T) {
+    for x in scores.iter_mut() {
+        *x = cap * (*x / cap).tanh();
+    }
+}
+
+/// Softmax numerators in place: row i of `scores` [rows, keys] keeps the columns that `seen` names for it, the rest
 /// become 0. Returns the logarithm of each row's sum.
-fn softmax<T: Float>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
+fn softmax<T: Float>(scores: &mut [T], keys: usize, seen: impl Fn(usize) -> Range<usize>, cap: Option<T>) -> Vec<T> {
     simd(
         #[inline(always)]
         || {
+            if let Some(cap) = cap {
+                soften(scores, cap);
+            }
             let mut sums = Vec::with_capacity(scores.len() / keys);
             for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                let (seen, hidden) = row.split_at_mut((first + i + 1).min(keys));
+                let Range { start, end } = seen(i);
+                let (seen, hidden) = row.split_at_mut(end);
+                let (passed, seen) = seen.split_at_mut(start);
                 let top = seen.iter().fold(T::NEG_INFINITY, |m, x| m.maximum(*x));
                 let mut sum = T::ZERO;
                 for x in seen.iter_mut() {
@@ -112,6 +146,7 @@ fn softmax<T: Float>(scores: &mut [T], keys: usize, first: usize) -> Vec<T> {
                     *x *= inverse;
                 }
                 hidden.fill(T::ZERO);
+                passed.fill(T::ZERO);
                 sums.push(top + sum.ln());
             }
             sums
@@ -136,14 +171,19 @@ fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) ->
     }
     blocks.into_par_iter().for_each(|(span, start, rows, out, lse)| {
         let first = span.k_len - span.q_len + start;
-        let keys = first + rows;
+        // No query of the block sees a key before `low`.
+        let low = heads.first_seen(first);
+        let keys = first + rows - low;
+        let seen = |i: usize| heads.first_seen(first + i) - low..first + i + 1 - low;
         let mut scores = vec![T::ZERO; rows * keys];
         for head in 0..heads.q {
-            let (qo, ko) = ((span.q + start) * qw + head * d, span.k * kw + head / group * d);
+            let (qo, ko) = ((span.q + start) * qw + head * d, (span.k + low) * kw + head / group * d);
             let (qb, kb, vb) =
                 (Mat::rows(&q[qo..], rows, d, qw), Mat::rows(&k[ko..], keys, d, kw), Mat::rows(&v[ko..], keys, d, kw));
             gemm(&mut scores, keys, qb, kb.t(), (heads.scale(), 0.0), Threads::One);
-            for (row, sum) in softmax(&mut scores, keys, first).into_iter().enumerate() {
+            for (row, sum) in
+                softmax(&mut scores, keys, seen, heads.scores.cap.map(T::from_f64)).into_iter().enumerate()
+            {
                 lse[row * heads.q + head] = sum;
             }
             gemm(&mut out[head * d..], qw, Mat::rows(&scores, rows, keys, keys), vb, (1.0, 0.0), Threads::One);
@@ -190,10 +230,12 @@ fn one_head<T: Float>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, 
     let (qo, ko) = (span.q * qw + head * d, span.k * kw + head / group * d);
     let most = BLOCK.min(len) * span.k_len;
     let (mut p, mut ds) = (vec![T::ZERO; most], vec![T::ZERO; most]);
+    let cap = heads.scores.cap.map(T::from_f64);
     for start in (0..len).step_by(BLOCK) {
         let rows = BLOCK.min(len - start);
-        let keys = before + start + rows;
-        let at = qo + start * qw;
+        let low = heads.first_seen(before + start);
+        let keys = before + start + rows - low;
+        let (at, ko) = (qo + start * qw, ko + low * kw);
         let (qb, db) = (Mat::rows(&f.q[at..], rows, d, qw), Mat::rows(&dout[at..], rows, d, qw));
         let (kb, vb) = (Mat::rows(&f.k[ko..], keys, d, kw), Mat::rows(&f.v[ko..], keys, d, kw));
         let (p, ds) = (&mut p[..rows * keys], &mut ds[..rows * keys]);
@@ -202,25 +244,37 @@ fn one_head<T: Float>(f: &Forward<'_, T>, dout: &[T], span: &Span, head: usize, 
         simd(
             #[inline(always)]
             || {
+                if let Some(cap) = cap {
+                    soften(p, cap);
+                }
                 for i in 0..rows {
                     let row = at + i * qw;
                     let delta = dot(&dout[row..row + d], &f.out[row..row + d]);
                     let lse = f.lse[(span.q + start + i) * heads.q + head];
                     let (p, ds) = (&mut p[i * keys..][..keys], &mut ds[i * keys..][..keys]);
-                    let seen = before + start + i + 1;
-                    for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+                    let seen = heads.first_seen(before + start + i) - low..before + start + i + 1 - low;
+                    for hidden in [0..seen.start, seen.end..keys] {
+                        p[hidden.clone()].fill(T::ZERO);
+                        ds[hidden].fill(T::ZERO);
+                    }
+                    let (p, ds) = (&mut p[seen.clone()], &mut ds[seen]);
+                    if let Some(cap) = cap {
+                        for (p, ds) in p.iter().zip(ds.iter_mut()) {
+                            let t = *p / cap;
+                            *ds = (*ds - delta) * (T::ONE - t * t) + delta;
+                        }
+                    }
+                    for (p, ds) in p.iter_mut().zip(ds.iter_mut()) {
                         *p = (*p - lse).exp();
                         *ds = *p * (*ds - delta);
                     }
-                    p[seen..].fill(T::ZERO);
-                    ds[seen..].fill(T::ZERO);
                 }
             },
         );
         let (p, ds) = (Mat::rows(p, rows, keys, keys), Mat::rows(ds, rows, keys, keys));
-        gemm(&mut dv, d, p.t(), db, (1.0, 1.0), Threads::One);
+        gemm(&mut dv[low * d..], d, p.t(), db, (1.0, 1.0), Threads::One);
         gemm(&mut dq[start * d..], d, ds, kb, (heads.scale(), 0.0), Threads::One);
-        gemm(&mut dk, d, ds.t(), qb, (heads.scale(), 1.0), Threads::One);
+        gemm(&mut dk[low * d..], d, ds.t(), qb, (heads.scale(), 1.0), Threads::One);
     }
     [dq, dk, dv]
 }

@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Shape, Tensor, bail};
 
 use super::{
-    cpu::{AttentionForward, Heads, Span},
+    cpu::{AttentionForward, Heads, Scores, Span},
     flash,
     tiles::{grid, key_tiles, query_tiles, scale},
 };
@@ -13,8 +13,8 @@ use crate::{
     error::Result,
     kernels::launch::{
         Launch, Module,
-        Scalar::{F32, I32, I64},
-        THREADS, empty, i32_of, i64_of, module, suffix,
+        Scalar::{self, F32, I32, I64},
+        THREADS, empty, f32_of, i32_of, i64_of, module, suffix,
     },
 };
 
@@ -76,6 +76,24 @@ fn result(
     if end == Some(shape.dims()[0]) { empty(shape, dtype, device) } else { Tensor::zeros(shape, dtype, device) }
 }
 
+/// Without a window that no span is longer than.
+fn needed(heads: Heads, spans: &[Span]) -> Heads {
+    let window = heads.scores.window.filter(|window| spans.iter().any(|s| s.k_len > *window));
+    Heads { scores: Scores { window, ..heads.scores }, ..heads }
+}
+
+/// Arguments that all of them take last.
+fn values(heads: Heads) -> candle_core::Result<[Scalar; 6]> {
+    Ok([
+        I32(i32_of(heads.q)?),
+        I32(i32_of(heads.q / heads.kv)?),
+        I32(i32_of(heads.dim)?),
+        F32(scale(heads)),
+        F32(f32_of(heads.scores.cap.unwrap_or(0.0))),
+        I64(heads.scores.window.map_or(i64::MAX, i64_of)),
+    ])
+}
+
 fn queries(spans: &[Span]) -> impl Iterator<Item = (usize, usize)> {
     spans.iter().map(|s| (s.q, s.q_len))
 }
@@ -85,6 +103,7 @@ fn keys(spans: &[Span]) -> impl Iterator<Item = (usize, usize)> {
 }
 
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Heads) -> Result<(Tensor, Tensor)> {
+    let heads = needed(heads, spans);
     let (t, s, dtype, sizes) = (q.dim(0)?, k.dim(0)?, q.dtype(), TileSizes::of(heads)?);
     check(spans, t, s)?;
     let (nq, nk) = (t * heads.q * heads.dim, s * heads.kv * heads.dim);
@@ -103,7 +122,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], heads: Head
         .read(k, dtype, nk)?
         .read(v, dtype, nk)?
         .read(&tiles, DType::U32, tiles.elem_count())?
-        .values(&[I32(i32_of(heads.q)?), I32(i32_of(heads.q / heads.kv)?), I32(i32_of(heads.dim)?), F32(scale(heads))]);
+        .values(&values(heads)?);
     // SAFETY: a tile's rows are of its span, which is inside; shared memory is Q, K or V, and the weights.
     unsafe { launch.run(grid(&tiles, heads.q)?, THREADS, sizes.shared(m + n, m * (n + 1))) }?;
     Ok((out, lse))
@@ -115,6 +134,7 @@ pub fn attention_grad(
     spans: &[Span],
     heads: Heads,
 ) -> Result<(Tensor, Tensor, Tensor)> {
+    let heads = needed(heads, spans);
     let (t, s, dtype, sizes) = (f.q.dim(0)?, f.k.dim(0)?, f.q.dtype(), TileSizes::of(heads)?);
     check(spans, t, s)?;
     let (nq, nk, nl) = (t * heads.q * heads.dim, s * heads.kv * heads.dim, t * heads.q);
@@ -138,7 +158,7 @@ pub fn attention_grad(
     }
     let (size, width) = (sizes.backward, sizes.width);
     let (by_query, by_key) = (query_tiles(spans, size, device)?, key_tiles(spans, size, device)?);
-    let values = [I32(i32_of(heads.q)?), I32(i32_of(heads.q / heads.kv)?), I32(i32_of(heads.dim)?), F32(scale(heads))];
+    let values = values(heads)?;
     let for_queries = Launch::new(&MODULE, format!("attention_grad_q_{width}_{name}")).write(&dq, dtype, nq)?;
     let for_keys = Launch::new(&MODULE, format!("attention_grad_kv_{width}_{name}"))
         .write(&dk, dtype, nk)?

@@ -45,10 +45,12 @@ fn pieces(heads: Heads) -> Option<&'static Pieces> {
     PIECES.iter().find(|p| p.width == heads.dim)
 }
 
-/// Whether flash.cu has a kernel for these: rows are read sixteen bytes at a time.
+/// Whether flash.cu has a kernel for these: rows are read sixteen bytes at a time, a query sees every key before it, and there is
+/// no soft cap.
 pub fn supports(tensors: &[&Tensor], heads: Heads) -> bool {
     let aligned = |t: &&Tensor| t.dtype() == DType::BF16 && t.layout().start_offset().is_multiple_of(8);
-    pieces(heads).is_some() && tensors.iter().all(aligned)
+    let plain = heads.scores.cap.is_none() && heads.scores.window.is_none();
+    plain && pieces(heads).is_some() && tensors.iter().all(aligned)
 }
 
 /// Arguments that all of them take.

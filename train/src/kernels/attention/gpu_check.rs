@@ -1,6 +1,6 @@
 //! Attention beside the CPU's, forward and backward, over spans of every kind.
 
-use super::{AttentionForward, Heads, Span, attention, attention_grad};
+use super::{AttentionForward, Heads, Scores, Span, attention, attention_grad};
 use crate::{
     error::Result,
     kernels::gpu_check::{Gpu, TYPES, apart, bits},
@@ -24,7 +24,11 @@ fn named(spans: &[Span], heads: Heads) -> String {
         .iter()
         .map(|s| if s.q_len == s.k_len { s.q_len.to_string() } else { format!("{}/{}", s.q_len, s.k_len) })
         .collect();
-    format!("{}:{}x{} over {}", heads.q, heads.kv, heads.dim, all.join(" "))
+    let Scores { scale, cap, window } = heads.scores;
+    let number = |name: &str, value: Option<f64>| value.map(|x| format!(", {name} {x}"));
+    let window = window.map(|window| format!(", window {window}"));
+    let scores = [number("scale", scale), number("cap", cap), window].into_iter().flatten();
+    format!("{}:{}x{} over {}{}", heads.q, heads.kv, heads.dim, all.join(" "), scores.collect::<String>())
 }
 
 /// Forward and backward, over as many queries and keys as the spans reach to.
@@ -62,19 +66,18 @@ fn attend(gpu: &Gpu, spans: &[Span], heads: Heads, dtype: DType) -> Result<()> {
 
 /// Packed documents.
 pub fn documents(gpu: &Gpu) -> Result<()> {
-    let heads = |q, kv, dim| Heads { q, kv, dim };
     let cases: [(&[usize], Heads); 11] = [
-        (&[1], heads(4, 2, 64)),
-        (&[1], heads(2, 2, 128)),
-        (&[7, 1, 64, 65], heads(9, 3, 64)),
-        (&[300, 33], heads(8, 2, 128)),
-        (&[127, 129, 2], heads(8, 1, 64)),
-        (&[97, 128], heads(8, 1, 128)),
-        (&[5, 129, 31, 32], heads(2, 2, 80)),
-        (&[17, 50], heads(3, 1, 256)),
-        (&[40, 3], heads(2, 1, 20)),
-        (&[256], heads(2, 2, 64)),
-        (&[1024], heads(2, 1, 128)),
+        (&[1], plain(4, 2, 64)),
+        (&[1], plain(2, 2, 128)),
+        (&[7, 1, 64, 65], plain(9, 3, 64)),
+        (&[300, 33], plain(8, 2, 128)),
+        (&[127, 129, 2], plain(8, 1, 64)),
+        (&[97, 128], plain(8, 1, 128)),
+        (&[5, 129, 31, 32], plain(2, 2, 80)),
+        (&[17, 50], plain(3, 1, 256)),
+        (&[40, 3], plain(2, 1, 20)),
+        (&[256], plain(2, 2, 64)),
+        (&[1024], plain(2, 1, 128)),
     ];
     for (lengths, heads) in cases {
         for dtype in TYPES {
@@ -88,16 +91,20 @@ const fn span(q: usize, q_len: usize, k: usize, k_len: usize) -> Span {
     Span { q, q_len, k, k_len }
 }
 
+const fn plain(q: usize, kv: usize, dim: usize) -> Heads {
+    Heads { q, kv, dim, scores: Scores { scale: None, cap: None, window: None } }
+}
+
 /// As in generation and after a shared question: new queries after keys of others.
 pub fn after_other_keys(gpu: &Gpu) -> Result<()> {
     let cases = [
-        (vec![span(0, 1, 0, 130), span(1, 70, 130, 200)], Heads { q: 4, kv: 2, dim: 64 }),
-        (vec![span(0, 90, 0, 90), span(90, 33, 90, 110), span(123, 5, 200, 69)], Heads { q: 3, kv: 1, dim: 128 }),
-        (vec![span(0, 64, 0, 128), span(64, 65, 128, 193)], Heads { q: 4, kv: 1, dim: 64 }),
+        (vec![span(0, 1, 0, 130), span(1, 70, 130, 200)], plain(4, 2, 64)),
+        (vec![span(0, 90, 0, 90), span(90, 33, 90, 110), span(123, 5, 200, 69)], plain(3, 1, 128)),
+        (vec![span(0, 64, 0, 128), span(64, 65, 128, 193)], plain(4, 1, 64)),
         // The last key of a tile is one too many for the first query of a warp.
-        (vec![span(0, 40, 0, 102), span(40, 70, 102, 84)], Heads { q: 2, kv: 1, dim: 64 }),
-        (vec![span(0, 40, 0, 102), span(40, 70, 102, 84)], Heads { q: 2, kv: 1, dim: 128 }),
-        (vec![span(0, 20, 0, 150), span(20, 1, 150, 17)], Heads { q: 2, kv: 2, dim: 256 }),
+        (vec![span(0, 40, 0, 102), span(40, 70, 102, 84)], plain(2, 1, 64)),
+        (vec![span(0, 40, 0, 102), span(40, 70, 102, 84)], plain(2, 1, 128)),
+        (vec![span(0, 20, 0, 150), span(20, 1, 150, 17)], plain(2, 2, 256)),
     ];
     for (spans, heads) in &cases {
         for dtype in TYPES {
@@ -114,7 +121,30 @@ pub fn after_other_keys(gpu: &Gpu) -> Result<()> {
 pub fn around_gaps(gpu: &Gpu) -> Result<()> {
     for dim in [64, 128, 80] {
         for dtype in TYPES {
-            attend(gpu, &[span(0, 66, 2, 67), span(66, 9, 90, 30)], Heads { q: 4, kv: 2, dim }, dtype)?;
+            attend(gpu, &[span(0, 66, 2, 67), span(66, 9, 90, 30)], plain(4, 2, dim), dtype)?;
+        }
+    }
+    Ok(())
+}
+
+/// Scales of their own, soft caps and windows, of which some are wider than the documents.
+pub fn of_scores(gpu: &Gpu) -> Result<()> {
+    let packed = laid_out(&[1, 70, 300]);
+    let after = vec![span(0, 1, 0, 130), span(1, 70, 130, 200)];
+    for dim in [64, 128, 256, 20] {
+        for (scale, cap, window) in [
+            (Some(0.2), None, None),
+            (None, Some(5.0), None),
+            (None, None, Some(1)),
+            (None, None, Some(64)),
+            (None, None, Some(1000)),
+            (Some(0.05), Some(3.0), Some(33)),
+        ] {
+            let heads = Heads { scores: Scores { scale, cap, window }, ..plain(4, 2, dim) };
+            for dtype in TYPES {
+                attend(gpu, &packed, heads, dtype)?;
+                attend(gpu, &after, heads, dtype)?;
+            }
         }
     }
     Ok(())

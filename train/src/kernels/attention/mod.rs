@@ -1,8 +1,10 @@
 //! Causal attention over documents laid end to end: no matrix of all scores is ever held (Dao et al. 2022). With
 //! s = D^-1/2, P = softmax(s Q K^T), O = P V:
-//! dV = P^T dO, dP = dO V^T, dS = s P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q.
+//! dV = P^T dO, dP = dO V^T, dS = s P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q. [`Scores`] changes s, lets a query see the
+//! last keys only, and puts a soft cap on scores, whose slope is then a factor of dS.
 //!
-//! On a GPU heads of 64 and 128 in bf16 run on tensor cores (`flash.rs`), all others up to 256 in `cuda.rs`.
+//! On a GPU heads of 64 and 128 in bf16 run on tensor cores (`flash.rs`), all others up to 256 in `cuda.rs`, and so do those
+//! with a soft cap, or with a window that is narrower than a document.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -14,7 +16,7 @@ pub mod gpu_check;
 #[cfg(feature = "cuda")]
 mod tiles;
 
-pub use cpu::{AttentionForward, Heads, Span};
+pub use cpu::{AttentionForward, Heads, Scores, Span};
 
 use candle_core::Tensor;
 

@@ -40,20 +40,25 @@ pub fn dims(logits: &Tensor, targets: &[u32]) -> Result<(usize, usize)> {
     }
 }
 
-pub fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec<RowLoss>> {
+pub fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64, cap: Option<f64>) -> Result<Vec<RowLoss>> {
     let (_, vocab) = dims(logits, targets)?;
     with_float!(logits, T => update::<T, _>(logits, |logits| {
         let rows = logits.par_chunks_mut(vocab.max(1)).zip(targets);
-        rows.map(|(row, target)| row_loss(row, *target as usize, scale)).collect()
+        rows.map(|(row, target)| row_loss(row, *target as usize, scale, cap)).collect()
     }))
 }
 
-fn row_loss<T: Float>(row: &mut [T], target: usize, scale: f64) -> RowLoss {
+fn row_loss<T: Float>(row: &mut [T], target: usize, scale: f64, cap: Option<f64>) -> RowLoss {
     const LANES: usize = 16;
-    let scale = T::from_f64(scale);
+    let (scale, cap) = (T::from_f64(scale), cap.map(T::from_f64));
     simd(
         #[inline(always)]
         || {
+            if let Some(cap) = cap {
+                for x in row.iter_mut() {
+                    *x = cap * (*x / cap).tanh();
+                }
+            }
             let mut tops = [T::NEG_INFINITY; LANES];
             let lanes = row.chunks_exact(LANES);
             let rest = lanes.remainder().iter().fold(T::NEG_INFINITY, |m, x| m.maximum(*x));
@@ -80,10 +85,19 @@ fn row_loss<T: Float>(row: &mut [T], target: usize, scale: f64) -> RowLoss {
             let logit = logit / row.len() as f64;
             let lse = top.to_f64() + total.ln();
             let factor = scale * T::from_f64(1.0 / total);
-            for (x, w) in row.iter_mut().zip(&weights) {
-                *x = factor * *w;
+            for w in &mut weights {
+                *w *= factor;
             }
-            row[target] -= scale;
+            weights[target] -= scale;
+            match cap {
+                None => row.copy_from_slice(&weights),
+                Some(cap) => {
+                    for (x, w) in row.iter_mut().zip(&weights) {
+                        let t = *x / cap;
+                        *x = *w * (T::ONE - t * t);
+                    }
+                }
+            }
             RowLoss { nll: lse - hit.to_f64(), entropy: lse - mean, logit, correct }
         },
     )

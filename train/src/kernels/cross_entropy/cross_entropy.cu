@@ -29,6 +29,9 @@ __device__ Top top_of_block(Top t) {
     return t;
 }
 
+// A logit as the softmax has it: c tanh(x / c) with a soft cap c, itself where c is 0.
+__device__ inline float capped(float x, float cap) { return cap > 0.0f ? cap * tanhf(x / cap) : x; }
+
 // What a thread has seen of a row: the largest logit, the sums of e^(x - largest) and of that times (x - largest).
 struct Seen {
     Top top;
@@ -47,7 +50,7 @@ struct Seen {
 // Two passes over the row: one reads it, one turns it into its gradient. `results` [rows, 4]: nll, entropy, mean logit, and 1
 // where the target is the most probable.
 template <class T>
-__device__ void cross_entropy(T* logits, double* results, const uint32_t* targets, float scale, int64_t vocab) {
+__device__ void cross_entropy(T* logits, double* results, const uint32_t* targets, float scale, float cap, int64_t vocab) {
     __shared__ double totals[32], means[32], plains[32];
     T* row = logits + int64_t(blockIdx.x) * vocab;
     bool fits = aligned(row);
@@ -57,6 +60,7 @@ __device__ void cross_entropy(T* logits, double* results, const uint32_t* target
     EACH_PIECE_OF_ROW(piece, vocab, fits) {
         float v[8];
         load8(v, row, piece);
+        for (int e = 0; e < 8; e++) v[e] = capped(v[e], cap);
         Top most = seen.top;
         for (int e = 0; e < 8; e++) {
             if (e < piece.count && v[e] > most.value) most = Top{v[e], piece.at + e};
@@ -75,7 +79,7 @@ __device__ void cross_entropy(T* logits, double* results, const uint32_t* target
     double total = over_block(double(seen.sum), Sum(), totals);
     double mean = over_block(double(seen.weighted), Sum(), means) / total;
     double logit = over_block(double(plain), Sum(), plains) / double(vocab);
-    double hit = double(wide(row[target])) - double(top.value);
+    double hit = double(capped(wide(row[target]), cap)) - double(top.value);
     // Everybody has read the target before its owner writes over it.
     __syncthreads();
     float factor = scale * float(1.0 / total);
@@ -83,8 +87,10 @@ __device__ void cross_entropy(T* logits, double* results, const uint32_t* target
         float v[8];
         load8(v, row, piece);
         for (int e = 0; e < 8; e++) {
-            v[e] = factor * expf(v[e] - top.value);
+            float y = capped(v[e], cap), t = cap > 0.0f ? y / cap : 0.0f;
+            v[e] = factor * expf(y - top.value);
             if (piece.at + e == target) v[e] -= scale;
+            v[e] *= 1.0f - t * t;
         }
         store8(row, v, piece);
     }
@@ -99,9 +105,9 @@ __device__ void cross_entropy(T* logits, double* results, const uint32_t* target
 }
 
 #define BY_TYPE(NAME, T)                                                                                               \
-    extern "C" __global__ void cross_entropy_##NAME(T* logits, double* results, const uint32_t* targets, float scale,     \
-                                                    int64_t vocab) {                                                   \
-        cross_entropy(logits, results, targets, scale, vocab);                                                            \
+    extern "C" __global__ void cross_entropy_##NAME(T* logits, double* results, const uint32_t* targets, float scale,  \
+                                                    float cap, int64_t vocab) {                                        \
+        cross_entropy(logits, results, targets, scale, cap, vocab);                                                    \
     }
 
 BY_TYPE(f32, float)

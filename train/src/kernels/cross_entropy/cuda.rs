@@ -37,14 +37,14 @@ impl Losses {
         Ok(Some(Self { targets: Tensor::new(targets, device)?, results }))
     }
 
-    pub fn add_(&self, logits: &Tensor, first: usize, scale: f64) -> Result<()> {
+    pub fn add_(&self, logits: &Tensor, first: usize, scale: f64, cap: Option<f64>) -> Result<()> {
         let ((rows, vocab), dtype) = (logits.dims2()?, logits.dtype());
         let (targets, results) = (self.targets.narrow(0, first, rows)?, self.results.narrow(0, first, rows)?);
         let launch = Launch::new(&MODULE, format!("cross_entropy_{}", suffix(dtype)?))
             .write(logits, dtype, rows * vocab)?
             .write(&results, DType::F64, rows * 4)?
             .read(&targets, DType::U32, rows)?
-            .values(&[F32(f32_of(scale)), I64(i64_of(vocab))]);
+            .values(&[F32(f32_of(scale)), F32(f32_of(cap.unwrap_or(0.0))), I64(i64_of(vocab))]);
         // SAFETY: block i of `rows` has row i of all three, and its target was found to be in the row.
         Ok(unsafe { launch.run((i32_of(rows)?.unsigned_abs(), 1), WIDE, 0) }?)
     }

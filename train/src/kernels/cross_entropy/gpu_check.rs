@@ -10,8 +10,8 @@ use candle_core::{DType, Tensor};
 const LOST: f64 = 3e-6;
 
 /// In two pieces, where there are two rows.
-fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec<RowLoss>> {
-    let mut losses = RowLosses::new(targets.to_vec(), logits.device())?;
+fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64, cap: Option<f64>) -> Result<Vec<RowLoss>> {
+    let mut losses = RowLosses::new(targets.to_vec(), cap, logits.device())?;
     let half = targets.len().div_ceil(2);
     for (first, rows) in [(0, half), (half, targets.len() - half)].into_iter().filter(|(_, rows)| *rows > 0) {
         losses.add_(&logits.narrow(0, first, rows)?, first, scale)?;
@@ -22,7 +22,7 @@ fn cross_entropy_(logits: &Tensor, targets: &[u32], scale: f64) -> Result<Vec<Ro
 pub fn cross_entropy(gpu: &Gpu) -> Result<()> {
     for (rows, vocab) in [(1, 96), (7, 96), (300, 97), (5, 49_152), (3, 128_256)] {
         for dtype in TYPES {
-            for scale in [0.25, 0.0] {
+            for (scale, cap) in [(0.25, None), (0.0, None), (0.25, Some(30.0))] {
                 let logits = gpu.random("logits", &[rows, vocab], 15.0, dtype)?;
                 // Every second target is the most probable token, the last of them among equals.
                 let mut targets = Vec::new();
@@ -30,8 +30,8 @@ pub fn cross_entropy(gpu: &Gpu) -> Result<()> {
                     let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
                     targets.push(u32::try_from(if i % 2 == 0 { best } else { i * 31 % vocab }).unwrap_or(0));
                 }
-                let want = cross_entropy_(&logits.0, &targets, scale)?;
-                let got = cross_entropy_(&logits.1, &targets, scale)?;
+                let want = cross_entropy_(&logits.0, &targets, scale, cap)?;
+                let got = cross_entropy_(&logits.1, &targets, scale, cap)?;
                 let shape = format!("{rows} of {vocab}");
                 gpu.close(("cross_entropy", &shape), &logits.1, &logits.0, dtype, LOST)?;
                 let mut worst = if got.len() == rows { 0.0_f64 } else { f64::INFINITY };
@@ -48,6 +48,6 @@ pub fn cross_entropy(gpu: &Gpu) -> Result<()> {
         }
     }
     let logits = gpu.random("logits", &[2, 10], 1.0, DType::F32)?;
-    gpu.same("refused", "a target outside", &[cross_entropy_(&logits.1, &[3, 10], 1.0).is_err()], &[true]);
+    gpu.same("refused", "a target outside", &[cross_entropy_(&logits.1, &[3, 10], 1.0, None).is_err()], &[true]);
     Ok(())
 }

@@ -16,20 +16,23 @@ use crate::error::{Error, Result};
 /// not wait for each piece.
 pub struct RowLosses {
     targets: Vec<u32>,
+    cap: Option<f64>,
     done: Vec<RowLoss>,
     #[cfg(feature = "cuda")]
     there: Option<cuda::Losses>,
 }
 
 impl RowLosses {
-    /// Of these targets, whose logits will be on `device`.
+    /// Of these targets, whose logits will be on `device`. With a soft cap c the softmax is that of `y = c tanh(x / c)`, and the
+    /// gradient, which is the one of the logit x, has a factor `1 - (y / c)^2` more.
     #[cfg_attr(not(feature = "cuda"), allow(unused_variables, clippy::unnecessary_wraps, reason = "as with a GPU"))]
-    pub fn new(targets: Vec<u32>, device: &Device) -> Result<Self> {
+    pub fn new(targets: Vec<u32>, cap: Option<f64>, device: &Device) -> Result<Self> {
         Ok(Self {
             #[cfg(feature = "cuda")]
             there: cuda::Losses::new(&targets, device)?,
             done: Vec::with_capacity(targets.len()),
             targets,
+            cap,
         })
     }
 
@@ -49,9 +52,9 @@ impl RowLosses {
         cpu::dims(logits, targets)?;
         #[cfg(feature = "cuda")]
         if let Some(there) = &self.there {
-            return there.add_(logits, first, scale);
+            return there.add_(logits, first, scale, self.cap);
         }
-        self.done.extend(cpu::cross_entropy_(logits, targets, scale)?);
+        self.done.extend(cpu::cross_entropy_(logits, targets, scale, self.cap)?);
         Ok(())
     }
 

@@ -23,27 +23,27 @@ fn rows(x: &Tensor, width: usize) -> candle_core::Result<u32> {
     Ok(i32_of(x.elem_count() / width)?.unsigned_abs())
 }
 
-pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64, offset: f64) -> Result<Tensor> {
     let (n, width, dtype) = (x.elem_count(), w.elem_count(), x.dtype());
     let y = empty(x.shape(), dtype, x.device())?;
     let launch = Launch::new(&MODULE, format!("rms_norm_{}", suffix(dtype)?))
         .write(&y, dtype, n)?
         .read(x, dtype, n)?
         .read(w, dtype, width)?
-        .values(&[F32(f32_of(eps)), I32(i32_of(width)?)]);
+        .values(&[F32(f32_of(eps)), F32(f32_of(offset)), I32(i32_of(width)?)]);
     // SAFETY: `rows` blocks of `width` elements are the n elements.
     unsafe { launch.run((rows(x, width)?, 1), THREADS, 0) }?;
     Ok(y)
 }
 
-pub fn rms_norm_grad_(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<()> {
+pub fn rms_norm_grad_(dx: &Tensor, x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64, offset: f64) -> Result<()> {
     let (n, width, dtype) = (dx.elem_count(), w.elem_count(), dx.dtype());
     let launch = Launch::new(&MODULE, format!("rms_norm_grad_{}", suffix(dtype)?))
         .write(dx, dtype, n)?
         .read(x, dtype, n)?
         .read(w, dtype, width)?
         .read(dy, dtype, n)?
-        .values(&[F32(f32_of(eps)), I32(i32_of(width)?)]);
+        .values(&[F32(f32_of(eps)), F32(f32_of(offset)), I32(i32_of(width)?)]);
     // SAFETY: `rows` blocks of `width` elements are the n elements.
     Ok(unsafe { launch.run((rows(x, width)?, 1), THREADS, 0) }?)
 }

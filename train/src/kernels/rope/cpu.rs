@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     kernels::{
         float::{Float, with_float},
         simd::simd,
@@ -23,22 +23,33 @@ pub enum Direction {
 
 pub fn rope_(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, dim: usize, direction: Direction) -> Result<()> {
     same_size("rope", &[cos, sin])?;
+    let half = pairs(cos, dim)?;
     let (cos, sin) = (Elements::of(cos), Elements::of(sin));
     with_float!(x, T => {
         let (cos, sin) = (cos.slice()?, sin.slice()?);
-        update::<T, _>(x, |x| rope(x, cos, sin, heads, dim, direction))
+        update::<T, _>(x, |x| rope(x, (cos, sin, half), heads, dim, direction))
     })
 }
 
-fn rope<T: Float>(x: &mut [T], cos: &[T], sin: &[T], heads: usize, dim: usize, direction: Direction) {
-    let half = dim / 2;
+/// R / 2, pairs of a head that turn.
+///
+/// # Errors
+/// There are more than a head has.
+pub fn pairs(cos: &Tensor, dim: usize) -> Result<usize> {
+    match cos.dim(1)? {
+        half if half > 0 && 2 * half <= dim => Ok(half),
+        half => Err(Error::Other(format!("rope: {half} pairs in heads of {dim}"))),
+    }
+}
+
+fn rope<T: Float>(x: &mut [T], (cos, sin, half): (&[T], &[T], usize), heads: usize, dim: usize, direction: Direction) {
     x.par_chunks_mut(heads * dim).zip(cos.par_chunks(half)).zip(sin.par_chunks(half)).for_each(|((x, cos), sin)| {
         simd(
             #[inline(always)]
             || {
                 let sign = if direction == Direction::Backward { -T::ONE } else { T::ONE };
                 for head in x.chunks_exact_mut(dim) {
-                    let (a, b) = head.split_at_mut(half);
+                    let (a, b) = head[..2 * half].split_at_mut(half);
                     for i in 0..half {
                         let (s, u, v) = (sign * sin[i], a[i], b[i]);
                         a[i] = u * cos[i] - v * s;

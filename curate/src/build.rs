@@ -105,6 +105,10 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
 /// Check that no input lies in the output folder: the next build would read what this one writes.
 fn check_apart(plan: &Plan, out: &Path) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
+    if let Some(earlier) = plan.earlier.iter().find(|earlier| earlier.is(&out)) {
+        let message = format!("is the data set {} of dedup.near.against: name another folder with --out", earlier.name);
+        return Err(Error::damaged(&out, message));
+    }
     let inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.starts_with(&out));
     match plan.files.iter().map(|file| file.input.place.path()).find(inside) {
         Some(path) => {

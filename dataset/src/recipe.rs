@@ -271,7 +271,7 @@ pub struct Dedup {
     pub conflicts: Conflicts,
     /// Near-duplicates, rows that share most of their shingles (runs of words or characters), are dropped; absent: they stay.
     /// MinHash with locality-sensitive hashing finds candidates, and their true Jaccard similarity decides. Compared is what
-    /// `dedup.on` says, without case, accents, punctuation and the values of numbers.
+    /// `dedup.on` says, without case, accents and punctuation. Rows with different labels (`dedup.label`) are not near.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<Near>,
 }
@@ -287,6 +287,10 @@ pub struct Near {
     pub unit: ShingleUnit,
     /// Words or characters in a shingle. A shorter text is one shingle.
     pub ngram: u32,
+    /// Compare the values of numbers too; without it every number is `0`. If nothing is said, they are compared in conversations
+    /// and not in texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<bool>,
     /// Bands of the sketch: rows that agree in all hashes of one band are compared.
     pub bands: u32,
     /// Hashes in a band. A pair of Jaccard similarity `s` is found with probability `1 - (1 - s^rows_per_band)^bands`.
@@ -305,6 +309,7 @@ impl Default for Near {
             threshold: 0.8,
             unit: ShingleUnit::Words,
             ngram: 5,
+            numbers: None,
             bands: 14,
             rows_per_band: 8,
             rule: NearRule::Greedy,
@@ -317,8 +322,8 @@ impl Near {
     /// What sketches depend on; the rest decides among them.
     #[must_use]
     pub fn sketch(&self) -> Self {
-        let Self { unit, ngram, bands, rows_per_band, .. } = *self;
-        Self { unit, ngram, bands, rows_per_band, ..Self::default() }
+        let Self { unit, ngram, numbers, bands, rows_per_band, .. } = *self;
+        Self { unit, ngram, numbers, bands, rows_per_band, ..Self::default() }
     }
 
     /// What it finds, for a person.

@@ -178,6 +178,8 @@ fn rows_of_earlier_data_sets_stay_and_those_near_them_go() {
     assert!(by_old >= 290, "{by_old}");
     let lock = fs::read_to_string(fixture.path("out/recipe.lock.toml")).unwrap();
     assert!(lock.contains("[[against]]\nkey = \"old\""), "{lock}");
+    let said = earlier.build("old", &["--set", "dedup.near.against=['old']"]).assert_failure();
+    assert!(said.contains("is the data set old of dedup.near.against"), "{said}");
     // One that was changed since, and one of another kind or none.
     let shard = fs::read_dir(earlier.path("old/data")).unwrap().next().unwrap().unwrap().path();
     let bytes = fs::read(&shard).unwrap();

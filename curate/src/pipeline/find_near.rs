@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow_array::{
-    RecordBatch,
+    Array, RecordBatch,
     cast::AsArray,
     types::{UInt32Type, UInt64Type},
 };
@@ -31,7 +31,7 @@ use super::{
         shingles::Shingler,
     },
     resolver::{KeepRow, Resolver, pieces},
-    spill::{self, DECIDING, ID, ORDER, WORDS},
+    spill::{self, DECIDING, ID, LABEL, ORDER, WORDS},
     spill_file::{Block, SpillIndex, Spilled},
 };
 use crate::{
@@ -278,7 +278,9 @@ fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
     let words = spill::column(batch, WORDS)?.as_primitive::<UInt32Type>().value(row);
     let hex = spill::column(batch, ID)?.as_string::<i32>().value(row);
     let id = u128::from_str_radix(hex, 16).map_err(|e| spoilt(format!("id {hex:?}: {e}")))?;
-    Ok(Node { words, id: id.to_be_bytes(), ..Node::default() })
+    let labels = spill::column(batch, LABEL)?.as_primitive::<UInt64Type>();
+    let label = if labels.is_valid(row) { labels.value(row).max(1) } else { 0 };
+    Ok(Node { words, id: id.to_be_bytes(), label, ..Node::default() })
 }
 
 fn stop_or<T>(progress: &dyn Progress, work: impl FnOnce() -> Result<T>) -> Result<T> {

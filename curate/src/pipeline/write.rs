@@ -216,9 +216,9 @@ fn near_duplicates(
 }
 
 fn cut_note(rows: u64) -> String {
+    let rows = counted(rows, "row");
     format!(
-        "{} shared bands with so many that each was compared with some of these only, the preferred first:          near-duplicates may be left among them.",
-        counted(rows, "row")
+        "{rows} shared bands with so many that each was compared with the preferred of these only: near-duplicates may be left."
     )
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 pub struct Earlier {
     /// As the recipe names it, without the folders of this machine.
     pub name: String,
+    folder: PathBuf,
     kind: Kind,
     /// Its shards, with the SHA-256 that its ledger states.
     shards: Vec<(PathBuf, String)>,
@@ -42,7 +43,12 @@ impl Earlier {
         }
         let shards = ledger.files.into_iter().filter(|file| file.path.starts_with(&format!("{DATA}/")));
         let shards = shards.map(|file| (folder.join(&file.path), file.sha256)).collect();
-        Ok(Self { name, kind, shards })
+        Ok(Self { name, folder: folder.to_owned(), kind, shards })
+    }
+
+    /// Whether it lies in this folder, of which links are resolved.
+    pub fn is(&self, folder: &Path) -> bool {
+        self.folder.canonicalize().is_ok_and(|own| own == folder)
     }
 
     /// Its shards.

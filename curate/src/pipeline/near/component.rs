@@ -12,8 +12,8 @@ use super::{
 use crate::error::{Error, Result};
 
 /// Kept rows that a row is compared with at most, the preferred first. Groups in which more stay hold texts that share a
-/// long passage and little else.
-const MOST_COMPARED: usize = 1000;
+/// long passage and little else; to compare all of these would take the square of their number.
+const MOST_COMPARED: usize = 256;
 
 /// Shingles that a thread remembers, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
@@ -33,17 +33,19 @@ pub struct Node {
     pub source: u16,
     /// Whether it is of an earlier data set, and stays.
     pub given: bool,
+    /// Hash of its label; 0 if it has none. Rows that are judged in two ways are not near.
+    pub label: u64,
     /// Its id.
     pub id: [u8; 16],
 }
 
 impl Node {
     /// Bytes that one takes in the file.
-    pub const BYTES: u64 = 40;
+    pub const BYTES: u64 = 48;
 
     /// Put it at its place.
     pub fn write(&self, nodes: &Places, number: u32) -> Result<()> {
-        let mut bytes = Vec::with_capacity(40);
+        let mut bytes = Vec::with_capacity(48);
         bytes.extend_from_slice(&self.at.to_le_bytes());
         bytes.extend_from_slice(&self.shingles.to_le_bytes());
         bytes.extend_from_slice(&self.words.to_le_bytes());
@@ -51,12 +53,13 @@ impl Node {
         bytes.extend_from_slice(&self.source.to_le_bytes());
         bytes.extend_from_slice(&u32::from(self.given).to_le_bytes());
         bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(&self.label.to_le_bytes());
         nodes.write(u64::from(number) * Self::BYTES, &bytes)
     }
 
     /// The one of this number.
     pub fn read(nodes: &Places, number: u32) -> Result<Self> {
-        let mut bytes = [0; 40];
+        let mut bytes = [0; 48];
         nodes.read(u64::from(number) * Self::BYTES, &mut bytes)?;
         let wide = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let long = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
@@ -69,6 +72,7 @@ impl Node {
             source: short(18),
             given: long(20) != 0,
             id: bytes[24..].first_chunk().copied().unwrap_or_default(),
+            label: wide(40),
         })
     }
 }
@@ -118,7 +122,7 @@ impl Decider<'_> {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            Component::new(self, groups)?.decide(&mut decided)?;
+            Component::new(self, groups)?.decide(&mut decided, progress)?;
         }
         Ok(decided)
     }
@@ -157,11 +161,11 @@ impl<'a> Component<'a> {
         Ok(Self { decider, rows, groups_of, groups: groups.len(), cache, cached: 0 })
     }
 
-    fn decide(mut self, decided: &mut Decided) -> Result<()> {
+    fn decide(mut self, decided: &mut Decided, progress: &dyn Progress) -> Result<()> {
         match self.decider.near.rule {
             NearRule::Cluster => {
                 for place in 1..self.rows.len() {
-                    if !self.rows[place].1.given {
+                    if !self.rows[place].1.given && !self.contradict(place, 0) {
                         let (both, either) = self.overlap(place, 0)?;
                         decided.gone.push(self.gone(place, 0, both, either));
                     }
@@ -170,6 +174,9 @@ impl<'a> Component<'a> {
             NearRule::Greedy => {
                 let mut kept: Vec<Vec<usize>> = vec![Vec::new(); self.groups];
                 for place in 0..self.rows.len() {
+                    if progress.cancelled() {
+                        return Err(Error::Interrupted);
+                    }
                     match self.near(place, &kept, decided)? {
                         Some(gone) => decided.gone.push(gone),
                         None => self.groups_of[place].iter().for_each(|group| kept[*group as usize].push(place)),
@@ -185,12 +192,19 @@ impl<'a> Component<'a> {
         if self.rows[place].1.given {
             return Ok(None);
         }
-        let mut before: Vec<usize> = self.groups_of[place].iter().flat_map(|g| &kept[*g as usize]).copied().collect();
+        // Kept rows stand in order of preference in each group.
+        let groups = self.groups_of[place].iter().map(|group| &kept[*group as usize]);
+        let mut cut = groups.clone().any(|group| group.len() > MOST_COMPARED);
+        let mut before: Vec<usize> = groups.flat_map(|group| group.iter().take(MOST_COMPARED)).copied().collect();
         before.sort_unstable();
         before.dedup();
+        cut |= before.len() > MOST_COMPARED;
+        before.truncate(MOST_COMPARED);
         let threshold = self.decider.near.threshold;
-        let compared = before.len().min(MOST_COMPARED);
-        for other in &before[..compared] {
+        for other in &before {
+            if self.contradict(place, *other) {
+                continue;
+            }
             // No pair of such sizes can be near enough.
             let [a, b] = [place, *other].map(|place| f64::from(self.rows[place].1.shingles));
             if a.min(b) / a.max(b) < threshold {
@@ -201,8 +215,14 @@ impl<'a> Component<'a> {
                 return Ok(Some(self.gone(place, *other, both, either)));
             }
         }
-        decided.cut += u64::from(before.len() > compared);
+        decided.cut += u64::from(cut);
         Ok(None)
+    }
+
+    /// Whether the labels of two rows differ.
+    fn contradict(&self, one: usize, another: usize) -> bool {
+        let [one, another] = [one, another].map(|place| self.rows[place].1.label);
+        one != 0 && another != 0 && one != another
     }
 
     fn gone(&self, place: usize, by: usize, both: u32, either: u32) -> Gone {

@@ -4,11 +4,14 @@
 
 use std::sync::LazyLock;
 
-use setaccio_base::row::Content;
+use setaccio_base::{
+    nfc::nfc,
+    row::{Content, Kind},
+};
 use setaccio_dataset::recipe::{DedupOn, Near, ShingleUnit};
 use setaccio_filters::spaceless::is_spaceless;
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::pipeline::key::compared;
 
@@ -20,23 +23,39 @@ pub struct Shingler {
 }
 
 impl Shingler {
-    /// The hashes of all shingles of a row, with repeats, in the order of the text; none if it holds neither letters nor
-    /// digits. A text of fewer words (or characters) than `near.ngram` is one shingle.
+    /// The hashes of all shingles of a row, with repeats, in the order of the text. A turn of a conversation has shingles of its
+    /// own, which those of other roles and sides are not; one of fewer words (or characters) than `near.ngram` is one shingle,
+    /// and so is a row that holds neither letters nor digits, as it is.
     pub fn shingles(&mut self, content: &Content, on: DedupOn, near: &Near) -> &[u32] {
-        self.words.clear(near.unit);
-        let text = match content {
-            Content::Text(text) => Some(text.as_str()),
-            _ => None,
-        };
-        let turns = compared(content, on).flatten().map(|turn| turn.content.as_str());
-        text.into_iter().chain(turns).for_each(|text| self.words.add(text));
         self.shingles.clear();
+        self.words.numbers = near.numbers.unwrap_or(content.kind() != Kind::Text);
+        if let Content::Text(text) = content {
+            self.add(text, 0, near);
+        }
+        for (side, turns) in (1_u64..).zip(compared(content, on)) {
+            for turn in turns {
+                self.add(&turn.content, xxh3_64_with_seed(turn.role.as_bytes(), side), near);
+            }
+        }
+        if self.shingles.is_empty() {
+            let texts: Vec<&str> = content.texts().collect();
+            if texts.iter().any(|text| !text.trim().is_empty()) {
+                self.shingles.push(high(xxh3_64(nfc(&texts.join("\u{1e}")).as_bytes())));
+            }
+        }
+        &self.shingles
+    }
+
+    /// Add the shingles of a text, hashed under `seed`.
+    fn add(&mut self, text: &str, seed: u64, near: &Near) {
+        self.words.clear(near.unit);
+        self.words.add(text);
         let n = usize::try_from(near.ngram).unwrap_or(usize::MAX);
         let (bytes, ends) = match near.unit {
             ShingleUnit::Words => (&self.words.hashes, None),
             ShingleUnit::Characters => (&self.words.text, Some(self.words.ends())),
         };
-        let hash = |run: &[u8]| u32::try_from(xxh3_64(run) >> 32).unwrap_or(0);
+        let hash = |run: &[u8]| high(xxh3_64_with_seed(run, seed));
         match ends {
             None if bytes.len() > n * HASH => {
                 self.shingles.extend(bytes.windows(n * HASH).step_by(HASH).map(hash));
@@ -47,7 +66,6 @@ impl Shingler {
             _ if bytes.is_empty() => {}
             _ => self.shingles.push(hash(bytes)),
         }
-        &self.shingles
     }
 
     /// The same as a set: sorted, without repeats.
@@ -72,6 +90,11 @@ pub fn overlap(a: &[u32], b: &[u32]) -> (u32, u32) {
     (both, either)
 }
 
+/// The upper half of a hash.
+fn high(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
+}
+
 /// Bytes of a word's hash.
 const HASH: usize = 8;
 
@@ -80,6 +103,8 @@ const HASH: usize = 8;
 struct Words {
     /// Whether text is kept, or hashes of words.
     characters: bool,
+    /// Whether numbers keep their digits.
+    numbers: bool,
     word: Vec<u8>,
     /// A hash a word.
     hashes: Vec<u8>,
@@ -126,7 +151,7 @@ impl Words {
     /// Add a text; a word does not go on from one text to the next.
     ///
     /// 1. Form D without marks (canonical combining class above 0), in lower case.
-    /// 2. A number is `0`: digits, and a separator (`.`, `,`, `'`) between two of them.
+    /// 2. A number (digits, and a separator, `.`, `,` or `'`, between two of them) is `0`, or its digits.
     /// 3. What is neither letter nor digit ends a word, and a character of a script without spaces is one.
     fn add(&mut self, text: &str) {
         let (ascii, accented) = (&*ASCII, &*ACCENTED);
@@ -138,8 +163,13 @@ impl Words {
                 match ascii[usize::from(byte)] {
                     0 => self.end(),
                     b'0' => {
-                        at = number(bytes, at);
-                        self.digit();
+                        let end = number(bytes, at);
+                        if self.numbers {
+                            self.word.extend(bytes[at..end].iter().filter(|b| b.is_ascii_digit()));
+                        } else {
+                            self.digit();
+                        }
+                        at = end;
                         continue;
                     }
                     letter => self.word.push(letter),
@@ -167,7 +197,7 @@ impl Words {
         }
         decompose_canonical(c, |part| {
             if canonical_combining_class(part) > 0 {
-            } else if part.is_numeric() {
+            } else if part.is_numeric() && !self.numbers {
                 self.digit();
             } else if part.is_alphanumeric() {
                 part.to_lowercase().filter(|c| canonical_combining_class(*c) == 0).for_each(|lower| self.push(lower));
@@ -260,7 +290,12 @@ mod tests {
         assert_eq!(count("uno due tre quattro cinque sei", &words).len(), 2);
         assert_eq!(count("uno due tre quattro cinque", &words).len(), 1);
         assert_eq!(count("uno due", &words).len(), 1);
-        assert!(count("?!", &words).is_empty());
+        assert!(count(" \n", &words).is_empty());
+        assert!(count("?!", &words).len() == 1 && count("?!", &words) != count("!?", &words));
+        let valued = Near { numbers: Some(true), ..Near::default() };
+        assert!(
+            count("fa 1.250", &words) == count("fa 7", &words) && count("fa 1.250", &valued) != count("fa 7", &valued)
+        );
         assert_eq!(count("Uno, due!", &words), count("uno DUE", &words));
         assert_ne!(count("uno due", &words), count("unodue", &words));
         let characters = Near { unit: ShingleUnit::Characters, ngram: 3, ..Near::default() };
@@ -281,6 +316,16 @@ mod tests {
             let side = |text: &str| vec![turn("assistant", text)];
             Content::preference(vec![turn("user", "Dimmi di Bari")], side(chosen), side("No"))
         };
+        assert_ne!(
+            set(&chat("Fa 7."), DedupOn::Row),
+            set(&chat("Fa 8."), DedupOn::Row),
+            "numbers count in conversations"
+        );
+        let turned = Content::chat(vec![turn("assistant", "Dimmi di Bari"), turn("user", "Una città.")]);
+        assert_ne!(set(&chat("Una città."), DedupOn::Row), set(&turned, DedupOn::Row), "so do roles");
+        let sides =
+            |a: &str, b: &str| Content::preference(Vec::new(), vec![turn("assistant", a)], vec![turn("assistant", b)]);
+        assert_ne!(set(&sides("Una", "Altra"), DedupOn::Row), set(&sides("Altra", "Una"), DedupOn::Row), "and sides");
         assert_eq!(set(&pair("Una"), DedupOn::Prompt), set(&pair("Altra"), DedupOn::Prompt));
         assert_ne!(set(&pair("Una"), DedupOn::Row), set(&pair("Altra"), DedupOn::Row));
     }

@@ -19,7 +19,8 @@ pub static CODICE_FISCALE: LazyLock<Regex> =
 /// 11 digits, after `IT` or not.
 pub static PARTITA_IVA: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)(?:it ?)?[0-9]{11}"));
 /// Two letters, three digits, two letters, without those that look like digits.
-pub static PLATE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?-u)[A-HJ-NPR-TV-Z]{2} ?[0-9]{3} ?[A-HJ-NPR-TV-Z]{2}"));
+pub static PLATE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i-u)[a-hj-npr-tv-z]{2}[ -]?[0-9]{3}[ -]?[a-hj-npr-tv-z]{2}"));
 
 /// Letters and digits, letters in upper case.
 fn bare(text: &str) -> Vec<u8> {
@@ -39,6 +40,9 @@ fn luhn(digits: &[u32]) -> bool {
 
 /// Whether it is the number of a card: of an issuer's range and length, with its check digit.
 pub fn is_card(text: &str) -> bool {
+    // Whole, or in the groups that are printed on cards.
+    let groups: Vec<usize> = text.split([' ', '-']).map(str::len).collect();
+    let printed = matches!(groups[..], [_] | [4, 4, 4, 1..=4] | [4, 4, 4, 4, 1..=3] | [4, 6, 4 | 5]);
     let digits = digits(text);
     let first = |n: usize| digits.iter().take(n).fold(0, |number, digit| number * 10 + digit);
     let length = digits.len();
@@ -56,7 +60,7 @@ pub fn is_card(text: &str) -> bool {
         (.., 5018 | 5020 | 5038 | 6304 | 6759 | 6761..=6763) => (13..=19).contains(&length),
         _ => false,
     };
-    issued && luhn(&digits)
+    printed && issued && luhn(&digits)
 }
 
 /// Whether it is a partita IVA: the check digit is Luhn's, digits 8 to 10 are an office that gives them out, and the first
@@ -90,7 +94,10 @@ fn check_letter(code: &[u8]) -> u8 {
 /// Whether it is a codice fiscale: the day is one, of a man or (with 40 more) of a woman, and the check letter is right.
 pub fn is_codice_fiscale(text: &str) -> bool {
     let code = bare(text);
-    if code.len() != 16 {
+    // Words have its shape where letters stand for all digits.
+    let numbers = code.iter().filter(|c| c.is_ascii_digit()).count();
+    let lower = text.bytes().any(|b| b.is_ascii_lowercase());
+    if code.len() != 16 || numbers < if text.contains(' ') { 3 } else { usize::from(lower) } {
         return false;
     }
     // L to V, without O, stand for 0 to 9.

@@ -77,7 +77,7 @@ impl Kind {
             Self::Ip => network::addresses(text, named),
             Self::Phone => phone::numbers(text, named),
             Self::Iban => each(&codes::IBAN, text, |found| codes::is_iban(found.text())),
-            Self::Card => each(&codes::CARD, text, |found| codes::is_card(found.text())),
+            Self::Card => each(&codes::CARD, text, |found| !found.goes_on_digits() && codes::is_card(found.text())),
             Self::CodiceFiscale => each(&codes::CODICE_FISCALE, text, |found| codes::is_codice_fiscale(found.text())),
             Self::PartitaIva => each(&codes::PARTITA_IVA, text, |found| {
                 let prefixed = found.text().starts_with(['I', 'i']);
@@ -92,8 +92,9 @@ impl Kind {
 const NEAR: usize = 40;
 
 fn words(pattern: &str) -> Regex {
-    // Between the word and what it names: no end of a sentence and no number.
-    Regex::new(&format!(r"(?i)(?:^|[^\pL\pN])(?:{pattern})[^\pN\n!?;]*$")).unwrap_or_else(|e| unreachable!("{e}"))
+    // Between the word, which is a whole one, and what it names: no end of a sentence and no number.
+    let whole = format!(r"(?i)(?:^|[^\pL\pN])(?:{pattern})(?:$|[^\pL\pN\n!?;][^\pN\n!?;]*$)");
+    Regex::new(&whole).unwrap_or_else(|e| unreachable!("{e}"))
 }
 
 static PARTITA_IVA_WORDS: LazyLock<Regex> =
@@ -104,6 +105,8 @@ static PLATE_WORDS: LazyLock<Regex> = LazyLock::new(|| words(r"targ(?:a|he|at[oa
 struct Found<'a> {
     whole: &'a str,
     range: Range<usize>,
+    /// Where the one before it ends.
+    last: Option<usize>,
 }
 
 impl Found<'_> {
@@ -118,14 +121,28 @@ impl Found<'_> {
         words.is_match(&before[start..])
     }
 
+    /// Whether it goes on a list of such: `333 1234567, 334 7654321 o 335 1112223`.
+    fn goes_on(&self) -> bool {
+        let between = self.last.map(|end| self.whole[end..self.range.start].trim());
+        between
+            .is_some_and(|text| matches!(text, "," | "/" | "-" | "e" | "o" | "and" | "or" | ", o" | ", e" | "oppure"))
+    }
+
+    /// Whether a group of digits stands before it, which makes it the rest of a longer number.
+    fn goes_on_digits(&self) -> bool {
+        let mut before = self.whole[..self.range.start].chars().rev();
+        matches!(before.next(), Some(' ' | '-')) && before.next().is_some_and(|c| c.is_ascii_digit())
+    }
+
     /// Whether no letter or digit, and nothing that goes on the number, stands beside it.
-    fn stands_alone(&self) -> bool {
+    fn stands_alone(&self, behind: &[char]) -> bool {
         let (before, after) = (&self.whole[..self.range.start], &self.whole[self.range.end..]);
         let mut after = after.chars();
         let open = before.chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
         let closed = match after.next() {
             None => true,
             Some('_') => false,
+            Some(c) if behind.contains(&c) => true,
             Some('.' | ',' | '-' | '/' | ':' | '@') => after.next().is_none_or(|c| !c.is_alphanumeric()),
             Some(c) => !c.is_alphanumeric(),
         };
@@ -133,14 +150,30 @@ impl Found<'_> {
     }
 }
 
-/// What matches and stands alone and is accepted.
+/// What matches and stands alone and is accepted; of what takes a number too many, the part before it.
 fn each(pattern: &Regex, text: &str, accept: impl Fn(&Found<'_>) -> bool) -> Vec<Range<usize>> {
-    let (mut ranges, mut at) = (Vec::new(), 0);
+    each_beside(pattern, text, &[], accept)
+}
+
+/// The same, where what follows may go on behind one of these signs.
+fn each_beside(pattern: &Regex, text: &str, behind: &[char], accept: impl Fn(&Found<'_>) -> bool) -> Vec<Range<usize>> {
+    let (mut ranges, mut at): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
     while let Some(matched) = pattern.find_at(text, at) {
-        let found = Found { whole: text, range: matched.range() };
-        at = if found.stands_alone() && accept(&found) {
+        let last = ranges.last().map(|range| range.end);
+        let mut found = Found { whole: text, range: matched.range(), last };
+        let good = loop {
+            if found.stands_alone(behind) && accept(&found) {
+                break true;
+            }
+            match found.text().rfind([' ', '-', '.', '/']).filter(|at| *at > 0) {
+                Some(shorter) => found.range.end = found.range.start + shorter,
+                None => break false,
+            }
+        };
+        at = if good {
+            let end = found.range.end;
             ranges.push(found.range);
-            matched.end()
+            end
         } else {
             // Patterns begin with a character of ASCII, and end after a few dozen.
             matched.start() + 1
@@ -173,7 +206,7 @@ mod tests {
             ),
             (Kind::CodiceFiscale, "rssmra85t10a562s o RSSMRA 85T10 A562S", &["rssmra85t10a562s", "RSSMRA 85T10 A562S"]),
             (Kind::CodiceFiscale, "lettera sbagliata RSSMRA85T10A562T, dentro XRSSMRA85T10A562S", none),
-            (Kind::CodiceFiscale, "Verschluesselungen", none),
+            (Kind::CodiceFiscale, "Verschluesselungen, proviennent aussi", none),
             (Kind::PartitaIva, "P.IVA 00743110157", &["00743110157"]),
             (Kind::PartitaIva, "Partita IVA: 00743110157 - IT00743110157", &["00743110157", "IT00743110157"]),
             (Kind::PartitaIva, "ordine 00743110157, P.IVA 00743110158", none),
@@ -184,8 +217,15 @@ mod tests {
                 "DE89370400440532013000 e GB29 NWBK 6016 1331 9268 19",
                 &["DE89370400440532013000", "GB29 NWBK 6016 1331 9268 19"],
             ),
+            (Kind::Iban, "ES91 2100 0418 4502 0005 1332 gracias", &["ES91 2100 0418 4502 0005 1332"]),
             (Kind::Iban, "IT60Y0542811101000000123456, IT61X0542811101000000123456", none),
             (Kind::Card, "4111 1111 1111 1111 e 378282246310005", &["4111 1111 1111 1111", "378282246310005"]),
+            (
+                Kind::Card,
+                "4111 1111 1111 1111 12/27 e 4111111111111111 123 CVV",
+                &["4111 1111 1111 1111", "4111111111111111"],
+            ),
+            (Kind::Card, "30 39-30 108 0 67 32 107 31", none),
             (Kind::Card, "4111111111111112, 1234567812345670, 41111111111111111111111", none),
             (
                 Kind::Email,
@@ -194,8 +234,13 @@ mod tests {
             ),
             (Kind::Email, "<a@b.co> x@y @tutti a@@b.it a@b..it fine@.", &["a@b.co"]),
             (Kind::Email, "perché@esempio.it", none),
+            (Kind::Email, "请联系zhang@qq.com获取", &["zhang@qq.com"]),
+            (Kind::Email, "git@github.com:rust-lang/rust.git, icon@2x.png, getty@tty1.service", none),
+            (Kind::Email, "https://anna:x@host.it/a", none),
             (Kind::Ip, "indirizzo IP 93.184.216.34, server: 8.8.8.8", &["93.184.216.34", "8.8.8.8"]),
             (Kind::Ip, "sezione 9.2.1.4; IP 192.168.1.1; IP 1.2.3.4.5; IP 300.1.1.1; IP 01.2.3.4", none),
+            (Kind::Ip, "IP 93.184.216.34:8080, http://93.184.216.34/x", &["93.184.216.34", "93.184.216.34"]),
+            (Kind::Ip, "ipotesi 8.8.4.4, hostile takeover 1.2.3.4", none),
             (Kind::Ip, "IP 2606:2800:220:1:248:1893:25c8:1946", &["2606:2800:220:1:248:1893:25c8:1946"]),
             (Kind::Ip, "IP: 2001:4860:4860::8888. ip fe80::1, IP ::1, ore 10:30:45", &["2001:4860:4860::8888"]),
             (Kind::Phone, "Tel. 02 1234567, cell. 333 1234567", &["02 1234567", "333 1234567"]),
@@ -204,10 +249,14 @@ mod tests {
                 "+39 347 123 4567; 0039.06.1234567; +44 20 7946 0958",
                 &["+39 347 123 4567", "0039.06.1234567", "+44 20 7946 0958"],
             ),
+            (Kind::Phone, "Tel.3331234567, 334 7654321 o 335 1112223", &["3331234567", "334 7654321", "335 1112223"]),
+            (Kind::Phone, "tel:+390212345678 +39 347 123 4567 20 persone", &["+390212345678", "+39 347 123 4567"]),
+            (Kind::Phone, "celebrato il 05/06/2014, il telescopio, 02.03.2011, called on 01/02/2013", none),
+            (Kind::Phone, "+2147483647, +12.345.678 euro, +10000000", none),
             (Kind::Phone, "telefono: 800-123456 (numero verde)", &["800-123456"]),
             (Kind::Phone, "il 01/2013, 333 1234567 pezzi, prezzo 1.250,00, +39, dal 2013-2014", none),
-            (Kind::Plate, "targata AB 123 CD, targa EF456GH", &["AB 123 CD", "EF456GH"]),
-            (Kind::Plate, "modello AB123CD, targa AI123CD", none),
+            (Kind::Plate, "targata AB 123 CD, targa EF456GH, targa ab-123-cd", &["AB 123 CD", "EF456GH", "ab-123-cd"]),
+            (Kind::Plate, "plateau AB123CD, modello AB123CD, targa AI123CD", none),
         ] {
             assert_eq!(found(kind, text), expected, "{kind:?}: {text}");
         }

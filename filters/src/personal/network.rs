@@ -9,6 +9,7 @@ use std::{
 use regex::Regex;
 
 use super::{Found, words};
+use crate::spaceless::is_spaceless;
 
 /// Characters before and after the `@` of an address, at most (RFC 5321, section 4.5.3.1).
 const LOCAL: usize = 64;
@@ -32,13 +33,30 @@ pub fn emails(text: &str) -> Vec<Range<usize>> {
         let Some(end) = domain_end(&domain[..length]).map(|length| at + 1 + length) else { continue };
         let before = text[..start].chars().next_back();
         let after = text[end..].chars().next();
-        let whole = before.is_none_or(|c| !c.is_alphanumeric() && c != '@')
-            && after.is_none_or(|c| !c.is_alphanumeric() && c != '@');
-        if start < at && bytes[at - 1] != b'.' && whole {
+        // Scripts without spaces stand right beside it.
+        let beside = |c: char| (c.is_alphanumeric() && !is_spaceless(c)) || c == '@';
+        let whole = !before.is_some_and(beside) && !after.is_some_and(beside);
+        if start < at && bytes[at - 1] != b'.' && whole && !is_no_address(text, &(start..end)) {
             ranges.push(start..end);
         }
     }
     ranges
+}
+
+/// What the last label of names of files is, which stand behind an `@` too: `icon@2x.png`, `getty@tty1.service`.
+const FILES: &[&str] = &[
+    "css", "gif", "header", "html", "jpeg", "jpg", "js", "md", "mount", "png", "po", "pot", "py", "service", "socket",
+    "svg", "target", "timer", "ts", "webp", "whl",
+];
+
+/// Whether it is the name of a file, a place of ssh (`git@host:path`), or a user in an address of the web.
+fn is_no_address(text: &str, range: &Range<usize>) -> bool {
+    let (found, after) = (&text[range.clone()], &text[range.end..]);
+    let file = found.rsplit('.').next().is_some_and(|end| FILES.contains(&end.to_ascii_lowercase().as_str()));
+    let path = after.strip_prefix(':').and_then(|path| path.chars().next());
+    let path = path.is_some_and(|c| c.is_alphanumeric() || c == '/');
+    let word = text[..range.start].rfind(|c: char| c.is_ascii_whitespace() || matches!(c, '<' | '"' | '('));
+    file || path || text[word.map_or(0, |at| at + 1)..range.start].contains("://")
 }
 
 /// Where a name of a host ends that these bytes begin with: after its last label of letters, not after a full stop.
@@ -50,7 +68,7 @@ fn domain_end(domain: &[u8]) -> Option<usize> {
         }
         labels += 1;
         at += label.len();
-        if labels > 1 && label.len() > 1 && label.iter().all(u8::is_ascii_alphabetic) {
+        if labels > 1 && label.len() > 1 && (label.iter().all(u8::is_ascii_alphabetic) || label.starts_with(b"xn--")) {
             end = Some(at);
         }
         at += 1;
@@ -62,15 +80,16 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
     let text = r"(?-u)(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})";
     Regex::new(text).unwrap_or_else(|e| unreachable!("{e}"))
 });
-static WORDS: LazyLock<Regex> =
-    LazyLock::new(|| words(r"ip(?:v?[46])?|(?:indirizz[oi]|address(?:es)?) +ip(?:v?[46])?|server|host|dns|gateway"));
+static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+    words(r"https?|ssh|ftp|ip(?:v?[46])?|(?:indirizz[oi]|address(?:es)?) +ip(?:v?[46])?|server|host|dns|gateway")
+});
 
 /// Public addresses of version 4 and 6.
 pub fn addresses(text: &str, named: bool) -> Vec<Range<usize>> {
     if memchr::memchr2(b'.', b':', text.as_bytes()).is_none() {
         return Vec::new();
     }
-    super::each(&ADDRESS, text, |found: &Found<'_>| {
+    super::each_beside(&ADDRESS, text, &[':', '/'], |found: &Found<'_>| {
         is_public(found.text()) && beside(found) && (!named || found.follows(&WORDS))
     })
 }
@@ -79,8 +98,7 @@ pub fn addresses(text: &str, named: bool) -> Vec<Range<usize>> {
 fn beside(found: &Found<'_>) -> bool {
     let mut before = found.whole[..found.range.start].chars().rev();
     let goes_on = matches!(before.next(), Some('.' | ':')) && before.next().is_some_and(char::is_alphanumeric);
-    let followed = found.whole[found.range.end..].starts_with(':');
-    !goes_on && !followed
+    !goes_on
 }
 
 /// Whether it is an address that the public network knows (registries of IANA for special purposes).

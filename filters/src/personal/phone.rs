@@ -13,7 +13,7 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
 });
 static WORDS: LazyLock<Regex> = LazyLock::new(|| {
     words(
-        r"t[eè]l(?:efon(?:o|i|ico|ici|are|ate|ando|a|ami|arci|arle))?\.?|cell?(?:ulare|ulari)?\.?|cell\.|fax|ph(?:one)?\.?|mobile|mob\.?|whats ?app|numero verde|chiam(?:a|are|ate|ami|aci)|call",
+        r"t[eè]l(?:efon(?:o|i|ico|ici|are|ate|ando|a|ami|arci|arle))?|cell?(?:ulare|ulari)?|fax|ph(?:one)?|mobile|mob|whats ?app|numero verde|chiam(?:a|are|ate|ami|aci)|call",
     )
 });
 
@@ -21,15 +21,29 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 pub fn numbers(text: &str, named: bool) -> Vec<Range<usize>> {
     super::each(&NUMBER, text, |found: &Found<'_>| {
         let international = found.text().starts_with('+') || found.text().starts_with("00");
-        let before = found.whole[..found.range.start].chars().next_back();
-        let apart = !matches!(before, Some('.' | ',' | '-' | '/' | ':' | '+' | '€' | '$'));
+        let mut before = found.whole[..found.range.start].chars().rev();
+        let apart = match before.next() {
+            // `Tel.333` and `tel:+39` are one word.
+            Some('.' | ':') => before.next().is_some_and(char::is_alphabetic),
+            Some(',' | '-' | '/' | '+' | '€' | '$') => false,
+            _ => true,
+        };
         apart
+            && !is_date(found.text())
             && if international {
                 is_international(found.text())
             } else {
-                is_italian(&digits(found.text())) && (!named || found.follows(&WORDS))
+                is_italian(&digits(found.text())) && (!named || found.goes_on() || found.follows(&WORDS))
             }
     })
+}
+
+/// Whether it is a day: two numbers up to 31, and a year.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['.', '/', '-']).collect();
+    let day = |part: &str| part.len() <= 2 && part.parse().is_ok_and(|n: u32| (1..=31).contains(&n));
+    let year = |part: &str| matches!(part.len(), 2 | 4) && part.parse::<u32>().is_ok();
+    matches!(parts[..], [a, b, c] if day(a) && day(b) && year(c))
 }
 
 fn digits(text: &str) -> String {
@@ -42,7 +56,12 @@ fn is_international(text: &str) -> bool {
     let number = if text.starts_with('+') { all.as_str() } else { &all[2..] };
     match number.strip_prefix("39") {
         Some(rest) => is_italian(rest),
-        None => text.starts_with('+') && (8..=15).contains(&number.len()) && !number.starts_with('0'),
+        None => {
+            // Whole numbers with a sign are shorter, or in groups behind full stops; +999 is given to nobody.
+            let least = if text.contains([' ', '-', '(', '/']) { 8 } else { 11 };
+            let given = !number.starts_with('0') && !number.starts_with("999");
+            text.starts_with('+') && (least..=15).contains(&number.len()) && given
+        }
     }
 }
 

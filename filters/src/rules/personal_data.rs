@@ -19,7 +19,8 @@ pub enum Action {
     #[default]
     Mask,
     /// A made-up value takes its place, the same for the same value everywhere. It belongs to nobody: domains and addresses are those
-    /// that are reserved for documentation, check characters are wrong.
+    /// that are reserved for documentation, numbers and codes are such as nobody is given. Who has a value can find out whether it
+    /// was there, and many IP addresses share few made-up ones.
     Replace,
     /// The row is dropped.
     Drop,
@@ -128,32 +129,56 @@ impl DocumentFilter for Find {
 }
 
 impl Find {
+    /// A value as it is whatever way it is written.
+    fn bare(&self, found: &str) -> String {
+        let lower = found.to_ascii_lowercase();
+        let only = |wanted: fn(&char) -> bool| lower.chars().filter(wanted).collect::<String>();
+        match self.kind {
+            Kind::Email | Kind::Ip => lower,
+            Kind::Phone => {
+                let digits = only(char::is_ascii_digit);
+                match (found.starts_with('+'), digits.strip_prefix("00")) {
+                    (true, _) => digits,
+                    (false, Some(abroad)) => abroad.to_owned(),
+                    (false, None) => format!("39{digits}"),
+                }
+            }
+            Kind::PartitaIva => only(char::is_ascii_digit),
+            Kind::Iban | Kind::Card | Kind::CodiceFiscale | Kind::Plate => only(char::is_ascii_alphanumeric),
+        }
+    }
+
     fn instead_of(&self, found: &str) -> String {
         if self.action == Action::Mask {
             return format!("<{}>", self.kind.name().to_uppercase());
         }
-        // The same for every way to write it.
-        let bare: String =
-            found.chars().filter(|c| !matches!(c, ' ' | '-' | '/')).flat_map(char::to_lowercase).collect();
-        let hash = hex_digest(bare.as_bytes());
+        let hash = hex_digest(self.bare(found).as_bytes());
         let number = |digits: usize| {
             let digits = hash.bytes().take(digits);
             digits
                 .map(|b| char::from(b'0' + (if b.is_ascii_digit() { b - b'0' } else { b - b'a' })))
                 .collect::<String>()
         };
+        let letters = |n: usize| {
+            let pairs = hash.as_bytes()[20..].chunks(2).take(n);
+            let letter = |pair: &[u8]| b'A' + pair.iter().fold(0, |sum, b| (sum * 5 + b % 16) % 26);
+            pairs.map(|pair| char::from(letter(pair))).collect::<String>()
+        };
         match self.kind {
             Kind::Email => format!("persona-{}@example.org", &hash[..8]),
             // RFC 5737 and RFC 3849.
             Kind::Ip if found.contains(':') => format!("2001:db8::{}:{}", &hash[..4], &hash[4..8]),
             Kind::Ip => format!("203.0.113.{}", u8::from_str_radix(&hash[..2], 16).unwrap_or(0)),
-            // No number of Italy's plan begins with 39.
-            Kind::Phone => format!("+39 39{}", number(8)),
-            Kind::CodiceFiscale => format!("XXXXXX00X00X{}X", number(3)),
-            Kind::PartitaIva => format!("00000000{}", number(3)),
+            // The country code is given to nobody (ITU-T E.164, list of assigned codes).
+            Kind::Phone => format!("+999 {}", number(8)),
+            // No month has a day 0.
+            Kind::CodiceFiscale => format!("{}00A00A{}A", letters(6), number(3)),
+            // The first seven digits are never all zero.
+            Kind::PartitaIva => format!("0000000{}", number(4)),
             Kind::Iban => format!("IT00X0000000000{}", number(12)),
             Kind::Card => format!("0000 0000 {} {}", number(4), &number(8)[4..]),
-            Kind::Plate => format!("XX{}XX", number(3)),
+            // No plate has an I.
+            Kind::Plate => format!("I{}{}{}", letters(1), number(3), letters(2)),
         }
     }
 }
@@ -198,16 +223,27 @@ mod tests {
         // None is found again by its check.
         let (verdicts, _) = run(
             &PersonalData {
-                kinds: vec![Kind::Iban, Kind::Card, Kind::CodiceFiscale, Kind::PartitaIva, Kind::Ip],
+                kinds: vec![
+                    Kind::Iban,
+                    Kind::Card,
+                    Kind::CodiceFiscale,
+                    Kind::PartitaIva,
+                    Kind::Ip,
+                    Kind::Phone,
+                    Kind::Plate,
+                ],
                 ..replace.clone()
             },
             row.clone(),
         );
-        assert_eq!(verdicts, vec![Verdict::Keep; 5], "{row:?}");
+        assert_eq!(verdicts, vec![Verdict::Keep; 7], "{row:?}");
         let text = |text: &str| run(&replace, Row::text(text)).1;
         let card = |row: Row| row.content.texts().next().map(|text| text["carta ".len()..].to_owned());
         assert_eq!(card(text("carta 4111 1111 1111 1111")), card(text("carta 4111111111111111")));
         assert_ne!(text("anna@posta.example"), text("bruno@posta.example"));
+        assert_ne!(text("a-b@posta.example"), text("ab@posta.example"));
+        let phone = |row: Row| row.content.texts().next().map(|text| text[text.find('+').unwrap_or(0)..].to_owned());
+        assert_eq!(phone(text("tel. 333 1234567")), phone(text("+39 333 1234567")));
     }
 
     #[test]

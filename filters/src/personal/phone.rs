@@ -54,15 +54,13 @@ fn digits(text: &str) -> String {
 fn is_international(text: &str) -> bool {
     let all = digits(text);
     let number = if text.starts_with('+') { all.as_str() } else { &all[2..] };
-    match number.strip_prefix("39") {
-        Some(rest) => is_italian(rest),
-        None => {
-            // Whole numbers with a sign are shorter, or in groups behind full stops; +999 is given to nobody.
-            let least = if text.contains([' ', '-', '(', '/']) { 8 } else { 11 };
-            let given = !number.starts_with('0') && !number.starts_with("999");
-            text.starts_with('+') && (least..=15).contains(&number.len()) && given
-        }
+    if let Some(rest) = number.strip_prefix("39") {
+        return is_italian(rest);
     }
+    // Whole numbers with a sign are shorter, or in groups behind full stops; +999 is given to nobody.
+    let least = if text.contains([' ', '-', '(', '/']) { 8 } else { 11 };
+    let given = !number.starts_with('0') && !number.starts_with("999");
+    text.starts_with('+') && (least..=15).contains(&number.len()) && given
 }
 
 /// A number of Italy's plan: mobile (3 and 8 or 9 more), fixed (0 and 5 to 10 more), free or shared charge (800, 803, 84, 89, 199).

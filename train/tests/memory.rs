@@ -106,9 +106,7 @@ fn the_prediction_is_within_a_tenth() {
         ((Task::Text, Method::Full), Quantization::None, 2048, 6),
     ]
     .map(|(what, quantization, tokens, recompute)| ("llama", what, quantization, tokens, recompute));
-    let narrow =
-        [("phi3", 6), ("gemma2", 6)].map(|(family, recompute)| (family, lora, Quantization::Nf4, 2048, recompute));
-    let cases: Vec<_> = of_llama.into_iter().chain(of_families).chain(narrow).collect();
+    let cases: Vec<_> = of_llama.into_iter().chain(of_families).collect();
     // What one case leaves in the allocator would be a present to the next: each gets a process.
     let Some(case) = std::env::var("SETACCIO_MEMORY_CASE").ok().and_then(|n| n.parse::<usize>().ok()) else {
         for (case, which) in cases.iter().enumerate() {

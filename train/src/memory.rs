@@ -153,8 +153,7 @@ impl Memory {
         let forward_up = row((3 + masked) * i).max(if self.fused { row(4 * i) } else { 0 });
         // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in.
         let attention = row(h + q + 3 * q + q + 2 * kv + masked * 2 * h);
-        // What a layer keeps that is computed again, and the product of its gate and up, which comes before its gradients.
-        let again = if recompute > 0 { saved + row(i) } else { 0 };
+        let again = if recompute > 0 { saved } else { 0 };
         // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
         // their places.
         let whole = usize::from(self.whole) * tokens * h * 8;

@@ -4,16 +4,7 @@
 # ten times as much beside it, ours alone. Stand-ins as for `just bench-curate`, in which pages share many paragraphs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache="${SETACCIO_BENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/setaccio-bench}"
-real="$(tools/bench-rows.sh)"
-
-python="$cache/venv/bin/python"
-if ! cmp -s benches/peers/requirements.txt "$cache/venv/requirements.txt"; then
-    python3 -m venv "$cache/venv"
-    "$python" -m pip install --quiet -r benches/peers/requirements.txt
-    cp benches/peers/requirements.txt "$cache/venv/requirements.txt"
-fi
-standins() { [ -d "$cache/$1" ] || "$python" benches/peers/standins.py "$cache/$1" --real "$real" "${@:2}"; }
+. benches/peers/setup.sh
 standins web-200 --web-mb 200
 cargo build --release --quiet
 setaccio="${CARGO_TARGET_DIR:-target}/release/setaccio"

@@ -13,7 +13,7 @@ use arrow_array::{
     types::{UInt32Type, UInt64Type},
 };
 use rayon::ThreadPool;
-use setaccio_base::{atomic, parallel::ordered_map, progress::Progress};
+use setaccio_base::{atomic, progress::Progress};
 use setaccio_dataset::{
     columns::ContentColumns,
     recipe::{Dedup, Near},
@@ -33,6 +33,7 @@ use super::{
     resolver::{KeepRow, Resolver, pieces},
     spill::{self, DECIDING, ID, LABEL, ORDER, WORDS},
     spill_file::{Block, SpillIndex, Spilled},
+    stage::each,
 };
 use crate::{
     error::{Error, Result},
@@ -75,7 +76,12 @@ impl Rows<'_> {
         atomic::remove(scratch)?;
         fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
         let mut blocks = Vec::new();
-        self.sketch_earlier(near, scratch, pool, progress, |path, written| blocks.push((path, written)))?;
+        if !self.earlier.is_empty() {
+            self.sketch_earlier(near, scratch, pool, progress, |written| {
+                blocks.push(written);
+                Ok(())
+            })?;
+        }
         let earlier = blocks.iter().map(|(path, blocks)| Spilled { path: path.clone(), blocks, files: Vec::new() });
         let bands = std::mem::take(&mut self.bands).into_iter().chain(earlier);
         let buckets = near.bands * self.parts;
@@ -92,14 +98,15 @@ impl Rows<'_> {
             for number in numbers {
                 parents[number as usize] = number;
             }
-            Ok::<_, Error>(())
+            Ok(())
         };
-        progress.stage("near", self.partitions.len() as u64);
-        let each = |i: usize| stop_or(progress, || self.shingles(near, &store, &self.partitions[i]));
-        ordered_map(pool, self.partitions.len(), |i| each(i).inspect(|_| progress.advance(1, "")), &mut found)?;
+        let shingles = |i: usize| self.shingles(near, &store, &self.partitions[i]);
+        each("near", self.partitions.len(), pool, progress, shingles, &mut found)?;
         let shards: Vec<(usize, &Path)> = self.shards().collect();
-        let each = |i: usize| stop_or(progress, || self.shingles_of_earlier(near, &store, shards[i], progress));
-        ordered_map(pool, shards.len(), each, &mut found)?;
+        if !shards.is_empty() {
+            let shingles = |i: usize| self.shingles_of_earlier(near, &store, shards[i], progress);
+            each("against", shards.len(), pool, progress, shingles, &mut found)?;
+        }
         let Store { nodes, shingles, .. } = store;
         let shingles = shingles.into_inner().unwrap_or_else(PoisonError::into_inner);
 
@@ -108,16 +115,14 @@ impl Rows<'_> {
         by.fill(NONE);
         let (mut similarity, mut cut) = (vec![0; rows.len()], 0);
         let decider = Decider { near, nodes: &nodes, shingles: &shingles };
-        progress.stage("compare", buckets.len() as u64);
-        let decide =
-            |i: usize| stop_or(progress, || decider.decide(&buckets[i], progress).inspect(|_| progress.advance(1, "")));
-        ordered_map(pool, buckets.len(), decide, |decided| {
+        let decide = |i: usize| decider.decide(&buckets[i], progress);
+        each("compare", buckets.len(), pool, progress, decide, |decided| {
             for gone in decided.gone {
                 by[gone.node as usize] = gone.by;
                 similarity[gone.node as usize] = gone.similarity;
             }
             cut += decided.cut;
-            Ok::<_, Error>(())
+            Ok(())
         })?;
         Ok(NearDuplicates { rows, by, similarity, nodes, cut })
     }
@@ -135,7 +140,7 @@ impl Rows<'_> {
         scratch: &Path,
         pool: &ThreadPool,
         progress: &dyn Progress,
-        mut written: impl FnMut(PathBuf, Vec<Block>) + Send,
+        written: impl FnMut((PathBuf, Vec<Block>)) -> Result<()> + Send,
     ) -> Result<()> {
         let shards: Vec<(usize, &Path)> = self.shards().collect();
         let sketch = |i: usize| {
@@ -154,15 +159,7 @@ impl Rows<'_> {
             })?;
             Ok((path, writer.finish()?))
         };
-        ordered_map(
-            pool,
-            shards.len(),
-            |i| stop_or(progress, || sketch(i)),
-            |(path, blocks)| {
-                written(path, blocks);
-                Ok::<_, Error>(())
-            },
-        )
+        each("sketch", shards.len(), pool, progress, sketch, written)
     }
 
     /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
@@ -283,10 +280,6 @@ fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
     Ok(Node { words, id: id.to_be_bytes(), label, ..Node::default() })
 }
 
-fn stop_or<T>(progress: &dyn Progress, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    if progress.cancelled() { Err(Error::Interrupted) } else { work() }
-}
-
 /// The names of all rows that share a band with another, and their groups.
 fn find_groups(
     bands: &SpillIndex,
@@ -297,13 +290,11 @@ fn find_groups(
 ) -> Result<(Vec<u64>, ListReader)> {
     let mut writer = ListWriter::create(scratch.join("groups"))?;
     let (mut rows, mut fresh): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
-    progress.stage("bands", u64::from(buckets));
     let find = |i: usize| {
         let bucket = to_u32(i);
-        let found = stop_or(progress, || bands::groups(&bands.gather(&(bucket..bucket + 1))?));
-        found.inspect(|_| progress.advance(1, ""))
+        bands::groups(&bands.gather(&(bucket..bucket + 1))?)
     };
-    ordered_map(pool, buckets as usize, find, |groups| {
+    each("bands", buckets as usize, pool, progress, find, |groups| {
         for group in groups {
             writer.list(group.iter().map(|row| row.to_le_bytes()))?;
             fresh.extend(group);
@@ -312,7 +303,7 @@ fn find_groups(
         if fresh.len() > rows.len().max(1 << 16) {
             merge(&mut rows, &mut fresh);
         }
-        Ok::<_, Error>(())
+        Ok(())
     })?;
     merge(&mut rows, &mut fresh);
     Ok((rows, writer.finish()?))

@@ -23,4 +23,5 @@ pub mod resolver;
 pub mod shards;
 pub mod spill;
 pub mod spill_file;
+mod stage;
 pub mod write;

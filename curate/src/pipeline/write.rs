@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
-use setaccio_base::{filter_report::Tally, numbers::counted, parallel::ordered_map, progress::Progress};
+use setaccio_base::{filter_report::Tally, numbers::counted, progress::Progress};
 use setaccio_dataset::{
     columns::{Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -31,6 +31,7 @@ use super::{
     shards::{RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING},
     spill_file::{SpillIndex, Spilled},
+    stage::each,
 };
 use crate::{
     error::{Error, Result},
@@ -220,21 +221,6 @@ fn cut_note(rows: u64) -> String {
     format!(
         "{rows} shared bands with so many that each was compared with the preferred of these only: near-duplicates may be left."
     )
-}
-
-/// One stage: `make` each of `n` partitions on the pool, `consume` them in order, and show it.
-fn each<T: Send>(
-    stage: &'static str,
-    n: usize,
-    pool: &ThreadPool,
-    progress: &dyn Progress,
-    make: impl Fn(usize) -> Result<T> + Sync,
-    consume: impl FnMut(T) -> Result<()> + Send,
-) -> Result<()> {
-    progress.stage(stage, n as u64);
-    let make =
-        |i| if progress.cancelled() { Err(Error::Interrupted) } else { make(i).inspect(|_| progress.advance(1, "")) };
-    ordered_map(pool, n, make, consume)
 }
 
 /// What the workers share.

@@ -103,16 +103,21 @@ fn fifty_steps_are_those_of_pytorch_and_bitsandbytes() {
     }
 }
 
+/// The settings of a case that a learning rate goes by.
+fn scheduled(case: &Value) -> Train {
+    Train {
+        learning_rate: 2e-4,
+        schedule: from_value(case["schedule"].clone()).unwrap(),
+        warmup_steps: case["warmup_steps"].as_u64().unwrap(),
+        warmup_ratio: case["warmup_ratio"].as_f64().unwrap(),
+        ..Train::default()
+    }
+}
+
 #[test]
 fn learning_rates_are_those_of_transformers() {
     for case in oracle("adamw.json")["schedules"].as_array().unwrap() {
-        let train = Train {
-            learning_rate: 2e-4,
-            schedule: from_value(case["schedule"].clone()).unwrap(),
-            warmup_steps: case["warmup_steps"].as_u64().unwrap(),
-            warmup_ratio: case["warmup_ratio"].as_f64().unwrap(),
-            ..Train::default()
-        };
+        let train = scheduled(case);
         let rate = Rate::new(&train, case["total"].as_u64().unwrap());
         for (step, want) in (0..).zip(numbers(&case["rates"])) {
             close(&format!("{case}: step {step}"), rate.at(step), want, 1e-14, 1e-20);
@@ -125,13 +130,7 @@ fn learning_rates_are_those_of_transformers() {
 #[test]
 fn learning_rates_of_another_length_are_those_of_transformers() {
     for case in oracle("adamw.json")["resumed"].as_array().unwrap() {
-        let train = Train {
-            learning_rate: 2e-4,
-            schedule: from_value(case["schedule"].clone()).unwrap(),
-            warmup_steps: case["warmup_steps"].as_u64().unwrap(),
-            warmup_ratio: case["warmup_ratio"].as_f64().unwrap(),
-            ..Train::default()
-        };
+        let train = scheduled(case);
         let mut legs: Vec<Leg> = from_value::<Vec<(u64, u64)>>(case["legs"].clone())
             .unwrap()
             .into_iter()

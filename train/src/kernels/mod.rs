@@ -31,6 +31,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod dynamic_quant;
 pub mod float;
+mod gated;
 pub mod geglu;
 pub mod gemm;
 #[cfg(feature = "cuda")]

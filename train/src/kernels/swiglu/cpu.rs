@@ -1,58 +1,37 @@
 //! SwiGLU on the CPU.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 use crate::{
     error::Result,
     kernels::{
-        float::{Float, with_float},
-        simd::{CHUNK, simd},
-        storage::{Elements, same_size, tensor, update, update2},
+        float::Float,
+        gated::{self, Gated},
     },
 };
 
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    same_size("swiglu", &[gate, up])?;
-    let (g, u) = (Elements::of(gate), Elements::of(up));
-    with_float!(gate, T => tensor(forward::<T>(g.slice()?, u.slice()?), gate.shape()))
+pub struct Swiglu;
+
+impl Gated for Swiglu {
+    const NAME: &'static str = "swiglu";
+
+    #[inline(always)]
+    fn product<T: Float>(gate: T, up: T) -> T {
+        gate / (T::ONE + (-gate).exp()) * up
+    }
+
+    #[inline(always)]
+    fn grads<T: Float>(gate: T, up: T, d: T) -> [T; 3] {
+        let e = (-gate).exp();
+        let p = T::ONE / (T::ONE + e);
+        [d * up * p * (T::ONE + gate * (T::ONE - p)), d * gate * p, gate / (T::ONE + e) * up]
+    }
 }
 
-fn forward<T: Float>(gate: &[T], up: &[T]) -> Vec<T> {
-    let mut out = vec![T::ZERO; gate.len()];
-    out.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(|((out, gate), up)| {
-        simd(
-            #[inline(always)]
-            || {
-                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                    *o = *g / (T::ONE + (-*g).exp()) * *u;
-                }
-            },
-        );
-    });
-    out
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    gated::forward::<Swiglu>(gate, up)
 }
 
 pub fn swiglu_grad_(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<()> {
-    same_size("swiglu_grad", &[gate, up, d])?;
-    with_float!(gate, T => update::<T, _>(gate, |gate| update2::<T, T, _>(up, d, |up, d| backward(gate, up, d)))?)
-}
-
-fn backward<T: Float>(gate: &mut [T], up: &mut [T], d: &mut [T]) {
-    let all = gate.par_chunks_mut(CHUNK).zip(up.par_chunks_mut(CHUNK)).zip(d.par_chunks_mut(CHUNK));
-    all.for_each(|((gate, up), d)| {
-        simd(
-            #[inline(always)]
-            || {
-                for ((gate, up), d) in gate.iter_mut().zip(up).zip(d) {
-                    let (g, u, dout) = (*gate, *up, *d);
-                    let e = (-g).exp();
-                    let p = T::ONE / (T::ONE + e);
-                    *d = g / (T::ONE + e) * u;
-                    *up = dout * g * p;
-                    *gate = dout * u * p * (T::ONE + g * (T::ONE - p));
-                }
-            },
-        );
-    });
+    gated::backward_::<Swiglu>(gate, up, d)
 }

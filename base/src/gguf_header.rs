@@ -19,6 +19,8 @@ const ALIGNMENT_KEY: &str = "general.alignment";
 const MAX_NAME: u64 = 1 << 16;
 /// Values in all lists together: a reader keeps 32 bytes of each, and vocabularies have less than a million.
 const MAX_VALUES: u64 = 1 << 24;
+/// Longest value that [`texts`] gives, in bytes: a chat template has some thousands.
+const MAX_TEXT: u64 = 1 << 24;
 /// Lists within lists.
 const MAX_DEPTH: u32 = 8;
 const MAX_DIMENSIONS: u32 = 4;
@@ -58,10 +60,9 @@ pub fn block(kind: u32) -> Option<(u64, u64)> {
 /// # Errors
 /// It is not so; the message names file and tensor.
 pub fn check(file: &File, path: &Path) -> Result<()> {
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut header = Header { file: BufReader::new(file), path, at: 0, length, wide: true, values: 0 };
-    header.file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
+    let mut header = Header::new(file, path)?;
     let (tensors, alignment) = header.read()?;
+    let length = header.length;
     // Where there is none, nothing has to start anywhere.
     let start = header.at.div_ceil(alignment).saturating_mul(alignment);
     let mut order = Vec::new();
@@ -98,6 +99,17 @@ pub fn check(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The names and texts of the metadata of `file`, a line each: what a person, or a tool, wrote into it.
+///
+/// # Errors
+/// It has no whole header.
+pub fn texts(file: &File, path: &Path) -> Result<String> {
+    let mut header = Header::new(file, path)?;
+    header.texts = Some(String::new());
+    header.read()?;
+    Ok(header.texts.unwrap_or_default())
+}
+
 struct Header<'a> {
     file: BufReader<&'a File>,
     path: &'a Path,
@@ -108,6 +120,8 @@ struct Header<'a> {
     wide: bool,
     /// Values of lists that were seen so far.
     values: u64,
+    /// The texts that were seen so far, where they are asked for.
+    texts: Option<String>,
 }
 
 struct Tensor {
@@ -133,7 +147,14 @@ impl Tensor {
     }
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    fn new(file: &'a File, path: &'a Path) -> Result<Self> {
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let mut reader = BufReader::new(file);
+        reader.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
+        Ok(Self { file: reader, path, at: 0, length, wide: true, values: 0, texts: None })
+    }
+
     /// The tensors, and what their places are multiples of.
     fn read(&mut self) -> Result<(Vec<Tensor>, u64)> {
         let magic = self.bytes::<4>()?;
@@ -157,6 +178,7 @@ impl Header<'_> {
         let (mut seen, mut alignment) = (BTreeSet::new(), ALIGNMENT);
         for _ in 0..keys {
             let key = self.name()?;
+            self.note(&key);
             let kind = u32::from_le_bytes(self.bytes()?);
             if key == ALIGNMENT_KEY {
                 alignment = self.alignment(kind)?;
@@ -212,7 +234,12 @@ impl Header<'_> {
             10..=12 => self.skip(8),
             8 => {
                 let length = self.count()?;
-                self.skip(length)
+                if self.texts.is_none() || length > MAX_TEXT {
+                    return self.skip(length);
+                }
+                let text = self.text(length)?;
+                self.note(&text);
+                Ok(())
             }
             9 if depth < MAX_DEPTH => {
                 let (kind, count) = (u32::from_le_bytes(self.bytes()?), self.count()?);
@@ -232,11 +259,22 @@ impl Header<'_> {
         if length > MAX_NAME {
             return Err(self.wrong(&format!("has a name of {length} bytes at byte {}", self.at)));
         }
+        self.text(length)
+    }
+
+    fn text(&mut self, length: u64) -> Result<String> {
         self.room(length)?;
         let mut text = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         self.file.read_exact(&mut text).map_err(Error::io("read", self.path))?;
         self.at += length;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Keep a text, if texts are asked for.
+    fn note(&mut self, text: &str) {
+        if let Some(texts) = &mut self.texts {
+            texts.extend([text, "\n"]);
+        }
     }
 
     fn count(&mut self) -> Result<u64> {

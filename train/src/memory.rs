@@ -148,12 +148,16 @@ impl Memory {
             row(2 * h + 2 * q + 2 * kv + 2 * i + self.heads + before_norms + behind + self.adapters * self.rank);
         let kept = (self.layers - recompute) * saved + recompute * row(h);
         let masked = usize::from(self.dropout);
-        // Of the feed-forward part: product and its gradient, or that and the gradients of gate and up.
-        // What comes out of one matrix, or goes back into it, is there as a whole and in parts.
-        let forward_up = row((3 + masked) * i).max(if self.fused { row(4 * i) } else { 0 });
-        // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in.
-        let attention = row(h + q + 3 * q + q + 2 * kv + masked * 2 * h);
-        let again = if recompute > 0 { saved } else { 0 };
+        // Of the feed-forward part: the product, in whose place its gradient stands; gate and up, saved, turn into theirs.
+        // What comes out of one matrix, or goes back into it, is there as a whole and in parts, beside that matrix's input
+        // and its gradient. A layer that is computed again makes its output again, beside the gradient of it.
+        let output = if recompute > 0 { row(h) } else { 0 };
+        let forward_up = row((1 + masked) * i).max(if self.fused { row(2 * i + h) } else { 0 }) + output;
+        // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in. What the feed-forward
+        // part saved, and the residual stream before it, is gone by then.
+        let attention = row(q + 3 * q + q + 2 * kv + masked * 2 * h).saturating_sub(row(2 * i));
+        // The input of a layer that is computed again is there already.
+        let again = if recompute > 0 { saved - row(h) } else { 0 };
         // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
         // their places.
         let whole = usize::from(self.whole) * tokens * h * 8;
@@ -163,9 +167,7 @@ impl Memory {
         // A head that is trained holds hidden states a second time, normed and weighed.
         let head =
             row(3 * h) + (4 + 2 * usize::from(self.whole)) * chosen + rows * self.vocab * self.unit + self.unpacked;
-        // The allocator keeps gaps between buffers of many sizes: about three tenths of what comes and goes, as measured
-        // (tests/memory.rs, BENCHMARKS.md).
-        let work = layer.max(head) / 10 * 13;
+        let work = layer.max(head);
         Parts { weights: self.weights, trained: self.trained, kept, work }
     }
 

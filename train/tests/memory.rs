@@ -106,17 +106,17 @@ fn the_prediction_is_within_a_tenth() {
         ((Task::Text, Method::Full), Quantization::None, 2048, 6),
     ]
     .map(|(what, quantization, tokens, recompute)| ("llama", what, quantization, tokens, recompute));
-    let cases: Vec<_> = of_llama.into_iter().chain(of_families).collect();
+    let packed = ["phi3", "gemma2", "gemma3_text"].map(|family| (family, lora, Quantization::Nf4, 4096, 6));
+    let cases: Vec<_> = of_llama.into_iter().chain(of_families).chain(packed).collect();
     // What one case leaves in the allocator would be a present to the next: each gets a process.
     let Some(case) = std::env::var("SETACCIO_MEMORY_CASE").ok().and_then(|n| n.parse::<usize>().ok()) else {
         for (case, which) in cases.iter().enumerate() {
-            // What the allocator keeps depends on how threads take turns: of three runs one has to be within a tenth.
-            let within = |_| {
-                let mut child = Command::new(std::env::current_exe().unwrap());
-                let child = child.args(["--exact", "the_prediction_is_within_a_tenth", "--nocapture"]);
-                child.env("SETACCIO_MEMORY_CASE", case.to_string()).status().unwrap().success()
-            };
-            assert!((0..3).any(within), "{which:?}");
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "the_prediction_is_within_a_tenth", "--nocapture"]);
+            // glibc gives buffers above 32 MiB back as soon as they are freed, and keeps smaller ones, such as those of this
+            // small model, in gaps that differ from run to run. What is predicted is what is held.
+            child.env("MALLOC_MMAP_THRESHOLD_", "131072");
+            assert!(child.env("SETACCIO_MEMORY_CASE", case.to_string()).status().unwrap().success(), "{which:?}");
         }
         return;
     };

@@ -80,6 +80,17 @@ fn said(bytes: &[u8]) -> String {
     check(&file, Path::new("m.gguf")).map_or_else(|e| e.to_string(), |()| String::new())
 }
 
+#[test]
+fn the_texts_of_the_metadata_are_given_and_no_others() {
+    let mut made = whole();
+    let names = [&8_u32.to_le_bytes()[..], &2_u64.to_le_bytes(), &text(b"a"), &text(b"b")].concat();
+    made.keys.push(("names", 9, names));
+    let mut file = tempfile::tempfile().unwrap_or_else(|e| panic!("{e}"));
+    file.write_all(&made.bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let said = super::texts(&file, Path::new("m.gguf")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(said, "general.architecture\nllama\nlists\nnames\na\nb\n");
+}
+
 type Change = fn(&mut Made);
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::{safetensors_header, shell};
+use setaccio_base::{gguf_header, safetensors_header, shell};
 use setaccio_hub::{
     Settings,
     upload::{Content, LocalFile},
@@ -28,7 +28,8 @@ const LONGEST_TEXT: u64 = 32 << 20;
 const AROUND: [char; 14] = ['"', '\'', '`', '(', ')', '<', '>', '[', ']', '=', ',', ';', '{', '}'];
 
 /// The same files, with paths of this machine cut down to their last part in the texts of runs and models. A data
-/// set's texts carry each other's hashes, so a path in them is an error, and so is a token anywhere.
+/// set's texts carry each other's hashes, so a path in them is an error, and so is a token anywhere, in what weights say of
+/// themselves too.
 pub fn check(
     files: Vec<LocalFile>,
     (out, no_secrets): (&Path, &[String]),
@@ -42,14 +43,13 @@ pub fn check(
     files
         .into_iter()
         .map(|local| {
-            let Some(text) = text(&local)? else {
-                let said = header(&local)?;
-                return refuse(&local.path, &said, no_secrets).map(|()| local);
-            };
-            if settings.token.as_ref().is_some_and(|t| text.contains(t.secret())) {
+            let content = text(&local)?;
+            let said = content.as_ref().map_or_else(|| header(&local), |text| Ok(text.clone()))?;
+            if settings.token.as_ref().is_some_and(|t| said.contains(t.secret())) {
                 bail!("{} holds an access token: take it out, and revoke it; nothing was pushed", local.path);
             }
-            refuse(&local.path, &text, no_secrets)?;
+            refuse(&local.path, &said, no_secrets)?;
+            let Some(text) = content else { return Ok(local) };
             let telling = TELLING.contains(&local.path.rsplit('/').next().unwrap_or_default());
             let cleaned = if telling { cleaned(&text, &places) } else { text.clone() };
             if cleaned == text {
@@ -80,15 +80,18 @@ fn refuse(name: &str, text: &str, no_secrets: &[String]) -> Result<()> {
     }
 }
 
-/// What weights in safetensors say of themselves; of other files that are no texts nothing.
+/// What weights in safetensors and GGUF say of themselves; of other files that are no texts nothing.
 fn header(local: &LocalFile) -> Result<String> {
     let Content::File(path) = &local.content else { return Ok(String::new()) };
-    if path.extension().is_none_or(|end| end != "safetensors") {
-        return Ok(String::new());
+    let open = || std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()));
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("safetensors") => {
+            let metadata = safetensors_header::read(&open()?, path)?.metadata;
+            Ok(metadata.into_iter().flat_map(|(name, value)| [name, " = ".into(), value, "\n".into()]).collect())
+        }
+        Some("gguf") => Ok(gguf_header::texts(&open()?, path)?),
+        _ => Ok(String::new()),
     }
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let metadata = safetensors_header::read(&file, path)?.metadata;
-    Ok(metadata.into_iter().flat_map(|(name, value)| [name, " = ".into(), value, "\n".into()]).collect())
 }
 
 /// Whether a file's name says that it holds weights or rows.

@@ -173,6 +173,13 @@ fn what_looks_like_a_key_is_not_pushed_unless_it_is_said_to_be_none() {
     fixture.local.write("model/config.json", "{}\n");
     refused("model", "anna/model", "a token of GitHub", "model.safetensors");
     fixture.local.write("model/model.safetensors", super::safetensors("w", 500, || 1));
+    // A text in GGUF's metadata: no tensor, one key.
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut gguf = [&b"GGUF"[..], &3_u32.to_le_bytes(), &0_u64.to_le_bytes(), &1_u64.to_le_bytes()].concat();
+    gguf.extend([text("general.description"), 8_u32.to_le_bytes().to_vec(), text(&openai)].concat());
+    fixture.local.write("model/model-q4.gguf", gguf);
+    refused("model", "anna/model", "a key of OpenAI", "model-q4.gguf");
+    fs::remove_file(fixture.local.path("model/model-q4.gguf")).unwrap();
     fixture.local.write("model/config.json", json!({"_key": &openai}).to_string());
     refused("model", "anna/model", "a key of OpenAI", "config.json");
     // The very token in use is no matter of opinion.

@@ -33,6 +33,7 @@ mod recipes;
 mod same_bytes;
 mod sampling;
 mod sources;
+mod tables;
 mod templates;
 mod terminal;
 #[cfg(feature = "train")]

@@ -7,7 +7,7 @@ use crate::{
     model::{config::Config, head::chunk_rows},
     nf4::DoubleQuant,
     optim,
-    recipe::{Method, Quantization, Recipe, Recompute},
+    recipe::{EMBEDDING, HEAD, Method, Quantization, Recipe, Recompute},
 };
 
 /// Bytes of a GiB.
@@ -43,7 +43,9 @@ pub struct Memory {
     pub trained: usize,
     /// A linear layer unpacked from 4 bits, or the head brought to the type that is computed with.
     unpacked: usize,
-    /// Whether all weights are trained.
+    /// The widest output whose rows have lengths that are trained.
+    scaled: usize,
+    /// Whether embedding, head or norms are trained, or have an adapter.
     whole: bool,
 }
 
@@ -80,22 +82,42 @@ impl Memory {
         let linear: usize =
             shapes.clone().map(|(o, i)| if packed { nf4(o * i, double.into()) } else { o * i * unit }).sum();
         let largest = shapes.clone().map(|(o, i)| o * i).max().unwrap_or(0);
-        let tables = if config.tie_word_embeddings { 1 } else { 2 };
+        let lora = &recipe.lora;
+        let saved: Vec<(String, usize)> = config
+            .savable()
+            .into_iter()
+            .filter(|(module, _)| lora.saves(module) && !(config.tie_word_embeddings && module == HEAD))
+            .map(|(module, shape)| (module, shape.iter().product()))
+            .collect();
+        let is_saved = |module: &str| saved.iter().any(|(name, _)| name == module);
+        let frozen = |module: &str| usize::from(!is_saved(module));
+        let tables = frozen(EMBEDDING) + if config.tie_word_embeddings { 0 } else { frozen(HEAD) };
         let family = config.architecture.family();
         let behind = [family.norms[1], family.norms[3]].into_iter().flatten().count();
         let of_layer = family.norms.iter().flatten().count() * hidden + config.head_norms().map_or(0, |[q, k]| q + k);
         let norms = (config.layers * of_layer + hidden) * unit;
         let weights = config.layers * linear + tables * vocab * hidden * stored.size_in_bytes() + norms;
-        let lora = &recipe.lora;
         let targets = || linears.iter().filter(|linear| lora.covers(linear.name));
-        let trainable = config.layers * targets().map(|linear| lora.r * (linear.out + linear.input)).sum::<usize>();
+        let of_layers = config.layers * targets().map(|linear| lora.r * (linear.out + linear.input)).sum::<usize>();
+        let lengths: Vec<usize> = targets().filter(|_| lora.use_dora).map(|linear| linear.out).collect();
+        let of_lengths = config.layers * lengths.iter().sum::<usize>();
+        let on_tables = [EMBEDDING, HEAD].iter().filter(|module| lora.covers(module)).count();
+        let on_tables = if config.tie_word_embeddings { on_tables.min(1) } else { on_tables };
+        let of_tables = [lora.r * vocab, lora.r * hidden].repeat(on_tables);
+        let adapters = of_layers + of_tables.iter().sum::<usize>();
+        let whole_numbers: usize = saved.iter().map(|(_, n)| n).sum();
         let value = match lora.dtype {
             crate::recipe::AdapterType::F32 => 4,
             crate::recipe::AdapterType::Bf16 => 2,
         };
         let sizes = targets().flat_map(|linear| [lora.r * linear.out, lora.r * linear.input]);
-        let moments = config.layers * optim::Optimizer::bytes(recipe.train.optimizer, sizes);
-        let head = if stored == compute { 0 } else { vocab * hidden * unit };
+        let of_saved = saved.iter().map(|(_, n)| *n);
+        let moments = config.layers * optim::Optimizer::bytes(recipe.train.optimizer, sizes)
+            + config.layers * optim::Optimizer::bytes(recipe.train.optimizer, lengths.iter().copied())
+            + optim::Optimizer::bytes(recipe.train.optimizer, of_tables.iter().copied().chain(of_saved));
+        let of_head = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
+        let held = if is_saved(of_head) { DType::F32 } else { stored };
+        let head = if held == compute { 0 } else { vocab * hidden * unit };
         let made = Self {
             unit,
             layers: config.layers,
@@ -112,10 +134,11 @@ impl Memory {
             adapters: targets().count(),
             dropout: lora.dropout > 0.0,
             weights,
-            trainable,
-            trained: trainable * (value + 4) + moments,
+            trainable: adapters + of_lengths + whole_numbers,
+            trained: adapters * (value + 4) + (of_lengths + whole_numbers) * 8 + moments,
+            scaled: lengths.iter().copied().max().unwrap_or(0),
             unpacked: if packed { (largest * unit).max(head) } else { head },
-            whole: false,
+            whole: !saved.is_empty() || on_tables > 0,
         };
         if recipe.method == Method::Lora { made } else { made.whole(config, recipe, largest) }
     }
@@ -132,6 +155,7 @@ impl Memory {
             unpacked: narrow.unwrap_or(0),
             adapters: 0,
             dropout: false,
+            scaled: 0,
             whole: true,
             ..self
         }
@@ -161,7 +185,9 @@ impl Memory {
         // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
         // their places.
         let whole = usize::from(self.whole) * tokens * h * 8;
-        let layer = row(h) + forward_up.max(attention) + again + self.unpacked + whole;
+        // The product before it is scaled, its gradient, and both as one.
+        let scaled = row(3 * self.scaled);
+        let layer = row(h) + scaled + forward_up.max(attention) + again + self.unpacked + whole;
         let rows = chunk_rows(self.vocab, self.dtype()).min(targets.max(1));
         let chosen = targets * h * self.unit;
         // A head that is trained holds hidden states a second time, normed and weighed.

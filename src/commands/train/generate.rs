@@ -99,7 +99,8 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some((dir, file)) = &adapter {
         file.fits(files.config(), dir)?;
     }
-    let prompt = prompt(args, (&tokens, files.config().vocab_size))?;
+    let asked = adapter.as_ref().map_or_else(|| files.config().clone(), |(_, file)| file.applied(files.config()));
+    let prompt = prompt(args, (&tokens, asked.vocab_size))?;
     let left = tokens_left(files.config(), prompt.len())?;
 
     let progress = Bar::new();

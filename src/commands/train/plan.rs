@@ -62,11 +62,22 @@ fn model(name: &str, outlook: &Outlook) {
     say!("\n{HEAD}model{HEAD:#}  {NAME}{name}{NAME:#}");
     line("layers x width", &format!("{} x {}", config.layers, config.hidden_size));
     match recipe.method {
-        Method::Lora => line(
-            "adapter",
-            &format!("rank {}, alpha {}, on {}", recipe.lora.r, recipe.lora.alpha, recipe.lora.targets.join(" ")),
-        ),
+        Method::Lora => {
+            let lora = &recipe.lora;
+            let dora = if lora.use_dora { ", DoRA" } else { "" };
+            line("adapter", &format!("rank {}, alpha {}{dora}, on {}", lora.r, lora.alpha, lora.targets.join(" ")));
+            if lora.saves_any() {
+                line("trained whole", &lora.modules_to_save.join(" "));
+            }
+        }
         Method::Full => line("trained", "every weight"),
+    }
+    let added: Vec<&str> = recipe.model.added().into_iter().map(|(token, _)| token).collect();
+    if !added.is_empty() {
+        line(
+            "tokens added",
+            &format!("{}  {FAINT}of {} rows{FAINT:#}", added.join(" "), count(config.vocab_size as u64)),
+        );
     }
     line("trained parameters", &count(outlook.taken().memory.trainable as u64));
 }

@@ -7,7 +7,7 @@
 // Writes llama_cpp.json beside it; where files are named, the others keep what it says. For every NAME.gguf of the folder: its SHA-256, whether a text starts with BOS, and
 // for each of ten Italian prompts the ids that llama.cpp cuts it into and the tokens that it goes on with, the most
 // probable one each time, without sampling. For lora-base.gguf: logits [5][64] of the ids of peft_files.json, without
-// and with lora.gguf. Keys and values of the attention are kept in f32, as ours does.
+// and with lora.gguf; with lora-tables.gguf, an adapter upon embedding and head (tables_peft/llama_cpp). Keys and values of the attention are kept in f32, as ours does.
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -49,15 +49,16 @@ async function logits(model, lora) {
 
 const JSON_FILE = path.join(HERE, "llama_cpp.json");
 const before = named.length > 0 && existsSync(JSON_FILE) ? JSON.parse(readFileSync(JSON_FILE)) : {};
-const all = readdirSync(folder).filter((name) => name.endsWith(".gguf") && name !== "lora.gguf");
+const all = readdirSync(folder).filter((name) => name.endsWith(".gguf") && !["lora.gguf", "lora-tables.gguf"].includes(name));
 const found = {};
 for (const name of named.length > 0 ? named : all) {
     const file = path.join(folder, name);
     const model = await llama.loadModel({ modelPath: file });
     const one = (found[name] = { sha256: sha256(file) });
     if (name === "lora-base.gguf") {
-        const lora = path.join(folder, "lora.gguf");
+        const [lora, tables] = ["lora.gguf", "lora-tables.gguf"].map((name) => path.join(folder, name));
         Object.assign(one, { lora: sha256(lora), plain: await logits(model), adapted: await logits(model, lora) });
+        Object.assign(one, { lora_tables: sha256(tables), tables: await logits(model, tables) });
     } else {
         const { shouldPrependBosToken: bos, bos: first } = model.tokens;
         one.bos = bos;

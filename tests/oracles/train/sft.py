@@ -107,7 +107,9 @@ def blank_tokenizer(size):
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="t0", eos_token="t2", unk_token="t0")
 
 
-def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS, full=False, linears=LINEARS):
+def train(
+    base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS, full=False, linears=LINEARS, fill=fill_lora, **more
+):
     labels = [[t if on else -100 for t, on in zip(r["ids"], r["trained"], strict=True)] for r in rows]
     data = Dataset.from_dict({"input_ids": [r["ids"] for r in rows], "labels": labels})
     with tempfile.TemporaryDirectory() as folder:
@@ -119,14 +121,14 @@ def train(base, rows, tokenizer, *, batch, accumulation, stop=0, steps=STEPS, fu
             gradient_checkpointing=False, dataloader_num_workers=0, disable_tqdm=True, seed=42,
             log_level="error",
         )  # fmt: skip
-        lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=linears, task_type="CAUSAL_LM")
+        lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=linears, task_type="CAUSAL_LM", **more)
         base.requires_grad_(full)
         trainer = Recorded(
             model=base, args=args, train_dataset=data, processing_class=tokenizer, peft_config=None if full else lora,
             stop=stop,
         )  # fmt: skip
         if not full:
-            fill_lora(trainer.model, zero_b=True)
+            fill(trainer.model, zero_b=True)
         assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
         trainer.train()
     fields = {

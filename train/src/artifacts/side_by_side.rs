@@ -10,11 +10,14 @@ use crate::{
     model::{
         config::Config,
         context::{Context, Mode},
+        embedding::Embedding,
         head::Head,
         layer::Layer,
         load::{self, LoadOptions, Source},
+        lora::LoraLayer,
         rope::Places,
     },
+    recipe::{EMBEDDING, HEAD},
 };
 
 /// A model that is asked.
@@ -23,7 +26,7 @@ pub(crate) struct Asked<'a> {
     pub config: &'a Config,
     /// Its weights.
     pub source: &'a dyn Source,
-    /// What is put on them.
+    /// What is put on them; modules that it saves whole are `source`'s to give.
     pub adapter: Option<&'a AdapterFile>,
 }
 
@@ -38,15 +41,15 @@ pub(crate) fn logits(models: &[Asked<'_>], prompts: &[Vec<u32>], each: &dyn Fn()
         batch.push(&Example { ids: ids.clone(), trained: vec![false; ids.len()] }, row);
     }
     let spans = batch.spans().0;
-    let ids = Tensor::new(&batch.ids[..], &Device::Cpu)?;
     let begin = |model: &Asked<'_>| -> Result<(Tensor, Context<'_>)> {
         let config = model.config;
         let embedding = model.source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
         let places = Places::new(&batch.positions, &spans, None);
         let angles = config.rotaries().into_iter().map(|rotary| rotary.angles(&places, DType::F32, &Device::Cpu));
         let context = Context { angles: angles.collect::<Result<_>>()?, spans: &spans, keys: None, mode: Mode::Eval };
-        let x = embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
-        Ok(((x * config.scales.embedding)?, context))
+        let lora = lora_of(model, EMBEDDING)?;
+        let embedding = Embedding { weight: embedding.into(), lora, scale: config.scales.embedding };
+        Ok((embedding.forward(&batch.ids, DType::F32, Mode::Eval)?, context))
     };
     let mut states = models.iter().map(begin).collect::<Result<Vec<_>>>()?;
     for i in 0..models.first().map_or(0, |model| model.config.layers) {
@@ -62,7 +65,7 @@ pub(crate) fn logits(models: &[Asked<'_>], prompts: &[Vec<u32>], each: &dyn Fn()
         }
     }
     let end = |(model, (x, _)): (&Asked<'_>, &(Tensor, Context<'_>))| -> Result<Vec<f32>> {
-        Ok(head(model.config, model.source)?.logits(x)?.flatten_all()?.to_vec1::<f32>()?)
+        Ok(head(model)?.logits(x)?.flatten_all()?.to_vec1::<f32>()?)
     };
     models.iter().zip(&states).map(end).collect()
 }
@@ -77,13 +80,21 @@ pub(crate) fn largest(logits: &[f32]) -> f64 {
     logits.iter().fold(1.0, |top, x| f64::from(x.abs()).max(top))
 }
 
+/// What is put on the embedding or the head.
+fn lora_of(model: &Asked<'_>, module: &str) -> Result<Option<LoraLayer>> {
+    let of = |adapter: &AdapterFile| adapter.lora_of_table(module, model.config, DType::F32, &Device::Cpu);
+    Ok(model.adapter.map(of).transpose()?.flatten())
+}
+
 fn put(layer: &mut Layer, adapter: &AdapterFile) -> Result<()> {
     layer.linears_mut().try_for_each(|linear| adapter.attach_to(linear, DType::F32, &Device::Cpu))
 }
 
 /// What the files hold as the head, and the embedding only where they hold none.
-fn head(config: &Config, source: &dyn Source) -> Result<Head> {
+fn head(model: &Asked<'_>) -> Result<Head> {
+    let Asked { config, source, .. } = model;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let norm = source.tensor("model.norm.weight", &[hidden])?.to_dtype(DType::F32)?;
-    Ok(load::head(config, norm.into(), source.tensor("lm_head.weight", &[vocab, hidden])?.into()))
+    let weight = source.tensor("lm_head.weight", &[vocab, hidden])?;
+    Ok(Head { lora: lora_of(model, HEAD)?, ..load::head(config, norm.into(), weight.into()) })
 }

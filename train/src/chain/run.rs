@@ -155,7 +155,7 @@ impl ChainRun {
     pub fn train(&self, plan: &RunPlan, progress: &dyn Progress) -> Result<RunOutcome> {
         if !self.chain().quants.is_empty() {
             let tokens = plan.trained_tokens()?;
-            export::can_be_gguf(plan.files.config(), &tokens)
+            export::can_be_gguf(&plan.config, &tokens)
                 .map_err(|e| Error::Other(format!("`quants` asks for GGUF files at the end: {e}")))?;
         }
         session::run(plan, &plan.recipe_file.command(), StartMode::Again, progress)

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     kernels::{Heads, Scores},
-    recipe::is_linear,
+    recipe::{EMBEDDING, HEAD, is_linear},
 };
 
 /// A model's sizes and switches.
@@ -258,6 +258,16 @@ impl Config {
         }
         all.push(linear("mlp.down_proj", hidden, inner, self.mlp_bias));
         all
+    }
+
+    /// Modules that can be trained whole beside an adapter, and their shapes: embedding, head, norms.
+    pub fn savable(&self) -> Vec<(String, Vec<usize>)> {
+        let table = vec![self.vocab_size, self.hidden_size];
+        let modules = self.shapes().into_iter().filter_map(|(name, shape)| {
+            let module = name.strip_suffix(".weight")?;
+            (module.ends_with("norm") || module == EMBEDDING).then(|| (module.to_owned(), shape))
+        });
+        modules.chain([(HEAD.to_owned(), table)]).collect()
     }
 
     /// Every tensor that the files must hold, by its Hugging Face name, in the order of loading. A tied head is

@@ -92,6 +92,10 @@ impl Branch {
     fn norms(&self) -> impl Iterator<Item = &Norm> {
         self.before.iter().chain(&self.after)
     }
+
+    fn norms_mut(&mut self) -> impl Iterator<Item = &mut Norm> {
+        self.before.iter_mut().chain(&mut self.after)
+    }
 }
 
 impl Layer {
@@ -134,6 +138,12 @@ impl Layer {
     /// The same, to be changed.
     pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.attention.linears_mut().chain(self.mlp.linears_mut())
+    }
+
+    /// Every norm, to be changed.
+    pub fn norms_mut(&mut self) -> impl Iterator<Item = &mut Norm> {
+        let of_heads = self.attention.q_norm.iter_mut().chain(&mut self.attention.k_norm);
+        self.attention_branch.norms_mut().chain(self.mlp_branch.norms_mut()).chain(of_heads)
     }
 
     /// Everything in it that is trained, in a fixed order.

@@ -5,7 +5,10 @@ use candle_core::Tensor;
 
 use super::{
     context::{Mode, Pass},
-    lora::LoraLayer,
+    lora::{
+        LoraLayer,
+        dora::{Dora, Lengths},
+    },
     maybe_trained::MaybeTrained,
     weight::Weight,
 };
@@ -29,10 +32,10 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// What is trained of it: weight and bias, or A and B.
+    /// What is trained of it: weight and bias, or A, B and lengths of rows.
     pub fn params(&self) -> impl Iterator<Item = &Param> {
         let whole = self.weight.param().into_iter().chain(self.bias.as_ref().and_then(MaybeTrained::param));
-        whole.chain(self.lora.iter().flat_map(|lora| [&lora.a, &lora.b]))
+        whole.chain(self.lora.iter().flat_map(LoraLayer::params))
     }
 
     /// `x` [T, in] -> y [T, out], and what an adapter saves for the backward pass, [T, r]. The input itself is the
@@ -43,6 +46,9 @@ impl Linear {
             Some(lora) => lora.forward_(&y, x, &self.name, mode, output),
             None => Ok(None),
         };
+        if let Some((lora, dora)) = self.lora.as_ref().and_then(|lora| Some((lora, lora.dora.as_ref()?))) {
+            return self.forward_dora(x, (lora, dora), y, mode);
+        }
         let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
         let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
         kernels::gemm_(&y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta())?;
@@ -51,6 +57,40 @@ impl Linear {
         }
         let xa = if adapter_first(x) { first } else { adapter(Output::Accumulate)? };
         Ok((y, xa))
+    }
+
+    /// The same with lengths of rows that are trained.
+    fn forward_dora(
+        &self,
+        x: &Tensor,
+        (lora, dora): (&LoraLayer, &Dora),
+        y: Tensor,
+        mode: Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let w = self.weight.dense(x.dtype())?;
+        kernels::gemm_(&y, x, &w.t()?, 1.0, 0.0)?;
+        let xa = lora.forward_(&y, x, &self.name, mode, Output::Accumulate)?;
+        let y = match dora.lengths(&w, lora, mode)? {
+            Some(Lengths { gain, .. }) => y.broadcast_mul(&gain)?,
+            None => y,
+        };
+        if let Some(bias) = &self.bias {
+            kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
+        }
+        Ok((y, xa))
+    }
+
+    /// Add to the gradient of the lengths of rows, given the input again.
+    fn backward_dora(
+        &self,
+        (lora, dora): (&LoraLayer, &Dora),
+        (x, xa, dy): (&Tensor, &Tensor, &Tensor),
+        norm: &Tensor,
+    ) -> Result<()> {
+        let z = kernels::empty(dy.shape(), dy.dtype(), dy.device())?;
+        kernels::gemm_(&z, x, &self.weight.dense(x.dtype())?.t()?, 1.0, 0.0)?;
+        kernels::gemm_(&z, xa, &kernels::cast(&lora.b.value, xa.dtype())?.t()?, lora.scale, 1.0)?;
+        dora.backward(dy, &z, norm)
     }
 
     /// Given `dy` [T, out], add to the gradients of what is trained and, if it is given, put into `dx` [T, in] that of the
@@ -65,6 +105,16 @@ impl Linear {
         pass: Option<Pass>,
     ) -> Result<()> {
         let adapter = self.lora.as_ref().zip(xa);
+        let own = dy;
+        let lengths = match adapter.and_then(|(lora, _)| Some((lora, lora.dora.as_ref()?))) {
+            Some((lora, dora)) => dora.lengths(&self.weight.dense(dy.dtype())?, lora, Mode::Eval)?,
+            None => None,
+        };
+        // All but the bias is behind the lengths of rows.
+        let dy = &match &lengths {
+            Some(Lengths { gain, .. }) => dy.broadcast_mul(gain)?,
+            None => dy.clone(),
+        };
         let u = adapter.map(|(lora, xa)| lora.backward_b(xa, dy)).transpose()?;
         if let Some((dx, output)) = dx {
             let base = |output: Output| kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, output.beta());
@@ -81,7 +131,7 @@ impl Linear {
             }
         }
         if let Some(bias) = &self.bias {
-            bias.add_row_sum_grad(dy)?;
+            bias.add_row_sum_grad(own)?;
         }
         if self.weight.param().is_none() && u.is_none() {
             return Ok(());
@@ -89,6 +139,11 @@ impl Linear {
         let x = x()?;
         if let Some(param) = self.weight.param() {
             kernels::gemm_(&param.grad, &dy.t()?, &x, 1.0, 1.0)?;
+        }
+        if let (Some((lora, xa)), Some(Lengths { norm, .. })) = (adapter, &lengths)
+            && let Some(dora) = &lora.dora
+        {
+            self.backward_dora((lora, dora), (&x, xa, own), norm)?;
         }
         match adapter.zip(u) {
             Some(((lora, _), u)) => lora.backward_a(&x, &u, &self.name, pass),

@@ -6,10 +6,11 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     context::{Context, Grad, Mode, Pass},
+    embedding::Embedding,
     head::Head,
     kv_cache::KvCache,
-    layer::{Layer, SavedLayer, scaled},
-    maybe_trained::MaybeTrained,
+    layer::{Layer, SavedLayer},
+    lora::LoraLayer,
     rope::{Places, Rotary},
 };
 use crate::{
@@ -18,20 +19,19 @@ use crate::{
     kernels::{self, RowIndex, RowLoss, Span},
     loss::TokenSums,
     optim::Param,
+    recipe::{EMBEDDING, HEAD},
 };
 
 /// A model.
 #[derive(Clone, Debug)]
 pub struct Llama {
-    /// [V, H]; frozen as it was stored.
-    pub embedding: MaybeTrained,
+    /// [V, H]
+    pub embedding: Embedding,
     /// In the order of the forward pass.
     pub layers: Vec<Layer>,
     /// Final norm and head.
     pub head: Head,
-    /// What embeddings are multiplied by.
-    pub embedding_scale: f64,
-    /// And NEFTune's noise, which is added to them after that.
+    /// What NEFTune's noise is multiplied by, which is added to embeddings after they are scaled.
     pub noise_scale: f64,
     /// Angles of the positions; layers name theirs.
     pub rotary: Vec<Rotary>,
@@ -61,14 +61,7 @@ enum Activations {
 impl Llama {
     /// Where the model is.
     pub fn device(&self) -> &Device {
-        self.embedding.tensor().device()
-    }
-
-    /// Embeddings of `ids`, [T, H].
-    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let table = self.embedding.tensor();
-        let ids = RowIndex::new(ids.to_vec(), table.dim(0)?, self.device())?;
-        scaled(kernels::gather_rows(table, &ids, self.dtype)?, self.embedding_scale)
+        self.embedding.weight.tensor().device()
     }
 
     fn context<'a>(
@@ -88,7 +81,7 @@ impl Llama {
     pub fn hidden_states(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let (spans, keys) = batch.spans();
         let context = self.context(&batch.positions, (&spans, keys), mode)?;
-        let mut x = self.embed(&batch.ids)?;
+        let mut x = self.embedding.forward(&batch.ids, self.dtype, context.mode)?;
         for layer in &self.layers {
             x = layer.forward(&x, &context, None)?.0;
         }
@@ -102,7 +95,7 @@ impl Llama {
         let positions: Vec<u32> = (0_u32..).skip(before).take(ids.len()).collect();
         let spans = [span];
         let context = self.context(&positions, (&spans, None), Mode::Eval)?;
-        let mut x = self.embed(ids)?;
+        let mut x = self.embedding.forward(ids, self.dtype, context.mode)?;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(&x, &context, Some(cache))?.0;
         }
@@ -111,7 +104,7 @@ impl Llama {
 
     /// The loss of each target, without a gradient.
     pub fn target_losses(&self, batch: &Batch, mode: Mode) -> Result<Vec<RowLoss>> {
-        Ok(self.head.forward(&self.hidden_states(batch, mode)?, batch, Grad::NotNeeded)?.0)
+        Ok(self.head.forward(&self.hidden_states(batch, mode)?, batch, (mode, Grad::NotNeeded))?.0)
     }
 
     /// Their sums with the adapter as it is.
@@ -130,7 +123,7 @@ impl Llama {
     ) -> Result<()> {
         let (spans, keys) = batch.spans();
         let context = self.context(&batch.positions, (&spans, keys), Mode::Train(training.pass))?;
-        let mut x = self.embed(&batch.ids)?;
+        let mut x = self.embedding.forward(&batch.ids, self.dtype, context.mode)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha * self.noise_scale);
             kernels::noise_(&x, &magnitude, training.pass.key("neftune"))?;
@@ -142,7 +135,7 @@ impl Llama {
             activations.push(if recompute { Activations::Recompute(x) } else { Activations::Saved(Box::new(saved)) });
             x = y;
         }
-        let (losses, saved) = self.head.forward(&x, batch, Grad::Needed)?;
+        let (losses, saved) = self.head.forward(&x, batch, (context.mode, Grad::Needed))?;
         let (Some(weights), Some(saved)) = (weigh(&losses), saved) else { return Ok(()) };
         let d = self.head.backward(saved, &weights)?;
         drop(x);
@@ -152,50 +145,69 @@ impl Llama {
                 Some(Activations::Recompute(x)) => layer.forward(&x, &context, None)?.1,
                 None => break,
             };
-            let trained_below = i > 0 || self.embedding.param().is_some();
+            let trained_below = i > 0 || self.embedding.trained();
             layer.backward(saved, &d, if trained_below { Grad::Needed } else { Grad::NotNeeded }, &context)?;
         }
-        if let Some(param) = self.embedding.param() {
-            let ids = RowIndex::new(batch.ids.clone(), param.grad.dim(0)?, d.device())?;
-            kernels::add_rows_(&param.grad, &ids, &scaled(d, self.embedding_scale)?)?;
-        }
-        Ok(())
+        self.embedding.backward(&batch.ids, d)
     }
 
-    /// A copy in main memory of every A and B, by module.
+    /// A copy in main memory of every A and B, by module. A head that is the embedding has none of its own.
     pub fn adapters(&self) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
         let linears = self.layers.iter().flat_map(Layer::linears);
         let pairs = linears.filter_map(|l| Some((l.name.clone(), l.lora.as_ref()?)));
+        let embedding = self.embedding.lora.iter().map(|lora| (EMBEDDING.to_owned(), lora));
+        let head = self.head.lora.iter().filter(|_| !self.tied()).map(|lora| (HEAD.to_owned(), lora));
         let copy = |t: &Tensor| t.copy()?.to_device(&Device::Cpu);
-        pairs.map(|(name, lora)| Ok((name, (copy(&lora.a.value)?, copy(&lora.b.value)?)))).collect()
+        let all = pairs.chain(embedding).chain(head);
+        all.map(|(name, lora)| Ok((name, (copy(&lora.a.value)?, copy(&lora.b.value)?)))).collect()
+    }
+
+    /// A copy in main memory of the lengths of rows that DoRA trains, by module.
+    pub fn magnitudes(&self) -> Result<BTreeMap<String, Tensor>> {
+        let linears = self.layers.iter().flat_map(Layer::linears);
+        let all = linears.filter_map(|l| Some((l.name.clone(), &l.lora.as_ref()?.dora.as_ref()?.magnitude.value)));
+        all.map(|(name, value)| Ok((name, value.copy()?.to_device(&Device::Cpu)?))).collect()
+    }
+
+    /// A copy in main memory of every weight that is trained whole, by module.
+    pub fn saved(&self) -> Result<BTreeMap<String, Tensor>> {
+        let weights =
+            self.params().into_iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?.to_owned(), p.value)));
+        weights.map(|(module, value)| Ok((module, value.copy()?.to_device(&Device::Cpu)?))).collect()
+    }
+
+    /// Every adapter, to be changed. What is trained of a head that is the embedding is that of the embedding.
+    pub fn loras_mut(&mut self) -> impl Iterator<Item = &mut LoraLayer> {
+        let linears = self.layers.iter_mut().flat_map(Layer::linears_mut).filter_map(|l| l.lora.as_mut());
+        linears.chain(&mut self.embedding.lora).chain(&mut self.head.lora)
     }
 
     /// Let the reference model have A and B as they are now.
     pub fn keep_as_reference(&mut self) -> Result<()> {
-        for lora in self.layers.iter_mut().flat_map(Layer::linears_mut).filter_map(|l| l.lora.as_mut()) {
-            lora.reference = Some((lora.a.value.copy()?, lora.b.value.copy()?));
+        for lora in self.loras_mut() {
+            lora.keep_as_reference()?;
         }
         Ok(())
     }
 
     /// Whether the head is the embedding.
-    fn tied(&self) -> bool {
-        self.head.weight.tensor().id() == self.embedding.tensor().id()
+    pub fn tied(&self) -> bool {
+        self.head.weight.tensor().id() == self.embedding.weight.tensor().id()
     }
 
     /// Every trained tensor once, in the order of the forward pass; of an adapter A before B.
     pub fn params(&self) -> Vec<Param> {
-        let mut params: Vec<Param> = self.embedding.param().cloned().into_iter().collect();
+        let mut params: Vec<Param> = self.embedding.params().cloned().collect();
         params.extend(self.layers.iter().flat_map(Layer::params));
         params.extend(self.head.norm.param().cloned());
-        params.extend(self.head.weight.param().filter(|_| !self.tied()).cloned());
+        params.extend(self.head.params().filter(|_| !self.tied()).cloned());
         params
     }
 
     /// Memory of the matrices, in bytes.
     pub fn bytes(&self) -> usize {
         let linears: usize = self.layers.iter().flat_map(Layer::linears).map(|l| l.weight.bytes()).sum();
-        linears + self.embedding.bytes() + if self.tied() { 0 } else { self.head.weight.bytes() }
+        linears + self.embedding.weight.bytes() + if self.tied() { 0 } else { self.head.weight.bytes() }
     }
 }
 

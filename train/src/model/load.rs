@@ -6,11 +6,12 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     attention::Attention,
     config::{BlockLinear, Config},
+    embedding::Embedding,
     head::Head,
     layer::{Branch, Layer},
     linear::Linear,
     llama::Llama,
-    lora::{self, LoraLayer},
+    lora::{self, LoraLayer, Start, dora::Dora},
     maybe_trained::MaybeTrained,
     mlp::Mlp,
     norm::Norm,
@@ -21,7 +22,7 @@ use crate::{
     error::{Error, Result},
     kernels,
     nf4::Nf4,
-    recipe::{Lora, Quantization},
+    recipe::{EMBEDDING, HEAD, Lora, Quantization},
 };
 
 /// Where tensors come from, by their Hugging Face name.
@@ -56,7 +57,8 @@ pub enum Trainable {
     /// Nothing.
     #[default]
     Nothing,
-    /// A new adapter, initialised from the seed.
+    /// A new adapter, initialised from the seed, and what it saves whole, in f32. A head that is the embedding goes by what is said
+    /// of the embedding.
     Adapter(Lora, u64),
     /// Every weight, in f32.
     Weights,
@@ -76,20 +78,39 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
+    /// Whether the tensor of that name is trained whole.
+    fn trains(&self, name: &str) -> bool {
+        match &self.trainable {
+            Trainable::Nothing => false,
+            Trainable::Weights => true,
+            Trainable::Adapter(recipe, _) => name.strip_suffix(".weight").is_some_and(|module| recipe.saves(module)),
+        }
+    }
+
+    /// The adapter of the embedding or the head, both [V, H], if it has one. With `tied`, that of both: PEFT begins it as a head's.
+    fn lora_of_table(&self, module: &str, table: &Tensor, tied: bool) -> Result<Option<LoraLayer>> {
+        let Trainable::Adapter(recipe, seed) = &self.trainable else { return Ok(None) };
+        if !recipe.covers(module) {
+            return Ok(None);
+        }
+        let start = if module == EMBEDDING && !tied { Start::Normal } else { Start::Uniform };
+        let init = lora::init(module, table, (recipe, start), *seed)?;
+        let on = |t: &Tensor| t.to_device(&self.device);
+        LoraLayer::new(module, &on(&init.a)?, &on(&init.b)?, recipe, self.dtype).map(Some)
+    }
+
     /// A tensor on the device, to be trained if all is, else frozen in type `dtype`, or as it is stored.
     fn to_device(&self, name: &str, tensor: Tensor, dtype: Option<DType>) -> Result<MaybeTrained> {
         // A GPU has no kernels for other types. What it would round at every use is rounded once, before it is sent.
         let held = match tensor.dtype() {
             DType::F32 | DType::BF16 => tensor.to_device(&self.device)?,
             _ if self.device.is_cpu() => tensor.clone(),
-            _ if matches!(self.trainable, Trainable::Weights) => {
-                tensor.to_dtype(DType::F32)?.to_device(&self.device)?
-            }
+            _ if self.trains(name) => tensor.to_dtype(DType::F32)?.to_device(&self.device)?,
             _ => tensor.to_dtype(self.dtype)?.to_device(&self.device)?,
         };
         drop(tensor);
         match dtype {
-            _ if matches!(self.trainable, Trainable::Weights) => MaybeTrained::trained(name, held, self.dtype),
+            _ if self.trains(name) => MaybeTrained::trained(name, held, self.dtype),
             Some(dtype) => Ok(kernels::cast(&held, dtype)?.into()),
             None => Ok(held.into()),
         }
@@ -109,6 +130,9 @@ pub fn model(
     let h = config.hidden_size;
     let load = |name: &str, shape: &[usize], dtype| options.to_device(name, source.tensor(name, shape)?, dtype);
     let embedding = load("model.embed_tokens.weight", &[config.vocab_size, h], None)?;
+    let tied = config.tie_word_embeddings;
+    let lora = options.lora_of_table(EMBEDDING, embedding.tensor(), tied)?;
+    let embedding = Embedding { weight: embedding, lora, scale: config.scales.embedding };
     let mut layers = Vec::with_capacity(config.layers);
     for i in 0..config.layers {
         layers.push(layer(config, source, options, i)?);
@@ -117,16 +141,18 @@ pub fn model(
         }
     }
     let norm = load("model.norm.weight", &[h], Some(options.dtype))?;
-    let weight = if config.tie_word_embeddings {
-        embedding.clone()
+    let mut head = if tied {
+        Head { lora: embedding.lora.clone(), ..head(config, norm, embedding.weight.clone()) }
     } else {
-        load("lm_head.weight", &[config.vocab_size, h], None)?
+        head(config, norm, load("lm_head.weight", &[config.vocab_size, h], None)?)
     };
+    if !tied {
+        head.lora = options.lora_of_table(HEAD, head.weight.tensor(), tied)?;
+    }
     Ok(Llama {
         embedding,
         layers,
-        head: head(config, norm, weight),
-        embedding_scale: config.scales.embedding,
+        head,
         noise_scale: if config.architecture.family().scales_noise { config.scales.embedding } else { 1.0 },
         rotary: config.rotaries(),
         dtype: options.dtype,
@@ -134,14 +160,20 @@ pub fn model(
 }
 
 /// A norm with a weight that was loaded.
-fn norm(config: &Config, weight: MaybeTrained) -> Norm {
-    Norm { weight, eps: config.rms_norm_eps, offset: config.architecture.family().norm_offset }
+fn norm(config: &Config, name: &str, weight: MaybeTrained) -> Norm {
+    Norm { name: name.to_owned(), weight, eps: config.rms_norm_eps, offset: config.architecture.family().norm_offset }
 }
 
 /// The head, from the weights of its norm and its own.
 pub fn head(config: &Config, of_norm: MaybeTrained, weight: MaybeTrained) -> Head {
     let scales = config.scales;
-    Head { norm: norm(config, of_norm), weight, scale: 1.0 / scales.logits, cap: scales.logit_cap }
+    Head {
+        norm: norm(config, "model.norm", of_norm),
+        weight,
+        lora: None,
+        scale: 1.0 / scales.logits,
+        cap: scales.logit_cap,
+    }
 }
 
 /// Layer `i` of the model that `config` describes.
@@ -149,7 +181,8 @@ pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usi
     let family = config.architecture.family();
     let vector = |name: &str, n: usize| options.to_device(name, source.tensor(name, &[n])?, Some(options.dtype));
     let norm = |name: &str, width: usize| -> Result<Norm> {
-        Ok(norm(config, vector(&format!("model.layers.{i}.{name}.weight"), width)?))
+        let name = format!("model.layers.{i}.{name}");
+        Ok(norm(config, &name, vector(&format!("{name}.weight"), width)?))
     };
     let beside = |name: Option<&str>| name.map(|name| norm(name, config.hidden_size)).transpose();
     let linear = |linear: BlockLinear| -> Result<Linear> {
@@ -207,7 +240,7 @@ fn weight(
     };
     let init = match &options.trainable {
         Trainable::Adapter(recipe, seed) if recipe.covers(module) => {
-            Some((recipe, lora::init(module, &dense, recipe, *seed)?))
+            Some((recipe, lora::init(module, &dense, (recipe, Start::Uniform), *seed)?))
         }
         _ => None,
     };
@@ -226,7 +259,12 @@ fn weight(
     };
     let adapter = init.map(|(recipe, init)| {
         let on = |t: &Tensor| t.to_device(&options.device);
-        LoraLayer::new(module, &on(&init.a)?, &on(&init.b)?, recipe, options.dtype)
+        let mut lora = LoraLayer::new(module, &on(&init.a)?, &on(&init.b)?, recipe, options.dtype)?;
+        if recipe.use_dora {
+            lora.dora = Some(Dora::new(module, &weight.dense(options.dtype)?, &lora, None)?);
+        }
+        Ok::<_, Error>(lora)
     });
-    Ok((weight, adapter.transpose()?))
+    let adapter = adapter.transpose()?;
+    Ok((weight, adapter))
 }

@@ -1,10 +1,12 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685): a linear layer y = x W^T + b gets s (drop(x) A^T) B^T more, with A [r, in] and
 //! B [out, r]. Backward: dB += s dy^T (drop(x) A^T), u = s dy B, dA += u^T drop(x), dx += drop'(u A).
 
+pub mod dora;
 pub mod pissa;
 
 use candle_core::{DType, Device, Tensor};
 
+use self::dora::Dora;
 use super::context::{Mode, Pass};
 use crate::{
     error::{Error, Result},
@@ -27,6 +29,8 @@ pub struct LoraLayer {
     pub dropout: f64,
     /// A and B that training began with, where the reference model is not the one without an adapter.
     pub reference: Option<(Tensor, Tensor)>,
+    /// Lengths of rows that are trained, if they are.
+    pub dora: Option<Dora>,
 }
 
 impl LoraLayer {
@@ -50,26 +54,47 @@ impl LoraLayer {
             })
         };
         let (scale, dropout) = (recipe.scale(), recipe.dropout);
-        Ok(Self { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, reference: None })
+        Ok(Self { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, reference: None, dora: None })
+    }
+
+    /// What is trained of it.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        [&self.a, &self.b].into_iter().chain(self.dora.iter().map(|dora| &dora.magnitude))
+    }
+
+    /// Let the reference model have it as it is now.
+    pub fn keep_as_reference(&mut self) -> Result<()> {
+        self.reference = Some((self.a.value.copy()?, self.b.value.copy()?));
+        if let Some(dora) = &mut self.dora {
+            dora.reference = Some(dora.magnitude.value.copy()?);
+        }
+        Ok(())
+    }
+
+    /// A and B in a mode; none if it has no adapter.
+    pub fn values(&self, mode: Mode) -> Option<(&Tensor, &Tensor)> {
+        match mode {
+            Mode::Reference => self.reference.as_ref().map(|(a, b)| (a, b)),
+            Mode::Eval | Mode::Train(_) => Some((&self.a.value, &self.b.value)),
+        }
     }
 
     /// Put s (drop(x) A^T) B^T into `y` [T, out]. Gives drop(x) A^T [T, r], which the backward pass needs; nothing if the
     /// mode has no adapter, and then `y` is as it was.
     pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode, output: Output) -> Result<Option<Tensor>> {
-        let (a, b) = match mode {
-            Mode::Reference => match &self.reference {
-                Some((a, b)) => (a, b),
-                None => return Ok(None),
-            },
-            Mode::Eval | Mode::Train(_) => (&self.a.value, &self.b.value),
-        };
-        let a = kernels::cast(a, x.dtype())?;
-        let xa = match self.mask(name, mode.pass()) {
-            None => kernels::linear(x, &a)?,
-            Some(mask) => kernels::masked_linear(x, &a, mask)?,
-        };
+        let Some((a, b)) = self.values(mode) else { return Ok(None) };
+        let xa = self.project(x, a, name, mode)?;
         kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, output.beta())?;
         Ok(Some(xa))
+    }
+
+    /// drop(x) A^T [T, r], with the A of the mode.
+    pub fn project(&self, x: &Tensor, a: &Tensor, name: &str, mode: Mode) -> Result<Tensor> {
+        let a = kernels::cast(a, x.dtype())?;
+        match self.mask(name, mode.pass()) {
+            None => kernels::linear(x, &a),
+            Some(mask) => kernels::masked_linear(x, &a, mask),
+        }
     }
 
     /// Given `dy` [T, out] and what the forward pass gave, add to the gradient of B; gives u [T, r].
@@ -114,12 +139,20 @@ pub struct LoraInit {
     pub residual: Option<Tensor>,
 }
 
-/// The initial adapter on `weight` [out, in]: A uniform in plus or minus 1 / sqrt(in), which is Kaiming's with a = sqrt 5,
-/// and B zero; or PiSSA's.
+/// What a new A is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Uniform in plus or minus 1 / sqrt(in), which is Kaiming's with a = sqrt 5.
+    Uniform,
+    /// The normal distribution, as PEFT begins the adapter of an embedding.
+    Normal,
+}
+
+/// The initial adapter on `weight` [out, in]: A as `start` says and B zero; or PiSSA's.
 ///
 /// # Errors
 /// For PiSSA, a layer narrower than the rank.
-pub fn init(module: &str, weight: &Tensor, recipe: &Lora, seed: u64) -> Result<LoraInit> {
+pub fn init(module: &str, weight: &Tensor, (recipe, start): (&Lora, Start), seed: u64) -> Result<LoraInit> {
     let (out, input) = weight.dims2()?;
     let key = random::key(seed, &format!("lora/{module}"));
     if recipe.init == Init::Pissa {
@@ -132,6 +165,10 @@ pub fn init(module: &str, weight: &Tensor, recipe: &Lora, seed: u64) -> Result<L
     }
     #[allow(clippy::cast_precision_loss, reason = "widths are small")]
     let bound = 1.0 / (input as f32).sqrt();
-    let a = Tensor::from_vec(random::uniform_vec(key, recipe.r * input, bound), (recipe.r, input), &Device::Cpu)?;
+    let values = match start {
+        Start::Uniform => random::uniform_vec(key, recipe.r * input, bound),
+        Start::Normal => random::normal_vec(key, recipe.r * input, 1.0),
+    };
+    let a = Tensor::from_vec(values, (recipe.r, input), &Device::Cpu)?;
     Ok(LoraInit { a, b: Tensor::zeros((out, recipe.r), DType::F32, &Device::Cpu)?, residual: None })
 }

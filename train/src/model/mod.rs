@@ -5,7 +5,9 @@
 pub mod attention;
 pub mod config;
 pub mod context;
+pub mod embedding;
 pub mod family;
+pub mod grown;
 pub mod head;
 pub mod kv_cache;
 pub mod layer;

@@ -8,6 +8,8 @@ use crate::{error::Result, kernels, optim::Param};
 /// An RMSNorm over every C elements.
 #[derive(Clone, Debug)]
 pub struct Norm {
+    /// Hugging Face name without `.weight`, e.g. `model.layers.0.input_layernorm`.
+    pub name: String,
     /// [C]
     pub weight: MaybeTrained,
     /// Added to the mean square.

@@ -30,6 +30,18 @@ pub struct Param {
     pub decays: bool,
 }
 
+impl Param {
+    /// Let it be `value`, of the same shape.
+    pub fn put(&self, value: &Tensor) -> Result<()> {
+        if value.shape() != self.value.shape() {
+            let (found, own) = (value.dims(), self.value.dims());
+            return Err(Error::Other(format!("{}: {found:?} where {own:?} is trained", self.name)));
+        }
+        let value = value.to_device(self.value.device())?.to_dtype(self.value.dtype())?;
+        Ok(self.value.slice_set(&value.contiguous()?, 0, 0)?)
+    }
+}
+
 /// AdamW and its moments, which are made at a parameter's first step.
 ///
 /// With values in bf16 the moments stay in f32 and a step is rounded once, to the nearest bf16. PyTorch keeps

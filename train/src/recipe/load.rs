@@ -12,7 +12,7 @@ use setaccio_base::{
 use toml::{Table, Value};
 
 use super::{
-    lora::{FUSED, Init, LINEARS, Lora, is_linear},
+    lora::{EMBEDDING, FUSED, HEAD, Init, LINEARS, Lora, TABLES, is_linear},
     preference::{PreferenceLoss, Reference},
     schema::{Packing, Quantization, Recipe, Task},
 };
@@ -97,8 +97,8 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
         return Err("`lora.r` is at least 1 and `lora.targets` names at least one layer".into());
     }
     for (i, target) in lora.targets.iter().enumerate() {
-        if !is_linear(target) {
-            let all: Vec<&str> = LINEARS.into_iter().chain(FUSED.map(|(fused, _)| fused)).collect();
+        if !is_linear(target) && !TABLES.contains(&target.as_str()) {
+            let all: Vec<&str> = LINEARS.into_iter().chain(FUSED.map(|(fused, _)| fused)).chain(TABLES).collect();
             return Err(format!("lora.targets: there is no `{target}`; there are {}", all.join(", ")));
         }
         if lora.targets[..i].contains(target) {
@@ -162,6 +162,8 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     check_task(recipe)?;
     check_method(recipe)?;
+    check_added(recipe)?;
+    check_tables(recipe)?;
     if recipe.checkpoint.keep == 0 {
         return Err("`checkpoint.keep` is at least 1: a run that keeps none cannot be resumed".into());
     }
@@ -195,6 +197,86 @@ fn check_method(recipe: &Recipe) -> std::result::Result<(), String> {
             preference.loss.name().to_uppercase(),
             match preference.loss {
                 PreferenceLoss::Kto => "train an adapter with `method = \"lora\"`",
+                _ => "set `preference.reference = \"precomputed\"`",
+            }
+        ));
+    }
+    Ok(())
+}
+
+/// Tokens that are added can be, and their rows are learned.
+fn check_added(recipe: &Recipe) -> std::result::Result<(), String> {
+    let (added, lora) = (recipe.model.added(), &recipe.lora);
+    for (i, (token, _)) in added.iter().enumerate() {
+        if token.trim().is_empty() || *token != token.trim() {
+            return Err(format!("a token that is added begins and ends with no white space: {token:?} does"));
+        }
+        if added[..i].iter().any(|(before, _)| before == token) {
+            return Err(format!("{token:?} is added twice"));
+        }
+    }
+    if added.is_empty() {
+        return if recipe.model.added_stay {
+            Err("`model.added_stay` is read with `model.add_tokens` or `model.add_special_tokens` only".into())
+        } else {
+            Ok(())
+        };
+    }
+    let learned = recipe.method == Method::Full
+        || lora.covers(EMBEDDING)
+        || lora.saves(EMBEDDING)
+        || lora.covers(HEAD)
+        || lora.saves(HEAD);
+    match (learned, recipe.model.added_stay) {
+        (false, false) => Err("tokens are added, and nothing learns their rows: name embed_tokens and lm_head in \
+                               `lora.modules_to_save` or in `lora.targets`, or let them stay what they begin as with \
+                               `model.added_stay = true`"
+            .into()),
+        _ => Ok(()),
+    }
+}
+
+/// What goes with an adapter on embedding or head, and with modules that are trained whole.
+fn check_tables(recipe: &Recipe) -> std::result::Result<(), String> {
+    let lora = &recipe.lora;
+    if let Some(twice) = lora.modules_to_save.iter().enumerate().find(|(i, n)| lora.modules_to_save[..*i].contains(n)) {
+        return Err(format!("lora.modules_to_save names `{}` twice", twice.1));
+    }
+    if lora.use_dora {
+        let with = if lora.dropout > 0.0 {
+            Some("lora.dropout: set it to 0")
+        } else if lora.init == Init::Pissa {
+            Some("lora.init = \"pissa\": keep one")
+        } else if lora.targets.iter().any(|target| TABLES.contains(&target.as_str())) {
+            Some("an adapter upon embedding or head: name them in `lora.modules_to_save`")
+        } else {
+            None
+        };
+        if let Some(with) = with {
+            return Err(format!("`lora.use_dora` does not go with {with}"));
+        }
+    }
+    let table = TABLES.into_iter().find(|table| lora.targets.iter().any(|target| target == table));
+    if let Some(table) = table.filter(|_| lora.init == Init::Pissa) {
+        return Err(format!(
+            "`lora.init = \"pissa\"` takes linear layers apart, and lora.targets names `{table}`: keep one"
+        ));
+    }
+    if (recipe.train.lora_plus_ratio - 1.0).abs() > 0.0 && table.is_some() {
+        return Err(
+            "`train.lora_plus_ratio` is of linear layers: leave embedding and head out of `lora.targets`, or name \
+                    them in `lora.modules_to_save`"
+                .into(),
+        );
+    }
+    let preference = recipe.preference();
+    let asks = recipe.task == Task::Preference && preference.loss.needs_reference();
+    if asks && lora.saves_any() && preference.reference != Reference::Precomputed {
+        return Err(format!(
+            "`lora.modules_to_save` changes weights that {} compares with: {}",
+            preference.loss.name().to_uppercase(),
+            match preference.loss {
+                PreferenceLoss::Kto => "leave it out",
                 _ => "set `preference.reference = \"precomputed\"`",
             }
         ));

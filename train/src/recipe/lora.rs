@@ -15,8 +15,16 @@ pub struct Lora {
     pub dropout: f64,
     /// Rank-stabilised scaling.
     pub rslora: bool,
-    /// Which linear layers get an adapter.
+    /// Train the lengths of the rows of each adapted weight too (DoRA, arXiv 2402.09353); on a CPU, upon linear layers, without
+    /// dropout.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub use_dora: bool,
+    /// Which layers get an adapter: linear layers of the blocks, `embed_tokens`, `lm_head`.
     pub targets: Vec<String>,
+    /// What is trained whole beside the adapter, in f32, and saved with it: `embed_tokens`, `lm_head`, or norms by the end of
+    /// their names, as PEFT matches it (`norm` is every norm, `model.norm` the last one).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules_to_save: Vec<String>,
     /// `kaiming` (A uniform, B zero) or `pissa` (the principal components of the weight).
     pub init: Init,
     /// Type of A and B: `f32` or `bf16`.
@@ -55,6 +63,13 @@ pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_pr
 pub const FUSED: [(&str, &[&str]); 2] =
     [("qkv_proj", &["q_proj", "k_proj", "v_proj"]), ("gate_up_proj", &["gate_proj", "up_proj"])];
 
+/// The module of the embedding.
+pub const EMBEDDING: &str = "model.embed_tokens";
+/// And that of the head.
+pub const HEAD: &str = "lm_head";
+/// What these two are called in `lora.targets`.
+pub const TABLES: [&str; 2] = ["embed_tokens", "lm_head"];
+
 /// Whether a block may have a linear layer of that name.
 pub fn is_linear(name: &str) -> bool {
     LINEARS.contains(&name) || FUSED.iter().any(|(fused, _)| *fused == name)
@@ -67,7 +82,9 @@ impl Default for Lora {
             alpha: 16.0,
             dropout: 0.0,
             rslora: false,
+            use_dora: false,
             targets: LINEARS.map(String::from).to_vec(),
+            modules_to_save: Vec::new(),
             init: Init::Kaiming,
             dtype: AdapterType::F32,
             adapter: String::new(),
@@ -85,6 +102,54 @@ impl Lora {
         named(last) || fused.is_some_and(|(_, parts)| parts.iter().all(|part| named(part)))
     }
 
+    /// Whether the module of that whole name is trained whole beside the adapter, as PEFT finds it: by the end of its name.
+    pub fn saves(&self, module: &str) -> bool {
+        self.modules_to_save.iter().any(|name| module.ends_with(name.as_str()))
+    }
+
+    /// Whether it has to do with the embedding or the head.
+    pub fn touches_tables(&self) -> bool {
+        [EMBEDDING, HEAD].iter().any(|module| self.covers(module) || self.saves(module))
+    }
+
+    /// Whether something of the model beside the adapter changes.
+    pub fn saves_any(&self) -> bool {
+        !self.modules_to_save.is_empty()
+    }
+
+    /// The same for a model whose head is its embedding: what is said of either is said of both.
+    pub fn tie(&mut self) {
+        for names in [&mut self.targets, &mut self.modules_to_save] {
+            if let Some(at) = names.iter().position(|name| name == TABLES[1]) {
+                names[at] = TABLES[0].into();
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            names.retain(|name| seen.insert(name.clone()));
+        }
+    }
+
+    /// Check that `lora.modules_to_save` names modules of a model that can be trained whole, and none that has an adapter.
+    ///
+    /// # Errors
+    /// The message is a sentence's end.
+    pub fn check_saved(&self, savable: &[String]) -> Result<(), String> {
+        for name in &self.modules_to_save {
+            let named = |module: &&String| {
+                module.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            };
+            if name.is_empty() || !savable.iter().any(|module| named(&module)) {
+                let mut ends: Vec<&str> = savable.iter().map(|m| m.rsplit('.').next().unwrap_or(m)).collect();
+                ends.sort_unstable();
+                ends.dedup();
+                return Err(format!("`{name}`, and what this model can train whole is {}", ends.join(", ")));
+            }
+        }
+        match [EMBEDDING, HEAD].into_iter().find(|module| self.covers(module) && self.saves(module)) {
+            Some(both) => Err(format!("`{both}`, which `lora.targets` names too: keep one")),
+            None => Ok(()),
+        }
+    }
+
     /// What the targets are called in a block of these linear layers: one that is several layers in one is meant where all of
     /// these are named.
     ///
@@ -96,6 +161,7 @@ impl Lora {
         for target in &self.targets {
             let fused = FUSED.iter().find(|(fused, parts)| block.contains(fused) && parts.contains(&target.as_str()));
             let own: &str = match fused {
+                None if TABLES.contains(&target.as_str()) => target,
                 None if block.contains(&target.as_str()) => target,
                 None => return Err(format!("`{target}`, and this model's blocks have {}", block.join(", "))),
                 Some((fused, parts)) => {

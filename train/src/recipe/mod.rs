@@ -8,7 +8,7 @@ mod schema;
 
 pub use base::names;
 pub use load::{HOME, RecipeFile, load};
-pub use lora::{AdapterType, FUSED, Init, LINEARS, Lora, is_linear};
+pub use lora::{AdapterType, EMBEDDING, FUSED, HEAD, Init, LINEARS, Lora, TABLES, is_linear};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 pub use schema::{
     Checkpoint, Data, Device, EmptyAnswers, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization, Recipe,

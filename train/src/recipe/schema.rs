@@ -120,6 +120,16 @@ pub struct Model {
     /// A tokenizer.json to use instead of the model's own.
     #[serde(default)]
     pub tokenizer: String,
+    /// Words that become tokens of their own, behind those that the tokenizer has. The model gets a row of embedding and head
+    /// for each, which begins as the mean of the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_tokens: Vec<String>,
+    /// Marks that become special tokens, behind `add_tokens`: the text of an answer is shown without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_special_tokens: Vec<String>,
+    /// Add tokens though neither `lora.targets` nor `lora.modules_to_save` lets their rows be learned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added_stay: bool,
 }
 
 /// `model.path` of a base that the program makes itself.
@@ -131,6 +141,12 @@ impl Model {
     /// Whether the program makes the base itself.
     pub fn is_tiny(&self) -> bool {
         self.path == TINY
+    }
+
+    /// What is added to the vocabulary, in order, and whether each is special.
+    pub fn added(&self) -> Vec<(&str, bool)> {
+        let plain = self.add_tokens.iter().map(|token| (token.as_str(), false));
+        plain.chain(self.add_special_tokens.iter().map(|token| (token.as_str(), true))).collect()
     }
 }
 

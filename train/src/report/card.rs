@@ -59,6 +59,8 @@ pub struct Facts<'a> {
     pub tokens: [u64; 2],
     /// What else happened to rows.
     pub told: &'a [String],
+    /// Rows of the embedding, if it has more than the base's.
+    pub grown: Option<usize>,
 }
 
 /// The card's text.

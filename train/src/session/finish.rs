@@ -20,7 +20,7 @@ use crate::{
     data::told,
     error::{Error, Result},
     formats::{
-        peft::{self, AdapterConfig, AdapterFile, Except, Targets},
+        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
         sharded,
     },
     model::llama::Llama,
@@ -95,7 +95,7 @@ pub fn finish(
     mut lock: RunLock,
     ended: Ended,
 ) -> Result<()> {
-    let (folder, recipe, config) = (&plan.folder, &plan.recipe_file.recipe, plan.files.config());
+    let (folder, recipe, config) = (&plan.folder, &plan.recipe_file.recipe, &plan.config);
     let tokens = plan.trained_tokens()?;
     lock.made = match recipe.method {
         Method::Lora => {
@@ -107,7 +107,7 @@ pub fn finish(
         }
         Method::Full => whole_folder((folder, Method::Full.folder()), |place| {
             save_whole(plan, model, place)?;
-            model_folder::complete(&plan.files, Some(&tokens), place, DType::F32)
+            model_folder::complete((&plan.files, config), Some(&tokens), place, DType::F32)
         })?,
     };
     let lines = metrics::read(folder)?;
@@ -127,6 +127,7 @@ pub fn finish(
         rows: [plan.train.len() as u64, counts.truncated, counts.dropped + counts.unanswered],
         tokens: [counts.tokens, counts.trained],
         told: &told::of(counts),
+        grown: (config.vocab_size != plan.files.config().vocab_size).then_some(config.vocab_size),
     };
     atomic::write(&folder.join(card::NAME), card::markdown(&facts).as_bytes())?;
     seal(folder, &lock)?;
@@ -150,7 +151,7 @@ fn seal(folder: &Path, lock: &RunLock) -> Result<()> {
 /// coarse for what was learned.
 fn save_whole(plan: &RunPlan, model: &Llama, place: &Path) -> Result<()> {
     let params: BTreeMap<String, Tensor> = model.params().into_iter().map(|p| (p.name, p.value)).collect();
-    let shapes = plan.files.config().shapes();
+    let shapes = plan.config.shapes();
     sharded::write(place, DType::F32, &shapes, merge::Options::default().shard_bytes, &mut |name, _| {
         let value = params.get(name).ok_or_else(|| Error::Other(format!("nothing was trained as {name}")))?;
         Ok(value.to_device(&Device::Cpu)?)
@@ -175,6 +176,7 @@ fn file(plan: &RunPlan, model: &Llama, initial: &BTreeMap<String, (Tensor, Tenso
     let recipe = &plan.recipe_file.recipe;
     let mut targets = recipe.lora.targets.clone();
     targets.sort();
+    let grown = plan.config.vocab_size != plan.files.config().vocab_size;
     let text = |s: &str| (!s.is_empty()).then(|| s.to_owned());
     let config = AdapterConfig {
         base: text(&recipe.model.repo).unwrap_or_else(|| plan.base().display().to_string()),
@@ -187,8 +189,14 @@ fn file(plan: &RunPlan, model: &Llama, initial: &BTreeMap<String, (Tensor, Tenso
         except: Except::default(),
         rank_pattern: Vec::new(),
         alpha_pattern: Vec::new(),
+        // What is one matrix in the base is one matrix in training.
+        beside: Beside {
+            modules_to_save: recipe.lora.modules_to_save.clone(),
+            dora: recipe.lora.use_dora,
+            tied: model.tied() && (recipe.lora.touches_tables() || grown),
+        },
     };
-    let file = AdapterFile { config, tensors: model.adapters()? };
+    let file = AdapterFile::of(config, model, grown)?;
     match recipe.lora.init {
         Init::Kaiming => Ok(file),
         // Whoever loads it has the whole base, not what PiSSA left of it.

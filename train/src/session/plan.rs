@@ -24,7 +24,7 @@ use crate::{
     },
     memory::Memory,
     model::config::{BlockLinear, Config},
-    recipe::{Form, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
+    recipe::{EMBEDDING, Form, HEAD, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -40,8 +40,10 @@ pub struct RunPlan {
     pub folder: PathBuf,
     /// The base.
     pub files: ModelFiles,
-    /// Its tokenizer, or the recipe's.
+    /// Its tokenizer, or the recipe's, with the tokens that are added.
     pub tokens: Tokens,
+    /// The model that is trained: the base, with rows for these.
+    pub config: Config,
     /// The adapter that is gone on with, if one is.
     pub adapter: Option<AdapterFile>,
     /// What is learned from.
@@ -79,29 +81,27 @@ impl RunPlan {
         let recipe = &recipe_file.recipe;
         ownership::check(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
+        computable(recipe, &recipe_file.file, &device)?;
         let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
         let files = ModelFiles::open(&path)?;
         files.check()?;
         files.warn(progress);
-        let config = files.config();
-        fit(&mut recipe_file, config)?;
+        fit(&mut recipe_file, files.config())?;
         let recipe = &recipe_file.recipe;
-        if recipe.method == Method::Full && config.quantization.is_some() {
+        if recipe.method == Method::Full && files.config().quantization.is_some() {
             let message = "holds weights in 4 bits, which `method = \"full\"` cannot train: name the model that they were \
                            made from, or train an adapter with `method = \"lora\"`";
             return Err(Error::model(&path, message));
         }
-        let tokens = match recipe.model.tokenizer.as_str() {
-            "" => Tokens::open(&path)?,
-            named => Tokens::open(recipe_file.place.beside(named).path())?,
-        };
+        let (tokens, config) = vocabulary(&recipe_file, &files, &path)?;
         let adapter = match recipe.lora.adapter.as_str() {
             "" => None,
             named => {
                 let file = peft::load(Path::new(named))?;
-                file.fits(config, &Path::new(named).join(peft::WEIGHTS))?;
+                file.fits(files.config(), &Path::new(named).join(peft::WEIGHTS))?;
                 same_base(&files, Path::new(named), progress)?;
+                same_vocabulary((&file, named), (&files, &config), &recipe_file.file)?;
                 Some(file)
             }
         };
@@ -146,7 +146,7 @@ impl RunPlan {
         };
         let order = Order::new(train.lengths(), shape, recipe.seed);
         let total = steps(&order, &recipe.train);
-        let memory = Memory::new(config, recipe, files.stored()?, dtype);
+        let memory = Memory::new(&config, recipe, files.stored()?, dtype);
         let largest = largest(&order, total);
         let Place { budget, held: base_memory, .. } = Place::here(recipe, &device, dtype);
         let free = budget.saturating_sub(base_memory);
@@ -155,6 +155,7 @@ impl RunPlan {
             folder: folder.to_owned(),
             files,
             tokens,
+            config,
             adapter,
             train,
             eval,
@@ -200,7 +201,7 @@ impl RunPlan {
         let here = || Place { budget: self.budget, held: self.base_memory, ..self.here() };
         Ok(Outlook {
             recipe: self.recipe_file.recipe.clone(),
-            config: self.files.config().clone(),
+            config: self.config.clone(),
             stored: self.files.stored()?,
             place: place.unwrap_or_else(here),
             lengths: Lengths::of(self.train.lengths(), self.largest.0),
@@ -299,6 +300,49 @@ fn same_base(files: &ModelFiles, adapter: &Path, progress: &dyn Progress) -> Res
     Err(Error::damaged(adapter, message))
 }
 
+/// Check that what computes has kernels for all that is asked.
+fn computable(recipe: &Recipe, file: &str, device: &Device) -> Result<()> {
+    if !recipe.lora.use_dora || device.is_cpu() {
+        return Ok(());
+    }
+    let message =
+        "`lora.use_dora` has no kernels for a GPU yet: train on the CPU with `train.device = \"cpu\"`, or without it";
+    Err(Error::recipe(file, message))
+}
+
+/// The tokenizer with the tokens that are added, and what the base is with rows for them.
+fn vocabulary(recipe_file: &RecipeFile, files: &ModelFiles, path: &Path) -> Result<(Tokens, Config)> {
+    let model = &recipe_file.recipe.model;
+    let tokens = match model.tokenizer.as_str() {
+        "" => Tokens::open(path)?,
+        named => Tokens::open(recipe_file.place.beside(named).path())?,
+    };
+    let added = model.added();
+    let tokens = tokens.with_added(&added)?;
+    // Ids that the base has spare rows for need no more.
+    let rows = if added.is_empty() { 0 } else { tokens.vocab };
+    let config = Config { vocab_size: files.config().vocab_size.max(rows), ..files.config().clone() };
+    Ok((tokens, config))
+}
+
+/// Check that an adapter with rows for added tokens is gone on with under the same number of them.
+fn same_vocabulary(
+    (file, named): (&AdapterFile, &str),
+    (files, config): (&ModelFiles, &Config),
+    recipe: &str,
+) -> Result<()> {
+    let found = file.applied(files.config()).vocab_size;
+    if found == config.vocab_size {
+        return Ok(());
+    }
+    let (base, run) = (files.config().vocab_size, config.vocab_size);
+    let message = format!(
+        "the adapter in {named} has {found} rows of the embedding, the base {base}, and the run {run}: give `model.add_tokens` and \
+         `model.add_special_tokens` what they had when it was trained"
+    );
+    Err(Error::recipe(recipe, message))
+}
+
 /// KTO weighs what was wanted against what was not.
 fn one_kind(recipe: &Recipe, file: &str, train: &Dataset) -> Result<()> {
     let kinds = |wanted: bool| (0..train.len()).any(|i| train.desirable(i) == wanted);
@@ -325,6 +369,23 @@ pub(super) fn fit(recipe_file: &mut RecipeFile, config: &Config) -> Result<()> {
         let block: Vec<&str> = config.linears().iter().map(BlockLinear::last).collect();
         let named = recipe.lora.targets_in(&block);
         recipe.lora.targets = named.map_err(|why| Error::recipe(file, format!("lora.targets has {why}")))?;
+        if config.tie_word_embeddings {
+            recipe.lora.tie();
+        }
+        let learned = |module: &str| recipe.lora.covers(module) || recipe.lora.saves(module);
+        let half = [EMBEDDING, HEAD].into_iter().find(|module| !learned(module));
+        if let (Some(module), false, true) = (half, config.tie_word_embeddings, !recipe.model.added().is_empty())
+            && !recipe.model.added_stay
+        {
+            let message = format!(
+                "tokens are added, and nothing learns their rows of `{module}`: name it in `lora.modules_to_save` or in \
+                 `lora.targets`, or let them stay what they begin as with `model.added_stay = true`"
+            );
+            return Err(Error::recipe(file, message));
+        }
+        let savable: Vec<String> = config.savable().into_iter().map(|(module, _)| module).collect();
+        let saved = recipe.lora.check_saved(&savable);
+        saved.map_err(|why| Error::recipe(file, format!("lora.modules_to_save has {why}")))?;
     }
     Ok(())
 }

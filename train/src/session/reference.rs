@@ -30,7 +30,8 @@ pub fn refer(
     progress: &dyn Progress,
 ) -> Result<()> {
     let recipe = &lock.recipe;
-    let held = (recipe.model.quantization, recipe.model.double_quant, recipe.seed, &recipe.lora);
+    let model_recipe = &recipe.model;
+    let held = (model_recipe.quantization, model_recipe.double_quant, recipe.seed, &recipe.lora, model_recipe.added());
     let all = (&lock.engine, &lock.compute, &lock.base, &lock.start, held, data.sha256());
     let key = hex_digest(serde_json::to_string(&all).map_err(|e| Error::Other(e.to_string()))?.as_bytes());
     let folder = folder.join(FOLDER);

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     formats::peft,
     model::{
+        grown::Grown,
         llama::Llama,
         load::{self, LoadOptions, Trainable},
     },
@@ -175,8 +176,9 @@ fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, Adapters)> {
             Method::Full => Trainable::Weights,
         },
     };
-    progress.stage("load", plan.files.config().layers as u64);
-    let mut model = load::model(plan.files.config(), &plan.files, &options, &|_| {
+    progress.stage("load", plan.config.layers as u64);
+    let grown = Grown { source: &plan.files, config: plan.files.config(), vocab: plan.config.vocab_size };
+    let mut model = load::model(&plan.config, &grown, &options, &|_| {
         progress.advance(1, "");
         !progress.cancelled()
     })?;

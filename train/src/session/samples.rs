@@ -34,7 +34,7 @@ impl Samples {
     pub fn of(plan: &RunPlan) -> Result<Self> {
         let (recipe, tokens) = (&plan.recipe_file.recipe, plan.trained_tokens()?);
         let eval = &recipe.eval;
-        let vocab = plan.files.config().vocab_size;
+        let vocab = plan.config.vocab_size;
         let mut prompts = Vec::new();
         if eval.sample_tokens > 0 {
             for prompt in &eval.prompts {
@@ -50,7 +50,7 @@ impl Samples {
             }
         }
         // What the model has no positions for is not asked.
-        prompts.retain(|(_, ids)| tokens_left(plan.files.config(), ids.len() + eval.sample_tokens).is_ok());
+        prompts.retain(|(_, ids)| tokens_left(&plan.config, ids.len() + eval.sample_tokens).is_ok());
         Ok(Self { prompts, tokens, most: eval.sample_tokens })
     }
 

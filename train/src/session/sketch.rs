@@ -71,6 +71,8 @@ impl Sketch {
     pub fn new(mut recipe_file: RecipeFile, model: Outline, place: Option<Place>) -> Result<Self> {
         let Outline { config, stored } = model;
         plan::fit(&mut recipe_file, &config)?;
+        // Without a tokenizer, every token that is added is taken to need a row.
+        let config = Config { vocab_size: config.vocab_size + recipe_file.recipe.model.added().len(), ..config };
         let recipe = recipe_file.recipe.clone();
         let place = if let Some(place) = place {
             place

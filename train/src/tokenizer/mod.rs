@@ -102,6 +102,55 @@ impl Tokens {
         Ok(Self { tokenizer, bos, eos, pad, chat_template, vocab, source, sha256, eos_ids, adds_bos, json, config })
     }
 
+    /// The same with more tokens behind its own, found wherever a text spells them out; and whether each is special.
+    ///
+    /// # Errors
+    /// One is a token already.
+    pub fn with_added(&self, added: &[(&str, bool)]) -> Result<Self> {
+        if added.is_empty() {
+            return Ok(self.clone());
+        }
+        let wrong = |why: String| Error::model(&self.source, why);
+        let mut json: Value =
+            serde_json::from_str(&self.json).map_err(|e| wrong(format!("is no tokenizer.json: {e}")))?;
+        let mut config = self.config.clone();
+        for ((content, special), id) in added.iter().zip(self.vocab..) {
+            if let Some(id) = self.tokenizer.token_to_id(content) {
+                return Err(wrong(format!("{content:?} is to be added, and is its token {id} already")));
+            }
+            let token = json!({
+                "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": special,
+            });
+            let list = json.as_object_mut().map(|json| json.entry("added_tokens").or_insert_with(|| json!([])));
+            let list = list.and_then(Value::as_array_mut);
+            list.ok_or_else(|| wrong("`added_tokens` is no list".into()))?.push(token.clone());
+            // What transformers saved says it there, too.
+            if let Some(decoder) = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut) {
+                let mut token = token;
+                token.as_object_mut().and_then(|token| token.remove("id"));
+                decoder.insert(id.to_string(), token);
+            }
+        }
+        let text = format!("{json:#}\n");
+        let tokenizer = Tokenizer::from_bytes(&text).map_err(|e| wrong(format!("with tokens added: {e}")))?;
+        let made = Self::new(Parts {
+            tokenizer,
+            json: text,
+            config,
+            chat_template: self.chat_template.clone(),
+            stops: self.eos_ids.clone(),
+            source: self.source.clone(),
+        })?;
+        for ((content, _), id) in added.iter().zip(self.vocab..) {
+            let found = made.encode(content).map_err(wrong)?.ids;
+            if found.iter().map(|id| *id as usize).ne([id]) {
+                return Err(wrong(format!("{content:?} was added as token {id}, and is read as {found:?}")));
+            }
+        }
+        Ok(made)
+    }
+
     /// Its tokenizer.json, as it was read or made.
     pub fn json(&self) -> &str {
         &self.json
@@ -196,6 +245,27 @@ pub(crate) fn start_with(tokenizer: &mut Tokenizer, bos: &str, id: u32) -> std::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn added_tokens_are_found_in_texts() {
+        let made = tiny::train(["Nel mezzo del cammin"].into_iter(), 300).unwrap();
+        let more = made.with_added(&[("terzina", false), ("<|verso|>", true)]).unwrap();
+        let (word, mark) = (u32::try_from(made.vocab).unwrap(), u32::try_from(made.vocab + 1).unwrap());
+        assert_eq!(more.vocab, made.vocab + 2);
+        assert_ne!(more.sha256, made.sha256);
+        let text = "<|verso|>Nel mezzo terzina";
+        let ids = more.encode(text).unwrap().ids;
+        assert_eq!((ids[0], *ids.last().unwrap()), (mark, word));
+        assert_eq!(ids[1..ids.len() - 1], made.encode("Nel mezzo ").unwrap().ids);
+        assert_eq!(more.decode(&ids).unwrap(), "Nel mezzo terzina", "special tokens are not shown");
+        assert_eq!(more.decode_with_special(&ids).unwrap(), text);
+        assert_eq!((more.adds_bos, &more.eos_ids, &more.bos), (made.adds_bos, &made.eos_ids, &made.bos));
+        let dir = tempfile::tempdir().unwrap();
+        more.save(dir.path()).unwrap();
+        assert_eq!(Tokens::open(dir.path()).unwrap().encode(text).unwrap().ids, ids);
+        let twice = more.with_added(&[("terzina", false)]).unwrap_err().to_string();
+        assert!(twice.contains(&format!("\"terzina\" is to be added, and is its token {word} already")), "{twice}");
+    }
 
     #[test]
     fn a_saved_tokenizer_reads_back_the_same() {

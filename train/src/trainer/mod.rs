@@ -63,8 +63,11 @@ impl StepOutcome {
 impl Trainer {
     /// Train `model` as the recipe says for `total` steps, with `recompute` layers computed again.
     pub fn new(mut model: Llama, recipe: &Recipe, total: u64, recompute: usize) -> Self {
-        let loras = model.layers.iter_mut().flat_map(crate::model::layer::Layer::linears_mut);
-        loras.filter_map(|l| l.lora.as_mut()).for_each(|lora| lora.b.lr_scale = recipe.train.lora_plus_ratio);
+        // As PEFT groups them, lengths of rows go with B.
+        for lora in model.loras_mut() {
+            lora.b.lr_scale = recipe.train.lora_plus_ratio;
+            lora.dora.iter_mut().for_each(|dora| dora.magnitude.lr_scale = recipe.train.lora_plus_ratio);
+        }
         let params = model.params();
         Self {
             params,

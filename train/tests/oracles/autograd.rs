@@ -9,6 +9,7 @@ use setaccio_train::{
         layer::{Branch, Layer},
         linear::Linear,
         llama::{Llama, Training},
+        lora::dora::Dora,
         maybe_trained::MaybeTrained,
         rope::Places,
         weight::Weight,
@@ -44,16 +45,28 @@ fn linear(x: &Tensor, linear: &Linear, vars: &mut Vars) -> Result<Tensor> {
         packed @ Weight::Nf4(_) => packed.dense(DType::F64).unwrap(),
     };
     let y = x.matmul(&weight.t()?)?;
-    let y = match &linear.bias {
-        Some(bias) => y.broadcast_add(&var(bias, vars)?)?,
-        None => y,
+    let biased = |y: Tensor, vars: &mut Vars| match &linear.bias {
+        Some(bias) => y.broadcast_add(&var(bias, vars)?),
+        None => Ok(y),
     };
-    let Some(lora) = &linear.lora else { return Ok(y) };
+    let Some(lora) = &linear.lora else { return biased(y, vars) };
     let (a, b) = (Var::from_tensor(&lora.a.value.copy()?)?, Var::from_tensor(&lora.b.value.copy()?)?);
     let update = x.matmul(&a.t()?)?.matmul(&b.t()?)?.affine(lora.scale, 0.0)?;
+    let z = (y + update)?;
+    let z = match &lora.dora {
+        None => z,
+        Some(dora) => {
+            let m = Var::from_tensor(&dora.magnitude.value.copy()?)?;
+            // A constant to the gradient.
+            let adapted = (&weight + b.matmul(&a)?.affine(lora.scale, 0.0)?)?.detach();
+            let norm = adapted.sqr()?.sum(1)?.sqrt()?;
+            vars.push((dora.magnitude.name.clone(), m.clone()));
+            z.broadcast_mul(&(m.as_tensor() / norm)?)?
+        }
+    };
     vars.push((lora.a.name.clone(), a));
     vars.push((lora.b.name.clone(), b));
-    y + update
+    biased(z, vars)
 }
 
 /// Turn each head of `x` [T, n, D].
@@ -109,7 +122,8 @@ fn loss(model: &Llama, batch: &Batch) -> Result<(Tensor, Vars)> {
     let (cos, sin) = model.rotary[0].angles(&places, DType::F64, &Device::Cpu).unwrap();
     let mask = mask(batch)?;
     let mut vars = Vec::new();
-    let mut x = var(&model.embedding, &mut vars)?.index_select(&Tensor::new(&batch.ids[..], &Device::Cpu)?, 0)?;
+    let mut x =
+        var(&model.embedding.weight, &mut vars)?.index_select(&Tensor::new(&batch.ids[..], &Device::Cpu)?, 0)?;
     for one in &model.layers {
         x = layer(&x, one, (&cos, &sin), &mask, &mut vars)?;
     }
@@ -145,6 +159,20 @@ fn weights_and_adapter_learn_side_by_side() {
 fn every_gradient_equals_candles_upon_nf4() {
     for (variant, double_quant) in [("plain", true), ("qwen2", false)] {
         compare(variant, &with_adapter(in_nf4(variant, DType::F64, double_quant)), 28);
+    }
+}
+
+#[test]
+fn dora_learns_upon_nf4_too() {
+    for (variant, double_quant) in [("plain", true), ("qwen2", false)] {
+        let mut model = with_adapter(in_nf4(variant, DType::F64, double_quant));
+        for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
+            let weight = linear.weight.dense(DType::F64).unwrap();
+            let Some(lora) = &mut linear.lora else { continue };
+            let lengths = (weight.sqr().unwrap().sum(1).unwrap().sqrt().unwrap() * 1.1).unwrap();
+            lora.dora = Some(Dora::new(&linear.name, &weight, lora, Some(&lengths)).unwrap());
+        }
+        compare(variant, &model, 28 + 14);
     }
 }
 

@@ -29,7 +29,7 @@ pub fn variants() -> serde_json::Map<String, Value> {
     oracle("families.json")["variants"].as_object().unwrap().clone()
 }
 
-fn config(variant: &Value) -> Config {
+pub fn config(variant: &Value) -> Config {
     Config::from_json(Path::new("config.json"), variant["config"].as_object().unwrap()).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn packed_documents_do_not_see_each_other() {
 }
 
 /// Every gradient of a loss over both documents beside the oracle's samples, each to `tolerance` of its norm.
-fn compare(name: &str, model: &Llama, loss: &Value, gradients: &Value, tolerance: f64) {
+pub fn compare(name: &str, model: &Llama, loss: &Value, gradients: &Value, tolerance: f64) {
     let batch = batch(&documents(), 3);
     let targets = batch.targets() as f64;
     let pass = Pass { seed: 42, step: 0, micro: 0 };
@@ -108,7 +108,7 @@ fn compare(name: &str, model: &Llama, loss: &Value, gradients: &Value, tolerance
 }
 
 /// Rotary angles are rounded to f32 here, as models were trained with; the oracle's are not.
-const ANGLES: f64 = 3e-6;
+pub const ANGLES: f64 = 3e-6;
 
 #[test]
 fn gradients_of_adapters_equal_autograd() {

@@ -8,7 +8,7 @@ use setaccio_train::{
     artifacts::merge::{Options, merge},
     formats::{
         model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Except, Targets},
+        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
     },
     model::{
         config::BlockLinear,
@@ -48,8 +48,10 @@ fn files(config: &serde_json::Value, out: &Path) {
         except: Except::default(),
         rank_pattern: Vec::new(),
         alpha_pattern: Vec::new(),
+        beside: Beside::default(),
     };
-    let file = AdapterFile { config, tensors: model.adapters().unwrap() };
+    let file =
+        AdapterFile { config, tensors: model.adapters().unwrap(), saved: BTreeMap::new(), magnitudes: BTreeMap::new() };
     assert_eq!(file.tensors.len(), files.config().layers * files.config().linears().len());
     peft::save(&adapter, &file).unwrap();
     let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };

@@ -29,7 +29,7 @@ use crate::{
     families::variants,
     formula::{self, close, elements, numbers, oracle, oracle_out},
     merge,
-    peft::ours,
+    peft::{oracles, ours},
     smollm2,
 };
 
@@ -210,8 +210,8 @@ fn write_for_llama_cpp() {
     let out = oracle_out();
     fs::create_dir_all(&out).unwrap();
     small_models(&out, |_, _| {});
+    base_and_adapters(&out);
     real_model(&out, |_, _| {});
-    base_and_adapter(&out);
 }
 
 #[test]
@@ -248,29 +248,33 @@ fn letters(folder: &Path) {
     fs::write(folder.join("tokenizer_config.json"), r#"{"eos_token": "<|eot_id|>"}"#).unwrap();
 }
 
-fn base_and_adapter(out: &Path) -> [PathBuf; 2] {
+fn base_and_adapters(out: &Path) -> [PathBuf; 3] {
     let dir = tempfile::tempdir().unwrap();
     let base = merge::base(&dir.path().join("llama"));
     letters(base.path());
     let adapter = dir.path().join("adapter");
     peft::save(&adapter, &ours()).unwrap();
-    let [model, lora] = ["lora-base.gguf", "lora.gguf"].map(|name| out.join(name));
+    let [model, lora, tables] = ["lora-base.gguf", "lora.gguf", "lora-tables.gguf"].map(|name| out.join(name));
     export(base.path(), Quant::F32, &model);
     let options = LoraOptions { quant: Quant::F32, same_base: false };
     gguf_lora((&adapter, &base), Destination { path: &lora, force: true }, options, &()).unwrap();
-    [model, lora]
+    let (theirs, options) = (oracles().join("tables_peft/llama_cpp"), LoraOptions { same_base: true, ..options });
+    gguf_lora((&theirs, &base), Destination { path: &tables, force: true }, options, &()).unwrap();
+    [model, lora, tables]
 }
 
 #[test]
 fn an_adapter_in_llama_cpp_gives_pefts_logits() {
     let dir = tempfile::tempdir().unwrap();
-    let [model, lora] = base_and_adapter(dir.path());
+    let [model, lora, tables] = base_and_adapters(dir.path());
     let (found, want) = (&llama_cpp("llama_cpp.json")["lora-base.gguf"], oracle("peft_files.json"));
-    for (file, hash) in [(&model, "sha256"), (&lora, "lora")] {
+    for (file, hash) in [(&model, "sha256"), (&lora, "lora"), (&tables, "lora_tables")] {
         assert_eq!(hex_digest(&fs::read(file).unwrap()), found[hash].as_str().unwrap(), "{}", file.display());
     }
-    for (theirs, peft) in [("plain", "base"), ("adapted", "ours")] {
-        let (found, want) = (numbers(&found[theirs]), numbers(&want["logits"][peft]));
+    let of_tables = &oracle("tables.json")["peft"]["llama_cpp"];
+    let wanted = [("plain", &want["logits"]["base"]), ("adapted", &want["logits"]["ours"]), ("tables", of_tables)];
+    for (theirs, want) in wanted {
+        let (found, want) = (numbers(&found[theirs]), numbers(want));
         assert_eq!((found.len(), want.len()), (320, 320));
         let mut worst = 0.0_f64;
         for (i, (found, want)) in found.into_iter().zip(want).enumerate() {

@@ -104,7 +104,7 @@ fn packed_documents_do_not_see_each_other() {
 fn equal_candle_transformers() {
     let (config, ours) = (config("plain"), model("plain", DType::F32));
     let mut tensors = HashMap::from([
-        ("model.embed_tokens.weight".to_owned(), ours.embedding.tensor().clone()),
+        ("model.embed_tokens.weight".to_owned(), ours.embedding.weight.tensor().clone()),
         ("model.norm.weight".to_owned(), ours.head.norm.weight.tensor().clone()),
         ("lm_head.weight".to_owned(), ours.head.weight.tensor().clone()),
     ]);

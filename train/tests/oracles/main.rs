@@ -4,6 +4,7 @@
 
 mod adamw;
 mod autograd;
+mod dora;
 mod families;
 mod families_files;
 mod formula;
@@ -20,5 +21,6 @@ mod preference;
 mod quantized;
 mod sft;
 mod smollm2;
+mod tables;
 mod tokens;
 mod trl_preference;

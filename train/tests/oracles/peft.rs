@@ -12,7 +12,7 @@ use serde_json::Value;
 use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
     formats::{
-        peft::{AdapterConfig, AdapterFile, Except, Targets, load, save},
+        peft::{AdapterConfig, AdapterFile, Beside, Except, Targets, load, save},
         safetensors::to_bytes,
     },
     model::{
@@ -42,12 +42,12 @@ pub fn theirs() -> PathBuf {
     oracles().join("peft_adapter")
 }
 
-fn oracles() -> PathBuf {
+pub fn oracles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/train")
 }
 
 /// The base model of the script.
-fn base() -> Config {
+pub fn base() -> Config {
     let json = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}"#;
     Config::from_json(Path::new("config.json"), &serde_json::from_str(json).unwrap()).unwrap()
@@ -112,8 +112,11 @@ pub fn ours() -> AdapterFile {
             except: Except::default(),
             rank_pattern: Vec::new(),
             alpha_pattern: Vec::new(),
+            beside: Beside::default(),
         },
         tensors: formula(3, &targets, |_| 8),
+        saved: BTreeMap::new(),
+        magnitudes: BTreeMap::new(),
     }
 }
 

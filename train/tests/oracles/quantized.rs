@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 use setaccio_train::{
-    formats::peft::{self, AdapterConfig, AdapterFile, Except, Targets},
+    formats::peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
     model::{
         context::{Mode, Pass},
         layer::Layer,
@@ -94,8 +94,11 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
                 except: Except::default(),
                 rank_pattern: Vec::new(),
                 alpha_pattern: Vec::new(),
+                beside: Beside::default(),
             },
             tensors: trainer.model.adapters().unwrap(),
+            saved: std::collections::BTreeMap::new(),
+            magnitudes: std::collections::BTreeMap::new(),
         };
         // As a file, so that its ranks are checked too.
         let dir = tempfile::tempdir().unwrap();

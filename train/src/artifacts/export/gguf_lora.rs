@@ -24,6 +24,7 @@ use crate::{
         model_files::ModelFiles,
         peft::{self, AdapterConfig},
     },
+    recipe::{EMBEDDING, HEAD},
 };
 
 /// How an adapter is exported.
@@ -57,6 +58,22 @@ pub fn gguf_lora(
     if !same_base {
         named_alike(base, &file, adapter, "--base")?;
     }
+    if let Some(module) = file.saved.keys().find(|module| !file.tensors.contains_key(*module)) {
+        let why = "is saved whole, and llama.cpp knows adapters alone: merge, and export the model";
+        return Err(Error::tensor(adapter, module, why));
+    }
+    if file.applied(config).vocab_size != config.vocab_size {
+        let why = "has rows for added tokens, which the base in llama.cpp has not: merge, and export the model";
+        return Err(Error::tensor(adapter, EMBEDDING, why));
+    }
+    if config.tie_word_embeddings && [EMBEDDING, HEAD].iter().any(|module| file.tensors.contains_key(*module)) {
+        let why = "is embedding and head in one, which llama.cpp puts no adapter on: merge, and export the model";
+        return Err(Error::tensor(adapter, EMBEDDING, why));
+    }
+    if let Some(module) = file.magnitudes.keys().next() {
+        let why = "is DoRA, and llama.cpp knows plain LoRA alone: merge, and export the model";
+        return Err(Error::tensor(adapter, module, why));
+    }
     let alpha = alpha(&file.config);
     let text = |text: &str| Value::String(text.to_owned());
     let keys = [
@@ -75,7 +92,9 @@ pub fn gguf_lora(
         let rest = file.config.scale_of(module)? * a.dim(0)? as f64 / f64::from(alpha);
         let b = layout::laid(single(b)?, &own, config)?;
         let b = if (rest - 1.0).abs() < 1e-7 { b } else { (b * rest)? };
-        for (half, tensor) in [("lora_a", single(a)?), ("lora_b", b)] {
+        // Rows of an embedding are looked up, not multiplied: llama.cpp has a row of r for each token, and then [H, r].
+        let (a, b) = if module == EMBEDDING { (b, single(a)?.t()?.contiguous()?) } else { (single(a)?, b) };
+        for (half, tensor) in [("lora_a", a), ("lora_b", b)] {
             let (kind, _) = quant.of(tensor.dims());
             entries.push(Entry { name: format!("{own}.{half}"), shape: tensor.dims().to_vec(), kind });
             tensors.push(tensor);

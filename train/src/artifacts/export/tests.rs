@@ -13,7 +13,7 @@ use crate::{
     formats::{
         gguf::{Gguf, ROPE_FREQS, layout},
         model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Except, Targets},
+        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
         safetensors::{Safetensors, to_bytes},
     },
     model::config::Config,
@@ -284,8 +284,11 @@ fn an_adapter_keeps_its_scale() {
                 except: Except::default(),
                 rank_pattern: if patterns { vec![("down_proj".into(), 9)] } else { Vec::new() },
                 alpha_pattern: if patterns { vec![("up_proj".into(), 3.0)] } else { Vec::new() },
+                beside: Beside::default(),
             },
             tensors: BTreeMap::from([module(q, 64, 4, 64), module(down, 64, down_rank, 256), module(up, 256, 4, 64)]),
+            saved: BTreeMap::new(),
+            magnitudes: BTreeMap::new(),
         };
         let folder = fixture.path("adapter");
         peft::save(&folder, &file).unwrap();

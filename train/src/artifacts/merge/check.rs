@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::weights::{Base, Sum};
+use super::weights::{Base, Replaced, Sum};
 use crate::{
     artifacts::side_by_side::{self, Asked, apart, largest},
     error::{Error, Result},
@@ -51,8 +51,13 @@ impl Source for Mirror<'_> {
         let single = |t: Tensor| t.to_dtype(DType::F32);
         let merged = single(self.sum.tensor(name, shape)?)?;
         let moved = (single(merged.to_dtype(self.dtype)?)? - merged)?;
-        Ok((single(self.sum.base.tensor(name, shape)?)? - moved)?)
+        Ok((single(self.sum.upon.tensor(name, shape)?)? - moved)?)
     }
+}
+
+/// The first `few` of every `all` numbers.
+fn columns(logits: &[f32], all: usize, few: usize) -> Vec<f32> {
+    logits.chunks(all).flat_map(|row| &row[..few.min(row.len())]).copied().collect()
 }
 
 /// Ask all of them the same. `each` is called after every layer, and stops it by `false`.
@@ -66,12 +71,13 @@ pub(super) fn check(
     each: &dyn Fn() -> bool,
 ) -> Result<Check> {
     let config = base.files.config();
-    let sum = Sum { base, adapter };
+    let sum = Sum { upon: Replaced { base, adapter } };
+    let applied = adapter.applied(config);
     let mirror = Mirror { sum: &sum, dtype };
     let models = [
         Asked { config, source: base, adapter: None },
-        Asked { config, source: base, adapter: Some(adapter) },
-        Asked { config, source: &mirror, adapter: Some(adapter) },
+        Asked { config: &applied, source: &sum.upon, adapter: Some(adapter) },
+        Asked { config: &applied, source: &mirror, adapter: Some(adapter) },
         Asked { config: merged.config(), source: merged, adapter: None },
     ];
     let logits = side_by_side::logits(&models, prompts, each)?;
@@ -79,10 +85,12 @@ pub(super) fn check(
     if on.iter().chain(merged).any(|x| !x.is_finite()) {
         return Err(Error::model(base.files.path(), "with this adapter the logits are not numbers: it is spoilt"));
     }
+    // Of tokens that were added the base says nothing.
+    let effect = apart(&columns(on, applied.vocab_size, config.vocab_size), plain);
     Ok(Check {
         tokens: prompts.iter().map(Vec::len).sum(),
         largest: apart(on, merged),
         explained: MARGIN * apart(on, mirrored) + SINGLE * largest(on),
-        effect: apart(on, plain),
+        effect,
     })
 }

@@ -15,7 +15,7 @@ use setaccio_base::progress::Progress;
 pub use check::Check;
 pub use options::{DTYPES, Options, bytes, dtype};
 pub use provenance::{is_of_adapter, up_to_date};
-pub use weights::{Base, Precision, Sum};
+pub use weights::{Base, Precision, Replaced, Sum};
 
 use provenance::Provenance;
 
@@ -77,13 +77,14 @@ pub fn merge(
     let provenance = Provenance::of_adapter(base, adapter, &file, progress)?;
     let source = Base { files: base, precision: options.precision };
     Destination { path: out, force: options.force }.folder(|folder| {
-        let sum = Sum { base: &source, adapter: &file };
-        let weights = write(&sum, (base.config(), folder), (dtype, options.shard_bytes), progress)?;
-        model_folder::complete(base, tokens.as_ref(), folder, dtype)?;
+        let sum = Sum { upon: Replaced { base: &source, adapter: &file } };
+        let applied = file.applied(base.config());
+        let weights = write(&sum, (&applied, folder), (dtype, options.shard_bytes), progress)?;
+        model_folder::complete((base, &applied), tokens.as_ref(), folder, dtype)?;
         let check = options.check.then(|| compare(&source, &file, folder, (dtype, tokens.as_ref()), progress));
         let check = check.transpose()?;
         provenance.write(folder, (dtype, options), check.is_some())?;
-        Ok(MergeReport { dtype, modules: file.tensors.len(), weights, check })
+        Ok(MergeReport { dtype, modules: file.modules(), weights, check })
     })
 }
 
@@ -98,7 +99,7 @@ pub fn copy(model: &ModelFiles, out: &Path, options: &Options, progress: &dyn Pr
     let base = Base { files: model, precision: options.precision };
     Destination { path: out, force: options.force }.folder(|folder| {
         let weights = write(&base, (model.config(), folder), (dtype, options.shard_bytes), progress)?;
-        model_folder::complete(model, tokens.as_ref(), folder, dtype)?;
+        model_folder::complete((model, model.config()), tokens.as_ref(), folder, dtype)?;
         provenance.write(folder, (dtype, options), false)?;
         Ok(MergeReport { dtype, modules: 0, weights, check: None })
     })

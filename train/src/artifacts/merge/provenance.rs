@@ -33,7 +33,7 @@ pub(super) struct Provenance {
     adapter: Vec<FileHash>,
     run: Option<(RunLock, Vec<Line>)>,
     name: String,
-    shape: Option<(usize, f64, usize)>,
+    shape: Option<card::merged::Adapter>,
 }
 
 impl Provenance {
@@ -45,7 +45,12 @@ impl Provenance {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let adapter = adapter_files(folder, progress)?;
-        let shape = (file.config.r, file.config.alpha, file.tensors.len());
+        let shape = card::merged::Adapter {
+            rank: file.config.r,
+            alpha: file.config.alpha,
+            layers: file.tensors.len(),
+            saved: file.saved.keys().filter(|module| !file.tensors.contains_key(*module)).cloned().collect(),
+        };
         Ok(Self {
             base: hashes(base, progress)?,
             run: run_beside(folder, &adapter)?,
@@ -83,7 +88,7 @@ impl Provenance {
             run: self.run.as_ref().map(|(lock, _)| lock),
             lines: self.run.as_ref().map(|(_, lines)| lines.as_slice()).unwrap_or_default(),
             base: &self.name,
-            adapter: self.shape,
+            adapter: self.shape.as_ref(),
             checked,
         });
         Ok(atomic::write(&folder.join(card::NAME), text.as_bytes())?)

@@ -16,7 +16,7 @@ use crate::{
     artifacts::{export::save_4bit, tiny::Tiny},
     formats::{
         model_files::{CONFIG, WHOLE},
-        peft::{AdapterConfig, Except, Targets},
+        peft::{AdapterConfig, Beside, Except, Targets},
         safetensors::{Safetensors, to_bytes},
     },
     nf4::DoubleQuant,
@@ -89,8 +89,11 @@ impl Fixture {
                 except: Except::default(),
                 rank_pattern: vec![("down_proj".into(), 9)],
                 alpha_pattern: Vec::new(),
+                beside: Beside::default(),
             },
             tensors: BTreeMap::from([pair(Q, 64, 4, 64), pair(DOWN, 64, 9, 128)]),
+            saved: BTreeMap::new(),
+            magnitudes: BTreeMap::new(),
         };
         peft::save(&self.path(name), &file).unwrap();
     }
@@ -177,7 +180,7 @@ fn a_wrong_merge_is_not_called_good() {
         for (kind, adapter, good) in [("right", &right, true), ("near", &near, false), ("half", &half, false)] {
             let folder = fixture.path(&format!("{name}-{kind}"));
             fs::create_dir(&folder).unwrap();
-            let sum = Sum { base: &source, adapter };
+            let sum = Sum { upon: Replaced { base: &source, adapter } };
             write(&sum, (base.config(), &folder), (dtype, 1 << 30), &()).unwrap();
             fs::copy(fixture.path("base/config.json"), folder.join(CONFIG)).unwrap();
             let found = compare(&source, &right, &folder, (dtype, Some(&tokens)), &());

@@ -53,27 +53,58 @@ impl Source for Base<'_> {
     }
 }
 
-/// The base with an adapter added to it, in f32 where there is something to add.
-pub struct Sum<'a> {
-    /// W
+/// The base with the modules that an adapter saves whole, and nothing added.
+pub struct Replaced<'a> {
+    /// The base.
     pub base: &'a Base<'a>,
-    /// A, B and s of the modules.
+    /// What is saved.
     pub adapter: &'a AdapterFile,
+}
+
+impl Source for Replaced<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let module = self.adapter.module_of(name, self.base.files.config());
+        match self.adapter.saved.get(module) {
+            Some(saved) if saved.dims() == shape => Ok(saved.clone()),
+            Some(saved) => {
+                let why = format!("the adapter has {:?} of it, where {shape:?} is expected", saved.dims());
+                Err(Error::tensor(self.base.files.path(), name, why))
+            }
+            None => self.base.tensor(name, shape),
+        }
+    }
+}
+
+/// The same with the adapter added to it, in f32 where there is something to add.
+pub struct Sum<'a> {
+    /// W, and A, B and s of the modules.
+    pub upon: Replaced<'a>,
 }
 
 impl Source for Sum<'_> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let whole = self.base.tensor(name, shape)?;
-        let module = name.strip_suffix(".weight").unwrap_or(name);
-        let Some((a, b)) = self.adapter.tensors.get(module) else { return Ok(whole) };
+        let Replaced { base, adapter } = &self.upon;
+        let whole = self.upon.tensor(name, shape)?;
+        let module = adapter.module_of(name, base.files.config());
+        let Some((a, b)) = adapter.tensors.get(module) else { return Ok(whole) };
         let (out, input) = whole.dims2()?;
         let r = a.dim(0)?;
         let single = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?) };
         let (mut sum, a, b) = (single(&whole)?, single(a)?, single(b)?);
         drop(whole);
-        let scale = self.adapter.config.scale_of(module)?;
+        let scale = adapter.config.scale_of(module)?;
         let (a, b) = (Mat::rows(&a, r, input, input), Mat::rows(&b, out, r, r));
         gemm(&mut sum, input, b, a, (scale, 1.0), Threads::All);
+        if let Some(magnitude) = adapter.magnitudes.get(module) {
+            for (row, length) in sum.chunks_mut(input).zip(single(magnitude)?) {
+                let own = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                for x in row {
+                    #[allow(clippy::cast_possible_truncation, reason = "rounded once")]
+                    let scaled = (f64::from(*x) * f64::from(length) / own) as f32;
+                    *x = scaled;
+                }
+            }
+        }
         Ok(Tensor::from_vec(sum, (out, input), &Device::Cpu)?)
     }
 }

@@ -37,6 +37,19 @@ pub struct AdapterConfig {
     pub rank_pattern: Vec<(String, usize)>,
     /// Alphas of single modules, likewise.
     pub alpha_pattern: Vec<(String, f64)>,
+    /// What it changes beside what A and B add.
+    pub beside: Beside,
+}
+
+/// What an adapter changes beside what A and B add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// `modules_to_save`: ends of the names of modules that are saved whole.
+    pub modules_to_save: Vec<String>,
+    /// `ensure_weight_tying`: a head that is the embedding stays the embedding.
+    pub tied: bool,
+    /// `use_dora`: lengths of rows are the adapter's.
+    pub dora: bool,
 }
 
 /// What of the targets has no adapter.
@@ -75,6 +88,11 @@ impl AdapterConfig {
     pub fn scale_of(&self, module: &str) -> Result<f64> {
         let r = self.rank_of(module)? as f64;
         Ok(self.alpha_of(module)? / if self.rslora { r.sqrt() } else { r })
+    }
+
+    /// Whether a module is saved whole, as PEFT finds it: by the end of its name, whatever stands before.
+    pub fn saves(&self, module: &str) -> bool {
+        self.beside.modules_to_save.iter().any(|name| module.ends_with(name.as_str()))
     }
 
     /// Whether a module is named, in whole or by its end, and not taken out again, as PEFT's `check_target_module_exists`
@@ -121,7 +139,9 @@ impl AdapterConfig {
                 Some(_) => false,
             };
             if !off {
-                return Err(keys.wrong(key, "is set, and only plain LoRA upon linear layers is supported"));
+                return Err(
+                    keys.wrong(key, "is set, and is not supported: LoRA upon layers and modules saved whole are")
+                );
             }
         }
         // PiSSA, OLoRA, CorDA and LoftQ change the base model as well.
@@ -152,7 +172,15 @@ impl AdapterConfig {
             targets: named,
             rank_pattern: in_order(keys, "rank_pattern")?,
             alpha_pattern: in_order(keys, "alpha_pattern")?,
+            beside: Beside {
+                modules_to_save: keys.get("modules_to_save")?.unwrap_or_default(),
+                tied: keys.get("ensure_weight_tying")?.unwrap_or(false),
+                dora: keys.get("use_dora")?.unwrap_or(false),
+            },
         };
+        if config.beside.modules_to_save.iter().any(String::is_empty) {
+            return Err(keys.wrong("modules_to_save", "names a module by nothing"));
+        }
         if matches!(config.targets, Targets::Pattern(_)) && !config.except.layers.is_empty() {
             return Err(keys.wrong("layers_to_transform", "goes with a list of `target_modules`, not with a pattern"));
         }
@@ -200,11 +228,17 @@ impl AdapterConfig {
             "revision": self.revision,
             "target_modules": targets(&self.targets),
             "task_type": "CAUSAL_LM",
-            "use_dora": false,
+            "use_dora": self.beside.dora,
             "use_rslora": self.rslora,
         });
         if let Some(excluded) = &self.except.excluded {
             json["exclude_modules"] = targets(excluded);
+        }
+        if !self.beside.modules_to_save.is_empty() {
+            json["modules_to_save"] = json!(self.beside.modules_to_save);
+        }
+        if self.beside.tied {
+            json["ensure_weight_tying"] = json!(true);
         }
         if !self.except.layers_pattern.is_empty() {
             json["layers_pattern"] = json!(self.except.layers_pattern);
@@ -231,11 +265,9 @@ impl Targets {
 /// Larger scales make infinities of any weights.
 const MOST_ALPHA: f64 = 1e30;
 
-/// Keys that make an adapter more than LoRA upon linear layers, when they are filled.
-const MORE: [&str; 15] = [
-    "modules_to_save",
+/// Keys that make an adapter more than LoRA upon layers and modules saved whole, when they are filled.
+const MORE: [&str; 13] = [
     "layer_replication",
-    "use_dora",
     "lora_bias",
     "fan_in_fan_out",
     "trainable_token_indices",

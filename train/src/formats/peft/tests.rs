@@ -30,8 +30,11 @@ fn sample() -> AdapterFile {
             except: Except::default(),
             rank_pattern: vec![("down_proj".into(), 2)],
             alpha_pattern: vec![(r"layers\.1\..*".into(), 6.5)],
+            beside: Beside::default(),
         },
         tensors: BTreeMap::from([(Q.to_owned(), pair(8, 4, 8)), (DOWN.to_owned(), pair(8, 2, 12))]),
+        saved: BTreeMap::new(),
+        magnitudes: BTreeMap::new(),
     }
 }
 
@@ -138,8 +141,9 @@ fn what_is_more_than_lora_is_refused() {
         ("peft_type", json!("IA3"), "`peft_type`: `IA3` is not supported, only `LORA`"),
         ("task_type", json!("SEQ_CLS"), "`task_type`: `SEQ_CLS`"),
         ("bias", json!("all"), "`bias`: `all`"),
-        ("use_dora", json!(true), "`use_dora`: is set"),
-        ("modules_to_save", json!(["lm_head"]), "`modules_to_save`: is set"),
+        ("use_dora", json!(true), "lora_magnitude_vector`: `use_dora` is set, and it is missing"),
+        ("modules_to_save", json!([""]), "`modules_to_save`: names a module by nothing"),
+        ("trainable_token_indices", json!([1]), "`trainable_token_indices`: is set"),
         ("lora_bias", json!(true), "`lora_bias`: is set"),
         ("layers_to_transform", json!([0]), "model.layers.1.mlp.down_proj`: has weights, but `target_modules`"),
         ("exclude_modules", json!(["q_proj"]), "model.layers.0.self_attn.q_proj`: has weights, but `target_modules`"),
@@ -197,7 +201,13 @@ fn damaged_weights_are_named() {
     says(with(&a, Some(nan)), &[&a, "value [1, 5] is NaN"]);
     says(with(&a, Some(zeros(4, 8).to_dtype(DType::I64).unwrap())), &[&a, "is i64"]);
     let embedding = "base_model.model.model.embed_tokens.lora_embedding_A";
-    says(with(embedding, Some(zeros(4, 8))), &[embedding, "is no half of a LoRA"]);
+    says(with(embedding, Some(zeros(4, 8))), &["lora_embedding_B", "is missing, though its other half is there"]);
+    let other = "base_model.model.model.other.lora_embedding_A";
+    says(with(other, Some(zeros(4, 8))), &[other, "is no half of a LoRA upon the embedding"]);
+    let odd = "base_model.model.model.norm.bias";
+    says(with(odd, Some(zeros(4, 8))), &[odd, "is no half of a LoRA"]);
+    let whole = "base_model.model.model.norm.weight";
+    says(with(whole, Some(zeros(1, 8))), &["model.norm", "is saved whole, but `modules_to_save` does not name it"]);
     fs::write(&path, b"").unwrap();
     says(load(&folder), &["adapter_model.safetensors: has only 0 bytes"]);
     fs::remove_file(&path).unwrap();
@@ -243,8 +253,11 @@ fn an_adapter_of_another_model_is_refused() {
         &[Q, "is for a weight [8, 8], and the base model's is [16, 16]"],
     );
     says(adapter.fits(&model(&[("num_hidden_layers", 1)]), file), &[DOWN, "the base model has no such linear layer"]);
-    adapter.tensors.insert("lm_head".into(), pair(64, 4, 8));
-    says(adapter.fits(&model(&[]), file), &["lm_head", "no such linear layer in its blocks"]);
+    adapter.tensors.insert("lm_head".into(), pair(65, 4, 8));
+    says(adapter.fits(&model(&[]), file), &["lm_head", "is for a weight [65, 8]"]);
+    adapter.tensors.remove("lm_head");
+    adapter.tensors.insert("model.layers.0.mlp.router".into(), pair(64, 4, 8));
+    says(adapter.fits(&model(&[]), file), &["router", "no such linear layer in its blocks"]);
 }
 
 #[test]

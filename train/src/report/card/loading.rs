@@ -50,12 +50,13 @@ fn adapter(facts: &Facts) -> String {
     } else {
         ("", String::new())
     };
+    let grown = facts.grown.map_or_else(String::new, |rows| format!("model.resize_token_embeddings({rows})\n"));
     let config = if quantized.is_empty() { "" } else { ", BitsAndBytesConfig" };
     let code = format!(
         "{import}from peft import PeftModel\n\
          from transformers import AutoModelForCausalLM, AutoTokenizer{config}\n\n\
          base = {}\ntokenizer = AutoTokenizer.from_pretrained(\"adapter\")\n\
-         model = AutoModelForCausalLM.from_pretrained(base{more}{quantized})\n\
+         model = AutoModelForCausalLM.from_pretrained(base{more}{quantized})\n{grown}\
          model = PeftModel.from_pretrained(model, \"adapter\")",
         python(&from),
     );

@@ -15,6 +15,18 @@ use crate::{
     report::{front::notice, line::Line, lock::RunLock, merge_lock::MergeLock},
 };
 
+/// What is said of an adapter.
+pub struct Adapter {
+    /// Rank.
+    pub rank: usize,
+    /// Alpha.
+    pub alpha: f64,
+    /// Layers that it is upon.
+    pub layers: usize,
+    /// Modules that it saves whole.
+    pub saved: Vec<String>,
+}
+
 /// What the card is made of.
 pub struct MergedFacts<'a> {
     /// What went in and came out.
@@ -25,8 +37,8 @@ pub struct MergedFacts<'a> {
     pub lines: &'a [Line],
     /// What the adapter calls its base.
     pub base: &'a str,
-    /// Rank, alpha and layers of the adapter; none of a model that was trained whole.
-    pub adapter: Option<(usize, f64, usize)>,
+    /// The adapter; none of a model that was trained whole.
+    pub adapter: Option<&'a Adapter>,
     /// Whether the merged model was held against the base with the adapter on.
     pub checked: bool,
 }
@@ -70,7 +82,7 @@ fn opening(facts: &MergedFacts) -> String {
     let built = notice(license).map_or_else(String::new, |(built, _)| format!("**{built}**\n\n"));
     let dtype = &facts.lock.dtype;
     let what = match facts.adapter {
-        Some((rank, alpha, layers)) => {
+        Some(Adapter { rank, alpha, layers, saved }) => {
             let base = named(facts);
             let precision = match facts.lock.base_precision.as_str() {
                 "stored" => "its weights as they are stored",
@@ -84,8 +96,15 @@ fn opening(facts: &MergedFacts) -> String {
             } else {
                 "The merged model was not held against the base with the adapter on (`--no-check`).".into()
             };
+            let with = match &saved[..] {
+                [] => String::new(),
+                [one] => format!(", with {} in the place of the base's", code(one)),
+                [first, ..] => {
+                    format!(", with {} and {} other modules in the place of the base's", code(first), saved.len() - 1)
+                }
+            };
             format!(
-                "{base}, with a LoRA adapter of rank {rank} and alpha {alpha} on {layers} layers added to {precision}, and \
+                "{base}, with a LoRA adapter of rank {rank} and alpha {alpha} on {layers} layers added to {precision}{with}, and \
                  written in {dtype} by Setaccio. {checked}"
             )
         }

@@ -94,9 +94,18 @@ fn adapter(recipe: &Recipe, row: &mut impl FnMut(&'static str, String)) {
         },
     );
     let rank_stable = if lora.rslora { ", rank-stabilised" } else { "" };
-    row("rank, alpha", format!("{}, {}{rank_stable}", lora.r, lora.alpha));
+    let dora = if lora.use_dora { ", lengths of rows trained too (DoRA)" } else { "" };
+    row("rank, alpha", format!("{}, {}{rank_stable}{dora}", lora.r, lora.alpha));
+    let added: Vec<String> = model.added().iter().map(|(token, _)| format!("`{token}`")).collect();
+    if !added.is_empty() {
+        let stay = if model.added_stay { ", whose rows stay what they began as" } else { "" };
+        row("tokens added", format!("{}{stay}", added.join(" ")));
+    }
     row("dropout", lora.dropout.to_string());
     row("adapted layers", lora.targets.join(", "));
+    if lora.saves_any() {
+        row("trained whole beside it", lora.modules_to_save.join(", "));
+    }
     row("adapter starts as", word(&lora.init));
     row("adapter kept in", word(&lora.dtype));
 }

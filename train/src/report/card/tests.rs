@@ -35,6 +35,7 @@ fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str) -> String {
         rows: [1190, 3, 10],
         tokens: [10_240, 4096],
         told: &[],
+        grown: None,
     };
     let text = markdown(&facts);
     if let Ok(folder) = std::env::var("SETACCIO_CARDS") {

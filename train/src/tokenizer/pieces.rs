@@ -26,23 +26,29 @@ const QWEN2: &str = concat!(
 /// A way of cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pieces {
-    /// Llama 3; a piece that is a token stays whole, whatever the merges say.
+    /// Llama 3 and SmolLM3; a piece that is a token stays whole, whatever the merges say.
     Llama3,
+    /// The same without that: OLMo 2, Phi-4, and others with GPT-4's vocabulary.
+    Dbrx,
     /// Qwen 2 and 2.5; texts are brought to NFC before.
     Qwen2,
-    /// SmolLM and SmolLM2: every digit by itself, the rest as GPT-2.
+    /// SmolLM, SmolLM2, Granite 3 and StarCoder: every digit by itself, the rest as GPT-2.
     Smollm,
     /// GPT-2.
     Gpt2,
 }
 
 /// Every name and its way.
-pub const KNOWN: [(&str, Pieces); 8] = [
+pub const KNOWN: [(&str, Pieces); 12] = [
     ("llama-bpe", Pieces::Llama3),
     ("llama3", Pieces::Llama3),
     ("llama-v3", Pieces::Llama3),
+    ("dbrx", Pieces::Dbrx),
+    ("smaug-bpe", Pieces::Dbrx),
     ("qwen2", Pieces::Qwen2),
     ("smollm", Pieces::Smollm),
+    ("refact", Pieces::Smollm),
+    ("starcoder", Pieces::Smollm),
     ("gpt-2", Pieces::Gpt2),
     ("gpt2", Pieces::Gpt2),
     ("default", Pieces::Gpt2),
@@ -58,9 +64,23 @@ impl Pieces {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Llama3 => "llama-bpe",
+            Self::Dbrx => "dbrx",
             Self::Qwen2 => "qwen2",
             Self::Smollm => "smollm",
             Self::Gpt2 => "gpt-2",
+        }
+    }
+
+    /// Whether a piece that is a token stays whole, whatever the merges say.
+    pub const fn ignores_merges(self) -> bool {
+        matches!(self, Self::Llama3)
+    }
+
+    /// The same way of cutting for a tokenizer that merges whatever is no single character, if there is one.
+    pub const fn merging(self) -> Option<Self> {
+        match self {
+            Self::Llama3 => Some(Self::Dbrx),
+            _ => None,
         }
     }
 
@@ -87,7 +107,7 @@ impl Pieces {
             Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map(PreTokenizerWrapper::from)
         };
         let first = match self {
-            Self::Llama3 => split(LLAMA3)?,
+            Self::Llama3 | Self::Dbrx => split(LLAMA3)?,
             Self::Qwen2 => split(QWEN2)?,
             Self::Smollm => Digits::new(true).into(),
             Self::Gpt2 => return Ok(ByteLevel::new(false, true, true).into()),
@@ -98,11 +118,19 @@ impl Pieces {
     }
 }
 
-/// Without what changes offsets and no token: offsets are cut by `trim_offsets`, and a sequence of one is that one.
+/// Without what changes offsets and no token: offsets are cut by `trim_offsets`, and a sequence of one is that one. The patterns
+/// that are known here match every character of a text, so that removing what lies between matches is keeping each match by
+/// itself.
 fn untrimmed(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.remove("trim_offsets");
+            if map.get("type") == Some(&"Split".into())
+                && (map.get("behavior"), map.get("invert")) == (Some(&"Removed".into()), Some(&true.into()))
+            {
+                map.insert("behavior".into(), "Isolated".into());
+                map.insert("invert".into(), false.into());
+            }
             map.values_mut().for_each(untrimmed);
         }
         Value::Array(list) => list.iter_mut().for_each(untrimmed),
@@ -153,6 +181,12 @@ mod tests {
             Pieces::of(&serde_json::json!({"type": "Sequence", "pretokenizers": [first, bytes]}))
         };
         assert_eq!(sequence(split(LLAMA3), true, false), Some(Pieces::Llama3));
+        // As tokenizers that were made of tiktoken's say it: Phi-4's, for one.
+        let mut removed = split(LLAMA3);
+        (removed["behavior"], removed["invert"]) = ("Removed".into(), true.into());
+        assert_eq!(sequence(removed.clone(), true, false), Some(Pieces::Llama3));
+        removed["invert"] = false.into();
+        assert_eq!(sequence(removed, true, false), None, "that leaves out what matches");
         assert_eq!(sequence(split(QWEN2), false, false), Some(Pieces::Qwen2));
         let digits = serde_json::json!({"type": "Digits", "individual_digits": true});
         assert_eq!(sequence(digits.clone(), true, true), Some(Pieces::Smollm));
@@ -168,7 +202,9 @@ mod tests {
         assert_eq!(file("null"), None);
         for (name, way) in KNOWN {
             let built = serde_json::to_value(way.build().unwrap()).unwrap();
-            assert_eq!((Pieces::of(&built), Pieces::find(way.name())), (Some(way), Some(way)), "{name}");
+            // One way of cutting has two names.
+            let cut = if way == Pieces::Dbrx { Pieces::Llama3 } else { way };
+            assert_eq!((Pieces::of(&built), Pieces::find(way.name())), (Some(cut), Some(way)), "{name}");
         }
     }
 

@@ -153,7 +153,7 @@ fn byte_level<S: BuildHasher>(keys: &Keys<'_, S>, tokens: &[String]) -> std::res
     let pair = |m: &String| m.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
     let merges = merges.iter().map(pair).collect::<Option<Vec<_>>>();
     let merges = merges.ok_or_else(|| Error::model(keys.source, "a merge is no pair; fetch it again"))?;
-    let bpe = BPE::builder().vocab_and_merges(vocab(tokens), merges).ignore_merges(pieces == Pieces::Llama3).build()?;
+    let bpe = BPE::builder().vocab_and_merges(vocab(tokens), merges).ignore_merges(pieces.ignores_merges()).build()?;
     let mut tokenizer = Tokenizer::new(bpe);
     if pieces == Pieces::Qwen2 {
         tokenizer.with_normalizer(Some(NFC))?;

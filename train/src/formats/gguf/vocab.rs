@@ -267,7 +267,11 @@ fn byte_level(keys: &mut Keys, tokens: &Tokens, file: &File, pieces: Pieces) -> 
             file.normalizer
         )));
     }
-    same_without_merges(tokens, file, pieces).map_err(wrong)?;
+    let pieces = match (same_without_merges(tokens, file, pieces), pieces.merging()) {
+        (Ok(()), _) => pieces,
+        (Err(_), Some(merging)) if same_without_merges(tokens, file, merging).is_ok() => merging,
+        (Err(why), _) => return Err(wrong(why)),
+    };
     let pair = |merge: &Merge| merge.pair().map(|(left, right)| Value::String(format!("{left} {right}")));
     let merges = file.model.merges.iter().map(pair).collect::<Option<Vec<_>>>();
     keys.put("model", Value::String("gpt2".into()));
@@ -280,7 +284,7 @@ fn byte_level(keys: &mut Keys, tokens: &Tokens, file: &File, pieces: Pieces) -> 
 /// (`ignore_merges`). Where tokenizer.json says otherwise, that is all the same only if merges lead to every token.
 fn same_without_merges(tokens: &Tokens, file: &File, pieces: Pieces) -> std::result::Result<(), String> {
     let ModelWrapper::BPE(bpe) = tokens.tokenizer.get_model() else { return Err("its tokenizer is no BPE".into()) };
-    if bpe.ignore_merges == (pieces == Pieces::Llama3) {
+    if bpe.ignore_merges == pieces.ignores_merges() {
         return Ok(());
     }
     let mut merging = bpe.clone();

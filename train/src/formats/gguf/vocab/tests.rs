@@ -50,12 +50,20 @@ fn the_flag_of_whole_pieces_must_not_matter() {
     // Ours says false where Llama 3 says true; its merges lead to every token, so it is the same.
     let tokens = changed(|_| {});
     assert_eq!(map(metadata(&tokens, 300).unwrap())["tokenizer.ggml.pre"].to_string().unwrap(), "llama-bpe");
-    // A token that no merge makes would only be found whole.
+    // A token that no merge makes would only be found whole: there is a name for that.
     let odd = changed(|json| {
         let vocab = json["model"]["vocab"].as_object_mut().unwrap();
         vocab.insert("zzzz".into(), 300.into());
     });
-    let said = error(&odd, 301);
+    assert_eq!(map(metadata(&odd, 301).unwrap())["tokenizer.ggml.pre"].to_string().unwrap(), "dbrx");
+    // And none for Qwen's way of cutting.
+    let qwen = changed(|json| {
+        json["model"]["vocab"].as_object_mut().unwrap().insert("zzzz".into(), 300.into());
+        json["model"]["ignore_merges"] = true.into();
+        let pattern = &mut json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"];
+        *pattern = pattern.as_str().unwrap().replace("{1,3}", "").into();
+    });
+    let said = error(&qwen, 301);
     assert!(said.contains("`zzzz` comes out otherwise") && said.contains("ignore_merges"), "{said}");
     let whole = changed(|json| {
         json["model"]["vocab"].as_object_mut().unwrap().insert("zzzz".into(), 300.into());
@@ -68,7 +76,10 @@ fn the_flag_of_whole_pieces_must_not_matter() {
 fn ways_of_cutting_without_a_name_are_refused() {
     type Change<'a> = &'a dyn Fn(&mut Json);
     let cases: [(Change, &str); 4] = [
-        (&|json| json["pre_tokenizer"] = json!({"type": "Whitespace"}), "has no name here (gpt-2, llama-bpe, qwen2"),
+        (
+            &|json| json["pre_tokenizer"] = json!({"type": "Whitespace"}),
+            "has no name here (dbrx, gpt-2, llama-bpe, qwen2",
+        ),
         (&|json| json["normalizer"] = json!({"type": "Lowercase"}), "changes texts first"),
         (
             &|json| json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\w+".into(),

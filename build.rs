@@ -3,13 +3,14 @@
 use std::{env, error::Error, fmt::Write, fs, path::Path};
 
 /// Folders of the repository, and what of them is carried.
-const CARRIED: [(&str, &[&str]); 6] = [
+const CARRIED: [(&str, &[&str]); 7] = [
     ("pipelines", &["toml"]),
     ("pipelines/templates", &["jinja"]),
     ("pipelines/train", &["toml"]),
     ("pipelines/train/all", &["toml"]),
     ("filters/lists", &["txt"]),
     ("data/samples", &["json", "jsonl", "gz", "parquet"]),
+    ("data/samples/evaluation", &["jsonl"]),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

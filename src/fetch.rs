@@ -9,6 +9,7 @@ use setaccio_base::{bundle::Place, progress::Progress};
 use setaccio_curate::{
     plan,
     recipe::RecipeFile,
+    recipe::evaluations::{self, EVALUATION},
     recipe::pins::{self, Pins},
     source::origin::{HubFile, HubFiles},
     source::subset,
@@ -69,10 +70,16 @@ impl HubListing {
     }
 }
 
-/// Every source of a recipe, at the commits in `pins` or those that the Hub names now; of a lock, at its commits.
+/// Whether it is an evaluation set, which is read whole whatever is read of the sources.
+fn is_evaluation(source: &str) -> bool {
+    source.starts_with(EVALUATION)
+}
+
+/// Every source and evaluation set of a recipe, at the commits in `pins` or those that the Hub names now; of a lock, at its commits.
 pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -> Result<Vec<HubListing>> {
     let locked = loaded.rebuilt.as_ref().map(|rebuilt| pins::of_lock(&rebuilt.lock));
-    let sources: Vec<&Source> = loaded.recipe.source.iter().filter(|source| !source.local()).collect();
+    let sets: Vec<Source> = evaluations::sets(&loaded.recipe).iter().map(evaluations::source).collect();
+    let sources: Vec<&Source> = loaded.recipe.source.iter().chain(&sets).filter(|source| !source.local()).collect();
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, progress| {
         let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
         // A lock's commit is what it is built from, and nothing to be told of.
@@ -175,7 +182,7 @@ fn choose(
         );
     }
     let of = matching.len();
-    let count = loaded.recipe.sample.as_ref().and_then(|s| s.files);
+    let count = loaded.recipe.sample.as_ref().and_then(|s| s.files).filter(|_| !is_evaluation(&source.name));
     let chosen = subset::choose(loaded.recipe.seed, count, matching, |path| (*path).to_owned());
     let mut files: Vec<Entry> =
         entries.iter().filter(|e| chosen.binary_search(&e.path.as_str()).is_ok()).cloned().collect();
@@ -253,9 +260,10 @@ pub fn fetch(
         Need::First => 1,
         Need::List => 0,
     };
+    let many = |l: &HubListing| if need == Need::First && is_evaluation(&l.source) { usize::MAX } else { many };
     let wanted = |l: &HubListing| {
         let one = |entry: &Entry| RemoteFile { repo: l.repo.clone(), commit: l.commit.clone(), entry: entry.clone() };
-        l.files.iter().take(many).map(one).collect::<Vec<_>>()
+        l.files.iter().take(many(l)).map(one).collect::<Vec<_>>()
     };
     let all: Vec<RemoteFile> = listed.iter().flat_map(wanted).collect();
     let settings = client.settings();
@@ -269,7 +277,7 @@ pub fn fetch(
     let each = listed.iter().map(|l| {
         let remote =
             |(entry, path): (&Entry, _)| HubFile { path, name: entry.path.clone(), sha256: entry.sha256.clone() };
-        let files: Vec<HubFile> = l.files.iter().take(many).zip(paths.by_ref()).map(remote).collect();
+        let files: Vec<HubFile> = l.files.iter().take(many(l)).zip(paths.by_ref()).map(remote).collect();
         // A look into one file is no sample of some files.
         let of = if need == Need::All { l.of } else { files.len() };
         let (commit, left_out) = (l.commit.clone(), l.left_out.clone());

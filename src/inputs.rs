@@ -118,7 +118,8 @@ impl Args {
 fn left_alone(loaded: &RecipeFile, progress: &Bar) {
     let sources = &loaded.recipe.source;
     let own: Vec<&str> = sources.iter().filter(|s| s.local()).map(|s| s.name.as_str()).collect();
-    if own.len() == sources.len() {
+    let sets = recipe::evaluations::sets(&loaded.recipe);
+    if own.len() == sources.len() && sets.iter().all(|set| set.repo.is_empty()) {
         progress.note(&format!("--from is ignored: every source of {} is of local files", loaded.file));
     } else if !own.is_empty() {
         progress.note(&format!("--from does not concern {}: local files are read from where they are", own.join(", ")));

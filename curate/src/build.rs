@@ -105,8 +105,9 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
 /// Check that no input lies in the output folder: the next build would read what this one writes.
 fn check_apart(plan: &Plan, out: &Path) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
-    if let Some(earlier) = plan.earlier.iter().find(|earlier| earlier.is(&out)) {
-        let message = format!("is the data set {} of dedup.near.against: name another folder with --out", earlier.name);
+    let held_against = plan.evaluations.iter().flat_map(|found| &found.earlier);
+    if let Some(earlier) = plan.earlier.iter().chain(held_against).find(|earlier| earlier.is(&out)) {
+        let message = format!("is the data set {} of {}: name another folder with --out", earlier.name, earlier.key);
         return Err(Error::damaged(&out, message));
     }
     let inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.starts_with(&out));

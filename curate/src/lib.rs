@@ -1,13 +1,16 @@
 //! The streaming engine, in layers: recipe, source, plan, pipeline, report. Each looks down only; `build` sees all.
 
 pub mod build;
+pub mod contamination;
 pub mod error;
 pub mod folder;
 pub mod init;
+pub mod key;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;
 pub mod report;
 pub mod source;
+mod words;
 
 pub use error::{Error, Result};

@@ -48,6 +48,9 @@ pub struct Ledger {
     /// Roles and fields that are called otherwise than in their sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<RenamedRows>,
+    /// What rows were held against, set by set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<EvaluationCount>,
     /// What a person should know, in sentences.
     pub notes: Vec<String>,
     /// Every published Parquet file.
@@ -182,6 +185,21 @@ pub struct Mix {
     pub rows: u64,
     /// Characters over all splits.
     pub characters: u64,
+}
+
+/// What was found of an evaluation set, or of an earlier build that counts as one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationCount {
+    /// Its name.
+    pub set: String,
+    /// Its items.
+    pub items: u64,
+    /// Items of too few words to be looked for.
+    pub short: u64,
+    /// Items that rows were found to hold.
+    pub found: u64,
+    /// Rows that were dropped because of it: each because of the item that it holds the most of.
+    pub rows: u64,
 }
 
 /// A column of a source that nothing read, or a field of its messages (`messages[].name`) that has no place.

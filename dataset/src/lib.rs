@@ -2,8 +2,10 @@
 //! reading its shards row by row.
 
 pub mod columns;
+pub mod decontamination;
 pub mod find;
 pub mod folder;
+mod keys;
 pub mod ledger;
 pub mod lock;
 mod names;

@@ -35,6 +35,9 @@ pub struct RecipeLock {
     /// Every data set that `dedup.near.against` names: SHA-256 of the hashes of its shards, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<Asset>,
+    /// Every file of the evaluation sets that rows were held against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluation: Vec<Input>,
     /// Every input file.
     pub input: Vec<Input>,
     /// The recipe with all overrides and defaults in place.

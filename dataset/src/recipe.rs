@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use setaccio_base::{date, row::Kind};
 
-use crate::columns::{Extras, TOOLS};
+use crate::{
+    columns::{Extras, TOOLS},
+    decontamination::Decontamination,
+    keys::{is_default, one_or_more},
+};
+
+pub use crate::keys::FileFormat;
 
 /// Where rows come from, what is done to them, and what is said of the result.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +43,9 @@ pub struct Recipe {
     /// Exact deduplication; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
+    /// Rows that hold items of evaluation sets are dropped; absent: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decontamination: Option<Decontamination>,
     /// Sampling; absent: every row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
@@ -148,32 +157,6 @@ pub struct Source {
     pub documents: Documents,
 }
 
-/// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FileFormat {
-    /// JSON: an array, lines, objects one after another, or one object with the rows in it.
-    Json,
-    /// Fields between commas, or what `separator` says.
-    Csv,
-    /// Fields between tabs.
-    Tsv,
-    /// Plain text.
-    Text,
-}
-
-impl FileFormat {
-    /// As people call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => "JSON",
-            Self::Csv => "CSV",
-            Self::Tsv => "TSV",
-            Self::Text => "text",
-        }
-    }
-}
-
 /// What a document of a text file is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -203,20 +186,6 @@ impl Source {
     pub fn own_files(&self) -> &[String] {
         if self.path.is_empty() { &self.files } else { &self.path }
     }
-}
-
-/// One text, or a list of them.
-fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a text or a list of texts")]
-    enum Texts {
-        One(String),
-        More(Vec<String>),
-    }
-    Texts::deserialize(from).map(|texts| match texts {
-        Texts::One(text) => vec![text],
-        Texts::More(texts) => texts,
-    })
 }
 
 /// A `[[filter]]` table: the rule that it names, the name that outputs give it, and the settings of the rule.
@@ -388,10 +357,6 @@ pub const LABEL: &str = "label";
 
 fn is_label(name: &str) -> bool {
     name == LABEL
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for Dedup {

@@ -12,13 +12,14 @@ use setaccio_curate::{
         filter::{self, Look},
         spill,
     },
-    plan::Plan,
+    plan::{Evaluations, Plan},
     recipe::pins::Pins,
     report::estimate::{Estimate, estimate},
     source::{Names, origin::Origin},
 };
 use setaccio_dataset::{
     columns::Extras,
+    decontamination::Decontamination,
     recipe::{OnBadRow, Sample},
 };
 
@@ -55,10 +56,33 @@ struct Planned {
     tasks: Option<usize>,
     /// Names of what decides on one row by itself, in order.
     filters: Vec<String>,
+    /// What rows are held against, once the files are here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decontamination: Option<HeldAgainst>,
     /// As far as the rows that were tried tell.
     columns: Vec<Column>,
     /// What a build would take, once the files are here.
     estimate: Option<Estimate>,
+}
+
+/// What rows are held against.
+#[derive(Serialize)]
+struct HeldAgainst {
+    /// The sets, in order.
+    sets: Vec<Set>,
+    /// Sets that are not there.
+    missing: Vec<String>,
+    /// Bytes of memory that their items take.
+    memory_bytes: u64,
+}
+
+/// An evaluation set.
+#[derive(Serialize)]
+struct Set {
+    name: String,
+    items: u64,
+    /// Items of too few words to be looked for.
+    short: u64,
 }
 
 #[derive(Serialize)]
@@ -179,6 +203,7 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
         rows: rows.filter(|_| listed.is_empty()),
         tasks: listed.is_empty().then_some(plan.tasks.len()),
         filters: filter::names(plan).into_iter().map(str::to_owned).collect(),
+        decontamination: plan.evaluations.as_ref().and_then(held_against),
         columns: schema
             .fields()
             .iter()
@@ -186,6 +211,12 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
             .collect(),
         estimate,
     }
+}
+
+fn held_against(found: &Evaluations) -> Option<HeldAgainst> {
+    let index = found.index.as_ref()?;
+    let sets = index.sets.iter().map(|set| Set { name: set.name.clone(), items: set.items, short: set.short });
+    Some(HeldAgainst { sets: sets.collect(), missing: found.missing.clone(), memory_bytes: index.bytes() })
 }
 
 /// A column's type as a person says it.
@@ -302,6 +333,9 @@ fn stages(planned: &Planned, plan: &Plan) {
     for model in &plan.lock.model {
         say!("          {FAINT}{} {}: sha256 {}{FAINT:#}", model.key, model.name, model.sha256);
     }
+    if let Some(settings) = &recipe.decontamination {
+        decontamination(settings, planned.decontamination.as_ref());
+    }
     match &recipe.dedup {
         Some(dedup) => say!(
             "  dedup   exact, on the {}; kept first: {}",
@@ -319,6 +353,29 @@ fn stages(planned: &Planned, plan: &Plan) {
     let weights = recipe.source.iter().any(|s| s.weight.is_some());
     say!("  sample  {}{}", sample(recipe.sample.as_ref()), if weights { ", by weight of source" } else { "" });
     say!("  split   {:.1}% validation, by content hash; seed {}", recipe.split.validation * 100.0, recipe.seed);
+}
+
+/// What rows are held against.
+fn decontamination(settings: &Decontamination, held: Option<&HeldAgainst>) {
+    let told = settings.told();
+    let Some(HeldAgainst { sets, missing, memory_bytes }) = held else {
+        say!("          decontamination: {told}; the items are counted once the files are here");
+        return;
+    };
+    let items = counted(sets.iter().map(|set| set.items).sum(), "item");
+    let memory = if *memory_bytes < 100_000 { format!("{} kB", memory_bytes.div_ceil(1000)) } else { megabytes(*memory_bytes) };
+    say!("          decontamination: {told}; {items} of {}, {memory} in memory", counted(sets.len() as u64, "set"));
+    let line = |Set { name, items, short }: &Set| match short {
+        0 => format!("{name} {}", count(*items)),
+        _ => format!("{name} {}, of which {} too short to be looked for", count(*items), count(*short)),
+    };
+    say!("          {FAINT}{}{FAINT:#}", one_line(&sets.iter().map(line).collect::<Vec<_>>().join("; ")));
+    if !missing.is_empty() {
+        say!("          {BAD}not there:{BAD:#} {}; rows are not held against these", one_line(&missing.join(", ")));
+    }
+    if settings.validation {
+        say!("          rows that train are held against those that validate, after deduplication");
+    }
 }
 
 /// What a build would take, as far as some rows tell.

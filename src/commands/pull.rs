@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use setaccio_curate::{recipe, recipe::pins::Pins};
+use setaccio_dataset::recipe::Source;
 use setaccio_hub::{Client, Settings};
 
 use crate::{
@@ -28,7 +29,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new();
     let loaded = recipe::load(&args.recipe, &args.set)?;
-    if loaded.recipe.source.iter().all(|source| source.repo.is_empty()) {
+    let sets = recipe::evaluations::sets(&loaded.recipe);
+    if loaded.recipe.source.iter().all(Source::local) && sets.iter().all(|set| set.repo.is_empty()) {
         bail!("no source of {} is on the Hub, so there is nothing to fetch", loaded.place);
     }
     let client = Client::new(Settings::from_env()?)?;

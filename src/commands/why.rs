@@ -6,10 +6,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::{progress::Progress as _, row::Row, sha256, shown::one_line};
 use setaccio_curate::{
-    pipeline::{
-        filter::{Outcome as Verdict, RowFilter},
-        key,
-    },
+    key,
+    pipeline::filter::{Outcome as Verdict, RowFilter},
     plan::Plan,
     recipe::pins::Pins,
     report::why::{Build, Fate, Outcome, Place, Query},

@@ -2,6 +2,7 @@
 //! A task's result depends on the recipe and the slice alone, and carries a key that says so.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     io::ErrorKind,
@@ -31,6 +32,7 @@ use super::{
     spill_file::{Block, BlockWriter},
 };
 use crate::{
+    contamination::Finder,
     error::{Error, Result, SourceError},
     plan::{Plan, PlanFile, Task},
     source::{Item, Slice},
@@ -42,6 +44,9 @@ pub const FLUSH_BYTES: u64 = 16 << 20;
 /// Name of the rule that drops rows which cannot be read.
 pub const BAD_ROW: &str = "bad_row";
 
+/// Name of the rule that drops rows which hold items of evaluation sets.
+pub const DECONTAMINATION: &str = "decontamination";
+
 /// Name of the rule that drops rows for which a template, a tokenizer or a kept column has no place.
 pub const OUTPUT: &str = "output";
 
@@ -51,7 +56,7 @@ pub enum Outcome {
     Keep(SpillRow),
     /// It goes to the rejects.
     Drop {
-        /// Name of the filter that drops it, or [`OUTPUT`].
+        /// Name of the filter that drops it, or [`DECONTAMINATION`] or [`OUTPUT`].
         rule: String,
         /// The reason: the matched word or the measured value.
         detail: String,
@@ -73,10 +78,12 @@ pub struct Look {
     pub extras: Extras,
 }
 
-/// All that decides on one row by itself: the filters in order, then the output's own demands.
+/// All that decides on one row by itself: the filters in order, then what evaluations are made of, then the output's own demands.
 pub struct RowFilter<'a> {
     plan: &'a Plan,
     spill: SpillBuilder<'a>,
+    /// Looks for items of evaluation sets, where there are any.
+    finder: Option<RefCell<Finder<'a>>>,
     names: Vec<&'a str>,
     /// Columns that filters and output read.
     read: HashSet<String>,
@@ -86,7 +93,9 @@ impl<'a> RowFilter<'a> {
     /// That of a plan.
     pub fn new(plan: &'a Plan) -> Self {
         let spill = SpillBuilder::new(&plan.loaded.recipe, &plan.renderer);
-        Self { plan, spill, names: names(plan), read: plan.columns().into_iter().collect() }
+        let index = plan.evaluations.as_ref().and_then(|found| found.index.as_ref());
+        let finder = index.map(|index| RefCell::new(Finder::new(index)));
+        Self { plan, spill, finder, names: names(plan), read: plan.columns().into_iter().collect() }
     }
 
     /// Count the columns that a row has beside its content and that nothing reads.
@@ -157,25 +166,60 @@ impl<'a> RowFilter<'a> {
             let message = dropped.message.and_then(|number| row.content.message_name(number));
             return Outcome::Drop { rule, detail, message, row };
         }
-        match self.spill.row(row, at) {
-            Ok(row) => Outcome::Keep(row),
-            Err((row, detail)) => {
-                let output = self.names.iter().position(|name| *name == OUTPUT);
-                if let Some(tally) = output.and_then(|i| tallies.get_mut(i)) {
-                    tally.dropped += 1;
-                    tally.dropped_bytes += bytes;
-                }
-                Outcome::Drop { rule: OUTPUT.to_owned(), detail, message: None, row }
+        let mut count = |rule: &str| {
+            let place = self.names.iter().position(|name| *name == rule);
+            if let Some(tally) = place.and_then(|i| tallies.get_mut(i)) {
+                tally.dropped += 1;
+                tally.dropped_bytes += bytes;
+            }
+            rule.to_owned()
+        };
+        if let Some(finder) = &self.finder {
+            let mut finder = finder.borrow_mut();
+            if let Some(found) = finder.find(&row.content) {
+                let detail = found.detail(finder.index(), &row.content);
+                let message = row.content.message_name(found.part);
+                return Outcome::Drop { rule: count(DECONTAMINATION), detail, message, row };
             }
         }
+        match self.spill.row(row, at) {
+            Ok(row) => Outcome::Keep(row),
+            Err((row, detail)) => Outcome::Drop { rule: count(OUTPUT), detail, message: None, row },
+        }
+    }
+
+    /// What was found of evaluation sets so far.
+    fn contaminated(&self) -> Contaminated {
+        let found = self.finder.as_ref().map(|finder| {
+            let finder = finder.borrow();
+            Contaminated { rows: finder.rows.clone(), items: finder.items.iter().copied().collect() }
+        });
+        found.unwrap_or_default()
     }
 }
 
-/// Names of what decides on one row by itself: the filters, then [`OUTPUT`] if the output makes any demands.
+/// What rows hold of evaluation sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contaminated {
+    /// Rows that were dropped for the sake of each set.
+    pub rows: Vec<u64>,
+    /// Numbers of the items that these hold, ascending.
+    pub items: Vec<u32>,
+}
+
+impl Contaminated {
+    /// Whether nothing was looked for.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// Names of what decides on one row by itself: the filters, then [`DECONTAMINATION`] if rows are held against anything, then [`OUTPUT`] if the output makes any demands.
 pub fn names(plan: &Plan) -> Vec<&str> {
     let output = &plan.loaded.recipe.output;
     let demands = plan.renderer.renders() || plan.renderer.counts() || !output.keep.is_empty();
-    plan.pipeline.names().chain(demands.then_some(OUTPUT)).collect()
+    let held = plan.evaluations.is_some().then_some(DECONTAMINATION);
+    plan.pipeline.names().chain(held).chain(demands.then_some(OUTPUT)).collect()
 }
 
 /// What a task that is done says of itself.
@@ -195,6 +239,9 @@ pub struct Manifest {
     pub unread: BTreeMap<String, u64>,
     /// Roles and fields that have other names in the rows, with the rows that have some.
     pub renamed: Vec<(Renamed, u64)>,
+    /// What they hold of evaluation sets.
+    #[serde(default, skip_serializing_if = "Contaminated::is_empty")]
+    pub contaminated: Contaminated,
     /// The rows that passed.
     pub blocks: Vec<Block>,
     /// Their band hashes, where near-duplicates are looked for.
@@ -285,6 +332,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         extras: Extras::default(),
         unread: BTreeMap::new(),
         renamed: Vec::new(),
+        contaminated: Contaminated::default(),
         blocks: Vec::new(),
         bands: Vec::new(),
         rejects: None,
@@ -319,6 +367,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
     }
     out.spill(&mut held.rows)?;
     out.reject(&mut held.rejects)?;
+    manifest.contaminated = filter.contaminated();
     manifest.blocks = out.blocks.finish()?;
     manifest.bands = out.bands.map_or(Ok(Vec::new()), BandWriter::finish)?;
     manifest.rejects = out.rejected.finish()?.pop();

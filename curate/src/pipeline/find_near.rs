@@ -22,7 +22,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     filter::FLUSH_BYTES,
-    key,
     near::{
         NONE, NearDuplicates,
         bands::{self, BandWriter},
@@ -37,6 +36,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    key,
     plan::Earlier,
 };
 

@@ -15,7 +15,6 @@ mod extras;
 pub mod filter;
 mod find_near;
 pub mod keep;
-pub mod key;
 pub mod lengths;
 pub mod near;
 pub mod rejects;

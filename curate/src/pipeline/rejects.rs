@@ -19,11 +19,11 @@ use setaccio_dataset::{
     shard::Position,
 };
 
-use super::{
+use super::spill::{self, meta_json};
+use crate::{
+    error::{Error, Result},
     key,
-    spill::{self, meta_json},
 };
-use crate::error::{Error, Result};
 
 /// The column that names the message of a conversation that a filter dropped the row for; null: the row as a whole.
 pub const MESSAGE: &str = "message";

@@ -18,12 +18,14 @@ use setaccio_dataset::{
 };
 
 use super::{
-    key::Key,
     near::NearDuplicates,
     rejects::{CONFLICT, DropRow, NEAR},
     spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    key::Key,
+};
 
 /// The columns of [`super::spill::DECIDING`] of one row.
 #[derive(Clone, Copy)]

@@ -27,9 +27,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     extras::{self, EXTRAS},
     keep,
+};
+use crate::{
+    error::{Error, Result},
     key::{self, Key},
 };
-use crate::error::{Error, Result};
 
 /// What the names of hidden columns begin with.
 const HIDDEN: &str = "setaccio:";

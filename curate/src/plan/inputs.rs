@@ -35,13 +35,21 @@ impl PlanFile {
     /// # Errors
     /// It was changed meanwhile.
     pub fn check_unchanged(&self) -> Result<()> {
-        let Place::Disk { path, .. } = &self.input.place else { return Ok(()) };
-        if Some(Identity::of(path).map_err(Error::io("read", path))?) == self.identity {
-            return Ok(());
-        }
-        let message = "was changed while the build read it; run the build again once it is whole";
-        Err(Error::damaged(path, message))
+        check_unchanged(&self.input, self.identity)
     }
+}
+
+/// Check that a file is still the one of this identity.
+///
+/// # Errors
+/// It was changed meanwhile.
+pub fn check_unchanged(input: &InputFile, identity: Option<Identity>) -> Result<()> {
+    let Place::Disk { path, .. } = &input.place else { return Ok(()) };
+    if Some(Identity::of(path).map_err(Error::io("read", path))?) == identity {
+        return Ok(());
+    }
+    let message = "was changed while the build read it; run the build again once it is whole";
+    Err(Error::damaged(path, message))
 }
 
 /// How a recipe has its inputs read, without counting what is compressed.

@@ -27,6 +27,8 @@ pub struct Assets {
     pub models: Vec<FileUse>,
     /// Earlier data sets that near-duplicates are looked for in.
     pub against: Vec<Asset>,
+    /// Files of the evaluation sets.
+    pub evaluation: Vec<Input>,
 }
 
 /// The recipe as it is resolved, and the hash of everything that goes in.
@@ -53,6 +55,7 @@ pub fn resolve(engine: &str, loaded: &RecipeFile, origin: &Origin, files: &[Plan
         list: assets.lists,
         model: assets.models,
         against: assets.against,
+        evaluation: assets.evaluation,
         input: input.collect(),
         recipe: portable(loaded.recipe.clone()),
     };
@@ -91,6 +94,13 @@ pub fn again(
     faults.extend(models.map(|model| format!("{} is another one than that with SHA-256 {}", model.name, model.sha256)));
     let against = before.against.iter().filter(|set| !found.against.contains(set));
     faults.extend(against.map(|set| format!("{} is another data set than that with SHA-256 {}", set.key, set.sha256)));
+    for input in &before.evaluation {
+        match found.evaluation.iter().find(|i| (&i.source, &i.file) == (&input.source, &input.file)) {
+            Some(now) if now.sha256 == input.sha256 => {}
+            Some(_) => faults.push(format!("{} is another one than that with SHA-256 {}", input.file, input.sha256)),
+            None => faults.push(format!("{} is missing; its SHA-256 is {}", input.file, input.sha256)),
+        }
+    }
     if !faults.is_empty() {
         let faults: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
         let looked = if loaded.recipe.source.iter().any(Source::local) { looked(loaded) } else { String::new() };

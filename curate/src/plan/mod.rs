@@ -13,7 +13,7 @@ use setaccio_templates::{Clock, Renderer};
 use crate::{
     error::{Error, Result, SourceError},
     recipe::{
-        RecipeFile,
+        self, RecipeFile,
         paths::{cut, expanded},
         pins::{self, Pins},
     },
@@ -21,12 +21,14 @@ use crate::{
 };
 
 mod earlier;
+mod evaluations;
 mod identity;
 mod inputs;
 mod lock;
 mod tasks;
 
 pub use earlier::Earlier;
+pub use evaluations::Evaluations;
 pub use inputs::{PlanFile, limits};
 pub use tasks::{Part, Task};
 
@@ -59,6 +61,8 @@ pub struct Plan {
     pub left_out: Vec<Vec<String>>,
     /// The data sets that `dedup.near.against` names.
     pub earlier: Vec<Earlier>,
+    /// What rows are held against, if the recipe names evaluation sets or earlier builds.
+    pub evaluations: Option<Evaluations>,
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
@@ -94,7 +98,9 @@ pub struct Request<'a> {
 pub fn make(request: Request<'_>) -> Result<Plan> {
     let Request { loaded, origin, list_dirs, jobs, progress, count } = request;
     let recipe = &loaded.recipe;
-    let origin = if recipe.source.iter().all(Source::local) { Origin::Files } else { origin };
+    let own = recipe.source.iter().all(Source::local);
+    let hub = matches!(origin, Origin::Hub(_)) && evaluations::any_of_the_hub(recipe);
+    let whole = if own && !hub { Origin::Files } else { origin.clone() };
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, recipe: Some(loaded.place.clone()), ..Context::default() };
     let pipeline = compile(&loaded, &context)?;
@@ -106,13 +112,17 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     models.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
-    let (mut files, beside) = inputs::inspect(&loaded, &origin, &limits, jobs, progress)?;
-    let subsets = inputs::subsets(recipe, &origin, &mut files, &beside.of);
+    let (mut files, beside) = inputs::inspect(&loaded, &whole, &limits, jobs, progress)?;
+    let subsets = inputs::subsets(recipe, &whole, &mut files, &beside.of);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
     let earlier = earlier(&loaded)?;
     let against = earlier.iter().map(Earlier::asset).collect();
-    let assets = lock::Assets { output: assets, lists, models, against };
+    // Of evaluation sets a folder is read even where every source is of files of one's own.
+    let evaluations = evaluations::load(&loaded, &origin, progress)?;
+    let origin = whole;
+    let held_against = evaluations.iter().flat_map(|found| &found.inputs).cloned().collect();
+    let assets = lock::Assets { output: assets, lists, models, against, evaluation: held_against };
     let mut lock = lock::resolve(ENGINE, &loaded, &origin, &files, assets);
     if let Some(rebuilt) = &loaded.rebuilt {
         lock = lock::again(lock, &rebuilt.lock, &loaded, progress).map_err(|m| Error::recipe(&loaded.file, m))?;
@@ -123,6 +133,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         subsets,
         left_out: beside.left_out,
         earlier,
+        evaluations,
         tasks: Vec::new(),
         pipeline,
         renderer,
@@ -205,7 +216,9 @@ impl Plan {
 
     /// The commits that branches and tags stand for.
     pub fn pins(&self) -> Pins {
-        let sources = self.loaded.recipe.source.iter();
+        let sets = recipe::evaluations::sets(&self.loaded.recipe);
+        let sets: Vec<Source> = sets.iter().map(recipe::evaluations::source).collect();
+        let sources = self.loaded.recipe.source.iter().chain(&sets);
         sources
             .filter_map(|s| Some((pins::key(&s.repo, &s.revision), self.origin.commit(&s.name)?.to_owned())))
             .collect()
@@ -234,7 +247,7 @@ fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
         let place = loaded.place.beside(expanded(name));
         let mut shown = name.clone();
         cut(&mut shown);
-        Earlier::open(shown, place.path(), loaded.recipe.kind)
+        Earlier::open(shown, place.path(), Some(loaded.recipe.kind), "dedup.near.against")
     };
     near.iter().flat_map(|near| &near.against).map(open).collect()
 }
@@ -260,6 +273,11 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
             one.name = alias.clone().into();
         }
         filters.append(&mut compiled);
+    }
+    let taken = |name: &str| recipe.decontamination.is_some() && name == "decontamination";
+    if filters.iter().any(|filter| taken(&filter.name)) {
+        let message = "a filter is called `decontamination`, as what drops rows of evaluation sets is: give it another name with `as`";
+        return Err(Error::recipe(&loaded.file, message));
     }
     Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
 }

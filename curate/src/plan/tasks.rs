@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 use setaccio_base::sha256;
-use setaccio_dataset::recipe::{Dedup, Source};
+use setaccio_dataset::{
+    decontamination::Decontamination,
+    recipe::{Dedup, Recipe, Source},
+};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ENGINE, Plan, PlanFile, SKETCH_FORMAT, SPILL_FORMAT};
-use crate::source::Slice;
+use super::{ENGINE, Evaluations, Plan, PlanFile, SKETCH_FORMAT, SPILL_FORMAT};
+use crate::{contamination::EVALUATION_FORMAT, recipe::evaluations, source::Slice};
 
 /// A file is small up to so many bytes, packed and unpacked.
 const SMALL: u64 = 64 << 10;
@@ -108,13 +111,25 @@ fn key(plan: &Plan, task: &Task) -> String {
         let input = &plan.files[part.file].input;
         (&input.name, &input.inspection.sha256, &part.slice, part.rows)
     });
-    digest(&(
+    let whole = digest(&(
         (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
         (&plan.lock.list, &plan.lock.model, &plan.lock.assets, plan.spill_buckets()),
         (what_is_compared(recipe.dedup.as_ref()), &recipe.read, keep_and_render(plan), task.source),
         what_is_read(&recipe.source[usize::from(task.source)]),
         parts.collect::<Vec<_>>(),
-    ))
+    ));
+    // Without evaluation sets a key is what it was before there were any.
+    match (&recipe.decontamination, &plan.evaluations) {
+        (Some(settings), Some(found)) => digest(&(whole, what_is_held_against(recipe, settings, found))),
+        _ => whole,
+    }
+}
+
+/// The part of `[decontamination]` that tasks see: what is said of rows that validate is decided later.
+fn what_is_held_against(recipe: &Recipe, settings: &Decontamination, found: &Evaluations) -> impl Serialize {
+    let sets = evaluations::sets(recipe).into_iter().map(|set| (set.name, set.fields, set.id)).collect::<Vec<_>>();
+    let files = found.inputs.iter().map(|input| (&input.source, &input.file, &input.sha256)).collect::<Vec<_>>();
+    (EVALUATION_FORMAT, settings.measure(), settings.min_words, settings.numbers, sets, digest(&files))
 }
 
 /// The part of `[dedup]` that tasks see: sketches, and not what is decided by them.

@@ -1,5 +1,6 @@
 //! Reading a recipe: overrides, variants, and what can be told to be wrong before anything else is looked at.
 
+pub mod evaluations;
 pub mod paths;
 pub mod pins;
 pub mod rebuild;
@@ -239,6 +240,16 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     if let Some(near) = recipe.dedup.as_ref().and_then(|d| d.near.as_ref()) {
         check_near(near)?;
+    }
+    if let Some(settings) = &recipe.decontamination {
+        evaluations::check(settings)?;
+        for set in &settings.set {
+            check_name(&set.name).map_err(|e| format!("evaluation set: {e}"))?;
+            // What may be done with its items is nobody's question: none of them is published.
+            let source = Source { license: UNKNOWN_LICENSE.into(), ..evaluations::source(set) };
+            let wrong = check_files(&source).err().or_else(|| table_keys(&source));
+            wrong.map_or(Ok(()), |e| Err(format!("evaluation set `{}`: {e}", set.name)))?;
+        }
     }
     if let Some(sample) = &recipe.sample {
         if sample.rows == Some(0) || sample.fraction.is_some_and(|f| !(f > 0.0 && f <= 1.0)) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use setaccio_dataset::columns::Extras;
 
 use crate::{
+    contamination::Index,
     error::{Error, Result},
     pipeline::filter::{FLUSH_BYTES, Outcome, RowFilter},
     plan::{Part, Plan},
@@ -133,7 +134,8 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     whole.seconds += busy / (threads as f64).powf(SPEEDUP);
     let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
     let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);
-    whole.memory_bytes = MEMORY + rows_held;
+    let index = plan.evaluations.as_ref().and_then(|found| found.index.as_ref());
+    whole.memory_bytes = MEMORY + rows_held + index.map_or(0, Index::bytes);
     Ok(whole)
 }
 

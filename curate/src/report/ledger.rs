@@ -9,7 +9,7 @@ use setaccio_base::{
     row::Renamed,
 };
 use setaccio_dataset::{
-    ledger::{Flow, Ledger, RenamedRows, RuleCount, SourceFlow, SourceTally, Stage, Unread},
+    ledger::{EvaluationCount, Flow, Ledger, RenamedRows, RuleCount, SourceFlow, SourceTally, Stage, Unread},
     recipe::Source,
     seal::FORMAT,
 };
@@ -92,6 +92,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
+        evaluations: evaluations(plan, manifests),
         notes: notes(plan, output, (&unread, &renamed), &read),
         unread,
         renamed,
@@ -131,7 +132,12 @@ fn notes(
         (names.count() > 0).then(told)
     });
     let left_out = recipe.source.iter().zip(&plan.left_out).filter(|(_, names)| !names.is_empty()).map(left_out_note);
-    let files = subsets.chain(left_out).chain(without_rows);
+    let missing = plan.evaluations.iter().map(|found| &found.missing).filter(|missing| !missing.is_empty());
+    let missing = missing.map(|missing| {
+        let names: Names = missing.iter().collect();
+        format!("These evaluation sets were not there, and rows were not held against them: {}.", names.written(code))
+    });
+    let files = missing.chain(subsets).chain(left_out).chain(without_rows);
     output.notes.iter().cloned().chain(files).chain(empty).chain(unread).chain(renamed).collect()
 }
 
@@ -150,6 +156,26 @@ fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
         rows,
     };
     counts.into_iter().map(entry).collect()
+}
+
+/// What rows were held against, set by set.
+fn evaluations(plan: &Plan, manifests: &[Manifest]) -> Vec<EvaluationCount> {
+    let Some(index) = plan.evaluations.as_ref().and_then(|found| found.index.as_ref()) else { return Vec::new() };
+    let mut items: Vec<u32> = manifests.iter().flat_map(|m| &m.contaminated.items).copied().collect();
+    items.sort_unstable();
+    items.dedup();
+    let mut found = vec![0; index.sets.len()];
+    items.iter().for_each(|item| found[index.set_of(*item)] += 1);
+    let rows = |set: usize| manifests.iter().filter_map(|m| m.contaminated.rows.get(set)).sum();
+    let sets = index.sets.iter().enumerate();
+    sets.map(|(i, set)| EvaluationCount {
+        set: set.name.clone(),
+        items: set.items,
+        short: set.short,
+        found: found[i],
+        rows: rows(i),
+    })
+    .collect()
 }
 
 /// What is called otherwise than in its source, source by source.

@@ -32,7 +32,7 @@ pub use globs::{find, select, stray};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::{Reading, Record};
 pub use schema::{ColumnSpec, Schema};
-pub use schemas::{SCHEMAS, find_schema};
+pub use schemas::{SCHEMAS, evaluation::Evaluation, find_schema};
 pub use setaccio_base::names::{Names, short};
 
 #[cfg(test)]

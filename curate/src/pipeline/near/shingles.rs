@@ -1,19 +1,17 @@
-//! Shingles: what near-duplicates have in common. A text is brought into a form without case, accents, punctuation and the
-//! values of numbers, and cut into all its runs of n words or characters; each run is a hash of 32 bits. Whoever changes
-//! the form or the hash raises `SKETCH_FORMAT` of the plan.
-
-use std::sync::LazyLock;
+//! Shingles: what near-duplicates have in common. The normal form of a text is cut into all its runs of n words or characters;
+//! each run is a hash of 32 bits. Whoever changes the hash raises `SKETCH_FORMAT` of the plan.
 
 use setaccio_base::{
     nfc::nfc,
     row::{Content, Kind},
 };
 use setaccio_dataset::recipe::{DedupOn, Near, ShingleUnit};
-use setaccio_filters::spaceless::is_spaceless;
-use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::pipeline::key::compared;
+use crate::{
+    key::compared,
+    words::{HASH, Words},
+};
 
 /// Cuts texts into shingles; keeps its room from one to the next.
 #[derive(Default)]
@@ -95,191 +93,11 @@ fn high(hash: u64) -> u32 {
     u32::try_from(hash >> 32).unwrap_or(0)
 }
 
-/// Bytes of a word's hash.
-const HASH: usize = 8;
-
-/// The words of a text in their normal form.
-#[derive(Default)]
-struct Words {
-    /// Whether text is kept, or hashes of words.
-    characters: bool,
-    /// Whether numbers keep their digits.
-    numbers: bool,
-    word: Vec<u8>,
-    /// A hash a word.
-    hashes: Vec<u8>,
-    /// The words, a space before each but the first.
-    text: Vec<u8>,
-}
-
-/// What is made of a byte of ASCII: a letter in lower case, `0` of a digit, nothing of the others.
-static ASCII: LazyLock<[u8; 128]> = LazyLock::new(|| {
-    let mut table = [0; 128];
-    for byte in 0..128_u8 {
-        let normal = if byte.is_ascii_digit() { b'0' } else { byte.to_ascii_lowercase() };
-        table[usize::from(byte)] = if normal.is_ascii_alphanumeric() { normal } else { 0 };
-    }
-    table
-});
-
-/// Letters of U+00C0 to U+017F that are one of ASCII with an accent: that one, or nothing.
-static ACCENTED: LazyLock<[u8; 0x180]> = LazyLock::new(|| {
-    let mut table = [0; 0x180];
-    for code in 0xc0..0x180_u32 {
-        let mut parts = Vec::new();
-        if let Some(c) = char::from_u32(code) {
-            decompose_canonical(c, |part| parts.push(part));
-        }
-        if let [base, rest @ ..] = parts.as_slice()
-            && base.is_ascii_alphabetic()
-            && rest.iter().all(|mark| canonical_combining_class(*mark) > 0)
-        {
-            table[code as usize] = u8::try_from(base.to_ascii_lowercase()).unwrap_or(0);
-        }
-    }
-    table
-});
-
-impl Words {
-    fn clear(&mut self, unit: ShingleUnit) {
-        self.characters = unit == ShingleUnit::Characters;
-        self.word.clear();
-        self.hashes.clear();
-        self.text.clear();
-    }
-
-    /// Add a text; a word does not go on from one text to the next.
-    ///
-    /// 1. Form D without marks (canonical combining class above 0), in lower case.
-    /// 2. A number (digits, and a separator, `.`, `,` or `'`, between two of them) is `0`, or its digits.
-    /// 3. What is neither letter nor digit ends a word, and a character of a script without spaces is one.
-    fn add(&mut self, text: &str) {
-        let (ascii, accented) = (&*ASCII, &*ACCENTED);
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let byte = bytes[at];
-            if byte < 0x80 {
-                match ascii[usize::from(byte)] {
-                    0 => self.end(),
-                    b'0' => {
-                        let end = number(bytes, at);
-                        if self.numbers {
-                            self.word.extend(bytes[at..end].iter().filter(|b| b.is_ascii_digit()));
-                        } else {
-                            self.digit();
-                        }
-                        at = end;
-                        continue;
-                    }
-                    letter => self.word.push(letter),
-                }
-                at += 1;
-                continue;
-            }
-            let Some(c) = text[at..].chars().next() else { break };
-            at += c.len_utf8();
-            match accented.get(c as usize) {
-                Some(letter) if *letter > 0 => self.word.push(*letter),
-                _ => self.other(c),
-            }
-        }
-        self.end();
-    }
-
-    /// A character beyond ASCII.
-    fn other(&mut self, c: char) {
-        if is_spaceless(c) && c.is_alphanumeric() {
-            self.end();
-            self.push(c);
-            self.end();
-            return;
-        }
-        decompose_canonical(c, |part| {
-            if canonical_combining_class(part) > 0 {
-            } else if part.is_numeric() && !self.numbers {
-                self.digit();
-            } else if part.is_alphanumeric() {
-                part.to_lowercase().filter(|c| canonical_combining_class(*c) == 0).for_each(|lower| self.push(lower));
-            } else {
-                self.end();
-            }
-        });
-    }
-
-    fn push(&mut self, c: char) {
-        self.word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-
-    /// A digit; those beside each other are one number.
-    fn digit(&mut self) {
-        if self.word.last() != Some(&b'0') {
-            self.word.push(b'0');
-        }
-    }
-
-    fn end(&mut self) {
-        if self.word.is_empty() {
-            return;
-        }
-        if self.characters {
-            if !self.text.is_empty() {
-                self.text.push(b' ');
-            }
-            self.text.append(&mut self.word);
-        } else {
-            self.hashes.extend_from_slice(&xxh3_64(&self.word).to_le_bytes());
-            self.word.clear();
-        }
-    }
-
-    /// Where the characters of `text` begin, and where it ends.
-    fn ends(&self) -> Vec<usize> {
-        let starts = self.text.iter().enumerate().filter(|(_, byte)| (**byte & 0xc0) != 0x80).map(|(at, _)| at);
-        starts.chain([self.text.len()]).collect()
-    }
-}
-
-/// Where a number ends that begins at `at`.
-fn number(bytes: &[u8], mut at: usize) -> usize {
-    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    while digit(at) || (matches!(bytes.get(at), Some(b'.' | b',' | b'\'')) && digit(at + 1)) {
-        at += 1;
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use setaccio_base::row::Message;
 
     use super::*;
-
-    fn normal(text: &str) -> String {
-        let mut words = Words { characters: true, ..Words::default() };
-        words.add(text);
-        String::from_utf8(words.text).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    #[test]
-    fn the_normal_form_is_without_case_accents_marks_and_values() {
-        for (text, expected) in [
-            ("Perché NO?", "perche no"),
-            ("perche\u{301} no!", "perche no"),
-            ("L'acqua costa 1.250,50 € al m³.", "l acqua costa 0 al m0"),
-            ("Il 12 maggio 1998, alle 10:30", "il 0 maggio 0 alle 0 0"),
-            ("abc123def", "abc0def"),
-            ("Fine 3. Poi", "fine 0 poi"),
-            ("  \n\t ", ""),
-            ("...!?", ""),
-            ("Çà Ωμέγα ЁЖ straße İ", "ca ωμεγα еж straße i"),
-            ("猫が好き", "猫 が 好 き"),
-            ("我用Rust写", "我 用 rust 写"),
-            ("x\u{ad}y", "x y"),
-        ] {
-            assert_eq!(normal(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn shingles_are_runs_and_short_texts_are_one() {

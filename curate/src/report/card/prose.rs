@@ -13,7 +13,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    ledger::Ledger,
+    ledger::{EvaluationCount, Ledger},
     lock::{ReadFrom, RecipeLock},
     recipe::{LeftOut, Recipe, Source},
 };
@@ -208,6 +208,18 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
         out.push_str("\nWord lists:\n\n| list | entries | SHA-256 |\n|---|---:|---|\n");
         for list in &lock.list {
             let _ = writeln!(out, "| {} | {} | {} |", cell(&list.name), list.entries, code_cell(&list.sha256));
+        }
+    }
+    if let (Some(settings), false) = (&lock.recipe.decontamination, ledger.evaluations.is_empty()) {
+        let _ = write!(
+            out,
+            "\nRows were held against evaluation sets, and dropped were {}. Of rows that hold several items the one that it holds the \
+             most of counts.\n\n| set | items | too short | found | rows dropped |\n|---|---:|---:|---:|---:|\n",
+            settings.told()
+        );
+        for EvaluationCount { set, items, short, found, rows } in &ledger.evaluations {
+            let [items, short, found, rows] = [items, short, found, rows].map(|n| grouped(*n));
+            let _ = writeln!(out, "| {} | {items} | {short} | {found} | {rows} |", cell(set));
         }
     }
     for set in &lock.against {

@@ -7,6 +7,7 @@ use super::schema::Schema;
 pub mod alpaca;
 pub mod baize;
 pub mod dolly;
+pub mod evaluation;
 pub mod kto;
 pub mod messages;
 pub mod orca;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{FileFormat, is_default, one_or_more};
+use crate::keys::{Documents, FileFormat, is_default, one_or_more};
 
 /// What evaluations are made of, and rows therefore must not hold. A row that shares word n-grams with an item of an evaluation
 /// set is dropped: words are compared without case, accents and punctuation.
@@ -186,6 +186,9 @@ pub struct EvaluationSet {
     /// The encoding of its files, by its name on the web.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// Of text files: what an item is, whose field is `text`.
+    #[serde(skip_serializing_if = "Documents::is_default")]
+    pub documents: Documents,
 }
 
 #[cfg(test)]

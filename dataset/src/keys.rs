@@ -29,6 +29,25 @@ impl FileFormat {
     }
 }
 
+/// What a document of a text file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Documents {
+    /// The whole file.
+    #[default]
+    File,
+    /// Each line that is not blank.
+    Line,
+}
+
+impl Documents {
+    /// Whether nobody chose otherwise.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One text, or a list of them.
 pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]

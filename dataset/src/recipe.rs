@@ -12,7 +12,7 @@ use crate::{
     keys::{is_default, one_or_more},
 };
 
-pub use crate::keys::FileFormat;
+pub use crate::keys::{Documents, FileFormat};
 
 /// Where rows come from, what is done to them, and what is said of the result.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -155,25 +155,6 @@ pub struct Source {
     /// Of text files: what a document is.
     #[serde(default, skip_serializing_if = "Documents::is_default")]
     pub documents: Documents,
-}
-
-/// What a document of a text file is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Documents {
-    /// The whole file.
-    #[default]
-    File,
-    /// Each line that is not blank.
-    Line,
-}
-
-impl Documents {
-    /// Whether nobody chose otherwise.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Source {

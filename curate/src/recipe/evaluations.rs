@@ -3,7 +3,7 @@
 use setaccio_base::suggest;
 use setaccio_dataset::{
     decontamination::{Decontamination, EvaluationSet},
-    recipe::{Documents, Recipe, Source},
+    recipe::{Recipe, Source},
 };
 
 /// A set that the program knows.
@@ -146,7 +146,7 @@ pub fn sets(recipe: &Recipe) -> Vec<EvaluationSet> {
 /// The folder of evaluation sets, and what their names begin with where those of sources are beside them.
 pub const EVALUATION: &str = "evaluation/";
 
-/// A set as a source of rows, of a name that no source of a recipe has. A line of a text file is an item.
+/// A set as a source of rows, of a name that no source of a recipe has.
 pub fn source(set: &EvaluationSet) -> Source {
     Source {
         name: format!("{EVALUATION}{}", set.name),
@@ -160,7 +160,7 @@ pub fn source(set: &EvaluationSet) -> Source {
         separator: set.separator,
         columns: set.columns.clone(),
         encoding: set.encoding.clone(),
-        documents: Documents::Line,
+        documents: set.documents,
         ..Source::default()
     }
 }

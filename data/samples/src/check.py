@@ -75,6 +75,24 @@ def near(one, another):
     return len(one & another) >= 0.8 * len(one | another)
 
 
+def evaluation_runs():
+    """The runs of eight words of every question among the samples of evaluation sets."""
+    runs = set()
+    for path in sorted((HERE / "evaluation").glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            item = json.loads(line)
+            named = ("question", "instruction", "ctx", "sentence", "input_text_translation")
+            question = next(item[name] for name in named if name in item)
+            words = re.findall(r"\w+", re.sub(r"\d+", "0", question.lower()))
+            runs |= {tuple(words[i : i + 8]) for i in range(len(words) - 7)}
+    return runs
+
+
+def holds_a_question(text, runs=evaluation_runs()):
+    words = re.findall(r"\w+", re.sub(r"\d+", "0", text.lower()))
+    return any(tuple(words[i : i + 8]) in runs for i in range(len(words) - 7))
+
+
 def check_raw(words):
     pages = raw_pages()
     table = pq.ParquetFile(HERE / "mc4_raw_it.parquet")
@@ -91,6 +109,8 @@ def check_raw(words):
         if not verdict and any(near(runs, other) for other in kept_runs if other):
             verdict = "near"
         kept_runs.append(runs)
+        if not verdict and holds_a_question(page.text):
+            verdict = "decontamination"
         check_verdict(page, verdict, words)
     rules = ("bad_words long_tokens citations line_end min_words_per_line lorem_ipsum javascript curly policy sentences "
              "length language").split()
@@ -118,6 +138,8 @@ def check_clean(words):
         if got == "keep" and any(near(runs, other) for other in runs_before):
             got = "near"
         runs_before.append(runs)
+        if got == "keep" and holds_a_question(page.text):
+            got = "decontamination"
         expect(got == page.expected, f"{page.url}: expected {page.expected}, got {got} ({found or lang})")
         seen.add(key)
     return len(rows), sum(p.expected == "keep" for p in pages)

@@ -363,7 +363,8 @@ fn decontamination(settings: &Decontamination, held: Option<&HeldAgainst>) {
         return;
     };
     let items = counted(sets.iter().map(|set| set.items).sum(), "item");
-    let memory = if *memory_bytes < 100_000 { format!("{} kB", memory_bytes.div_ceil(1000)) } else { megabytes(*memory_bytes) };
+    let memory =
+        if *memory_bytes < 100_000 { format!("{} kB", memory_bytes.div_ceil(1000)) } else { megabytes(*memory_bytes) };
     say!("          decontamination: {told}; {items} of {}, {memory} in memory", counted(sets.len() as u64, "set"));
     let line = |Set { name, items, short }: &Set| match short {
         0 => format!("{name} {}", count(*items)),

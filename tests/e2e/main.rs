@@ -5,6 +5,7 @@ mod bad_input;
 mod cards;
 mod commands;
 mod contributing;
+mod decontamination;
 #[cfg(feature = "train")]
 mod deliver;
 mod embedded;

@@ -135,7 +135,8 @@ impl<'a> Finder<'a> {
         for runs in self.covered.chunk_by(|a, b| a.text == b.text) {
             let text = self.index.text(runs[0].text);
             let covered = union(runs);
-            let enough = self.index.measure.share.is_none_or(|share| f64::from(covered) / f64::from(text.words) >= share);
+            let enough =
+                self.index.measure.share.is_none_or(|share| f64::from(covered) / f64::from(text.words) >= share);
             if !enough {
                 continue;
             }
@@ -250,7 +251,8 @@ mod tests {
     fn runs_of_several_turns_come_together_and_the_longest_is_shown() {
         let settings = Decontamination { ngram: Some(3), share: Some(1.0), ..Decontamination::default() };
         let index = index(&settings);
-        let row = Row::chat(&[("user", "Quanto fa sette volte?"), ("assistant", "Sette volte otto meno sei diviso due.")]);
+        let row =
+            Row::chat(&[("user", "Quanto fa sette volte?"), ("assistant", "Sette volte otto meno sei diviso due.")]);
         let found = Finder::new(&index).find(&row.content).unwrap_or_else(|| panic!("it is there"));
         assert_eq!((found.covered, found.words, found.part), (9, 9, 1));
         assert_eq!(row.content.message_name(found.part).as_deref(), Some("messages[1] (assistant)"));

@@ -13,8 +13,10 @@
 
 mod extras;
 pub mod filter;
+mod find_leaks;
 mod find_near;
 pub mod keep;
+mod leaks;
 pub mod lengths;
 pub mod near;
 pub mod rejects;

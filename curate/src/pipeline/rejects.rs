@@ -176,7 +176,7 @@ pub struct DropRow {
     pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
-    /// The stage's name, [`CONFLICT`] or [`NEAR`].
+    /// The stage's name, [`CONFLICT`], [`NEAR`] or [`DECONTAMINATION`](super::filter::DECONTAMINATION).
     pub rule: &'static str,
     /// Which row it repeats, or why it is not of the sample.
     pub detail: String,

@@ -18,6 +18,8 @@ use setaccio_dataset::{
 };
 
 use super::{
+    filter::DECONTAMINATION,
+    leaks::Leaks,
     near::NearDuplicates,
     rejects::{CONFLICT, DropRow, NEAR},
     spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
@@ -56,6 +58,8 @@ pub struct Resolution {
     pub conflicts: Vec<Tally>,
     /// Of those that deduplication drops, the near-duplicates, per source.
     pub near: Vec<Tally>,
+    /// Of those that deduplication drops, the ones that hold what others validate, per source.
+    pub leaks: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
 }
@@ -79,6 +83,7 @@ pub struct Resolver<'a> {
     ranks: Vec<u16>,
     files: Vec<&'a str>,
     near: Option<NearDuplicates>,
+    leaks: Option<Leaks>,
     /// Names of earlier data sets, whose numbers follow those of the sources.
     earlier: Vec<&'a str>,
 }
@@ -124,7 +129,13 @@ impl<'a> Resolver<'a> {
         for (rank, source) in (0..).zip(order) {
             ranks[source] = rank;
         }
-        Self { recipe, ranks, files, near: None, earlier: Vec::new() }
+        Self { recipe, ranks, files, near: None, leaks: None, earlier: Vec::new() }
+    }
+
+    /// With rows that were found to hold what others validate.
+    #[must_use]
+    pub fn with_leaks(self, leaks: Option<Leaks>) -> Self {
+        Self { leaks, ..self }
     }
 
     /// With near-duplicates that were found, of rows of the sources and of the `earlier` data sets with these names.
@@ -185,6 +196,7 @@ impl<'a> Resolver<'a> {
             dedup: vec![Flow::default(); sources],
             conflicts: vec![Tally::default(); sources],
             near: vec![Tally::default(); sources],
+            leaks: vec![Tally::default(); sources],
             sample: vec![Flow::default(); sources],
             ..Resolution::default()
         };
@@ -232,17 +244,24 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             first = Some(c);
-            first_near = self.near_another(&c)?;
-            if let Some(detail) = first_near.clone() {
+            let mut gone = self.near_another(&c)?.map(|detail| (NEAR, detail));
+            if gone.is_none() {
+                gone =
+                    self.leaks.as_ref().and_then(|leaks| leaks.of(c.key.order)).map(|detail| (DECONTAMINATION, detail));
+            }
+            first_near = gone.as_ref().map(|(_, detail)| detail.clone());
+            if let Some((rule, detail)) = gone {
                 resolution.dedup[source].count(c.bytes, None);
-                resolution.near[source].dropped += 1;
-                resolution.near[source].dropped_bytes += c.bytes;
-                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule: NEAR, detail });
+                let tallies = if rule == NEAR { &mut resolution.near } else { &mut resolution.leaks };
+                tallies[source].dropped += 1;
+                tallies[source].dropped_bytes += c.bytes;
+                resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule, detail });
                 continue;
             }
             resolution.dedup[source].count(c.bytes, Some(c.bytes));
+            let validation = c.key.in_validation(self.recipe.split.validation);
             if matches!(then, Then::Nothing) {
-                resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation: false });
+                resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
                 continue;
             }
             if let Some(detail) = self.left_out(&c, left.as_deref_mut()) {
@@ -251,7 +270,6 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             resolution.sample[source].count(c.bytes, Some(c.bytes));
-            let validation = c.key.in_validation(self.recipe.split.validation);
             resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });
         }
         Ok(resolution)

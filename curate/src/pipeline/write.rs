@@ -16,13 +16,14 @@ use setaccio_base::{filter_report::Tally, numbers::counted, progress::Progress};
 use setaccio_dataset::{
     columns::{Extras, content_fields},
     folder::{DATA, REJECTS},
-    ledger::{FileEntry, Flow, SplitRows},
+    ledger::{EvaluationCount, FileEntry, Flow, SplitRows},
     recipe::LeftOut,
 };
 
 use super::{
     extras,
     filter::{Manifest, bands_path, spill_path},
+    find_leaks as leaking,
     find_near::Rows,
     lengths::{LengthTable, SPLITS},
     near::NearDuplicates,
@@ -46,6 +47,8 @@ pub struct WriteOutput {
     pub extras: Extras,
     /// What was counted on the way.
     pub counts: Counts,
+    /// What was found of the rows that validate, where others were held against them.
+    pub validation: Option<EvaluationCount>,
     /// What a person should know of deduplication and of the sample.
     pub notes: Vec<String>,
 }
@@ -59,6 +62,8 @@ pub struct Counts {
     pub conflicts: Vec<Tally>,
     /// Of those that deduplication drops, the near-duplicates, per source.
     pub near: Vec<Tally>,
+    /// Of those that deduplication drops, the ones that hold what others validate, per source.
+    pub leaks: Vec<Tally>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
     /// Rows of each split.
@@ -75,13 +80,22 @@ impl Counts {
         let zero = vec![Flow::default(); sources];
         let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
         let none = vec![Tally::default(); sources];
-        Self { dedup: zero.clone(), conflicts: none.clone(), near: none, sample: zero, splits, ..Self::default() }
+        Self {
+            dedup: zero.clone(),
+            conflicts: none.clone(),
+            near: none.clone(),
+            leaks: none,
+            sample: zero,
+            splits,
+            ..Self::default()
+        }
     }
 
     fn add(&mut self, other: Self) {
         self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
         self.conflicts.iter_mut().zip(&other.conflicts).for_each(|(sum, t)| sum.add(t));
         self.near.iter_mut().zip(&other.near).for_each(|(sum, t)| sum.add(t));
+        self.leaks.iter_mut().zip(&other.leaks).for_each(|(sum, t)| sum.add(t));
         self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
         for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
             sum.rows += split.rows;
@@ -143,6 +157,14 @@ pub fn write(
         let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
         writer.resolver = writer.resolver.with_near(Some(found), earlier);
     }
+    let mut held_against = None;
+    if let Some((settings, numbers)) = plan.held_against_validation() {
+        let PartitionWriter { index, resolver, .. } = &writer;
+        let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
+        let leaks = rows.decide(settings, numbers)?;
+        held_against = Some(leaks.count.clone());
+        writer.resolver = writer.resolver.with_leaks(Some(leaks));
+    }
     let allowed = if writer.resolver.counts_first() {
         let counts = writer.count(&ranges, pool, progress)?;
         let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
@@ -184,7 +206,7 @@ pub fn write(
     files.extend(validation.finish()?);
     files.extend(gather_rejects(plan, work, manifests, &rejected)?);
     files.extend(dropped.finish()?);
-    Ok(WriteOutput { files, extras: writer.extras, counts, notes })
+    Ok(WriteOutput { files, extras: writer.extras, counts, validation: held_against, notes })
 }
 
 /// Find the near-duplicates, if the recipe wants it.
@@ -263,8 +285,9 @@ impl PartitionWriter<'_> {
         let whole = self.index.content_of(range) <= group * PIECE;
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
-        let Resolution { keep, drop, dedup, conflicts, near, sample } = self.resolver.resolve(&batch, allowed)?;
-        partition.counts = Counts { dedup, conflicts, near, sample, ..Counts::new(self.sources.len()) };
+        let Resolution { keep, drop, dedup, conflicts, near, leaks, sample } =
+            self.resolver.resolve(&batch, allowed)?;
+        partition.counts = Counts { dedup, conflicts, near, leaks, sample, ..Counts::new(self.sources.len()) };
         let mut drop = self.to_rejects(drop);
         if whole {
             self.encode(&mut partition, &batch, &keep, &drop)?;

@@ -89,8 +89,10 @@ impl Earlier {
     ) -> Result<()> {
         let opened = Shard::open(shard, &|| progress.cancelled())?;
         if self.shards.iter().any(|(path, entry)| path == shard && entry.sha256 != opened.sha256) {
-            let message =
-                format!("is not the file that its ledger names: build that data set again, or take it out of {}", self.key);
+            let message = format!(
+                "is not the file that its ledger names: build that data set again, or take it out of {}",
+                self.key
+            );
             return Err(Error::damaged(shard, message));
         }
         for row in opened.rows(self.kind)? {

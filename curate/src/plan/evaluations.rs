@@ -50,7 +50,7 @@ pub struct Evaluations {
 /// A set is not there, cannot be read, or has none of the fields that are named.
 pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Result<Option<Evaluations>> {
     let Some(settings) = &loaded.recipe.decontamination else { return Ok(None) };
-    let numbers = settings.numbers.unwrap_or(loaded.recipe.kind != Kind::Text);
+    let numbers = keeps_numbers(&loaded.recipe, settings);
     let sets = evaluations::sets(&loaded.recipe);
     if sets.is_empty() && settings.against.is_empty() {
         return Ok(None);
@@ -85,6 +85,11 @@ pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Re
     }
     found.index = (!listed).then(|| reading.builder.finish());
     Ok(Some(found))
+}
+
+/// Whether numbers keep their values.
+pub fn keeps_numbers(recipe: &Recipe, settings: &Decontamination) -> bool {
+    settings.numbers.unwrap_or(recipe.kind != Kind::Text)
 }
 
 /// Whether a set is to be read from the Hub.
@@ -124,9 +129,14 @@ impl Reading<'_> {
         }
         if from_samples && let Some(known) = known(name).filter(|_| self.settings.sets.contains(name)) {
             let path = known.sample();
-            let place = bundle::get(&path)
-                .ok_or_else(|| Error::recipe(&self.loaded.file, format!("evaluation set `{name}`: no sample {path}")))?;
-            return Ok(Files::Here(vec![SourceFile { place, name: format!("samples/{EVALUATION}{name}.jsonl"), sha256: None }]));
+            let place = bundle::get(&path).ok_or_else(|| {
+                Error::recipe(&self.loaded.file, format!("evaluation set `{name}`: no sample {path}"))
+            })?;
+            return Ok(Files::Here(vec![SourceFile {
+                place,
+                name: format!("samples/{EVALUATION}{name}.jsonl"),
+                sha256: None,
+            }]));
         }
         if let (Origin::Dir(dir), false) = (self.origin, source.local()) {
             let folders = [dir.join(&set.repo), dir.join(&source.name)];
@@ -151,7 +161,13 @@ impl Reading<'_> {
     }
 
     /// Add the items of a set.
-    fn set(&mut self, set: &EvaluationSet, source: &Source, files: Vec<SourceFile>, inputs: &mut Vec<Input>) -> Result<()> {
+    fn set(
+        &mut self,
+        set: &EvaluationSet,
+        source: &Source,
+        files: Vec<SourceFile>,
+        inputs: &mut Vec<Input>,
+    ) -> Result<()> {
         let limits = inputs::limits(&self.loaded.recipe);
         let fields = Fields::new(&set.fields);
         let extra: Vec<String> = fields.columns().chain(set.id.clone()).collect();
@@ -212,8 +228,10 @@ impl Reading<'_> {
         let wanted: Vec<&str> = wanted.filter(|path| !filled.contains(*path)).collect();
         if let (Some(field), false) = (wanted.first(), self.loaded.rebuilt.is_some() && items == 0) {
             let there: Names = columns.iter().collect();
-            let message =
-                format!("evaluation set `{}`: none of its {items} items has a field `{field}`; there are {there}", set.name);
+            let message = format!(
+                "evaluation set `{}`: none of its {items} items has a field `{field}`; there are {there}",
+                set.name
+            );
             return Err(Error::recipe(&self.loaded.file, message));
         }
         Ok(())
@@ -229,7 +247,10 @@ impl Reading<'_> {
             AgainstRows::Validation => "validation",
             AgainstRows::All => "",
         };
-        let files: Vec<_> = earlier.files().filter(|(_, entry)| entry.path.rsplit('/').next().is_some_and(|f| f.starts_with(split))).collect();
+        let files: Vec<_> = earlier
+            .files()
+            .filter(|(_, entry)| entry.path.rsplit('/').next().is_some_and(|f| f.starts_with(split)))
+            .collect();
         if files.is_empty() {
             let message = "has no rows that validate: say with decontamination.against_rows = \"all\" that all of its rows \
                            count, or take it out of decontamination.against";
@@ -240,7 +261,10 @@ impl Reading<'_> {
         for (path, entry) in files {
             earlier.each_row(path, self.progress, |content| {
                 if builder.is_full() {
-                    return Err(Error::damaged(path, "holds too much to be held in memory: see decontamination.against_rows"));
+                    return Err(Error::damaged(
+                        path,
+                        "holds too much to be held in memory: see decontamination.against_rows",
+                    ));
                 }
                 builder.item(&hex(&key::id(content)), texts(content).iter().map(String::as_str));
                 Ok(())

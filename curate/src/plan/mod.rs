@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use setaccio_base::{bundle::Place, progress::Progress, sha256, shell};
 use setaccio_dataset::{
+    decontamination::Decontamination,
     lock::{Asset, RecipeLock},
     recipe::Source,
 };
@@ -28,7 +29,7 @@ mod lock;
 mod tasks;
 
 pub use earlier::Earlier;
-pub use evaluations::Evaluations;
+pub use evaluations::{Evaluations, texts};
 pub use inputs::{PlanFile, limits};
 pub use tasks::{Part, Task};
 
@@ -190,6 +191,14 @@ impl Plan {
         let of = self.files.iter().filter(|other| other.source == file.source);
         let files: Vec<(&str, u64)> = of.map(|other| (other.input.name.as_str(), other.input.bytes)).collect();
         stray(&files, &file.input.name)
+    }
+
+    /// What rows that train are held against those that validate with, if that is wanted and there are any: the settings, and whether
+    /// numbers keep their values.
+    pub fn held_against_validation(&self) -> Option<(&Decontamination, bool)> {
+        let recipe = &self.loaded.recipe;
+        let settings = recipe.decontamination.as_ref().filter(|settings| settings.validation)?;
+        (recipe.split.validation > 0.0).then_some((settings, evaluations::keeps_numbers(recipe, settings)))
     }
 
     /// The parts of all tasks that are of this source, in order.

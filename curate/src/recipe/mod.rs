@@ -243,6 +243,12 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     if let Some(settings) = &recipe.decontamination {
         evaluations::check(settings)?;
+        if settings.validation && recipe.split.validation <= 0.0 {
+            return Err(
+                "decontamination.validation holds rows against those that validate, and split.validation makes none"
+                    .into(),
+            );
+        }
         for set in &settings.set {
             check_name(&set.name).map_err(|e| format!("evaluation set: {e}"))?;
             // What may be done with its items is nobody's question: none of them is published.

@@ -29,7 +29,11 @@ pub fn of(out: &Path) -> Pins {
 
 /// The commits that a lock names.
 pub fn of_lock(lock: &RecipeLock) -> Pins {
-    lock.input.iter().chain(&lock.evaluation).filter_map(|i| Some((key(&i.repo, &i.revision), i.commit.clone()?))).collect()
+    lock.input
+        .iter()
+        .chain(&lock.evaluation)
+        .filter_map(|i| Some((key(&i.repo, &i.revision), i.commit.clone()?)))
+        .collect()
 }
 
 /// Write down what a plan has settled on, for slices that start later.

@@ -16,7 +16,7 @@ use setaccio_dataset::{
 
 use crate::{
     pipeline::{
-        filter::{self, BAD_ROW, Manifest},
+        filter::{self, BAD_ROW, DECONTAMINATION, Manifest},
         rejects::{CONFLICT, NEAR},
         write::WriteOutput,
     },
@@ -60,11 +60,12 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         vec![rule(name, &names, &tallies)]
     };
     // What has a name of its own is no ordinary copy.
-    let named = [(CONFLICT, &counts.conflicts), (NEAR, &counts.near)];
+    let named = [(CONFLICT, &counts.conflicts), (NEAR, &counts.near), (DECONTAMINATION, &counts.leaks)];
+    let leaks = output.validation.is_some();
     let near = recipe.dedup.as_ref().is_some_and(|dedup| dedup.near.is_some());
-    let named = named
-        .into_iter()
-        .filter(|(name, tallies)| (*name == NEAR && near) || tallies.iter().any(|tally| tally.dropped > 0));
+    let named = named.into_iter().filter(|(name, tallies)| {
+        (*name == NEAR && near) || (*name == DECONTAMINATION && leaks) || tallies.iter().any(|tally| tally.dropped > 0)
+    });
     let named: Vec<_> = named.collect();
     let mut ordinary = counts.dedup.clone();
     for (_, tallies) in &named {
@@ -92,7 +93,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
-        evaluations: evaluations(plan, manifests),
+        evaluations: evaluations(plan, manifests).into_iter().chain(output.validation.clone()).collect(),
         notes: notes(plan, output, (&unread, &renamed), &read),
         unread,
         renamed,

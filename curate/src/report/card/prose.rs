@@ -211,10 +211,13 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
         }
     }
     if let (Some(settings), false) = (&lock.recipe.decontamination, ledger.evaluations.is_empty()) {
+        let samples = lock.from == "samples" && lock.evaluation.iter().any(|input| !input.repo.is_empty());
+        let samples = if samples { ", samples of Setaccio that stand for the real ones" } else { "" };
         let _ = write!(
             out,
-            "\nRows were held against evaluation sets, and dropped were {}. Of rows that hold several items the one that it holds the \
-             most of counts.\n\n| set | items | too short | found | rows dropped |\n|---|---:|---:|---:|---:|\n",
+            "\nRows were held against the items of evaluation sets{}, and those were dropped that are {}. A row that holds several \
+             items is counted for the one that it holds the most of.\n\n| set | items | too short | found | rows dropped |\n|---|---:|---:|---:|---:|\n",
+            samples,
             settings.told()
         );
         for EvaluationCount { set, items, short, found, rows } in &ledger.evaluations {

@@ -1,0 +1,183 @@
+//! Finds rows that train and hold what rows of the same build validate: these are items, as those of evaluation sets are.
+
+use std::ops::Range;
+
+use arrow_array::{cast::AsArray, types::UInt64Type};
+use rayon::ThreadPool;
+use setaccio_base::{progress::Progress, row::Content};
+use setaccio_dataset::{columns::ContentColumns, decontamination::Decontamination, ledger::EvaluationCount};
+
+use super::{
+    leaks::{Leak, Leaks, VALIDATION},
+    resolver::{KeepRow, Resolver, pieces},
+    spill::{self, DECIDING, ID, ORDER},
+    spill_file::SpillIndex,
+    stage::each,
+};
+use crate::{
+    contamination::{Builder, Finder, Index},
+    error::{Error, Result},
+    plan,
+};
+
+/// Bytes of items that are held at once: where rows that validate are more, the others are looked through once for each such part.
+const INDEX_BYTES: u64 = 256 << 20;
+
+/// Content that is read at once.
+const PIECE_BYTES: u64 = 32 << 20;
+
+/// What is decided on.
+pub struct Rows<'a> {
+    /// The rows of all tasks.
+    pub index: &'a SpillIndex,
+    /// Their partitions.
+    pub partitions: &'a [Range<u32>],
+    /// Tells which rows stay, and which of them validate.
+    pub resolver: &'a Resolver<'a>,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
+    /// Threads.
+    pub pool: &'a ThreadPool,
+}
+
+impl Rows<'_> {
+    /// Decide which rows go; numbers keep their values or not.
+    ///
+    /// # Errors
+    /// A damaged work file, Ctrl-C.
+    pub fn decide(self, settings: &Decontamination, numbers: bool) -> Result<Leaks> {
+        let mut leaks =
+            Leaks { rows: Vec::new(), count: EvaluationCount { set: VALIDATION.into(), ..Default::default() } };
+        let (mut builder, mut ids) = (fresh(settings, numbers), Vec::new());
+        let items = |i: usize| {
+            let mut items = Vec::new();
+            self.each_row(&self.partitions[i], Split::Validation, |_, id, content| {
+                items.push((id, plan::texts(content)));
+                Ok(())
+            })?;
+            Ok(items)
+        };
+        let mut full = Vec::new();
+        each("validation", self.partitions.len(), self.pool, self.progress, items, |items| {
+            for (id, texts) in items {
+                builder.item("", texts.iter().map(String::as_str));
+                ids.push(id);
+                if builder.bytes() >= INDEX_BYTES || builder.is_full() {
+                    let whole = std::mem::replace(&mut builder, fresh(settings, numbers));
+                    full.push((whole, std::mem::take(&mut ids)));
+                    self.look(&mut full, &mut leaks)?;
+                }
+            }
+            Ok(())
+        })?;
+        full.push((builder, ids));
+        self.look(&mut full, &mut leaks)?;
+        leaks.count.rows = leaks.rows.len() as u64;
+        Ok(leaks)
+    }
+
+    /// Look through the rows that train for the items that were put together.
+    fn look(&self, full: &mut Vec<(Builder, Vec<[u8; 16]>)>, leaks: &mut Leaks) -> Result<()> {
+        for (builder, ids) in full.drain(..) {
+            let index = builder.finish();
+            let (mut found, mut held) = (Vec::new(), Vec::new());
+            let look = |i: usize| self.hold(&self.partitions[i], &index, &ids);
+            each("leaks", self.partitions.len(), self.pool, self.progress, look, |(rows, items)| {
+                found.extend(rows);
+                held.extend(items);
+                Ok(())
+            })?;
+            held.sort_unstable();
+            held.dedup();
+            leaks.count.found += held.len() as u64;
+            for set in &index.sets {
+                leaks.count.items += set.items;
+                leaks.count.short += set.short;
+            }
+            // Of equal ones the one that was found first stays: items come in the order of the output.
+            leaks.rows.extend(found);
+            leaks.rows.sort_by_key(|leak| leak.row);
+            leaks.rows.dedup_by(|later, first| {
+                let same = later.row == first.row;
+                if same && first.is_less(later) {
+                    std::mem::swap(later, first);
+                }
+                same
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows of a partition that train and hold items, and the items that they hold.
+    fn hold(&self, partition: &Range<u32>, index: &Index, ids: &[[u8; 16]]) -> Result<(Vec<Leak>, Vec<u32>)> {
+        let (mut finder, mut leaks) = (Finder::new(index), Vec::new());
+        self.each_row(partition, Split::Train, |row, _, content| {
+            if let Some(found) = finder.find(content) {
+                let text = content.texts().nth(found.part).unwrap_or_default();
+                let characters = |bytes: usize| to_u32(text.get(..bytes).map_or(0, |before| before.chars().count()));
+                leaks.push(Leak {
+                    row,
+                    id: ids[found.item as usize],
+                    covered: found.covered,
+                    words: found.words,
+                    part: to_u32(found.part),
+                    start: characters(found.span.start),
+                    end: characters(found.span.end),
+                });
+            }
+            Ok(())
+        })?;
+        Ok((leaks, finder.items.into_iter().collect()))
+    }
+
+    /// Give the rows of a split that deduplication leaves of a partition to `each`, with name and id, in the order of the output.
+    fn each_row(
+        &self,
+        partition: &Range<u32>,
+        split: Split,
+        mut each: impl FnMut(u64, [u8; 16], &Content) -> Result<()>,
+    ) -> Result<()> {
+        let batch = self.index.gather_columns(partition, &DECIDING)?;
+        let mut kept = self.resolver.deduplicate(&batch)?.keep;
+        kept.retain(|row| row.validation == (split == Split::Validation));
+        drop(batch);
+        for piece in pieces(kept, PIECE_BYTES, |row| row.bytes) {
+            if self.progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let mut rows: Vec<u32> = piece.iter().map(|row: &KeepRow| row.row).collect();
+            rows.sort_unstable();
+            let picked = self.index.pick(partition, &rows)?;
+            let contents = ContentColumns::new(&picked, self.resolver.kind()).map_err(spoilt)?;
+            let orders = spill::column(&picked, ORDER)?.as_primitive::<UInt64Type>();
+            let hex = spill::column(&picked, ID)?.as_string::<i32>();
+            for row in &piece {
+                let Ok(i) = rows.binary_search(&row.row) else { continue };
+                let id = u128::from_str_radix(hex.value(i), 16).map_err(|e| spoilt(format!("id: {e}")))?;
+                each(orders.value(i), id.to_be_bytes(), &contents.get(i).map_err(spoilt)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Split {
+    Train,
+    Validation,
+}
+
+fn fresh(settings: &Decontamination, numbers: bool) -> Builder {
+    let mut builder = Builder::new(settings, numbers);
+    builder.set(VALIDATION);
+    builder
+}
+
+fn spoilt(message: String) -> Error {
+    Error::Encode { path: "spill file".into(), message }
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -224,9 +224,17 @@ impl Reading<'_> {
                 sha256: input.inspection.sha256,
             });
         }
+        let again = self.loaded.rebuilt.is_some();
+        if items == 0 && !again {
+            let message = format!(
+                "evaluation set `{}` holds no items: fetch its files again, or take it out of the recipe",
+                set.name
+            );
+            return Err(Error::recipe(&self.loaded.file, message));
+        }
         let wanted = fields.paths().chain(set.id.as_deref().filter(|id| !columns.contains(*id)));
         let wanted: Vec<&str> = wanted.filter(|path| !filled.contains(*path)).collect();
-        if let (Some(field), false) = (wanted.first(), self.loaded.rebuilt.is_some() && items == 0) {
+        if let (Some(field), false) = (wanted.first(), again && items == 0) {
             let there: Names = columns.iter().collect();
             let message = format!(
                 "evaluation set `{}`: none of its {items} items has a field `{field}`; there are {there}",
@@ -322,12 +330,11 @@ impl Fields {
             let mut said = Vec::new();
             for path in paths {
                 let before = said.len();
-                match columns.get(path) {
-                    Some(value) => collect(value, &[], &mut said),
-                    None => {
-                        let parts: Vec<&str> = path.split('.').collect();
-                        columns.get(parts[0]).into_iter().for_each(|value| collect(value, &parts[1..], &mut said));
-                    }
+                if let Some(value) = columns.get(path) {
+                    collect(value, &[], &mut said);
+                } else {
+                    let parts: Vec<&str> = path.split('.').collect();
+                    columns.get(parts[0]).into_iter().for_each(|value| collect(value, &parts[1..], &mut said));
                 }
                 if said.len() > before && !filled.contains(path) {
                     filled.insert(path.clone());

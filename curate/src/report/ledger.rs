@@ -166,7 +166,9 @@ fn evaluations(plan: &Plan, manifests: &[Manifest]) -> Vec<EvaluationCount> {
     items.sort_unstable();
     items.dedup();
     let mut found = vec![0; index.sets.len()];
-    items.iter().for_each(|item| found[index.set_of(*item)] += 1);
+    for item in items {
+        found[index.set_of(item)] += 1;
+    }
     let rows = |set: usize| manifests.iter().filter_map(|m| m.contaminated.rows.get(set)).sum();
     let sets = index.sets.iter().enumerate();
     sets.map(|(i, set)| EvaluationCount {

@@ -19,7 +19,12 @@ type Files = Vec<(String, Vec<u8>)>;
 /// A Hub with these repositories, and the same files below `data/`, as `--from DIR` looks for them.
 fn fixture(repos: impl IntoIterator<Item = (&'static str, Files)>) -> HubFixture {
     let fixture = HubFixture::new(Fixture::text(""));
-    for (repo, files) in repos {
+    // What a format is is told by the first bytes, so that JSON stands for Parquet, too. What is trained on is not read.
+    let evaluations = standins::EVALUATIONS.map(|(name, repo, file)| {
+        let rows = standins::sample(&format!("evaluation/{name}.jsonl"));
+        (repo, vec![(file.to_owned(), rows), (file.replace("test", "train").replace("val", "train"), b"[".to_vec())])
+    });
+    for (repo, files) in repos.into_iter().chain(evaluations) {
         for (path, bytes) in &files {
             fixture.local.write(&format!("data/{repo}/{path}"), bytes);
         }
@@ -38,12 +43,18 @@ impl HubFixture {
         let [hub, dir, data] = [format!("{out}-hub"), format!("{out}-dir"), "data".into()].map(|n| self.arg(&n));
         let said =
             self.run(&[&["build", &file, "--from", "hub", "--out", &hub], args].concat()).assert_success().stdout;
-        let fetched = self.fetched();
+        let mut fetched = self.fetched();
+        let (evaluations, sources) = fetched.drain(..).partition(|path: &String| {
+            standins::EVALUATIONS.iter().any(|(_, repo, file)| path.contains(repo) && path.contains(file))
+        });
+        let (evaluations, fetched): (Vec<String>, Vec<String>) = (evaluations, sources);
         self.run(&[&["build", &file, "--from", &data, "--out", &dir], args].concat()).assert_success();
         assert_eq!(rows(Path::new(&hub)), rows(Path::new(&dir)), "{recipe}");
         self.run(&["verify", &hub]).assert_success();
         let lock = fs::read_to_string(format!("{hub}/recipe.lock.toml")).unwrap();
         assert!(lock.contains("from = \"hub\"") && lock.contains("commit = \""), "{lock}");
+        let sets = lock.matches("source = \"evaluation/").count();
+        assert!(sets == 6 && (evaluations.len() == 6 || evaluations.is_empty()), "{sets} sets, {evaluations:?}");
         let card = fs::read_to_string(format!("{hub}/README.md")).unwrap();
         let notes: Vec<&str> = said.lines().filter_map(|l| l.strip_prefix("note: ")).collect();
         assert!(notes.iter().all(|note| card.contains(note)), "{notes:?}: {card}");

@@ -70,6 +70,22 @@ pub fn raw(files: usize) -> Vec<(String, Vec<u8>)> {
     italian.chain(others).map(file).collect()
 }
 
+/// The evaluation sets that the program knows, one file each, where their repositories have it.
+pub const EVALUATIONS: [(&str, &str, &str); 12] = [
+    ("arc", "allenai/ai2_arc", "ARC-Challenge/test-00000-of-00001.parquet"),
+    ("hellaswag", "Rowan/hellaswag", "data/validation-00000-of-00001.parquet"),
+    ("mmlu", "cais/mmlu", "all/test-00000-of-00001.parquet"),
+    ("gsm8k", "openai/gsm8k", "main/test-00000-of-00001.parquet"),
+    ("truthfulqa", "truthfulqa/truthful_qa", "generation/validation-00000-of-00001.parquet"),
+    ("winogrande", "allenai/winogrande", "winogrande_xl/validation-00000-of-00001.parquet"),
+    ("arc-it", "alexandrainst/m_arc", "data/it/test.jsonl"),
+    ("hellaswag-it", "alexandrainst/m_hellaswag", "data/it/val.jsonl"),
+    ("mmlu-it", "alexandrainst/m_mmlu", "data/it/test.jsonl"),
+    ("gsm8k-it", "sapienzanlp/gsm8k_italian", "gsm8k.test.json"),
+    ("truthfulqa-it", "alexandrainst/m_truthfulqa", "data/it/val.jsonl"),
+    ("winogrande-it", "sapienzanlp/winogrande_italian", "winogrande_xl.validation.json"),
+];
+
 /// A bundled sample.
 pub fn sample(name: &str) -> Vec<u8> {
     fs::read(Path::new(ROOT).join("data/samples").join(name)).unwrap()

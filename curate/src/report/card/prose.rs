@@ -215,7 +215,7 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
         let samples = if samples { ", samples of Setaccio that stand for the real ones" } else { "" };
         let _ = write!(
             out,
-            "\nRows were held against the items of evaluation sets{}, and those were dropped that are {}. A row that holds several \
+            "\nRows were held against the items of evaluation sets{}; dropped were {}. A row that holds several \
              items is counted for the one that it holds the most of.\n\n| set | items | too short | found | rows dropped |\n|---|---:|---:|---:|---:|\n",
             samples,
             settings.told()

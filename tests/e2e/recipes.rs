@@ -197,7 +197,7 @@ fn clean_web_text_comes_out_as_its_sources_say() {
 
 #[test]
 fn a_preview_shows_both_kinds_of_rows_and_their_reasons() {
-    let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "85"]).assert_success().said();
+    let shown = setaccio(&["preview", "pipelines/clean-web-it.toml", "-n", "87"]).assert_success().said();
     assert!(!shown.contains('\u{1b}'), "colours belong on a terminal");
     assert_snapshot("recipes-clean-web-it-preview", shown);
 }

@@ -110,8 +110,10 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn builds(times: usize) {
-    let fixture = Fixture::text(&web_rules(60_000));
+    let set = "[decontamination]\nvalidation = true\n[[decontamination.set]]\nname = 'x'\npath = 'set.jsonl'\nfields = 'text'\n";
+    let fixture = Fixture::text(&[&web_rules(60_000), set].concat());
     fixture.write("data/web/a.jsonl", TestRng(1).lines(120));
+    fixture.write("set.jsonl", TestRng(1).lines(3));
     fixture.build("earlier", &["--limit", "50"]).assert_success();
     let (earlier, out) = (fixture.path("earlier"), fixture.path("out"));
     // Where the inputs were is in no file that is published.

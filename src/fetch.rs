@@ -15,7 +15,7 @@ use setaccio_curate::{
     source::subset,
     source::{self, Limits},
 };
-use setaccio_dataset::recipe::Source;
+use setaccio_dataset::{decontamination::Missing, recipe::Source};
 #[cfg(feature = "train")]
 use setaccio_hub::Settings;
 use setaccio_hub::{
@@ -80,27 +80,50 @@ pub fn list(client: &Client, loaded: &RecipeFile, pins: &Pins, progress: &Bar) -
     let locked = loaded.rebuilt.as_ref().map(|rebuilt| pins::of_lock(&rebuilt.lock));
     let sets: Vec<Source> = evaluations::sets(&loaded.recipe).iter().map(evaluations::source).collect();
     let sources: Vec<&Source> = loaded.recipe.source.iter().chain(&sets).filter(|source| !source.local()).collect();
+    let skips = loaded.recipe.decontamination.as_ref().is_some_and(|settings| settings.missing == Missing::Skip);
+    let skips = |source: &Source| skips && is_evaluation(&source.name);
     let all = try_parallel(sources.len(), AT_A_TIME, progress, |i, progress| {
-        let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
-        // A lock's commit is what it is built from, and nothing to be told of.
-        let key = pins::key(&sources[i].repo, &sources[i].revision);
-        let commit = match locked.as_ref().and_then(|locked| locked.get(&key)) {
-            Some(commit) => commit.clone(),
-            None => commit(client, &repo, sources[i], pins, progress)?,
+        let list = || {
+            let repo = Repo::new(RepoType::Dataset, &sources[i].repo)?;
+            // A lock's commit is what it is built from, and nothing to be told of.
+            let key = pins::key(&sources[i].repo, &sources[i].revision);
+            let commit = match locked.as_ref().and_then(|locked| locked.get(&key)) {
+                Some(commit) => commit.clone(),
+                None => commit(client, &repo, sources[i], pins, progress)?,
+            };
+            let (files, unlisted) = files(client, &repo, &commit, sources[i], progress)?;
+            Ok((repo, commit, files, unlisted))
         };
-        let (files, unlisted) = files(client, &repo, &commit, sources[i], progress)?;
-        Ok((repo, commit, files, unlisted))
+        match list() {
+            Err(e) if skips(sources[i]) && is_absent(&e) => {
+                progress.warn(&format!("{}: {e}", sources[i].name));
+                Ok(None)
+            }
+            listed => listed.map(Some),
+        }
     })?;
-    sources
-        .iter()
-        .zip(all)
-        .map(|(source, (repo, commit, files, unlisted))| {
-            let listing = choose(client, loaded, source, repo, commit, &files)?;
-            // What the cache has is no word on what a folder holds.
-            let left_out = if unlisted { Vec::new() } else { listing.left_out };
-            Ok(HubListing { left_out, unlisted, ..listing })
-        })
-        .collect()
+    let mut listings = Vec::new();
+    for (source, found) in sources.iter().zip(all) {
+        let Some((repo, commit, files, unlisted)) = found else { continue };
+        match choose(client, loaded, source, repo, commit, &files) {
+            Ok(listing) => {
+                // What the cache has is no word on what a folder holds.
+                let left_out = if unlisted { Vec::new() } else { listing.left_out };
+                listings.push(HubListing { left_out, unlisted, ..listing });
+            }
+            Err(e) if skips(source) => progress.warn(&format!("{}: {e}", source.name)),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(listings)
+}
+
+/// Whether it says that something is not there, rather than that it cannot be asked for.
+fn is_absent(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::RepoNotFound { .. } | Error::GatedRepo { .. } | Error::RevisionNotFound { .. } | Error::Offline { .. }
+    )
 }
 
 fn commit(

@@ -93,6 +93,12 @@ pub enum BuildOutcome {
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
     check_apart(plan, out)?;
+    // A plan of what the Hub only lists holds nothing against anything.
+    if plan.evaluations.as_ref().is_some_and(|found| found.index.is_none()) {
+        return Err(Error::Argument(
+            "the evaluation sets were only listed: fetch them first, with `setaccio pull`".into(),
+        ));
+    }
     let mode = if matches!(options.part, Part::Slice { .. }) { Mode::Shared } else { Mode::Exclusive };
     let folder = OutputFolder::open(out, mode)?;
     let outcome = run_in(plan, &folder, options, progress);

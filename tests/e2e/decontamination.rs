@@ -126,9 +126,18 @@ fn bytes_do_not_depend_on_threads_and_slices() {
         fixture.build(&out, &["--finish"]).assert_success();
         assert_eq!(fixture.published(&out), one, "joined from {slices} slices");
     }
+    let lock = fixture.path("one/recipe.lock.toml").display().to_string();
+    let again = |out: &str| {
+        let out = fixture.path(out).display().to_string();
+        setaccio(&["build", &lock, "--from", fixture.path("data").to_str().unwrap(), "--out", &out])
+    };
+    again("again").assert_success();
+    assert_eq!(fixture.published("again"), one, "from the lock");
     // A set that was changed is another build, and what was done against the old one is not used.
     let quiz = fs::read_to_string(fixture.path("sets/quiz.jsonl")).unwrap();
-    fixture.write("sets/quiz.jsonl", quiz.lines().take(20).map(|l| l.to_owned() + "\n").collect::<String>());
+    fixture.write("sets/quiz.jsonl", quiz.lines().take(20).flat_map(|line| [line, "\n"]).collect::<String>());
+    let said = again("other").assert_failure();
+    assert!(said.contains("evaluation/quiz/sets/quiz.jsonl is another one than that with SHA-256"), "{said}");
     let said = fixture.build("one", &[]).assert_success().said();
     assert!(said.contains(" 0 of them done before") && fixture.published("one") != one, "{said}");
     fixture.write("sets/quiz.jsonl", quiz);

@@ -65,6 +65,12 @@ pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Re
     progress.stage("evaluations", (sets.len() + settings.against.len()) as u64);
     for set in &sets {
         let source = evaluations::source(set);
+        let locked = loaded.rebuilt.as_ref().map(|rebuilt| &rebuilt.lock.evaluation);
+        if locked.is_some_and(|locked| locked.iter().all(|input| input.source != source.name)) {
+            // That build went on without it.
+            found.missing.push(set.name.clone());
+            continue;
+        }
         match reading.files(set, &source)? {
             Files::Listed => listed = true,
             Files::Missing => found.missing.push(set.name.clone()),
@@ -78,10 +84,11 @@ pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Re
     }
     if !found.missing.is_empty() {
         let names: Names = found.missing.iter().collect();
-        progress.warn(&format!(
-            "rows are not held against {names}: {origin} does not have them (as {EVALUATION}NAME or OWNER/NAME), and \
-             decontamination.missing is \"skip\""
-        ));
+        let place = match origin {
+            Origin::Hub(_) => "the Hub does not have them".to_owned(),
+            _ => format!("{origin} does not have them, as {EVALUATION}NAME or OWNER/NAME"),
+        };
+        progress.warn(&format!("rows are not held against {names}: {place}, and decontamination.missing is \"skip\""));
     }
     found.index = (!listed).then(|| reading.builder.finish());
     Ok(Some(found))
@@ -147,6 +154,12 @@ impl Reading<'_> {
                      [decontamination], or say with decontamination.missing = \"skip\" to go on without it"
                 ));
             }
+        }
+        if let Origin::Hub(fetched) = self.origin
+            && !source.local()
+            && !fetched.contains_key(&source.name)
+        {
+            return self.missing(format!("evaluation set `{name}`: {} has no files of it", set.repo));
         }
         let found = origin::files(self.loaded, source, self.origin, &|| self.progress.cancelled())?;
         let only_listed = found.files.is_empty() && matches!(self.origin, Origin::Hub(_));

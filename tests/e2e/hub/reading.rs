@@ -223,3 +223,38 @@ fn python_finds_what_was_pulled() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), TestRng(2).lines(40));
 }
+
+#[test]
+fn rows_of_one_s_own_are_held_against_sets_of_the_hub() {
+    let settings = "[decontamination]\nsets = ['arc', 'gsm8k-it']\nmissing = 'skip'\n";
+    let fixture = HubFixture::new(Fixture::text(settings));
+    let recipe = fs::read_to_string(fixture.recipe()).unwrap();
+    let start = recipe.find("repo = ").unwrap();
+    let end = recipe.find("language = ").unwrap();
+    fixture.local.write("recipe.toml", format!("{}path = 'rows.jsonl'\n{}", &recipe[..start], &recipe[end..]));
+    let question = "A puddle on a school playground is gone by the afternoon although nobody swept it away.";
+    let rows = TestRng(1).lines(20) + &serde_json::json!({ "text": question }).to_string();
+    fixture.local.write("rows.jsonl", rows);
+    let (_, repo, file) = standins::EVALUATIONS[0];
+    fixture.hub.store().put(&format!("datasets/{repo}"), vec![(file.into(), standins::sample("evaluation/arc.jsonl"))]);
+    let mut transcript = Transcript::default();
+    let plan = fixture.run(&["plan", &fixture.recipe(), "--from", "hub"]).assert_success();
+    transcript.add("plan", &plan.said());
+    assert_eq!(fixture.fetched(), Vec::<String>::new());
+    transcript.add("build", &fixture.build("out", &[]).assert_success().said());
+    assert_eq!(fixture.fetched().len(), 1);
+    transcript.add(
+        "with a set that is missing",
+        &fixture.build("stop", &["--set", "decontamination.missing=stop"]).assert_failure(),
+    );
+    let lock = fs::read_to_string(fixture.local.path("out/recipe.lock.toml")).unwrap();
+    let commit = lock.split("[[evaluation]]").nth(1).unwrap().split("\n\n").next().unwrap().contains("commit = ");
+    assert!(commit && lock.contains("from = \"hub\""), "{lock}");
+    // Other questions there are no reason to build another data set from the lock.
+    let other = standins::sample("evaluation/mmlu.jsonl");
+    fixture.hub.store().put(&format!("datasets/{repo}"), vec![(file.into(), other)]);
+    let lock = fixture.arg("out/recipe.lock.toml");
+    fixture.run(&["build", &lock, "--out", &fixture.arg("again")]).assert_success();
+    assert_eq!(fixture.local.published("again"), fixture.local.published("out"));
+    transcript.assert_snapshot("hub-evaluations");
+}

@@ -42,12 +42,20 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(sources) = recipe.get_mut("source").and_then(|s| s.as_array_of_tables_mut()) else {
         bail!("{shown}: write every source as a table of its own, [[source]]");
     };
-    if sources.iter().all(|source| !source.contains_key("repo")) {
+    let on_the_hub = |table: &Table| table.contains_key("repo");
+    let any = sources.iter().any(on_the_hub)
+        || loaded.recipe.decontamination.iter().flat_map(|d| &d.set).any(|s| !s.repo.is_empty());
+    if !any {
         bail!("no source of {shown} is on the Hub, so there is nothing to pin");
     }
     let mut changed = 0;
-    for source in sources.iter_mut().filter(|source| source.contains_key("repo")) {
+    for source in sources.iter_mut().filter(|source| on_the_hub(source)) {
         changed += u64::from(pin(&client, source, &progress)?);
+    }
+    let sets = recipe.get_mut("decontamination").and_then(|d| d.get_mut("set"));
+    let sets = sets.and_then(|sets| sets.as_array_of_tables_mut());
+    for set in sets.into_iter().flat_map(|sets| sets.iter_mut()).filter(|set| on_the_hub(set)) {
+        changed += u64::from(pin(&client, set, &progress)?);
     }
     let sources = counted(changed, "source");
     if changed == 0 {

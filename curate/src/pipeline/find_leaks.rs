@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow_array::{cast::AsArray, types::UInt64Type};
 use rayon::ThreadPool;
-use setaccio_base::{progress::Progress, row::Content};
+use setaccio_base::{parallel::ordered_map, progress::Progress, row::Content};
 use setaccio_dataset::{columns::ContentColumns, decontamination::Decontamination, ledger::EvaluationCount};
 
 use super::{
@@ -49,62 +49,71 @@ impl Rows<'_> {
         let mut leaks =
             Leaks { rows: Vec::new(), count: EvaluationCount { set: VALIDATION.into(), ..Default::default() } };
         let (mut builder, mut ids) = (fresh(settings, numbers), Vec::new());
-        let items = |i: usize| {
-            let mut items = Vec::new();
-            self.each_row(&self.partitions[i], Split::Validation, |_, id, content| {
-                items.push((id, plan::texts(content)));
-                Ok(())
-            })?;
-            Ok(items)
-        };
-        let mut full = Vec::new();
-        each("validation", self.partitions.len(), self.pool, self.progress, items, |items| {
-            for (id, texts) in items {
+        self.progress.stage("validation", self.partitions.len() as u64);
+        // Looking through the others takes the same threads, so that these have to be done with what they gather.
+        for group in self.partitions.chunks(2 * self.pool.current_num_threads()) {
+            let mut gathered = Vec::new();
+            ordered_map(
+                self.pool,
+                group.len(),
+                |i| self.items(&group[i]),
+                |items| {
+                    self.progress.advance(1, "");
+                    gathered.extend(items);
+                    Ok::<_, Error>(())
+                },
+            )?;
+            for (id, texts) in gathered {
                 builder.item("", texts.iter().map(String::as_str));
                 ids.push(id);
-                if builder.bytes() >= INDEX_BYTES || builder.is_full() {
+                if builder.bytes() >= INDEX_BYTES {
                     let whole = std::mem::replace(&mut builder, fresh(settings, numbers));
-                    full.push((whole, std::mem::take(&mut ids)));
-                    self.look(&mut full, &mut leaks)?;
+                    self.look(whole, &std::mem::take(&mut ids), &mut leaks)?;
                 }
             }
-            Ok(())
-        })?;
-        full.push((builder, ids));
-        self.look(&mut full, &mut leaks)?;
+        }
+        self.look(builder, &ids, &mut leaks)?;
         leaks.count.rows = leaks.rows.len() as u64;
         Ok(leaks)
     }
 
-    /// Look through the rows that train for the items that were put together.
-    fn look(&self, full: &mut Vec<(Builder, Vec<[u8; 16]>)>, leaks: &mut Leaks) -> Result<()> {
-        for (builder, ids) in full.drain(..) {
-            let index = builder.finish();
-            let (mut found, mut held) = (Vec::new(), Vec::new());
-            let look = |i: usize| self.hold(&self.partitions[i], &index, &ids);
-            each("leaks", self.partitions.len(), self.pool, self.progress, look, |(rows, items)| {
-                found.extend(rows);
-                held.extend(items);
-                Ok(())
-            })?;
-            held.sort_unstable();
-            held.dedup();
-            leaks.count.found += held.len() as u64;
-            for set in &index.sets {
-                leaks.count.items += set.items;
-                leaks.count.short += set.short;
-            }
-            // Of equal ones the one that was found first stays: items come in the order of the output.
-            leaks.rows.extend(found);
-            leaks.rows.sort_by_key(|leak| leak.row);
-            leaks.rows.dedup_by(|later, first| {
-                let same = later.row == first.row;
-                if same && first.is_less(later) {
-                    std::mem::swap(later, first);
-                }
-                same
-            });
+    /// The rows of a partition that validate: their ids, and what they say.
+    fn items(&self, partition: &Range<u32>) -> Result<Vec<([u8; 16], Vec<String>)>> {
+        let mut items = Vec::new();
+        self.each_row(partition, Split::Validation, |_, id, content| {
+            items.push((id, plan::texts(content)));
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Look through the rows that train for the items that were put together, which have these ids.
+    fn look(&self, builder: Builder, ids: &[[u8; 16]], leaks: &mut Leaks) -> Result<()> {
+        let index = builder.finish();
+        let (mut found, mut held) = (Vec::new(), Vec::new());
+        let look = |i: usize| self.hold(&self.partitions[i], &index, ids);
+        each("leaks", self.partitions.len(), self.pool, self.progress, look, |(rows, items)| {
+            found.extend(rows);
+            held.extend(items);
+            Ok(())
+        })?;
+        held.sort_unstable();
+        held.dedup();
+        leaks.count.found += held.len() as u64;
+        for set in &index.sets {
+            leaks.count.items += set.items;
+            leaks.count.short += set.short;
         }
+        // Of equal ones the one that was found first stays: items come in the order of the output.
+        leaks.rows.extend(found);
+        leaks.rows.sort_by_key(|leak| leak.row);
+        leaks.rows.dedup_by(|later, first| {
+            let same = later.row == first.row;
+            if same && first.is_less(later) {
+                std::mem::swap(later, first);
+            }
+            same
+        });
         Ok(())
     }
 

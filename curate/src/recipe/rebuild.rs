@@ -94,7 +94,8 @@ fn folder(place: &Place) -> PathBuf {
 fn beside_files(place: Place, recipe: &Recipe) -> Place {
     let names_a_file = |folder: &Path| {
         let own = recipe.source.iter().filter(|source| source.local());
-        let mut paths = own.flat_map(Source::own_files);
+        let sets = recipe.decontamination.iter().flat_map(|settings| &settings.set).flat_map(|set| &set.path);
+        let mut paths = own.flat_map(Source::own_files).chain(sets);
         paths.any(|path| {
             folder.join(path).exists() || Search::new(&|| false).glob(folder, path).is_ok_and(|found| !found.is_empty())
         })

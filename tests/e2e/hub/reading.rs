@@ -250,6 +250,16 @@ fn rows_of_one_s_own_are_held_against_sets_of_the_hub() {
     let lock = fs::read_to_string(fixture.local.path("out/recipe.lock.toml")).unwrap();
     let commit = lock.split("[[evaluation]]").nth(1).unwrap().split("\n\n").next().unwrap().contains("commit = ");
     assert!(commit && lock.contains("from = \"hub\""), "{lock}");
+    // A set of one's own is pinned as a source is.
+    let own = format!(
+        "{}[[decontamination.set]]\nname = 'quiz'\nrepo = '{repo}'\nrevision = 'main'\nfiles = ['**']\nfields = 'question'\n",
+        fs::read_to_string(fixture.recipe()).unwrap()
+    );
+    fixture.local.write("recipe.toml", own);
+    fixture.run(&["pin", &fixture.recipe()]).assert_success();
+    let commit = fixture.hub.store().repos[&format!("datasets/{repo}")].refs["main"].clone();
+    let pinned = fs::read_to_string(fixture.recipe()).unwrap();
+    assert!(pinned.contains(&format!("revision = \"{commit}\" # main")), "{pinned}");
     // Other questions there are no reason to build another data set from the lock.
     let other = standins::sample("evaluation/mmlu.jsonl");
     fixture.hub.store().put(&format!("datasets/{repo}"), vec![(file.into(), other)]);

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use setaccio_base::row::{Content, Kind, Row};
 
-use crate::words::PhraseFinder;
+use crate::{
+    segments::{AsIn, SegmentCache, Segments},
+    words::PhraseFinder,
+};
 
 /// What a document filter says of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +63,35 @@ pub struct Document<'a> {
     pub content: &'a mut Content,
     /// Its language, ISO 639-1.
     pub language: &'a mut Option<String>,
-    columns: &'a Map<String, Value>,
+    columns: &'a mut Map<String, Value>,
     declared: &'a [String],
+    segments: &'a SegmentCache,
 }
 
-impl Document<'_> {
+/// A measure that a filter writes to a column of the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The column.
+    pub column: String,
+    /// Whether it is a whole number.
+    pub whole: bool,
+}
+
+impl<'a> Document<'a> {
+    /// The words of a plain text; of conversations none.
+    pub fn segments(&self, as_in: AsIn) -> (&str, &'a Segments) {
+        let text = match &*self.content {
+            Content::Text(text) => text.as_str(),
+            _ => "",
+        };
+        (text, self.segments.of(text, as_in))
+    }
+
+    /// Write a measure.
+    pub fn write(&mut self, column: &str, value: Value) {
+        self.columns.insert(column.to_owned(), value);
+    }
+
     /// The value of a column, if the row has it. A column that the filter does not declare is never there: the
     /// plan would not have asked the source for it.
     pub fn column(&self, name: &str) -> Option<&Value> {
@@ -84,13 +111,23 @@ pub trait DocumentFilter: Send + Sync {
         &[]
     }
 
+    /// The columns that it writes.
+    fn signals(&self) -> &[Signal] {
+        &[]
+    }
+
     /// Decide on one row.
     fn filter(&self, document: &mut Document<'_>) -> Verdict;
 
     /// Show the filter what it declares of `row`, and nothing else.
     fn apply(&self, row: &mut Row) -> Verdict {
+        self.apply_sharing(row, &SegmentCache::default())
+    }
+
+    /// The same, with the words of the row as it is now, which other filters cut or need too.
+    fn apply_sharing(&self, row: &mut Row, segments: &SegmentCache) -> Verdict {
         let Row { content, language, columns, .. } = row;
-        self.filter(&mut Document { content, language, columns, declared: self.columns() })
+        self.filter(&mut Document { content, language, columns, declared: self.columns(), segments })
     }
 }
 
@@ -137,6 +174,14 @@ impl Filter {
         match &self.scope {
             Scope::Document(_) => None,
             Scope::Line(filter) => filter.phrases(),
+        }
+    }
+
+    /// The columns that it writes.
+    pub fn signals(&self) -> &[Signal] {
+        match &self.scope {
+            Scope::Document(filter) => filter.signals(),
+            Scope::Line(_) => &[],
         }
     }
 

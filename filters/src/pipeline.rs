@@ -6,15 +6,17 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
 use setaccio_base::{
     filter_report::Tally,
     row::{Content, Kind, Row},
 };
 
 use crate::{
-    filter::{Filter, LineVerdict, Reason, Scope, Verdict},
+    filter::{Filter, LineVerdict, Reason, Scope, Signal, Verdict},
     lines::{split_lines, strip},
     rule::RuleError,
+    segments::SegmentCache,
     sieve::Sieve,
 };
 
@@ -67,6 +69,14 @@ impl Pipeline {
                 filters[i].name = format!("{base}#{n}").into();
                 n += 1;
             }
+            let before = filters[..i].iter().flat_map(Filter::signals);
+            if let Some(twice) = before.into_iter().find(|s| filters[i].signals().iter().any(|t| t.column == s.column))
+            {
+                return Err(RuleError::setting(format!(
+                    "two filters write the column `{}`; take `signals` from one of them",
+                    twice.column
+                )));
+            }
         }
         let passes = passes(&filters);
         Ok(Self { filters, passes })
@@ -82,6 +92,11 @@ impl Pipeline {
         self.filters.iter().flat_map(Filter::columns).map(String::as_str)
     }
 
+    /// The columns that the filters write.
+    pub fn signals(&self) -> impl Iterator<Item = &Signal> {
+        self.filters.iter().flat_map(Filter::signals)
+    }
+
     /// A zeroed tally for every filter.
     #[must_use]
     pub fn tallies(&self) -> Vec<Tally> {
@@ -94,6 +109,11 @@ impl Pipeline {
         let bytes = row.content.bytes();
         let language = row.language.clone();
         let mut as_read: Option<Content> = None;
+        // What stood where measures are written; most pipelines write none.
+        let columns: Vec<(&str, Option<Value>)> =
+            self.signals().map(|s| (s.column.as_str(), row.columns.get(&s.column).cloned())).collect();
+        // Of the text as it is; an edit takes them away.
+        let mut segments = SegmentCache::default();
         for pass in &self.passes {
             let verdict = match pass {
                 Pass::Document(at) => {
@@ -101,10 +121,11 @@ impl Pipeline {
                     let Scope::Document(filter) = &self.filters[at].scope else { unreachable!("a document filter") };
                     // Filters edit in place, so the copy for the rejects is made before the first that may.
                     let before = (as_read.is_none() && filter.edits()).then(|| row.content.clone());
-                    let verdict = filter.apply(row);
+                    let verdict = filter.apply_sharing(row, &segments);
                     if matches!(verdict, Verdict::Edited(_)) {
                         tallies[at].rows_edited += 1;
                         as_read = as_read.or(before);
+                        segments = SegmentCache::default();
                     }
                     match verdict {
                         Verdict::Drop(Reason { detail, message }) => Some(Rejection { filter: at, detail, message }),
@@ -118,6 +139,7 @@ impl Pipeline {
                         Ok(Some(edited)) => {
                             let read = std::mem::replace(text, edited);
                             as_read.get_or_insert(Content::Text(read));
+                            segments = SegmentCache::default();
                             None
                         }
                         Err(dropped) => Some(dropped),
@@ -131,6 +153,12 @@ impl Pipeline {
                     row.content = content;
                 }
                 row.language = language;
+                for (column, held) in columns {
+                    match held {
+                        Some(held) => drop(row.columns.insert(column.to_owned(), held)),
+                        None => drop(row.columns.shift_remove(column)),
+                    }
+                }
                 return Some(dropped);
             }
         }

@@ -6,9 +6,9 @@ use setaccio_base::{bundle::Place, progress::Progress, sha256, shell};
 use setaccio_dataset::{
     decontamination::Decontamination,
     lock::{Asset, RecipeLock},
-    recipe::Source,
+    recipe::{ColumnType, Source},
 };
-use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
+use setaccio_filters::{context::Context, filter::Signal, pipeline::Pipeline, registry};
 use setaccio_templates::{Clock, Renderer};
 
 use crate::{
@@ -97,7 +97,7 @@ pub struct Request<'a> {
 /// # Errors
 /// Whatever is wrong with the recipe, its rules, lists, template or input files.
 pub fn make(request: Request<'_>) -> Result<Plan> {
-    let Request { loaded, origin, list_dirs, jobs, progress, count } = request;
+    let Request { mut loaded, origin, list_dirs, jobs, progress, count } = request;
     let recipe = &loaded.recipe;
     let own = recipe.source.iter().all(Source::local);
     let hub = matches!(origin, Origin::Hub(_)) && evaluations::any_of_the_hub(recipe);
@@ -105,6 +105,8 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let (renderer, assets, tokenizer) = assets(&loaded)?;
     let context = Context { list_dirs, tokenizer, recipe: Some(loaded.place.clone()), ..Context::default() };
     let pipeline = compile(&loaded, &context)?;
+    keep_signals(&mut loaded, &pipeline)?;
+    let recipe = &loaded.recipe;
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
@@ -289,6 +291,20 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
         return Err(Error::recipe(&loaded.file, message));
     }
     Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+}
+
+/// Columns that filters write are columns of the output.
+fn keep_signals(loaded: &mut RecipeFile, pipeline: &Pipeline) -> Result<()> {
+    for Signal { column, whole } in pipeline.signals() {
+        let kind = if *whole { ColumnType::Int64 } else { ColumnType::Float64 };
+        let output = &mut loaded.recipe.output;
+        let rendered = output.template.is_some() && output.rendered == *column;
+        if rendered || *output.keep.entry(column.clone()).or_insert(kind) != kind {
+            let message = format!("a filter writes the column `{column}`, which `output` names for something else");
+            return Err(Error::recipe(&loaded.file, message));
+        }
+    }
+    Ok(())
 }
 
 type Assets = (Renderer, Vec<Asset>, Option<std::sync::Arc<tokenizers::Tokenizer>>);

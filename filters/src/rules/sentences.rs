@@ -155,6 +155,11 @@ fn any_end(line: &str, from: usize) -> Option<End> {
     None
 }
 
+/// Whether this sign ends sentences of another script than those that end theirs with `.?!`.
+pub(super) fn ends_sentences(c: char) -> bool {
+    is_full_stop(c) || is_mark_with_space(c)
+}
+
 /// Terminators of scripts that write spaces: Arabic, Armenian, Devanagari and its neighbours, Ethiopic.
 fn is_mark_with_space(c: char) -> bool {
     matches!(c, '\u{589}' | '\u{61f}' | '\u{6d4}' | '\u{964}' | '\u{965}' | '\u{1362}' | '\u{1367}')

@@ -1,0 +1,166 @@
+//! The rule `fineweb`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
+
+use super::sentences::ends_sentences;
+use crate::{
+    context::Context,
+    filter::Filter,
+    lines::{split_lines, strip},
+    quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
+    rule::{Rule, RuleError},
+    segments::AsIn,
+};
+
+/// Drop texts whose lines are no sentences: few end in a mark, many are short or twice there.
+///
+/// # Why
+/// These are the measures that FineWeb's authors found to tell pages that made a model better from others, beside those of
+/// C4 and Gopher.
+///
+/// `ending_lines` is the share of lines that end in a mark, `short_lines` that of lines of fewer than `short_line` characters,
+/// `duplicate_line_chars` the share of characters in lines that are there more than once, `new_lines` the number of line ends to
+/// that of words, which the paper does not have. Full stops of other scripts are marks too.
+///
+/// With `as_in = "datatrove"` a line of `short_line` characters is short, duplicates are those behind the first, and what is at
+/// the bound stays. Its marks are those that end sentences, `marks = ".?!"`, without quotes, colons and `…`, and its
+/// default for `max_duplicate_line_chars` is 0.01.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "fineweb"
+/// ```
+/// ```json
+/// {"text": "Scarpe da uomo in offerta con spedizione gratuita\nBorse da donna in offerta con spedizione gratuita"}
+/// ```
+/// ```text
+/// dropped by fineweb: ending_lines 0, above 0.12
+/// ```
+///
+/// # Source
+/// [FineWeb](https://arxiv.org/abs/2406.17557), section 3.6;
+/// [datatrove](https://github.com/huggingface/datatrove/blob/main/src/datatrove/pipeline/filters/fineweb_quality_filter.py).
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FineWeb {
+    /// A share of lines that end in a mark of no more than this drops the text.
+    pub min_ending_lines: f64,
+    /// What lines end with, beside the full stops of other scripts.
+    pub marks: String,
+    /// A share of short lines of this and more drops the text; above 1: none does.
+    pub max_short_lines: f64,
+    /// Characters from which on a line is not short.
+    pub short_line: usize,
+    /// A share of characters in duplicate lines of this and more drops the text; above 1: none does.
+    pub max_duplicate_line_chars: f64,
+    /// Most line ends to words. The paper has no such measure, datatrove 0.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_lines: Option<f64>,
+    /// Whose way of counting.
+    pub as_in: AsIn,
+    /// Drop nothing, and write the measures to columns of the output: `fineweb_ending_lines` and so on.
+    pub signals: bool,
+}
+
+impl Default for FineWeb {
+    fn default() -> Self {
+        Self {
+            min_ending_lines: 0.12,
+            marks: ".?!…:;\"'”’»)".into(),
+            max_short_lines: 0.67,
+            short_line: 30,
+            max_duplicate_line_chars: 0.1,
+            max_new_lines: None,
+            as_in: AsIn::Paper,
+            signals: false,
+        }
+    }
+}
+
+impl FineWeb {
+    /// The filter under this name.
+    pub(super) fn filter(&self, name: &'static str, prefix: &str) -> Filter {
+        quality::filter(name, prefix, self.clone(), self.signals)
+    }
+
+    /// Lines that are not empty.
+    fn lines<'a>(&self, text: &Text<'a>) -> Vec<&'a str> {
+        match self.as_in {
+            AsIn::Paper => {
+                let form = text.segments.form(text.raw);
+                split_lines(form).map(strip).filter(|line| !line.is_empty()).collect()
+            }
+            AsIn::Datatrove => text.raw.split('\n').filter(|line| !strip(line).is_empty()).collect(),
+        }
+    }
+}
+
+impl Rule for FineWeb {
+    const NAME: &'static str = "fineweb";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![self.filter(Self::NAME, "fineweb_")])
+    }
+}
+
+impl Measures for FineWeb {
+    const MEASURES: &'static [Measure] =
+        &[share("ending_lines"), share("short_lines"), share("duplicate_line_chars"), share("new_lines")];
+
+    fn as_in(&self) -> AsIn {
+        self.as_in
+    }
+
+    fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
+        let paper = self.as_in == AsIn::Paper;
+        let of_lines = |holds: &dyn Fn(&str) -> bool| {
+            let lines = self.lines(text);
+            ratio(lines.iter().filter(|line| holds(line)).count(), lines.len())
+        };
+        match number {
+            0 => of_lines(&|line| line.ends_with(|c: char| self.marks.contains(c) || ends_sentences(c))),
+            1 => {
+                let least = if paper { self.short_line } else { self.short_line + 1 };
+                // Of no line are there fewer characters than a quarter of its bytes.
+                of_lines(&|line| line.len() < least * 4 && characters(line) < least)
+            }
+            2 => {
+                let lines = self.lines(text);
+                let copies = if paper { Copies::All } else { Copies::BehindTheFirst };
+                let (_, twice) = duplicates(lines.iter().copied(), copies);
+                let all = || -> usize {
+                    match paper {
+                        true => lines.iter().map(|line| characters(line)).sum(),
+                        false => text.raw.split('\n').map(characters).sum(),
+                    }
+                };
+                if twice == 0 { 0.0 } else { ratio(twice, all()) }
+            }
+            _ => {
+                let ends = memchr::memchr_iter(b'\n', text.raw.as_bytes()).count();
+                let words = if paper { text.segments.word_count(text.raw) } else { text.segments.tokens().len() };
+                ratio(ends, words)
+            }
+        }
+    }
+
+    fn bound(&self, number: usize) -> Bound {
+        let paper = self.as_in == AsIn::Paper;
+        let most = |most: f64| match paper {
+            _ if most > 1.0 => Bound::Any,
+            true => Bound::Below(most),
+            false => Bound::AtMost(most),
+        };
+        match number {
+            0 if paper => Bound::Above(self.min_ending_lines),
+            0 => Bound::AtLeast(self.min_ending_lines),
+            1 => most(self.max_short_lines),
+            2 => most(self.max_duplicate_line_chars),
+            _ => self.max_new_lines.map_or(Bound::Any, Bound::AtMost),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The rule `gopher_repetition`.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use setaccio_base::row::Kind;
+
+use crate::{
+    context::Context,
+    filter::Filter,
+    lines::{split_lines, strip},
+    quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
+    rule::{Rule, RuleError},
+    segments::AsIn,
+};
+
+/// Drop texts that repeat themselves: lines, paragraphs, or runs of words.
+///
+/// # Why
+/// What repeats itself is a template, a menu or a keyword page, and a model that reads much of it repeats itself too.
+///
+/// `duplicate_paragraphs` and `duplicate_lines` are shares of paragraphs and lines, `duplicate_paragraph_chars` and
+/// `duplicate_line_chars` shares of characters. `top_2gram` to `top_4gram` are the share of characters, of all in words, that
+/// the most frequent run of so many words makes up (0 if none is there twice), `duplicate_5gram` to `duplicate_10gram` that of
+/// all runs that are there more than once; what lies in several runs counts once. A setting of 1 switches a measure off.
+///
+/// With `as_in = "datatrove"` duplicates are those behind the first; signs are words; a run's characters count as often as it
+/// is there, also if that is once, with the spaces in it; duplicate runs are taken from left to right; shares are of all
+/// characters of the text. One thing differs: datatrove joins duplicate runs without a space, so that `ab c` and `a bc` are
+/// the same to it.
+///
+/// # Example
+/// ```toml
+/// [[filter]]
+/// rule = "gopher_repetition"
+/// ```
+/// ```json
+/// {"text": "Leggi il resto\nIl mercato apre ogni sabato mattina.\nLeggi il resto\nLa fiera dura tre giorni."}
+/// ```
+/// ```text
+/// dropped by gopher_repetition: duplicate_lines 0.5, at most 0.3
+/// ```
+///
+/// # Source
+/// [Gopher](https://arxiv.org/abs/2112.11446), appendix A.1.1 and table A1;
+/// [datatrove](https://github.com/huggingface/datatrove/blob/main/src/datatrove/pipeline/filters/gopher_repetition_filter.py).
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GopherRepetition {
+    /// Most paragraphs that are duplicates, as a share; empty lines end a paragraph.
+    pub max_duplicate_paragraphs: f64,
+    /// Most characters in these.
+    pub max_duplicate_paragraph_chars: f64,
+    /// Most lines that are duplicates, as a share.
+    pub max_duplicate_lines: f64,
+    /// Most characters in these.
+    pub max_duplicate_line_chars: f64,
+    /// Most characters of the most frequent run of 2, 3 and 4 words.
+    pub max_top_ngrams: [f64; 3],
+    /// Most characters of duplicate runs of 5 to 10 words.
+    pub max_duplicate_ngrams: [f64; 6],
+    /// Whose way of counting.
+    pub as_in: AsIn,
+    /// Drop nothing, and write the measures to columns of the output: `gopher_repetition_top_2gram` and so on.
+    pub signals: bool,
+}
+
+impl Default for GopherRepetition {
+    fn default() -> Self {
+        Self {
+            max_duplicate_paragraphs: 0.3,
+            max_duplicate_paragraph_chars: 0.2,
+            max_duplicate_lines: 0.3,
+            max_duplicate_line_chars: 0.2,
+            max_top_ngrams: [0.2, 0.18, 0.16],
+            max_duplicate_ngrams: [0.15, 0.14, 0.13, 0.12, 0.11, 0.1],
+            as_in: AsIn::Paper,
+            signals: false,
+        }
+    }
+}
+
+impl GopherRepetition {
+    /// The filter under this name.
+    pub(super) fn filter(&self, name: &'static str, prefix: &str) -> Filter {
+        quality::filter(name, prefix, self.clone(), self.signals)
+    }
+}
+
+impl Rule for GopherRepetition {
+    const NAME: &'static str = "gopher_repetition";
+    const KINDS: &'static [Kind] = &[Kind::Text];
+
+    fn compile(&self, _: &Context) -> Result<Vec<Filter>, RuleError> {
+        Ok(vec![self.filter(Self::NAME, "gopher_repetition_")])
+    }
+}
+
+static NO_LINE: LazyLock<Regex> = LazyLock::new(|| Regex::new("\n+").unwrap_or_else(|e| unreachable!("{e}")));
+static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| Regex::new("\n{2,}").unwrap_or_else(|e| unreachable!("{e}")));
+/// An empty line may hold white space.
+static BLANK_LINES: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\n[^\S\n]*\n\s*").unwrap_or_else(|e| unreachable!("{e}")));
+
+/// Parts of a text: how many, how many are duplicates, and how many characters these have, all have.
+struct Parts {
+    all: usize,
+    twice: usize,
+    twice_chars: usize,
+    chars: usize,
+}
+
+fn parts<'a>(parts: Vec<&'a str>, copies: Copies, chars: Option<usize>) -> Parts {
+    let all = parts.len();
+    // The characters of all are needed only where some are there twice.
+    let (twice, twice_chars) = duplicates(parts.iter().copied(), copies);
+    let chars = if twice == 0 { 1 } else { chars.unwrap_or_else(|| parts.iter().map(|part| characters(part)).sum()) };
+    Parts { all, twice, twice_chars, chars }
+}
+
+impl GopherRepetition {
+    fn paragraphs(&self, text: &Text<'_>) -> Parts {
+        match self.as_in {
+            AsIn::Paper => {
+                let form = text.segments.form(text.raw);
+                let paragraphs = BLANK_LINES.split(form).map(str::trim).filter(|part| !part.is_empty());
+                parts(paragraphs.collect(), Copies::All, None)
+            }
+            AsIn::Datatrove => {
+                let paragraphs = EMPTY_LINES.split(strip(text.raw)).collect();
+                parts(paragraphs, Copies::BehindTheFirst, Some(characters(text.raw)))
+            }
+        }
+    }
+
+    fn lines(&self, text: &Text<'_>) -> Parts {
+        match self.as_in {
+            AsIn::Paper => {
+                let lines = split_lines(text.segments.form(text.raw)).map(strip).filter(|line| !line.is_empty());
+                parts(lines.collect(), Copies::All, None)
+            }
+            AsIn::Datatrove => {
+                let lines = NO_LINE.split(text.raw).collect();
+                parts(lines, Copies::BehindTheFirst, Some(characters(text.raw)))
+            }
+        }
+    }
+}
+
+impl Measures for GopherRepetition {
+    const MEASURES: &'static [Measure] = &[
+        share("duplicate_paragraphs"),
+        share("duplicate_paragraph_chars"),
+        share("duplicate_lines"),
+        share("duplicate_line_chars"),
+        share("top_2gram"),
+        share("top_3gram"),
+        share("top_4gram"),
+        share("duplicate_5gram"),
+        share("duplicate_6gram"),
+        share("duplicate_7gram"),
+        share("duplicate_8gram"),
+        share("duplicate_9gram"),
+        share("duplicate_10gram"),
+    ];
+
+    fn as_in(&self) -> AsIn {
+        self.as_in
+    }
+
+    fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
+        let of_number = |parts: &Parts| ratio(parts.twice, parts.all);
+        let of_chars = |parts: &Parts| ratio(parts.twice_chars, parts.chars);
+        let ngrams = || text.segments.ngrams();
+        let chars = || match self.as_in {
+            AsIn::Paper => ngrams().chars,
+            AsIn::Datatrove => characters(text.raw) as u64,
+        };
+        match number {
+            0 => of_number(&self.paragraphs(text)),
+            1 => of_chars(&self.paragraphs(text)),
+            2 => of_number(&self.lines(text)),
+            3 => of_chars(&self.lines(text)),
+            4..=6 => ratio(ngrams().top[number - 4], chars()),
+            _ => ratio(ngrams().duplicate[number - 7], chars()),
+        }
+    }
+
+    fn bound(&self, number: usize) -> Bound {
+        let most = match number {
+            0 => self.max_duplicate_paragraphs,
+            1 => self.max_duplicate_paragraph_chars,
+            2 => self.max_duplicate_lines,
+            3 => self.max_duplicate_line_chars,
+            4..=6 => self.max_top_ngrams[number - 4],
+            _ => self.max_duplicate_ngrams[number - 7],
+        };
+        if most < 1.0 { Bound::AtMost(most) } else { Bound::Any }
+    }
+}

@@ -1,11 +1,12 @@
 //! What a rule compiles into: a filter that decides on documents, or one that edits lines.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use serde_json::{Map, Value};
 use setaccio_base::row::{Content, Kind, Row};
 
 use crate::{
+    personal::Regions,
     segments::{AsIn, SegmentCache, Segments},
     words::PhraseFinder,
 };
@@ -65,7 +66,14 @@ pub struct Document<'a> {
     pub language: &'a mut Option<String>,
     columns: &'a mut Map<String, Value>,
     declared: &'a [String],
-    segments: &'a SegmentCache,
+    seen: &'a Seen,
+}
+
+/// What filters have seen of a row as it is: each may be the first to look.
+#[derive(Default)]
+pub struct Seen {
+    segments: SegmentCache,
+    regions: OnceCell<Vec<Regions>>,
 }
 
 /// A measure that a filter writes to a column of the output.
@@ -84,7 +92,12 @@ impl<'a> Document<'a> {
             Content::Text(text) => text.as_str(),
             _ => "",
         };
-        (text, self.segments.of(text, as_in))
+        (text, self.seen.segments.of(text, as_in))
+    }
+
+    /// Of each text, where digits and codes are.
+    pub fn regions(&self) -> &'a [Regions] {
+        self.seen.regions.get_or_init(|| self.content.texts().map(Regions::of).collect())
     }
 
     /// Write a measure.
@@ -121,13 +134,13 @@ pub trait DocumentFilter: Send + Sync {
 
     /// Show the filter what it declares of `row`, and nothing else.
     fn apply(&self, row: &mut Row) -> Verdict {
-        self.apply_sharing(row, &SegmentCache::default())
+        self.apply_sharing(row, &Seen::default())
     }
 
-    /// The same, with the words of the row as it is now, which other filters cut or need too.
-    fn apply_sharing(&self, row: &mut Row, segments: &SegmentCache) -> Verdict {
+    /// The same, with what other filters have seen of the row as it is now.
+    fn apply_sharing(&self, row: &mut Row, seen: &Seen) -> Verdict {
         let Row { content, language, columns, .. } = row;
-        self.filter(&mut Document { content, language, columns, declared: self.columns(), segments })
+        self.filter(&mut Document { content, language, columns, declared: self.columns(), seen })
     }
 }
 

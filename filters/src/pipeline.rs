@@ -13,10 +13,9 @@ use setaccio_base::{
 };
 
 use crate::{
-    filter::{Filter, LineVerdict, Reason, Scope, Signal, Verdict},
+    filter::{Filter, LineVerdict, Reason, Scope, Seen, Signal, Verdict},
     lines::{split_lines, strip},
     rule::RuleError,
-    segments::SegmentCache,
     sieve::Sieve,
 };
 
@@ -112,8 +111,8 @@ impl Pipeline {
         // What stood where measures are written; most pipelines write none.
         let columns: Vec<(&str, Option<Value>)> =
             self.signals().map(|s| (s.column.as_str(), row.columns.get(&s.column).cloned())).collect();
-        // Of the text as it is; an edit takes them away.
-        let mut segments = SegmentCache::default();
+        // Of the row as it is; an edit takes it away.
+        let mut seen = Seen::default();
         for pass in &self.passes {
             let verdict = match pass {
                 Pass::Document(at) => {
@@ -121,11 +120,11 @@ impl Pipeline {
                     let Scope::Document(filter) = &self.filters[at].scope else { unreachable!("a document filter") };
                     // Filters edit in place, so the copy for the rejects is made before the first that may.
                     let before = (as_read.is_none() && filter.edits()).then(|| row.content.clone());
-                    let verdict = filter.apply_sharing(row, &segments);
+                    let verdict = filter.apply_sharing(row, &seen);
                     if matches!(verdict, Verdict::Edited(_)) {
                         tallies[at].rows_edited += 1;
                         as_read = as_read.or(before);
-                        segments = SegmentCache::default();
+                        seen = Seen::default();
                     }
                     match verdict {
                         Verdict::Drop(Reason { detail, message }) => Some(Rejection { filter: at, detail, message }),
@@ -139,7 +138,7 @@ impl Pipeline {
                         Ok(Some(edited)) => {
                             let read = std::mem::replace(text, edited);
                             as_read.get_or_insert(Content::Text(read));
-                            segments = SegmentCache::default();
+                            seen = Seen::default();
                             None
                         }
                         Err(dropped) => Some(dropped),

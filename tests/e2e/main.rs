@@ -30,6 +30,7 @@ mod own_rows;
 mod plan;
 #[cfg(feature = "train")]
 mod preference;
+mod quality;
 mod recipes;
 mod same_bytes;
 mod sampling;

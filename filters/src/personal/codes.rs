@@ -4,23 +4,27 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::{GAP, SPACE, is_gap};
+
+/// `_` stands for a space of any width, `~` for that or a dash.
 fn pattern(text: &str) -> Regex {
-    Regex::new(text).unwrap_or_else(|e| unreachable!("{e}"))
+    let text = text.replace('_', SPACE).replace('~', GAP);
+    Regex::new(&text).unwrap_or_else(|e| unreachable!("{e}"))
 }
 
 /// Two letters, two digits, then groups of four, whole or with a space between them.
 pub static IBAN: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i-u)[a-z]{2}[0-9]{2}(?:[a-z0-9]{11,30}|(?: [a-z0-9]{4}){2,7}(?: [a-z0-9]{1,3})?)"));
+    LazyLock::new(|| pattern(r"(?i-u)[a-z]{2}[0-9]{2}(?:[a-z0-9]{11,30}|(?:_[a-z0-9]{4}){2,7}(?:_[a-z0-9]{1,3})?)"));
 /// 13 to 19 digits, a space or a dash between any two.
-pub static CARD: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?-u)[0-9](?:[ -]?[0-9]){12,18}"));
+pub static CARD: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?-u)[0-9](?:~?[0-9]){12,18}"));
 /// Where letters may stand for digits they may here; a space may stand after name and date.
 pub static CODICE_FISCALE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i-u)[a-z]{6} ?[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2} ?[a-z][0-9lmnp-v]{3}[a-z]"));
+    LazyLock::new(|| pattern(r"(?i-u)[a-z]{6}_?[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2}_?[a-z][0-9lmnp-v]{3}[a-z]"));
 /// 11 digits, after `IT` or not.
-pub static PARTITA_IVA: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)(?:it ?)?[0-9]{11}"));
+pub static PARTITA_IVA: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)(?:it_?)?[0-9]{11}"));
 /// Two letters, three digits, two letters, without those that look like digits.
 pub static PLATE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i-u)[a-hj-npr-tv-z]{2}[ -]?[0-9]{3}[ -]?[a-hj-npr-tv-z]{2}"));
+    LazyLock::new(|| pattern(r"(?i-u)[a-hj-npr-tv-z]{2}~?[0-9]{3}~?[a-hj-npr-tv-z]{2}"));
 
 /// Letters and digits, letters in upper case.
 fn bare(text: &str) -> Vec<u8> {
@@ -41,7 +45,7 @@ fn luhn(digits: &[u32]) -> bool {
 /// Whether it is the number of a card: of an issuer's range and length, with its check digit.
 pub fn is_card(text: &str) -> bool {
     // Whole, or in the groups that are printed on cards.
-    let groups: Vec<usize> = text.split([' ', '-']).map(str::len).collect();
+    let groups: Vec<usize> = text.split(is_gap).map(str::len).collect();
     let printed = matches!(groups[..], [_] | [4, 4, 4, 1..=4] | [4, 4, 4, 4, 1..=3] | [4, 6, 4 | 5]);
     let digits = digits(text);
     let first = |n: usize| digits.iter().take(n).fold(0, |number, digit| number * 10 + digit);
@@ -97,7 +101,7 @@ pub fn is_codice_fiscale(text: &str) -> bool {
     // Words have its shape where letters stand for all digits.
     let numbers = code.iter().filter(|c| c.is_ascii_digit()).count();
     let lower = text.bytes().any(|b| b.is_ascii_lowercase());
-    if code.len() != 16 || numbers < if text.contains(' ') { 3 } else { usize::from(lower) } {
+    if code.len() != 16 || numbers < if text.contains(is_gap) { 3 } else { usize::from(lower) } {
         return false;
     }
     // L to V, without O, stand for 0 to 9.

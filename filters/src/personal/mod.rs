@@ -3,12 +3,15 @@
 mod codes;
 mod network;
 mod phone;
+mod regions;
 
 use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::regions::Regions;
 
 /// A kind of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -60,32 +63,38 @@ impl Kind {
         }
     }
 
-    /// Where a text holds it, in order, none over another. `named`: where the shape says little, only after a word that names it.
-    pub fn find(self, text: &str, named: bool) -> Vec<Range<usize>> {
-        let bytes = text.as_bytes();
-        // Most texts hold nothing that any kind begins with.
-        let worth = if self == Self::Email {
-            memchr::memchr(b'@', bytes).is_some()
-        } else {
-            bytes.iter().any(u8::is_ascii_digit) || self == Self::Ip
-        };
-        if !worth {
-            return Vec::new();
-        }
+    /// Where a text holds it, in order, none over another. `regions` are those of the text. `named`: where the shape says little,
+    /// only after a word that names it.
+    pub fn find(self, text: &str, regions: &Regions, named: bool) -> Vec<Range<usize>> {
         match self {
             Self::Email => network::emails(text),
-            Self::Ip => network::addresses(text, named),
-            Self::Phone => phone::numbers(text, named),
-            Self::Iban => each(&codes::IBAN, text, |found| codes::is_iban(found.text())),
-            Self::Card => each(&codes::CARD, text, |found| !found.goes_on_digits() && codes::is_card(found.text())),
-            Self::CodiceFiscale => each(&codes::CODICE_FISCALE, text, |found| codes::is_codice_fiscale(found.text())),
-            Self::PartitaIva => each(&codes::PARTITA_IVA, text, |found| {
+            Self::Ip => network::addresses(text, regions, named),
+            Self::Phone => phone::numbers(text, regions, named),
+            // Account numbers of some countries have letters.
+            Self::Iban => each(&codes::IBAN, text, regions.with(6), |found| codes::is_iban(found.text())),
+            Self::Card => each(&codes::CARD, text, regions.with(13), |found| {
+                !found.goes_on_digits() && codes::is_card(found.text())
+            }),
+            Self::CodiceFiscale => each(&codes::CODICE_FISCALE, text, regions.with_capitals(), |found| {
+                codes::is_codice_fiscale(found.text())
+            }),
+            Self::PartitaIva => each(&codes::PARTITA_IVA, text, regions.with(11), |found| {
                 let prefixed = found.text().starts_with(['I', 'i']);
                 codes::is_partita_iva(found.text()) && (prefixed || !named || found.follows(&PARTITA_IVA_WORDS))
             }),
-            Self::Plate => each(&codes::PLATE, text, |found| !named || found.follows(&PLATE_WORDS)),
+            Self::Plate => each(&codes::PLATE, text, regions.with(3), |found| !named || found.follows(&PLATE_WORDS)),
         }
     }
+}
+
+/// A space of any width, as a pattern of bytes.
+const SPACE: &str = r"(?u:[ \u{a0}\u{2007}\u{2009}\u{202f}])";
+/// That or a dash.
+const GAP: &str = r"(?u:[ \u{a0}\u{2007}\u{2009}\u{202f}\u{2010}-\u{2013}-])";
+
+/// Whether a character may stand between the groups of a number: a space that does not end a line, or a dash.
+fn is_gap(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '\u{2007}' | '\u{2009}' | '\u{202f}' | '-' | '\u{2010}'..='\u{2013}')
 }
 
 /// Characters before something in which a word may name it.
@@ -124,14 +133,18 @@ impl Found<'_> {
     /// Whether it goes on a list of such: `333 1234567, 334 7654321 o 335 1112223`.
     fn goes_on(&self) -> bool {
         let between = self.last.map(|end| self.whole[end..self.range.start].trim());
-        between
-            .is_some_and(|text| matches!(text, "," | "/" | "-" | "e" | "o" | "and" | "or" | ", o" | ", e" | "oppure"))
+        between.is_some_and(|text| match text {
+            "," | "/" | "-" | "–" | "e" | "o" | "and" | "or" | ", o" | ", e" | "oppure" => true,
+            // With nothing between, a short one is something else.
+            "" => self.text().bytes().filter(u8::is_ascii_digit).count() >= 9,
+            _ => false,
+        })
     }
 
     /// Whether a group of digits stands before it, which makes it the rest of a longer number.
     fn goes_on_digits(&self) -> bool {
         let mut before = self.whole[..self.range.start].chars().rev();
-        matches!(before.next(), Some(' ' | '-')) && before.next().is_some_and(|c| c.is_ascii_digit())
+        before.next().is_some_and(is_gap) && before.next().is_some_and(|c| c.is_ascii_digit())
     }
 
     /// Whether no letter or digit, and nothing that goes on the number, stands beside it.
@@ -151,35 +164,48 @@ impl Found<'_> {
 }
 
 /// What matches and stands alone and is accepted; of what takes a number too many, the part before it.
-fn each(pattern: &Regex, text: &str, accept: impl Fn(&Found<'_>) -> bool) -> Vec<Range<usize>> {
-    each_beside(pattern, text, &[], accept)
+fn each<'r>(
+    pattern: &Regex,
+    text: &str,
+    regions: impl Iterator<Item = &'r Range<usize>>,
+    accept: impl Fn(&Found<'_>) -> bool,
+) -> Vec<Range<usize>> {
+    each_beside(pattern, text, (&[], regions), accept)
 }
 
 /// The same, where what follows may go on behind one of these signs.
-fn each_beside(pattern: &Regex, text: &str, behind: &[char], accept: impl Fn(&Found<'_>) -> bool) -> Vec<Range<usize>> {
-    let (mut ranges, mut at): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
-    while let Some(matched) = pattern.find_at(text, at) {
-        let last = ranges.last().map(|range| range.end);
-        let mut found = Found { whole: text, range: matched.range(), last };
-        let good = loop {
-            if found.stands_alone(behind) && accept(&found) {
-                break true;
+fn each_beside<'r>(
+    pattern: &Regex,
+    text: &str,
+    (behind, regions): (&[char], impl Iterator<Item = &'r Range<usize>>),
+    accept: impl Fn(&Found<'_>) -> bool,
+) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for region in regions {
+        let (mut at, seen) = (region.start, &text[..region.end]);
+        while let Some(matched) = pattern.find_at(seen, at) {
+            let last = ranges.last().map(|range| range.end);
+            let mut found = Found { whole: text, range: matched.range(), last };
+            let good = loop {
+                if found.stands_alone(behind) && accept(&found) {
+                    break true;
+                }
+                match found.text().rfind(|c| is_gap(c) || matches!(c, '.' | '/')).filter(|at| *at > 0) {
+                    Some(shorter) => found.range.end = found.range.start + shorter,
+                    None => break false,
+                }
+            };
+            at = if good {
+                let end = found.range.end;
+                ranges.push(found.range);
+                end
+            } else {
+                // Patterns begin with a character of ASCII, and end after a few dozen.
+                matched.start() + 1
+            };
+            if at >= seen.len() {
+                break;
             }
-            match found.text().rfind([' ', '-', '.', '/']).filter(|at| *at > 0) {
-                Some(shorter) => found.range.end = found.range.start + shorter,
-                None => break false,
-            }
-        };
-        at = if good {
-            let end = found.range.end;
-            ranges.push(found.range);
-            end
-        } else {
-            // Patterns begin with a character of ASCII, and end after a few dozen.
-            matched.start() + 1
-        };
-        if at >= text.len() {
-            break;
         }
     }
     ranges
@@ -189,8 +215,12 @@ fn each_beside(pattern: &Regex, text: &str, behind: &[char], accept: impl Fn(&Fo
 mod tests {
     use super::*;
 
+    fn find(kind: Kind, text: &str, named: bool) -> Vec<Range<usize>> {
+        kind.find(text, &Regions::of(text), named)
+    }
+
     fn found(kind: Kind, text: &str) -> Vec<&str> {
-        kind.find(text, true).into_iter().map(|range| &text[range]).collect()
+        find(kind, text, true).into_iter().map(|range| &text[range]).collect()
     }
 
     #[test]
@@ -255,6 +285,35 @@ mod tests {
             (Kind::Phone, "+2147483647, +12.345.678 euro, +10000000", none),
             (Kind::Phone, "telefono: 800-123456 (numero verde)", &["800-123456"]),
             (Kind::Phone, "il 01/2013, 333 1234567 pezzi, prezzo 1.250,00, +39, dal 2013-2014", none),
+            // Spaces that do not break, and dashes of print.
+            (
+                Kind::Phone,
+                "tel. 02\u{a0}1234\u{2009}567, +39 347\u{2011}1234567",
+                &["02\u{a0}1234\u{2009}567", "+39 347\u{2011}1234567"],
+            ),
+            (
+                Kind::Card,
+                "4111\u{a0}1111\u{a0}1111\u{a0}1111, 4111–1111–1111–1111",
+                &["4111\u{a0}1111\u{a0}1111\u{a0}1111", "4111–1111–1111–1111"],
+            ),
+            (
+                Kind::Iban,
+                "IT60\u{202f}X054\u{202f}2811\u{202f}1010\u{202f}0000\u{202f}0123\u{202f}456",
+                &["IT60\u{202f}X054\u{202f}2811\u{202f}1010\u{202f}0000\u{202f}0123\u{202f}456"],
+            ),
+            (Kind::CodiceFiscale, "RSSMRA\u{a0}85T10\u{a0}A562S", &["RSSMRA\u{a0}85T10\u{a0}A562S"]),
+            (Kind::Plate, "targa AB\u{a0}123\u{a0}CD o targa EF–456–GH", &["AB\u{a0}123\u{a0}CD", "EF–456–GH"]),
+            (Kind::PartitaIva, "P.IVA IT\u{a0}00743110157", &["IT\u{a0}00743110157"]),
+            // What stands right behind a number is none of it.
+            (Kind::Phone, "tel. 02 1234567 20 persone, fax 06 123456 12/05/2020", &["02 1234567", "06 123456"]),
+            (Kind::Phone, "tel. 333 1234567 2024, cell. 3331234567 8 ore", &["333 1234567", "3331234567"]),
+            (Kind::Phone, "tel. 06 1234 5678 3 camere, tel. 06 1234 567 12/05/2020", &["06 1234 5678", "06 1234 567"]),
+            (
+                Kind::Phone,
+                "+44 20 7946 0958 30 people, +33 1 23 45 67 89 10 h",
+                &["+44 20 7946 0958", "+33 1 23 45 67 89"],
+            ),
+            (Kind::Phone, "tel. 333 1234567 334 7654321", &["333 1234567", "334 7654321"]),
             (Kind::Plate, "targata AB 123 CD, targa EF456GH, targa ab-123-cd", &["AB 123 CD", "EF456GH", "ab-123-cd"]),
             (Kind::Plate, "plateau AB123CD, modello AB123CD, targa AI123CD", none),
         ] {
@@ -293,7 +352,48 @@ mod tests {
             (Kind::Phone, "333 1234567"),
             (Kind::Plate, "AB123CD"),
         ] {
-            assert!(kind.find(text, true).is_empty() && kind.find(text, false).len() == 1, "{text}");
+            assert!(find(kind, text, true).is_empty() && find(kind, text, false).len() == 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_missed_wherever_it_stands() {
+        let pieces = [
+            "RSSMRA85T10A562S",
+            "RSSMRAURTMLARSNL",
+            "IT60X0542811101000000123456",
+            "GB29 NWBK 6016 1331 9268 19",
+            "tel. 02 1234567",
+            " ",
+            "4111 1111 1111 1111",
+            "P.IVA 00743110157",
+            "IP 2a00:1450:4002:403::200e",
+            "server 8.8.8.8",
+            "targa AB 123 CD",
+            "\n",
+            "è",
+            "una riga di parole senza numeri che va avanti per un po'",
+            "NATO",
+            "LA PRIMA FERROVIA D'ITALIA",
+            "1839",
+            "3,50 euro",
+            "+39 347 1234567",
+        ];
+        let mut random = 1_u64;
+        for _ in 0..2000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(pieces[usize::try_from(random >> 33).unwrap_or(0) % pieces.len()]);
+                text.push_str(&" parola"[..usize::try_from(random >> 60).unwrap_or(0).min(7)]);
+            }
+            for kind in Kind::ALL {
+                assert_eq!(
+                    find(kind, &text, true),
+                    kind.find(&text, &Regions::everywhere(&text), true),
+                    "{kind:?}: {text}"
+                );
+            }
         }
     }
 
@@ -302,8 +402,8 @@ mod tests {
         for unit in ["1", "1 ", "1.", "a", "a@", "a.", "A1", "f:", "+3", "IT60"] {
             let text = unit.repeat(200_000);
             for kind in Kind::ALL {
-                kind.find(&text, true);
-                kind.find(&text, false);
+                find(kind, &text, true);
+                find(kind, &text, false);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-use super::{Found, words};
+use super::{Found, Regions, words};
 use crate::spaceless::is_spaceless;
 
 /// Characters before and after the `@` of an address, at most (RFC 5321, section 4.5.3.1).
@@ -85,11 +85,8 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Public addresses of version 4 and 6.
-pub fn addresses(text: &str, named: bool) -> Vec<Range<usize>> {
-    if memchr::memchr2(b'.', b':', text.as_bytes()).is_none() {
-        return Vec::new();
-    }
-    super::each_beside(&ADDRESS, text, &[':', '/'], |found: &Found<'_>| {
+pub fn addresses(text: &str, regions: &Regions, named: bool) -> Vec<Range<usize>> {
+    super::each_beside(&ADDRESS, text, (&[':', '/'], regions.with(1)), |found: &Found<'_>| {
         is_public(found.text()) && beside(found) && (!named || found.follows(&WORDS))
     })
 }

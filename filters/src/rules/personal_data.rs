@@ -101,16 +101,17 @@ impl DocumentFilter for Find {
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut edited = 0;
+        let regions = document.regions();
         if self.action == Action::Drop {
-            for (number, text) in document.content.texts().enumerate() {
-                if let Some(range) = self.kind.find(text, self.named).into_iter().next() {
+            for (number, (text, regions)) in document.content.texts().zip(regions).enumerate() {
+                if let Some(range) = self.kind.find(text, regions, self.named).into_iter().next() {
                     return Verdict::Drop(Reason::of_text(document.content, number, &text[range]));
                 }
             }
             return Verdict::Keep;
         }
-        for text in document.content.texts_mut() {
-            let found = self.kind.find(text, self.named);
+        for (text, regions) in document.content.texts_mut().into_iter().zip(regions) {
+            let found = self.kind.find(text, regions, self.named);
             if found.is_empty() {
                 continue;
             }

@@ -34,8 +34,8 @@ pub struct Recipe {
     pub variant: Option<String>,
     /// The sources, in order of preference.
     pub source: Vec<Source>,
-    /// The rules, in order; each table's `rule` names one, `as` names it in the ledger and the rejects, the rest
-    /// are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
+    /// The rules, in order; each table's `rule` names one, `as` names it in the ledger and the rejects, `off = true` leaves it out,
+    /// the rest are its settings (`setaccio rules`). `[[screen]]` is the older name of `[[filter]]`.
     // Outputs keep the older name: a change of it would change every lock.
     #[serde(default, rename(serialize = "screen", deserialize = "filter"), alias = "screen")]
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
@@ -177,6 +177,8 @@ pub struct FilterTable {
     pub rule: String,
     /// `as`.
     pub alias: Option<String>,
+    /// `off`: it is as if the table were not there.
+    pub off: bool,
     /// All else.
     pub settings: toml::Table,
 }
@@ -185,12 +187,17 @@ impl From<toml::Table> for FilterTable {
     fn from(mut settings: toml::Table) -> Self {
         let mut text = |key: &str| settings.remove(key).and_then(|v| v.as_str().map(str::to_owned));
         let (rule, alias) = (text("rule").unwrap_or_default(), text("as"));
-        Self { rule, alias, settings }
+        let off = settings.get("off").and_then(toml::Value::as_bool);
+        if off.is_some() {
+            settings.remove("off");
+        }
+        Self { rule, alias, off: off.unwrap_or(false), settings }
     }
 }
 
 impl From<FilterTable> for toml::Table {
-    fn from(FilterTable { rule, alias, mut settings }: FilterTable) -> Self {
+    fn from(FilterTable { rule, alias, off, mut settings }: FilterTable) -> Self {
+        settings.extend(off.then(|| ("off".to_owned(), true.into())));
         let named = [("rule", Some(rule).filter(|r| !r.is_empty())), ("as", alias)];
         settings.extend(named.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?.into()))));
         settings

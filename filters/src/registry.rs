@@ -53,6 +53,7 @@ pub static RULES: &[RuleInfo] = &[
     info::<rules::answer::Answer>(),
     info::<rules::bad_words::BadWords>(),
     info::<rules::citations::Citations>(),
+    info::<rules::classifier::Classifier>(),
     info::<rules::clean_mc4_it::CleanMc4It>(),
     info::<rules::column::Column>(),
     info::<rules::fineweb::FineWeb>(),

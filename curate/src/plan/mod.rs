@@ -275,6 +275,9 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
             error,
         };
         let info = registry::find(&table.rule).map_err(wrap)?;
+        if table.off {
+            continue;
+        }
         if !info.kinds.contains(&recipe.kind) {
             let message = format!("it does not work on rows of kind {}", recipe.kind.name());
             return Err(wrap(setaccio_filters::rule::RuleError::setting(message)));

@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use fasttext_pure_rs::FastText as Model;
+use fasttext_pure_rs::{FastText as Model, Prediction};
 use setaccio_base::{suggest, unwound::unwound};
 
 use super::Answer;
@@ -29,6 +29,14 @@ impl FastText {
     /// # Errors
     /// It is no model of fastText that tells labels, or does not know a language to keep.
     pub fn new(bytes: &[u8], keep: &[String]) -> Result<Self, String> {
+        Self::knowing(bytes, keep, "language")
+    }
+
+    /// The same; `what` is what its labels are to who names one that it does not know.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn knowing(bytes: &[u8], keep: &[String], what: &str) -> Result<Self, String> {
         check(bytes)?;
         let mut reader = Cursor::new(bytes);
         // The crate checks what it reads as it goes, but not every number that one part of a file says of another.
@@ -42,10 +50,18 @@ impl FastText {
         let known: Vec<&str> = known.iter().map(|p| p.label.trim_start_matches(LABEL)).collect();
         if let Some(unknown) = keep.iter().find(|code| !known.contains(&code.as_str())) {
             let near = suggest::nearest(unknown, known.iter().copied());
-            return Err(format!("the model knows no language `{unknown}`{near}"));
+            return Err(format!("the model knows no {what} `{unknown}`{near}"));
         }
         let labels = known.len();
         Ok(Self { model, keep: keep.to_vec(), labels })
+    }
+
+    /// How likely it is that a line of text has the first of the labels to keep, from 0 to 1.
+    #[must_use]
+    pub fn likely(&self, line: &str) -> f64 {
+        let Ok(all) = self.model.predict(line, self.labels, 0.0) else { return 0.0 };
+        let wanted = |p: &&_| self.keep.first().is_some_and(|keep| label(p) == keep);
+        all.iter().find(wanted).map_or(0.0, |p| probability(p.probability))
     }
 
     /// The language of `text`, with the model's probability. It is in doubt where a language to keep and another are
@@ -70,6 +86,10 @@ impl FastText {
             _ => Answer::Doubt,
         }
     }
+}
+
+fn label(prediction: &Prediction) -> &str {
+    prediction.label.trim_start_matches(LABEL)
 }
 
 /// A probability without what [`ROUNDING`] is for.

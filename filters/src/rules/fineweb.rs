@@ -164,3 +164,39 @@ impl Measures for FineWeb {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use setaccio_base::row::Row;
+
+    use super::*;
+    use crate::filter::Verdict;
+
+    // What each measure is of some 330 texts, and where each bound lies, is held against `tests/oracles/quality.py` in `quality.rs`.
+
+    fn dropped(spec: &FineWeb, text: &str) -> Option<String> {
+        let filters = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        filters.iter().find_map(|filter| match filter.on_row(&mut Row::text(text)) {
+            Verdict::Drop(why) => Some(why.detail),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn lines_that_are_sentences_stay() {
+        let spec = FineWeb::default();
+        let sentence = "La fiera del paese dura tre giorni e poi basta.";
+        for (text, detail) in [
+            (sentence.to_owned(), None),
+            ("Scarpe da uomo in offerta con spedizione".to_owned(), Some("ending_lines 0, above 0.12")),
+            ("Sì.\nNo.\nForse.".to_owned(), Some("short_lines 1, below 0.67")),
+            (format!("{sentence}\n{sentence}"), Some("duplicate_line_chars 1, below 0.1")),
+        ] {
+            assert_eq!(dropped(&spec, &text).as_deref(), detail, "{text}");
+        }
+        let lists = FineWeb { max_new_lines: Some(0.1), ..FineWeb::default() };
+        let text = format!("{sentence}\nE un'altra riga finisce qui con un punto.");
+        assert_eq!(dropped(&lists, &text), None);
+        assert!(dropped(&lists, &format!("{text}\n\n\n")).is_some_and(|d| d.starts_with("new_lines 0.2")));
+    }
+}

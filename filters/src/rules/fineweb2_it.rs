@@ -112,3 +112,54 @@ impl Rule for FineWeb2It {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use setaccio_base::row::Row;
+
+    use super::*;
+    use crate::filter::Verdict;
+
+    // What each measure is of some 330 texts, and where each bound lies, is held against `tests/oracles/quality.py` in `quality.rs`.
+
+    fn dropped(spec: &FineWeb2It, text: &str) -> Option<String> {
+        let filters = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        filters.iter().find_map(|filter| match filter.on_row(&mut Row::text(text)) {
+            Verdict::Drop(why) => Some(why.detail),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn its_parts_run_in_the_order_of_fineweb_2() {
+        let quality = GopherQuality {
+            lists: Vec::new(),
+            stop_words: vec!["di".into(), "il".into()],
+            ..FineWeb2It::default().quality
+        };
+        let spec = FineWeb2It { quality, ..FineWeb2It::default() };
+        let names: Vec<String> = spec
+            .compile(&Context::default())
+            .unwrap_or_else(|e| panic!("{e}"))
+            .iter()
+            .map(|filter| filter.name.to_string())
+            .collect();
+        assert_eq!(names, ["fineweb2_it.repetition", "fineweb2_it.fineweb", "fineweb2_it.quality"]);
+        for (text, measure) in [
+            ("uno\nuno\nuno", "duplicate_lines 0.6667"),
+            (
+                "Scarpe da uomo e borse\nsaldi su tutto il resto della merce di stagione\nspedizione gratuita in tutta la penisola con il corriere",
+                "ending_lines 0",
+            ),
+            (
+                "Il gatto di casa dorme volentieri sul divano, mentre fuori piove e le strade si riempiono lentamente.",
+                "words 16",
+            ),
+        ] {
+            assert!(dropped(&spec, text).is_some_and(|why| why.starts_with(measure)), "{:?}", dropped(&spec, text));
+        }
+        assert!(
+            FineWeb2It::default().compile(&Context::default()).is_err_and(|e| e.to_string().contains("stop-words-it"))
+        );
+    }
+}

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod bad_words;
 pub mod citations;
+pub mod classifier;
 pub mod clean_mc4_it;
 pub mod column;
 pub mod fineweb;

@@ -198,3 +198,44 @@ fn entropy(counts: &[usize]) -> f64 {
     let sum: f64 = counts.iter().map(|n| ratio(*n, all)).map(|p| -p * p.ln()).sum();
     (sum * 1e6).round() / 1e6 + 0.0
 }
+
+#[cfg(test)]
+mod tests {
+    use setaccio_base::row::Row;
+
+    use super::*;
+    use crate::filter::Verdict;
+
+    // What each measure is of some 330 texts, and where each bound lies, is held against `tests/oracles/quality.py` in `quality.rs`.
+
+    fn dropped(spec: &RedPajama, text: &str) -> Option<String> {
+        let filters = spec.compile(&Context::default()).unwrap_or_else(|e| panic!("{e}"));
+        filters.iter().find_map(|filter| match filter.on_row(&mut Row::text(text)) {
+            Verdict::Drop(why) => Some(why.detail),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn measures_that_have_a_bound_decide() {
+        let bounded = |name: &str, min: Option<f64>, max: Option<f64>| RedPajama {
+            min: min.map(|v| (name.to_owned(), v)).into_iter().collect(),
+            max: max.map(|v| (name.to_owned(), v)).into_iter().collect(),
+            signals: false,
+            ..RedPajama::default()
+        };
+        let text = "LA FIERA dura tre giorni: 12 e 14. Poi basta.";
+        for (name, value) in [
+            ("rps_doc_word_count", 10.0),
+            ("rps_doc_num_sentences", 2.0),
+            ("rps_doc_frac_all_caps_words", 0.2),
+            ("rps_doc_frac_unique_words", 1.0),
+        ] {
+            assert_eq!(dropped(&bounded(name, Some(value), Some(value)), text), None, "{name}");
+            let short = format!("{name} {value}, at least {}", value + 0.5);
+            assert_eq!(dropped(&bounded(name, Some(value + 0.5), None), text), Some(short));
+            let long = format!("{name} {value}, at most {}", value - 0.1);
+            assert_eq!(dropped(&bounded(name, None, Some(value - 0.1)), text), Some(long));
+        }
+    }
+}

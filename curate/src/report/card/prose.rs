@@ -297,7 +297,7 @@ fn limits(lock: &RecipeLock) -> String {
             near.told()
         );
     }
-    let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule);
+    let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule && !table.off);
     for (true_here, limit) in [
         (
             !lock.list.is_empty(),

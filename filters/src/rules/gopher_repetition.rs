@@ -98,11 +98,22 @@ impl Rule for GopherRepetition {
     }
 }
 
-static NO_LINE: LazyLock<Regex> = LazyLock::new(|| Regex::new("\n+").unwrap_or_else(|e| unreachable!("{e}")));
 static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| Regex::new("\n{2,}").unwrap_or_else(|e| unreachable!("{e}")));
 /// An empty line may hold white space.
 static BLANK_LINES: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\n[^\S\n]*\n\s*").unwrap_or_else(|e| unreachable!("{e}")));
+
+/// What is between runs of `\n`, and what is before the first and behind the last, which may be empty.
+fn lines_and_ends(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let all = lines.len();
+    let mut number = 0;
+    lines.retain(|line| {
+        number += 1;
+        !line.is_empty() || number == 1 || number == all
+    });
+    lines
+}
 
 /// Parts of a text: how many, how many are duplicates, and how many characters these have, all have.
 struct Parts {
@@ -141,10 +152,7 @@ impl GopherRepetition {
                 let lines = split_lines(text.segments.form(text.raw)).map(strip).filter(|line| !line.is_empty());
                 parts(lines.collect(), Copies::All, None)
             }
-            AsIn::Datatrove => {
-                let lines = NO_LINE.split(text.raw).collect();
-                parts(lines, Copies::BehindTheFirst, Some(characters(text.raw)))
-            }
+            AsIn::Datatrove => parts(lines_and_ends(text.raw), Copies::BehindTheFirst, Some(characters(text.raw))),
         }
     }
 }

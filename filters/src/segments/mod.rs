@@ -211,10 +211,12 @@ impl Listed {
 /// A hash of 64 bits that is not 0.
 pub fn hash(bytes: &[u8]) -> u64 {
     let mut hash = bytes.len() as u64;
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = mix(hash, u64::from_le_bytes(word));
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for eight in eights {
+        hash = mix(hash, u64::from_le_bytes(*eight));
+    }
+    if !rest.is_empty() {
+        hash = mix(hash, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
     hash | 1
 }
@@ -343,25 +345,64 @@ const SIGNS: &str = "—”：％〈、━【「」，】；“《„’∶´．
 /// tokens, one each (three full stops one), and a word is cut behind an apostrophe, at a dash before a small letter, at a comma
 /// or a colon between letters, and where a small letter, a full stop and a capital follow each other.
 fn signs_apart(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::with_capacity(text.len() / 5);
-    for piece in text.split(char::is_whitespace).filter(|piece| !piece.is_empty()) {
-        let base = piece.as_ptr() as usize - text.as_ptr() as usize;
-        let (mut start, mut end) = (0, piece.len());
-        let mut behind = Vec::new();
-        while let Some(width) = sign_before(&piece[start..end]) {
-            push(&mut tokens, text, base + start, base + start + width);
-            start += width;
+    let bytes = text.as_bytes();
+    let mut tokens = Vec::with_capacity(bytes.len() / 5);
+    let space = |at: usize| bytes.get(at).is_none_or(|b| CLASSES[usize::from(*b)] == Class::Space);
+    let mut at = 0;
+    while at < bytes.len() {
+        // Most pieces are letters of ASCII, with a sign behind them at most.
+        let letters = bytes[at..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let end = at + letters;
+        let small = letters > 1 && bytes[end - 1].is_ascii_lowercase();
+        let sign =
+            small && space(end + 1) && matches!(bytes.get(end), Some(b',' | b'.' | b';' | b':' | b'?' | b'!' | b')'));
+        if letters > 0 && (space(end) || sign) {
+            tokens.push(plain(text, at, end, true));
+            if sign {
+                tokens.push(plain(text, end, end + 1, false));
+            }
+            at = end + 1 + usize::from(sign);
+            continue;
         }
-        while let Some(width) = sign_behind(&piece[start..end]) {
-            behind.push((end - width, end));
-            end -= width;
-        }
-        within(&mut tokens, text, base + start, base + end);
-        for (start, end) in behind.into_iter().rev() {
-            push(&mut tokens, text, base + start, base + end);
-        }
+        let length = text[at..].find(char::is_whitespace).unwrap_or(text.len() - at);
+        piece(&mut tokens, text, at, at + length);
+        at += length;
+        at += text[at..].chars().next().map_or(0, char::len_utf8);
     }
     tokens
+}
+
+/// A token of ASCII.
+fn plain(text: &str, start: usize, end: usize, word: bool) -> Token {
+    Token {
+        start,
+        end,
+        chars: u32::try_from(end - start).unwrap_or(u32::MAX),
+        hash: hash(&text.as_bytes()[start..end]),
+        alphabetic: word,
+        word,
+        spaceless: false,
+        elision: 0,
+    }
+}
+
+/// Add the tokens of what stands between white space.
+fn piece(tokens: &mut Vec<Token>, text: &str, base: usize, end: usize) {
+    let piece = &text[base..end];
+    let (mut start, mut end) = (0, piece.len());
+    let mut behind = Vec::new();
+    while let Some(width) = sign_before(&piece[start..end]) {
+        push(tokens, text, base + start, base + start + width);
+        start += width;
+    }
+    while let Some(width) = sign_behind(&piece[start..end]) {
+        behind.push((end - width, end));
+        end -= width;
+    }
+    within(tokens, text, base + start, base + end);
+    for (start, end) in behind.into_iter().rev() {
+        push(tokens, text, base + start, base + end);
+    }
 }
 
 /// Add the parts of a word that has no signs around it.

@@ -133,9 +133,10 @@ impl Measures for FineWeb {
                 let copies = if paper { Copies::All } else { Copies::BehindTheFirst };
                 let (_, twice) = duplicates(lines.iter().copied(), copies);
                 let all = || -> usize {
-                    match paper {
-                        true => lines.iter().map(|line| characters(line)).sum(),
-                        false => text.raw.split('\n').map(characters).sum(),
+                    if paper {
+                        lines.iter().map(|line| characters(line)).sum()
+                    } else {
+                        text.raw.split('\n').map(characters).sum()
                     }
                 };
                 if twice == 0 { 0.0 } else { ratio(twice, all()) }

@@ -111,11 +111,11 @@ impl GopherQuality {
             return Err(RuleError::setting("a `min_` is above its `max_`, which drops everything"));
         }
         let stop_words = quality::listed(&self.lists, &self.stop_words, self.as_in, context)?;
-        if stop_words.len() < self.min_stop_words {
+        if stop_words.words() < self.min_stop_words {
             return Err(RuleError::setting(format!(
                 "min_stop_words = {} of a list of {}, which drops everything; give `lists`, or 0",
                 self.min_stop_words,
-                stop_words.len()
+                stop_words.words()
             )));
         }
         if self.bullets.iter().any(String::is_empty) {

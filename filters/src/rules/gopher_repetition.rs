@@ -123,7 +123,7 @@ struct Parts {
     chars: usize,
 }
 
-fn parts<'a>(parts: Vec<&'a str>, copies: Copies, chars: Option<usize>) -> Parts {
+fn parts(parts: &[&str], copies: Copies, chars: Option<usize>) -> Parts {
     let all = parts.len();
     // The characters of all are needed only where some are there twice.
     let (twice, twice_chars) = duplicates(parts.iter().copied(), copies);
@@ -137,11 +137,11 @@ impl GopherRepetition {
             AsIn::Paper => {
                 let form = text.segments.form(text.raw);
                 let paragraphs = BLANK_LINES.split(form).map(str::trim).filter(|part| !part.is_empty());
-                parts(paragraphs.collect(), Copies::All, None)
+                parts(&paragraphs.collect::<Vec<_>>(), Copies::All, None)
             }
             AsIn::Datatrove => {
-                let paragraphs = EMPTY_LINES.split(strip(text.raw)).collect();
-                parts(paragraphs, Copies::BehindTheFirst, Some(characters(text.raw)))
+                let paragraphs: Vec<&str> = EMPTY_LINES.split(strip(text.raw)).collect();
+                parts(&paragraphs, Copies::BehindTheFirst, Some(characters(text.raw)))
             }
         }
     }
@@ -150,9 +150,9 @@ impl GopherRepetition {
         match self.as_in {
             AsIn::Paper => {
                 let lines = split_lines(text.segments.form(text.raw)).map(strip).filter(|line| !line.is_empty());
-                parts(lines.collect(), Copies::All, None)
+                parts(&lines.collect::<Vec<_>>(), Copies::All, None)
             }
-            AsIn::Datatrove => parts(lines_and_ends(text.raw), Copies::BehindTheFirst, Some(characters(text.raw))),
+            AsIn::Datatrove => parts(&lines_and_ends(text.raw), Copies::BehindTheFirst, Some(characters(text.raw))),
         }
     }
 }

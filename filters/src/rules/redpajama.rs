@@ -88,7 +88,7 @@ impl Rule for RedPajama {
         }
         let stop_words = quality::listed(&self.lists, &self.stop_words, AsIn::Paper, context)?;
         let bounded = |name: &str| self.min.contains_key(name) || self.max.contains_key(name);
-        if stop_words.len() == 0 && bounded("rps_doc_stop_word_fraction") {
+        if stop_words.words() == 0 && bounded("rps_doc_stop_word_fraction") {
             return Err(RuleError::setting("rps_doc_stop_word_fraction needs `lists` or `stop_words`"));
         }
         let compiled = Compiled { min: self.min.clone(), max: self.max.clone(), stop_words };

@@ -182,7 +182,7 @@ impl Listed {
     }
 
     /// How many words they are.
-    pub fn len(&self) -> usize {
+    pub fn words(&self) -> usize {
         self.words
     }
 
@@ -519,8 +519,7 @@ fn sign_behind(piece: &str) -> Option<usize> {
                 || capitals
         }),
         '+' | '$' | '€' | '£' => digit,
-        '%' => true,
-        '—' | '–' | '•' | '°' | '©' | '®' | '™' => true,
+        '%' | '—' | '–' | '•' | '°' | '©' | '®' | '™' => true,
         _ => is_bracket_or_quote(c) || is_icon(c),
     };
     sign.then_some(c.len_utf8())

@@ -43,15 +43,15 @@ impl Ngrams {
             let counts = counter.count(&runs);
             if TOP.contains(&n) {
                 let best =
-                    counts.iter().copied().reduce(|best, next| if next.count > best.count { next } else { best });
+                    counts.iter().copied().reduce(|best, next| if next.times > best.times { next } else { best });
                 found.top[n - TOP.start()] = match as_in {
-                    AsIn::Paper => best.filter(|b| b.count > 1).map_or(0, |best| {
+                    AsIn::Paper => best.filter(|b| b.times > 1).map_or(0, |best| {
                         let places = runs.iter().filter(|(_, hash)| *hash == best.hash).map(|(at, _)| *at);
                         covered(places, n, length)
                     }),
                     AsIn::Datatrove if words.len() < n => 0,
                     AsIn::Datatrove => {
-                        let (first, count) = best.map_or((0, 1), |best| (best.first, u64::from(best.count)));
+                        let (first, count) = best.map_or((0, 1), |best| (best.first, u64::from(best.times)));
                         let (first, count) = if count > 1 { (first, count) } else { (0, 1) };
                         (length(first, n) + n as u64 - 1) * count
                     }
@@ -106,7 +106,7 @@ fn behind_the_first(runs: &[(usize, u64)], n: usize, length: impl Fn(usize, usiz
 #[derive(Clone, Copy)]
 struct Count {
     hash: u64,
-    count: u32,
+    times: u32,
     first: usize,
 }
 
@@ -132,7 +132,7 @@ impl Counter {
             let number = loop {
                 match self.slots[slot] {
                     0 => {
-                        self.counts.push(Count { hash: *hash, count: 0, first: *at });
+                        self.counts.push(Count { hash: *hash, times: 0, first: *at });
                         let number = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
                         self.slots[slot] = number;
                         break number - 1;
@@ -141,7 +141,7 @@ impl Counter {
                     _ => slot = (slot + 1) & mask,
                 }
             };
-            self.counts[number as usize].count += 1;
+            self.counts[number as usize].times += 1;
             self.of.push(number);
         }
         &self.counts
@@ -150,7 +150,7 @@ impl Counter {
     /// Leave of the runs that were counted those that are there more than once.
     fn keep_repeated(&self, runs: &mut Vec<(usize, u64)>) {
         let mut of = self.of.iter();
-        runs.retain(|_| of.next().is_some_and(|number| self.counts[*number as usize].count > 1));
+        runs.retain(|_| of.next().is_some_and(|number| self.counts[*number as usize].times > 1));
     }
 }
 

@@ -65,7 +65,10 @@ for (const name of named.length > 0 ? named : all) {
         one.prompts = [];
         const sequence = (await model.createContext(EXACT)).getSequence();
         for (const text of PROMPTS) {
-            const ids = model.tokenize(text, false);
+            // Tokens that swallow the white space behind them.
+            const swallow = name.startsWith("swallow");
+            const asked = swallow ? `<|user|>\n ${text}<|end|> \n<|endoftext|> ${text} </s>\t<|assistant|>  ${text}` : text;
+            const ids = model.tokenize(asked, swallow);
             const whole = bos ? [first, ...ids] : ids;
             one.prompts.push({ ids, greedy: await greedy(sequence, whole, name.startsWith("smollm2") ? 8 : 12) });
         }

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub(crate) mod agreement;
+pub(crate) mod by_name;
 pub mod layout;
 mod spm;
 pub mod tokenizer;

@@ -300,14 +300,16 @@ fn same_base(files: &ModelFiles, adapter: &Path, progress: &dyn Progress) -> Res
     Err(Error::damaged(adapter, message))
 }
 
+/// What a GPU cannot do yet.
+pub(super) const NO_DORA: &str = "`lora.use_dora` has no kernels for a GPU yet: train on the CPU with `train.device = \"cpu\"`, or \
+                                  without it";
+
 /// Check that what computes has kernels for all that is asked.
 fn computable(recipe: &Recipe, file: &str, device: &Device) -> Result<()> {
     if !recipe.lora.use_dora || device.is_cpu() {
         return Ok(());
     }
-    let message =
-        "`lora.use_dora` has no kernels for a GPU yet: train on the CPU with `train.device = \"cpu\"`, or without it";
-    Err(Error::recipe(file, message))
+    Err(Error::recipe(file, NO_DORA))
 }
 
 /// The tokenizer with the tokens that are added, and what the base is with rows for them.

@@ -80,6 +80,9 @@ impl Sketch {
             let (device, dtype) = device::pick(recipe.train.device)?;
             Place::here(&recipe, &device, dtype)
         };
+        if recipe.lora.use_dora && place.gpu.is_some() {
+            return Err(Error::recipe(&recipe_file.file, plan::NO_DORA));
+        }
         let there = |folder: &&std::path::PathBuf| folder.join("ledger.json").exists();
         let (built, unbuilt): (Vec<_>, Vec<_>) = recipe.data.train.iter().partition(there);
         let unbuilt: Vec<String> = unbuilt.iter().map(|folder| folder.display().to_string()).collect();

@@ -50,7 +50,12 @@ fn ids(value: &Value) -> Vec<u32> {
 /// of 256 of the K quants fit into.
 fn variant(name: &str, folder: &Path) {
     let prompts: Vec<String> = serde_json::from_value(llama_cpp("prompts.json")).unwrap();
-    let tokens = if name == "spm" { sentencepiece(&prompts) } else { tiny::train(prompts.iter(), 320).unwrap() };
+    let tokens = match name {
+        "spm" => sentencepiece(&prompts),
+        "swallow" => swallowing(&sentencepiece(&prompts)),
+        "dbrx" => merging(&tiny::train(prompts.iter(), 320).unwrap(), &prompts),
+        _ => tiny::train(prompts.iter(), 320).unwrap(),
+    };
     let mut config = family(name).unwrap_or_else(|| formula::config(name));
     config.vocab_size = tokens.vocab;
     if name == "wide" {
@@ -109,6 +114,59 @@ fn sentencepiece(texts: &[String]) -> Tokens {
     from_metadata(&keys, Path::new("spm.gguf")).unwrap()
 }
 
+/// A tokenizer with its tokenizer.json changed, and these tokens at the beginning and the end of a text.
+fn changed(tokens: &Tokens, ends: &Value, change: impl Fn(&mut Value)) -> Tokens {
+    let mut json: Value = serde_json::from_str(tokens.json()).unwrap();
+    change(&mut json);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), ends.to_string()).unwrap();
+    Tokens::open(dir.path()).unwrap()
+}
+
+/// The same with special tokens as Phi-3 has them: they swallow the white space behind them, all but three.
+fn swallowing(tokens: &Tokens) -> Tokens {
+    let first = tokens.vocab;
+    changed(tokens, &json!({"bos_token": "<s>", "eos_token": "<|end|>", "add_bos_token": true}), |json| {
+        let list = json["added_tokens"].as_array_mut().unwrap();
+        let more = ["<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>"];
+        list.extend((first..).zip(more).map(|(id, content)| {
+            json!({"id": id, "content": content, "special": true, "normalized": false, "single_word": false,
+                "lstrip": false, "rstrip": false})
+        }));
+        for token in list {
+            let spared = ["<unk>", "<s>", "<|endoftext|>"].contains(&token["content"].as_str().unwrap());
+            token["rstrip"] = (!spared).into();
+        }
+    })
+}
+
+/// The same with words of the texts as tokens that no merge makes: llama.cpp has to merge, and finds none of them.
+fn merging(tokens: &Tokens, texts: &[String]) -> Tokens {
+    let words = texts.iter().flat_map(|text| text.split(' ').skip(1));
+    let words = words.filter(|word| word.len() > 4 && word.chars().all(|c| c.is_ascii_alphabetic()));
+    let name = |token: &Option<(String, u32)>| token.as_ref().map(|(text, _)| text.clone());
+    changed(tokens, &json!({"bos_token": name(&tokens.bos), "eos_token": name(&tokens.eos)}), |json| {
+        let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+        let mut next = tokens.vocab;
+        for word in words.clone().map(|word| format!("\u{120}{word}")) {
+            if !vocab.contains_key(&word) {
+                vocab.insert(word, next.into());
+                next += 1;
+            }
+        }
+        assert!(next > tokens.vocab + 3);
+    })
+}
+
+/// What is asked: of tokens that swallow, white space behind each.
+fn asked(name: &str, text: &str) -> String {
+    match name.strip_prefix("swallow") {
+        None => text.to_owned(),
+        Some(_) => format!("<|user|>\n {text}<|end|> \n<|endoftext|> {text} </s>\t<|assistant|>  {text}"),
+    }
+}
+
 fn export(model: &Path, quant: Quant, out: &Path) {
     let (files, tokens) = (ModelFiles::open(model).unwrap(), Tokens::open(model).unwrap());
     gguf((&files, &tokens), Destination { path: out, force: true }, GgufOptions { quant, check: true }, &()).unwrap();
@@ -127,7 +185,7 @@ fn agree(file: &Path) -> usize {
     assert_eq!((texts.len(), prompts.len()), (10, 10));
     let mut same = 0;
     for (text, prompt) in texts.iter().zip(prompts) {
-        let text = text.as_str().unwrap();
+        let text = &asked(name, text.as_str().unwrap());
         let found = tokens.encode(text).unwrap().ids;
         assert_eq!(found, ids(&prompt["ids"]), "{name}: {text:?}");
         let bos = tokens.bos.as_ref().filter(|_| tokens.adds_bos).map(|(_, id)| *id);
@@ -161,6 +219,8 @@ fn small_models(out: &Path, each: fn(&Path, Quant)) {
         ("mistral", &[Quant::F32]),
         ("wide", &[Quant::F32, Quant::Q4_0, Quant::Q4K, Quant::Q6K]),
         ("spm", &[Quant::F32]),
+        ("swallow", &[Quant::F32]),
+        ("dbrx", &[Quant::F32]),
         ("qwen3", &[Quant::F32]),
         ("smollm3", &[Quant::F32]),
         ("granite", &[Quant::F32]),

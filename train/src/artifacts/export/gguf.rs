@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     formats::{
         gguf::{
-            ROPE_FACTORS, ROPE_FREQS, layout, vocab,
+            ROPE_FACTORS, ROPE_FREQS, by_name, layout, vocab,
             write::{self, Entry},
         },
         model_files::ModelFiles,
@@ -52,7 +52,7 @@ pub fn can_be_gguf(config: &Config, tokens: &Tokens) -> Result<()> {
     sizes(config)?;
     can_be_said(config, tokens.source.as_path())?;
     let vocab = vocab::metadata(tokens, config.vocab_size)?;
-    vocab.check(tokens, &vocab.keys.iter().cloned().collect())?;
+    vocab.check(tokens, &vocab.named())?;
     Ok(())
 }
 
@@ -77,6 +77,7 @@ pub fn gguf(
     if let Some(warning) = vocab.warning() {
         progress.warn(warning);
     }
+    let name = if vocab.by_name { format!("{} {}", by_name::MARK, unremarked(&name)) } else { unremarked(&name) };
     let mut metadata = general(config, quant, &name);
     metadata.extend(sizes(config)?);
     metadata.extend(vocab.keys.iter().cloned());
@@ -230,7 +231,7 @@ pub(super) fn family(config: &Config) -> &'static str {
 }
 
 /// A name that llama.cpp draws no conclusions from: of a model whose name has `phi-3` or `phi3` in it, it takes special tokens to
-/// swallow the spaces behind them, and fails where some are missing. Tokenizers with such tokens are not exported.
+/// swallow the spaces behind them, and fails where some are missing. Models whose tokens do have the mark put before.
 fn unremarked(name: &str) -> String {
     Regex::new("(?i)(phi)-?3").map_or_else(|_| name.to_owned(), |mark| mark.replace_all(name, "${1} 3").into_owned())
 }
@@ -240,7 +241,7 @@ fn general(config: &Config, quant: Quant, name: &str) -> Vec<(String, Value)> {
     let keys = [
         ("general.architecture", text(family(config))),
         ("general.type", text("model")),
-        ("general.name", text(&unremarked(name))),
+        ("general.name", text(name)),
         ("general.file_type", Value::U32(quant.file_type())),
         ("general.quantization_version", Value::U32(QUANTIZATION_VERSION)),
     ];

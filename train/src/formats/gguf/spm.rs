@@ -10,7 +10,10 @@ use std::{
 
 use candle_core::quantized::gguf_file::Value;
 
-use super::tokenizer::{SPACE, kind};
+use super::{
+    by_name,
+    tokenizer::{SPACE, kind},
+};
 
 /// A vocabulary.
 pub(crate) struct Spm {
@@ -20,6 +23,8 @@ pub(crate) struct Spm {
     whole: Vec<(String, u32)>,
     unknown: u32,
     prefix: bool,
+    /// Whether special tokens swallow the white space behind them.
+    swallowing: bool,
 }
 
 /// Two neighbours that make a piece.
@@ -69,7 +74,7 @@ impl Spm {
         whole.sort_by_key(|(text, id)| (usize::MAX - text.len(), *id));
         let unknown = get("unknown_token_id").and_then(|id| id.to_u32().ok()).unwrap_or(0);
         let prefix = get("add_space_prefix").and_then(|b| b.to_bool().ok()).unwrap_or(true);
-        Some(Self { ids: all.collect(), scores, whole, unknown, prefix })
+        Some(Self { ids: all.collect(), scores, whole, unknown, prefix, swallowing: by_name::is_marked(keys) })
     }
 
     /// The ids of a text.
@@ -81,6 +86,15 @@ impl Spm {
                 continue;
             }
             parts = parts.into_iter().flat_map(|part| around(part, token, *id)).collect();
+        }
+        if self.swallowing {
+            let swallower = |id: u32| self.whole.iter().any(|(token, own)| *own == id && by_name::swallows(token));
+            for i in 1..parts.len() {
+                if parts[i].1.is_none() && parts[i - 1].1.is_some_and(swallower) {
+                    parts[i].0 = parts[i].0.trim_start_matches(by_name::is_space);
+                }
+            }
+            parts.retain(|(part, id)| id.is_some() || !part.is_empty());
         }
         let (mut ids, mut after_token) = (Vec::new(), true);
         for (part, id) in parts {

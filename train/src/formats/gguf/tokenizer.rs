@@ -21,6 +21,7 @@ use tokenizers::{
     },
 };
 
+use super::by_name::{is_marked, swallows};
 use crate::{
     error::{Error, Result},
     tokenizer::{
@@ -79,11 +80,13 @@ pub fn from_metadata<S: BuildHasher>(metadata: &HashMap<String, Value, S>, sourc
             return Err(Error::model(source, message));
         }
     };
+    let marked = is_marked(metadata);
     // The text is searched for these whole, before anything else.
     let whole = |wanted: i64| {
         let special = wanted == kind::CONTROL;
         let chosen = tokens.iter().zip(&kinds).filter(move |(_, k)| **k == wanted || (special && **k == kind::UNKNOWN));
-        chosen.map(move |(t, _)| AddedToken::from(t, special).normalized(false)).collect::<Vec<_>>()
+        let token = move |t: &String| AddedToken::from(t, special).normalized(false).rstrip(marked && swallows(t));
+        chosen.map(move |(t, _)| token(t)).collect::<Vec<_>>()
     };
     tokenizer.add_special_tokens(whole(kind::CONTROL)).map_err(fault)?;
     tokenizer.add_tokens(whole(kind::USER_DEFINED)).map_err(fault)?;

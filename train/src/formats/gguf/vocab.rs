@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     formats::gguf::{
         agreement::{self, Alike, conversation},
+        by_name,
         tokenizer::{SPACE, kind},
     },
     random::{key, uniform},
@@ -79,7 +80,7 @@ struct Added {
 
 impl Added {
     /// What tokenizer.json says of it that GGUF has no key for, and what that does.
-    fn unsaid(&self, tokenizer: &Tokenizer) -> Option<(&'static str, &'static str)> {
+    fn unsaid(&self, tokenizer: &Tokenizer, by_name: bool) -> Option<(&'static str, &'static str)> {
         // A token is searched for in the text as it is; one that is `normalized`, in the text as the normalizer leaves it.
         let changed = || {
             let mut content = NormalizedString::from(self.content.as_str());
@@ -88,7 +89,7 @@ impl Added {
                 .is_some_and(|n| n.normalize(&mut content).is_err() || content.get() != self.content)
         };
         [
-            (self.rstrip, ("rstrip", "takes the white space after it")),
+            (self.rstrip && !by_name, ("rstrip", "takes the white space after it")),
             (self.lstrip, ("lstrip", "takes the white space before it")),
             (self.single_word, ("single_word", "is none within a word")),
             (self.normalized && changed(), ("normalized", "is looked for after the text was prepared")),
@@ -106,6 +107,8 @@ pub(crate) struct Exported {
     pub doubtful: Vec<String>,
     /// Which texts llama.cpp cuts as the tokenizer does.
     pub alike: Alike,
+    /// Whether llama.cpp has to know it by the name of the model ([`by_name`]).
+    pub by_name: bool,
 }
 
 impl Exported {
@@ -116,6 +119,12 @@ impl Exported {
     /// One is not; the message shows it.
     pub fn check(&self, tokens: &Tokens, keys: &HashMap<String, Value>) -> Result<usize> {
         agreement::check(tokens, keys, &self.doubtful, self.alike)
+    }
+
+    /// Its keys, with the name that it needs, as a file has them.
+    pub fn named(&self) -> HashMap<String, Value> {
+        let name = self.by_name.then(|| (by_name::NAME.to_owned(), Value::String(by_name::MARK.to_owned())));
+        self.keys.iter().cloned().chain(name).collect()
     }
 
     /// What a person should know of it.
@@ -179,8 +188,10 @@ pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Exported> {
             },
         )?;
     }
+    let swallowing: Vec<(&str, bool)> = file.added_tokens.iter().map(|t| (t.content.as_str(), t.rstrip)).collect();
+    let by_name = swallowing.iter().any(|(_, swallows)| *swallows) && by_name::are_those(&swallowing);
     for token in &file.added_tokens {
-        if let Some((key, does)) = token.unsaid(&tokens.tokenizer) {
+        if let Some((key, does)) = token.unsaid(&tokens.tokenizer, by_name) {
             return Err(wrong(format!(
                 "its token `{}` {does} (`{key}`), which GGUF cannot say: in llama.cpp the model would read other tokens than \
                  it was trained with. Train with `{key}` set to false in tokenizer.json, if that is right for the model",
@@ -224,7 +235,7 @@ pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Exported> {
     if let Some(template) = &tokens.chat_template {
         keys.0.push(("tokenizer.chat_template".into(), Value::String(template.clone())));
     }
-    Ok(Exported { keys: keys.0, doubtful, alike })
+    Ok(Exported { keys: keys.0, doubtful, alike, by_name })
 }
 
 /// Why a way of cutting is refused.

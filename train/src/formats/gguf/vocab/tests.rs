@@ -22,7 +22,7 @@ fn map(made: Exported) -> HashMap<String, Value> {
 
 /// What is wrong with it, or with what it becomes.
 fn error(tokens: &Tokens, size: usize) -> String {
-    let made = metadata(tokens, size).and_then(|made| made.check(tokens, &made.keys.iter().cloned().collect()));
+    let made = metadata(tokens, size).and_then(|made| made.check(tokens, &made.named()));
     made.map_or_else(|e| e.to_string(), |texts| if texts < 100 { format!("{texts} texts") } else { String::new() })
 }
 
@@ -250,6 +250,46 @@ fn sentencepiece(merges: &[[&str; 2]]) -> Tokens {
     fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
     fs::write(dir.path().join("tokenizer_config.json"), r#"{"bos_token": "<s>", "eos_token": "</s>"}"#).unwrap();
     Tokens::open(dir.path()).unwrap()
+}
+
+/// Phi-3's special tokens swallow the white space behind them, which llama.cpp knows by the name of the model alone.
+#[test]
+fn tokens_that_swallow_are_known_by_the_name_phi_3() {
+    type Change<'a> = &'a dyn Fn(&mut Vec<Json>);
+    let mut keys = llama2();
+    for (list, value) in [("scores", Value::F32(0.0)), ("token_type", Value::I32(3))] {
+        let Some(Value::Array(list)) = keys.get_mut(&format!("tokenizer.ggml.{list}")) else { panic!("no {list}") };
+        list.extend([value.clone(), value.clone(), value]);
+    }
+    let Some(Value::Array(texts)) = keys.get_mut("tokenizer.ggml.tokens") else { panic!("no tokens") };
+    texts.extend(["<|endoftext|>", "<|user|>", "<|end|>"].map(|text| Value::String(text.into())));
+    keys.insert("general.name".into(), Value::String("My phi3".into()));
+    let tokens = from_metadata(&keys, Path::new("m.gguf")).unwrap();
+    let text = "<s><|user|>\n uno <|end|> \t<|endoftext|> due</s> un";
+    let plain = "<s><|user|>uno <|end|><|endoftext|> due</s>un";
+    let ids = |tokens: &Tokens, text: &str| tokens.encode(text).unwrap().ids;
+    assert_eq!(ids(&tokens, text), ids(&tokens, plain));
+    let made = metadata(&tokens, tokens.vocab).unwrap();
+    assert!(made.by_name && made.check(&tokens, &made.named()).unwrap() >= 100);
+    let read = from_metadata(&made.named(), Path::new("m.gguf")).unwrap();
+    assert_eq!(ids(&read, text), ids(&tokens, text));
+    // Under another name llama.cpp reads other tokens, and so does what is read from such a file.
+    let unnamed: HashMap<String, Value> = made.keys.iter().cloned().collect();
+    assert!(made.check(&tokens, &unnamed).is_err());
+    assert_ne!(ids(&from_metadata(&unnamed, Path::new("m.gguf")).unwrap(), text), ids(&tokens, text));
+    // One that does otherwise, or one that llama.cpp takes for granted and is not there: no name stands for it.
+    let cases: [Change; 3] = [
+        &|list| list.iter_mut().filter(|t| t["content"] == "<|user|>").for_each(|t| t["rstrip"] = false.into()),
+        &|list| list.iter_mut().filter(|t| t["content"] == "<s>").for_each(|t| t["rstrip"] = true.into()),
+        &|list| list.retain(|t| t["content"] != "<|endoftext|>"),
+    ];
+    for change in cases {
+        let mut json: Json = serde_json::from_str(tokens.json()).unwrap();
+        change(json["added_tokens"].as_array_mut().unwrap());
+        let odd = reopened(&json);
+        let said = metadata(&odd, tokens.vocab).map_or_else(|e| e.to_string(), |_| String::new());
+        assert!(said.contains("`rstrip`") && said.contains("which GGUF cannot say"), "{said}");
+    }
 }
 
 #[test]

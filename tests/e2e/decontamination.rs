@@ -338,6 +338,18 @@ fn sets_that_are_not_there_stop_the_build_or_are_told() {
         said += &fixture.build("next", &[&sets[..], &[set.as_str()]].concat()).assert_failure();
     }
     assert_snapshot("decontamination-refused", said);
+    // One file of two that is laid out in another way, and items of which none is long enough.
+    fixture.write("two/a.jsonl", r#"{"question": "Quanti giorni ha un anno che non sia bisestile?"}"#);
+    fixture.write("two/b.jsonl", r#"{"domanda": "Quanti mesi ha un anno, e come si chiama il primo?"}"#);
+    fixture.write("short/a.jsonl", r#"{"question": "Quanti giorni?"}"#);
+    for (path, why) in [
+        ("two/*.jsonl", "two/b.jsonl has no column `question`; there are domanda"),
+        ("short/a.jsonl", "each of its 1 items has fewer words than decontamination.min_words"),
+    ] {
+        let set = format!("decontamination.set=[{{name='x', path='{path}', fields='question'}}]");
+        let refused = fixture.build("next", &[&sets[..], &[set.as_str()]].concat()).assert_failure();
+        assert!(refused.contains(why), "{refused}");
+    }
 }
 
 #[test]

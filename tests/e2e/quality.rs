@@ -75,7 +75,15 @@ fn a_dropped_row_says_which_measure_and_its_bound() {
 
 #[test]
 fn a_column_that_the_output_has_as_something_else_is_no_measure() {
-    let fixture = fixture(&[SIGNALS, "[output.keep]\ngopher_quality_words = 'string'\n"].concat());
-    let said = fixture.build("out", &[]).assert_failure();
-    assert!(said.contains("a filter writes the column `gopher_quality_words`"), "{said}");
+    let fixture = fixture(SIGNALS);
+    for kind in ["string", "int64"] {
+        let keep = format!("output.keep.gopher_quality_words='{kind}'");
+        let said = fixture.build("out", &["--set", &keep]).assert_failure();
+        assert!(said.contains("a filter writes the column `gopher_quality_words`"), "{said}");
+    }
+    // Nor does it take the place of a column that every row has.
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracles/language/tiny.ftz");
+    let filter = "filter=[{rule='classifier', model='MODEL', label='it', signals=true, column='id'}]";
+    let said = fixture.build("out", &["--set", &filter.replace("MODEL", model)]).assert_failure();
+    assert!(said.contains("output column `id` would hide one that every row has"), "{said}");
 }

@@ -115,6 +115,11 @@ fn tokens_are_added_learned_merged_and_exported() {
     assert!(weights(&more) == weights(&run), "a rate of 0 changes nothing");
     let without = train(&dir.path().join("other"), &["lora.modules_to_save=[\"embed_tokens\"]", &from], &[]);
     assert!(without.assert_failure().contains("has 514 rows of the embedding, the base 512, and the run 512"));
+    let others = ["model.add_special_tokens=[\"biglietto\", \"<|nota|>\"]", sets[2], &from];
+    let others = train(&dir.path().join("other"), &others, &[]).assert_failure();
+    let said =
+        r#"was trained with added tokens "biglietto", "<|nota|>" (special), and the run adds "biglietto" (special), "#;
+    assert!(others.contains(said), "{others}");
     // Rows that stay are saved all the same.
     let stay = [&added[..], &["model.added_stay=true"]].concat();
     let place = dir.path().join("stay");

@@ -275,6 +275,11 @@ impl Builder {
         }
     }
 
+    /// Whether every item of the last set has too few words to be looked for.
+    pub fn all_short(&self) -> bool {
+        self.sets.last().is_some_and(|set| set.items == set.short)
+    }
+
     /// All of it, to be looked up.
     pub fn finish(mut self) -> Index {
         self.found.sort_unstable();

@@ -188,6 +188,7 @@ impl Reading<'_> {
         let projection = Projection { schema: &Evaluation, rename: &rename, extra: &extra, types: &types };
         let (mut filled, mut columns, mut items) = (BTreeSet::new(), BTreeSet::new(), 0_u64);
         self.builder.set(&set.name);
+        let several = files.len() > 1;
         for SourceFile { place, name, sha256 } in files {
             if let Some(rebuilt) = &self.loaded.rebuilt
                 && rebuilt.lock.evaluation.iter().all(|input| input.file != name)
@@ -196,6 +197,7 @@ impl Reading<'_> {
             }
             let identity = Identity::of(place.path()).ok();
             let cancelled = || self.progress.cancelled();
+            let (before, mut here) = (items, BTreeSet::new());
             let input = source::inspect(&place, &name, source, &limits, &cancelled);
             if cancelled() {
                 return Err(Error::Interrupted);
@@ -215,7 +217,7 @@ impl Reading<'_> {
                         Item::Bad { at, reason, .. } => return Err(SourceError::at(&name, at, reason).into()),
                     };
                     let texts = fields.texts(&row.columns, &mut filled);
-                    columns.extend(row.columns.keys().cloned());
+                    here.extend(row.columns.keys().cloned());
                     let id = set.id.as_ref().and_then(|id| row.columns.get(id)).and_then(plain);
                     let file = name.rsplit('/').next().unwrap_or(&name);
                     let id = id.unwrap_or_else(|| format!("{file}:{}", at.row));
@@ -227,6 +229,18 @@ impl Reading<'_> {
                 }
             }
             inputs::check_unchanged(&input, identity)?;
+            // One file among others that is laid out in another way would go by in silence.
+            let missing = |column: &&String| {
+                let below = format!("{column}.");
+                !here.iter().any(|there| there == *column || there.starts_with(&below))
+            };
+            if let (Some(column), true) = (extra.iter().find(missing), several && items > before) {
+                let there: Names = here.iter().collect();
+                let message =
+                    format!("evaluation set `{}`: {name} has no column `{column}`; there are {there}", set.name);
+                return Err(Error::recipe(&self.loaded.file, message));
+            }
+            columns.append(&mut here);
             inputs.push(Input {
                 source: source.name.clone(),
                 file: name,
@@ -251,6 +265,13 @@ impl Reading<'_> {
             let there: Names = columns.iter().collect();
             let message = format!(
                 "evaluation set `{}`: none of its {items} items has a field `{field}`; there are {there}",
+                set.name
+            );
+            return Err(Error::recipe(&self.loaded.file, message));
+        }
+        if items > 0 && self.builder.all_short() {
+            let message = format!(
+                "evaluation set `{}`: each of its {items} items has fewer words than decontamination.min_words, so nothing would                  be looked for: name other `fields`, or lower it",
                 set.name
             );
             return Err(Error::recipe(&self.loaded.file, message));

@@ -298,16 +298,19 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
 
 /// Columns that filters write are columns of the output.
 fn keep_signals(loaded: &mut RecipeFile, pipeline: &Pipeline) -> Result<()> {
+    let again = loaded.rebuilt.is_some();
     for Signal { column, whole } in pipeline.signals() {
         let kind = if *whole { ColumnType::Int64 } else { ColumnType::Float64 };
         let output = &mut loaded.recipe.output;
         let rendered = output.template.is_some() && output.rendered == *column;
-        if rendered || *output.keep.entry(column.clone()).or_insert(kind) != kind {
+        // A lock names the columns of filters among those that are kept.
+        let named = output.keep.insert(column.clone(), kind).is_some_and(|named| !again || named != kind);
+        if rendered || named {
             let message = format!("a filter writes the column `{column}`, which `output` names for something else");
             return Err(Error::recipe(&loaded.file, message));
         }
     }
-    Ok(())
+    recipe::check_columns(&loaded.recipe).map_err(|message| Error::recipe(&loaded.file, message))
 }
 
 type Assets = (Renderer, Vec<Asset>, Option<std::sync::Arc<tokenizers::Tokenizer>>);

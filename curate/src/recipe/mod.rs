@@ -283,13 +283,8 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if !(1..=22).contains(&recipe.output.zstd_level) {
         return Err("output.zstd_level must be between 1 and 22".into());
     }
-    let taken = ["id", "source", "language", "messages", "prompt", "chosen", "rejected", "tokens"];
+    check_columns(recipe)?;
     let rendered = recipe.output.template.as_ref().map(|_| &recipe.output.rendered);
-    for column in recipe.output.keep.keys().chain(rendered) {
-        if taken.contains(&column.as_str()) || (recipe.kind == Kind::Text && column == "text") {
-            return Err(format!("output column `{column}` would hide one that every row has; choose another name"));
-        }
-    }
     // Rows of conversations have it, as JSON text, where they name any.
     let tools = recipe.output.keep.get(TOOLS).filter(|_| recipe.kind != Kind::Text);
     if tools.is_some_and(|kind| !matches!(kind, ColumnType::String | ColumnType::Json)) {
@@ -300,6 +295,18 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     }
     if recipe.output.template.is_some() && recipe.kind == Kind::Preference {
         return Err("output.template renders chats and texts; a preference row has two answers".into());
+    }
+    Ok(())
+}
+
+/// Check that no column of the output takes the place of one that every row has.
+pub(crate) fn check_columns(recipe: &Recipe) -> std::result::Result<(), String> {
+    let taken = ["id", "source", "language", "messages", "prompt", "chosen", "rejected", "tokens"];
+    let rendered = recipe.output.template.as_ref().map(|_| &recipe.output.rendered);
+    for column in recipe.output.keep.keys().chain(rendered) {
+        if taken.contains(&column.as_str()) || (recipe.kind == Kind::Text && column == "text") {
+            return Err(format!("output column `{column}` would hide one that every row has; choose another name"));
+        }
     }
     Ok(())
 }

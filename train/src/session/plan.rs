@@ -102,6 +102,11 @@ impl RunPlan {
                 file.fits(files.config(), &Path::new(named).join(peft::WEIGHTS))?;
                 same_base(&files, Path::new(named), progress)?;
                 same_vocabulary((&file, named), (&files, &config), &recipe_file.file)?;
+                same_added(
+                    (Path::new(named), &file),
+                    (&files, &tokens, recipe.model.added().len()),
+                    &recipe_file.file,
+                )?;
                 Some(file)
             }
         };
@@ -341,6 +346,37 @@ fn same_vocabulary(
     let message = format!(
         "the adapter in {named} has {found} rows of the embedding, the base {base}, and the run {run}: give `model.add_tokens` and \
          `model.add_special_tokens` what they had when it was trained"
+    );
+    Err(Error::recipe(recipe, message))
+}
+
+/// Check that an adapter's rows of added tokens are gone on with by the same tokens, in the same order: each row was learned for
+/// its own.
+fn same_added(
+    (folder, file): (&Path, &AdapterFile),
+    (files, tokens, added): (&ModelFiles, &Tokens, usize),
+    recipe: &str,
+) -> Result<()> {
+    // Without a tokenizer beside it, nobody knows which tokens an adapter was trained with.
+    if !folder.join("tokenizer.json").exists() {
+        return Ok(());
+    }
+    let grown = file.applied(files.config()).vocab_size > files.config().vocab_size;
+    let theirs = match Tokens::open(folder) {
+        Ok(theirs) => theirs,
+        Err(error) if added > 0 || grown => return Err(error),
+        Err(_) => return Ok(()),
+    };
+    let from = tokens.vocab.saturating_sub(added);
+    let [theirs, ours] = [&theirs, tokens].map(|tokens| tokens.added_from(from));
+    if theirs == ours || !(added > 0 || grown) {
+        return Ok(());
+    }
+    let [theirs, ours] = [theirs, ours].map(|list| if list.is_empty() { "none".to_owned() } else { list.join(", ") });
+    let message = format!(
+        "the adapter in {} was trained with added tokens {theirs}, and the run adds {ours}: give `model.add_tokens` and \
+         `model.add_special_tokens` what they had then, in the same order",
+        folder.display()
     );
     Err(Error::recipe(recipe, message))
 }

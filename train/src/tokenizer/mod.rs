@@ -190,6 +190,18 @@ impl Tokens {
         unwound(decode, |said| said).map_err(|said| Error::model(&self.source, said))
     }
 
+    /// The added tokens from an id on, in their order, each as it is written in JSON; special ones are marked.
+    pub fn added_from(&self, first: usize) -> Vec<String> {
+        let added = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let mut tokens: Vec<_> = added.iter().filter(|(id, _)| **id as usize >= first).collect();
+        tokens.sort_by_key(|(id, _)| **id);
+        let written = |token: &tokenizers::AddedToken| {
+            let text = Value::from(token.content.as_str());
+            if token.special { format!("{text} (special)") } else { text.to_string() }
+        };
+        tokens.into_iter().map(|(_, token)| written(token)).collect()
+    }
+
     /// Whether an id is a special token.
     pub fn is_special(&self, id: u32) -> bool {
         let token = self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id);

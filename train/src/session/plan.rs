@@ -357,19 +357,15 @@ fn same_added(
     (files, tokens, added): (&ModelFiles, &Tokens, usize),
     recipe: &str,
 ) -> Result<()> {
+    let grown = file.applied(files.config()).vocab_size > files.config().vocab_size;
     // Without a tokenizer beside it, nobody knows which tokens an adapter was trained with.
-    if !folder.join("tokenizer.json").exists() {
+    if (added == 0 && !grown) || !folder.join("tokenizer.json").exists() {
         return Ok(());
     }
-    let grown = file.applied(files.config()).vocab_size > files.config().vocab_size;
-    let theirs = match Tokens::open(folder) {
-        Ok(theirs) => theirs,
-        Err(error) if added > 0 || grown => return Err(error),
-        Err(_) => return Ok(()),
-    };
+    let theirs = Tokens::open(folder)?;
     let from = tokens.vocab.saturating_sub(added);
     let [theirs, ours] = [&theirs, tokens].map(|tokens| tokens.added_from(from));
-    if theirs == ours || !(added > 0 || grown) {
+    if theirs == ours {
         return Ok(());
     }
     let [theirs, ours] = [theirs, ours].map(|list| if list.is_empty() { "none".to_owned() } else { list.join(", ") });

@@ -1,16 +1,11 @@
 //! DoRA beside PyTorch's autograd, PEFT and TRL: tests/oracles/train/dora.py.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    artifacts::merge::{Options, merge},
-    formats::{
-        model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
-    },
+    formats::peft::{self, AdapterFile, Beside},
     model::{
         config::{BlockLinear, Config},
         llama::Llama,
@@ -23,6 +18,7 @@ use setaccio_train::{
 
 use crate::{
     families::{ANGLES, compare, config},
+    folders::{self, adapter_config, merge_into, open, same_bytes},
     formula::{FRESH, Formula, TRAINED, close, documents, model_folder, numbers, oracle, oracle_out, recipe},
     logits::logits,
     peft::{base, oracles},
@@ -79,36 +75,14 @@ fn first_losses_equal_trl() {
     }
 }
 
-fn open(folder: &Path) -> (ModelFiles, Llama) {
-    let files = ModelFiles::open(folder).unwrap();
-    files.check().unwrap();
-    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
-    (files, model)
-}
-
 /// The model of a case, its adapter and both as one, in folders of `out`.
 fn files(json: &Value, out: &Path) {
-    let [base, adapter, merged] = ["model", "adapter", "merged"].map(|name| out.join(name));
-    fs::create_dir_all(out).unwrap();
-    model_folder(json, &base);
-    let (files, _) = open(&base);
-    let model = model(files.config(), recipe(), (DType::F32, TRAINED, 1.1));
-    let config = AdapterConfig {
-        base: "formula".into(),
-        revision: None,
-        r: 4,
-        alpha: 8.0,
-        dropout: 0.0,
-        rslora: false,
-        targets: Targets::Names(files.config().linears().iter().map(|l| l.last().to_owned()).collect()),
-        except: Except::default(),
-        rank_pattern: Vec::new(),
-        alpha_pattern: Vec::new(),
-        beside: Beside { dora: true, ..Beside::default() },
-    };
-    peft::save(&adapter, &AdapterFile::of(config, &model, false).unwrap()).unwrap();
-    let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };
-    merge(&files, &adapter, &merged, &options, &()).unwrap();
+    folders::write(json, out, |files, _| {
+        let model = model(files.config(), recipe(), (DType::F32, TRAINED, 1.1));
+        let targets = files.config().linears().iter().map(|l| l.last().to_owned()).collect();
+        let config = adapter_config(targets, Beside { dora: true, ..Beside::default() });
+        AdapterFile::of(config, &model, false).unwrap()
+    });
 }
 
 #[test]
@@ -125,11 +99,7 @@ fn files_and_merged_models_say_what_peft_says() {
     for (name, case) in cases() {
         let (want, dir) = (&ours[&name], tempfile::tempdir().unwrap());
         files(&case["config"], dir.path());
-        let hashes: BTreeMap<String, String> = serde_json::from_value(want["sha256"].clone()).unwrap();
-        assert!(hashes.len() > 3, "{name}");
-        for (file, hash) in hashes {
-            assert_eq!(hex_digest(&fs::read(dir.path().join(&file)).unwrap()), hash, "{name}: {file}");
-        }
+        same_bytes(&want["sha256"], dir.path(), &name);
         let (base, mut adapted) = open(&dir.path().join("model"));
         let file = peft::load(&dir.path().join("adapter")).unwrap();
         file.fits(base.config(), dir.path()).unwrap();
@@ -167,8 +137,7 @@ fn what_peft_saved_says_what_peft_says() {
     model_folder(&base().to_json().unwrap(), &dir.path().join("model"));
     let (files, mut adapted) = open(&dir.path().join("model"));
     file.attach(&mut adapted).unwrap();
-    let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };
-    merge(&files, &folder, &dir.path().join("merged"), &options, &()).unwrap();
+    merge_into(&files, &folder, &dir.path().join("merged"));
     for (which, model) in [("with the adapter", &adapted), ("merged", &open(&dir.path().join("merged")).1)] {
         for (got, want) in logits(model, &[1, 17, 5, 63, 30]).iter().zip(&want) {
             close(which, *got, *want, 0.0, 2e-5);

@@ -1,61 +1,30 @@
 //! Adapters and merged models of every family, in PEFT and transformers: tests/oracles/train/families_files.py.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use candle_core::DType;
-use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    artifacts::merge::{Options, merge},
-    formats::{
-        model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
-    },
-    model::{
-        config::BlockLinear,
-        llama::Llama,
-        load::{self, LoadOptions},
-    },
+    formats::peft::{self, AdapterFile, Beside},
+    model::config::BlockLinear,
 };
 
 use crate::{
     families::variants,
-    formula::{TRAINED, attach, close, documents, model_folder, numbers, oracle, oracle_out, recipe},
+    folders::{self, adapter_config, open, same_bytes},
+    formula::{TRAINED, attach, close, documents, numbers, oracle, oracle_out, recipe},
     logits::logits,
 };
 
-fn open(folder: &Path) -> (ModelFiles, Llama) {
-    let files = ModelFiles::open(folder).unwrap();
-    files.check().unwrap();
-    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
-    (files, model)
-}
-
 /// The model of a variant, an adapter and both as one, in folders of `out`.
 fn files(config: &serde_json::Value, out: &Path) {
-    let [base, adapter, merged] = ["model", "adapter", "merged"].map(|name| out.join(name));
-    fs::create_dir_all(out).unwrap();
-    model_folder(config, &base);
-    let (files, mut model) = open(&base);
-    attach(&mut model, &recipe(), TRAINED);
-    let config = AdapterConfig {
-        base: "formula".into(),
-        revision: None,
-        r: 4,
-        alpha: 8.0,
-        dropout: 0.0,
-        rslora: false,
-        targets: Targets::Names(files.config().linears().iter().map(|l| l.last().to_owned()).collect()),
-        except: Except::default(),
-        rank_pattern: Vec::new(),
-        alpha_pattern: Vec::new(),
-        beside: Beside::default(),
-    };
-    let file =
-        AdapterFile { config, tensors: model.adapters().unwrap(), saved: BTreeMap::new(), magnitudes: BTreeMap::new() };
-    assert_eq!(file.tensors.len(), files.config().layers * files.config().linears().len());
-    peft::save(&adapter, &file).unwrap();
-    let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };
-    merge(&files, &adapter, &merged, &options, &()).unwrap();
+    folders::write(config, out, |files, mut model| {
+        attach(&mut model, &recipe(), TRAINED);
+        let linears = files.config().linears();
+        let targets = linears.iter().map(|l| l.last().to_owned()).collect();
+        let tensors = model.adapters().unwrap();
+        assert_eq!(tensors.len(), files.config().layers * linears.len());
+        let config = adapter_config(targets, Beside::default());
+        AdapterFile { config, tensors, saved: BTreeMap::new(), magnitudes: BTreeMap::new() }
+    });
 }
 
 #[test]
@@ -73,11 +42,7 @@ fn adapters_and_merged_models_say_what_peft_says() {
         let dir = tempfile::tempdir().unwrap();
         files(&variant["config"], dir.path());
         let want = &want[&name];
-        let hashes: BTreeMap<String, String> = serde_json::from_value(want["sha256"].clone()).unwrap();
-        assert!(hashes.len() > 3, "{name}");
-        for (file, hash) in hashes {
-            assert_eq!(hex_digest(&fs::read(dir.path().join(&file)).unwrap()), hash, "{name}: {file}");
-        }
+        same_bytes(&want["sha256"], dir.path(), &name);
         let (base, mut adapted) = open(&dir.path().join("model"));
         let read = peft::load(&dir.path().join("adapter")).unwrap();
         read.fits(base.config(), dir.path()).unwrap();

@@ -7,6 +7,7 @@ mod autograd;
 mod dora;
 mod families;
 mod families_files;
+mod folders;
 mod formula;
 mod four_bit;
 mod gradients;

@@ -1,15 +1,12 @@
 //! Adapters upon embedding and head, and modules that are saved whole: tests/oracles/train/tables.py.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use setaccio_base::sha256::hex_digest;
 use setaccio_train::{
-    artifacts::merge::{Options, merge},
     formats::{
-        model_files::ModelFiles,
-        peft::{self, AdapterConfig, AdapterFile, Beside, Except, Targets},
+        peft::{self, AdapterFile, Beside},
         safetensors::Safetensors,
     },
     kernels,
@@ -28,6 +25,7 @@ use setaccio_train::{
 
 use crate::{
     families::{ANGLES, compare, config},
+    folders::{self, adapter_config, merge_into, open, same_bytes},
     formula::{
         FRESH, Formula, TRAINED, batch, close, documents, elements, model_folder, numbers, oracle, oracle_out, recipe,
         train_sum,
@@ -152,13 +150,6 @@ fn gradients_equal_finite_differences_with_dropout() {
     }
 }
 
-fn open(folder: &Path) -> (ModelFiles, Llama) {
-    let files = ModelFiles::open(folder).unwrap();
-    files.check().unwrap();
-    let model = load::model(files.config(), &files, &LoadOptions::default(), &|_| true).unwrap();
-    (files, model)
-}
-
 /// Rows of a vocabulary that has grown.
 const GROWN: usize = 99;
 
@@ -172,37 +163,20 @@ fn grown() -> Vec<(String, String, Value)> {
 
 /// The model of a case, its adapter and both as one, in folders of `out`.
 fn files(which: &str, json: &Value, out: &Path) {
-    let [base, adapter, merged] = ["model", "adapter", "merged"].map(|name| out.join(name));
-    fs::create_dir_all(out).unwrap();
-    model_folder(json, &base);
-    let (files, _) = open(&base);
-    let lora = asked(which, files.config(), recipe());
-    let is_grown = which.starts_with("grown");
-    let vocab = if is_grown { GROWN } else { files.config().vocab_size };
-    let wide = Config { vocab_size: vocab, ..files.config().clone() };
-    let source = Grown { source: &Formula, config: files.config(), vocab };
-    let model = model((&wide, &source), &lora, (DType::F32, TRAINED, 1.25));
-    let config = AdapterConfig {
-        base: "formula".into(),
-        revision: None,
-        r: 4,
-        alpha: 8.0,
-        dropout: 0.0,
-        rslora: false,
-        targets: Targets::Names(lora.targets.clone()),
-        except: Except::default(),
-        rank_pattern: Vec::new(),
-        alpha_pattern: Vec::new(),
-        beside: Beside {
+    folders::write(json, out, |files, _| {
+        let lora = asked(which, files.config(), recipe());
+        let is_grown = which.starts_with("grown");
+        let vocab = if is_grown { GROWN } else { files.config().vocab_size };
+        let wide = Config { vocab_size: vocab, ..files.config().clone() };
+        let source = Grown { source: &Formula, config: files.config(), vocab };
+        let model = model((&wide, &source), &lora, (DType::F32, TRAINED, 1.25));
+        let beside = Beside {
             modules_to_save: lora.modules_to_save.clone(),
             tied: files.config().tie_word_embeddings,
             dora: lora.use_dora,
-        },
-    };
-    let file = AdapterFile::of(config, &model, is_grown).unwrap();
-    peft::save(&adapter, &file).unwrap();
-    let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };
-    merge(&files, &adapter, &merged, &options, &()).unwrap();
+        };
+        AdapterFile::of(adapter_config(lora.targets, beside), &model, is_grown).unwrap()
+    });
 }
 
 #[test]
@@ -288,11 +262,7 @@ fn files_and_merged_models_say_what_peft_says() {
         let want = &ours[format!("{name}-{which}")];
         let dir = tempfile::tempdir().unwrap();
         files(&which, &case["config"], dir.path());
-        let hashes: BTreeMap<String, String> = serde_json::from_value(want["sha256"].clone()).unwrap();
-        assert!(hashes.len() > 3, "{name} {which}");
-        for (file, hash) in hashes {
-            assert_eq!(hex_digest(&fs::read(dir.path().join(&file)).unwrap()), hash, "{name} {which}: {file}");
-        }
+        same_bytes(&want["sha256"], dir.path(), &format!("{name} {which}"));
         let theirs = numbers(&want["adapted"]);
         let own = if case["logits"].is_null() { theirs.clone() } else { numbers(&case["logits"]) };
         for (got, want) in own.iter().zip(&theirs) {
@@ -353,8 +323,7 @@ fn what_peft_saved_says_what_peft_says() {
         let (base, mut adapted) = open(&dir.path().join("model"));
         file.attach(&mut adapted).unwrap();
         let merged = dir.path().join("merged");
-        let options = Options { dtype: Some(DType::F32), same_base: true, ..Options::default() };
-        merge(&base, &folder, &merged, &options, &()).unwrap();
+        merge_into(&base, &folder, &merged);
         let (merged_files, merged) = open(&merged);
         assert_eq!(merged_files.config().tie_word_embeddings, name.starts_with("tied"), "{name}");
         for (which, model) in [("with the adapter", &adapted), ("merged", &merged)] {

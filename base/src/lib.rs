@@ -8,8 +8,8 @@
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
 //!   the nearest known word, [`date`] reads a date, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
-//!   equal texts one, [`filter_report`] says what filters did to many, [`unwound`] calls readers that may
-//!   panic;
+//!   equal texts one, [`unit`] what a text is cut into, [`filter_report`] says what filters did to many, [`unwound`] calls
+//!   readers that may panic;
 //! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures,
 //!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
 //!   training run was made from;
@@ -43,6 +43,7 @@ pub mod sha256;
 pub mod shell;
 pub mod shown;
 pub mod suggest;
+pub mod unit;
 pub mod unwound;
 pub mod value;
 

@@ -156,6 +156,11 @@ impl Error {
         }
     }
 
+    /// Rows in a spill file that are not what a task writes.
+    pub fn spoilt(message: String) -> Self {
+        Self::Encode { path: "spill file".into(), message }
+    }
+
     /// A mistake in the recipe called `file`.
     pub fn recipe(file: &str, message: impl Into<String>) -> Self {
         Self::Recipe { file: file.to_owned(), message: message.into() }

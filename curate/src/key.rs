@@ -10,7 +10,7 @@ use setaccio_base::{
 use setaccio_dataset::recipe::{Dedup, DedupOn};
 use setaccio_filters::fold::lowercase_into;
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 /// Splits must not move when a recipe's seed does.
 const SPLIT_SEED: u64 = 0x5e7a_cc10;
@@ -33,7 +33,7 @@ impl Key {
 
     /// Which of `buckets` (a power of two) equal ranges of `order` it falls in.
     pub fn bucket(&self, buckets: u32) -> u32 {
-        if buckets <= 1 { 0 } else { u32::try_from(self.order >> (64 - buckets.trailing_zeros())).unwrap_or(0) }
+        bucket(self.order, buckets)
     }
 
     /// Whether the row is of the validation split of this share.
@@ -45,6 +45,11 @@ impl Key {
     pub fn in_sample(&self, share: f64) -> bool {
         below(self.order, share)
     }
+}
+
+/// Which of `buckets` (a power of two) equal ranges a uniform hash falls in.
+pub fn bucket(hash: u64, buckets: u32) -> u32 {
+    if buckets <= 1 { 0 } else { u32::try_from(hash >> (64 - buckets.trailing_zeros())).unwrap_or(0) }
 }
 
 /// Whether a uniform hash falls below `share` of its range.
@@ -76,6 +81,12 @@ fn same(content: &Content, dedup: &Dedup) -> u128 {
         Part::Exact(bytes) => hash.update(bytes),
     });
     hash.digest128()
+}
+
+/// The hash of a part of a text, by the same notion of sameness. What it leaves nothing of is itself.
+pub fn part(text: &str, dedup: &Dedup, buffer: &mut Vec<u8>) -> u64 {
+    let normal = normalise(text, dedup, buffer);
+    if normal.is_empty() { xxh3_64(text.as_bytes()) } else { xxh3_64(normal) }
 }
 
 /// Unicode NFC always, so that one text typed in two ways is one; the rest as the recipe says.

@@ -51,6 +51,9 @@ pub struct Ledger {
     /// What rows were held against, set by set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<EvaluationCount>,
+    /// What was removed of texts because other rows hold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RepeatCount>,
     /// What a person should know, in sentences.
     pub notes: Vec<String>,
     /// Every published Parquet file.
@@ -200,6 +203,19 @@ pub struct EvaluationCount {
     pub found: u64,
     /// Rows that were dropped because of it: each because of the item that it holds the most of.
     pub rows: u64,
+}
+
+/// What was removed of texts because other rows hold it, or they themselves before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepeatCount {
+    /// Rows that lost text and stayed.
+    pub rows: u64,
+    /// Lines, paragraphs or sentences that they lost.
+    pub units: u64,
+    /// Characters of these, with the white space that went with them.
+    pub characters: u64,
+    /// Rows that were dropped, because too little of them was left.
+    pub dropped: u64,
 }
 
 /// A column of a source that nothing read, or a field of its messages (`messages[].name`) that has no place.

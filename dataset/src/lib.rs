@@ -11,6 +11,7 @@ pub mod lock;
 mod names;
 pub mod parquet_file;
 pub mod recipe;
+pub mod repeats;
 pub mod row_groups;
 pub mod seal;
 pub mod shard;

@@ -12,7 +12,10 @@ use crate::{
     keys::{is_default, one_or_more},
 };
 
-pub use crate::keys::{Documents, FileFormat};
+pub use crate::{
+    keys::{Documents, FileFormat},
+    repeats::Repeats,
+};
 
 /// Where rows come from, what is done to them, and what is said of the result.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -231,6 +234,13 @@ pub struct Dedup {
     /// `dedup.on` says, without case, accents and punctuation. Rows with different labels (`dedup.label`) are not near.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<Near>,
+    /// Lines, paragraphs or spans of sentences that several rows hold stay in one of them and are removed from the others;
+    /// absent: all stay. For rows of kind `text`. Among the rows that the rest of deduplication leaves, the one that keeps a span
+    /// is of the source that `dedup.prefer` names first, then of the recipe's order, then the one that comes first in the
+    /// shuffled order of the output. What is the same is what `lowercase`, `whitespace` and `punctuation` say. A row that loses
+    /// text keeps its `id`, the hash of what it was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
 }
 
 /// How near-duplicates are found and which of them go.
@@ -358,6 +368,7 @@ impl Default for Dedup {
             label: LABEL.into(),
             conflicts: Conflicts::Drop,
             near: None,
+            repeats: None,
         }
     }
 }

@@ -70,6 +70,7 @@ pub static RULES: &[RuleInfo] = &[
     info::<rules::preference_sanity::PreferenceSanity>(),
     info::<rules::redpajama::RedPajama>(),
     info::<rules::regex::Regex>(),
+    info::<rules::repeats::Repeats>(),
     info::<rules::roles::Roles>(),
     info::<rules::sentences::Sentences>(),
     info::<rules::strip_role_tokens::StripRoleTokens>(),

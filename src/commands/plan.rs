@@ -350,6 +350,9 @@ fn stages(planned: &Planned, plan: &Plan) {
             say!("          {FAINT}against {}: sha256 {}{FAINT:#}", set.key, set.sha256);
         }
     }
+    if let Some(repeats) = recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref()) {
+        say!("          {}", repeats.told());
+    }
     let weights = recipe.source.iter().any(|s| s.weight.is_some());
     say!("  sample  {}{}", sample(recipe.sample.as_ref()), if weights { ", by weight of source" } else { "" });
     say!("  split   {:.1}% validation, by content hash; seed {}", recipe.split.validation * 100.0, recipe.seed);

@@ -142,10 +142,10 @@ fn found(
     let Verdict::Keep(kept) = filter.apply(row, at, 0, &mut filter.tallies()) else {
         bail!("{file}, {at}: this version of Setaccio drops it, and the rejects do not have it");
     };
-    let id = sha256::hex(&key::id(&kept.row.content));
-    let fates = build.kept(&id, file, at, progress)?;
+    let fates = build.kept(&kept.row.content, file, at, progress)?;
     let counted = build.lock.recipe.sample.as_ref().is_some_and(|s| s.left_out == LeftOut::Count);
     if fates.is_empty() && counted {
+        let id = sha256::hex(&key::id(&kept.row.content));
         bail!("{file}, {at}: the filters keep it (id {id}), and it is outside the sample, whose rest is only counted");
     }
     Ok(fates)
@@ -174,6 +174,9 @@ fn show(fate: &Fate) {
         Outcome::Kept(place) => {
             say!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
             line("in", &self::place(place));
+            if let Some(lost) = fate.lost {
+                line("without", &format!("{} that other rows hold, or it before", counted(lost, "character")));
+            }
         }
         Outcome::Dropped { stage, rule, detail, message, settings, repeats, place } => {
             say!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);

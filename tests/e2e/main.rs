@@ -32,6 +32,7 @@ mod plan;
 mod preference;
 mod quality;
 mod recipes;
+mod repeats;
 mod same_bytes;
 mod sampling;
 mod sources;

@@ -44,14 +44,13 @@ fn restore(content: &mut Content, mut extras: Map<String, Value>) {
 
 /// The content columns of the shards, for rows of a spill batch: those of the batch, and what occurs beside them.
 pub fn content_columns(kind: Kind, batch: &RecordBatch, extras: &Extras, rows: &[u32]) -> Result<ContentBuilder> {
-    let spoilt = |message: String| Error::Encode { path: "spill file".into(), message };
-    let contents = ContentColumns::new(batch, kind).map_err(spoilt)?;
+    let contents = ContentColumns::new(batch, kind).map_err(Error::spoilt)?;
     let found = batch.column_by_name(EXTRAS).and_then(|column| column.as_string_opt::<i32>());
-    let found = found.ok_or_else(|| spoilt(format!("column `{EXTRAS}` is missing")))?;
+    let found = found.ok_or_else(|| Error::spoilt(format!("column `{EXTRAS}` is missing")))?;
     let mut builder = ContentBuilder::new(kind, extras);
     for row in rows {
         let i = *row as usize;
-        let mut content = contents.get(i).map_err(spoilt)?;
+        let mut content = contents.get(i).map_err(Error::spoilt)?;
         if found.is_valid(i) {
             restore(&mut content, serde_json::from_str(found.value(i)).map_err(Error::encode("spill file"))?);
         }

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use arrow_array::{cast::AsArray, types::UInt64Type};
 use rayon::ThreadPool;
-use setaccio_base::{parallel::ordered_map, progress::Progress, row::Content};
-use setaccio_dataset::{columns::ContentColumns, decontamination::Decontamination, ledger::EvaluationCount};
+use setaccio_base::{parallel::ordered_map, progress::Progress};
+use setaccio_dataset::{decontamination::Decontamination, ledger::EvaluationCount};
 
 use super::{
+    kept_rows::{Kept, KeptRows},
     leaks::{Leak, Leaks, VALIDATION},
-    resolver::{KeepRow, Resolver, pieces},
-    spill::{self, DECIDING, ID, ORDER},
+    resolver::{KeepRow, Resolver},
+    spill,
     spill_file::SpillIndex,
     stage::each,
 };
@@ -22,9 +22,6 @@ use crate::{
 
 /// Bytes of items that are held at once: where rows that validate are more, the others are looked through once for each such part.
 const INDEX_BYTES: u64 = 256 << 20;
-
-/// Content that is read at once.
-const PIECE_BYTES: u64 = 32 << 20;
 
 /// What is decided on.
 pub struct Rows<'a> {
@@ -80,8 +77,8 @@ impl Rows<'_> {
     /// The rows of a partition that validate: their ids, and what they say.
     fn items(&self, partition: &Range<u32>) -> Result<Vec<([u8; 16], Vec<String>)>> {
         let mut items = Vec::new();
-        self.each_row(partition, Split::Validation, |_, id, content| {
-            items.push((id, plan::texts(content)));
+        self.each_row(partition, Split::Validation, |Kept { content, batch, at, .. }| {
+            items.push((spill::id(batch, at)?, plan::texts(&content)));
             Ok(())
         })?;
         Ok(items)
@@ -120,12 +117,12 @@ impl Rows<'_> {
     /// The rows of a partition that train and hold items, and the items that they hold.
     fn hold(&self, partition: &Range<u32>, index: &Index, ids: &[[u8; 16]]) -> Result<(Vec<Leak>, Vec<u32>)> {
         let (mut finder, mut leaks) = (Finder::new(index), Vec::new());
-        self.each_row(partition, Split::Train, |row, _, content| {
-            if let Some(found) = finder.find(content) {
+        self.each_row(partition, Split::Train, |Kept { order, content, .. }| {
+            if let Some(found) = finder.find(&content) {
                 let text = content.texts().nth(found.part).unwrap_or_default();
                 let characters = |bytes: usize| to_u32(text.get(..bytes).map_or(0, |before| before.chars().count()));
                 leaks.push(Leak {
-                    row,
+                    row: order,
                     id: ids[found.item as usize],
                     covered: found.covered,
                     words: found.words,
@@ -139,34 +136,11 @@ impl Rows<'_> {
         Ok((leaks, finder.items.into_iter().collect()))
     }
 
-    /// Give the rows of a split that deduplication leaves of a partition to `each`, with name and id, in the order of the output.
-    fn each_row(
-        &self,
-        partition: &Range<u32>,
-        split: Split,
-        mut each: impl FnMut(u64, [u8; 16], &Content) -> Result<()>,
-    ) -> Result<()> {
-        let batch = self.index.gather_columns(partition, &DECIDING)?;
-        let mut kept = self.resolver.deduplicate(&batch)?.keep;
-        kept.retain(|row| row.validation == (split == Split::Validation));
-        drop(batch);
-        for piece in pieces(kept, PIECE_BYTES, |row| row.bytes) {
-            if self.progress.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let mut rows: Vec<u32> = piece.iter().map(|row: &KeepRow| row.row).collect();
-            rows.sort_unstable();
-            let picked = self.index.pick(partition, &rows)?;
-            let contents = ContentColumns::new(&picked, self.resolver.kind()).map_err(spoilt)?;
-            let orders = spill::column(&picked, ORDER)?.as_primitive::<UInt64Type>();
-            let hex = spill::column(&picked, ID)?.as_string::<i32>();
-            for row in &piece {
-                let Ok(i) = rows.binary_search(&row.row) else { continue };
-                let id = u128::from_str_radix(hex.value(i), 16).map_err(|e| spoilt(format!("id: {e}")))?;
-                each(orders.value(i), id.to_be_bytes(), &contents.get(i).map_err(spoilt)?)?;
-            }
-        }
-        Ok(())
+    /// Give the rows of a split that deduplication leaves of a partition to `each`, in the order of the output.
+    fn each_row(&self, partition: &Range<u32>, split: Split, each: impl FnMut(Kept<'_>) -> Result<()>) -> Result<()> {
+        let Self { index, resolver, progress, .. } = *self;
+        let wanted = |row: &KeepRow, _| row.validation == (split == Split::Validation);
+        KeptRows { index, resolver, progress }.each(partition, wanted, each)
     }
 }
 
@@ -181,10 +155,6 @@ fn fresh(settings: &Decontamination, numbers: bool) -> Builder {
     let mut builder = Builder::new(settings, numbers);
     builder.set(VALIDATION);
     builder
-}
-
-fn spoilt(message: String) -> Error {
-    Error::Encode { path: "spill file".into(), message }
 }
 
 fn to_u32(number: usize) -> u32 {

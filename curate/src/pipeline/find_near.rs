@@ -14,23 +14,21 @@ use arrow_array::{
 };
 use rayon::ThreadPool;
 use setaccio_base::{atomic, progress::Progress};
-use setaccio_dataset::{
-    columns::ContentColumns,
-    recipe::{Dedup, Near},
-};
+use setaccio_dataset::recipe::{Dedup, Near};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     filter::FLUSH_BYTES,
+    kept_rows::{Kept, KeptRows},
     near::{
         NONE, NearDuplicates,
         bands::{self, BandWriter},
         component::{Decider, Node},
-        scratch::{ListReader, ListWriter, Places},
         shingles::Shingler,
     },
-    resolver::{KeepRow, Resolver, pieces},
-    spill::{self, DECIDING, ID, LABEL, ORDER, WORDS},
+    resolver::{KeepRow, Resolver},
+    scratch::{ListReader, ListWriter, Places},
+    spill::{self, LABEL, WORDS},
     spill_file::{Block, SpillIndex, Spilled},
     stage::each,
 };
@@ -100,7 +98,7 @@ impl Rows<'_> {
             }
             Ok(())
         };
-        let shingles = |i: usize| self.shingles(near, &store, &self.partitions[i]);
+        let shingles = |i: usize| self.shingles(near, &store, &self.partitions[i], progress);
         each("near", self.partitions.len(), pool, progress, shingles, &mut found)?;
         let shards: Vec<(usize, &Path)> = self.shards().collect();
         if !shards.is_empty() {
@@ -163,32 +161,26 @@ impl Rows<'_> {
     }
 
     /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
-    fn shingles(&self, near: &Near, store: &Store<'_>, partition: &Range<u32>) -> Result<Vec<u32>> {
-        let columns: Vec<&str> = DECIDING.into_iter().chain([WORDS]).collect();
-        let batch = self.index.gather_columns(partition, &columns)?;
-        let orders = spill::column(&batch, ORDER)?.as_primitive::<UInt64Type>();
-        let mut kept = self.resolver.deduplicate(&batch)?.keep;
-        let number = |row: &KeepRow| store.number(orders.value(row.row as usize));
-        kept.retain(|row| number(row).is_some());
-        kept.sort_unstable_by_key(|row| row.row);
-        let (mut shingler, mut found) = (Shingler::default(), Vec::with_capacity(kept.len()));
-        // No more content at once than a partition is meant to hold.
-        for piece in pieces(kept, PIECE_BYTES, |row| row.bytes) {
-            let numbers: Vec<u32> = piece.iter().map(|row| row.row).collect();
-            let picked = self.index.pick(partition, &numbers)?;
-            let contents = ContentColumns::new(&picked, self.resolver.kind()).map_err(spoilt)?;
-            let mut part = Part::default();
-            for (i, row) in piece.iter().enumerate() {
-                let Some(number) = number(row) else { continue };
-                let set = shingler.set(&contents.get(i).map_err(spoilt)?, self.dedup.on, near);
-                part.push(
-                    number,
-                    Node { rank: self.resolver.rank(row.source), source: row.source, ..node(&picked, i)? },
-                    set,
-                );
+    fn shingles(
+        &self,
+        near: &Near,
+        store: &Store<'_>,
+        partition: &Range<u32>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u32>> {
+        let Self { index, resolver, .. } = *self;
+        let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
+        let wanted = |_: &KeepRow, order| store.number(order).is_some();
+        KeptRows { index, resolver, progress }.each(partition, wanted, |Kept { row, order, content, batch, at }| {
+            let Some(number) = store.number(order) else { return Ok(()) };
+            let node = Node { rank: resolver.rank(row.source), source: row.source, ..node(batch, at)? };
+            part.push(number, node, shingler.set(&content, self.dedup.on, near));
+            if part.shingles.len() as u64 > PIECE_BYTES {
+                found.extend(store.put(std::mem::take(&mut part))?);
             }
-            found.extend(store.put(part)?);
-        }
+            Ok(())
+        })?;
+        found.extend(store.put(part)?);
         Ok(found)
     }
 
@@ -218,7 +210,7 @@ impl Rows<'_> {
     }
 }
 
-/// Content whose shingles are made at once.
+/// Shingles that are held before they are put in place, in bytes.
 const PIECE_BYTES: u64 = 32 << 20;
 
 /// Rows that share a band with another, and their shingles, on their way to the files.
@@ -266,18 +258,12 @@ fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(NONE)
 }
 
-fn spoilt(message: String) -> Error {
-    Error::Encode { path: "spill file".into(), message }
-}
-
 /// What order of preference goes by, of a row of a spill batch.
 fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
     let words = spill::column(batch, WORDS)?.as_primitive::<UInt32Type>().value(row);
-    let hex = spill::column(batch, ID)?.as_string::<i32>().value(row);
-    let id = u128::from_str_radix(hex, 16).map_err(|e| spoilt(format!("id {hex:?}: {e}")))?;
     let labels = spill::column(batch, LABEL)?.as_primitive::<UInt64Type>();
     let label = if labels.is_valid(row) { labels.value(row).max(1) } else { 0 };
-    Ok(Node { words, id: id.to_be_bytes(), label, ..Node::default() })
+    Ok(Node { words, id: spill::id(batch, row)?, label, ..Node::default() })
 }
 
 /// The names of all rows that share a band with another, and their groups.

@@ -168,6 +168,9 @@ pub const CONFLICT: &str = "conflict";
 /// The rule that drops near-duplicates.
 pub const NEAR: &str = "near";
 
+/// The rule that removes what other rows hold, and drops rows of which too little is left.
+pub const REPEATS: &str = "repeats";
+
 /// A row that the resolver drops: its place in the batch, the stage, the rule and the detail.
 pub struct DropRow {
     /// Row of the batch.
@@ -176,7 +179,7 @@ pub struct DropRow {
     pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
-    /// The stage's name, [`CONFLICT`], [`NEAR`] or [`DECONTAMINATION`](super::filter::DECONTAMINATION).
+    /// The stage's name, [`CONFLICT`], [`NEAR`], [`REPEATS`] or [`DECONTAMINATION`](super::filter::DECONTAMINATION).
     pub rule: &'static str,
     /// Which row it repeats, or why it is not of the sample.
     pub detail: String,

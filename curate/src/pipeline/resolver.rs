@@ -10,10 +10,10 @@ use arrow_array::{
     cast::AsArray,
     types::{Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
-use setaccio_base::{filter_report::Tally, row::Kind};
+use setaccio_base::{filter_report::Tally, row::Kind, unit::Unit};
 use setaccio_dataset::{
     ledger::Flow,
-    recipe::{Conflicts, DedupOn, Recipe},
+    recipe::{Conflicts, DedupOn, Recipe, Repeats},
     shard::Position,
 };
 
@@ -21,7 +21,8 @@ use super::{
     filter::DECONTAMINATION,
     leaks::Leaks,
     near::NearDuplicates,
-    rejects::{CONFLICT, DropRow, NEAR},
+    rejects::{CONFLICT, DropRow, NEAR, REPEATS},
+    repeats::Change,
     spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
 };
 use crate::{
@@ -60,8 +61,48 @@ pub struct Resolution {
     pub near: Vec<Tally>,
     /// Of those that deduplication drops, the ones that hold what others validate, per source.
     pub leaks: Vec<Tally>,
+    /// What rows lose because others hold it, per source.
+    pub repeats: Vec<Removed>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
+}
+
+/// What rows of a source lose because others hold it, and which of them go because too little is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removed {
+    /// As of any rule.
+    pub tally: Tally,
+    /// Units that rows which stay lose.
+    pub units: u64,
+    /// Their characters.
+    pub characters: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Removed {
+    /// Count a row of so many bytes that loses text, or goes.
+    fn count(&mut self, change: &Change, settings: &Repeats, bytes: u64, dropped: bool) {
+        if dropped {
+            self.tally.dropped += 1;
+            self.tally.dropped_bytes += bytes;
+            return;
+        }
+        let units = u64::from(change.gone);
+        self.tally.rows_edited += 1;
+        self.tally.lines_dropped += if settings.unit == Unit::Lines { units } else { 0 };
+        self.units += units;
+        self.characters += u64::from(change.characters);
+        self.bytes += bytes - change.bytes;
+    }
+
+    /// Add another's counts to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
+        self.units += other.units;
+        self.characters += other.characters;
+        self.bytes += other.bytes;
+    }
 }
 
 /// A row that stays.
@@ -180,23 +221,24 @@ impl<'a> Resolver<'a> {
     }
 
     /// Decide on a batch, by its columns [`super::spill::DECIDING`].
-    /// `allowed` says how many rows of each class may stay; without it, all.
-    pub fn resolve(&self, batch: &RecordBatch, allowed: Option<&[u64]>) -> Result<Resolution> {
-        self.decide(batch, Then::Sample(allowed))
+    /// `changes` says what is left of rows that lose text, `allowed` how many rows of each class may stay; without it, all.
+    pub fn resolve(&self, batch: &RecordBatch, changes: &[Change], allowed: Option<&[u64]>) -> Result<Resolution> {
+        self.decide(batch, changes, Then::Sample(allowed))
     }
 
     /// Tell apart the rows of a batch by these columns, and no more: all that are not the same stay.
     pub fn deduplicate(&self, batch: &RecordBatch) -> Result<Resolution> {
-        self.decide(batch, Then::Nothing)
+        self.decide(batch, &[], Then::Nothing)
     }
 
-    fn decide(&self, batch: &RecordBatch, then: Then<'_>) -> Result<Resolution> {
+    fn decide(&self, batch: &RecordBatch, changes: &[Change], then: Then<'_>) -> Result<Resolution> {
         let sources = self.ranks.len();
         let mut resolution = Resolution {
             dedup: vec![Flow::default(); sources],
             conflicts: vec![Tally::default(); sources],
             near: vec![Tally::default(); sources],
             leaks: vec![Tally::default(); sources],
+            repeats: vec![Removed::default(); sources],
             sample: vec![Flow::default(); sources],
             ..Resolution::default()
         };
@@ -206,11 +248,12 @@ impl<'a> Resolver<'a> {
         rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.tie, c.row));
         let mut left = if let Then::Sample(allowed) = then { allowed.map(<[u64]>::to_vec) } else { None };
         let dedups = self.recipe.dedup.is_some();
+        let repeats = self.recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref());
         let mut first: Option<Candidate<'_>> = None;
         // What is said of it, if it goes for the sake of another.
         let mut first_near: Option<String> = None;
         let mut disputes: BTreeMap<&str, Dispute<'_>> = BTreeMap::new();
-        for (at, c) in rows.iter().copied().enumerate() {
+        for (at, mut c) in rows.iter().copied().enumerate() {
             let source = usize::from(c.source);
             if dedups && (at == 0 || rows[at - 1].key.same != c.key.same) {
                 (first, first_near) = (None, None);
@@ -258,7 +301,21 @@ impl<'a> Resolver<'a> {
                 resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule, detail });
                 continue;
             }
-            resolution.dedup[source].count(c.bytes, Some(c.bytes));
+            let read = c.bytes;
+            let change = changes.binary_search_by_key(&c.key.order, |change| change.order).ok().map(|at| &changes[at]);
+            if let (Some(change), Some(settings)) = (change, repeats) {
+                let too_little = change.too_little(settings);
+                resolution.repeats[source].count(change, settings, read, too_little.is_some());
+                if let Some(detail) = too_little {
+                    first_near = Some(detail.clone());
+                    resolution.dedup[source].count(read, None);
+                    let (row, bytes, stage, rule) = (c.row, read, "dedup", REPEATS);
+                    resolution.drop.push(DropRow { row, bytes, stage, rule, detail });
+                    continue;
+                }
+                c.bytes = change.bytes;
+            }
+            resolution.dedup[source].count(read, Some(c.bytes));
             let validation = c.key.in_validation(self.recipe.split.validation);
             if matches!(then, Then::Nothing) {
                 resolution.keep.push(KeepRow { row: c.row, source: c.source, bytes: c.bytes, validation });

@@ -2,12 +2,15 @@
 //! that say what the resolver, the lengths and the rejects need to know of each row.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use arrow_array::{
-    ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, UInt16Array, UInt32Array, UInt64Array,
+    cast::AsArray,
+    types::{Int32Type, UInt32Type, UInt64Type},
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::Value;
@@ -18,7 +21,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::{ContentBuilder, Extras, content_fields, content_names},
-    recipe::{Dedup, Recipe},
+    recipe::{Dedup, Output, Recipe},
     shard::Position,
 };
 use setaccio_templates::Renderer;
@@ -129,6 +132,13 @@ pub fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
     batch.column_by_name(name).ok_or_else(missing)
 }
 
+/// The id of a row of a batch of a spill file.
+pub fn id(batch: &RecordBatch, row: usize) -> Result<[u8; 16]> {
+    let hex = column(batch, ID)?.as_string::<i32>().value(row);
+    let id = u128::from_str_radix(hex, 16).map_err(|e| Error::spoilt(format!("id {hex:?}: {e}")))?;
+    Ok(id.to_be_bytes())
+}
+
 /// A row that passed the filters, with the place it came from.
 pub struct SpillRow {
     /// The row, edited.
@@ -148,6 +158,73 @@ impl SpillRow {
     pub fn rendered(&self) -> Option<&str> {
         self.rendered.as_ref().map(|(text, _)| text.as_str())
     }
+}
+
+/// A content through the template, and the tokens of that, where the recipe wants them.
+fn rendered(renderer: &Renderer, content: &Content) -> std::result::Result<Option<(String, i32)>, String> {
+    if !renderer.renders() && !renderer.counts() {
+        return Ok(None);
+    }
+    let text = renderer.render(content)?;
+    let tokens = renderer.count(&text)?;
+    Ok(Some((text, tokens)))
+}
+
+/// Characters and words of a content.
+fn lengths(content: &Content) -> [u32; 2] {
+    let characters = content.texts().map(|text| text.chars().count()).sum::<usize>();
+    let words = content.texts().map(|text| text.split_whitespace().count()).sum::<usize>();
+    [characters, words].map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// A batch of texts with others in some of its rows, by number, and all columns that measure or render what a row says. Its id
+/// stays: by it rejects and people name the row.
+pub fn with_texts(
+    batch: &RecordBatch,
+    texts: &BTreeMap<usize, Content>,
+    output: &Output,
+    renderer: &Renderer,
+) -> Result<RecordBatch> {
+    let lengths: BTreeMap<usize, [u32; 2]> = texts.iter().map(|(row, content)| (*row, lengths(content))).collect();
+    let mut all_rendered = BTreeMap::new();
+    for (row, content) in texts {
+        all_rendered.extend(rendered(renderer, content).map_err(Error::spoilt)?.map(|rendered| (*row, rendered)));
+    }
+    let numbers = |array: &ArrayRef, which: usize| -> ArrayRef {
+        let old = array.as_primitive::<UInt32Type>();
+        let new = |row: usize| lengths.get(&row).map_or(old.value(row), |lengths| lengths[which]);
+        Arc::new(UInt32Array::from_iter_values((0..old.len()).map(new)))
+    };
+    let strings = |array: &ArrayRef, new: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
+        let old = array.as_string::<i32>();
+        let value =
+            |row| new(row).map_or_else(|| old.is_valid(row).then(|| Cow::Borrowed(old.value(row))), |v| Some(v.into()));
+        Arc::new((0..old.len()).map(value).collect::<StringArray>())
+    };
+    let said = |row: usize| texts.get(&row).and_then(|content| content.texts().next());
+    let column = |(field, array): (&Arc<Field>, &ArrayRef)| -> ArrayRef {
+        match field.name().as_str() {
+            BYTES => {
+                let old = array.as_primitive::<UInt64Type>();
+                let new = |row| texts.get(&row).map_or(old.value(row), Content::bytes);
+                Arc::new(UInt64Array::from_iter_values((0..old.len()).map(new)))
+            }
+            CHARACTERS => numbers(array, 0),
+            WORDS => numbers(array, 1),
+            TOKENS if renderer.counts() => {
+                let old = array.as_primitive::<Int32Type>();
+                let new = |row| all_rendered.get(&row).map_or(old.value(row), |(_, tokens)| *tokens);
+                Arc::new(Int32Array::from_iter_values((0..old.len()).map(new)))
+            }
+            name if renderer.renders() && name == output.rendered => {
+                strings(array, &|row| all_rendered.get(&row).map(|(text, _)| text.clone()))
+            }
+            name if name == content_names(Kind::Text)[0] => strings(array, &|row| said(row).map(str::to_owned)),
+            _ => array.clone(),
+        }
+    };
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(column).collect();
+    RecordBatch::try_new(batch.schema(), columns).map_err(Error::encode("spill file"))
 }
 
 /// Makes rows and batches of a spill file.
@@ -176,21 +253,12 @@ impl<'a> SpillBuilder<'a> {
                 return Err((row, format!("kept column `{column}` {e}")));
             }
         }
-        let rendered = match self.rendered(&row) {
+        let rendered = match rendered(self.renderer, &row.content) {
             Ok(rendered) => rendered,
             Err(reason) => return Err((row, reason)),
         };
         let key = Key::new(&row.content, &self.dedup, self.recipe.seed);
         Ok(SpillRow { row, at, part: 0, key, rendered })
-    }
-
-    fn rendered(&self, row: &Row) -> std::result::Result<Option<(String, i32)>, String> {
-        if !self.renderer.renders() && !self.renderer.counts() {
-            return Ok(None);
-        }
-        let text = self.renderer.render(&row.content)?;
-        let tokens = self.renderer.count(&text)?;
-        Ok(Some((text, tokens)))
     }
 
     /// What decides between rows that say the same: kept columns without a value first, then a hash of their values.
@@ -208,11 +276,12 @@ impl<'a> SpillBuilder<'a> {
 
     /// Rows of one task as a batch; `source` is the number of theirs, `name` what errors call the batch.
     pub fn batch(&self, rows: &[SpillRow], source: u16, name: &str) -> Result<RecordBatch> {
+        let lengths: Vec<[u32; 2]> = rows.iter().map(|row| lengths(&row.row.content)).collect();
         let numbers = |f: &dyn Fn(&SpillRow) -> u64| Arc::new(UInt64Array::from_iter_values(rows.iter().map(f)));
-        let counts = |f: &dyn Fn(&Content) -> usize| {
-            let count = |row: &SpillRow| u32::try_from(f(&row.row.content)).unwrap_or(u32::MAX);
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(count)))
-        };
+        let [characters, words] = [0, 1].map(|which| {
+            Arc::new(UInt32Array::from_iter_values(lengths.iter().map(|lengths: &[u32; 2]| lengths[which])))
+        });
+        let turns = rows.iter().map(|r| u32::try_from(r.row.content.messages().count()).unwrap_or(u32::MAX));
         let texts = |f: &dyn Fn(&SpillRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(f)));
         let metas: Vec<String> = rows.iter().map(|r| meta_json(&r.row)).collect();
         let label = |row: &SpillRow| {
@@ -230,9 +299,9 @@ impl<'a> SpillBuilder<'a> {
             (REST, Arc::new(UInt64Array::from_iter_values(metas.iter().map(|meta| xxh3_64(meta.as_bytes()))))),
             (SOURCE, Arc::new(UInt16Array::from_value(source, rows.len()))),
             (BYTES, numbers(&|r| r.row.content.bytes())),
-            (CHARACTERS, counts(&|c| c.texts().map(|t| t.chars().count()).sum())),
-            (WORDS, counts(&|c| c.texts().map(|t| t.split_whitespace().count()).sum())),
-            (TURNS, counts(&|c| c.messages().count())),
+            (CHARACTERS, characters),
+            (WORDS, words),
+            (TURNS, Arc::new(UInt32Array::from_iter_values(turns))),
             (FILE, Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.part)))),
             (ROW_GROUP, Arc::new(groups.collect::<Int32Array>())),
             (ROW, numbers(&|r| r.at.row)),

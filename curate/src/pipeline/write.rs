@@ -1,20 +1,20 @@
 //! After the tasks: read their spill files partition by partition, let the resolver decide, write shards and rejects.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     ops::Range,
     path::Path,
     sync::Arc,
 };
 
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
-use setaccio_base::{filter_report::Tally, numbers::counted, progress::Progress};
+use setaccio_base::{filter_report::Tally, numbers::counted, progress::Progress, row::Content};
 use setaccio_dataset::{
-    columns::{Extras, content_fields},
+    columns::{ContentColumns, Extras, content_fields},
     folder::{DATA, REJECTS},
     ledger::{EvaluationCount, FileEntry, Flow, SplitRows},
     recipe::LeftOut,
@@ -25,12 +25,14 @@ use super::{
     filter::{Manifest, bands_path, spill_path},
     find_leaks as leaking,
     find_near::Rows,
+    find_repeats as repeating,
     lengths::{LengthTable, SPLITS},
     near::NearDuplicates,
     rejects::{self, DropRow},
-    resolver::{KeepRow, Resolution, Resolver, allot, partitions, pieces},
+    repeats::{Change, Edits, Repeats},
+    resolver::{KeepRow, Removed, Resolution, Resolver, allot, partitions, pieces},
     shards::{RowGroup, ShardFormat, ShardWriter},
-    spill::{self, DECIDING},
+    spill::{self, DECIDING, ORDER},
     spill_file::{SpillIndex, Spilled},
     stage::each,
 };
@@ -64,6 +66,8 @@ pub struct Counts {
     pub near: Vec<Tally>,
     /// Of those that deduplication drops, the ones that hold what others validate, per source.
     pub leaks: Vec<Tally>,
+    /// What rows lose because others hold it, per source.
+    pub repeats: Vec<Removed>,
     /// Rows into and out of sampling, per source.
     pub sample: Vec<Flow>,
     /// Rows of each split.
@@ -85,6 +89,7 @@ impl Counts {
             conflicts: none.clone(),
             near: none.clone(),
             leaks: none,
+            repeats: vec![Removed::default(); sources],
             sample: zero,
             splits,
             ..Self::default()
@@ -96,6 +101,7 @@ impl Counts {
         self.conflicts.iter_mut().zip(&other.conflicts).for_each(|(sum, t)| sum.add(t));
         self.near.iter_mut().zip(&other.near).for_each(|(sum, t)| sum.add(t));
         self.leaks.iter_mut().zip(&other.leaks).for_each(|(sum, t)| sum.add(t));
+        self.repeats.iter_mut().zip(&other.repeats).for_each(|(sum, r)| sum.add(r));
         self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
         for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
             sum.rows += split.rows;
@@ -149,6 +155,7 @@ pub fn write(
         index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
         sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
         files: files_read,
+        repeats: None,
     };
     let ranges = partitions(&writer.index.content(), output.row_group_bytes);
     let mut notes = Vec::new();
@@ -164,6 +171,14 @@ pub fn write(
         let leaks = rows.decide(settings, numbers)?;
         held_against = Some(leaks.count.clone());
         writer.resolver = writer.resolver.with_leaks(Some(leaks));
+    }
+    if let Some(dedup) = &recipe.dedup
+        && let Some(settings) = &dedup.repeats
+    {
+        let PartitionWriter { index, resolver, .. } = &writer;
+        let (partitions, buckets) = (ranges.as_slice(), plan.buckets);
+        let rows = repeating::Rows { dedup, settings, index, partitions, buckets, resolver, progress, pool };
+        writer.repeats = Some(rows.decide(&work.join("repeats"))?);
     }
     let allowed = if writer.resolver.counts_first() {
         let counts = writer.count(&ranges, pool, progress)?;
@@ -256,6 +271,7 @@ struct PartitionWriter<'a> {
     rejects: ShardFormat,
     sources: Vec<&'a str>,
     files: Vec<&'a str>,
+    repeats: Option<Repeats>,
 }
 
 /// Content that is written in one piece, in row groups. More of it falls in one partition where a bucket was
@@ -267,7 +283,9 @@ impl PartitionWriter<'_> {
     fn count(&self, ranges: &[Range<u32>], pool: &ThreadPool, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
         let mut counts = Vec::with_capacity(ranges.len());
         let count = |i: usize| {
-            let resolution = self.resolver.resolve(&self.index.gather_columns(&ranges[i], &DECIDING)?, None)?;
+            let changes = self.edits(&ranges[i])?.changes;
+            let resolution =
+                self.resolver.resolve(&self.index.gather_columns(&ranges[i], &DECIDING)?, &changes, None)?;
             let mut there = vec![0; self.resolver.classes()];
             resolution.keep.iter().for_each(|k| there[self.resolver.class(k.source)] += 1);
             Ok(there)
@@ -279,18 +297,25 @@ impl PartitionWriter<'_> {
         Ok(counts)
     }
 
+    /// What rows of a partition lose because others hold it.
+    fn edits(&self, range: &Range<u32>) -> Result<Edits> {
+        self.repeats.as_ref().map_or_else(|| Ok(Edits::default()), |repeats| repeats.of(range))
+    }
+
     fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Partition> {
         let group = self.plan.loaded.recipe.output.row_group_bytes;
         let mut partition = Partition::default();
         let whole = self.index.content_of(range) <= group * PIECE;
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
-        let Resolution { keep, drop, dedup, conflicts, near, leaks, sample } =
-            self.resolver.resolve(&batch, allowed)?;
-        partition.counts = Counts { dedup, conflicts, near, leaks, sample, ..Counts::new(self.sources.len()) };
+        let edits = self.edits(range)?;
+        let Resolution { keep, drop, dedup, conflicts, near, leaks, repeats, sample } =
+            self.resolver.resolve(&batch, &edits.changes, allowed)?;
+        partition.counts = Counts { dedup, conflicts, near, leaks, repeats, sample, ..Counts::new(self.sources.len()) };
         let mut drop = self.to_rejects(drop);
         if whole {
-            self.encode(&mut partition, &batch, &keep, &drop)?;
+            self.encode(&mut partition, &self.edited(&batch, &keep, &edits)?, &keep)?;
+            self.encode_rejects(&mut partition, &batch, &drop)?;
             return Ok(partition);
         }
         std::mem::drop(batch);
@@ -301,7 +326,7 @@ impl PartitionWriter<'_> {
             for row in &mut keep {
                 row.row = place(&rows, row.row);
             }
-            self.encode(&mut partition, &batch, &keep, &[])?;
+            self.encode(&mut partition, &self.edited(&batch, &keep, &edits)?, &keep)?;
         }
         drop.sort_unstable_by_key(|l| l.row);
         for mut drop in pieces(drop, group, |l| l.bytes) {
@@ -310,7 +335,7 @@ impl PartitionWriter<'_> {
             for row in &mut drop {
                 row.row = place(&rows, row.row);
             }
-            self.encode(&mut partition, &batch, &[], &drop)?;
+            self.encode_rejects(&mut partition, &batch, &drop)?;
         }
         Ok(partition)
     }
@@ -323,8 +348,30 @@ impl PartitionWriter<'_> {
         drop
     }
 
-    /// Encode rows of a batch.
-    fn encode(&self, partition: &mut Partition, batch: &RecordBatch, keep: &[KeepRow], drop: &[DropRow]) -> Result<()> {
+    /// A batch in which those of its rows that stay have lost what others hold.
+    fn edited(&self, batch: &RecordBatch, keep: &[KeepRow], edits: &Edits) -> Result<RecordBatch> {
+        let recipe = &self.plan.loaded.recipe;
+        let Some(settings) = recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref()) else {
+            return Ok(batch.clone());
+        };
+        let orders = spill::column(batch, ORDER)?.as_primitive::<UInt64Type>();
+        let contents = ContentColumns::new(batch, recipe.kind).map_err(Error::spoilt)?;
+        let mut texts = BTreeMap::new();
+        for row in keep.iter().map(|kept| kept.row as usize) {
+            let order = orders.value(row);
+            let gone = edits.places.of(order);
+            if let (Content::Text(text), false) = (contents.get(row).map_err(Error::spoilt)?, gone.is_empty()) {
+                texts.insert(row, Content::Text(Change::new(order, &text, settings, &gone).1));
+            }
+        }
+        if texts.is_empty() {
+            return Ok(batch.clone());
+        }
+        spill::with_texts(batch, &texts, &recipe.output, &self.plan.renderer)
+    }
+
+    /// Encode rows of a batch that stay.
+    fn encode(&self, partition: &mut Partition, batch: &RecordBatch, keep: &[KeepRow]) -> Result<()> {
         let (validation, train): (Vec<KeepRow>, Vec<KeepRow>) = keep.iter().partition(|k| k.validation);
         for (split, rows) in [(0, train), (1, validation)].into_iter().filter(|(_, rows)| !rows.is_empty()) {
             partition.counts.lengths.count(split, batch, &rows)?;
@@ -343,6 +390,11 @@ impl PartitionWriter<'_> {
                 partition.validation.push((part, bytes));
             }
         }
+        Ok(())
+    }
+
+    /// Encode rows of a batch that go.
+    fn encode_rejects(&self, partition: &mut Partition, batch: &RecordBatch, drop: &[DropRow]) -> Result<()> {
         if !drop.is_empty() {
             let kind = self.plan.loaded.recipe.kind;
             let batch = rejects::resolver_rejects(kind, batch, drop, &self.sources, &self.files)?;

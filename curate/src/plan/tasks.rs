@@ -135,7 +135,7 @@ fn what_is_held_against(recipe: &Recipe, settings: &Decontamination, found: &Eva
 /// The part of `[dedup]` that tasks see: sketches, and not what is decided by them.
 fn what_is_compared(dedup: Option<&Dedup>) -> impl Serialize {
     let sketched = dedup.and_then(|dedup| dedup.near.as_ref()).map(|near| (SKETCH_FORMAT, near.sketch()));
-    (dedup.map(|dedup| Dedup { near: None, ..dedup.clone() }), sketched)
+    (dedup.map(|dedup| Dedup { near: None, repeats: None, ..dedup.clone() }), sketched)
 }
 
 /// The part of a source that tasks see: where its files are and what is said of them is no reason to read them again.

@@ -12,7 +12,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    recipe::{ColumnType, LABEL, Near, Recipe, Source},
+    recipe::{ColumnType, LABEL, Near, Recipe, Repeats, Source},
 };
 
 use self::rebuild::Rebuilt;
@@ -241,6 +241,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if let Some(near) = recipe.dedup.as_ref().and_then(|d| d.near.as_ref()) {
         check_near(near)?;
     }
+    if let Some(repeats) = recipe.dedup.as_ref().and_then(|d| d.repeats.as_ref()) {
+        check_repeats(repeats, recipe.kind)?;
+    }
     if let Some(settings) = &recipe.decontamination {
         evaluations::check(settings)?;
         if settings.validation && recipe.split.validation <= 0.0 {
@@ -327,6 +330,23 @@ fn check_near(near: &Near) -> std::result::Result<(), String> {
     }
     if let Some(twice) = near.against.iter().enumerate().find(|(i, name)| near.against[..*i].contains(name)) {
         return Err(format!("dedup.near.against names `{}` twice", twice.1));
+    }
+    Ok(())
+}
+
+fn check_repeats(repeats: &Repeats, kind: Kind) -> std::result::Result<(), String> {
+    if kind != Kind::Text {
+        return Err(format!(
+            "dedup.repeats takes lines and sentences out of texts, and rows of kind {} are conversations, in which an answer \
+             would no longer be what was said: take it out, and drop rows that are alike with [dedup.near]",
+            kind.name()
+        ));
+    }
+    if repeats.span.is_some_and(|span| !(1..=64).contains(&span)) {
+        return Err("dedup.repeats.span must be between 1 and 64".into());
+    }
+    if repeats.min_copies < 2 {
+        return Err("dedup.repeats.min_copies must be at least 2: one of the copies stays".into());
     }
     Ok(())
 }

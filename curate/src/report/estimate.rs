@@ -55,11 +55,15 @@ const ID: u64 = 24;
 const HASHES: u64 = 64;
 /// Seconds that the sketch of near-duplicates takes a byte of text (BENCHMARKS.md, near-duplicates).
 const SKETCH_SECONDS_A_BYTE: f64 = 1e-8;
+/// Seconds that hashing spans and taking out repeats take a byte of text (BENCHMARKS.md, repeats).
+const SPANS_SECONDS_A_BYTE: f64 = 1e-8;
 /// What a hash of a band takes in a work file, in bytes.
 const BAND: u64 = 16;
 /// What the shingles take, as a share of the text: a third of the rows are compared with others, and a shingle is 4 bytes for a word
 /// of 7.
 const SHINGLES: f64 = 0.2;
+/// What the spans that rows repeat of each other take in a work file, as a share of the text: 22 bytes for each line of some hundred.
+const SPANS: f64 = 0.25;
 /// Parquet packs texts in pages of this many bytes.
 const PAGE: usize = 1 << 20;
 /// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
@@ -104,6 +108,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
     let (mut busy, mut text_bytes) = (0.0, 0.0);
     let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
+    let repeats = plan.loaded.recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some());
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
         let parts: Vec<&Part> = plan.parts(number).collect();
         let sample = sample(&parts, plan, &filter, number)?;
@@ -125,6 +130,10 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         if near.is_some() {
             busy += kept * SKETCH_SECONDS_A_BYTE;
             whole.work_bytes += (kept * SHINGLES) as u64;
+        }
+        if repeats {
+            busy += kept * SPANS_SECONDS_A_BYTE;
+            whole.work_bytes += (kept * SPANS) as u64;
         }
     }
     let threads = jobs.min(plan.tasks.len()).max(1);

@@ -9,7 +9,9 @@ use setaccio_base::{
     row::Renamed,
 };
 use setaccio_dataset::{
-    ledger::{EvaluationCount, Flow, Ledger, RenamedRows, RuleCount, SourceFlow, SourceTally, Stage, Unread},
+    ledger::{
+        EvaluationCount, Flow, Ledger, RenamedRows, RepeatCount, RuleCount, SourceFlow, SourceTally, Stage, Unread,
+    },
     recipe::Source,
     seal::FORMAT,
 };
@@ -17,7 +19,8 @@ use setaccio_dataset::{
 use crate::{
     pipeline::{
         filter::{self, BAD_ROW, DECONTAMINATION, Manifest},
-        rejects::{CONFLICT, NEAR},
+        rejects::{CONFLICT, NEAR, REPEATS},
+        resolver::Removed,
         write::WriteOutput,
     },
     plan::Plan,
@@ -60,14 +63,21 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         vec![rule(name, &names, &tallies)]
     };
     // What has a name of its own is no ordinary copy.
-    let named = [(CONFLICT, &counts.conflicts), (NEAR, &counts.near), (DECONTAMINATION, &counts.leaks)];
+    let repeated: Vec<Tally> = counts.repeats.iter().map(|removed| removed.tally).collect();
+    let named =
+        [(CONFLICT, &counts.conflicts), (NEAR, &counts.near), (DECONTAMINATION, &counts.leaks), (REPEATS, &repeated)];
+    let repeats = recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some());
     let leaks = output.validation.is_some();
     let near = recipe.dedup.as_ref().is_some_and(|dedup| dedup.near.is_some());
     let named = named.into_iter().filter(|(name, tallies)| {
-        (*name == NEAR && near) || (*name == DECONTAMINATION && leaks) || tallies.iter().any(|tally| tally.dropped > 0)
+        let asked = [(NEAR, near), (DECONTAMINATION, leaks), (REPEATS, repeats)];
+        asked.contains(&(*name, true)) || tallies.iter().any(|tally| tally.dropped > 0)
     });
     let named: Vec<_> = named.collect();
     let mut ordinary = counts.dedup.clone();
+    for (flow, removed) in ordinary.iter_mut().zip(&counts.repeats) {
+        flow.bytes_in = flow.bytes_in.saturating_sub(removed.bytes);
+    }
     for (_, tallies) in &named {
         ordinary = ordinary.iter().zip(*tallies).map(|(flow, tally)| without(flow, tally)).collect();
     }
@@ -94,11 +104,22 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
         evaluations: evaluations(plan, manifests).into_iter().chain(output.validation.clone()).collect(),
+        repeats: repeats.then(|| repeat_count(&counts.repeats)),
         notes: notes(plan, output, (&unread, &renamed), &read),
         unread,
         renamed,
         files: output.files.clone(),
     }
+}
+
+/// What rows of all sources lost.
+fn repeat_count(sources: &[Removed]) -> RepeatCount {
+    let mut all = Removed::default();
+    for removed in sources {
+        all.add(removed);
+    }
+    let Removed { tally, units, characters, .. } = all;
+    RepeatCount { rows: tally.rows_edited, units, characters, dropped: tally.dropped }
 }
 
 /// A flow as if what a rule dropped had not come in.

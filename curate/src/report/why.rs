@@ -9,7 +9,11 @@ use arrow_array::{
 };
 use parquet::arrow::{ProjectionMask, arrow_reader::RowSelection};
 use serde::Serialize;
-use setaccio_base::{progress::Progress, row::Kind};
+use setaccio_base::{
+    progress::Progress,
+    row::{Content, Kind},
+    sha256::hex,
+};
 use setaccio_dataset::{
     columns::{ContentColumns, content_names},
     folder,
@@ -21,6 +25,7 @@ use setaccio_dataset::{
 
 use crate::{
     error::{Error, Result},
+    key,
     pipeline::rejects::MESSAGE,
 };
 
@@ -46,6 +51,9 @@ pub struct Fate {
     pub input: Option<Input>,
     /// What became of it.
     pub outcome: Outcome,
+    /// Characters that it lost because other rows hold them, where it was read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
     /// What it says, or the bytes of a row that could not be read.
     pub texts: Vec<String>,
 }
@@ -237,13 +245,15 @@ impl<'a> Build<'a> {
             let (rule, detail) = (told("rule"), told("detail"));
             let at = Position { row_group: group(batch), row: number(batch, "row", 0).unwrap_or(0) };
             let input = Input { file: told("file"), at };
-            let (settings, repeats) = (self.settings(&rule), self.repeated(&detail)?);
+            let (stage, repeats) = (told("stage"), self.repeated(&detail)?);
+            let settings = if stage == "screen" { self.settings(&rule) } else { None };
             let message = text(batch, MESSAGE, 0);
-            (Outcome::Dropped { stage: told("stage"), rule, detail, message, settings, repeats, place }, Some(input))
+            (Outcome::Dropped { stage, rule, detail, message, settings, repeats, place }, Some(input))
         } else {
             (Outcome::Kept(place), None)
         };
-        Ok(Fate { id: text(batch, "id", 0), source: told("source"), input, outcome, texts: self.texts(batch, 0) })
+        let texts = self.texts(batch, 0);
+        Ok(Fate { id: text(batch, "id", 0), source: told("source"), input, outcome, lost: None, texts })
     }
 
     /// What a row of a batch says.
@@ -288,11 +298,15 @@ impl<'a> Build<'a> {
     ///
     /// # Errors
     /// A file of the build is missing or damaged.
-    pub fn kept(&self, id: &str, file: &str, at: Position, progress: &dyn Progress) -> Result<Vec<Fate>> {
+    pub fn kept(&self, content: &Content, file: &str, at: Position, progress: &dyn Progress) -> Result<Vec<Fate>> {
         let input = Input { file: file.to_owned(), at };
-        let mut found = self.find(&Query::Id(id.to_owned()), progress)?;
+        let mut found = self.find(&Query::Id(hex(&key::id(content))), progress)?;
         found.retain(|fate| matches!(fate.outcome, Outcome::Kept(_)));
+        let characters = |text: &str| text.chars().count() as u64;
+        let read: u64 = content.texts().map(characters).sum();
         for fate in &mut found {
+            let left: u64 = fate.texts.iter().map(|text| characters(text)).sum();
+            fate.lost = read.checked_sub(left).filter(|lost| *lost > 0);
             fate.input = Some(input.clone());
         }
         Ok(found)

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::row::Kind;
 
-use super::sentences::ends_sentences;
 use crate::{
     context::Context,
     filter::Filter,
@@ -12,6 +11,7 @@ use crate::{
     quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
     rule::{Rule, RuleError},
     segments::AsIn,
+    sentences::ends_sentences,
 };
 
 /// Drop texts whose lines are no sentences: few end in a mark, many are short or twice there.

@@ -20,6 +20,7 @@ pub mod phrases;
 pub mod preference_sanity;
 pub mod redpajama;
 pub mod regex;
+pub mod repeats;
 pub mod roles;
 pub mod sentences;
 pub mod strip_role_tokens;

@@ -6,10 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{row::Kind, suggest};
 
-use super::{
-    gopher_quality::{BULLETS, ends_in_ellipsis, of_lines, symbols},
-    sentences,
-};
+use super::gopher_quality::{BULLETS, ends_in_ellipsis, of_lines, symbols};
 use crate::{
     context::Context,
     filter::Filter,
@@ -17,6 +14,7 @@ use crate::{
     quality::{self, Bound, Measure, Measures, Text, characters, count, number, ratio, share},
     rule::{Rule, RuleError},
     segments::{AsIn, Listed},
+    sentences,
 };
 
 /// Measure texts as RedPajama-v2 does, and write the measures to columns, or drop by those that have a bound.

@@ -10,6 +10,7 @@ use setaccio_dataset::recipe::{DedupOn, Near};
 use super::{shingles::Shingler, sketch::Sketcher};
 use crate::{
     error::{Error, Result},
+    key,
     pipeline::{
         spill,
         spill_file::{Block, BlockWriter},
@@ -49,15 +50,12 @@ impl BandWriter {
     /// Add a row of this name.
     pub fn add(&mut self, row: u64, content: &Content) {
         let shingles = self.shingler.shingles(content, self.on, &self.near);
-        let parts = self.parts as usize;
         let mut first = 0;
         self.sketcher.bands(shingles, |hash| {
-            let top = if parts == 1 { 0 } else { hash >> (64 - parts.trailing_zeros()) };
-            let part = usize::try_from(top).unwrap_or(0);
-            let (hashes, rows) = &mut self.held[first + part];
+            let (hashes, rows) = &mut self.held[first + key::bucket(hash, self.parts) as usize];
             hashes.push(hash);
             rows.push(row);
-            first += parts;
+            first += self.parts as usize;
         });
     }
 

@@ -5,11 +5,11 @@ use std::{cmp::Reverse, rc::Rc};
 use setaccio_base::progress::Progress;
 use setaccio_dataset::recipe::{Near, NearRule};
 
-use super::{
-    scratch::{ListReader, Places},
-    shingles::overlap,
+use super::shingles::overlap;
+use crate::{
+    error::{Error, Result},
+    pipeline::scratch::{ListReader, Places},
 };
-use crate::error::{Error, Result};
 
 /// Kept rows that a row is compared with at most, the preferred first. Groups in which more stay hold texts that share a
 /// long passage and little else; to compare all of these would take the square of their number.

@@ -13,13 +13,13 @@
 
 pub mod bands;
 pub mod component;
-pub mod scratch;
 pub mod shingles;
 mod sketch;
 
 use setaccio_base::sha256::hex;
 
-use self::{component::Node, scratch::Places};
+use self::component::Node;
+use super::scratch::Places;
 use crate::error::Result;
 
 /// A row that goes.

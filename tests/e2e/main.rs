@@ -35,6 +35,8 @@ mod recipes;
 mod repeats;
 mod same_bytes;
 mod sampling;
+#[cfg(feature = "semantic")]
+mod semantic;
 mod sources;
 mod tables;
 mod templates;

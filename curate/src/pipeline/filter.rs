@@ -27,6 +27,7 @@ use setaccio_dataset::{
 use super::{
     near::bands::BandWriter,
     rejects::{self, Rejects, Remains},
+    semantic::{TextCount, vectors::VectorWriter},
     shards::{ShardFormat, ShardWriter},
     spill::{SpillBuilder, SpillRow},
     spill_file::{Block, BlockWriter},
@@ -247,6 +248,12 @@ pub struct Manifest {
     /// Their band hashes, where near-duplicates are looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bands: Vec<Block>,
+    /// The vectors of their texts, where it is told what they mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<Block>,
+    /// What became of these texts.
+    #[serde(default, skip_serializing_if = "TextCount::is_empty")]
+    pub texts: TextCount,
     /// The rejects, if there are any.
     pub rejects: Option<FileEntry>,
 }
@@ -261,6 +268,11 @@ pub fn bands_path(work: &Path, task: &Task) -> PathBuf {
     work.join(format!("{}.bands", task.key))
 }
 
+/// Path of a task's vectors.
+pub fn vectors_path(work: &Path, task: &Task) -> PathBuf {
+    work.join(format!("{}.vectors", task.key))
+}
+
 fn manifest_path(work: &Path, task: &Task) -> PathBuf {
     work.join(format!("{}.json", task.key))
 }
@@ -270,7 +282,9 @@ pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(manifest_path(work, task)).ok()?).ok()?;
     let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
     let whole = |path: &Path, blocks: &[Block]| size(path) == blocks.last().map_or(0, |b| b.offset + b.length);
-    let spilled = whole(&spill_path(work, task), &manifest.blocks) && whole(&bands_path(work, task), &manifest.bands);
+    let spilled = whole(&spill_path(work, task), &manifest.blocks)
+        && whole(&bands_path(work, task), &manifest.bands)
+        && whole(&vectors_path(work, task), &manifest.vectors);
     let rejects = manifest.rejects.as_ref().is_none_or(|r| size(&work.with_file_name(&r.path)) == r.bytes);
     (manifest.key == task.key && spilled && rejects).then_some(manifest)
 }
@@ -279,7 +293,9 @@ pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
 pub fn files(work: &Path, task: &Task, manifest: &Manifest) -> Vec<PathBuf> {
     let rejects = manifest.rejects.iter().map(|entry| work.with_file_name(&entry.path));
     let bands = (!manifest.bands.is_empty()).then(|| bands_path(work, task));
-    [spill_path(work, task)].into_iter().chain(bands).chain(rejects).chain([manifest_path(work, task)]).collect()
+    let vectors = (!manifest.vectors.is_empty()).then(|| vectors_path(work, task));
+    let beside = bands.into_iter().chain(vectors).chain(rejects);
+    [spill_path(work, task)].into_iter().chain(beside).chain([manifest_path(work, task)]).collect()
 }
 
 /// Take over what the same task left when an earlier build was published, from the folder `kept`.
@@ -320,6 +336,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         task,
         blocks: BlockWriter::create(&spill_path(work, task))?,
         bands: bands(plan, task, work)?,
+        vectors: vectors(plan, task, work)?,
         rejected: ShardWriter::new(&format, work, &task.key, u64::MAX),
         format: &format,
         spill: &filter.spill,
@@ -335,6 +352,8 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         contaminated: Contaminated::default(),
         blocks: Vec::new(),
         bands: Vec::new(),
+        vectors: Vec::new(),
+        texts: TextCount::default(),
         rejects: None,
     };
     let mut held = Held {
@@ -352,7 +371,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
             }
             decide(&filter, (task.source, number, planned), item?, &mut manifest, &mut held, progress)?;
             if held.bytes >= FLUSH_BYTES {
-                out.spill(&mut held.rows)?;
+                out.spill(&mut held.rows, progress)?;
                 held.bytes = 0;
             }
             if held.rejects.bytes() >= FLUSH_BYTES {
@@ -365,11 +384,14 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
             return Err(SourceError::no_rows(&planned.input.name, plan.source(planned)).into());
         }
     }
-    out.spill(&mut held.rows)?;
+    out.spill(&mut held.rows, progress)?;
     out.reject(&mut held.rejects)?;
     manifest.contaminated = filter.contaminated();
     manifest.blocks = out.blocks.finish()?;
     manifest.bands = out.bands.map_or(Ok(Vec::new()), BandWriter::finish)?;
+    if let Some(vectors) = out.vectors {
+        (manifest.vectors, manifest.texts) = vectors.finish()?;
+    }
     manifest.rejects = out.rejected.finish()?.pop();
     let json = serde_json::to_vec(&manifest).map_err(Error::encode("manifest"))?;
     atomic::write(&manifest_path(work, task), &json)?;
@@ -381,6 +403,14 @@ fn bands(plan: &Plan, task: &Task, work: &Path) -> Result<Option<BandWriter>> {
     let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
     let Some(near) = &dedup.near else { return Ok(None) };
     BandWriter::create(&bands_path(work, task), near, dedup.on, plan.band_parts()).map(Some)
+}
+
+/// What writes the vectors of a task, where it is told what rows mean.
+fn vectors<'a>(plan: &'a Plan, task: &Task, work: &Path) -> Result<Option<VectorWriter<'a>>> {
+    let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
+    let (Some(semantic), Some(embedder)) = (&dedup.semantic, &plan.embedder) else { return Ok(None) };
+    let path = vectors_path(work, task);
+    VectorWriter::create(&path, semantic, dedup.on, embedder, plan.spill_buckets()).map(Some)
 }
 
 /// What a task has not written yet.
@@ -455,6 +485,7 @@ struct TaskOutput<'a> {
     task: &'a Task,
     blocks: BlockWriter,
     bands: Option<BandWriter>,
+    vectors: Option<VectorWriter<'a>>,
     rejected: ShardWriter<'a>,
     format: &'a ShardFormat,
     spill: &'a SpillBuilder<'a>,
@@ -462,7 +493,7 @@ struct TaskOutput<'a> {
 
 impl TaskOutput<'_> {
     /// Write what passed, a block a bucket; rows of a bucket stay in the order they were read.
-    fn spill(&mut self, rows: &mut Vec<SpillRow>) -> Result<()> {
+    fn spill(&mut self, rows: &mut Vec<SpillRow>, progress: &dyn Progress) -> Result<()> {
         let buckets = self.plan.spill_buckets();
         let name = &self.plan.files[self.task.parts[0].file].input.name;
         if let Some(bands) = &mut self.bands {
@@ -470,6 +501,14 @@ impl TaskOutput<'_> {
                 bands.add(row.key.order, &row.row.content);
             }
             bands.flush()?;
+        }
+        if let Some(vectors) = &mut self.vectors {
+            for row in rows.iter() {
+                if progress.cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                vectors.add(row)?;
+            }
         }
         rows.sort_by_key(|p| p.key.bucket(buckets));
         for rows in rows.chunk_by(|a, b| a.key.bucket(buckets) == b.key.bucket(buckets)) {

@@ -171,6 +171,9 @@ pub const NEAR: &str = "near";
 /// The rule that removes what other rows hold, and drops rows of which too little is left.
 pub const REPEATS: &str = "repeats";
 
+/// The rule that drops rows which mean nearly what another means.
+pub const SEMANTIC: &str = "semantic";
+
 /// A row that the resolver drops: its place in the batch, the stage, the rule and the detail.
 pub struct DropRow {
     /// Row of the batch.
@@ -179,7 +182,7 @@ pub struct DropRow {
     pub bytes: u64,
     /// `dedup` or `sample`.
     pub stage: &'static str,
-    /// The stage's name, [`CONFLICT`], [`NEAR`], [`REPEATS`] or [`DECONTAMINATION`](super::filter::DECONTAMINATION).
+    /// The stage's name, [`CONFLICT`], [`NEAR`], [`SEMANTIC`], [`REPEATS`] or [`DECONTAMINATION`](super::filter::DECONTAMINATION).
     pub rule: &'static str,
     /// Which row it repeats, or why it is not of the sample.
     pub detail: String,

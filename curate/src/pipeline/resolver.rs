@@ -21,8 +21,9 @@ use super::{
     filter::DECONTAMINATION,
     leaks::Leaks,
     near::NearDuplicates,
-    rejects::{CONFLICT, DropRow, NEAR, REPEATS},
+    rejects::{CONFLICT, DropRow, NEAR, REPEATS, SEMANTIC},
     repeats::Change,
+    semantic::Twins,
     spill::{self, BYTES, FILE, ID, LABEL, ORDER, REST, ROW, ROW_GROUP, SAME, SOURCE, TIE},
 };
 use crate::{
@@ -55,12 +56,8 @@ pub struct Resolution {
     pub drop: Vec<DropRow>,
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
-    /// Of those that deduplication drops, the ones that contradict others, per source.
-    pub conflicts: Vec<Tally>,
-    /// Of those that deduplication drops, the near-duplicates, per source.
-    pub near: Vec<Tally>,
-    /// Of those that deduplication drops, the ones that hold what others validate, per source.
-    pub leaks: Vec<Tally>,
+    /// Of those that deduplication drops, the ones that are no ordinary copies.
+    pub named: Named,
     /// What rows lose because others hold it, per source.
     pub repeats: Vec<Removed>,
     /// Rows into and out of sampling, per source.
@@ -105,6 +102,41 @@ impl Removed {
     }
 }
 
+/// Rows that deduplication drops under a name of their own, per rule of [`NAMED`] and source.
+#[derive(Clone, Default)]
+pub struct Named(BTreeMap<&'static str, Vec<Tally>>);
+
+/// These rules, in order: rows that contradict others, near-duplicates, rows that mean nearly what another means, and rows that hold
+/// what others validate.
+pub const NAMED: [&str; 4] = [CONFLICT, NEAR, SEMANTIC, DECONTAMINATION];
+
+impl Named {
+    /// Zeros, for so many sources.
+    pub fn new(sources: usize) -> Self {
+        Self(NAMED.map(|rule| (rule, vec![Tally::default(); sources])).into())
+    }
+
+    /// Count a row of so many bytes, if its rule is one of these.
+    fn count(&mut self, rule: &str, source: usize, bytes: u64) {
+        if let Some(tally) = self.0.get_mut(rule).and_then(|tallies| tallies.get_mut(source)) {
+            tally.dropped += 1;
+            tally.dropped_bytes += bytes;
+        }
+    }
+
+    /// Add another's counts to these.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, tallies) in self.0.values_mut().zip(other.0.values()) {
+            sum.iter_mut().zip(tallies).for_each(|(sum, tally)| sum.add(tally));
+        }
+    }
+
+    /// What a rule dropped, per source.
+    pub fn of(&self, rule: &str) -> &[Tally] {
+        self.0.get(rule).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// A row that stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepRow {
@@ -124,6 +156,7 @@ pub struct Resolver<'a> {
     ranks: Vec<u16>,
     files: Vec<&'a str>,
     near: Option<NearDuplicates>,
+    semantic: Option<Twins>,
     leaks: Option<Leaks>,
     /// Names of earlier data sets, whose numbers follow those of the sources.
     earlier: Vec<&'a str>,
@@ -170,7 +203,7 @@ impl<'a> Resolver<'a> {
         for (rank, source) in (0..).zip(order) {
             ranks[source] = rank;
         }
-        Self { recipe, ranks, files, near: None, leaks: None, earlier: Vec::new() }
+        Self { recipe, ranks, files, near: None, semantic: None, leaks: None, earlier: Vec::new() }
     }
 
     /// With rows that were found to hold what others validate.
@@ -183,6 +216,12 @@ impl<'a> Resolver<'a> {
     #[must_use]
     pub fn with_near(self, near: Option<NearDuplicates>, earlier: Vec<&'a str>) -> Self {
         Self { near, earlier, ..self }
+    }
+
+    /// With rows that were found to mean nearly what others mean.
+    #[must_use]
+    pub fn with_semantic(self, semantic: Option<Twins>) -> Self {
+        Self { semantic, ..self }
     }
 
     /// What every row is.
@@ -235,9 +274,7 @@ impl<'a> Resolver<'a> {
         let sources = self.ranks.len();
         let mut resolution = Resolution {
             dedup: vec![Flow::default(); sources],
-            conflicts: vec![Tally::default(); sources],
-            near: vec![Tally::default(); sources],
-            leaks: vec![Tally::default(); sources],
+            named: Named::new(sources),
             repeats: vec![Removed::default(); sources],
             sample: vec![Flow::default(); sources],
             ..Resolution::default()
@@ -273,10 +310,7 @@ impl<'a> Resolver<'a> {
             };
             if let Some((rule, other, how)) = dropped {
                 resolution.dedup[source].count(c.bytes, None);
-                if rule == CONFLICT {
-                    resolution.conflicts[source].dropped += 1;
-                    resolution.conflicts[source].dropped_bytes += c.bytes;
-                }
+                resolution.named.count(rule, source, c.bytes);
                 let of = self.name(other.source);
                 let how = if how.is_empty() { String::new() } else { format!("{how}`{}`", self.label()) };
                 let mut detail = format!("same as {} of {of}{how}", other.id);
@@ -287,17 +321,11 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             first = Some(c);
-            let mut gone = self.near_another(&c)?.map(|detail| (NEAR, detail));
-            if gone.is_none() {
-                gone =
-                    self.leaks.as_ref().and_then(|leaks| leaks.of(c.key.order)).map(|detail| (DECONTAMINATION, detail));
-            }
+            let gone = self.gone(&c)?;
             first_near = gone.as_ref().map(|(_, detail)| detail.clone());
             if let Some((rule, detail)) = gone {
                 resolution.dedup[source].count(c.bytes, None);
-                let tallies = if rule == NEAR { &mut resolution.near } else { &mut resolution.leaks };
-                tallies[source].dropped += 1;
-                tallies[source].dropped_bytes += c.bytes;
+                resolution.named.count(rule, source, c.bytes);
                 resolution.drop.push(DropRow { row: c.row, bytes: c.bytes, stage: "dedup", rule, detail });
                 continue;
             }
@@ -337,6 +365,17 @@ impl<'a> Resolver<'a> {
         let number = usize::from(source);
         let earlier = || self.earlier.get(number - self.ranks.len()).copied();
         self.recipe.source.get(number).map(|s| s.name.as_str()).or_else(earlier).unwrap_or_default()
+    }
+
+    /// What a row that is no copy goes for, if it goes: the rule and the detail.
+    fn gone(&self, c: &Candidate<'_>) -> Result<Option<(&'static str, String)>> {
+        if let Some(detail) = self.near_another(c)? {
+            return Ok(Some((NEAR, detail)));
+        }
+        let semantic = self.semantic.as_ref().and_then(|twins| twins.of(c.key.order, |source| self.name(source)));
+        let leak = || self.leaks.as_ref().and_then(|leaks| leaks.of(c.key.order));
+        let leak = || leak().map(|detail| (DECONTAMINATION, detail));
+        Ok(semantic.map(|detail| (SEMANTIC, detail)).or_else(leak))
     }
 
     /// What a row is a near-duplicate of.

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
-use setaccio_base::{filter_report::Tally, numbers::counted, progress::Progress, row::Content};
+use setaccio_base::{numbers::counted, progress::Progress, row::Content};
 use setaccio_dataset::{
     columns::{ContentColumns, Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -22,15 +22,17 @@ use setaccio_dataset::{
 
 use super::{
     extras,
-    filter::{Manifest, bands_path, spill_path},
+    filter::{Manifest, bands_path, spill_path, vectors_path},
     find_leaks as leaking,
     find_near::Rows,
     find_repeats as repeating,
+    find_semantic::Rows as Meanings,
     lengths::{LengthTable, SPLITS},
     near::NearDuplicates,
     rejects::{self, DropRow},
     repeats::{Change, Edits, Repeats},
-    resolver::{KeepRow, Removed, Resolution, Resolver, allot, partitions, pieces},
+    resolver::{KeepRow, Named, Removed, Resolution, Resolver, allot, partitions, pieces},
+    semantic::{TextCount, Twins, vectors},
     shards::{RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING, ORDER},
     spill_file::{SpillIndex, Spilled},
@@ -60,12 +62,8 @@ pub struct WriteOutput {
 pub struct Counts {
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
-    /// Of those that deduplication drops, the ones that contradict others, per source.
-    pub conflicts: Vec<Tally>,
-    /// Of those that deduplication drops, the near-duplicates, per source.
-    pub near: Vec<Tally>,
-    /// Of those that deduplication drops, the ones that hold what others validate, per source.
-    pub leaks: Vec<Tally>,
+    /// Of those that deduplication drops, the ones that are no ordinary copies.
+    pub named: Named,
     /// What rows lose because others hold it, per source.
     pub repeats: Vec<Removed>,
     /// Rows into and out of sampling, per source.
@@ -83,12 +81,9 @@ impl Counts {
     fn new(sources: usize) -> Self {
         let zero = vec![Flow::default(); sources];
         let splits = SPLITS.map(|name| SplitRows { split: name.into(), ..SplitRows::default() });
-        let none = vec![Tally::default(); sources];
         Self {
             dedup: zero.clone(),
-            conflicts: none.clone(),
-            near: none.clone(),
-            leaks: none,
+            named: Named::new(sources),
             repeats: vec![Removed::default(); sources],
             sample: zero,
             splits,
@@ -98,9 +93,7 @@ impl Counts {
 
     fn add(&mut self, other: Self) {
         self.dedup.iter_mut().zip(&other.dedup).for_each(|(sum, f)| sum.add(f));
-        self.conflicts.iter_mut().zip(&other.conflicts).for_each(|(sum, t)| sum.add(t));
-        self.near.iter_mut().zip(&other.near).for_each(|(sum, t)| sum.add(t));
-        self.leaks.iter_mut().zip(&other.leaks).for_each(|(sum, t)| sum.add(t));
+        self.named.add(&other.named);
         self.repeats.iter_mut().zip(&other.repeats).for_each(|(sum, r)| sum.add(r));
         self.sample.iter_mut().zip(&other.sample).for_each(|(sum, f)| sum.add(f));
         for (sum, split) in self.splits.iter_mut().zip(&other.splits) {
@@ -163,6 +156,10 @@ pub fn write(
         notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
         let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
         writer.resolver = writer.resolver.with_near(Some(found), earlier);
+    }
+    if let Some((found, note)) = semantic_twins(&writer, work, manifests, &ranges, pool, progress)? {
+        notes.push(note);
+        writer.resolver = writer.resolver.with_semantic(Some(found));
     }
     let mut held_against = None;
     if let Some((settings, numbers)) = plan.held_against_validation() {
@@ -253,6 +250,35 @@ fn near_duplicates(
     rows.decide(near, &work.join("near"), pool, progress).map(Some)
 }
 
+/// Find the rows that mean nearly what others mean, if the recipe wants it; and say what was compared.
+fn semantic_twins(
+    writer: &PartitionWriter<'_>,
+    work: &Path,
+    manifests: &[Manifest],
+    partitions: &[Range<u32>],
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Option<(Twins, String)>> {
+    let plan = writer.plan;
+    let settings = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
+    let (Some(settings), Some(embedder)) = (settings, &plan.embedder) else { return Ok(None) };
+    let vectors = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
+        path: vectors_path(work, task),
+        blocks: &manifest.vectors,
+        files: Vec::new(),
+    });
+    let schema = vectors::schema(embedder.dimensions());
+    let vectors = SpillIndex::new(schema, vectors, [plan.spill_buckets(), plan.buckets]);
+    let rows = Meanings { index: &writer.index, partitions, resolver: &writer.resolver, vectors, embedder };
+    let found = rows.decide(settings, &work.join("semantic"), pool, progress)?;
+    let mut count = TextCount::default();
+    for manifest in manifests {
+        count.add(&manifest.texts);
+    }
+    let note = found.note(&count, settings, embedder);
+    Ok(Some((found, note)))
+}
+
 fn cut_note(rows: u64) -> String {
     let rows = counted(rows, "row");
     format!(
@@ -309,9 +335,9 @@ impl PartitionWriter<'_> {
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
         let edits = self.edits(range)?;
-        let Resolution { keep, drop, dedup, conflicts, near, leaks, repeats, sample } =
+        let Resolution { keep, drop, dedup, named, repeats, sample } =
             self.resolver.resolve(&batch, &edits.changes, allowed)?;
-        partition.counts = Counts { dedup, conflicts, near, leaks, repeats, sample, ..Counts::new(self.sources.len()) };
+        partition.counts = Counts { dedup, named, repeats, sample, ..Counts::new(self.sources.len()) };
         let mut drop = self.to_rejects(drop);
         if whole {
             self.encode(&mut partition, &self.edited(&batch, &keep, &edits)?, &keep)?;

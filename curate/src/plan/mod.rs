@@ -6,12 +6,13 @@ use setaccio_base::{bundle::Place, progress::Progress, sha256, shell};
 use setaccio_dataset::{
     decontamination::Decontamination,
     lock::{Asset, RecipeLock},
-    recipe::{ColumnType, Source},
+    recipe::{ColumnType, Semantic, Source},
 };
 use setaccio_filters::{context::Context, filter::Signal, pipeline::Pipeline, registry};
 use setaccio_templates::{Clock, Renderer};
 
 use crate::{
+    embedding::Embedder,
     error::{Error, Result, SourceError},
     recipe::{
         self, RecipeFile,
@@ -42,6 +43,9 @@ const SPILL_FORMAT: u32 = 4;
 /// Part of the task keys of recipes that look for near-duplicates: raised when sketches are made otherwise.
 const SKETCH_FORMAT: u32 = 1;
 
+/// Part of the task keys of recipes that tell what rows mean: raised when vectors are made otherwise.
+const VECTOR_FORMAT: u32 = 1;
+
 /// Text that one bucket should hold, in bytes; writing holds one partition a thread.
 const BUCKET_BYTES: u64 = 4 << 20;
 
@@ -64,6 +68,8 @@ pub struct Plan {
     pub earlier: Vec<Earlier>,
     /// What rows are held against, if the recipe names evaluation sets or earlier builds.
     pub evaluations: Option<Evaluations>,
+    /// The model that `dedup.semantic` names.
+    pub embedder: Option<Embedder>,
     /// The work, in order.
     pub tasks: Vec<Task>,
     /// The compiled rules.
@@ -110,7 +116,9 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let mut lists = context.used.into_inner().unwrap_or_default();
     lists.sort();
     lists.dedup();
+    let embedder = embedder(&loaded)?;
     let mut models = context.files.into_inner().unwrap_or_default();
+    models.extend(embedder.iter().flat_map(Embedder::files).cloned());
     models.sort();
     models.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
@@ -137,6 +145,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         left_out: beside.left_out,
         earlier,
         evaluations,
+        embedder,
         tasks: Vec::new(),
         pipeline,
         renderer,
@@ -261,6 +270,16 @@ fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
         Earlier::open(shown, place.path(), Some(loaded.recipe.kind), "dedup.near.against")
     };
     near.iter().flat_map(|near| &near.against).map(open).collect()
+}
+
+/// Read the model that `dedup.semantic.model` names.
+fn embedder(loaded: &RecipeFile) -> Result<Option<Embedder>> {
+    let semantic = loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
+    let open = |semantic: &Semantic| {
+        let place = loaded.place.beside(expanded(&semantic.model));
+        Embedder::open(place.path(), "dedup.semantic.model")
+    };
+    Ok(semantic.map(open).transpose()?)
 }
 
 /// Compile `[[filter]]`.

@@ -8,7 +8,7 @@ use setaccio_dataset::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ENGINE, Evaluations, Plan, PlanFile, SKETCH_FORMAT, SPILL_FORMAT};
+use super::{ENGINE, Evaluations, Plan, PlanFile, SKETCH_FORMAT, SPILL_FORMAT, VECTOR_FORMAT};
 use crate::{contamination::EVALUATION_FORMAT, recipe::evaluations, source::Slice};
 
 /// A file is small up to so many bytes, packed and unpacked.
@@ -118,10 +118,15 @@ fn key(plan: &Plan, task: &Task) -> String {
         what_is_read(&recipe.source[usize::from(task.source)]),
         parts.collect::<Vec<_>>(),
     ));
-    // Without evaluation sets a key is what it was before there were any.
-    match (&recipe.decontamination, &plan.evaluations) {
+    // Without evaluation sets, and without embeddings, a key is what it was before there were any.
+    let whole = match (&recipe.decontamination, &plan.evaluations) {
         (Some(settings), Some(found)) => digest(&(whole, what_is_held_against(recipe, settings, found))),
         _ => whole,
+    };
+    match recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+        // The hashes of the model are in the lock's list of models.
+        Some(semantic) => digest(&(whole, "semantic", VECTOR_FORMAT, semantic.of, semantic.min_words)),
+        None => whole,
     }
 }
 
@@ -135,7 +140,7 @@ fn what_is_held_against(recipe: &Recipe, settings: &Decontamination, found: &Eva
 /// The part of `[dedup]` that tasks see: sketches, and not what is decided by them.
 fn what_is_compared(dedup: Option<&Dedup>) -> impl Serialize {
     let sketched = dedup.and_then(|dedup| dedup.near.as_ref()).map(|near| (SKETCH_FORMAT, near.sketch()));
-    (dedup.map(|dedup| Dedup { near: None, repeats: None, ..dedup.clone() }), sketched)
+    (dedup.map(|dedup| Dedup { near: None, repeats: None, semantic: None, ..dedup.clone() }), sketched)
 }
 
 /// The part of a source that tasks see: where its files are and what is said of them is no reason to read them again.

@@ -12,7 +12,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::TOOLS,
-    recipe::{ColumnType, LABEL, Near, Recipe, Repeats, Source},
+    recipe::{ColumnType, LABEL, Near, Recipe, Repeats, Semantic, SemanticUnit, Source},
 };
 
 use self::rebuild::Rebuilt;
@@ -244,6 +244,9 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if let Some(repeats) = recipe.dedup.as_ref().and_then(|d| d.repeats.as_ref()) {
         check_repeats(repeats, recipe.kind)?;
     }
+    if let Some(semantic) = recipe.dedup.as_ref().and_then(|d| d.semantic.as_ref()) {
+        check_semantic(semantic, recipe.kind)?;
+    }
     if let Some(settings) = &recipe.decontamination {
         evaluations::check(settings)?;
         if settings.validation && recipe.split.validation <= 0.0 {
@@ -347,6 +350,19 @@ fn check_repeats(repeats: &Repeats, kind: Kind) -> std::result::Result<(), Strin
     }
     if repeats.min_copies < 2 {
         return Err("dedup.repeats.min_copies must be at least 2: one of the copies stays".into());
+    }
+    Ok(())
+}
+
+fn check_semantic(semantic: &Semantic, kind: Kind) -> std::result::Result<(), String> {
+    if semantic.model.is_empty() {
+        return Err("dedup.semantic.model names no folder".into());
+    }
+    if !(semantic.threshold > 0.0 && semantic.threshold <= 1.0) {
+        return Err("dedup.semantic.threshold must be above 0 and at most 1".into());
+    }
+    if kind == Kind::Text && semantic.of != SemanticUnit::Row {
+        return Err("dedup.semantic.of is \"row\" where rows are texts: they have no messages".into());
     }
     Ok(())
 }

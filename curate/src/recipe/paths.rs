@@ -36,6 +36,7 @@ pub fn portable(mut recipe: Recipe) -> Recipe {
     }
     recipe.output.template.iter_mut().chain(&mut recipe.output.tokenizer).for_each(cut);
     recipe.dedup.iter_mut().filter_map(|dedup| dedup.near.as_mut()).flat_map(|near| &mut near.against).for_each(cut);
+    recipe.dedup.iter_mut().filter_map(|dedup| dedup.semantic.as_mut()).for_each(|semantic| cut(&mut semantic.model));
     if let Some(settings) = &mut recipe.decontamination {
         let sets = settings.set.iter_mut().flat_map(|set| set.path.iter_mut().chain([&mut set.samples]));
         sets.chain(&mut settings.against).for_each(cut);

@@ -4,12 +4,20 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use setaccio_dataset::columns::Extras;
+use setaccio_base::row::Content;
+use setaccio_dataset::{
+    columns::Extras,
+    recipe::{DedupOn, Semantic},
+};
 
 use crate::{
     contamination::Index,
+    embedding::Embedder,
     error::{Error, Result},
-    pipeline::filter::{FLUSH_BYTES, Outcome, RowFilter},
+    pipeline::{
+        filter::{FLUSH_BYTES, Outcome, RowFilter},
+        semantic::{greedy::bytes_of_text, units::units},
+    },
     plan::{Part, Plan},
     source::Item,
 };
@@ -59,6 +67,10 @@ const SKETCH_SECONDS_A_BYTE: f64 = 1e-8;
 const SPANS_SECONDS_A_BYTE: f64 = 1e-8;
 /// What a hash of a band takes in a work file, in bytes.
 const BAND: u64 = 16;
+/// Rows of a source whose meaning is looked for, to see how long it takes.
+const MEANINGS: usize = 50;
+/// Seconds that a term of a cosine takes (BENCHMARKS.md, semantic diversity).
+const SECONDS_A_TERM: f64 = 5e-11;
 /// What the shingles take, as a share of the text: a third of the rows are compared with others, and a shingle is 4 bytes for a word
 /// of 7.
 const SHINGLES: f64 = 0.2;
@@ -91,6 +103,8 @@ struct Sample {
     /// What is written of the rows, to the shards or the rejects.
     text: Vec<u8>,
     extras: Extras,
+    /// The first kept rows, if their meaning is looked for.
+    meant: Vec<Content>,
 }
 
 /// Try some rows of `plan`; `inspected` is how long it took to look through its files, which a build does too.
@@ -105,8 +119,9 @@ struct Sample {
 )]
 pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimate> {
     let filter = RowFilter::new(plan);
+    let semantic = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| Some((dedup.semantic.as_ref()?, dedup.on)));
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
-    let (mut busy, mut text_bytes) = (0.0, 0.0);
+    let (mut busy, mut text_bytes, mut meant) = (0.0, 0.0, 0.0);
     let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
     let repeats = plan.loaded.recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some());
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
@@ -127,6 +142,12 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
         whole.kept_rows += (sample.kept_rows as f64 * times).round() as u64;
         whole.output_bytes += (written * packed) as u64 + ID * rows;
         whole.work_bytes += (kept * spilled) as u64;
+        if let (Some((settings, on)), Some(embedder)) = (semantic, &plan.embedder) {
+            let (tried, texts, seconds) = meanings(&sample.meant, (settings, on), embedder)?;
+            let times = sample.kept_rows as f64 * times / (tried as f64).max(1.0);
+            busy += seconds * times;
+            meant += texts as f64 * times;
+        }
         if near.is_some() {
             busy += kept * SKETCH_SECONDS_A_BYTE;
             whole.work_bytes += (kept * SHINGLES) as u64;
@@ -136,6 +157,12 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
             whole.work_bytes += (kept * SPANS) as u64;
         }
     }
+    if let Some(embedder) = &plan.embedder {
+        // Each text is held against those that stay before it: at the most, half of all.
+        busy += meant * meant / 2.0 * embedder.dimensions() as f64 * SECONDS_A_TERM;
+        // A task's, those of the rows that are compared, and those that stay.
+        whole.work_bytes += (3.0 * meant) as u64 * bytes_of_text(embedder.dimensions()) as u64;
+    }
     let threads = jobs.min(plan.tasks.len()).max(1);
     let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
     whole.work_bytes += BLOCK * blocks.min(whole.kept_rows) + HASHES * whole.kept_rows;
@@ -144,8 +171,22 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
     let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);
     let index = plan.evaluations.as_ref().and_then(|found| found.index.as_ref());
-    whole.memory_bytes = MEMORY + rows_held + index.map_or(0, Index::bytes);
+    let model = plan.embedder.as_ref().map_or(0, Embedder::bytes);
+    whole.memory_bytes = MEMORY + rows_held + index.map_or(0, Index::bytes) + model;
     Ok(whole)
+}
+
+/// Look for the meaning of some rows: how many there are, how many texts of them are compared, and how long it took.
+fn meanings(
+    rows: &[Content],
+    (settings, on): (&Semantic, DedupOn),
+    embedder: &Embedder,
+) -> Result<(usize, usize, f64)> {
+    let (began, mut vectors) = (Instant::now(), Vec::new());
+    for unit in rows.iter().flat_map(|content| units(content, settings.of, on)) {
+        embedder.embed(&unit.text, &mut vectors)?;
+    }
+    Ok((rows.len(), vectors.len() / embedder.dimensions().max(1), began.elapsed().as_secs_f64()))
 }
 
 /// Read and filter the first rows of some parts of a source.
@@ -171,6 +212,9 @@ fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
                             sample.text.extend(value.unwrap_or_default().bytes());
                         }
                         sample.extras.add(&kept.row.content);
+                        if plan.embedder.is_some() && sample.meant.len() < MEANINGS {
+                            sample.meant.push(kept.row.content);
+                        }
                         sample.kept_rows += 1;
                         sample.kept_bytes += sample.text.len() - before;
                     }

@@ -19,8 +19,8 @@ use setaccio_dataset::{
 use crate::{
     pipeline::{
         filter::{self, BAD_ROW, DECONTAMINATION, Manifest},
-        rejects::{CONFLICT, NEAR, REPEATS},
-        resolver::Removed,
+        rejects::{NEAR, REPEATS, SEMANTIC},
+        resolver::{NAMED, Removed},
         write::WriteOutput,
     },
     plan::Plan,
@@ -64,15 +64,16 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     };
     // What has a name of its own is no ordinary copy.
     let repeated: Vec<Tally> = counts.repeats.iter().map(|removed| removed.tally).collect();
-    let named =
-        [(CONFLICT, &counts.conflicts), (NEAR, &counts.near), (DECONTAMINATION, &counts.leaks), (REPEATS, &repeated)];
-    let repeats = recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some());
     let leaks = output.validation.is_some();
-    let near = recipe.dedup.as_ref().is_some_and(|dedup| dedup.near.is_some());
-    let named = named.into_iter().filter(|(name, tallies)| {
-        let asked = [(NEAR, near), (DECONTAMINATION, leaks), (REPEATS, repeats)];
-        asked.contains(&(*name, true)) || tallies.iter().any(|tally| tally.dropped > 0)
-    });
+    let asked = |name: &str| match (name, &recipe.dedup) {
+        (NEAR, Some(dedup)) => dedup.near.is_some(),
+        (SEMANTIC, Some(dedup)) => dedup.semantic.is_some(),
+        (REPEATS, Some(dedup)) => dedup.repeats.is_some(),
+        (DECONTAMINATION, _) => leaks,
+        _ => false,
+    };
+    let named = NAMED.map(|name| (name, counts.named.of(name))).into_iter().chain([(REPEATS, repeated.as_slice())]);
+    let named = named.filter(|(name, tallies)| asked(name) || tallies.iter().any(|tally| tally.dropped > 0));
     let named: Vec<_> = named.collect();
     let mut ordinary = counts.dedup.clone();
     for (flow, removed) in ordinary.iter_mut().zip(&counts.repeats) {
@@ -104,7 +105,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
         evaluations: evaluations(plan, manifests).into_iter().chain(output.validation.clone()).collect(),
-        repeats: repeats.then(|| repeat_count(&counts.repeats)),
+        repeats: asked(REPEATS).then(|| repeat_count(&counts.repeats)),
         notes: notes(plan, output, (&unread, &renamed), &read),
         unread,
         renamed,

@@ -310,6 +310,13 @@ fn limits(lock: &RecipeLock) -> String {
             near.told()
         );
     }
+    if let Some(semantic) = lock.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+        let _ = writeln!(
+            out,
+            "- Dropped are {}. What is near is for the model to say, whose hash is above; a cosine is the same on every processor.",
+            plain(&semantic.told())
+        );
+    }
     let tells = |rule: &str| lock.recipe.filter.iter().any(|table| table.rule == rule && !table.off);
     for (true_here, limit) in [
         (

@@ -1,0 +1,175 @@
+//! A model of sentence embeddings, whichever it is.
+
+use std::path::Path;
+
+use setaccio_base::{Error, Result, filter_report::FileUse, unwound::unwound};
+use tokenizers::Tokenizer;
+
+use crate::{
+    folder::Folder,
+    math::normalise,
+    product::{Panels, multiply},
+    sentence_encoder::{self, SentenceEncoder},
+    static_table::StaticTable,
+    tensors::Tensors,
+    words::Words,
+};
+
+/// A model, with its tokenizer.
+pub struct Embedder {
+    tokenizer: Tokenizer,
+    backend: Backend,
+    files: Vec<FileUse>,
+    /// As its folder is called, for messages.
+    name: String,
+}
+
+enum Backend {
+    Static(Box<StaticTable>),
+    Sentence(Box<SentenceEncoder>),
+}
+
+/// What became of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Embedded {
+    /// It has a vector, of all of it or, if it is longer than the model reads, of its beginning.
+    Vector {
+        /// Whether it is longer.
+        truncated: bool,
+    },
+    /// It holds nothing that the model knows: no vector.
+    Nothing,
+}
+
+impl Embedder {
+    /// Read the model in the folder `path`, or of the file of weights there, which `key` of a recipe names.
+    ///
+    /// # Errors
+    /// Files are missing or damaged, or it is of a kind that is not known.
+    pub fn open(path: &Path, key: &str) -> Result<Self> {
+        let mut folder = Folder::open(path, key)?;
+        let (tokenizer_path, bytes) = std::mem::take(&mut folder.tokenizer);
+        // The crate that builds it takes much of a file as it is.
+        let tokenizer = unwound(|| Tokenizer::from_bytes(&bytes).map_err(|e| e.to_string()), |said| said);
+        let wrong = |e: String| Error::damaged(&tokenizer_path, format!("not a tokenizer.json: {e}; see {key}"));
+        let mut tokenizer = tokenizer.map_err(&wrong)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| wrong(e.to_string()))?;
+        let words = Words::new(&tokenizer, &bytes);
+        drop(bytes);
+        let tensors = Tensors::read(&mut folder)?;
+        let backend = if tensors.has(StaticTable::MODEL2VEC) || tensors.has(StaticTable::OTHERS) {
+            Backend::Static(Box::new(StaticTable::new(tensors, &folder, &words)?))
+        } else if folder.text("model_type") == sentence_encoder::KIND {
+            Backend::Sentence(Box::new(SentenceEncoder::new(tensors, &folder, words.tokens)?))
+        } else {
+            let kind = folder.text("model_type");
+            let kind = if kind.is_empty() { "says nothing of its kind".into() } else { format!("is of kind `{kind}`") };
+            return Err(Error::damaged(
+                path,
+                format!(
+                    "{kind}, and {key} takes static embeddings, as model2vec, sentence-transformers and WordLlama write them, and the Universal \
+                     Sentence Encoder that tools/convert_use.py makes"
+                ),
+            ));
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        folder.files.sort();
+        Ok(Self { tokenizer, backend, files: folder.files, name })
+    }
+
+    /// Its files, with their hashes.
+    pub fn files(&self) -> &[FileUse] {
+        &self.files
+    }
+
+    /// Values of a vector.
+    pub fn dimensions(&self) -> usize {
+        match &self.backend {
+            Backend::Static(table) => table.dimensions(),
+            Backend::Sentence(encoder) => encoder.dimensions(),
+        }
+    }
+
+    /// Bytes that it takes in memory, but for its tokenizer.
+    pub fn bytes(&self) -> u64 {
+        match &self.backend {
+            Backend::Static(table) => table.bytes(),
+            Backend::Sentence(encoder) => encoder.bytes(),
+        }
+    }
+
+    /// Tokens that it reads of a text at most, if it does not read all.
+    pub fn most_tokens(&self) -> Option<usize> {
+        match &self.backend {
+            Backend::Static(table) => table.most().map(|(tokens, _)| tokens),
+            Backend::Sentence(encoder) => Some(encoder.most()),
+        }
+    }
+
+    /// What it is, for a person.
+    pub fn told(&self) -> String {
+        let kind = match &self.backend {
+            Backend::Static(_) => "static embeddings",
+            Backend::Sentence(_) => "a Universal Sentence Encoder",
+        };
+        format!("`{}`, {kind} of {} dimensions", self.name, self.dimensions())
+    }
+
+    /// The vector of a text, of length 1, behind what `out` holds; nothing is added for a text without one.
+    ///
+    /// # Errors
+    /// The tokenizer fails on it.
+    pub fn embed(&self, text: &str, out: &mut Vec<f32>) -> Result<Embedded> {
+        if text.trim().is_empty() {
+            return Ok(Embedded::Nothing);
+        }
+        let (dimensions, start) = (self.dimensions(), out.len());
+        out.resize(start + dimensions, 0.0);
+        let (found, truncated) = match &self.backend {
+            Backend::Static(table) => {
+                let cut = table.most().and_then(|(_, most)| text.char_indices().nth(most));
+                let mut truncated = cut.is_some();
+                let mut tokens = self.tokens(cut.map_or(text, |(at, _)| &text[..at]), false)?;
+                if let Some((most, _)) = table.most().filter(|(most, _)| tokens.len() > *most) {
+                    truncated = true;
+                    tokens.truncate(most);
+                }
+                (table.embed(&tokens, &mut out[start..]), truncated)
+            }
+            Backend::Sentence(encoder) => {
+                let mut tokens = self.tokens(text, false)?;
+                let truncated = tokens.len() > encoder.most();
+                tokens.truncate(encoder.most());
+                if !tokens.is_empty() {
+                    encoder.embed(&tokens, &mut out[start..]);
+                }
+                (!tokens.is_empty(), truncated)
+            }
+        };
+        if found && normalise(&mut out[start..]) {
+            return Ok(Embedded::Vector { truncated });
+        }
+        out.truncate(start);
+        Ok(Embedded::Nothing)
+    }
+
+    /// Vectors, one after another, as the right side of [`Self::cosines`].
+    pub fn panels(&self, vectors: &[f32]) -> Panels {
+        Panels::from_columns(vectors, self.dimensions())
+    }
+
+    /// Write to `out` the cosine of each vector of `left`, which lie one after another, with each of `right`.
+    ///
+    /// # Panics
+    /// `out` has not a value for each of these pairs.
+    pub fn cosines(&self, left: &[f32], right: &Panels, out: &mut [f32]) {
+        multiply(left, right, out);
+    }
+
+    fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        let encode = || self.tokenizer.encode_fast(text, special).map_err(|e| e.to_string());
+        let failed = |e: String| Error::damaged(&self.name, format!("the tokenizer fails on a text: {e}"));
+        unwound(encode, |said| said).map(|encoding| encoding.get_ids().to_vec()).map_err(failed)
+    }
+}

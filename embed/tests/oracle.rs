@@ -1,0 +1,132 @@
+//! Embeddings are what the libraries that made the models give (`tests/oracles/semantic.py`).
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use setaccio_embed::{Embedded, Embedder};
+
+fn oracles() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles"))
+}
+
+fn open(name: &str) -> Embedder {
+    Embedder::open(&oracles().join("semantic").join(name), "model").unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn oracle() -> Value {
+    let text = fs::read_to_string(oracles().join("semantic.json")).unwrap_or_else(|e| panic!("{e}"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn embeddings_are_those_of_the_libraries() {
+    let oracle = oracle();
+    let models = oracle["vectors"].as_object().unwrap_or_else(|| panic!("vectors by model"));
+    for (name, expected) in models {
+        let embedder = open(name);
+        let texts = oracle["texts"].as_array().into_iter().flatten();
+        for (text, expected) in texts.zip(expected.as_array().into_iter().flatten()) {
+            let text = text.as_str().unwrap_or_default();
+            let mut found = vec![7.0];
+            let embedded = embedder.embed(text, &mut found).unwrap_or_else(|e| panic!("{e}"));
+            let Some(expected) = expected.as_array() else {
+                assert_eq!((embedded, found.len()), (Embedded::Nothing, 1), "{name}: {text:.40}");
+                continue;
+            };
+            assert_eq!(found.remove(0).to_bits(), 7.0_f32.to_bits(), "what was there stays");
+            assert_eq!(found.len(), expected.len());
+            for (x, y) in found.iter().zip(expected) {
+                // The libraries add up in another order, and the file has seven digits.
+                let off = (f64::from(*x) - y.as_f64().unwrap_or(f64::NAN)).abs();
+                assert!(off < 1e-6, "{name}: {text:.40}: off by {off}");
+            }
+        }
+    }
+}
+
+/// The published encoder, as `tools/convert_use.py` makes it of its wheel.
+#[test]
+#[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills, and a Python with numpy at SETACCIO_PYTHON"]
+fn the_published_sentence_encoder_is_that_of_its_package() {
+    let home = || PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
+    let assets = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from).join("use-multilingual");
+    let python = std::env::var("SETACCIO_PYTHON").unwrap_or_else(|_| "python3".into());
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let made = std::process::Command::new(python)
+        .arg(oracles().join("../../tools/convert_use.py"))
+        .args([&assets, dir.path()])
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "the wheel's files are converted");
+    let embedder = Embedder::open(dir.path(), "model").unwrap_or_else(|e| panic!("{e}"));
+    let text = fs::read_to_string(oracles().join("semantic_use.json")).unwrap_or_else(|e| panic!("{e}"));
+    let oracle: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"));
+    let mut vectors = Vec::new();
+    for text in oracle["texts"].as_array().into_iter().flatten() {
+        let found = embedder.embed(text.as_str().unwrap_or_default(), &mut vectors).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(found, Embedded::Vector { truncated: false });
+    }
+    let mut cosines = vec![0.0; (vectors.len() / embedder.dimensions()).pow(2)];
+    embedder.cosines(&vectors, &embedder.panels(&vectors), &mut cosines);
+    let expected =
+        oracle["cosines"].as_array().into_iter().flatten().flat_map(|row| row.as_array().into_iter().flatten());
+    for (i, (x, y)) in cosines.iter().zip(expected).enumerate() {
+        let off = (f64::from(*x) - y.as_f64().unwrap_or(f64::NAN)).abs();
+        assert!(off < 1e-5, "pair {i}: {x} and {y}");
+    }
+}
+
+#[test]
+fn what_is_longer_than_a_model_reads_is_told() {
+    let long = "bacade ".repeat(300);
+    let truncated = |name: &str, text: &str| open(name).embed(text, &mut Vec::new()).unwrap_or_else(|e| panic!("{e}"));
+    let told = |truncated| Embedded::Vector { truncated };
+    assert_eq!(truncated("model2vec", &long), told(true), "900 tokens and 512 read");
+    assert_eq!(truncated("model2vec", &long[..7 * 150]), told(false));
+    assert_eq!(truncated("quantised", &long[..7 * 8]), told(true), "24 tokens and 20 read");
+    assert_eq!(truncated("static", &long), told(false), "all is read");
+}
+
+#[test]
+fn a_model_that_cannot_be_used_is_refused() {
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let said = |what: &dyn Fn(&std::path::Path)| {
+        let folder = dir.path().join("m");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap_or_else(|e| panic!("{e}"));
+        for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+            let from = oracles().join("semantic/model2vec").join(file);
+            fs::copy(from, folder.join(file)).unwrap_or_else(|e| panic!("{e}"));
+        }
+        what(&folder);
+        Embedder::open(&folder, "dedup.semantic.model").err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    let write = |name: &'static str, bytes: &'static [u8]| {
+        move |folder: &std::path::Path| fs::write(folder.join(name), bytes).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let remove = |name: &'static str| {
+        move |folder: &std::path::Path| fs::remove_file(folder.join(name)).unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert_eq!(said(&|_| ()), "");
+    assert_eq!(said(&remove("config.json")), "", "it says little");
+    // A header of one tensor, of so many rows of two values.
+    let table = |folder: &std::path::Path, name: &str, rows: usize, kind: &str, bytes: usize| {
+        let header =
+            format!(r#"{{"{name}":{{"dtype":"{kind}","shape":[{rows},2],"data_offsets":[0,{}]}}}}"#, rows * 2 * bytes);
+        let length = (header.len() as u64).to_le_bytes();
+        let file = [&length[..], header.as_bytes(), &vec![0; rows * 2 * bytes]].concat();
+        fs::write(folder.join("model.safetensors"), file).unwrap_or_else(|e| panic!("{e}"));
+    };
+    for (said, expected) in [
+        (said(&remove("model.safetensors")), "has no model.safetensors: dedup.semantic.model names a folder"),
+        (said(&remove("tokenizer.json")), "has no tokenizer.json"),
+        (said(&|folder| fs::remove_dir_all(folder).unwrap_or_else(|e| panic!("{e}"))), "is not there"),
+        (said(&write("model.safetensors", b"torn")), "has only 4 bytes"),
+        (said(&write("tokenizer.json", b"{}")), "not a tokenizer.json"),
+        (said(&write("config.json", b"[]")), "config.json: is no object of JSON"),
+        (said(&|folder| table(folder, "embeddings", 3, "F32", 4)), "has 3 rows, and the tokenizer 144 tokens"),
+        (said(&|folder| table(folder, "embeddings", 144, "I16", 2)), "is of type I16, which is not read"),
+        (said(&|folder| table(folder, "encoder.weight", 144, "F32", 4)), "is of kind `model2vec`, and"),
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}

@@ -69,6 +69,16 @@ build-adapt-it from='samples' *args:
 build-clean-web from='samples' *args:
     @{{ setaccio }} build pipelines/clean-web-it.toml --from "$1" "${@:2}"
 
+# Italian and English web text, half and half: CulturaX, as for Minerva
+[group('3 curate')]
+build-culturax from='samples' *args:
+    @{{ setaccio }} build pipelines/culturax-it-en.toml --from "$1" "${@:2}"
+
+# instructions made of EVALITA tasks, as for LLaMAntino-2
+[group('3 curate')]
+build-evalita from='samples' *args:
+    @{{ setaccio }} build pipelines/evalita.toml --from "$1" "${@:2}"
+
 # Italian instructions: Camoscio, Stambecco, Fauno
 [group('3 curate')]
 build-it-instruct from='samples' *args:

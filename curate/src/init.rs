@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     recipe::{check_language, check_license, check_name},
     source::{
-        self, ColumnSpec, InputFile, Item, Limits, Names, Projection, Reading, Record, SCHEMAS, Schema,
+        self, ColumnSpec, InputFile, Item, Limits, Mapping, Names, Projection, Reading, Record, SCHEMAS, Schema,
         own_files::{self, OwnFile},
         schema,
     },
@@ -288,11 +288,11 @@ fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
 
 fn first(request: &Request<'_>, file: &InputFile, limits: &Limits, bad: &mut Bad) -> Result<Vec<SurveyRow>> {
     let mut rows = Vec::new();
-    let (rename, extra) = (BTreeMap::new(), request.rename.values().cloned().collect::<Vec<_>>());
+    let (mapping, extra) = (Mapping::default(), request.rename.values().cloned().collect::<Vec<_>>());
     // Rows are renamed after they are read.
     let flags = request.rename.iter().filter(|(column, _)| Whole.flags().contains(&column.as_str()));
     let types = flags.map(|(_, here)| (here.clone(), ColumnType::Bool)).collect();
-    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &types };
+    let projection = Projection { schema: &Whole, mapping: &mapping, extra: &extra, types: &types };
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits)? {
             match item? {

@@ -136,6 +136,13 @@ pub struct Source {
     /// A schema's column, and the name that it has in this source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+    /// A schema's column, and a Jinja template that makes it of the columns of a row, by the names that these have in the files:
+    /// `instruction = "Di che umore è chi scrive?"`, `input = "{{ text }}"`, `output = "{{ {'0': 'triste', '1': 'lieto'}[label | string] }}"`. A row
+    /// without a column that a template reads is a bad row, unless the template asks (`is defined`, `default`); a template that is
+    /// the same for all rows has to stand beside one that is not. What templates read is used up, unless `output.keep` or a
+    /// filter names it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub template: BTreeMap<String, String>,
     /// What its files are, where neither their first bytes nor the endings of their names tell (.csv, .tsv, .txt, .md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,

@@ -88,7 +88,7 @@ fn schemas() -> String {
     let mut page = page(
         "Schemas",
         "`schema` of a `[[source]]` says how its columns are laid out. Columns that a schema does not take are kept \
-         beside the row, where rules and `output.keep` find them. `rename` maps names that differ. `setaccio schemas NAME` \
+         beside the row, where rules and `output.keep` find them. `rename` maps names that differ, and `template` makes a column of others. `setaccio schemas NAME` \
          prints this page's text on one of them.\n\n| schema | rows | data sets |\n|---|---|---|",
     );
     for schema in SCHEMAS {

@@ -1,9 +1,11 @@
-//! Chat templates and token counts: what a trainer would see of a row.
+//! Chat templates and token counts: what a trainer would see of a row. And templates over columns, which make rows.
 
+mod columns;
 mod jinja;
 mod renderer;
 mod tokens;
 
+pub use columns::ColumnTemplate;
 pub use jinja::{Clock, Template};
 pub use renderer::{End, Renderer, Rendering};
 pub use tokens::tokenizer;

@@ -33,6 +33,7 @@ mod preference;
 mod quality;
 mod recipes;
 mod repeats;
+mod row_templates;
 mod same_bytes;
 mod sampling;
 #[cfg(feature = "semantic")]

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use arrow_array::{cast::AsArray, types::UInt64Type};
 use serde_json::Value;
+use setaccio_base::row::Kind;
+use setaccio_dataset::columns::ContentColumns;
 
 use crate::fixture::{Fixture, ROOT, assert_snapshot, batches, column, setaccio};
 
@@ -240,6 +242,53 @@ fn clean_web_text_comes_out_as_its_sources_say() {
         assert!(by == expected || are_copies(by, expected), "{case} met {by:?}");
     }
     assert_eq!(copies, 0, "of several copies one stays");
+}
+
+#[test]
+fn pages_of_two_languages_come_out_half_and_half() {
+    let built = build("culturax-it-en", &["--set", "sample.left_out=reject"]);
+    let dropped = built.dropped();
+    let (mut kept, mut near) = (0, 0);
+    for case in expected("culturax") {
+        let file = format!("samples/{}", case["file"].as_str().unwrap());
+        let by = dropped.get(&(file, case["index"].as_u64().unwrap())).map(String::as_str);
+        let verdict = case["expected"].as_str().unwrap();
+        near += isize::from(by == Some("near")) - isize::from(verdict == "near");
+        kept += usize::from(by.is_none());
+        // Which of two that are near stays goes by content.
+        let either = [by.unwrap_or("keep"), verdict].iter().all(|said| ["keep", "near", "sample"].contains(said));
+        assert!(either || by.unwrap_or("keep") == verdict, "{case} met {by:?}");
+    }
+    assert_eq!(near, 0);
+    let sources = built.kept("source");
+    assert_eq!(sources.len(), kept);
+    assert_eq!(sources.iter().filter(|source| *source == "culturax-it").count() * 2, kept);
+    assert!(built.kept("origin").iter().all(|origin| origin == "mC4" || origin.starts_with("OSCAR-")));
+}
+
+#[test]
+fn tasks_of_evalita_become_instructions() {
+    let built = build("evalita", &[]);
+    let mut rows = Vec::new();
+    for batch in batches(&built.dir.path().join("data"), "") {
+        let contents = ContentColumns::new(&batch, Kind::Chat).unwrap();
+        let texts = |i| contents.get(i).unwrap().texts().map(str::to_owned).collect::<Vec<_>>();
+        rows.extend((0..batch.num_rows()).map(texts));
+    }
+    for (asked, answer) in [
+        ("Che concerto ieri sera!", "positivo"),
+        ("Due ore di coda per un timbro", "negativo"),
+        ("binario 3", "neutro"),
+        ("camerieri scortesi", "misto"),
+        ("1. Suonava il piano con le finestre aperte.", "no"),
+        ("Ipotesi: Il poeta conosceva il latino.", "sì"),
+        ("I nomadi rubano per natura", "sì"),
+        ("Il mercato rionale riapre", "no"),
+    ] {
+        let row = rows.iter().find(|row| row[0].contains(asked)).unwrap_or_else(|| panic!("{asked}"));
+        assert_eq!(row[1..], [answer], "{asked}");
+    }
+    assert!(rows.iter().any(|row| row[0].starts_with("La parola «pesca» ha lo stesso significato")));
 }
 
 #[test]

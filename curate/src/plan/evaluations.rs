@@ -27,7 +27,7 @@ use crate::{
         paths::{cut, expanded},
     },
     source::{
-        self, Evaluation, Item, Projection,
+        self, Evaluation, Item, Mapping, Projection,
         origin::{self, Origin, SourceFile},
     },
 };
@@ -184,8 +184,8 @@ impl Reading<'_> {
         let limits = inputs::limits(&self.loaded.recipe);
         let fields = Fields::new(&set.fields);
         let extra: Vec<String> = fields.columns().chain(set.id.clone()).collect();
-        let (rename, types) = (BTreeMap::new(), BTreeMap::new());
-        let projection = Projection { schema: &Evaluation, rename: &rename, extra: &extra, types: &types };
+        let (mapping, types) = (Mapping::default(), BTreeMap::new());
+        let projection = Projection { schema: &Evaluation, mapping: &mapping, extra: &extra, types: &types };
         let (mut filled, mut columns, mut items) = (BTreeSet::new(), BTreeSet::new(), 0_u64);
         self.builder.set(&set.name);
         let several = files.len() > 1;

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, SourceError},
     recipe::RecipeFile,
     source::{
-        self, InputFile, Limits, Names, Schema, find_schema,
+        self, InputFile, Limits, Mapping, Names, Schema, find_schema,
         origin::{self, Origin},
         subset::Subset,
     },
@@ -24,6 +24,8 @@ pub struct PlanFile {
     pub source: u16,
     /// How its columns are laid out.
     pub schema: &'static dyn Schema,
+    /// How they become its schema's.
+    pub mapping: Mapping,
     /// What was found.
     pub input: InputFile,
     identity: Option<Identity>,
@@ -110,7 +112,7 @@ pub fn inspect(
     jobs: usize,
     progress: &dyn Progress,
 ) -> Result<(Vec<PlanFile>, Beside)> {
-    let (mut found, mut beside) = (Vec::new(), Beside::default());
+    let (mut found, mut beside, mut mappings) = (Vec::new(), Beside::default(), Vec::new());
     for (i, source) in loaded.recipe.source.iter().enumerate() {
         let schema = find_schema(&source.schema)
             .map_err(|e| Error::recipe(&loaded.file, format!("source `{}`: {e}", source.name)))?;
@@ -126,6 +128,8 @@ pub fn inspect(
                 ),
             ));
         }
+        let wrong = |e| Error::recipe(&loaded.file, format!("source `{}`: {e}", source.name));
+        mappings.push(Mapping::new(source, schema).map_err(wrong)?);
         let number = u16::try_from(i).map_err(|_| Error::recipe(&loaded.file, "more than 65,535 sources"))?;
         let mut there = origin::files(loaded, source, origin, &|| progress.cancelled())?;
         if let Some(rebuilt) = &loaded.rebuilt {
@@ -161,7 +165,8 @@ pub fn inspect(
                 return Err(Error::damaged(path, message));
             }
             progress.advance(1, "");
-            let file = PlanFile { source: *source, schema: *schema, input, identity: before };
+            let mapping = mappings[usize::from(*source)].clone();
+            let file = PlanFile { source: *source, schema: *schema, mapping, input, identity: before };
             file.check_unchanged()?;
             Ok(file)
         },

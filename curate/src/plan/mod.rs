@@ -172,7 +172,7 @@ impl Plan {
         let extra = self.columns();
         let projection = Projection {
             schema: file.schema,
-            rename: &self.source(file).rename,
+            mapping: &file.mapping,
             extra: &extra,
             types: &self.loaded.recipe.output.keep,
         };

@@ -146,9 +146,8 @@ impl CsvReader {
 
     /// Whether the columns are there that the schema needs.
     fn check_columns(&self, projection: &Projection<'_>) -> std::result::Result<(), String> {
-        let required = projection.schema.columns().iter().filter(|column| column.required);
         let missing = |here: &&str| !self.names.iter().any(|name| name == here);
-        let Some(here) = required.map(|column| projection.name_here(column.name)).find(missing) else { return Ok(()) };
+        let Some(here) = projection.required().find(missing) else { return Ok(()) };
         let there: Record = self.names.iter().map(|name| (name.clone(), Value::Null)).collect();
         let what = record::missing(&there, here);
         Err(match self.header {

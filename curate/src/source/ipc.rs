@@ -138,13 +138,9 @@ impl Reader for IpcReader {
         if let Some(what) = twice(schema.fields()) {
             return Err(SourceError::new(name, what));
         }
-        for column in projection.schema.columns().iter().filter(|c| c.required) {
-            let here = projection.name_here(column.name);
-            if schema.index_of(here).is_err() {
-                let none: Record =
-                    schema.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
-                return Err(SourceError::new(name, record::missing(&none, here)));
-            }
+        if let Some(here) = projection.required().find(|here| schema.index_of(here).is_err()) {
+            let none: Record = schema.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
+            return Err(SourceError::new(name, record::missing(&none, here)));
         }
         Ok(Box::new(Rows {
             reader,

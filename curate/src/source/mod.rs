@@ -31,7 +31,7 @@ pub use format::inspect;
 pub use globs::{find, select, stray};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::{Reading, Record};
-pub use schema::{ColumnSpec, Schema};
+pub use schema::{ColumnSpec, Mapping, Schema};
 pub use schemas::{SCHEMAS, evaluation::Evaluation, find_schema};
 pub use setaccio_base::names::{Names, short};
 

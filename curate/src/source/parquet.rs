@@ -241,19 +241,12 @@ fn plain(node: &Type) -> parquet::errors::Result<Type> {
 
 /// Indices of the top-level columns to read.
 fn columns(there: &SchemaRef, projection: &Projection<'_>, name: &str) -> Result<Vec<usize>, SourceError> {
-    let mut wanted = Vec::new();
-    for column in projection.schema.columns() {
-        let here = projection.name_here(column.name);
-        match there.index_of(here) {
-            Ok(i) => wanted.push(i),
-            Err(_) if column.required => {
-                let none: Record = there.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
-                return Err(SourceError::new(name, record::missing(&none, here)));
-            }
-            Err(_) => {}
-        }
+    if let Some(here) = projection.required().find(|here| there.index_of(here).is_err()) {
+        let none: Record = there.fields().iter().map(|f| (f.name().clone(), serde_json::Value::Null)).collect();
+        return Err(SourceError::new(name, record::missing(&none, here)));
     }
     let needed = projection.needed();
+    let mut wanted: Vec<usize> = needed.iter().filter_map(|here| there.index_of(here).ok()).collect();
     let left =
         |f: &Field| projection.schema.kind() == Kind::Text && is_media(f.data_type()) && !needed.contains(f.name());
     let others = there.fields().iter().enumerate().filter(|(_, f)| !left(f));

@@ -18,7 +18,7 @@ use setaccio_dataset::{recipe::ColumnType, shard::Position};
 use super::{
     hint::Hint,
     record::Record,
-    schema::{self, Schema},
+    schema::{self, Mapping, Schema},
 };
 use crate::error::SourceError;
 
@@ -102,8 +102,8 @@ impl InputFile {
 pub struct Projection<'a> {
     /// How its columns are laid out.
     pub schema: &'static dyn Schema,
-    /// A schema's column, and the name that it has in this source.
-    pub rename: &'a BTreeMap<String, String>,
+    /// How they become the schema's.
+    pub mapping: &'a Mapping,
     /// Columns beside the schema's that must be readable: those that filters and output read.
     pub extra: &'a [String],
     /// Types that the output gives to columns: CSV has none of its own.
@@ -116,19 +116,26 @@ pub type Convert = Box<dyn Fn(Record) -> Result<Row, String> + Send>;
 impl Projection<'_> {
     /// The name that a schema's column has in this source.
     pub fn name_here<'n>(&'n self, column: &'n str) -> &'n str {
-        self.rename.get(column).map_or(column, String::as_str)
+        self.mapping.rename.get(column).map_or(column, String::as_str)
+    }
+
+    /// Columns that must be there, by their names in this source.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        let required = self.schema.columns().iter().filter(|c| c.required && !self.mapping.makes(c.name));
+        let read = self.mapping.templates.iter().flat_map(|(_, template)| template.required());
+        required.map(|column| self.name_here(column.name)).chain(read)
     }
 
     /// Columns whose values must be readable; what cannot be read of the others is left out.
     pub fn needed(&self) -> HashSet<String> {
-        let columns = self.schema.columns().iter().map(|c| self.name_here(c.name).to_owned());
-        columns.chain(self.extra.iter().cloned()).collect()
+        let columns = self.schema.columns().iter().map(|c| self.name_here(c.name));
+        columns.chain(self.mapping.read()).map(str::to_owned).chain(self.extra.iter().cloned()).collect()
     }
 
     /// What makes rows of records.
     pub fn convert(&self) -> Convert {
-        let (schema, rename) = (self.schema, self.rename.clone());
-        Box::new(move |record| schema::row(schema, record, &rename))
+        let (schema, mapping, kept) = (self.schema, self.mapping.clone(), self.extra.to_vec());
+        Box::new(move |record| schema::row(schema, record, &mapping, &kept))
     }
 }
 

@@ -1,8 +1,14 @@
 //! How the columns of a known kind of source become a row.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use setaccio_base::row::{Content, Kind, Row};
+use serde_json::Value;
+use setaccio_base::{
+    row::{Content, Kind, Row},
+    suggest,
+};
+use setaccio_dataset::recipe::Source;
+use setaccio_templates::ColumnTemplate;
 
 use super::{
     conversation,
@@ -53,6 +59,71 @@ pub trait Schema: Sync {
     fn content(&self, record: &mut Reading) -> Result<Content, String>;
 }
 
+/// How the columns of a source become those of its schema.
+#[derive(Clone, Debug, Default)]
+pub struct Mapping {
+    /// A schema's column, and the name that it has in this source.
+    pub rename: BTreeMap<String, String>,
+    /// A schema's column, and the template that makes it of the columns of this source.
+    pub templates: Arc<[(String, ColumnTemplate)]>,
+}
+
+impl Mapping {
+    /// That of a source, whose schema is this one.
+    ///
+    /// # Errors
+    /// A template that is none, of a column that the schema has not or that is renamed too, or all of which are the same for all rows.
+    pub fn new(source: &Source, schema: &dyn Schema) -> Result<Self, String> {
+        let mut templates = Vec::new();
+        for (column, text) in &source.template {
+            let names = || schema.columns().iter().map(|column| column.name);
+            if names().all(|name| name != column) {
+                let near = suggest::nearest(column, names());
+                let columns = names().collect::<Vec<_>>().join(", ");
+                return Err(format!("template.{column}: the schema {} takes {columns}{near}", schema.name()));
+            }
+            if source.rename.contains_key(column) {
+                return Err(format!("template.{column}: `rename` names the same column; keep one of them"));
+            }
+            let template = ColumnTemplate::new(text).map_err(|e| format!("template.{column}: {e}"))?;
+            templates.push((column.clone(), template));
+        }
+        if !templates.is_empty() && templates.iter().all(|(_, template)| template.columns().next().is_none()) {
+            return Err("template: no column is read, so that every row would be the same: write `{{ COLUMN }}`".into());
+        }
+        Ok(Self { rename: source.rename.clone(), templates: templates.into() })
+    }
+
+    /// Columns that templates read, by their names in this source.
+    pub fn read(&self) -> impl Iterator<Item = &str> {
+        self.templates.iter().flat_map(|(_, template)| template.columns())
+    }
+
+    /// Whether a template makes this column of the schema.
+    pub fn makes(&self, column: &str) -> bool {
+        self.templates.iter().any(|(made, _)| made == column)
+    }
+
+    /// Give the columns of a record the schema's names, and make those that templates make; of the columns that they read the
+    /// `kept` ones stay.
+    ///
+    /// # Errors
+    /// A template refuses the record.
+    pub fn apply(&self, record: &mut Record, kept: &[String]) -> Result<(), String> {
+        let make = |(column, template): &(String, ColumnTemplate)| match template.render(record) {
+            Ok(text) => Ok((column.clone(), Value::String(text))),
+            Err(e) => Err(format!("template.{column} {e}")),
+        };
+        let made: Vec<_> = self.templates.iter().map(make).collect::<Result<_, String>>()?;
+        for name in self.read().filter(|name| !kept.iter().any(|kept| kept == name)) {
+            record.shift_remove(name);
+        }
+        rename(record, &self.rename);
+        record.extend(made);
+        Ok(())
+    }
+}
+
 /// Give the columns of a record the schema's names.
 pub fn rename(record: &mut Record, rename: &BTreeMap<String, String>) {
     // All are taken before one is put back, so that two columns can change names.
@@ -60,12 +131,12 @@ pub fn rename(record: &mut Record, rename: &BTreeMap<String, String>) {
     record.extend(taken.into_iter().filter_map(|(column, value)| Some((column.clone(), value?))));
 }
 
-/// Make a row of a record. `rename` maps a schema's column to the name it has here.
+/// Make a row of a record, in which the `kept` columns stay.
 ///
 /// # Errors
 /// What is wrong with the record.
-pub fn row(schema: &dyn Schema, mut record: Record, rename: &BTreeMap<String, String>) -> Result<Row, String> {
-    self::rename(&mut record, rename);
+pub fn row(schema: &dyn Schema, mut record: Record, mapping: &Mapping, kept: &[String]) -> Result<Row, String> {
+    mapping.apply(&mut record, kept)?;
     if schema.kind() != Kind::Text {
         conversation::refuse_media(&record)?;
     }

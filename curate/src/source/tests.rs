@@ -68,8 +68,8 @@ fn read(name: &str, bytes: &[u8], keys: &Map<String, Value>, limits: &Limits) ->
     let path = dir.path().join(name);
     std::fs::write(&path, bytes).unwrap();
     let file = inspect(&Place::disk(path), name, &source(keys), limits, &|| false).map_err(|e| e.to_string())?;
-    let (rename, extra) = (BTreeMap::new(), ["text".to_owned()]);
-    let projection = Projection { schema: &Whole, rename: &rename, extra: &extra, types: &BTreeMap::new() };
+    let (mapping, extra) = (Mapping::default(), ["text".to_owned()]);
+    let projection = Projection { schema: &Whole, mapping: &mapping, extra: &extra, types: &BTreeMap::new() };
     let mut rows = Vec::new();
     for slice in &file.inspection.slices {
         for item in file.open(slice, &projection, limits).map_err(|e| e.to_string())? {
@@ -276,9 +276,9 @@ fn bytes_that_are_no_text_are_no_fault_of_a_column_that_nobody_reads() {
     let limits = limits(1 << 20);
     let file = inspect(&Place::disk(path), "a.csv", &source(&Map::new()), &limits, &|| false).unwrap();
     let rows = |extra: &[String]| {
-        let (rename, types) = (BTreeMap::new(), BTreeMap::new());
+        let (mapping, types) = (Mapping::default(), BTreeMap::new());
         let text = find_schema("text").unwrap();
-        let projection = Projection { schema: text, rename: &rename, extra, types: &types };
+        let projection = Projection { schema: text, mapping: &mapping, extra, types: &types };
         let items = file.open(&file.inspection.slices[0], &projection, &limits).unwrap().map(Result::unwrap);
         items.map(|item| matches!(item, Item::Row { .. })).collect::<Vec<_>>()
     };
@@ -331,7 +331,8 @@ fn one_broken_line_costs_its_own_row_and_not_the_layout() {
         std::fs::write(&path, text).unwrap();
         let limits = limits(1 << 20);
         let file = inspect(&Place::disk(path), "a.jsonl", &source(&Map::new()), &limits, &|| false).unwrap();
-        let projection = Projection { schema: &Whole, rename: &BTreeMap::new(), extra: &[], types: &BTreeMap::new() };
+        let projection =
+            Projection { schema: &Whole, mapping: &Mapping::default(), extra: &[], types: &BTreeMap::new() };
         let items: Vec<Item> =
             file.open(&file.inspection.slices[0], &projection, &limits).unwrap().map(Result::unwrap).collect();
         let bad: Vec<bool> = items.iter().map(|item| matches!(item, Item::Bad { .. })).collect();

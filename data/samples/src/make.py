@@ -1,5 +1,5 @@
-"""Writes the bundled samples from the readable sources beside this script. camoscio.json, stambecco.json and fauno.json
-are their own source.
+"""Writes the bundled samples from the readable sources beside this script. camoscio.json, stambecco.json, fauno.json and
+evalita_*.jsonl are their own source.
 
     pip install pyarrow==26.0.1
     python data/samples/src/make.py              # all of them
@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from pages import clean_expected, clean_rows, raw_expected, raw_rows
+from pages import clean_expected, clean_rows, culturax_expected, culturax_rows, raw_expected, raw_rows
 
 SRC = Path(__file__).resolve().parent
 OUT = SRC.parent
@@ -225,6 +225,12 @@ SAMPLES = {
     "databricks_dolly_15k.jsonl": Sample(lambda: read("databricks_dolly_15k"), dolly, write_jsonl),
     "clean_mc4_it.json.gz": Sample(clean_rows, as_it_is, write_json_gz),
     "mc4_raw_it.parquet": Sample(raw_rows, as_it_is, parquet(dict.fromkeys(("url", "text", "timestamp"), "string"))),
+    "culturax_it.parquet": Sample(
+        lambda: culturax_rows("it"), as_it_is, parquet(dict.fromkeys(("text", "timestamp", "url", "source"), "string"))
+    ),
+    "culturax_en.parquet": Sample(
+        lambda: culturax_rows("en"), as_it_is, parquet(dict.fromkeys(("text", "timestamp", "url", "source"), "string"))
+    ),
     "kto.jsonl": Sample(lambda: read("kto"), kto, write_jsonl),
     "sharegpt.json": Sample(lambda: read("sharegpt"), sharegpt, write_json_array),
 }
@@ -252,6 +258,7 @@ def expected(name):
 WRITERS = dict.fromkeys(SAMPLES, sample) | {
     "expected/chats.jsonl": expected,
     "expected/mc4_raw_it.jsonl": lambda name: write_jsonl(name, raw_expected()),
+    "expected/culturax.jsonl": lambda name: write_jsonl(name, culturax_expected()),
     "expected/clean_mc4_it.jsonl": lambda name: write_jsonl(name, clean_expected()),
 }
 

@@ -69,6 +69,31 @@ def clean_rows():
     return [{"text": p.text, "timestamp": p.timestamp, "url": p.url} for p in read_pages("clean_mc4_it.txt")]
 
 
+def culturax_pages(language):
+    """The pages of `culturax_LANGUAGE.txt`: `@@ url date time source expected` lines, each followed by the page's text."""
+    pages = []
+    for block in ("\n" + (SRC / f"culturax_{language}.txt").read_text(encoding="utf-8")).split("\n@@ ")[1:]:
+        header, text = block.split("\n", 1)
+        url, date, time, source, expected = header.split()
+        row = {"text": text.rstrip("\n"), "timestamp": f"{date} {time}", "url": url, "source": source}
+        pages.append((row, expected))
+    return pages
+
+
+def culturax_rows(language):
+    """Rows in the layout of CulturaX."""
+    return [row for row, _ in culturax_pages(language)]
+
+
+def culturax_expected():
+    """The verdict stated in the source."""
+    return [
+        {"file": f"culturax_{language}.parquet", "index": index, "url": row["url"], "expected": expected}
+        for language in ("it", "en")
+        for index, (row, expected) in enumerate(culturax_pages(language))
+    ]
+
+
 def raw_expected():
     """The verdict is the one stated in the source; kept_lines (0-based) and edited_by come from the oracle."""
     rows = []

@@ -47,13 +47,20 @@ const ITERATION: usize = 2;
 pub struct Interpreter<'a> {
     clock: Option<&'a Clock>,
     marks: Marks,
+    /// Whether to print what is undefined is an error.
+    strict: bool,
     /// Blocks that hold a macro, which holds them: they are cleared at the end.
     closures: RefCell<Vec<Rc<Scope>>>,
 }
 
 impl<'a> Interpreter<'a> {
     pub fn new(clock: Option<&'a Clock>, marks: Marks) -> Self {
-        Self { clock, marks, closures: RefCell::default() }
+        Self { clock, marks, strict: false, closures: RefCell::default() }
+    }
+
+    /// One that does not print what is undefined.
+    pub fn strict() -> Self {
+        Self { strict: true, ..Self::new(None, Marks::Off) }
     }
 
     /// The text of a template.
@@ -90,6 +97,9 @@ impl<'a> Interpreter<'a> {
             Node::Text(text) => write(&Value::Str(Text { text: text.clone(), html: Html::Plain }), out)?,
             Node::Print(expr) => {
                 let value = self.eval(expr, scope)?;
+                if let (true, Value::Undefined(why)) = (self.strict, &value) {
+                    return Err(Failure::new(why.to_string()));
+                }
                 write(&value, out)?;
             }
             Node::Set(target, expr) => {

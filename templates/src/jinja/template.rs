@@ -47,6 +47,14 @@ impl Template {
     pub fn render(&self, variables: Vec<(&str, Value)>, clock: Option<&Clock>, marks: Marks) -> Result<String> {
         Interpreter::new(clock, marks).render(&self.body, variables)
     }
+
+    /// The text for these variables, where what is undefined is not printed as nothing.
+    ///
+    /// # Errors
+    /// The template fails, does not come to an end, or prints what is not there.
+    pub fn render_strictly(&self, variables: Vec<(&str, Value)>) -> Result<String> {
+        Interpreter::strict().render(&self.body, variables)
+    }
 }
 
 fn generates(body: &[Statement]) -> bool {

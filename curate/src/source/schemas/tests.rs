@@ -427,7 +427,7 @@ fn pictures_are_refused_and_not_dropped() {
     let row = |record: Value| {
         let Value::Object(record) = record else { panic!("an object") };
         let schema = find_schema("messages").unwrap_or_else(|e| panic!("{e}"));
-        crate::source::schema::row(schema, record, &std::collections::BTreeMap::new())
+        crate::source::schema::row(schema, record, &crate::source::Mapping::default(), &[])
     };
     assert_eq!(row(chat).err(), Some("column `images` holds what a text cannot keep".into()));
     let user = json!([{"role": "user", "content": "Ciao"}]);

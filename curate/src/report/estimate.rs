@@ -63,7 +63,8 @@ const ID: u64 = 24;
 const HASHES: u64 = 64;
 /// Seconds that the sketch of near-duplicates takes a byte of text (BENCHMARKS.md, near-duplicates).
 const SKETCH_SECONDS_A_BYTE: f64 = 1e-8;
-/// Seconds that hashing spans and taking out repeats take a byte of text (BENCHMARKS.md, repeats).
+/// Seconds that hashing spans and taking out repeats take a byte of text: taken for as much as a sketch, and not measured
+/// (BENCHMARKS.md, repeats inside texts).
 const SPANS_SECONDS_A_BYTE: f64 = 1e-8;
 /// What a hash of a band takes in a work file, in bytes.
 const BAND: u64 = 16;

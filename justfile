@@ -84,6 +84,11 @@ build-evalita from='samples' *args:
 build-it-instruct from='samples' *args:
     @{{ setaccio }} build pipelines/it-instruct.toml --from "$1" "${@:2}"
 
+# Italian chats: Fauno, as Cerbero refined it; `--set dedup.semantic.off=false` with the model that docs/diversity.md makes
+[group('3 curate')]
+build-fauno-it from='samples' *args:
+    @{{ setaccio }} build pipelines/fauno-it.toml --from "$1" "${@:2}"
+
 # chats: UltraChat 200k
 [group('3 curate')]
 build-ultrachat from='samples' *args:
@@ -207,6 +212,11 @@ bench-learn *args:
 [group('7 develop')]
 bench-dedup *args:
     benches/dedup.sh "$@"
+
+# processor seconds and memory of semantic diversity, by each kind of model
+[group('7 develop')]
+bench-semantic *args:
+    benches/semantic.sh "$@"
 
 # rows per second and memory, ours beside datatrove and the read-and-write floor
 [group('7 develop')]

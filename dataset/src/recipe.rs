@@ -83,6 +83,11 @@ impl Recipe {
         self.output.keep.iter().filter(move |(name, _)| !content(name)).map(|(name, kind)| (name, *kind))
     }
 
+    /// How rows that mean the same are told, if that is wanted.
+    pub fn semantic(&self) -> Option<&Semantic> {
+        self.dedup.as_ref()?.semantic.as_ref().filter(|semantic| !semantic.off)
+    }
+
     /// The kept column by which rows that are the same may contradict each other.
     pub fn label(&self) -> Option<&str> {
         let label = self.dedup.as_ref()?.label.as_str();
@@ -272,6 +277,9 @@ pub struct Semantic {
     /// Texts of fewer words are not compared: short ones are often near by chance. 0 if nothing is said.
     #[serde(default)]
     pub min_words: u32,
+    /// It is as if the table were not there: for recipes that name a model which not everybody has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub off: bool,
 }
 
 impl Semantic {

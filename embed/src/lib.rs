@@ -4,6 +4,7 @@
 //! product is rounded before it is added, and no vector instruction joins the two. So a text has the same bytes whatever
 //! the processor, the number of threads and the texts beside it.
 
+mod bert;
 mod folder;
 mod math;
 mod model;

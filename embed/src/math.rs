@@ -42,6 +42,33 @@ pub fn relu(values: &mut [f32]) {
     }
 }
 
+/// `x Phi(x)`, the activation of BERT, with the error function of Abramowitz and Stegun's formula 7.1.26: off by 1.5e-7 at the most.
+pub fn gelu(values: &mut [f32]) {
+    for value in values {
+        let x = f64::from(*value);
+        let size = x.abs() * std::f64::consts::FRAC_1_SQRT_2;
+        let t = 1.0 / (1.0 + 0.327_591_1 * size);
+        let terms = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+        let sum = terms.iter().fold(0.0, |sum, term| (sum + term) * t);
+        let erf = 1.0 - sum * exp(-size * size);
+        let erf = if x < 0.0 { -erf } else { erf };
+        #[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+        let gelu = (0.5 * x * (1.0 + erf)) as f32;
+        *value = gelu;
+    }
+}
+
+/// Turn the products of a row, times `scale`, into shares that add up to 1.
+pub fn softmax(row: &mut [f32], scale: f32) {
+    let most = row.iter().fold(f32::NEG_INFINITY, |most, x| most.max(x * scale));
+    let shares: Vec<f64> = row.iter().map(|x| exp(f64::from(x * scale) - f64::from(most))).collect();
+    let sum: f64 = shares.iter().fold(0.0, |sum, share| sum + share);
+    #[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+    for (x, share) in row.iter_mut().zip(shares) {
+        *x = (share / sum) as f32;
+    }
+}
+
 /// Layer normalisation of each of some rows, by these gains and biases.
 pub fn norm_rows(rows: &mut [f32], [gain, bias]: &[Vec<f32>; 2], epsilon: f64) {
     for row in rows.chunks_exact_mut(gain.len().max(1)) {
@@ -91,6 +118,24 @@ mod tests {
             assert!((tanh(x) - t).abs() < 1e-15, "tanh {x}: {}", tanh(x));
         }
         assert!(exp(f64::NAN).is_nan() && exp(-1e9) > 0.0 && exp(1e9).is_finite());
+    }
+
+    #[test]
+    fn gelu_and_softmax_are_what_pytorch_says() {
+        // torch.nn.functional.gelu(torch.tensor(x, dtype=torch.float64))
+        let mut values = [-4.0, -1.0, -0.1, 0.0, 0.5, 3.0];
+        gelu(&mut values);
+        let expected = [-0.000_126_684_960, -0.158_655_253_9, -0.046_017_216_3, 0.0, 0.345_731_230_6, 2.995_950_305_9];
+        for (x, y) in values.iter().zip(expected) {
+            assert!((f64::from(*x) - y).abs() < 4e-7, "{x} {y}");
+        }
+        // torch.softmax(torch.tensor([1., 2., -300.]) * 0.5, 0)
+        let mut row = [1.0, 2.0, -300.0];
+        softmax(&mut row, 0.5);
+        assert!(
+            (row[0] - 0.377_540_67).abs() < 1e-7 && (row[1] - 0.622_459_33).abs() < 1e-7 && row[2] < 1e-30,
+            "{row:?}"
+        );
     }
 
     #[test]

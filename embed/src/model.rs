@@ -1,11 +1,12 @@
 //! A model of sentence embeddings, whichever it is.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use setaccio_base::{Error, Result, filter_report::FileUse, unwound::unwound};
-use tokenizers::Tokenizer;
+use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::{
+    bert::{self, Bert},
     folder::Folder,
     math::normalise,
     product::{Panels, multiply},
@@ -27,6 +28,7 @@ pub struct Embedder {
 enum Backend {
     Static(Box<StaticTable>),
     Sentence(Box<SentenceEncoder>),
+    Bert(Box<Bert>),
 }
 
 /// What became of a text.
@@ -62,13 +64,19 @@ impl Embedder {
             Backend::Static(Box::new(StaticTable::new(tensors, &folder, &words)?))
         } else if folder.text("model_type") == sentence_encoder::KIND {
             Backend::Sentence(Box::new(SentenceEncoder::new(tensors, &folder, words.tokens)?))
+        } else if bert::is_known(&folder) {
+            let bert = Bert::new(tensors, &mut folder, words.tokens)?;
+            let window = TruncationParams { max_length: bert.most, ..TruncationParams::default() };
+            tokenizer.with_truncation(Some(window)).map_err(|e| wrong(e.to_string()))?;
+            Backend::Bert(Box::new(bert))
         } else {
             let kind = folder.text("model_type");
             let kind = if kind.is_empty() { "says nothing of its kind".into() } else { format!("is of kind `{kind}`") };
             return Err(Error::damaged(
                 path,
                 format!(
-                    "{kind}, and {key} takes static embeddings, as model2vec, sentence-transformers and WordLlama write them, and the Universal \
+                    "{kind}, and {key} takes static embeddings, as model2vec, sentence-transformers and WordLlama write them, BERT, RoBERTa, XLM-R and DistilBERT of \
+                     sentence-transformers, and the Universal \
                      Sentence Encoder that tools/convert_use.py makes"
                 ),
             ));
@@ -88,6 +96,7 @@ impl Embedder {
         match &self.backend {
             Backend::Static(table) => table.dimensions(),
             Backend::Sentence(encoder) => encoder.dimensions(),
+            Backend::Bert(bert) => bert.dimensions(),
         }
     }
 
@@ -96,6 +105,7 @@ impl Embedder {
         match &self.backend {
             Backend::Static(table) => table.bytes(),
             Backend::Sentence(encoder) => encoder.bytes(),
+            Backend::Bert(bert) => bert.bytes(),
         }
     }
 
@@ -104,6 +114,7 @@ impl Embedder {
         match &self.backend {
             Backend::Static(table) => table.most().map(|(tokens, _)| tokens),
             Backend::Sentence(encoder) => Some(encoder.most()),
+            Backend::Bert(bert) => Some(bert.most),
         }
     }
 
@@ -112,6 +123,7 @@ impl Embedder {
         let kind = match &self.backend {
             Backend::Static(_) => "static embeddings",
             Backend::Sentence(_) => "a Universal Sentence Encoder",
+            Backend::Bert(_) => "a transformer",
         };
         format!("`{}`, {kind} of {} dimensions", self.name, self.dimensions())
     }
@@ -130,7 +142,7 @@ impl Embedder {
             Backend::Static(table) => {
                 let cut = table.most().and_then(|(_, most)| text.char_indices().nth(most));
                 let mut truncated = cut.is_some();
-                let mut tokens = self.tokens(cut.map_or(text, |(at, _)| &text[..at]), false)?;
+                let mut tokens = self.tokens(cut.map_or(text, |(at, _)| &text[..at]))?;
                 if let Some((most, _)) = table.most().filter(|(most, _)| tokens.len() > *most) {
                     truncated = true;
                     tokens.truncate(most);
@@ -138,11 +150,19 @@ impl Embedder {
                 (table.embed(&tokens, &mut out[start..]), truncated)
             }
             Backend::Sentence(encoder) => {
-                let mut tokens = self.tokens(text, false)?;
+                let mut tokens = self.tokens(text)?;
                 let truncated = tokens.len() > encoder.most();
                 tokens.truncate(encoder.most());
                 if !tokens.is_empty() {
                     encoder.embed(&tokens, &mut out[start..]);
+                }
+                (!tokens.is_empty(), truncated)
+            }
+            Backend::Bert(bert) => {
+                let text = if bert.lowercase { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+                let (tokens, truncated) = self.encoded(&[&bert.prompt, &*text].concat(), true)?;
+                if !tokens.is_empty() {
+                    bert.embed(&tokens, &mut out[start..]);
                 }
                 (!tokens.is_empty(), truncated)
             }
@@ -167,9 +187,15 @@ impl Embedder {
         multiply(left, right, out);
     }
 
-    fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.encoded(text, false).map(|(tokens, _)| tokens)
+    }
+
+    /// The tokens of a text, with those that the model wants around it, and whether there are more than the tokenizer is to give.
+    fn encoded(&self, text: &str, special: bool) -> Result<(Vec<u32>, bool)> {
         let encode = || self.tokenizer.encode_fast(text, special).map_err(|e| e.to_string());
         let failed = |e: String| Error::damaged(&self.name, format!("the tokenizer fails on a text: {e}"));
-        unwound(encode, |said| said).map(|encoding| encoding.get_ids().to_vec()).map_err(failed)
+        let encoding = unwound(encode, |said| said).map_err(failed)?;
+        Ok((encoding.get_ids().to_vec(), !encoding.get_overflowing().is_empty()))
     }
 }

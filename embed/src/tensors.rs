@@ -1,6 +1,9 @@
 //! The tensors of a safetensors file, as they lie there.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use half::{bf16, f16};
 use setaccio_base::{Error, Result, safetensors_header};
@@ -67,13 +70,29 @@ impl Tensors {
     /// The file is torn or not safetensors.
     pub fn read(folder: &mut Folder) -> Result<Self> {
         let path = folder.weights.clone();
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        let header = safetensors_header::read(&file, &path)?;
-        let bytes = folder.read(&path)?;
+        Self::read_file(folder, &path)
+    }
+
+    /// Read another file of a model.
+    ///
+    /// # Errors
+    /// It is torn or not safetensors.
+    pub fn read_file(folder: &mut Folder, path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let header = safetensors_header::read(&file, path)?;
+        let bytes = folder.read(path)?;
         if bytes.len() as u64 != header.bytes {
-            return Err(Error::damaged(&path, "was changed while it was read"));
+            return Err(Error::damaged(path, "was changed while it was read"));
         }
-        Ok(Self { path, header, bytes })
+        Ok(Self { path: path.to_owned(), header, bytes })
+    }
+
+    /// Let go of all but a table.
+    pub fn keep(&mut self, table: &mut Table) {
+        let bytes = table.rows * table.width * table.kind.bytes();
+        self.bytes = self.bytes[table.start..table.start + bytes].to_vec();
+        self.header.tensors.clear();
+        table.start = 0;
     }
 
     /// Bytes in memory.

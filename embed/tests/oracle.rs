@@ -1,6 +1,9 @@
 //! Embeddings are what the libraries that made the models give (`tests/oracles/semantic.py`).
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use setaccio_embed::{Embedded, Embedder};
@@ -44,35 +47,49 @@ fn embeddings_are_those_of_the_libraries() {
     }
 }
 
+/// Where a published model lies.
+fn asset(name: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
+    std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from).join(name)
+}
+
+/// Hold the cosines of some texts against those of the library that has the model of this name.
+fn is_as_published(name: &str, folder: &Path) {
+    let embedder = Embedder::open(folder, "model").unwrap_or_else(|e| panic!("{e}"));
+    let text = fs::read_to_string(oracles().join("semantic_published.json")).unwrap_or_else(|e| panic!("{e}"));
+    let oracle: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"));
+    let mut vectors = Vec::new();
+    for text in oracle["texts"].as_array().into_iter().flatten() {
+        let text = text.as_str().unwrap_or_default();
+        let found = embedder.embed(text, &mut vectors).unwrap_or_else(|e| panic!("{e}"));
+        assert!(matches!(found, Embedded::Vector { .. }), "{text:.40}");
+    }
+    let mut cosines = vec![0.0; (vectors.len() / embedder.dimensions()).pow(2)];
+    embedder.cosines(&vectors, &embedder.panels(&vectors), &mut cosines);
+    let expected = oracle[name].as_array().into_iter().flatten().flat_map(|row| row.as_array().into_iter().flatten());
+    assert_eq!(cosines.len(), expected.clone().count());
+    for (i, (x, y)) in cosines.iter().zip(expected).enumerate() {
+        let off = (f64::from(*x) - y.as_f64().unwrap_or(f64::NAN)).abs();
+        assert!(off < 1e-5, "{name}, pair {i}: {x} and {y}");
+    }
+}
+
 /// The published encoder, as `tools/convert_use.py` makes it of its wheel.
 #[test]
 #[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills, and a Python with numpy at SETACCIO_PYTHON"]
 fn the_published_sentence_encoder_is_that_of_its_package() {
-    let home = || PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache/setaccio-assets");
-    let assets = std::env::var_os("SETACCIO_ASSETS").map_or_else(home, PathBuf::from).join("use-multilingual");
     let python = std::env::var("SETACCIO_PYTHON").unwrap_or_else(|_| "python3".into());
     let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
-    let made = std::process::Command::new(python)
-        .arg(oracles().join("../../tools/convert_use.py"))
-        .args([&assets, dir.path()])
-        .status();
+    let converter = oracles().join("../../tools/convert_use.py");
+    let made = std::process::Command::new(python).args([&converter, &asset("use-multilingual"), dir.path()]).status();
     assert!(made.is_ok_and(|status| status.success()), "the wheel's files are converted");
-    let embedder = Embedder::open(dir.path(), "model").unwrap_or_else(|e| panic!("{e}"));
-    let text = fs::read_to_string(oracles().join("semantic_use.json")).unwrap_or_else(|e| panic!("{e}"));
-    let oracle: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"));
-    let mut vectors = Vec::new();
-    for text in oracle["texts"].as_array().into_iter().flatten() {
-        let found = embedder.embed(text.as_str().unwrap_or_default(), &mut vectors).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(found, Embedded::Vector { truncated: false });
-    }
-    let mut cosines = vec![0.0; (vectors.len() / embedder.dimensions()).pow(2)];
-    embedder.cosines(&vectors, &embedder.panels(&vectors), &mut cosines);
-    let expected =
-        oracle["cosines"].as_array().into_iter().flatten().flat_map(|row| row.as_array().into_iter().flatten());
-    for (i, (x, y)) in cosines.iter().zip(expected).enumerate() {
-        let off = (f64::from(*x) - y.as_f64().unwrap_or(f64::NAN)).abs();
-        assert!(off < 1e-5, "pair {i}: {x} and {y}");
-    }
+    is_as_published("use-multilingual", dir.path());
+}
+
+#[test]
+#[ignore = "needs the real models: SETACCIO_ASSETS, which tools/fetch-assets.sh fills"]
+fn minilm_is_that_of_sentence_transformers() {
+    is_as_published("minilm", &asset("minilm"));
 }
 
 #[test]
@@ -84,12 +101,15 @@ fn what_is_longer_than_a_model_reads_is_told() {
     assert_eq!(truncated("model2vec", &long[..7 * 150]), told(false));
     assert_eq!(truncated("quantised", &long[..7 * 8]), told(true), "24 tokens and 20 read");
     assert_eq!(truncated("static", &long), told(false), "all is read");
+    assert_eq!(truncated("use", &long), told(false), "900 tokens at the most, and 4096 read");
+    assert_eq!(truncated("bert", &long[..7 * 15]), told(false), "47 tokens and 48 read");
+    assert_eq!(truncated("bert", &long[..7 * 16]), told(true), "50 tokens and 48 read");
 }
 
 #[test]
 fn a_model_that_cannot_be_used_is_refused() {
     let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
-    let said = |what: &dyn Fn(&std::path::Path)| {
+    let said = |what: &dyn Fn(&Path)| {
         let folder = dir.path().join("m");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap_or_else(|e| panic!("{e}"));
@@ -101,15 +121,14 @@ fn a_model_that_cannot_be_used_is_refused() {
         Embedder::open(&folder, "dedup.semantic.model").err().map(|e| e.to_string()).unwrap_or_default()
     };
     let write = |name: &'static str, bytes: &'static [u8]| {
-        move |folder: &std::path::Path| fs::write(folder.join(name), bytes).unwrap_or_else(|e| panic!("{e}"))
+        move |folder: &Path| fs::write(folder.join(name), bytes).unwrap_or_else(|e| panic!("{e}"))
     };
-    let remove = |name: &'static str| {
-        move |folder: &std::path::Path| fs::remove_file(folder.join(name)).unwrap_or_else(|e| panic!("{e}"))
-    };
+    let remove =
+        |name: &'static str| move |folder: &Path| fs::remove_file(folder.join(name)).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(said(&|_| ()), "");
     assert_eq!(said(&remove("config.json")), "", "it says little");
     // A header of one tensor, of so many rows of two values.
-    let table = |folder: &std::path::Path, name: &str, rows: usize, kind: &str, bytes: usize| {
+    let table = |folder: &Path, name: &str, rows: usize, kind: &str, bytes: usize| {
         let header =
             format!(r#"{{"{name}":{{"dtype":"{kind}","shape":[{rows},2],"data_offsets":[0,{}]}}}}"#, rows * 2 * bytes);
         let length = (header.len() as u64).to_le_bytes();

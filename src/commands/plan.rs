@@ -350,7 +350,10 @@ fn stages(planned: &Planned, plan: &Plan) {
             say!("          {FAINT}against {}: sha256 {}{FAINT:#}", set.key, set.sha256);
         }
     }
-    if let Some(semantic) = recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+    if recipe.semantic().is_none() && recipe.dedup.as_ref().is_some_and(|dedup| dedup.semantic.is_some()) {
+        say!("          {FAINT}what rows mean is not compared: dedup.semantic.off{FAINT:#}");
+    }
+    if let Some(semantic) = recipe.semantic() {
         say!("          {}", one_line(&semantic.told()));
         if let Some(embedder) = &plan.embedder {
             say!("          {FAINT}by {}{FAINT:#}", one_line(&embedder.told()));

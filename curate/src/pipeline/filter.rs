@@ -408,7 +408,7 @@ fn bands(plan: &Plan, task: &Task, work: &Path) -> Result<Option<BandWriter>> {
 /// What writes the vectors of a task, where it is told what rows mean.
 fn vectors<'a>(plan: &'a Plan, task: &Task, work: &Path) -> Result<Option<VectorWriter<'a>>> {
     let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
-    let (Some(semantic), Some(embedder)) = (&dedup.semantic, &plan.embedder) else { return Ok(None) };
+    let (Some(semantic), Some(embedder)) = (plan.loaded.recipe.semantic(), &plan.embedder) else { return Ok(None) };
     let path = vectors_path(work, task);
     VectorWriter::create(&path, semantic, dedup.on, embedder, plan.spill_buckets()).map(Some)
 }

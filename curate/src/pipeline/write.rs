@@ -260,7 +260,7 @@ fn semantic_twins(
     progress: &dyn Progress,
 ) -> Result<Option<(Twins, String)>> {
     let plan = writer.plan;
-    let settings = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
+    let settings = plan.loaded.recipe.semantic();
     let (Some(settings), Some(embedder)) = (settings, &plan.embedder) else { return Ok(None) };
     let vectors = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
         path: vectors_path(work, task),

@@ -274,7 +274,7 @@ fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
 
 /// Read the model that `dedup.semantic.model` names.
 fn embedder(loaded: &RecipeFile) -> Result<Option<Embedder>> {
-    let semantic = loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref());
+    let semantic = loaded.recipe.semantic();
     let open = |semantic: &Semantic| {
         let place = loaded.place.beside(expanded(&semantic.model));
         Embedder::open(place.path(), "dedup.semantic.model")

@@ -123,7 +123,7 @@ fn key(plan: &Plan, task: &Task) -> String {
         (Some(settings), Some(found)) => digest(&(whole, what_is_held_against(recipe, settings, found))),
         _ => whole,
     };
-    match recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+    match recipe.semantic() {
         // The hashes of the model are in the lock's list of models.
         Some(semantic) => digest(&(whole, "semantic", VECTOR_FORMAT, semantic.of, semantic.min_words)),
         None => whole,

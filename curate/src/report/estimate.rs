@@ -120,7 +120,8 @@ struct Sample {
 )]
 pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimate> {
     let filter = RowFilter::new(plan);
-    let semantic = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| Some((dedup.semantic.as_ref()?, dedup.on)));
+    let recipe = &plan.loaded.recipe;
+    let semantic = recipe.dedup.as_ref().and_then(|dedup| Some((recipe.semantic()?, dedup.on)));
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
     let (mut busy, mut text_bytes, mut meant) = (0.0, 0.0, 0.0);
     let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());

@@ -67,7 +67,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     let leaks = output.validation.is_some();
     let asked = |name: &str| match (name, &recipe.dedup) {
         (NEAR, Some(dedup)) => dedup.near.is_some(),
-        (SEMANTIC, Some(dedup)) => dedup.semantic.is_some(),
+        (SEMANTIC, _) => recipe.semantic().is_some(),
         (REPEATS, Some(dedup)) => dedup.repeats.is_some(),
         (DECONTAMINATION, _) => leaks,
         _ => false,

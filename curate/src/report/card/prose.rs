@@ -310,7 +310,7 @@ fn limits(lock: &RecipeLock) -> String {
             near.told()
         );
     }
-    if let Some(semantic) = lock.recipe.dedup.as_ref().and_then(|dedup| dedup.semantic.as_ref()) {
+    if let Some(semantic) = lock.recipe.semantic() {
         let _ = writeln!(
             out,
             "- Dropped are {}. What is near is for the model to say, whose hash is above; a cosine is the same on every processor.",

@@ -1,0 +1,404 @@
+//! Encoders of BERT's build: BERT, RoBERTa and XLM-R, DistilBERT, as sentence-transformers leaves them, with the mean of the tokens or
+//! the first one, and dense layers behind it.
+
+use serde_json::{Map, Value};
+use setaccio_base::{Error, Result};
+
+use crate::{
+    folder::Folder,
+    math::{add_rows, gelu, norm_rows, relu, softmax, tanh},
+    product::{Panels, multiply},
+    tensors::{Table, Tensors},
+};
+
+/// A way to call the parts of a model.
+struct Names {
+    /// What `model_type` of config.json may be.
+    kinds: &'static [&'static str],
+    /// What may stand before all names.
+    prefix: &'static str,
+    /// Keys of config.json: width, heads, layers, width between the two layers behind attention.
+    keys: [&'static str; 4],
+    /// What layer `N` is called.
+    layer: &'static str,
+    /// Query, key, value, what is behind attention, its norm, the two layers behind it, their norm.
+    parts: [&'static str; 8],
+}
+
+const FAMILIES: [Names; 2] = [
+    Names {
+        kinds: &["bert", "roberta", "xlm-roberta", "camembert"],
+        prefix: "bert.",
+        keys: ["hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"],
+        layer: "encoder.layer",
+        parts: [
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+            "attention.output.LayerNorm",
+            "intermediate.dense",
+            "output.dense",
+            "output.LayerNorm",
+        ],
+    },
+    Names {
+        kinds: &["distilbert"],
+        prefix: "distilbert.",
+        keys: ["dim", "n_heads", "n_layers", "hidden_dim"],
+        layer: "transformer.layer",
+        parts: [
+            "attention.q_lin",
+            "attention.k_lin",
+            "attention.v_lin",
+            "attention.out_lin",
+            "sa_layer_norm",
+            "ffn.lin1",
+            "ffn.lin2",
+            "output_layer_norm",
+        ],
+    },
+];
+
+/// An encoder.
+pub struct Bert {
+    tensors: Tensors,
+    words: Table,
+    positions: Vec<f32>,
+    /// The position of the first token.
+    first: usize,
+    /// What is added to every token for being of the first of two texts.
+    kind: Vec<f32>,
+    norm: [Vec<f32>; 2],
+    layers: Vec<Layer>,
+    heads: usize,
+    epsilon: f64,
+    activation: fn(&mut [f32]),
+    first_token: bool,
+    dense: Vec<(Dense, Option<Activation>)>,
+    dimensions: usize,
+    /// Bytes of all weights but the words'.
+    rest: u64,
+    /// Tokens that are read of a text.
+    pub most: usize,
+    /// What stands before each text.
+    pub prompt: String,
+    /// Whether texts are read in lower case.
+    pub lowercase: bool,
+}
+
+struct Layer {
+    query: Dense,
+    key: Dense,
+    value: Dense,
+    out: Dense,
+    out_norm: [Vec<f32>; 2],
+    up: Dense,
+    down: Dense,
+    down_norm: [Vec<f32>; 2],
+}
+
+/// What follows a dense layer.
+type Activation = fn(f64) -> f64;
+
+/// A linear layer, whose weights have a row for each value that it gives.
+struct Dense {
+    weights: Panels,
+    bias: Vec<f32>,
+}
+
+impl Dense {
+    fn new(tensors: &Tensors, name: &str, [inner, outer]: [usize; 2]) -> Result<Self> {
+        let weights = tensors.values(&format!("{name}.weight"), &[outer, inner])?;
+        let bias = format!("{name}.bias");
+        let bias = if tensors.has(&bias) { tensors.values(&bias, &[outer])? } else { vec![0.0; outer] };
+        Ok(Self { weights: Panels::from_columns(&weights, inner), bias })
+    }
+
+    fn apply(&self, rows: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len() / self.weights.depth().max(1) * self.weights.columns()];
+        multiply(rows, &self.weights, &mut out);
+        add_rows(&mut out, &self.bias);
+        out
+    }
+
+    fn bytes(&self) -> u64 {
+        4 * (self.weights.depth() * self.weights.columns()) as u64
+    }
+}
+
+/// Whether config.json is of such a model.
+pub fn is_known(folder: &Folder) -> bool {
+    family(folder).is_some()
+}
+
+fn family(folder: &Folder) -> Option<&'static Names> {
+    FAMILIES.iter().find(|names| names.kinds.contains(&folder.text("model_type")))
+}
+
+impl Bert {
+    /// That of a model's folder, for so many tokens.
+    ///
+    /// # Errors
+    /// Tensors are missing or do not fit what config.json says, or the model has parts that are not known.
+    pub fn new(mut tensors: Tensors, folder: &mut Folder, tokens: usize) -> Result<Self> {
+        let path = folder.path.clone();
+        let wrong = |why: String| Error::damaged(&path, why);
+        let names = family(folder).ok_or_else(|| wrong("is no BERT".into()))?;
+        let mut sizes = [0; 4];
+        for (size, key) in sizes.iter_mut().zip(names.keys) {
+            let found = folder.number(key).filter(|n| *n > 0);
+            *size = found.ok_or_else(|| wrong(format!("config.json does not say `{key}`")))?;
+        }
+        let [width, heads, layers, between] = sizes;
+        if !width.is_multiple_of(heads) {
+            return Err(wrong(format!("config.json says {heads} heads, which do not divide the width {width}")));
+        }
+        if folder.config.get("position_embedding_type").is_some_and(|kind| *kind != "absolute") {
+            return Err(wrong("config.json says `position_embedding_type`, and only `absolute` is known".into()));
+        }
+        let activation = match [folder.text("hidden_act"), folder.text("activation")].concat().as_str() {
+            "gelu" => gelu,
+            "relu" => relu,
+            other => return Err(wrong(format!("has the activation `{other}`, and `gelu` and `relu` are known"))),
+        };
+        let prefix = ["", names.prefix, "roberta."].into_iter();
+        let prefix =
+            prefix.into_iter().find(|prefix| tensors.has(&format!("{prefix}embeddings.word_embeddings.weight")));
+        let prefix = prefix.ok_or_else(|| tensors.wrong("embeddings.word_embeddings.weight", "is not there"))?;
+        let mut words = tensors.table(&format!("{prefix}embeddings.word_embeddings.weight"))?;
+        if words.rows < tokens || words.width != width {
+            let why = format!("has {} rows of {} values, not {tokens} of {width}", words.rows, words.width);
+            return Err(tensors.wrong("embeddings.word_embeddings.weight", why));
+        }
+        let norm = |name: &str| {
+            let part = |part: &str| tensors.values(&format!("{prefix}{name}.{part}"), &[width]);
+            Ok::<_, Error>([part("weight")?, part("bias")?])
+        };
+        let positions = tensors.values(&format!("{prefix}embeddings.position_embeddings.weight"), &[0, width])?;
+        let kind = format!("{prefix}embeddings.token_type_embeddings.weight");
+        let kind =
+            if tensors.has(&kind) { tensors.values(&kind, &[0, width])?[..width].to_vec() } else { vec![0.0; width] };
+        let layer = |n: usize| {
+            let name = |i: usize| format!("{}.{n}.{}", names.layer, names.parts[i]);
+            let dense = |i: usize, sizes| Dense::new(&tensors, &format!("{prefix}{}", name(i)), sizes);
+            Ok::<_, Error>(Layer {
+                query: dense(0, [width, width])?,
+                key: dense(1, [width, width])?,
+                value: dense(2, [width, width])?,
+                out: dense(3, [width, width])?,
+                out_norm: norm(&name(4))?,
+                up: dense(5, [width, between])?,
+                down: dense(6, [between, width])?,
+                down_norm: norm(&name(7))?,
+            })
+        };
+        let layers: Vec<Layer> = (0..layers).map(layer).collect::<Result<_>>()?;
+        // RoBERTa's positions begin behind the one that padding has.
+        let roberta = matches!(folder.text("model_type"), "roberta" | "xlm-roberta" | "camembert");
+        let first = if roberta { folder.number("pad_token_id").unwrap_or(1) + 1 } else { 0 };
+        let norm = norm("embeddings.LayerNorm")?;
+        let modules = Modules::read(folder, width)?;
+        let reach = (positions.len() / width).saturating_sub(first);
+        let bytes = |dense: &Dense| dense.bytes();
+        let all = |layer: &Layer| {
+            [&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down].map(bytes).iter().sum::<u64>()
+        };
+        let rest = layers.iter().map(all).sum();
+        tensors.keep(&mut words);
+        Ok(Self {
+            tensors,
+            words,
+            positions,
+            first,
+            kind,
+            norm,
+            layers,
+            heads,
+            epsilon: folder.config.get("layer_norm_eps").and_then(Value::as_f64).unwrap_or(1e-12),
+            activation,
+            first_token: modules.first_token,
+            dense: modules.dense,
+            dimensions: modules.dimensions,
+            rest,
+            most: modules.most.map_or(reach, |most| most.min(reach)),
+            prompt: modules.prompt,
+            lowercase: modules.lowercase,
+        })
+    }
+
+    /// Values of a vector.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.bytes() + self.rest
+    }
+
+    /// Write to `out` the vector of a text of these tokens, of which there are some, those that begin and end it among them.
+    pub fn embed(&self, tokens: &[u32], out: &mut [f32]) {
+        let width = self.words.width;
+        let (mut row, mut x) = (Vec::new(), Vec::with_capacity(tokens.len() * width));
+        for (t, token) in tokens.iter().enumerate() {
+            self.tensors.row(&self.words, *token as usize, &mut row);
+            let position = &self.positions[(self.first + t) * width..][..width];
+            x.extend(row.iter().zip(position).zip(&self.kind).map(|((word, position), kind)| word + kind + position));
+        }
+        norm_rows(&mut x, &self.norm, self.epsilon);
+        for layer in &self.layers {
+            let mut attended = layer.out.apply(&self.attend(layer, &x));
+            add_rows(&mut attended, &x);
+            norm_rows(&mut attended, &layer.out_norm, self.epsilon);
+            let mut up = layer.up.apply(&attended);
+            (self.activation)(&mut up);
+            x = layer.down.apply(&up);
+            add_rows(&mut x, &attended);
+            norm_rows(&mut x, &layer.down_norm, self.epsilon);
+        }
+        let mut pooled = x[..width].to_vec();
+        if !self.first_token {
+            for row in x[width..].chunks_exact(width) {
+                add_rows(&mut pooled, row);
+            }
+            #[allow(clippy::cast_precision_loss, reason = "far below 2^24")]
+            let n = tokens.len() as f32;
+            for value in &mut pooled {
+                *value /= n;
+            }
+        }
+        for (dense, activation) in &self.dense {
+            pooled = dense.apply(&pooled);
+            if let Some(activation) = activation {
+                #[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+                for value in &mut pooled {
+                    *value = activation(f64::from(*value)) as f32;
+                }
+            }
+        }
+        out.copy_from_slice(&pooled);
+    }
+
+    /// What each token takes from all, before the layer behind it.
+    fn attend(&self, layer: &Layer, x: &[f32]) -> Vec<f32> {
+        let (width, n) = (self.words.width, x.len() / self.words.width);
+        let head = width / self.heads;
+        let [query, key, value] = [&layer.query, &layer.key, &layer.value].map(|dense| dense.apply(x));
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^24")]
+        let scale = 1.0 / (head as f32).sqrt();
+        let mut out = vec![0.0; x.len()];
+        for start in (0..width).step_by(head) {
+            let of = |rows: &[f32]| -> Vec<f32> {
+                rows.chunks_exact(width).flat_map(|row| &row[start..start + head]).copied().collect()
+            };
+            let mut scores = vec![0.0; n * n];
+            multiply(&of(&query), &Panels::from_columns(&of(&key), head), &mut scores);
+            for row in scores.chunks_exact_mut(n) {
+                softmax(row, scale);
+            }
+            let mut taken = vec![0.0; n * head];
+            multiply(&scores, &Panels::from_rows(&of(&value), head), &mut taken);
+            for (out, taken) in out.chunks_exact_mut(width).zip(taken.chunks_exact(head)) {
+                out[start..start + head].copy_from_slice(taken);
+            }
+        }
+        out
+    }
+}
+
+/// What the files of sentence-transformers say of what comes before and behind the encoder.
+struct Modules {
+    first_token: bool,
+    dense: Vec<(Dense, Option<Activation>)>,
+    dimensions: usize,
+    most: Option<usize>,
+    prompt: String,
+    lowercase: bool,
+}
+
+impl Modules {
+    /// Those of a folder whose encoder has this width.
+    fn read(folder: &mut Folder, width: usize) -> Result<Self> {
+        let path = folder.path.clone();
+        let wrong = |why: String| Error::damaged(&path, why);
+        let mut modules = Self {
+            first_token: false,
+            dense: Vec::new(),
+            dimensions: width,
+            most: None,
+            prompt: String::new(),
+            lowercase: false,
+        };
+        let sentence = folder.json("sentence_bert_config.json")?.unwrap_or_default();
+        modules.most = sentence.get("max_seq_length").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        modules.lowercase = sentence.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false);
+        if modules.most.is_none() {
+            let tokenizer = folder.json("tokenizer_config.json")?.unwrap_or_default();
+            // Where nothing is known a number of 30 digits stands.
+            let most = tokenizer.get("model_max_length").and_then(Value::as_u64);
+            modules.most = most.and_then(|n| usize::try_from(n).ok());
+        }
+        let whole = folder.json("config_sentence_transformers.json")?.unwrap_or_default();
+        if let Some(name) = whole.get("default_prompt_name").and_then(Value::as_str) {
+            let prompt = whole.get("prompts").and_then(|prompts| prompts.get(name)).and_then(Value::as_str);
+            modules.prompt = prompt.unwrap_or_default().into();
+        }
+        let Some(list) = folder.value("modules.json")? else { return Ok(modules) };
+        for module in list.as_array().into_iter().flatten() {
+            let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (place, kind) = (text("path"), text("type").rsplit('.').next().unwrap_or_default());
+            let config = |folder: &mut Folder| {
+                let config = folder.json(&format!("{place}/config.json"))?;
+                config.ok_or_else(|| wrong(format!("modules.json names {place}, and {place}/config.json is not there")))
+            };
+            match kind {
+                "Transformer" | "Normalize" => {}
+                "Pooling" => modules.first_token = first_token(&config(folder)?).map_err(&wrong)?,
+                "Dense" => {
+                    let config = config(folder)?;
+                    let size =
+                        |key: &str| config.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+                    let (Some(inner), Some(outer)) = (size("in_features"), size("out_features")) else {
+                        return Err(wrong(format!("{place}/config.json does not say how large its layer is")));
+                    };
+                    if inner != modules.dimensions {
+                        return Err(wrong(format!("{place} takes {inner} values, and gets {}", modules.dimensions)));
+                    }
+                    let activation = config.get("activation_function").and_then(Value::as_str).unwrap_or_default();
+                    let activation: Option<Activation> = match activation.rsplit('.').next().unwrap_or_default() {
+                        "Tanh" => Some(tanh),
+                        "Identity" => None,
+                        other => {
+                            return Err(wrong(format!(
+                                "{place} has the activation `{other}`; known are Tanh and Identity"
+                            )));
+                        }
+                    };
+                    let tensors = Tensors::read_file(folder, &path.join(place).join("model.safetensors"))?;
+                    modules.dense.push((Dense::new(&tensors, "linear", [inner, outer])?, activation));
+                    modules.dimensions = outer;
+                }
+                other => return Err(wrong(format!("modules.json names a `{other}`, which is not known"))),
+            }
+        }
+        Ok(modules)
+    }
+}
+
+/// Whether the first token stands for the text, and not the mean of all.
+fn first_token(config: &Map<String, Value>) -> std::result::Result<bool, String> {
+    if let Some(mode) = config.get("pooling_mode").and_then(Value::as_str) {
+        return match mode {
+            "mean" => Ok(false),
+            "cls" => Ok(true),
+            other => Err(format!("pools by `{other}`; known are `mean` and `cls`")),
+        };
+    }
+    let modes: Vec<&str> = config.iter().filter(|(_, on)| **on == true).map(|(key, _)| key.as_str()).collect();
+    match modes.iter().copied().filter(|key| key.starts_with("pooling_mode_")).collect::<Vec<_>>()[..] {
+        ["pooling_mode_mean_tokens"] => Ok(false),
+        ["pooling_mode_cls_token"] => Ok(true),
+        ref others => Err(format!("pools by {}; known are mean and cls alone", others.join(" and "))),
+    }
+}

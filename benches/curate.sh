@@ -30,8 +30,8 @@ named="$("$setaccio" lists install "$real/words" | grep -o '{ name.*}' | paste -
 lists="filter.clean_mc4_it.bad_words.lists=[$named]"
 
 build() { rm -rf "$out/ours"; "$setaccio" build "$@" --out "$out/ours"; }
-# Without near-duplicates, which the peer does not look for here: `just bench-dedup` measures those.
-sed '/^\[dedup.near\]/,/^$/d' pipelines/clean-web-it.toml >"$out/clean-web-it.toml"
+# Without near-duplicates and repeats, which the peer does not look for here: `just bench-dedup` measures those.
+sed '/^\[dedup.near\]/,/^$/d; /^\[dedup.repeats\]/,/^$/d' pipelines/clean-web-it.toml >"$out/clean-web-it.toml"
 web() { build "$out/clean-web-it.toml" --set "$lists" "$@"; }
 export -f build web
 export out setaccio lists

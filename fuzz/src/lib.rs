@@ -11,7 +11,7 @@ use setaccio_base::{
 };
 use setaccio_curate::{
     recipe,
-    source::{self, Item, Limits, Projection, SCHEMAS},
+    source::{self, Item, Limits, Mapping, Projection, SCHEMAS},
 };
 use setaccio_dataset::recipe::{Recipe, Source};
 use setaccio_filters::{context::Context, registry};
@@ -35,7 +35,7 @@ pub fn read(bytes: &[u8], extension: &str) {
         let rows = |slice_bytes| {
             let limits = Limits { slice_bytes, max_row_bytes: 1 << 16, count_compressed: false, window_log: 20 };
             let input = source::inspect(&place, &name, &source, &limits, &|| false).map_err(|e| e.to_string())?;
-            let projection = Projection { schema: *schema, rename: &BTreeMap::new(), extra: &[], types: &columns };
+            let projection = Projection { schema: *schema, mapping: &Mapping::default(), extra: &[], types: &columns };
             let mut items: Vec<Item> = Vec::new();
             for slice in &input.inspection.slices {
                 for item in input.open(slice, &projection, &limits).map_err(|e| e.to_string())? {

@@ -200,13 +200,32 @@ pub struct FilterTable {
 
 impl From<toml::Table> for FilterTable {
     fn from(mut settings: toml::Table) -> Self {
-        let mut text = |key: &str| settings.remove(key).and_then(|v| v.as_str().map(str::to_owned));
+        // What is of another type stays among the settings, where `check` finds it.
+        let mut text = |key: &str| {
+            let text = settings.get(key)?.as_str()?.to_owned();
+            settings.remove(key);
+            Some(text)
+        };
         let (rule, alias) = (text("rule").unwrap_or_default(), text("as"));
         let off = settings.get("off").and_then(toml::Value::as_bool);
         if off.is_some() {
             settings.remove("off");
         }
         Self { rule, alias, off: off.unwrap_or(false), settings }
+    }
+}
+
+impl FilterTable {
+    /// Check the keys that every filter has.
+    ///
+    /// # Errors
+    /// One of them is of another type than it should be.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = [("rule", "the name of a rule"), ("as", "a name"), ("off", "true or false")];
+        match wrong.into_iter().find_map(|(key, what)| Some((key, what, self.settings.get(key)?))) {
+            Some((key, what, value)) => Err(format!("{key} = {value}: it is {what}")),
+            None => Ok(()),
+        }
     }
 }
 

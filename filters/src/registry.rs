@@ -20,6 +20,7 @@ pub struct RuleInfo {
     pub schema: fn() -> Value,
     /// Its settings with nothing said.
     pub defaults: fn() -> Result<toml::Table, RuleError>,
+    check: fn(toml::Table) -> Result<(), RuleError>,
     build: fn(toml::Table, &Context) -> Result<Vec<Filter>, RuleError>,
 }
 
@@ -33,6 +34,7 @@ const fn info<S: Rule>() -> RuleInfo {
             schema
         },
         defaults: defaults::<S>,
+        check: |table| parse::<S>(table).map(drop),
         build: |table, context| parse::<S>(table)?.compile(context),
     }
 }
@@ -43,9 +45,22 @@ fn defaults<S: Rule>() -> Result<toml::Table, RuleError> {
 
 /// A recipe's table over the defaults: what it leaves out, at any depth, stays as it is.
 fn parse<S: Rule>(table: toml::Table) -> Result<S, RuleError> {
+    if let Some((key, _)) = table.iter().find(|(_, value)| holds_nan(value)) {
+        return Err(RuleError::setting(format!("{key}: `nan` is no number to compare with")));
+    }
     let mut whole = defaults::<S>()?;
     overlay(&mut whole, table);
     whole.try_into::<S>().map_err(|e| RuleError::setting(suggest::explain(e.message(), e.message())))
+}
+
+/// Whether a value is, or somewhere holds, what no comparison is true of.
+fn holds_nan(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Float(number) => number.is_nan(),
+        toml::Value::Array(items) => items.iter().any(holds_nan),
+        toml::Value::Table(table) => table.values().any(holds_nan),
+        _ => false,
+    }
 }
 
 /// All rules, in the order the reference lists them.
@@ -91,6 +106,14 @@ pub fn find(name: &str) -> Result<&'static RuleInfo, RuleError> {
 }
 
 impl RuleInfo {
+    /// Check the keys and types of one `[[filter]]` entry, and open none of the files that it names.
+    ///
+    /// # Errors
+    /// Unknown keys, with the nearest known one, and values of another type.
+    pub fn check(&self, table: toml::Table) -> Result<(), RuleError> {
+        (self.check)(table)
+    }
+
     /// Build the filters of one `[[filter]]` entry from its table, `rule` and `as` already taken out.
     ///
     /// # Errors

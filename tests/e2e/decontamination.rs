@@ -330,9 +330,14 @@ fn sets_that_are_not_there_stop_the_build_or_are_told() {
         said += &fixture.build("next", &["--set", &format!("decontamination.{set}")]).assert_failure();
     }
     let sets = ["--set", "decontamination.sets=[]", "--set"];
+    fixture.write("nested.jsonl", r#"{"question": {"stem": "Quanti giorni ha un anno?", "choices": []}}"#);
+    fixture.write("latin.jsonl", b"{\"text\": \"Perch\xe9 il cielo \xe8 azzurro di giorno?\"}\n");
     for set in [
         "[{name='x', path='data/web/x.jsonl', fields='testo + text'}]",
         "[{name='x', path='data/web/x.jsonl', fields='text', id='id'}]",
+        "[{name='x', path='nested.jsonl', fields='question'}]",
+        "[{name='x', path='nowhere.jsonl', fields='text'}]",
+        "[{name='x', path='latin.jsonl', fields='text'}]",
     ] {
         let set = format!("decontamination.set={set}");
         said += &fixture.build("next", &[&sets[..], &[set.as_str()]].concat()).assert_failure();

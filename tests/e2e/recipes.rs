@@ -7,7 +7,7 @@ use serde_json::Value;
 use setaccio_base::row::Kind;
 use setaccio_dataset::columns::ContentColumns;
 
-use crate::fixture::{Fixture, ROOT, assert_snapshot, batches, column, setaccio};
+use crate::fixture::{Fixture, ROOT, TestRng, assert_snapshot, batches, column, setaccio};
 
 /// The names of the recipes.
 fn recipes() -> Vec<String> {
@@ -220,6 +220,30 @@ fn personal_data_of_web_pages_is_masked_unless_the_recipe_is_told_otherwise() {
         ledger.contains("fineweb2_it.quality")
             && !build("clean-web-it", &[]).ledger().to_string().contains("fineweb2_it")
     );
+}
+
+#[test]
+fn what_a_filter_says_is_checked_and_named_whatever_it_is() {
+    let fixture = Fixture::text("");
+    fixture.write("data/web/x.jsonl", TestRng(3).lines(30));
+    let mut said = String::new();
+    for filter in [
+        "rule='length', min_chars=3, off='yes'",
+        "rule='length', min_chars=3, as=3",
+        "rule='length', min_char=3, off=true",
+        "rule='length', min_chars='three', off=true",
+        "rule='gopher_quality', max_symbols_to_words=nan",
+    ] {
+        said += &fixture.build("out", &["--set", &format!("filter=[{{{filter}}}]")]).assert_failure();
+    }
+    assert_snapshot("recipes-filter-keys", said);
+    // The parts of a rule are called after its name here.
+    let filter = "filter=[{rule='clean_mc4_it', as='pages', bad_words={words=['parolaccia']}}]";
+    fixture.build("out", &["--set", filter]).assert_success();
+    let ledger = fs::read_to_string(fixture.path("out/ledger.json")).unwrap();
+    assert!(ledger.contains("\"pages.sentences\"") && !ledger.contains("\"clean_mc4_it."), "{ledger}");
+    // `--set` asks for the rule by that name.
+    fixture.build("out", &["--set", filter, "--set", "filter.pages.sentences.min=1"]).assert_success();
 }
 
 fn batches_of_sample() -> BTreeMap<String, String> {

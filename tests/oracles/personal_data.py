@@ -5,7 +5,7 @@
     python tests/oracles/personal_data.py      # writes personal_data.json beside itself
 
 Codes are made by a seeded generator; python-stdnum says which are right (codice fiscale, partita IVA, IBAN, cards by Luhn) and
-phonenumbers which numbers there can be. `tests/e2e/personal.rs` masks every sentence: what is planted must be found whole, and nothing
+phonenumbers which numbers there can be. A test of `filters/src/personal` masks every sentence: what is planted must be found whole, and nothing
 of what only looks like it.
 """
 

@@ -71,10 +71,11 @@ pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Re
             found.missing.push(set.name.clone());
             continue;
         }
-        match reading.files(set, &source)? {
+        let told = |error| of_set(&set.name, error);
+        match reading.files(set, &source).map_err(told)? {
             Files::Listed => listed = true,
             Files::Missing => found.missing.push(set.name.clone()),
-            Files::Here(files) => reading.set(set, &source, files, &mut found.inputs)?,
+            Files::Here(files) => reading.set(set, &source, files, &mut found.inputs).map_err(told)?,
         }
         progress.advance(1, "");
     }
@@ -92,6 +93,20 @@ pub fn load(loaded: &RecipeFile, origin: &Origin, progress: &dyn Progress) -> Re
     }
     found.index = (!listed).then(|| reading.builder.finish());
     Ok(Some(found))
+}
+
+/// An error in a file of a set. Sets are read as sources are, and their table has the same keys and another name.
+fn of_set(name: &str, error: Error) -> Error {
+    let told = |message: String| {
+        message
+            .replace(&format!("source `{EVALUATION}{name}`"), &format!("evaluation set `{name}`"))
+            .replace("[[source]]", "[[decontamination.set]]")
+    };
+    match error {
+        Error::Source(SourceError { file, at, message }) => SourceError { file, at, message: told(message) }.into(),
+        Error::Recipe { file, message } => Error::Recipe { file, message: told(message) },
+        other => other,
+    }
 }
 
 /// Whether numbers keep their values.
@@ -186,7 +201,8 @@ impl Reading<'_> {
         let extra: Vec<String> = fields.columns().chain(set.id.clone()).collect();
         let (mapping, types) = (Mapping::default(), BTreeMap::new());
         let projection = Projection { schema: &Evaluation, mapping: &mapping, extra: &extra, types: &types };
-        let (mut filled, mut columns, mut items) = (BTreeSet::new(), BTreeSet::new(), 0_u64);
+        let (mut filled, mut below, mut columns, mut items) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0_u64);
         self.builder.set(&set.name);
         let several = files.len() > 1;
         for SourceFile { place, name, sha256 } in files {
@@ -216,7 +232,7 @@ impl Reading<'_> {
                         Item::Row { at, row } => (at, row),
                         Item::Bad { at, reason, .. } => return Err(SourceError::at(&name, at, reason).into()),
                     };
-                    let texts = fields.texts(&row.columns, &mut filled);
+                    let texts = fields.texts(&row.columns, &mut filled, &mut below);
                     here.extend(row.columns.keys().cloned());
                     let id = set.id.as_ref().and_then(|id| row.columns.get(id)).and_then(plain);
                     let file = name.rsplit('/').next().unwrap_or(&name);
@@ -262,16 +278,20 @@ impl Reading<'_> {
         let wanted = fields.paths().chain(set.id.as_deref().filter(|id| !columns.contains(*id)));
         let wanted: Vec<&str> = wanted.filter(|path| !filled.contains(*path)).collect();
         if let (Some(field), false) = (wanted.first(), again && items == 0) {
-            let there: Names = columns.iter().collect();
+            let within: Vec<&String> = below.iter().filter(|path| path.starts_with(&format!("{field}."))).collect();
+            let (what, there): (_, Names) = match within.is_empty() {
+                true => ("a field", columns.iter().collect()),
+                false => ("a text in the field", within.into_iter().collect()),
+            };
             let message = format!(
-                "evaluation set `{}`: none of its {items} items has a field `{field}`; there are {there}",
+                "evaluation set `{}`: none of its {items} items has {what} `{field}`; there are {there}",
                 set.name
             );
             return Err(Error::recipe(&self.loaded.file, message));
         }
         if items > 0 && self.builder.all_short() {
             let message = format!(
-                "evaluation set `{}`: each of its {items} items has fewer words than decontamination.min_words, so nothing would                  be looked for: name other `fields`, or lower it",
+                "evaluation set `{}`: each of its {items} items has fewer words than decontamination.min_words, so nothing would be looked for: name other `fields`, or lower it",
                 set.name
             );
             return Err(Error::recipe(&self.loaded.file, message));
@@ -358,14 +378,22 @@ impl Fields {
         self.paths().map(|path| path.split('.').next().unwrap_or(path).to_owned())
     }
 
-    /// The texts of a row; `filled` gets the paths that say anything.
-    fn texts(&self, columns: &serde_json::Map<String, Value>, filled: &mut BTreeSet<String>) -> Vec<String> {
+    /// The texts of a row; `filled` gets the paths that say anything, `below` the fields of those that are objects.
+    fn texts(
+        &self,
+        columns: &serde_json::Map<String, Value>,
+        filled: &mut BTreeSet<String>,
+        below: &mut BTreeSet<String>,
+    ) -> Vec<String> {
         let text = |paths: &Vec<String>| {
             let mut said = Vec::new();
             for path in paths {
                 let before = said.len();
                 if let Some(value) = columns.get(path) {
                     collect(value, &[], &mut said);
+                    let first = value.as_array().and_then(|list| list.first()).unwrap_or(value);
+                    let names = first.as_object().into_iter().flat_map(|fields| fields.keys());
+                    below.extend(names.map(|name| format!("{path}.{name}")));
                 } else {
                     let parts: Vec<&str> = path.split('.').collect();
                     columns.get(parts[0]).into_iter().for_each(|value| collect(value, &parts[1..], &mut said));
@@ -421,10 +449,22 @@ mod tests {
             (vec!["none", "other", "q.text"], vec!["", "", ""], 3),
         ] {
             let fields = Fields::new(&fields.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            let mut filled = BTreeSet::new();
-            assert_eq!(fields.texts(&columns, &mut filled), texts);
+            let (mut filled, mut below) = (BTreeSet::new(), BTreeSet::new());
+            assert_eq!(fields.texts(&columns, &mut filled, &mut below), texts);
+            assert!(below.is_empty());
             assert_eq!(fields.paths().filter(|path| !filled.contains(*path)).count(), missing);
         }
+    }
+
+    #[test]
+    fn an_object_tells_its_fields() {
+        let row = serde_json::json!({"q": {"stem": "Dove?", "choices": ["Qui"]}, "list": [{"said": "uno"}]});
+        let Value::Object(columns) = row else { panic!("an object") };
+        let (mut filled, mut below) = (BTreeSet::new(), BTreeSet::new());
+        let fields = Fields::new(&["q".to_owned(), "list".to_owned()]);
+        assert_eq!(fields.texts(&columns, &mut filled, &mut below), ["", ""]);
+        assert!(filled.is_empty());
+        assert_eq!(below.into_iter().collect::<Vec<_>>(), ["list.said", "q.choices", "q.stem"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use setaccio_dataset::{
     lock::{Asset, RecipeLock},
     recipe::{ColumnType, Semantic, Source},
 };
-use setaccio_filters::{context::Context, filter::Signal, pipeline::Pipeline, registry};
+use setaccio_filters::{context::Context, filter::Signal, pipeline::Pipeline, registry, rule::RuleError};
 use setaccio_templates::{Clock, Renderer};
 
 use crate::{
@@ -294,16 +294,23 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
             error,
         };
         let info = registry::find(&table.rule).map_err(wrap)?;
+        table.check().map_err(|message| wrap(RuleError::setting(message)))?;
         if table.off {
+            // What it says is to be right on the day that it is switched on.
+            info.check(table.settings.clone()).map_err(wrap)?;
             continue;
         }
         if !info.kinds.contains(&recipe.kind) {
             let message = format!("it does not work on rows of kind {}", recipe.kind.name());
-            return Err(wrap(setaccio_filters::rule::RuleError::setting(message)));
+            return Err(wrap(RuleError::setting(message)));
         }
         let mut compiled = info.compile(table.settings.clone(), context).map_err(wrap)?;
-        if let (Some(alias), [one]) = (&table.alias, compiled.as_mut_slice()) {
-            one.name = alias.clone().into();
+        if let Some(alias) = &table.alias {
+            for filter in &mut compiled {
+                // A rule of several parts calls them `rule.part`.
+                let part = filter.name.strip_prefix(&table.rule).unwrap_or_default();
+                filter.name = format!("{alias}{part}").into();
+            }
         }
         filters.append(&mut compiled);
     }

@@ -16,6 +16,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::{ContentColumns, content_names},
+    decontamination::Decontamination,
     folder,
     ledger::{FileEntry, Ledger},
     lock::RecipeLock,
@@ -26,7 +27,7 @@ use setaccio_dataset::{
 use crate::{
     error::{Error, Result},
     key,
-    pipeline::rejects::MESSAGE,
+    pipeline::{filter::DECONTAMINATION, rejects::MESSAGE},
 };
 
 /// How a row is named.
@@ -276,6 +277,9 @@ impl<'a> Build<'a> {
             Some(alias) => alias == name || alias == whole,
             None => table.rule == name || table.rule == whole,
         };
+        if rule == DECONTAMINATION {
+            return self.lock.recipe.decontamination.as_ref().map(Decontamination::told);
+        }
         let table = self.lock.recipe.filter.iter().filter(called).nth(number.checked_sub(1)?)?;
         let settings: Vec<String> = table.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         Some(format!("rule = {:?}{}", table.rule, settings.iter().flat_map(|s| [", ", s]).collect::<String>()))

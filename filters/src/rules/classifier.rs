@@ -85,6 +85,10 @@ impl Rule for Classifier {
         let place = context.recipe.as_ref().map_or_else(|| Place::disk(&self.model), |r| r.beside(&self.model));
         let failed = |e: &dyn std::fmt::Display| RuleError::setting(format!("model {}: {e}", place.path().display()));
         let bytes = place.read().map_err(|e| failed(&e))?;
+        if let Some(plain) = self.label.strip_prefix("__label__") {
+            let message = format!("label = {:?}: leave out `__label__`: label = {plain:?}", self.label);
+            return Err(RuleError::setting(message));
+        }
         let labels = std::slice::from_ref(&self.label);
         let model = FastText::knowing(&bytes, labels, "label").map_err(|e| failed(&e))?;
         if let Ok(mut files) = context.files.lock() {
@@ -173,6 +177,7 @@ mod tests {
     fn mistakes_are_named() {
         let error = |spec: Classifier| spec.compile(&context()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error(spec("ita")).contains("knows no label `ita` (did you mean `it`?)"));
+        assert!(error(spec("__label__it")).contains("label = \"it\""));
         assert!(error(Classifier::default()).contains("needs a model and a label"));
         assert!(error(Classifier { min: 0.8, max: 0.5, ..spec("it") }).contains("from 0 to 1"));
         assert!(error(Classifier { model: "absent.bin".into(), ..spec("it") }).contains("absent.bin"));

@@ -32,7 +32,8 @@ lists="filter.clean_mc4_it.bad_words.lists=[$named]"
 build() { rm -rf "$out/ours"; "$setaccio" build "$@" --out "$out/ours"; }
 # Without near-duplicates and repeats, which the peer does not look for here: `just bench-dedup` measures those.
 sed '/^\[dedup.near\]/,/^$/d; /^\[dedup.repeats\]/,/^$/d' pipelines/clean-web-it.toml >"$out/clean-web-it.toml"
-web() { build "$out/clean-web-it.toml" --set "$lists" "$@"; }
+# Nor does it mask personal data.
+web() { build "$out/clean-web-it.toml" --set "$lists" --set filter.personal_data.off=true "$@"; }
 export -f build web
 export out setaccio lists
 

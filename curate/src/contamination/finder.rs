@@ -99,6 +99,9 @@ impl<'a> Finder<'a> {
 
     /// What a row holds, if it holds enough of an item.
     pub fn find(&mut self, content: &Content) -> Option<Found> {
+        if self.index.items() == 0 {
+            return None;
+        }
         self.hits.clear();
         for text in content.texts() {
             self.words.clear(ShingleUnit::Words);

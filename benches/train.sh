@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # `just bench-train [--batch 4] [--length 512] [--steps 5] [--rank 16] [--dropout 0] [--threads 2] [--checkpointing]
-# [--loss model|trl] [--attention sdpa|eager]`: tokens per second and peak memory of LoRA on SmolLM2-135M in f32, ours
+# [--loss model|trl] [--attention sdpa|eager] [--dtype f32|bf16]`: tokens per second and peak memory of LoRA on SmolLM2-135M, ours
 # and PyTorch + PEFT, one after the other on this machine, with the same number of threads.
 # --checkpointing computes every layer again in the backward pass, on both sides. The peer runs with transformers' loss
 # over all logits and with TRL's chunked head, or with the one that --loss names.
+# --dtype bf16 rounds the factors of products: `train.dtype` on our side, torch.autocast on the other; weights stay f32.
 # tools/fetch-assets.sh brings the model. Needs a virtual environment with the packages of tests/oracles/requirements.txt,
 # in SETACCIO_ORACLES or ~/.cache/setaccio-oracles.
 set -euo pipefail
@@ -20,7 +21,7 @@ threads=2 ours=() peer=() losses=(model trl)
 while [ $# -gt 0 ]; do
     case "$1" in
         --checkpointing) ours+=("recompute=$layers") peer+=("$1") && shift && continue ;;
-        --batch | --length | --steps | --rank | --dropout | --threads | --loss | --attention) ;;
+        --batch | --length | --steps | --rank | --dropout | --threads | --loss | --attention | --dtype) ;;
         *) echo "unknown option $1: the head of benches/train.sh lists them" >&2; exit 1 ;;
     esac
     [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 1; }
@@ -68,7 +69,7 @@ for other in others:
     for key in ("batch", "length", "threads"):
         if ours[key] != other[key]:
             sys.exit(f"{key} is {ours[key]} on our side and {other[key]} on the other")
-print(f"SmolLM2-135M, f32, LoRA on all linear layers, batch {ours['batch']}, length {ours['length']}, "
+print(f"SmolLM2-135M, {ours['dtype']}, LoRA on all linear layers, batch {ours['batch']}, length {ours['length']}, "
       f"{ours['threads']} threads, median of {len(ours['step_seconds'])} steps:\n")
 print("| | s/step | tokens/s | peak MiB | ours: times as fast | ours: share of its peak |")
 print("|---|---:|---:|---:|---:|---:|")

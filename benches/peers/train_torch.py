@@ -3,10 +3,11 @@ linear layers, forward, backward and AdamW on random ids, all of them targets.
 
     python benches/peers/train_torch.py [--batch 4] [--length 512] [--steps 5] [--rank 16] [--dropout 0]
                                         [--checkpointing] [--attention sdpa|eager] [--loss model|trl] [--threads 2]
+                                        [--dtype f32|bf16]
 
 Needs torch, transformers, peft (trl for --loss trl) and the assets of tools/fetch-assets.sh. Prints one line of JSON.
 One warm-up step, then `--steps` timed ones. It is given what makes it fast: sdpa (whose causal kernel needs no mask),
-no key-value cache, fused AdamW. `--loss model` is transformers' own loss over all logits; `trl` is the chunked head of
+no key-value cache, fused AdamW. With `--dtype bf16` forward and loss run under torch.autocast, weights stay f32. `--loss model` is transformers' own loss over all logits; `trl` is the chunked head of
 TRL's SFTTrainer, which never holds all logits.
     tokens_per_second    from the median step; step_seconds lists them all,
                          cpu_seconds what both threads were busy (tells a shared machine from a slow step)
@@ -51,6 +52,7 @@ def main():
     ask.add_argument("--checkpointing", action="store_true")
     ask.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     ask.add_argument("--loss", choices=["model", "trl"], default="model")
+    ask.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     args = ask.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -81,7 +83,8 @@ def main():
     for _ in range(1 + args.steps):
         ids = torch.randint(0, 49152, (args.batch, args.length))
         start, busy = time.perf_counter(), time.process_time()
-        loss = model(input_ids=ids, labels=ids, use_cache=False, **more).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bf16"):
+            loss = model(input_ids=ids, labels=ids, use_cache=False, **more).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

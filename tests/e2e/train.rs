@@ -117,6 +117,31 @@ fn a_run_leaves_all_that_it_should_and_repeats_to_the_byte() {
 }
 
 #[test]
+fn products_of_bf16_are_named_where_a_run_says_what_it_computed_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let [exact, rounded] = ["f32", "bf16"].map(|dtype| {
+        let run = dir.path().join(dtype);
+        let set = format!("train.dtype={dtype}");
+        train(&run, &["--set", "train.max_steps=3", "--set", "data.max_length=256", "--set", &set]).assert_success();
+        let text = |name: &str| fs::read_to_string(run.join(name)).unwrap();
+        let named = if dtype == "f32" { "f32 on cpu" } else { "f32, products of bf16, on cpu" };
+        assert!(text("run.lock.toml").contains(&format!("compute = \"{named}\"")), "{}", text("run.lock.toml"));
+        assert!(text("README.md").contains(named));
+        losses(&run)
+    });
+    let off: Vec<f64> = exact.iter().zip(&rounded).map(|(one, other)| (one - other).abs()).collect();
+    assert!(off.iter().all(|off| *off > 0.0 && *off < 1e-2), "{exact:?} {rounded:?}");
+    // It is no run to go on with in another type.
+    let run = dir.path().join("f32");
+    let said = train(
+        &run,
+        &["--resume", "--set", "train.max_steps=3", "--set", "data.max_length=256", "--set", "train.dtype=bf16"],
+    );
+    let said = said.assert_failure();
+    assert!(said.contains("train.dtype"), "{said}");
+}
+
+#[test]
 fn verify_sees_what_was_changed_in_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");

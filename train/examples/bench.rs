@@ -1,15 +1,16 @@
 //! Our side of `just bench-train`: steps of LoRA training of a real model on random ids, all of them targets, timed as
 //! `benches/peers/train_torch.py` times PyTorch. Prints one line of JSON.
 //!
-//!     bench MODEL [batch=4] [length=512] [steps=5] [rank=16] [dropout=0] [recompute=0] [quantization=none]
+//!     bench MODEL [batch=4] [length=512] [steps=5] [rank=16] [dropout=0] [recompute=0] [quantization=none] [dtype=f32]
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use serde_json::json;
 use setaccio_train::{
     Error, Result,
     data::{Batch, Example, MicroBatch},
+    device,
     formats::model_files::ModelFiles,
     memory::{self, Memory},
     model::load::{self, LoadOptions, Trainable},
@@ -32,10 +33,11 @@ fn main() -> Result<()> {
     let (batch, length, steps) = (number("batch", 4), number("length", 512), number("steps", 5));
     let recompute = number("recompute", 0);
     let dropout = given.get("dropout").map_or("0", String::as_str);
+    let dtype = given.get("dtype").map_or("f32", String::as_str);
     let quantization = given.get("quantization").map_or("none", String::as_str);
     let recipe = format!(
         "name = 'bench'\n[model]\npath = '{model}'\nquantization = '{quantization}'\n[data]\ntrain = ['none']\n\
-         [lora]\nr = {}\nalpha = 16\ndropout = {dropout}\n[train]\nlearning_rate = 1e-4\nschedule = 'constant'\n",
+         [lora]\nr = {}\nalpha = 16\ndropout = {dropout}\n[train]\nlearning_rate = 1e-4\nschedule = 'constant'\ndtype = '{dtype}'\n",
         number("rank", 16)
     );
     let recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
     let options = LoadOptions {
         quantization: recipe.model.quantization,
         trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+        products: device::products(recipe.train.dtype, &Device::Cpu)?,
         ..LoadOptions::default()
     };
     let plan = Memory::new(config, &recipe, files.dtype("model.embed_tokens.weight")?, DType::F32);
@@ -83,7 +86,7 @@ fn main() -> Result<()> {
         "{}",
         json!({
             "batch": batch, "length": length, "threads": rayon::current_num_threads(), "recompute": recompute,
-            "dropout": dropout, "quantization": quantization,
+            "dropout": dropout, "quantization": quantization, "dtype": dtype,
             "tokens_per_second": (speed * 10.0).round() / 10.0, "step_seconds": timed,
             "peak_rss_mib": mib(peak), "predicted_mib": mib(Some(predicted)),
             "rss_before_model_mib": mib(before), "rss_after_model_mib": mib(loaded),

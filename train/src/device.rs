@@ -6,7 +6,9 @@ use candle_core::{DType, Device};
 use crate::kernels::{gpu_device, memory_pool};
 use crate::{
     error::{Error, Result},
-    memory, recipe,
+    kernels::Products,
+    memory,
+    recipe::{self, ComputeType},
 };
 
 /// The device that is asked for, and the type that it computes in.
@@ -56,9 +58,25 @@ fn gpu() -> Result<Device> {
     Err(Error::Other(message.into()))
 }
 
+/// How products with weights are computed on `device`.
+///
+/// # Errors
+/// `f32` on a GPU.
+pub fn products(wanted: ComputeType, device: &Device) -> Result<Products> {
+    match wanted {
+        ComputeType::F32 if !device.is_cpu() => {
+            let message = "train.dtype = \"f32\": a GPU computes in bf16; take `auto`, or device `cpu`";
+            Err(Error::Other(message.into()))
+        }
+        ComputeType::Bf16 if device.is_cpu() => Ok(Products::Bf16),
+        _ => Ok(Products::Exact),
+    }
+}
+
 /// As a lock names it, e.g. `bf16 on cuda`.
-pub fn name(device: &Device, dtype: DType) -> String {
-    format!("{} on {}", dtype.as_str(), if device.is_cuda() { "cuda" } else { "cpu" })
+pub fn name(device: &Device, dtype: DType, products: Products) -> String {
+    let factors = if products == Products::Bf16 { ", products of bf16," } else { "" };
+    format!("{}{factors} on {}", dtype.as_str(), if device.is_cuda() { "cuda" } else { "cpu" })
 }
 
 /// Memory that is free where `device` computes, in bytes, if it can be told.
@@ -88,7 +106,10 @@ mod tests {
     #[test]
     fn the_cpu_computes_in_f32() {
         let (device, dtype) = pick(recipe::Device::Cpu).unwrap();
-        assert_eq!((device.is_cpu(), name(&device, dtype).as_str()), (true, "f32 on cpu"));
+        let named = |wanted| name(&device, dtype, products(wanted, &device).unwrap());
+        assert!(device.is_cpu());
+        assert_eq!([ComputeType::Auto, ComputeType::F32].map(named), ["f32 on cpu"; 2]);
+        assert_eq!(named(ComputeType::Bf16), "f32, products of bf16, on cpu");
         assert!(resident(&device) > 0 && free(&device).is_some());
     }
 

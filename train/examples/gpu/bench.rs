@@ -137,7 +137,7 @@ impl Bench {
         if let Ok(device) = self.device.as_cuda_device() {
             return device.cuda_stream().context().name().unwrap_or_else(|_| "a GPU without a name".into());
         }
-        device::name(&self.device, self.dtype)
+        device::name(&self.device, self.dtype, setaccio_train::kernels::Products::Exact)
     }
 
     fn run(&self, run: Run) -> Result<Value> {
@@ -208,6 +208,7 @@ impl Bench {
             dtype: self.dtype,
             device: self.device.clone(),
             trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
+            ..LoadOptions::default()
         };
         let llama = load::model(config, &source, &options, &|_| true)?;
         Ok(Trainer::new(llama, recipe, 1 << 20, recompute))

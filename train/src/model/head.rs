@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::{Batch, IGNORE},
     error::{Error, Result},
-    kernels::{self, Output, RowIndex, RowLoss, RowLosses},
+    kernels::{self, Output, Products, RowIndex, RowLoss, RowLosses},
     optim::Param,
     recipe::HEAD,
 };
@@ -38,6 +38,8 @@ pub struct Head {
     pub scale: f64,
     /// c of the soft cap c tanh(x / c) that a logit x goes through after that.
     pub cap: Option<f64>,
+    /// How products with the weight are computed in training; the adapter's are exact.
+    pub products: Products,
 }
 
 /// What an adapter adds to logits: `scale` x A^T B^T.
@@ -109,7 +111,7 @@ impl Head {
             let rows = |t: &Tensor| t.narrow(0, start, logits.dim(0)?);
             losses.add_(logits, start, if asked { 1.0 } else { 0.0 })?;
             if let Some(dnormed) = &dnormed {
-                kernels::gemm_(&rows(dnormed)?, logits, weight, self.scale, 0.0)?;
+                self.products.gemm_(&rows(dnormed)?, logits, weight, self.scale, 0.0)?;
             }
             match (&adapter, &u) {
                 (Some(adapter), Some(u)) => kernels::gemm_(&rows(u)?, logits, &adapter.b, adapter.scale, 0.0),
@@ -162,7 +164,7 @@ impl Head {
             let len = logits.dim(0)?;
             losses.add_(logits, start, 1.0)?;
             if let Some((param, weighed)) = &param {
-                kernels::gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, self.scale, 1.0)?;
+                self.products.gemm_(&param.grad, &logits.t()?, &weighed.narrow(0, start, len)?, self.scale, 1.0)?;
             }
             if let Some((lora, weighed)) = &of_b {
                 let scale = self.scale * lora.scale;
@@ -199,7 +201,7 @@ impl Head {
         for start in (0..n).step_by(step) {
             let len = step.min(n - start);
             let logits = buffer.narrow(0, 0, len)?;
-            kernels::gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, self.scale, 0.0)?;
+            self.products.gemm_(&logits, &normed.narrow(0, start, len)?, &weight.t()?, self.scale, 0.0)?;
             if let Some(OnHead { b, xa, scale }) = adapter {
                 kernels::gemm_(&logits, &xa.narrow(0, start, len)?, &b.t()?, *scale, 1.0)?;
             }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    kernels::{self, Output},
+    kernels::{self, Output, Products},
     optim::Param,
 };
 
@@ -29,6 +29,8 @@ pub struct Linear {
     pub bias: Option<MaybeTrained>,
     /// The adapter, if this layer has one.
     pub lora: Option<LoraLayer>,
+    /// How products with the weight are computed; the adapter's are exact.
+    pub products: Products,
 }
 
 impl Linear {
@@ -51,7 +53,7 @@ impl Linear {
         }
         let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
         let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
-        kernels::gemm_(&y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta())?;
+        self.products.gemm_(&y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta())?;
         if let Some(bias) = &self.bias {
             kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
@@ -68,7 +70,7 @@ impl Linear {
         mode: Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let w = self.weight.dense(x.dtype())?;
-        kernels::gemm_(&y, x, &w.t()?, 1.0, 0.0)?;
+        self.products.gemm_(&y, x, &w.t()?, 1.0, 0.0)?;
         let xa = lora.forward_(&y, x, &self.name, mode, Output::Accumulate)?;
         let y = match dora.lengths(&w, lora, mode)? {
             Some(Lengths { gain, .. }) => y.broadcast_mul(&gain)?,
@@ -88,7 +90,7 @@ impl Linear {
         norm: &Tensor,
     ) -> Result<()> {
         let z = kernels::empty(dy.shape(), dy.dtype(), dy.device())?;
-        kernels::gemm_(&z, x, &self.weight.dense(x.dtype())?.t()?, 1.0, 0.0)?;
+        self.products.gemm_(&z, x, &self.weight.dense(x.dtype())?.t()?, 1.0, 0.0)?;
         kernels::gemm_(&z, xa, &kernels::cast(&lora.b.value, xa.dtype())?.t()?, lora.scale, 1.0)?;
         dora.backward(dy, &z, norm)
     }
@@ -117,7 +119,8 @@ impl Linear {
         };
         let u = adapter.map(|(lora, xa)| lora.backward_b(xa, dy)).transpose()?;
         if let Some((dx, output)) = dx {
-            let base = |output: Output| kernels::gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, output.beta());
+            let base =
+                |output: Output| self.products.gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, output.beta());
             let adapter = |output| match adapter.zip(u.as_ref()) {
                 Some(((lora, _), u)) => lora.input_grad(dx, u, &self.name, pass, output),
                 None => Ok(()),
@@ -138,7 +141,7 @@ impl Linear {
         }
         let x = x()?;
         if let Some(param) = self.weight.param() {
-            kernels::gemm_(&param.grad, &dy.t()?, &x, 1.0, 1.0)?;
+            self.products.gemm_(&param.grad, &dy.t()?, &x, 1.0, 1.0)?;
         }
         if let (Some((lora, xa)), Some(Lengths { norm, .. })) = (adapter, &lengths)
             && let Some(dora) = &lora.dora

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels,
+    kernels::{self, Products},
     nf4::Nf4,
     recipe::{EMBEDDING, HEAD, Lora, Quantization},
 };
@@ -45,6 +45,8 @@ pub struct LoadOptions {
     pub double_quant: bool,
     /// What is computed with.
     pub dtype: DType,
+    /// How products with weights are.
+    pub products: Products,
     /// Where.
     pub device: Device,
     /// What is trained.
@@ -71,6 +73,7 @@ impl Default for LoadOptions {
             quantization: Quantization::None,
             double_quant: true,
             dtype: DType::F32,
+            products: Products::Exact,
             device: Device::Cpu,
             trainable: Trainable::Nothing,
         }
@@ -146,6 +149,7 @@ pub fn model(
     } else {
         head(config, norm, load("lm_head.weight", &[config.vocab_size, h], None)?)
     };
+    head.products = options.products;
     if !tied {
         head.lora = options.lora_of_table(HEAD, head.weight.tensor(), tied)?;
     }
@@ -173,6 +177,7 @@ pub fn head(config: &Config, of_norm: MaybeTrained, weight: MaybeTrained) -> Hea
         lora: None,
         scale: 1.0 / scales.logits,
         cap: scales.logit_cap,
+        products: Products::Exact,
     }
 }
 
@@ -189,7 +194,7 @@ pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usi
         let name = format!("model.layers.{i}.{}", linear.name);
         let (weight, lora) = weight(&name, (linear.out, linear.input), source, options)?;
         let bias = linear.bias.then(|| vector(&format!("{name}.bias"), linear.out)).transpose()?;
-        Ok(Linear { name, weight, bias, lora })
+        Ok(Linear { name, weight, bias, lora, products: options.products })
     };
     let heads = config.heads(i);
     let (q, kv) = (heads.q * heads.dim, heads.kv * heads.dim);

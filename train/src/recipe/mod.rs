@@ -11,7 +11,7 @@ pub use load::{HOME, RecipeFile, load};
 pub use lora::{AdapterType, EMBEDDING, FUSED, HEAD, Init, LINEARS, Lora, TABLES, is_linear};
 pub use preference::{DpoKind, Preference, PreferenceLoss, Reference, Term};
 pub use schema::{
-    Checkpoint, Data, Device, EmptyAnswers, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization, Recipe,
-    Recompute, Schedule, TINY, TINY_FOLDER, Task, Train, TrainOn, Unsaid,
+    Checkpoint, ComputeType, Data, Device, EmptyAnswers, Eval, Form, Model, Optimizer, Overlong, Packing, Quantization,
+    Recipe, Recompute, Schedule, TINY, TINY_FOLDER, Task, Train, TrainOn, Unsaid,
 };
 pub use setaccio_base::run_lock::Method;

@@ -304,6 +304,10 @@ pub struct Train {
     /// What computes: `cpu` in f32, `cuda` (the first NVIDIA GPU, in a build with feature `cuda`) in bf16, `auto` the
     /// GPU if there is one that the build can use, else the CPU.
     pub device: Device,
+    /// The type of the factors of products with the model's weights: on a CPU `auto` and `f32` leave them as they are; `bf16` rounds
+    /// them and adds up in f32, by AMX or AVX512-BF16 where the processor has it, and all else stays in f32. A GPU computes in `bf16`.
+    #[serde(skip_serializing_if = "ComputeType::is_auto")]
+    pub dtype: ComputeType,
     /// A line of metrics every N steps.
     pub log_every: u64,
 }
@@ -359,6 +363,26 @@ pub enum Device {
     Cuda,
 }
 
+/// The type of the factors of products with the model's weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputeType {
+    /// What the device computes in: f32 on a CPU, bf16 on a GPU.
+    #[default]
+    Auto,
+    /// On a CPU.
+    F32,
+    /// On a CPU the sums are in f32.
+    Bf16,
+}
+
+impl ComputeType {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
 impl Default for Train {
     fn default() -> Self {
         Self {
@@ -380,6 +404,7 @@ impl Default for Train {
             recompute: Recompute::Auto,
             memory_gib: 0.0,
             device: Device::Auto,
+            dtype: ComputeType::Auto,
             log_every: 10,
         }
     }

@@ -22,6 +22,7 @@ use crate::{
         model_files::ModelFiles,
         peft::{self, AdapterFile},
     },
+    kernels::Products,
     memory::Memory,
     model::config::{BlockLinear, Config},
     recipe::{EMBEDDING, Form, HEAD, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
@@ -58,6 +59,8 @@ pub struct RunPlan {
     pub device: Device,
     /// In which type.
     pub dtype: DType,
+    /// How products with weights are computed.
+    pub products: Products,
     /// What it takes.
     pub memory: Memory,
     /// Layers that are computed again in the backward pass.
@@ -81,6 +84,7 @@ impl RunPlan {
         let recipe = &recipe_file.recipe;
         ownership::check(folder)?;
         let (device, dtype) = device::pick(recipe.train.device)?;
+        let products = device::products(recipe.train.dtype, &device)?;
         computable(recipe, &recipe_file.file, &device)?;
         let made = if recipe.model.is_tiny() { Some(tiny(recipe, progress)?) } else { None };
         let path = made.as_ref().map_or_else(|| PathBuf::from(&recipe.model.path), |made| made.path().to_owned());
@@ -168,6 +172,7 @@ impl RunPlan {
             total,
             device,
             dtype,
+            products,
             memory,
             recompute,
             largest,

@@ -170,6 +170,7 @@ fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, Adapters)> {
         quantization: recipe.model.quantization,
         double_quant: recipe.model.double_quant,
         dtype: plan.dtype,
+        products: plan.products,
         device: plan.device.clone(),
         trainable: match recipe.method {
             Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
@@ -246,7 +247,7 @@ fn newest(
 
 fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<RunLock> {
     let recipe = &plan.recipe_file.recipe;
-    let mut lock = lock::begin(recipe.clone(), command, &device::name(&plan.device, plan.dtype));
+    let mut lock = lock::begin(recipe.clone(), command, &device::name(&plan.device, plan.dtype, plan.products));
     lock.tokenizer_sha256.clone_from(&plan.tokens.sha256);
     let template = match recipe.data.template.as_str() {
         "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),

@@ -78,6 +78,7 @@ impl Sketch {
             place
         } else {
             let (device, dtype) = device::pick(recipe.train.device)?;
+            device::products(recipe.train.dtype, &device)?;
             Place::here(&recipe, &device, dtype)
         };
         if recipe.lora.use_dora && place.gpu.is_some() {

@@ -124,6 +124,7 @@ fn steps(gpu: &Gpu, case: &Case, device: &Device, again: usize) -> Result<Vec<St
         dtype: if device.is_cpu() { DType::F32 } else { DType::BF16 },
         device: device.clone(),
         trainable,
+        ..LoadOptions::default()
     };
     let model = load::model(&config, &Drawn(gpu.seed), &options, &|_| true)?;
     let mut trainer = Trainer::new(model, &recipe, 100, again);

@@ -4,6 +4,7 @@
 
 mod adamw;
 mod autograd;
+mod bf16_products;
 mod dora;
 mod families;
 mod families_files;

@@ -1,12 +1,13 @@
 //! Matrix products: the crate `gemm` on a CPU, cuBLAS on a GPU.
 
+mod bf16;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::storage::empty;
 use crate::error::Result;
@@ -16,6 +17,26 @@ use crate::error::Result;
 /// as TF32, unless candle was told otherwise.
 pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
     by_device!(dst, gemm_(dst, a, b, alpha, beta))
+}
+
+/// How a CPU computes products with a weight of the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// In the type of what is multiplied.
+    #[default]
+    Exact,
+    /// Of f32 matrices, with their elements rounded to bf16 and their products added up in f32. Of fewer than 32 rows in f32.
+    Bf16,
+}
+
+impl Products {
+    /// [`gemm_`], so computed. A GPU's products are those of the type that it computes in.
+    pub fn gemm_(self, dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
+        if self == Self::Bf16 && dst.device().is_cpu() && dst.dtype() == DType::F32 {
+            return bf16::gemm_(dst, a, b, alpha, beta);
+        }
+        gemm_(dst, a, b, alpha, beta)
+    }
 }
 
 /// `x w^T`: [T, in] and [out, in] -> [T, out].

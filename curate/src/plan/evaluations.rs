@@ -279,9 +279,10 @@ impl Reading<'_> {
         let wanted: Vec<&str> = wanted.filter(|path| !filled.contains(*path)).collect();
         if let (Some(field), false) = (wanted.first(), again && items == 0) {
             let within: Vec<&String> = below.iter().filter(|path| path.starts_with(&format!("{field}."))).collect();
-            let (what, there): (_, Names) = match within.is_empty() {
-                true => ("a field", columns.iter().collect()),
-                false => ("a text in the field", within.into_iter().collect()),
+            let (what, there): (_, Names) = if within.is_empty() {
+                ("a field", columns.iter().collect())
+            } else {
+                ("a text in the field", within.into_iter().collect())
             };
             let message = format!(
                 "evaluation set `{}`: none of its {items} items has {what} `{field}`; there are {there}",

@@ -278,17 +278,7 @@ impl Reading<'_> {
         let wanted = fields.paths().chain(set.id.as_deref().filter(|id| !columns.contains(*id)));
         let wanted: Vec<&str> = wanted.filter(|path| !filled.contains(*path)).collect();
         if let (Some(field), false) = (wanted.first(), again && items == 0) {
-            let within: Vec<&String> = below.iter().filter(|path| path.starts_with(&format!("{field}."))).collect();
-            let (what, there): (_, Names) = if within.is_empty() {
-                ("a field", columns.iter().collect())
-            } else {
-                ("a text in the field", within.into_iter().collect())
-            };
-            let message = format!(
-                "evaluation set `{}`: none of its {items} items has {what} `{field}`; there are {there}",
-                set.name
-            );
-            return Err(Error::recipe(&self.loaded.file, message));
+            return Err(self.no_field(set, field, items, (&columns, &below)));
         }
         if items > 0 && self.builder.all_short() {
             let message = format!(
@@ -298,6 +288,25 @@ impl Reading<'_> {
             return Err(Error::recipe(&self.loaded.file, message));
         }
         Ok(())
+    }
+
+    /// None of a set's items has a text in a field: of an object its own fields are told, else the columns.
+    fn no_field(
+        &self,
+        set: &EvaluationSet,
+        field: &str,
+        items: u64,
+        (columns, below): (&BTreeSet<String>, &BTreeSet<String>),
+    ) -> Error {
+        let within: Vec<&String> = below.iter().filter(|path| path.starts_with(&format!("{field}."))).collect();
+        let (what, there): (_, Names) = if within.is_empty() {
+            ("a field", columns.iter().collect())
+        } else {
+            ("a text in the field", within.into_iter().collect())
+        };
+        let message =
+            format!("evaluation set `{}`: none of its {items} items has {what} `{field}`; there are {there}", set.name);
+        Error::recipe(&self.loaded.file, message)
     }
 
     /// Add the rows of an earlier build.

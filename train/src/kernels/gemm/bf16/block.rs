@@ -133,6 +133,7 @@ mod x86 {
         }
 
         /// The sums of a block.
+        #[allow(clippy::unused_self, reason = "that it is there says that the registers are configured")]
         pub fn block(&self, [a0, a1]: Lines<'_>, [b0, b1]: Lines<'_>, sums: &mut Sums) {
             let n = a0.len();
             assert!(n > 0 && [a1, b0, b1].iter().all(|tiles| tiles.len() == n), "rows of tiles differ in length");

@@ -173,7 +173,7 @@ mod tests {
     type Way = (&'static str, Box<dyn Fn(&mut [f32], usize, (Mat<'_, f32>, Mat<'_, f32>), (f64, f64)) + Sync>);
 
     fn ways() -> Vec<Way> {
-        let plain: Way = ("f32 of what is rounded", Box::new(|dst, rs, ab, by| multiply_rounded(dst, rs, ab, by)));
+        let plain: Way = ("f32 of what is rounded", Box::new(multiply_rounded));
         let mut ways = vec![plain];
         for instructions in Instructions::all() {
             let name = if instructions == Instructions::Amx { "AMX" } else { "AVX512-BF16" };

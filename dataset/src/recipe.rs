@@ -88,6 +88,11 @@ impl Recipe {
         self.dedup.as_ref()?.semantic.as_ref().filter(|semantic| !semantic.off)
     }
 
+    /// What rows lose because others hold it, if that is wanted.
+    pub fn repeats(&self) -> Option<&Repeats> {
+        self.dedup.as_ref()?.repeats.as_ref().filter(|repeats| !repeats.off)
+    }
+
     /// The kept column by which rows that are the same may contradict each other.
     pub fn label(&self) -> Option<&str> {
         let label = self.dedup.as_ref()?.label.as_str();

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::unit::Unit;
 
+use crate::keys::is_default;
+
 /// What rows repeat of each other, and what is done with rows that lose some of their text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,11 +24,22 @@ pub struct Repeats {
     pub min_sentences: u32,
     /// The same, of words.
     pub min_words: u32,
+    /// It is as if the table were not there, for one command: `--set dedup.repeats.off=true`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub off: bool,
 }
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self { unit: Unit::Lines, span: None, min_copies: 2, min_span_words: 0, min_sentences: 3, min_words: 50 }
+        Self {
+            unit: Unit::Lines,
+            span: None,
+            min_copies: 2,
+            min_span_words: 0,
+            min_sentences: 3,
+            min_words: 50,
+            off: false,
+        }
     }
 }
 

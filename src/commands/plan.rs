@@ -359,7 +359,7 @@ fn stages(planned: &Planned, plan: &Plan) {
             say!("          {FAINT}by {}{FAINT:#}", one_line(&embedder.told()));
         }
     }
-    if let Some(repeats) = recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref()) {
+    if let Some(repeats) = recipe.repeats() {
         say!("          {}", repeats.told());
     }
     let weights = recipe.source.iter().any(|s| s.weight.is_some());

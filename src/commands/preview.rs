@@ -148,8 +148,7 @@ pub fn run(args: &Args) -> Result<()> {
             say!("\n{FAINT}{count} of {source} not read: {names}{FAINT:#}");
         }
         let [kept, dropped] = [preview.kept, preview.dropped].map(count);
-        let dedup = plan.loaded.recipe.dedup.as_ref();
-        let repeats = dedup.is_some_and(|dedup| dedup.repeats.is_some());
+        let repeats = plan.loaded.recipe.repeats().is_some();
         let unseen = if repeats { "duplicates, and what rows lose because others hold it," } else { "duplicates" };
         say!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; {unseen} show in a build");
         if let Some(told) = &preview.meaning {

@@ -150,6 +150,16 @@ fn no_role_token_is_left() {
 }
 
 #[test]
+fn lines_of_web_pages_stay_where_the_recipe_is_told_so() {
+    let built = build("clean-web-it", &["--set", "dedup.repeats.off=true"]);
+    let texts = built.kept("text");
+    let shared = "Le copie in alta risoluzione si consultano in sala";
+    assert_eq!(texts.iter().filter(|text| text.contains(shared)).count(), 3);
+    let ledger = built.ledger();
+    assert!(ledger.get("repeats").is_none() && !ledger.to_string().contains("\"repeats\""), "{ledger}");
+}
+
+#[test]
 fn web_pages_come_out_as_the_oracle_says() {
     let built = build("clean-web-it", &[]);
     let dropped = built.dropped();

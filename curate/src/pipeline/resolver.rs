@@ -285,7 +285,7 @@ impl<'a> Resolver<'a> {
         rows.sort_unstable_by_key(|c| (c.key, c.rank, c.id, c.tie, c.row));
         let mut left = if let Then::Sample(allowed) = then { allowed.map(<[u64]>::to_vec) } else { None };
         let dedups = self.recipe.dedup.is_some();
-        let repeats = self.recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref());
+        let repeats = self.recipe.repeats();
         let mut first: Option<Candidate<'_>> = None;
         // What is said of it, if it goes for the sake of another.
         let mut first_near: Option<String> = None;

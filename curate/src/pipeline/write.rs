@@ -170,7 +170,7 @@ pub fn write(
         writer.resolver = writer.resolver.with_leaks(Some(leaks));
     }
     if let Some(dedup) = &recipe.dedup
-        && let Some(settings) = &dedup.repeats
+        && let Some(settings) = recipe.repeats()
     {
         let PartitionWriter { index, resolver, .. } = &writer;
         let (partitions, buckets) = (ranges.as_slice(), plan.buckets);
@@ -377,9 +377,7 @@ impl PartitionWriter<'_> {
     /// A batch in which those of its rows that stay have lost what others hold.
     fn edited(&self, batch: &RecordBatch, keep: &[KeepRow], edits: &Edits) -> Result<RecordBatch> {
         let recipe = &self.plan.loaded.recipe;
-        let Some(settings) = recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref()) else {
-            return Ok(batch.clone());
-        };
+        let Some(settings) = recipe.repeats() else { return Ok(batch.clone()) };
         let orders = spill::column(batch, ORDER)?.as_primitive::<UInt64Type>();
         let contents = ContentColumns::new(batch, recipe.kind).map_err(Error::spoilt)?;
         let mut texts = BTreeMap::new();

@@ -125,7 +125,7 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
     let (mut busy, mut text_bytes, mut meant) = (0.0, 0.0, 0.0);
     let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
-    let repeats = plan.loaded.recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some());
+    let repeats = plan.loaded.recipe.repeats().is_some();
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
         let parts: Vec<&Part> = plan.parts(number).collect();
         let sample = sample(&parts, plan, &filter, number)?;

@@ -68,7 +68,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
     let asked = |name: &str| match (name, &recipe.dedup) {
         (NEAR, Some(dedup)) => dedup.near.is_some(),
         (SEMANTIC, _) => recipe.semantic().is_some(),
-        (REPEATS, Some(dedup)) => dedup.repeats.is_some(),
+        (REPEATS, _) => recipe.repeats().is_some(),
         (DECONTAMINATION, _) => leaks,
         _ => false,
     };

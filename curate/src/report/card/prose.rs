@@ -226,7 +226,7 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
             let _ = writeln!(out, "| {} | {items} | {short} | {found} | {rows} |", cell(set));
         }
     }
-    let repeats = lock.recipe.dedup.as_ref().and_then(|dedup| dedup.repeats.as_ref());
+    let repeats = lock.recipe.repeats();
     if let (Some(settings), Some(RepeatCount { rows, units, characters, dropped })) = (repeats, &ledger.repeats) {
         let [units, characters] = [units, characters].map(|n| grouped(*n));
         let _ = writeln!(
@@ -329,7 +329,7 @@ fn limits(lock: &RecipeLock) -> String {
         ),
         (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),
         (
-            lock.recipe.dedup.as_ref().is_some_and(|dedup| dedup.repeats.is_some()),
+            lock.recipe.repeats().is_some(),
             "Where a text lost what another row holds, it reads on as if nothing had stood there.",
         ),
         (

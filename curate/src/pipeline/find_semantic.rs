@@ -22,7 +22,7 @@ use super::{
     scratch::Places,
     semantic::{
         Twin, Twins,
-        greedy::{Row, Search, bytes_of_text},
+        greedy::{Row, SIZES, Search, bytes_of_text},
         vectors,
     },
     spill::{self, DECIDING, ID, LABEL, ORDER, WORDS},
@@ -71,8 +71,15 @@ impl Rows<'_> {
         })?;
         rows.sort_unstable_by_key(|row| (row.rank, Reverse(row.words), row.id));
         let file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let search =
-            Search { rows: &rows, file: &file, embedder: self.embedder, threshold: settings.threshold, pool, progress };
+        let search = Search {
+            rows: &rows,
+            file: &file,
+            embedder: self.embedder,
+            threshold: settings.threshold,
+            sizes: SIZES,
+            pool,
+            progress,
+        };
         let gone = search.decide(Places::create(&scratch.join("kept"), 0)?)?;
         let mut twins: Vec<Twin> = gone
             .iter()

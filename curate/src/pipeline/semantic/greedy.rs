@@ -10,12 +10,19 @@ use crate::{
     pipeline::scratch::Places,
 };
 
-/// Texts that are decided on at once, about.
-const BLOCK: usize = 2048;
-/// Texts that stay and are in memory at once.
-const CHUNK: usize = 4096;
-/// Texts of a block that a thread takes at once.
-const PART: usize = 96;
+/// How many texts are in memory at once. What goes does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Texts that are decided on together, about.
+    pub block: usize,
+    /// Texts that stay.
+    pub chunk: usize,
+    /// Texts of a block that a thread takes at once.
+    pub part: usize,
+}
+
+/// Some tens of megabytes, of which a thread's part stays in its cache.
+pub const SIZES: Sizes = Sizes { block: 2048, chunk: 4096, part: 96 };
 
 /// A row that deduplication leaves and that has vectors.
 #[derive(Clone, Debug)]
@@ -88,6 +95,8 @@ pub struct Search<'a> {
     pub embedder: &'a Embedder,
     /// Least cosine of two texts that are near.
     pub threshold: f64,
+    /// How much is in memory.
+    pub sizes: Sizes,
     /// Threads.
     pub pool: &'a ThreadPool,
     /// Who follows it.
@@ -112,7 +121,7 @@ impl Search<'_> {
             let open = |found: &[Option<Gone>]| -> Vec<usize> {
                 (0..block.texts.len()).filter(|i| found[place(&block.texts[*i])].is_none()).collect()
             };
-            for (number, texts) in stay.chunks(CHUNK).enumerate() {
+            for (number, texts) in stay.chunks(self.sizes.chunk).enumerate() {
                 let left = open(&found);
                 if left.is_empty() {
                     break;
@@ -157,7 +166,7 @@ impl Search<'_> {
     fn end_of_block(&self, start: usize) -> usize {
         let mut texts = 0;
         let more = self.rows[start..].iter().take_while(|row| {
-            let fits = texts == 0 || texts + row.texts as usize <= BLOCK;
+            let fits = texts == 0 || texts + row.texts as usize <= self.sizes.block;
             texts += row.texts as usize;
             fits
         });
@@ -187,7 +196,7 @@ impl Search<'_> {
     fn chunk(&self, kept: &Places, number: usize, texts: usize) -> Result<Panels> {
         let one = 4 * self.embedder.dimensions();
         let mut bytes = vec![0; texts * one];
-        kept.read((number * CHUNK * one) as u64, &mut bytes)?;
+        kept.read((number * self.sizes.chunk * one) as u64, &mut bytes)?;
         let vectors: Vec<f32> = bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
         Ok(self.embedder.panels(&vectors))
     }
@@ -195,7 +204,7 @@ impl Search<'_> {
     /// Those of the pairs of texts, of a block at the places `left` and of others, that are near.
     fn compare(&self, block: &Texts, left: &[usize], right: &[Text], panels: &Panels, of: Of) -> Result<Vec<Pair>> {
         let dimensions = self.embedder.dimensions();
-        let parts: Vec<&[usize]> = left.chunks(PART).collect();
+        let parts: Vec<&[usize]> = left.chunks(self.sizes.part).collect();
         let mut pairs = Vec::new();
         let part = |i: usize| {
             if self.progress.cancelled() {
@@ -251,4 +260,121 @@ impl Texts {
 
 fn near(one: &Text, other: &Text, cosine: f32) -> Gone {
     Gone { row: one.row as usize, by: other.row as usize, cosine, texts: [one.number, other.number] }
+}
+
+#[cfg(all(test, feature = "semantic"))]
+mod tests {
+    use std::path::Path;
+
+    use setaccio_base::parallel::thread_pool;
+
+    use super::*;
+
+    /// The texts of a row.
+    type Held = Vec<(Text, Vec<f32>)>;
+
+    /// Rows of one to three texts whose vectors lie about 40 directions, so that many are near, with labels here and there.
+    fn rows(dimensions: usize, file: &mut Places) -> Result<(Vec<Row>, Vec<Held>)> {
+        let mut state = 7_u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        let mut unit = |around: Option<&[f32]>| {
+            let mut vector: Vec<f32> =
+                (0..dimensions).map(|_| f32::from(u16::try_from(next() % 2001).unwrap_or(0)) - 1000.0).collect();
+            for (x, y) in vector.iter_mut().zip(around.into_iter().flatten()) {
+                *x = *x / 4000.0 + y;
+            }
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            for x in &mut vector {
+                *x /= length;
+            }
+            vector
+        };
+        let centres: Vec<Vec<f32>> = (0..40).map(|_| unit(None)).collect();
+        let (mut rows, mut held) = (Vec::new(), Vec::new());
+        for number in 0..400_u32 {
+            let texts: Held = (0..=number % 3)
+                .map(|i| {
+                    let vector = unit(Some(&centres[((number * 7 + i * 13) % 40) as usize]));
+                    (Text { row: number, class: i % 2, number: i }, vector)
+                })
+                .collect();
+            let bytes = texts.iter().flat_map(|(text, vector)| {
+                let head = [text.class.to_le_bytes(), text.number.to_le_bytes()];
+                head.into_iter().chain(vector.iter().map(|x| x.to_le_bytes())).flatten().collect::<Vec<u8>>()
+            });
+            rows.push(Row {
+                order: u64::from(number),
+                at: file.append(&bytes.collect::<Vec<u8>>())?,
+                texts: u32::try_from(texts.len()).unwrap_or(0),
+                words: 1,
+                rank: 0,
+                source: 0,
+                label: u64::from(number % 5 == 0) * u64::from(number % 2 + 1),
+                id: [0; 16],
+            });
+            held.push(texts);
+        }
+        Ok((rows, held))
+    }
+
+    /// One row after another against all that stay.
+    fn one_by_one(rows: &[Row], held: &[Held], threshold: f64) -> Vec<Gone> {
+        let (mut stay, mut gone): (Vec<usize>, Vec<Gone>) = (Vec::new(), Vec::new());
+        for row in 0..rows.len() {
+            let labels = |other: usize| [rows[row].label, rows[other].label];
+            let found = stay
+                .iter()
+                .filter(|other| !matches!(labels(**other), [a, b] if a != 0 && b != 0 && a != b))
+                .find_map(|other| {
+                    held[row].iter().find_map(|(one, x)| {
+                        held[*other].iter().find_map(|(text, y)| {
+                            let cosine = x.iter().zip(y).fold(0.0, |sum, (a, b)| sum + a * b);
+                            let is_near = one.class == text.class && f64::from(cosine) >= threshold;
+                            is_near.then(|| near(one, text, cosine))
+                        })
+                    })
+                });
+            match found {
+                Some(found) => gone.push(found),
+                None => stay.push(row),
+            }
+        }
+        gone
+    }
+
+    #[test]
+    fn blocks_chunks_and_threads_change_nothing() -> Result<()> {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/semantic/model2vec");
+        let embedder = Embedder::open(&model, "model")?;
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let mut file = Places::create(&dir.path().join("vectors"), 0)?;
+        let (rows, held) = rows(embedder.dimensions(), &mut file)?;
+        let expected = one_by_one(&rows, &held, 0.9);
+        assert!((100..380).contains(&expected.len()), "{}", expected.len());
+        for (jobs, block, chunk, part) in
+            [(1, 2048, 4096, 96), (2, 1, 1, 1), (3, 17, 5, 4), (2, 50, 33, 7), (1, 300, 64, 96)]
+        {
+            let pool = thread_pool(jobs)?;
+            let sizes = Sizes { block, chunk, part };
+            let search = Search {
+                rows: &rows,
+                file: &file,
+                embedder: &embedder,
+                threshold: 0.9,
+                sizes,
+                pool: &pool,
+                progress: &(),
+            };
+            let gone = search.decide(Places::create(&dir.path().join("kept"), 0)?)?;
+            assert_eq!(gone.len(), expected.len(), "{sizes:?}");
+            for (found, expected) in gone.iter().zip(&expected) {
+                // A chunk may end between two texts of a row that stays, and another of its texts is then told.
+                assert_eq!((found.row, found.by), (expected.row, expected.by), "{sizes:?}");
+            }
+        }
+        Ok(())
+    }
 }

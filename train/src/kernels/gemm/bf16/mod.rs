@@ -5,6 +5,8 @@
 mod block;
 mod tiles;
 
+use std::{cell::Cell, thread::LocalKey};
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -80,13 +82,13 @@ fn multiply(
     let deep = k.div_ceil(k.div_ceil(DEEP)).next_multiple_of(DEPTH);
     let wide = WIDE.min(n.next_multiple_of(SIDE));
     let columns = b.t();
-    let mut right = vec![Tile::ZERO; wide / LINES * (deep / DEPTH)];
+    let mut right = Scratch::new(&RIGHT, wide / LINES * (deep / DEPTH));
     for left_edge in (0..n).step_by(wide) {
         let width = wide.min(n - left_edge);
         for start in (0..k).step_by(deep) {
             let range = (start, k.min(start + deep));
             let count = (range.1 - range.0).div_ceil(DEPTH);
-            let right = &mut right[..width.div_ceil(SIDE) * 2 * count];
+            let right = &mut right.tiles[..width.div_ceil(SIDE) * 2 * count];
             right.par_chunks_mut(count).enumerate().for_each(|(j, tiles)| {
                 pack_or_clear(Side::Right, columns, left_edge + j * LINES, range, tiles);
             });
@@ -100,19 +102,45 @@ fn multiply(
                 alpha: alpha as f32,
                 beta: if start == 0 { beta as f32 } else { 1.0 },
             };
-            dst.par_chunks_mut(rs * HIGH).take(m.div_ceil(HIGH)).enumerate().for_each_init(
-                Vec::new,
-                |left, (i, out)| {
-                    let top = i * HIGH;
-                    let height = HIGH.min(m - top);
-                    left.resize(height.div_ceil(SIDE) * 2 * count, Tile::ZERO);
-                    for (i, tiles) in left.chunks_mut(count).enumerate() {
-                        pack_or_clear(Side::Left, a, top + i * LINES, range, tiles);
-                    }
-                    block.multiply(left, height, out);
-                },
-            );
+            dst.par_chunks_mut(rs * HIGH).take(m.div_ceil(HIGH)).enumerate().for_each(|(i, out)| {
+                let top = i * HIGH;
+                let height = HIGH.min(m - top);
+                let tiles = height.div_ceil(SIDE) * 2 * count;
+                let left = &mut Scratch::new(&LEFT, tiles).tiles[..tiles];
+                for (i, tiles) in left.chunks_mut(count).enumerate() {
+                    pack_or_clear(Side::Left, a, top + i * LINES, range, tiles);
+                }
+                block.multiply(left, height, out);
+            });
         }
+    }
+}
+
+thread_local! {
+    static LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    static RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+}
+
+/// Tiles of this thread, which the next product uses again: a megabyte or two that would be cleared each time.
+struct Scratch {
+    place: &'static LocalKey<Cell<Vec<Tile>>>,
+    /// As many as were asked for, or more, with anything in them.
+    tiles: Vec<Tile>,
+}
+
+impl Scratch {
+    fn new(place: &'static LocalKey<Cell<Vec<Tile>>>, count: usize) -> Self {
+        let mut tiles = place.take();
+        if tiles.len() < count {
+            tiles.resize(count, Tile::ZERO);
+        }
+        Self { place, tiles }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.place.set(std::mem::take(&mut self.tiles));
     }
 }
 

@@ -32,6 +32,9 @@ const WIDE: usize = 1024;
 /// Rows of the left factor that a thread packs and multiplies at a time.
 const HIGH: usize = 256;
 
+/// Rows of tiles of the right factor that a thread packs at a time: of columns that lie side by side, 512 bytes.
+const ROWS: usize = 8;
+
 /// A product of fewer rows is left to f32: packing the other factor would take longer than multiplying by it.
 const FEW: usize = 32;
 
@@ -89,8 +92,8 @@ fn multiply(
             let range = (start, k.min(start + deep));
             let count = (range.1 - range.0).div_ceil(DEPTH);
             let right = &mut right.tiles[..width.div_ceil(SIDE) * 2 * count];
-            right.par_chunks_mut(count).enumerate().for_each(|(j, tiles)| {
-                pack_or_clear(Side::Right, columns, left_edge + j * LINES, range, tiles);
+            right.par_chunks_mut(ROWS * count).enumerate().for_each(|(i, tiles)| {
+                pack(Side::Right, columns, left_edge + i * ROWS * LINES, range, (count, tiles));
             });
             let block = Block {
                 instructions,
@@ -107,9 +110,7 @@ fn multiply(
                 let height = HIGH.min(m - top);
                 let tiles = height.div_ceil(SIDE) * 2 * count;
                 let left = &mut Scratch::new(&LEFT, tiles).tiles[..tiles];
-                for (i, tiles) in left.chunks_mut(count).enumerate() {
-                    pack_or_clear(Side::Left, a, top + i * LINES, range, tiles);
-                }
+                pack(Side::Left, a, top, range, (count, left));
                 block.multiply(left, height, out);
             });
         }
@@ -141,15 +142,6 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.place.set(std::mem::take(&mut self.tiles));
-    }
-}
-
-/// Pack a row of tiles, which may lie beyond the factor.
-fn pack_or_clear(side: Side, lines: Mat<'_, f32>, line: usize, range: (usize, usize), tiles: &mut [Tile]) {
-    if line < lines.rows {
-        pack(side, lines, line, range, tiles);
-    } else {
-        tiles.fill(Tile::ZERO);
     }
 }
 

@@ -46,55 +46,82 @@ fn pair(first: f32, second: f32) -> u32 {
     rounded(first) >> 16 | rounded(second) & 0xffff_0000
 }
 
-/// Pack lines from `line` on, from `start` to `end` along the inner size, into tiles that follow each other along it. `lines` has
-/// them as rows, whichever side they are of. Beyond its last line, and beyond `end`, tiles are 0.
-pub fn pack(side: Side, lines: Mat<'_, f32>, line: usize, (start, end): (usize, usize), tiles: &mut [Tile]) {
-    simd(|| {
-        for (i, tile) in tiles.iter_mut().enumerate() {
-            let depth = start + i * DEPTH;
-            if line + LINES <= lines.rows && depth + DEPTH <= end && lines.cs == 1 {
-                along(side, &lines.data[line * lines.rs + depth..], lines.rs, tile);
-            } else if line + LINES <= lines.rows && depth + DEPTH <= end && lines.rs == 1 {
-                across(side, &lines.data[line + depth * lines.cs..], lines.cs, tile);
-            } else {
-                edge(side, lines, line, (depth, end), tile);
-            }
+/// Pack lines from `line` on, from `start` to `end` along the inner size, into rows of `count` tiles that follow each other along
+/// it. `lines` has them as rows, whichever side they are of. Beyond its last line, and beyond `end`, tiles are 0.
+pub fn pack(
+    side: Side,
+    lines: Mat<'_, f32>,
+    line: usize,
+    (start, end): (usize, usize),
+    (count, tiles): (usize, &mut [Tile]),
+) {
+    // Rows of tiles, and tiles of a row, that lie within the factor.
+    let rows = tiles.len() / count;
+    let whole_rows = rows.min(lines.rows.saturating_sub(line) / LINES);
+    let whole = (end - start) / DEPTH;
+    let from = |l: usize, k: usize| &lines.data[(line + l) * lines.rs + (start + k) * lines.cs..];
+    let (whole_rows, whole) = match (lines.cs, lines.rs) {
+        (1, _) => {
+            simd(|| {
+                for (row, tiles) in tiles.chunks_exact_mut(count).take(whole_rows).enumerate() {
+                    for l in 0..LINES {
+                        along(side, from(row * LINES + l, 0), l, &mut tiles[..whole]);
+                    }
+                }
+            });
+            (whole_rows, whole)
         }
-    });
+        (_, 1) => {
+            simd(|| {
+                for i in 0..whole {
+                    for p in 0..PAIRS {
+                        let k = i * DEPTH + 2 * p;
+                        if whole_rows > 0 {
+                            let tiles = tiles[i..].iter_mut().step_by(count).take(whole_rows);
+                            across(side, (from(0, k), from(0, k + 1)), p, tiles);
+                        }
+                    }
+                }
+            });
+            (whole_rows, whole)
+        }
+        _ => (0, 0),
+    };
+    for (row, tiles) in tiles.chunks_exact_mut(count).enumerate() {
+        let done = if row < whole_rows { whole } else { 0 };
+        for (i, tile) in tiles.iter_mut().enumerate().skip(done) {
+            edge(side, lines, line + row * LINES, (start + i * DEPTH, end), tile);
+        }
+    }
 }
 
-/// A tile of lines whose elements lie side by side, lines `stride` apart.
+/// Line `l` of a row of tiles, whose elements lie side by side: read from one end to the other, as memory is fetched.
 #[inline(always)]
-fn along(side: Side, data: &[f32], stride: usize, tile: &mut Tile) {
-    let mut by_line = Tile::ZERO;
-    for l in 0..LINES {
-        let line = &data[l * stride..][..DEPTH];
-        let out = &mut by_line.0[l * PAIRS..][..PAIRS];
+fn along(side: Side, data: &[f32], l: usize, tiles: &mut [Tile]) {
+    for (tile, line) in tiles.iter_mut().zip(data.as_chunks::<DEPTH>().0) {
+        let mut pairs = [0; PAIRS];
         for p in 0..PAIRS {
-            out[p] = pair(line[2 * p], line[2 * p + 1]);
+            pairs[p] = pair(line[2 * p], line[2 * p + 1]);
         }
-    }
-    match side {
-        Side::Left => *tile = by_line,
-        Side::Right => transpose(&by_line, tile),
+        match side {
+            Side::Left => tile.0[l * PAIRS..][..PAIRS].copy_from_slice(&pairs),
+            Side::Right => (0..PAIRS).for_each(|p| tile.0[p * LINES + l] = pairs[p]),
+        }
     }
 }
 
-/// A tile of lines that lie side by side, their elements `stride` apart.
+/// Pair `p` of the lines of tiles above each other, which lie side by side.
 #[inline(always)]
-fn across(side: Side, data: &[f32], stride: usize, tile: &mut Tile) {
-    let mut by_pair = Tile::ZERO;
-    for p in 0..PAIRS {
-        let first = &data[2 * p * stride..][..LINES];
-        let second = &data[(2 * p + 1) * stride..][..LINES];
-        let out = &mut by_pair.0[p * LINES..][..LINES];
+fn across<'a>(side: Side, (first, second): (&[f32], &[f32]), p: usize, tiles: impl Iterator<Item = &'a mut Tile>) {
+    for ((tile, first), second) in tiles.zip(first.as_chunks::<LINES>().0).zip(second.as_chunks::<LINES>().0) {
+        let mut lines = [0; LINES];
         for l in 0..LINES {
-            out[l] = pair(first[l], second[l]);
+            lines[l] = pair(first[l], second[l]);
         }
-    }
-    match side {
-        Side::Left => transpose(&by_pair, tile),
-        Side::Right => *tile = by_pair,
+        match side {
+            Side::Left => (0..LINES).for_each(|l| tile.0[l * PAIRS + p] = lines[l]),
+            Side::Right => tile.0[p * LINES..][..LINES].copy_from_slice(&lines),
+        }
     }
 }
 
@@ -102,23 +129,14 @@ fn across(side: Side, data: &[f32], stride: usize, tile: &mut Tile) {
 #[inline(always)]
 fn edge(side: Side, lines: Mat<'_, f32>, line: usize, (start, end): (usize, usize), tile: &mut Tile) {
     *tile = Tile::ZERO;
-    for l in 0..LINES.min(lines.rows - line) {
-        for k in 0..DEPTH.min(end - start) {
+    for l in 0..LINES.min(lines.rows.saturating_sub(line)) {
+        for k in 0..DEPTH.min(end.saturating_sub(start)) {
             let half = rounded(lines.data[(line + l) * lines.rs + (start + k) * lines.cs]) >> 16;
             let place = match side {
                 Side::Left => l * PAIRS + k / 2,
                 Side::Right => k / 2 * LINES + l,
             };
             tile.0[place] |= half << (16 * (k % 2));
-        }
-    }
-}
-
-#[inline(always)]
-fn transpose(from: &Tile, to: &mut Tile) {
-    for i in 0..LINES {
-        for j in 0..LINES {
-            to.0[j * LINES + i] = from.0[i * LINES + j];
         }
     }
 }
@@ -161,12 +179,12 @@ mod tests {
         let data: Vec<f32> = (0_u16..37 * 70).map(f32::from).collect();
         let turned: Vec<f32> = (0..cols * rows).map(|i| data[i % rows * cols + i / rows]).collect();
         for lines in [Mat::rows(&data, rows, cols, cols), Mat::rows(&turned, cols, rows, rows).t()] {
-            for (side, line) in
-                [Side::Left, Side::Right].into_iter().flat_map(|side| [(side, 0), (side, 16), (side, 32)])
-            {
-                let mut tiles = [Tile::ZERO; 3];
-                pack(side, lines, line, (0, cols), &mut tiles);
-                for (l, k) in (0..LINES).flat_map(|l| (0..3 * DEPTH).map(move |k| (l, k))) {
+            for (side, first) in [Side::Left, Side::Right].into_iter().flat_map(|side| [(side, 0), (side, 16)]) {
+                let mut all = [Tile([u32::MAX; LINES * PAIRS]); 12];
+                pack(side, lines, first, (0, cols), (3, &mut all));
+                for (l, k) in (0..4 * LINES).flat_map(|l| (0..3 * DEPTH).map(move |k| (l, k))) {
+                    let tiles = &all[l / LINES * 3..];
+                    let (line, l) = (first + l / LINES * LINES, l % LINES);
                     let (tile, p) = (&tiles[k / DEPTH], k % DEPTH / 2);
                     let place = if side == Side::Left { l * PAIRS + p } else { p * LINES + l };
                     let found = bf16::from_bits(u16::try_from(tile.0[place] >> (16 * (k % 2)) & 0xffff).unwrap());

@@ -229,6 +229,9 @@ impl FilterTable {
         let wrong = [("rule", "the name of a rule"), ("as", "a name"), ("off", "true or false")];
         match wrong.into_iter().find_map(|(key, what)| Some((key, what, self.settings.get(key)?))) {
             Some((key, what, value)) => Err(format!("{key} = {value}: it is {what}")),
+            None if self.alias.as_ref().is_some_and(|alias| alias.trim().is_empty()) => {
+                Err("as is empty: give it a name, or leave it out".into())
+            }
             None => Ok(()),
         }
     }
@@ -272,8 +275,8 @@ pub struct Dedup {
     pub near: Option<Near>,
     /// Rows that say nearly what another one says, in whatever words, are dropped; absent: they stay. A model of sentence embeddings
     /// tells: two texts are near if the cosine of their vectors is `threshold` or more. Of the rows that are near one that stays none
-    /// stays. Rows are taken in order of `dedup.prefer`, then more words, then the smaller id; every row is held against all that stay,
-    /// of whatever source. Rows with different labels (`dedup.label`) are not near.
+    /// stays. Rows are taken in order of `dedup.prefer`, then of sources, then more words, then the smaller id; every row is held
+    /// against all that stay, of whatever source. Rows with different labels (`dedup.label`) are not near.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semantic: Option<Semantic>,
     /// Lines, paragraphs or spans of sentences that several rows hold stay in one of them and are removed from the others;
@@ -433,7 +436,7 @@ impl ShingleUnit {
     }
 }
 
-/// Which of near-duplicates go. Rows are taken in order: `dedup.prefer`, then more words, then the smaller id.
+/// Which of near-duplicates go. Rows are taken in order: `dedup.prefer`, then of sources, then more words, then the smaller id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NearRule {

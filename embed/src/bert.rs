@@ -60,6 +60,9 @@ const FAMILIES: [Names; 2] = [
     },
 ];
 
+/// A window of fewer tokens has no room for a text.
+const LEAST_TOKENS: usize = 3;
+
 /// An encoder.
 pub struct Bert {
     tensors: Tensors,
@@ -108,10 +111,9 @@ struct Dense {
 }
 
 impl Dense {
-    fn new(tensors: &Tensors, name: &str, [inner, outer]: [usize; 2]) -> Result<Self> {
+    fn new(tensors: &Tensors, name: &str, [inner, outer]: [usize; 2], biased: bool) -> Result<Self> {
         let weights = tensors.values(&format!("{name}.weight"), &[outer, inner])?;
-        let bias = format!("{name}.bias");
-        let bias = if tensors.has(&bias) { tensors.values(&bias, &[outer])? } else { vec![0.0; outer] };
+        let bias = if biased { tensors.values(&format!("{name}.bias"), &[outer])? } else { vec![0.0; outer] };
         Ok(Self { weights: Panels::from_columns(&weights, inner), bias })
     }
 
@@ -177,11 +179,15 @@ impl Bert {
         };
         let positions = tensors.values(&format!("{prefix}embeddings.position_embeddings.weight"), &[0, width])?;
         let kind = format!("{prefix}embeddings.token_type_embeddings.weight");
-        let kind =
-            if tensors.has(&kind) { tensors.values(&kind, &[0, width])?[..width].to_vec() } else { vec![0.0; width] };
+        let kind = if tensors.has(&kind) {
+            let kinds = tensors.values(&kind, &[0, width])?;
+            kinds.get(..width).ok_or_else(|| tensors.wrong(&kind, "has no rows"))?.to_vec()
+        } else {
+            vec![0.0; width]
+        };
         let layer = |n: usize| {
             let name = |i: usize| format!("{}.{n}.{}", names.layer, names.parts[i]);
-            let dense = |i: usize, sizes| Dense::new(&tensors, &format!("{prefix}{}", name(i)), sizes);
+            let dense = |i: usize, sizes| Dense::new(&tensors, &format!("{prefix}{}", name(i)), sizes, true);
             Ok::<_, Error>(Layer {
                 query: dense(0, [width, width])?,
                 key: dense(1, [width, width])?,
@@ -200,6 +206,18 @@ impl Bert {
         let norm = norm("embeddings.LayerNorm")?;
         let modules = Modules::read(folder, width)?;
         let reach = (positions.len() / width).saturating_sub(first);
+        let most = modules.most.map_or(reach, |most| most.min(reach));
+        if most < LEAST_TOKENS {
+            let why =
+                format!("reads {most} tokens of a text, two of which only begin and end it: see `max_seq_length`");
+            return Err(wrong(why));
+        }
+        let epsilon = match folder.config.get("layer_norm_eps") {
+            None => 1e-12,
+            Some(named) => {
+                named.as_f64().ok_or_else(|| wrong(format!("config.json says `layer_norm_eps` = {named}")))?
+            }
+        };
         let bytes = |dense: &Dense| dense.bytes();
         let all = |layer: &Layer| {
             [&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down].map(bytes).iter().sum::<u64>()
@@ -215,13 +233,13 @@ impl Bert {
             norm,
             layers,
             heads,
-            epsilon: folder.config.get("layer_norm_eps").and_then(Value::as_f64).unwrap_or(1e-12),
+            epsilon,
             activation,
             first_token: modules.first_token,
             dense: modules.dense,
             dimensions: modules.dimensions,
             rest,
-            most: modules.most.map_or(reach, |most| most.min(reach)),
+            most,
             prompt: modules.prompt,
             lowercase: modules.lowercase,
         })
@@ -345,16 +363,32 @@ impl Modules {
             modules.prompt = prompt.unwrap_or_default().into();
         }
         let Some(list) = folder.value("modules.json")? else { return Ok(modules) };
-        for module in list.as_array().into_iter().flatten() {
+        let list = list.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| wrong("modules.json is no list of modules".into()))?;
+        let (mut pools, mut done) = (false, false);
+        for module in list {
             let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
             let (place, kind) = (text("path"), text("type").rsplit('.').next().unwrap_or_default());
             let config = |folder: &mut Folder| {
                 let config = folder.json(&format!("{place}/config.json"))?;
                 config.ok_or_else(|| wrong(format!("modules.json names {place}, and {place}/config.json is not there")))
             };
+            // Vectors are brought to length 1 in the end, and not on the way.
+            if std::mem::replace(&mut done, kind == "Normalize") {
+                return Err(wrong(format!("modules.json has a `{kind}` behind `Normalize`, which is not known")));
+            }
             match kind {
                 "Transformer" | "Normalize" => {}
-                "Pooling" => modules.first_token = first_token(&config(folder)?).map_err(&wrong)?,
+                "Pooling" => {
+                    let config = config(folder)?;
+                    modules.first_token = first_token(&config).map_err(&wrong)?;
+                    pools = true;
+                    if !modules.prompt.is_empty() && config.get("include_prompt") == Some(&Value::Bool(false)) {
+                        let why =
+                            format!("{place} leaves the default prompt out (`include_prompt`), which is not known");
+                        return Err(wrong(why));
+                    }
+                }
                 "Dense" => {
                     let config = config(folder)?;
                     let size =
@@ -376,11 +410,15 @@ impl Modules {
                         }
                     };
                     let tensors = Tensors::read_file(folder, &path.join(place).join("model.safetensors"))?;
-                    modules.dense.push((Dense::new(&tensors, "linear", [inner, outer])?, activation));
+                    let biased = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
+                    modules.dense.push((Dense::new(&tensors, "linear", [inner, outer], biased)?, activation));
                     modules.dimensions = outer;
                 }
                 other => return Err(wrong(format!("modules.json names a `{other}`, which is not known"))),
             }
+        }
+        if !pools {
+            return Err(wrong("modules.json names no `Pooling`, without which a text has no vector".into()));
         }
         Ok(modules)
     }

@@ -2,7 +2,7 @@
 //! (<https://github.com/MinishLab/model2vec>), `StaticEmbedding` of sentence-transformers and WordLlama write them.
 
 use serde_json::Value;
-use setaccio_base::Result;
+use setaccio_base::{Error, Result};
 
 use crate::{
     folder::Folder,
@@ -63,9 +63,14 @@ impl StaticTable {
         let most = match folder.config.get("max_length") {
             _ if !model2vec => None,
             Some(Value::Null) => None,
-            named => Some(named.and_then(|_| folder.number("max_length")).unwrap_or(MODEL2VEC_TOKENS)),
+            None => Some(MODEL2VEC_TOKENS),
+            Some(named) => {
+                let number = folder.number("max_length").filter(|tokens| *tokens > 0);
+                let wrong = || Error::damaged(&folder.path, format!("config.json says `max_length` = {named}"));
+                Some(number.ok_or_else(wrong)?)
+            }
         };
-        let most = most.map(|tokens| (tokens, tokens * words.median_characters));
+        let most = most.map(|tokens| (tokens, tokens.saturating_mul(words.median_characters)));
         Ok(Self { tensors, table, weights, mapping, unknown, most })
     }
 

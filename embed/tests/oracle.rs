@@ -149,3 +149,42 @@ fn a_model_that_cannot_be_used_is_refused() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 }
+
+/// What sentence-transformers does and this does not is said, and not left out.
+#[test]
+fn a_transformer_with_parts_that_are_not_known_is_refused() {
+    let said = |name: &str, change: &dyn Fn(&str) -> String| {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let from = oracles().join("semantic/bert");
+        let copy = |below: &str| {
+            let to = dir.path().join(below);
+            fs::create_dir_all(&to).unwrap_or_else(|e| panic!("{e}"));
+            for entry in fs::read_dir(from.join(below)).unwrap_or_else(|e| panic!("{e}")).flatten() {
+                if entry.path().is_file() {
+                    fs::copy(entry.path(), to.join(entry.file_name())).unwrap_or_else(|e| panic!("{e}"));
+                }
+            }
+        };
+        ["", "1_Pooling", "2_Normalize"].into_iter().for_each(copy);
+        let path = dir.path().join(name);
+        let text = change(&fs::read_to_string(&path).unwrap_or_default());
+        fs::write(&path, text).unwrap_or_else(|e| panic!("{e}"));
+        Embedder::open(dir.path(), "dedup.semantic.model").err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    assert_eq!(said("config.json", &str::to_owned), "");
+    let pooling = "1_Pooling/config.json";
+    let prompt = r#"{"prompts": {"query": "q: "}, "default_prompt_name": "query"}"#;
+    assert_eq!(said("config_sentence_transformers.json", &|_| prompt.into()), "");
+    let normal_first = |text: &str| text.replace("pooling.Pooling", "normalize.Normalize");
+    for (said, expected) in [
+        (said("modules.json", &|_| "[]".into()), "modules.json is no list of modules"),
+        (said("modules.json", &|text| text.replace("1_Pooling", "3_Other")), "3_Other/config.json is not there"),
+        (said("modules.json", &normal_first), "has a `Normalize` behind `Normalize`"),
+        (said("modules.json", &|_| r#"[{"type": "x.Transformer"}]"#.into()), "names no `Pooling`"),
+        (said(pooling, &|text| text.replace("mean", "max")), "known are"),
+        (said("sentence_bert_config.json", &|_| r#"{"max_seq_length": 1}"#.into()), "reads 1 tokens"),
+        (said("config.json", &|text| text.replacen('{', r#"{"layer_norm_eps": "x", "#, 1)), ""),
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}

@@ -240,6 +240,7 @@ fn what_a_filter_says_is_checked_and_named_whatever_it_is() {
     for filter in [
         "rule='length', min_chars=3, off='yes'",
         "rule='length', min_chars=3, as=3",
+        "rule='length', min_chars=3, as=' '",
         "rule='length', min_char=3, off=true",
         "rule='length', min_chars='three', off=true",
         "rule='gopher_quality', max_symbols_to_words=nan",

@@ -68,9 +68,14 @@ fn what_a_template_has_no_text_for_is_a_bad_row_or_stops_the_plan() {
     let fixture = fixture(TEMPLATE, "");
     fixture.write("data/a/x.csv", "testo,label\nChe sole!,1\n");
     told += &fixture.build("out", &[]).assert_failure();
-    for template in
-        ["outpt = '{{ text }}'", "output = '{{ text'", "output = 'sempre'", "output = '{{ strftime_now(\"%Y\") }}'"]
-    {
+    for template in [
+        "outpt = '{{ text }}'",
+        "output = ''",
+        "output = \"{{ txt | default('') }}\"",
+        "output = '{{ text'",
+        "output = 'sempre'",
+        "output = '{{ strftime_now(\"%Y\") }}'",
+    ] {
         let fixture = self::fixture(&format!("[source.template]\n{template}\n"), "");
         fixture.write("data/a/x.jsonl", "{\"text\": \"Che sole!\", \"label\": 1}\n");
         told += &fixture.build("out", &[]).assert_failure();
@@ -79,4 +84,19 @@ fn what_a_template_has_no_text_for_is_a_bad_row_or_stops_the_plan() {
     fixture.write("data/a/x.jsonl", "{\"text\": \"Che sole!\", \"label\": 1}\n");
     told += &fixture.build("out", &[]).assert_failure();
     assert_snapshot("row-templates-refused", told);
+}
+
+#[test]
+fn what_a_template_reads_the_schema_still_has() {
+    for (keys, rows) in [
+        ("", "{\"instruction\": \"Quanto fa?\", \"output\": \"4\"}\n"),
+        ("rename = { instruction = 'q' }\n", "{\"q\": \"Quanto fa?\", \"output\": \"4\"}\n"),
+    ] {
+        let asked = if keys.is_empty() { "instruction" } else { "q" };
+        let template = format!("{keys}[source.template]\noutput = '{{{{ output }}}} ({{{{ {asked} }}}})'\n");
+        let fixture = fixture(&template, "");
+        fixture.write("data/a/x.jsonl", rows);
+        fixture.build("out", &[]).assert_success();
+        assert_eq!(said(&fixture, "out"), [["Quanto fa?", "4 (Quanto fa?)"]]);
+    }
 }

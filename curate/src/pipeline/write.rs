@@ -275,6 +275,13 @@ fn semantic_twins(
     for manifest in manifests {
         count.add(&manifest.texts);
     }
+    if count.embedded == 0 && count.nothing > 0 {
+        let why = format!(
+            "gives none of {} a vector: is it the model that `dedup.semantic.model` is to name, and whole?",
+            counted(count.nothing, "text")
+        );
+        return Err(Error::damaged(&settings.model, why));
+    }
     let note = found.note(&count, settings, embedder);
     Ok(Some((found, note)))
 }

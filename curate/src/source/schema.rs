@@ -66,6 +66,8 @@ pub struct Mapping {
     pub rename: BTreeMap<String, String>,
     /// A schema's column, and the template that makes it of the columns of this source.
     pub templates: Arc<[(String, ColumnTemplate)]>,
+    /// The schema's columns.
+    columns: &'static [ColumnSpec],
 }
 
 impl Mapping {
@@ -85,13 +87,18 @@ impl Mapping {
             if source.rename.contains_key(column) {
                 return Err(format!("template.{column}: `rename` names the same column; keep one of them"));
             }
+            if text.trim().is_empty() {
+                return Err(format!(
+                    "template.{column}: it is empty: write what the column is made of, or take it out"
+                ));
+            }
             let template = ColumnTemplate::new(text).map_err(|e| format!("template.{column}: {e}"))?;
             templates.push((column.clone(), template));
         }
         if !templates.is_empty() && templates.iter().all(|(_, template)| template.columns().next().is_none()) {
             return Err("template: no column is read, so that every row would be the same: write `{{ COLUMN }}`".into());
         }
-        Ok(Self { rename: source.rename.clone(), templates: templates.into() })
+        Ok(Self { rename: source.rename.clone(), templates: templates.into(), columns: schema.columns() })
     }
 
     /// Columns that templates read, by their names in this source.
@@ -104,6 +111,10 @@ impl Mapping {
         self.templates.iter().any(|(made, _)| made == column)
     }
 
+    fn requires(&self, column: &str) -> bool {
+        self.columns.iter().any(|known| known.required && known.name == column)
+    }
+
     /// Give the columns of a record the schema's names, and make those that templates make; of the columns that they read the
     /// `kept` ones stay.
     ///
@@ -111,11 +122,18 @@ impl Mapping {
     /// A template refuses the record.
     pub fn apply(&self, record: &mut Record, kept: &[String]) -> Result<(), String> {
         let make = |(column, template): &(String, ColumnTemplate)| match template.render(record) {
+            Ok(text) if text.trim().is_empty() && self.requires(column) => {
+                Err(format!("template.{column} makes nothing of this row, and the schema needs it"))
+            }
             Ok(text) => Ok((column.clone(), Value::String(text))),
             Err(e) => Err(format!("template.{column} {e}")),
         };
         let made: Vec<_> = self.templates.iter().map(make).collect::<Result<_, String>>()?;
-        for name in self.read().filter(|name| !kept.iter().any(|kept| kept == name)) {
+        // What the schema takes as it is, by its own name or another, is still to be read.
+        let taken = |name: &str| {
+            self.rename.values().any(|here| here == name) || self.columns.iter().any(|column| column.name == name)
+        };
+        for name in self.read().filter(|name| !taken(name) && !kept.iter().any(|kept| kept == name)) {
             record.shift_remove(name);
         }
         rename(record, &self.rename);

@@ -24,6 +24,9 @@ pub struct Sizes {
 /// Some tens of megabytes, of which a thread's part stays in its cache.
 pub const SIZES: Sizes = Sizes { block: 2048, chunk: 4096, part: 96 };
 
+/// Equal vectors have no less: their length is 1 but for what was rounded.
+const EQUAL: f64 = 1.0 - 1e-6;
+
 /// A row that deduplication leaves and that has vectors.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -203,7 +206,7 @@ impl Search<'_> {
 
     /// Those of the pairs of texts, of a block at the places `left` and of others, that are near.
     fn compare(&self, block: &Texts, left: &[usize], right: &[Text], panels: &Panels, of: Of) -> Result<Vec<Pair>> {
-        let dimensions = self.embedder.dimensions();
+        let (dimensions, least) = (self.embedder.dimensions(), self.threshold.min(EQUAL));
         let parts: Vec<&[usize]> = left.chunks(self.sizes.part).collect();
         let mut pairs = Vec::new();
         let part = |i: usize| {
@@ -217,7 +220,7 @@ impl Search<'_> {
                 let one = &block.texts[*left];
                 for (place, cosine) in cosines.iter().enumerate() {
                     // Seldom true, so that it is asked first.
-                    if f64::from(*cosine) < self.threshold || !self.may_be_near(one, &right[place], of) {
+                    if f64::from(*cosine) < least || !self.may_be_near(one, &right[place], of) {
                         continue;
                     }
                     near.push(Pair { left: *left, right: place, cosine: *cosine });

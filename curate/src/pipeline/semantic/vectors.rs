@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array, cast::AsArray, types::UInt32Type};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use setaccio_dataset::recipe::{DedupOn, Semantic};
+use setaccio_filters::spaceless::count_words;
 
 use super::{TextCount, units::units};
 use crate::{
@@ -93,7 +94,7 @@ impl<'a> VectorWriter<'a> {
         let id = key::id(&row.row.content);
         for unit in units(&row.row.content, self.settings.of, self.on) {
             let least = usize::try_from(self.settings.min_words).unwrap_or(usize::MAX);
-            if least > 0 && unit.text.split_whitespace().nth(least - 1).is_none() {
+            if least > 0 && count_words(&unit.text) < least {
                 self.count.short += 1;
                 continue;
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Stdio};
 
 use serde_json::Value;
 
-use crate::fixture::{Fixture, TestRng, assert_snapshot, column, setaccio};
+use crate::fixture::{Fixture, TestRng, assert_snapshot, column, setaccio, tear_and_remove_a_part};
 
 fn oracle() -> Value {
     serde_json::from_str(include_str!("../oracles/decontamination.json")).unwrap()
@@ -171,21 +171,7 @@ fn killed_at_random_moments_it_resumes_to_the_same_bytes() {
 #[test]
 fn a_torn_or_missing_part_stops_the_build() {
     let fixture = fixture("[split]\nvalidation = 0.2\n[decontamination]\nvalidation = true\n");
-    for slice in 1..=2 {
-        fixture.build("out", &["--task", &format!("{slice}/2")]).assert_success();
-    }
-    let work = fixture.path("out/.setaccio/work");
-    let blocks = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
-    let blocks = blocks.filter(|path| path.extension().is_some_and(|end| end == "blocks")).min().unwrap();
-    let mut bytes = fs::read(&blocks).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&blocks, &bytes).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("is not what the task wrote"), "{said}");
-    fs::remove_file(&blocks).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("are not done yet"), "{said}");
+    tear_and_remove_a_part(&fixture, "blocks");
     fixture.build("out", &[]).assert_success();
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));

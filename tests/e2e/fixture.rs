@@ -335,3 +335,22 @@ impl TestRng {
         texts.into_iter().map(line).collect()
     }
 }
+
+/// Build two slices into `out`, then damage a part of a task that ends in `extension`, and remove it: both stop what puts the slices
+/// together, and a part that is missing counts as a task that was not done.
+pub fn tear_and_remove_a_part(fixture: &Fixture, extension: &str) {
+    for slice in 1..=2 {
+        fixture.build("out", &["--task", &format!("{slice}/2")]).assert_success();
+    }
+    let parts = fs::read_dir(fixture.path("out/.setaccio/work")).unwrap().map(|entry| entry.unwrap().path());
+    let part = parts.filter(|path| path.extension().is_some_and(|end| end == extension)).min().unwrap();
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, &bytes).unwrap();
+    let said = fixture.build("out", &["--finish"]).assert_failure();
+    assert!(said.contains("is not what the task wrote"), "{said}");
+    fs::remove_file(&part).unwrap();
+    let said = fixture.build("out", &["--finish"]).assert_failure();
+    assert!(said.contains("are not done yet"), "{said}");
+}

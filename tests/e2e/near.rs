@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use crate::fixture::{Fixture, assert_snapshot, column, setaccio};
+use crate::fixture::{Fixture, assert_snapshot, column, setaccio, tear_and_remove_a_part};
 
 /// Steele, Lea and Flood's generator, as the oracle has it.
 struct SplitMix(u64);
@@ -193,22 +193,7 @@ fn rows_of_earlier_data_sets_stay_and_those_near_them_go() {
 #[test]
 fn a_torn_part_stops_the_build_and_its_task_is_done_again() {
     let fixture = fixture(NEAR);
-    for slice in 1..=2 {
-        fixture.build("out", &["--task", &format!("{slice}/2")]).assert_success();
-    }
-    let work = fixture.path("out/.setaccio/work");
-    let bands = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
-    let bands = bands.filter(|path| path.extension().is_some_and(|end| end == "bands")).min().unwrap();
-    let mut bytes = fs::read(&bands).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&bands, &bytes).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("is not what the task wrote"), "{said}");
-    // A part that is missing counts as a task that was not done.
-    fs::remove_file(&bands).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("are not done yet"), "{said}");
+    tear_and_remove_a_part(&fixture, "bands");
     fixture.build("out", &[]).assert_success();
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));

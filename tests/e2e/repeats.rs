@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 use serde_json::Value;
 use setaccio_base::sha256;
 
-use crate::fixture::{Fixture, assert_snapshot, column, setaccio};
+use crate::fixture::{Fixture, assert_snapshot, column, setaccio, tear_and_remove_a_part};
 
 fn oracle() -> Value {
     serde_json::from_str(include_str!("../oracles/repeats.json")).unwrap()
@@ -228,25 +228,10 @@ fn a_person_is_told_of_it() {
 #[test]
 fn a_torn_part_stops_the_build_and_its_task_is_done_again() {
     let fixture = fixture(REPEATS);
-    for slice in 1..=2 {
-        fixture.build("out", &["--task", &format!("{slice}/2")]).assert_success();
-    }
-    let work = fixture.path("out/.setaccio/work");
-    let blocks = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
-    let blocks = blocks.filter(|path| path.extension().is_some_and(|end| end == "blocks")).min().unwrap();
-    let mut bytes = fs::read(&blocks).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&blocks, &bytes).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("is not what the task wrote"), "{said}");
-    // A part that is missing counts as a task that was not done.
-    fs::remove_file(&blocks).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("are not done yet"), "{said}");
+    tear_and_remove_a_part(&fixture, "blocks");
     // What an earlier run left on the way is not taken for its own.
-    fs::create_dir_all(work.join("repeats")).unwrap();
-    fs::write(work.join("repeats/gone"), "what a killed run left").unwrap();
+    fs::create_dir_all(fixture.path("out/.setaccio/work/repeats")).unwrap();
+    fs::write(fixture.path("out/.setaccio/work/repeats/gone"), "what a killed run left").unwrap();
     fixture.build("out", &[]).assert_success();
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Stdio, thread::sleep, 
 
 use serde_json::Value;
 
-use crate::fixture::{Fixture, ROOT, assert_snapshot, column, setaccio};
+use crate::fixture::{Fixture, ROOT, assert_snapshot, column, setaccio, tear_and_remove_a_part};
 
 fn oracle() -> Value {
     serde_json::from_str(include_str!("../oracles/semantic.json")).unwrap()
@@ -145,22 +145,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_torn_or_missing_part_stops_the_build_and_its_task_is_done_again() {
     let fixture = fixture(&semantic("message", 0.9, 5));
-    for slice in 1..=2 {
-        fixture.build("out", &["--task", &format!("{slice}/2")]).assert_success();
-    }
-    let work = fixture.path("out/.setaccio/work");
-    let vectors = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
-    let vectors = vectors.filter(|path| path.extension().is_some_and(|end| end == "vectors")).min().unwrap();
-    let mut bytes = fs::read(&vectors).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&vectors, &bytes).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("is not what the task wrote"), "{said}");
-    // A part that is missing counts as a task that was not done.
-    fs::remove_file(&vectors).unwrap();
-    let said = fixture.build("out", &["--finish"]).assert_failure();
-    assert!(said.contains("are not done yet"), "{said}");
+    tear_and_remove_a_part(&fixture, "vectors");
     fixture.build("out", &[]).assert_success();
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));

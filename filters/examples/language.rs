@@ -3,8 +3,9 @@
 //!     gzip -dc handbook.json.gz | cargo run --release -p setaccio-filters --example language -- it "mode = 'whole'" ""
 //!
 //! Reads JSON lines `{text, lang}` from standard input. From each page, stretches of each length are cut at the
-//! beginnings of paragraphs, one every `STRIDE` paragraphs, once those common to several languages are out; each is judged under every setting given (TOML, `;` between
-//! keys; an empty one is the default). Prints a Markdown table: of the rows kept, the share that is of the language
+//! beginnings of paragraphs, one every `STRIDE` paragraphs, once those common to several languages are out, and with them
+//! pages of which too little is left to tell; each is judged under every setting given (TOML, `;` between keys; an empty one
+//! is the default). Prints a Markdown table: of the rows kept, the share that is of the language
 //! (precision); of the rows of the language, the share kept (recall); the share judged as under the first setting;
 //! and megabytes a second on one core.
 
@@ -20,6 +21,9 @@ use setaccio_filters::{context::Context, pipeline::Pipeline, registry};
 
 /// Lengths in characters; the last is whole pages.
 const LENGTHS: [usize; 7] = [50, 100, 200, 500, 1000, 3000, usize::MAX];
+
+/// The rule takes a text of fewer letters for too short to tell.
+const MIN_LETTERS: usize = 20;
 
 /// A stretch begins at every so many paragraphs of a page.
 const STRIDE: usize = 7;
@@ -78,7 +82,7 @@ fn drop_shared_paragraphs(pages: &mut Vec<Page>) {
     for (page, text) in pages.iter_mut().zip(texts) {
         page.text = text;
     }
-    pages.retain(|p| !p.text.is_empty());
+    pages.retain(|p| p.text.chars().filter(|c| c.is_alphabetic()).count() >= MIN_LETTERS);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "shares and rates are shown to a few digits")]

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use setaccio_test_hub::{FaultKind, READ};
 
 use super::{HubFixture, standins};
-use crate::fixture::{Fixture, ROOT, TestRng, Transcript, assert_snapshot, published};
+use crate::fixture::{Fixture, ROOT, Run, TestRng, Transcript, assert_snapshot, published};
 
 const WEB: &str = "datasets/lab/web";
 
@@ -129,6 +129,38 @@ fn plan_and_preview_fetch_no_more_than_they_show() {
     assert_eq!(fixture.fetched(), Vec::<String>::new());
     fixture.run(&["preview", &fixture.recipe(), "--from", "hub", "-n", "4"]).assert_success();
     assert_eq!(fixture.fetched().len(), 1);
+}
+
+#[test]
+fn files_of_another_kind_in_a_folder_of_the_hub_are_named() {
+    let fixture = HubFixture::new(Fixture::text(""));
+    let recipe = fs::read_to_string(fixture.recipe()).unwrap().replace("['**/*']", "['rows']");
+    fixture.local.write("recipe.toml", recipe);
+    let rows = ["rows/a.jsonl", "rows/note.txt", "rows/altro/tesi.pdf", "rows/.hidden/b.jsonl", "note.txt"];
+    fixture.hub.store().put(WEB, rows.map(|name| (name.to_owned(), TestRng(1).lines(4))));
+    let names = "web/rows/altro/tesi.pdf, web/rows/note.txt";
+    let told = |run: Run, what: String| {
+        let said = run.assert_success().said();
+        assert!(said.contains(&what), "{said}");
+    };
+    let left_out = serde_json::json!(["web/rows/altro/tesi.pdf", "web/rows/note.txt"]);
+    for (command, what, pointer) in [
+        ("plan", "not read: 2 files beside these, ", "/sources/0/left_out"),
+        ("preview", "2 files of web not read: ", "/left_out/web"),
+    ] {
+        let args = [command, &fixture.recipe(), "--from", "hub"];
+        told(fixture.run(&args), format!("{what}{names}"));
+        let run = fixture.run(&[&args[..], &["--json"]].concat()).assert_success();
+        let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(object.pointer(pointer), Some(&left_out), "{object}");
+    }
+    let note = format!("The folders of `web` hold 2 more files, of another kind, that were not read: {names}.");
+    told(fixture.build("out", &[]), note);
+    assert!(fs::read_to_string(fixture.local.path("out/README.md")).unwrap().contains(names));
+    // Only what is read is fetched.
+    fixture.run(&["pull", &fixture.recipe()]).assert_success();
+    let fetched = fixture.fetched();
+    assert!(fetched.len() == 1 && fetched[0].ends_with("rows/a.jsonl"), "{fetched:?}");
 }
 
 #[test]

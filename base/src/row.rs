@@ -312,13 +312,15 @@ pub struct Row {
     pub columns: Map<String, Value>,
     /// Names of roles and fields that were others in the source, each once.
     pub renamed: Vec<Renamed>,
+    /// Columns that a template of the source asks for and that the source's row has not.
+    pub absent: Vec<String>,
 }
 
 impl Row {
     /// A row with no language and no further columns.
     #[must_use]
     pub fn new(content: Content) -> Self {
-        Self { content, language: None, columns: Map::new(), renamed: Vec::new() }
+        Self { content, language: None, columns: Map::new(), renamed: Vec::new(), absent: Vec::new() }
     }
 
     /// A plain document.

@@ -44,10 +44,13 @@ pub struct Ledger {
     pub extras: Extras,
     /// What no schema, filter or output read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<Unread>,
+    pub unread: Vec<ColumnRows>,
     /// Roles and fields that are called otherwise than in their sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<RenamedRows>,
+    /// What templates of sources ask for and rows are without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<ColumnRows>,
     /// What rows were held against, set by set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<EvaluationCount>,
@@ -218,14 +221,14 @@ pub struct RepeatCount {
     pub dropped: u64,
 }
 
-/// A column of a source that nothing read, or a field of its messages (`messages[].name`) that has no place.
+/// A column of a source, or a field of its messages (`messages[].name`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unread {
+pub struct ColumnRows {
     /// The source's name.
     pub source: String,
     /// The column.
     pub column: String,
-    /// Rows that hold something other than null there.
+    /// Rows that hold something other than null there, where nothing reads it; rows that do not, where a template asks for it.
     pub rows: u64,
 }
 

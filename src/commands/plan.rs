@@ -1,6 +1,6 @@
 //! `setaccio plan`: what a build would do, without doing it.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::Result;
 use arrow_schema::DataType;
@@ -15,7 +15,7 @@ use setaccio_curate::{
     plan::{Evaluations, Plan},
     recipe::pins::Pins,
     report::estimate::{Estimate, estimate},
-    source::{Names, origin::Origin},
+    source::{Mapping, Names, origin::Origin},
 };
 use setaccio_dataset::{
     columns::Extras,
@@ -107,6 +107,14 @@ struct Source {
     /// Roles and fields that have other names in the rows, as the first rows show them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     renamed: Vec<Renamed>,
+    /// Columns of its schema that templates make.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    made: Vec<String>,
+    /// Columns that these read, and of them those that none of the first rows has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    made_of: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -190,6 +198,9 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
             left_out: plan.left_out[usize::from(number)].clone(),
             unread: look.unread,
             renamed: look.renamed,
+            made: source.template.keys().cloned().collect(),
+            made_of: plan.mapping(number).map_or_else(Vec::new, made_of),
+            absent: look.absent,
         }
     };
     let rows: Option<u64> = plan.files.iter().map(|f| f.input.inspection.rows).sum();
@@ -296,6 +307,18 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
             one_line(&Names::of_columns(&source.unread).to_string())
         );
     }
+    for source in planned.sources.iter().filter(|source| !source.made_of.is_empty()) {
+        let [made, of] = [&source.made, &source.made_of].map(|names| Names::of_columns(names).to_string());
+        say!("  {FAINT}made by templates of {}: {} of {}{FAINT:#}", source.name, one_line(&made), one_line(&of));
+        if !source.absent.is_empty() {
+            let absent = Names::of_columns(&source.absent).to_string();
+            say!(
+                "  {BAD}not there:{BAD:#} {} asks for {}, which its first rows have not",
+                source.name,
+                one_line(&absent)
+            );
+        }
+    }
     for source in planned.sources.iter().filter(|source| !source.renamed.is_empty()) {
         let names: Vec<String> =
             source.renamed.iter().map(|Renamed { what, from, to }| format!("{what} {from} is {to}")).collect();
@@ -309,6 +332,11 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
             megabytes(listed.iter().map(|listed| listed.bytes() - listed.cached().min(listed.bytes())).sum())
         ),
     }
+}
+
+/// The columns that templates of a source read, each once.
+fn made_of(mapping: &Mapping) -> Vec<String> {
+    mapping.read().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the folders of a source hold beside what is read.

@@ -4,7 +4,7 @@
 use setaccio_base::row::Kind;
 use setaccio_dataset::columns::ContentColumns;
 
-use crate::fixture::{Fixture, assert_snapshot, batches, column};
+use crate::fixture::{Fixture, assert_snapshot, batches, column, setaccio};
 
 const TEMPLATE: &str = "[source.template]\ninstruction = 'Lieto o triste?'\ninput = '{{ text }}'\n\
                         output = \"{{ {'0': 'triste', '1': 'lieto'}[label | string] }}{{ note | default('') }}\"\n";
@@ -84,6 +84,25 @@ fn what_a_template_has_no_text_for_is_a_bad_row_or_stops_the_plan() {
     fixture.write("data/a/x.jsonl", "{\"text\": \"Che sole!\", \"label\": 1}\n");
     told += &fixture.build("out", &[]).assert_failure();
     assert_snapshot("row-templates-refused", told);
+}
+
+#[test]
+fn what_templates_make_and_ask_for_in_vain_is_told() {
+    let keys = "[source.template]\ninstruction = \"{{ row['full text'] }}\"\noutput = \"{% set said = label | trim %}\
+                {{ said }}{{ note | default('') }}{{ nota | default('') }}\"\n";
+    let fixture = fixture(keys, "");
+    fixture.write(
+        "data/a/x.jsonl",
+        "{\"full text\": \"Che sole!\", \"label\": \"lieto\", \"note\": \", forse\"}\n{\"full text\": \"Piove.\", \"label\": \"triste\"}\n",
+    );
+    let [recipe, data] = ["recipe.toml", "data"].map(|name| fixture.path(name).to_string_lossy().into_owned());
+    let plan = setaccio(&["plan", &recipe, "--from", &data]).assert_success();
+    let part = plan.stdout.split("columns\n").nth(1).unwrap().split("it would take").next().unwrap();
+    fixture.build("out", &[]).assert_success();
+    assert_eq!(said(&fixture, "out"), [["Che sole!", "lieto, forse"], ["Piove.", "triste"]]);
+    let card = std::fs::read_to_string(fixture.path("out/README.md")).unwrap();
+    let notes: Vec<&str> = card.lines().filter(|line| line.contains("emplate")).collect();
+    assert_snapshot("row-templates-told", format!("{part}\n{}\n", notes.join("\n")));
 }
 
 #[test]

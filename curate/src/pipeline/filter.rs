@@ -75,6 +75,8 @@ pub struct Look {
     pub unread: Vec<String>,
     /// Roles and fields that have other names in the rows.
     pub renamed: Vec<Renamed>,
+    /// Columns that a template asks for and that no row has.
+    pub absent: Vec<String>,
     /// What the conversations that pass have beside roles and contents.
     pub extras: Extras,
 }
@@ -125,15 +127,18 @@ impl<'a> RowFilter<'a> {
     /// A file that cannot be read.
     pub fn look(&self, source: u16, rows: usize) -> Result<Look> {
         let (mut unread, mut renamed, mut extras) = (BTreeMap::new(), BTreeSet::new(), Extras::default());
+        let mut absent: Option<Vec<String>> = None;
         let mut tallies = self.tallies();
         self.first(source, rows, |row, at| {
             self.count_unread(&row, &mut unread);
             renamed.extend(row.renamed.iter().cloned());
+            absent.get_or_insert_with(|| row.absent.clone()).retain(|column| row.absent.contains(column));
             if let Outcome::Keep(kept) = self.apply(row, at, source, &mut tallies) {
                 extras.add(&kept.row.content);
             }
         })?;
-        Ok(Look { unread: unread.into_keys().collect(), renamed: renamed.into_iter().collect(), extras })
+        let (unread, renamed) = (unread.into_keys().collect(), renamed.into_iter().collect());
+        Ok(Look { unread, renamed, absent: absent.unwrap_or_default(), extras })
     }
 
     /// Give the first `rows` rows of a source to `each`, but for those that cannot be read.
@@ -240,6 +245,9 @@ pub struct Manifest {
     pub unread: BTreeMap<String, u64>,
     /// Roles and fields that have other names in the rows, with the rows that have some.
     pub renamed: Vec<(Renamed, u64)>,
+    /// Columns that templates ask for, with the rows that are without.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub absent: BTreeMap<String, u64>,
     /// What they hold of evaluation sets.
     #[serde(default, skip_serializing_if = "Contaminated::is_empty")]
     pub contaminated: Contaminated,
@@ -349,6 +357,7 @@ pub fn run(plan: &Plan, task: &Task, work: &Path, progress: &dyn Progress) -> Re
         extras: Extras::default(),
         unread: BTreeMap::new(),
         renamed: Vec::new(),
+        absent: BTreeMap::new(),
         contaminated: Contaminated::default(),
         blocks: Vec::new(),
         bands: Vec::new(),
@@ -450,6 +459,7 @@ fn decide(
             progress.rows(1, bytes);
             filter.count_unread(&row, &mut manifest.unread);
             count_renamed(&row, &mut manifest.renamed);
+            row.absent.iter().for_each(|column| *manifest.absent.entry(column.clone()).or_default() += 1);
             match filter.apply(row, at, source, &mut manifest.tallies) {
                 Outcome::Keep(mut row) => {
                     row.part = part;

@@ -19,7 +19,7 @@ use crate::{
         paths::{cut, expanded},
         pins::{self, Pins},
     },
-    source::{Items, Limits, Projection, origin::Origin, stray, subset::Subset},
+    source::{Items, Limits, Mapping, Projection, origin::Origin, stray, subset::Subset},
 };
 
 mod earlier;
@@ -226,6 +226,11 @@ impl Plan {
     /// Number of ranges that the hashes of a band are cut into, a power of two: one for each 64 ranges of the rows.
     pub fn band_parts(&self) -> u32 {
         self.spill_buckets() / SPILL_BUCKETS
+    }
+
+    /// How the columns of the source of this number become those of its schema, once its files are here.
+    pub fn mapping(&self, source: u16) -> Option<&Mapping> {
+        self.files.iter().find(|file| file.source == source).map(|file| &file.mapping)
     }
 
     /// Columns that filters and output read, beside those of the schemas.

@@ -1,6 +1,6 @@
 //! The ledger, from what the tasks and the writing counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use setaccio_base::{
     card::markdown::{code, plain},
@@ -10,7 +10,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     ledger::{
-        EvaluationCount, Flow, Ledger, RenamedRows, RepeatCount, RuleCount, SourceFlow, SourceTally, Stage, Unread,
+        ColumnRows, EvaluationCount, Flow, Ledger, RenamedRows, RepeatCount, RuleCount, SourceFlow, SourceTally, Stage,
     },
     recipe::Source,
     seal::FORMAT,
@@ -24,7 +24,7 @@ use crate::{
         write::WriteOutput,
     },
     plan::Plan,
-    source::{Names, short},
+    source::{Mapping, Names, short},
 };
 
 /// Put the counts of tasks and writing together.
@@ -43,7 +43,9 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
             sum[source].add(tally);
         }
     }
-    let (unread, renamed) = (unread(plan, manifests), renamed(plan, manifests));
+    let unread = columns(plan, manifests, |manifest| &manifest.unread);
+    let absent = columns(plan, manifests, |manifest| &manifest.absent);
+    let renamed = renamed(plan, manifests);
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
     let split: Vec<Flow> = counts
         .sample
@@ -106,8 +108,9 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         extras: output.extras.clone(),
         evaluations: evaluations(plan, manifests).into_iter().chain(output.validation.clone()).collect(),
         repeats: asked(REPEATS).then(|| repeat_count(&counts.repeats)),
-        notes: notes(plan, output, (&unread, &renamed), &read),
+        notes: notes(plan, output, (&unread, &absent, &renamed), &read),
         unread,
+        absent,
         renamed,
         files: output.files.clone(),
     }
@@ -132,7 +135,7 @@ fn without(flow: &Flow, tally: &Tally) -> Flow {
 fn notes(
     plan: &Plan,
     output: &WriteOutput,
-    (unread, renamed): (&[Unread], &[RenamedRows]),
+    (unread, absent, renamed): (&[ColumnRows], &[ColumnRows], &[RenamedRows]),
     read: &[Flow],
 ) -> Vec<String> {
     let recipe = &plan.loaded.recipe;
@@ -144,6 +147,10 @@ fn notes(
     let rows = |source: &str| recipe.source.iter().zip(read).find(|(s, _)| s.name == source).map(|(_, f)| f.rows_out);
     let unread = unread.chunk_by(|a, b| a.source == b.source);
     let unread = unread.map(|columns| unread_note(columns, rows(&columns[0].source).unwrap_or(0)));
+    let made =
+        (0..).zip(&recipe.source).filter_map(|(number, source)| template_note(&source.name, plan.mapping(number)?));
+    let absent = absent.chunk_by(|a, b| a.source == b.source);
+    let absent = absent.map(|columns| absent_note(columns, rows(&columns[0].source).unwrap_or(0)));
     let renamed = renamed.chunk_by(|a, b| a.source == b.source);
     let renamed = renamed.map(|names| renamed_note(names, rows(&names[0].source).unwrap_or(0)));
     let without_rows = (0..).zip(&recipe.source).filter_map(|(number, source)| {
@@ -161,19 +168,29 @@ fn notes(
         format!("These evaluation sets were not there, and rows were not held against them: {}.", names.written(code))
     });
     let files = missing.chain(subsets).chain(left_out).chain(without_rows);
-    output.notes.iter().cloned().chain(files).chain(empty).chain(unread).chain(renamed).collect()
+    output
+        .notes
+        .iter()
+        .cloned()
+        .chain(files)
+        .chain(empty)
+        .chain(unread)
+        .chain(made)
+        .chain(absent)
+        .chain(renamed)
+        .collect()
 }
 
-/// What nothing read, source by source.
-fn unread(plan: &Plan, manifests: &[Manifest]) -> Vec<Unread> {
+/// Columns that `of` counts in each task, source by source.
+fn columns(plan: &Plan, manifests: &[Manifest], of: fn(&Manifest) -> &BTreeMap<String, u64>) -> Vec<ColumnRows> {
     let mut counts: BTreeMap<(u16, &str), u64> = BTreeMap::new();
     for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        for (column, rows) in &manifest.unread {
+        for (column, rows) in of(manifest) {
             *counts.entry((task.source, column)).or_default() += rows;
         }
     }
     let sources = &plan.loaded.recipe.source;
-    let entry = |((source, column), rows): ((u16, &str), u64)| Unread {
+    let entry = |((source, column), rows): ((u16, &str), u64)| ColumnRows {
         source: sources[usize::from(source)].name.clone(),
         column: column.to_owned(),
         rows,
@@ -242,7 +259,7 @@ fn left_out_note((source, names): (&Source, &Vec<String>)) -> String {
 
 /// A sentence on what nothing read of one source, of this many rows. A column of which some rows have a value that nothing
 /// reads may be read of others.
-fn unread_note(columns: &[Unread], all: u64) -> String {
+fn unread_note(columns: &[ColumnRows], all: u64) -> String {
     let tell = |name: &str| {
         let some = columns.iter().find(|c| short(&c.column) == name && c.rows < all);
         let rows = some.map(|c| format!(" (of {} of {} rows)", grouped(c.rows), grouped(all)));
@@ -250,6 +267,32 @@ fn unread_note(columns: &[Unread], all: u64) -> String {
     };
     let (source, names) = (&columns[0].source, columns.iter().map(|c| &c.column).collect::<Names>());
     format!("Columns of `{source}` that nothing reads, so that they are not in this data set: {}.", names.written(tell))
+}
+
+/// A sentence on the columns of one source that templates make.
+fn template_note(source: &str, mapping: &Mapping) -> Option<String> {
+    if mapping.templates.is_empty() {
+        return None;
+    }
+    let made: Names = mapping.templates.iter().map(|(column, _)| column).collect();
+    let read: BTreeSet<&str> = mapping.read().collect();
+    let read: Names = read.into_iter().collect();
+    Some(format!(
+        "Of `{source}`, templates of the recipe make {} of {}; the recipe's lock has them.",
+        made.written(code),
+        read.written(code)
+    ))
+}
+
+/// A sentence on what templates of one source, of this many rows, ask for and do not find.
+fn absent_note(columns: &[ColumnRows], all: u64) -> String {
+    let tell = |name: &str| {
+        let rows = columns.iter().find(|c| short(&c.column) == name).map_or(0, |c| c.rows);
+        let of = if rows == all { "all rows".into() } else { format!("{} of {} rows", grouped(rows), grouped(all)) };
+        format!("{} ({of})", code(name))
+    };
+    let (source, names) = (&columns[0].source, columns.iter().map(|c| &c.column).collect::<Names>());
+    format!("Columns that a template of `{source}` asks for and that are not there: {}.", names.written(tell))
 }
 
 fn stage(name: &str, names: &[&str], flows: &[Flow], rules: Vec<RuleCount>) -> Stage {

@@ -1,6 +1,9 @@
 //! How the columns of a known kind of source become a row.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use setaccio_base::{
@@ -115,6 +118,13 @@ impl Mapping {
         self.columns.iter().any(|known| known.required && known.name == column)
     }
 
+    /// Columns that templates ask for and that this record has not.
+    fn absent(&self, record: &Record) -> Vec<String> {
+        let asked: BTreeSet<&str> = self.templates.iter().flat_map(|(_, template)| template.optional()).collect();
+        let absent = asked.into_iter().filter(|name| record.get(*name).is_none_or(Value::is_null));
+        absent.map(str::to_owned).collect()
+    }
+
     /// Give the columns of a record the schema's names, and make those that templates make; of the columns that they read the
     /// `kept` ones stay.
     ///
@@ -154,6 +164,7 @@ pub fn rename(record: &mut Record, rename: &BTreeMap<String, String>) {
 /// # Errors
 /// What is wrong with the record.
 pub fn row(schema: &dyn Schema, mut record: Record, mapping: &Mapping, kept: &[String]) -> Result<Row, String> {
+    let absent = mapping.absent(&record);
     mapping.apply(&mut record, kept)?;
     if schema.kind() != Kind::Text {
         conversation::refuse_media(&record)?;
@@ -161,5 +172,5 @@ pub fn row(schema: &dyn Schema, mut record: Record, mapping: &Mapping, kept: &[S
     let mut reading = Reading::from(record);
     let content = schema.content(&mut reading)?;
     let Reading { columns, renamed } = reading;
-    Ok(Row { content, language: None, columns, renamed })
+    Ok(Row { content, language: None, columns, renamed, absent })
 }

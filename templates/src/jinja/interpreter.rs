@@ -58,7 +58,7 @@ impl<'a> Interpreter<'a> {
         Self { clock, marks, strict: false, closures: RefCell::default() }
     }
 
-    /// One that does not print what is undefined.
+    /// One that does not use what is undefined, as with jinja2's StrictUndefined; but for `default` and `is defined`, already when it is read.
     pub fn strict() -> Self {
         Self { strict: true, ..Self::new(None, Marks::Off) }
     }
@@ -95,13 +95,7 @@ impl<'a> Interpreter<'a> {
     fn statement(&self, node: &Node, scope: &Rc<Scope>, out: &mut String) -> Result<Flow> {
         match node {
             Node::Text(text) => write(&Value::Str(Text { text: text.clone(), html: Html::Plain }), out)?,
-            Node::Print(expr) => {
-                let value = self.eval(expr, scope)?;
-                if let (true, Value::Undefined(why)) = (self.strict, &value) {
-                    return Err(Failure::new(why.to_string()));
-                }
-                write(&value, out)?;
-            }
+            Node::Print(expr) => write(&self.eval(expr, scope)?, out)?,
             Node::Set(target, expr) => {
                 let value = self.eval(expr, scope)?;
                 assign(target, value, scope)?;
@@ -233,6 +227,22 @@ impl<'a> Interpreter<'a> {
     }
 
     fn eval(&self, expr: &Expr, scope: &Rc<Scope>) -> Result<Value> {
+        match self.lenient(expr, scope)? {
+            Value::Undefined(why) if self.strict => Err(Failure::new(why.to_string())),
+            value => Ok(value),
+        }
+    }
+
+    /// What a test or filter looks at: to ask whether it is there is no use of it.
+    fn looked_at(&self, of: &Expr, by: &Filter, scope: &Rc<Scope>) -> Result<Value> {
+        if matches!(&*by.name, "default" | "d" | "defined" | "undefined") {
+            self.lenient(of, scope)
+        } else {
+            self.eval(of, scope)
+        }
+    }
+
+    fn lenient(&self, expr: &Expr, scope: &Rc<Scope>) -> Result<Value> {
         match expr {
             Expr::Const(constant) => Ok(constant_value(constant)),
             Expr::Name(name) => Ok(variable(name, scope)),
@@ -248,11 +258,14 @@ impl<'a> Interpreter<'a> {
         match expr {
             Expr::Attribute(of, name) => attributes::attribute(&self.eval(of, scope)?, name),
             Expr::Item(of, key) => {
-                let of = self.eval(of, scope)?;
-                attributes::item(&of, &self.eval(key, scope)?)
+                let (of, at) = (self.eval(of, scope)?, self.eval(key, scope)?);
+                if let (true, Value::Int(index @ ..0)) = (self.strict && !matches!(**key, Expr::Negative(_)), &at) {
+                    return Err(Failure::new(format!("the index {index} of a {} is that of no label", of.class())));
+                }
+                attributes::item(&of, &at)
             }
             Expr::Filter(of, filter) => {
-                let value = self.eval(of, scope)?;
+                let value = self.looked_at(of, filter, scope)?;
                 self.filter(&value, filter, scope)
             }
             Expr::Test(of, test) => self.test(of, test, scope),
@@ -348,7 +361,7 @@ impl<'a> Interpreter<'a> {
     }
 
     fn test(&self, of: &Expr, test: &Filter, scope: &Rc<Scope>) -> Result<Value> {
-        let value = self.eval(of, scope)?;
+        let value = self.looked_at(of, test, scope)?;
         let arguments = self.arguments(&test.arguments, scope)?;
         pass(&value)?;
         arguments.pass()?;

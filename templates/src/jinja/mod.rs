@@ -12,6 +12,7 @@ mod clock;
 mod failure;
 mod filters;
 mod format;
+mod free;
 mod functions;
 mod generation;
 mod interpreter;

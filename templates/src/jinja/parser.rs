@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{
     failure::{Failure, Result},
+    free::free,
     lexer::{Kind, Token, tokens},
     names::{is_filter, is_test},
-    syntax::{Arguments, Call, Comparison, Const, Expr, Filter, For, Macro, Node, Operator, Statement, Target, reads},
+    syntax::{Arguments, Call, Comparison, Const, Expr, Filter, For, Macro, Node, Operator, Statement, Target},
 };
 
 /// How deep expressions and blocks may lie in one another.
@@ -747,6 +748,8 @@ impl Parser {
 }
 
 fn definition(name: Option<Arc<str>>, parameters: Vec<(Arc<str>, Option<Expr>)>, body: Vec<Statement>) -> Macro {
-    let [caller, kwargs, varargs] = ["caller", "kwargs", "varargs"].map(|special| reads(&body, special));
+    let free = free(&body);
+    let [caller, kwargs, varargs] = ["caller", "kwargs", "varargs"].map(|name| free.iter().any(|f| f.name == name));
+    drop(free);
     Macro { name, parameters, body, caller, kwargs, varargs }
 }

@@ -3,11 +3,12 @@
 use super::{
     clock::Clock,
     failure::Result,
+    free::{Free, free},
     interpreter::{Interpreter, Marks},
     lexer::normalize,
     limits,
     parser::parse,
-    syntax::{Node, Statement, reads},
+    syntax::{Node, Statement},
     value::Value,
 };
 
@@ -37,7 +38,12 @@ impl Template {
 
     /// Whether it reads the variable or function of this name.
     pub fn reads(&self, name: &str) -> bool {
-        reads(&self.body, name)
+        self.free().any(|free| free.name == name)
+    }
+
+    /// What it reads from outside, in its order, each time that it does.
+    pub fn free(&self) -> impl Iterator<Item = Free<'_>> {
+        free(&self.body).into_iter()
     }
 
     /// The text for these variables, at this moment.
@@ -48,10 +54,11 @@ impl Template {
         Interpreter::new(clock, marks).render(&self.body, variables)
     }
 
-    /// The text for these variables, where what is undefined is not printed as nothing.
+    /// The text for these variables, where what is undefined is an error unless the template asks whether it is there, and so
+    /// is a place before the first, which is where a negative label points.
     ///
     /// # Errors
-    /// The template fails, does not come to an end, or prints what is not there.
+    /// The template fails, does not come to an end, or uses what is not there.
     pub fn render_strictly(&self, variables: Vec<(&str, Value)>) -> Result<String> {
         Interpreter::strict().render(&self.body, variables)
     }

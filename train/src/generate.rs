@@ -1,6 +1,7 @@
 //! Write on from a prompt, token by token, so that a person can see what was learned.
 
-use candle_core::DType;
+use std::sync::{Arc, mpsc};
+
 use setaccio_base::{progress::Progress, row::Message};
 use setaccio_templates::{Clock, End};
 
@@ -8,28 +9,19 @@ use crate::{
     device,
     error::{Error, Result},
     formats::model_files::ModelFiles,
+    inference::{
+        engine::{Engine, Limits},
+        request::{Event, Request, Task, Writing},
+        sampling::Sampling,
+    },
     model::{
         config::Config,
-        kv_cache::KvCache,
         llama::Llama,
         load::{self, LoadOptions},
     },
-    random, recipe,
+    recipe,
     tokenizer::Tokens,
 };
-
-/// How the next token is chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// 0 takes the most probable token; above, logits are divided by it.
-    pub temperature: f64,
-    /// Choose among the most probable tokens that together have this probability.
-    pub top_p: f64,
-    /// Decides the choices.
-    pub seed: u64,
-    /// At most this many new tokens.
-    pub max_tokens: usize,
-}
 
 /// The model as it is stored, in the memory of what computes.
 pub fn load_model(files: &ModelFiles, device: recipe::Device, progress: &dyn Progress) -> Result<Llama> {
@@ -92,90 +84,49 @@ pub fn tokens_left(config: &Config, prompt: usize) -> Result<usize> {
     }
 }
 
-/// New tokens after `prompt`. `each` is called with every one of them, and ends it by `false`; a token of `stop` ends it
-/// too, and is not one of them.
+/// At most so many new tokens after `prompt`. `each` is called with every one of them, and ends it by `false`; a token of `stop`
+/// ends it too, and is not one of them.
 ///
 /// # Errors
 /// An empty prompt, an id outside the vocabulary, logits that are not numbers.
 pub fn generate(
     model: &Llama,
     prompt: &[u32],
-    stop: &[u32],
+    (stop, max_tokens): (&[u32], usize),
     sampling: &Sampling,
     each: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Vec<u32>> {
-    if prompt.is_empty() {
-        return Err(Error::Other("the prompt has no tokens".into()));
-    }
-    let mut caches = vec![KvCache::default(); model.layers.len()];
-    let (mut input, mut written) = (prompt.to_vec(), Vec::new());
-    let stream = random::key(sampling.seed, "generate");
-    while written.len() < sampling.max_tokens {
-        let logits: Vec<f32> = model.next_logits(&input, &mut caches)?.to_dtype(DType::F32)?.to_vec1()?;
-        if !logits.iter().all(|x| x.is_finite()) {
-            return Err(Error::Other(format!("the model's logits after token {} are not numbers", caches[0].len())));
+    let rows = prompt.len() + max_tokens;
+    let limits = Limits { rows, texts: 1, keep_prompts: false };
+    let mut engine = Engine::new(vec![Arc::new(model.clone())], rows, limits)?;
+    let (answers, told) = mpsc::channel();
+    let task = Task::Write(Writing { max_tokens, stop: stop.to_vec(), sampling: *sampling, ..Writing::default() });
+    let answer = Box::new(move |event| answers.send(event).is_ok());
+    engine.submit(Request { model: 0, prompt: prompt.to_vec(), task, answer });
+    let mut written = Vec::new();
+    loop {
+        for event in told.try_iter() {
+            match event {
+                Event::Token(token) => {
+                    written.push(token.id);
+                    if !each(token.id) {
+                        return Ok(written);
+                    }
+                }
+                Event::Failed(why) => return Err(Error::Other(why)),
+                _ => {}
+            }
         }
-        let token = choose(&logits, sampling, random::uniform(stream, written.len() as u64));
-        if stop.contains(&token) {
-            break;
+        if engine.idle() {
+            return Ok(written);
         }
-        written.push(token);
-        if !each(token) {
-            break;
-        }
-        input = vec![token];
+        engine.step()?;
     }
-    Ok(written)
-}
-
-/// The token at the point `at` in [0, 1) of the distribution. Of equal logits the first comes first.
-fn choose(logits: &[f32], sampling: &Sampling, at: f32) -> u32 {
-    let mut order: Vec<u32> = (0..).take(logits.len()).collect();
-    order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
-    if sampling.temperature <= 0.0 {
-        return order[0];
-    }
-    let top = f64::from(logits[order[0] as usize]);
-    let weight = |id: &u32| ((f64::from(logits[*id as usize]) - top) / sampling.temperature).exp();
-    let weights: Vec<f64> = order.iter().map(weight).collect();
-    let total: f64 = weights.iter().sum();
-    let mut nucleus = 0.0;
-    let kept = weights.iter().take_while(|w| {
-        let open = nucleus < sampling.top_p * total;
-        nucleus += **w;
-        open
-    });
-    let kept: Vec<f64> = kept.copied().collect();
-    let mut left = f64::from(at) * kept.iter().sum::<f64>();
-    let position = kept.iter().position(|w| {
-        left -= w;
-        left < 0.0
-    });
-    order[position.unwrap_or(kept.len().saturating_sub(1))]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sampling(temperature: f64, top_p: f64) -> Sampling {
-        Sampling { temperature, top_p, seed: 0, max_tokens: 1 }
-    }
-
-    #[test]
-    fn greedy_takes_the_first_of_the_best() {
-        assert_eq!(choose(&[0.0, 2.0, 2.0, 1.0], &sampling(0.0, 1.0), 0.9), 1);
-    }
-
-    #[test]
-    fn the_nucleus_holds_the_most_probable_only() {
-        // Probabilities 0.5, 0.25, 0.125, 0.125.
-        let logits = [0.25, 0.5, 0.125, 0.125].map(f32::ln);
-        let chosen = |top_p, at| choose(&logits, &sampling(1.0, top_p), at);
-        assert_eq!([0.0, 0.49, 0.51, 0.74, 0.76, 0.99].map(|at| chosen(1.0, at)), [1, 1, 0, 0, 2, 3]);
-        assert_eq!([0.0, 0.65, 0.67, 0.99].map(|at| chosen(0.75, at)), [1, 1, 0, 0]);
-        assert_eq!([0.0, 0.99].map(|at| chosen(0.1, at)), [1, 1]);
-    }
 
     #[test]
     fn a_prompt_that_the_model_has_no_rows_for_names_the_tokenizer() {
@@ -186,13 +137,5 @@ mod tests {
         let said = format!("the prompt: token {largest} (");
         assert!(error.starts_with(&tokens.source.display().to_string()) && error.contains(&said), "{error}");
         assert!(error.contains(&format!("outside the model's vocabulary of {largest}")), "{error}");
-    }
-
-    #[test]
-    fn a_low_temperature_sharpens() {
-        let logits = [0.0, 1.0];
-        let share =
-            |t| (0..1000_u16).filter(|i| choose(&logits, &sampling(t, 1.0), f32::from(*i) / 1000.0) == 1).count();
-        assert_eq!([share(1.0), share(0.5)], [732, 881]); // 1 / (1 + e^-1), 1 / (1 + e^-2)
     }
 }

@@ -17,6 +17,7 @@ pub mod generate;
 #[cfg(feature = "cuda")]
 pub mod gpu_cases;
 pub mod gpus;
+pub mod inference;
 pub mod kernels;
 pub mod loss;
 pub mod memory;

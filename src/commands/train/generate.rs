@@ -12,7 +12,8 @@ use setaccio_templates::Clock;
 use setaccio_train::{
     artifacts::finished_run::FinishedRun,
     formats::{model_files::ModelFiles, peft},
-    generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
+    generate::{chat_ids, generate, load_model, raw_ids, tokens_left},
+    inference::sampling::Sampling,
     recipe::{self, Method},
     tokenizer::Tokens,
 };
@@ -54,6 +55,15 @@ pub struct Args {
     /// Choose among the most probable tokens that together have this probability
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = number::<0, 1>)]
     top_p: f64,
+    /// Choose among the K most probable tokens; 0: all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Choose among tokens at least P times as probable as the most probable one
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = number::<0, 1>)]
+    min_p: f64,
+    /// Make what stands in prompt or answer already less probable by R; 1 changes nothing
+    #[arg(long, value_name = "R", default_value_t = 1.0, value_parser = number::<1, 100>)]
+    repetition_penalty: f64,
     /// Decides the choices where the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
@@ -111,11 +121,12 @@ pub fn run(args: &Args) -> Result<()> {
         file.attach(&mut model)?;
     }
     let max_tokens = args.max_tokens.min(left);
-    let sampling = Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed, max_tokens };
+    let Args { temperature, top_p, top_k, min_p, repetition_penalty, seed, .. } = *args;
+    let sampling = Sampling { temperature, top_p, top_k, min_p, repetition_penalty, seed, ..Sampling::default() };
     let (mut written, mut answer) = (Vec::new(), terminal::Growing::default());
     let began = std::time::Instant::now();
     let mut broken = None;
-    generate(&model, &prompt, &tokens.eos_ids, &sampling, &mut |id| {
+    generate(&model, &prompt, (&tokens.eos_ids, max_tokens), &sampling, &mut |id| {
         written.push(id);
         if let Err(error) = answer.show(&tokens.decode(&written).unwrap_or_default()) {
             broken = Some(error);

@@ -34,7 +34,8 @@ use crate::{
     checkpoint::ownership::{self, CHAIN},
     error::{Error, Result},
     formats::model_files::ModelFiles,
-    generate::{Sampling, chat_ids, generate, load_model, raw_ids, tokens_left},
+    generate::{chat_ids, generate, load_model, raw_ids, tokens_left},
+    inference::sampling::Sampling,
     recipe::{Device, Method},
     report::{
         curve,
@@ -338,8 +339,8 @@ fn answer(path: &Path, tokens: &Path, (prompt, day): (&str, Option<Clock>), prog
         raw_ids(known, prompt)?
     };
     let max_tokens = SAMPLE_TOKENS.min(tokens_left(files.config(), ids.len())?);
-    let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens };
-    let written = generate(&model, &ids, &tokens.eos_ids, &sampling, &mut |_| !progress.cancelled())?;
+    let written =
+        generate(&model, &ids, (&tokens.eos_ids, max_tokens), &Sampling::default(), &mut |_| !progress.cancelled())?;
     if progress.cancelled() {
         return Err(Error::Interrupted);
     }

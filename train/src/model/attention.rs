@@ -61,12 +61,12 @@ fn back_through(norm: Option<&Norm>, kept: Option<Tensor>, d: Tensor) -> Result<
 
 impl Attention {
     /// `normed` [T, H] -> [T, H]. With a `cache`, keys and values of the tokens before come from it and the new ones are
-    /// appended.
+    /// put there.
     pub fn forward(
         &self,
         normed: Tensor,
         context: &Context<'_>,
-        cache: Option<&mut KvCache>,
+        cache: Option<&KvCache>,
     ) -> Result<(Tensor, SavedAttention)> {
         let (heads, mode) = (self.heads, context.mode);
         let ([q, k, v], xa) = self.qkv.forward(&normed, mode)?;
@@ -74,7 +74,7 @@ impl Attention {
         let ((q, q_kept), (k, k_kept)) = (through(self.q_norm.as_ref(), q)?, through(self.k_norm.as_ref(), k)?);
         self.turn(&q, &k, context, Direction::Forward)?;
         let (k, v) = match (cache, &context.keys) {
-            (Some(cache), _) => cache.append(k, v)?,
+            (Some(cache), _) => cache.put(&k, &v, context.spans)?,
             (None, Some(keys)) => {
                 (kernels::gather_rows(&k, keys, k.dtype())?, kernels::gather_rows(&v, keys, v.dtype())?)
             }

@@ -27,6 +27,8 @@ pub enum Mode {
     Reference,
     /// The adapter as it is now, without dropout.
     Eval,
+    /// The same for tokens of different texts, each row of T by itself: what becomes of one does not depend on how many there are.
+    Tokens,
     /// The adapter with dropout, for a pass that has a backward pass.
     Train(Pass),
 }
@@ -36,7 +38,7 @@ impl Mode {
     pub fn pass(self) -> Option<Pass> {
         match self {
             Self::Train(pass) => Some(pass),
-            Self::Reference | Self::Eval => None,
+            Self::Reference | Self::Eval | Self::Tokens => None,
         }
     }
 }

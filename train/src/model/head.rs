@@ -6,7 +6,6 @@ use candle_core::{DType, Tensor};
 
 use super::{
     context::{Grad, Mode, Pass},
-    layer::scaled,
     lora::LoraLayer,
     maybe_trained::MaybeTrained,
     norm::Norm,
@@ -212,10 +211,21 @@ impl Head {
 
     /// Logits [T, V] of hidden states `x` [T, H].
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
+        self.logits_in(x, Mode::Eval)
+    }
+
+    /// The same in a mode.
+    pub fn logits_in(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let normed = self.norm.forward(x)?;
-        let logits = scaled(kernels::linear(&normed, &self.weight.to_dtype(x.dtype())?)?, self.scale)?;
-        if let Some(OnHead { b, xa, scale }) = self.adapter(&normed, Mode::Eval)? {
-            kernels::gemm_(&logits, &xa, &b.t()?, scale, 1.0)?;
+        let weight = self.weight.tensor();
+        let logits = kernels::empty((x.dim(0)?, weight.dim(0)?), x.dtype(), x.device())?;
+        let product = |x: &Tensor, w: &Tensor, alpha, beta| match mode {
+            Mode::Tokens => kernels::rows_(&logits, x, w, alpha, beta),
+            _ => kernels::gemm_(&logits, x, &kernels::cast(w, x.dtype())?.t()?, alpha, beta),
+        };
+        product(&normed, weight, self.scale, 0.0)?;
+        if let Some(OnHead { b, xa, scale }) = self.adapter(&normed, mode)? {
+            product(&xa, &b, scale, 1.0)?;
         }
         Ok(match self.cap {
             None => logits,

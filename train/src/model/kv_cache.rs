@@ -1,31 +1,39 @@
-//! The KV cache: keys and values of the tokens before, so that a text is generated one token at a time.
+//! The KV cache: keys and values of the tokens before, so that a text is written one token at a time. It holds many texts.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
-use crate::error::Result;
+use crate::{error::Result, kernels::Span};
 
-/// Keys (after RoPE) and values of one layer, [S, Hkv D] each, for the S tokens seen so far.
-#[derive(Clone, Debug, Default)]
-pub struct KvCache(Option<(Tensor, Tensor)>);
+/// Keys (after RoPE) and values of one layer, [R, Hkv D] each: of R rows every text has a run of its own, in its order.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    k: Tensor,
+    v: Tensor,
+}
 
 impl KvCache {
-    /// S, the tokens seen so far.
-    pub fn len(&self) -> usize {
-        self.0.as_ref().and_then(|(k, _)| k.dim(0).ok()).unwrap_or(0)
+    /// Of so many rows of this width, with nothing in them. Clones share them.
+    pub fn new(rows: usize, width: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let zeros = || Tensor::zeros((rows, width), dtype, device);
+        Ok(Self { k: zeros()?, v: zeros()? })
     }
 
-    /// Whether no token was seen yet.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+    /// Put in `k` and `v` of new tokens, [T, Hkv D], each where the last key of its query lies; gives all keys and values.
+    pub fn put(&self, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<(Tensor, Tensor)> {
+        for span in spans {
+            let at = span.k + span.k_len - span.q_len;
+            self.k.slice_set(&k.narrow(0, span.q, span.q_len)?, 0, at)?;
+            self.v.slice_set(&v.narrow(0, span.q, span.q_len)?, 0, at)?;
+        }
+        Ok((self.k.clone(), self.v.clone()))
     }
 
-    /// Append `k` and `v` of the new tokens, [T, Hkv D]; gives all keys and values, [S + T, Hkv D].
-    pub fn append(&mut self, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
-        let all = match self.0.take() {
-            None => (k, v),
-            Some((before_k, before_v)) => (Tensor::cat(&[before_k, k], 0)?, Tensor::cat(&[before_v, v], 0)?),
-        };
-        self.0 = Some(all.clone());
-        Ok(all)
+    /// Copy `len` rows from the row `from` on to the row `to` on.
+    pub fn copy(&self, from: usize, to: usize, len: usize) -> Result<()> {
+        for rows in [&self.k, &self.v] {
+            // What is copied is a tensor of its own first: the runs may overlap.
+            rows.slice_set(&rows.narrow(0, from, len)?.force_contiguous()?, 0, to)?;
+        }
+        Ok(())
     }
 }

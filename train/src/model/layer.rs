@@ -99,13 +99,9 @@ impl Branch {
 }
 
 impl Layer {
-    /// `x` [T, H] -> [T, H], and what the backward pass needs. With a `cache`, `x` follows the tokens that it has seen.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        context: &Context<'_>,
-        cache: Option<&mut KvCache>,
-    ) -> Result<(Tensor, SavedLayer)> {
+    /// `x` [T, H] -> [T, H], and what the backward pass needs. With a `cache`, `x` follows tokens whose keys and
+    /// values it has.
+    pub fn forward(&self, x: &Tensor, context: &Context<'_>, cache: Option<&KvCache>) -> Result<(Tensor, SavedLayer)> {
         let (y, attention) = self.attention.forward(self.attention_branch.enter(x)?, context, cache)?;
         let (middle, attended) = self.attention_branch.join(x, y)?;
         let (y, mlp) = self.mlp.forward(self.mlp_branch.enter(&middle)?, context.mode)?;

@@ -53,12 +53,21 @@ impl Linear {
         }
         let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
         let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
-        self.products.gemm_(&y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta())?;
+        self.product_(&y, x, mode, output)?;
         if let Some(bias) = &self.bias {
             kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
         let xa = if adapter_first(x) { first } else { adapter(Output::Accumulate)? };
         Ok((y, xa))
+    }
+
+    /// Put x W^T into `y` [T, out].
+    fn product_(&self, y: &Tensor, x: &Tensor, mode: Mode, output: Output) -> Result<()> {
+        match (mode, &self.weight) {
+            (Mode::Tokens, Weight::Dense(weight)) => kernels::rows_(y, x, weight.tensor(), 1.0, output.beta()),
+            (Mode::Tokens, Weight::Nf4(_)) => kernels::rows_(y, x, &self.weight.dense(x.dtype())?, 1.0, output.beta()),
+            _ => self.products.gemm_(y, x, &self.weight.dense(x.dtype())?.t()?, 1.0, output.beta()),
+        }
     }
 
     /// The same with lengths of rows that are trained.
@@ -69,8 +78,8 @@ impl Linear {
         y: Tensor,
         mode: Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
+        self.product_(&y, x, mode, Output::Overwrite)?;
         let w = self.weight.dense(x.dtype())?;
-        self.products.gemm_(&y, x, &w.t()?, 1.0, 0.0)?;
         let xa = lora.forward_(&y, x, &self.name, mode, Output::Accumulate)?;
         let y = match dora.lengths(&w, lora, mode)? {
             Some(Lengths { gain, .. }) => y.broadcast_mul(&gain)?,

@@ -88,18 +88,23 @@ impl Llama {
         Ok(x)
     }
 
-    /// Logits [V] of the token after `ids`, which follow the tokens that the `caches` have seen: one [`KvCache`] a layer.
-    pub fn next_logits(&self, ids: &[u32], caches: &mut [KvCache]) -> Result<Tensor> {
-        let before = caches.first().map_or(0, KvCache::len);
-        let span = Span { q: 0, q_len: ids.len(), k: 0, k_len: before + ids.len() };
-        let positions: Vec<u32> = (0_u32..).skip(before).take(ids.len()).collect();
-        let spans = [span];
-        let context = self.context(&positions, (&spans, None), Mode::Eval)?;
-        let mut x = self.embedding.forward(ids, self.dtype, context.mode)?;
+    /// A cache of so many rows for each layer.
+    pub fn caches(&self, rows: usize) -> Result<Vec<KvCache>> {
+        let width = |layer: &Layer| layer.attention.heads.kv * layer.attention.heads.dim;
+        self.layers.iter().map(|layer| KvCache::new(rows, width(layer), self.dtype, self.device())).collect()
+    }
+
+    /// Hidden states after the last layer, [T, H], of tokens that go on with texts: each of `spans`, end to end in `ids`, has its
+    /// last tokens there, and in the `caches`, one a layer, its run of keys, where those of the new ones are put.
+    pub fn extend(&self, ids: &[u32], spans: &[Span], caches: &[KvCache], mode: Mode) -> Result<Tensor> {
+        let new = |span: &Span| (0_u32..).take(span.k_len).skip(span.k_len - span.q_len);
+        let positions: Vec<u32> = spans.iter().flat_map(new).collect();
+        let context = self.context(&positions, (spans, None), mode)?;
+        let mut x = self.embedding.forward(ids, self.dtype, mode)?;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(&x, &context, Some(cache))?.0;
         }
-        Ok(self.head.logits(&x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)?)
+        Ok(x)
     }
 
     /// The loss of each target, without a gradient.

@@ -75,7 +75,7 @@ impl LoraLayer {
     pub fn values(&self, mode: Mode) -> Option<(&Tensor, &Tensor)> {
         match mode {
             Mode::Reference => self.reference.as_ref().map(|(a, b)| (a, b)),
-            Mode::Eval | Mode::Train(_) => Some((&self.a.value, &self.b.value)),
+            Mode::Eval | Mode::Tokens | Mode::Train(_) => Some((&self.a.value, &self.b.value)),
         }
     }
 
@@ -84,12 +84,21 @@ impl LoraLayer {
     pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode, output: Output) -> Result<Option<Tensor>> {
         let Some((a, b)) = self.values(mode) else { return Ok(None) };
         let xa = self.project(x, a, name, mode)?;
+        if mode == Mode::Tokens {
+            kernels::rows_(y, &xa, b, self.scale, output.beta())?;
+            return Ok(Some(xa));
+        }
         kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, output.beta())?;
         Ok(Some(xa))
     }
 
     /// drop(x) A^T [T, r], with the A of the mode.
     pub fn project(&self, x: &Tensor, a: &Tensor, name: &str, mode: Mode) -> Result<Tensor> {
+        if mode == Mode::Tokens {
+            let xa = kernels::empty((x.dim(0)?, a.dim(0)?), x.dtype(), x.device())?;
+            kernels::rows_(&xa, x, a, 1.0, 0.0)?;
+            return Ok(xa);
+        }
         let a = kernels::cast(a, x.dtype())?;
         match self.mask(name, mode.pass()) {
             None => kernels::linear(x, &a),

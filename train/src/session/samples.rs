@@ -8,7 +8,8 @@ use super::plan::RunPlan;
 use crate::{
     data::Dataset,
     error::{Error, Result},
-    generate::{Sampling, chat_ids, generate, raw_ids, tokens_left},
+    generate::{chat_ids, generate, raw_ids, tokens_left},
+    inference::sampling::Sampling,
     model::llama::Llama,
     recipe::Task,
     report::line::Sample,
@@ -61,9 +62,10 @@ impl Samples {
 
     /// What the model writes now.
     pub fn ask(&self, model: &Llama, progress: &dyn Progress) -> Result<Vec<Sample>> {
-        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: self.most };
         let ask = |(prompt, ids): &(String, Vec<u32>)| {
-            let written = generate(model, ids, &self.tokens.eos_ids, &sampling, &mut |_| !progress.cancelled())?;
+            let written = generate(model, ids, (&self.tokens.eos_ids, self.most), &Sampling::default(), &mut |_| {
+                !progress.cancelled()
+            })?;
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }

@@ -5,7 +5,8 @@ use std::path::Path;
 use candle_core::DType;
 use serde_json::Value;
 use setaccio_train::{
-    generate::{Sampling, generate},
+    generate::generate,
+    inference::sampling::Sampling,
     kernels::RowLoss,
     loss::TokenSums,
     model::{
@@ -59,8 +60,7 @@ fn logits_and_what_is_written_equal_transformers() {
             let losses = model.evaluate(&batch(std::slice::from_ref(ids), 1)).unwrap();
             close(&name, losses.nll / losses.targets as f64, want["nll"][i].as_f64().unwrap(), 1e-6, 0.0);
         }
-        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: 8 };
-        let written = generate(&model, &documents()[0], &[], &sampling, &mut |_| true).unwrap();
+        let written = generate(&model, &documents()[0], (&[], 8), &Sampling::default(), &mut |_| true).unwrap();
         let greedy: Vec<u32> = serde_json::from_value(want["greedy"].clone()).unwrap();
         assert_eq!(written, greedy, "{name}");
         println!("{name}: logits are at most {worst:.1e} of the largest apart");

@@ -16,10 +16,12 @@ use setaccio_train::{
         export::{GgufOptions, LoraOptions, Quant, gguf, gguf_lora},
     },
     formats::{gguf::tokenizer::from_metadata, model_files::ModelFiles, peft},
-    generate::{Sampling, generate},
+    generate::generate,
+    inference::sampling::Sampling,
+    kernels::Span,
     model::{
         config::Config,
-        kv_cache::KvCache,
+        context::Mode,
         load::{self, LoadOptions},
     },
     tokenizer::{Tokens, pieces::Pieces, tiny},
@@ -191,14 +193,16 @@ fn agree(file: &Path) -> usize {
         let bos = tokens.bos.as_ref().filter(|_| tokens.adds_bos).map(|(_, id)| *id);
         let asked: Vec<u32> = bos.into_iter().chain(found).collect();
         let greedy = ids(&prompt["greedy"]);
-        let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: greedy.len() };
-        let written = generate(&model, &asked, &[], &sampling, &mut |_| true).unwrap();
+        let written = generate(&model, &asked, (&[], greedy.len()), &Sampling::default(), &mut |_| true).unwrap();
         let Some(at) = (0..greedy.len()).find(|i| written.get(*i) != Some(&greedy[*i])) else {
             same += 1;
             continue;
         };
         let prefix: Vec<u32> = asked.iter().chain(&greedy[..at]).copied().collect();
-        let logits = elements(&model.next_logits(&prefix, &mut vec![KvCache::default(); model.layers.len()]).unwrap());
+        let all = Span { q: 0, q_len: prefix.len(), k: 0, k_len: prefix.len() };
+        let states = model.extend(&prefix, &[all], &model.caches(prefix.len()).unwrap(), Mode::Eval).unwrap();
+        let last = states.narrow(0, prefix.len() - 1, 1).unwrap();
+        let logits = elements(&model.head.logits(&last).unwrap());
         let mean = logits.iter().sum::<f64>() / logits.len() as f64;
         let spread = (logits.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / logits.len() as f64).sqrt();
         let gap = (logits[written[at] as usize] - logits[greedy[at] as usize]) / spread;

@@ -8,10 +8,11 @@ use candle_transformers::models::llama as theirs;
 use serde_json::Value;
 use setaccio_train::{
     formats::model_files::ModelFiles,
-    generate::{Sampling, generate},
+    generate::generate,
+    inference::sampling::Sampling,
+    kernels::Span,
     model::{
         context::Mode,
-        kv_cache::KvCache,
         layer::Layer,
         llama::Llama,
         load::{self, LoadOptions},
@@ -81,8 +82,7 @@ fn a_head_of_its_own_is_used_whatever_the_configuration_says() {
     compare("own head", &got, &want);
     let tied = numbers(&want["tied"]);
     assert!(got.iter().zip(tied).any(|(got, tied)| (got - tied).abs() > 0.1), "not the embedding");
-    let sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0, max_tokens: 8 };
-    let written = generate(&model, ids, &[], &sampling, &mut |_| true).unwrap();
+    let written = generate(&model, ids, (&[], 8), &Sampling::default(), &mut |_| true).unwrap();
     let greedy: Vec<u32> = serde_json::from_value(want["greedy"].clone()).unwrap();
     assert_eq!(written, greedy);
 }
@@ -156,13 +156,18 @@ fn a_cache_of_keys_and_values_changes_nothing() {
     let ids = &documents()[0];
     let want = logits(&model, ids);
     for cut in [1, 4, ids.len()] {
-        let mut past = vec![KvCache::default(); model.layers.len()];
-        let mut got = elements(&model.next_logits(&ids[..cut], &mut past).unwrap());
-        for (i, id) in ids.iter().enumerate().skip(cut) {
-            assert_eq!(past[0].len(), i);
-            got = elements(&model.next_logits(&[*id], &mut past).unwrap());
+        // The text's run of rows begins somewhere in the cache.
+        let caches = model.caches(ids.len() + 3).unwrap();
+        let extend = |new: std::ops::Range<usize>, mode| {
+            let span = Span { q: 0, q_len: new.len(), k: 3, k_len: new.end };
+            let states = model.extend(&ids[new], &[span], &caches, mode).unwrap();
+            elements(&model.head.logits_in(&states, mode).unwrap())
+        };
+        let mut got = extend(0..cut, Mode::Eval);
+        for i in cut..ids.len() {
+            got = extend(i..i + 1, Mode::Tokens);
         }
-        for (got, want) in got.iter().zip(&want[want.len() - VOCAB..]) {
+        for (got, want) in got[got.len() - VOCAB..].iter().zip(&want[want.len() - VOCAB..]) {
             close(&format!("cut at {cut}"), *got, *want, 0.0, 1e-5);
         }
     }

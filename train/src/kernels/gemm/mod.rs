@@ -6,6 +6,7 @@ pub mod cpu;
 mod cuda;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
+mod rows;
 
 use candle_core::{DType, Tensor};
 
@@ -37,6 +38,15 @@ impl Products {
         }
         gemm_(dst, a, b, alpha, beta)
     }
+}
+
+/// `dst = alpha x w^T + beta dst` for a few rows `x` [T, k], `w` [n, k] in any float type and `dst` [T, n]. On a CPU a row's result is
+/// the same whatever rows are beside it; cuBLAS may choose by their number.
+pub fn rows_(dst: &Tensor, x: &Tensor, w: &Tensor, alpha: f64, beta: f64) -> Result<()> {
+    if dst.device().is_cpu() {
+        return rows::rows_(dst, x, w, alpha, beta);
+    }
+    gemm_(dst, x, &super::cast(w, x.dtype())?.t()?, alpha, beta)
 }
 
 /// `x w^T`: [T, in] and [out, in] -> [T, out].

@@ -1,0 +1,545 @@
+//! The engine: requests in, answers out, a step at a time.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use candle_core::{DType, Tensor};
+
+use super::{
+    pieces::{self, BLOCK},
+    request::{Event, Finish, Pooling, Request, Scored, Task, Writing},
+    rows::{Found, Prompt, Rows},
+    sampling::{largest, log_sum_exp, most_probable},
+};
+use crate::{
+    error::{Error, Result},
+    kernels::Span,
+    model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama},
+    random,
+};
+
+/// Rows of prompts in a step, unless one piece has more.
+const PROMPT_ROWS: usize = 512;
+/// Rows and columns of a product from which on a row of it is the same for any number of rows: below, `gemm` adds up in
+/// another order, as it does for one row.
+const PRODUCT: usize = 16 * 16;
+/// Rows of logits at a time.
+const LOGIT_ROWS: usize = 64;
+/// Rows that a text gets beyond its prompt, and again when it has written these.
+const MORE: usize = 128;
+
+/// What an engine may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Tokens of prompts and texts whose keys and values there is room for.
+    pub rows: usize,
+    /// Texts that are written beside each other.
+    pub texts: usize,
+    /// Whether prompts are kept for those that begin alike.
+    pub keep_prompts: bool,
+}
+
+/// What an engine has done, and holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tokens of prompts that were read.
+    pub read: u64,
+    /// Tokens of prompts that were there.
+    pub kept: u64,
+    /// New tokens.
+    pub written: u64,
+    /// Texts that gave up their room and began again.
+    pub restarted: u64,
+    /// Steps.
+    pub steps: u64,
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Requests that are worked on.
+    pub running: usize,
+    /// Rows of the cache that these have.
+    pub rows: usize,
+    /// Rows that prompts have which were read.
+    pub kept_rows: usize,
+}
+
+/// Models of one base that answer requests beside each other, each with an adapter of its own or none.
+pub struct Engine {
+    models: Vec<Arc<Llama>>,
+    positions: usize,
+    /// Rows that are computed of prompts at the least.
+    least: usize,
+    caches: Vec<KvCache>,
+    rows: Rows,
+    limits: Limits,
+    waiting: VecDeque<Text>,
+    /// In the order in which they came.
+    running: Vec<Text>,
+    counts: Counts,
+}
+
+/// A request on its way.
+struct Text {
+    request: Request,
+    /// Tokens of the prompt that are read: one more than there are positions can be asked for with its probability.
+    end: usize,
+    /// What was written.
+    written: Vec<u32>,
+    /// Tokens whose keys and values are in the cache.
+    done: usize,
+    /// Its first row, and how many it has.
+    run: (usize, usize),
+    /// Log-probabilities of the prompt's tokens from the second on.
+    scores: Vec<Scored>,
+    /// The sum of its hidden states, for their mean.
+    sum: Vec<f64>,
+    /// The stream of its random numbers.
+    stream: u64,
+    /// Whether it was said that it has begun.
+    begun: bool,
+    /// Whether nobody wants more of it.
+    over: bool,
+}
+
+impl Text {
+    fn tell(&mut self, event: Event) {
+        if !self.over && !(self.request.answer)(event) {
+            self.over = true;
+        }
+    }
+
+    fn finish(&mut self, event: Event) {
+        self.tell(event);
+        self.over = true;
+    }
+
+    fn writing(&self) -> Option<&Writing> {
+        match &self.request.task {
+            Task::Write(writing) => Some(writing),
+            Task::Embed(_) => None,
+        }
+    }
+
+    /// How many of the most probable tokens are told for each of the prompt, if they are.
+    fn scored(&self) -> Option<usize> {
+        self.writing().and_then(|writing| writing.prompt_logprobs)
+    }
+
+    fn reads(&self) -> bool {
+        self.done < self.end
+    }
+
+    /// The next token whose keys and values are not there, behind the prompt.
+    fn next(&self) -> u32 {
+        self.written[self.done - self.end]
+    }
+}
+
+impl Engine {
+    /// For these models, whose embeddings and layers are alike. `positions` is how many tokens one can look at.
+    ///
+    /// # Errors
+    /// No memory for the cache.
+    pub fn new(models: Vec<Arc<Llama>>, positions: usize, limits: Limits) -> Result<Self> {
+        let Some(base) = models.first() else { return Err(Error::Other("an engine without a model".into())) };
+        let least = models.iter().map(|model| PRODUCT / narrowest(model) + 1).max().unwrap_or(1);
+        let caches = base.caches(least + limits.rows)?;
+        // Where a layer sees the last keys only, its sums depend on where a piece begins.
+        let windows = base.layers.iter().filter_map(|layer| layer.attention.heads.scores.window);
+        let whole = windows.min().is_none_or(|window| window >= positions);
+        let limits = Limits { keep_prompts: limits.keep_prompts && whole, ..limits };
+        let (rows, counts) = (Rows::new(least, limits.rows), Counts::default());
+        let (waiting, running) = (VecDeque::new(), Vec::new());
+        Ok(Self { models, positions, least, caches, rows, limits, waiting, running, counts })
+    }
+
+    /// Bytes of the cache for each row of `model`.
+    pub fn row_bytes(model: &Llama) -> usize {
+        let width = |heads: crate::kernels::Heads| 2 * heads.kv * heads.dim;
+        let elements: usize = model.layers.iter().map(|layer| width(layer.attention.heads)).sum();
+        elements * model.dtype.size_in_bytes()
+    }
+
+    /// Take a request in.
+    pub fn submit(&mut self, request: Request) {
+        let end = request.prompt.len().min(self.positions);
+        let seed = match &request.task {
+            Task::Write(writing) => writing.sampling.seed,
+            Task::Embed(_) => 0,
+        };
+        let mut text = Text {
+            end,
+            written: Vec::new(),
+            done: 0,
+            run: (0, 0),
+            scores: Vec::new(),
+            sum: Vec::new(),
+            stream: random::key(seed, "generate"),
+            begun: false,
+            over: false,
+            request,
+        };
+        match self.refusal(&text) {
+            Some(why) => text.finish(Event::Failed(why)),
+            None => self.waiting.push_back(text),
+        }
+    }
+
+    fn refusal(&self, text: &Text) -> Option<String> {
+        let (prompt, positions) = (&text.request.prompt, self.positions);
+        let Some(model) = self.models.get(text.request.model) else { return Some("there is no such model".into()) };
+        if prompt.is_empty() {
+            return Some("the prompt has no tokens".into());
+        }
+        let vocab = model.embedding.weight.tensor().dim(0).unwrap_or(0);
+        if let Some(id) = prompt.iter().find(|id| **id as usize >= vocab) {
+            return Some(format!("token {id} is outside the model's vocabulary of {vocab}"));
+        }
+        let most = if text.scored().is_some() { positions + 1 } else { positions };
+        if prompt.len() > most {
+            return Some(format!("the prompt has {} tokens, and the model has {positions} positions", prompt.len()));
+        }
+        let rows = self.rows.most();
+        (text.end > rows)
+            .then(|| format!("the prompt has {} tokens, and the KV cache has room for {rows}", prompt.len()))
+    }
+
+    /// Whether nothing is to be done.
+    pub fn idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// What it has done, and holds now.
+    pub fn counts(&self) -> Counts {
+        let (rows, kept_rows) = self.rows.used();
+        Counts { waiting: self.waiting.len(), running: self.running.len(), rows, kept_rows, ..self.counts }
+    }
+
+    /// Go on with what was asked for: pieces of prompts are read, and every text whose prompt is read gets a token more.
+    ///
+    /// # Errors
+    /// A model cannot be computed; every request is told.
+    pub fn step(&mut self) -> Result<()> {
+        let done = self.admit().and_then(|()| self.read()).and_then(|()| self.write());
+        if let Err(error) = &done {
+            let texts = self.running.iter_mut().chain(&mut self.waiting);
+            texts.for_each(|text| text.finish(error.into()));
+        }
+        self.counts.steps += 1;
+        self.leave();
+        done
+    }
+
+    /// Give room to those that wait, in their order.
+    fn admit(&mut self) -> Result<()> {
+        self.waiting.retain(|text| !text.over);
+        while self.running.len() < self.limits.texts {
+            let Some(text) = self.waiting.front() else { break };
+            let (model, scores) = (text.request.model, text.scored());
+            let more = text.writing().map_or(0, |writing| writing.max_tokens.min(MORE));
+            let len = (text.end + text.written.len() + more).min(self.positions).min(self.rows.most());
+            let found = self.rows.find(model, &text.request.prompt[..text.end], scores);
+            let Some(start) = self.rows.take(len, found.as_ref().map(|found| found.start)) else { break };
+            let Some(mut text) = self.waiting.pop_front() else { break };
+            text.run = (start, len);
+            // A vector is made of all tokens. The last token is always read, since it gives the next one, and where log-probabilities
+            // are asked for so is the last of those in common, since it gives that of the first which is not.
+            let usable = |found: &Found| text.writing().is_some() && self.rows.keeps(found.start);
+            if let Some(found) = found.filter(usable) {
+                let done = if scores.is_some() { found.len - 1 } else { found.len.min(text.end - 1) };
+                let done = done / BLOCK * BLOCK;
+                self.caches.iter().try_for_each(|cache| cache.copy(found.start, start, done))?;
+                text.done = done;
+                text.scores = found.scores;
+                self.counts.kept += done as u64;
+            }
+            if !text.begun {
+                text.begun = true;
+                text.tell(Event::Started(text.done));
+            }
+            self.running.push(text);
+        }
+        Ok(())
+    }
+
+    /// Read pieces of prompts: of the first model that has some, in the order in which they came.
+    fn read(&mut self) -> Result<()> {
+        let Some(model) = self.running.iter().find(|text| text.reads() && !text.over).map(|t| t.request.model) else {
+            return Ok(());
+        };
+        let (mut ids, mut spans, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, text) in self.running.iter().enumerate() {
+            if text.request.model != model || !text.reads() || text.over {
+                continue;
+            }
+            let piece = pieces::next(text.done, text.end);
+            if !ids.is_empty() && ids.len() + piece.len() > PROMPT_ROWS {
+                break;
+            }
+            parts.push((at, piece.clone(), ids.len()));
+            spans.extend(pieces::blocks(&piece, ids.len(), text.run.0));
+            ids.extend(&text.request.prompt[piece]);
+        }
+        if ids.len() < self.least {
+            // Rows of nobody's, so that the others' products are those of many rows.
+            let lacking = self.least - ids.len();
+            spans.push(Span { q: ids.len(), q_len: lacking, k: 0, k_len: lacking });
+            ids.resize(self.least, 0);
+        }
+        let llama = self.models[model].clone();
+        let states = llama.extend(&ids, &spans, &self.caches, Mode::Eval)?;
+        for (at, piece, first) in parts {
+            let rows = states.narrow(0, first, piece.len())?;
+            let text = &mut self.running[at];
+            self.counts.read += (piece.end - text.done) as u64;
+            match text.request.task.clone() {
+                Task::Write(writing) => {
+                    if let Some(n) = writing.prompt_logprobs {
+                        score(text, &llama, &rows, (piece.start, n))?;
+                    }
+                    if piece.end == text.end && !text.over {
+                        self.prompt_ends(at, &llama, &rows.narrow(0, piece.len() - 1, 1)?)?;
+                    }
+                }
+                Task::Embed(pooling) => embed(text, &llama, &rows, (piece.start, pooling))?,
+            }
+            let text = &mut self.running[at];
+            text.done = piece.end;
+        }
+        Ok(())
+    }
+
+    /// A prompt was read: tell its log-probabilities, and write the first token, of the hidden state of the last, [1, H].
+    fn prompt_ends(&mut self, at: usize, llama: &Llama, last: &Tensor) -> Result<()> {
+        let text = &mut self.running[at];
+        // One that began again has told it.
+        if !text.written.is_empty() {
+            return Ok(());
+        }
+        if text.scored().is_some() {
+            let scores = text.scores.clone();
+            text.tell(Event::Prompt(scores));
+        }
+        let left = self.positions - text.end;
+        let asked = text.writing().map_or(0, |writing| writing.max_tokens);
+        // The text may be one token longer than there are positions: nothing comes after it.
+        if asked == 0 || text.request.prompt.len() > text.end {
+            text.finish(Event::Finished(Finish::Length));
+            return Ok(());
+        }
+        let logits = llama.head.logits_in(last, Mode::Tokens)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        if choose(text, logits, left + 1) {
+            self.counts.written += 1;
+        }
+        Ok(())
+    }
+
+    /// A token more for every text whose prompt is read, model by model.
+    fn write(&mut self) -> Result<()> {
+        self.make_room()?;
+        for model in 0..self.models.len() {
+            let ready = |text: &Text| {
+                let goes_on = !text.over && !text.reads() && text.done < text.end + text.written.len();
+                goes_on && text.request.model == model && text.done < text.run.1
+            };
+            let texts: Vec<usize> = (0..self.running.len()).filter(|at| ready(&self.running[*at])).collect();
+            if texts.is_empty() {
+                continue;
+            }
+            let ids: Vec<u32> = texts.iter().map(|at| self.running[*at].next()).collect();
+            let span = |(q, at): (usize, &usize)| {
+                let text = &self.running[*at];
+                Span { q, q_len: 1, k: text.run.0, k_len: text.done + 1 }
+            };
+            let spans: Vec<Span> = texts.iter().enumerate().map(span).collect();
+            let llama = self.models[model].clone();
+            let states = llama.extend(&ids, &spans, &self.caches, Mode::Tokens)?;
+            // A text that began again has tokens that are told already.
+            let new = |(row, at): (usize, &usize)| {
+                let text = &mut self.running[*at];
+                text.done += 1;
+                (text.done == text.end + text.written.len()).then_some((row, *at))
+            };
+            let new: Vec<(usize, usize)> = texts.iter().enumerate().filter_map(new).collect();
+            for new in new.chunks(LOGIT_ROWS) {
+                let rows =
+                    new.iter().map(|(row, _)| states.narrow(0, *row, 1)).collect::<candle_core::Result<Vec<_>>>()?;
+                let logits = llama.head.logits_in(&Tensor::cat(&rows, 0)?, Mode::Tokens)?;
+                let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+                for ((_, at), logits) in new.iter().zip(logits) {
+                    let left = self.positions - self.running[*at].end + 1;
+                    if choose(&mut self.running[*at], logits, left) {
+                        self.counts.written += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Let every text that has filled its run have a longer one. If there is no room for any, the last one begins again later.
+    fn make_room(&mut self) -> Result<()> {
+        let full = |text: &Text| !text.over && !text.reads() && text.done == text.run.1;
+        loop {
+            let mut stuck = false;
+            for at in 0..self.running.len() {
+                if !full(&self.running[at]) {
+                    continue;
+                }
+                let (start, len) = self.running[at].run;
+                let longer = (len + MORE).min(self.positions).min(self.rows.most());
+                if longer == len {
+                    stuck = true;
+                } else if self.rows.stretch(start, longer) {
+                    self.running[at].run.1 = longer;
+                } else if let Some(place) = self.rows.take(longer, None) {
+                    self.caches.iter().try_for_each(|cache| cache.copy(start, place, len))?;
+                    self.rows.free(start);
+                    self.running[at].run = (place, longer);
+                } else {
+                    stuck = true;
+                }
+            }
+            if !stuck || self.running.iter().any(|text| !text.over && !full(text)) {
+                return Ok(());
+            }
+            if let [text] = &mut self.running[..] {
+                let (start, len) = text.run;
+                if len == self.rows.most() {
+                    let why = format!("the KV cache has room for {len} tokens, and the text has as many");
+                    text.finish(Event::Failed(why));
+                    return Ok(());
+                }
+                text.run.0 = self.rows.to_front(start);
+                let to = text.run.0;
+                self.caches.iter().try_for_each(|cache| cache.copy(start, to, len))?;
+                continue;
+            }
+            let Some(mut text) = self.running.pop() else { return Ok(()) };
+            self.rows.free(text.run.0);
+            text.done = 0;
+            text.scores.clear();
+            text.sum.clear();
+            self.counts.restarted += 1;
+            self.waiting.push_front(text);
+        }
+    }
+
+    /// Those that have ended give their rows back, or leave their prompts there.
+    fn leave(&mut self) {
+        let (over, running): (Vec<Text>, _) = std::mem::take(&mut self.running).into_iter().partition(|text| text.over);
+        self.running = running;
+        for text in over {
+            let read = text.done.min(text.end);
+            let whole = !text.reads();
+            if self.limits.keep_prompts && whole && text.writing().is_some() {
+                let mut ids = text.request.prompt;
+                ids.truncate(read);
+                let scores = match &text.request.task {
+                    Task::Write(Writing { prompt_logprobs: Some(n), .. }) => Some((*n, text.scores)),
+                    _ => None,
+                };
+                // The last one's may be of a token that was not read.
+                let scores = scores.map(|(n, scores)| (n, scores.into_iter().take(read - 1).collect()));
+                self.rows.keep(text.run.0, Prompt { model: text.request.model, ids, scores });
+            } else {
+                self.rows.free(text.run.0);
+            }
+        }
+    }
+}
+
+/// The fewest columns of a product with a weight or an adapter of a model; those with a vector are no products.
+fn narrowest(model: &Llama) -> usize {
+    let linears = model.layers.iter().flat_map(Layer::linears);
+    let widths =
+        linears.flat_map(|l| [Some(l.weight.shape().0), l.lora.as_ref().and_then(|lora| lora.a.value.dim(0).ok())]);
+    let tables = [&model.embedding.lora, &model.head.lora].map(|lora| lora.as_ref()?.a.value.dim(0).ok());
+    widths.chain(tables).flatten().min().unwrap_or(1).max(1)
+}
+
+/// Log-probabilities of the tokens that come after those of a piece, whose hidden states are `rows` [T, H].
+fn score(text: &mut Text, llama: &Llama, rows: &Tensor, (start, n): (usize, usize)) -> Result<()> {
+    let count = rows.dim(0)?;
+    let prompt = &text.request.prompt;
+    // What was read again is known.
+    let known = text.scores.len();
+    let mut first = known.saturating_sub(start);
+    while first < count && start + first + 1 < prompt.len() {
+        let len = LOGIT_ROWS.min(count - first);
+        let block = rows.narrow(0, first, len)?;
+        // Logits of one row are added up otherwise than those of more.
+        let block = if len == 1 { block.pad_with_zeros(0, 0, 1)? } else { block };
+        let logits = llama.head.logits(&block)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        for (row, logits) in logits.iter().enumerate().take(len) {
+            let Some(id) = prompt.get(start + first + row + 1) else { break };
+            text.scores.push(scored(*id, logits, n));
+        }
+        first += len;
+    }
+    Ok(())
+}
+
+/// A token among these logits.
+#[allow(clippy::cast_possible_truncation, reason = "log-probabilities are told as f32")]
+fn scored(id: u32, logits: &[f32], n: usize) -> Scored {
+    let sum = log_sum_exp(logits);
+    let logprob = |id: u32| (f64::from(logits[id as usize]) - sum) as f32;
+    Scored { id, logprob: logprob(id), top: largest(logits, n).into_iter().map(|id| (id, logprob(id))).collect() }
+}
+
+/// Add hidden states `rows` [T, H] to a text's vector, and tell it when all are there.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a mean of few rows, told as f32")]
+fn embed(text: &mut Text, llama: &Llama, rows: &Tensor, (start, pooling): (usize, Pooling)) -> Result<()> {
+    let normed = llama.head.norm.forward(rows)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    let all = start + normed.len() == text.end;
+    text.sum.resize(normed[0].len(), 0.0);
+    match pooling {
+        Pooling::Mean => {
+            for row in &normed[text.done - start..] {
+                text.sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            }
+        }
+        Pooling::Last => text.sum = normed[normed.len() - 1].iter().map(|x| f64::from(*x)).collect(),
+    }
+    if all {
+        let by = if pooling == Pooling::Mean { text.end as f64 } else { 1.0 };
+        let vector = text.sum.iter().map(|sum| (sum / by) as f32).collect();
+        text.finish(Event::Vector(vector));
+    }
+    Ok(())
+}
+
+/// Choose the next token of a text, of which there may be `left` in all, and tell it. Gives whether there is one.
+fn choose(text: &mut Text, mut logits: Vec<f32>, left: usize) -> bool {
+    let Task::Write(writing) = text.request.task.clone() else { return false };
+    if !logits.iter().all(|x| x.is_finite()) {
+        let after = text.end + text.written.len();
+        text.finish(Event::Failed(format!("the model's logits after token {after} are not numbers")));
+        return false;
+    }
+    let told = |id: u32, logits: &[f32]| match writing.logprobs {
+        Some(n) => scored(id, logits, n),
+        None => Scored { id, ..Scored::default() },
+    };
+    let sampling = &writing.sampling;
+    let id = if sampling.penalizes() || sampling.temperature > 0.0 {
+        let at = random::uniform(text.stream, text.written.len() as u64);
+        let own = logits.clone();
+        sampling.penalize(&mut logits, &text.request.prompt, &text.written);
+        let id = sampling.choose(&logits, at);
+        logits = own;
+        id
+    } else {
+        most_probable(&logits)
+    };
+    if writing.stop.contains(&id) {
+        text.finish(Event::Finished(Finish::Stop));
+        return false;
+    }
+    let told = told(id, &logits);
+    text.written.push(id);
+    text.tell(Event::Token(told));
+    if text.written.len() >= writing.max_tokens.min(left) {
+        text.finish(Event::Finished(Finish::Length));
+    }
+    true
+}

@@ -1,0 +1,273 @@
+//! The engine on small models: texts beside each other are those alone, to the bit.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+};
+
+use candle_core::{DType, Device};
+
+use super::{
+    engine::{Counts, Engine, Limits},
+    pieces::{self, BLOCK},
+    request::{Event, Finish, Pooling, Request, Scored, Task, Writing},
+    sampling::Sampling,
+};
+use crate::{
+    artifacts::tiny::Tiny,
+    formats::model_files::ModelFiles,
+    kernels::Span,
+    model::{
+        context::Mode,
+        llama::Llama,
+        load::{self, LoadOptions},
+    },
+    random::{self, key},
+};
+
+const VOCAB: usize = 300;
+const POSITIONS: usize = 512;
+
+/// One that knows nothing, whose greedy texts hardly repeat.
+fn model(seed: u64) -> Arc<Llama> {
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = Tiny { layers: 2, hidden: 64, intermediate: 96, positions: POSITIONS, ..Tiny::new(VOCAB, seed) };
+    tiny.make(dir.path()).unwrap();
+    let files = ModelFiles::open(dir.path()).unwrap();
+    let options = LoadOptions { dtype: DType::F32, device: Device::Cpu, ..LoadOptions::default() };
+    Arc::new(load::model(files.config(), &files, &options, &|_| true).unwrap())
+}
+
+fn prompt(seed: u64, len: usize) -> Vec<u32> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "tokens")]
+    let id = |i| (random::uniform(key(seed, "prompt"), i) * VOCAB as f32) as u32;
+    (0..len as u64).map(id).collect()
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Answer {
+    started: Option<usize>,
+    prompt: Option<Vec<Scored>>,
+    tokens: Vec<Scored>,
+    vector: Option<Vec<f32>>,
+    finish: Option<Finish>,
+    failed: Option<String>,
+}
+
+struct Asked {
+    engine: Engine,
+    told: Vec<mpsc::Receiver<Event>>,
+}
+
+impl Asked {
+    fn new(models: Vec<Arc<Llama>>, rows: usize, texts: usize) -> Self {
+        let limits = Limits { rows, texts, keep_prompts: true };
+        Self { engine: Engine::new(models, POSITIONS, limits).unwrap(), told: Vec::new() }
+    }
+
+    /// Submit a request; at most so many tokens of it are wanted.
+    fn submit(&mut self, model: usize, prompt: Vec<u32>, task: Task, wanted: usize) {
+        let (sender, receiver) = mpsc::channel();
+        let mut tokens = 0;
+        let answer = Box::new(move |event| {
+            tokens += usize::from(matches!(event, Event::Token(_)));
+            sender.send(event).is_ok() && tokens < wanted
+        });
+        self.told.push(receiver);
+        self.engine.submit(Request { model, prompt, task, answer });
+    }
+
+    fn finish(mut self) -> (Vec<Answer>, Counts) {
+        while !self.engine.idle() {
+            self.engine.step().unwrap();
+        }
+        let answers = self.told.iter().map(|told| {
+            let mut answer = Answer::default();
+            for event in told.try_iter() {
+                match event {
+                    Event::Started(kept) => assert!(answer.started.replace(kept).is_none()),
+                    Event::Prompt(scores) => assert!(answer.prompt.replace(scores).is_none()),
+                    Event::Token(token) => answer.tokens.push(token),
+                    Event::Vector(vector) => answer.vector = Some(vector),
+                    Event::Finished(finish) => answer.finish = Some(finish),
+                    Event::Failed(why) => answer.failed = Some(why),
+                }
+            }
+            answer
+        });
+        (answers.collect(), self.engine.counts())
+    }
+}
+
+fn write(max_tokens: usize) -> Writing {
+    Writing { max_tokens, logprobs: Some(2), ..Writing::default() }
+}
+
+/// The answer without what depends on what was there.
+fn alone(models: &[Arc<Llama>], model: usize, prompt: &[u32], task: &Task) -> Answer {
+    let mut asked = Asked::new(models.to_vec(), POSITIONS, 1);
+    asked.submit(model, prompt.to_vec(), task.clone(), usize::MAX);
+    Answer { started: None, ..asked.finish().0.remove(0) }
+}
+
+#[test]
+fn texts_beside_each_other_are_those_alone_whatever_room_there_is() {
+    let models = [model(1), model(2)];
+    let shared = prompt(9, 150);
+    let mut requests = Vec::new();
+    for i in 0..24_u64 {
+        let own = prompt(i, [1, 3, 7, 8, 9, 40, 64, 65, 100, 130, 260, 300][i as usize % 12]);
+        let ids = if i % 3 == 0 { own } else { [&shared[..40 + 4 * i as usize], &own[..own.len().min(20)]].concat() };
+        let sampling = match i % 4 {
+            0 | 1 => Sampling::default(),
+            2 => Sampling { temperature: 0.8, top_p: 0.9, seed: i, ..Sampling::default() },
+            _ => Sampling { temperature: 1.0, repetition_penalty: 1.3, seed: i, ..Sampling::default() },
+        };
+        let prompt_logprobs = (i % 5 == 0).then_some(1);
+        let writing = Writing { sampling, prompt_logprobs, ..write(5 + 12 * (i as usize % 14)) };
+        let task = if i % 11 == 10 { Task::Embed(Pooling::Mean) } else { Task::Write(writing) };
+        requests.push((i as usize % 2, ids, task));
+    }
+    let expected: Vec<Answer> = requests.iter().map(|(model, ids, task)| alone(&models, *model, ids, task)).collect();
+    assert!(
+        expected.iter().all(|answer| answer.failed.is_none() && (answer.finish.is_some() || answer.vector.is_some()))
+    );
+    let mut seen = Counts::default();
+    for (rows, texts) in [(16_384, 24), (1_000, 7), (540, 24)] {
+        let mut asked = Asked::new(models.to_vec(), rows, texts);
+        // Twice: what was read the first time is there the second time.
+        for (model, ids, task) in requests.iter().chain(&requests) {
+            asked.submit(*model, ids.clone(), task.clone(), usize::MAX);
+        }
+        let (answers, counts) = asked.finish();
+        for (i, (got, want)) in answers.into_iter().zip(expected.iter().chain(&expected)).enumerate() {
+            let got = Answer { started: None, ..got };
+            let same = got.tokens.iter().zip(&want.tokens).take_while(|(a, b)| a == b).count();
+            let lengths = [got.tokens.len(), want.tokens.len()];
+            let (end, failed) = (got.finish, got.failed.clone());
+            assert!(got == *want, "{rows} rows, request {i}: tokens {lengths:?}, {same} the same, {end:?}, {failed:?}");
+        }
+        assert_eq!((counts.waiting, counts.running, counts.rows), (0, 0, 0));
+        seen.restarted += counts.restarted;
+        seen.kept += counts.kept;
+    }
+    assert!(seen.restarted > 0 && seen.kept > 0, "{seen:?}");
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_forward_pass() {
+    let model = model(3);
+    let ids = prompt(1, 100);
+    let task = Task::Write(Writing { prompt_logprobs: Some(3), ..write(4) });
+    let answer = alone(&[model.clone()], 0, &ids, &task);
+    let text: Vec<u32> = ids.iter().copied().chain(answer.tokens.iter().map(|token| token.id)).collect();
+    let span = Span { q: 0, q_len: text.len(), k: 0, k_len: text.len() };
+    let states = model.extend(&text, &[span], &model.caches(text.len()).unwrap(), Mode::Eval).unwrap();
+    let logits = model.head.logits(&states).unwrap().to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
+    let told: Vec<Scored> = answer.prompt.unwrap().into_iter().chain(answer.tokens).collect();
+    assert_eq!(told.len(), text.len() - 1);
+    for (i, (told, row)) in told.iter().zip(&logits).enumerate() {
+        let sum = row.iter().map(|x| x.exp()).sum::<f64>().ln();
+        let near = |id: u32, got: f32| (row[id as usize] - sum - f64::from(got)).abs() < 1e-5;
+        assert!(told.id == text[i + 1] && near(told.id, told.logprob), "token {i}: {told:?}");
+        let best = (0..300_u32).max_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize])).unwrap();
+        let n = if i < 99 { 3 } else { 2 };
+        assert!(told.top.len() == n && told.top[0].0 == best && told.top.iter().all(|(id, p)| near(*id, *p)));
+        // A token is its own equal wherever it stands.
+        assert!(told.top.iter().all(|(id, p)| *id != told.id || *p == told.logprob));
+    }
+}
+
+#[test]
+fn a_text_ends_by_a_token_by_its_length_or_because_nobody_wants_more() {
+    let models = [model(4)];
+    let ids = prompt(2, 20);
+    let all = alone(&models, 0, &ids, &Task::Write(write(30)));
+    assert_eq!((all.tokens.len(), all.finish), (30, Some(Finish::Length)));
+    let stop = all.tokens[10].id;
+    let first = all.tokens.iter().position(|token| token.id == stop).unwrap();
+    let ended = alone(&models, 0, &ids, &Task::Write(Writing { stop: vec![stop], ..write(30) }));
+    assert_eq!((&ended.tokens[..], ended.finish), (&all.tokens[..first], Some(Finish::Stop)));
+    let mut asked = Asked::new(models.to_vec(), POSITIONS, 4);
+    asked.submit(0, ids.clone(), Task::Write(write(200)), 3);
+    let (answers, counts) = asked.finish();
+    assert_eq!((&answers[0].tokens[..], answers[0].finish, counts.rows), (&all.tokens[..3], None, 0));
+    assert!(counts.written < 8, "{counts:?}");
+    // Where positions end, so does the text; one token more can be told than can be looked at.
+    let long = prompt(3, POSITIONS - 2);
+    let answer = alone(&models, 0, &long, &Task::Write(write(50)));
+    assert_eq!((answer.tokens.len(), answer.finish), (3, Some(Finish::Length)));
+    let scored =
+        |len| alone(&models, 0, &prompt(3, len), &Task::Write(Writing { prompt_logprobs: Some(1), ..write(1) }));
+    let (last, beyond) = (scored(POSITIONS), scored(POSITIONS + 1));
+    assert_eq!((last.tokens.len(), beyond.tokens.len()), (1, 0));
+    assert_eq!((last.prompt.unwrap().len(), beyond.prompt.unwrap().len()), (POSITIONS - 1, POSITIONS));
+    let none = alone(&models, 0, &ids, &Task::Write(Writing { prompt_logprobs: Some(0), ..write(0) }));
+    assert_eq!((none.tokens.len(), none.prompt.map(|p| p.len()), none.finish), (0, Some(19), Some(Finish::Length)));
+}
+
+#[test]
+fn vectors_are_means_or_the_last_of_hidden_states() {
+    let model = model(5);
+    for len in [1, 5, 70, 400] {
+        let ids = prompt(4, len);
+        let span = Span { q: 0, q_len: len, k: 0, k_len: len };
+        let states = model.extend(&ids, &[span], &model.caches(len).unwrap(), Mode::Eval).unwrap();
+        let normed = model.head.norm.forward(&states).unwrap();
+        for (pooling, want) in [
+            (Pooling::Mean, normed.mean(0).unwrap()),
+            (Pooling::Last, normed.narrow(0, len - 1, 1).unwrap().squeeze(0).unwrap()),
+        ] {
+            let got = alone(&[model.clone()], 0, &ids, &Task::Embed(pooling)).vector.unwrap();
+            let want = want.to_vec1::<f32>().unwrap();
+            assert!(got.len() == 64 && got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5), "{len} {pooling:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_answered_is_refused() {
+    let models = [model(6)];
+    let mut told = BTreeMap::new();
+    for (name, ids, rows) in [
+        ("empty", vec![], 512),
+        ("outside", vec![1, 300], 512),
+        ("positions", prompt(1, POSITIONS + 1), 512),
+        ("room", prompt(1, 100), 99),
+        ("grows", prompt(1, 90), 99),
+    ] {
+        let mut asked = Asked::new(models.to_vec(), rows, 2);
+        asked.submit(0, ids, Task::Write(write(40)), usize::MAX);
+        told.insert(name, asked.finish().0.remove(0).failed.unwrap_or_default());
+    }
+    assert_eq!(told["empty"], "the prompt has no tokens");
+    assert_eq!(told["outside"], "token 300 is outside the model's vocabulary of 300");
+    assert_eq!(told["positions"], "the prompt has 513 tokens, and the model has 512 positions");
+    assert_eq!(told["room"], "the prompt has 100 tokens, and the KV cache has room for 99");
+    assert_eq!(told["grows"], "the KV cache has room for 99 tokens, and the text has as many");
+}
+
+#[test]
+fn products_of_many_rows_give_each_the_same_result() {
+    // What pieces of prompts rest on.
+    let model = model(7);
+    let ids = prompt(5, 200);
+    let states = |from: usize| {
+        let caches = model.caches(200).unwrap();
+        let spans = |to: Vec<std::ops::Range<usize>>| {
+            let mut last = None;
+            for piece in to {
+                let spans: Vec<Span> = pieces::blocks(&piece, 0, 0).collect();
+                last = Some(model.extend(&ids[piece], &spans, &caches, Mode::Eval).unwrap());
+            }
+            last.unwrap().to_vec2::<f32>().unwrap()
+        };
+        spans(if from == 0 { vec![0..200] } else { vec![0..from, from..200] })
+    };
+    let whole = states(0);
+    for from in [BLOCK, 64, 112, 128, 176] {
+        let part = states(from);
+        assert!(part[..] == whole[from..], "from {from}");
+    }
+}

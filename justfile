@@ -136,6 +136,11 @@ train-plan recipe='tiny' *args:
 generate run='tiny' prompt='Perché il cielo è blu?' *args:
     @{{ trainer }} generate "runs/$1" --prompt "$2" "${@:3}"
 
+# answer over HTTP as OpenAI does, with a run's base and adapter, at http://127.0.0.1:8000/v1
+[group('5 train')]
+serve run='tiny' *args:
+    @cargo run --release --features serve --quiet -- serve "runs/$1" "${@:2}"
+
 # the whole way: data, fine-tuning, preferences, Italian, merged, exported, with its card. `just train-all smollm2 --model ...`
 [group('6 deliver')]
 train-all chain='tiny' *args:
@@ -159,12 +164,12 @@ push-run run repo *args:
 # the tests, as the README has them
 [group('7 develop')]
 test:
-    cargo test --workspace --features train
+    cargo test --workspace --features serve
 
 # write the snapshots in tests/e2e/snapshots anew; read what changed with git before it is committed
 [group('7 develop')]
 snapshots *args:
-    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features train --test e2e "$@"
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features serve --test e2e "$@"
 
 # the tests that need what the repository does not hold: real models, a Python, root
 [group('7 develop')]
@@ -174,7 +179,7 @@ test-ignored *args:
 # kills, cuts and errors at random moments, and inputs changed at random, many times over; CUDA kernels and steps, emulated
 [group('7 develop')]
 soak:
-    cargo test --workspace --features train --test e2e -- --ignored soak_
+    cargo test --workspace --features serve --test e2e -- --ignored soak_
     benches/gpu.sh emulate
 
 # mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors

@@ -38,6 +38,8 @@ mod same_bytes;
 mod sampling;
 #[cfg(feature = "semantic")]
 mod semantic;
+#[cfg(feature = "serve")]
+mod serve;
 mod sources;
 mod tables;
 mod templates;

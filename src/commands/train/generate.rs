@@ -88,7 +88,7 @@ fn date(text: &str) -> Result<Clock, String> {
     Clock::date(text).ok_or_else(|| "a date is written as 2026-01-31".to_owned())
 }
 
-fn device() -> impl TypedValueParser<Value = recipe::Device> {
+pub fn device() -> impl TypedValueParser<Value = recipe::Device> {
     PossibleValuesParser::new(["auto", "cpu", "cuda"]).map(|name| match name.as_str() {
         "cpu" => recipe::Device::Cpu,
         "cuda" => recipe::Device::Cuda,

@@ -31,7 +31,7 @@ pub use absent::{
 pub use {
     all::{Args as AllArgs, run as all},
     export::{Args as ExportArgs, run as export},
-    generate::{Args as GenerateArgs, run as generate},
+    generate::{Args as GenerateArgs, device, run as generate},
     interrupted::interrupted,
     merge::{Args as MergeArgs, run as merge},
     run::{Args, run},

@@ -303,6 +303,7 @@ impl Engine {
             }
             let text = &mut self.running[at];
             text.done = piece.end;
+            text.tell(Event::Read(piece.end));
         }
         Ok(())
     }
@@ -531,11 +532,14 @@ fn choose(text: &mut Text, mut logits: Vec<f32>, left: usize) -> bool {
     } else {
         most_probable(&logits)
     };
+    let told = told(id, &logits);
     if writing.stop.contains(&id) {
+        if writing.logprobs.is_some() {
+            text.tell(Event::Ended(told));
+        }
         text.finish(Event::Finished(Finish::Stop));
         return false;
     }
-    let told = told(id, &logits);
     text.written.push(id);
     text.tell(Event::Token(told));
     if text.written.len() >= writing.max_tokens.min(left) {

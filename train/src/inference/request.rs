@@ -61,6 +61,10 @@ pub enum Event {
     Prompt(Vec<Scored>),
     /// A new token.
     Token(Scored),
+    /// The token that ended the text, and is none of it, where log-probabilities were asked for.
+    Ended(Scored),
+    /// A piece of the prompt was read: so many of its tokens are.
+    Read(usize),
     /// The vector.
     Vector(Vec<f32>),
     /// The text has ended.

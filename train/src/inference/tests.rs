@@ -50,6 +50,7 @@ struct Answer {
     started: Option<usize>,
     prompt: Option<Vec<Scored>>,
     tokens: Vec<Scored>,
+    ended: Option<Scored>,
     vector: Option<Vec<f32>>,
     finish: Option<Finish>,
     failed: Option<String>,
@@ -89,6 +90,8 @@ impl Asked {
                     Event::Started(kept) => assert!(answer.started.replace(kept).is_none()),
                     Event::Prompt(scores) => assert!(answer.prompt.replace(scores).is_none()),
                     Event::Token(token) => answer.tokens.push(token),
+                    Event::Ended(token) => assert!(answer.ended.replace(token).is_none()),
+                    Event::Read(_) => {}
                     Event::Vector(vector) => answer.vector = Some(vector),
                     Event::Finished(finish) => answer.finish = Some(finish),
                     Event::Failed(why) => answer.failed = Some(why),
@@ -189,6 +192,7 @@ fn a_text_ends_by_a_token_by_its_length_or_because_nobody_wants_more() {
     let first = all.tokens.iter().position(|token| token.id == stop).unwrap();
     let ended = alone(&models, 0, &ids, &Task::Write(Writing { stop: vec![stop], ..write(30) }));
     assert_eq!((&ended.tokens[..], ended.finish), (&all.tokens[..first], Some(Finish::Stop)));
+    assert_eq!(ended.ended.as_ref(), Some(&all.tokens[first]));
     let mut asked = Asked::new(models.to_vec(), POSITIONS, 4);
     asked.submit(0, ids.clone(), Task::Write(write(200)), 3);
     let (answers, counts) = asked.finish();

@@ -1,0 +1,81 @@
+//! Log-probabilities as the two routes tell them.
+
+use serde_json::{Map, Value, json};
+use setaccio_train::{inference::request::Scored, tokenizer::Tokens};
+
+/// The least that is told: what is less is no number in JSON.
+const LEAST: f32 = -9999.0;
+
+fn told(logprob: f32) -> f32 {
+    logprob.max(LEAST)
+}
+
+/// A token's own text.
+fn piece(tokens: &Tokens, id: u32) -> String {
+    tokens.decode_with_special(&[id]).unwrap_or_default()
+}
+
+/// Those of completions: tokens, their log-probabilities, the most probable ones and where each begins, side by side.
+#[derive(Default)]
+pub struct Columns {
+    tokens: Vec<Value>,
+    logprobs: Vec<Value>,
+    top: Vec<Value>,
+    offsets: Vec<Value>,
+    /// Characters so far.
+    end: usize,
+}
+
+impl Columns {
+    /// The prompt's first token, of which nothing is known.
+    pub fn first(&mut self, tokens: &Tokens, id: u32) {
+        self.add(piece(tokens, id), Value::Null, Value::Null);
+    }
+
+    /// A token. The keys of its most probable ones differ, whatever their texts, and it is itself among them.
+    pub fn push(&mut self, tokens: &Tokens, token: &Scored) {
+        let own = std::iter::once((token.id, token.logprob));
+        let others = token.top.iter().copied().filter(|(id, _)| *id != token.id);
+        let mut top = Map::new();
+        for (id, logprob) in own.chain(others) {
+            let text = piece(tokens, id);
+            let key = if top.contains_key(&text) { format!("token_id:{id}") } else { text };
+            top.insert(key, json!(told(logprob)));
+        }
+        self.add(piece(tokens, token.id), json!(told(token.logprob)), Value::Object(top));
+    }
+
+    /// A token that was not computed, after as many as the model can look at.
+    pub fn placeholder(&mut self) {
+        self.add(String::new(), json!(0.0), json!({}));
+    }
+
+    fn add(&mut self, text: String, logprob: Value, top: Value) {
+        self.offsets.push(self.end.into());
+        self.end += text.chars().count();
+        self.tokens.push(text.into());
+        self.logprobs.push(logprob);
+        self.top.push(top);
+    }
+
+    /// As the answer has them, from here on for the next piece.
+    pub fn take(&mut self) -> Value {
+        let columns = [&mut self.tokens, &mut self.logprobs, &mut self.top, &mut self.offsets].map(std::mem::take);
+        let [tokens, logprobs, top, offsets] = columns;
+        json!({ "tokens": tokens, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": offsets })
+    }
+}
+
+/// Those of chat: a list of tokens, each with its bytes and so many of the most probable ones.
+pub fn list(tokens: &Tokens, scored: &[Scored]) -> Value {
+    let entry = |id: u32, logprob: f32| {
+        let text = piece(tokens, id);
+        json!({ "token": text, "logprob": told(logprob), "bytes": text.as_bytes() })
+    };
+    let each = scored.iter().map(|token| {
+        let mut own = entry(token.id, token.logprob);
+        own["top_logprobs"] = token.top.iter().map(|(id, logprob)| entry(*id, *logprob)).collect();
+        own
+    });
+    each.collect()
+}

@@ -1,0 +1,223 @@
+//! The server: routes, who may ask, and a clean end.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request, State as Extract},
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
+            CONTENT_TYPE, ORIGIN, VARY,
+        },
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use setaccio_train::{
+    Result,
+    inference::{
+        engine::{Engine, Limits},
+        request::Pooling,
+    },
+};
+use tokio::runtime;
+
+use crate::{
+    api::{
+        chat, completions, embeddings,
+        error::ApiError,
+        models,
+        state::{State, now},
+        tokens,
+    },
+    desk::Desk,
+    metrics::Metrics,
+    models::Loaded,
+};
+
+/// Bytes of a body: some clients send a corpus in one request.
+const BODY: usize = 64 << 20;
+/// How often it is asked whether to end.
+const ASKED: Duration = Duration::from_millis(50);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of the KV cache.
+    pub cache_bytes: usize,
+    /// Texts that are written beside each other.
+    pub texts: usize,
+    /// Requests that may wait beside these.
+    pub queue: usize,
+    /// Most new tokens of an answer.
+    pub max_tokens: usize,
+    /// What vectors are made of.
+    pub pooling: Pooling,
+    /// Whether token ids are scored behind a BOS that they do not begin with.
+    pub score_with_bos: bool,
+    /// Whether `/tokenizer_info` answers.
+    pub tokenizer_info: bool,
+    /// Origins whose pages may ask.
+    pub cors: Vec<String>,
+    /// What a request has to show.
+    pub key: Option<String>,
+    /// How long answers may take that are being written when the server is to end.
+    pub drain: Duration,
+}
+
+/// Serve on `listener` until `ends` says so. Gives how many answers were cut.
+///
+/// # Errors
+/// No memory for the cache; the system refuses.
+pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn() -> bool) -> Result<usize> {
+    let Loaded { served, models, positions } = loaded;
+    let row_bytes = Engine::row_bytes(&models[0]);
+    let limits = Limits { rows: options.cache_bytes / row_bytes.max(1), texts: options.texts, keep_prompts: true };
+    let engine = Engine::new(models, positions, limits)?;
+    let ending = Arc::new(AtomicBool::new(false));
+    let state = Arc::new(State {
+        served,
+        positions,
+        desk: Desk::open(engine, options.texts + options.queue),
+        metrics: Metrics::default(),
+        row_bytes,
+        since: now(),
+        max_tokens: options.max_tokens,
+        pooling: options.pooling,
+        score_with_bos: options.score_with_bos,
+        ending: ending.clone(),
+        requests: AtomicU64::new(0),
+        chance: chance(),
+    });
+    let app = routes(state.clone(), options);
+    let io = |error: io::Error| setaccio_train::Error::Other(format!("cannot serve: {error}"));
+    let runtime = runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().map_err(io)?;
+    let drain = options.drain;
+    runtime.block_on(async move {
+        listener.set_nonblocking(true).map_err(io)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(io)?;
+        let asked = ending.clone();
+        let signal = async move {
+            until(ends).await;
+            asked.store(true, Ordering::SeqCst);
+        };
+        let late = async {
+            until(ends).await;
+            tokio::time::sleep(drain).await;
+        };
+        let serving = axum::serve(listener, app).with_graceful_shutdown(signal);
+        tokio::select! {
+            ended = async { serving.await } => ended.map_err(io).map(|()| 0),
+            () = late => Ok(state.desk.open_requests()),
+        }
+    })
+}
+
+async fn until(ends: fn() -> bool) {
+    while !ends() {
+        tokio::time::sleep(ASKED).await;
+    }
+}
+
+/// What nobody knows beforehand.
+fn chance() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn routes(state: Arc<State>, options: &Options) -> Router {
+    let mut router = Router::new()
+        .route("/v1/completions", post(completions::answer))
+        .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/embeddings", post(embeddings::answer))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/metrics", get(metrics));
+    if options.tokenizer_info {
+        router = router.route("/tokenizer_info", get(tokens::info));
+    }
+    let guard = Guard { key: options.key.clone(), cors: options.cors.clone() };
+    router
+        .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
+        .fallback(|uri: Uri| async move { ApiError::no_route(uri.path()) })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            let error = ApiError::no_route(uri.path());
+            let message = format!("{} does not answer {method}", uri.path());
+            ApiError { status: StatusCode::METHOD_NOT_ALLOWED, message, ..error }
+        })
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guarded))
+        .with_state(state)
+}
+
+async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
+    let text = state.metrics.text(&state.desk.counts(), state.desk.open_requests(), state.row_bytes);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Who may ask.
+struct Guard {
+    key: Option<String>,
+    cors: Vec<String>,
+}
+
+/// Routes that need no key.
+const OPEN: [&str; 1] = ["/health"];
+
+async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let named = |origin: &HeaderValue| {
+        guard.cors.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+    };
+    let allowed = origin.filter(named);
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight && allowed.is_some() {
+        (StatusCode::NO_CONTENT, Body::empty()).into_response()
+    } else if !OPEN.contains(&request.uri().path()) && !admits(&guard, &request) {
+        ApiError::key().into_response()
+    } else {
+        next.run(request).await
+    };
+    if let Some(origin) = allowed {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    }
+    response
+}
+
+/// Whether a request shows the key, compared in the same time whatever it shows.
+fn admits(guard: &Guard, request: &Request) -> bool {
+    let Some(key) = &guard.key else { return true };
+    let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let shown = shown.strip_prefix(b"Bearer ").unwrap_or_default();
+    let differs = key.bytes().enumerate().fold(key.len() ^ shown.len(), |differs, (i, byte)| {
+        differs | usize::from(byte ^ shown.get(i).copied().unwrap_or(0))
+    });
+    differs == 0
+}
+
+/// A socket for this address, before anything long is begun.
+///
+/// # Errors
+/// The address is taken, or not this machine's.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+}

@@ -2,6 +2,7 @@
 //! tests/python/check_serve.py.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -20,6 +21,7 @@ use crate::{
 /// A run of the tiny recipe: a base and an adapter.
 fn run() -> &'static str {
     static RUN: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static PATH: OnceLock<String> = OnceLock::new();
     let dir = RUN.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let sets = ["train.max_steps=6", "data.max_length=128", "train.learning_rate=0.01"];
@@ -27,7 +29,6 @@ fn run() -> &'static str {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         dir
     });
-    static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| dir.path().join("adapted").to_string_lossy().into_owned())
 }
 
@@ -311,10 +312,10 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
     ] {
         let (status, answer) = server.post(path, &body);
         assert!(answer["error"]["message"].is_string() && (400..500).contains(&status), "{body}: {answer}");
-        told += &format!("{path} {body}\n  {status} {}\n", answer["error"]);
+        writeln!(told, "{path} {body}\n  {status} {}", answer["error"]).unwrap();
     }
     let (status, _, answer) = server.send("GET /v1/completions", b"");
-    told += &format!("GET {status} {answer}\n");
+    writeln!(told, "GET {status} {answer}").unwrap();
     for body in [&b"{"[..], b"\xff\xfe", b"[]", b"null", b""] {
         assert_eq!(server.send(&format!("POST {CHAT}"), body).0, 400, "{body:?}");
     }
@@ -387,7 +388,7 @@ fn many_clients_get_what_they_would_alone_and_those_that_go_leave_no_trace() {
     });
     let began = Instant::now();
     while server.metric("setaccio_num_requests_running") + server.metric("setaccio_num_requests_waiting") > 0.0 {
-        assert!(began.elapsed() < Duration::from_secs(60), "requests of clients that have gone are still worked on");
+        assert!(began.elapsed() < Duration::from_mins(1), "requests of clients that have gone are still worked on");
         thread::sleep(Duration::from_millis(20));
     }
     assert!(

@@ -74,9 +74,9 @@ impl Choice {
                     let time = now - std::mem::replace(&mut self.since, now);
                     let times = &state.metrics;
                     if self.used.written == 0 {
-                        times.first_token.add(time)
+                        times.first_token.add(time);
                     } else {
-                        times.per_token.add(time)
+                        times.per_token.add(time);
                     }
                     self.used.written += 1;
                     let Written { text, stopped } = self.writer.push(token.id);

@@ -75,7 +75,7 @@ struct Line {
 }
 
 impl Line {
-    fn chunk(&self, text: &str, logprobs: Value, finish: Option<&str>) -> Value {
+    fn chunk(&self, text: &str, logprobs: &Value, finish: Option<&str>) -> Value {
         json!({
             "id": self.id, "object": "text_completion", "created": self.created, "model": self.served.id,
             "choices": [{ "index": self.index, "text": text, "logprobs": logprobs, "finish_reason": finish }],
@@ -91,13 +91,17 @@ impl Line {
                     if !read.behind_bos {
                         columns.first(&tokens, read.ids[0]);
                     }
-                    scores.iter().for_each(|token| columns.push(&tokens, token));
+                    for token in &scores {
+                        columns.push(&tokens, token);
+                    }
                 }
                 (String::new(), None)
             }
             Piece::Text(text, scored) => {
                 if let Some(columns) = &mut self.columns {
-                    scored.iter().for_each(|token| columns.push(&tokens, token));
+                    for token in &scored {
+                        columns.push(&tokens, token);
+                    }
                     self.whole &= scored.is_empty();
                 }
                 (text, None)
@@ -119,7 +123,7 @@ impl Line {
 impl Told for Line {
     fn opening(&mut self) -> Vec<Value> {
         match &self.echo {
-            Some(read) => vec![self.chunk(&read.text, Value::Null, None)],
+            Some(read) => vec![self.chunk(&read.text, &Value::Null, None)],
             None => Vec::new(),
         }
     }
@@ -127,11 +131,11 @@ impl Told for Line {
     fn piece(&mut self, piece: Piece) -> Vec<Value> {
         let (text, finish) = self.take(piece);
         let logprobs = self.columns.as_mut().map_or(Value::Null, Columns::take);
-        vec![self.chunk(&text, logprobs, finish)]
+        vec![self.chunk(&text, &logprobs, finish)]
     }
 
     fn usage(&self, used: &[Used]) -> Value {
-        let mut line = self.chunk("", Value::Null, None);
+        let mut line = self.chunk("", &Value::Null, None);
         line["choices"] = json!([]);
         line["usage"] = usage(self.prompt_tokens, used);
         line

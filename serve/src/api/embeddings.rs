@@ -112,7 +112,9 @@ fn shortened(mut vector: Vec<f32>, dimensions: Option<usize>) -> ApiResult<Vec<f
     }
     let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+        for x in &mut vector {
+            *x = (f64::from(*x) / length) as f32;
+        }
     }
     Ok(vector)
 }

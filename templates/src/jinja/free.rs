@@ -1,5 +1,7 @@
 //! Names that a template reads from outside: variables and functions that nothing in it binds.
 
+#![allow(clippy::needless_for_each, reason = "one line each")]
+
 use std::sync::Arc;
 
 use super::syntax::{Arguments, Call, Const, Expr, Filter, Macro, Node, Statement, Target};
@@ -182,13 +184,14 @@ impl<'a> Search<'a> {
     fn place(&mut self, expr: &'a Expr, asked: bool) {
         match expr {
             Expr::Name(name) => self.name(name, None, asked),
-            Expr::Item(of, key) => match (&**of, &**key) {
-                (Expr::Name(name), Expr::Const(Const::Str(key))) => self.name(name, Some(key), asked),
-                _ => {
+            Expr::Item(of, key) => {
+                if let (Expr::Name(name), Expr::Const(Const::Str(key))) = (&**of, &**key) {
+                    self.name(name, Some(key), asked);
+                } else {
                     self.expr(of);
                     self.expr(key);
                 }
-            },
+            }
             _ => self.expr(expr),
         }
     }

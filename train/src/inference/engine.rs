@@ -409,7 +409,7 @@ impl Engine {
                     text.finish(Event::Failed(why));
                     return Ok(());
                 }
-                text.run.0 = self.rows.to_front(start);
+                text.run.0 = self.rows.move_to_front(start);
                 let to = text.run.0;
                 self.caches.iter().try_for_each(|cache| cache.copy(start, to, len))?;
                 continue;

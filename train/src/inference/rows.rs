@@ -94,7 +94,7 @@ impl Rows {
     }
 
     /// Let the run at this row, the only one of a text, begin with the first row; gives that. Prompts go.
-    pub fn to_front(&mut self, start: usize) -> usize {
+    pub fn move_to_front(&mut self, start: usize) -> usize {
         self.runs.retain(|run| run.start == start);
         self.runs.iter_mut().for_each(|run| run.start = self.first);
         self.first

@@ -53,10 +53,12 @@ impl Sampling {
     #[allow(clippy::cast_possible_truncation, reason = "logits are f32")]
     pub fn penalize(&self, logits: &mut [f32], prompt: &[u32], written: &[u32]) {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
-        prompt.iter().for_each(|id| {
+        for id in prompt {
             counts.entry(*id).or_default();
-        });
-        written.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
+        }
+        for id in written {
+            *counts.entry(*id).or_default() += 1;
+        }
         for (id, count) in counts {
             let Some(logit) = logits.get_mut(id as usize) else { continue };
             let mut x = f64::from(*logit);
@@ -228,7 +230,7 @@ mod tests {
         let sampling =
             Sampling { repetition_penalty: 2.0, frequency_penalty: 0.5, presence_penalty: 1.0, ..Sampling::default() };
         sampling.penalize(&mut logits, &[0, 1], &[2, 2]);
-        assert_eq!(logits, [0.5, -2.0, 1.0 - 1.0 - 1.0, 3.0]);
+        assert_eq!(logits.map(f32::to_bits), [0.5_f32, -2.0, 1.0 - 1.0 - 1.0, 3.0].map(f32::to_bits));
         assert!(sampling.penalizes() && !Sampling::default().penalizes());
     }
 }

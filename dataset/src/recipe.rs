@@ -304,15 +304,53 @@ pub struct Semantic {
     /// Texts of fewer words are not compared: short ones are often near by chance. 0 if nothing is said.
     #[serde(default)]
     pub min_words: u32,
+    /// Which texts are held against each other. `auto` if nothing is said.
+    #[serde(default)]
+    pub search: SemanticSearch,
+    /// Where bands are searched, the probability that a pair whose cosine is `threshold` is looked at, above 0 and below 1; nearer pairs
+    /// have a larger one. The number of bands follows from it. 0.95 if nothing is said.
+    #[serde(default = "default_recall")]
+    pub recall: f64,
     /// It is as if the table were not there: for recipes that name a model which not everybody has.
     #[serde(default, skip_serializing_if = "is_default")]
     pub off: bool,
 }
 
+fn default_recall() -> f64 {
+    0.95
+}
+
+/// Which texts are held against each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SemanticSearch {
+    /// `exact` up to a million texts, `bands` beyond.
+    #[default]
+    Auto,
+    /// Each with every one that stays, which takes time by the square of their number.
+    Exact,
+    /// Those that share a band, the signs of some random hyperplanes, of which side of each they lie on; the cosine of these decides.
+    /// The hyperplanes follow from the recipe's seed, and how many there are from `threshold`, `recall`, the number of texts and how
+    /// near some of them are to each other. The card says so.
+    Bands,
+}
+
 impl Semantic {
+    /// Texts up to which each is held against every other, if nothing is said.
+    pub const EXACT: u64 = 1_000_000;
+
+    /// Whether so many texts are searched by bands.
+    pub fn by_bands(&self, texts: u64) -> bool {
+        match self.search {
+            SemanticSearch::Auto => texts > Self::EXACT,
+            SemanticSearch::Exact => false,
+            SemanticSearch::Bands => true,
+        }
+    }
+
     /// What it finds, for a person.
     pub fn told(&self) -> String {
-        let Self { model, threshold, of, min_words, .. } = self;
+        let Self { model, threshold, of, min_words, search, recall, .. } = self;
         let of = match of {
             SemanticUnit::Row => "rows that mean nearly the same as another",
             SemanticUnit::Message => "rows with a message that means nearly the same as one of another row",
@@ -323,7 +361,13 @@ impl Semantic {
         } else {
             String::new()
         };
-        format!("{of}, of cosine {threshold} or more between embeddings by {model}{words}")
+        let bands = format!("by bands of signs of random hyperplanes, which find a pair at {threshold} with probability {recall}");
+        let search = match search {
+            SemanticSearch::Auto => format!("; more than a million texts are searched {bands}"),
+            SemanticSearch::Exact => String::new(),
+            SemanticSearch::Bands => format!("; searched {bands}"),
+        };
+        format!("{of}, of cosine {threshold} or more between embeddings by {model}{words}{search}")
     }
 }
 

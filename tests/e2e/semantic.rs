@@ -80,7 +80,29 @@ fn what_goes_is_what_brute_force_finds() {
 
 #[test]
 fn bytes_do_not_depend_on_threads_slices_or_a_second_run() {
-    let fixture = fixture(&(semantic("message", 0.9, 5) + "[sample]\nrows = 150\n[split]\nvalidation = 0.2\n"));
+    same_bytes("search = 'exact'\n");
+}
+
+#[test]
+fn bytes_of_bands_do_not_depend_on_them_either() {
+    same_bytes("search = 'bands'\n");
+    // With so many bands as a recall near 1 asks for they find the same as the exact search, and say what they are.
+    let fixture = fixture(&(semantic("message", 0.9, 5) + "recall = 0.999999\n"));
+    fixture.build("exact", &[]).assert_success();
+    fixture.build("bands", &["--set", "dedup.semantic.search=bands"]).assert_success();
+    assert_eq!(dropped(&fixture, "exact"), dropped(&fixture, "bands"));
+    let card = fs::read_to_string(fixture.path("bands/README.md")).unwrap();
+    for part in ["random hyperplanes. A pair of cosine 0.9 shares one with probability 1.000", "find a pair at 0.9 with probability 0.999999"] {
+        assert!(card.contains(part), "{card}");
+    }
+    let lock = fs::read_to_string(fixture.path("bands/recipe.lock.toml")).unwrap();
+    assert!(lock.contains("search = \"bands\"\nrecall = 0.999999"), "{lock}");
+    let said = fixture.build("bands", &["--set", "dedup.semantic.recall=1"]).assert_failure();
+    assert!(said.contains("dedup.semantic.recall must be above 0 and below 1"), "{said}");
+}
+
+fn same_bytes(search: &str) {
+    let fixture = fixture(&(semantic("message", 0.9, 5) + search + "[sample]\nrows = 150\n[split]\nvalidation = 0.2\n"));
     fixture.build("one", &["--jobs", "1"]).assert_success();
     let one = fixture.published("one");
     for jobs in ["2", "5"] {

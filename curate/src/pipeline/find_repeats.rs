@@ -9,22 +9,28 @@
 //! All copies of a span are in one order: preference of their sources, place of their rows in the output, place in the row. So
 //! every unit stays somewhere, even where spans overlap: a unit goes for the sake of one before it, and of these one is the
 //! first. Nothing depends on threads, slices or the order of files. In memory is the index of a bucket of hashes a thread; the
-//! rest lies in files of the work folder, 22 bytes a span and 12 a unit that goes. 64 bits name a span: among 10^9 different
-//! ones two share a name with a probability of 3%.
+//! rest lies in files of the work folder, 22 bytes a span and 12 a span that goes, and it is worked through once or a few times,
+//! however long spans are and however much they overlap. 64 bits name a span: among 10^9 different ones two share a name with a
+//! probability of 3%.
 
-use std::{collections::HashMap, fs, ops::Range, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    hash::{BuildHasherDefault, Hasher},
+    ops::Range,
+    path::Path,
+};
 
 use rayon::ThreadPool;
 use setaccio_base::{atomic, progress::Progress, row::Content};
 use setaccio_dataset::recipe::{Dedup, Repeats as Settings};
-use setaccio_filters::{spaceless::count_words, units};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     kept_rows::{Kept, KeptRows},
     repeats::{Change, Places, Repeats, gone, to_u32},
     resolver::Resolver,
     scratch::Buckets,
+    spans::Spans,
     spill_file::SpillIndex,
     stage::each,
 };
@@ -56,14 +62,43 @@ pub struct Rows<'a> {
 /// A span: its hash, then what its copies are ordered by (rank of the source, name of the row), then its place in the row.
 type Span = [u8; 22];
 
-/// Spans of one bucket, in bytes, about.
+/// Text whose spans are in one bucket, in bytes, about.
 const BUCKET_BYTES: u64 = 32 << 20;
+
+/// Different spans of a bucket that a thread counts at once: what fills a table of 2^19 places.
+const AT_ONCE: usize = 7 << 16;
+
+/// Bytes that a thread holds of a bucket of so many spans, at the most.
+pub fn held(spans: u64) -> u64 {
+    (spans.min(AT_ONCE as u64) * 8 / 7).next_power_of_two() * (1 + size_of::<(u64, Copies)>() as u64)
+}
 
 /// The copies of a span that were seen.
 struct Copies {
     count: u32,
     /// The first of them, without the hash.
     first: [u8; 14],
+}
+
+/// Spans by their hash, which need not be hashed again.
+type Seen = HashMap<u64, Copies, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("numbers of 64 bits only");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        // Those of a bucket have their upper bits in common.
+        self.0 = hash.rotate_left(32);
+    }
 }
 
 impl Rows<'_> {
@@ -101,73 +136,52 @@ impl Rows<'_> {
 
     /// Put the spans of the rows of a partition where those of their hashes are.
     fn spans(&self, partition: &Range<u32>, spans: &Buckets<22>, buckets: u32) -> Result<()> {
-        let length = self.settings.span() as usize;
-        let (mut hashes, mut words, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cut = Spans::new(self.dedup, self.settings);
         self.rows().each(
             partition,
             |_, _| true,
             |Kept { row, order, content, .. }| {
                 let Content::Text(text) = &content else { return Ok(()) };
-                hashes.clear();
-                words.clear();
-                for unit in units::cut(text, self.settings.unit) {
-                    let unit = &text[unit];
-                    hashes.extend_from_slice(&key::part(unit, self.dedup, &mut buffer).to_le_bytes());
-                    // Counting takes time, and mostly nobody asks.
-                    words.push(if self.settings.min_span_words > 0 { to_u32(count_words(unit)) } else { 0 });
-                }
-                let (units, _) = hashes.as_chunks::<8>();
-                for (place, (units, words)) in units.windows(length).zip(words.windows(length)).enumerate() {
-                    if words.iter().sum::<u32>() < self.settings.min_span_words {
-                        continue;
-                    }
-                    let hash = match units {
-                        [one] => u64::from_le_bytes(*one),
-                        several => xxh3_64(several.as_flattened()),
-                    };
+                cut.each(text, |place, hash| {
                     let mut span: Span = [0; 22];
                     span[..8].copy_from_slice(&hash.to_be_bytes());
                     span[8..10].copy_from_slice(&self.resolver.rank(row.source).to_be_bytes());
                     span[10..18].copy_from_slice(&order.to_be_bytes());
-                    span[18..].copy_from_slice(&to_u32(place).to_be_bytes());
-                    spans.put(key::bucket(hash, buckets), &span)?;
-                }
-                Ok(())
+                    span[18..].copy_from_slice(&place.to_be_bytes());
+                    spans.put(key::bucket(hash, buckets), &span)
+                })
             },
         )
     }
 
-    /// Let the first copy of each span of a bucket stay. What is in memory is as many entries as there are different spans, however
-    /// often one of them is there.
+    /// Let the first copy of each span of a bucket stay, of some of its spans after others if they are very many.
     fn copies(&self, spans: &Buckets<22>, bucket: u32, repeats: &Repeats) -> Result<()> {
-        let mut seen: HashMap<u64, Copies> = HashMap::new();
-        let parts = |span: &Span| {
-            let hash = span.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-            (hash, span.last_chunk().copied().unwrap_or([0; 14]))
-        };
-        spans.each(bucket, |span| {
-            let (hash, place) = parts(span);
-            let copies = seen.entry(hash).or_insert(Copies { count: 0, first: place });
-            copies.count = copies.count.saturating_add(1);
-            copies.first = copies.first.min(place);
-            Ok(())
-        })?;
-        seen.retain(|_, copies| copies.count >= self.settings.min_copies);
-        spans.each(bucket, |span| {
-            let (hash, place) = parts(span);
-            if seen.get(&hash).is_none_or(|copies| copies.first == place) {
-                return Ok(());
+        let mut from = Some(0);
+        while let Some(least) = from {
+            if self.progress.cancelled() {
+                return Err(Error::Interrupted);
             }
-            let order = place[2..].first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-            let first = place.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
-            let bucket = key::bucket(order, self.buckets);
-            (first..first + self.settings.span()).try_for_each(|unit| repeats.gone.put(bucket, &gone(order, unit)))
-        })
+            let (mut seen, most) = count(spans, bucket, least)?;
+            seen.retain(|_, copies| copies.count >= self.settings.min_copies);
+            if !seen.is_empty() {
+                spans.each(bucket, |span| {
+                    let (hash, place) = parts(span);
+                    if seen.get(&hash).is_none_or(|copies| copies.first == place) {
+                        return Ok(());
+                    }
+                    let order = place[2..].first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+                    let first = place.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+                    repeats.gone.put(key::bucket(order, self.buckets), &gone(order, first))
+                })?;
+            }
+            from = most.checked_add(1);
+        }
+        Ok(())
     }
 
     /// What is left of the rows of a partition that lose something.
     fn changes(&self, partition: &Range<u32>, repeats: &Repeats) -> Result<()> {
-        let places = Places::read(&repeats.gone, partition)?;
+        let places = Places::read(&repeats.gone, partition, self.settings.span())?;
         if places.is_empty() {
             return Ok(());
         }
@@ -177,5 +191,66 @@ impl Rows<'_> {
             let (change, _) = Change::new(order, text, self.settings, &places.of(order));
             repeats.changes.put(key::bucket(order, self.buckets), &change.to_bytes())
         })
+    }
+}
+
+/// A span's hash, and what its copies are ordered by.
+fn parts(span: &Span) -> (u64, [u8; 14]) {
+    let hash = span.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+    (hash, span.last_chunk().copied().unwrap_or([0; 14]))
+}
+
+/// The copies of the spans of a bucket whose hash is `least` or more, up to one that is told: as many as are counted at once. How
+/// often one of them is there takes no memory.
+fn count(spans: &Buckets<22>, bucket: u32, least: u64) -> Result<(Seen, u64)> {
+    let (mut seen, mut most) = (Seen::default(), u64::MAX);
+    spans.each(bucket, |span| {
+        let (hash, place) = parts(span);
+        if !(least..=most).contains(&hash) {
+            return Ok(());
+        }
+        let copies = seen.entry(hash).or_insert(Copies { count: 0, first: place });
+        copies.count = copies.count.saturating_add(1);
+        copies.first = copies.first.min(place);
+        if seen.len() == AT_ONCE {
+            let mut hashes: Vec<u64> = seen.keys().copied().collect();
+            most = *hashes.select_nth_unstable(AT_ONCE / 2).1;
+            seen.retain(|hash, _| *hash <= most);
+        }
+        Ok(())
+    })?;
+    Ok((seen, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_spans_are_counted_a_part_at_a_time() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let spans = Buckets::create(dir.path().join("spans"), 1)?;
+        let different = 2 * AT_ONCE as u64 + 3;
+        let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for copy in [2_u8, 1] {
+            for i in (0..different).filter(|i| copy == 1 || i % 3 == 0) {
+                let mut span: Span = [copy; 22];
+                span[..8].copy_from_slice(&hash(i).to_be_bytes());
+                spans.put(0, &span)?;
+            }
+        }
+        let (mut from, mut parts, mut total, mut twice) = (Some(0), 0, 0, 0);
+        while let Some(least) = from {
+            let (seen, most) = count(&spans, 0, least)?;
+            assert!(seen.len() <= AT_ONCE && seen.keys().all(|hash| (least..=most).contains(hash)));
+            assert!(seen.values().all(|copies| copies.first == [1; 14]));
+            twice += seen.values().filter(|copies| copies.count == 2).count() as u64;
+            total += seen.len() as u64;
+            parts += 1;
+            from = most.checked_add(1);
+        }
+        assert_eq!((total, twice), (different, different.div_ceil(3)));
+        assert!((3..=6).contains(&parts), "{parts}");
+        Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Rows<'_> {
     /// A damaged work file, a full disk, Ctrl-C.
     pub fn decide(
         self,
-        settings: &Semantic,
+        (settings, seed): (&Semantic, u64),
         scratch: &Path,
         pool: &ThreadPool,
         progress: &dyn Progress,
@@ -80,7 +80,13 @@ impl Rows<'_> {
             pool,
             progress,
         };
-        let gone = search.decide(Places::create(&scratch.join("kept"), 0)?)?;
+        let texts = rows.iter().map(|row| u64::from(row.texts)).sum();
+        let (gone, bands) = if settings.by_bands(texts) {
+            let (gone, bands) = search.decide_by_bands(seed, settings.recall, scratch)?;
+            (gone, Some(bands))
+        } else {
+            (search.decide(Places::create(&scratch.join("kept"), 0)?)?, None)
+        };
         let mut twins: Vec<Twin> = gone
             .iter()
             .map(|gone| {
@@ -90,8 +96,7 @@ impl Rows<'_> {
             })
             .collect();
         twins.sort_unstable_by_key(|twin| twin.order);
-        let texts = rows.iter().map(|row| u64::from(row.texts)).sum();
-        Ok(Twins { rows: twins, compared: rows.len() as u64, texts })
+        Ok(Twins { rows: twins, compared: rows.len() as u64, texts, bands })
     }
 
     /// The rows of a partition that stay so far and have vectors, which are put into the file.

@@ -31,16 +31,20 @@ impl Change {
     /// Bytes that one takes in a file.
     pub const BYTES: usize = 36;
 
-    /// What becomes of `text` without the units at these places; an empty list changes nothing.
-    pub fn new(order: u64, text: &str, settings: &Settings, gone: &[u32]) -> (Self, String) {
+    /// What becomes of `text` without the units at these places, which are apart and ascend; an empty list changes nothing.
+    pub fn new(order: u64, text: &str, settings: &Settings, gone: &[Range<u32>]) -> (Self, String) {
         let units = units::cut(text, settings.unit);
-        let left = units::without(text, &units, |number| gone.binary_search(&to_u32(number)).is_ok());
+        let goes = |number: usize| {
+            let next = gone.partition_point(|units| units.end <= to_u32(number));
+            gone.get(next).is_some_and(|units| units.start <= to_u32(number))
+        };
+        let left = units::without(text, &units, goes);
         let characters = to_u32(text.chars().count() - left.chars().count());
         let sentences = to_u32(left.lines().map(|line| sentences::count(line, usize::MAX)).sum());
         let change = Self {
             order,
             bytes: left.len() as u64,
-            gone: to_u32(gone.len()),
+            gone: gone.iter().map(|units| units.end - units.start).sum(),
             units: to_u32(units.len()),
             characters,
             words: to_u32(count_words(&left)),
@@ -83,14 +87,14 @@ impl Change {
     }
 }
 
-/// A unit that goes: the row's name, then its place there.
+/// A span that goes: the row's name, then the place of its first unit there.
 pub type Gone = [u8; 12];
 
 /// That of a row of this name.
-pub fn gone(order: u64, place: u32) -> Gone {
+pub fn gone(order: u64, first: u32) -> Gone {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&order.to_be_bytes());
-    bytes[8..].copy_from_slice(&place.to_be_bytes());
+    bytes[8..].copy_from_slice(&first.to_be_bytes());
     bytes
 }
 
@@ -103,10 +107,10 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// What the rows of some buckets lose.
-    pub fn of(&self, buckets: &Range<u32>) -> Result<Edits> {
+    /// What the rows of some buckets lose, in spans of so many units.
+    pub fn of(&self, buckets: &Range<u32>, span: u32) -> Result<Edits> {
         let changes = self.changes.sorted(buckets.clone())?.iter().map(Change::of_bytes).collect();
-        Ok(Edits { changes, places: Places::read(&self.gone, buckets)? })
+        Ok(Edits { changes, places: Places::read(&self.gone, buckets, span)? })
     }
 }
 
@@ -119,17 +123,32 @@ pub struct Edits {
     pub places: Places,
 }
 
-/// The places of the units that rows of a partition lose.
+/// The units that rows of a partition lose.
 #[derive(Default)]
-pub struct Places(Vec<Gone>);
+pub struct Places(Vec<Run>);
+
+/// Units of a row that follow each other and go.
+struct Run {
+    order: u64,
+    units: Range<u32>,
+}
 
 impl Places {
-    /// Those of some buckets.
-    pub fn read(gone: &Buckets<12>, buckets: &Range<u32>) -> Result<Self> {
-        let mut places = gone.sorted(buckets.clone())?;
-        // Spans that overlap name a unit twice.
-        places.dedup();
-        Ok(Self(places))
+    /// Those of some buckets, in spans of so many units. Spans that overlap are one run.
+    pub fn read(gone: &Buckets<12>, buckets: &Range<u32>, span: u32) -> Result<Self> {
+        let mut runs: Vec<Run> = Vec::new();
+        for bucket in buckets.clone() {
+            for gone in gone.sorted(bucket..bucket + 1)? {
+                let order = gone.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+                let first = gone.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+                let end = first.saturating_add(span);
+                match runs.last_mut() {
+                    Some(run) if run.order == order && first <= run.units.end => run.units.end = end,
+                    _ => runs.push(Run { order, units: first..end }),
+                }
+            }
+        }
+        Ok(Self(runs))
     }
 
     /// Whether there are none.
@@ -138,11 +157,9 @@ impl Places {
     }
 
     /// Those of the row of this name, ascending.
-    pub fn of(&self, order: u64) -> Vec<u32> {
-        let name = |gone: &Gone| gone.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-        let start = self.0.partition_point(|gone| name(gone) < order);
-        let mine = self.0[start..].iter().take_while(|gone| name(gone) == order);
-        mine.map(|gone| gone.last_chunk().map_or(0, |b| u32::from_be_bytes(*b))).collect()
+    pub fn of(&self, order: u64) -> Vec<Range<u32>> {
+        let start = self.0.partition_point(|run| run.order < order);
+        self.0[start..].iter().take_while(|run| run.order == order).map(|run| run.units.clone()).collect()
     }
 }
 

@@ -118,6 +118,8 @@ pub struct Buckets<const N: usize> {
     path: PathBuf,
     file: File,
     end: AtomicU64,
+    /// Bytes of a bucket that are held in memory at most.
+    held: usize,
     all: Vec<Mutex<Bucket>>,
 }
 
@@ -129,8 +131,12 @@ struct Bucket {
     pieces: Vec<(u64, u32)>,
 }
 
-/// Bytes of a bucket that are held in memory at most.
-const HELD: usize = 16 << 10;
+/// Bytes of all buckets that are held in memory, about, if each need not hold less than
+const HELD: usize = 32 << 20;
+/// so many: a piece of a file has its place in memory too,
+const LEAST_PIECE: usize = 4 << 10;
+/// nor gains by more than so many.
+const MOST_PIECE: usize = 16 << 10;
 
 impl<const N: usize> Buckets<N> {
     /// So many empty ones, in a new file.
@@ -138,7 +144,13 @@ impl<const N: usize> Buckets<N> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(Error::io("create", &path))?;
         let all = (0..buckets).map(|_| Mutex::default()).collect();
-        Ok(Self { path, file, end: AtomicU64::new(0), all })
+        let held = (HELD / (buckets as usize).max(1)).clamp(LEAST_PIECE, MOST_PIECE);
+        Ok(Self { path, file, end: AtomicU64::new(0), held, all })
+    }
+
+    /// How many there are.
+    pub fn buckets(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
     }
 
     fn bucket(&self, bucket: u32) -> MutexGuard<'_, Bucket> {
@@ -149,7 +161,7 @@ impl<const N: usize> Buckets<N> {
     pub fn put(&self, bucket: u32, record: &[u8; N]) -> Result<()> {
         let mut bucket = self.bucket(bucket);
         bucket.held.extend_from_slice(record);
-        if bucket.held.len() + N > HELD {
+        if bucket.held.len() + N > self.held {
             let at = self.end.fetch_add(bucket.held.len() as u64, Ordering::Relaxed);
             self.file.write_all_at(&bucket.held, at).map_err(Error::io("write", &self.path))?;
             let bytes = u32::try_from(bucket.held.len()).unwrap_or(u32::MAX);

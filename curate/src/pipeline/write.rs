@@ -270,7 +270,7 @@ fn semantic_twins(
     let schema = vectors::schema(embedder.dimensions());
     let vectors = SpillIndex::new(schema, vectors, [plan.spill_buckets(), plan.buckets]);
     let rows = Meanings { index: &writer.index, partitions, resolver: &writer.resolver, vectors, embedder };
-    let found = rows.decide(settings, &work.join("semantic"), pool, progress)?;
+    let found = rows.decide((settings, plan.loaded.recipe.seed), &work.join("semantic"), pool, progress)?;
     let mut count = TextCount::default();
     for manifest in manifests {
         count.add(&manifest.texts);
@@ -332,7 +332,10 @@ impl PartitionWriter<'_> {
 
     /// What rows of a partition lose because others hold it.
     fn edits(&self, range: &Range<u32>) -> Result<Edits> {
-        self.repeats.as_ref().map_or_else(|| Ok(Edits::default()), |repeats| repeats.of(range))
+        let (Some(repeats), Some(settings)) = (&self.repeats, self.plan.loaded.recipe.repeats()) else {
+            return Ok(Edits::default());
+        };
+        repeats.of(range, settings.span())
     }
 
     fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Partition> {

@@ -361,6 +361,9 @@ fn check_semantic(semantic: &Semantic, kind: Kind) -> std::result::Result<(), St
     if !(semantic.threshold > 0.0 && semantic.threshold <= 1.0) {
         return Err("dedup.semantic.threshold must be above 0 and at most 1".into());
     }
+    if !(semantic.recall > 0.0 && semantic.recall < 1.0) {
+        return Err("dedup.semantic.recall must be above 0 and below 1; `search = \"exact\"` finds all".into());
+    }
     if kind == Kind::Text && semantic.of != SemanticUnit::Row {
         return Err("dedup.semantic.of is \"row\" where rows are texts: they have no messages".into());
     }

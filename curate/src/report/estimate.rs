@@ -16,7 +16,9 @@ use crate::{
     error::{Error, Result},
     pipeline::{
         filter::{FLUSH_BYTES, Outcome, RowFilter},
-        semantic::{greedy::bytes_of_text, units::units},
+        find_repeats,
+        semantic::{bands::Bands, greedy::bytes_of_text, units::units},
+        spans::Spans,
     },
     plan::{Part, Plan},
     source::Item,
@@ -63,20 +65,23 @@ const ID: u64 = 24;
 const HASHES: u64 = 64;
 /// Seconds that the sketch of near-duplicates takes a byte of text (BENCHMARKS.md, near-duplicates).
 const SKETCH_SECONDS_A_BYTE: f64 = 1e-8;
-/// Seconds that hashing spans and taking out repeats take a byte of text: taken for as much as a sketch, and not measured
-/// (BENCHMARKS.md, repeats inside texts).
-const SPANS_SECONDS_A_BYTE: f64 = 1e-8;
+/// Finding the spans of a text is tried and timed; sorting out which of them stay, and the texts of rows that lose some, take so many
+/// times as long (BENCHMARKS.md, repeats inside texts).
+const SPANS_AGAIN: f64 = 3.0;
+/// Bytes that a span takes in work files, if it goes.
+const SPAN: f64 = 22.0 + 12.0;
 /// What a hash of a band takes in a work file, in bytes.
 const BAND: u64 = 16;
 /// Rows of a source whose meaning is looked for, to see how long it takes.
 const MEANINGS: usize = 50;
 /// Seconds that a term of a cosine takes, on a core of 2.6 GHz with AVX2.
 const SECONDS_A_TERM: f64 = 4e-11;
+/// Cosines of texts that have nothing to do with each other, as a Universal Sentence Encoder gives them in the middle and to the one in
+/// a hundred that are nearest.
+const STRANGERS: [f32; 2] = [0.14, 0.5];
 /// What the shingles take, as a share of the text: a third of the rows are compared with others, and a shingle is 4 bytes for a word
 /// of 7.
 const SHINGLES: f64 = 0.2;
-/// What the spans that rows repeat of each other take in a work file, as a share of the text: 22 bytes for each line of some hundred.
-const SPANS: f64 = 0.25;
 /// Parquet packs texts in pages of this many bytes.
 const PAGE: usize = 1 << 20;
 /// Work files are packed with LZ4, 64 kB at a time; zstd at its fastest leaves about as much.
@@ -106,6 +111,9 @@ struct Sample {
     extras: Extras,
     /// The first kept rows, if their meaning is looked for.
     meant: Vec<Content>,
+    /// Spans of kept rows, if repeats are looked for, and what of the seconds it takes to find them.
+    spans: u64,
+    spans_seconds: f64,
 }
 
 /// Try some rows of `plan`; `inspected` is how long it took to look through its files, which a build does too.
@@ -123,9 +131,8 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     let recipe = &plan.loaded.recipe;
     let semantic = recipe.dedup.as_ref().and_then(|dedup| Some((recipe.semantic()?, dedup.on)));
     let mut whole = Estimate { seconds: inspected.as_secs_f64(), ..Estimate::default() };
-    let (mut busy, mut text_bytes, mut meant) = (0.0, 0.0, 0.0);
+    let (mut busy, mut text_bytes, mut meant, mut spans) = (0.0, 0.0, 0.0, 0.0);
     let near = plan.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
-    let repeats = plan.loaded.recipe.repeats().is_some();
     for number in 0..u16::try_from(plan.loaded.recipe.source.len()).unwrap_or(u16::MAX) {
         let parts: Vec<&Part> = plan.parts(number).collect();
         let sample = sample(&parts, plan, &filter, number)?;
@@ -154,17 +161,24 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
             busy += kept * SKETCH_SECONDS_A_BYTE;
             whole.work_bytes += (kept * SHINGLES) as u64;
         }
-        if repeats {
-            busy += kept * SPANS_SECONDS_A_BYTE;
-            whole.work_bytes += (kept * SPANS) as u64;
-        }
+        busy += sample.spans_seconds * times * SPANS_AGAIN;
+        spans += sample.spans as f64 * times;
     }
-    if let Some(embedder) = &plan.embedder {
-        // Each text is held against those that stay before it: at the most, half of all.
-        busy += meant * meant / 2.0 * embedder.dimensions() as f64 * SECONDS_A_TERM;
+    if let (Some(embedder), Some((settings, _))) = (&plan.embedder, semantic) {
+        // Each text is held against those that stay before it: at the most, half of all. Or it is multiplied with hyperplanes, and
+        // held against those that it meets.
+        let products = if settings.by_bands(meant as u64) {
+            let bands = Bands::choose(meant as usize, settings.threshold, settings.recall, &STRANGERS);
+            whole.work_bytes += (meant * bands.work_bytes_a_text()) as u64;
+            bands.products_a_text()
+        } else {
+            meant / 2.0
+        };
+        busy += meant * products * embedder.dimensions() as f64 * SECONDS_A_TERM;
         // A task's, those of the rows that are compared, and those that stay.
         whole.work_bytes += (3.0 * meant) as u64 * bytes_of_text(embedder.dimensions()) as u64;
     }
+    whole.work_bytes += (spans * SPAN) as u64;
     let threads = jobs.min(plan.tasks.len()).max(1);
     let blocks = u64::from(plan.spill_buckets()) * (plan.tasks.len() as u64 + text_bytes as u64 / FLUSH_BYTES);
     whole.work_bytes += BLOCK * blocks.min(whole.kept_rows) + HASHES * whole.kept_rows;
@@ -172,9 +186,11 @@ pub fn estimate(plan: &Plan, jobs: usize, inspected: Duration) -> Result<Estimat
     whole.seconds += busy / (threads as f64).powf(SPEEDUP);
     let groups = plan.loaded.recipe.output.row_group_bytes.div_ceil(16 << 20);
     let rows_held = (threads as u64 * MEMORY_A_THREAD).saturating_mul(groups).min(COPIES * text_bytes as u64);
+    // Rows are read again for each decision, and the spans of all are sorted out between these.
+    let held = rows_held.max(threads as u64 * find_repeats::held(spans as u64));
     let index = plan.evaluations.as_ref().and_then(|found| found.index.as_ref());
     let model = plan.embedder.as_ref().map_or(0, Embedder::bytes);
-    whole.memory_bytes = MEMORY + rows_held + index.map_or(0, Index::bytes) + model;
+    whole.memory_bytes = MEMORY + held + index.map_or(0, Index::bytes) + model;
     Ok(whole)
 }
 
@@ -194,6 +210,8 @@ fn meanings(
 /// Read and filter the first rows of some parts of a source.
 fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> Result<Sample> {
     let mut sample = Sample::default();
+    let recipe = &plan.loaded.recipe;
+    let mut spans = recipe.dedup.as_ref().and_then(|dedup| Some(Spans::new(dedup, recipe.repeats()?)));
     for part in parts.iter().step_by(parts.len().div_ceil(PARTS).max(1)) {
         let began = Instant::now();
         let (mut rows, mut bytes) = (0, 0);
@@ -214,6 +232,14 @@ fn sample(parts: &[&Part], plan: &Plan, filter: &RowFilter<'_>, number: u16) -> 
                             sample.text.extend(value.unwrap_or_default().bytes());
                         }
                         sample.extras.add(&kept.row.content);
+                        if let (Some(spans), Content::Text(text)) = (&mut spans, &kept.row.content) {
+                            let began = Instant::now();
+                            spans.each(text, |_, _| {
+                                sample.spans += 1;
+                                Ok(())
+                            })?;
+                            sample.spans_seconds += began.elapsed().as_secs_f64();
+                        }
                         if plan.embedder.is_some() && sample.meant.len() < MEANINGS {
                             sample.meant.push(kept.row.content);
                         }

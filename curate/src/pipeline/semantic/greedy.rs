@@ -25,7 +25,7 @@ pub struct Sizes {
 pub const SIZES: Sizes = Sizes { block: 2048, chunk: 4096, part: 96 };
 
 /// Equal vectors have no less: their length is 1 but for what was rounded.
-const EQUAL: f64 = 1.0 - 1e-6;
+pub(super) const EQUAL: f64 = 1.0 - 1e-6;
 
 /// A row that deduplication leaves and that has vectors.
 #[derive(Clone, Debug)]
@@ -63,17 +63,17 @@ pub struct Gone {
 
 /// A text of a row.
 #[derive(Clone, Copy)]
-struct Text {
-    row: u32,
-    class: u32,
-    number: u32,
+pub(super) struct Text {
+    pub row: u32,
+    pub class: u32,
+    pub number: u32,
 }
 
 /// Texts with their vectors.
 #[derive(Default)]
-struct Texts {
-    texts: Vec<Text>,
-    vectors: Vec<f32>,
+pub(super) struct Texts {
+    pub texts: Vec<Text>,
+    pub vectors: Vec<f32>,
 }
 
 /// Two texts that are near: their places among those of a block, and among those that these are compared with.
@@ -166,7 +166,7 @@ impl Search<'_> {
     }
 
     /// Where the block ends that begins with this row.
-    fn end_of_block(&self, start: usize) -> usize {
+    pub(super) fn end_of_block(&self, start: usize) -> usize {
         let mut texts = 0;
         let more = self.rows[start..].iter().take_while(|row| {
             let fits = texts == 0 || texts + row.texts as usize <= self.sizes.block;
@@ -177,7 +177,7 @@ impl Search<'_> {
     }
 
     /// The texts of some rows.
-    fn read(&self, start: usize, end: usize) -> Result<Texts> {
+    pub(super) fn read(&self, start: usize, end: usize) -> Result<Texts> {
         let mut read = Texts::default();
         let one = bytes_of_text(self.embedder.dimensions());
         for (number, row) in (start..).zip(&self.rows[start..end]) {
@@ -238,7 +238,7 @@ impl Search<'_> {
         Ok(pairs)
     }
 
-    fn may_be_near(&self, one: &Text, other: &Text, of: Of) -> bool {
+    pub(super) fn may_be_near(&self, one: &Text, other: &Text, of: Of) -> bool {
         let label = |text: &Text| self.rows[text.row as usize].label;
         let contradict = label(one) != 0 && label(other) != 0 && label(one) != label(other);
         one.class == other.class && !contradict && (of == Of::First || other.row < one.row)
@@ -247,7 +247,7 @@ impl Search<'_> {
 
 /// Which pairs of a text are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+pub(super) enum Of {
     /// The first.
     First,
     /// All with texts of rows before its own.
@@ -276,8 +276,8 @@ mod tests {
     /// The texts of a row.
     type Held = Vec<(Text, Vec<f32>)>;
 
-    /// Rows of one to three texts whose vectors lie about 40 directions, so that many are near, with labels here and there.
-    fn rows(dimensions: usize, file: &mut Places) -> Result<(Vec<Row>, Vec<Held>)> {
+    /// Rows of one to three texts whose vectors lie about a tenth as many directions, so that many are near, with labels here and there.
+    fn rows(many: u32, dimensions: usize, file: &mut Places) -> Result<(Vec<Row>, Vec<Held>)> {
         let mut state = 7_u32;
         let mut next = move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -295,12 +295,12 @@ mod tests {
             }
             vector
         };
-        let centres: Vec<Vec<f32>> = (0..40).map(|_| unit(None)).collect();
+        let centres: Vec<Vec<f32>> = (0..many / 10).map(|_| unit(None)).collect();
         let (mut rows, mut held) = (Vec::new(), Vec::new());
-        for number in 0..400_u32 {
+        for number in 0..many {
             let texts: Held = (0..=number % 3)
                 .map(|i| {
-                    let vector = unit(Some(&centres[((number * 7 + i * 13) % 40) as usize]));
+                    let vector = unit(Some(&centres[((number * 7 + i * 13) % (many / 10)) as usize]));
                     (Text { row: number, class: i % 2, number: i }, vector)
                 })
                 .collect();
@@ -354,7 +354,7 @@ mod tests {
         let embedder = Embedder::open(&model, "model")?;
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
         let mut file = Places::create(&dir.path().join("vectors"), 0)?;
-        let (rows, held) = rows(embedder.dimensions(), &mut file)?;
+        let (rows, held) = rows(400, embedder.dimensions(), &mut file)?;
         let expected = one_by_one(&rows, &held, 0.9);
         assert!((100..380).contains(&expected.len()), "{}", expected.len());
         for (jobs, block, chunk, part) in
@@ -376,6 +376,56 @@ mod tests {
             for (found, expected) in gone.iter().zip(&expected) {
                 // A chunk may end between two texts of a row that stays, and another of its texts is then told.
                 assert_eq!((found.row, found.by), (expected.row, expected.by), "{sizes:?}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bands_find_what_the_exact_search_finds_but_for_what_they_are_allowed_to_miss() -> Result<()> {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles/semantic/model2vec");
+        let embedder = Embedder::open(&model, "model")?;
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let mut file = Places::create(&dir.path().join("vectors"), 0)?;
+        let (rows, held) = rows(3000, embedder.dimensions(), &mut file)?;
+        let threshold = 0.9;
+        let exact = one_by_one(&rows, &held, threshold);
+        // Whether a row has a text near one of another row before it.
+        let is_near = |row: usize, other: usize| {
+            let labels = [rows[row].label, rows[other].label];
+            let cosine = |x: &[f32], y: &[f32]| x.iter().zip(y).fold(0.0, |sum, (a, b)| sum + a * b);
+            !matches!(labels, [a, b] if a != 0 && b != 0 && a != b)
+                && held[row].iter().any(|(one, x)| {
+                    held[other].iter().any(|(two, y)| one.class == two.class && f64::from(cosine(x, y)) >= threshold)
+                })
+        };
+        let mut first: Option<Vec<Gone>> = None;
+        for (jobs, recall, block, part) in [(1, 0.95, 2048, 96), (2, 0.95, 33, 7), (5, 0.95, 500, 64), (2, 0.6, 2048, 96)] {
+            let pool = thread_pool(jobs)?;
+            let sizes = Sizes { block, chunk: 4096, part };
+            let (rows, file, embedder, pool) = (&rows, &file, &embedder, &pool);
+            let search = Search { rows, file, embedder, threshold, sizes, pool, progress: &() };
+            let (gone, bands) = search.decide_by_bands(42, recall, dir.path())?;
+            assert!(bands.found(threshold) >= recall, "{bands:?}");
+            let mut stays = vec![true; rows.len()];
+            gone.iter().for_each(|gone| stays[gone.row] = false);
+            for gone in &gone {
+                assert!(stays[gone.by] && gone.by < gone.row && is_near(gone.row, gone.by), "{gone:?} is not justified");
+                assert!(f64::from(gone.cosine) >= threshold, "{gone:?}");
+            }
+            // Rows that stay although one that stays before them is near.
+            let stay: Vec<usize> = (0..rows.len()).filter(|row| stays[*row]).collect();
+            let left = stay.iter().enumerate().filter(|(i, row)| stay[..*i].iter().any(|other| is_near(**row, *other)));
+            let left = left.count();
+            #[allow(clippy::cast_precision_loss, reason = "counts of rows")]
+            let found = gone.len() as f64 / (gone.len() + left) as f64;
+            assert!(found >= recall, "{found} of {bands:?}");
+            assert!(gone.len() <= exact.len() + left && gone.len() > exact.len() / 2, "{} of {}", gone.len(), exact.len());
+            if recall > 0.9 {
+                let same = first.get_or_insert_with(|| gone.clone());
+                assert_eq!(*same, gone, "{jobs} threads, {sizes:?}");
+            } else {
+                assert!(left > 0, "so few bands miss some");
             }
         }
         Ok(())

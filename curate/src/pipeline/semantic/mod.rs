@@ -5,10 +5,12 @@
 //!                                                  block by block held against all texts that stay, then within itself
 //! ```
 //!
-//! The search is exact: every text is held against every one that stays before it. What is in memory is 64 bytes a row, 12 a
-//! text that stays, and the vectors of a few thousand texts; the rest lies in files of the work folder. Nothing depends on
-//! threads, slices or the order of files, and a cosine has the same bits on every processor.
+//! Up to a million texts the search is exact: every text is held against every one that stays before it. Beyond, those are that
+//! share a band of signs (`bands.rs`). What is in memory is 64 bytes a row, 12 a text that stays, and the vectors of a few
+//! thousand texts; the rest lies in files of the work folder. Nothing depends on threads,
+//! slices or the order of files, and a cosine has the same bits on every processor.
 
+pub mod bands;
 pub mod greedy;
 pub mod units;
 pub mod vectors;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use setaccio_base::{numbers::counted, sha256::hex};
 use setaccio_dataset::recipe::Semantic;
 
+use self::bands::Bands;
 use crate::embedding::Embedder;
 
 /// What became of the texts that were to have vectors.
@@ -70,6 +73,8 @@ pub struct Twins {
     pub compared: u64,
     /// Their texts.
     pub texts: u64,
+    /// How pairs met, if not each with each.
+    pub bands: Option<Bands>,
 }
 
 impl Twins {
@@ -83,12 +88,22 @@ impl Twins {
 
     /// What was compared, and how, in a sentence.
     pub fn note(&self, count: &TextCount, settings: &Semantic, embedder: &Embedder) -> String {
-        let mut note = format!(
-            "Meaning was compared by {}: {} of {}, each with every one that stays.",
-            embedder.told(),
-            counted(self.texts, "text"),
-            counted(self.compared, "row"),
-        );
+        let [texts, rows] = [counted(self.texts, "text"), counted(self.compared, "row")];
+        let mut note =
+            format!("Meaning was compared by {}, of the rows that the rest of deduplication leaves: {texts} of {rows}, ", embedder.told());
+        match self.bands {
+            None => note += "each with every one that stays.",
+            Some(found @ Bands { bands, signs }) => {
+                let bands = counted(bands.into(), "band");
+                let found = found.found(settings.threshold);
+                let told = format!(
+                    "those of them that share one of {bands} of the signs of {signs} random hyperplanes. A pair of cosine {} \
+                     shares one with probability {found:.3}, a nearer pair with a larger one: near rows may be left.",
+                    settings.threshold
+                );
+                note += &told;
+            }
+        }
         let mut add = |n: u64, told: &str| {
             if n > 0 {
                 note.extend([" ", &counted(n, "text"), " ", told]);

@@ -50,7 +50,22 @@ fn entry<'a>(list: &'a mut [Value], name: &str) -> Result<&'a mut Table, String>
     let names: Vec<String> = list.iter().map(entry_name).collect();
     let found = match name.parse::<usize>() {
         Ok(number) => number.checked_sub(1).filter(|i| *i < list.len()),
-        Err(_) => names.iter().position(|n| n == name),
+        Err(_) => {
+            let is_called =
+                |entry: &Value| NAMES.iter().any(|key| entry.get(key).and_then(Value::as_str) == Some(name));
+            let called: Vec<usize> = (0..list.len()).filter(|i| is_called(&list[*i])).collect();
+            match called[..] {
+                // The second of one rule goes by its number, unless one of them has a name of its own.
+                [first, ..] if called.iter().all(|i| names[*i] == names[first]) => Some(first),
+                [] => None,
+                _ => {
+                    let several = called.iter().map(|i| (i + 1).to_string()).collect::<Vec<_>>().join(" and ");
+                    return Err(format!(
+                        "`{name}` names entries {several} of the list, of which one is called so by `as`: write a number"
+                    ));
+                }
+            }
+        }
     };
     match found.map(|i| &mut list[i]) {
         Some(Value::Table(entry)) => Ok(entry),
@@ -66,8 +81,11 @@ fn parse(value: &str) -> Value {
         .unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
+/// What an entry goes by, the first of them before the others.
+const NAMES: [&str; 3] = ["as", "name", "rule"];
+
 fn entry_name(entry: &Value) -> String {
-    ["as", "name", "rule"].iter().find_map(|k| entry.get(k)?.as_str()).unwrap_or_default().to_owned()
+    NAMES.iter().find_map(|k| entry.get(k)?.as_str()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -107,6 +125,15 @@ mod tests {
         assert!(set("seed = 1", "filter.language.threshold=1").is_err_and(|e| e.contains("no [[filter]]")));
         assert!(set(RECIPE, "seed").is_err_and(|e| e.contains("write key=value")));
         assert!(set(RECIPE, "seed.x=1").is_err_and(|e| e.contains("is a value")));
+        // A rule may go by its own name although it has another, but not where that names two.
+        let aliases = "[[filter]]\nrule = 'length'\nas = 'short'\n[[filter]]\nrule = 'language'\nas = 'length'\n";
+        let error = set(aliases, "filter.length.max=1").err().unwrap_or_default();
+        assert!(error.contains("`length` names entries 1 and 2"), "{error}");
+        let short = |key: &str| set(aliases, key).map(|t| t["filter"][0]["max"].clone());
+        assert_eq!(short("filter.short.max=1"), Ok(Value::Integer(1)));
+        assert_eq!(short("filter.1.max=1"), Ok(Value::Integer(1)));
+        let twice = "[[filter]]\nrule = 'length'\n[[filter]]\nrule = 'length'\n";
+        assert_eq!(set(twice, "filter.length.max=1").map(|t| t["filter"][0]["max"].clone()), Ok(Value::Integer(1)));
         assert!(set(RECIPE, "filter.language=1").is_err_and(|e| e.contains("name one entry")));
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::counted;
+
 /// The parts of a text that are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +19,12 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// So many of them, for a person.
+    #[must_use]
+    pub fn counted(self, n: u64) -> String {
+        counted(n, self.name().trim_end_matches('s'))
+    }
+
     /// As the recipe writes it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -232,10 +232,29 @@ impl FilterTable {
             None if self.alias.as_ref().is_some_and(|alias| alias.trim().is_empty()) => {
                 Err("as is empty: give it a name, or leave it out".into())
             }
+            None if self.alias.as_ref().is_some_and(|alias| TAKEN.contains(&alias.as_str())) => Err(format!(
+                "as = {:?}: what drops rows without being a filter is called so, {}; choose another name",
+                self.alias.as_deref().unwrap_or_default(),
+                TAKEN.join(", ")
+            )),
             None => Ok(()),
         }
     }
 }
+
+/// What drops rows and is no filter, as rejects and ledger call it.
+const TAKEN: [&str; 10] = [
+    "bad_row",
+    "decontamination",
+    "output",
+    "validation",
+    "dedup",
+    "conflict",
+    "near",
+    "repeats",
+    "semantic",
+    "sample",
+];
 
 impl From<FilterTable> for toml::Table {
     fn from(FilterTable { rule, alias, off, mut settings }: FilterTable) -> Self {
@@ -361,7 +380,9 @@ impl Semantic {
         } else {
             String::new()
         };
-        let bands = format!("by bands of signs of random hyperplanes, which find a pair at {threshold} with probability {recall}");
+        let bands = format!(
+            "by bands of signs of random hyperplanes, which find a pair at {threshold} with probability {recall}"
+        );
         let search = match search {
             SemanticSearch::Auto => format!("; more than a million texts are searched {bands}"),
             SemanticSearch::Exact => String::new(),
@@ -727,6 +748,11 @@ mod tests {
         assert_eq!((table.rule.as_str(), table.alias.as_deref()), ("length", Some("short")));
         assert_eq!(table.settings.keys().collect::<Vec<_>>(), ["min_chars", "of"]);
         assert_eq!(toml::to_string(&read).ok().as_deref(), Some(text));
+        assert_eq!(table.check(), Ok(()));
+        for name in ["bad_row", "dedup", "semantic"] {
+            let taken = FilterTable { alias: Some(name.into()), ..table.clone() };
+            assert!(taken.check().is_err_and(|e| e.contains(&format!("as = {name:?}: what drops rows without"))));
+        }
     }
 
     #[test]

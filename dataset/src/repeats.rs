@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use setaccio_base::unit::Unit;
+use setaccio_base::{numbers::counted, unit::Unit};
 
 use crate::keys::is_default;
 
@@ -67,15 +67,18 @@ impl Repeats {
         };
         let short = match min_span_words {
             0 => String::new(),
-            n => format!(" and have {n} words or more"),
+            n => format!(" and have {} or more", counted((*n).into(), "word")),
         };
-        let least = [(min_sentences, "sentences"), (min_words, "words")].into_iter().filter(|(least, _)| **least > 0);
-        let least: Vec<String> = least.map(|(least, what)| format!("{least} {what}")).collect();
+        let least = [(min_sentences, "sentence"), (min_words, "word")].into_iter().filter(|(least, _)| **least > 0);
+        let least: Vec<String> = least.map(|(least, what)| counted(u64::from(*least), what)).collect();
         let goes = match least.join(" or ") {
             none if none.is_empty() => "a row of which nothing is left goes".to_owned(),
             least => format!("a row goes that is left with fewer than {least}"),
         };
-        format!("{} that occur {often}{short} stay in one row and go from the others; {goes}", self.spans())
+        format!(
+            "{} that occur {often}{short}, in several rows or in one, stay in one place and go from the others; {goes}",
+            self.spans()
+        )
     }
 }
 
@@ -88,13 +91,13 @@ mod tests {
         let c4 = Repeats { unit: Unit::Sentences, min_words: 0, ..Repeats::default() };
         assert_eq!(
             c4.told(),
-            "spans of 3 sentences that occur more than once stay in one row and go from the others; a row goes that is left \
-             with fewer than 3 sentences"
+            "spans of 3 sentences that occur more than once, in several rows or in one, stay in one place and go from the \
+             others; a row goes that is left with fewer than 3 sentences"
         );
         let often = Repeats { min_copies: 9, min_span_words: 4, min_sentences: 0, ..c4 };
         assert!(often.told().ends_with(
-            "that occur 9 times or more and have 4 words or more stay in one row and go from the others; a row of which \
-             nothing is left goes"
+            "that occur 9 times or more and have 4 words or more, in several rows or in one, stay in one place and go from \
+             the others; a row of which nothing is left goes"
         ));
     }
 }

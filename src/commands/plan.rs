@@ -8,6 +8,7 @@ use serde::Serialize;
 use setaccio_base::{card::UNKNOWN_LICENSE, row::Renamed, shown::one_line};
 use setaccio_curate::{
     build::KEPT_TASKS,
+    embedding::Embedder,
     pipeline::{
         filter::{self, Look},
         spill,
@@ -20,7 +21,8 @@ use setaccio_curate::{
 use setaccio_dataset::{
     columns::Extras,
     decontamination::Decontamination,
-    recipe::{OnBadRow, Sample},
+    recipe::{Near, OnBadRow, Sample, Semantic},
+    repeats::Repeats,
 };
 
 use crate::{
@@ -59,6 +61,15 @@ struct Planned {
     /// What rows are held against, once the files are here.
     #[serde(skip_serializing_if = "Option::is_none")]
     decontamination: Option<HeldAgainst>,
+    /// Which rows are near-duplicates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    near: Option<Near>,
+    /// Which rows mean the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    semantic: Option<Meaning>,
+    /// What rows lose that stands elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<Repeats>,
     /// As far as the rows that were tried tell.
     columns: Vec<Column>,
     /// What a build would take, once the files are here.
@@ -74,6 +85,16 @@ struct HeldAgainst {
     missing: Vec<String>,
     /// Bytes of memory that their items take.
     memory_bytes: u64,
+}
+
+/// What rows mean, and who says so.
+#[derive(Serialize)]
+struct Meaning {
+    #[serde(flatten)]
+    settings: Semantic,
+    /// The model, as far as it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
 }
 
 /// An evaluation set.
@@ -215,6 +236,11 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
         tasks: listed.is_empty().then_some(plan.tasks.len()),
         filters: filter::names(plan).into_iter().map(str::to_owned).collect(),
         decontamination: plan.evaluations.as_ref().and_then(held_against),
+        near: recipe.dedup.as_ref().and_then(|dedup| dedup.near.clone()),
+        semantic: recipe
+            .semantic()
+            .map(|settings| Meaning { settings: settings.clone(), by: plan.embedder.as_ref().map(Embedder::told) }),
+        repeats: recipe.repeats().cloned(),
         columns: schema
             .fields()
             .iter()

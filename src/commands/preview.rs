@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         let [kept, dropped] = [preview.kept, preview.dropped].map(count);
         let repeats = plan.loaded.recipe.repeats().is_some();
-        let unseen = if repeats { "duplicates, and what rows lose because others hold it," } else { "duplicates" };
+        let unseen = if repeats { "duplicates, and repeats that rows lose," } else { "duplicates" };
         say!("\n{HEAD}{kept} kept, {dropped} dropped{HEAD:#}, of the first rows; {unseen} show in a build");
         if let Some(told) = &preview.meaning {
             say!("{FAINT}which also drops {}{FAINT:#}", one_line(told));

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
-use setaccio_base::sha256;
+use setaccio_base::{numbers, sha256};
 
 use crate::fixture::{Fixture, assert_snapshot, column, setaccio, tear_and_remove_a_part};
 
@@ -69,9 +69,15 @@ fn what_goes_is_what_the_oracle_finds() {
             .unwrap()
             .iter()
             .map(|row| {
+                let counted = |n: &Value, what: &str| numbers::counted(n.as_u64().unwrap(), what);
                 let detail = format!(
-                    "{} of {} {unit} are in other rows or before: {} words and {} sentences are left, at least {} and {}",
-                    row[1], row[2], row[3], row[4], case["min_words"], case["min_sentences"]
+                    "{} of {} stand in other rows or before: {} and {} are left, at least {} and {}",
+                    row[1],
+                    counted(&row[2], unit.trim_end_matches('s')),
+                    counted(&row[3], "word"),
+                    counted(&row[4], "sentence"),
+                    case["min_words"],
+                    case["min_sentences"]
                 );
                 (row[0].as_str().unwrap().to_owned(), detail)
             })
@@ -217,7 +223,8 @@ fn a_person_is_told_of_it() {
     let told = [
         lines(plan, "stay in one row"),
         lines(preview, "show in a build"),
-        lines(card.clone(), "other rows hold"),
+        lines(card.clone(), "before it lost repeats"),
+        lines(card.clone(), "themselves before"),
         lines(card, "`repeats`"),
         why,
         lost,

@@ -51,7 +51,8 @@ fn what_goes_is_what_brute_force_finds() {
         fixture.build("out", &["--jobs", "2"]).assert_success();
         let expected = case["gone"].as_array().unwrap().iter().map(|gone| {
             let text = |i: usize| gone[i].as_str().unwrap().to_owned();
-            let texts = if of == "row" { String::new() } else { format!(", text {} to text {}", gone[4], gone[5]) };
+            let texts =
+                if of == "row" { String::new() } else { format!(", text {} to text {} (from 0)", gone[4], gone[5]) };
             let cosine = gone[3].as_f64().unwrap();
             (text(0), format!("near in meaning to {} of {}, cosine {cosine:.3}{texts}", text(1), text(2)))
         });
@@ -92,7 +93,10 @@ fn bytes_of_bands_do_not_depend_on_them_either() {
     fixture.build("bands", &["--set", "dedup.semantic.search=bands"]).assert_success();
     assert_eq!(dropped(&fixture, "exact"), dropped(&fixture, "bands"));
     let card = fs::read_to_string(fixture.path("bands/README.md")).unwrap();
-    for part in ["random hyperplanes. A pair of cosine 0.9 shares one with probability 1.000", "find a pair at 0.9 with probability 0.999999"] {
+    for part in [
+        "random hyperplanes. A pair of cosine 0.9 shares one with probability 1.000",
+        "find a pair at 0.9 with probability 0.999999",
+    ] {
         assert!(card.contains(part), "{card}");
     }
     let lock = fs::read_to_string(fixture.path("bands/recipe.lock.toml")).unwrap();
@@ -102,7 +106,8 @@ fn bytes_of_bands_do_not_depend_on_them_either() {
 }
 
 fn same_bytes(search: &str) {
-    let fixture = fixture(&(semantic("message", 0.9, 5) + search + "[sample]\nrows = 150\n[split]\nvalidation = 0.2\n"));
+    let fixture =
+        fixture(&(semantic("message", 0.9, 5) + search + "[sample]\nrows = 150\n[split]\nvalidation = 0.2\n"));
     fixture.build("one", &["--jobs", "1"]).assert_success();
     let one = fixture.published("one");
     for jobs in ["2", "5"] {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use setaccio_base::numbers::counted;
 use setaccio_dataset::recipe::Repeats as Settings;
 use setaccio_filters::{sentences, spaceless::count_words, units};
 
@@ -76,12 +77,13 @@ impl Change {
     pub fn too_little(&self, settings: &Settings) -> Option<String> {
         let Self { gone, units, words, sentences, .. } = *self;
         let enough = words >= settings.min_words.max(1) && sentences >= settings.min_sentences;
-        let of = settings.unit.name();
         let [least_words, least_sentences] = [settings.min_words, settings.min_sentences];
         (!enough).then(|| {
+            let of = settings.unit.counted(units.into());
+            let [words, sentences] = [(words, "word"), (sentences, "sentence")].map(|(n, what)| counted(n.into(), what));
             format!(
-                "{gone} of {units} {of} are in other rows or before: {words} words and {sentences} sentences are left, at \
-                 least {least_words} and {least_sentences}"
+                "{gone} of {of} stand in other rows or before: {words} and {sentences} are left, at least {least_words} and \
+                 {least_sentences}"
             )
         })
     }

@@ -68,7 +68,8 @@ mod tests {
         let text: Vec<String> = lines.iter().map(|line| format!("riga {line}")).collect();
         let dedup = Dedup::default();
         for span in [1, 2, 3, 7, 64] {
-            let settings = Repeats { unit: Unit::Lines, span: Some(span), min_span_words: 2 * span, ..Repeats::default() };
+            let settings =
+                Repeats { unit: Unit::Lines, span: Some(span), min_span_words: 2 * span, ..Repeats::default() };
             let mut spans = Spans::new(&dedup, &settings);
             let mut hashes = HashMap::new();
             let mut expected = lines.windows(span as usize).enumerate();

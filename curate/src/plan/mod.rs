@@ -319,11 +319,6 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
         }
         filters.append(&mut compiled);
     }
-    let taken = |name: &str| recipe.decontamination.is_some() && name == "decontamination";
-    if filters.iter().any(|filter| taken(&filter.name)) {
-        let message = "a filter is called `decontamination`, as what drops rows of evaluation sets is: give it another name with `as`";
-        return Err(Error::recipe(&loaded.file, message));
-    }
     Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
 }
 

@@ -241,7 +241,8 @@ fn check(recipe: &Recipe) -> std::result::Result<(), String> {
     if let Some(near) = recipe.dedup.as_ref().and_then(|d| d.near.as_ref()) {
         check_near(near)?;
     }
-    if let Some(repeats) = recipe.repeats() {
+    // What is off is to be right on the day that it is switched on.
+    if let Some(repeats) = recipe.dedup.as_ref().and_then(|d| d.repeats.as_ref()) {
         check_repeats(repeats, recipe.kind)?;
     }
     if let Some(semantic) = recipe.dedup.as_ref().and_then(|d| d.semantic.as_ref()) {

@@ -21,13 +21,18 @@ use setaccio_dataset::{
     ledger::{FileEntry, Ledger},
     lock::RecipeLock,
     parquet_file,
+    recipe::{Near, Semantic},
+    repeats::Repeats,
     shard::Position,
 };
 
 use crate::{
     error::{Error, Result},
     key,
-    pipeline::{filter::DECONTAMINATION, rejects::MESSAGE},
+    pipeline::{
+        filter::DECONTAMINATION,
+        rejects::{MESSAGE, NEAR, REPEATS, SEMANTIC},
+    },
 };
 
 /// How a row is named.
@@ -247,7 +252,7 @@ impl<'a> Build<'a> {
             let at = Position { row_group: group(batch), row: number(batch, "row", 0).unwrap_or(0) };
             let input = Input { file: told("file"), at };
             let (stage, repeats) = (told("stage"), self.repeated(&detail)?);
-            let settings = if stage == "screen" { self.settings(&rule) } else { None };
+            let settings = if stage == "screen" { self.settings(&rule) } else { self.of_stage(&rule) };
             let message = text(batch, MESSAGE, 0);
             (Outcome::Dropped { stage, rule, detail, message, settings, repeats, place }, Some(input))
         } else {
@@ -283,6 +288,17 @@ impl<'a> Build<'a> {
         let table = self.lock.recipe.filter.iter().filter(called).nth(number.checked_sub(1)?)?;
         let settings: Vec<String> = table.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         Some(format!("rule = {:?}{}", table.rule, settings.iter().flat_map(|s| [", ", s]).collect::<String>()))
+    }
+
+    /// What is looked for by what drops rows without being a filter.
+    fn of_stage(&self, rule: &str) -> Option<String> {
+        let recipe = &self.lock.recipe;
+        match rule {
+            NEAR => recipe.dedup.as_ref()?.near.as_ref().map(Near::told),
+            SEMANTIC => recipe.semantic().map(Semantic::told),
+            REPEATS => recipe.repeats().map(Repeats::told),
+            _ => None,
+        }
     }
 
     /// Where the row lies whose id a detail names.

@@ -259,8 +259,7 @@ impl All<'_> {
     fn look(&self, met: &Buckets<12>, bucket: u32, put: impl Fn(&Edge) -> Result<()>) -> Result<()> {
         let records = met.sorted(bucket..bucket + 1)?;
         for group in records.chunk_by(|a, b| a[..8] == b[..8]).filter(|group| group.len() > 1) {
-            let places: Vec<u32> =
-                group.iter().map(|r| r.last_chunk().map_or(0, |b| u32::from_be_bytes(*b))).collect();
+            let places: Vec<u32> = group.iter().map(|r| r.last_chunk().map_or(0, |b| u32::from_be_bytes(*b))).collect();
             if places.len() <= PAIRS {
                 let vectors = self.vectors(&places)?;
                 self.hold((&places, &vectors), (&places, &vectors), &put)?;
@@ -333,7 +332,9 @@ mod tests {
     #[test]
     fn there_are_enough_bands_for_the_recall_and_no_more() {
         // Strangers at a right angle agree in half of the signs.
-        for (texts, threshold, recall) in [(1000, 0.9, 0.95), (1_000_000, 0.9, 0.95), (1_000_000, 0.8, 0.99), (20, 0.5, 0.5)] {
+        for (texts, threshold, recall) in
+            [(1000, 0.9, 0.95), (1_000_000, 0.9, 0.95), (1_000_000, 0.8, 0.99), (20, 0.5, 0.5)]
+        {
             let bands = Bands::choose(texts, threshold, recall, &[0.0; 10]);
             assert!(bands.found(threshold) >= recall, "{bands:?}");
             let fewer = Bands { bands: bands.bands - 1, ..bands };

@@ -400,7 +400,9 @@ mod tests {
                 })
         };
         let mut first: Option<Vec<Gone>> = None;
-        for (jobs, recall, block, part) in [(1, 0.95, 2048, 96), (2, 0.95, 33, 7), (5, 0.95, 500, 64), (2, 0.6, 2048, 96)] {
+        for (jobs, recall, block, part) in
+            [(1, 0.95, 2048, 96), (2, 0.95, 33, 7), (5, 0.95, 500, 64), (2, 0.6, 2048, 96)]
+        {
             let pool = thread_pool(jobs)?;
             let sizes = Sizes { block, chunk: 4096, part };
             let (rows, file, embedder, pool) = (&rows, &file, &embedder, &pool);
@@ -410,7 +412,10 @@ mod tests {
             let mut stays = vec![true; rows.len()];
             gone.iter().for_each(|gone| stays[gone.row] = false);
             for gone in &gone {
-                assert!(stays[gone.by] && gone.by < gone.row && is_near(gone.row, gone.by), "{gone:?} is not justified");
+                assert!(
+                    stays[gone.by] && gone.by < gone.row && is_near(gone.row, gone.by),
+                    "{gone:?} is not justified"
+                );
                 assert!(f64::from(gone.cosine) >= threshold, "{gone:?}");
             }
             // Rows that stay although one that stays before them is near.
@@ -420,7 +425,12 @@ mod tests {
             #[allow(clippy::cast_precision_loss, reason = "counts of rows")]
             let found = gone.len() as f64 / (gone.len() + left) as f64;
             assert!(found >= recall, "{found} of {bands:?}");
-            assert!(gone.len() <= exact.len() + left && gone.len() > exact.len() / 2, "{} of {}", gone.len(), exact.len());
+            assert!(
+                gone.len() <= exact.len() + left && gone.len() > exact.len() / 2,
+                "{} of {}",
+                gone.len(),
+                exact.len()
+            );
             if recall > 0.9 {
                 let same = first.get_or_insert_with(|| gone.clone());
                 assert_eq!(*same, gone, "{jobs} threads, {sizes:?}");

@@ -16,7 +16,10 @@ pub mod units;
 pub mod vectors;
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{numbers::counted, sha256::hex};
+use setaccio_base::{
+    numbers::{counted, grouped},
+    sha256::hex,
+};
 use setaccio_dataset::recipe::Semantic;
 
 use self::bands::Bands;
@@ -82,15 +85,17 @@ impl Twins {
     pub fn of<'a>(&self, row: u64, source: impl Fn(u16) -> &'a str) -> Option<String> {
         let place = self.rows.binary_search_by_key(&row, |twin| twin.order).ok()?;
         let Twin { by, source: of, cosine, texts, .. } = &self.rows[place];
-        let texts = texts.map_or_else(String::new, |[one, other]| format!(", text {one} to text {other}"));
+        let texts = texts.map_or_else(String::new, |[one, other]| format!(", text {one} to text {other} (from 0)"));
         Some(format!("near in meaning to {} of {}, cosine {cosine:.3}{texts}", hex(by), source(*of)))
     }
 
     /// What was compared, and how, in a sentence.
     pub fn note(&self, count: &TextCount, settings: &Semantic, embedder: &Embedder) -> String {
         let [texts, rows] = [counted(self.texts, "text"), counted(self.compared, "row")];
-        let mut note =
-            format!("Meaning was compared by {}, of the rows that the rest of deduplication leaves: {texts} of {rows}, ", embedder.told());
+        let mut note = format!(
+            "Meaning was compared by {}, of the rows that the rest of deduplication leaves: {texts} of {rows}, ",
+            embedder.told()
+        );
         match self.bands {
             None => note += "each with every one that stays.",
             Some(found @ Bands { bands, signs }) => {
@@ -104,15 +109,21 @@ impl Twins {
                 note += &told;
             }
         }
-        let mut add = |n: u64, told: &str| {
-            if n > 0 {
-                note.extend([" ", &counted(n, "text"), " ", told]);
-            }
-        };
         let most = embedder.most_tokens().unwrap_or_default();
-        add(count.truncated, &format!("had more than {most} tokens, of which the first {most} were read."));
-        add(count.nothing, "held nothing that the model knows and were not compared.");
-        add(count.short, &format!("had fewer than {} words and were not compared.", settings.min_words));
+        let short = counted(settings.min_words.into(), "word");
+        let exceptions: Vec<String> = [
+            (count.short, format!("had fewer than {short} and were not compared")),
+            (count.nothing, "held nothing that the model knows and were not compared".into()),
+            (count.truncated, format!("had more than {most} tokens, of which the first {most} were read")),
+        ]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, told)| format!("{} {told}", grouped(n)))
+        .collect();
+        if !exceptions.is_empty() {
+            let all = counted(count.embedded + count.nothing + count.short, "text");
+            note.extend([" Before deduplication there were ", &all, ", of which ", &exceptions.join("; "), "."]);
+        }
         note
     }
 }

@@ -64,7 +64,7 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
             listed(&sampled)
         );
     }
-    let before = if ledger.repeats.is_some() { ", before it lost what other rows hold" } else { "" };
+    let before = if ledger.repeats.is_some() { ", before it lost repeats" } else { "" };
     let _ = writeln!(
         out,
         "{} rows. Each is {what}, with `id` (a hash of the content{before}), `source` and `language`.{}",
@@ -228,13 +228,13 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
     }
     let repeats = lock.recipe.repeats();
     if let (Some(settings), Some(RepeatCount { rows, units, characters, dropped })) = (repeats, &ledger.repeats) {
-        let [units, characters] = [units, characters].map(|n| grouped(*n));
         let _ = writeln!(
             out,
-            "\nTexts lost what other rows hold: {}. {} lost {units} {}, {characters} characters; of {} too little was left.",
+            "\nTexts lost what other rows hold, or they themselves before: {}. {} lost {}, {}; of {} too little was left.",
             settings.told(),
             counted(*rows, "row"),
-            settings.unit.name(),
+            settings.unit.counted(*units),
+            counted(*characters, "character"),
             counted(*dropped, "row"),
         );
     }
@@ -330,7 +330,7 @@ fn limits(lock: &RecipeLock) -> String {
         (lock.recipe.dedup.is_none(), "Rows were not deduplicated."),
         (
             lock.recipe.repeats().is_some(),
-            "Where a text lost what another row holds, it reads on as if nothing had stood there.",
+            "Where a text lost what stands elsewhere, it reads on as if nothing had stood there.",
         ),
         (
             tells("language") || tells("clean_mc4_it"),

@@ -5,21 +5,23 @@ use std::path::PathBuf;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
-use setaccio_base::{bundle::Place, progress::Progress};
+use setaccio_base::{bundle::Place, hub_name, progress::Progress};
 use setaccio_curate::{
     plan,
-    recipe::RecipeFile,
     recipe::evaluations::{self, EVALUATION},
     recipe::pins::{self, Pins},
+    recipe::{self, FromHub, RecipeFile, Wanted},
     source::origin::{HubFile, HubFiles},
     source::subset,
     source::{self, Limits},
 };
-use setaccio_dataset::{decontamination::Missing, recipe::Source};
-#[cfg(feature = "train")]
-use setaccio_hub::Settings;
+use setaccio_dataset::{
+    decontamination::Missing,
+    folder::{LEDGER, RECIPE_LOCK},
+    recipe::Source,
+};
 use setaccio_hub::{
-    Client, Error, Repo, RepoType, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
+    Client, Error, Repo, RepoType, Settings, cache::Cache, listing::Entry, parallel::try_parallel, pull::RemoteFile,
     repo::is_commit,
 };
 
@@ -216,6 +218,77 @@ fn choose(
     Ok(HubListing { source, commit, files, of, left_out, unlisted: false, repo, cache })
 }
 
+/// What is read of a repository that is named where a folder may stand.
+fn globs(wanted: Wanted) -> Vec<String> {
+    let globs: &[&str] = match wanted {
+        // sentence-transformers writes a folder a module.
+        Wanted::Model => &["README.md", "*.json", "*.safetensors", "*/*.json", "*/*.safetensors"],
+        Wanted::DataSet => &["README.md", LEDGER, RECIPE_LOCK, "data/*"],
+    };
+    globs.iter().map(|glob| (*glob).to_owned()).collect()
+}
+
+/// The repositories that a recipe names where a folder may stand, in the cache.
+pub fn named(loaded: &RecipeFile, jobs: usize, progress: &Bar) -> Result<BTreeMap<String, FromHub>> {
+    let names = recipe::of_the_hub(&loaded.recipe);
+    let mut found = BTreeMap::new();
+    if names.is_empty() {
+        return Ok(found);
+    }
+    let client = Client::new(Settings::from_env()?)?;
+    for (key, name, wanted) in names {
+        let Some((id, revision)) = hub_name::parse(name) else { continue };
+        let kind = if wanted == Wanted::Model { RepoType::Model } else { RepoType::Dataset };
+        let repo = Repo::new(kind, id)?;
+        if !is_commit(revision) {
+            let now = client.revision_info(&repo, revision, progress)?.sha;
+            bail!(
+                "{}: {key} = {name:?} names no commit, and what {revision} stands for moves: write {:?}, which it stands for now",
+                loaded.place,
+                format!("{id}@{now}")
+            );
+        }
+        let asked = Source { files: globs(wanted), ..Source::default() };
+        let (listed, _) = files(&client, &repo, revision, &asked, progress)?;
+        let paths: Vec<&str> = listed.iter().map(|entry| entry.path.as_str()).collect();
+        let (chosen, _) = source::select(&paths, &asked.files)?;
+        let here = Cache::new(&client.settings().cache, &repo);
+        let entries = listed.iter().filter(|entry| chosen.contains(&entry.path.as_str()));
+        let all: Vec<RemoteFile> = entries
+            .map(|entry| RemoteFile { repo: repo.clone(), commit: revision.to_owned(), entry: entry.clone() })
+            .collect();
+        let missing = |file: &&RemoteFile| here.cached_file(revision, &file.entry).is_none();
+        if let Some(file) = all.iter().find(missing).filter(|_| client.settings().offline) {
+            let what = format!("{} of {repo} at {revision}", file.entry.path);
+            return Err(Error::Offline { what, cache: client.settings().cache.clone() }.into());
+        }
+        progress.transfer("pull", all.iter().map(|file| file.entry.size).sum());
+        client.pull(&all, jobs.clamp(1, AT_A_TIME), progress)?;
+        let folder = here.snapshot(revision);
+        let license = license(&std::fs::read_to_string(folder.join("README.md")).unwrap_or_default());
+        found.insert(name.to_owned(), FromHub { folder, license });
+    }
+    Ok(found)
+}
+
+/// The licences that the front matter of a card states.
+fn license(card: &str) -> String {
+    let mut lines = card.lines();
+    if lines.next().map(str::trim_end) != Some("---") {
+        return String::new();
+    }
+    let mut matter = lines.take_while(|line| line.trim_end() != "---").skip_while(|line| !line.starts_with("license:"));
+    let value = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    match matter.next().and_then(|line| line.strip_prefix("license:")).map(value) {
+        Some(one) if !one.is_empty() => one.trim_matches(['[', ']']).to_owned(),
+        Some(_) => {
+            let items = matter.map_while(|line| line.trim_start().strip_prefix("- ").map(value));
+            items.collect::<Vec<_>>().join(", ")
+        }
+        None => String::new(),
+    }
+}
+
 /// The config.json of a model, in the cache, and the commit that it is of.
 ///
 /// # Errors
@@ -312,4 +385,23 @@ pub fn fetch(
 /// One line on a source.
 pub fn line(listed: &HubListing) -> String {
     format!("{NAME}{}{NAME:#}  {} at {}", listed.source, listed.repo.id, listed.commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::license;
+
+    #[test]
+    fn a_card_states_its_licence() {
+        for (card, stated) in [
+            ("---\nlicense: mit\n---\n# A\n", "mit"),
+            ("---\ntags:\n- a\nlicense: 'apache-2.0'\nlanguage: it\n---\n", "apache-2.0"),
+            ("---\r\nlicense:\r\n- cc-by-4.0\r\n- mit\r\ntags:\r\n- a\r\n---\r\n", "cc-by-4.0, mit"),
+            ("---\nlanguage: it\n---\nlicense: mit\n", ""),
+            ("# A\nlicense: mit\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(license(card), stated, "{card:?}");
+        }
+    }
 }

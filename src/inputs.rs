@@ -88,7 +88,7 @@ impl Args {
     /// are known to stand for. Who needs nothing but the list counts, too: compressed files are read through for it.
     pub fn plan(
         &self,
-        loaded: RecipeFile,
+        mut loaded: RecipeFile,
         (need, pins): (Need, &Pins),
         progress: &Bar,
     ) -> Result<(Plan, Vec<HubListing>)> {
@@ -98,6 +98,7 @@ impl Args {
         if self.from.is_some() {
             left_alone(&loaded, progress);
         }
+        loaded.hub = fetch::named(&loaded, jobs, progress)?;
         let origin = match self.origin(&loaded)? {
             Origin::Hub(_) => {
                 let client = Client::new(Settings::from_env()?)?;

@@ -26,6 +26,7 @@ pub mod fault;
 pub mod filter_report;
 pub mod gguf_header;
 pub mod hidden;
+pub mod hub_name;
 pub mod lock_file;
 pub mod manifest;
 pub mod names;

@@ -48,24 +48,19 @@ fn assign(table: &mut Table, keys: &[&str], value: Value) -> Result<(), String> 
 
 fn entry<'a>(list: &'a mut [Value], name: &str) -> Result<&'a mut Table, String> {
     let names: Vec<String> = list.iter().map(entry_name).collect();
-    let found = match name.parse::<usize>() {
-        Ok(number) => number.checked_sub(1).filter(|i| *i < list.len()),
-        Err(_) => {
-            let is_called =
-                |entry: &Value| NAMES.iter().any(|key| entry.get(key).and_then(Value::as_str) == Some(name));
-            let called: Vec<usize> = (0..list.len()).filter(|i| is_called(&list[*i])).collect();
-            match called[..] {
-                // The second of one rule goes by its number, unless one of them has a name of its own.
-                [first, ..] if called.iter().all(|i| names[*i] == names[first]) => Some(first),
-                [] => None,
-                _ => {
-                    let several = called.iter().map(|i| (i + 1).to_string()).collect::<Vec<_>>().join(" and ");
-                    return Err(format!(
-                        "`{name}` names entries {several} of the list, of which one is called so by `as`: write a number"
-                    ));
-                }
-            }
+    let found = if let Ok(number) = name.parse::<usize>() {
+        number.checked_sub(1).filter(|i| *i < list.len())
+    } else {
+        let is_called = |entry: &Value| NAMES.iter().any(|key| entry.get(key).and_then(Value::as_str) == Some(name));
+        let called: Vec<usize> = (0..list.len()).filter(|i| is_called(&list[*i])).collect();
+        // The second of one rule goes by its number, unless one of them has a name of its own.
+        if called.iter().any(|i| names[*i] != names[called[0]]) {
+            let several = called.iter().map(|i| (i + 1).to_string()).collect::<Vec<_>>().join(" and ");
+            return Err(format!(
+                "`{name}` names entries {several} of the list, of which one is called so by `as`: write a number"
+            ));
         }
+        called.first().copied()
     };
     match found.map(|i| &mut list[i]) {
         Some(Value::Table(entry)) => Ok(entry),

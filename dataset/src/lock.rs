@@ -35,6 +35,9 @@ pub struct RecipeLock {
     /// Every data set that `dedup.near.against` names: SHA-256 of the hashes of its shards, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<Asset>,
+    /// Every repository of the Hub that the recipe names beside its sources: models, and data sets that were built before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repo: Vec<RepoUse>,
     /// Every file of the evaluation sets that rows were held against.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluation: Vec<Input>,
@@ -51,6 +54,15 @@ pub struct Asset {
     pub key: String,
     /// SHA-256, hex.
     pub sha256: String,
+}
+
+/// A repository of the Hub that is used and not read for its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoUse {
+    /// As the recipe names it, with its commit.
+    pub name: String,
+    /// The licence that its card states; empty if it states none.
+    pub license: String,
 }
 
 /// An input file.

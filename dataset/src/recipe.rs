@@ -312,7 +312,8 @@ pub struct Dedup {
 #[serde(deny_unknown_fields)]
 pub struct Semantic {
     /// The model: a folder with `model.safetensors` and `tokenizer.json`, or the file of weights beside the latter; absolute, or
-    /// relative to the recipe's folder. Nothing is fetched; lock and card name its hashes.
+    /// relative to the recipe's folder. Or the name of one on the Hub with its commit, `owner/name@commit`, which is fetched once.
+    /// Lock and card name its hashes, and the licence of one of the Hub.
     pub model: String,
     /// Two texts are near if the cosine of their vectors is so large, above 0 and at most 1. What is large depends on the model, so
     /// that there is no default.
@@ -427,7 +428,8 @@ pub struct Near {
     pub rows_per_band: u32,
     /// Which rows go.
     pub rule: NearRule,
-    /// Folders of earlier builds, relative to the recipe's folder. Their rows stay, and a near-duplicate of one goes.
+    /// Folders of earlier builds, relative to the recipe's folder, or published ones, `owner/name@commit`. Their rows stay, and a
+    /// near-duplicate of one goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<String>,
 }

@@ -6,6 +6,8 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+#[cfg(feature = "onnx")]
+use setaccio_base::sha256::digest_reader;
 use setaccio_base::{Error, Result, filter_report::FileUse, sha256::hex_digest};
 
 /// The folder of a model of one module, below that of the whole.
@@ -45,15 +47,17 @@ impl Folder {
         if !path.exists() {
             return Err(missing("is not there"));
         }
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        let folder = of(path);
         let nested = folder.join(NESTED);
         let folders = [folder, nested.as_path()];
         let weights = if path.is_dir() {
-            folders.iter().find_map(|folder| only(folder, "model.safetensors", ".safetensors"))
+            let tensors = folders.iter().find_map(|folder| only(folder, "model.safetensors", ".safetensors"));
+            let onnx = || [folder, &folder.join("onnx")].iter().find_map(|folder| only(folder, "model.onnx", ".onnx"));
+            tensors.or_else(onnx)
         } else {
             Some(path.to_owned())
         };
-        let weights = weights.ok_or_else(|| missing("has no model.safetensors"))?;
+        let weights = weights.ok_or_else(|| missing("has neither model.safetensors nor model.onnx"))?;
         let tokenizer = folders.iter().find_map(|folder| only(folder, "tokenizer.json", "tokenizer.json"));
         let tokenizer = tokenizer.ok_or_else(|| missing("has no tokenizer.json"))?;
         let mut found = Self {
@@ -89,15 +93,37 @@ impl Folder {
     }
 
     fn beside(&self, name: &str) -> PathBuf {
-        let folder = if self.path.is_dir() { self.path.as_path() } else { self.path.parent().unwrap_or(Path::new("")) };
-        folder.join(name)
+        of(&self.path).join(name)
     }
 
     /// Read a file, and remember its hash.
     pub fn read(&mut self, path: &Path) -> Result<Vec<u8>> {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.files.push(FileUse { key: self.key.clone(), name, sha256: hex_digest(&bytes) });
+        self.files.push(FileUse { key: self.key.clone(), name: name(path), sha256: hex_digest(&bytes) });
+        Ok(bytes)
+    }
+
+    /// Remember the hash of a file that another program reads; says its length.
+    #[cfg(feature = "onnx")]
+    pub fn hash(&mut self, path: &Path, key: &str) -> Result<u64> {
+        let file = fs::File::open(path).map_err(Error::io("open", path))?;
+        let (bytes, sha256) = digest_reader(file, &|| false).map_err(Error::io("read", path))?;
+        self.files.push(FileUse { key: key.to_owned(), name: name(path), sha256 });
+        Ok(bytes)
+    }
+
+    /// Remember the hashes of weights in ONNX, which may have their numbers in a file beside; says how long these are.
+    #[cfg(feature = "onnx")]
+    pub fn hash_weights(&mut self) -> Result<u64> {
+        let (weights, key) = (self.weights.clone(), self.key.clone());
+        let mut bytes = self.hash(&weights, &key)?;
+        for end in ["_data", ".data"] {
+            let mut beside = weights.clone().into_os_string();
+            beside.push(end);
+            if Path::new(&beside).is_file() {
+                bytes += self.hash(Path::new(&beside), &key)?;
+            }
+        }
         Ok(bytes)
     }
 
@@ -110,6 +136,20 @@ impl Folder {
     pub fn text(&self, key: &str) -> &str {
         self.config.get(key).and_then(Value::as_str).unwrap_or_default()
     }
+}
+
+/// The folder of a model that a path names, which may be of its weights; ONNX has a folder of its own there.
+fn of(path: &Path) -> &Path {
+    if path.is_dir() {
+        return path;
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let nested = folder.ends_with("onnx") && !folder.join("tokenizer.json").is_file();
+    if nested { folder.parent().unwrap_or(Path::new("")) } else { folder }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The file of a folder with this name, or else the only one whose name ends so.

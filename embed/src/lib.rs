@@ -8,6 +8,9 @@ mod bert;
 mod folder;
 mod math;
 mod model;
+mod modules;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod product;
 mod sentence_encoder;
 mod static_table;

@@ -5,10 +5,13 @@ use std::{borrow::Cow, path::Path};
 use setaccio_base::{Error, Result, filter_report::FileUse, unwound::unwound};
 use tokenizers::{Tokenizer, TruncationParams};
 
+#[cfg(feature = "onnx")]
+use crate::onnx::Onnx;
 use crate::{
     bert::{self, Bert},
     folder::Folder,
     math::normalise,
+    modules::Modules,
     product::{Panels, multiply},
     sentence_encoder::{self, SentenceEncoder},
     static_table::StaticTable,
@@ -29,6 +32,8 @@ enum Backend {
     Static(Box<StaticTable>),
     Sentence(Box<SentenceEncoder>),
     Bert(Box<Bert>),
+    #[cfg(feature = "onnx")]
+    Onnx(Box<Onnx>),
 }
 
 /// What became of a text.
@@ -59,6 +64,9 @@ impl Embedder {
         tokenizer.with_truncation(None).map_err(|e| wrong(e.to_string()))?;
         let words = Words::new(&tokenizer, &bytes);
         drop(bytes);
+        if folder.weights.extension().is_some_and(|end| end == "onnx") {
+            return Self::of_onnx(folder, tokenizer, wrong);
+        }
         let tensors = Tensors::read(&mut folder)?;
         let backend = if tensors.has(StaticTable::MODEL2VEC) || tensors.has(StaticTable::OTHERS) {
             Backend::Static(Box::new(StaticTable::new(tensors, &folder, &words)?))
@@ -86,6 +94,35 @@ impl Embedder {
         Ok(Self { tokenizer, backend, files: folder.files, name })
     }
 
+    /// A model in ONNX.
+    #[cfg(feature = "onnx")]
+    fn of_onnx(mut folder: Folder, mut tokenizer: Tokenizer, wrong: impl Fn(String) -> Error) -> Result<Self> {
+        let onnx = Onnx::new(&mut folder)?;
+        if let Some(max_length) = onnx.modules.most {
+            let window = TruncationParams { max_length, ..TruncationParams::default() };
+            tokenizer.with_truncation(Some(window)).map_err(|e| wrong(e.to_string()))?;
+        }
+        let name = folder.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        folder.files.sort();
+        Ok(Self { tokenizer, backend: Backend::Onnx(Box::new(onnx)), files: folder.files, name })
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    #[allow(clippy::needless_pass_by_value, reason = "as with ONNX")]
+    fn of_onnx(folder: Folder, _: Tokenizer, _: impl Fn(String) -> Error) -> Result<Self> {
+        Err(Error::damaged(
+            &folder.weights,
+            "is in ONNX, and this build was made without it: install one with `--features onnx`, or name a folder with \
+             model.safetensors",
+        ))
+    }
+
+    /// The same under another name, for messages.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// Its files, with their hashes.
     pub fn files(&self) -> &[FileUse] {
         &self.files
@@ -96,7 +133,9 @@ impl Embedder {
         match &self.backend {
             Backend::Static(table) => table.dimensions(),
             Backend::Sentence(encoder) => encoder.dimensions(),
-            Backend::Bert(bert) => bert.dimensions(),
+            Backend::Bert(bert) => bert.modules.dimensions,
+            #[cfg(feature = "onnx")]
+            Backend::Onnx(onnx) => onnx.modules.dimensions,
         }
     }
 
@@ -106,6 +145,8 @@ impl Embedder {
             Backend::Static(table) => table.bytes(),
             Backend::Sentence(encoder) => encoder.bytes(),
             Backend::Bert(bert) => bert.bytes(),
+            #[cfg(feature = "onnx")]
+            Backend::Onnx(onnx) => onnx.bytes(),
         }
     }
 
@@ -115,6 +156,8 @@ impl Embedder {
             Backend::Static(table) => table.most().map(|(tokens, _)| tokens),
             Backend::Sentence(encoder) => Some(encoder.most()),
             Backend::Bert(bert) => Some(bert.most),
+            #[cfg(feature = "onnx")]
+            Backend::Onnx(onnx) => onnx.modules.most,
         }
     }
 
@@ -124,6 +167,8 @@ impl Embedder {
             Backend::Static(_) => "static embeddings",
             Backend::Sentence(_) => "a Universal Sentence Encoder",
             Backend::Bert(_) => "a transformer",
+            #[cfg(feature = "onnx")]
+            Backend::Onnx(onnx) => &format!("a model in ONNX, run by {},", onnx.library),
         };
         format!("`{}`, {kind} of {} dimensions", self.name, self.dimensions())
     }
@@ -159,10 +204,17 @@ impl Embedder {
                 (!tokens.is_empty(), truncated)
             }
             Backend::Bert(bert) => {
-                let text = if bert.lowercase { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-                let (tokens, truncated) = self.encoded(&[&bert.prompt, &*text].concat(), true)?;
+                let (tokens, truncated) = self.within(&bert.modules, text)?;
                 if !tokens.is_empty() {
                     bert.embed(&tokens, &mut out[start..]);
+                }
+                (!tokens.is_empty(), truncated)
+            }
+            #[cfg(feature = "onnx")]
+            Backend::Onnx(onnx) => {
+                let (tokens, truncated) = self.within(&onnx.modules, text)?;
+                if !tokens.is_empty() {
+                    onnx.embed(&tokens, &mut out[start..])?;
                 }
                 (!tokens.is_empty(), truncated)
             }
@@ -185,6 +237,12 @@ impl Embedder {
     /// `out` has not a value for each of these pairs.
     pub fn cosines(&self, left: &[f32], right: &Panels, out: &mut [f32]) {
         multiply(left, right, out);
+    }
+
+    /// The tokens of a text for an encoder, and whether there are more than it reads.
+    fn within(&self, modules: &Modules, text: &str) -> Result<(Vec<u32>, bool)> {
+        let text = if modules.lowercase { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+        self.encoded(&[&modules.prompt, &*text].concat(), true)
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>> {

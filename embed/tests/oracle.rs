@@ -92,6 +92,73 @@ fn minilm_is_that_of_sentence_transformers() {
     is_as_published("minilm", &asset("minilm"));
 }
 
+/// A model in ONNX, by `tests/oracles/semantic_onnx.py`.
+#[test]
+#[cfg_attr(feature = "onnx", ignore = "needs onnxruntime: its library at ORT_DYLIB_PATH")]
+#[cfg_attr(not(feature = "onnx"), ignore = "needs the feature onnx")]
+fn onnx_is_that_of_sentence_transformers() {
+    let folder = oracles().join("semantic_onnx/model");
+    let embedder = Embedder::open(&folder, "dedup.semantic.model").unwrap_or_else(|e| panic!("{e}"));
+    let by_file = Embedder::open(&folder.join("onnx/model.onnx"), "model").unwrap_or_else(|e| panic!("{e}"));
+    let text = fs::read_to_string(oracles().join("semantic_onnx.json")).unwrap_or_else(|e| panic!("{e}"));
+    let oracle: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"));
+    let cases: Vec<(&str, &Value)> = oracle["texts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .zip(oracle["vectors"].as_array().into_iter().flatten())
+        .collect();
+    assert!(cases.len() > 6 && embedder.dimensions() == 8 && embedder.most_tokens() == Some(48));
+    let vector = |embedder: &Embedder, text: &str| {
+        let mut found = Vec::new();
+        assert!(matches!(embedder.embed(text, &mut found), Ok(Embedded::Vector { .. })), "{text:.40}");
+        found
+    };
+    let alone: Vec<Vec<f32>> = cases.iter().map(|(text, _)| vector(&embedder, text)).collect();
+    for ((text, expected), found) in cases.iter().zip(&alone) {
+        for (x, y) in found.iter().zip(expected.as_array().into_iter().flatten()) {
+            // PyTorch adds up in another order, and the file has seven digits.
+            let off = (f64::from(*x) - y.as_f64().unwrap_or(f64::NAN)).abs();
+            assert!(off < 1e-5, "{text:.40}: off by {off}");
+        }
+        assert_eq!(*found, vector(&by_file, text), "{text:.40}");
+    }
+    // The same, of several threads at once.
+    std::thread::scope(|scope| {
+        let again = || {
+            for (text, found) in cases.iter().map(|(text, _)| text).zip(&alone).cycle().take(20 * alone.len()) {
+                assert_eq!(*found, vector(&embedder, text));
+            }
+        };
+        for thread in [scope.spawn(again), scope.spawn(again), scope.spawn(again)] {
+            thread.join().unwrap_or_else(|_| panic!("a thread differs"));
+        }
+    });
+    let files: Vec<&str> = embedder.files().iter().map(|file| file.name.as_str()).collect();
+    assert!(files.contains(&"model.onnx") && files.iter().any(|name| name.starts_with("libonnxruntime")), "{files:?}");
+    assert!(embedder.told().contains("a model in ONNX, run by ONNX Runtime 1."), "{}", embedder.told());
+    let half = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let torn = half.path().join("model.onnx");
+    let bytes = fs::read(folder.join("onnx/model.onnx")).unwrap_or_else(|e| panic!("{e}"));
+    fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap_or_else(|e| panic!("{e}"));
+    fs::copy(folder.join("tokenizer.json"), half.path().join("tokenizer.json")).unwrap_or_else(|e| panic!("{e}"));
+    let said = Embedder::open(half.path(), "model").err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(said.contains("model.onnx") && said.contains("ONNX Runtime does not open it"), "{said}");
+}
+
+/// Which is what everybody sees who has no library.
+#[test]
+fn a_model_in_onnx_says_what_it_needs() {
+    if std::env::var_os("ORT_DYLIB_PATH").is_some() {
+        return;
+    }
+    let folder = oracles().join("semantic_onnx/model");
+    let said = Embedder::open(&folder, "model").err().map(|e| e.to_string()).unwrap_or_default();
+    let needs = if cfg!(feature = "onnx") { "ORT_DYLIB_PATH is to name the library" } else { "`--features onnx`" };
+    assert!(said.contains("onnx/model.onnx") && said.contains(needs), "{said}");
+}
+
 #[test]
 fn what_is_longer_than_a_model_reads_is_told() {
     let long = "bacade ".repeat(300);

@@ -10,7 +10,7 @@ use setaccio_hub::{Client, Settings};
 use crate::{
     fetch::{self, Need},
     progress::Bar,
-    style::{FAINT, GOOD, count, megabytes},
+    style::{FAINT, GOOD, NAME, count, megabytes},
 };
 
 /// Fetch a recipe's inputs from the Hub into the cache
@@ -29,8 +29,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new();
     let loaded = recipe::load(&args.recipe, &args.set)?;
+    let named = fetch::named(&loaded, args.jobs.into(), &progress)?;
+    progress.clear();
+    for name in named.keys() {
+        say!("{GOOD}here:{GOOD:#} {NAME}{name}{NAME:#}");
+    }
     let sets = recipe::evaluations::sets(&loaded.recipe);
     if loaded.recipe.source.iter().all(Source::local) && sets.iter().all(|set| set.repo.is_empty()) {
+        if !named.is_empty() {
+            return Ok(());
+        }
         bail!("no source of {} is on the Hub, so there is nothing to fetch", loaded.place);
     }
     let client = Client::new(Settings::from_env()?)?;

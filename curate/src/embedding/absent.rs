@@ -37,6 +37,12 @@ impl Embedder {
         ))
     }
 
+    /// The same.
+    #[must_use]
+    pub fn named(self, _: &str) -> Self {
+        self
+    }
+
     /// Its files.
     pub fn files(&self) -> &[FileUse] {
         match *self {}

@@ -24,7 +24,7 @@ use crate::{
     recipe::{
         RecipeFile,
         evaluations::{self, EVALUATION, known},
-        paths::{cut, expanded},
+        paths::cut,
     },
     source::{
         self, Evaluation, Item, Mapping, Projection,
@@ -311,10 +311,11 @@ impl Reading<'_> {
 
     /// Add the rows of an earlier build.
     fn against(&mut self, name: &str, inputs: &mut Vec<Input>) -> Result<Earlier> {
-        let place = self.loaded.place.beside(expanded(name));
+        const KEY: &str = "decontamination.against";
+        let folder = self.loaded.folder_of(KEY, name)?;
         let mut shown = name.to_owned();
         cut(&mut shown);
-        let earlier = Earlier::open(shown, place.path(), None, "decontamination.against")?;
+        let earlier = Earlier::open(shown, &folder, None, KEY)?;
         let split = match self.settings.against_rows {
             AgainstRows::Validation => "validation",
             AgainstRows::All => "",
@@ -326,7 +327,7 @@ impl Reading<'_> {
         if files.is_empty() {
             let message = "has no rows that validate: say with decontamination.against_rows = \"all\" that all of its rows \
                            count, or take it out of decontamination.against";
-            return Err(Error::damaged(place.path(), message));
+            return Err(Error::damaged(folder, message));
         }
         self.builder.set(&earlier.name);
         let builder = &mut self.builder;

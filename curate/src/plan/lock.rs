@@ -7,7 +7,7 @@ use setaccio_base::{
     sha256::hex_digest,
 };
 use setaccio_dataset::{
-    lock::{Asset, Input, RecipeLock},
+    lock::{Asset, Input, RecipeLock, RepoUse},
     recipe::Source,
 };
 
@@ -55,6 +55,11 @@ pub fn resolve(engine: &str, loaded: &RecipeFile, origin: &Origin, files: &[Plan
         list: assets.lists,
         model: assets.models,
         against: assets.against,
+        repo: loaded
+            .hub
+            .iter()
+            .map(|(name, found)| RepoUse { name: name.clone(), license: found.license.clone() })
+            .collect(),
         evaluation: assets.evaluation,
         input: input.collect(),
         recipe: portable(loaded.recipe.clone()),

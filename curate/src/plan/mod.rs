@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::{bundle::Place, progress::Progress, sha256, shell};
+use setaccio_base::{bundle::Place, hub_name, progress::Progress, sha256, shell};
 use setaccio_dataset::{
     decontamination::Decontamination,
     lock::{Asset, RecipeLock},
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, SourceError},
     recipe::{
         self, RecipeFile,
-        paths::{cut, expanded},
+        paths::cut,
         pins::{self, Pins},
     },
     source::{Items, Limits, Mapping, Projection, origin::Origin, stray, subset::Subset},
@@ -269,10 +269,10 @@ impl Plan {
 fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
     let near = loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
     let open = |name: &String| {
-        let place = loaded.place.beside(expanded(name));
+        const KEY: &str = "dedup.near.against";
         let mut shown = name.clone();
         cut(&mut shown);
-        Earlier::open(shown, place.path(), Some(loaded.recipe.kind), "dedup.near.against")
+        Earlier::open(shown, &loaded.folder_of(KEY, name)?, Some(loaded.recipe.kind), KEY)
     };
     near.iter().flat_map(|near| &near.against).map(open).collect()
 }
@@ -281,10 +281,13 @@ fn earlier(loaded: &RecipeFile) -> Result<Vec<Earlier>> {
 fn embedder(loaded: &RecipeFile) -> Result<Option<Embedder>> {
     let semantic = loaded.recipe.semantic();
     let open = |semantic: &Semantic| {
-        let place = loaded.place.beside(expanded(&semantic.model));
-        Embedder::open(place.path(), "dedup.semantic.model")
+        const KEY: &str = "dedup.semantic.model";
+        let embedder = Embedder::open(&loaded.folder_of(KEY, &semantic.model)?, KEY)?;
+        // The cache calls a folder by its commit.
+        let named = hub_name::parse(&semantic.model).is_some();
+        Ok(if named { embedder.named(&semantic.model) } else { embedder })
     };
-    Ok(semantic.map(open).transpose()?)
+    semantic.map(open).transpose()
 }
 
 /// Compile `[[filter]]`.

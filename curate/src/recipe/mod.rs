@@ -5,10 +5,13 @@ pub mod paths;
 pub mod pins;
 pub mod rebuild;
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use setaccio_base::{
-    bundle::Place, card::UNKNOWN_LICENSE, overlay::apply_set, row::Kind, search::leads_out, shell, suggest,
+    bundle::Place, card::UNKNOWN_LICENSE, hub_name, overlay::apply_set, row::Kind, search::leads_out, shell, suggest,
 };
 use setaccio_dataset::{
     columns::TOOLS,
@@ -31,9 +34,54 @@ pub struct RecipeFile {
     pub changes: Vec<String>,
     /// The build that is to come out again, if the recipe was read from its lock.
     pub rebuilt: Option<Rebuilt>,
+    /// What the Hub has under the names that stand for folders, once it is here.
+    pub hub: BTreeMap<String, FromHub>,
+}
+
+/// A repository of the Hub, in the cache.
+#[derive(Clone, Debug)]
+pub struct FromHub {
+    /// Its files.
+    pub folder: PathBuf,
+    /// The licence that its card states; empty if it states none.
+    pub license: String,
+}
+
+/// What a name of the Hub stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A model.
+    Model,
+    /// A data set that was built before.
+    DataSet,
+}
+
+/// The names of the Hub in a recipe that stand for folders, each with the key that names it.
+pub fn of_the_hub(recipe: &Recipe) -> Vec<(&'static str, &str, Wanted)> {
+    let semantic = recipe.semantic().map(|semantic| ("dedup.semantic.model", semantic.model.as_str(), Wanted::Model));
+    let near = recipe.dedup.iter().filter_map(|dedup| dedup.near.as_ref()).flat_map(|near| &near.against);
+    let near = near.map(|name| ("dedup.near.against", name.as_str(), Wanted::DataSet));
+    let held = recipe.decontamination.iter().flat_map(|settings| &settings.against);
+    let held = held.map(|name| ("decontamination.against", name.as_str(), Wanted::DataSet));
+    semantic.into_iter().chain(near).chain(held).filter(|(_, name, _)| hub_name::parse(name).is_some()).collect()
 }
 
 impl RecipeFile {
+    /// The folder or file that `key` names: a path, or a name of the Hub whose files are here.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn folder_of(&self, key: &str, name: &str) -> Result<PathBuf> {
+        match (self.hub.get(name), hub_name::parse(name)) {
+            (Some(found), _) => Ok(found.folder.clone()),
+            (None, Some(_)) => {
+                let message = format!("{key} = {name:?} is a name of the Hub, and its files are not here");
+                Err(Error::recipe(&self.file, message))
+            }
+            (None, None) => Ok(self.place.beside(paths::expanded(name)).path().to_owned()),
+        }
+    }
+
     /// The file that the recipe's `key` names: beside it, or carried. It lies in the recipe's folder (of a recipe in a
     /// folder `pipelines`, in the one above), so that a recipe of somebody else reads nothing else of a machine; whoever
     /// gives a command may name any.
@@ -112,7 +160,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     }
     check(&recipe).map_err(|m| Error::recipe(&file, m))?;
     let changes = sets.iter().map(|set| format!("--set {}", shell::quote(set))).collect();
-    Ok(RecipeFile { recipe, file, place, changes, rebuilt: None })
+    Ok(RecipeFile { recipe, file, place, changes, rebuilt: None, hub: BTreeMap::new() })
 }
 
 /// Check that `name` can be that of a folder.

@@ -1,6 +1,9 @@
 //! Building from a lock: the recipe that it holds, and where on this machine its files were.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use setaccio_base::{atomic, bundle::Place, hidden::HIDDEN, search::Search};
@@ -83,7 +86,8 @@ pub fn load(place: Place, text: &str, sets: &[String]) -> Result<RecipeFile> {
         beside_files(place, &recipe)
     };
     searched.push(folder(&place));
-    Ok(RecipeFile { recipe, file, place, changes: Vec::new(), rebuilt: Some(Rebuilt { lock, from, searched }) })
+    let rebuilt = Some(Rebuilt { lock, from, searched });
+    Ok(RecipeFile { recipe, file, place, changes: Vec::new(), rebuilt, hub: BTreeMap::new() })
 }
 
 fn folder(place: &Place) -> PathBuf {

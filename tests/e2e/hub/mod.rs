@@ -12,6 +12,7 @@ use setaccio_test_hub::{TestHub, WRITE};
 use crate::fixture::{Fixture, ROOT, Run};
 
 mod faults;
+mod named;
 mod pushing;
 mod reading;
 mod refusals;

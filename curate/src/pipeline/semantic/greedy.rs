@@ -410,7 +410,9 @@ mod tests {
             let (gone, bands) = search.decide_by_bands(42, recall, dir.path())?;
             assert!(bands.found(threshold) >= recall, "{bands:?}");
             let mut stays = vec![true; rows.len()];
-            gone.iter().for_each(|gone| stays[gone.row] = false);
+            for gone in &gone {
+                stays[gone.row] = false;
+            }
             for gone in &gone {
                 assert!(
                     stays[gone.by] && gone.by < gone.row && is_near(gone.row, gone.by),

@@ -14,7 +14,7 @@ use setaccio_base::{
 use setaccio_dataset::{
     columns::TOOLS,
     ledger::{EvaluationCount, Ledger, RepeatCount},
-    lock::{ReadFrom, RecipeLock},
+    lock::{ReadFrom, RecipeLock, RepoUse},
     recipe::{LeftOut, Recipe, Source},
 };
 
@@ -245,6 +245,11 @@ fn way(ledger: &Ledger, lock: &RecipeLock, steps: &[Step]) -> String {
             "\nNear-duplicates of rows of the data set {name} were dropped; SHA-256 of its shards' hashes: {hash}."
         );
     }
+    for RepoUse { name, license } in &lock.repo {
+        let license =
+            if license.is_empty() { "no licence stated".into() } else { format!("licence {}", code(license)) };
+        let _ = writeln!(out, "\nFrom the Hub: {}, {license}.", code(name));
+    }
     for model in &lock.model {
         let [key, hash] = [&model.key, &model.sha256].map(|text| code(text));
         let _ = writeln!(out, "\nModel of {key}: {}, SHA-256 {hash}.", plain(&model.name));
@@ -311,9 +316,15 @@ fn limits(lock: &RecipeLock) -> String {
         );
     }
     if let Some(semantic) = lock.recipe.semantic() {
+        let steady = if lock.model.iter().any(|model| model.key == "ORT_DYLIB_PATH") {
+            "its vectors are made by ONNX Runtime, whose last digits may be others on another processor or by another version: rows \
+             whose cosine is all but the threshold may then be others"
+        } else {
+            "a cosine is the same on every processor"
+        };
         let _ = writeln!(
             out,
-            "- Dropped are {}. What is near is for the model to say, whose hash is above; a cosine is the same on every processor.",
+            "- Dropped are {}. What is near is for the model to say, whose hash is above; {steady}.",
             plain(&semantic.told())
         );
     }

@@ -86,14 +86,14 @@ impl FineWeb {
         quality::filter(name, prefix, self.clone(), self.signals)
     }
 
-    /// Lines that are not empty.
-    fn lines<'a>(&self, text: &Text<'a>) -> Vec<&'a str> {
+    /// Give each line that is not empty.
+    fn each_line<'a>(&self, text: &Text<'a>, each: impl FnMut(&'a str)) {
         match self.as_in {
             AsIn::Paper => {
                 let form = text.segments.form(text.raw);
-                split_lines(form).map(strip).filter(|line| !line.is_empty()).collect()
+                split_lines(form).map(strip).filter(|line| !line.is_empty()).for_each(each);
             }
-            AsIn::Datatrove => text.raw.split('\n').filter(|line| !strip(line).is_empty()).collect(),
+            AsIn::Datatrove => text.raw.split('\n').filter(|line| !strip(line).is_empty()).for_each(each),
         }
     }
 }
@@ -118,8 +118,12 @@ impl Measures for FineWeb {
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
         let paper = self.as_in == AsIn::Paper;
         let of_lines = |holds: &dyn Fn(&str) -> bool| {
-            let lines = self.lines(text);
-            ratio(lines.iter().filter(|line| holds(line)).count(), lines.len())
+            let (mut all, mut held) = (0_usize, 0_usize);
+            self.each_line(text, |line| {
+                all += 1;
+                held += usize::from(holds(line));
+            });
+            ratio(held, all)
         };
         match number {
             0 => of_lines(&|line| line.ends_with(|c: char| self.marks.contains(c) || ends_sentences(c))),
@@ -129,7 +133,8 @@ impl Measures for FineWeb {
                 of_lines(&|line| line.len() < least * 4 && characters(line) < least)
             }
             2 => {
-                let lines = self.lines(text);
+                let mut lines = Vec::new();
+                self.each_line(text, |line| lines.push(line));
                 let copies = if paper { Copies::All } else { Copies::BehindTheFirst };
                 let (_, twice) = duplicates(lines.iter().copied(), copies);
                 let all = || -> usize {

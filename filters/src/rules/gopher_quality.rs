@@ -139,13 +139,6 @@ struct Compiled {
     stop_words: Listed,
 }
 
-/// `#` and ellipses of a text.
-pub(super) fn symbols(text: &str) -> (usize, usize) {
-    let bytes = text.as_bytes();
-    let found = |what: &[u8]| memchr::memmem::find_iter(bytes, what).count();
-    (memchr::memchr_iter(b'#', bytes).count(), found(b"...") + found("…".as_bytes()))
-}
-
 /// Whether a line ends in an ellipsis.
 pub(super) fn ends_in_ellipsis(line: &str) -> bool {
     line.ends_with("...") || line.ends_with('…')
@@ -153,17 +146,18 @@ pub(super) fn ends_in_ellipsis(line: &str) -> bool {
 
 /// The share of lines of which something is so.
 pub(super) fn of_lines(text: &Text<'_>, as_in: AsIn, holds: impl Fn(&str) -> bool) -> f64 {
-    let mut lines: Vec<&str> = split_lines(text.raw).map(strip).collect();
-    match as_in {
-        AsIn::Paper => lines.retain(|line| !line.is_empty()),
-        // As `str.splitlines` has them, but for the line that it does not make of a last line's end.
-        AsIn::Datatrove => {
-            if lines.last().is_some_and(|line| line.is_empty()) {
-                lines.pop();
-            }
-        }
+    let (mut all, mut held, mut last) = (0_usize, 0_usize, "");
+    for line in split_lines(text.raw).map(strip).filter(|line| as_in == AsIn::Datatrove || !line.is_empty()) {
+        all += 1;
+        held += usize::from(holds(line));
+        last = line;
     }
-    ratio(lines.iter().filter(|line| holds(line)).count(), lines.len())
+    // As `str.splitlines` has them, but for the line that it does not make of a last line's end.
+    if as_in == AsIn::Datatrove && all > 0 && last.is_empty() {
+        all -= 1;
+        held -= usize::from(holds(last));
+    }
+    ratio(held, all)
 }
 
 impl Measures for Compiled {
@@ -183,23 +177,26 @@ impl Measures for Compiled {
     }
 
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
-        let tokens = text.segments.tokens();
+        let (tokens, totals) = (text.segments.tokens().len(), text.segments.totals());
         match number {
             0 => count(text.segments.word_count(text.raw)),
             1 => {
-                let chars: u64 = text.segments.words().map(|word| u64::from(word.chars)).sum();
                 let words = match self.spec.as_in {
-                    AsIn::Paper if tokens.iter().any(|token| token.spaceless) => text.segments.word_count(text.raw),
-                    _ => text.segments.words().count(),
+                    AsIn::Paper if totals.spaceless => text.segments.word_count(text.raw),
+                    _ => totals.words,
                 };
-                ratio(chars, words)
+                ratio(totals.chars, words)
             }
-            2 => ratio(symbols(text.raw).0, tokens.len()),
-            3 => ratio(symbols(text.raw).1, tokens.len()),
+            2 => ratio(text.segments.symbols(text.raw).0, tokens),
+            3 => ratio(text.segments.symbols(text.raw).1, tokens),
             4 => of_lines(text, self.spec.as_in, |line| self.spec.bullets.iter().any(|b| line.starts_with(b.as_str()))),
             5 => of_lines(text, self.spec.as_in, ends_in_ellipsis),
-            6 => ratio(tokens.iter().filter(|token| token.alphabetic).count(), tokens.len()),
-            _ => count(text.segments.listed(text.raw, &self.stop_words)),
+            6 => ratio(totals.alphabetic, tokens),
+            // A verdict needs no more of them than there are to be.
+            _ => {
+                let enough = if self.spec.signals { usize::MAX } else { self.spec.min_stop_words };
+                count(text.segments.listed(text.raw, &self.stop_words, enough))
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     lines::{split_lines, strip},
     quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
     rule::{Rule, RuleError},
-    segments::AsIn,
+    segments::{AsIn, Parts},
 };
 
 /// Drop texts that repeat themselves: lines, paragraphs, or runs of words.
@@ -115,14 +115,6 @@ fn lines_and_ends(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Parts of a text: how many, how many are duplicates, and how many characters these have, all have.
-struct Parts {
-    all: usize,
-    twice: usize,
-    twice_chars: usize,
-    chars: usize,
-}
-
 fn parts(parts: &[&str], copies: Copies, chars: Option<usize>) -> Parts {
     let all = parts.len();
     // The characters of all are needed only where some are there twice.
@@ -133,7 +125,7 @@ fn parts(parts: &[&str], copies: Copies, chars: Option<usize>) -> Parts {
 
 impl GopherRepetition {
     fn paragraphs(&self, text: &Text<'_>) -> Parts {
-        match self.as_in {
+        text.segments.paragraphs(|| match self.as_in {
             AsIn::Paper => {
                 let form = text.segments.form(text.raw);
                 let paragraphs = BLANK_LINES.split(form).map(str::trim).filter(|part| !part.is_empty());
@@ -143,17 +135,17 @@ impl GopherRepetition {
                 let paragraphs: Vec<&str> = EMPTY_LINES.split(strip(text.raw)).collect();
                 parts(&paragraphs, Copies::BehindTheFirst, Some(characters(text.raw)))
             }
-        }
+        })
     }
 
     fn lines(&self, text: &Text<'_>) -> Parts {
-        match self.as_in {
+        text.segments.lines(|| match self.as_in {
             AsIn::Paper => {
                 let lines = split_lines(text.segments.form(text.raw)).map(strip).filter(|line| !line.is_empty());
                 parts(&lines.collect::<Vec<_>>(), Copies::All, None)
             }
             AsIn::Datatrove => parts(&lines_and_ends(text.raw), Copies::BehindTheFirst, Some(characters(text.raw))),
-        }
+        })
     }
 }
 

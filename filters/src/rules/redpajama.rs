@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{row::Kind, suggest};
 
-use super::gopher_quality::{BULLETS, ends_in_ellipsis, of_lines, symbols};
+use super::gopher_quality::{BULLETS, ends_in_ellipsis, of_lines};
 use crate::{
     context::Context,
     filter::Filter,
@@ -138,20 +138,20 @@ impl Measures for Compiled {
 
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
         let (segments, raw) = (text.segments, text.raw);
-        let words = || segments.words().count();
+        let words = || segments.totals().words;
         let all = || characters(raw);
         let of_chars = |holds: fn(char) -> bool| ratio(raw.chars().filter(|c| holds(*c)).count(), all());
         match number {
             0 => count(words()),
-            1 => ratio(segments.words().map(|word| u64::from(word.chars)).sum::<u64>(), words()),
+            1 => ratio(segments.totals().chars, words()),
             2 => ratio(frequencies(text).len(), words()),
             3 => entropy(&frequencies(text)),
             4 => ratio(segments.listed_words(&self.stop_words), words()),
             5 => {
-                let (hashes, ellipses) = symbols(raw);
+                let (hashes, ellipses) = segments.symbols(raw);
                 ratio(hashes + ellipses, segments.tokens().len())
             }
-            6 => ratio(segments.tokens().iter().filter(|token| !token.alphabetic).count(), segments.tokens().len()),
+            6 => ratio(segments.tokens().len() - segments.totals().alphabetic, segments.tokens().len()),
             7 => {
                 let capital =
                     |word: &str| word.chars().any(char::is_uppercase) && !word.chars().any(char::is_lowercase);

@@ -50,7 +50,36 @@ pub struct Segments {
     /// The form that words are compared in, where it is not the text itself.
     form: Option<String>,
     tokens: Vec<Token>,
+    totals: Totals,
+    symbols: OnceCell<(usize, usize)>,
+    parts: [OnceCell<Parts>; 2],
     ngrams: OnceCell<Ngrams>,
+}
+
+/// What is counted of all tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Words.
+    pub words: usize,
+    /// Their characters.
+    pub chars: u64,
+    /// Tokens with a letter.
+    pub alphabetic: usize,
+    /// Whether there are characters of scripts without spaces.
+    pub spaceless: bool,
+}
+
+/// Lines or paragraphs of a text: how many, how many are duplicates, and how many characters these have, all have.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// All of them.
+    pub all: usize,
+    /// Those that are duplicates.
+    pub twice: usize,
+    /// Characters of these.
+    pub twice_chars: usize,
+    /// Characters of all, which are needed where there are duplicates.
+    pub chars: usize,
 }
 
 /// The words of one text, in either way of counting, as far as they were asked for.
@@ -92,7 +121,15 @@ impl Segments {
             }
             AsIn::Datatrove => (None, signs_apart(text)),
         };
-        Self { as_in, form, tokens, ngrams: OnceCell::new() }
+        let mut totals = Totals::default();
+        for token in &tokens {
+            totals.words += usize::from(token.word);
+            totals.chars += if token.word { u64::from(token.chars) } else { 0 };
+            totals.alphabetic += usize::from(token.alphabetic);
+            totals.spaceless |= token.spaceless;
+        }
+        let (symbols, parts, ngrams) = (OnceCell::new(), Default::default(), OnceCell::new());
+        Self { as_in, form, tokens, totals, symbols, parts, ngrams }
     }
 
     /// The form of `text`, from which these words are.
@@ -119,7 +156,7 @@ impl Segments {
     pub fn word_count(&self, text: &str) -> usize {
         match self.as_in {
             AsIn::Paper => count_words(self.form(text)),
-            AsIn::Datatrove => self.words().count(),
+            AsIn::Datatrove => self.totals.words,
         }
     }
 
@@ -131,19 +168,46 @@ impl Segments {
         })
     }
 
-    /// How many of the listed words are there.
-    pub fn listed(&self, text: &str, list: &Listed) -> usize {
+    /// What is counted of all tokens.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// `#` and ellipses of the text.
+    pub fn symbols(&self, text: &str) -> (usize, usize) {
+        *self.symbols.get_or_init(|| {
+            let bytes = text.as_bytes();
+            let found = |what: &[u8]| memchr::memmem::find_iter(bytes, what).count();
+            (memchr::memchr_iter(b'#', bytes).count(), found(b"...") + found("…".as_bytes()))
+        })
+    }
+
+    /// Its paragraphs, as `make` counts them, which does so once.
+    pub fn paragraphs(&self, make: impl FnOnce() -> Parts) -> Parts {
+        *self.parts[0].get_or_init(make)
+    }
+
+    /// Its lines, likewise.
+    pub fn lines(&self, make: impl FnOnce() -> Parts) -> Parts {
+        *self.parts[1].get_or_init(make)
+    }
+
+    /// How many of the listed words are there, or `enough` if there are so many.
+    pub fn listed(&self, text: &str, list: &Listed, enough: usize) -> usize {
         let form = self.form(text).as_bytes();
-        let mut found = vec![false; list.words];
+        let (mut found, mut number) = (vec![false; list.words], 0);
         for token in &self.tokens {
-            let whole = (token.hash, &form[token.start..token.end]);
-            list.look(whole.0, &mut found);
+            if number >= enough {
+                break;
+            }
+            number += list.look(token.hash, &mut found);
             if token.elision > 0 {
-                list.look(hash(&whole.1[..token.elision]), &mut found);
-                list.look(hash(&whole.1[token.elision..]), &mut found);
+                let whole = &form[token.start..token.end];
+                number += list.look(hash(&whole[..token.elision]), &mut found);
+                number += list.look(hash(&whole[token.elision..]), &mut found);
             }
         }
-        found.iter().filter(|found| **found).count()
+        number.min(enough)
     }
 
     /// How many words are listed ones.
@@ -201,10 +265,9 @@ impl Listed {
         None
     }
 
-    fn look(&self, hash: u64, found: &mut [bool]) {
-        if let Some(number) = self.number(hash) {
-            found[number] = true;
-        }
+    /// One, if it is a word that was not found before.
+    fn look(&self, hash: u64, found: &mut [bool]) -> usize {
+        self.number(hash).map_or(0, |number| usize::from(!std::mem::replace(&mut found[number], true)))
     }
 }
 
@@ -409,9 +472,10 @@ fn piece(tokens: &mut Vec<Token>, text: &str, base: usize, end: usize) {
 fn within(tokens: &mut Vec<Token>, text: &str, start: usize, end: usize) {
     let word = &text[start..end];
     let mut from = 0;
+    let apart = !word.bytes().all(|b| b.is_ascii_alphanumeric());
     // Addresses and the commonest of spaCy's exceptions are whole.
-    let whole = word.contains("://") || word.starts_with("www.") || word.eq_ignore_ascii_case("e/o");
-    if !whole && !word.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    let whole = || word.contains("://") || word.starts_with("www.") || word.eq_ignore_ascii_case("e/o");
+    if apart && !whole() {
         let mut before: Option<char> = None;
         let mut chars = word.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
@@ -457,10 +521,13 @@ fn push(tokens: &mut Vec<Token>, text: &str, start: usize, end: usize) {
     if token.is_empty() {
         return;
     }
-    let chars = u32::try_from(token.chars().count()).unwrap_or(u32::MAX);
-    let alphabetic = token.contains(char::is_alphabetic);
     let sign = |c: char| if c.is_ascii() { c.is_ascii_punctuation() && c != '&' } else { SIGNS.contains(c) };
-    let word = alphabetic || !token.chars().all(|c| sign(c) || c.is_control());
+    let (mut chars, mut alphabetic, mut word) = (0_u32, false, false);
+    for c in token.chars() {
+        chars = chars.saturating_add(1);
+        alphabetic |= c.is_alphabetic();
+        word |= alphabetic || !(sign(c) || c.is_control());
+    }
     tokens.push(Token {
         start,
         end,
@@ -568,7 +635,7 @@ mod tests {
     #[test]
     fn listed_words_are_found_in_any_case_and_behind_an_elision() {
         let list: Vec<String> = ["l'", "di", "che"].map(str::to_owned).into();
-        let found = |text: &str, as_in| Segments::new(text, as_in).listed(text, &Listed::new(&list, as_in));
+        let found = |text: &str, as_in| Segments::new(text, as_in).listed(text, &Listed::new(&list, as_in), usize::MAX);
         for (text, paper, datatrove) in [
             ("L’acqua DI mare di ieri", 2, 1),
             ("l'acqua di mare, che è", 3, 3),

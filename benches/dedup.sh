@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# `just bench-dedup [quick]`: processor seconds and memory of near-duplicates, and of repeats inside texts, over web text, in one run on
-# the same files: a build that does nothing else, with and without `[dedup.near]` or `[dedup.repeats]`, datatrove's four steps, and
-# rensa. `quick` leaves out datatrove, and `scale` builds ten times as much beside it, ours alone. Stand-ins as for `just bench-curate`, in which pages share many paragraphs.
+# `just bench-dedup [quick|scale] [MB]`: processor seconds and memory of near-duplicates, of repeats inside texts and of evaluation sets,
+# over web text, in one run on the same files: a build that does nothing else, with and without `[dedup.near]`, `[dedup.repeats]` or
+# `[decontamination]`, datatrove's four steps, and rensa. `quick` leaves out datatrove, `scale` builds ten times as much beside it, ours
+# alone, and MB is how much text there is, 200 if nothing is said. Stand-ins as for `just bench-curate`, in which pages share many
+# paragraphs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/peers/setup.sh
-standins web-200 --web-mb 200
+mode="${1:-}"
+mb="${2:-200}"
 cargo build --release --quiet
 setaccio="${CARGO_TARGET_DIR:-target}/release/setaccio"
 
@@ -13,7 +16,7 @@ out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
 recipe() {
     printf 'name = "near"\ntitle = "Near-duplicates"\nabout = "A benchmark."\nkind = "text"\n[[source]]\nname = "web"\nschema = "text"\n'
-    printf 'path = "%s"\nlicense = "unknown"\n[dedup]\n%s' "$1/mc4-it-raw/*.parquet" "$2"
+    printf 'path = "%s"\nlicense = "unknown"\n[dedup]\n%s\n' "$1/mc4-it-raw/*.parquet" "$2"
 }
 
 # measure NAME KEPT COMMAND...: a line of the table; KEPT prints how many rows are left, from the command's output.
@@ -31,29 +34,50 @@ build() { rm -rf "$out/ours"; "$setaccio" build "$@" --jobs 1 --out "$out/ours";
 export -f build
 export out setaccio
 
+standins "web-$mb" --web-mb "$mb"
+# As many items as MMLU, HellaSwag, ARC, GSM8K, TruthfulQA and Winogrande have, about, and as long: 2.2 million runs of 8 words. Of
+# words that the pages are made of, so that only whole runs differ; 100 items are of a page.
+"$python" - "$cache/web-$mb/mc4-it-raw" "$out/items.jsonl" <<'P'
+import glob, json, random, sys
+import pyarrow.parquet as pq
+
+draw = random.Random(1)
+pages = pq.read_table(sorted(glob.glob(f"{sys.argv[1]}/*.parquet"))[0], columns=["text"])["text"].to_pylist()[:2000]
+words = [word for page in pages for word in page.split()]
+with open(sys.argv[2], "w") as file:
+    for number in range(30_000):
+        at = draw.randrange(len(words) - 80)
+        item = words[at : at + 80] if number < 100 else draw.choices(words, k=80)
+        file.write(json.dumps({"question": " ".join(item)}) + "\n")
+P
+
 echo "$(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(date -u +%F), commit $(git rev-parse --short HEAD)"
-for size in web-200 $([ "${1:-}" = scale ] && echo web-2000); do
-    standins "$size" --web-mb "${size#web-}"
-    recipe "$cache/$size" '' >"$out/exact.toml"
-    recipe "$cache/$size" '[dedup.near]
-' >"$out/near.toml"
-    recipe "$cache/$size" '[dedup.repeats]
-' >"$out/lines.toml"
-    recipe "$cache/$size" '[dedup.repeats]
-unit = "sentences"
-' >"$out/sentences.toml"
+for size in "$mb" $([ "$mode" = scale ] && echo $((mb * 10))); do
+    standins "web-$size" --web-mb "$size"
+    web="$cache/web-$size"
+    recipe "$web" '' >"$out/exact.toml"
+    recipe "$web" '[dedup.near]' >"$out/near.toml"
+    recipe "$web" '[dedup.repeats]' >"$out/lines.toml"
+    recipe "$web" $'[dedup.repeats]\nunit = "sentences"' >"$out/sentences.toml"
+    recipe "$web" $'[dedup.repeats]\nunit = "sentences"\nspan = 64' >"$out/long.toml"
+    recipe "$web" "[[decontamination.set]]
+name = \"items\"
+fields = \"question\"
+path = \"$out/items.jsonl\"" >"$out/items.toml"
     echo
-    echo "${size#web-} MB of web text, one thread:"
+    echo "$size MB of web text, one thread:"
     echo
     echo "| | CPU seconds | seconds | peak MB | rows kept |"
     echo "|---|---:|---:|---:|---:|"
-    measure "setaccio, without near-duplicates" ours bash -c 'build "$@"' - "$out/exact.toml"
-    measure "setaccio, with" ours bash -c 'build "$@"' - "$out/near.toml"
+    measure "setaccio, with exact copies alone" ours bash -c 'build "$@"' - "$out/exact.toml"
+    measure "setaccio, near-duplicates" ours bash -c 'build "$@"' - "$out/near.toml"
     measure "setaccio, lines that pages repeat" ours bash -c 'build "$@"' - "$out/lines.toml"
     measure "setaccio, spans of three sentences" ours bash -c 'build "$@"' - "$out/sentences.toml"
-    [ "$size" = web-200 ] || continue
-    measure "rensa 0.5 (R-MinHash)" theirs "$python" benches/peers/minhash.py rensa "$cache/web-200/mc4-it-raw" "$out/rensa"
-    if [ "${1:-}" != quick ]; then
-        measure "datatrove, four steps, 1 worker" theirs "$python" benches/peers/minhash.py datatrove "$cache/web-200/mc4-it-raw" "$out/datatrove"
+    measure "setaccio, spans of 64 sentences" ours bash -c 'build "$@"' - "$out/long.toml"
+    measure "setaccio, 2.2 million runs of evaluation sets" ours bash -c 'build "$@"' - "$out/items.toml"
+    [ "$size" = "$mb" ] || continue
+    measure "rensa 0.5 (R-MinHash)" theirs "$python" benches/peers/minhash.py rensa "$web/mc4-it-raw" "$out/rensa"
+    if [ "$mode" != quick ]; then
+        measure "datatrove, four steps, 1 worker" theirs "$python" benches/peers/minhash.py datatrove "$web/mc4-it-raw" "$out/datatrove"
     fi
 done

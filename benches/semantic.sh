@@ -56,4 +56,6 @@ echo "| | CPU seconds | seconds | peak MB |"
 echo "|---|---:|---:|---:|"
 measure "without" ''
 measure "static, WordLlama, 256 dimensions" "$(table wordllama)"
+measure "the same, searched by bands" "$(table wordllama)
+search = \"bands\""
 measure "Universal Sentence Encoder, 512 dimensions" "$(table use-multilingual)"

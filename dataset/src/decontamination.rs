@@ -80,7 +80,10 @@ pub enum Preset {
     /// Half of the words of the item lie in 8-grams that one row shares, as Tülu 3 has it.
     #[default]
     Tulu3,
-    /// Any 13-gram is shared, as GPT-3 has it (appendix C). The row goes as a whole, and not 200 characters on each side.
+    /// Any 13-gram is shared, as GPT-3 has it (appendix C), but for two things: the row goes as a whole, and not 200 characters on each
+    /// side; and 13-grams that more than ten documents hold are looked for too, which GPT-3 takes for phrases that belong to nobody. How
+    /// many rows hold one is known when all were read, and each is decided on by itself, the same in any slice. A set whose items share a
+    /// phrase, such as an instruction, drops whatever holds that phrase: name `fields` without it.
     Gpt3,
 }
 

@@ -174,8 +174,11 @@ fn start(folder: &mut Folder) -> Result<String> {
     folder.hash(&path, LIBRARY)?;
     let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
     drop(ort::init_from(&path).map_err(|e| Error::damaged(&path, format!("{e}; {how}")))?);
+    // The version is in the name that the library has where it is made, `libonnxruntime.so.1.32.0`.
+    let whole = path.canonicalize().map_err(Error::io("find", &path))?;
+    let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let version = name.split_once(".so.").map_or_else(String::new, |(_, version)| format!("{version} "));
     let info = ort::info();
-    let said =
-        |key: &str| info.split([',', ' ']).find_map(|part| part.strip_prefix(key)).unwrap_or("unknown").to_owned();
-    Ok(format!("ONNX Runtime {} ({})", said("git-branch=").trim_start_matches("rel-"), said("git-commit-id=")))
+    let build = info.split([',', ' ']).find_map(|part| part.strip_prefix("git-commit-id=")).unwrap_or("unknown");
+    Ok(format!("ONNX Runtime {version}of build {build}"))
 }

@@ -20,8 +20,8 @@ fn a_model_of_the_hub_is_fetched_once_and_gives_what_its_folder_gives() {
         .collect();
     files.push(("README.md".into(), b"---\nlicense: mit\n---\n# A model\n".to_vec()));
     files.push(("pytorch_model.bin".into(), b"not read".to_vec()));
-    fixture.hub.store().put("lab/words", files);
-    let commit = fixture.hub.store().repos["lab/words"].refs["main"].clone();
+    fixture.hub.store().put("models/lab/words", files);
+    let commit = fixture.hub.store().repos["models/lab/words"].refs["main"].clone();
     let (recipe, data) = (fixture.recipe(), fixture.arg("data"));
     let build = |out: &str, model: &str, env: &[(&str, &str)]| {
         let (out, set) = (fixture.arg(out), format!("dedup.semantic.model={model}"));
@@ -69,10 +69,12 @@ fn a_published_data_set_is_held_against() {
     let fixture = HubFixture::new(Fixture::text("[dedup]\n[dedup.near]\nthreshold = 0.7\n[split]\nvalidation = 0.2\n"));
     fixture.hub.store().put("datasets/lab/web", [("a.jsonl".to_owned(), TestRng(1).lines(60))]);
     fixture.build("first", &[]).assert_success();
-    let pushed = ["push", &fixture.arg("first"), "lab/first"];
+    let pushed = ["push", &fixture.arg("first"), "anna/first"];
     fixture.run(&pushed).assert_success();
-    let commit = fixture.hub.store().repos["datasets/lab/first"].refs["main"].clone();
-    let named = format!("lab/first@{commit}");
+    let commit = fixture.hub.store().repos["datasets/anna/first"].refs["main"].clone();
+    let named = format!("anna/first@{commit}");
+    fixture.hub.store().put("datasets/lab/web", [("b.jsonl".to_owned(), TestRng(2).lines(60))]);
+    fixture.build("without", &[]).assert_success();
     let folder = fixture.arg("first");
     for key in ["dedup.near.against", "decontamination.against"] {
         let against = |name: &str| format!("{key}=[{name:?}]");
@@ -84,7 +86,7 @@ fn a_published_data_set_is_held_against() {
             ids
         };
         assert_eq!(ids("hub"), ids("folder"), "{key}");
-        assert!(ids("hub").len() < ids("first").len(), "{key}");
+        assert!(ids("hub").len() < ids("without").len(), "{key}");
         let lock = fs::read_to_string(fixture.local.path("hub/recipe.lock.toml")).unwrap();
         assert!(lock.contains("[[repo]]") && lock.contains(&named), "{key}: {lock}");
     }

@@ -8,5 +8,6 @@ mod api;
 pub mod desk;
 mod metrics;
 pub mod models;
+mod page;
 pub mod server;
 mod text;

@@ -46,6 +46,7 @@ use crate::{
     desk::Desk,
     metrics::Metrics,
     models::Loaded,
+    page,
 };
 
 /// Bytes of a body: some clients send a corpus in one request.
@@ -153,6 +154,7 @@ fn routes(state: Arc<State>, options: &Options) -> Router {
     }
     let guard = Guard { key: options.key.clone(), cors: options.cors.clone() };
     router
+        .route("/", get(page::page))
         .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
         .fallback(|uri: Uri| async move { ApiError::no_route(uri.path()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
@@ -177,7 +179,7 @@ struct Guard {
 }
 
 /// Routes that need no key.
-const OPEN: [&str; 1] = ["/health"];
+const OPEN: [&str; 2] = ["/", "/health"];
 
 async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();

@@ -336,6 +336,22 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
 }
 
 #[test]
+fn the_page_may_run_nothing_but_its_own_script() {
+    let server = Server::with_key(&[], "segreto");
+    let (status, head, page) = server.send("GET /", b"");
+    assert!(status == 200 && head.contains("text/html") && page.contains("<script>"), "{head}");
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+    for part in ["default-src 'none'", "connect-src 'self'", "script-src 'sha256-", "style-src 'sha256-"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // Nothing is fetched from elsewhere, and nothing that a model writes is made HTML.
+    for bad in ["src=", "@import", "innerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        assert!(!page.contains(bad), "{bad}");
+    }
+}
+
+#[test]
 fn a_key_is_asked_for_and_never_told() {
     let server = Server::with_key(&["--tokenizer-info"], "segreto-lungo");
     assert_eq!((server.get("/health").0, server.get("/v1/models").0), (200, 401));

@@ -1,11 +1,12 @@
 """Real clients ask `setaccio serve`: lm-evaluation-harness and openai.
 
-    python tests/python/check_serve.py SETACCIO
+    python tests/python/check_serve.py SETACCIO [PACKAGES CHROMIUM]
 
 SETACCIO is the program with the feature `serve`. lm-evaluation-harness scores tasks written for it (tests/oracles/serve/tasks.py)
 through `/v1/completions`, its tokenizer from the model's folder and, a second time, from the server; every log-likelihood must
 be that of its own `hf` model (tests/oracles/serve/lm_eval_hf.json) within 1e-4, every text the same, and so every metric. openai
-lists models, chats, streams, stops, takes log-probabilities, two choices and vectors, and reads an error as one.
+lists models, chats, streams, stops, takes log-probabilities, two choices and vectors, and reads an error as one. CHROMIUM opens the
+chat page, by tests/page/check_page.mjs with its PACKAGES.
 """
 
 import json
@@ -112,7 +113,7 @@ def client(url):
         raise AssertionError("a model that is not there is an error")
 
 
-def main(setaccio):
+def main(setaccio, packages=None, chromium=None):
     expected = json.loads((ORACLE / "lm_eval_hf.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         run = make(setaccio, folder)
@@ -123,6 +124,9 @@ def main(setaccio):
             count, greatest = harness(server.url, folder, own, expected)
             print(f"lm-evaluation-harness: {count} answers as its hf model's, log-likelihoods within {greatest:.1e}")
             client(server.url)
+            if chromium:
+                page = Path(__file__).parent.parent / "page/check_page.mjs"
+                subprocess.run(["node", page, packages, chromium, server.url], check=True)
             print("openai: models, chat, stream, log-probabilities, choices, vectors and errors as it reads them")
         with Server(setaccio, run, "--tokenizer-info", "--score-with-bos") as server:
             # One less, as the server puts BOS before; in rolling windows `hf` has it twice, so they are another number.

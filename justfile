@@ -238,6 +238,11 @@ bench-language *args:
 bench-train *args:
     benches/train.sh "$@"
 
+# rows a second and memory of turning a million chats into tokens, killed and gone on with
+[group('7 develop')]
+bench-tokenise *args:
+    benches/tokenise.sh "$@"
+
 # write the generated pages of the book: rules, schemas, keys of recipes, commands
 [group('7 develop')]
 docs-reference:

@@ -24,6 +24,9 @@ pub struct RunLock<R> {
     pub command: String,
     /// What computes, and in which type: `f32 on cpu`, `bf16 on cuda`.
     pub compute: String,
+    /// The instructions that computed products on a CPU, on which the last bits depend; several where a run went on elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<String>,
     /// Of the tokenizer's file, or of what stands for it in a GGUF; SHA-256, hex.
     pub tokenizer_sha256: String,
     /// Of the chat template's text; SHA-256, hex.

@@ -20,6 +20,21 @@ const NUMBERS: [(&str, &str); 6] = [
     ("expected f32", "expected a number"),
 ];
 
+/// What serde says of a value that is no text where one of a few words is expected.
+const NO_WORD: &str = "invalid type: unit variant, expected string only";
+
+/// `table` again with that value as a text, if this `error`, which says where, is about one: reading it again then names the words.
+pub fn as_word(table: &toml::Table, error: &str) -> Option<toml::Table> {
+    let at = error.strip_prefix(NO_WORD)?.split('`').nth(1)?;
+    let mut table = table.clone();
+    let (parents, key) = at.rsplit_once('.').map_or((None, at), |(parents, key)| (Some(parents), key));
+    let inner = parents.into_iter().flat_map(|parents| parents.split('.'));
+    let inner = inner.into_iter().try_fold(&mut table, |table, name| table.get_mut(name)?.as_table_mut())?;
+    let value = inner.get_mut(key)?;
+    *value = toml::Value::String(value.to_string());
+    Some(table)
+}
+
 /// What is wrong with a table, in words, with the nearest key where one is not known. `error` holds `message`, serde's own
 /// words, and says where.
 pub fn explain(error: &str, message: &str) -> String {
@@ -28,6 +43,7 @@ pub fn explain(error: &str, message: &str) -> String {
         Some((unknown, known)) if message.starts_with("unknown ") => nearest(unknown, known.iter().copied()),
         _ => String::new(),
     };
+    let error = error.replace(NO_WORD, "invalid type: expected a text in quotes, one of those that the setting knows");
     let words = |text: String, (rust, words): &(&str, &str)| text.replace(rust, words);
     NUMBERS.iter().fold(error.trim_end().to_owned(), words) + &near
 }
@@ -35,6 +51,16 @@ pub fn explain(error: &str, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_is_no_word_is_tried_as_one() {
+        let table: toml::Table = "[a.b]\nc = 1\nd = true".parse().unwrap();
+        let found = |at: &str| as_word(&table, &format!("{NO_WORD} in `{at}`"));
+        assert_eq!(found("a.b.c").unwrap()["a"]["b"]["c"].as_str(), Some("1"));
+        assert_eq!(found("a.b.d").unwrap()["a"]["b"]["d"].as_str(), Some("true"));
+        assert!(found("a.x.c").is_none() && as_word(&table, "missing field `c` in `a.b`").is_none());
+        assert!(explain(NO_WORD, NO_WORD).contains("a text in quotes"));
+    }
 
     #[test]
     fn near_names_are_suggested_and_far_ones_are_not() {

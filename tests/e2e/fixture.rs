@@ -117,6 +117,8 @@ pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
     settings.add_filter(r"(?m)(^|[^\w-])-?\d+\.\d+(e-?\d+)?", "${1}[N]");
     settings.add_filter(r"(\| \d+ \| )?`[0-9a-f]{16,64}`", "[HASH]");
     settings.add_filter(r"\d{1,3}(,\d{3})+ sequences", "[N] sequences");
+    // And which instructions a processor has.
+    settings.add_filter(r"products of f32 by [^|]*[^| ]", "[INSTRUCTIONS]");
     // What a model writes differs as its numbers do.
     settings.add_filter(r"(?s)(After step [\d,]+:\n\n)```+\n.*?\n```+\n", "${1}[TEXT]\n");
     compare(name, text.as_ref(), settings);

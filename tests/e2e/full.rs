@@ -99,12 +99,10 @@ fn killed_it_resumes_to_the_same_bytes() {
 fn what_does_not_go_with_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut transcript = Transcript::default();
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 5] = [
         &["model.quantization=nf4"],
         &["lora.adapter=somewhere"],
         &["train.lora_plus_ratio=16.0"],
-        &["task=preference", "data.packing=none"],
-        &["task=preference", "data.packing=none", "preference.loss=kto"],
         &["method=ful"],
         &["method=lora", "lora.r=0"],
     ];
@@ -115,17 +113,19 @@ fn what_does_not_go_with_it_is_refused() {
     transcript.assert_snapshot("full-mistakes");
 }
 
-/// With a reference that was computed before the first step, and with losses that need none.
+/// With a copy of the weights as the reference, with one that was computed before the first step, and with a loss that needs none.
 #[test]
 fn preferences_train_every_weight_too() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = built("dpo-mix");
-    for (loss, first) in [("dpo", Some(std::f64::consts::LN_2)), ("orpo", None)] {
-        let out = dir.path().join(loss);
-        let chosen = format!("preference.loss={loss}");
-        let mut sets =
-            vec!["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1", &chosen];
-        sets.extend(first.map(|_| "preference.reference=precomputed"));
+    let ln_2 = Some(std::f64::consts::LN_2);
+    for (loss, reference, first) in
+        [("dpo", "live", ln_2), ("dpo", "precomputed", ln_2), ("kto", "live", Some(0.5)), ("orpo", "live", None)]
+    {
+        let out = dir.path().join(format!("{loss}-{reference}"));
+        let [chosen, asked] = [format!("preference.loss={loss}"), format!("preference.reference={reference}")];
+        let usual = ["method=full", "data.max_length=256", "train.learning_rate=1e-3", "train.log_every=1"];
+        let sets = [&usual[..], &[&chosen, &asked]].concat();
         let run: Run = training("dpo", pairs.path(), &out, &sets).args(["--max-steps", "4"]).output().unwrap().into();
         run.assert_success();
         let column = |key: &str| metrics(&out).iter().filter_map(|l| l.get(key)?.as_f64()).collect::<Vec<f64>>();

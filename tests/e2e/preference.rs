@@ -99,6 +99,28 @@ fn a_reference_is_the_same_live_computed_once_and_of_a_continued_adapter() {
     transcript.assert_measured_snapshot("preference-references");
 }
 
+/// What is trained whole beside the adapter is compared with as it was: computed beside each step or once, and as an adapter that is
+/// gone on with has it.
+#[test]
+fn what_is_trained_whole_is_compared_with_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let saved = "lora.modules_to_save=[\"embed_tokens\", \"lm_head\", \"norm\"]";
+    let (live, once, on, kto) = (place("live"), place("once"), place("on"), place("kto"));
+    learn(&live, &[saved]).assert_success();
+    learn(&once, &[saved, "preference.reference=precomputed"]).assert_success();
+    for (a, b) in column(&live, "loss").iter().zip(column(&once, "loss")) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    assert!(column(&live, "rewards/margins").iter().skip(1).any(|margin| margin.abs() > 1e-3));
+    learn(&kto, &[saved, "preference.loss=kto"]).assert_success();
+    assert!((column(&kto, "loss")[0] - 0.5).abs() < 1e-6);
+    let go_on = format!("lora.adapter={}", live.join("adapter").display());
+    let base = format!("model.path={}", live.join("base").display());
+    learn(&on, &[saved, &go_on, &base]).assert_success();
+    assert!((column(&on, "loss")[0] - std::f64::consts::LN_2).abs() < 1e-6);
+}
+
 #[test]
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -162,7 +162,7 @@ fn dora_is_trained_asked_and_merged() {
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut transcript = Transcript::default();
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 14] = [
         &["lora.modules_to_save=[\"q_proj\"]"],
         &["lora.modules_to_save=[\"head\"]"],
         &["lora.modules_to_save=[\"\"]"],
@@ -170,7 +170,6 @@ fn mistakes_are_named() {
         &[TARGETS, "lora.modules_to_save=[\"lm_head\"]"],
         &[TARGETS, "lora.init=pissa"],
         &[TARGETS, "train.lora_plus_ratio=16.0"],
-        &[SAVED, "task=preference", "data.packing=none"],
         &["lora.use_dora=true"],
         &["lora.use_dora=true", "lora.dropout=0.0", "lora.init=pissa"],
         &["lora.use_dora=true", "lora.dropout=0.0", TARGETS],

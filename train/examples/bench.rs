@@ -2,6 +2,7 @@
 //! `benches/peers/train_torch.py` times PyTorch. Prints one line of JSON.
 //!
 //!     bench MODEL [batch=4] [length=512] [steps=5] [rank=16] [dropout=0] [recompute=0] [quantization=none] [dtype=f32]
+//!         [adapter=plain|dora|tables]     tables: embedding, head and norms trained whole beside the adapter
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
@@ -35,16 +36,26 @@ fn main() -> Result<()> {
     let dropout = given.get("dropout").map_or("0", String::as_str);
     let dtype = given.get("dtype").map_or("f32", String::as_str);
     let quantization = given.get("quantization").map_or("none", String::as_str);
+    let adapter = given.get("adapter").map_or("plain", String::as_str);
+    let lora = match adapter {
+        "plain" => "",
+        "dora" => "use_dora = true",
+        "tables" => "modules_to_save = ['embed_tokens', 'lm_head', 'norm']",
+        other => return Err(Error::Other(format!("adapter={other}: plain, dora or tables"))),
+    };
     let recipe = format!(
         "name = 'bench'\n[model]\npath = '{model}'\nquantization = '{quantization}'\n[data]\ntrain = ['none']\n\
-         [lora]\nr = {}\nalpha = 16\ndropout = {dropout}\n[train]\nlearning_rate = 1e-4\nschedule = 'constant'\ndtype = '{dtype}'\n",
+         [lora]\nr = {}\nalpha = 16\ndropout = {dropout}\n{lora}\n[train]\nlearning_rate = 1e-4\nschedule = 'constant'\ndtype = '{dtype}'\n",
         number("rank", 16)
     );
-    let recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
+    let mut recipe: Recipe = toml::from_str(&recipe).map_err(|e| Error::Other(e.to_string()))?;
 
     let before = memory::resident();
     let files = ModelFiles::open(Path::new(&model))?;
     let config = files.config();
+    if config.tie_word_embeddings {
+        recipe.lora.tie();
+    }
     let options = LoadOptions {
         quantization: recipe.model.quantization,
         trainable: Trainable::Adapter(recipe.lora.clone(), recipe.seed),
@@ -56,7 +67,7 @@ fn main() -> Result<()> {
     let loaded = memory::resident();
     // The kernel's mark is set back, so that what unpacking a file took does not count, here as there.
     std::fs::write("/proc/self/clear_refs", "5").map_err(Error::io("write", "/proc/self/clear_refs"))?;
-    let mut trainer = Trainer::new(llama, &recipe, steps as u64 + 1, recompute);
+    let mut trainer = Trainer::new(llama, &recipe, steps as u64 + 1, recompute)?;
     let random = key(1, "bench");
     let mut rows = Batch::default();
     for row in 0..batch {
@@ -86,7 +97,7 @@ fn main() -> Result<()> {
         "{}",
         json!({
             "batch": batch, "length": length, "threads": rayon::current_num_threads(), "recompute": recompute,
-            "dropout": dropout, "quantization": quantization, "dtype": dtype,
+            "dropout": dropout, "quantization": quantization, "dtype": dtype, "adapter": adapter,
             "tokens_per_second": (speed * 10.0).round() / 10.0, "step_seconds": timed,
             "peak_rss_mib": mib(peak), "predicted_mib": mib(Some(predicted)),
             "rss_before_model_mib": mib(before), "rss_after_model_mib": mib(loaded),

@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use crate::kernels::{gpu_device, memory_pool};
 use crate::{
     error::{Error, Result},
-    kernels::Products,
+    kernels::{self, Products},
     memory,
     recipe::{self, ComputeType},
 };
@@ -79,6 +79,13 @@ pub fn name(device: &Device, dtype: DType, products: Products) -> String {
     format!("{}{factors} on {}", dtype.as_str(), if device.is_cuda() { "cuda" } else { "cpu" })
 }
 
+/// The instructions that compute products on `device`, if that is the CPU: the last bits depend on them.
+pub fn instructions(device: &Device, products: Products) -> Option<String> {
+    let of_bf16 =
+        if products == Products::Bf16 { format!(", of bf16 by {}", kernels::bf16_by()) } else { String::new() };
+    device.is_cpu().then(|| format!("products of f32 by {}{of_bf16}", kernels::f32_by()))
+}
+
 /// Memory that is free where `device` computes, in bytes, if it can be told.
 pub fn free(device: &Device) -> Option<usize> {
     match device {
@@ -110,6 +117,8 @@ mod tests {
         assert!(device.is_cpu());
         assert_eq!([ComputeType::Auto, ComputeType::F32].map(named), ["f32 on cpu"; 2]);
         assert_eq!(named(ComputeType::Bf16), "f32, products of bf16, on cpu");
+        let by = |products| instructions(&device, products).unwrap();
+        assert!(by(Products::Bf16).starts_with(&format!("{}, of bf16 by ", by(Products::Exact))));
         assert!(resident(&device) > 0 && free(&device).is_some());
     }
 

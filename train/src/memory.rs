@@ -7,7 +7,7 @@ use crate::{
     model::{config::Config, head::chunk_rows},
     nf4::DoubleQuant,
     optim,
-    recipe::{EMBEDDING, HEAD, Method, Quantization, Recipe, Recompute},
+    recipe::{EMBEDDING, HEAD, Init, Method, Quantization, Recipe, Recompute, Task},
 };
 
 /// Bytes of a GiB.
@@ -35,7 +35,7 @@ pub struct Memory {
     /// Adapters of a layer.
     adapters: usize,
     dropout: bool,
-    /// Frozen weights.
+    /// Frozen weights, and what preference training keeps of others as they were.
     pub weights: usize,
     /// Numbers that are trained.
     pub trainable: usize,
@@ -52,7 +52,7 @@ pub struct Memory {
 /// Bytes of a run, part by part; the parts are there at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// Frozen weights.
+    /// Frozen weights, and what preference training keeps of others as they were.
     pub weights: usize,
     /// What is trained, its gradients and moments.
     pub trained: usize,
@@ -118,6 +118,10 @@ impl Memory {
         let of_head = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
         let held = if is_saved(of_head) { DType::F32 } else { stored };
         let head = if held == compute { 0 } else { vocab * hidden * unit };
+        let goes_on = !lora.adapter.is_empty() || lora.init == Init::Pissa;
+        let asked = recipe.task == Task::Preference && recipe.preference().asks_beside();
+        let before =
+            if asked { whole_numbers * unit + usize::from(goes_on) * (adapters * value + of_lengths * 4) } else { 0 };
         let made = Self {
             unit,
             layers: config.layers,
@@ -133,7 +137,7 @@ impl Memory {
             rank: lora.r,
             adapters: targets().count(),
             dropout: lora.dropout > 0.0,
-            weights,
+            weights: weights + before,
             trainable: adapters + of_lengths + whole_numbers,
             trained: adapters * (value + 4) + (of_lengths + whole_numbers) * 8 + moments,
             scaled: lengths.iter().copied().max().unwrap_or(0),
@@ -148,8 +152,9 @@ impl Memory {
         let sizes = || config.shapes().into_iter().map(|(_, shape)| shape.iter().product::<usize>());
         let trainable = sizes().sum::<usize>();
         let narrow = (self.unit < 4).then(|| largest.max(self.vocab * self.hidden) * self.unit);
+        let asked = recipe.task == Task::Preference && recipe.preference().asks_beside();
         Self {
-            weights: 0,
+            weights: usize::from(asked) * trainable * self.unit,
             trainable,
             trained: 8 * trainable + optim::Optimizer::bytes(recipe.train.optimizer, sizes()),
             unpacked: narrow.unwrap_or(0),

@@ -1,5 +1,5 @@
 """50 steps each of TRL's DPOTrainer, ORPOTrainer, KTOTrainer and CPOTrainer (loss_type simpo) with PEFT, f32, CPU, on the
-model of the recipe `tiny` (fixture.tiny).
+model of the recipe `tiny` (fixture.tiny); runs with a `_` in their names on the same with a head of its own.
 
     ~/.cache/setaccio-oracles/bin/python tests/oracles/train/trl_preference.py
 
@@ -22,7 +22,9 @@ Writes trl_preference.json:
     runs.NAME   dpo (beta 0.1), orpo (beta 0.1), kto (beta 0.1, weights 1.25 and 0.75), simpo (beta 2, gamma 0.5,
                 cpo_alpha 0): beta, and every number that TRL logs, by its name: [50]. Left out are TRL's logits/* of
                 ORPO and CPO, which are means over prompts and padding too.
-        adapter {"MODULE.lora_A": [norm, sum], ...} after the last step
+        adapter {"MODULE.lora_A": [norm, sum], ...} after the last step, and whatever else was trained
+    runs.dpo_saved and kto_saved: embedding, head and every norm trained whole beside the adapter (`modules_to_save`), whose
+                originals are the reference; dpo_full and kto_full: every weight, with a copy as the reference. Learning rate 1e-3.
 """
 
 import logging
@@ -32,7 +34,7 @@ import warnings
 import torch
 from common import bits, child, key
 from datasets import Dataset
-from fixture import DATA, LINEARS, fill_lora, module_name, number, tiny, write
+from fixture import DATA, LINEARS, fill_lora, module_name, normal_vec, number, tiny, write
 from peft import LoraConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -80,8 +82,20 @@ def tokenizer(size):
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<0>", eos_token=f"<{END}>", unk_token="<0>")
 
 
-def lora():
-    return LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=LINEARS, task_type="CAUSAL_LM")
+def lora(saved=None):
+    return LoraConfig(
+        r=8, lora_alpha=16, lora_dropout=0.0, target_modules=LINEARS, modules_to_save=saved, task_type="CAUSAL_LM"
+    )
+
+
+def untied():
+    """The model of `tiny` with a head of its own."""
+    model = tiny()
+    rows, width = model.lm_head.weight.shape
+    value = torch.from_numpy(normal_vec(key(42, "lm_head.weight"), rows * width, 0.02)).reshape(rows, width)
+    model.lm_head.weight = torch.nn.Parameter(value, requires_grad=False)
+    model.config.tie_word_embeddings = False
+    return model
 
 
 def settings(folder, steps=STEPS, **more):
@@ -123,16 +137,28 @@ def same_ids(name, data, pairs):
                 assert row[f"{which}_labels"] == [-100] * len(p["prompt"]) + p[which]
 
 
-def train(name, pairs):
+def trained_name(name):
+    """Ours of a parameter of PEFT's, or of the model's."""
+    if ".lora_" in name:
+        return f"{module_name(name)}.{'lora_A' if '.lora_A.' in name else 'lora_B'}"
+    return name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
+
+
+def train(run, pairs):
+    name, _, how = run.partition("_")
     kind, config, own = RUNS[name]
     rows = judged(pairs) if name == "kto" else texts(pairs)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = kind(
-            model=tiny(), args=config(**settings(folder, **own)), train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer(512), peft_config=lora(),
-        )  # fmt: skip
+        args = config(**settings(folder, **own, **({"learning_rate": 1e-3} if how else {})))
+        given = {
+            "": lambda: dict(model=tiny(), peft_config=lora()),
+            "saved": lambda: dict(model=untied(), peft_config=lora(["embed_tokens", "lm_head", "norm"])),
+            "full": lambda: dict(model=untied().requires_grad_(True), ref_model=untied()),
+        }[how]()
+        trainer = kind(args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer(512), **given)
         same_ids(name, trainer.train_dataset, pairs)
-        fill_lora(trainer.model, zero_b=True)
+        if how != "full":
+            fill_lora(trainer.model, zero_b=True)
         assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
         trainer.train()
     steps = [s for s in trainer.state.log_history if "loss" in s]
@@ -141,20 +167,20 @@ def train(name, pairs):
     out = {"beta": own["beta"]}
     out |= {f: [number(s[f], 9) for s in steps] for f in steps[0] if f not in no_twin}
     out["adapter"] = {
-        f"{module_name(n)}.{'lora_A' if '.lora_A.' in n else 'lora_B'}": [number(p.norm(), 8), number(p.sum(), 8)]
-        for n, p in ((n, p.detach().double()) for n, p in trainer.model.named_parameters())
-        if ".lora_" in n
+        trained_name(n): [number(p.norm(), 8), number(p.sum(), 8)]
+        for n, p in ((n, p.detach().double()) for n, p in trainer.model.named_parameters() if p.requires_grad)
     }
-    print(name, {f: (v[0], v[1], v[-1]) for f, v in out.items() if isinstance(v, list)})
+    print(run, {f: (v[0], v[1], v[-1]) for f, v in out.items() if isinstance(v, list)})
     return out
 
 
 def main():
     pairs = [pair(r) for r in range(ROWS)]
     totals = [sum(len(p[k]) for p in pairs) for k in ("prompt", "chosen", "rejected")]
-    runs = {name: train(name, pairs) for name in RUNS}
-    for name, first in (("dpo", 0.693147), ("kto", 0.5)):
-        assert abs(runs[name]["loss"][0] - first) < 1e-6
+    runs = {name: train(name, pairs) for name in [*RUNS, "dpo_saved", "kto_saved", "dpo_full", "kto_full"]}
+    for name, run in runs.items():
+        first = {"dpo": 0.693147, "kto": 0.5}.get(name[:3])
+        assert first is None or abs(run["loss"][0] - first) < 1e-6
     write(__file__, {"rows": pairs[:2], "tokens": totals, "runs": runs})
 
 

@@ -49,7 +49,7 @@ pub(crate) fn logits(models: &[Asked<'_>], prompts: &[Vec<u32>], each: &dyn Fn()
         let context = Context { angles: angles.collect::<Result<_>>()?, spans: &spans, keys: None, mode: Mode::Eval };
         let lora = lora_of(model, EMBEDDING)?;
         let embedding = Embedding { weight: embedding.into(), lora, scale: config.scales.embedding };
-        Ok((embedding.forward(&batch.ids, DType::F32, Mode::Eval)?, context))
+        Ok((embedding.forward(&batch.ids, DType::F32)?, context))
     };
     let mut states = models.iter().map(begin).collect::<Result<Vec<_>>>()?;
     for i in 0..models.first().map_or(0, |model| model.config.layers) {

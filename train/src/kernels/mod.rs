@@ -64,7 +64,7 @@ pub use cast::cast;
 pub use cross_entropy::{RowLoss, RowLosses};
 pub use dropout::dropout_;
 pub use geglu::{geglu, geglu_grad_};
-pub use gemm::{Products, gemm_, linear, rows_};
+pub use gemm::{Products, bf16_by, f32_by, gemm_, linear, rows_};
 pub use masked::{Mask, masked_grad_, masked_linear, masked_product_};
 pub use noise::noise_;
 pub use output::Output;

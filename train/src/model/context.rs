@@ -16,20 +16,18 @@ pub struct Context<'a> {
     pub spans: &'a [Span],
     /// Which token's key and value each key of the spans is; every token's own, in order, without it.
     pub keys: Option<RowIndex>,
-    /// Which adapter is on, and whether it is trained.
+    /// Whether there is a backward pass.
     pub mode: Mode,
 }
 
-/// Which adapter is on, and whether it is trained.
+/// Whether there is a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The model before training: without the adapter, or with the one that training began with.
-    Reference,
-    /// The adapter as it is now, without dropout.
+    /// No, and no dropout.
     Eval,
     /// The same for tokens of different texts, each row of T by itself: what becomes of one does not depend on how many there are.
     Tokens,
-    /// The adapter with dropout, for a pass that has a backward pass.
+    /// Yes, with dropout.
     Train(Pass),
 }
 
@@ -38,7 +36,7 @@ impl Mode {
     pub fn pass(self) -> Option<Pass> {
         match self {
             Self::Train(pass) => Some(pass),
-            Self::Reference | Self::Eval | Self::Tokens => None,
+            Self::Eval | Self::Tokens => None,
         }
     }
 }

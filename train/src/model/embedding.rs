@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{context::Mode, layer::scaled, lora::LoraLayer, maybe_trained::MaybeTrained};
+use super::{layer::scaled, lora::LoraLayer, maybe_trained::MaybeTrained};
 use crate::{
     error::Result,
     kernels::{self, RowIndex},
@@ -24,12 +24,12 @@ pub struct Embedding {
 
 impl Embedding {
     /// Embeddings of `ids`, [T, H].
-    pub fn forward(&self, ids: &[u32], dtype: DType, mode: Mode) -> Result<Tensor> {
+    pub fn forward(&self, ids: &[u32], dtype: DType) -> Result<Tensor> {
         let ids = self.index(ids)?;
         let x = kernels::gather_rows(self.weight.tensor(), &ids, dtype)?;
-        if let Some((lora, (a, b))) = self.lora.as_ref().and_then(|lora| Some((lora, lora.values(mode)?))) {
-            let rows = kernels::gather_rows(b, &ids, dtype)?;
-            kernels::gemm_(&x, &rows, &kernels::cast(a, dtype)?, lora.scale, 1.0)?;
+        if let Some(lora) = &self.lora {
+            let rows = kernels::gather_rows(&lora.b.value, &ids, dtype)?;
+            kernels::gemm_(&x, &rows, &kernels::cast(&lora.a.value, dtype)?, lora.scale, 1.0)?;
         }
         scaled(x, self.scale)
     }

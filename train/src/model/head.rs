@@ -155,7 +155,7 @@ impl Head {
             Ok(weighed)
         };
         let param = self.weight.param().map(|param| Ok::<_, Error>((param, weighed(normed)?))).transpose()?;
-        let adapter = xa.zip(self.lora.as_ref()).map(|(xa, lora)| self.on(lora, &lora.b.value, xa)).transpose()?;
+        let adapter = xa.zip(self.lora.as_ref()).map(|(xa, lora)| self.on(lora, xa)).transpose()?;
         let of_b = adapter.as_ref().zip(self.lora.as_ref());
         let of_b = of_b.map(|(adapter, lora)| Ok::<_, Error>((lora, weighed(&adapter.xa)?))).transpose()?;
         let mut losses = RowLosses::new(labels.to_vec(), self.cap, normed.device())?;
@@ -173,16 +173,13 @@ impl Head {
         })
     }
 
-    /// The adapter on these inputs, if the mode has one.
+    /// The adapter on these inputs, if there is one.
     fn adapter(&self, normed: &Tensor, mode: Mode) -> Result<Option<OnHead>> {
-        let Some((lora, (a, b))) = self.lora.as_ref().and_then(|lora| Some((lora, lora.values(mode)?))) else {
-            return Ok(None);
-        };
-        self.on(lora, b, lora.project(normed, a, HEAD, mode)?).map(Some)
+        self.lora.as_ref().map(|lora| self.on(lora, lora.project(normed, HEAD, mode)?)).transpose()
     }
 
-    fn on(&self, lora: &LoraLayer, b: &Tensor, xa: Tensor) -> Result<OnHead> {
-        Ok(OnHead { b: kernels::cast(b, xa.dtype())?, xa, scale: self.scale * lora.scale })
+    fn on(&self, lora: &LoraLayer, xa: Tensor) -> Result<OnHead> {
+        Ok(OnHead { b: kernels::cast(&lora.b.value, xa.dtype())?, xa, scale: self.scale * lora.scale })
     }
 
     /// Logits of a few rows of `normed` [N, H] at a time, with the number of the first row and the head's weight.

@@ -1,7 +1,7 @@
 //! A linear layer, frozen with a low-rank adapter or trained whole: y = x W^T + b, plus what the adapter adds ([`super::lora`]).
 //! Backward: dx = dy W; W and b get their gradients dy^T x and the sum of dy only where they are trained.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::{
     context::{Mode, Pass},
@@ -40,14 +40,23 @@ impl Linear {
         whole.chain(self.lora.iter().flat_map(LoraLayer::params))
     }
 
+    /// The same, which training does not change, with or without the adapter; see [`super::llama::Llama::frozen`].
+    pub fn frozen(&self, dtype: DType, adapter: bool) -> Result<Self> {
+        Ok(Self {
+            name: self.name.clone(),
+            weight: self.weight.frozen(dtype)?,
+            bias: self.bias.as_ref().map(|bias| bias.frozen(dtype)).transpose()?,
+            lora: self.lora.as_ref().filter(|_| adapter).map(LoraLayer::copy).transpose()?,
+            products: self.products,
+        })
+    }
+
     /// `x` [T, in] -> y [T, out], and what an adapter saves for the backward pass, [T, r]. The input itself is the
     /// caller's to save or to make again.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<(Tensor, Option<Tensor>)> {
         let y = kernels::empty((x.dim(0)?, self.weight.shape().0), x.dtype(), x.device())?;
-        let adapter = |output| match &self.lora {
-            Some(lora) => lora.forward_(&y, x, &self.name, mode, output),
-            None => Ok(None),
-        };
+        let adapter =
+            |output| self.lora.as_ref().map(|lora| lora.forward_(&y, x, &self.name, mode, output)).transpose();
         if let Some((lora, dora)) = self.lora.as_ref().and_then(|lora| Some((lora, lora.dora.as_ref()?))) {
             return self.forward_dora(x, (lora, dora), y, mode);
         }
@@ -81,14 +90,11 @@ impl Linear {
         self.product_(&y, x, mode, Output::Overwrite)?;
         let w = self.weight.dense(x.dtype())?;
         let xa = lora.forward_(&y, x, &self.name, mode, Output::Accumulate)?;
-        let y = match dora.lengths(&w, lora, mode)? {
-            Some(Lengths { gain, .. }) => y.broadcast_mul(&gain)?,
-            None => y,
-        };
+        let y = y.broadcast_mul(&dora.lengths(&w, lora)?.gain)?;
         if let Some(bias) = &self.bias {
             kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
         }
-        Ok((y, xa))
+        Ok((y, Some(xa)))
     }
 
     /// Add to the gradient of the lengths of rows, given the input again.
@@ -118,7 +124,7 @@ impl Linear {
         let adapter = self.lora.as_ref().zip(xa);
         let own = dy;
         let lengths = match adapter.and_then(|(lora, _)| Some((lora, lora.dora.as_ref()?))) {
-            Some((lora, dora)) => dora.lengths(&self.weight.dense(dy.dtype())?, lora, Mode::Eval)?,
+            Some((lora, dora)) => Some(dora.lengths(&self.weight.dense(dy.dtype())?, lora)?),
             None => None,
         };
         // All but the bias is behind the lengths of rows.

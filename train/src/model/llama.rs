@@ -81,7 +81,7 @@ impl Llama {
     pub fn hidden_states(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let (spans, keys) = batch.spans();
         let context = self.context(&batch.positions, (&spans, keys), mode)?;
-        let mut x = self.embedding.forward(&batch.ids, self.dtype, context.mode)?;
+        let mut x = self.embedding.forward(&batch.ids, self.dtype)?;
         for layer in &self.layers {
             x = layer.forward(&x, &context, None)?.0;
         }
@@ -100,7 +100,7 @@ impl Llama {
         let new = |span: &Span| (0_u32..).take(span.k_len).skip(span.k_len - span.q_len);
         let positions: Vec<u32> = spans.iter().flat_map(new).collect();
         let context = self.context(&positions, (spans, None), mode)?;
-        let mut x = self.embedding.forward(ids, self.dtype, mode)?;
+        let mut x = self.embedding.forward(ids, self.dtype)?;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(&x, &context, Some(cache))?.0;
         }
@@ -128,7 +128,7 @@ impl Llama {
     ) -> Result<()> {
         let (spans, keys) = batch.spans();
         let context = self.context(&batch.positions, (&spans, keys), Mode::Train(training.pass))?;
-        let mut x = self.embedding.forward(&batch.ids, self.dtype, context.mode)?;
+        let mut x = self.embedding.forward(&batch.ids, self.dtype)?;
         if training.neftune_alpha > 0.0 {
             let magnitude = magnitudes(batch, x.dim(1)?, training.neftune_alpha * self.noise_scale);
             kernels::noise_(&x, &magnitude, training.pass.key("neftune"))?;
@@ -187,12 +187,28 @@ impl Llama {
         linears.chain(&mut self.embedding.lora).chain(&mut self.head.lora)
     }
 
-    /// Let the reference model have A and B as they are now.
-    pub fn keep_as_reference(&mut self) -> Result<()> {
-        for lora in self.loras_mut() {
-            lora.keep_as_reference()?;
+    /// The model as it is now, which training does not change: of what is trained whole it has a copy, in the type that is
+    /// computed with, and it shares all else. `adapters` says whether it has them too.
+    pub fn frozen(&self, adapters: bool) -> Result<Self> {
+        let mut model = self.clone();
+        for layer in &mut model.layers {
+            for norm in layer.norms_mut() {
+                norm.weight = norm.weight.frozen(self.dtype)?;
+            }
+            for linear in layer.linears_mut() {
+                *linear = linear.frozen(self.dtype, adapters)?;
+            }
         }
-        Ok(())
+        model.head.norm.weight = model.head.norm.weight.frozen(self.dtype)?;
+        let lora = |lora: &Option<LoraLayer>| lora.as_ref().filter(|_| adapters).map(LoraLayer::copy).transpose();
+        model.embedding.weight = self.embedding.weight.frozen(self.dtype)?;
+        model.embedding.lora = lora(&self.embedding.lora)?;
+        (model.head.weight, model.head.lora) = if self.tied() {
+            (model.embedding.weight.clone(), model.embedding.lora.clone())
+        } else {
+            (self.head.weight.frozen(self.dtype)?, lora(&self.head.lora)?)
+        };
+        Ok(model)
     }
 
     /// Whether the head is the embedding.

@@ -27,8 +27,6 @@ pub struct LoraLayer {
     pub scale: f64,
     /// Share of inputs set to zero in training.
     pub dropout: f64,
-    /// A and B that training began with, where the reference model is not the one without an adapter.
-    pub reference: Option<(Tensor, Tensor)>,
     /// Lengths of rows that are trained, if they are.
     pub dora: Option<Dora>,
 }
@@ -54,7 +52,7 @@ impl LoraLayer {
             })
         };
         let (scale, dropout) = (recipe.scale(), recipe.dropout);
-        Ok(Self { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, reference: None, dora: None })
+        Ok(Self { a: param("lora_A", a)?, b: param("lora_B", b)?, scale, dropout, dora: None })
     }
 
     /// What is trained of it.
@@ -62,38 +60,27 @@ impl LoraLayer {
         [&self.a, &self.b].into_iter().chain(self.dora.iter().map(|dora| &dora.magnitude))
     }
 
-    /// Let the reference model have it as it is now.
-    pub fn keep_as_reference(&mut self) -> Result<()> {
-        self.reference = Some((self.a.value.copy()?, self.b.value.copy()?));
-        if let Some(dora) = &mut self.dora {
-            dora.reference = Some(dora.magnitude.value.copy()?);
-        }
-        Ok(())
+    /// The same in tensors of its own, which training does not change; the gradients are shared.
+    pub fn copy(&self) -> Result<Self> {
+        let copy = |param: &Param| Ok::<_, Error>(Param { value: param.value.copy()?, ..param.clone() });
+        let dora = self.dora.as_ref().map(|dora| Ok::<_, Error>(dora.with(copy(&dora.magnitude)?))).transpose()?;
+        Ok(Self { a: copy(&self.a)?, b: copy(&self.b)?, dora, ..*self })
     }
 
-    /// A and B in a mode; none if it has no adapter.
-    pub fn values(&self, mode: Mode) -> Option<(&Tensor, &Tensor)> {
-        match mode {
-            Mode::Reference => self.reference.as_ref().map(|(a, b)| (a, b)),
-            Mode::Eval | Mode::Tokens | Mode::Train(_) => Some((&self.a.value, &self.b.value)),
-        }
-    }
-
-    /// Put s (drop(x) A^T) B^T into `y` [T, out]. Gives drop(x) A^T [T, r], which the backward pass needs; nothing if the
-    /// mode has no adapter, and then `y` is as it was.
-    pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode, output: Output) -> Result<Option<Tensor>> {
-        let Some((a, b)) = self.values(mode) else { return Ok(None) };
-        let xa = self.project(x, a, name, mode)?;
+    /// Put s (drop(x) A^T) B^T into `y` [T, out]. Gives drop(x) A^T [T, r], which the backward pass needs.
+    pub fn forward_(&self, y: &Tensor, x: &Tensor, name: &str, mode: Mode, output: Output) -> Result<Tensor> {
+        let xa = self.project(x, name, mode)?;
         if mode == Mode::Tokens {
-            kernels::rows_(y, &xa, b, self.scale, output.beta())?;
-            return Ok(Some(xa));
+            kernels::rows_(y, &xa, &self.b.value, self.scale, output.beta())?;
+        } else {
+            kernels::gemm_(y, &xa, &kernels::cast(&self.b.value, x.dtype())?.t()?, self.scale, output.beta())?;
         }
-        kernels::gemm_(y, &xa, &kernels::cast(b, x.dtype())?.t()?, self.scale, output.beta())?;
-        Ok(Some(xa))
+        Ok(xa)
     }
 
-    /// drop(x) A^T [T, r], with the A of the mode.
-    pub fn project(&self, x: &Tensor, a: &Tensor, name: &str, mode: Mode) -> Result<Tensor> {
+    /// drop(x) A^T [T, r].
+    pub fn project(&self, x: &Tensor, name: &str, mode: Mode) -> Result<Tensor> {
+        let a = &self.a.value;
         if mode == Mode::Tokens {
             let xa = kernels::empty((x.dim(0)?, a.dim(0)?), x.dtype(), x.device())?;
             kernels::rows_(&xa, x, a, 1.0, 0.0)?;

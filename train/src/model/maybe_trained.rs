@@ -44,6 +44,16 @@ impl MaybeTrained {
         kernels::cast(self.tensor(), dtype)
     }
 
+    /// The same, which training does not change: itself, or a copy in the type that is computed with.
+    pub fn frozen(&self, dtype: DType) -> Result<Self> {
+        Ok(match self {
+            Self::Frozen(tensor) => tensor.clone(),
+            Self::Trained(param) if param.value.dtype() == dtype => param.value.copy()?,
+            Self::Trained(param) => kernels::cast(&param.value, dtype)?,
+        }
+        .into())
+    }
+
     /// What is trained, if it is.
     pub fn param(&self) -> Option<&Param> {
         match self {

@@ -23,6 +23,14 @@ impl Weight {
         }
     }
 
+    /// The same, which training does not change; see [`MaybeTrained::frozen`].
+    pub fn frozen(&self, dtype: DType) -> Result<Self> {
+        Ok(match self {
+            Self::Dense(weight) => Self::Dense(weight.frozen(dtype)?),
+            Self::Nf4(packed) => Self::Nf4(packed.clone()),
+        })
+    }
+
     /// Rows and columns, (out, in).
     pub fn shape(&self) -> (usize, usize) {
         match self {

@@ -54,9 +54,12 @@ pub fn load(path: &Path, sets: &[String]) -> Result<RecipeFile> {
     for set in sets {
         apply_set(&mut table, set).map_err(|e| Error::recipe(&file, e))?;
     }
-    let mut recipe: Recipe = table.try_into().map_err(|e: toml::de::Error| {
-        // What is written out names the table and key that is meant; on one line.
-        Error::recipe(&file, suggest::explain(&e.to_string().trim_end().replace('\n', " "), e.message()))
+    // What is written out names the table and key that is meant; on one line.
+    let said = |e: &toml::de::Error| e.to_string().trim_end().replace('\n', " ");
+    let mut recipe: Recipe = table.clone().try_into().map_err(|e: toml::de::Error| {
+        let named = suggest::as_word(&table, &said(&e)).and_then(|table| table.try_into::<Recipe>().err());
+        let e = named.unwrap_or(e);
+        Error::recipe(&file, suggest::explain(&said(&e), e.message()))
     })?;
     if recipe.method == Method::Full {
         // What a recipe below it says of an adapter decides nothing here; but for one to go on with, which is refused.
@@ -189,18 +192,6 @@ fn check_method(recipe: &Recipe) -> std::result::Result<(), String> {
     if (recipe.train.lora_plus_ratio - 1.0).abs() > 0.0 {
         return Err("`train.lora_plus_ratio` is of adapters, and `method = \"full\"` trains none: set it to 1".into());
     }
-    let preference = recipe.preference();
-    let asks = recipe.task == Task::Preference && preference.loss.needs_reference();
-    if asks && preference.reference != Reference::Precomputed {
-        return Err(format!(
-            "`method = \"full\"` changes the weights that {} compares with: {}",
-            preference.loss.name().to_uppercase(),
-            match preference.loss {
-                PreferenceLoss::Kto => "train an adapter with `method = \"lora\"`",
-                _ => "set `preference.reference = \"precomputed\"`",
-            }
-        ));
-    }
     Ok(())
 }
 
@@ -268,18 +259,6 @@ fn check_tables(recipe: &Recipe) -> std::result::Result<(), String> {
                     them in `lora.modules_to_save`"
                 .into(),
         );
-    }
-    let preference = recipe.preference();
-    let asks = recipe.task == Task::Preference && preference.loss.needs_reference();
-    if asks && lora.saves_any() && preference.reference != Reference::Precomputed {
-        return Err(format!(
-            "`lora.modules_to_save` changes weights that {} compares with: {}",
-            preference.loss.name().to_uppercase(),
-            match preference.loss {
-                PreferenceLoss::Kto => "leave it out",
-                _ => "set `preference.reference = \"precomputed\"`",
-            }
-        ));
     }
     Ok(())
 }

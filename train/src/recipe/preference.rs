@@ -127,7 +127,8 @@ pub enum DpoKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
-    /// Beside each step: the base with its adapters off, or with a frozen copy of the adapter that is continued.
+    /// Beside each step: the base with its adapters off, or with a frozen copy of the adapter that is continued, and with a copy of
+    /// whatever is trained whole.
     #[default]
     Live,
     /// Once, before the first step, into a file beside the run that names data and model by their hashes.
@@ -153,6 +154,11 @@ impl Default for Preference {
 }
 
 impl Preference {
+    /// Whether the model that one starts from is asked beside each step.
+    pub fn asks_beside(&self) -> bool {
+        self.loss.needs_reference() && self.reference == Reference::Live
+    }
+
     /// `beta`, or what the loss takes without one.
     pub fn beta(&self) -> f64 {
         self.beta.unwrap_or(if self.loss == PreferenceLoss::Simpo { 2.0 } else { 0.1 })

@@ -39,6 +39,7 @@ pub fn begin(recipe: Recipe, command: &str, compute: &str) -> RunLock {
         engine: ENGINE.into(),
         command: command.into(),
         compute: compute.into(),
+        instructions: Vec::new(),
         tokenizer_sha256: String::new(),
         template_sha256: String::new(),
         versions: versions.map(|(name, version)| (name.into(), version.into())).into(),

@@ -48,7 +48,7 @@ pub fn refer(
             return Err(Error::Interrupted);
         }
         if let MicroBatch::Pairs(pairs) = data.micro(rows.iter().copied()) {
-            known.extend(objective::reference_logps(model, &pairs)?);
+            known.extend(objective::logps_of_pairs(model, &pairs)?);
         }
         progress.advance(rows.len() as u64, "");
     }

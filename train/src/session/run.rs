@@ -18,12 +18,12 @@ use crate::{
         load::{self, LoadOptions, Trainable},
     },
     optim::schedule::Rate,
-    recipe::{Init, Method, Reference},
+    recipe::Method,
     report::{
         lock::{self, FileHash, RunLock},
         metrics::Metrics,
     },
-    trainer::{Trainer, objective::Objective},
+    trainer::{self, Trainer, objective::Objective},
 };
 
 /// How a run begins.
@@ -100,6 +100,7 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     };
     if let (StartMode::Resume, Some(found)) = (start, &found) {
         let before = before.as_ref().unwrap_or(&found.lock);
+        went_on_elsewhere(before, &mut lock, found.state.step, progress);
         if !lock::is_as_long(before, &lock) {
             let steps = plan.steps_of(&before.recipe.train);
             lock.legs = lock::legs(&before.legs, steps, found.state.step, plan.total);
@@ -120,12 +121,13 @@ pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progr
     }
     let (model, initial) = load(plan, progress)?;
     let objective = Objective::new(recipe);
-    if objective.needs_reference() && recipe.preference().reference == Reference::Precomputed {
+    if objective.needs_reference() && !objective.asks_beside() {
+        let before = trainer::before(&model, recipe)?;
         for data in [Some(&plan.train), plan.eval.as_ref()].into_iter().flatten() {
-            reference::refer(data, (&model, &lock), folder, recipe.train.batch, progress)?;
+            reference::refer(data, (&before, &lock), folder, recipe.train.batch, progress)?;
         }
     }
-    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute).after(&lock.legs);
+    let trainer = Trainer::new(model, recipe, plan.total, plan.recompute)?.after(&lock.legs);
     store.belongs_to(&lock);
     // From here on the folder is this run's. The lock comes last: until then it is not there, or fits nothing.
     if found.is_none() {
@@ -184,15 +186,24 @@ fn load(plan: &RunPlan, progress: &dyn Progress) -> Result<(Llama, Adapters)> {
         !progress.cancelled()
     })?;
     let initial = model.adapters()?;
-    let objective = Objective::new(recipe);
     if let Some(file) = &plan.adapter {
         file.copy_into(&mut model, Path::new(&recipe.lora.adapter))?;
     }
-    // Without either, the model before training is the base with the adapter off.
-    if objective.needs_reference() && (plan.adapter.is_some() || recipe.lora.init == Init::Pissa) {
-        model.keep_as_reference()?;
-    }
     Ok((model, initial))
+}
+
+/// Keep in `lock` what computed the steps so far, and say so where it is not what computes now.
+fn went_on_elsewhere(before: &RunLock, lock: &mut RunLock, step: u64, progress: &dyn Progress) {
+    let now = std::mem::replace(&mut lock.instructions, before.instructions.clone());
+    if let (Some(were), Some(are)) = (lock.instructions.last(), now.last())
+        && were != are
+    {
+        progress.warn(&format!(
+            "up to step {step} this run had {were}, and from here on it has {are}: its last bits are those of neither alone"
+        ));
+    }
+    lock.instructions.extend(now);
+    lock.instructions.dedup();
 }
 
 /// Say what becomes of the learning rate of a run that had `steps` steps and is gone on with from step `from` on.
@@ -248,6 +259,7 @@ fn newest(
 fn lock_of(plan: &RunPlan, command: &str, progress: &dyn Progress) -> Result<RunLock> {
     let recipe = &plan.recipe_file.recipe;
     let mut lock = lock::begin(recipe.clone(), command, &device::name(&plan.device, plan.dtype, plan.products));
+    lock.instructions.extend(device::instructions(&plan.device, plan.products));
     lock.tokenizer_sha256.clone_from(&plan.tokens.sha256);
     let template = match recipe.data.template.as_str() {
         "" => plan.tokens.chat_template.clone().unwrap_or_default().into_bytes(),

@@ -127,7 +127,7 @@ fn steps(gpu: &Gpu, case: &Case, device: &Device, again: usize) -> Result<Vec<St
         ..LoadOptions::default()
     };
     let model = load::model(&config, &Drawn(gpu.seed), &options, &|_| true)?;
-    let mut trainer = Trainer::new(model, &recipe, 100, again);
+    let mut trainer = Trainer::new(model, &recipe, 100, again)?;
     let micros = [batch(gpu.seed, recipe.task)];
     let step = |_| {
         trainer.step(&micros, &|| false).map_err(|fault| match fault {

@@ -20,14 +20,16 @@ use crate::{
         clip::{self, Norm},
         schedule::Rate,
     },
-    recipe::Recipe,
-    trainer::objective::{Objective, StepMetrics},
+    recipe::{Init, Recipe},
+    trainer::objective::{Models, Objective, StepMetrics},
 };
 
 /// A model in training.
 pub struct Trainer {
     /// With its adapter, if it has one.
     pub model: Llama,
+    /// The same before training, if it is asked beside each step.
+    before: Option<Llama>,
     /// What is trained, in the order of the layers.
     pub params: Vec<Param>,
     /// Its moments.
@@ -62,24 +64,31 @@ impl StepOutcome {
 
 impl Trainer {
     /// Train `model` as the recipe says for `total` steps, with `recompute` layers computed again.
-    pub fn new(mut model: Llama, recipe: &Recipe, total: u64, recompute: usize) -> Self {
+    pub fn new(mut model: Llama, recipe: &Recipe, total: u64, recompute: usize) -> Result<Self> {
+        let objective = Objective::new(recipe);
+        let before = objective.asks_beside().then(|| before(&model, recipe)).transpose()?;
         // As PEFT groups them, lengths of rows go with B.
         for lora in model.loras_mut() {
             lora.b.lr_scale = recipe.train.lora_plus_ratio;
             lora.dora.iter_mut().for_each(|dora| dora.magnitude.lr_scale = recipe.train.lora_plus_ratio);
         }
         let params = model.params();
-        Self {
+        Ok(Self {
             params,
+            before,
             optimizer: Optimizer::new(&recipe.train),
             rate: Rate::new(&recipe.train, total),
-            objective: Objective::new(recipe),
+            objective,
             seed: recipe.seed,
             max_grad_norm: recipe.train.max_grad_norm,
             neftune_alpha: recipe.train.neftune_alpha,
             recompute,
             model,
-        }
+        })
+    }
+
+    fn models(&self) -> Models<'_> {
+        Models { now: &self.model, before: self.before.as_ref() }
     }
 
     /// The same for a run that went as far as `legs` say under other lengths.
@@ -116,7 +125,7 @@ impl Trainer {
             }
             let pass = Pass { seed: self.seed, step, micro };
             let training = Training { pass, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
-            metrics.add(&self.objective.train(&self.model, batch, &training, over)?);
+            metrics.add(&self.objective.train(self.models(), batch, &training, over)?);
             if !metrics.loss().is_finite() {
                 return Err(StepError::Diverged("the loss".into()));
             }
@@ -146,11 +155,17 @@ impl Trainer {
             if cancelled() {
                 return Err(Error::Interrupted);
             }
-            metrics.add(&self.objective.evaluate(&self.model, &batch)?);
+            metrics.add(&self.objective.evaluate(self.models(), &batch)?);
             each(&batch);
         }
         Ok(metrics)
     }
+}
+
+/// A model before its first step, as a preference loss compares with it: what the recipe adds to the base is off, but for an
+/// adapter that it goes on with, or begins with a part of the base.
+pub fn before(model: &Llama, recipe: &Recipe) -> Result<Llama> {
+    model.frozen(!recipe.lora.adapter.is_empty() || recipe.lora.init == Init::Pissa)
 }
 
 /// Why there is no step.

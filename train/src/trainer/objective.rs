@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::micro::{MicroBatch, PairBatch, TargetSpans, UnpairedBatch},
-    error::Result,
+    error::{Error, Result},
     kernels::RowLoss,
     loss::{self, Answer, Denominators, PreferenceSums, TokenSums},
     model::{
@@ -23,6 +23,15 @@ pub enum Objective {
     Likelihood,
     /// A loss on answers that were compared or judged.
     Preference(Preference),
+}
+
+/// The model in training, and as it was before, if the objective asks it beside each step.
+#[derive(Clone, Copy, Debug)]
+pub struct Models<'a> {
+    /// With what it learned.
+    pub now: &'a Llama,
+    /// Without.
+    pub before: Option<&'a Llama>,
 }
 
 /// What a run reports of some micro-batches, as sums that add up.
@@ -63,6 +72,11 @@ impl Objective {
         matches!(self, Self::Preference(p) if p.loss.needs_reference())
     }
 
+    /// Whether it is asked beside each step.
+    pub fn asks_beside(&self) -> bool {
+        matches!(self, Self::Preference(p) if p.asks_beside())
+    }
+
     /// The denominators of a step of these micro-batches.
     pub fn denominators<'a>(micro_batches: impl IntoIterator<Item = &'a MicroBatch>) -> Denominators {
         let mut over = Denominators::default();
@@ -84,14 +98,14 @@ impl Objective {
     /// so much.
     pub fn train(
         &self,
-        model: &Llama,
+        models: Models<'_>,
         micro: &MicroBatch,
         training: &Training,
         over: Denominators,
     ) -> Result<StepMetrics> {
-        let reference = self.reference(model, micro)?;
+        let reference = self.reference(models, micro)?;
         let mut metrics = StepMetrics::default();
-        model.train(micro.batch(), training, |rows| {
+        models.now.train(micro.batch(), training, |rows| {
             let (found, weights) = self.weigh(micro, rows, &reference, over);
             metrics = found;
             // What is not a number would spoil every gradient: the caller looks at the loss first.
@@ -101,28 +115,36 @@ impl Objective {
     }
 
     /// The metrics of a micro-batch without training.
-    pub fn evaluate(&self, model: &Llama, micro: &MicroBatch) -> Result<StepMetrics> {
-        let reference = self.reference(model, micro)?;
-        let rows = model.target_losses(micro.batch(), Mode::Eval)?;
+    pub fn evaluate(&self, models: Models<'_>, micro: &MicroBatch) -> Result<StepMetrics> {
+        let reference = self.reference(models, micro)?;
+        let rows = models.now.target_losses(micro.batch(), Mode::Eval)?;
         Ok(self.weigh(micro, &rows, &reference, Self::denominators([micro])).0)
     }
 
     /// What the loss of the micro-batch compares with.
-    fn reference(&self, model: &Llama, micro: &MicroBatch) -> Result<Reference> {
+    fn reference(&self, models: Models<'_>, micro: &MicroBatch) -> Result<Reference> {
         let mut reference = Reference::default();
+        let before = || models.before.ok_or_else(|| Error::Other("the model before training is not there".into()));
         match micro {
             MicroBatch::Texts(_) => {}
-            MicroBatch::Pairs(pairs) if self.needs_reference() => reference.logps = reference_logps(model, pairs)?,
+            MicroBatch::Pairs(pairs) if self.needs_reference() => {
+                reference.logps = match &pairs.reference {
+                    Some(known) => known.clone(),
+                    None => logps_of_pairs(before()?, pairs)?,
+                }
+            }
             MicroBatch::Pairs(pairs) => reference.logps = vec![[0.0; 2]; pairs.targets.len()],
             MicroBatch::Unpaired(answers) => {
-                let logps = |mode, batch, targets: &[TargetSpans]| -> Result<Vec<f64>> {
-                    let rows = model.target_losses(batch, mode)?;
+                let before = before()?;
+                let logps = |model: &Llama, batch, targets: &[TargetSpans]| -> Result<Vec<f64>> {
+                    let rows = model.target_losses(batch, Mode::Eval)?;
                     Ok(targets.iter().map(|t| sum(&rows, &t.answer)).collect())
                 };
-                let before = logps(Mode::Reference, &answers.batch, &answers.targets)?;
-                reference.logps = before.into_iter().map(|logp| [logp, 0.0]).collect();
-                let [now, before] = [Mode::Eval, Mode::Reference]
-                    .map(|mode| logps(mode, &answers.rotated, &answers.rotated_targets).map(|l| l.iter().sum::<f64>()));
+                let of_rows = logps(before, &answers.batch, &answers.targets)?;
+                reference.logps = of_rows.into_iter().map(|logp| [logp, 0.0]).collect();
+                let [now, before] = [models.now, before].map(|model| {
+                    logps(model, &answers.rotated, &answers.rotated_targets).map(|l| l.iter().sum::<f64>())
+                });
                 // A row alone has no other's answer.
                 if answers.targets.len() > 1 {
                     reference.kl = loss::mean(now? - before?, answers.targets.len() as u64);
@@ -160,12 +182,9 @@ struct Reference {
     kl: f64,
 }
 
-/// Log-probabilities of the answers of pairs under the model as it was before training, in nats.
-pub fn reference_logps(model: &Llama, pairs: &PairBatch) -> Result<Vec<[f64; 2]>> {
-    if let Some(known) = &pairs.reference {
-        return Ok(known.clone());
-    }
-    let rows = model.target_losses(&pairs.batch, Mode::Reference)?;
+/// Log-probabilities of the answers of pairs, in nats.
+pub fn logps_of_pairs(model: &Llama, pairs: &PairBatch) -> Result<Vec<[f64; 2]>> {
+    let rows = model.target_losses(&pairs.batch, Mode::Eval)?;
     Ok(pairs.targets.iter().map(|sides| [0, 1].map(|i: usize| sum(&rows, &sides[i].answer))).collect())
 }
 

@@ -64,7 +64,7 @@ fn gradients_equal_autograd() {
 fn first_losses_equal_trl() {
     for (name, want) in cases() {
         let fresh = model(&config(&want), Lora { r: 8, alpha: 16.0, ..Lora::default() }, (DType::F32, FRESH, 1.0));
-        let mut trainer = Trainer::new(fresh, &sft::recipe(), 50, 0);
+        let mut trainer = Trainer::new(fresh, &sft::recipe(), 50, 0).unwrap();
         let [losses, norms] = ["loss", "grad_norm"].map(|field| numbers(&want["sft"][field]));
         assert_eq!(losses.len(), 5);
         for (step, (loss, norm)) in (0..).zip(losses.iter().zip(&norms)) {

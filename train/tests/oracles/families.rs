@@ -137,7 +137,7 @@ fn first_losses_equal_trl() {
         }
         let mut model = model(&want, DType::F32, Trainable::Nothing);
         attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, FRESH);
-        let mut trainer = Trainer::new(model, &sft::recipe(), 50, 0);
+        let mut trainer = Trainer::new(model, &sft::recipe(), 50, 0).unwrap();
         let [losses, norms] = ["loss", "grad_norm"].map(|field| numbers(&want["sft"][field]));
         assert_eq!(losses.len(), 5);
         let mut worst = 0.0_f64;

@@ -78,7 +78,7 @@ fn pissa_starts_from_the_model_as_it_was_and_ends_as_plain_lora() {
         println!("rsLoRA {rslora}: PiSSA's start moves logits by {moved:e}");
         assert!(moved < 1e-5, "{moved:e}");
 
-        let mut trainer = Trainer::new(model, &sft::recipe(), 50, 0);
+        let mut trainer = Trainer::new(model, &sft::recipe(), 50, 0).unwrap();
         (0..50).for_each(|k| assert!(trainer.step(&sft::batches(k, 4, 1), &|| false).unwrap().loss().is_finite()));
         let trained = logits(&trainer.model);
         assert!(apart(&trained, &before) > 0.1, "it has learned: {:e}", apart(&trained, &before));

@@ -59,7 +59,7 @@ pub fn batches(step: u64, batch: u64, accumulation: u64) -> Vec<MicroBatch> {
 
 /// Train and compare each step; returns the trainer for its adapter.
 pub fn compare(name: &str, want: &Value, model: Llama, steps: u64, data: &dyn Fn(u64) -> Vec<MicroBatch>) -> Trainer {
-    let mut trainer = Trainer::new(model, &recipe(), 50, 0);
+    let mut trainer = Trainer::new(model, &recipe(), 50, 0).unwrap();
     let taken: Vec<StepOutcome> = (0..steps).map(|k| trainer.step(&data(k), &|| false).unwrap()).collect();
     let column = |key: &str| numbers(&want[key]);
     let [loss, norm, rate, tokens, targets] =

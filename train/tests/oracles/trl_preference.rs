@@ -1,21 +1,28 @@
 //! Preference training beside TRL's trainers on the model of the recipe `tiny`: tests/oracles/train/trl_preference.py.
 
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use setaccio_train::{
+    Result,
+    artifacts::tiny::Tiny,
     data::{
         Batch, Example, MicroBatch,
         micro::{PairBatch, Question, UnpairedBatch},
     },
+    formats::model_files::ModelFiles,
     loss::PreferenceSums,
-    model::llama::Llama,
-    random::{bits, child, key},
-    recipe::{Lora, Preference, PreferenceLoss, Task},
+    model::{
+        config::Config,
+        llama::Llama,
+        load::{self, LoadOptions, Source, Trainable},
+    },
+    random::{bits, child, key, normal_vec},
+    recipe::{Lora, Method, Preference, PreferenceLoss, Recipe, Task},
     trainer::Trainer,
 };
 
 use crate::{
-    formula::{FRESH, attach, close, numbers, oracle, tiny},
+    formula::{FRESH, attach, close, elements, numbers, oracle, tiny},
     preference::{self, Row},
     sft,
 };
@@ -46,7 +53,7 @@ pub fn step(k: u64) -> Vec<Row> {
 /// What each run was trained with.
 pub fn settings(run: &str) -> Preference {
     let base = Preference::default();
-    match run {
+    match run.split('_').next().unwrap() {
         "dpo" => base,
         "orpo" => Preference { loss: PreferenceLoss::Orpo, ..base },
         "kto" => Preference {
@@ -66,6 +73,48 @@ pub fn start() -> Llama {
     attach(&mut model, &Lora { r: 8, alpha: 16.0, ..Lora::default() }, FRESH);
     model
 }
+
+/// The model of `tiny` with a head of its own.
+struct Untied(ModelFiles);
+
+impl Source for Untied {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        if name != "lm_head.weight" {
+            return self.0.tensor(name, shape);
+        }
+        let values = normal_vec(key(42, name), shape.iter().product(), 0.02);
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// The model of a run before the first step, and what trains it. What is trained whole beside the adapter, or in its place, is
+/// said behind the name of the loss.
+fn begin(run: &str) -> (Llama, Recipe) {
+    let mut recipe = sft::recipe();
+    (recipe.task, recipe.preference) = (Task::Preference, Some(settings(run)));
+    recipe.train.learning_rate = 5e-3;
+    let Some((_, how)) = run.split_once('_') else { return (start(), recipe) };
+    recipe.train.learning_rate = 1e-3;
+    let trainable = if how == "full" {
+        recipe.method = Method::Full;
+        Trainable::Weights
+    } else {
+        recipe.lora.modules_to_save = ["embed_tokens", "lm_head", "norm"].map(String::from).to_vec();
+        Trainable::Adapter(recipe.lora.clone(), 0)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    Tiny::new(512, 42).make(folder.path()).unwrap();
+    let files = ModelFiles::open(folder.path()).unwrap();
+    let config = Config { tie_word_embeddings: false, ..files.config().clone() };
+    let options = LoadOptions { trainable, ..LoadOptions::default() };
+    let mut model = load::model(&config, &Untied(files), &options, &|_| true).unwrap();
+    if how == "saved" {
+        attach(&mut model, &recipe.lora, FRESH);
+    }
+    (model, recipe)
+}
+
+const RUNS: [&str; 8] = ["dpo", "orpo", "kto", "simpo", "dpo_saved", "kto_saved", "dpo_full", "kto_full"];
 
 /// Loss and metrics of step `k`, to a relative and an absolute tolerance.
 pub fn compare(what: &str, sums: &PreferenceSums, run: &Value, k: usize, tolerance: [f64; 2]) {
@@ -94,9 +143,9 @@ fn rows_are_those_of_the_oracle() {
 /// The first step is taken with learning rate 0, so that two steps see the model as it starts.
 #[test]
 fn first_steps_equal_trl() {
-    let (oracle, model) = (oracle("trl_preference.json"), start());
-    for run in ["dpo", "orpo", "kto", "simpo"] {
-        let (want, p) = (&oracle["runs"][run], settings(run));
+    let oracle = oracle("trl_preference.json");
+    for run in RUNS {
+        let (want, p, model) = (&oracle["runs"][run], settings(run), begin(run).0);
         close(run, p.beta(), want["beta"].as_f64().unwrap(), 0.0, 0.0);
         for k in 0..2 {
             let rows = step(k);
@@ -144,12 +193,9 @@ fn micro(p: &Preference, k: u64) -> MicroBatch {
 #[test]
 fn fifty_steps_equal_trl() {
     let oracle = oracle("trl_preference.json");
-    for run in ["dpo", "orpo", "kto", "simpo"] {
-        let (want, p) = (&oracle["runs"][run], settings(run));
-        let mut recipe = sft::recipe();
-        (recipe.task, recipe.preference) = (Task::Preference, Some(p.clone()));
-        recipe.train.learning_rate = 5e-3;
-        let mut trainer = Trainer::new(start(), &recipe, 50, 0);
+    for run in RUNS {
+        let (want, p, (model, recipe)) = (&oracle["runs"][run], settings(run), begin(run));
+        let mut trainer = Trainer::new(model, &recipe, 50, 0).unwrap();
         let (mut drift, mut worst) = (0.0, [0.0_f64; 2]);
         for k in 0..50 {
             let taken = trainer.step(&[micro(&p, k)], &|| false).unwrap();
@@ -162,6 +208,12 @@ fn fifty_steps_equal_trl() {
         }
         println!("{run}: loss within {:.1e}, gradient norm {:.1e}, mean residual {drift:.1e}", worst[0], worst[1]);
         assert!(drift.abs() < 1e-4, "{run}: mean residual {drift}");
+        let learned = want["adapter"].as_object().unwrap();
+        assert_eq!(learned.len(), trainer.params.len());
+        for param in &trainer.params {
+            let norm = elements(&param.value).iter().map(|x| x * x).sum::<f64>().sqrt();
+            close(&format!("{run}: norm of {}", param.name), norm, numbers(&learned[&param.name])[0], 1e-3, 0.0);
+        }
     }
 }
 
@@ -183,7 +235,7 @@ fn sharing_and_accumulation_change_nothing() {
             (0_u32..).zip(step(3)).map(|(i, row)| (i, text(&row, 1, Question::Given), text(&row, 2, Question::Given)));
         let single = rows.map(|row| MicroBatch::Pairs(PairBatch::new(&[row], question(&p)))).collect::<Vec<_>>();
         let taken = [vec![MicroBatch::Pairs(shared)], vec![MicroBatch::Pairs(apart)], single]
-            .map(|step| Trainer::new(start(), &recipe, 50, 0).step(&step, &|| false).unwrap());
+            .map(|step| Trainer::new(start(), &recipe, 50, 0).unwrap().step(&step, &|| false).unwrap());
         for other in &taken[1..] {
             close(run, other.loss(), taken[0].loss(), 1e-6, 0.0);
             close(run, other.grad_norm, taken[0].grad_norm, 1e-5, 0.0);

@@ -49,6 +49,28 @@ pub fn rows_(dst: &Tensor, x: &Tensor, w: &Tensor, alpha: f64, beta: f64) -> Res
     gemm_(dst, x, &super::cast(w, x.dtype())?.t()?, alpha, beta)
 }
 
+/// The instructions that multiply f32 on this CPU, as the crate `gemm` chooses them.
+pub fn f32_by() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        match (fma, is_x86_feature_detected!("avx512f")) {
+            (true, true) => "AVX-512",
+            (true, false) => "AVX2 and FMA",
+            (false, _) => "SSE2",
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
+    }
+}
+
+/// The instructions that multiply bf16 on this CPU.
+pub fn bf16_by() -> &'static str {
+    bf16::by().unwrap_or("those of f32, rounded before")
+}
+
 /// `x w^T`: [T, in] and [out, in] -> [T, out].
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     let y = empty((x.dim(0)?, w.dim(0)?), x.dtype(), x.device())?;

@@ -5,7 +5,7 @@
 use candle_core::{DType, Tensor};
 
 use super::LoraLayer;
-use crate::{error::Result, kernels, model::context::Mode, optim::Param};
+use crate::{error::Result, kernels, optim::Param};
 
 /// What DoRA adds to the adapter of one layer.
 #[derive(Clone, Debug)]
@@ -14,8 +14,6 @@ pub struct Dora {
     pub magnitude: Param,
     /// The squared lengths of the rows of W, [out].
     squares: Tensor,
-    /// m that training began with, where the reference model is not the one without an adapter.
-    pub reference: Option<Tensor>,
 }
 
 /// g and n of a layer, [out] each.
@@ -32,7 +30,7 @@ impl Dora {
     pub fn new(name: &str, w: &Tensor, lora: &LoraLayer, magnitude: Option<&Tensor>) -> Result<Self> {
         let dtype = if w.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let squares = squares(w)?.to_dtype(dtype)?;
-        let own = norm(&squares, w, lora, (&lora.a.value, &lora.b.value))?;
+        let own = norm(&squares, w, lora)?;
         let value = match magnitude {
             None => own,
             Some(given) => given.to_device(w.device())?.to_dtype(dtype)?,
@@ -40,19 +38,19 @@ impl Dora {
         let (value, grad) = (value.force_contiguous()?, squares.zeros_like()?);
         let magnitude =
             Param { name: format!("{name}.lora_magnitude_vector"), value, grad, lr_scale: 1.0, decays: true };
-        Ok(Self { magnitude, squares, reference: None })
+        Ok(Self { magnitude, squares })
     }
 
-    /// g and n in a mode that has the adapter, in the type of `w`.
-    pub fn lengths(&self, w: &Tensor, lora: &LoraLayer, mode: Mode) -> Result<Option<Lengths>> {
-        let Some(values) = lora.values(mode) else { return Ok(None) };
-        let norm = norm(&self.squares, w, lora, values)?;
-        let magnitude = match (mode, &self.reference) {
-            (Mode::Reference, Some(reference)) => reference,
-            _ => &self.magnitude.value,
-        };
-        let gain = (magnitude / &norm)?.to_dtype(w.dtype())?;
-        Ok(Some(Lengths { gain, norm }))
+    /// Of the same layer, with other lengths.
+    pub fn with(&self, magnitude: Param) -> Self {
+        Self { magnitude, squares: self.squares.clone() }
+    }
+
+    /// g and n, in the type of `w`.
+    pub fn lengths(&self, w: &Tensor, lora: &LoraLayer) -> Result<Lengths> {
+        let norm = norm(&self.squares, w, lora)?;
+        let gain = (&self.magnitude.value / &norm)?.to_dtype(w.dtype())?;
+        Ok(Lengths { gain, norm })
     }
 
     /// Add to the gradient of m, given that of the output, `dy` [T, out], and the product before g, `z` [T, out].
@@ -78,8 +76,8 @@ fn squares(w: &Tensor) -> Result<Tensor> {
 
 /// The lengths of the rows of W + s B A, [out]: of each, |w|^2 + 2 s b (w A^T)^T + s^2 b A A^T b^T, so that no matrix of its size is
 /// made.
-fn norm(squares: &Tensor, w: &Tensor, lora: &LoraLayer, (a, b): (&Tensor, &Tensor)) -> Result<Tensor> {
-    let dtype = squares.dtype();
+fn norm(squares: &Tensor, w: &Tensor, lora: &LoraLayer) -> Result<Tensor> {
+    let (dtype, a, b) = (squares.dtype(), &lora.a.value, &lora.b.value);
     let wide = |t: &Tensor| kernels::cast(t, dtype);
     let (own, b) = (wide(&kernels::linear(w, &kernels::cast(a, w.dtype())?)?)?, wide(b)?);
     let a = wide(a)?;

@@ -15,7 +15,7 @@ use crate::{
 
 /// The section.
 pub fn section(facts: &Facts) -> String {
-    let RunLock { recipe, compute, legs, .. } = facts.lock;
+    let RunLock { recipe, compute, instructions, legs, .. } = facts.lock;
     let Recipe { data, train, .. } = recipe;
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |what, value: String| rows.push((what, value));
@@ -76,6 +76,9 @@ pub fn section(facts: &Facts) -> String {
     }
     row("seed", recipe.seed.to_string());
     row("computed in", compute.clone());
+    if !instructions.is_empty() {
+        row("instructions", instructions.join("; then "));
+    }
     let mut out = String::from("## Parameters\n\n| | |\n|---|---|\n");
     for (what, value) in rows {
         let _ = writeln!(out, "| {what} | {} |", cell(&value));

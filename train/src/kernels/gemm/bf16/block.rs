@@ -31,6 +31,14 @@ impl Instructions {
         *BEST.get_or_init(|| Self::all().first().copied())
     }
 
+    /// As a processor's data sheet has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amx => "AMX-BF16",
+            Self::Avx512Bf16 => "AVX512-BF16",
+        }
+    }
+
     /// All that this machine has, the best first.
     pub fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]

@@ -49,6 +49,11 @@ pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Res
     update::<f32, _>(dst, |out| gemm(out, n, a, b, (alpha, beta)))
 }
 
+/// The instructions for it, if this machine has any.
+pub fn by() -> Option<&'static str> {
+    Instructions::best().map(Instructions::name)
+}
+
 /// The same for slices; rows of `dst` are `rs` apart.
 fn gemm(dst: &mut [f32], rs: usize, a: Mat<'_, f32>, b: Mat<'_, f32>, factors: (f64, f64)) {
     match Instructions::best() {

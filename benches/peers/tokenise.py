@@ -21,7 +21,7 @@ TOLD = re.compile(r"^tokenise: (\d+) of \d+")
 
 
 def write_rows(path, rows):
-    """Chats of two or four turns, 20 to 120 words each, of 20,000 made-up words, the frequent ones by Zipf's law."""
+    """Chats of two or four turns, 5 to 40 words each, of 20,000 made-up words, the frequent ones by Zipf's law."""
     rng = random.Random(17)
     letters = ["a", "e", "i", "o", "u"], list("bcdfglmnprstvz")
     words = ["".join(rng.choice(letters[(i + 1) % 2]) for i in range(rng.randint(2, 11))) for _ in range(20_000)]
@@ -30,7 +30,7 @@ def write_rows(path, rows):
     drawn = rng.choices(words, weights, k=2_000_000)
 
     def text():
-        at, n = rng.randrange(len(drawn) - 120), rng.randint(20, 120)
+        at, n = rng.randrange(len(drawn) - 40), rng.randint(5, 40)
         return f"{' '.join(drawn[at : at + n])} {rng.randrange(10**6)}."
 
     with path.open("w", encoding="utf-8") as out:
@@ -48,8 +48,31 @@ def peak_mb(pid):
     return int(found[1]) / 1024 if found else 0.0
 
 
-def plan(rows, out, options, until=None):
-    """Run `train --plan`; rows done by seconds, peak MB and seconds. Killed when it has `until` rows."""
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Rates:
+    """A line of a table for each hundred thousand rows, as they are done."""
+
+    def __init__(self):
+        # Processor seconds say the same where other work is beside it.
+        print("| rows | rows/s | rows a processor second |\n|---:|---:|---:|", flush=True)
+        self.last, self.mark = None, EACH
+
+    def add(self, at, cpu, rows):
+        if self.last is None:
+            self.last = (at, cpu, rows)
+        elif rows >= self.mark:
+            (began, before, first), self.last = self.last, (at, cpu, rows)
+            rates = ((rows - first) / (at - began), (rows - first) / (cpu - before))
+            print(f"| {first} to {rows} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True)
+            self.mark = (rows // EACH + 1) * EACH
+
+
+def plan(rows, out, options, until=None, rates=None):
+    """Run `train --plan`; [seconds, processor seconds, rows done], peak MB and seconds. Killed when it has `until` rows."""
     command = [SETACCIO, "train", rows, "--plan", "--out", out, "--model", options.model, "--jobs", str(options.threads)]
     began, told, peaks = time.monotonic(), [], [0.0]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -68,8 +91,10 @@ def plan(rows, out, options, until=None):
         for line in process.stderr:
             said.append(line)
             if found := TOLD.match(line):
-                told.append((time.monotonic() - began, int(found[1])))
-                if until and told[-1][1] >= until:
+                told.append((time.monotonic() - began, cpu_seconds(process.pid), int(found[1])))
+                if rates:
+                    rates.add(*told[-1])
+                if until and told[-1][2] >= until:
                     process.send_signal(signal.SIGKILL)
                     break
         process.wait()
@@ -82,7 +107,7 @@ def plan(rows, out, options, until=None):
 
 
 def digest(out):
-    [path] = (Path(out) / "cache").glob("train-*.tokens")
+    [path] = (Path(out) / "tokens").glob("train-*.tokens")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
@@ -115,21 +140,15 @@ def measure(folder, options):
         command = [SETACCIO, "train", chats, "--out", whole, "--model", options.model, "--max-steps", "1", "--plan", "--set", "data.limit=1"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     for place in (whole, cut):
-        shutil.rmtree(place / "cache", ignore_errors=True)
-    told, peak, seconds = plan(data, whole, options)
+        shutil.rmtree(place / "tokens", ignore_errors=True)
     print(f"{options.rows} rows, {chats.stat().st_size / 1e6:.0f} MB of JSON, {options.threads} threads\n")
-    print("| rows | rows/s |\n|---:|---:|")
-    last, mark = (told[0][0], told[0][1]), EACH
-    for at, rows in told:
-        if rows >= mark and rows > last[1]:
-            print(f"| {last[1]} to {rows} | {(rows - last[1]) / (at - last[0]):.0f} |")
-            last, mark = (at, rows), (rows // EACH + 1) * EACH
+    _, peak, seconds = plan(data, whole, options, rates=Rates())
     found, size = digest(whole)
-    print(f"\nall: {seconds:.0f} s, peak {peak:.0f} MB, {size / 1e6:.0f} MB of tokens")
+    print(f"\nall: {seconds:.0f} s with the check of what was written, peak {peak:.0f} MB, {size / 1e6:.0f} MB of tokens", flush=True)
     before, _, _ = plan(data, cut, options, until=options.rows // 2)
     after, _, seconds = plan(data, cut, options)
     same = digest(cut)[0] == found
-    print(f"killed at {before[-1][1]} rows and started again: {seconds:.0f} s, the first told {after[0][1]}, tokens {'the same' if same else 'OTHERS'}")
+    print(f"killed at {before[-1][2]} rows and started again: {seconds:.0f} s, the first told {after[0][2]}, tokens {'the same' if same else 'OTHERS'}")
     if not same:
         sys.exit(1)
 

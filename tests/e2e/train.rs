@@ -133,12 +133,29 @@ fn products_of_bf16_are_named_where_a_run_says_what_it_computed_in() {
     assert!(off.iter().all(|off| *off > 0.0 && *off < 1e-2), "{exact:?} {rounded:?}");
     // It is no run to go on with in another type.
     let run = dir.path().join("f32");
-    let said = train(
-        &run,
-        &["--resume", "--set", "train.max_steps=3", "--set", "data.max_length=256", "--set", "train.dtype=bf16"],
+    let resume = |dtype: &str, steps: &str| {
+        let set = format!("train.dtype={dtype}");
+        train(&run, &["--resume", "--max-steps", steps, "--set", "data.max_length=256", "--set", &set])
+    };
+    let said = resume("bf16", "3").assert_failure();
+    assert!(said.contains("compute: f32 on cpu -> f32, products of bf16, on cpu"), "{said}");
+    let said = resume("1", "3").assert_failure();
+    assert!(said.contains("unknown variant `1`, expected one of `auto`, `f32`, `bf16` in `train.dtype`"), "{said}");
+    // The same type by another name is; and what computed the first steps stays known.
+    assert!(resume("auto", "3").assert_success().stdout.contains("up to date: "));
+    let lock = run.join("run.lock.toml");
+    let read = || fs::read_to_string(&lock).unwrap();
+    let by = read().lines().find(|line| line.starts_with("instructions = ")).unwrap().to_owned();
+    fs::write(&lock, read().replace(&by, "instructions = [\"products of f32 by hand\"]")).unwrap();
+    let said = resume("auto", "4").assert_success();
+    assert!(said.stderr.contains("up to step 3 this run had products of f32 by hand"), "{}", said.stderr);
+    let both = by.replace('[', "[\"products of f32 by hand\", ");
+    assert!(read().contains(&both), "{}", read());
+    assert!(
+        fs::read_to_string(run.join("README.md"))
+            .unwrap()
+            .contains("products of f32 by hand; then products of f32 by ")
     );
-    let said = said.assert_failure();
-    assert!(said.contains("train.dtype"), "{said}");
 }
 
 #[test]

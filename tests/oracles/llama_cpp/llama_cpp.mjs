@@ -65,9 +65,10 @@ for (const name of named.length > 0 ? named : all) {
         one.prompts = [];
         const sequence = (await model.createContext(EXACT)).getSequence();
         for (const text of PROMPTS) {
-            // Tokens that swallow the white space behind them.
+            // Tokens that swallow the white space behind them, and what GPT-4o's way cuts otherwise than Llama's.
             const swallow = name.startsWith("swallow");
-            const asked = swallow ? `<|user|>\n ${text}<|end|> \n<|endoftext|> ${text} </s>\t<|assistant|>  ${text}` : text;
+            const other = name.startsWith("phi4-mini") ? `${text} I'LL DON'T caffèLatte CITTÀ/VIA 12345 HTMLParser Àncora//\n` : text;
+            const asked = swallow ? `<|user|>\n ${text}<|end|> \n<|endoftext|> ${text} </s>\t<|assistant|>  ${text}` : other;
             const ids = model.tokenize(asked, swallow);
             const whole = bos ? [first, ...ids] : ids;
             one.prompts.push({ ids, greedy: await greedy(sequence, whole, name.startsWith("smollm2") ? 8 : 12) });

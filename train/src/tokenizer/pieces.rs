@@ -23,6 +23,19 @@ const QWEN2: &str = concat!(
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+/// GPT-4o: words end where capitals begin again, and take contractions along; combining marks are letters.
+const GPT4O: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// What llama.cpp does in its place: marks are no letters, and letters outside of ASCII have no case.
+const GPT4O_IN_LLAMA_CPP: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]*[\p{L}&&[^A-Z]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]+[\p{L}&&[^A-Z]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
 /// A way of cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pieces {
@@ -30,6 +43,8 @@ pub enum Pieces {
     Llama3,
     /// The same without that: OLMo 2, Phi-4, and others with GPT-4's vocabulary.
     Dbrx,
+    /// GPT-4o and Phi-4-mini.
+    Gpt4o,
     /// Qwen 2 and 2.5; texts are brought to NFC before.
     Qwen2,
     /// SmolLM, SmolLM2, Granite 3 and StarCoder: every digit by itself, the rest as GPT-2.
@@ -39,12 +54,13 @@ pub enum Pieces {
 }
 
 /// Every name and its way.
-pub const KNOWN: [(&str, Pieces); 12] = [
+pub const KNOWN: [(&str, Pieces); 13] = [
     ("llama-bpe", Pieces::Llama3),
     ("llama3", Pieces::Llama3),
     ("llama-v3", Pieces::Llama3),
     ("dbrx", Pieces::Dbrx),
     ("smaug-bpe", Pieces::Dbrx),
+    ("gpt-4o", Pieces::Gpt4o),
     ("qwen2", Pieces::Qwen2),
     ("smollm", Pieces::Smollm),
     ("refact", Pieces::Smollm),
@@ -65,6 +81,7 @@ impl Pieces {
         match self {
             Self::Llama3 => "llama-bpe",
             Self::Dbrx => "dbrx",
+            Self::Gpt4o => "gpt-4o",
             Self::Qwen2 => "qwen2",
             Self::Smollm => "smollm",
             Self::Gpt2 => "gpt-2",
@@ -100,14 +117,21 @@ impl Pieces {
         KNOWN.iter().map(|(_, way)| *way).find(same)
     }
 
+    /// As [`Self::build`], but as llama.cpp does where that is not the same.
+    pub fn build_as_llama_cpp(self) -> Result<PreTokenizerWrapper> {
+        match self {
+            Self::Gpt4o => {
+                Ok(Sequence::new(vec![split(GPT4O_IN_LLAMA_CPP)?, ByteLevel::new(false, true, false).into()]).into())
+            }
+            _ => self.build(),
+        }
+    }
+
     /// Cut, then spell bytes as characters.
     pub fn build(self) -> Result<PreTokenizerWrapper> {
-        let split = |pattern: &str| {
-            let pattern = SplitPattern::Regex(pattern.to_owned());
-            Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map(PreTokenizerWrapper::from)
-        };
         let first = match self {
             Self::Llama3 | Self::Dbrx => split(LLAMA3)?,
+            Self::Gpt4o => split(GPT4O)?,
             Self::Qwen2 => split(QWEN2)?,
             Self::Smollm => Digits::new(true).into(),
             Self::Gpt2 => return Ok(ByteLevel::new(false, true, true).into()),
@@ -116,6 +140,11 @@ impl Pieces {
         let bytes = ByteLevel::new(false, true, self == Self::Smollm);
         Ok(Sequence::new(vec![first, bytes.into()]).into())
     }
+}
+
+fn split(pattern: &str) -> Result<PreTokenizerWrapper> {
+    let pattern = SplitPattern::Regex(pattern.to_owned());
+    Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map(PreTokenizerWrapper::from)
 }
 
 /// Without what changes offsets and no token: offsets are cut by `trim_offsets`, and a sequence of one is that one. The patterns
@@ -152,7 +181,8 @@ mod tests {
     #[test]
     fn each_way_cuts_as_its_models_do() {
         let text = "L'ho  12345 \n\nvisto,I'M";
-        let cases: [(Pieces, &[&str]); 4] = [
+        let cases: [(Pieces, &[&str]); 5] = [
+            (Pieces::Gpt4o, &["L", "'ho", " ", " ", "123", "45", " \n\n", "visto", ",I'M"]),
             (Pieces::Llama3, &["L", "'ho", " ", " ", "123", "45", " \n\n", "visto", ",I", "'M"]),
             (Pieces::Qwen2, &["L", "'ho", " ", " ", "1", "2", "3", "4", "5", " \n\n", "visto", ",I", "'M"]),
             (
@@ -162,12 +192,28 @@ mod tests {
             (Pieces::Gpt2, &["L", "'", "ho", " ", " 12345", " \n", "\n", "visto", ",", "I", "'", "M"]),
         ];
         for (way, expected) in cases {
-            let mut pre = PreTokenizedString::from(text);
-            way.build().unwrap().pre_tokenize(&mut pre).unwrap();
-            let splits = pre.get_splits(OffsetReferential::Original, OffsetType::Byte);
-            let found: Vec<&str> = splits.into_iter().map(|(_, (a, b), _)| &text[a..b]).collect();
-            assert_eq!(found, expected, "{way:?}");
+            assert_eq!(cut(&way.build().unwrap(), text), expected, "{way:?}");
+            assert_eq!(cut(&way.build_as_llama_cpp().unwrap(), text), expected, "{way:?}");
         }
+        // What llama.cpp 0.3.36 of llama-cpp-python cuts otherwise.
+        let text = "e\u{300}caffèLatte perÒ ÈVERO HTMLParser/";
+        let cases: [(PreTokenizerWrapper, &[&str]); 2] = [
+            (Pieces::Gpt4o.build().unwrap(), &["e\u{300}caffè", "Latte", " per", "Ò", " ÈVERO", " HTMLParser", "/"]),
+            (
+                Pieces::Gpt4o.build_as_llama_cpp().unwrap(),
+                &["e", "\u{300}caffè", "Latte", " perÒ", " È", "VERO", " HTMLParser", "/"],
+            ),
+        ];
+        for (way, expected) in cases {
+            assert_eq!(cut(&way, text), expected);
+        }
+    }
+
+    fn cut<'a>(way: &PreTokenizerWrapper, text: &'a str) -> Vec<&'a str> {
+        let mut pre = PreTokenizedString::from(text);
+        way.pre_tokenize(&mut pre).unwrap();
+        let splits = pre.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        splits.into_iter().map(|(_, (a, b), _)| &text[a..b]).collect()
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn variant(name: &str, folder: &Path) {
     let tokens = match name {
         "spm" => sentencepiece(&prompts),
         "swallow" => swallowing(&sentencepiece(&prompts)),
+        "phi4-mini" => gpt4o(&tiny::train(prompts.iter(), 320).unwrap()),
         "dbrx" => merging(&tiny::train(prompts.iter(), 320).unwrap(), &prompts),
         _ => tiny::train(prompts.iter(), 320).unwrap(),
     };
@@ -161,8 +162,22 @@ fn merging(tokens: &Tokens, texts: &[String]) -> Tokens {
     })
 }
 
-/// What is asked: of tokens that swallow, white space behind each.
+/// The same as Phi-4-mini's tokenizer cuts texts, in the words of its tokenizer.json.
+fn gpt4o(tokens: &Tokens) -> Tokens {
+    let name = |token: &Option<(String, u32)>| token.as_ref().map(|(text, _)| text.clone());
+    changed(tokens, &json!({"bos_token": name(&tokens.bos), "eos_token": name(&tokens.eos)}), |json| {
+        json["pre_tokenizer"] = serde_json::to_value(Pieces::Gpt4o.build().unwrap()).unwrap();
+        let split = &mut json["pre_tokenizer"]["pretokenizers"][0];
+        (split["behavior"], split["invert"]) = ("Removed".into(), true.into());
+        json["model"]["ignore_merges"] = false.into();
+    })
+}
+
+/// What is asked: of tokens that swallow, white space behind each; of GPT-4o's way, what it cuts otherwise than Llama's.
 fn asked(name: &str, text: &str) -> String {
+    if name.starts_with("phi4-mini") {
+        return format!("{text} I'LL DON'T caffèLatte CITTÀ/VIA 12345 HTMLParser Àncora//\n");
+    }
     match name.strip_prefix("swallow") {
         None => text.to_owned(),
         Some(_) => format!("<|user|>\n {text}<|end|> \n<|endoftext|> {text} </s>\t<|assistant|>  {text}"),

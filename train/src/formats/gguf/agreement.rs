@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
+use regex::Regex;
 use setaccio_base::row::Message;
 use setaccio_templates::{Clock, End};
 
 use super::{spm::Spm, tokenizer::from_metadata};
 use crate::{
     error::{Error, Result},
-    tokenizer::Tokens,
+    tokenizer::{Tokens, pieces::Pieces},
 };
 
 /// Texts at least.
@@ -57,6 +58,8 @@ pub(crate) enum Alike {
     BehindAToken,
     /// Those without special tokens: there is one.
     WithoutTokens,
+    /// Those without combining marks, and whose words change from capitals to small letters or back in ASCII alone: GPT-4o's.
+    WithoutMarks,
 }
 
 /// What cuts texts as llama.cpp does.
@@ -74,7 +77,7 @@ pub(crate) fn check(tokens: &Tokens, keys: &HashMap<String, Value>, more: &[Stri
     let encoded = |tokens: &Tokens, text: &str| Ok::<_, Error>(tokens.encode(text).map_err(Error::Other)?.ids);
     let cutter = match Spm::new(keys) {
         Some(spm) => Cutter::Spm(spm),
-        _ => Cutter::Read(Box::new(from_metadata(keys, &tokens.source)?)),
+        _ => Cutter::Read(Box::new(as_llama_cpp(keys, tokens)?)),
     };
     let texts = texts(tokens, more, alike);
     for text in &texts {
@@ -97,9 +100,26 @@ pub(crate) fn check(tokens: &Tokens, keys: &HashMap<String, Value>, more: &[Stri
     Ok(texts.len())
 }
 
+/// The tokenizer of a file's keys, which cuts texts by llama.cpp's pattern.
+fn as_llama_cpp(keys: &HashMap<String, Value>, tokens: &Tokens) -> Result<Tokens> {
+    let mut read = from_metadata(keys, &tokens.source)?;
+    let named = keys.get("tokenizer.ggml.pre").and_then(|value| value.to_string().ok());
+    if let Some(pieces) = named.and_then(|name| Pieces::find(name)) {
+        let cuts = pieces.build_as_llama_cpp().map_err(|e| Error::model(&tokens.source, e.to_string()))?;
+        read.tokenizer.with_pre_tokenizer(Some(cuts));
+    }
+    Ok(read)
+}
+
+/// Whether a text has combining marks, which are no letters to llama.cpp.
+fn marked(text: &str) -> bool {
+    Regex::new(r"\p{M}").is_ok_and(|marks| marks.is_match(text))
+}
+
 /// Plain texts, runs of spaces, special tokens between others, and a conversation.
 fn texts(tokens: &Tokens, more: &[String], alike: Alike) -> Vec<String> {
-    let mut texts: Vec<String> = PLAIN.iter().map(|text| (*text).to_owned()).chain(more.iter().cloned()).collect();
+    let plain: Vec<&str> = PLAIN.into_iter().filter(|text| alike != Alike::WithoutMarks || !marked(text)).collect();
+    let mut texts: Vec<String> = plain.iter().map(|text| (*text).to_owned()).chain(more.iter().cloned()).collect();
     texts.extend((1..=40).map(|n| format!("a{}b", " ".repeat(n))));
     let mut special: Vec<(u32, String)> = tokens
         .tokenizer
@@ -123,7 +143,7 @@ fn texts(tokens: &Tokens, more: &[String], alike: Alike) -> Vec<String> {
         texts.retain(|text| !text.starts_with(' ') && !spaced(text));
     }
     let few = TEXTS.saturating_sub(texts.len());
-    texts.extend((0..few).map(|i| format!("{}{}", PLAIN[i % 6], PLAIN[(i * 5 + 1) % PLAIN.len()])));
+    texts.extend((0..few).map(|i| format!("{}{}", plain[i % 6], plain[(i * 5 + 1) % plain.len()])));
     if let (Alike::BehindAToken, Some((_, token))) = (alike, special.first()) {
         for text in &mut texts {
             text.insert_str(0, token);

@@ -143,6 +143,11 @@ impl Exported {
                 "this tokenizer puts a space before a text that begins with no special token, and GGUF can say always or \
                  never: it says always; llama.cpp has a space behind special tokens too",
             ),
+            Alike::WithoutMarks => Some(
+                "llama.cpp takes combining marks (of Hindi and Thai, of accents that are characters of their own) for no \
+                 letters, and letters outside of ASCII for capitals and small ones alike: it cuts words with marks, or with both \
+                 cases beyond the first letter, otherwise than this tokenizer of GPT-4o's kind",
+            ),
         }
     }
 }
@@ -207,7 +212,12 @@ pub(crate) fn metadata(tokens: &Tokens, size: usize) -> Result<Exported> {
     let listed: Vec<(String, i32)> =
         listed.into_iter().enumerate().map(|(id, token)| token.unwrap_or_else(|| unused(id))).collect();
     match Pieces::of(&file.pre_tokenizer) {
-        Some(pieces) if !file.model.byte_fallback => byte_level(&mut keys, tokens, &file, pieces)?,
+        Some(pieces) if !file.model.byte_fallback => {
+            byte_level(&mut keys, tokens, &file, pieces)?;
+            if pieces == Pieces::Gpt4o {
+                alike = Alike::WithoutMarks;
+            }
+        }
         None if file.model.byte_fallback => (doubtful, alike) = sentencepiece(&mut keys, tokens, &file, &listed)?,
         _ => return Err(wrong(unknown())),
     }

@@ -78,7 +78,7 @@ fn ways_of_cutting_without_a_name_are_refused() {
     let cases: [(Change, &str); 4] = [
         (
             &|json| json["pre_tokenizer"] = json!({"type": "Whitespace"}),
-            "has no name here (dbrx, gpt-2, llama-bpe, qwen2",
+            "has no name here (dbrx, gpt-2, gpt-4o, llama-bpe, qwen2",
         ),
         (&|json| json["normalizer"] = json!({"type": "Lowercase"}), "changes texts first"),
         (

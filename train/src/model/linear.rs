@@ -58,7 +58,7 @@ impl Linear {
         let adapter =
             |output| self.lora.as_ref().map(|lora| lora.forward_(&y, x, &self.name, mode, output)).transpose();
         if let Some((lora, dora)) = self.lora.as_ref().and_then(|lora| Some((lora, lora.dora.as_ref()?))) {
-            return self.forward_dora(x, (lora, dora), y, mode);
+            return self.forward_dora(x, (lora, dora), &y, mode);
         }
         let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
         let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
@@ -84,12 +84,12 @@ impl Linear {
         &self,
         x: &Tensor,
         (lora, dora): (&LoraLayer, &Dora),
-        y: Tensor,
+        y: &Tensor,
         mode: Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        self.product_(&y, x, mode, Output::Overwrite)?;
+        self.product_(y, x, mode, Output::Overwrite)?;
         let w = self.weight.dense(x.dtype())?;
-        let xa = lora.forward_(&y, x, &self.name, mode, Output::Accumulate)?;
+        let xa = lora.forward_(y, x, &self.name, mode, Output::Accumulate)?;
         let y = y.broadcast_mul(&dora.lengths(&w, lora)?.gain)?;
         if let Some(bias) = &self.bias {
             kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;

@@ -63,7 +63,7 @@ impl LoraLayer {
     /// The same in tensors of its own, which training does not change; the gradients are shared.
     pub fn copy(&self) -> Result<Self> {
         let copy = |param: &Param| Ok::<_, Error>(Param { value: param.value.copy()?, ..param.clone() });
-        let dora = self.dora.as_ref().map(|dora| Ok::<_, Error>(dora.with(copy(&dora.magnitude)?))).transpose()?;
+        let dora = self.dora.as_ref().map(Dora::copy).transpose()?;
         Ok(Self { a: copy(&self.a)?, b: copy(&self.b)?, dora, ..*self })
     }
 

@@ -41,9 +41,10 @@ impl Dora {
         Ok(Self { magnitude, squares })
     }
 
-    /// Of the same layer, with other lengths.
-    pub fn with(&self, magnitude: Param) -> Self {
-        Self { magnitude, squares: self.squares.clone() }
+    /// The same with lengths of its own; see [`LoraLayer::copy`].
+    pub fn copy(&self) -> Result<Self> {
+        let magnitude = Param { value: self.magnitude.value.copy()?, ..self.magnitude.clone() };
+        Ok(Self { magnitude, squares: self.squares.clone() })
     }
 
     /// g and n, in the type of `w`.

@@ -22,7 +22,7 @@ use super::{
     micro::{MicroBatch, PairBatch, Question, UnpairedBatch, shared},
     outcome::RowOutcome,
     pair::{Answers, Needs, one_sided},
-    shards::{Build, Row, Shard, Split, place},
+    shards::{Build, Row, Rows, Shard, Split, place},
 };
 use crate::{
     error::{Error, Result},
@@ -34,6 +34,8 @@ use crate::{
 const VERSION: u32 = 4;
 /// Rows that are tokenised together.
 const CHUNK: usize = 512;
+/// Rows of a file that are kept together until all are tokenised: what a run that is killed loses of its work at most.
+const PIECE: usize = 8192;
 /// Text that is tokenised together, about, in bytes.
 const CHUNK_BYTES: u64 = 8 << 20;
 
@@ -170,15 +172,17 @@ impl Dataset {
         let shards = builds.iter().flat_map(|build| build.shards(split).map(move |shard| (build, shard)));
         let shards: Vec<(&Build, &Shard)> = shards.filter(|(_, shard)| shard.rows > 0).collect();
         let mut builder = CacheBuilder { writer: Writer::new(&path)?, notes, masker: &masker, form, progress, total };
-        if let [(build, shard)] = shards.as_slice() {
-            builder.shard(build, shard)?;
+        if shards.len() == 1 && total <= PIECE as u64 {
+            builder.shard(shards[0], &mut |builder, rows, file, _| builder.rows(rows, file))?;
             builder.writer.finish(&builder.notes)?;
         } else {
-            // What was tokenised before a run was cut short is not tokenised again: a file of its own for each shard.
+            // What was tokenised before a run was cut short is not tokenised again: a file of its own for each piece.
             let parts = Parts::open(cache, (split, &key))?;
-            for (i, (build, shard)) in shards.into_iter().enumerate() {
+            for (i, shard) in shards.into_iter().enumerate() {
                 if builder.notes.counts.rows < total {
-                    builder.part(build, shard, &parts.file(i))?;
+                    builder.shard(shard, &mut |builder, rows, file, piece| {
+                        builder.part(rows, file, &parts.file(i, piece))
+                    })?;
                 }
             }
             builder.writer.finish(&builder.notes)?;
@@ -376,23 +380,29 @@ struct CacheBuilder<'a> {
 }
 
 impl CacheBuilder<'_> {
-    /// Add a shard by way of a file of its own, which may be there from a run that was cut short.
-    fn part(&mut self, build: &Build, shard: &Shard, path: &Path) -> Result<()> {
+    /// Add rows of a file by way of a file of their own, which may be there from a run that was cut short.
+    fn part(&mut self, rows: &mut Piece<'_>, file: &str, path: &Path) -> Result<()> {
         let before = self.notes.counts.rows;
-        // Its rows are numbered from 0 there, and a limit may end it before its end.
-        let key = format!("{} {before}", self.notes.key);
+        // They are numbered from 0 there, and a limit may end them before their end.
+        let key = format!("{} {before} {}", self.notes.key, rows.left);
         let cancelled = || self.progress.cancelled();
         let ready = |(cache, notes): (Cache, Notes)| (notes.key == key).then_some((cache, notes));
         let known = Cache::open(path, &cancelled)?.and_then(ready);
         let (cache, notes) = if let Some((cache, notes)) = known {
             self.progress.advance(notes.counts.rows, "");
+            for row in rows {
+                row?;
+                if cancelled() {
+                    return Err(Error::Interrupted);
+                }
+            }
             (cache, notes)
         } else {
             let notes = Notes { key: key.clone(), counts: Counts::default(), files: Vec::new(), left_out: None };
             let (writer, total) = (Writer::new(path)?, self.total - before);
             let mut part =
                 CacheBuilder { writer, notes, masker: self.masker, form: self.form, progress: self.progress, total };
-            part.shard(build, shard)?;
+            part.rows(rows, file)?;
             part.writer.finish(&part.notes)?;
             let made = Cache::open(path, &cancelled)?.and_then(ready);
             made.ok_or_else(|| Error::damaged(path, "is not what was just written: the disk is failing"))?
@@ -405,17 +415,34 @@ impl CacheBuilder<'_> {
             self.writer.push(&cache.example(i), row, cache.side(i))?;
         }
         self.notes.counts.add(&notes.counts);
-        self.notes.files.extend(notes.files);
         self.notes.left_out = self.notes.left_out.take().or(notes.left_out);
         Ok(())
     }
 
-    fn shard(&mut self, build: &Build, shard: &Shard) -> Result<()> {
-        let (groups, rows) = build.read(shard, &|| self.progress.cancelled())?;
+    /// Read a file, as far as the limit goes, and hand it to `each` in numbered pieces.
+    fn shard(
+        &mut self,
+        (build, shard): (&Build, &Shard),
+        each: &mut dyn FnMut(&mut Self, &mut Piece<'_>, &str, usize) -> Result<()>,
+    ) -> Result<()> {
+        let (groups, mut rows) = build.read(shard, &|| self.progress.cancelled())?;
         let file = build.folder.join(&shard.path).display().to_string();
-        let left = usize::try_from(self.total - self.notes.counts.rows).unwrap_or(usize::MAX);
-        let mut rows = rows.take(left);
-        let mut chunk = next(&mut rows)?;
+        let mut left = usize::try_from((self.total - self.notes.counts.rows).min(shard.rows)).unwrap_or(usize::MAX);
+        for piece in 0.. {
+            let n = left.min(PIECE);
+            if n == 0 {
+                break;
+            }
+            each(self, &mut Piece { rows: &mut rows, left: n }, &file, piece)?;
+            left -= n;
+        }
+        self.notes.files.push(Groups { file, rows: groups });
+        Ok(())
+    }
+
+    /// Tokenise rows of a file.
+    fn rows(&mut self, rows: &mut Piece<'_>, file: &str) -> Result<()> {
+        let mut chunk = next(rows)?;
         while !chunk.is_empty() {
             if self.progress.cancelled() {
                 return Err(Error::Interrupted);
@@ -424,16 +451,15 @@ impl CacheBuilder<'_> {
             // One thread reads on while the others tokenise.
             let (outcomes, read) = rayon::join(
                 || chunk.par_iter().map(|row| tokenise(masker, form, row)).collect::<Vec<_>>(),
-                || next(&mut rows),
+                || next(rows),
             );
             for (row, outcome) in chunk.iter().zip(outcomes) {
-                let at = || place(&file, row.at);
+                let at = || place(file, row.at);
                 self.add(outcome.map_err(|message| Error::Row { at: at(), message })?, at)?;
             }
             self.progress.advance(chunk.len() as u64, "");
             chunk = read?;
         }
-        self.notes.files.push(Groups { file, rows: groups });
         Ok(())
     }
 
@@ -476,7 +502,22 @@ fn numbered(row: u64) -> Result<u32> {
     u32::try_from(row).map_err(|_| Error::Other("a data set has at most 4,294,967,296 rows; set `data.limit`".into()))
 }
 
-/// The files of shards that are tokenised, until all are.
+/// The next rows of a file.
+struct Piece<'a> {
+    rows: &'a mut Rows,
+    left: usize,
+}
+
+impl Iterator for Piece<'_> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.rows.next()
+    }
+}
+
+/// The files of pieces that are tokenised, until all are.
 struct Parts(PathBuf);
 
 impl Parts {
@@ -499,9 +540,9 @@ impl Parts {
         Ok(Self(folder))
     }
 
-    /// That of a shard.
-    fn file(&self, shard: usize) -> PathBuf {
-        self.0.join(format!("{shard:05}.tokens"))
+    /// That of a piece of a shard.
+    fn file(&self, shard: usize, piece: usize) -> PathBuf {
+        self.0.join(format!("{shard:05}-{piece:05}.tokens"))
     }
 
     fn remove(self) -> Result<()> {

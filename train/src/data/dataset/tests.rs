@@ -1,5 +1,6 @@
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -133,22 +134,22 @@ fn what_was_tokenised_before_it_was_cut_short_is_not_tokenised_again() {
     assert!(matches!(open(&data, 0, &cache, &Seen(AtomicU64::new(0), 1500)), Err(Error::Interrupted)));
     let parts = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().unwrap() == "parts");
     let parts = parts.unwrap();
-    assert!(parts.join("00000.tokens").is_file() && !parts.join("00002.tokens").exists());
-    // The first file cannot be read any more, and need not be.
-    let first = folder.join("data/train-00000-of-00003.parquet");
-    let bytes = fs::read(&first).unwrap();
-    fs::write(&first, vec![0; bytes.len()]).unwrap();
+    assert!(!parts.join("00002-00000.tokens").exists());
+    // A file that is made again is another one.
+    let first = || fs::metadata(parts.join("00000-00000.tokens")).unwrap().ino();
+    let before = first();
+    assert!(matches!(open(&data, 0, &cache, &Seen(AtomicU64::new(0), 2600)), Err(Error::Interrupted)));
+    assert!(first() == before && parts.join("00001-00000.tokens").is_file());
     let resumed = open(&data, 0, &cache, &()).unwrap();
     assert_eq!((resumed.sha256(), resumed.counts()), (whole.sha256(), whole.counts()));
     assert_eq!(resumed.place(2999), whole.place(2999));
     let names: Vec<_> = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 1, "the parts are gone: {names:?}");
     // A part that is torn is made again, and parts of other settings go.
-    fs::write(&first, &bytes).unwrap();
     let again = dir.path().join("again");
     fs::create_dir_all(again.join("train-0000000000000000.parts")).unwrap();
     assert!(matches!(open(&data, 0, &again, &Seen(AtomicU64::new(0), 1500)), Err(Error::Interrupted)));
-    let parts = again.join(parts.file_name().unwrap()).join("00000.tokens");
+    let parts = again.join(parts.file_name().unwrap()).join("00000-00000.tokens");
     let torn = fs::read(&parts).unwrap();
     fs::write(&parts, &torn[..torn.len() - 9]).unwrap();
     assert_eq!(open(&data, 0, &again, &()).unwrap().sha256(), whole.sha256());
@@ -156,6 +157,34 @@ fn what_was_tokenised_before_it_was_cut_short_is_not_tokenised_again() {
     // A limit ends within a file.
     assert_eq!(open(&data, 1200, &again, &()).unwrap().sha256(), open(&data, 1200, &clean, &()).unwrap().sha256());
     assert_eq!(open(&data, 1200, &again, &()).unwrap().len(), 1200);
+}
+
+/// A large file is kept a piece at a time.
+#[test]
+fn a_file_that_was_tokenised_in_part_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let [cache, clean, folder] = ["cache", "clean", "a"].map(|name| dir.path().join(name));
+    fs::create_dir_all(&cache).unwrap();
+    fs::create_dir_all(&clean).unwrap();
+    build(&folder, Kind::Chat, &chats(2 * PIECE + 700), 500, 1000);
+    assert_eq!(fs::read_dir(folder.join("data")).unwrap().count(), 1);
+    let data = data(std::slice::from_ref(&folder));
+    let whole = open(&data, 0, &clean, &()).unwrap();
+    let stop = |rows: usize| {
+        let seen = Seen(AtomicU64::new(0), rows as u64);
+        assert!(matches!(open(&data, 0, &cache, &seen), Err(Error::Interrupted)));
+    };
+    stop(PIECE + 600);
+    let parts = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().unwrap() == "parts");
+    let parts = parts.unwrap();
+    let first = || fs::metadata(parts.join("00000-00000.tokens")).unwrap().ino();
+    let before = first();
+    stop(2 * PIECE + 100);
+    assert!(first() == before && parts.join("00000-00001.tokens").is_file());
+    let resumed = open(&data, 0, &cache, &()).unwrap();
+    assert_eq!((resumed.sha256(), resumed.counts()), (whole.sha256(), whole.counts()));
+    assert_eq!(resumed.place(2 * PIECE + 699), whole.place(2 * PIECE + 699));
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "the parts are gone");
 }
 
 #[test]

@@ -243,6 +243,11 @@ bench-train *args:
 bench-tokenise *args:
     benches/tokenise.sh "$@"
 
+# time to the first token and tokens per second of the server, beside transformers and llama.cpp
+[group('7 develop')]
+bench-serve *args:
+    benches/serve.sh "$@"
+
 # write the generated pages of the book: rules, schemas, keys of recipes, commands
 [group('7 develop')]
 docs-reference:

@@ -44,8 +44,9 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.stderr.read()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.stderr.read()
         assert self.process.wait(60) == 0, "it ends cleanly"
 
 

@@ -24,8 +24,8 @@ pub struct Known {
 /// All of them. Their files are called as public programs have them that read these: `ARC-Easy/test-00000-of-00001.parquet`,
 /// `data/validation-00000-of-00001.parquet` of HellaSwag, `all/test-00000-of-00001.parquet` of MMLU, `main/test-00000-of-00001.parquet`
 /// of GSM8K, `generation/validation-00000-of-00001.parquet` of `TruthfulQA`, `winogrande_xl/validation-00000-of-00001.parquet`,
-/// `data/it/test.jsonl` or `it/test-...` of the translations of ARC, HellaSwag, MMLU and `TruthfulQA`. Those of the Italian GSM8K and
-/// Winogrande were not checked. A question is looked for by itself, because rows give other answers to it, and with its answers, because some
+/// and `data/en/test.jsonl` of the translations of ARC, of which `data/it/test.jsonl` is taken to be one. Those of the translations of the other
+/// sets were not checked. A question is looked for by itself, because rows give other answers to it, and with its answers, because some
 /// questions are of few words.
 pub const KNOWN: [Known; 12] = [
     Known {

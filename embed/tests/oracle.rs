@@ -203,7 +203,10 @@ fn a_model_that_cannot_be_used_is_refused() {
         fs::write(folder.join("model.safetensors"), file).unwrap_or_else(|e| panic!("{e}"));
     };
     for (said, expected) in [
-        (said(&remove("model.safetensors")), "has no model.safetensors: dedup.semantic.model names a folder"),
+        (
+            said(&remove("model.safetensors")),
+            "has neither model.safetensors nor model.onnx: dedup.semantic.model names a folder",
+        ),
         (said(&remove("tokenizer.json")), "has no tokenizer.json"),
         (said(&|folder| fs::remove_dir_all(folder).unwrap_or_else(|e| panic!("{e}"))), "is not there"),
         (said(&write("model.safetensors", b"torn")), "has only 4 bytes"),

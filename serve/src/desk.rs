@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -11,9 +11,9 @@ use std::{
 
 use setaccio_train::inference::{
     engine::{Counts, Engine},
-    request::{Event, Request, Task},
+    request::{Answer, Event, Request, Task},
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Where requests are handed in.
 pub struct Desk {
@@ -22,6 +22,7 @@ pub struct Desk {
     /// Requests that are not done with.
     open: Arc<AtomicUsize>,
     most: usize,
+    alive: Arc<AtomicBool>,
 }
 
 /// So many requests wait that no more are taken.
@@ -37,6 +38,31 @@ impl Drop for Place {
     }
 }
 
+/// Where the engine's answers go. The place is given up with the request.
+struct ToClient {
+    sender: UnboundedSender<Event>,
+    _place: Place,
+}
+
+impl Answer for ToClient {
+    fn tell(&mut self, event: Event) -> bool {
+        self.sender.send(event).is_ok()
+    }
+
+    fn wanted(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+/// Says that the engine has gone, however it went.
+struct Alive(Arc<AtomicBool>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Answers as they come; the engine stops working on the request when they are dropped.
 pub type Answers = UnboundedReceiver<Event>;
 
@@ -46,7 +72,10 @@ impl Desk {
         let (sender, requests) = mpsc::channel::<Request>();
         let counts = Arc::new(Mutex::new(Counts::default()));
         let seen = counts.clone();
+        let alive = Arc::new(AtomicBool::new(true));
+        let works = Alive(alive.clone());
         thread::spawn(move || {
+            let _works = works;
             loop {
                 if engine.idle() {
                     let Ok(request) = requests.recv() else { return };
@@ -60,7 +89,7 @@ impl Desk {
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = engine.counts();
             }
         });
-        Self { sender: Mutex::new(sender), counts, open: Arc::default(), most }
+        Self { sender: Mutex::new(sender), counts, open: Arc::default(), most, alive }
     }
 
     /// Hand in a request.
@@ -72,11 +101,7 @@ impl Desk {
         self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, taken).map_err(|_| Full)?;
         let place = Place(self.open.clone());
         let (sender, answers) = unbounded_channel();
-        let answer = Box::new(move |event| {
-            // The place is given up with the request.
-            let _ = &place;
-            sender.send(event).is_ok()
-        });
+        let answer = Box::new(ToClient { sender, _place: place });
         let request = Request { model, prompt, task, answer };
         // If the engine is gone, so are the answers, and who waits for them sees that.
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).send(request));
@@ -86,6 +111,16 @@ impl Desk {
     /// What the engine has done, and holds now.
     pub fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the engine works.
+    pub fn alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Requests that there is room for.
+    pub fn room(&self) -> usize {
+        self.most
     }
 
     /// Requests that are not done with.

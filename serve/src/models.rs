@@ -25,6 +25,8 @@ pub struct Served {
     pub tokens: Arc<Tokens>,
     /// Rows of its embedding.
     pub vocab: usize,
+    /// Bytes of its longest token, as the tokenizer writes it.
+    pub longest: usize,
     /// The base that it is an adapter of.
     pub parent: Option<String>,
 }
@@ -77,14 +79,16 @@ pub fn load(model: &Path, adapters: &[PathBuf], device: recipe::Device, progress
     let config = files.config();
     let positions = config.max_position_embeddings;
     let plain = load_model(&files, device, progress)?;
-    let mut served = vec![Served { id: id.clone(), tokens, vocab: config.vocab_size, parent: None }];
+    let longest = longest(&tokens);
+    let mut served = vec![Served { id: id.clone(), tokens, vocab: config.vocab_size, longest, parent: None }];
     let mut models = vec![Arc::new(plain.clone())];
     for (adapter, file, tokens) in adapters {
         // The base's weights are shared.
         let mut model = plain.clone();
         file.attach(&mut model)?;
         let vocab = file.applied(config).vocab_size;
-        served.push(Served { id: adapter, tokens, vocab, parent: Some(id.clone()) });
+        let longest = self::longest(&tokens);
+        served.push(Served { id: adapter, tokens, vocab, longest, parent: Some(id.clone()) });
         models.push(Arc::new(model));
     }
     Ok(Loaded { served, models, positions })
@@ -92,6 +96,10 @@ pub fn load(model: &Path, adapters: &[PathBuf], device: recipe::Device, progress
 
 fn run(path: &Path) -> Result<Option<FinishedRun>> {
     FinishedRun::is_in(path).then(|| FinishedRun::open(path)).transpose()
+}
+
+fn longest(tokens: &Tokens) -> usize {
+    tokens.tokenizer.get_vocab(true).keys().map(String::len).max().unwrap_or(1)
 }
 
 /// What an adapter is called by, and its folder.

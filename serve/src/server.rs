@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,8 +17,8 @@ use axum::{
     http::{
         HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
-            CONTENT_TYPE, ORIGIN, VARY,
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
         },
     },
     middleware::{self, Next},
@@ -51,6 +51,8 @@ use crate::{
 
 /// Bytes of a body: some clients send a corpus in one request.
 const BODY: usize = 64 << 20;
+/// Tokens that the KV cache has room for at the least.
+const LEAST_ROWS: usize = 64;
 /// How often it is asked whether to end.
 const ASKED: Duration = Duration::from_millis(50);
 
@@ -75,6 +77,8 @@ pub struct Options {
     pub cors: Vec<String>,
     /// What a request has to show.
     pub key: Option<String>,
+    /// Whether it listens on this machine alone.
+    pub local: bool,
     /// How long answers may take that are being written when the server is to end.
     pub drain: Duration,
 }
@@ -86,7 +90,14 @@ pub struct Options {
 pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn() -> bool) -> Result<usize> {
     let Loaded { served, models, positions } = loaded;
     let row_bytes = Engine::row_bytes(&models[0]);
-    let limits = Limits { rows: options.cache_bytes / row_bytes.max(1), texts: options.texts, keep_prompts: true };
+    let rows = options.cache_bytes / row_bytes.max(1);
+    if rows < LEAST_ROWS {
+        let message = format!("a KV cache of {} bytes has room for {rows} tokens: give it more", options.cache_bytes);
+        return Err(setaccio_train::Error::Other(message));
+    }
+    let limits = Limits { rows, texts: options.texts, keep_prompts: true };
+    // Of a text that is longer there is no room for.
+    let positions = positions.min(rows);
     let engine = Engine::new(models, positions, limits)?;
     let ending = Arc::new(AtomicBool::new(false));
     let state = Arc::new(State {
@@ -152,10 +163,10 @@ fn routes(state: Arc<State>, options: &Options) -> Router {
     if options.tokenizer_info {
         router = router.route("/tokenizer_info", get(tokens::info));
     }
-    let guard = Guard { key: options.key.clone(), cors: options.cors.clone() };
+    let guard = Guard { key: options.key.clone(), cors: options.cors.clone(), local: options.local };
     router
         .route("/", get(page::page))
-        .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/health", get(health))
         .fallback(|uri: Uri| async move { ApiError::no_route(uri.path()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             let error = ApiError::no_route(uri.path());
@@ -167,6 +178,12 @@ fn routes(state: Arc<State>, options: &Options) -> Router {
         .with_state(state)
 }
 
+async fn health(Extract(state): Extract<Arc<State>>) -> Response {
+    let alive = state.desk.alive();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "status": if alive { "ok" } else { "the engine has stopped" } }))).into_response()
+}
+
 async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
     let text = state.metrics.text(&state.desk.counts(), state.desk.open_requests(), state.row_bytes);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
@@ -176,6 +193,8 @@ async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
 struct Guard {
     key: Option<String>,
     cors: Vec<String>,
+    /// Whether it listens on this machine alone.
+    local: bool,
 }
 
 /// Routes that need no key.
@@ -188,8 +207,11 @@ async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Ne
     };
     let allowed = origin.filter(named);
     let preflight = request.method() == Method::OPTIONS;
+    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let mut response = if preflight && allowed.is_some() {
         (StatusCode::NO_CONTENT, Body::empty()).into_response()
+    } else if allowed.is_none() && strange(&guard, &request) {
+        ApiError::origin().into_response()
     } else if !OPEN.contains(&request.uri().path()) && !admits(&guard, &request) {
         ApiError::key().into_response()
     } else {
@@ -200,9 +222,26 @@ async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Ne
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(VARY, HeaderValue::from_static("Origin"));
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        // Clients in browsers send headers of their own.
+        let asked = asked.unwrap_or(HeaderValue::from_static("authorization, content-type"));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
     }
     response
+}
+
+/// Whether a request comes from a page of elsewhere: one whose origin is not the address that it asks, or, where only this machine is
+/// listened to and no key is asked for, one that asks it by another name, which a name server may have made point here.
+fn strange(guard: &Guard, request: &Request) -> bool {
+    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let host = text(request.headers().get(HOST)).unwrap_or_default();
+    let elsewhere = request.headers().contains_key(ORIGIN)
+        && text(request.headers().get(ORIGIN))
+            .and_then(|o| o.split_once("://").map(|(_, at)| at != host))
+            .unwrap_or(true);
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host.as_str(), |(name, _)| name);
+    let own = name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    elsewhere || (guard.local && guard.key.is_none() && !own)
 }
 
 /// Whether a request shows the key, compared in the same time whatever it shows.

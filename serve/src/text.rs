@@ -35,6 +35,14 @@ impl Writer {
         Self { tokens, stops, ids: Vec::new(), from: 0, done: 0, held: String::new() }
     }
 
+    /// The same, of a text that goes on with these tokens: what a token looks like depends on the one before.
+    #[must_use]
+    pub fn after(mut self, prompt: &[u32]) -> Self {
+        self.ids = prompt[prompt.len().saturating_sub(PATIENCE)..].to_vec();
+        self.done = self.ids.len();
+        self
+    }
+
     /// One more token.
     pub fn push(&mut self, id: u32) -> Written {
         self.ids.push(id);
@@ -62,9 +70,9 @@ impl Writer {
         if !all && now.ends_with(char::REPLACEMENT_CHARACTER) {
             return;
         }
-        if let Some(new) = now.strip_prefix(before.as_str()) {
-            self.held.push_str(new);
-        }
+        // What was told stays told, also where bytes that come after it make another character of it.
+        let same: usize = before.chars().zip(now.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        self.held.push_str(&now[same..]);
         (self.from, self.done) = (self.done, self.ids.len());
     }
 

@@ -81,7 +81,7 @@ impl Server {
     fn open(&self, head: &str, body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
-        write!(stream, "{head} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
+        write!(stream, "{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
             .unwrap();
         stream.write_all(body).unwrap();
         stream
@@ -175,6 +175,16 @@ fn base_and_adapter_answer_side_by_side_as_openai_does() {
     let (end, usage) = (&events[events.len() - 2], &events[events.len() - 1]);
     assert_eq!(end["choices"][0]["finish_reason"], answer["choices"][0]["finish_reason"]);
     assert_eq!((&usage["choices"], &usage["usage"]["completion_tokens"]), (&json!([]), &json!(tokens.len())));
+    // What clients send back after a call has no content.
+    let after = json!({ "model": "adapted", "max_tokens": 2, "messages": [
+        { "role": "user", "content": "Che tempo fa?" },
+        { "role": "assistant", "content": null, "tool_calls": [{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+        { "role": "tool", "tool_call_id": "c", "content": "Piove." },
+    ]});
+    server.ask(CHAT, &after);
+    let seen = server.ask("/tokenize", &after)["tokens"].clone();
+    let seen = server.ask("/detokenize", &json!({ "tokens": seen }))["content"].as_str().unwrap().to_owned();
+    assert!(seen.contains("Piove.") && !seen.contains("None"), "{seen}");
     // The base says something else, and is the one that is asked where none is named.
     let base =
         |model: Value| {
@@ -305,6 +315,9 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
         (WRITE, json!({ "prompt": "" , "logprobs": 99 })),
         (WRITE, json!({ "prompt": [1, 999_999] })),
         (WRITE, json!({ "prompt": "a", "suffix": "b" })),
+        (WRITE, json!({ "prompt": "a ".repeat(500_000) })),
+        (WRITE, json!({ "prompt": "a", "stop_token_ids": vec![1; 65] })),
+        (WRITE, json!({ "prompt": vec!["a"; 100], "n": 100 })),
         ("/v1/embeddings", json!({ "input": [1, 2, 3] })),
         ("/v1/embeddings", json!({ "input": "a", "dimensions": 999 })),
         ("/detokenize", json!({ "tokens": [999_999] })),
@@ -312,6 +325,7 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
     ] {
         let (status, answer) = server.post(path, &body);
         assert!(answer["error"]["message"].is_string() && (400..500).contains(&status), "{body}: {answer}");
+        let body: String = body.to_string().chars().take(120).collect();
         writeln!(told, "{path} {body}\n  {status} {}", answer["error"]).unwrap();
     }
     let (status, _, answer) = server.send("GET /v1/completions", b"");
@@ -321,11 +335,28 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
     }
     assert_snapshot("serve-errors", told);
     // Pages of that origin may ask, others not.
-    let preflight = |origin: &str| server.send(&format!("OPTIONS {CHAT}"), format!("x{origin}").as_bytes()).0;
-    assert_eq!(preflight(""), 405);
+    assert_eq!(server.send(&format!("OPTIONS {CHAT}"), b"").0, 405);
+    for (host, origin, status) in [
+        ("localhost", "https://evil.example", "403"),
+        ("localhost", "null", "403"),
+        ("evil.example", "http://evil.example", "403"),
+        ("evil.example", "https://chat.example", "200"),
+        ("localhost:1", "http://localhost:1", "200"),
+        ("[::1]:1", "http://[::1]:1", "200"),
+    ] {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        write!(stream, "GET /v1/models HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{host} {origin}: {answer}");
+    }
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(stream, "OPTIONS {CHAT} HTTP/1.1\r\nHost: h\r\nOrigin: https://chat.example\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    write!(
+        stream,
+        "OPTIONS {CHAT} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://chat.example\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(
@@ -359,7 +390,7 @@ fn a_key_is_asked_for_and_never_told() {
         let mut stream = TcpStream::connect(&server.address).unwrap();
         write!(
             stream,
-            "GET /tokenizer_info HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+            "GET /tokenizer_info HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();

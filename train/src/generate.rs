@@ -101,7 +101,7 @@ pub fn generate(
     let mut engine = Engine::new(vec![Arc::new(model.clone())], rows, limits)?;
     let (answers, told) = mpsc::channel();
     let task = Task::Write(Writing { max_tokens, stop: stop.to_vec(), sampling: *sampling, ..Writing::default() });
-    let answer = Box::new(move |event| answers.send(event).is_ok());
+    let answer = Box::new(move |event: Event| answers.send(event).is_ok());
     engine.submit(Request { model: 0, prompt: prompt.to_vec(), task, answer });
     let mut written = Vec::new();
     loop {

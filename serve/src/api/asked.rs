@@ -50,6 +50,10 @@ pub struct StreamOptions {
     pub include_usage: Option<bool>,
 }
 
+/// Stop strings and tokens, and bytes of the strings together.
+const MOST_STOPS: usize = 64;
+const STOP_BYTES: usize = 4096;
+
 /// Choices of one answer at the most.
 const MOST_CHOICES: i64 = 128;
 
@@ -118,6 +122,11 @@ impl Asked {
             presence_penalty: within("presence_penalty", self.presence_penalty, 0.0, (-2.0, 2.0))?,
             seed: self.seed.map_or_else(|| state.seed(), i64::cast_unsigned),
         };
+        let (stops, ids) = (self.stops(), self.stop_token_ids.as_ref().map_or(0, Vec::len));
+        if stops.len() + ids > MOST_STOPS || stops.iter().map(String::len).sum::<usize>() > STOP_BYTES {
+            let message = format!("there may be {MOST_STOPS} stops at the most, of {STOP_BYTES} bytes together");
+            return Err(ApiError::wrong("stop", message));
+        }
         // A stop string that is a special token has no text.
         let special = self.stops().into_iter().filter_map(|stop| tokens.tokenizer.token_to_id(&stop));
         let special = special.filter(|id| tokens.is_special(*id));

@@ -46,6 +46,7 @@ struct Line {
     served: Served,
     logprobs: bool,
     prompt_tokens: usize,
+    choices: u64,
 }
 
 impl Line {
@@ -80,7 +81,7 @@ impl Told for Line {
     fn usage(&self, used: &[Used]) -> Value {
         let mut line = self.chunk(&json!({}), &Value::Null, None);
         line["choices"] = json!([]);
-        line["usage"] = usage(self.prompt_tokens, used);
+        line["usage"] = usage(self.prompt_tokens, used, self.choices);
         line
     }
 }
@@ -91,6 +92,9 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     let (model, served) = state.model(body.asked.model.as_deref())?;
     let given = body.messages.as_deref().filter(|messages| !messages.is_empty());
     let given = given.ok_or_else(|| ApiError::wrong("messages", "there are no messages"))?;
+    for text in given.iter().filter_map(|message| message.get("content")?.as_str()) {
+        state.short_enough(served, "messages", text)?;
+    }
     let ids = prompt(served, given, body.tools.as_ref())?;
     if ids.len() > state.positions {
         return Err(ApiError { param: Some("messages"), ..ApiError::too_long(ids.len(), state.positions) });
@@ -106,8 +110,17 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     let writing = body.asked.writing(&state, &served.tokens, usize::MAX)?;
     let writing = Writing { logprobs: tells.then_some(top), ..writing };
     let (n, (streams, tells_usage)) = (body.asked.choices()?, body.asked.streams());
+    state.fits(n)?;
     let (id, created, prompt_tokens) = (state.name("chatcmpl"), now(), ids.len());
-    let line = |index| Line { index, id: id.clone(), created, served: served.clone(), logprobs: tells, prompt_tokens };
+    let line = |index| Line {
+        index,
+        id: id.clone(),
+        created,
+        served: served.clone(),
+        logprobs: tells,
+        prompt_tokens,
+        choices: n,
+    };
     let mut choices = Vec::new();
     for index in 0..n {
         let mut writing = writing.clone();
@@ -139,7 +152,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     }
     Ok(Json(json!({
         "id": id, "object": "chat.completion", "created": created, "model": served.id, "choices": told,
-        "usage": usage(prompt_tokens, &used),
+        "usage": usage(prompt_tokens, &used, n),
     }))
     .into_response())
 }
@@ -177,7 +190,8 @@ fn message(fields: &Map<String, Value>, template: &str) -> Result<Message, Strin
         role => role,
     };
     let mut message = match fields.get("content") {
-        None | Some(Value::Null) => Message::without_text(role),
+        // What clients send with calls of tools. Templates write it as a text, or add to it.
+        None | Some(Value::Null) => Message::new(role, ""),
         Some(Value::String(text)) => Message::new(role, text),
         Some(Value::Array(parts)) => Message::new(role, text(parts)?),
         Some(_) => return Err("its `content` is neither a text nor a list of texts".into()),

@@ -70,6 +70,7 @@ struct Line {
     echo: Option<Read>,
     columns: Option<Columns>,
     prompt_tokens: usize,
+    choices: u64,
     /// Whether the answer has to have one token more than the prompt.
     whole: bool,
 }
@@ -137,15 +138,18 @@ impl Told for Line {
     fn usage(&self, used: &[Used]) -> Value {
         let mut line = self.chunk("", &Value::Null, None);
         line["choices"] = json!([]);
-        line["usage"] = usage(self.prompt_tokens, used);
+        line["usage"] = usage(self.prompt_tokens, used, self.choices);
         line
     }
 }
 
 /// What was used, as OpenAI tells it.
-pub fn usage(prompt: usize, used: &[Used]) -> Value {
+///
+/// Of a prompt that has several choices, what was there is that of the first.
+pub fn usage(prompt: usize, used: &[Used], choices: u64) -> Value {
     let written: usize = used.iter().map(|used| used.written).sum();
-    let cached: usize = used.iter().map(|used| used.cached).sum();
+    let firsts = used.iter().step_by(usize::try_from(choices).unwrap_or(1).max(1));
+    let cached: usize = firsts.map(|used| used.cached).sum();
     json!({
         "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written,
         "prompt_tokens_details": { "cached_tokens": cached },
@@ -171,6 +175,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     let writing = Writing { logprobs, prompt_logprobs: logprobs.filter(|_| echo), ..writing };
     let prompts = prompts(&state, served, body.prompt.as_ref(), &writing)?;
     let (n, (streams, tells_usage)) = (body.asked.choices()?, body.asked.streams());
+    state.fits(prompts.len() as u64 * n)?;
     let (id, created) = (state.name("cmpl"), now());
     let prompt_tokens: usize = prompts.iter().map(|read| read.ids.len() - usize::from(read.behind_bos)).sum();
     let mut choices = Vec::new();
@@ -189,9 +194,11 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
                 echo: echo.then_some(read),
                 columns: logprobs.map(|_| Columns::default()),
                 prompt_tokens,
+                choices: n,
                 whole,
             };
-            choices.push((Choice::new(answers, Writer::new(served.tokens.clone(), body.asked.stops())), line));
+            let writer = Writer::new(served.tokens.clone(), body.asked.stops()).after(&prompt.ids);
+            choices.push((Choice::new(answers, writer), line));
         }
     }
     if streams {
@@ -221,7 +228,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     }
     Ok(Json(json!({
         "id": id, "object": "text_completion", "created": created, "model": served.id, "choices": told,
-        "usage": usage(prompt_tokens, &used),
+        "usage": usage(prompt_tokens, &used, n),
     }))
     .into_response())
 }
@@ -229,6 +236,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
 fn prompts(state: &State, served: &Served, prompt: Option<&Prompt>, writing: &Writing) -> ApiResult<Vec<Read>> {
     let tokens = &served.tokens;
     let of_text = |text: &String| {
+        state.short_enough(served, "prompt", text)?;
         let begins = tokens.bos.as_ref().is_some_and(|(bos, _)| text.starts_with(bos.as_str()));
         let ids = if begins {
             tokens.encode(text).map(|e| e.ids)

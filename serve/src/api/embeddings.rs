@@ -42,6 +42,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     };
     let mut prompts = Vec::with_capacity(texts.len());
     for (i, text) in texts.iter().enumerate() {
+        state.short_enough(served, "input", text)?;
         let ids = raw_ids((&served.tokens, served.vocab), text).map_err(|e| ApiError::wrong("input", e.to_string()))?;
         if ids.is_empty() {
             return Err(ApiError::wrong("input", format!("text {i} has no tokens")));
@@ -60,7 +61,10 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
         while waiting.len() < 32
             && let Some(ids) = prompts.next()
         {
-            waiting.push_back(state.ask(model, ids, Task::Embed(state.pooling))?);
+            // What was begun is ended, also while the server is about to end.
+            let task = Task::Embed(state.pooling);
+            let first = data.is_empty() && waiting.is_empty();
+            waiting.push_back(if first { state.ask(model, ids, task)? } else { state.ask_on(model, ids, task)? });
         }
         let Some(mut answers) = waiting.pop_front() else { break };
         let vector = loop {

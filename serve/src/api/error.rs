@@ -65,6 +65,13 @@ impl ApiError {
         Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, message) }
     }
 
+    /// A page of elsewhere asks.
+    pub fn origin() -> Self {
+        let message =
+            "a page of another origin, or another name of this machine: name the origin by --cors, or ask localhost";
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// There is no such route.
     pub fn no_route(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no {path} here"))

@@ -12,7 +12,10 @@ fn told(logprob: f32) -> f32 {
 
 /// A token's own text.
 fn piece(tokens: &Tokens, id: u32) -> String {
-    tokens.decode_with_special(&[id]).unwrap_or_default()
+    let text = tokens.decode_with_special(&[id]).unwrap_or_default();
+    // SentencePiece writes a space so, and decoders take it off a text's beginning.
+    let spaced = tokens.tokenizer.id_to_token(id).is_some_and(|token| token.starts_with('\u{2581}'));
+    if spaced && !text.starts_with(' ') { format!(" {text}") } else { text }
 }
 
 /// Those of completions: tokens, their log-probabilities, the most probable ones and where each begins, side by side.
@@ -70,7 +73,9 @@ impl Columns {
 pub fn list(tokens: &Tokens, scored: &[Scored]) -> Value {
     let entry = |id: u32, logprob: f32| {
         let text = piece(tokens, id);
-        json!({ "token": text, "logprob": told(logprob), "bytes": text.as_bytes() })
+        // Bytes that are no character by themselves are not told.
+        let bytes = (!text.contains(char::REPLACEMENT_CHARACTER)).then_some(text.as_bytes());
+        json!({ "token": text, "logprob": told(logprob), "bytes": bytes })
     };
     let each = scored.iter().map(|token| {
         let mut own = entry(token.id, token.logprob);

@@ -57,6 +57,41 @@ impl State {
         found.ok_or_else(|| ApiError::no_model(asked, &ids()))
     }
 
+    /// Whether so many requests can ever wait.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub fn fits(&self, requests: u64) -> ApiResult<()> {
+        let room = self.desk.room();
+        if requests <= room as u64 {
+            return Ok(());
+        }
+        Err(ApiError::wrong("n", format!("{requests} texts are asked for at once, and there is room for {room}")))
+    }
+
+    /// Whether a text may be a prompt by its length alone: a tokenizer takes long over texts that are none.
+    ///
+    /// # Errors
+    /// It has more bytes than the longest tokens could make.
+    pub fn short_enough(&self, served: &Served, param: &'static str, text: &str) -> ApiResult<()> {
+        let most = (self.positions + 1).saturating_mul(served.longest);
+        if text.len() <= most {
+            return Ok(());
+        }
+        let (bytes, positions) = (text.len(), self.positions);
+        let message =
+            format!("a text of {bytes} bytes has more tokens than the model has positions ({positions}): shorten it");
+        Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::wrong(param, message) })
+    }
+
+    /// Hand in one more of a request that was taken.
+    ///
+    /// # Errors
+    /// Too many wait.
+    pub fn ask_on(&self, model: usize, prompt: Vec<u32>, task: Task) -> ApiResult<Answers> {
+        self.desk.ask(model, prompt, task).map_err(|_| ApiError::full())
+    }
+
     /// Hand a request in.
     ///
     /// # Errors
@@ -65,7 +100,7 @@ impl State {
         if self.ending.load(Ordering::SeqCst) {
             return Err(ApiError::ending());
         }
-        self.desk.ask(model, prompt, task).map_err(|_| ApiError::full())
+        self.ask_on(model, prompt, task)
     }
 
     /// A name for an answer, which no other answer of this server has.

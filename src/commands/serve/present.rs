@@ -121,6 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
         tokenizer_info: args.tokenizer_info,
         cors: args.cors.clone(),
         key,
+        local: args.host.is_loopback(),
         drain: Duration::from_secs(args.drain.into()),
     };
     signals::stop_cleanly();

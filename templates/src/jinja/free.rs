@@ -58,11 +58,17 @@ impl<'a> Search<'a> {
                 self.bind(target);
             }
             Node::If(branches, otherwise) => {
+                let outside = self.bound.len();
+                let mut bound: Vec<Vec<&str>> = Vec::new();
                 for (test, body) in branches {
                     self.expr(test);
                     self.body(body);
+                    bound.push(self.bound.split_off(outside));
                 }
                 self.body(otherwise);
+                let last = self.bound.split_off(outside);
+                // What every branch binds is bound.
+                self.bound.extend(last.into_iter().filter(|name| bound.iter().all(|names| names.contains(name))));
             }
             Node::For(node) => {
                 self.expr(&node.over);
@@ -213,6 +219,10 @@ mod tests {
             ("{% with x = a %}{{ x }}{% endwith %}{{ x }}", "a x"),
             ("{% set ns = namespace(k=1) %}{% set ns.k = z %}{{ ns.k }}", "namespace z"),
             ("{% set x %}{{ y }}{% endset %}{{ x | replace(u, v) }}", "y u v"),
+            ("{% if a %}{% set x = 1 %}{% endif %}{{ x }}", "a x"),
+            // jinja2 names x here too, which both branches bind.
+            ("{% if a %}{% set x = 1 %}{% else %}{% set x = 2 %}{% endif %}{{ x }}", "a"),
+            ("{% if a %}{% set x = 1 %}{{ x }}{% elif x %}{% endif %}", "a x"),
             ("{{ a['b'][c] }}{{ {d: e}[f:g] }}{{ h(i, j=k, *l, **m) }}", "a c d e f g h i k l m"),
         ] {
             let template = Template::new(source).unwrap();

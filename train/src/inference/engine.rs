@@ -101,7 +101,7 @@ struct Text {
 
 impl Text {
     fn tell(&mut self, event: Event) {
-        if !self.over && !(self.request.answer)(event) {
+        if !self.over && !self.request.answer.tell(event) {
             self.over = true;
         }
     }
@@ -125,6 +125,11 @@ impl Text {
 
     fn reads(&self) -> bool {
         self.done < self.end
+    }
+
+    /// Whether its run has no row for the next token.
+    fn is_full(&self) -> bool {
+        !self.over && !self.reads() && self.done == self.run.1
     }
 
     /// The next token whose keys and values are not there, behind the prompt.
@@ -230,7 +235,11 @@ impl Engine {
 
     /// Give room to those that wait, in their order.
     fn admit(&mut self) -> Result<()> {
-        self.waiting.retain(|text| !text.over);
+        self.waiting.retain(|text| !text.over && text.request.answer.wanted());
+        // Room that becomes free is for those that cannot go on without it.
+        if self.running.iter().any(Text::is_full) {
+            return Ok(());
+        }
         while self.running.len() < self.limits.texts {
             let Some(text) = self.waiting.front() else { break };
             let (model, scores) = (text.request.model, text.scored());
@@ -378,11 +387,10 @@ impl Engine {
 
     /// Let every text that has filled its run have a longer one. If there is no room for any, the last one begins again later.
     fn make_room(&mut self) -> Result<()> {
-        let full = |text: &Text| !text.over && !text.reads() && text.done == text.run.1;
         loop {
             let mut stuck = false;
             for at in 0..self.running.len() {
-                if !full(&self.running[at]) {
+                if !self.running[at].is_full() {
                     continue;
                 }
                 let (start, len) = self.running[at].run;
@@ -399,14 +407,13 @@ impl Engine {
                     stuck = true;
                 }
             }
-            if !stuck || self.running.iter().any(|text| !text.over && !full(text)) {
+            if !stuck || self.running.iter().any(|text| !text.over && !text.is_full()) {
                 return Ok(());
             }
             if let [text] = &mut self.running[..] {
                 let (start, len) = text.run;
                 if len == self.rows.most() {
-                    let why = format!("the KV cache has room for {len} tokens, and the text has as many");
-                    text.finish(Event::Failed(why));
+                    text.finish(Event::Finished(Finish::Length));
                     return Ok(());
                 }
                 text.run.0 = self.rows.move_to_front(start);
@@ -430,7 +437,8 @@ impl Engine {
         self.running = running;
         for text in over {
             let read = text.done.min(text.end);
-            let whole = !text.reads();
+            // Shorter ones are of no use to another.
+            let whole = !text.reads() && read >= BLOCK;
             if self.limits.keep_prompts && whole && text.writing().is_some() {
                 let mut ids = text.request.prompt;
                 ids.truncate(read);

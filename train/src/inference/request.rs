@@ -12,11 +12,25 @@ pub struct Request {
     /// What is asked of them.
     pub task: Task,
     /// Is given each answer as it comes, and ends the request by `false`.
-    pub answer: Answer,
+    pub answer: Box<dyn Answer>,
 }
 
 /// Takes answers.
-pub type Answer = Box<dyn FnMut(Event) -> bool + Send>;
+pub trait Answer: Send {
+    /// One has come. `false` says that no more are wanted.
+    fn tell(&mut self, event: Event) -> bool;
+
+    /// Whether any is wanted still, asked while nothing is told.
+    fn wanted(&self) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(Event) -> bool + Send> Answer for F {
+    fn tell(&mut self, event: Event) -> bool {
+        self(event)
+    }
+}
 
 /// What is asked of a prompt.
 #[derive(Clone, Debug, PartialEq)]

@@ -137,8 +137,13 @@ impl Rows {
         let (len, run) = runs.max_by_key(|(len, run)| (*len, run.used)).filter(|(len, _)| *len > 0)?;
         self.clock += 1;
         run.used = self.clock;
+        let asked = scores;
         let of = run.prompt.as_ref().and_then(|prompt| prompt.scores.as_ref()).filter(|_| scores.is_some());
-        let scores = of.map_or_else(Vec::new, |(_, scores)| scores[..len - 1].to_vec());
+        let mut scores = of.map_or_else(Vec::new, |(_, scores)| scores[..len - 1].to_vec());
+        let n = asked.unwrap_or(0);
+        for scored in &mut scores {
+            scored.top.truncate(n);
+        }
         Some(Found { start: run.start, len, scores })
     }
 }

@@ -84,9 +84,6 @@ impl Sampling {
             order.select_nth_unstable_by(self.top_k, before);
             order.truncate(self.top_k);
         }
-        if self.min_p > 0.0 {
-            order.retain(|id| weight(*id) >= self.min_p);
-        }
         // The sum goes over tokens in their own order, whatever came before.
         order.sort_unstable();
         let total: f64 = order.iter().map(|id| weight(*id)).sum();
@@ -107,19 +104,22 @@ impl Sampling {
     fn among(&self, order: &[u32], weight: impl Fn(u32) -> f64, total: f64, at: f32, all: bool) -> Option<u32> {
         let mut sums = Vec::with_capacity(order.len());
         let mut sum = 0.0;
+        let mut cut = false;
         for id in order {
-            if sum >= self.top_p * total && !sums.is_empty() {
+            let weight = weight(*id);
+            cut = !sums.is_empty() && (sum >= self.top_p * total || weight < self.min_p);
+            if cut {
                 break;
             }
-            sum += weight(*id);
+            sum += weight;
             sums.push(sum);
         }
-        let cut = sums.len() < order.len() || sum >= self.top_p * total;
+        let cut = cut || sum >= self.top_p * total;
         // Where the nucleus ends among these, it is what there is to choose from.
         let of = if cut || all { sum } else { total };
         let point = f64::from(at) * of;
         match sums.iter().position(|sum| point < *sum) {
-            Some(place) if cut || all || self.top_p >= 1.0 => Some(order[place]),
+            Some(place) if cut || all || (self.top_p >= 1.0 && self.min_p <= 0.0) => Some(order[place]),
             None if cut || all => order[..sums.len()].last().copied(),
             _ => None,
         }
@@ -188,6 +188,8 @@ mod tests {
         assert_eq!(chosen(Sampling { top_k: 2, ..sampling(1.0, 1.0) }), [1, 1, 1, 0, 0, 0]);
         assert_eq!(chosen(Sampling { min_p: 0.45, ..sampling(1.0, 1.0) }), [1, 1, 1, 0, 0, 0]);
         assert_eq!(chosen(Sampling { min_p: 0.6, ..sampling(1.0, 1.0) }), [1; 6]);
+        // The nucleus is that of all tokens, as min_p comes after it: 0.5 and 0.25 are 0.75, not all that min_p leaves.
+        assert_eq!(chosen(Sampling { min_p: 0.2, ..sampling(1.0, 0.75) }), [1, 1, 1, 0, 0, 0]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Asked {
     fn submit(&mut self, model: usize, prompt: Vec<u32>, task: Task, wanted: usize) {
         let (sender, receiver) = mpsc::channel();
         let mut tokens = 0;
-        let answer = Box::new(move |event| {
+        let answer = Box::new(move |event: Event| {
             tokens += usize::from(matches!(event, Event::Token(_)));
             sender.send(event).is_ok() && tokens < wanted
         });
@@ -244,13 +244,15 @@ fn what_cannot_be_answered_is_refused() {
     ] {
         let mut asked = Asked::new(models.to_vec(), rows, 2);
         asked.submit(0, ids, Task::Write(write(40)), usize::MAX);
-        told.insert(name, asked.finish().0.remove(0).failed.unwrap_or_default());
+        let answer = asked.finish().0.remove(0);
+        told.insert(name, answer.failed.unwrap_or_else(|| format!("{} {:?}", answer.tokens.len(), answer.finish)));
     }
     assert_eq!(told["empty"], "the prompt has no tokens");
     assert_eq!(told["outside"], "token 300 is outside the model's vocabulary of 300");
     assert_eq!(told["positions"], "the prompt has 513 tokens, and the model has 512 positions");
     assert_eq!(told["room"], "the prompt has 100 tokens, and the KV cache has room for 99");
-    assert_eq!(told["grows"], "the KV cache has room for 99 tokens, and the text has as many");
+    // What was written stays: the last token needs no row.
+    assert_eq!(told["grows"], "10 Some(Length)");
 }
 
 #[test]
@@ -276,4 +278,36 @@ fn products_of_many_rows_give_each_the_same_result() {
         let part = states(from);
         assert!(part[..] == whole[from..], "from {from}");
     }
+}
+
+#[test]
+fn a_long_text_is_not_kept_waiting_by_short_ones_that_keep_coming() {
+    let mut asked = Asked::new(vec![model(8)], 240, 6);
+    asked.submit(0, prompt(1, 20), Task::Write(write(200)), usize::MAX);
+    let mut steps = 0;
+    let finished = |asked: &Asked| asked.told[0].try_iter().any(|event| matches!(event, Event::Finished(_)));
+    while !finished(&asked) {
+        if asked.engine.counts().waiting < 4 {
+            asked.submit(0, prompt(steps, 40), Task::Write(write(20)), usize::MAX);
+        }
+        asked.engine.step().unwrap();
+        steps += 1;
+        assert!(steps < 2000, "{:?}", asked.engine.counts());
+    }
+    // The short ones were answered beside it.
+    assert!(asked.engine.counts().written > 300, "{:?}", asked.engine.counts());
+}
+
+#[test]
+fn scores_that_were_kept_are_as_many_as_are_asked_for() {
+    let models = [model(9)];
+    let ids = prompt(2, 60);
+    let task = |n| Task::Write(Writing { prompt_logprobs: Some(n), ..write(1) });
+    let mut asked = Asked::new(models.to_vec(), POSITIONS, 1);
+    for n in [3, 1] {
+        asked.submit(0, ids.clone(), task(n), usize::MAX);
+    }
+    let (answers, counts) = asked.finish();
+    assert!(counts.kept > 0);
+    assert_eq!(answers[1].prompt, alone(&models, 0, &ids, &task(1)).prompt);
 }

@@ -107,7 +107,8 @@ def llama_cpp(packages, model, ids, new):
     told = json.dumps([packages, model, ids, new, THREADS])
     done = subprocess.run(["node", "--input-type=module", "-e", LLAMA, told], capture_output=True, text=True)
     if done.returncode:
-        return "llama.cpp", None, done.stderr.strip().splitlines()[-1][:80]
+        why = [line for line in done.stderr.splitlines() if "Error" in line] or ["no reason is told"]
+        return "llama.cpp", None, why[0][:80]
     first, rate = json.loads(done.stdout.strip().splitlines()[-1])
     return "llama.cpp", first, rate
 

@@ -31,6 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all = Vec::new();
     for table in tables.iter().filter_map(toml::Value::as_table) {
         let mut table = table.clone();
+        table.remove("as");
+        if table.remove("off").is_some_and(|off| off.as_bool() == Some(true)) {
+            continue;
+        }
         let name = table.remove("rule").and_then(|r| r.as_str().map(str::to_owned)).ok_or("a filter has no `rule`")?;
         let compiled = || registry::find(&name)?.compile(table.clone(), &context);
         time(&name, compiled()?, &rows)?;

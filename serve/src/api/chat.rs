@@ -16,12 +16,11 @@ use setaccio_train::inference::request::{Task, Writing};
 
 use super::{
     asked::{Asked, read},
-    choice::{Choice, Piece, Used},
-    completions::usage,
+    choice::{Choice, Piece, usage},
     error::{ApiError, ApiResult},
     logprobs,
     state::{State, now},
-    stream::{self, Told},
+    stream::{self, Ending, Told},
 };
 use crate::{models::Served, text::Writer};
 
@@ -45,8 +44,6 @@ struct Line {
     created: u64,
     served: Served,
     logprobs: bool,
-    prompt_tokens: usize,
-    choices: u64,
 }
 
 impl Line {
@@ -77,13 +74,6 @@ impl Told for Line {
             Piece::End(why, _) => vec![self.chunk(&json!({}), &Value::Null, Some(why))],
         }
     }
-
-    fn usage(&self, used: &[Used]) -> Value {
-        let mut line = self.chunk(&json!({}), &Value::Null, None);
-        line["choices"] = json!([]);
-        line["usage"] = usage(self.prompt_tokens, used, self.choices);
-        line
-    }
 }
 
 /// Answer.
@@ -112,15 +102,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     let (n, (streams, tells_usage)) = (body.asked.choices()?, body.asked.streams());
     state.fits(n)?;
     let (id, created, prompt_tokens) = (state.name("chatcmpl"), now(), ids.len());
-    let line = |index| Line {
-        index,
-        id: id.clone(),
-        created,
-        served: served.clone(),
-        logprobs: tells,
-        prompt_tokens,
-        choices: n,
-    };
+    let line = |index| Line { index, id: id.clone(), created, served: served.clone(), logprobs: tells };
     let mut choices = Vec::new();
     for index in 0..n {
         let mut writing = writing.clone();
@@ -129,8 +111,11 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
         choices.push((Choice::new(answers, Writer::new(served.tokens.clone(), body.asked.stops())), line(index)));
     }
     if streams {
-        let usage = tells_usage.then(|| Box::new(line(0)) as Box<dyn Told>);
-        return Ok(stream::send(state.clone(), choices, usage));
+        let ending = tells_usage.then(|| {
+            let line = line(0).chunk(&json!({}), &Value::Null, None);
+            Ending { line, prompt: prompt_tokens, choices: n }
+        });
+        return Ok(stream::send(state.clone(), choices, ending));
     }
     let (mut told, mut used) = (Vec::new(), Vec::new());
     for (mut choice, line) in choices {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use setaccio_train::inference::request::{Event, Finish, Scored};
 
 use super::{
@@ -109,4 +110,17 @@ fn name(why: Finish) -> &'static str {
         Finish::Stop => "stop",
         Finish::Length => "length",
     }
+}
+
+/// What was used, as OpenAI tells it.
+///
+/// Of a prompt that has several choices, what was there is that of the first.
+pub fn usage(prompt: usize, used: &[Used], choices: u64) -> Value {
+    let written: usize = used.iter().map(|used| used.written).sum();
+    let firsts = used.iter().step_by(usize::try_from(choices).unwrap_or(1).max(1));
+    let cached: usize = firsts.map(|used| used.cached).sum();
+    json!({
+        "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written,
+        "prompt_tokens_details": { "cached_tokens": cached },
+    })
 }

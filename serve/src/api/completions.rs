@@ -17,11 +17,11 @@ use setaccio_train::{
 
 use super::{
     asked::{Asked, read},
-    choice::{Choice, Piece, Used},
+    choice::{Choice, Piece, usage},
     error::{ApiError, ApiResult},
     logprobs::Columns,
     state::{State, now},
-    stream::{self, Told},
+    stream::{self, Ending, Told},
 };
 use crate::{models::Served, text::Writer};
 
@@ -69,8 +69,6 @@ struct Line {
     /// The prompt, where it is told.
     echo: Option<Read>,
     columns: Option<Columns>,
-    prompt_tokens: usize,
-    choices: u64,
     /// Whether the answer has to have one token more than the prompt.
     whole: bool,
 }
@@ -134,26 +132,6 @@ impl Told for Line {
         let logprobs = self.columns.as_mut().map_or(Value::Null, Columns::take);
         vec![self.chunk(&text, &logprobs, finish)]
     }
-
-    fn usage(&self, used: &[Used]) -> Value {
-        let mut line = self.chunk("", &Value::Null, None);
-        line["choices"] = json!([]);
-        line["usage"] = usage(self.prompt_tokens, used, self.choices);
-        line
-    }
-}
-
-/// What was used, as OpenAI tells it.
-///
-/// Of a prompt that has several choices, what was there is that of the first.
-pub fn usage(prompt: usize, used: &[Used], choices: u64) -> Value {
-    let written: usize = used.iter().map(|used| used.written).sum();
-    let firsts = used.iter().step_by(usize::try_from(choices).unwrap_or(1).max(1));
-    let cached: usize = firsts.map(|used| used.cached).sum();
-    json!({
-        "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written,
-        "prompt_tokens_details": { "cached_tokens": cached },
-    })
 }
 
 /// Answer.
@@ -193,8 +171,6 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
                 served: served.clone(),
                 echo: echo.then_some(read),
                 columns: logprobs.map(|_| Columns::default()),
-                prompt_tokens,
-                choices: n,
                 whole,
             };
             let writer = Writer::new(served.tokens.clone(), body.asked.stops()).after(&prompt.ids);
@@ -202,15 +178,9 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
         }
     }
     if streams {
-        let last = choices.last().map(|(_, line)| Line {
-            echo: None,
-            columns: None,
-            id: line.id.clone(),
-            served: line.served.clone(),
-            ..*line
-        });
-        let usage = last.filter(|_| tells_usage).map(|line| Box::new(line) as Box<dyn Told>);
-        return Ok(stream::send(state, choices, usage));
+        let line = choices.last().filter(|_| tells_usage).map(|(_, line)| line.chunk("", &Value::Null, None));
+        let ending = line.map(|line| Ending { line, prompt: prompt_tokens, choices: n });
+        return Ok(stream::send(state, choices, ending));
     }
     let (mut told, mut used) = (Vec::new(), Vec::new());
     for (mut choice, mut line) in choices {

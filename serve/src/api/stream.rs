@@ -7,11 +7,11 @@ use axum::response::{
     sse::{Event, KeepAlive, Sse},
 };
 use futures_util::stream;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::{
-    choice::{Choice, Piece, Used},
+    choice::{Choice, Piece, Used, usage},
     state::State,
 };
 
@@ -26,13 +26,21 @@ pub trait Told: Send + 'static {
     fn opening(&mut self) -> Vec<Value>;
     /// A piece of it.
     fn piece(&mut self, piece: Piece) -> Vec<Value>;
-    /// What was used, when all texts have ended.
-    fn usage(&self, used: &[Used]) -> Value;
+}
+
+/// The last line of a stream: what was used.
+pub struct Ending {
+    /// Any line of the stream, whose place it takes.
+    pub line: Value,
+    /// Tokens of the prompts.
+    pub prompt: usize,
+    /// Texts of each prompt.
+    pub choices: u64,
 }
 
 /// Send these texts as they are written; at the end, if it is asked for, what was used. When the client goes away, so do the
 /// texts.
-pub fn send<T: Told>(state: Arc<State>, choices: Vec<(Choice, T)>, usage: Option<Box<dyn Told>>) -> Response {
+pub fn send<T: Told>(state: Arc<State>, choices: Vec<(Choice, T)>, ending: Option<Ending>) -> Response {
     let (lines, received) = channel::<Value>(LINES);
     tokio::spawn(async move {
         let texts =
@@ -41,8 +49,10 @@ pub fn send<T: Told>(state: Arc<State>, choices: Vec<(Choice, T)>, usage: Option
         for text in texts.collect::<Vec<_>>() {
             used.extend(text.await);
         }
-        if let Some(told) = usage {
-            drop(lines.send(told.usage(&used)).await);
+        if let Some(Ending { mut line, prompt, choices }) = ending {
+            line["choices"] = json!([]);
+            line["usage"] = usage(prompt, &used, choices);
+            drop(lines.send(line).await);
         }
         drop(lines.send(Value::Null).await);
     });

@@ -8,7 +8,7 @@ use super::{
     pieces::{self, BLOCK},
     request::{Event, Finish, Pooling, Request, Scored, Task, Writing},
     rows::{Found, Prompt, Rows},
-    sampling::{largest, log_sum_exp, most_probable},
+    sampling::{largest, log_sum_exp},
 };
 use crate::{
     error::{Error, Result},
@@ -299,16 +299,15 @@ impl Engine {
             let rows = states.narrow(0, first, piece.len())?;
             let text = &mut self.running[at];
             self.counts.read += (piece.end - text.done) as u64;
-            match text.request.task.clone() {
-                Task::Write(writing) => {
-                    if let Some(n) = writing.prompt_logprobs {
-                        score(text, &llama, &rows, (piece.start, n))?;
-                    }
-                    if piece.end == text.end && !text.over {
-                        self.prompt_ends(at, &llama, &rows.narrow(0, piece.len() - 1, 1)?)?;
-                    }
+            if let Task::Embed(pooling) = text.request.task {
+                embed(text, &llama, &rows, (piece.start, pooling))?;
+            } else {
+                if let Some(n) = text.scored() {
+                    score(text, &llama, &rows, (piece.start, n))?;
                 }
-                Task::Embed(pooling) => embed(text, &llama, &rows, (piece.start, pooling))?,
+                if piece.end == text.end && !text.over {
+                    self.prompt_ends(at, &llama, &rows.narrow(0, piece.len() - 1, 1)?)?;
+                }
             }
             let text = &mut self.running[at];
             text.done = piece.end;
@@ -336,7 +335,7 @@ impl Engine {
             return Ok(());
         }
         let logits = llama.head.logits_in(last, Mode::Tokens)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        if choose(text, logits, left + 1) {
+        if choose(text, &logits, left + 1) {
             self.counts.written += 1;
         }
         Ok(())
@@ -376,7 +375,7 @@ impl Engine {
                 let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
                 for ((_, at), logits) in new.iter().zip(logits) {
                     let left = self.positions - self.running[*at].end + 1;
-                    if choose(&mut self.running[*at], logits, left) {
+                    if choose(&mut self.running[*at], &logits, left) {
                         self.counts.written += 1;
                     }
                 }
@@ -518,31 +517,28 @@ fn embed(text: &mut Text, llama: &Llama, rows: &Tensor, (start, pooling): (usize
 }
 
 /// Choose the next token of a text, of which there may be `left` in all, and tell it. Gives whether there is one.
-fn choose(text: &mut Text, mut logits: Vec<f32>, left: usize) -> bool {
-    let Task::Write(writing) = text.request.task.clone() else { return false };
+fn choose(text: &mut Text, logits: &[f32], left: usize) -> bool {
+    let Some(&Writing { max_tokens, sampling, logprobs, .. }) = text.writing() else { return false };
     if !logits.iter().all(|x| x.is_finite()) {
         let after = text.end + text.written.len();
         text.finish(Event::Failed(format!("the model's logits after token {after} are not numbers")));
         return false;
     }
-    let told = |id: u32, logits: &[f32]| match writing.logprobs {
+    let at = random::uniform(text.stream, text.written.len() as u64);
+    let id = if sampling.penalizes() {
+        let mut penalized = logits.to_vec();
+        sampling.penalize(&mut penalized, &text.request.prompt, &text.written);
+        sampling.choose(&penalized, at)
+    } else {
+        sampling.choose(logits, at)
+    };
+    // What is told is the model's own, without penalties.
+    let told = match logprobs {
         Some(n) => scored(id, logits, n),
         None => Scored { id, ..Scored::default() },
     };
-    let sampling = &writing.sampling;
-    let id = if sampling.penalizes() || sampling.temperature > 0.0 {
-        let at = random::uniform(text.stream, text.written.len() as u64);
-        let own = logits.clone();
-        sampling.penalize(&mut logits, &text.request.prompt, &text.written);
-        let id = sampling.choose(&logits, at);
-        logits = own;
-        id
-    } else {
-        most_probable(&logits)
-    };
-    let told = told(id, &logits);
-    if writing.stop.contains(&id) {
-        if writing.logprobs.is_some() {
+    if text.writing().is_some_and(|writing| writing.stop.contains(&id)) {
+        if logprobs.is_some() {
             text.tell(Event::Ended(told));
         }
         text.finish(Event::Finished(Finish::Stop));
@@ -550,7 +546,7 @@ fn choose(text: &mut Text, mut logits: Vec<f32>, left: usize) -> bool {
     }
     text.written.push(id);
     text.tell(Event::Token(told));
-    if text.written.len() >= writing.max_tokens.min(left) {
+    if text.written.len() >= max_tokens.min(left) {
         text.finish(Event::Finished(Finish::Length));
     }
     true

@@ -84,6 +84,11 @@ build-evalita from='samples' *args:
 build-it-instruct from='samples' *args:
     @{{ setaccio }} build pipelines/it-instruct.toml --from "$1" "${@:2}"
 
+# brief Italian answers, which the chain `tiny` learns
+[group('3 curate')]
+build-brief-it from='samples' *args:
+    @{{ setaccio }} build pipelines/brief-it.toml --from "$1" "${@:2}"
+
 # Italian chats: Fauno, as Cerbero refined it; `--set dedup.semantic.off=false` with the model that docs/diversity.md makes
 [group('3 curate')]
 build-fauno-it from='samples' *args:
@@ -141,7 +146,7 @@ generate run='tiny' prompt='Perché il cielo è blu?' *args:
 serve run='tiny' *args:
     @cargo run --release --features serve --quiet -- serve "runs/$1" "${@:2}"
 
-# the whole way: data, fine-tuning, preferences, Italian, merged, exported, with its card. `just train-all smollm2 --model ...`
+# the whole way: data, Italian, fine-tuning, preferences, merged, exported, with its card, and answers before and after. `just train-all smollm2 --model ...`
 [group('6 deliver')]
 train-all chain='tiny' *args:
     @{{ trainer }} train-all "$1" "${@:2}"

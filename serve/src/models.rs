@@ -1,4 +1,4 @@
-//! What is served: a base model, and adapters on it, each a model of its own beside it.
+//! A base model, and what was made of it, each a model of its own beside it.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,17 +9,17 @@ use setaccio_base::progress::Progress;
 use setaccio_train::{
     Error, Result,
     artifacts::finished_run::FinishedRun,
-    formats::{model_files::ModelFiles, peft},
+    askable::Askable,
     generate::load_model,
-    model::llama::Llama,
-    recipe::{self, Method},
+    model::{config::Config, llama::Llama},
+    recipe,
     tokenizer::Tokens,
 };
 
 /// A model that can be asked.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// What requests call it.
+    /// What it is called.
     pub id: String,
     /// What makes tokens of texts.
     pub tokens: Arc<Tokens>,
@@ -27,13 +27,13 @@ pub struct Served {
     pub vocab: usize,
     /// Bytes of its longest token, as the tokenizer writes it.
     pub longest: usize,
-    /// The base that it is an adapter of.
+    /// The model that it was made of.
     pub parent: Option<String>,
 }
 
-/// All that is served, and the models of the engine in the same order.
+/// What was loaded, and the models of an engine in the same order.
 pub struct Loaded {
-    /// What requests see.
+    /// What each is.
     pub served: Vec<Served>,
     /// What computes.
     pub models: Vec<Arc<Llama>>,
@@ -41,76 +41,81 @@ pub struct Loaded {
     pub positions: usize,
 }
 
-/// Load `model`, a folder, a GGUF file or a run of `setaccio train`, and `adapters`, folders in PEFT's format or runs.
+/// Load `model`, a folder, a GGUF file, a run of `setaccio train` or a chain, and `adapters`, folders in PEFT's format or runs, upon
+/// its first model. Without `base`, what a run or a chain began with is not served.
 ///
 /// # Errors
-/// One of them cannot be read, or an adapter is another model's.
-pub fn load(model: &Path, adapters: &[PathBuf], device: recipe::Device, progress: &dyn Progress) -> Result<Loaded> {
-    let mut adapters: Vec<(PathBuf, PathBuf)> = adapters.iter().map(|path| adapter(path)).collect::<Result<_>>()?;
-    let base = match run(model)? {
-        Some(FinishedRun { made, method: Method::Full, .. }) => made,
-        Some(FinishedRun { base, made, .. }) => {
-            adapters.insert(0, (model.to_owned(), made));
-            base
+/// One of them cannot be read, an adapter is another model's, or two models go by one name.
+pub fn load(
+    model: &Path,
+    adapters: &[PathBuf],
+    base: bool,
+    device: recipe::Device,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
+    let mut all = Askable::all(model)?;
+    let first = all[0].clone();
+    for path in adapters {
+        let made = Askable::last(path)?;
+        if made.adapter.is_none() && FinishedRun::is_in(path) {
+            return Err(Error::Other(format!(
+                "{} trained every weight: it is a model, and no adapter",
+                path.display()
+            )));
         }
-        None => model.to_owned(),
-    };
-    let files = ModelFiles::open(&base)?;
-    files.check()?;
-    let tokens = Arc::new(Tokens::open(&base)?);
-    // All that can be refused is, before the model is loaded.
-    let adapters = adapters.into_iter().map(|(named, dir)| {
-        let file = peft::load(&dir)?;
-        file.fits(files.config(), &dir)?;
-        // What an adapter was trained with lies beside it.
-        let own = dir.join("tokenizer.json").exists();
-        let tokens = if own { Arc::new(Tokens::open(&dir)?) } else { tokens.clone() };
-        Ok((name(&named), file, tokens))
-    });
-    let adapters = adapters.collect::<Result<Vec<_>>>()?;
-    let id = name(&base);
-    let mut ids = vec![id.clone()];
-    for (adapter, ..) in &adapters {
-        if ids.contains(adapter) {
-            return Err(Error::Other(format!("two models would be called `{adapter}`: rename one of their folders")));
-        }
-        ids.push(adapter.clone());
+        let dir = made.adapter.as_ref().unwrap_or(path);
+        all.push(Askable::adapter(path, &first.model, dir));
     }
-    let config = files.config();
-    let positions = config.max_position_embeddings;
-    let plain = load_model(&files, device, progress)?;
-    let longest = longest(&tokens);
-    let mut served = vec![Served { id: id.clone(), tokens, vocab: config.vocab_size, longest, parent: None }];
-    let mut models = vec![Arc::new(plain.clone())];
-    for (adapter, file, tokens) in adapters {
-        // The base's weights are shared.
-        let mut model = plain.clone();
-        file.attach(&mut model)?;
-        let vocab = file.applied(config).vocab_size;
-        let longest = self::longest(&tokens);
-        served.push(Served { id: adapter, tokens, vocab, longest, parent: Some(id.clone()) });
+    if !base && all.len() > 1 {
+        all.remove(0);
+    }
+    // All that can be refused is, before a model is loaded.
+    let mut ids: Vec<String> = Vec::new();
+    let opened = all.iter().map(|asked| {
+        let id = name(&asked.named);
+        if ids.contains(&id) {
+            return Err(Error::Other(format!("two models would be called `{id}`: rename one of their folders")));
+        }
+        ids.push(id);
+        asked.open()
+    });
+    let opened = opened.collect::<Result<Vec<_>>>()?;
+    let config = opened[0].files.config();
+    for (asked, one) in all.iter().zip(&opened) {
+        let (other, [a, b]) = (one.files.config(), [config, one.files.config()].map(rows));
+        if a != b || other.max_position_embeddings != config.max_position_embeddings {
+            let why = format!("its layers are not those of {}: serve it by itself", all[0].named.display());
+            return Err(Error::model(&asked.named, why));
+        }
+    }
+    let (mut served, mut models) = (Vec::new(), Vec::new());
+    let mut loaded: Vec<(&Path, Llama)> = Vec::new();
+    for ((asked, one), id) in all.iter().zip(&opened).zip(&ids) {
+        let mut model = match loaded.iter().find(|(path, _)| *path == asked.model) {
+            // Weights are shared by all that is on them.
+            Some((_, model)) => model.clone(),
+            None => {
+                let model = load_model(&one.files, device, progress)?;
+                loaded.push((&asked.model, model.clone()));
+                model
+            }
+        };
+        one.attach(&mut model)?;
+        let parent = (base && !models.is_empty()).then(|| ids[0].clone());
+        let (tokens, longest) = (Arc::new(one.tokens.clone()), longest(&one.tokens));
+        served.push(Served { id: id.clone(), tokens, vocab: one.vocab, longest, parent });
         models.push(Arc::new(model));
     }
-    Ok(Loaded { served, models, positions })
+    Ok(Loaded { served, models, positions: config.max_position_embeddings })
 }
 
-fn run(path: &Path) -> Result<Option<FinishedRun>> {
-    FinishedRun::is_in(path).then(|| FinishedRun::open(path)).transpose()
+/// What a row of the KV cache consists of.
+fn rows(config: &Config) -> (usize, usize, usize) {
+    (config.layers, config.kv_heads, config.head_dim)
 }
 
 fn longest(tokens: &Tokens) -> usize {
     tokens.tokenizer.get_vocab(true).keys().map(String::len).max().unwrap_or(1)
-}
-
-/// What an adapter is called by, and its folder.
-fn adapter(path: &Path) -> Result<(PathBuf, PathBuf)> {
-    match run(path)? {
-        Some(FinishedRun { method: Method::Full, .. }) => {
-            Err(Error::Other(format!("{} trained every weight: it is a model, and no adapter", path.display())))
-        }
-        Some(FinishedRun { made, .. }) => Ok((path.to_owned(), made)),
-        None => Ok((path.to_owned(), path.to_owned())),
-    }
 }
 
 /// The last part of a path, without what says that it is GGUF.

@@ -141,7 +141,7 @@ fn preferences_train_every_weight_too() {
 fn a_stage_of_a_chain_may_train_every_weight() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
-    let mut args = vec!["train-all", "tiny", "--out", out, "--set", "adapt.method=full"];
+    let mut args = vec!["train-all", "tiny", "--out", out, "--set", "dpo.method=full"];
     let small: Vec<String> = ["sft", "dpo", "adapt"]
         .iter()
         .flat_map(|s| [format!("{s}.train.max_steps=2"), format!("{s}.data.max_length=128")])

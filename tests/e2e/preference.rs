@@ -166,7 +166,8 @@ fn verified(out: &Path) {
         "merged/README.md",
         "merged/dpo.svg",
         "export/tiny-Q8_0.gguf",
-        "sft/adapter/adapter_model.safetensors",
+        "dpo/adapter/adapter_model.safetensors",
+        "sft/model/model.safetensors",
         "sft/metrics.jsonl",
         "sft/merged/model.safetensors",
         "dpo/manifest.json",
@@ -192,15 +193,15 @@ fn verified(out: &Path) {
 fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("chain");
-    // A question that leaves no room for an answer: the second stage fails, the first is kept.
+    // A question that leaves no room for an answer: the third stage fails, those before it are kept.
     let mut transcript = Transcript::default();
-    transcript.add("the second stage has no rows", &all(&out, &["dpo.data.max_length=2"]).assert_failure());
+    transcript.add("the third stage has no rows", &all(&out, &["dpo.data.max_length=2"]).assert_failure());
     assert!(out.join("sft/merged/model.safetensors").is_file() && !out.join("merged").exists());
     let said = all(&out, &[]).assert_success().stdout;
     assert_eq!(
         said.matches("up to date").count(),
-        3 + 2 + 2,
-        "the rows of all stages, training and merging of the first, and both in the table: {said}"
+        3 + 4 + 4,
+        "the rows of all stages, training and merging of the first two, and these in the table: {said}"
     );
     for name in [
         "merged/config.json",
@@ -214,7 +215,7 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     verified(&out);
     let card = fs::read_to_string(out.join("merged/README.md")).unwrap();
     // What the model answers differs from processor to processor.
-    let (before, sample) = card.split_once("## A sample").unwrap();
+    let (before, sample) = card.split_once("## Samples").unwrap();
     assert!(sample.contains("Before:") && sample.contains("## Limits"), "{sample}");
     assert_measured_snapshot("chain-card", before);
     let weights = |name: &str| fs::read(out.join(name)).unwrap();
@@ -223,8 +224,8 @@ fn a_chain_is_made_once_and_goes_on_where_it_failed() {
     assert!(!said.contains("trained:") && !said.contains("built:") && !said.contains("merged:"), "{said}");
     assert_eq!(["merged/model.safetensors", "export/tiny-Q8_0.gguf", "merged/README.md"].map(weights), before);
     // Another last stage: what comes before it stays.
-    let said = all(&out, &["adapt.train.learning_rate=1e-3"]).assert_success().stdout;
-    let trained = said.lines().filter(|line| line.starts_with("adapt: training") && line.contains("trained"));
+    let said = all(&out, &["dpo.train.learning_rate=1e-3"]).assert_success().stdout;
+    let trained = said.lines().filter(|line| line.starts_with("dpo: training") && line.contains("trained"));
     assert_eq!((trained.count(), said.matches("\ntrained:").count()), (1, 1), "{said}");
     assert_ne!(weights("merged/model.safetensors"), before[0]);
     transcript.add("no such stage", &all(&out, &["nine.train.batch=2"]).assert_failure());

@@ -87,16 +87,16 @@ fn tokens_are_added_learned_merged_and_exported() {
     let added = ["model.add_tokens=[\"biglietto\"]", "model.add_special_tokens=[\"<|nota|>\"]"];
     let sets = [&added[..], &["lora.modules_to_save=[\"embed_tokens\"]"]].concat();
     let plan = train(&run, &sets, &["--plan"]).assert_success().stdout;
-    assert!(plan.contains("biglietto <|nota|>  of 514 rows"), "{plan}");
+    assert!(plan.contains("biglietto <|nota|>  of 2,050 rows"), "{plan}");
     train(&run, &sets, &[]).assert_success();
     let name = run.to_str().unwrap();
     let read = |file: &str| fs::read_to_string(run.join(file)).unwrap();
     let tokenizer: serde_json::Value = serde_json::from_str(&read("adapter/tokenizer.json")).unwrap();
     let last = tokenizer["added_tokens"].as_array().unwrap().last().unwrap();
-    assert_eq!((&last["content"], &last["id"], &last["special"]), (&"<|nota|>".into(), &513.into(), &true.into()));
+    assert_eq!((&last["content"], &last["id"], &last["special"]), (&"<|nota|>".into(), &2049.into(), &true.into()));
     let card = read("README.md");
     assert!(card.contains("| tokens added | ") && card.contains("biglietto"), "{card}");
-    assert!(card.contains("model.resize_token_embeddings(514)"), "{card}");
+    assert!(card.contains("model.resize_token_embeddings(2050)"), "{card}");
     let asked = ["--prompt", "Un biglietto <|nota|>", "--raw", "--max-tokens", "12"];
     let says = |args: &[&str]| setaccio(&[&["generate"], args, &asked].concat()).assert_success().stdout;
     let tuned = says(&[name]);
@@ -104,7 +104,7 @@ fn tokens_are_added_learned_merged_and_exported() {
     assert_eq!(says(&["--model", &format!("{name}/merged")]), tuned);
     assert_eq!(says(&["--model", &format!("{name}/export/tiny-F32.gguf")]), tuned);
     let merged: serde_json::Value = serde_json::from_str(&read("merged/config.json")).unwrap();
-    assert_eq!((&merged["vocab_size"], &merged["tie_word_embeddings"]), (&514.into(), &true.into()));
+    assert_eq!((&merged["vocab_size"], &merged["tie_word_embeddings"]), (&2050.into(), &true.into()));
     let said = setaccio(&["export", name, "--to", "gguf-lora"]).assert_failure();
     assert!(said.contains("merge, and export the model"), "{said}");
     // Another run goes on with it under the same tokens, and under no others.
@@ -114,7 +114,7 @@ fn tokens_are_added_learned_merged_and_exported() {
     let weights = |run: &Path| fs::read(run.join("adapter/adapter_model.safetensors")).unwrap();
     assert!(weights(&more) == weights(&run), "a rate of 0 changes nothing");
     let without = train(&dir.path().join("other"), &["lora.modules_to_save=[\"embed_tokens\"]", &from], &[]);
-    assert!(without.assert_failure().contains("has 514 rows of the embedding, the base 512, and the run 512"));
+    assert!(without.assert_failure().contains("has 2050 rows of the embedding, the base 2048, and the run 2048"));
     let others = ["model.add_special_tokens=[\"biglietto\", \"<|nota|>\"]", sets[2], &from];
     let others = train(&dir.path().join("other"), &others, &[]).assert_failure();
     let said =

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "oracles/serve"))
-from check_serve import Server, same  # noqa: E402
+from server import Server, same  # noqa: E402
 from tasks import TEXT, make  # noqa: E402
 
 CLIENTS = 32

@@ -6,6 +6,7 @@
 #![allow(clippy::many_single_char_names, reason = "as in the formulas")]
 
 pub mod artifacts;
+pub mod askable;
 pub mod chain;
 pub mod checkpoint;
 pub mod cost;

@@ -32,12 +32,15 @@ const KEY: &str = "SETACCIO_API_KEY";
 /// SETACCIO_API_KEY in the environment requests have to show that key.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A Hugging Face folder, a GGUF file, or a run of `setaccio train`, whose base and adapter are served
+    /// A Hugging Face folder, a GGUF file, a run of `setaccio train` or a chain: then its base is served beside what was made of it
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// An adapter in PEFT's format, or a run: a model of its own beside its base; as often as there are adapters
     #[arg(long, value_name = "DIR")]
     adapter: Vec<PathBuf>,
+    /// Serve what a run or a chain made alone; where every weight was trained, that takes half of the memory
+    #[arg(long)]
+    without_base: bool,
     /// The address to listen at; other machines reach 0.0.0.0
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -96,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
         bind(address).with_context(|| format!("cannot listen at {address}; give another --port or --host"))?;
     let address = listener.local_addr()?;
     let progress = Bar::new();
-    let loaded = models::load(&args.model, &args.adapter, args.device, &progress);
+    let loaded = models::load(&args.model, &args.adapter, !args.without_base, args.device, &progress);
     progress.clear();
     let loaded = loaded?;
     let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
@@ -105,7 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     tell!("{NAME}http://{address}/v1{NAME:#}");
     for served in &loaded.served {
-        let parent = served.parent.as_ref().map_or_else(String::new, |parent| format!("  an adapter of {parent}"));
+        let parent = served.parent.as_ref().map_or_else(String::new, |parent| format!("  made of {parent}"));
         tell!("  {}{FAINT}{parent}{FAINT:#}", served.id);
     }
     let options = Options {

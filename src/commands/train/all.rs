@@ -1,6 +1,9 @@
 //! `setaccio train-all`: data, training, merging, export and card of a chain, each step from the last one's output.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use setaccio_curate::source::origin::Origin;
@@ -60,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
         setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
     }
     let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new());
-    let (mut rows, mut sample) = (Vec::new(), None);
+    let (mut rows, mut samples) = (Vec::new(), Vec::new());
     for step in chain.steps() {
         let name = chain.name(&step);
         say!("\n{HEAD}== {name}{HEAD:#}");
@@ -69,10 +72,10 @@ pub fn run(args: &Args) -> Result<()> {
         match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
             Reply::Nothing => {}
             Reply::Row(row) => rows.push((name, row)),
-            Reply::Sample(said) => sample = said,
+            Reply::Samples(said) => samples = said,
         }
     }
-    summary(&rows, sample.as_ref(), &chain);
+    summary(&rows, &samples, &chain);
     Ok(())
 }
 
@@ -80,7 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
 enum Reply {
     Nothing,
     Row(String),
-    Sample(Option<Sample>),
+    Samples(Vec<Sample>),
 }
 
 /// Take a step, and say what came of it.
@@ -126,10 +129,10 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
             }
         },
         Step::Card => {
-            let sample = chain.card(progress)?;
+            let samples = chain.card(progress)?;
             progress.clear();
             say!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
-            return Ok(Reply::Sample(sample));
+            return Ok(Reply::Samples(samples));
         }
     };
     progress.clear();
@@ -173,27 +176,32 @@ fn open(args: &Args) -> Result<ChainFile> {
     Ok(file)
 }
 
-/// What the held-out rows say of a run, from its start to its end.
+/// What the rows say of a run, those that it learned from and those that were held out, from its start to its end.
 fn learned(lines: &[Line], task: Task) -> String {
     let of = |key: &str| lines.iter().filter_map(|l| l.get(key)).collect::<Vec<f64>>();
-    let loss = match of("eval_loss").as_slice() {
-        [] => return String::new(),
-        [.., last] if task == Task::Preference => format!(", loss on held-out rows {last:.4}"),
-        [first, .., last] => format!(", perplexity on held-out rows {:.3} to {:.3}", first.exp(), last.exp()),
-        [only] => format!(", perplexity on held-out rows {:.3}", only.exp()),
+    let mut out = String::new();
+    if let [first, .., last] = of("loss").as_slice() {
+        let _ = write!(out, ", loss {first:.4} to {last:.4}");
+    }
+    let _ = match of("eval_loss").as_slice() {
+        [] => return out,
+        [.., last] if task == Task::Preference => write!(out, ", on held-out rows {last:.4}"),
+        [first, .., last] => write!(out, ", perplexity on held-out rows {:.3} to {:.3}", first.exp(), last.exp()),
+        [only] => write!(out, ", perplexity on held-out rows {:.3}", only.exp()),
     };
-    let ahead = of("eval_rewards/accuracies");
-    let ahead = ahead.last().map(|last| format!(", chosen ahead in {:.0}% of held-out pairs", last * 100.0));
-    loss + &ahead.unwrap_or_default()
+    if let Some(last) = of("eval_rewards/accuracies").last() {
+        let _ = write!(out, ", chosen ahead in {:.0}% of held-out pairs", last * 100.0);
+    }
+    out
 }
 
-fn summary(rows: &[(String, String)], sample: Option<&Sample>, chain: &ChainRun) {
+fn summary(rows: &[(String, String)], samples: &[Sample], chain: &ChainRun) {
     let wide = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
     say!("\n{HEAD}{:<wide$}  what was done{HEAD:#}", "step");
     for (step, what) in rows {
         say!("{NAME}{step:<wide$}{NAME:#}  {what}");
     }
-    if let Some(Sample { prompt, answers: [before, after] }) = sample {
+    for Sample { prompt, before, after } in samples {
         say!("\n{HEAD}{prompt}{HEAD:#}");
         for (when, answer) in [("before", before), ("after", after)] {
             say!("{FAINT}{when:>6}{FAINT:#}  {}", snippet(answer, 160));

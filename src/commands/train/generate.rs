@@ -10,11 +10,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_base::{progress::Progress as _, row::Message};
 use setaccio_templates::Clock;
 use setaccio_train::{
-    artifacts::finished_run::FinishedRun,
-    formats::{model_files::ModelFiles, peft},
-    generate::{chat_ids, generate, load_model, raw_ids, tokens_left},
+    askable::Askable,
+    generate::{chat_ids, generate, raw_ids, tokens_left},
     inference::sampling::Sampling,
-    recipe::{self, Method},
+    recipe,
     tokenizer::Tokens,
 };
 
@@ -28,7 +27,7 @@ use crate::{
 /// Let a model answer a prompt, with or without an adapter
 #[derive(clap::Args)]
 pub struct Args {
-    /// A run of `setaccio train`, for instance runs/tiny: says which base and adapter, or model
+    /// A run of `setaccio train` or a chain, for instance runs/tiny, says which base and adapter, or model; or a model
     #[arg(value_name = "RUN", required_unless_present = "model")]
     run: Option<PathBuf>,
     /// The base model: a Hugging Face folder or a GGUF file [default: the run's]
@@ -98,28 +97,17 @@ pub fn device() -> impl TypedValueParser<Value = recipe::Device> {
 
 pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
-    let (model, adapter) = asked(args)?;
-    let files = ModelFiles::open(&model)?;
-    files.check()?;
-    // What an adapter was trained with lies beside it.
-    let beside = adapter.as_ref().filter(|dir| dir.join("tokenizer.json").exists());
-    let tokens = Tokens::open(beside.unwrap_or(&model))?;
-    let name = adapter.as_ref().unwrap_or(&model).display();
-    let adapter = adapter.as_ref().map(|dir| peft::load(dir).map(|file| (dir, file))).transpose()?;
-    if let Some((dir, file)) = &adapter {
-        file.fits(files.config(), dir)?;
-    }
-    let asked = adapter.as_ref().map_or_else(|| files.config().clone(), |(_, file)| file.applied(files.config()));
-    let prompt = prompt(args, (&tokens, asked.vocab_size))?;
-    let left = tokens_left(files.config(), prompt.len())?;
+    let asked = asked(args)?;
+    let name = asked.adapter.as_ref().unwrap_or(&asked.model).display();
+    let opened = asked.open()?;
+    let tokens = &opened.tokens;
+    let prompt = prompt(args, (tokens, opened.vocab))?;
+    let left = tokens_left(opened.files.config(), prompt.len())?;
 
     let progress = Bar::new();
-    let loaded = load_model(&files, args.device, &progress);
+    let model = opened.load(args.device, &progress);
     progress.clear();
-    let mut model = loaded?;
-    if let Some((_, file)) = &adapter {
-        file.attach(&mut model)?;
-    }
+    let model = model?;
     let max_tokens = args.max_tokens.min(left);
     let Args { temperature, top_p, top_k, min_p, repetition_penalty, seed, .. } = *args;
     let sampling = Sampling { temperature, top_p, top_k, min_p, repetition_penalty, seed, ..Sampling::default() };
@@ -150,17 +138,16 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The model that is asked, and the adapter that is put on it, if any.
-fn asked(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
-    let run = args.run.as_deref().map(FinishedRun::open).transpose()?;
-    let (base, adapter) = match run {
-        Some(FinishedRun { made, method: Method::Full, .. }) => (Some(made), None),
-        Some(FinishedRun { base, made, .. }) => (Some(base), Some(made)),
-        None => (None, None),
-    };
-    match args.model.clone().or(base) {
-        Some(model) => Ok((model, args.adapter.clone().or(adapter))),
-        None => bail!("name a run, or a model with --model"),
+/// What is asked: what the run made, or the parts of it that were named instead.
+fn asked(args: &Args) -> Result<Askable> {
+    let run = args.run.as_deref().map(Askable::last).transpose()?;
+    let model = args.model.as_ref().or(run.as_ref().map(|run| &run.model));
+    let adapter = args.adapter.as_ref().or(run.as_ref().and_then(|run| run.adapter.as_ref()));
+    match (model, adapter, &run) {
+        (_, _, Some(run)) if args.model.is_none() && args.adapter.is_none() => Ok(run.clone()),
+        (Some(model), Some(adapter), _) => Ok(Askable::adapter(adapter, model, adapter)),
+        (Some(model), None, _) => Ok(Askable::model(model)),
+        _ => bail!("name a run, or a model with --model"),
     }
 }
 

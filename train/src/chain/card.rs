@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use serde::{Deserialize, Serialize};
 use setaccio_base::{
     card::markdown::{block, cell, code, plain, repository},
     numbers::{counted, grouped},
@@ -33,22 +34,24 @@ pub struct StageReport {
 }
 
 /// What the base and the result said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// The prompt.
     pub prompt: String,
-    /// The base's answer, and the result's.
-    pub answers: [String; 2],
+    /// The base's answer.
+    pub before: String,
+    /// The result's answer.
+    pub after: String,
 }
 
 /// The card's text. `exports` are names of GGUF files.
-pub fn markdown(chain: &Chain, stages: &[StageReport], exports: &[String], sample: Option<&Sample>) -> String {
+pub fn markdown(chain: &Chain, stages: &[StageReport], exports: &[String], samples: &[Sample]) -> String {
     let mut out = front(chain, stages);
     for section in [
         opening(chain, stages),
         lineage(stages),
         curves(stages),
-        sample.map(answers).unwrap_or_default(),
+        answers(samples),
         loading(chain, stages, exports),
         limits(stages),
         licences(chain, stages),
@@ -198,20 +201,22 @@ pub fn curve(stage: &str) -> String {
     format!("{stage}.svg")
 }
 
-fn answers(sample: &Sample) -> String {
+fn answers(samples: &[Sample]) -> String {
+    if samples.is_empty() {
+        return String::new();
+    }
     let quote = |text: &str| {
         let text = text.trim();
         let lines: Vec<String> = text.lines().map(|line| format!("> {}", plain(line))).collect();
         if lines.is_empty() { "> (nothing)".to_owned() } else { lines.join("\n") }
     };
-    format!(
-        "## A sample\n\nThe most probable answer to \"{}\", cut after {} tokens. One answer proves nothing.\n\nBefore:\n\n{}\n\n\
-         After:\n\n{}\n",
-        plain(&sample.prompt),
-        SAMPLE_TOKENS,
-        quote(&sample.answers[0]),
-        quote(&sample.answers[1]),
-    )
+    let mut out = format!(
+        "## Samples\n\nThe most probable answers of base and result, cut after {SAMPLE_TOKENS} tokens. A few answers prove nothing.\n"
+    );
+    for Sample { prompt, before, after } in samples {
+        let _ = write!(out, "\n**{}**\n\nBefore:\n\n{}\n\nAfter:\n\n{}\n", plain(prompt), quote(before), quote(after));
+    }
+    out
 }
 
 /// Most tokens of a sample.

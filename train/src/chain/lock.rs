@@ -19,9 +19,20 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ChainLock {
     path: PathBuf,
-    steps: BTreeMap<String, Step>,
+    said: Said,
     /// Whether a step was finished since it was read.
     changed: bool,
+}
+
+/// What the file says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Said {
+    /// The stages of the chain, in their order.
+    #[serde(default)]
+    stages: Vec<String>,
+    /// The finished steps, by name.
+    #[serde(flatten)]
+    steps: BTreeMap<String, Step>,
 }
 
 /// A finished step.
@@ -42,14 +53,24 @@ impl ChainLock {
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         if !path.exists() {
-            return Ok(Self { path, steps: BTreeMap::new(), changed: false });
+            return Ok(Self { path, said: Said::default(), changed: false });
         }
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let steps = toml::from_str(&text).map_err(|e| {
+        let said = toml::from_str(&text).map_err(|e| {
             let why = e.message();
             Error::damaged(&path, format!("is not of this version ({why}); remove it, and its steps are done again"))
         })?;
-        Ok(Self { path, steps, changed: false })
+        Ok(Self { path, said, changed: false })
+    }
+
+    /// The stages of the chain, in their order; none before it has begun.
+    pub fn stages(&self) -> &[String] {
+        &self.said.stages
+    }
+
+    /// Remember the stages of the chain.
+    pub fn set_stages(&mut self, stages: Vec<String>) {
+        self.said.stages = stages;
     }
 
     /// Whether `step` was finished from these inputs, left its files in `made`, and they are as long as they were; and
@@ -60,13 +81,13 @@ impl ChainLock {
             let path = root.join(name);
             path.starts_with(made) && fs::metadata(path).is_ok_and(|m| m.len() == *bytes)
         };
-        self.steps.get(step).is_some_and(|step| step.inputs == inputs && step.files.iter().all(there))
+        self.said.steps.get(step).is_some_and(|step| step.inputs == inputs && step.files.iter().all(there))
     }
 
     /// Whether a step of this chain made what is at `place`.
     pub fn made(&self, place: &Path) -> bool {
         let root = self.root();
-        self.steps.values().flat_map(|step| step.files.keys()).any(|name| root.join(name).starts_with(place))
+        self.said.steps.values().flat_map(|step| step.files.keys()).any(|name| root.join(name).starts_with(place))
     }
 
     /// Whether a step was finished since the lock was read.
@@ -76,7 +97,7 @@ impl ChainLock {
 
     /// Files of all steps, below the chain's folder.
     pub fn files(&self) -> impl Iterator<Item = &String> {
-        self.steps.values().flat_map(|step| step.files.keys())
+        self.said.steps.values().flat_map(|step| step.files.keys())
     }
 
     fn root(&self) -> &Path {
@@ -102,15 +123,15 @@ impl ChainLock {
             files.insert(parts.join("/"), bytes);
         }
         // Whatever a step left in these files before is not there any more.
-        self.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
+        self.said.steps.retain(|_, step| !step.files.keys().any(|name| files.contains_key(name)));
         self.changed = true;
-        self.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
+        self.said.steps.insert(step.to_owned(), Step { inputs: inputs.to_owned(), files });
         self.write()
     }
 
     /// Write it, be it empty: the folder is a chain's from its first step on.
     pub fn write(&self) -> Result<()> {
-        let text = toml::to_string(&self.steps).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
+        let text = toml::to_string(&self.said).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
         Ok(atomic::write(&self.path, format!("# Written by `setaccio train-all`. Do not edit.\n{text}").as_bytes())?)
     }
 }

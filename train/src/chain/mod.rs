@@ -1,7 +1,9 @@
 //! A chain of runs, each upon the last one's model: data, training, merging, exports and the card. [`schema`] is its
-//! recipe, [`run`] does its steps, [`lock`] remembers which are finished.
+//! recipe, [`run`] does its steps, [`lock`] remembers which are finished,
+//! [`finished`] finds the models of one.
 
 pub mod card;
+pub mod finished;
 pub mod lock;
 pub mod places;
 pub mod run;

@@ -36,7 +36,7 @@ impl Places {
     }
 
     /// What base and result answered.
-    pub fn sample(&self) -> PathBuf {
-        self.root.join("sample.json")
+    pub fn samples(&self) -> PathBuf {
+        self.root.join("samples.json")
     }
 }

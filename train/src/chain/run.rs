@@ -17,6 +17,7 @@ use setaccio_base::{
 
 use super::{
     card::{self, SAMPLE_TOKENS, Sample, StageReport},
+    finished::Finished,
     lock::ChainLock,
     places::Places,
     schema::{Chain, ChainFile, Stage},
@@ -111,7 +112,7 @@ impl ChainRun {
         let held = hidden::lock(&places.root, "chain", Mode::Exclusive)?;
         atomic::sweep(&places.root)?;
         let lock = ChainLock::open(&places.root)?;
-        let chain = Self { file, places, lock, hashes: None, _held: held };
+        let mut chain = Self { file, places, lock, hashes: None, _held: held };
         let models = (0..chain.chain().stage.len()).map(|i| chain.model_after(i));
         let files = chain.chain().quants.iter().map(|quant| chain.places.export(&chain.chain().name, quant));
         for place in models.chain(files) {
@@ -120,6 +121,7 @@ impl ChainRun {
         for stage in &chain.chain().stage {
             ownership::check(&chain.places.run(&stage.name))?;
         }
+        chain.lock.set_stages(chain.chain().stage.iter().map(|stage| stage.name.clone()).collect());
         chain.lock.write()?;
         Ok(chain)
     }
@@ -218,10 +220,10 @@ impl ChainRun {
     }
 
     /// Write the card into the last model's folder, with the curves and the cards of the data beside it. Gives what base and
-    /// result answer to the chain's prompt, if it has one.
-    pub fn card(&mut self, progress: &dyn Progress) -> Result<Option<Sample>> {
+    /// result answer to the chain's prompts.
+    pub fn card(&mut self, progress: &dyn Progress) -> Result<Vec<Sample>> {
         let stages = self.chain().stage.iter().map(|stage| self.report(stage)).collect::<Result<Vec<_>>>()?;
-        let (sample, model) = (self.sample(&stages, progress)?, self.places.result());
+        let (samples, model) = (self.samples(&stages, progress)?, self.places.result());
         atomic::sweep(&model)?;
         for Stage { name, .. } in &self.chain().stage {
             copy(&self.places.run(name).join(curve::NAME), &model.join(card::curve(name)))?;
@@ -233,10 +235,10 @@ impl ChainRun {
         }
         let exports = self.chain().quants.iter().map(|quant| self.places.export(&self.chain().name, quant));
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let text = card::markdown(self.chain(), &stages, &exports.collect::<Vec<_>>(), sample.as_ref());
+        let text = card::markdown(self.chain(), &stages, &exports.collect::<Vec<_>>(), &samples);
         atomic::write(&self.card_path(), text.as_bytes())?;
         self.seal()?;
-        Ok(sample)
+        Ok(samples)
     }
 
     /// Write the hashes of all that the chain leaves: of its own files, and of what says the hashes of its runs and rows.
@@ -267,32 +269,32 @@ impl ChainRun {
         self.places.result().join(card::NAME)
     }
 
-    /// The answers of base and result to the chain's prompt, asked once.
-    fn sample(&mut self, stages: &[StageReport], progress: &dyn Progress) -> Result<Option<Sample>> {
-        let prompt = self.chain().prompt.clone();
-        let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return Ok(None) };
-        if prompt.is_empty() {
-            return Ok(None);
+    /// The answers of base and result to the chain's prompts, asked once.
+    fn samples(&mut self, stages: &[StageReport], progress: &dyn Progress) -> Result<Vec<Sample>> {
+        let prompts = self.chain().prompts.clone();
+        if prompts.is_empty() {
+            return Ok(Vec::new());
         }
-        let path = self.places.sample();
-        let (begun, ended) = (&first.lock, &last.lock);
-        let inputs = inputs_of(&["sample", &prompt], begun.base.iter().chain(&ended.base).chain(&ended.made));
-        if self.lock.has("sample", &inputs, &path)
-            && let Some(answers) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        let path = self.places.samples();
+        let asked: Vec<&str> = ["samples"].into_iter().chain(prompts.iter().map(String::as_str)).collect();
+        let inputs = inputs_of(&asked, stages.iter().flat_map(|stage| stage.lock.base.iter().chain(&stage.lock.made)));
+        if self.lock.has("samples", &inputs, &path)
+            && let Some(samples) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         {
-            return Ok(Some(Sample { prompt, answers }));
+            return Ok(samples);
         }
-        let run = FinishedRun::open(&self.places.run(&first.name))?;
-        // Both are asked as the first stage asked: with the template that it was trained with, on its day.
-        let day = Clock::date(&begun.recipe.data.date);
-        let answers = [
-            answer(&run.base, &run.made, (&prompt, day), progress)?,
-            answer(&self.places.result(), &run.made, (&prompt, day), progress)?,
-        ];
-        let text = serde_json::to_vec_pretty(&answers).map_err(|e| Error::Other(e.to_string()))?;
+        let locks: Vec<(&str, &RunLock)> = stages.iter().map(|stage| (stage.name.as_str(), &stage.lock)).collect();
+        let made = Finished::new(&self.places, &locks)?;
+        let before = answers(&made.base, &made.asks, (&prompts, made.day), progress)?;
+        let after = answers(&made.result, &made.asks, (&prompts, made.day), progress)?;
+        let answers = before.into_iter().zip(after);
+        let samples =
+            prompts.into_iter().zip(answers).map(|(prompt, (before, after))| Sample { prompt, before, after });
+        let samples: Vec<Sample> = samples.collect();
+        let text = serde_json::to_vec_pretty(&samples).map_err(|e| Error::Other(e.to_string()))?;
         atomic::write(&path, &text)?;
-        self.lock.add("sample", &inputs, &path)?;
-        Ok(Some(Sample { prompt, answers }))
+        self.lock.add("samples", &inputs, &path)?;
+        Ok(samples)
     }
 
     fn chain(&self) -> &Chain {
@@ -328,23 +330,31 @@ impl ChainRun {
     }
 }
 
-/// The most probable answer of the model in `path` on a day, with the tokenizer that lies in `tokens`.
-fn answer(path: &Path, tokens: &Path, (prompt, day): (&str, Option<Clock>), progress: &dyn Progress) -> Result<String> {
+/// The most probable answers of the model in `path` on a day, with the tokenizer that lies in `tokens`.
+fn answers(
+    path: &Path,
+    tokens: &Path,
+    (prompts, day): (&[String], Option<Clock>),
+    progress: &dyn Progress,
+) -> Result<Vec<String>> {
     let (files, tokens) = (ModelFiles::open(path)?, Tokens::open(tokens)?);
     let model = load_model(&files, Device::Auto, progress)?;
     let known = (&tokens, files.config().vocab_size);
-    let ids = if tokens.chat_template.is_some() {
-        chat_ids(known, &[Message::new("user", prompt)], day)?
-    } else {
-        raw_ids(known, prompt)?
+    let answer = |prompt: &String| {
+        let ids = if tokens.chat_template.is_some() {
+            chat_ids(known, &[Message::new("user", prompt)], day)?
+        } else {
+            raw_ids(known, prompt)?
+        };
+        let most = SAMPLE_TOKENS.min(tokens_left(files.config(), ids.len())?);
+        let written =
+            generate(&model, &ids, (&tokens.eos_ids, most), &Sampling::default(), &mut |_| !progress.cancelled())?;
+        if progress.cancelled() {
+            return Err(Error::Interrupted);
+        }
+        tokens.decode(&written)
     };
-    let max_tokens = SAMPLE_TOKENS.min(tokens_left(files.config(), ids.len())?);
-    let written =
-        generate(&model, &ids, (&tokens.eos_ids, max_tokens), &Sampling::default(), &mut |_| !progress.cancelled())?;
-    if progress.cancelled() {
-        return Err(Error::Interrupted);
-    }
-    tokens.decode(&written)
+    prompts.iter().map(answer).collect()
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -35,7 +35,7 @@ pub struct Chain {
     pub quants: Vec<String>,
     /// What base and result are asked at the end.
     #[serde(default)]
-    pub prompt: String,
+    pub prompts: Vec<String>,
     /// The runs, in order.
     pub stage: Vec<Stage>,
 }

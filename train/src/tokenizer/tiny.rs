@@ -24,7 +24,7 @@ pub const SPECIAL: [&str; 5] =
 pub const TEMPLATE: &str = include_str!("../../../pipelines/templates/llama3.jinja");
 
 /// Size of the vocabulary unless somebody wants another.
-pub const VOCAB: usize = 512;
+pub const VOCAB: usize = 2048;
 
 /// Fewest tokens: the special ones and every byte.
 const LEAST: usize = SPECIAL.len() + 256;

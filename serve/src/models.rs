@@ -91,14 +91,14 @@ pub fn load(
     let (mut served, mut models) = (Vec::new(), Vec::new());
     let mut loaded: Vec<(&Path, Llama)> = Vec::new();
     for ((asked, one), id) in all.iter().zip(&opened).zip(&ids) {
-        let mut model = match loaded.iter().find(|(path, _)| *path == asked.model) {
-            // Weights are shared by all that is on them.
-            Some((_, model)) => model.clone(),
-            None => {
-                let model = load_model(&one.files, device, progress)?;
-                loaded.push((&asked.model, model.clone()));
-                model
-            }
+        // Weights are shared by all that is on them.
+        let shared = loaded.iter().find(|(path, _)| *path == asked.model).map(|(_, model)| model.clone());
+        let mut model = if let Some(model) = shared {
+            model
+        } else {
+            let model = load_model(&one.files, device, progress)?;
+            loaded.push((&asked.model, model.clone()));
+            model
         };
         one.attach(&mut model)?;
         let parent = (base && !models.is_empty()).then(|| ids[0].clone());

@@ -89,7 +89,7 @@ build-it-instruct from='samples' *args:
 build-brief-it from='samples' *args:
     @{{ setaccio }} build pipelines/brief-it.toml --from "$1" "${@:2}"
 
-# Italian chats: Fauno, as Cerbero refined it; `--set dedup.semantic.off=false` with the model that docs/diversity.md makes
+# Italian chats: Fauno, refined as for Cerbero; `--set dedup.semantic.off=false` with the model that docs/diversity.md makes
 [group('3 curate')]
 build-fauno-it from='samples' *args:
     @{{ setaccio }} build pipelines/fauno-it.toml --from "$1" "${@:2}"
@@ -227,6 +227,11 @@ bench-dedup *args:
 [group('7 develop')]
 bench-semantic *args:
     benches/semantic.sh "$@"
+
+# processor time a byte of the rules of quality and personal data, ours beside datatrove's
+[group('7 develop')]
+bench-quality *args:
+    benches/quality.sh "$@"
 
 # rows per second and memory, ours beside datatrove and the read-and-write floor
 [group('7 develop')]

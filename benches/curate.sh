@@ -2,13 +2,13 @@
 # `just bench-curate [quick]`: rows per second and memory of the curate half, in one run on the same files:
 # ours with 1 and 2 threads, datatrove, and the floor of reading and writing. `quick` leaves out the 2 GB run.
 # Stand-ins are made of the rows that tools/bench-rows.sh fetches, and kept in ~/.cache/setaccio-bench.
+# SETACCIO names a program to take in the place of a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/peers/setup.sh
 standins web-200 --web-mb 200
 standins rows-100k --rows 100000
-cargo build --release --quiet
-setaccio="${CARGO_TARGET_DIR:-target}/release/setaccio"
+program
 
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
@@ -37,7 +37,7 @@ web() { build "$out/clean-web-it.toml" --set "$lists" --set filter.personal_data
 export -f build web
 export out setaccio lists
 
-echo "$(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(date -u +%F), commit $(git rev-parse --short HEAD)"
+machine
 echo
 web --from "$cache/web-200" >"$out/first" 2>&1
 web="$(rows "$out/ours")"

@@ -3,14 +3,13 @@
 # over web text, in one run on the same files: a build that does nothing else, with and without `[dedup.near]`, `[dedup.repeats]` or
 # `[decontamination]`, datatrove's four steps, and rensa. `quick` leaves out datatrove, `scale` builds ten times as much beside it, ours
 # alone, and MB is how much text there is, 200 if nothing is said. Stand-ins as for `just bench-curate`, in which pages share many
-# paragraphs.
+# paragraphs. SETACCIO names a program to take in the place of a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/peers/setup.sh
 mode="${1:-}"
 mb="${2:-200}"
-cargo build --release --quiet
-setaccio="${CARGO_TARGET_DIR:-target}/release/setaccio"
+program
 
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
@@ -51,7 +50,7 @@ with open(sys.argv[2], "w") as file:
         file.write(json.dumps({"question": " ".join(item)}) + "\n")
 P
 
-echo "$(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(date -u +%F), commit $(git rev-parse --short HEAD)"
+machine
 for size in "$mb" $([ "$mode" = scale ] && echo $((mb * 10))); do
     standins "web-$size" --web-mb "$size"
     web="$cache/web-$size"

@@ -53,7 +53,7 @@ fn a_panic_in_a_filter_ends_the_build() {
     struct Panics;
     impl DocumentFilter for Panics {
         fn filter(&self, document: &mut Document<'_>) -> Verdict {
-            let text = document.content.texts().next().unwrap_or_default();
+            let text = document.content().texts().next().unwrap_or_default();
             assert!(!text.contains("numero 7 "), "a fault in a filter");
             Verdict::Keep
         }

@@ -60,8 +60,9 @@ pub enum LineVerdict {
 
 /// A row as a document filter sees it: what the filter may change, and the columns that it declares.
 pub struct Document<'a> {
-    /// What the row says.
-    pub content: &'a mut Content,
+    content: &'a mut Content,
+    /// What it was before the filter changed it.
+    before: Option<Content>,
     /// Its language, ISO 639-1.
     pub language: &'a mut Option<String>,
     columns: &'a mut Map<String, Value>,
@@ -86,6 +87,17 @@ pub struct Signal {
 }
 
 impl<'a> Document<'a> {
+    /// What the row says.
+    pub fn content(&self) -> &Content {
+        self.content
+    }
+
+    /// The same, to be changed. What it was is kept for the rejects, so that a filter asks for this only where it changes something.
+    pub fn change(&mut self) -> &mut Content {
+        self.before.get_or_insert_with(|| self.content.clone());
+        self.content
+    }
+
     /// The words of a plain text; of conversations none.
     pub fn segments(&self, as_in: AsIn) -> (&str, &'a Segments) {
         let text = match &*self.content {
@@ -114,11 +126,6 @@ impl<'a> Document<'a> {
 
 /// Decides on a whole row; it may edit texts in place.
 pub trait DocumentFilter: Send + Sync {
-    /// Whether it may change texts; only then does the pipeline keep a copy for the rejects.
-    fn edits(&self) -> bool {
-        false
-    }
-
     /// The source's columns that it reads; the plan has them read.
     fn columns(&self) -> &[String] {
         &[]
@@ -134,13 +141,14 @@ pub trait DocumentFilter: Send + Sync {
 
     /// Show the filter what it declares of `row`, and nothing else.
     fn apply(&self, row: &mut Row) -> Verdict {
-        self.apply_sharing(row, &Seen::default())
+        self.apply_sharing(row, &Seen::default()).0
     }
 
-    /// The same, with what other filters have seen of the row as it is now.
-    fn apply_sharing(&self, row: &mut Row, seen: &Seen) -> Verdict {
+    /// The same, with what other filters have seen of the row as it is now; and what it said before, if it was changed.
+    fn apply_sharing(&self, row: &mut Row, seen: &Seen) -> (Verdict, Option<Content>) {
         let Row { content, language, columns, .. } = row;
-        self.filter(&mut Document { content, language, columns, declared: self.columns(), seen })
+        let mut document = Document { content, before: None, language, columns, declared: self.columns(), seen };
+        (self.filter(&mut document), document.before)
     }
 }
 

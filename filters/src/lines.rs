@@ -1,5 +1,9 @@
 //! Lines and white space as Python has them, which is what the rules of C4 and clean_mc4_it were written for.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// Lines as `str.splitlines` cuts them; `\r\n` gives an empty line more, and empty lines are left out anyway.
 pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {
     // Almost no text has any separator but these two, and bytes are found faster than characters.
@@ -22,15 +26,17 @@ fn separates(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
+static LONG_SEPARATORS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["\u{85}", "\u{2028}", "\u{2029}"].map(Finder::new));
+
 /// Whether `text` may hold a separator that is neither `\n` nor `\r`.
 fn has_rare_separators(text: &str) -> bool {
     let bytes = text.as_bytes();
-    // Not one after the other but all of them, which the compiler turns into vector instructions.
-    let control = |chunk: &[u8]| chunk.iter().fold(false, |any, b| any | matches!(b, 0x0b | 0x0c | 0x1c..=0x1e));
-    bytes.chunks(64).any(control)
-        || memchr::memmem::find(bytes, "\u{85}".as_bytes()).is_some()
-        || memchr::memmem::find(bytes, "\u{2028}".as_bytes()).is_some()
-        || memchr::memmem::find(bytes, "\u{2029}".as_bytes()).is_some()
+    // Not one after the other but all of them, which the compiler turns into vector instructions; and first in one comparison those
+    // between the first and the last separator, of which a text holds few.
+    let near = |chunk: &[u8]| chunk.iter().fold(false, |any, b| any | (b.wrapping_sub(0x0b) <= 0x1e - 0x0b));
+    let control = |chunk: &[u8]| near(chunk) && chunk.iter().any(|b| matches!(b, 0x0b | 0x0c | 0x1c..=0x1e));
+    bytes.chunks(64).any(control) || LONG_SEPARATORS.iter().any(|separator| separator.find(bytes).is_some())
 }
 
 /// `text` as `str.strip` leaves it.

@@ -118,14 +118,12 @@ impl Pipeline {
                 Pass::Document(at) => {
                     let at = *at;
                     let Scope::Document(filter) = &self.filters[at].scope else { unreachable!("a document filter") };
-                    // Filters edit in place, so the copy for the rejects is made before the first that may.
-                    let before = (as_read.is_none() && filter.edits()).then(|| row.content.clone());
-                    let verdict = filter.apply_sharing(row, &seen);
+                    let (verdict, before) = filter.apply_sharing(row, &seen);
                     if matches!(verdict, Verdict::Edited(_)) {
                         tallies[at].rows_edited += 1;
-                        as_read = as_read.or(before);
                         seen = Seen::default();
                     }
+                    as_read = as_read.or(before);
                     match verdict {
                         Verdict::Drop(Reason { detail, message }) => Some(Rejection { filter: at, detail, message }),
                         _ => None,
@@ -276,7 +274,7 @@ mod tests {
     struct TooShort;
     impl DocumentFilter for TooShort {
         fn filter(&self, document: &mut Document<'_>) -> Verdict {
-            let bytes = document.content.bytes();
+            let bytes = document.content().bytes();
             if bytes < 20 { Verdict::Drop(format!("{bytes} bytes").into()) } else { Verdict::Keep }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     filter::{Document, DocumentFilter, Filter, Signal, Verdict},
     lists::{self, ListRef},
     rule::RuleError,
-    segments::{AsIn, Listed, Segments, hash},
+    segments::{AsIn, Listed, Part, Segments},
 };
 
 /// A measure of a text.
@@ -180,16 +180,15 @@ pub enum Copies {
     BehindTheFirst,
 }
 
-/// How many of the parts are duplicates, and how many characters these have.
-pub fn duplicates<'a>(parts: impl Iterator<Item = &'a str>, copies: Copies) -> (usize, usize) {
-    let mut hashes: Vec<(u64, usize, &str)> =
-        parts.enumerate().map(|(i, part)| (hash(part.as_bytes()), i, part)).collect();
-    hashes.sort_unstable();
+/// How many of the parts of a text are duplicates, and how many characters these have.
+pub fn duplicates<'a>(text: &str, parts: impl Iterator<Item = &'a Part>, copies: Copies) -> (usize, usize) {
+    let mut hashes: Vec<(u64, usize, &Part)> = parts.enumerate().map(|(i, part)| (part.hash(), i, part)).collect();
+    hashes.sort_unstable_by_key(|(hash, i, _)| (*hash, *i));
     let (mut number, mut chars) = (0, 0);
     for same in hashes.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
         let same = &same[usize::from(copies == Copies::BehindTheFirst)..];
         number += same.len();
-        chars += same.iter().map(|(.., part)| characters(part)).sum::<usize>();
+        chars += same.iter().map(|(.., part)| characters(part.said(text))).sum::<usize>();
     }
     (number, chars)
 }

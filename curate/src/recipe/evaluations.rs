@@ -21,12 +21,11 @@ pub struct Known {
     pub id: Option<&'static str>,
 }
 
-/// All of them. Their files are called as public programs have them that read these: `ARC-Easy/test-00000-of-00001.parquet`,
-/// `data/validation-00000-of-00001.parquet` of HellaSwag, `all/test-00000-of-00001.parquet` of MMLU, `main/test-00000-of-00001.parquet`
-/// of GSM8K, `generation/validation-00000-of-00001.parquet` of `TruthfulQA`, `winogrande_xl/validation-00000-of-00001.parquet`,
-/// and `data/en/test.jsonl` of the translations of ARC, of which `data/it/test.jsonl` is taken to be one. Those of the translations of the other
-/// sets were not checked. A question is looked for by itself, because rows give other answers to it, and with its answers, because some
-/// questions are of few words.
+/// All of them. How files and columns are called was checked in what public programs read and in the Hub's own pages of the repositories, as
+/// they were stored by others: the English ones and `m_arc`, `m_hellaswag`, `m_mmlu`, `m_truthfulqa` (`data/LANGUAGE/SPLIT.jsonl`; columns in
+/// lm-evaluation-harness, tasks `okapi`), `gsm8k_italian` and `winogrande_italian` (files in their listings; columns in ITA-Bench, which reads
+/// `input_translation` since October 2024). The files themselves were not read. A question is looked for by itself, because rows give other
+/// answers to it, and with its answers, because some questions are of few words.
 pub const KNOWN: [Known; 12] = [
     Known {
         name: "arc",
@@ -73,21 +72,21 @@ pub const KNOWN: [Known; 12] = [
     Known {
         name: "arc-it",
         repo: "alexandrainst/m_arc",
-        files: &["**/it/test*", "**/it/val*"],
+        files: &["data/it/test.jsonl", "data/it/val.jsonl"],
         fields: &["instruction", "instruction + option_a + option_b + option_c + option_d + option_e"],
         id: Some("id"),
     },
     Known {
         name: "hellaswag-it",
         repo: "alexandrainst/m_hellaswag",
-        files: &["**/it/val*"],
+        files: &["data/it/val.jsonl"],
         fields: &["ctx", "ctx + endings"],
         id: Some("ind"),
     },
     Known {
         name: "mmlu-it",
         repo: "alexandrainst/m_mmlu",
-        files: &["**/it/test*", "**/it/val*"],
+        files: &["data/it/test.jsonl", "data/it/val.jsonl"],
         fields: &["instruction", "instruction + option_a + option_b + option_c + option_d"],
         id: Some("id"),
     },
@@ -95,13 +94,13 @@ pub const KNOWN: [Known; 12] = [
         name: "gsm8k-it",
         repo: "sapienzanlp/gsm8k_italian",
         files: &["gsm8k.test.json"],
-        fields: &["input_text_translation"],
+        fields: &["input_translation"],
         id: Some("id"),
     },
     Known {
         name: "truthfulqa-it",
         repo: "alexandrainst/m_truthfulqa",
-        files: &["**/it/val*"],
+        files: &["data/it/val.jsonl"],
         fields: &["question", "question + mc1_targets_choices"],
         id: None,
     },
@@ -109,7 +108,7 @@ pub const KNOWN: [Known; 12] = [
         name: "winogrande-it",
         repo: "sapienzanlp/winogrande_italian",
         files: &["winogrande_xl.validation.json"],
-        fields: &["input_text_translation"],
+        fields: &["input_translation"],
         id: Some("id"),
     },
 ];

@@ -82,7 +82,7 @@ def evaluation_runs():
     for path in sorted((HERE / "evaluation").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             item = json.loads(line)
-            named = ("question", "instruction", "ctx", "sentence", "input_text_translation")
+            named = ("question", "instruction", "ctx", "sentence", "input_translation")
             question = next(item[name] for name in named if name in item)
             words = re.findall(r"\w+", re.sub(r"\d+", "0", question.lower()))
             runs |= {tuple(words[i : i + 8]) for i in range(len(words) - 7)}

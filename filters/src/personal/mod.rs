@@ -71,18 +71,25 @@ impl Kind {
             Self::Ip => network::addresses(text, regions, named),
             Self::Phone => phone::numbers(text, regions, named),
             // Account numbers of some countries have letters.
-            Self::Iban => each(&codes::IBAN, text, regions.with(6), |found| codes::is_iban(found.text())),
-            Self::Card => each(&codes::CARD, text, regions.with(13), |found| {
+            Self::Iban => {
+                let may = regions.with(|holds| holds.digits >= 6 && holds.before_two);
+                each(&codes::IBAN, text, may, |found| codes::is_iban(found.text()))
+            }
+            Self::Card => each(&codes::CARD, text, regions.with(|holds| holds.in_a_number >= 13), |found| {
                 !found.goes_on_digits() && codes::is_card(found.text())
             }),
-            Self::CodiceFiscale => each(&codes::CODICE_FISCALE, text, regions.with_capitals(), |found| {
-                codes::is_codice_fiscale(found.text())
-            }),
-            Self::PartitaIva => each(&codes::PARTITA_IVA, text, regions.with(11), |found| {
+            // A digit in it has a letter beside it, or a digit that has; without any it is all capitals.
+            Self::CodiceFiscale => {
+                let may = regions.with(|holds| holds.beside || holds.capitals);
+                each(&codes::CODICE_FISCALE, text, may, |found| codes::is_codice_fiscale(found.text()))
+            }
+            Self::PartitaIva => each(&codes::PARTITA_IVA, text, regions.with(|holds| holds.in_a_row >= 11), |found| {
                 let prefixed = found.text().starts_with(['I', 'i']);
                 codes::is_partita_iva(found.text()) && (prefixed || !named || found.follows(&PARTITA_IVA_WORDS))
             }),
-            Self::Plate => each(&codes::PLATE, text, regions.with(3), |found| !named || found.follows(&PLATE_WORDS)),
+            Self::Plate => each(&codes::PLATE, text, regions.with(|holds| holds.three), |found| {
+                !named || found.follows(&PLATE_WORDS)
+            }),
         }
     }
 }

@@ -86,7 +86,8 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Public addresses of version 4 and 6.
 pub fn addresses(text: &str, regions: &Regions, named: bool) -> Vec<Range<usize>> {
-    super::each_beside(&ADDRESS, text, (&[':', '/'], regions.with(1)), |found: &Found<'_>| {
+    let may = regions.with(|holds| holds.full_stops >= 3 || holds.colons >= 2);
+    super::each_beside(&ADDRESS, text, (&[':', '/'], may), |found: &Found<'_>| {
         is_public(found.text()) && beside(found) && (!named || found.follows(&WORDS))
     })
 }

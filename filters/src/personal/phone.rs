@@ -19,7 +19,7 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Numbers with `+` and a country code, and Italian ones.
 pub fn numbers(text: &str, regions: &Regions, named: bool) -> Vec<Range<usize>> {
-    super::each(&NUMBER, text, regions.with(6), |found: &Found<'_>| {
+    super::each(&NUMBER, text, regions.with(|holds| holds.in_a_number >= 6), |found: &Found<'_>| {
         let international = found.text().starts_with('+') || found.text().starts_with("00");
         let mut before = found.whole[..found.range.start].chars().rev();
         let apart = match before.next() {

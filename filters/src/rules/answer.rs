@@ -75,7 +75,7 @@ fn normal(text: &str) -> String {
 impl DocumentFilter for Answer {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let fault = |number, detail| Verdict::Drop(Reason { detail, message: Some(number) });
-        for (number, answer) in answers(document.content) {
+        for (number, answer) in answers(document.content()) {
             if self.empty && answer.trim().is_empty() {
                 return fault(number, "the answer is empty".into());
             }
@@ -85,7 +85,7 @@ impl DocumentFilter for Answer {
             }
         }
         if self.echo
-            && let Some(number) = echo(document.content)
+            && let Some(number) = echo(document.content())
         {
             return fault(number, "the answer repeats the question".into());
         }

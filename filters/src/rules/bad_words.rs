@@ -123,7 +123,7 @@ impl DocumentFilter for BadWordsFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut left = self.tolerate;
         let mut dropped = None;
-        for (number, text) in document.content.texts().enumerate() {
+        for (number, text) in document.content().texts().enumerate() {
             self.finder.find(text, |word| {
                 if left == 0 {
                     dropped = Some(word.to_owned());
@@ -133,7 +133,7 @@ impl DocumentFilter for BadWordsFilter {
                 ControlFlow::Continue(())
             });
             if let Some(word) = dropped {
-                return Verdict::Drop(Reason::of_text(document.content, number, word));
+                return Verdict::Drop(Reason::of_text(document.content(), number, word));
             }
         }
         Verdict::Keep

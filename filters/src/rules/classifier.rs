@@ -113,7 +113,7 @@ impl DocumentFilter for ClassifierFilter {
     }
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let texts: Vec<&str> = document.content.texts().flat_map(str::lines).collect();
+        let texts: Vec<&str> = document.content().texts().flat_map(str::lines).collect();
         let probability = self.model.likely(&texts.join(" "));
         if let [signal] = self.signals.as_slice() {
             document.write(&signal.column, Value::from(probability));

@@ -7,10 +7,10 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::Filter,
-    lines::{split_lines, strip},
+    lines::strip,
     quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
     rule::{Rule, RuleError},
-    segments::AsIn,
+    segments::{AsIn, Part},
     sentences::ends_sentences,
 };
 
@@ -86,16 +86,24 @@ impl FineWeb {
         quality::filter(name, prefix, self.clone(), self.signals)
     }
 
-    /// Give each line that is not empty.
-    fn each_line<'a>(&self, text: &Text<'a>, each: impl FnMut(&'a str)) {
-        match self.as_in {
-            AsIn::Paper => {
-                let form = text.segments.form(text.raw);
-                split_lines(form).map(strip).filter(|line| !line.is_empty()).for_each(each);
-            }
-            AsIn::Datatrove => text.raw.split('\n').filter(|line| !strip(line).is_empty()).for_each(each),
-        }
+    /// Each line that is not empty, and the text that they are of.
+    fn lines<'a>(&self, text: &Text<'a>) -> (&'a str, impl Iterator<Item = &'a Part>) {
+        let (shown, lines) = text.segments.lines(text.raw);
+        // In datatrove white space stands around them, and may be all of them.
+        let blank = |line: &str| !line.starts_with(|c: char| c.is_ascii_graphic()) && strip(line).is_empty();
+        (shown, lines.iter().filter(move |line| !blank(line.said(shown))))
     }
+}
+
+/// The share of lines of which something is so.
+fn share_of<'a>(text: &str, lines: impl Iterator<Item = &'a Part>, holds: impl Fn(&str) -> bool) -> f64 {
+    let (all, held) =
+        lines.fold((0_usize, 0_usize), |(all, held), line| (all + 1, held + usize::from(holds(line.said(text)))));
+    ratio(held, all)
+}
+
+fn line_ends(text: &str) -> usize {
+    memchr::memchr_iter(b'\n', text.as_bytes()).count()
 }
 
 impl Rule for FineWeb {
@@ -117,39 +125,29 @@ impl Measures for FineWeb {
 
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
         let paper = self.as_in == AsIn::Paper;
-        let of_lines = |holds: &dyn Fn(&str) -> bool| {
-            let (mut all, mut held) = (0_usize, 0_usize);
-            self.each_line(text, |line| {
-                all += 1;
-                held += usize::from(holds(line));
-            });
-            ratio(held, all)
-        };
+        let (shown, lines) = self.lines(text);
         match number {
-            0 => of_lines(&|line| line.ends_with(|c: char| self.marks.contains(c) || ends_sentences(c))),
+            0 => share_of(shown, lines, |line| line.ends_with(|c: char| self.marks.contains(c) || ends_sentences(c))),
             1 => {
                 let least = if paper { self.short_line } else { self.short_line + 1 };
                 // Of no line are there fewer characters than a quarter of its bytes.
-                of_lines(&|line| line.len() < least * 4 && characters(line) < least)
+                share_of(shown, lines, |line| line.len() < least * 4 && characters(line) < least)
             }
             2 => {
-                let mut lines = Vec::new();
-                self.each_line(text, |line| lines.push(line));
                 let copies = if paper { Copies::All } else { Copies::BehindTheFirst };
-                let (_, twice) = duplicates(lines.iter().copied(), copies);
-                let all = || -> usize {
+                let (_, twice) = duplicates(shown, lines, copies);
+                let all = || {
                     if paper {
-                        lines.iter().map(|line| characters(line)).sum()
+                        self.lines(text).1.map(|line| characters(line.said(shown))).sum()
                     } else {
-                        text.raw.split('\n').map(characters).sum()
+                        text.segments.characters(text.raw) - line_ends(text.raw)
                     }
                 };
                 if twice == 0 { 0.0 } else { ratio(twice, all()) }
             }
             _ => {
-                let ends = memchr::memchr_iter(b'\n', text.raw.as_bytes()).count();
                 let words = if paper { text.segments.word_count(text.raw) } else { text.segments.tokens().len() };
-                ratio(ends, words)
+                ratio(line_ends(text.raw), words)
             }
         }
     }

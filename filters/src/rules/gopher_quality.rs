@@ -7,7 +7,6 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::Filter,
-    lines::{split_lines, strip},
     lists::ListRef,
     quality::{self, Bound, Measure, Measures, Text, count, number, ratio, share},
     rule::{Rule, RuleError},
@@ -147,7 +146,8 @@ pub(super) fn ends_in_ellipsis(line: &str) -> bool {
 /// The share of lines of which something is so.
 pub(super) fn of_lines(text: &Text<'_>, as_in: AsIn, holds: impl Fn(&str) -> bool) -> f64 {
     let (mut all, mut held, mut last) = (0_usize, 0_usize, "");
-    for line in split_lines(text.raw).map(strip).filter(|line| as_in == AsIn::Datatrove || !line.is_empty()) {
+    let lines = text.segments.stripped_lines(text.raw);
+    for line in lines.filter(|line| as_in == AsIn::Datatrove || !line.is_empty()) {
         all += 1;
         held += usize::from(holds(line));
         last = line;
@@ -195,7 +195,7 @@ impl Measures for Compiled {
             // A verdict needs no more of them than there are to be.
             _ => {
                 let enough = if self.spec.signals { usize::MAX } else { self.spec.min_stop_words };
-                count(text.segments.listed(text.raw, &self.stop_words, enough))
+                count(text.segments.listed(&self.stop_words, enough))
             }
         }
     }

@@ -10,10 +10,10 @@ use setaccio_base::row::Kind;
 use crate::{
     context::Context,
     filter::Filter,
-    lines::{split_lines, strip},
+    lines::strip,
     quality::{self, Bound, Copies, Measure, Measures, Text, characters, duplicates, ratio, share},
     rule::{Rule, RuleError},
-    segments::{AsIn, Parts},
+    segments::{AsIn, Part, Parts},
 };
 
 /// Drop texts that repeat themselves: lines, paragraphs, or runs of words.
@@ -103,49 +103,47 @@ static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| Regex::new("\n{2,}").unwr
 static BLANK_LINES: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\n[^\S\n]*\n\s*").unwrap_or_else(|e| unreachable!("{e}")));
 
-/// What is between runs of `\n`, and what is before the first and behind the last, which may be empty.
-fn lines_and_ends(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.split('\n').collect();
-    let all = lines.len();
-    let mut number = 0;
-    lines.retain(|line| {
-        number += 1;
-        !line.is_empty() || number == 1 || number == all
-    });
-    lines
-}
-
-fn parts(parts: &[&str], copies: Copies, chars: Option<usize>) -> Parts {
-    let all = parts.len();
-    // The characters of all are needed only where some are there twice.
-    let (twice, twice_chars) = duplicates(parts.iter().copied(), copies);
-    let chars = if twice == 0 { 1 } else { chars.unwrap_or_else(|| parts.iter().map(|part| characters(part)).sum()) };
-    Parts { all, twice, twice_chars, chars }
-}
-
 impl GopherRepetition {
     fn paragraphs(&self, text: &Text<'_>) -> Parts {
-        text.segments.paragraphs(|| match self.as_in {
-            AsIn::Paper => {
-                let form = text.segments.form(text.raw);
-                let paragraphs = BLANK_LINES.split(form).map(str::trim).filter(|part| !part.is_empty());
-                parts(&paragraphs.collect::<Vec<_>>(), Copies::All, None)
-            }
-            AsIn::Datatrove => {
-                let paragraphs: Vec<&str> = EMPTY_LINES.split(strip(text.raw)).collect();
-                parts(&paragraphs, Copies::BehindTheFirst, Some(characters(text.raw)))
-            }
+        text.segments.count_paragraphs(|| {
+            let (shown, paragraphs): (_, Vec<&str>) = match self.as_in {
+                AsIn::Paper => {
+                    let form = text.segments.form(text.raw);
+                    (form, BLANK_LINES.split(form).map(str::trim).filter(|part| !part.is_empty()).collect())
+                }
+                AsIn::Datatrove => (text.raw, EMPTY_LINES.split(strip(text.raw)).collect()),
+            };
+            let paragraphs: Vec<Part> = paragraphs.into_iter().map(|part| Part::within(shown, part)).collect();
+            self.counted(text, shown, &paragraphs, paragraphs.len())
         })
     }
 
     fn lines(&self, text: &Text<'_>) -> Parts {
-        text.segments.lines(|| match self.as_in {
-            AsIn::Paper => {
-                let lines = split_lines(text.segments.form(text.raw)).map(strip).filter(|line| !line.is_empty());
-                parts(&lines.collect::<Vec<_>>(), Copies::All, None)
-            }
-            AsIn::Datatrove => parts(&lines_and_ends(text.raw), Copies::BehindTheFirst, Some(characters(text.raw))),
+        text.segments.count_lines(|| {
+            let (shown, lines) = text.segments.lines(text.raw);
+            // What is before the first line end and behind the last counts in datatrove, also if it is empty.
+            let ends = match self.as_in {
+                AsIn::Paper => 0,
+                AsIn::Datatrove if shown.is_empty() => 1,
+                AsIn::Datatrove => usize::from(shown.starts_with('\n')) + usize::from(shown.ends_with('\n')),
+            };
+            let mut parts = self.counted(text, shown, lines, lines.len() + ends);
+            parts.twice += usize::from(ends == 2);
+            parts
         })
+    }
+
+    fn counted(&self, text: &Text<'_>, shown: &str, parts: &[Part], all: usize) -> Parts {
+        let paper = self.as_in == AsIn::Paper;
+        let (twice, twice_chars) =
+            duplicates(shown, parts.iter(), if paper { Copies::All } else { Copies::BehindTheFirst });
+        // The characters of all are needed only where some are there twice.
+        let chars = match twice {
+            0 => 1,
+            _ if paper => parts.iter().map(|part| characters(part.said(shown))).sum(),
+            _ => text.segments.characters(text.raw),
+        };
+        Parts { all, twice, twice_chars, chars }
     }
 }
 
@@ -176,7 +174,7 @@ impl Measures for GopherRepetition {
         let ngrams = || text.segments.ngrams();
         let chars = || match self.as_in {
             AsIn::Paper => ngrams().chars,
-            AsIn::Datatrove => characters(text.raw) as u64,
+            AsIn::Datatrove => text.segments.characters(text.raw) as u64,
         };
         match number {
             0 => of_number(&self.paragraphs(text)),

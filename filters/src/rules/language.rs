@@ -361,7 +361,7 @@ impl LanguageFilter {
 impl DocumentFilter for LanguageFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let joined;
-        let texts: Vec<(Option<usize>, &str)> = match (&*document.content, self.spec.per) {
+        let texts: Vec<(Option<usize>, &str)> = match (document.content(), self.spec.per) {
             (Content::Text(text), _) => vec![(None, text)],
             (content, Granularity::Row) => {
                 joined = content.texts().collect::<Vec<_>>().join("\n");

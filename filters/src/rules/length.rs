@@ -155,7 +155,7 @@ impl LengthFilter {
 
 impl DocumentFilter for LengthFilter {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let objection = match (self.of, &*document.content) {
+        let objection = match (self.of, document.content()) {
             (Part::Row, content) => self.objection(&content.texts().collect::<Vec<_>>()).map(Reason::from),
             (Part::Message, content) => self.first(content, content.texts().enumerate()),
             (Part::Answer, content) => self.first(content, answers(content)),

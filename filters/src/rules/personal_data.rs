@@ -1,5 +1,7 @@
 //! The rule `personal_data`.
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{row, sha256::hex_digest};
@@ -95,29 +97,27 @@ struct Find {
 }
 
 impl DocumentFilter for Find {
-    fn edits(&self) -> bool {
-        self.action != Action::Drop
-    }
-
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let mut edited = 0;
         let regions = document.regions();
-        if self.action == Action::Drop {
-            for (number, (text, regions)) in document.content.texts().zip(regions).enumerate() {
-                if let Some(range) = self.kind.find(text, regions, self.named).into_iter().next() {
-                    return Verdict::Drop(Reason::of_text(document.content, number, &text[range]));
+        let mut found: Vec<(usize, Vec<Range<usize>>)> = Vec::new();
+        for (number, (text, regions)) in document.content().texts().zip(regions).enumerate() {
+            let ranges = self.kind.find(text, regions, self.named);
+            match ranges.first() {
+                None => {}
+                Some(first) if self.action == Action::Drop => {
+                    return Verdict::Drop(Reason::of_text(document.content(), number, &text[first.clone()]));
                 }
+                Some(_) => found.push((number, ranges)),
             }
+        }
+        if found.is_empty() {
             return Verdict::Keep;
         }
-        for (text, regions) in document.content.texts_mut().into_iter().zip(regions) {
-            let found = self.kind.find(text, regions, self.named);
-            if found.is_empty() {
-                continue;
-            }
-            edited += 1;
+        let mut texts = document.change().texts_mut();
+        for (number, ranges) in &found {
+            let text = &mut *texts[*number];
             let (mut whole, mut from) = (String::with_capacity(text.len()), 0);
-            for range in found {
+            for range in ranges {
                 whole.push_str(&text[from..range.start]);
                 whole.push_str(&self.instead_of(&text[range.clone()]));
                 from = range.end;
@@ -125,7 +125,7 @@ impl DocumentFilter for Find {
             whole.push_str(&text[from..]);
             *text = whole;
         }
-        if edited == 0 { Verdict::Keep } else { Verdict::Edited(edited) }
+        Verdict::Edited(found.len() as u64)
     }
 }
 

@@ -83,7 +83,7 @@ impl DocumentFilter for PreferenceSanity {
     }
 
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let Content::Preference { prompt, chosen, rejected, .. } = &*document.content else { return Verdict::Keep };
+        let Content::Preference { prompt, chosen, rejected, .. } = document.content() else { return Verdict::Keep };
         let objection = (|| -> Option<Reason> {
             if self.empty {
                 for (side, turns) in [("prompt", prompt), ("chosen", chosen), ("rejected", rejected)] {

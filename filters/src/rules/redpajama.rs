@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     filter::Filter,
     lists::ListRef,
-    quality::{self, Bound, Measure, Measures, Text, characters, count, number, ratio, share},
+    quality::{self, Bound, Measure, Measures, Text, count, number, ratio, share},
     rule::{Rule, RuleError},
     segments::{AsIn, Listed},
     sentences,
@@ -139,7 +139,7 @@ impl Measures for Compiled {
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
         let (segments, raw) = (text.segments, text.raw);
         let words = || segments.totals().words;
-        let all = || characters(raw);
+        let all = || segments.characters(raw);
         let of_chars = |holds: fn(char) -> bool| ratio(raw.chars().filter(|c| holds(*c)).count(), all());
         match number {
             0 => count(words()),

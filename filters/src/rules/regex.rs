@@ -174,12 +174,12 @@ impl DocumentFilter for RegexFilter {
         });
         let texts: Vec<(usize, &str)> = match (&column, self.spec.on) {
             (Some(value), _) => vec![(0, value)],
-            (None, Turns::All) => document.content.texts().enumerate().collect(),
+            (None, Turns::All) => document.content().texts().enumerate().collect(),
             (None, Turns::User) => {
-                let messages = document.content.messages().enumerate().filter(|(_, m)| m.role == "user");
+                let messages = document.content().messages().enumerate().filter(|(_, m)| m.role == "user");
                 messages.map(|(number, m)| (number, m.content.as_str())).collect()
             }
-            (None, Turns::Answer) => answers(document.content).collect(),
+            (None, Turns::Answer) => answers(document.content()).collect(),
         };
         let texts: Vec<(usize, Text)> = texts.into_iter().map(|(i, t)| (i, self.spec.form.of_text(t))).collect();
         let found = self.drop.iter().find_map(|p| texts.iter().find_map(|(number, t)| Some((*number, t.find(p)?))));
@@ -187,7 +187,7 @@ impl DocumentFilter for RegexFilter {
             let found: String = found.chars().take(80).collect();
             return Verdict::Drop(match &column {
                 Some(_) => found.into(),
-                None => Reason::of_text(document.content, number, found),
+                None => Reason::of_text(document.content(), number, found),
             });
         }
         if !self.keep.is_empty() && !self.keep.iter().any(|p| texts.iter().any(|(_, t)| p.is_match(t.compared()))) {

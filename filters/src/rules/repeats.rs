@@ -86,15 +86,11 @@ impl Repeats {
 }
 
 impl DocumentFilter for Repeats {
-    fn edits(&self) -> bool {
-        true
-    }
-
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let Content::Text(text) = &mut *document.content else { return Verdict::Keep };
+        let Content::Text(text) = document.content() else { return Verdict::Keep };
         match self.without_repeats(text) {
             Some(left) => {
-                *text = left;
+                *document.change() = Content::Text(left);
                 Verdict::Edited(1)
             }
             None => Verdict::Keep,

@@ -54,7 +54,7 @@ impl Rule for Roles {
 
 impl DocumentFilter for Roles {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let turns: Vec<&Message> = document.content.messages().collect();
+        let turns: Vec<&Message> = document.content().messages().collect();
         let fault = out_of_order(&turns).or_else(|| if self.open_end { None } else { unanswered(&turns) });
         let said = turns.iter().filter(|t| t.role != "system").count();
         let long = self.max_turns.filter(|max| said > *max).map(|max| format!("{said} turns, at most {max}").into());

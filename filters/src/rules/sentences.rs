@@ -62,7 +62,7 @@ impl Rule for Sentences {
 impl DocumentFilter for Sentences {
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
         let mut found = 0;
-        for line in document.content.texts().flat_map(str::lines) {
+        for line in document.content().texts().flat_map(str::lines) {
             found += count(line, self.min - found.min(self.min));
             if found >= self.min {
                 return Verdict::Keep;

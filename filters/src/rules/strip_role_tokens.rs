@@ -93,18 +93,18 @@ impl Strip {
 }
 
 impl DocumentFilter for Strip {
-    fn edits(&self) -> bool {
-        true
-    }
-
     fn filter(&self, document: &mut Document<'_>) -> Verdict {
-        let mut edited = 0;
-        for text in document.content.texts_mut() {
-            let Some(without) = self.without_tokens(text) else { continue };
-            *text = without;
-            edited += 1;
+        let without: Vec<Option<String>> = document.content().texts().map(|text| self.without_tokens(text)).collect();
+        let edited = without.iter().flatten().count() as u64;
+        if edited == 0 {
+            return Verdict::Keep;
         }
-        if edited == 0 { Verdict::Keep } else { Verdict::Edited(edited) }
+        for (text, without) in document.change().texts_mut().into_iter().zip(without) {
+            if let Some(without) = without {
+                *text = without;
+            }
+        }
+        Verdict::Edited(edited)
     }
 }
 

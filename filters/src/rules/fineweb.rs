@@ -85,14 +85,14 @@ impl FineWeb {
     pub(super) fn filter(&self, name: &'static str, prefix: &str) -> Filter {
         quality::filter(name, prefix, self.clone(), self.signals)
     }
+}
 
-    /// Each line that is not empty, and the text that they are of.
-    fn lines<'a>(&self, text: &Text<'a>) -> (&'a str, impl Iterator<Item = &'a Part>) {
-        let (shown, lines) = text.segments.lines(text.raw);
-        // In datatrove white space stands around them, and may be all of them.
-        let blank = |line: &str| !line.starts_with(|c: char| c.is_ascii_graphic()) && strip(line).is_empty();
-        (shown, lines.iter().filter(move |line| !blank(line.said(shown))))
-    }
+/// Each line that is not empty, and the text that they are of.
+fn lines_of<'a>(text: &Text<'a>) -> (&'a str, impl Iterator<Item = &'a Part>) {
+    let (shown, lines) = text.segments.lines(text.raw);
+    // In datatrove white space stands around them, and may be all of them.
+    let blank = |line: &str| !line.starts_with(|c: char| c.is_ascii_graphic()) && strip(line).is_empty();
+    (shown, lines.iter().filter(move |line| !blank(line.said(shown))))
 }
 
 /// The share of lines of which something is so.
@@ -125,7 +125,7 @@ impl Measures for FineWeb {
 
     fn measure(&self, number: usize, text: &Text<'_>) -> f64 {
         let paper = self.as_in == AsIn::Paper;
-        let (shown, lines) = self.lines(text);
+        let (shown, lines) = lines_of(text);
         match number {
             0 => share_of(shown, lines, |line| line.ends_with(|c: char| self.marks.contains(c) || ends_sentences(c))),
             1 => {
@@ -138,7 +138,7 @@ impl Measures for FineWeb {
                 let (_, twice) = duplicates(shown, lines, copies);
                 let all = || {
                     if paper {
-                        self.lines(text).1.map(|line| characters(line.said(shown))).sum()
+                        lines_of(text).1.map(|line| characters(line.said(shown))).sum()
                     } else {
                         text.segments.characters(text.raw) - line_ends(text.raw)
                     }

@@ -54,7 +54,7 @@ fn entry<'a>(list: &'a mut [Value], name: &str) -> Result<&'a mut Table, String>
         let is_called = |entry: &Value| NAMES.iter().any(|key| entry.get(key).and_then(Value::as_str) == Some(name));
         let called: Vec<usize> = (0..list.len()).filter(|i| is_called(&list[*i])).collect();
         // The second of one rule goes by its number, unless one of them has a name of its own.
-        if called.iter().any(|i| names[*i] != names[called[0]]) {
+        if called.len() > 1 && called.iter().any(|i| list[*i].get("as").is_some()) {
             let several = called.iter().map(|i| (i + 1).to_string()).collect::<Vec<_>>().join(" and ");
             return Err(format!(
                 "`{name}` names entries {several} of the list, of which one is called so by `as`: write a number"
@@ -127,6 +127,8 @@ mod tests {
         let short = |key: &str| set(aliases, key).map(|t| t["filter"][0]["max"].clone());
         assert_eq!(short("filter.short.max=1"), Ok(Value::Integer(1)));
         assert_eq!(short("filter.1.max=1"), Ok(Value::Integer(1)));
+        let borrowed = "[[filter]]\nrule = 'length'\n[[filter]]\nrule = 'language'\nas = 'length'\n";
+        assert!(set(borrowed, "filter.length.max=1").is_err_and(|e| e.contains("`length` names entries 1 and 2")));
         let twice = "[[filter]]\nrule = 'length'\n[[filter]]\nrule = 'length'\n";
         assert_eq!(set(twice, "filter.length.max=1").map(|t| t["filter"][0]["max"].clone()), Ok(Value::Integer(1)));
         assert!(set(RECIPE, "filter.language=1").is_err_and(|e| e.contains("name one entry")));

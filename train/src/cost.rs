@@ -5,6 +5,9 @@
 //! A weight of n elements costs 2 n FLOP a token forward and 2 n for the gradient of its input; a frozen one has no
 //! gradient of its own, an adapter's has 2 n more. A pair of a query and a key that it sees costs 4 D FLOP a head
 //! forward and, with the scores made again, 10 D backward.
+//!
+//! Of experts each has its share of the tokens, as if all were chosen as often: arithmetic goes by what a token goes through,
+//! traffic and unpacking by all of them.
 
 use candle_core::DType;
 
@@ -137,32 +140,24 @@ pub struct Cost {
 impl Cost {
     /// Of `step` with a model of these sizes in bf16.
     pub fn of(config: &Config, step: &Step, machine: &Machine) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        // Those that come second to their input add to its gradient, the others begin it.
-        let linears = [
-            (query, hidden, 0.0),
-            (keys, hidden, 1.0),
-            (keys, hidden, 1.0),
-            (hidden, query, 0.0),
-            (inner, hidden, 0.0),
-            (inner, hidden, 1.0),
-            (hidden, inner, 0.0),
-        ];
         let roof = Roof { machine, tokens: real(step.tokens) };
+        let (h, q, k) = (real(hidden), real(query), real(keys));
+        // Those that come second to their input add to its gradient, the others begin it.
+        let attention = [(q, h, 0.0), (k, h, 1.0), (k, h, 1.0), (h, q, 0.0)];
         let (mut forward, mut backward) = (Self::default(), Self::default());
-        for (out, input, plus) in linears {
-            forward.add(roof.linear(real(out), real(input), step), 1.0);
-            backward.add(roof.linear_back(real(out), real(input), plus, step), 1.0);
+        for (out, input, plus) in attention {
+            forward.add(roof.linear(out, input, step), 1.0);
+            backward.add(roof.linear_back(out, input, plus, step), 1.0);
         }
         let width = 2.0 * step.pairs * real(query);
         forward.add(Roof::attention(2.0 * width, machine.attention), 1.0);
         backward.add(Roof::attention(5.0 * width, machine.attention_back), 1.0);
-        // How often a row of each width is read or written: norms, residuals, rotation and SwiGLU; backward norms made again,
-        // their gradients, SwiGLU and its gradients in one pass, and delta.
-        let (h, q, k, i) = (real(hidden), real(query), real(keys), real(inner));
-        forward.add(roof.stream(4.0 * h + 6.0 * h + 2.0 * (q + k) + 3.0 * i, 7.0), 1.0);
-        backward.add(roof.stream(4.0 * h + 8.0 * h + 6.0 * i + 2.0 * (q + k) + 2.0 * q, 8.0), 1.0);
+        // How often a row of each width is read or written: norms, residuals and rotation; backward norms made again, their
+        // gradients and delta.
+        forward.add(roof.stream(4.0 * h + 6.0 * h + 2.0 * (q + k), 6.0), 1.0);
+        backward.add(roof.stream(4.0 * h + 8.0 * h + 2.0 * (q + k) + 2.0 * q, 7.0), 1.0);
         if step.shared {
             // Rows of keys and values chosen, and their gradients added up.
             forward.add(roof.stream(4.0 * k, 2.0), 1.0);
@@ -176,6 +171,16 @@ impl Cost {
         let layers = real(config.layers);
         total.add(forward, layers + real(step.recompute));
         total.add(backward, layers);
+        let (mut adapted, mut adapters) = (0.0, 0.0);
+        for layer in 0..config.layers {
+            let part = FeedForward::of(config, layer);
+            let (forward, backward) = part.cost(&roof, step);
+            let again = if layer < step.recompute { 1.0 } else { 0.0 };
+            total.add(forward, 1.0 + again + if step.reference { 1.0 } else { 0.0 });
+            total.add(backward, 1.0);
+            adapted += part.experts * 3.0 * real(hidden + part.inner) + attention.iter().map(|(o, i, _)| o + i).sum::<f64>();
+            adapters += part.experts * 6.0 + 8.0;
+        }
         total.add(once, 1.0);
         total.add(head.head_back(vocab, h), 1.0);
         if step.trained == Trained::Whole {
@@ -189,12 +194,12 @@ impl Cost {
         // AdamW: value, gradient and both moments, read, and all but the gradient written; the gradient set to 0 and
         // its norm taken: three launches for each A and B.
         let trained = match step.trained {
-            Trained::Adapter(rank) => layers * linears.iter().map(|(o, i, _)| real(o + i)).sum::<f64>() * real(rank),
+            Trained::Adapter(rank) => adapted * real(rank),
             Trained::Whole => {
                 config.shapes().iter().map(|(_, shape)| shape.iter().map(|n| real(*n)).product::<f64>()).sum()
             }
         };
-        let launches = 3.0 * layers * 14.0;
+        let launches = 3.0 * adapters;
         total.seconds += 36.0 * trained / machine.traffic + launches * LEAST;
         total.launches += launches;
         // For the losses and for the norm.
@@ -222,6 +227,54 @@ impl Cost {
 #[allow(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
 fn real(n: usize) -> f64 {
     n as f64
+}
+
+/// The MLP of a layer, or its experts.
+struct FeedForward {
+    inner: usize,
+    hidden: usize,
+    /// How many there are, 1 without a router.
+    experts: f64,
+    /// And how many a token goes through.
+    chosen: f64,
+}
+
+impl FeedForward {
+    fn of(config: &Config, layer: usize) -> Self {
+        let hidden = config.hidden_size;
+        match config.experts(layer) {
+            None => Self { inner: config.intermediate_size, hidden, experts: 1.0, chosen: 1.0 },
+            Some(experts) => {
+                let [count, chosen] = [experts.count, experts.chosen].map(real);
+                Self { inner: experts.inner, hidden, experts: count, chosen }
+            }
+        }
+    }
+
+    /// Forward and backward.
+    fn cost(&self, roof: &Roof<'_>, step: &Step) -> (Cost, Cost) {
+        let (h, i) = (real(self.hidden), real(self.inner));
+        let (mut forward, mut backward) = (Cost::default(), Cost::default());
+        let each = Roof { machine: roof.machine, tokens: roof.tokens * self.chosen / self.experts };
+        for (out, input, plus) in [(i, h, 0.0), (i, h, 1.0), (h, i, 0.0)] {
+            forward.add(each.linear(out, input, step), self.experts);
+            backward.add(each.linear_back(out, input, plus, step), self.experts);
+        }
+        // SwiGLU; backward with its gradients in one pass.
+        forward.add(each.stream(3.0 * i, 1.0), self.experts);
+        backward.add(each.stream(6.0 * i, 1.0), self.experts);
+        if self.experts > 1.0 {
+            // The router, whose weights the host waits for; rows that are gathered and added up, and products that are weighed.
+            let mut router = roof.product(self.experts, h, 2.0 * self.experts * h, 0.0);
+            router.seconds += WAIT;
+            forward.add(router, 1.0);
+            backward.add(router, 1.0);
+            forward.add(each.stream(5.0 * h + 2.0 * i, 3.0), self.experts);
+            backward.add(each.stream(7.0 * h + 8.0 * i, 7.0), self.experts);
+            backward.add(Cost { seconds: WAIT, ..Cost::default() }, self.experts);
+        }
+        (forward, backward)
+    }
 }
 
 struct Roof<'a> {

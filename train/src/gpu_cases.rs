@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     kernels::{
         adamw, add, add_, attention, cast, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4, noise,
-        rms_norm, rope, rows, scale_rows, sum_squares, swiglu,
+        rms_norm, rope, row_dots, rows, scale_rows, sum_squares, swiglu,
     },
     trainer,
 };
@@ -16,13 +16,14 @@ use crate::{
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 23] = [
+pub const CASES: [Case; 24] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
     ("add", add::gpu_check::add),
     ("cast", cast::gpu_check::cast),
     ("rows", rows::gpu_check::rows),
+    ("row_dots", row_dots::gpu_check::dots),
     ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
     ("geglu", geglu::gpu_check::geglu),

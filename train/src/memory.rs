@@ -4,7 +4,10 @@
 use candle_core::DType;
 
 use crate::{
-    model::{config::Config, head::chunk_rows},
+    model::{
+        config::{BlockLinear, Config},
+        head::chunk_rows,
+    },
     nf4::DoubleQuant,
     optim,
     recipe::{EMBEDDING, HEAD, Init, Method, Quantization, Recipe, Recompute, Task},
@@ -18,12 +21,11 @@ pub const GIB: f64 = 1_073_741_824.0;
 pub struct Memory {
     /// Bytes of an activation.
     unit: usize,
-    layers: usize,
+    layers: Vec<Block>,
     hidden: usize,
     query: usize,
     keys: usize,
     heads: usize,
-    inner: usize,
     /// Whether q and k go through norms.
     head_norms: bool,
     /// Norms behind attention and MLP.
@@ -32,8 +34,6 @@ pub struct Memory {
     fused: bool,
     vocab: usize,
     rank: usize,
-    /// Adapters of a layer.
-    adapters: usize,
     dropout: bool,
     /// Frozen weights, and what preference training keeps of others as they were.
     pub weights: usize,
@@ -47,6 +47,34 @@ pub struct Memory {
     scaled: usize,
     /// Whether embedding, head or norms are trained, or have an adapter.
     whole: bool,
+}
+
+/// What of a layer differs from others.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Width inside the MLP, or of all experts together that a token goes through.
+    inner: usize,
+    /// Adapters that a token goes through.
+    adapters: usize,
+    /// Experts, and how many of them a token goes through.
+    experts: Option<[usize; 2]>,
+}
+
+impl Block {
+    fn new(config: &Config, layer: usize, has_adapter: &dyn Fn(&BlockLinear) -> bool) -> Self {
+        let linears = config.linears(layer);
+        let of = |of_experts: bool| {
+            linears.iter().filter(|l| l.name.contains(".experts.") == of_experts && has_adapter(l)).count()
+        };
+        match config.experts(layer) {
+            None => Self { inner: config.intermediate_size, adapters: of(false), experts: None },
+            Some(experts) => Self {
+                inner: experts.chosen * experts.inner,
+                adapters: of(false) + of(true) / experts.count * experts.chosen,
+                experts: Some([experts.count, experts.chosen]),
+            },
+        }
+    }
 }
 
 /// Bytes of a run, part by part; the parts are there at the same time.
@@ -72,10 +100,10 @@ impl Parts {
 impl Memory {
     /// `stored` is the type that embedding and head have in the files.
     pub fn new(config: &Config, recipe: &Recipe, stored: DType, compute: DType) -> Self {
-        let (hidden, inner, vocab) = (config.hidden_size, config.intermediate_size, config.vocab_size);
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let (query, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let unit = compute.size_in_bytes();
-        let linears = config.linears();
+        let linears: Vec<BlockLinear> = (0..config.layers).flat_map(|layer| config.linears(layer)).collect();
         let shapes = linears.iter().map(|linear| (linear.out, linear.input));
         let packed = config.quantization.is_some() || recipe.model.quantization == Quantization::Nf4;
         let double = config.quantization.as_ref().map_or(recipe.model.double_quant, |q| q.double_quant);
@@ -96,11 +124,13 @@ impl Memory {
         let behind = [family.norms[1], family.norms[3]].into_iter().flatten().count();
         let of_layer = family.norms.iter().flatten().count() * hidden + config.head_norms().map_or(0, |[q, k]| q + k);
         let norms = (config.layers * of_layer + hidden) * unit;
-        let weights = config.layers * linear + tables * vocab * hidden * stored.size_in_bytes() + norms;
-        let targets = || linears.iter().filter(|linear| lora.covers(linear.name));
-        let of_layers = config.layers * targets().map(|linear| lora.r * (linear.out + linear.input)).sum::<usize>();
+        let routers = (0..config.layers).filter_map(|layer| config.experts(layer)).map(|experts| experts.count * hidden);
+        let routers = routers.sum::<usize>() * unit;
+        let weights = linear + routers + tables * vocab * hidden * stored.size_in_bytes() + norms;
+        let targets = || linears.iter().filter(|linear| lora.covers(&linear.name));
+        let of_layers = targets().map(|linear| lora.r * (linear.out + linear.input)).sum::<usize>();
         let lengths: Vec<usize> = targets().filter(|_| lora.use_dora).map(|linear| linear.out).collect();
-        let of_lengths = config.layers * lengths.iter().sum::<usize>();
+        let of_lengths = lengths.iter().sum::<usize>();
         let on_tables = [EMBEDDING, HEAD].iter().filter(|module| lora.covers(module)).count();
         let on_tables = if config.tie_word_embeddings { on_tables.min(1) } else { on_tables };
         let of_tables = [lora.r * vocab, lora.r * hidden].repeat(on_tables);
@@ -112,8 +142,8 @@ impl Memory {
         };
         let sizes = targets().flat_map(|linear| [lora.r * linear.out, lora.r * linear.input]);
         let of_saved = saved.iter().map(|(_, n)| *n);
-        let moments = config.layers * optim::Optimizer::bytes(recipe.train.optimizer, sizes)
-            + config.layers * optim::Optimizer::bytes(recipe.train.optimizer, lengths.iter().copied())
+        let moments = optim::Optimizer::bytes(recipe.train.optimizer, sizes)
+            + optim::Optimizer::bytes(recipe.train.optimizer, lengths.iter().copied())
             + optim::Optimizer::bytes(recipe.train.optimizer, of_tables.iter().copied().chain(of_saved));
         let of_head = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
         let held = if is_saved(of_head) { DType::F32 } else { stored };
@@ -124,18 +154,16 @@ impl Memory {
             if asked { whole_numbers * unit + usize::from(goes_on) * (adapters * value + of_lengths * 4) } else { 0 };
         let made = Self {
             unit,
-            layers: config.layers,
+            layers: (0..config.layers).map(|layer| Block::new(config, layer, &|linear| lora.covers(&linear.name))).collect(),
             hidden,
             query,
             keys,
             heads: config.heads,
-            inner,
             head_norms: config.head_norms().is_some(),
             norms_behind: behind,
             fused: family.fused,
             vocab,
             rank: lora.r,
-            adapters: targets().count(),
             dropout: lora.dropout > 0.0,
             weights: weights + before,
             trainable: adapters + of_lengths + whole_numbers,
@@ -158,7 +186,7 @@ impl Memory {
             trainable,
             trained: 8 * trainable + optim::Optimizer::bytes(recipe.train.optimizer, sizes()),
             unpacked: narrow.unwrap_or(0),
-            adapters: 0,
+            layers: self.layers.iter().map(|block| Block { adapters: 0, ..*block }).collect(),
             dropout: false,
             scaled: 0,
             whole: true,
@@ -169,30 +197,16 @@ impl Memory {
     /// With micro-batches of `tokens`, of which `targets` count in the loss, and `recompute` layers computed again.
     pub fn parts(&self, tokens: usize, targets: usize, recompute: usize) -> Parts {
         let row = |width: usize| tokens * width * self.unit;
-        let (h, q, kv, i) = (self.hidden, self.query, self.keys, self.inner);
-        // The input of a layer is the output of the one before, so it is counted once.
-        let before_norms = if self.head_norms { q + kv } else { 0 };
-        let behind = self.norms_behind * h;
-        let saved =
-            row(2 * h + 2 * q + 2 * kv + 2 * i + self.heads + before_norms + behind + self.adapters * self.rank);
-        let kept = (self.layers - recompute) * saved + recompute * row(h);
-        let masked = usize::from(self.dropout);
-        // Of the feed-forward part: the product, in whose place its gradient stands; gate and up, saved, turn into theirs.
-        // What comes out of one matrix, or goes back into it, is there as a whole and in parts, beside that matrix's input
-        // and its gradient. A layer that is computed again makes its output again, beside the gradient of it.
-        let output = if recompute > 0 { row(h) } else { 0 };
-        let forward_up = row((1 + masked) * i).max(if self.fused { row(2 * i + h) } else { 0 }) + output;
-        // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in. What the feed-forward
-        // part saved, and the residual stream before it, is gone by then.
-        let attention = row(q + 3 * q + q + 2 * kv + masked * 2 * h).saturating_sub(row(2 * i));
-        // The input of a layer that is computed again is there already.
-        let again = if recompute > 0 { saved - row(h) } else { 0 };
-        // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
-        // their places.
-        let whole = usize::from(self.whole) * tokens * h * 8;
-        // The product before it is scaled, its gradient, and both as one.
-        let scaled = row(3 * self.scaled);
-        let layer = row(h) + scaled + forward_up.max(attention) + again + self.unpacked + whole;
+        let h = self.hidden;
+        let again = &self.layers[..recompute.min(self.layers.len())];
+        let kept: usize = self.layers[again.len()..].iter().map(|block| self.saved(block, tokens)).sum();
+        let kept = kept + again.len() * row(h);
+        let works = self.layers.iter().enumerate().map(|(i, block)| {
+            // The input of a layer that is computed again is there already.
+            let again = if i < again.len() { self.saved(block, tokens) - row(h) } else { 0 };
+            self.work(block, tokens, recompute > 0) + again
+        });
+        let layer = works.max().unwrap_or(0);
         let rows = chunk_rows(self.vocab, self.dtype()).min(targets.max(1));
         let chosen = targets * h * self.unit;
         // A head that is trained holds hidden states a second time, normed and weighed.
@@ -200,6 +214,46 @@ impl Memory {
             row(3 * h) + (4 + 2 * usize::from(self.whole)) * chosen + rows * self.vocab * self.unit + self.unpacked;
         let work = layer.max(head);
         Parts { weights: self.weights, trained: self.trained, kept, work }
+    }
+
+    /// What a layer keeps for the backward pass.
+    fn saved(&self, block: &Block, tokens: usize) -> usize {
+        let (h, q, kv) = (self.hidden, self.query, self.keys);
+        // The input of a layer is the output of the one before, so it is counted once.
+        let before_norms = if self.head_norms { q + kv } else { 0 };
+        let behind = self.norms_behind * h;
+        let inner = 2 * block.inner + block.adapters * self.rank;
+        let width = 2 * h + 2 * q + 2 * kv + inner + self.heads + before_norms + behind;
+        // Of every expert that a token goes through, its number and its weight.
+        let shares = block.experts.map_or(0, |[_, chosen]| chosen * 12);
+        tokens * (width * self.unit + shares)
+    }
+
+    /// The widest moment of the work on a layer, beside what is kept.
+    fn work(&self, block: &Block, tokens: usize, makes_output: bool) -> usize {
+        let row = |width: usize| tokens * width * self.unit;
+        let (h, q, kv, i) = (self.hidden, self.query, self.keys, block.inner);
+        let masked = usize::from(self.dropout);
+        // Of the feed-forward part: the product, in whose place its gradient stands; gate and up, saved, turn into theirs.
+        // What comes out of one matrix, or goes back into it, is there as a whole and in parts, beside that matrix's input
+        // and its gradient. A layer that is computed again makes its output again, beside the gradient of it.
+        let output = if makes_output { row(h) } else { 0 };
+        let fused = if self.fused { row(2 * i + h) } else { 0 };
+        let up = match block.experts {
+            None => row((1 + masked) * i).max(fused),
+            // The input and its gradient, and of one expert's tokens, as many as if all experts had the same number: their rows
+            // of it and of both gradients, the product and its gradient twice.
+            Some([count, chosen]) => row(2 * h) + row(3 * h * chosen + 2 * i) / count,
+        };
+        // Of the attention: a head's own sums of dq, dk, dv, and what they are put together in. What the feed-forward
+        // part saved, and the residual stream before it, is gone by then.
+        let attention = row(q + 3 * q + q + 2 * kv + masked * 2 * h).saturating_sub(row(2 * i));
+        // The gradients of a norm's weight are summed up from products in f32, those of the embedding from rows with
+        // their places.
+        let whole = usize::from(self.whole) * tokens * h * 8;
+        // The product before it is scaled, its gradient, and both as one.
+        let scaled = row(3 * self.scaled);
+        row(h) + scaled + (up + output).max(attention) + self.unpacked + whole
     }
 
     fn dtype(&self) -> DType {
@@ -210,10 +264,11 @@ impl Memory {
     /// that is not enough.
     pub fn recompute(&self, how: Recompute, tokens: usize, targets: usize, budget: usize) -> usize {
         match how {
-            Recompute::All => self.layers,
+            Recompute::All => self.layers.len(),
             Recompute::None => 0,
             Recompute::Auto => {
-                (0..self.layers).find(|n| self.parts(tokens, targets, *n).total() <= budget).unwrap_or(self.layers)
+                let layers = self.layers.len();
+                (0..layers).find(|n| self.parts(tokens, targets, *n).total() <= budget).unwrap_or(layers)
             }
         }
     }

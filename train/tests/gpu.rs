@@ -37,6 +37,7 @@ each!(
     add,
     cast,
     rows,
+    row_dots,
     scale_rows,
     swiglu,
     geglu,

@@ -18,9 +18,14 @@ Writes families.json; where variants are named, the others keep what it says. va
     whole       {NAME: [norm, sum, g0, g1], ...}: the gradients of the weights, without the adapter
     sft         the first five steps of TRL's SFTTrainer as sft.py's batch1x8 takes them: loss, grad_norm (not of `dynamic`)
 f64 is transformers' own code with every step down to f32 taken out. Twelve significant digits.
+
+Experts are named as published files have them, a matrix each, which transformers 5 joins to two tensors a layer. So `lora`, `whole`
+and `sft` are of the same model with its experts taken apart (class Apart), whose logits are checked to be those of transformers'
+own; the loss that balances experts (`router_aux_loss_coef`, which TRL adds unless it is 0) is off.
 """
 
 import contextlib
+import functools
 import json
 import sys
 
@@ -30,9 +35,12 @@ import transformers as T
 from common import HERE, bits, key
 from fixture import VOCAB, documents, fill_lora, module_name, number, numbers, weight, write
 from peft import LoraConfig, get_peft_model
+from peft.utils import transformers_weight_conversion
 from sft import ROWS, blank_tokenizer, row, train
 
 torch.set_num_threads(1)
+# Experts are matrices here, which PEFT would take for transformers' joined ones by the family's name.
+transformers_weight_conversion._MOE_TARGET_MODULE_MAPPING.clear()
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 APART = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SAMPLED, IGNORED = 4, 3
@@ -107,28 +115,114 @@ VARIANTS = {
         T.LlamaConfig, head_dim=16, max_position_embeddings=8, rope_parameters=rope("dynamic", factor=2.0)
     ),
     "longrope": config(T.LlamaConfig, head_dim=16, rope_parameters=rope("longrope", **LONG)),
+    "mixtral": config(
+        T.MixtralConfig, head_dim=16, intermediate_size=96, num_local_experts=5, num_experts_per_tok=2,
+        router_aux_loss_coef=0.0,
+    ),  # fmt: skip
+    "mixtral-window": config(
+        T.MixtralConfig, head_dim=16, intermediate_size=48, num_local_experts=4, num_experts_per_tok=1, sliding_window=4,
+        router_aux_loss_coef=0.0,
+    ),  # fmt: skip
+    "qwen3-moe": config(
+        T.Qwen3MoeConfig, head_dim=16, moe_intermediate_size=48, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True,
+        router_aux_loss_coef=0.0,
+    ),  # fmt: skip
+    "qwen3-moe-some": config(
+        T.Qwen3MoeConfig, num_hidden_layers=4, moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2,
+        attention_bias=True, decoder_sparse_step=2, mlp_only_layers=[3], router_aux_loss_coef=0.0,
+    ),  # fmt: skip
 }
+EXPERTS = {"mixtral": ("block_sparse_moe", ["w1", "w3", "w2"]), "qwen3_moe": ("mlp", ["gate_proj", "up_proj", "down_proj"])}
+
+
+def published(config, name):
+    """What published files call a module or a parameter that is no expert's."""
+    block, _ = EXPERTS.get(config.model_type, ("mlp", []))
+    return name.replace(".mlp.", f".{block}.")
+
+
+def of_experts(config, own, shape):
+    """The weights of all experts of a layer, as transformers joins them."""
+    at, last = published(config, own).rsplit(".", 1)
+    gate, up, down = EXPERTS[config.model_type][1]
+    count, out, input = shape
+    parts = [(down, out)] if last == "down_proj" else [(gate, out // 2), (up, out // 2)]
+    each = [[weight(f"{at}.{e}.{part}.weight", (rows, input)) for part, rows in parts] for e in range(count)]
+    return torch.stack([torch.cat(expert) for expert in each])
+
+
+class Apart(torch.nn.Module):
+    """Experts of a matrix each; what it computes is what transformers' joined ones do."""
+
+    def __init__(self, joined, names):
+        super().__init__()
+        self.names, self.activate = names, (joined.act_fn,)
+        for e, (both, down) in enumerate(zip(joined.gate_up_proj, joined.down_proj, strict=True)):
+            expert = torch.nn.Module()
+            for name, value in zip(names, [*both.chunk(2), down], strict=True):
+                linear = torch.nn.Linear(value.shape[1], value.shape[0], bias=False, dtype=value.dtype)
+                linear.weight = torch.nn.Parameter(value.detach().clone(), requires_grad=False)
+                setattr(expert, name, linear)
+            self.add_module(str(e), expert)
+
+    def forward(self, hidden_states, top_k_index, top_k_weights):
+        out = torch.zeros_like(hidden_states)
+        for e, expert in self.named_children():
+            token, place = torch.where(top_k_index == int(e))
+            gate, up, down = (getattr(expert, name) for name in self.names)
+            x = hidden_states[token]
+            made = down(self.activate[0](gate(x)) * up(x)) * top_k_weights[token, place, None]
+            out = out.index_add(0, token, made)
+        return out
+
+
+def apart(built):
+    """A model whose experts, if it has any, are a matrix each."""
+    layers = [layer.mlp for layer in built.model.layers if hasattr(layer.mlp, "experts")]
+    ids = torch.tensor([DOCS[0]])
+    with torch.no_grad():
+        before = built(input_ids=ids).logits
+        for mlp in layers:
+            mlp.experts = Apart(mlp.experts, EXPERTS[built.config.model_type][1])
+        assert (built(input_ids=ids).logits - before).abs().max() < 1e-5
+    return built
 
 
 def model(name):
     """A variant in f32, frozen."""
     made = VARIANTS[name]()
     made._attn_implementation = "eager"
+    made._experts_implementation = "eager"  # the other has no f64
     built = T.AutoModelForCausalLM.from_config(made, attn_implementation="eager").float().eval().requires_grad_(False)
     with torch.no_grad():
         for own, tensor in built.named_parameters():
-            tensor.copy_(weight(own, tuple(tensor.shape)))
+            shape = tuple(tensor.shape)
+            is_joined = ".experts." in own
+            tensor.copy_(of_experts(made, own, shape) if is_joined else weight(published(made, own), shape))
     return built
 
 
 def linears(name):
-    return FUSED if name.startswith("phi") else APART
+    _, of_experts = EXPERTS.get(VARIANTS[name]().model_type, ("", []))
+    if name.startswith("phi"):
+        return FUSED
+    return sorted({*APART[:4], *of_experts}) if of_experts else APART
+
+
+def fill(peft, *, zero_b):
+    """A and B by formula, by the names of published files."""
+    config = peft.config
+    if config.model_type not in EXPERTS:
+        return fill_lora(peft, zero_b=zero_b)
+    count = sum(".lora_" in name for name, _ in peft.named_parameters()) / config.num_hidden_layers
+    assert count > 14, count
+    return fill_lora(peft, zero_b=zero_b, own=functools.partial(published, config), known=(count,))
 
 
 def with_lora(name):
     config = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=linears(name), task_type="CAUSAL_LM")
-    peft = get_peft_model(model(name), config)
-    fill_lora(peft, zero_b=False)
+    peft = get_peft_model(apart(model(name)), config)
+    fill(peft, zero_b=False)
     return peft
 
 
@@ -182,14 +276,14 @@ def gradients(built, own, n):
     return number(loss, 15), {name: sampled(name, g, n) for (name, _), g in zip(named, found, strict=True)}
 
 
-def of_adapter(name):
-    return f"{module_name(name)}.{'lora_A' if '.lora_A.' in name else 'lora_B'}"
+def of_adapter(config, name):
+    return f"{published(config, module_name(name))}.{'lora_A' if '.lora_A.' in name else 'lora_B'}"
 
 
 def variant(name):
     built = model(name)
     saved = json.loads(built.config.to_json_string())
-    for mine in ("transformers_version", "_attn_implementation"):
+    for mine in ("transformers_version", "_attn_implementation", "_experts_implementation"):
         saved.pop(mine, None)
     saved["architectures"] = [type(built).__name__]
     out = {"config": saved}
@@ -203,13 +297,17 @@ def variant(name):
             nll = [F.cross_entropy(wide(input_ids=torch.tensor([d])).logits[0, :-1], torch.tensor(d[1:])) for d in DOCS]
         out["nll"] = [number(x, 12) for x in nll]
     rough = loss_of(model(name)).item()
-    out["loss"], out["whole"] = gradients(model(name).double().requires_grad_(True), lambda n: n, 2)
+    out["loss"], out["whole"] = gradients(
+        apart(model(name)).double().requires_grad_(True), functools.partial(published, built.config), 2
+    )
     assert abs(rough - out["loss"]) < 2e-5, (rough, out["loss"])
-    out["lora_loss"], out["lora"] = gradients(with_lora(name).double(), of_adapter, 6)
+    out["lora_loss"], out["lora"] = gradients(with_lora(name).double(), functools.partial(of_adapter, built.config), 6)
     if name == "dynamic":  # transformers keeps the frequencies of the longest row so far
         return out
     rows, tokenizer = [row(r) for r in range(ROWS)], blank_tokenizer(VOCAB)
-    taken = train(model(name), rows, tokenizer, batch=1, accumulation=8, stop=5, linears=linears(name))
+    taken = train(
+        apart(model(name)), rows, tokenizer, batch=1, accumulation=8, stop=5, linears=linears(name), fill=fill
+    )
     out["sft"] = {field: taken[field] for field in ("loss", "grad_norm")}
     print(name, out["loss"], out["lora_loss"], out["sft"]["loss"])
     return out

@@ -66,6 +66,7 @@ impl Tiny {
             vocab_size: self.vocab,
             hidden_size: self.hidden,
             intermediate_size: self.intermediate,
+            experts: None,
             layers: self.layers,
             heads: self.heads,
             kv_heads: self.kv_heads,

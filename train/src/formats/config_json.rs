@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::{Error, Result},
     model::{
-        config::{Architecture, Bitsandbytes, Config, Scales},
+        config::{Architecture, Bitsandbytes, Config, Experts, Scales},
         mlp::Activation,
         rope_scaling::RopeScaling,
     },
@@ -54,6 +54,7 @@ impl Config {
             vocab_size: keys.need("vocab_size")?,
             hidden_size,
             intermediate_size: keys.need("intermediate_size")?,
+            experts: experts(&keys, architecture, layers)?,
             layers,
             heads,
             kv_heads: keys.get("num_key_value_heads")?.unwrap_or(heads),
@@ -129,18 +130,18 @@ impl Config {
                 put("attention_bias", self.attention_bias.into());
                 put("mlp_bias", self.mlp_bias.into());
             }
-            Architecture::Mistral => put("sliding_window", window),
+            Architecture::Mistral | Architecture::Mixtral => put("sliding_window", window),
             Architecture::Ministral => {
                 put("sliding_window", window);
                 put("layer_types", self.layer_types());
             }
-            Architecture::Qwen2 | Architecture::Qwen3 => {
+            Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Qwen3Moe => {
                 put("use_sliding_window", self.sliding_window.is_some().into());
                 put("sliding_window", window);
-                if self.sliding_window.is_some() {
+                if self.sliding_window.is_some() && self.architecture != Architecture::Qwen3Moe {
                     put("layer_types", self.layer_types());
                 }
-                if self.architecture == Architecture::Qwen3 {
+                if self.architecture != Architecture::Qwen2 {
                     put("attention_bias", self.attention_bias.into());
                 }
             }
@@ -188,6 +189,18 @@ impl Config {
             put("attention_multiplier", self.scales.attention.unwrap_or(1.0).into());
             put("residual_multiplier", self.scales.residual.into());
             put("logits_scaling", self.scales.logits.into());
+        }
+        if let Some(Experts { count, chosen, inner, to_one, without }) = &self.experts {
+            put("num_experts_per_tok", (*chosen).into());
+            if self.architecture == Architecture::Mixtral {
+                put("num_local_experts", (*count).into());
+            } else {
+                put("num_experts", (*count).into());
+                put("moe_intermediate_size", (*inner).into());
+                put("norm_topk_prob", (*to_one).into());
+                put("decoder_sparse_step", 1.into());
+                put("mlp_only_layers", (0..self.layers).filter(|i| without.get(*i) == Some(&true)).collect::<Vec<_>>().into());
+            }
         }
         put("rope_scaling", rope_scaling);
         Ok(json)
@@ -474,11 +487,13 @@ fn activation(keys: &Keys, architecture: Architecture) -> Result<()> {
 
 /// Whether q, k and v, o, and the MLP have biases.
 fn biases(keys: &Keys, architecture: Architecture) -> Result<[bool; 3]> {
-    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Olmo2, Phi3, Qwen2, Qwen3, Smollm3};
+    use Architecture::{
+        Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Mixtral, Olmo2, Phi3, Qwen2, Qwen3, Qwen3Moe, Smollm3,
+    };
     let (attention, mlp) = match architecture {
         Llama | Granite | Smollm3 => (true, true),
-        Qwen3 | Olmo2 | Gemma2 | Gemma3 => (true, false),
-        Mistral | Ministral | Phi3 => (false, false),
+        Qwen3 | Qwen3Moe | Olmo2 | Gemma2 | Gemma3 => (true, false),
+        Mistral | Ministral | Mixtral | Phi3 => (false, false),
         // Whatever is said, q, k and v have one.
         Qwen2 => return Ok([true, false, false]),
     };
@@ -490,6 +505,46 @@ fn biases(keys: &Keys, architecture: Architecture) -> Result<[bool; 3]> {
         }
     }
     Ok([found[0], found[0], found[1]])
+}
+
+/// The experts of a family that has them.
+fn experts(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Option<Experts>> {
+    let size = |names: &[&str], usual: usize| -> Result<usize> {
+        let found = names.iter().map(|name| keys.get(name)).collect::<Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().next().unwrap_or(usual))
+    };
+    match architecture {
+        Architecture::Mixtral => {
+            if keys.get("router_jitter_noise")?.is_some_and(|noise: f64| noise != 0.0) {
+                return Err(keys.wrong("router_jitter_noise", "noise before the router is not supported: set it to 0"));
+            }
+            Ok(Some(Experts {
+                count: size(&["num_local_experts", "num_experts"], 8)?,
+                chosen: size(&["num_experts_per_tok"], 2)?,
+                inner: keys.need("intermediate_size")?,
+                to_one: true,
+                without: Vec::new(),
+            }))
+        }
+        Architecture::Qwen3Moe => {
+            let only: Vec<usize> = keys.get("mlp_only_layers")?.unwrap_or_default();
+            let every = size(&["decoder_sparse_step"], 1)?;
+            let count = size(&["num_experts", "num_local_experts"], 128)?;
+            let with = |layer: &usize| !only.contains(layer) && count > 0 && every > 0 && (layer + 1).is_multiple_of(every);
+            let without: Vec<bool> = (0..layers).map(|layer| !with(&layer)).collect();
+            if !without.contains(&false) {
+                return Err(keys.wrong("num_experts", "no layer has experts; such a model is a `qwen3`"));
+            }
+            Ok(Some(Experts {
+                count,
+                chosen: size(&["num_experts_per_tok"], 8)?,
+                inner: size(&["moe_intermediate_size"], 768)?,
+                to_one: keys.get("norm_topk_prob")?.unwrap_or(false),
+                without: if without.contains(&true) { without } else { Vec::new() },
+            }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// What is multiplied by what, and capped.
@@ -535,15 +590,17 @@ fn scales(keys: &Keys, architecture: Architecture, hidden: usize) -> Result<Scal
 
 /// The window, where at least one layer has it, and which do.
 fn sliding(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Option<(usize, Vec<bool>)>> {
-    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Olmo2, Phi3, Qwen2, Qwen3, Smollm3};
+    use Architecture::{
+        Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Mixtral, Olmo2, Phi3, Qwen2, Qwen3, Qwen3Moe, Smollm3,
+    };
     // transformers takes 4096 for a config.json that does not say.
     let usual = || if keys.map.contains_key("sliding_window") { keys.get("sliding_window") } else { Ok(Some(4096)) };
     let switch = || Ok::<bool, Error>(keys.get("use_sliding_window")?.unwrap_or(false));
     let window = match architecture {
         Llama | Granite | Olmo2 => None,
         Mistral | Ministral | Gemma2 | Gemma3 => usual()?,
-        Phi3 => keys.get("sliding_window")?,
-        Qwen2 | Qwen3 => {
+        Phi3 | Mixtral => keys.get("sliding_window")?,
+        Qwen2 | Qwen3 | Qwen3Moe => {
             if switch()? {
                 usual()?
             } else {
@@ -565,7 +622,7 @@ fn sliding(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Opt
     let Some(window) = window else { return Ok(None) };
     let which: Vec<bool> = match (types, architecture) {
         // transformers gives all layers the window, whatever is said; a person means what is said.
-        (Some(types), Mistral | Phi3) if types.iter().any(|t| t == FULL) => {
+        (Some(types), Mistral | Mixtral | Phi3 | Qwen3Moe) if types.iter().any(|t| t == FULL) => {
             let why = "this family has the window in every layer; a Mistral with others is a `ministral`";
             return Err(keys.wrong("layer_types", why));
         }

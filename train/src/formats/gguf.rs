@@ -212,6 +212,7 @@ impl Gguf {
             vocab_size: shape.first().copied().unwrap_or_default(),
             hidden_size,
             intermediate_size: need("feed_forward_length")?,
+            experts: None,
             layers,
             heads,
             kv_heads: whole("attention.head_count_kv")?.unwrap_or(heads),

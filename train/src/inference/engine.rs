@@ -12,16 +12,13 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::Span,
-    model::{context::Mode, kv_cache::KvCache, layer::Layer, llama::Llama},
+    kernels::{self, Span},
+    model::{context::Mode, kv_cache::KvCache, layer::Layer, linear, llama::Llama},
     random,
 };
 
 /// Rows of prompts in a step, unless one piece has more.
 const PROMPT_ROWS: usize = 512;
-/// Rows and columns of a product from which on a row of it is the same for any number of rows: below, `gemm` adds up in
-/// another order, as it does for one row.
-const PRODUCT: usize = 16 * 16;
 /// Rows of logits at a time.
 const LOGIT_ROWS: usize = 64;
 /// Rows that a text gets beyond its prompt, and again when it has written these.
@@ -145,7 +142,7 @@ impl Engine {
     /// No memory for the cache.
     pub fn new(models: Vec<Arc<Llama>>, positions: usize, limits: Limits) -> Result<Self> {
         let Some(base) = models.first() else { return Err(Error::Other("an engine without a model".into())) };
-        let least = models.iter().map(|model| PRODUCT / narrowest(model) + 1).max().unwrap_or(1);
+        let least = models.iter().map(|model| kernels::steady_rows(narrowest(model))).max().unwrap_or(1);
         let caches = base.caches(least + limits.rows)?;
         // Where a layer sees the last keys only, its sums depend on where a piece begins.
         let windows = base.layers.iter().filter_map(|layer| layer.attention.heads.scores.window);
@@ -457,11 +454,9 @@ impl Engine {
 
 /// The fewest columns of a product with a weight or an adapter of a model; those with a vector are no products.
 fn narrowest(model: &Llama) -> usize {
-    let linears = model.layers.iter().flat_map(Layer::linears);
-    let widths =
-        linears.flat_map(|l| [Some(l.weight.shape().0), l.lora.as_ref().and_then(|lora| lora.a.value.dim(0).ok())]);
+    let linears = linear::narrowest(model.layers.iter().flat_map(Layer::linears));
     let tables = [&model.embedding.lora, &model.head.lora].map(|lora| lora.as_ref()?.a.value.dim(0).ok());
-    widths.chain(tables).flatten().min().unwrap_or(1).max(1)
+    tables.into_iter().flatten().fold(linears, usize::min).max(1)
 }
 
 /// Log-probabilities of the tokens that come after those of a piece, whose hidden states are `rows` [T, H].

@@ -28,6 +28,8 @@ pub struct Config {
     pub hidden_size: usize,
     /// Width inside the MLP.
     pub intermediate_size: usize,
+    /// What is in the place of the MLP, if the family has experts.
+    pub experts: Option<Experts>,
     /// Number of blocks.
     pub layers: usize,
     /// Query heads.
@@ -74,6 +76,21 @@ pub struct Config {
     pub quantization: Option<Bitsandbytes>,
 }
 
+/// MLPs of a layer of which a router chooses some for each token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// How many a layer has.
+    pub count: usize,
+    /// How many a token goes through.
+    pub chosen: usize,
+    /// Width inside each.
+    pub inner: usize,
+    /// Whether the weights of those that are chosen are brought to a sum of 1.
+    pub to_one: bool,
+    /// Which layers have one MLP all the same; empty if none.
+    pub without: Vec<bool>,
+}
+
 /// What is multiplied by what, and capped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scales {
@@ -101,7 +118,7 @@ impl Default for Scales {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLinear {
     /// Below the layer, e.g. `self_attn.q_proj`.
-    pub name: &'static str,
+    pub name: String,
     /// Width of what it gives.
     pub out: usize,
     /// Width of what it is given.
@@ -112,8 +129,8 @@ pub struct BlockLinear {
 
 impl BlockLinear {
     /// Its own name, e.g. `q_proj`.
-    pub fn last(&self) -> &'static str {
-        self.name.rsplit('.').next().unwrap_or(self.name)
+    pub fn last(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
     }
 }
 
@@ -190,6 +207,19 @@ impl Config {
                 return wrong(key, format!("{value} is not above 0"));
             }
         }
+        if let Some(Experts { count, chosen, inner, without, .. }) = &self.experts {
+            // Far more than any has: sizes are multiplied with each other.
+            for (key, size, most) in
+                [("num_experts", *count, 1 << 16), ("num_experts_per_tok", *chosen, *count), ("moe_intermediate_size", *inner, 1 << 28)]
+            {
+                if !(1..=most).contains(&size) {
+                    return wrong(key, format!("{size} is not from 1 to {most}"));
+                }
+            }
+            if !without.is_empty() && without.len() != self.layers {
+                return wrong("mlp_only_layers", format!("names {} layers of {}", without.len(), self.layers));
+            }
+        }
         if self.sliding_window == Some(0) {
             return wrong("sliding_window", "no token sees itself in a window of 0".into());
         }
@@ -238,11 +268,21 @@ impl Config {
         }
     }
 
-    /// The linear layers of a block: those of q, k and v, o, those of gate and up, down.
-    pub fn linears(&self) -> Vec<BlockLinear> {
+    /// The experts of a layer, if it has any.
+    pub fn experts(&self, layer: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| !experts.without.get(layer).is_some_and(|without| *without))
+    }
+
+    /// What a layer's router is called, below the layer; nothing in a family without experts.
+    pub fn router(&self) -> Option<String> {
+        self.architecture.family().experts.map(|names| format!("{}.gate", names.block))
+    }
+
+    /// The linear layers of a block: those of q, k and v, o, those of gate and up, down; of experts the last three of each.
+    pub fn linears(&self, layer: usize) -> Vec<BlockLinear> {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let linear = |name, out, input, bias| BlockLinear { name, out, input, bias };
+        let linear = |name: &str, out, input, bias| BlockLinear { name: name.to_owned(), out, input, bias };
         let mut all = if self.architecture.family().fused {
             vec![linear("self_attn.qkv_proj", q + 2 * kv, hidden, self.attention_bias)]
         } else {
@@ -251,6 +291,14 @@ impl Config {
                 .to_vec()
         };
         all.push(linear("self_attn.o_proj", hidden, q, self.output_bias));
+        if let Some((Experts { count, inner, .. }, names)) = self.experts(layer).zip(self.architecture.family().experts) {
+            let [gate, up, down] = names.linears;
+            for i in 0..*count {
+                let of = |name, out, input| linear(&format!("{}.experts.{i}.{name}", names.block), out, input, self.mlp_bias);
+                all.extend([of(gate, *inner, hidden), of(up, *inner, hidden), of(down, hidden, *inner)]);
+            }
+            return all;
+        }
         if self.architecture.family().fused {
             all.push(linear("mlp.gate_up_proj", 2 * inner, hidden, self.mlp_bias));
         } else {
@@ -258,6 +306,28 @@ impl Config {
         }
         all.push(linear("mlp.down_proj", hidden, inner, self.mlp_bias));
         all
+    }
+
+    /// What an adapter calls the linear layers of the blocks, each name once.
+    pub fn targets(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let with = (0..self.layers).find(|layer| self.experts(*layer).is_some());
+        let without = (0..self.layers).find(|layer| self.experts(*layer).is_none());
+        for linear in [without, with].into_iter().flatten().flat_map(|layer| self.linears(layer)) {
+            if !names.iter().any(|name| name == linear.last()) {
+                names.push(linear.last().to_owned());
+            }
+        }
+        names
+    }
+
+    /// Numbers of the model, and those of them that one token goes through.
+    pub fn parameters(&self) -> [u64; 2] {
+        let all: u64 = self.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+        let Some(experts) = &self.experts else { return [all; 2] };
+        let with = (0..self.layers).filter(|layer| self.experts(*layer).is_some()).count();
+        let asleep = (experts.count - experts.chosen) * 3 * experts.inner * self.hidden_size;
+        [all, all - (with * asleep) as u64]
     }
 
     /// Modules that can be trained whole beside an adapter, and their shapes: embedding, head, norms.
@@ -279,12 +349,14 @@ impl Config {
         for layer in 0..self.layers {
             let mut add = |name: &str, shape: Vec<usize>| shapes.push((format!("model.layers.{layer}.{name}"), shape));
             let norm = |name: &&str| (format!("{name}.weight"), vec![hidden]);
+            let router = self.experts(layer).zip(self.router());
+            let router = router.map(|(experts, name)| (format!("{name}.weight"), vec![experts.count, hidden]));
             let linear = |linear: BlockLinear| {
                 let bias = linear.bias.then(|| (format!("{}.bias", linear.name), vec![linear.out]));
                 std::iter::once((format!("{}.weight", linear.name), vec![linear.out, linear.input])).chain(bias)
             };
             let (attention, mlp): (Vec<_>, Vec<_>) =
-                self.linears().into_iter().partition(|l| l.name.starts_with("self_attn"));
+                self.linears(layer).into_iter().partition(|l| l.name.starts_with("self_attn"));
             let of_heads = self.head_norms().into_iter().flat_map(|[q, k]| [("q_norm", q), ("k_norm", k)]);
             let of_heads = of_heads.map(|(name, width)| (format!("self_attn.{name}.weight"), vec![width]));
             before
@@ -293,6 +365,7 @@ impl Config {
                 .chain(attention.into_iter().flat_map(linear))
                 .chain(of_heads)
                 .chain(after.iter().chain(&mlp_before).map(norm))
+                .chain(router)
                 .chain(mlp.into_iter().flat_map(linear))
                 .chain(mlp_after.iter().map(norm))
                 .for_each(|(name, shape)| add(&name, shape));

@@ -28,6 +28,10 @@ pub enum Architecture {
     Gemma2,
     /// The same with a norm on every head of q and k in place of soft caps, and other frequencies in layers with a window.
     Gemma3,
+    /// As Mistral, with experts in the place of the MLP.
+    Mixtral,
+    /// As Qwen 3, with experts in the place of the MLP, in all layers or some.
+    Qwen3Moe,
 }
 
 /// What all models of a family have in common.
@@ -49,12 +53,23 @@ pub struct Family {
     pub norm_offset: f64,
     /// Whether q, k and v are the rows of one matrix, and gate and up of another.
     pub fused: bool,
+    /// What layers with experts call them.
+    pub experts: Option<ExpertNames>,
     /// Of the gate.
     pub activation: Activation,
     /// Whether NEFTune's noise is part of what embeddings are scaled as.
     pub scales_noise: bool,
     /// What transformers takes where config.json is silent.
     pub defaults: Defaults,
+}
+
+/// Names of a layer's experts and their router, as published files have them.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertNames {
+    /// What is below the layer, with `gate`, the router, and `experts.N` in it.
+    pub block: &'static str,
+    /// Gate, up and down of each.
+    pub linears: [&'static str; 3],
 }
 
 /// What transformers takes where config.json is silent.
@@ -92,6 +107,7 @@ const LLAMA: Family = Family {
     head_norms: HeadNorms::None,
     norm_offset: 0.0,
     fused: false,
+    experts: None,
     activation: Activation::Silu,
     scales_noise: false,
     defaults: USUAL,
@@ -172,9 +188,27 @@ const GEMMA3: Family = Family {
     ..GEMMA2
 };
 
+/// To llama.cpp Mixtral is a Llama with experts.
+const MIXTRAL: Family = Family {
+    name: "mixtral",
+    class: "MixtralForCausalLM",
+    experts: Some(ExpertNames { block: "block_sparse_moe", linears: ["w1", "w3", "w2"] }),
+    defaults: Defaults { eps: 1e-5, theta: 1e6, ..USUAL },
+    ..LLAMA
+};
+
+const QWEN3_MOE: Family = Family {
+    name: "qwen3_moe",
+    class: "Qwen3MoeForCausalLM",
+    gguf: "qwen3moe",
+    experts: Some(ExpertNames { block: "mlp", linears: ["gate_proj", "up_proj", "down_proj"] }),
+    defaults: USUAL,
+    ..QWEN3
+};
+
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Llama,
         Self::Mistral,
         Self::Ministral,
@@ -186,6 +220,8 @@ impl Architecture {
         Self::Phi3,
         Self::Gemma2,
         Self::Gemma3,
+        Self::Mixtral,
+        Self::Qwen3Moe,
     ];
 
     /// What its models have in common.
@@ -202,6 +238,8 @@ impl Architecture {
             Self::Phi3 => &PHI3,
             Self::Gemma2 => &GEMMA2,
             Self::Gemma3 => &GEMMA3,
+            Self::Mixtral => &MIXTRAL,
+            Self::Qwen3Moe => &QWEN3_MOE,
         }
     }
 

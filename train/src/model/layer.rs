@@ -1,14 +1,14 @@
-//! One decoder layer, forward and backward by hand: attention and MLP, each behind a norm, before one or between two, and beside
-//! a residual connection. T tokens, hidden width H.
+//! One decoder layer, forward and backward by hand: attention and feed-forward part, each behind a norm, before one or
+//! between two, and beside a residual connection. T tokens, hidden width H.
 
 use candle_core::Tensor;
 
 use super::{
     attention::{Attention, SavedAttention},
     context::{Context, Grad},
+    feed_forward::{FeedForward, SavedFeedForward},
     kv_cache::KvCache,
     linear::Linear,
-    mlp::{Mlp, SavedMlp},
     norm::Norm,
 };
 use crate::{error::Result, kernels, optim::Param};
@@ -20,10 +20,10 @@ pub struct Layer {
     pub attention_branch: Branch,
     /// The attention.
     pub attention: Attention,
-    /// Around the MLP.
+    /// Around the feed-forward part.
     pub mlp_branch: Branch,
-    /// The MLP.
-    pub mlp: Mlp,
+    /// The MLP, or the experts in its place.
+    pub feed_forward: FeedForward,
 }
 
 /// How a part of a layer hangs on the residual stream x: x + s after(part(before(x))), where a norm that is not there changes
@@ -45,7 +45,7 @@ pub struct SavedLayer {
     attention: SavedAttention,
     attended: Option<Tensor>,
     middle: Tensor,
-    mlp: SavedMlp,
+    feed_forward: SavedFeedForward,
     fed: Option<Tensor>,
 }
 
@@ -104,17 +104,18 @@ impl Layer {
     pub fn forward(&self, x: &Tensor, context: &Context<'_>, cache: Option<&KvCache>) -> Result<(Tensor, SavedLayer)> {
         let (y, attention) = self.attention.forward(self.attention_branch.enter(x)?, context, cache)?;
         let (middle, attended) = self.attention_branch.join(x, y)?;
-        let (y, mlp) = self.mlp.forward(self.mlp_branch.enter(&middle)?, context.mode)?;
+        let (y, feed_forward) = self.feed_forward.forward(self.mlp_branch.enter(&middle)?, context.mode)?;
         let (y, fed) = self.mlp_branch.join(&middle, y)?;
-        Ok((y, SavedLayer { x: x.clone(), attention, attended, middle, mlp, fed }))
+        Ok((y, SavedLayer { x: x.clone(), attention, attended, middle, feed_forward, fed }))
     }
 
     /// Turn the gradient of the output, `d` [T, H], into that of the input, in place, and add to the gradients of what is
     /// trained. Where the input's gradient is not needed, `d` is left somewhere between.
     pub fn backward(&self, saved: SavedLayer, d: &Tensor, input_grad: Grad, context: &Context<'_>) -> Result<()> {
-        let SavedLayer { x, attention, attended, middle, mlp, fed } = saved;
+        let SavedLayer { x, attention, attended, middle, feed_forward, fed } = saved;
         let dy = self.mlp_branch.part(d, fed)?;
-        let dentered = self.mlp.backward(mlp, &dy, || self.mlp_branch.enter(&middle), context.mode.pass())?;
+        let enter = || self.mlp_branch.enter(&middle);
+        let dentered = self.feed_forward.backward(feed_forward, &dy, enter, context.mode.pass())?;
         self.mlp_branch.leave(d, &middle, &dentered)?;
         drop((middle, dy, dentered));
 
@@ -126,14 +127,14 @@ impl Layer {
         }
     }
 
-    /// Every linear layer: those of the attention, then those of the MLP.
+    /// Every linear layer that can have an adapter: those of the attention, then those of the MLP, or of one expert after the other.
     pub fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.attention.linears().chain(self.mlp.linears())
+        self.attention.linears().chain(self.feed_forward.linears())
     }
 
     /// The same, to be changed.
     pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.attention.linears_mut().chain(self.mlp.linears_mut())
+        self.attention.linears_mut().chain(self.feed_forward.linears_mut())
     }
 
     /// Every norm, to be changed.
@@ -146,6 +147,7 @@ impl Layer {
     pub fn params(&self) -> Vec<Param> {
         let of_heads = self.attention.q_norm.iter().chain(&self.attention.k_norm);
         let norms = self.attention_branch.norms().chain(self.mlp_branch.norms()).chain(of_heads);
-        norms.filter_map(Norm::param).chain(self.linears().flat_map(Linear::params)).cloned().collect()
+        let router = self.feed_forward.router.iter().filter_map(|router| router.weight.param());
+        norms.filter_map(Norm::param).chain(router).chain(self.linears().flat_map(Linear::params)).cloned().collect()
     }
 }

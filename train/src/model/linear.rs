@@ -170,6 +170,13 @@ impl Linear {
     }
 }
 
+/// The fewest columns of a product with a weight or an adapter of these layers.
+pub fn narrowest<'a>(linears: impl Iterator<Item = &'a Linear>) -> usize {
+    let widths =
+        linears.flat_map(|l| [Some(l.weight.shape().0), l.lora.as_ref().and_then(|lora| lora.a.value.dim(0).ok())]);
+    widths.flatten().min().unwrap_or(usize::MAX)
+}
+
 /// Whether what an adapter adds is written before the layer's own product. The last of two products that are added up reads
 /// what the first one wrote. A product of width r is bound by what it reads and writes; the layer's own is bound by arithmetic,
 /// so that on a GPU the reading costs nothing there. The CPU's caches make no difference of it: it keeps the order of PEFT.

@@ -195,6 +195,9 @@ impl Llama {
             for norm in layer.norms_mut() {
                 norm.weight = norm.weight.frozen(self.dtype)?;
             }
+            if let Some(router) = &mut layer.feed_forward.router {
+                router.weight = router.weight.frozen(self.dtype)?;
+            }
             for linear in layer.linears_mut() {
                 *linear = linear.frozen(self.dtype, adapters)?;
             }
@@ -228,6 +231,8 @@ impl Llama {
     /// Memory of the matrices, in bytes.
     pub fn bytes(&self) -> usize {
         let linears: usize = self.layers.iter().flat_map(Layer::linears).map(|l| l.weight.bytes()).sum();
+        let routers = self.layers.iter().filter_map(|layer| layer.feed_forward.router.as_ref());
+        let linears = linears + routers.map(|router| router.weight.bytes()).sum::<usize>();
         linears + self.embedding.weight.bytes() + if self.tied() { 0 } else { self.head.weight.bytes() }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     attention::Attention,
     config::{BlockLinear, Config},
     embedding::Embedding,
+    feed_forward::FeedForward,
     head::Head,
     layer::{Branch, Layer},
     linear::Linear,
@@ -16,6 +17,7 @@ use super::{
     mlp::Mlp,
     norm::Norm,
     projections::Projections,
+    router::Router,
     weight::Weight,
 };
 use crate::{
@@ -199,7 +201,7 @@ pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usi
     let heads = config.heads(i);
     let (q, kv) = (heads.q * heads.dim, heads.kv * heads.dim);
     let attention_before = beside(family.norms[0])?;
-    let described = config.linears();
+    let described = config.linears(i);
     let odd = || Error::Other(format!("a block of {} linear layers", described.len()));
     let mut made = described.iter().cloned().map(linear).collect::<Result<Vec<_>>>()?.into_iter();
     let mut next = || made.next().ok_or_else(odd);
@@ -209,12 +211,29 @@ pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usi
         Projections::Apart([next()?, next()?, next()?])
     };
     let o_proj = next()?;
-    let gate_up = if family.fused {
-        Projections::Fused(Box::new([next()?]), [config.intermediate_size; 2])
-    } else {
-        Projections::Apart([next()?, next()?])
+    let experts = config.experts(i);
+    let mut mlp = || -> Result<Mlp> {
+        let gate_up = if family.fused {
+            Projections::Fused(Box::new([next()?]), [config.intermediate_size; 2])
+        } else {
+            Projections::Apart([next()?, next()?])
+        };
+        Ok(Mlp { gate_up, down_proj: next()?, activation: family.activation })
     };
-    let down_proj = next()?;
+    let mlps = (0..experts.map_or(1, |experts| experts.count)).map(|_| mlp()).collect::<Result<Vec<_>>>()?;
+    let router = experts.zip(config.router()).map(|(experts, name)| {
+        let name = format!("model.layers.{i}.{name}");
+        let shape = (experts.count, config.hidden_size);
+        let weight = format!("{name}.weight");
+        // A checkpoint in 4 bits may have packed it with the rest; small as it is, it is used whole.
+        let stored = match source.packed(&weight, shape)? {
+            Some(packed) => packed.dequantize(DType::F32)?,
+            None => source.tensor(&weight, &[shape.0, shape.1])?,
+        };
+        let weight = options.to_device(&weight, stored, Some(options.dtype))?;
+        Ok::<_, Error>(Router { name, weight, chosen: experts.chosen, to_one: experts.to_one })
+    });
+    let router = router.transpose()?;
     let [q_norm, k_norm] = match config.head_norms() {
         None => [None, None],
         Some([q, k]) => [Some(norm("self_attn.q_norm", q)?), Some(norm("self_attn.k_norm", k)?)],
@@ -224,7 +243,7 @@ pub fn layer(config: &Config, source: &dyn Source, options: &LoadOptions, i: usi
         attention_branch: branch(attention_before, beside(family.norms[1])?),
         attention: Attention { qkv, q_norm, k_norm, o_proj, heads, turned: config.turned(i) },
         mlp_branch: branch(beside(family.norms[2])?, beside(family.norms[3])?),
-        mlp: Mlp { gate_up, down_proj, activation: family.activation },
+        feed_forward: FeedForward { mlps, router },
     })
 }
 

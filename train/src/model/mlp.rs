@@ -63,36 +63,48 @@ pub struct SavedMlp {
 }
 
 impl Mlp {
-    /// `normed` [T, H] -> [T, H].
-    pub fn forward(&self, normed: Tensor, mode: Mode) -> Result<(Tensor, SavedMlp)> {
+    /// `normed` [T, H] -> [T, H], each row times its weight if there are `weights` [T]. These are put on the product, on which
+    /// what follows is linear: their gradient is had without the output.
+    pub fn forward(&self, normed: Tensor, weights: Option<&[f64]>, mode: Mode) -> Result<(Tensor, SavedMlp)> {
         let ([gate, up], xa) = self.gate_up.forward(&normed, mode)?;
         drop(normed);
-        let (y, da) = self.down_proj.forward(&self.activation.gated(&gate, &up)?, mode)?;
+        let product = self.activation.gated(&gate, &up)?;
+        if let Some(weights) = weights {
+            kernels::scale_rows_(&product, weights)?;
+        }
+        let (y, da) = self.down_proj.forward(&product, mode)?;
         Ok((y, SavedMlp { gate, up, xa: (xa, da) }))
     }
 
     /// Given the gradient `d` [T, H] of the output, add to the gradients of what is trained; gives the gradient of the
-    /// normed input, [T, H]. `normed` makes that input again.
+    /// normed input, [T, H]. `normed` makes that input again. With the forward pass's weights comes where their gradient is put.
     pub fn backward(
         &self,
         saved: SavedMlp,
         d: &Tensor,
         normed: impl FnOnce() -> Result<Tensor>,
+        weighed: Option<(&[f64], &mut Vec<f64>)>,
         pass: Option<Pass>,
     ) -> Result<Tensor> {
         let SavedMlp { gate, up, xa: (xa, da) } = saved;
         let like = |x: &Tensor| kernels::empty(x.shape(), x.dtype(), x.device());
         let dproduct = like(&gate)?;
         // The product is made again in the pass that has its gradient, in its place.
-        let mut turned = false;
-        let mut turn = || {
-            turned = true;
-            self.activation.gated_grad_(&gate, &up, &dproduct)
-        };
-        let product = || turn().map(|()| dproduct.clone());
-        self.down_proj.backward(product, da.as_ref(), d, Some((&dproduct, Output::Overwrite)), pass)?;
-        if !turned {
+        let mut turn = Some(|| {
+            let Some((weights, grad)) = weighed else { return self.activation.gated_grad_(&gate, &up, &dproduct) };
+            let dweighed = dproduct.copy()?;
+            kernels::scale_rows_(&dproduct, weights)?;
             self.activation.gated_grad_(&gate, &up, &dproduct)?;
+            *grad = kernels::row_dots(&dweighed, &dproduct)?;
+            kernels::scale_rows_(&dproduct, weights)
+        });
+        let product = || {
+            turn.take().map_or(Ok(()), |turn| turn())?;
+            Ok(dproduct.clone())
+        };
+        self.down_proj.backward(product, da.as_ref(), d, Some((&dproduct, Output::Overwrite)), pass)?;
+        if let Some(turn) = turn {
+            turn()?;
         }
         drop(dproduct);
         let (dgate, dup) = (gate, up);

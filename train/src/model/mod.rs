@@ -1,5 +1,5 @@
 //! Llama and its relatives, forward and backward by hand: [`llama`] is the whole, [`layer`] one decoder layer of [`attention`] and
-//! [`mlp`], both made of [`linear`] layers, which may have a [`lora`] adapter. What a family does otherwise stands in
+//! [`feed_forward`], an [`mlp`] or several behind a [`router`], all made of [`linear`] layers, which may have a [`lora`] adapter. What a family does otherwise stands in
 //! [`family`], once; from there [`config`] and [`load`] build the one block that all have.
 
 pub mod attention;
@@ -7,6 +7,7 @@ pub mod config;
 pub mod context;
 pub mod embedding;
 pub mod family;
+pub mod feed_forward;
 pub mod grown;
 pub mod head;
 pub mod kv_cache;
@@ -21,4 +22,5 @@ pub mod norm;
 pub mod projections;
 pub mod rope;
 pub mod rope_scaling;
+pub mod router;
 pub mod weight;

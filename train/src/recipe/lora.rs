@@ -59,9 +59,14 @@ pub enum AdapterType {
 /// Every linear layer of a block, by its Hugging Face name, where each has a matrix of its own.
 pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
-/// Layers that are several of [`LINEARS`] in one matrix, and which.
-pub const FUSED: [(&str, &[&str]); 2] =
-    [("qkv_proj", &["q_proj", "k_proj", "v_proj"]), ("gate_up_proj", &["gate_proj", "up_proj"])];
+/// Layers that are several of [`LINEARS`] in one matrix, or one of them by another name, and which.
+pub const FUSED: [(&str, &[&str]); 5] = [
+    ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
+    ("gate_up_proj", &["gate_proj", "up_proj"]),
+    ("w1", &["gate_proj"]),
+    ("w3", &["up_proj"]),
+    ("w2", &["down_proj"]),
+];
 
 /// The module of the embedding.
 pub const EMBEDDING: &str = "model.embed_tokens";
@@ -155,15 +160,19 @@ impl Lora {
     ///
     /// # Errors
     /// A target that the block does not have, or a part of a layer without the others; the message is a sentence's end.
-    pub fn targets_in(&self, block: &[&'static str]) -> Result<Vec<String>, String> {
+    pub fn targets_in(&self, block: &[impl AsRef<str>]) -> Result<Vec<String>, String> {
         let named = |name: &str| self.targets.iter().any(|t| t == name);
+        let has = |name: &str| block.iter().any(|own| own.as_ref() == name);
         let mut found: Vec<String> = Vec::new();
         for target in &self.targets {
-            let fused = FUSED.iter().find(|(fused, parts)| block.contains(fused) && parts.contains(&target.as_str()));
+            let fused = FUSED.iter().find(|(fused, parts)| has(fused) && parts.contains(&target.as_str()));
             let own: &str = match fused {
                 None if TABLES.contains(&target.as_str()) => target,
-                None if block.contains(&target.as_str()) => target,
-                None => return Err(format!("`{target}`, and this model's blocks have {}", block.join(", "))),
+                None if has(target) => target,
+                None => {
+                    let all: Vec<&str> = block.iter().map(AsRef::as_ref).collect();
+                    return Err(format!("`{target}`, and this model's blocks have {}", all.join(", ")));
+                }
                 Some((fused, parts)) => {
                     if let Some(missing) = parts.iter().find(|part| !named(part) && !named(fused)) {
                         let why = "is one matrix with it in this model";

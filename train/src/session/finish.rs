@@ -118,7 +118,7 @@ pub fn finish(
         lines: &lines,
         run: folder,
         trainable: plan.memory.trainable as u64,
-        parameters: config.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(),
+        parameters: config.parameters()[0],
         steps: ended.steps,
         planned: plan.total,
         early: ended.early,

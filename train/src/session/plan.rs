@@ -24,8 +24,8 @@ use crate::{
     },
     kernels::Products,
     memory::Memory,
-    model::config::{BlockLinear, Config},
-    recipe::{EMBEDDING, Form, HEAD, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
+    model::config::Config,
+    recipe::{EMBEDDING, Form, HEAD, Lora, Method, PreferenceLoss, Recipe, RecipeFile, TINY_FOLDER, Train},
     report::lock::{self, RunLock},
     tokenizer::{self, Tokens},
 };
@@ -405,9 +405,9 @@ pub(super) fn fit(recipe_file: &mut RecipeFile, config: &Config) -> Result<()> {
         return Err(Error::recipe(file, message));
     }
     if recipe.method == Method::Lora {
-        let block: Vec<&str> = config.linears().iter().map(BlockLinear::last).collect();
-        let named = recipe.lora.targets_in(&block);
+        let named = recipe.lora.targets_in(&config.targets());
         recipe.lora.targets = named.map_err(|why| Error::recipe(file, format!("lora.targets has {why}")))?;
+        on_experts(&recipe.lora, config).map_err(|why| Error::recipe(file, why))?;
         if config.tie_word_embeddings {
             recipe.lora.tie();
         }
@@ -427,6 +427,40 @@ pub(super) fn fit(recipe_file: &mut RecipeFile, config: &Config) -> Result<()> {
         saved.map_err(|why| Error::recipe(file, format!("lora.modules_to_save has {why}")))?;
     }
     Ok(())
+}
+
+/// Check that an adapter on experts is one that PEFT reads. Upon transformers 5, where a layer's experts are two tensors, it makes one
+/// adapter each of those of all experts, gate and up beside each other; what cannot be made so is refused.
+///
+/// # Errors
+/// The message is a sentence.
+fn on_experts(lora: &Lora, config: &Config) -> std::result::Result<(), String> {
+    let (Some(experts), Some(names)) = (&config.experts, config.architecture.family().experts) else { return Ok(()) };
+    let named = names.linears.map(|name| lora.targets.iter().any(|target| target == name));
+    if !named.contains(&true) {
+        return Ok(());
+    }
+    let [gate, up, _] = names.linears;
+    let without = if experts.without.contains(&true) {
+        Some("layers that have an MLP without experts, whose adapters it would lose".to_owned())
+    } else if named[0] != named[1] {
+        Some(format!("`{gate}` or `{up}` alone, which are one tensor there: name both"))
+    } else if lora.dropout > 0.0 {
+        Some("dropout: set `lora.dropout = 0`".to_owned())
+    } else if lora.rslora {
+        Some("`lora.rslora`, whose scale it would change: set `lora.alpha` to alpha times the root of `lora.r` without it".to_owned())
+    } else if lora.use_dora {
+        Some("`lora.use_dora`: leave it out".to_owned())
+    } else {
+        None
+    };
+    match without {
+        Some(without) => Err(format!(
+            "lora.targets names layers of experts, on which PEFT has no adapter with {without}; or let the experts be: \
+             lora.targets = [\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\"]"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn steps(order: &Order, train: &Train) -> u64 {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use setaccio_train::{
     formats::peft::{self, AdapterFile, Beside},
     model::{
-        config::{BlockLinear, Config},
+        config::Config,
         llama::Llama,
         load::{self, LoadOptions, Trainable},
     },
@@ -33,8 +33,7 @@ fn cases() -> serde_json::Map<String, Value> {
 
 /// DoRA on every linear layer: A and B by formula, lengths of rows `moved` times those of the base.
 fn model(config: &Config, of: Lora, (dtype, b, moved): (DType, f32, f64)) -> Llama {
-    let targets = config.linears().iter().map(|l| BlockLinear::last(l).to_owned()).collect();
-    let lora = Lora { targets, use_dora: true, ..of };
+    let lora = Lora { targets: config.targets(), use_dora: true, ..of };
     let options = LoadOptions { dtype, trainable: Trainable::Adapter(lora, 0), ..LoadOptions::default() };
     let model = load::model(config, &Formula, &options, &|_| true).unwrap();
     for param in model.params() {
@@ -79,8 +78,7 @@ fn first_losses_equal_trl() {
 fn files(json: &Value, out: &Path) {
     folders::write(json, out, |files, _| {
         let model = model(files.config(), recipe(), (DType::F32, TRAINED, 1.1));
-        let targets = files.config().linears().iter().map(|l| l.last().to_owned()).collect();
-        let config = adapter_config(targets, Beside { dora: true, ..Beside::default() });
+        let config = adapter_config(files.config().targets(), Beside { dora: true, ..Beside::default() });
         AdapterFile::of(config, &model, false).unwrap()
     });
 }

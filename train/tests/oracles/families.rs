@@ -10,7 +10,7 @@ use setaccio_train::{
     kernels::RowLoss,
     loss::TokenSums,
     model::{
-        config::{BlockLinear, Config},
+        config::Config,
         context::{Mode, Pass},
         llama::{Llama, Training},
         load::{self, LoadOptions, Trainable},
@@ -165,7 +165,7 @@ fn what_transformers_saves_is_written_back() {
 #[test]
 fn all_targets_are_all_linear_layers() {
     for (name, want) in variants() {
-        let block: Vec<&str> = config(&want).linears().iter().map(BlockLinear::last).collect();
+        let block = config(&want).targets();
         assert_eq!(Lora::default().targets_in(&block).unwrap(), block, "{name}");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use setaccio_train::{
     formats::peft::{self, AdapterFile, Beside},
-    model::config::BlockLinear,
+    model::{config::Config, layer::Layer},
 };
 
 use crate::{
@@ -14,14 +14,26 @@ use crate::{
     logits::logits,
 };
 
+/// All linear layers; of a model that has experts in some layers only those of the attention, for PEFT has no adapter on the rest.
+fn targets(config: &Config) -> Vec<String> {
+    let mut all = config.targets();
+    if config.experts.as_ref().is_some_and(|experts| experts.without.contains(&true)) {
+        all.truncate(4);
+    }
+    all
+}
+
 /// The model of a variant, an adapter and both as one, in folders of `out`.
 fn files(config: &serde_json::Value, out: &Path) {
     folders::write(config, out, |files, mut model| {
         attach(&mut model, &recipe(), TRAINED);
-        let linears = files.config().linears();
-        let targets = linears.iter().map(|l| l.last().to_owned()).collect();
+        let targets = targets(files.config());
+        for linear in model.layers.iter_mut().flat_map(Layer::linears_mut) {
+            linear.lora = linear.lora.take().filter(|_| targets.iter().any(|target| linear.name.ends_with(target)));
+        }
         let tensors = model.adapters().unwrap();
-        assert_eq!(tensors.len(), files.config().layers * linears.len());
+        let all = model.layers.iter().flat_map(Layer::linears).filter(|linear| linear.lora.is_some()).count();
+        assert!(tensors.len() == all && all >= 4 * files.config().layers);
         let config = adapter_config(targets, Beside::default());
         AdapterFile { config, tensors, saved: BTreeMap::new(), magnitudes: BTreeMap::new() }
     });
@@ -68,10 +80,9 @@ fn adapters_and_merged_models_say_what_peft_says() {
 #[test]
 fn targets_of_another_family_are_named() {
     let all = variants();
-    let block = |name: &str| -> Vec<&'static str> {
+    let block = |name: &str| -> Vec<String> {
         let config = &all[name]["config"];
-        let config = setaccio_train::model::config::Config::from_json(Path::new("c"), config.as_object().unwrap());
-        config.unwrap().linears().iter().map(BlockLinear::last).collect()
+        Config::from_json(Path::new("c"), config.as_object().unwrap()).unwrap().targets()
     };
     for (name, targets, said) in [
         ("qwen3", &["qkv_proj"][..], "`qkv_proj`, and this model's blocks have q_proj"),

@@ -11,7 +11,7 @@ use setaccio_train::{
     },
     kernels,
     model::{
-        config::{BlockLinear, Config},
+        config::Config,
         context::Pass,
         grown::Grown,
         llama::{Llama, Training},
@@ -49,8 +49,7 @@ fn cases() -> Vec<(String, String, Value)> {
 
 /// What a case asks a recipe for, as a run says it once it knows the model.
 fn asked(which: &str, config: &Config, of: Lora) -> Lora {
-    let linears = config.linears().iter().map(BlockLinear::last).collect::<Vec<_>>();
-    let mut lora = Lora { targets: linears.into_iter().map(String::from).collect(), ..of };
+    let mut lora = Lora { targets: config.targets(), ..of };
     match which {
         "targets" | "grown_targets" => lora.targets.extend(TABLES.map(String::from)),
         "grown_stay" => {}

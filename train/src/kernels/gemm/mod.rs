@@ -49,6 +49,15 @@ pub fn rows_(dst: &Tensor, x: &Tensor, w: &Tensor, alpha: f64, beta: f64) -> Res
     gemm_(dst, x, &super::cast(w, x.dtype())?.t()?, alpha, beta)
 }
 
+/// Rows and columns of a product from which on [`gemm_`] adds up in one order.
+const STEADY: usize = 16 * 16;
+
+/// How many rows a product of at least `columns` columns must have on a CPU for each to be the same whatever rows are beside it, and
+/// however many: below, `gemm` adds up in another order, as it does for one row.
+pub fn steady_rows(columns: usize) -> usize {
+    STEADY / columns.max(1) + 1
+}
+
 /// The instructions that multiply f32 on this CPU, as the crate `gemm` chooses them.
 pub fn f32_by() -> &'static str {
     #[cfg(target_arch = "x86_64")]

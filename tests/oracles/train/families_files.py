@@ -7,6 +7,7 @@ NAME/ of that folder has model/ (the variant of families.py by formula), adapter
 merged/ (both as one, in f32). Writes families_files.json, for each NAME:
     adapted     logits [96] of the last token of document 0 by PEFT with the adapter on, f32
     merged      the largest difference of the merged folder's in transformers from these
+    (adapters on experts, a matrix each, PEFT joins to one for each of transformers' two tensors a layer)
     sha256      of the files of adapter/ and merged/, which PEFT and transformers loaded without a missing or unexpected key
 """
 
@@ -43,6 +44,9 @@ def main(out):
             model = PeftModel.from_pretrained(load(case / "model"), case / "adapter").eval()
         stored, state = load_peft_weights(case / "adapter", device="cpu"), model.state_dict()
         loaded = {k.replace(".default", ""): v for k, v in state.items() if ".lora_" in k}
+        joined = [k for k in loaded if ".experts." in k]  # by PEFT, of a matrix each: the logits say whether rightly
+        assert bool(joined) == any(".experts." in k for k in stored), case
+        stored, loaded = ({k: v for k, v in of.items() if ".experts." not in k} for of in (stored, loaded))
         assert stored.keys() == loaded.keys() and all(torch.equal(stored[k], loaded[k]) for k in stored), case
         with_adapter = logits(model)
         assert (with_adapter - logits(load(case / "model"))).abs().max() > 1e-3, "the adapter is on"

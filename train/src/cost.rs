@@ -178,7 +178,8 @@ impl Cost {
             let again = if layer < step.recompute { 1.0 } else { 0.0 };
             total.add(forward, 1.0 + again + if step.reference { 1.0 } else { 0.0 });
             total.add(backward, 1.0);
-            adapted += part.experts * 3.0 * real(hidden + part.inner) + attention.iter().map(|(o, i, _)| o + i).sum::<f64>();
+            adapted +=
+                part.experts * 3.0 * real(hidden + part.inner) + attention.iter().map(|(o, i, _)| o + i).sum::<f64>();
             adapters += part.experts * 6.0 + 8.0;
         }
         total.add(once, 1.0);

@@ -5,7 +5,7 @@ use candle_core::DType;
 
 use crate::{
     model::{
-        config::{BlockLinear, Config},
+        config::{BlockLinear, Config, is_expert},
         head::chunk_rows,
     },
     nf4::DoubleQuant,
@@ -63,9 +63,8 @@ struct Block {
 impl Block {
     fn new(config: &Config, layer: usize, has_adapter: &dyn Fn(&BlockLinear) -> bool) -> Self {
         let linears = config.linears(layer);
-        let of = |of_experts: bool| {
-            linears.iter().filter(|l| l.name.contains(".experts.") == of_experts && has_adapter(l)).count()
-        };
+        let of =
+            |of_experts: bool| linears.iter().filter(|l| is_expert(&l.name) == of_experts && has_adapter(l)).count();
         match config.experts(layer) {
             None => Self { inner: config.intermediate_size, adapters: of(false), experts: None },
             Some(experts) => Self {
@@ -105,10 +104,17 @@ impl Memory {
         let unit = compute.size_in_bytes();
         let linears: Vec<BlockLinear> = (0..config.layers).flat_map(|layer| config.linears(layer)).collect();
         let shapes = linears.iter().map(|linear| (linear.out, linear.input));
-        let packed = config.quantization.is_some() || recipe.model.quantization == Quantization::Nf4;
+        let nf4_asked = recipe.model.quantization == Quantization::Nf4;
+        let packed = |linear: &BlockLinear| match &config.quantization {
+            Some(quantization) if !nf4_asked => !(quantization.whole_experts && is_expert(&linear.name)),
+            other => nf4_asked || other.is_some(),
+        };
+        let any_packed = nf4_asked || config.quantization.is_some();
         let double = config.quantization.as_ref().map_or(recipe.model.double_quant, |q| q.double_quant);
-        let linear: usize =
-            shapes.clone().map(|(o, i)| if packed { nf4(o * i, double.into()) } else { o * i * unit }).sum();
+        let linear: usize = linears
+            .iter()
+            .map(|l| if packed(l) { nf4(l.out * l.input, double.into()) } else { l.out * l.input * unit })
+            .sum();
         let largest = shapes.clone().map(|(o, i)| o * i).max().unwrap_or(0);
         let lora = &recipe.lora;
         let saved: Vec<(String, usize)> = config
@@ -124,7 +130,8 @@ impl Memory {
         let behind = [family.norms[1], family.norms[3]].into_iter().flatten().count();
         let of_layer = family.norms.iter().flatten().count() * hidden + config.head_norms().map_or(0, |[q, k]| q + k);
         let norms = (config.layers * of_layer + hidden) * unit;
-        let routers = (0..config.layers).filter_map(|layer| config.experts(layer)).map(|experts| experts.count * hidden);
+        let routers =
+            (0..config.layers).filter_map(|layer| config.experts(layer)).map(|experts| experts.count * hidden);
         let routers = routers.sum::<usize>() * unit;
         let weights = linear + routers + tables * vocab * hidden * stored.size_in_bytes() + norms;
         let targets = || linears.iter().filter(|linear| lora.covers(&linear.name));
@@ -154,7 +161,9 @@ impl Memory {
             if asked { whole_numbers * unit + usize::from(goes_on) * (adapters * value + of_lengths * 4) } else { 0 };
         let made = Self {
             unit,
-            layers: (0..config.layers).map(|layer| Block::new(config, layer, &|linear| lora.covers(&linear.name))).collect(),
+            layers: (0..config.layers)
+                .map(|layer| Block::new(config, layer, &|linear| lora.covers(&linear.name)))
+                .collect(),
             hidden,
             query,
             keys,
@@ -169,7 +178,7 @@ impl Memory {
             trainable: adapters + of_lengths + whole_numbers,
             trained: adapters * (value + 4) + (of_lengths + whole_numbers) * 8 + moments,
             scaled: lengths.iter().copied().max().unwrap_or(0),
-            unpacked: if packed { (largest * unit).max(head) } else { head },
+            unpacked: if any_packed { (largest * unit).max(head) } else { head },
             whole: !saved.is_empty() || on_tables > 0,
         };
         if recipe.method == Method::Lora { made } else { made.whole(config, recipe, largest) }

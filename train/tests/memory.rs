@@ -82,6 +82,7 @@ fn measure(case: &Case) -> (f64, f64) {
     let json = serde_json::json!({
         "model_type": family, "head_dim": 64, "sliding_window": 512, "residual_multiplier": 0.5, "vocab_size": 8000, "hidden_size": 512, "intermediate_size": 1408,
         "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": true,
+        "num_local_experts": 4, "num_experts": 16, "num_experts_per_tok": if family == "mixtral" { 2 } else { 4 }, "moe_intermediate_size": 384,
     });
     let own = Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap();
     let config = Config { vocab_size: own.vocab_size + added, ..own.clone() };
@@ -142,7 +143,20 @@ fn the_prediction_is_within_a_tenth() {
         .map(|family| Case { family, tokens: 2048, ..PLAIN });
     let packed =
         ["phi3", "gemma2", "gemma3_text"].map(|family| Case { family, quantization: nf4, recompute: 6, ..PLAIN });
-    let cases: Vec<_> = of_llama.into_iter().chain(of_families).chain(packed).collect();
+    let (moe, no_dropout) = (["mixtral", "qwen3_moe"], Case { lora: "", ..PLAIN });
+    let experts = moe.iter().flat_map(|family| {
+        let of = Case { family, ..no_dropout };
+        let attention = Case { lora: "targets = ['q_proj', 'v_proj']", ..of };
+        [
+            of,
+            Case { quantization: nf4, recompute: 6, ..of },
+            Case { quantization: nf4, ..attention },
+            Case { tokens: 2048, ..attention },
+        ]
+    });
+    let whole_experts = Case { family: "qwen3_moe", tokens: 2048, ..full };
+    let cases: Vec<_> =
+        of_llama.into_iter().chain(of_families).chain(packed).chain(experts).chain([whole_experts]).collect();
     // What one case leaves in the allocator would be a present to the next: each gets a process.
     let Some(case) = std::env::var("SETACCIO_MEMORY_CASE").ok().and_then(|n| n.parse::<usize>().ok()) else {
         for (case, which) in cases.iter().enumerate() {

@@ -199,7 +199,10 @@ impl Config {
                 put("moe_intermediate_size", (*inner).into());
                 put("norm_topk_prob", (*to_one).into());
                 put("decoder_sparse_step", 1.into());
-                put("mlp_only_layers", (0..self.layers).filter(|i| without.get(*i) == Some(&true)).collect::<Vec<_>>().into());
+                put(
+                    "mlp_only_layers",
+                    (0..self.layers).filter(|i| without.get(*i) == Some(&true)).collect::<Vec<_>>().into(),
+                );
             }
         }
         put("rope_scaling", rope_scaling);
@@ -530,7 +533,8 @@ fn experts(keys: &Keys, architecture: Architecture, layers: usize) -> Result<Opt
             let only: Vec<usize> = keys.get("mlp_only_layers")?.unwrap_or_default();
             let every = size(&["decoder_sparse_step"], 1)?;
             let count = size(&["num_experts", "num_local_experts"], 128)?;
-            let with = |layer: &usize| !only.contains(layer) && count > 0 && every > 0 && (layer + 1).is_multiple_of(every);
+            let with =
+                |layer: &usize| !only.contains(layer) && count > 0 && every > 0 && (layer + 1).is_multiple_of(every);
             let without: Vec<bool> = (0..layers).map(|layer| !with(&layer)).collect();
             if !without.contains(&false) {
                 return Err(keys.wrong("num_experts", "no layer has experts; such a model is a `qwen3`"));
@@ -677,7 +681,9 @@ fn quantization(keys: &Keys) -> Result<Option<Bitsandbytes>> {
             return Err(inner.wrong(key, &format!("`{found}` is not supported, only `{wanted}`")));
         }
     }
-    Ok(Some(Bitsandbytes { double_quant: inner.get("bnb_4bit_use_double_quant")?.unwrap_or(false) }))
+    // What the files hold says whether experts are in 4 bits too.
+    let double_quant = inner.get("bnb_4bit_use_double_quant")?.unwrap_or(false);
+    Ok(Some(Bitsandbytes { double_quant, whole_experts: false }))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use setaccio_base::{gguf_header, unwound::unwound};
 use crate::{
     error::{Error, Result},
     model::{
-        config::{Architecture, Config, Scales},
+        config::{Architecture, Config, Experts, Scales},
         rope_scaling::RopeScaling,
     },
 };
@@ -48,8 +48,17 @@ pub struct Gguf {
     content: Content,
     /// The family, if it is a known one.
     architecture: Option<Architecture>,
-    /// From Hugging Face's names, or the file's own where there is none, to the file's.
-    names: BTreeMap<String, String>,
+    /// By Hugging Face's names, or the file's own where there is none.
+    names: BTreeMap<String, Place>,
+}
+
+/// Where a tensor is.
+#[derive(Clone, Debug)]
+struct Place {
+    /// The file's name.
+    own: String,
+    /// Which of the matrices of that tensor, and of how many, if it has several.
+    part: Option<(usize, usize)>,
 }
 
 impl Gguf {
@@ -61,14 +70,26 @@ impl Gguf {
         let (file, content) = content(path)?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
         let family = content.metadata.get("general.architecture").and_then(|v| v.to_string().ok());
-        // llama.cpp writes Mistral as Llama, which it is but for the window.
-        let architecture = Architecture::ALL.into_iter().find(|a| family.is_some_and(|f| f == a.family().gguf));
-        let mut names = BTreeMap::new();
-        for own in content.tensor_infos.keys() {
+        let experts = family.and_then(|family| content.metadata.get(&format!("{family}.expert_count")));
+        let experts = experts.and_then(|count| count.to_u32().ok()).unwrap_or(0) as usize;
+        // llama.cpp writes Mistral as Llama, which it is but for the window, and Mixtral as a Llama with experts.
+        let architecture = Architecture::ALL
+            .into_iter()
+            .find(|a| family.is_some_and(|f| f == a.family().gguf) && (experts > 0) == a.family().experts.is_some());
+        let mut names: BTreeMap<String, Place> = BTreeMap::new();
+        for (own, info) in &content.tensor_infos {
+            // A file that says more experts than it has is found out by their shapes.
+            let count = info.shape.dims().first().map_or(0, |count| experts.min(*count));
+            let joined = architecture.and_then(|architecture| layout::experts(own, architecture, count));
             let known = architecture.and_then(|architecture| layout::hugging_face(own, architecture));
-            if let Some(other) = names.insert(known.unwrap_or_else(|| own.clone()), own.clone()) {
-                let (one, two) = (own.max(&other), own.min(&other));
-                return Err(Error::tensor(path, one, format!("and `{two}` are one tensor by two names")));
+            let parts = joined.as_ref().map_or(0, Vec::len);
+            let all = joined.unwrap_or_else(|| vec![known.unwrap_or_else(|| own.clone())]);
+            for (i, name) in all.into_iter().enumerate() {
+                let place = Place { own: own.clone(), part: (parts > 0).then_some((i, parts)) };
+                if let Some(other) = names.insert(name, place) {
+                    let (one, two) = (own.max(&other.own), own.min(&other.own));
+                    return Err(Error::tensor(path, one, format!("and `{two}` are one tensor by two names")));
+                }
             }
         }
         Ok(Self { path: path.to_owned(), file, bytes, content, architecture, names })
@@ -101,8 +122,9 @@ impl Gguf {
 
     /// The file's own name of a tensor and its shape, as Hugging Face has it.
     pub fn info(&self, name: &str) -> Option<(&str, &[usize])> {
-        let own = self.names.get(name)?;
-        Some((own, self.content.tensor_infos.get(own)?.shape.dims()))
+        let Place { own, part } = self.names.get(name)?;
+        let dims = self.content.tensor_infos.get(own)?.shape.dims();
+        Some((own, if part.is_some() { dims.get(1..)? } else { dims }))
     }
 
     /// A tensor in f32 on the CPU, its rows in Hugging Face's order.
@@ -110,12 +132,15 @@ impl Gguf {
     /// # Errors
     /// It is not in the file, or reading or dequantising fails.
     pub fn load(&self, name: &str, config: &Config) -> Result<Tensor> {
-        let own = self.names.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is not in this file"))?;
+        let missing = || Error::tensor(&self.path, name, "is not in this file");
+        let (Place { own, part }, (_, shape)) = self.names.get(name).zip(self.info(name)).ok_or_else(missing)?;
         let info = self.tensor(own)?;
         let (start, size) = self.range(own)?;
+        // Rows are whole numbers of blocks, and so are matrices.
+        let (start, size) = part.map_or((start, size), |(i, of)| (start + (size / of * i) as u64, size / of));
         let mut raw = vec![0; size];
         self.file.read_exact_at(&mut raw, start).map_err(Error::io("read", &self.path))?;
-        let tensor = qtensor_from_ggml(info.ggml_dtype, &raw, info.shape.dims().to_vec(), &Device::Cpu)
+        let tensor = qtensor_from_ggml(info.ggml_dtype, &raw, shape.to_vec(), &Device::Cpu)
             .and_then(|quantised| {
                 drop(raw);
                 quantised.dequantize(&Device::Cpu)
@@ -212,7 +237,7 @@ impl Gguf {
             vocab_size: shape.first().copied().unwrap_or_default(),
             hidden_size,
             intermediate_size: need("feed_forward_length")?,
-            experts: None,
+            experts: self.experts(architecture)?,
             layers,
             heads,
             kv_heads: whole("attention.head_count_kv")?.unwrap_or(heads),
@@ -242,6 +267,29 @@ impl Gguf {
         };
         config.check(&self.path)?;
         Ok(config)
+    }
+
+    /// The experts of a family that has them, whose weights llama.cpp brings to a sum of 1.
+    fn experts(&self, architecture: Architecture) -> Result<Option<Experts>> {
+        let family = architecture.family();
+        if family.experts.is_none() {
+            return Ok(None);
+        }
+        let need = |names: &[&str]| -> Result<usize> {
+            for name in names {
+                if let Some(found) = self.whole(&format!("{}.{name}", family.gguf))? {
+                    return Ok(found);
+                }
+            }
+            Err(self.wrong(&format!("{}.{}", family.gguf, names[0]), "is missing"))
+        };
+        Ok(Some(Experts {
+            count: need(&["expert_count"])?,
+            chosen: need(&["expert_used_count"])?,
+            inner: need(&["expert_feed_forward_length", "feed_forward_length"])?,
+            to_one: true,
+            without: Vec::new(),
+        }))
     }
 
     /// How rotary frequencies are stretched in a model made for so many positions; `key` gives the family's name of a key.

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{config::Config, load::Source},
+    model::{
+        config::{Config, is_expert},
+        load::Source,
+    },
     nf4::Nf4,
 };
 
@@ -144,7 +147,11 @@ impl ModelFiles {
                 }
                 _ => false,
             };
-        let config = Config { tie_word_embeddings: config.tie_word_embeddings && !own_head, ..config };
+        let mut config = Config { tie_word_embeddings: config.tie_word_embeddings && !own_head, ..config };
+        if let Some(quantization) = &mut config.quantization {
+            quantization.whole_experts = index.keys().any(|name| is_expert(name))
+                && !index.keys().any(|name| is_expert(name) && name.ends_with(".absmax"));
+        }
         Ok(Self {
             path: path.to_owned(),
             config,

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, mpsc},
 };
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     engine::{Counts, Engine, Limits},
@@ -15,12 +16,14 @@ use super::{
 };
 use crate::{
     artifacts::tiny::Tiny,
+    error::Result,
     formats::model_files::ModelFiles,
     kernels::Span,
     model::{
+        config::Config,
         context::Mode,
         llama::Llama,
-        load::{self, LoadOptions},
+        load::{self, LoadOptions, Source},
     },
     random::{self, key},
 };
@@ -36,6 +39,25 @@ fn model(seed: u64) -> Arc<Llama> {
     let files = ModelFiles::open(dir.path()).unwrap();
     let options = LoadOptions { dtype: DType::F32, device: Device::Cpu, ..LoadOptions::default() };
     Arc::new(load::model(files.config(), &files, &options, &|_| true).unwrap())
+}
+
+struct Random;
+
+impl Source for Random {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let values = random::uniform_vec(key(0, name), shape.iter().product(), 0.2);
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// A Mixtral likewise.
+fn experts() -> Arc<Llama> {
+    let json = serde_json::json!({
+        "model_type": "mixtral", "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 6, "max_position_embeddings": POSITIONS,
+    });
+    let config = Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap();
+    Arc::new(load::model(&config, &Random, &LoadOptions::default(), &|_| true).unwrap())
 }
 
 fn prompt(seed: u64, len: usize) -> Vec<u32> {
@@ -157,6 +179,24 @@ fn texts_beside_each_other_are_those_alone_whatever_room_there_is() {
         seen.kept += counts.kept;
     }
     assert!(seen.restarted > 0 && seen.kept > 0, "{seen:?}");
+}
+
+/// The same of a model with experts, which other tokens go through too.
+#[test]
+fn experts_do_not_tell_texts_of_each_other() {
+    let model = experts();
+    let models = [model];
+    let requests: Vec<Vec<u32>> =
+        [1, 5, 16, 40, 130].into_iter().enumerate().map(|(i, n)| prompt(i as u64, n)).collect();
+    let expected: Vec<Answer> = requests.iter().map(|ids| alone(&models, 0, ids, &Task::Write(write(30)))).collect();
+    let mut asked = Asked::new(models.to_vec(), 2048, 8);
+    for ids in requests.iter().chain(&requests) {
+        asked.submit(0, ids.clone(), Task::Write(write(30)), usize::MAX);
+    }
+    let (answers, _) = asked.finish();
+    for (i, (got, want)) in answers.into_iter().zip(expected.iter().chain(&expected)).enumerate() {
+        assert!(Answer { started: None, ..got } == *want && want.tokens.len() == 30, "request {i}");
+    }
 }
 
 #[test]

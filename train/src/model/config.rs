@@ -139,6 +139,8 @@ impl BlockLinear {
 pub struct Bitsandbytes {
     /// Whether the block scales are quantised too.
     pub double_quant: bool,
+    /// Whether experts are in the type that they had: transformers 5 packs linear layers, and its experts are none.
+    pub whole_experts: bool,
 }
 
 impl Config {
@@ -209,9 +211,11 @@ impl Config {
         }
         if let Some(Experts { count, chosen, inner, without, .. }) = &self.experts {
             // Far more than any has: sizes are multiplied with each other.
-            for (key, size, most) in
-                [("num_experts", *count, 1 << 16), ("num_experts_per_tok", *chosen, *count), ("moe_intermediate_size", *inner, 1 << 28)]
-            {
+            for (key, size, most) in [
+                ("num_experts", *count, 1 << 16),
+                ("num_experts_per_tok", *chosen, *count),
+                ("moe_intermediate_size", *inner, 1 << 28),
+            ] {
                 if !(1..=most).contains(&size) {
                     return wrong(key, format!("{size} is not from 1 to {most}"));
                 }
@@ -291,10 +295,13 @@ impl Config {
                 .to_vec()
         };
         all.push(linear("self_attn.o_proj", hidden, q, self.output_bias));
-        if let Some((Experts { count, inner, .. }, names)) = self.experts(layer).zip(self.architecture.family().experts) {
+        if let Some((Experts { count, inner, .. }, names)) = self.experts(layer).zip(self.architecture.family().experts)
+        {
             let [gate, up, down] = names.linears;
             for i in 0..*count {
-                let of = |name, out, input| linear(&format!("{}.experts.{i}.{name}", names.block), out, input, self.mlp_bias);
+                let of = |name, out, input| {
+                    linear(&format!("{}.experts.{i}.{name}", names.block), out, input, self.mlp_bias)
+                };
                 all.extend([of(gate, *inner, hidden), of(up, *inner, hidden), of(down, hidden, *inner)]);
             }
             return all;
@@ -376,6 +383,11 @@ impl Config {
         }
         shapes
     }
+}
+
+/// Whether a module or a tensor is of one of a layer's experts.
+pub(crate) fn is_expert(name: &str) -> bool {
+    name.contains(".experts.")
 }
 
 /// Whether a tensor is the weight of one of a block's linear layers.

@@ -111,3 +111,89 @@ fn pass_through(mlp: &Mlp, share: &Share, normed: &Tensor, y: &Tensor, mode: Mod
     kernels::add_rows_(y, &index(share.tokens.clone())?, &part.narrow(0, 0, own)?)?;
     Ok(saved)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::{
+        model::{
+            config::Config,
+            load::{self, LoadOptions, Source},
+        },
+        random::{key, uniform_vec},
+    };
+
+    const HIDDEN: usize = 48;
+
+    struct Random;
+
+    impl Source for Random {
+        fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+            Ok(Tensor::from_vec(uniform_vec(key(0, name), shape.iter().product(), 0.3), shape, &Device::Cpu)?)
+        }
+    }
+
+    fn experts(family: &str) -> FeedForward {
+        let json = serde_json::json!({
+            "model_type": family, "vocab_size": 8, "hidden_size": HIDDEN, "intermediate_size": 24, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_local_experts": 5, "num_experts": 9, "num_experts_per_tok": 3,
+            "moe_intermediate_size": 24,
+        });
+        let config = Config::from_json(std::path::Path::new("config.json"), json.as_object().unwrap()).unwrap();
+        load::layer(&config, &Random, &LoadOptions::default(), 0).unwrap().feed_forward
+    }
+
+    fn rows(n: usize) -> Tensor {
+        Tensor::from_vec(uniform_vec(key(1, "x"), n * HIDDEN, 2.0), (n, HIDDEN), &Device::Cpu).unwrap()
+    }
+
+    fn bits(t: &Tensor) -> Vec<u32> {
+        t.to_dtype(DType::F32)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap()
+            .iter()
+            .map(|x| x.to_bits())
+            .collect()
+    }
+
+    /// What texts that are written beside each other rest on.
+    #[test]
+    fn a_token_is_the_same_whatever_others_there_are() {
+        for family in ["mixtral", "qwen3_moe"] {
+            let part = experts(family);
+            let x = rows(70);
+            for mode in [Mode::Eval, Mode::Tokens] {
+                let all = bits(&part.forward(x.clone(), mode).unwrap().0);
+                for (start, len) in [(0, 1), (3, 2), (7, 33), (69, 1)] {
+                    let some = part.forward(x.narrow(0, start, len).unwrap().contiguous().unwrap(), mode).unwrap().0;
+                    assert!(
+                        bits(&some) == all[start * HIDDEN..][..len * HIDDEN],
+                        "{family}, {mode:?}: {start} and {len}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let pass = Pass { seed: 1, step: 0, micro: 0 };
+        for family in ["mixtral", "qwen3_moe"] {
+            let (part, x, d) = (experts(family), rows(300), rows(300));
+            let mut got = Vec::new();
+            for threads in [1, 2, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                got.push(pool.install(|| {
+                    let (y, saved) = part.forward(x.clone(), Mode::Train(pass)).unwrap();
+                    (bits(&y), bits(&part.backward(saved, &d, || Ok(x.clone()), Some(pass)).unwrap()))
+                }));
+            }
+            assert!(got[0] == got[1] && got[1] == got[2], "{family}");
+        }
+    }
+}

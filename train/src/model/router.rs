@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn router(rows: &[[f64; 2]], chosen: usize, to_one: bool) -> Router {
-        let weight = Tensor::new(rows, &Device::Cpu).unwrap();
+        let weight = Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap();
         Router { name: "gate".into(), weight: weight.into(), chosen, to_one }
     }
 

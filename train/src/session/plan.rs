@@ -477,3 +477,41 @@ fn largest(order: &Order, total: u64) -> (usize, usize) {
     let most = (0..steps).map(|k| order.largest(k)).max().unwrap_or(0);
     (most, most)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_on_experts_are_those_that_peft_reads() {
+        let json = |family: &str, only: &[usize]| {
+            serde_json::json!({
+                "model_type": family, "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "mlp_only_layers": only,
+            })
+        };
+        let said = |family: &str, only: &[usize], lora: Lora| {
+            let config = Config::from_json(Path::new("c"), json(family, only).as_object().unwrap()).unwrap();
+            let targets = lora.targets_in(&config.targets()).unwrap();
+            on_experts(&Lora { targets, ..lora }, &config).err().unwrap_or_default()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let attention =
+            || Lora { targets: names(&["q_proj", "o_proj"]), dropout: 0.1, rslora: true, ..Lora::default() };
+        for family in ["mixtral", "qwen3_moe"] {
+            assert_eq!(said(family, &[], Lora::default()), "");
+            assert_eq!(said(family, &[], attention()), "");
+            assert!(said(family, &[], Lora { dropout: 0.1, ..Lora::default() }).contains("set `lora.dropout = 0`"));
+            assert!(said(family, &[], Lora { rslora: true, ..Lora::default() }).contains("`lora.rslora`, whose scale"));
+            assert!(
+                said(family, &[], Lora { use_dora: true, ..Lora::default() }).contains("`lora.use_dora`: leave it out")
+            );
+            let half = Lora { targets: names(&["q_proj", "up_proj"]), ..Lora::default() };
+            assert!(said(family, &[], half).contains("alone, which are one tensor there: name both"));
+            assert_eq!(said(family, &[], Lora { targets: names(&["down_proj"]), ..Lora::default() }), "");
+        }
+        assert!(said("qwen3_moe", &[0], Lora::default()).contains("layers that have an MLP without experts"));
+        assert_eq!(said("qwen3_moe", &[0], attention()), "");
+        assert_eq!(said("qwen3", &[], Lora { dropout: 0.1, ..Lora::default() }), "");
+    }
+}

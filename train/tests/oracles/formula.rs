@@ -86,7 +86,7 @@ impl Source for Formula {
     }
 }
 
-/// The configuration of a variant: plain, tied, llama31, qwen2 or mistral.
+/// The configuration of a variant: plain, tied, llama31, qwen2, mistral or mixtral.
 pub fn config(variant: &str) -> Config {
     let mut json = serde_json::json!({
         "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 160,
@@ -101,6 +101,10 @@ pub fn config(variant: &str) -> Config {
             });
         }
         "qwen2" | "mistral" => json["model_type"] = variant.into(),
+        "mixtral" => {
+            json["model_type"] = variant.into();
+            json["num_local_experts"] = 3.into();
+        }
         _ => {}
     }
     Config::from_json(Path::new("config.json"), json.as_object().unwrap()).unwrap()

@@ -251,6 +251,8 @@ fn small_models(out: &Path, each: fn(&Path, Quant)) {
         ("gemma3", &[Quant::F32]),
         ("llama-bias", &[Quant::F32]),
         ("yarn", &[Quant::F32]),
+        ("mixtral", &[Quant::F32, Quant::Q8_0]),
+        ("qwen3-moe", &[Quant::F32]),
     ] {
         // The folder's name goes into the file.
         let dir = tempfile::tempdir().unwrap();

@@ -19,7 +19,10 @@ use crate::{
         model_files::{CONFIG, ModelFiles, WHOLE},
         safetensors::to_bytes,
     },
-    model::{config::is_block_linear, load::Source},
+    model::{
+        config::{is_block_linear, is_expert},
+        load::Source,
+    },
     nf4::{DoubleQuant, Nf4},
     tokenizer::Tokens,
 };
@@ -39,6 +42,7 @@ const WHOLE_MODULES: [&str; 1] = ["lm_head"];
 /// `folder` is the model's own; a tensor is missing, torn or not finite; the model is from a GGUF file with RoPE divisors;
 /// the file system refuses.
 pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: DoubleQuant, compute: DType) -> Result<()> {
+    let stored_as = compute;
     let Some((compute, _)) = DTYPES.iter().find(|(_, d)| *d == compute) else {
         return Err(Error::Other(format!("bitsandbytes computes in f32, f16 or bf16, not {}", compute.as_str())));
     };
@@ -49,6 +53,14 @@ pub fn save_4bit(files: &ModelFiles, folder: &Path, double_quant: DoubleQuant, c
     let mut tensors = BTreeMap::new();
     for (name, shape) in model.shapes() {
         match shape[..] {
+            // transformers 5 packs linear layers, and joins experts to tensors that are none.
+            [out, input] if is_expert(&name) => {
+                let whole = match files.packed(&name, (out, input))? {
+                    Some(packed) => packed.dequantize(stored_as)?,
+                    None => files.load(&name, &shape)?,
+                };
+                tensors.insert(name.clone(), whole);
+            }
             [out, input] if is_block_linear(&name) => {
                 let packed = match files.packed(&name, (out, input))? {
                     Some(packed) => packed,
@@ -84,6 +96,9 @@ pub fn four_bit(
     out.check_folder()?;
     files.check()?;
     files.warn(progress);
+    if files.config().experts.is_some() {
+        progress.warn("experts stay in the type they have: transformers 5 reads none in 4 bits");
+    }
     if tokens.is_none() {
         progress.warn("the model has no tokenizer: the folder has none");
     }

@@ -83,19 +83,40 @@ pub fn gguf(
     metadata.extend(vocab.keys.iter().cloned());
     can_be_said(config, files.path())?;
     let frequencies = frequencies(config);
-    let mut names = BTreeMap::new();
-    let mut entries = Vec::new();
-    let mut other: BTreeMap<[&str; 2], u64> = BTreeMap::new();
+    // What each tensor is made of: the matrices of all experts of a layer lie one after the other in one.
+    let mut names: BTreeMap<String, Vec<(String, Vec<usize>)>> = BTreeMap::new();
     for (hf, shape) in config.shapes() {
         let own = layout::own_name(&hf, config.architecture)
             .ok_or_else(|| Error::tensor(files.path(), &hf, "GGUF has no name for it"))?;
+        names.entry(own).or_default().push((hf, shape));
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut other: BTreeMap<[&str; 2], u64> = BTreeMap::new();
+    for (hf, _) in config.shapes() {
+        let Some((own, parts)) = layout::own_name(&hf, config.architecture).and_then(|own| names.get_key_value(&own))
+        else {
+            continue;
+        };
+        if parts[0].0 != hf {
+            continue;
+        }
+        let shape = match &parts[..] {
+            [(_, shape)] => shape.clone(),
+            several => [&[several.len()], &several[0].1[..]].concat(),
+        };
         let logits = own == "output.weight" || (own == "token_embd.weight" && config.tie_word_embeddings);
-        let (kind, wanted) = if logits { quant.of_head(&shape) } else { quant.of(&shape) };
+        let (kind, wanted) = if logits {
+            quant.of_head(&shape)
+        } else if own.ends_with(&format!(".{}.weight", layout::ROUTER)) {
+            // As llama.cpp keeps it: small, and it decides.
+            (GgmlDType::F32, GgmlDType::F32)
+        } else {
+            quant.of(&shape)
+        };
         if kind != wanted {
             *other.entry([write::kind(wanted).0, write::kind(kind).0]).or_default() += 1;
         }
-        names.insert(own.clone(), hf);
-        entries.push(Entry { name: own, shape, kind });
+        entries.push(Entry { name: own.clone(), shape, kind });
     }
     for (name, values) in &frequencies {
         entries.push(Entry { name: name.clone(), shape: vec![values.len()], kind: GgmlDType::F32 });
@@ -114,14 +135,23 @@ pub fn gguf(
             return Err(Error::Stopped);
         }
         let made = match (names.get(&entry.name), frequencies.get(&entry.name)) {
-            (Some(hf), _) => Ok(layout::laid(base.tensor(hf, &entry.shape)?, &entry.name, config)?),
+            (Some(parts), _) => {
+                let part = |(hf, shape): &(String, Vec<usize>)| -> Result<Tensor> {
+                    Ok(layout::laid(base.tensor(hf, shape)?, &entry.name, config)?)
+                };
+                match &parts[..] {
+                    [only] => part(only),
+                    several => Ok(Tensor::stack(&several.iter().map(part).collect::<Result<Vec<_>>>()?, 0)?),
+                }
+            }
             (None, Some(values)) => Ok(Tensor::new(&values[..], &Device::Cpu)?),
             (None, None) => Err(Error::tensor(files.path(), &entry.name, "is no tensor of this model")),
         };
         progress.advance(1, "tensors");
         made
     };
-    let kinds = entries.iter().filter_map(|entry| Some((names.get(&entry.name)?.clone(), entry.kind))).collect();
+    let kinds = entries.iter().filter_map(|entry| Some((names.get(&entry.name)?, entry.kind)));
+    let kinds = kinds.flat_map(|(parts, kind)| parts.iter().map(move |(hf, _)| (hf.clone(), kind))).collect();
     check_apart(files.path(), out.path)?;
     out.file(|file| {
         let bytes = write::write((file, out.path), &metadata, &entries, &mut make)?;
@@ -154,10 +184,10 @@ fn frequencies(config: &Config) -> BTreeMap<String, Vec<f32>> {
 /// # Errors
 /// It does not; the message says what.
 fn can_be_said(config: &Config, at: &Path) -> Result<()> {
-    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Phi3, Qwen2};
+    use Architecture::{Gemma2, Gemma3, Granite, Llama, Ministral, Mistral, Mixtral, Phi3, Qwen2};
     let (family, architecture) = (config.architecture.family(), config.architecture);
     let no = |what: String| Err(Error::model(at, format!("{what}, which llama.cpp does not know of {}", family.gguf)));
-    let llama = matches!(architecture, Llama | Mistral | Ministral);
+    let llama = matches!(architecture, Llama | Mistral | Ministral | Mixtral);
     match &config.rope_scaling {
         RopeScaling::Llama3 { .. } | RopeScaling::Divisors(_) if !llama => {
             return no("stretches its rotary frequencies as Llama 3 does".into());
@@ -179,6 +209,14 @@ fn can_be_said(config: &Config, at: &Path) -> Result<()> {
         && !(llama || architecture == Granite)
     {
         return no("has biases".into());
+    }
+    if let Some(experts) = &config.experts {
+        if !experts.to_one {
+            return no("does not bring the weights of a token's experts to a sum of 1".into());
+        }
+        if experts.without.contains(&true) {
+            return no("has layers without experts".into());
+        }
     }
     if config.unturned != layout::unturned(architecture, config.layers) {
         return no("has other layers without positions than every fourth".into());
@@ -268,6 +306,13 @@ fn sizes(config: &Config) -> Result<Vec<(String, Value)>> {
         ("rope.dimension_count", config.rotary_dim),
     ] {
         put(name, whole(n)?);
+    }
+    if let Some(experts) = &config.experts {
+        put("expert_count", whole(experts.count)?);
+        put("expert_used_count", whole(experts.chosen)?);
+        if config.architecture != Architecture::Mixtral {
+            put("expert_feed_forward_length", whole(experts.inner)?);
+        }
     }
     put("attention.layer_norm_rms_epsilon", real(config.rms_norm_eps));
     put("rope.freq_base", real(config.rope_theta));

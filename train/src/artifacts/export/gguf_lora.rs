@@ -24,6 +24,7 @@ use crate::{
         model_files::ModelFiles,
         peft::{self, AdapterConfig},
     },
+    model::config::is_expert,
     recipe::{EMBEDDING, HEAD},
 };
 
@@ -69,6 +70,10 @@ pub fn gguf_lora(
     if config.tie_word_embeddings && [EMBEDDING, HEAD].iter().any(|module| file.tensors.contains_key(*module)) {
         let why = "is embedding and head in one, which llama.cpp puts no adapter on: merge, and export the model";
         return Err(Error::tensor(adapter, EMBEDDING, why));
+    }
+    if let Some(module) = file.tensors.keys().find(|module| is_expert(module)) {
+        let why = "is upon an expert, and adapters of experts are not written to GGUF: merge, and export the model";
+        return Err(Error::tensor(adapter, module, why));
     }
     if let Some(module) = file.magnitudes.keys().next() {
         let why = "is DoRA, and llama.cpp knows plain LoRA alone: merge, and export the model";

@@ -92,7 +92,8 @@ impl Quant {
 }
 
 fn fitting(wanted: GgmlDType, shape: &[usize]) -> (GgmlDType, GgmlDType) {
-    let &[_, columns] = shape else { return (GgmlDType::F32, GgmlDType::F32) };
+    // A matrix, or several.
+    let &[_, .., columns] = shape else { return (GgmlDType::F32, GgmlDType::F32) };
     let fits = |kind: GgmlDType| columns.is_multiple_of(kind.block_size());
     let stand_in = match wanted {
         GgmlDType::Q4K => GgmlDType::Q5_0,

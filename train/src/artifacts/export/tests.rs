@@ -389,3 +389,56 @@ fn a_value_or_a_place_that_will_not_do_leaves_nothing() {
         .unwrap_err();
     assert!(error.to_string().contains("is a folder"), "{error}");
 }
+
+/// Experts of a layer lie one after the other, whatever they are packed in, and come back one by one.
+#[test]
+fn experts_lie_in_one_tensor() {
+    let moe = |c: &mut Value| {
+        let more = json!({"num_local_experts": 3, "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 96,
+            "norm_topk_prob": true, "head_dim": 16});
+        c.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    };
+    for (family, gguf_family, inner) in [("mixtral", "llama", 256), ("qwen3_moe", "qwen3moe", 96)] {
+        let fixture = Fixture::new(family, moe);
+        let files = fixture.files();
+        for quant in [Quant::F32, Quant::Q8_0] {
+            let (out, _) = fixture.export(quant);
+            let content = Content::read(&mut fs::File::open(&out).unwrap()).unwrap();
+            for (name, dims) in [
+                ("blk.1.ffn_gate_exps.weight", vec![3, inner, 64]),
+                ("blk.1.ffn_down_exps.weight", vec![3, 64, inner]),
+                ("blk.1.ffn_gate_inp.weight", vec![3, 64]),
+            ] {
+                assert_eq!(content.tensor_infos[name].shape.dims(), dims, "{name}");
+            }
+            let number =
+                |key: &str| content.metadata.get(&format!("{gguf_family}.{key}")).and_then(|v| v.to_u32().ok());
+            assert_eq!([number("expert_count"), number("expert_used_count")], [Some(3), Some(2)]);
+            assert_eq!(number("expert_feed_forward_length"), (family == "qwen3_moe").then_some(96));
+            let after = ModelFiles::open(&out).unwrap();
+            after.check().unwrap();
+            assert_eq!(after.config().experts, files.config().experts);
+            for (name, shape) in files.config().shapes() {
+                let [a, b] = [&files, &after].map(|files| flat(&files.load(&name, &shape).unwrap()));
+                let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let whole = quant == Quant::F32 || shape.len() == 1 || name.ends_with(".gate.weight");
+                assert!(if whole { apart == 0.0 } else { apart > 0.0 && apart < 1e-2 }, "{name}: {apart}");
+            }
+        }
+    }
+    for (change, said) in [
+        (json!({"norm_topk_prob": false}), "does not bring the weights of a token's experts to a sum of 1"),
+        (json!({"mlp_only_layers": [0]}), "has layers without experts"),
+    ] {
+        let fixture = Fixture::new("qwen3_moe", |c| {
+            moe(c);
+            c.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        });
+        let (out, files) = (fixture.path("out.gguf"), fixture.files());
+        let error = gguf((&files, &fixture.tokens()), to(&out, false), plain(Quant::F16), &()).unwrap_err().to_string();
+        assert!(
+            error.contains(said) && error.contains("llama.cpp does not know of qwen3moe") && !out.exists(),
+            "{error}"
+        );
+    }
+}

@@ -88,7 +88,7 @@ fn four_bit_checkpoints_are_known_and_others_refused() {
         "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
         "bnb_4bit_use_double_quant": true, "bnb_4bit_compute_dtype": "bfloat16", "llm_int8_skip_modules": null,
     }}));
-    let expected = Bitsandbytes { double_quant: true };
+    let expected = Bitsandbytes { double_quant: true, whole_experts: false };
     assert_eq!(config.unwrap().quantization, Some(expected));
 }
 
@@ -98,8 +98,18 @@ fn refusals_name_file_and_key() {
         (
             json!({"model_type": "gemma"}),
             "config.json: `model_type`: `gemma` is not supported; known are llama, mistral, ministral, qwen2, qwen3, smollm3, \
-             granite, olmo2, phi3, gemma2, gemma3_text",
+             granite, olmo2, phi3, gemma2, gemma3_text, mixtral, qwen3_moe",
         ),
+        (json!({"model_type": "qwen2_moe"}), "`model_type`: `qwen2_moe` is not supported"),
+        (
+            json!({"model_type": "mixtral", "router_jitter_noise": 0.1}),
+            "`router_jitter_noise`: noise before the router",
+        ),
+        (json!({"model_type": "mixtral", "num_experts_per_tok": 9}), "`num_experts_per_tok`: 9 is not from 1 to 8"),
+        (json!({"model_type": "mixtral", "num_local_experts": 0}), "`num_experts`: 0 is not from 1 to 65536"),
+        (json!({"model_type": "qwen3_moe", "moe_intermediate_size": 0}), "`moe_intermediate_size`: 0 is not from 1"),
+        (json!({"model_type": "qwen3_moe", "num_experts": 0}), "`num_experts`: no layer has experts"),
+        (json!({"model_type": "qwen3_moe", "mlp_only_layers": [0, 1]}), "`num_experts`: no layer has experts"),
         (json!({"model_type": null}), "`model_type`: is missing"),
         (json!({"vocab_size": null}), "`vocab_size`: is missing"),
         (json!({"vocab_size": "many"}), "`vocab_size`: invalid type: string \"many\""),
@@ -193,4 +203,30 @@ fn the_tensors_of_a_model() {
     assert_eq!(names(&tied).len(), 2 + 2 * 9);
     assert_eq!(names(&tied)[0], "model.embed_tokens.weight");
     assert_eq!(names(&tied).last().map(String::as_str), Some("model.norm.weight"));
+}
+
+#[test]
+fn experts_are_those_of_transformers() {
+    let mixtral = with(&json!({"model_type": "mixtral", "num_local_experts": 4})).unwrap();
+    let experts = Experts { count: 4, chosen: 2, inner: 48, to_one: true, without: Vec::new() };
+    assert_eq!((mixtral.experts.as_ref(), mixtral.rope_theta), (Some(&experts), 1e6));
+    assert_eq!(mixtral.targets(), ["q_proj", "k_proj", "v_proj", "o_proj", "w1", "w3", "w2"]);
+    let shapes = mixtral.shapes();
+    for (name, shape) in [
+        ("model.layers.1.block_sparse_moe.gate.weight", vec![4, 32]),
+        ("model.layers.1.block_sparse_moe.experts.3.w1.weight", vec![48, 32]),
+        ("model.layers.1.block_sparse_moe.experts.3.w2.weight", vec![32, 48]),
+    ] {
+        assert!(shapes.contains(&(name.to_owned(), shape)), "{name}");
+    }
+    // Of four experts two are asleep: 3 x 48 x 32 numbers each, in two layers.
+    let [all, awake] = mixtral.parameters();
+    assert_eq!(all - awake, 2 * 2 * 3 * 48 * 32);
+    let some = json!({"model_type": "qwen3_moe", "num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3],
+        "num_experts": 5, "moe_intermediate_size": 16, "norm_topk_prob": null});
+    let some = with(&some).unwrap();
+    let with_experts: Vec<usize> = (0..6).filter(|layer| some.experts(*layer).is_some()).collect();
+    assert_eq!((with_experts, some.experts.as_ref().map(|e| e.to_one)), (vec![1, 5], Some(false)));
+    assert_eq!((some.linears(0).len(), some.linears(1).len(), some.head_dim), (7, 4 + 3 * 5, 8));
+    assert_eq!(some.linears(1).last().map(|l| (l.name.as_str(), l.out)), Some(("mlp.experts.4.down_proj", 32)));
 }

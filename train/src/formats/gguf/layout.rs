@@ -32,6 +32,10 @@ const FUSED: [(&str, &str); 4] = [
 ];
 /// By their places, as in [`Family::norms`].
 const NORMS: [&str; 4] = ["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"];
+/// Gate, up and down of all experts of a layer, one after the other in a tensor.
+const EXPERTS: [&str; 3] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+/// The router, which is never packed.
+pub(crate) const ROUTER: &str = "ffn_gate_inp";
 const HEAD_NORMS: [(&str, &str); 2] = [("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm")];
 
 /// llama.cpp's and Hugging Face's names of what a block has.
@@ -46,6 +50,9 @@ pub(super) fn hugging_face(own: &str, architecture: Architecture) -> Option<Stri
     let parts: Vec<&str> = own.split('.').collect();
     match parts[..] {
         [own, "weight"] => TOP.iter().find(|(g, _)| *g == own).map(|(_, hf)| format!("{hf}.weight")),
+        ["blk", layer, ROUTER, "weight"] => {
+            architecture.family().experts.map(|names| format!("model.layers.{layer}.{}.gate.weight", names.block))
+        }
         ["blk", layer, own, kind @ ("weight" | "bias")] => block(architecture.family())
             .find(|(g, _)| *g == own)
             .map(|(_, hf)| format!("model.layers.{layer}.{hf}.{kind}")),
@@ -53,13 +60,34 @@ pub(super) fn hugging_face(own: &str, architecture: Architecture) -> Option<Stri
     }
 }
 
-/// llama.cpp's name of a tensor that Hugging Face calls `name`, if it has one.
+/// Hugging Face's names of the tensors that lie one after the other in one, in a layer of so many experts; none if it is another.
+pub(super) fn experts(own: &str, architecture: Architecture, count: usize) -> Option<Vec<String>> {
+    let names = architecture.family().experts?;
+    let ("blk", rest) = own.split_once('.')? else { return None };
+    let (layer, rest) = rest.split_once('.')?;
+    let place = EXPERTS.iter().position(|known| rest.strip_suffix(".weight") == Some(*known))?;
+    let name = |i| format!("model.layers.{layer}.{}.experts.{i}.{}.weight", names.block, names.linears[place]);
+    Some((0..count).map(name).collect())
+}
+
+/// llama.cpp's name of a tensor that Hugging Face calls `name`, if it has one; that of an expert is in one with all of its layer.
 pub(crate) fn own_name(name: &str, architecture: Architecture) -> Option<String> {
     let (module, kind) = name.rsplit_once('.')?;
     if let Some((own, _)) = TOP.iter().find(|(_, hf)| *hf == module) {
         return Some(format!("{own}.{kind}"));
     }
     let (layer, module) = module.strip_prefix("model.layers.")?.split_once('.')?;
+    if let Some(names) = architecture.family().experts
+        && let Some(below) = module.strip_prefix(names.block).and_then(|below| below.strip_prefix('.'))
+    {
+        if below == "gate" {
+            return Some(format!("blk.{layer}.{ROUTER}.{kind}"));
+        }
+        if let Some((_, last)) = below.strip_prefix("experts.").and_then(|below| below.split_once('.')) {
+            let place = names.linears.iter().position(|name| *name == last)?;
+            return Some(format!("blk.{layer}.{}.{kind}", EXPERTS[place]));
+        }
+    }
     let (own, _) = block(architecture.family()).find(|(_, hf)| *hf == module)?;
     Some(format!("blk.{layer}.{own}.{kind}"))
 }

@@ -42,9 +42,10 @@ mod tests {
             let [a, b] = ["a", "b"].map(|name| uniform_vec(key(1, name), rows * width, 1.0));
             let tensor = |x: &[f32]| Tensor::from_slice(x, (rows, width), &Device::Cpu).unwrap();
             let got = row_dots(&tensor(&a), &tensor(&b)).unwrap();
-            let want = a.chunks(width).zip(b.chunks(width)).map(|(a, b)| {
-                a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
-            });
+            let want = a
+                .chunks(width)
+                .zip(b.chunks(width))
+                .map(|(a, b)| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>());
             assert_eq!(got.len(), rows);
             assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{rows} by {width}");
         }

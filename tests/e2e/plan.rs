@@ -121,3 +121,24 @@ fn built_rows_are_planned_for_another_machine() {
     let said = setaccio(&[&tiny[..], &["--out", out.to_str().unwrap(), "--device-memory", "514MiB"]].concat());
     assert!(said.code != Some(0), "one device at a time: {}", said.said());
 }
+
+/// The shape of Qwen3-30B-A3B: all parameters are held, a tenth of them is worked with.
+#[test]
+fn a_model_with_experts_says_what_a_token_goes_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = r#"{"model_type": "qwen3_moe", "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 6144,
+"num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128,
+"num_experts_per_tok": 8, "moe_intermediate_size": 768, "norm_topk_prob": true, "max_position_embeddings": 40960,
+"torch_dtype": "bfloat16"}"#;
+    fs::write(dir.path().join("config.json"), config).unwrap();
+    let attention = "lora.targets=[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\"]";
+    let args = ["--gpu", "h200", "--set", "data.max_length=2048", "--set", "train.batch=1", "--max-steps", "100"];
+    let said = plan(dir.path(), &[&args[..], &["--set", attention]].concat()).assert_success().said();
+    assert!(said.contains("8 of 128 for a token, which goes through 3,35"), "{said}");
+    assert!(said.contains("of 30,532,122,624 parameters"), "{said}");
+    // 48 layers of r = 16 on q and o, 2048 and 4096 wide, and on k and v, 2048 and 512 wide.
+    assert!(said.contains(&format!("trained parameters          {}", "13,369,344")), "{said}");
+    let dropout = ["--set", "lora.dropout=0.1"];
+    let said = plan(dir.path(), &[&args[..], &dropout].concat()).assert_failure();
+    assert!(said.contains("lora.targets names layers of experts") && said.contains("set `lora.dropout = 0`"), "{said}");
+}

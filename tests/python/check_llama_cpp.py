@@ -3,7 +3,7 @@
     python tests/python/check_llama_cpp.py SETACCIO
 
 SETACCIO is the program. A small model of Qwen 3's shape is made here (random weights, norms of heads, Qwen's way of cutting
-texts, a chat template), and a folder of chats; then
+texts, a chat template), then one of Qwen 3's with experts, and a folder of chats; then, of each,
 
     setaccio train CHATS --model QWEN3 --out RUN
     setaccio merge RUN
@@ -27,6 +27,7 @@ import xllamacpp
 from safetensors.numpy import save_file
 
 HIDDEN, INNER, LAYERS, HEADS, KV, WIDE = 64, 128, 3, 4, 2, 24
+EXPERTS, CHOSEN = 6, 2
 TOKENS = 24
 CITIES = ["Bari", "Torino", "Napoli", "Genova", "Trieste", "Cagliari", "Palermo", "Ancona"]
 ASKED = ["Che tempo fa a Torino?", "Che tempo fa a Bari?", "Quanti treni partono da Genova?", "Che cosa c'è a Napoli?"]
@@ -49,8 +50,8 @@ def write_chats(folder):
         (folder / name).write_text("".join(lines), encoding="utf-8")
 
 
-def write_model(folder, tiny):
-    """A Qwen 3 with the tokenizer of the folder `tiny`, which then cuts as Qwen's do."""
+def write_model(folder, tiny, experts):
+    """A Qwen 3, with experts or without, with the tokenizer of the folder `tiny`, which then cuts as Qwen's do."""
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (tiny / name).exists():
@@ -70,6 +71,12 @@ def write_model(folder, tiny):
         "attention_bias": False, "tie_word_embeddings": True, "torch_dtype": "float32",
         "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"],
     }  # fmt: skip
+    if experts:
+        config |= {
+            "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "num_experts": EXPERTS,
+            "num_experts_per_tok": CHOSEN, "moe_intermediate_size": INNER, "norm_topk_prob": True, "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+        }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     random = np.random.default_rng(17)
     made = {}
@@ -91,8 +98,11 @@ def write_model(folder, tiny):
         for part, rows, columns in (("q", HEADS * WIDE, HIDDEN), ("k", KV * WIDE, HIDDEN), ("v", KV * WIDE, HIDDEN),
                                     ("o", HIDDEN, HEADS * WIDE)):  # fmt: skip
             matrix(f"{at}.self_attn.{part}_proj", rows, columns)
-        for part, rows, columns in (("gate", INNER, HIDDEN), ("up", INNER, HIDDEN), ("down", HIDDEN, INNER)):
-            matrix(f"{at}.mlp.{part}_proj", rows, columns)
+        if experts:
+            matrix(f"{at}.mlp.gate", EXPERTS, HIDDEN)
+        for mlp in [f"mlp.experts.{e}" for e in range(EXPERTS)] if experts else ["mlp"]:
+            for part, rows, columns in (("gate", INNER, HIDDEN), ("up", INNER, HIDDEN), ("down", HIDDEN, INNER)):
+                matrix(f"{at}.{mlp}.{part}_proj", rows, columns)
     save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -138,14 +148,14 @@ def holds(sequence, part):
     return any(sequence[i : i + len(part)] == part for i in range(len(sequence) - len(part) + 1))
 
 
-def main(setaccio):
+def way(setaccio, experts):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        chats, model, out = folder / "chats", folder / "qwen3", folder / "run"
+        chats, model, out = folder / "chats", folder / ("qwen3_moe" if experts else "qwen3"), folder / "run"
         write_chats(chats)
         # A tokenizer and a template, and nothing else: that of a run of `--model tiny` over the same chats.
         run(setaccio, "train", chats, "--model", "tiny", "--max-steps", 1, "--out", folder / "tiny")
-        write_model(model, folder / "tiny/base")
+        write_model(model, folder / "tiny/base", experts)
 
         sets = ["data.max_length=128", "train.learning_rate=1e-2", "lora.modules_to_save=[\"embed_tokens\",\"norm\"]"]
         changed = [part for one in sets for part in ("--set", one)]
@@ -169,7 +179,12 @@ def main(setaccio):
             different += ours != run(setaccio, "generate", "--model", model, "--prompt", question, "--max-tokens", TOKENS).strip()
         if different != len(ASKED):
             sys.exit(f"a model that was not trained answers {len(ASKED) - different} of {len(ASKED)} questions as this one does")
-    print(f"{len(ASKED)} answers of a Qwen 3 that was trained, merged and exported are the same in llama.cpp")
+    print(f"{len(ASKED)} answers of a Qwen 3{' with experts' if experts else ''} that was trained, merged and exported are the same in llama.cpp")
+
+
+def main(setaccio):
+    for experts in (False, True):
+        way(setaccio, experts)
 
 
 if __name__ == "__main__":

@@ -432,6 +432,42 @@ mod tests {
         }
     }
 
+    /// Of experts arithmetic goes by those that a token goes through, and traffic by all.
+    #[test]
+    fn experts_cost_what_a_token_goes_through() {
+        let experts = |count: usize, chosen: usize, inner: usize| {
+            let json = serde_json::json!({
+                "model_type": "mixtral", "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": inner,
+                "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+                "max_position_embeddings": 8192, "num_local_experts": count, "num_experts_per_tok": chosen,
+            });
+            Config::from_json(std::path::Path::new("experts"), json.as_object().unwrap()).unwrap()
+        };
+        let step = Step {
+            tokens: 8192,
+            pairs: 8192.0 * 512.0,
+            targets: 8192,
+            recompute: 8,
+            trained: Trained::Whole,
+            packed: false,
+            dropout: false,
+            reference: false,
+            shared: false,
+        };
+        let of = |config: &Config| Cost::of(config, &step, &H200);
+        // Two halves of an MLP are the MLP but for the router: 2 x 2 x 4096 a token, forward, again and backward.
+        let (whole, halves) = (of(&llama()), of(&experts(2, 2, 7168)));
+        let router = 8192.0 * 2.0 * 2.0 * 4096.0 * (32.0 + 8.0 + 32.0);
+        assert!(
+            ((halves.flops - whole.flops) / router - 1.0).abs() < 1e-3,
+            "{}",
+            (halves.flops - whole.flops) / router
+        );
+        let (two, many) = (of(&experts(2, 2, 7168)), of(&experts(16, 2, 7168)));
+        let router = router / 2.0 * 14.0;
+        assert!(((many.flops - two.flops) / router - 1.0).abs() < 1e-3 && many.seconds > 1.1 * two.seconds);
+    }
+
     #[test]
     fn a_card_is_known_by_its_name() {
         let name = |text: &str| Machine::named(text).map(|machine| machine.name);

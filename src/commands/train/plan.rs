@@ -61,6 +61,11 @@ fn model(name: &str, outlook: &Outlook) {
     let (recipe, config) = (&outlook.recipe, &outlook.config);
     say!("\n{HEAD}model{HEAD:#}  {NAME}{name}{NAME:#}");
     line("layers x width", &format!("{} x {}", config.layers, config.hidden_size));
+    if let Some(experts) = &config.experts {
+        let [all, awake] = config.parameters().map(count);
+        let each = format!("{} of {} for a token", experts.chosen, experts.count);
+        line("experts", &format!("{each}, which goes through {awake} of {all} parameters"));
+    }
     match recipe.method {
         Method::Lora => {
             let lora = &recipe.lora;

@@ -42,7 +42,7 @@ pub struct Facts<'a> {
     /// Values that were trained.
     pub trainable: u64,
     /// Values of the base model.
-    pub parameters: u64,
+    pub parameters: [u64; 2],
     /// Steps that were taken.
     pub steps: u64,
     /// Steps that were planned.

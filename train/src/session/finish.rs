@@ -118,7 +118,7 @@ pub fn finish(
         lines: &lines,
         run: folder,
         trainable: plan.memory.trainable as u64,
-        parameters: config.parameters()[0],
+        parameters: config.parameters(),
         steps: ended.steps,
         planned: plan.total,
         early: ended.early,

@@ -1,5 +1,5 @@
 //! Whole steps of training of small models: a GPU in bf16 beside the CPU in f32, with heads of 64 and of 128, adapters and
-//! every weight, texts and pairs of answers that share their question.
+//! every weight, an MLP or experts, texts and pairs of answers that share their question.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ struct Case {
     recipe: &'static str,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         name: "adapter, heads of 64",
         model: ("llama", 4, 2, 64),
@@ -49,6 +49,11 @@ const CASES: [Case; 3] = [
         name: "every weight, heads of 64",
         model: ("qwen2", 3, 1, 64),
         recipe: "task = 'sft'\nmethod = 'full'\n[model]\npath = 'none'\n",
+    },
+    Case {
+        name: "experts, heads of 64",
+        model: ("mixtral", 3, 1, 64),
+        recipe: "task = 'sft'\n[model]\npath = 'none'\nquantization = 'nf4'\n[lora]\nr = 8\nalpha = 16\n",
     },
 ];
 

@@ -223,10 +223,27 @@ fn experts_are_those_of_transformers() {
     let [all, awake] = mixtral.parameters();
     assert_eq!(all - awake, 2 * 2 * 3 * 48 * 32);
     let some = json!({"model_type": "qwen3_moe", "num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3],
-        "num_experts": 5, "moe_intermediate_size": 16, "norm_topk_prob": null});
+        "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": null});
     let some = with(&some).unwrap();
     let with_experts: Vec<usize> = (0..6).filter(|layer| some.experts(*layer).is_some()).collect();
     assert_eq!((with_experts, some.experts.as_ref().map(|e| e.to_one)), (vec![1, 5], Some(false)));
     assert_eq!((some.linears(0).len(), some.linears(1).len(), some.head_dim), (7, 4 + 3 * 5, 8));
     assert_eq!(some.linears(1).last().map(|l| (l.name.as_str(), l.out)), Some(("mlp.experts.4.down_proj", 32)));
+}
+
+/// What the publishers say of these: 46.7 and 12.9, 30.5 and 3.3 thousand millions.
+#[test]
+fn parameters_of_published_models_with_experts() {
+    let published = |json: Value| Config::from_json(Path::new("c"), json.as_object().unwrap()).unwrap().parameters();
+    let mixtral = published(json!({
+        "model_type": "mixtral", "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2,
+    }));
+    assert_eq!(mixtral, [46_702_792_704, 12_879_925_248]);
+    let qwen = published(json!({
+        "model_type": "qwen3_moe", "vocab_size": 151_936, "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 48,
+        "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+    }));
+    assert_eq!((qwen[0], qwen[1] / 10_000_000), (30_532_122_624, 335));
 }

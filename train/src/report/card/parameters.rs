@@ -20,14 +20,18 @@ pub fn section(facts: &Facts) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |what, value: String| rows.push((what, value));
     #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
-    let share = facts.trainable as f64 / facts.parameters.max(1) as f64 * 100.0;
+    let [all, awake] = facts.parameters;
+    let share = facts.trainable as f64 / all.max(1) as f64 * 100.0;
     let trained = match recipe.method {
         Method::Lora => {
-            format!("{} beside {} of the base ({share:.3}%)", grouped(facts.trainable), grouped(facts.parameters))
+            format!("{} beside {} of the base ({share:.3}%)", grouped(facts.trainable), grouped(all))
         }
         Method::Full => format!("{}, all there are", grouped(facts.trainable)),
     };
     row("trained parameters", trained);
+    if awake < all {
+        row("experts", format!("a token goes through {} parameters of the base", grouped(awake)));
+    }
     match recipe.method {
         Method::Lora => adapter(recipe, &mut row),
         Method::Full => row("kept and computed", "every weight in f32 between steps, moments beside it".into()),

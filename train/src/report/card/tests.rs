@@ -26,7 +26,7 @@ fn card(name: &str, lock: &RunLock, lines: &[Line], run: &str) -> String {
         lines,
         run: Path::new(run),
         trainable: 4_884_480,
-        parameters: 134_515_008,
+        parameters: [134_515_008; 2],
         steps: 30,
         planned: 30,
         early: false,

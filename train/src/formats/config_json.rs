@@ -94,11 +94,6 @@ impl Config {
         let mut rope_scaling = self.rope_scaling.to_json().ok_or_else(|| {
             Error::Other("a config.json cannot hold a GGUF file's RoPE divisors; take the original model".into())
         })?;
-        let ids = |ids: &[u32]| match ids {
-            [] => Value::Null,
-            [id] => json!(id),
-            ids => json!(ids),
-        };
         let mut json = json!({
             "architectures": [self.architecture.family().class],
             "model_type": self.architecture.name(),
@@ -190,23 +185,29 @@ impl Config {
             put("residual_multiplier", self.scales.residual.into());
             put("logits_scaling", self.scales.logits.into());
         }
-        if let Some(Experts { count, chosen, inner, to_one, without }) = &self.experts {
-            put("num_experts_per_tok", (*chosen).into());
-            if self.architecture == Architecture::Mixtral {
-                put("num_local_experts", (*count).into());
-            } else {
-                put("num_experts", (*count).into());
-                put("moe_intermediate_size", (*inner).into());
-                put("norm_topk_prob", (*to_one).into());
-                put("decoder_sparse_step", 1.into());
-                put(
-                    "mlp_only_layers",
-                    (0..self.layers).filter(|i| without.get(*i) == Some(&true)).collect::<Vec<_>>().into(),
-                );
-            }
+        for (key, value) in self.experts_to_json() {
+            put(key, value);
         }
         put("rope_scaling", rope_scaling);
         Ok(json)
+    }
+
+    /// What is said of experts.
+    fn experts_to_json(&self) -> Vec<(&'static str, Value)> {
+        let Some(Experts { count, chosen, inner, to_one, without }) = &self.experts else { return Vec::new() };
+        let chosen = ("num_experts_per_tok", (*chosen).into());
+        if self.architecture == Architecture::Mixtral {
+            return vec![chosen, ("num_local_experts", (*count).into())];
+        }
+        let without: Vec<usize> = (0..self.layers).filter(|layer| without.get(*layer) == Some(&true)).collect();
+        vec![
+            chosen,
+            ("num_experts", (*count).into()),
+            ("moe_intermediate_size", (*inner).into()),
+            ("norm_topk_prob", (*to_one).into()),
+            ("decoder_sparse_step", 1.into()),
+            ("mlp_only_layers", without.into()),
+        ]
     }
 
     /// `layer_types`.
@@ -222,6 +223,15 @@ const GELU: &str = "gelu_pytorch_tanh";
 const ORIGINAL: &str = "original_max_position_embeddings";
 
 const KNOWN: &str = "`default`, `linear`, `dynamic`, `llama3`, `yarn` and `longrope`";
+
+/// One id by itself, several as a list.
+fn ids(ids: &[u32]) -> Value {
+    match ids {
+        [] => Value::Null,
+        [id] => json!(id),
+        ids => json!(ids),
+    }
+}
 
 /// What config.json says of rotary positions.
 struct Rope {

@@ -100,9 +100,13 @@ impl Router {
         let mut all = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         all.par_chunks_mut(experts.max(1)).for_each(|row| {
             let top = row.iter().fold(f64::NEG_INFINITY, |top, x| top.max(*x));
-            row.iter_mut().for_each(|x| *x = (*x - top).exp());
+            for x in row.iter_mut() {
+                *x = (*x - top).exp();
+            }
             let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|x| *x /= sum);
+            for x in row.iter_mut() {
+                *x /= sum;
+            }
         });
         Ok((all, experts))
     }

@@ -19,8 +19,8 @@ pub fn section(facts: &Facts) -> String {
     let Recipe { data, train, .. } = recipe;
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |what, value: String| rows.push((what, value));
-    #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
     let [all, awake] = facts.parameters;
+    #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
     let share = facts.trainable as f64 / all.max(1) as f64 * 100.0;
     let trained = match recipe.method {
         Method::Lora => {

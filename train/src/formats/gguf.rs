@@ -176,9 +176,13 @@ impl Gguf {
         }
         let family = text("general.architecture").unwrap_or_default();
         let Some(architecture) = self.architecture else {
-            let mut known: Vec<&str> = Architecture::ALL.map(|a| a.family().gguf).to_vec();
-            known.dedup();
-            let why = format!("`{family}` is not supported; known are {} (llama is Mistral too)", known.join(", "));
+            let mut known: Vec<&str> = Vec::new();
+            for name in Architecture::ALL.map(|a| a.family().gguf) {
+                if !known.contains(&name) {
+                    known.push(name);
+                }
+            }
+            let why = format!("`{family}` is not supported; known are {} (llama is Mistral and Mixtral too)", known.join(", "));
             return Err(self.wrong("general.architecture", &why));
         };
         let key = |name: &str| format!("{family}.{name}");

@@ -182,7 +182,10 @@ impl Gguf {
                     known.push(name);
                 }
             }
-            let why = format!("`{family}` is not supported; known are {} (llama is Mistral and Mixtral too)", known.join(", "));
+            let why = format!(
+                "`{family}` is not supported; known are {} (llama is Mistral and Mixtral too)",
+                known.join(", ")
+            );
             return Err(self.wrong("general.architecture", &why));
         };
         let key = |name: &str| format!("{family}.{name}");

@@ -176,16 +176,7 @@ impl Gguf {
         }
         let family = text("general.architecture").unwrap_or_default();
         let Some(architecture) = self.architecture else {
-            let mut known: Vec<&str> = Vec::new();
-            for name in Architecture::ALL.map(|a| a.family().gguf) {
-                if !known.contains(&name) {
-                    known.push(name);
-                }
-            }
-            let why = format!(
-                "`{family}` is not supported; known are {} (llama is Mistral and Mixtral too)",
-                known.join(", ")
-            );
+            let why = format!("`{family}` is not supported; known are {} (llama is Mistral and Mixtral too)", known());
             return Err(self.wrong("general.architecture", &why));
         };
         let key = |name: &str| format!("{family}.{name}");
@@ -377,6 +368,17 @@ impl Gguf {
     fn wrong(&self, key: &str, why: &str) -> Error {
         Error::model(&self.path, format!("metadata `{key}`: {why}"))
     }
+}
+
+/// What llama.cpp calls the families, each name once.
+fn known() -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in Architecture::ALL.map(|a| a.family().gguf) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// A file and what its header says, once that is known not to contradict itself: candle takes much of it as it is.

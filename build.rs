@@ -3,14 +3,16 @@
 use std::{env, error::Error, fmt::Write, fs, path::Path};
 
 /// Folders of the repository, and what of them is carried.
-const CARRIED: [(&str, &[&str]); 7] = [
+const CARRIED: [(&str, &[&str]); 9] = [
     ("pipelines", &["toml"]),
     ("pipelines/templates", &["jinja"]),
     ("pipelines/train", &["toml"]),
     ("pipelines/train/all", &["toml"]),
+    ("pipelines/eval", &["toml"]),
     ("filters/lists", &["txt"]),
     ("data/samples", &["json", "jsonl", "gz", "parquet"]),
     ("data/samples/evaluation", &["jsonl"]),
+    ("data/samples/eval", &["jsonl"]),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

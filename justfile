@@ -141,6 +141,11 @@ train-plan recipe='tiny' *args:
 generate run='tiny' prompt='Perché il cielo è blu?' *args:
     @{{ trainer }} generate "runs/$1" --prompt "$2" "${@:3}"
 
+# score a run's base and adapter by a task: just eval tiny arc_it --from hub
+[group('5 train')]
+eval run='tiny' task='arc_it' *args:
+    @{{ trainer }} eval "runs/$1" --task "$2" "${@:3}"
+
 # answer over HTTP as OpenAI does, with a run's base and adapter, at http://127.0.0.1:8000/v1
 [group('5 train')]
 serve run='tiny' *args:

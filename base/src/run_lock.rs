@@ -46,6 +46,9 @@ pub struct RunLock<R> {
     /// Every file of the adapter, or of the model that was trained whole; none while the run goes on.
     #[serde(default, alias = "adapter")]
     pub made: Vec<FileHash>,
+    /// Every file of what it was evaluated by since, below the run's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<FileHash>,
     /// The recipe with all overrides and defaults in place.
     pub recipe: R,
 }

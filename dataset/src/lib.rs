@@ -5,7 +5,7 @@ pub mod columns;
 pub mod decontamination;
 pub mod find;
 pub mod folder;
-mod keys;
+pub mod keys;
 pub mod ledger;
 pub mod lock;
 mod names;

@@ -141,8 +141,10 @@ impl Bert {
             return Err(tensors.wrong("embeddings.word_embeddings.weight", why));
         }
         let norm = |name: &str| {
+            // Models of the first years have other names.
+            let old = tensors.has(&format!("{prefix}{name}.gamma"));
             let part = |part: &str| tensors.values(&format!("{prefix}{name}.{part}"), &[width]);
-            Ok::<_, Error>([part("weight")?, part("bias")?])
+            Ok::<_, Error>(if old { [part("gamma")?, part("beta")?] } else { [part("weight")?, part("bias")?] })
         };
         let positions = tensors.values(&format!("{prefix}embeddings.position_embeddings.weight"), &[0, width])?;
         let kind = format!("{prefix}embeddings.token_type_embeddings.weight");
@@ -215,6 +217,16 @@ impl Bert {
 
     /// Write to `out` the vector of a text of these tokens, of which there are some, those that begin and end it among them.
     pub fn embed(&self, tokens: &[u32], out: &mut [f32]) {
+        out.copy_from_slice(&self.modules.pool(&self.states(tokens, self.layers.len()), self.words.width));
+    }
+
+    /// Layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The hidden states of these tokens behind so many layers, [tokens, width].
+    pub fn states(&self, tokens: &[u32], layers: usize) -> Vec<f32> {
         let width = self.words.width;
         let (mut row, mut x) = (Vec::new(), Vec::with_capacity(tokens.len() * width));
         for (t, token) in tokens.iter().enumerate() {
@@ -223,7 +235,7 @@ impl Bert {
             x.extend(row.iter().zip(position).zip(&self.kind).map(|((word, position), kind)| word + kind + position));
         }
         norm_rows(&mut x, &self.norm, self.epsilon);
-        for layer in &self.layers {
+        for layer in &self.layers[..layers] {
             let mut attended = layer.out.apply(&self.attend(layer, &x));
             add_rows(&mut attended, &x);
             norm_rows(&mut attended, &layer.out_norm, self.epsilon);
@@ -233,7 +245,7 @@ impl Bert {
             add_rows(&mut x, &attended);
             norm_rows(&mut x, &layer.down_norm, self.epsilon);
         }
-        out.copy_from_slice(&self.modules.pool(&x, width));
+        x
     }
 
     /// What each token takes from all, before the layer behind it.

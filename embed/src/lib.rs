@@ -17,5 +17,5 @@ mod static_table;
 mod tensors;
 mod words;
 
-pub use model::{Embedded, Embedder};
+pub use model::{Embedded, Embedder, States};
 pub use product::Panels;

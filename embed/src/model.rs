@@ -48,6 +48,17 @@ pub enum Embedded {
     Nothing,
 }
 
+/// The hidden states of a text's tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct States {
+    /// The tokens, those that begin and end a text among them.
+    pub tokens: Vec<u32>,
+    /// Values of a token's state.
+    pub width: usize,
+    /// The states, one after another.
+    pub values: Vec<f32>,
+}
+
 impl Embedder {
     /// Read the model in the folder `path`, or of the file of weights there, which `key` of a recipe names.
     ///
@@ -224,6 +235,34 @@ impl Embedder {
         }
         out.truncate(start);
         Ok(Embedded::Nothing)
+    }
+
+    /// Layers of an encoder of BERT's build; `None` of any other model.
+    pub fn layers(&self) -> Option<usize> {
+        match &self.backend {
+            Backend::Bert(bert) => Some(bert.layers()),
+            _ => None,
+        }
+    }
+
+    /// Tokens that the tokenizer knows.
+    pub fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// The hidden states of a text's tokens behind so many layers of an encoder of BERT's build.
+    ///
+    /// # Errors
+    /// It is another model, or has fewer layers; or the tokenizer fails on the text.
+    pub fn states(&self, text: &str, layers: usize) -> Result<States> {
+        let wrong = |why: String| Error::damaged(&self.name, why);
+        let Backend::Bert(bert) = &self.backend else { return Err(wrong("is no encoder of BERT's build".into())) };
+        if layers > bert.layers() {
+            return Err(wrong(format!("has {} layers, and not {layers}", bert.layers())));
+        }
+        let (tokens, _) = self.encoded(text, true)?;
+        let values = if tokens.is_empty() { Vec::new() } else { bert.states(&tokens, layers) };
+        Ok(States { width: values.len() / tokens.len().max(1), tokens, values })
     }
 
     /// Vectors, one after another, as the right side of [`Self::cosines`].

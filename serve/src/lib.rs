@@ -1,13 +1,10 @@
 //! Models and adapters behind OpenAI's HTTP API: requests come in over HTTP, wait at the desk for the engine, and answers go out
 //! whole or as they are written.
 //!
-//! From the bottom up: [`text`] makes text of tokens as they come; [`models`] is what is served; [`desk`] stands before the
-//! engine; `api` has a file for each route; [`server`] puts them together.
+//! From the bottom up: [`desk`] stands before the engine; `api` has a file for each route; [`server`] puts them together.
 
 mod api;
 pub mod desk;
 mod metrics;
-pub mod models;
 mod page;
 pub mod server;
-mod text;

@@ -32,6 +32,7 @@ use setaccio_train::{
         engine::{Engine, Limits},
         request::Pooling,
     },
+    models::Loaded,
 };
 use tokio::runtime;
 
@@ -45,7 +46,6 @@ use crate::{
     },
     desk::Desk,
     metrics::Metrics,
-    models::Loaded,
     page,
 };
 

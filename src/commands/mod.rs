@@ -44,6 +44,8 @@ pub enum Command {
     TrainAll(train::AllArgs),
     #[cfg_attr(not(feature = "train"), doc = "Let a model write (this build has no trainer)")]
     Generate(train::GenerateArgs),
+    #[cfg_attr(not(feature = "train"), doc = "Score a model by tasks (this build has no trainer)")]
+    Eval(train::EvalArgs),
     #[cfg_attr(not(feature = "serve"), doc = "Answer over HTTP (this build has no server)")]
     Serve(serve::Args),
     #[cfg_attr(not(feature = "train"), doc = "Add an adapter to its base (this build has no trainer)")]
@@ -77,6 +79,7 @@ impl Command {
             Self::Train(args) => train::run(args),
             Self::TrainAll(args) => train::all(args),
             Self::Generate(args) => train::generate(args),
+            Self::Eval(args) => train::eval(args),
             Self::Serve(args) => serve::run(args),
             Self::Merge(args) => train::merge(args),
             Self::Export(args) => train::export(args),

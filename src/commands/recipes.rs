@@ -27,6 +27,7 @@ enum Follows {
     Build,
     Train,
     TrainAll,
+    Eval,
 }
 
 impl Follows {
@@ -35,6 +36,7 @@ impl Follows {
             Self::Build => setaccio_curate::recipe::HOME,
             Self::Train => "pipelines/train",
             Self::TrainAll => "pipelines/train/all",
+            Self::Eval => "pipelines/eval",
         }
     }
 
@@ -43,6 +45,7 @@ impl Follows {
             Self::Build => "build",
             Self::Train => "train",
             Self::TrainAll => "train-all",
+            Self::Eval => "eval",
         }
     }
 }

@@ -25,6 +25,8 @@ pub fn pages() -> Result<Vec<(&'static str, String)>> {
         ("recipe.md", page("Keys of a recipe", RECIPE) + &all_keys(&recipe)),
         #[cfg(feature = "train")]
         ("training.md", training()),
+        #[cfg(feature = "train")]
+        ("evaluation.md", evaluation()),
         // Without the trainer, its commands are there and take nothing.
         #[cfg(feature = "train")]
         ("cli.md", commands()),
@@ -40,6 +42,10 @@ const TRAINING: &str = "A recipe of `setaccio train` is a TOML file with these k
 #[cfg(feature = "train")]
 const CHAIN: &str = "A recipe of `setaccio train-all` names the runs of a chain, each upon the model that the one before \
     it made.";
+
+#[cfg(feature = "train")]
+const TASK: &str = "A task of `setaccio eval` is a TOML file with these keys; an unknown key is an error. Templates are Jinja over the \
+    columns of a row; what a row has not is an error, unless the template asks.";
 
 /// What a recipe's structs say of their keys, by name.
 fn schema<T: JsonSchema>() -> Value {
@@ -114,6 +120,11 @@ fn training() -> String {
     let chain = schema::<setaccio_train::chain::schema::Chain>();
     let page = page("Keys of a training recipe", TRAINING) + &all_keys(&recipe);
     format!("{page}\n# Keys of a chain\n\n{CHAIN}\n{}", all_keys(&chain))
+}
+
+#[cfg(feature = "train")]
+fn evaluation() -> String {
+    page("Keys of a task", TASK) + &all_keys(&schema::<setaccio_eval::recipe::Task>())
 }
 
 /// The keys of a recipe, table by table.

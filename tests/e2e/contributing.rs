@@ -10,7 +10,7 @@ fn read(name: &str) -> String {
 
 /// Folders of the repository that paths begin with; builds and runs make others.
 const FOLDERS: &str =
-    "src base filters templates dataset curate hub train pipelines data/samples docs tests tools benches .ci";
+    "src base filters templates dataset curate hub train eval/src pipelines data/samples docs tests tools benches .ci";
 
 #[test]
 fn every_path_that_the_guides_name_is_there() {
@@ -76,6 +76,37 @@ fn a_source_is_added_as_the_guide_says() {
     let out = dir.path().join("out");
     setaccio(&["build", &recipe, "--out", out.to_str().unwrap()]).assert_success();
     assert_eq!(column(&out.join("data"), "train", "text").len(), 2);
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn a_task_is_added_as_the_guide_says() {
+    let guide = read("CONTRIBUTING.md");
+    let task = guide.split("```toml\n").nth(2).and_then(|s| s.split("```").next()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("my_quiz.toml");
+    fs::write(&path, task).unwrap();
+    let row = |q: &str, right: u8| {
+        format!("{{\"question\": \" {q}  e poi?\", \"options\": [\"s\u{ec}\", \"no\"], \"right\": {right}}}\n")
+    };
+    fs::write(dir.path().join("quiz.jsonl"), row("Piove", 0) + &row("Nevica", 1) + &row("Grandina", 1)).unwrap();
+    let out = dir.path().join("out");
+    let base = crate::eval::run().join("base");
+    let said = setaccio(&[
+        "eval",
+        base.to_str().unwrap(),
+        "--task",
+        path.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--device",
+        "cpu",
+    ]);
+    let said = said.assert_success().stdout;
+    assert!(said.contains("my_quiz") && said.contains("acc_norm"), "{said}");
+    let prompts = column(&out.join("my_quiz"), "base", "prompt");
+    let expected = ["Domanda: Nevica e poi?\nRisposta: no\n\nDomanda: Piove e poi?\nRisposta:"];
+    assert_eq!(prompts[..1], expected);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod decontamination;
 mod deliver;
 mod embedded;
 #[cfg(feature = "train")]
+mod eval;
+#[cfg(feature = "train")]
 mod evaluation;
 mod faults;
 mod fixture;

@@ -23,6 +23,7 @@ pub mod kernels;
 pub mod loss;
 pub mod memory;
 pub mod model;
+pub mod models;
 pub mod nf4;
 pub mod optim;
 pub mod random;

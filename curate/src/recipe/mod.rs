@@ -83,7 +83,7 @@ impl RecipeFile {
     }
 
     /// The file that the recipe's `key` names: beside it, or carried. It lies in the recipe's folder (of a recipe in a
-    /// folder `pipelines`, in the one above), so that a recipe of somebody else reads nothing else of a machine; whoever
+    /// folder `pipelines` or one below, in the one above), so that a recipe of somebody else reads nothing else of a machine; whoever
     /// gives a command may name any.
     ///
     /// # Errors
@@ -97,7 +97,8 @@ impl RecipeFile {
         }
         // Of what is not there nothing is read, and whoever looks for it says so.
         let (Ok(path), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(place) };
-        let home = if folder.ends_with(HOME) { folder.parent().unwrap_or(&folder) } else { &folder };
+        let pipelines = folder.ancestors().find(|above| above.ends_with(HOME));
+        let home = pipelines.and_then(Path::parent).unwrap_or(&folder);
         if !path.starts_with(home) {
             let way = match key.strip_prefix("output.") {
                 Some(_) => format!("name it in the command, --set {}", shell::quote(&format!("{key}={name:?}"))),

@@ -132,7 +132,7 @@ impl Asked {
         let special = special.filter(|id| tokens.is_special(*id));
         let stop = tokens.eos_ids.iter().copied().chain(special).chain(self.stop_token_ids.iter().flatten().copied());
         let (stop, max_tokens) = (stop.collect(), max_tokens.min(state.max_tokens));
-        Ok(Writing { max_tokens, stop, sampling, logprobs: None, prompt_logprobs: None })
+        Ok(Writing { max_tokens, stop, sampling, ..Writing::default() })
     }
 }
 

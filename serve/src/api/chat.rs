@@ -12,7 +12,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use setaccio_base::row::Message;
 use setaccio_templates::{Clock, End};
-use setaccio_train::inference::request::{Task, Writing};
+use setaccio_train::{
+    inference::{
+        request::{Task, Writing},
+        text::Writer,
+    },
+    models::Served,
+};
 
 use super::{
     asked::{Asked, read},
@@ -22,7 +28,6 @@ use super::{
     state::{State, now},
     stream::{self, Ending, Told},
 };
-use crate::{models::Served, text::Writer};
 
 /// Most probable tokens that can be asked for.
 const MOST_LOGPROBS: i64 = 20;

@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use setaccio_train::inference::request::{Event, Finish, Scored};
+use setaccio_train::inference::{
+    request::{Event, Finish, Scored},
+    text::{Writer, Written},
+};
 
 use super::{
     error::{ApiError, ApiResult},
     state::State,
 };
-use crate::{
-    desk::Answers,
-    text::{Writer, Written},
-};
+use crate::desk::Answers;
 
 /// A text that is being written.
 pub struct Choice {

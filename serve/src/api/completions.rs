@@ -12,7 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use setaccio_train::{
     generate::raw_ids,
-    inference::request::{Task, Writing},
+    inference::{
+        request::{Task, Writing},
+        text::Writer,
+    },
+    models::Served,
 };
 
 use super::{
@@ -23,7 +27,6 @@ use super::{
     state::{State, now},
     stream::{self, Ending, Told},
 };
-use crate::{models::Served, text::Writer};
 
 /// New tokens where it is not said how many.
 const MAX_TOKENS: usize = 16;

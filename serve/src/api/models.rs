@@ -7,9 +7,9 @@ use axum::{
     extract::{Path, State as Extract},
 };
 use serde_json::{Value, json};
+use setaccio_train::models::Served;
 
 use super::{error::ApiResult, state::State};
-use crate::models::Served;
 
 fn told(state: &State, served: &Served) -> Value {
     json!({

@@ -8,13 +8,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use setaccio_train::inference::request::{Pooling, Task};
+use setaccio_train::{
+    inference::request::{Pooling, Task},
+    models::Served,
+};
 
 use super::error::{ApiError, ApiResult};
 use crate::{
     desk::{Answers, Desk},
     metrics::Metrics,
-    models::Served,
 };
 
 /// What every route sees.

@@ -9,11 +9,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use setaccio_base::progress::Progress as _;
-use setaccio_serve::{
-    models,
-    server::{Options, bind, serve},
-};
-use setaccio_train::{inference::request::Pooling, recipe};
+use setaccio_serve::server::{Options, bind, serve};
+use setaccio_train::{inference::request::Pooling, models, recipe};
 
 use crate::{
     commands::train::device,
@@ -99,7 +96,8 @@ pub fn run(args: &Args) -> Result<()> {
         bind(address).with_context(|| format!("cannot listen at {address}; give another --port or --host"))?;
     let address = listener.local_addr()?;
     let progress = Bar::new();
-    let loaded = models::load(&args.model, &args.adapter, !args.without_base, args.device, &progress);
+    let loaded = models::open(&args.model, &args.adapter, !args.without_base)
+        .and_then(|opened| opened.load(args.device, &progress));
     progress.clear();
     let loaded = loaded?;
     let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());

@@ -18,6 +18,10 @@ pub fn all(_: &Args) -> Result<()> {
     missing("train-all")
 }
 
+pub fn eval(_: &Args) -> Result<()> {
+    missing("eval")
+}
+
 pub fn generate(_: &Args) -> Result<()> {
     missing("generate")
 }
@@ -52,6 +56,7 @@ mod tests {
         let commands = [
             ("train", run as fn(&Args) -> _),
             ("train-all", all),
+            ("eval", eval),
             ("generate", generate),
             ("merge", merge),
             ("export", export),

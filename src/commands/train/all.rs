@@ -7,19 +7,24 @@ use std::{
 
 use anyhow::{Context, Result};
 use setaccio_curate::source::origin::Origin;
+use setaccio_eval::{
+    recipe::TaskFile,
+    results::{self, Results},
+    run::{Places, Subject, evaluate},
+};
 use setaccio_train::{
     chain::{
         card::Sample,
-        places::Places,
+        places::Places as ChainPlaces,
         run::{ChainRun, Step, StepOutcome},
         schema::{Chain, ChainFile},
     },
     recipe::{Method, Task},
-    report::{line::Line, metrics},
+    report::{evaluation, line::Line, metrics},
     session::RunOutcome,
 };
 
-use super::plan;
+use super::{eval, plan};
 use crate::{
     jobs::Jobs,
     progress::Bar,
@@ -62,7 +67,8 @@ pub fn run(args: &Args) -> Result<()> {
     for stage in &file.chain.stage {
         setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
     }
-    let (mut chain, progress) = (ChainRun::open(file, Places { root })?, Bar::new());
+    let (mut chain, progress) = (ChainRun::open(file, ChainPlaces { root })?, Bar::new());
+    check_tasks(&chain)?;
     let (mut rows, mut samples) = (Vec::new(), Vec::new());
     for step in chain.steps() {
         let name = chain.name(&step);
@@ -118,6 +124,18 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
                 }
             }
         },
+        Step::Evaluate(i) => match evaluated(args, chain, *i, progress)? {
+            None => return Ok(up_to_date(&chain.places.evaluation(chain.evaluated(*i)))),
+            Some(done) => {
+                progress.clear();
+                eval::show(&done);
+                let first = |results: &Results| {
+                    let number = results.models.last()?.metrics.first()?;
+                    Some(format!("{} {} {}", results.task, number.metric, results::shown(number)))
+                };
+                format!("evaluated: {}", done.iter().filter_map(first).collect::<Vec<_>>().join(", "))
+            }
+        },
         Step::Export(quant) => match chain.export(quant, progress)? {
             StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
             StepOutcome::Done(report) => {
@@ -129,7 +147,8 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
             }
         },
         Step::Card => {
-            let samples = chain.card(progress)?;
+            let section = card_of_evaluations(chain)?;
+            let samples = chain.card(section.as_deref(), progress)?;
             progress.clear();
             say!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
             return Ok(Reply::Samples(samples));
@@ -143,6 +162,43 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
 fn up_to_date(place: &Path) -> Reply {
     say!("{GOOD}up to date:{GOOD:#} {}", place.display());
     Reply::Row("up to date".into())
+}
+
+/// What is wrong with the tasks of a chain is said before any work is done.
+fn check_tasks(chain: &ChainRun) -> Result<()> {
+    chain.file.tasks().iter().try_for_each(|task| TaskFile::open(task).map(|_| ())).context("[eval]")
+}
+
+/// Evaluate the models that there are before a stage, side by side; nothing if that was done.
+fn evaluated(args: &Args, chain: &mut ChainRun, i: usize, progress: &Bar) -> Result<Option<Vec<Results>>> {
+    let tasks = chain.file.tasks();
+    let limit = chain.file.chain.eval.as_ref().and_then(|eval| eval.limit);
+    let settings = eval::of_chain(limit, chain.file.bertscore());
+    let mut what = vec![args.from.to_string(), format!("{limit:?} {:?}", chain.file.bertscore())];
+    for task in &tasks {
+        what.push(TaskFile::open(task)?.sha256()?);
+    }
+    let (done, inputs) = chain.was_evaluated(i, &what, progress)?;
+    if done {
+        return Ok(None);
+    }
+    let prepared = eval::prepare(&tasks, (&args.from, args.jobs), &settings, progress)?;
+    let models = chain.models_before(i)?.into_iter();
+    let subjects: Vec<Subject> =
+        models.map(|(name, path)| Subject { name: Some(name), path, adapters: Vec::new() }).collect();
+    let (out, home) = (chain.places.evaluation(chain.evaluated(i)), chain.places.evaluations());
+    let done = evaluate(prepared, &subjects, (Places { out: &out, home: &home }, &settings), progress)?;
+    chain.add_evaluation(i, &inputs)?;
+    Ok(Some(done))
+}
+
+/// What the chain's card says of its evaluations: those after the last stage, which have all models side by side.
+fn card_of_evaluations(chain: &ChainRun) -> Result<Option<String>> {
+    if chain.file.chain.eval.is_none() {
+        return Ok(None);
+    }
+    let last = chain.places.evaluation(chain.evaluated(chain.file.chain.stage.len()));
+    Ok(Some(evaluation::section(&eval::section(&Results::all(&last)?))))
 }
 
 /// Where things stand when a step fails.

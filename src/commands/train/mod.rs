@@ -8,6 +8,8 @@ mod all;
 #[cfg(feature = "train")]
 mod data;
 #[cfg(feature = "train")]
+mod eval;
+#[cfg(feature = "train")]
 mod export;
 #[cfg(feature = "train")]
 mod generate;
@@ -24,12 +26,13 @@ mod run;
 
 #[cfg(not(feature = "train"))]
 pub use absent::{
-    Args, Args as AllArgs, Args as ExportArgs, Args as GenerateArgs, Args as MergeArgs, all, export, generate,
-    interrupted, merge, run,
+    Args, Args as AllArgs, Args as EvalArgs, Args as ExportArgs, Args as GenerateArgs, Args as MergeArgs, all, eval,
+    export, generate, interrupted, merge, run,
 };
 #[cfg(feature = "train")]
 pub use {
     all::{Args as AllArgs, run as all},
+    eval::{Args as EvalArgs, run as eval},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, device, run as generate},
     interrupted::interrupted,

@@ -45,12 +45,18 @@ pub struct Sample {
 }
 
 /// The card's text. `exports` are names of GGUF files.
-pub fn markdown(chain: &Chain, stages: &[StageReport], exports: &[String], samples: &[Sample]) -> String {
+pub fn markdown(
+    chain: &Chain,
+    stages: &[StageReport],
+    (exports, evaluation): (&[String], Option<&str>),
+    samples: &[Sample],
+) -> String {
     let mut out = front(chain, stages);
     for section in [
         opening(chain, stages),
         lineage(stages),
         curves(stages),
+        evaluation.unwrap_or_default().to_owned(),
         answers(samples),
         loading(chain, stages, exports),
         limits(stages),

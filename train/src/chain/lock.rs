@@ -108,12 +108,15 @@ impl ChainLock {
     pub fn add(&mut self, step: &str, inputs: &str, made: &Path) -> Result<()> {
         let root = self.root().to_owned();
         let mut paths = vec![made.to_owned()];
-        if made.is_dir() {
-            let entries = fs::read_dir(made).map_err(Error::io("list", made))?;
-            paths = entries
-                .map(|e| e.map(|e| e.path()))
-                .collect::<std::io::Result<_>>()
-                .map_err(Error::io("list", made))?;
+        // Those of folders in it, too.
+        let mut at = 0;
+        while let Some(folder) = paths.get(at).cloned() {
+            if folder.is_dir() {
+                let entries = fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
+                let found = entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<PathBuf>>>();
+                paths.extend(found.map_err(Error::io("list", &folder))?);
+            }
+            at += 1;
         }
         let mut files = BTreeMap::new();
         for path in paths.iter().filter(|path| path.is_file()) {

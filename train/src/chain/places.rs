@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::report::evaluation::FOLDER;
+
 /// Where the parts of a chain lie.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -33,6 +35,16 @@ impl Places {
     /// An exported file of the chain called `name`.
     pub fn export(&self, name: &str, quant: &str) -> PathBuf {
         self.root.join("export").join(format!("{name}-{}.gguf", quant.to_uppercase()))
+    }
+
+    /// What the base, or the model after a stage, is evaluated by.
+    pub fn evaluation(&self, of: &str) -> PathBuf {
+        self.evaluations().join(of)
+    }
+
+    /// All of that.
+    pub fn evaluations(&self) -> PathBuf {
+        self.root.join(FOLDER)
     }
 
     /// What base and result answered.

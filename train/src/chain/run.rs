@@ -37,7 +37,7 @@ use crate::{
     formats::model_files::ModelFiles,
     generate::{chat_ids, generate, load_model, raw_ids, tokens_left},
     inference::sampling::Sampling,
-    recipe::{Device, Method},
+    recipe::{Device, Method, TINY, TINY_FOLDER},
     report::{
         curve,
         lock::{self, FileHash, RunLock},
@@ -56,6 +56,8 @@ pub enum Step {
     Train(usize),
     /// What stage number `.0` trained becomes a model.
     Merge(usize),
+    /// The model before stage number `.0` is evaluated: the base, or what the stage before it left.
+    Evaluate(usize),
     /// The last model is exported, its matrices packed in this.
     Export(String),
     /// The card is written.
@@ -130,7 +132,15 @@ impl ChainRun {
     pub fn steps(&self) -> Vec<Step> {
         let stages = 0..self.chain().stage.len();
         let data = stages.clone().map(Step::Data);
-        let models = stages.flat_map(|i| [Step::Train(i), Step::Merge(i)]);
+        let evaluates = self.chain().eval.is_some();
+        let evaluate = |i: usize| evaluates.then_some(Step::Evaluate(i));
+        // A base that the first stage makes is not there before.
+        let early = self.chain().base.path != TINY;
+        let models = stages.flat_map(move |i| {
+            let first = evaluate(i).filter(|_| i == 0);
+            let steps = [first.clone().filter(|_| early), Some(Step::Train(i)), Some(Step::Merge(i))];
+            steps.into_iter().chain([first.filter(|_| !early), evaluate(i + 1)]).flatten()
+        });
         let exports = self.chain().quants.iter().map(|quant| Step::Export(quant.clone()));
         data.chain(models).chain(exports).chain([Step::Card]).collect()
     }
@@ -141,6 +151,7 @@ impl ChainRun {
             Step::Data(i) => format!("{}: data", self.stage(*i).name),
             Step::Train(i) => format!("{}: training", self.stage(*i).name),
             Step::Merge(i) => format!("{}: merging", self.stage(*i).name),
+            Step::Evaluate(i) => format!("{}: evaluation", self.evaluated(*i)),
             Step::Export(quant) => format!("export: {quant}"),
             Step::Card => "card".into(),
         }
@@ -219,9 +230,42 @@ impl ChainRun {
         Ok(StepOutcome::Done(report))
     }
 
+    /// What the model of the evaluation before stage `i` is called.
+    pub fn evaluated(&self, i: usize) -> &str {
+        i.checked_sub(1).map_or("base", |before| &self.stage(before).name)
+    }
+
+    /// The models that there are before stage `i`, each with what it is called: the base, and what each stage left.
+    pub fn models_before(&self, i: usize) -> Result<Vec<(String, PathBuf)>> {
+        let base = PathBuf::from(self.file.stage(0, &self.places)?.recipe.model.path);
+        let base =
+            if self.chain().base.path == TINY { self.places.run(&self.stage(0).name).join(TINY_FOLDER) } else { base };
+        let mut models = vec![(self.evaluated(0).to_owned(), base)];
+        models.extend((1..=i).map(|i| (self.evaluated(i).to_owned(), self.model_after(i - 1))));
+        Ok(models)
+    }
+
+    /// Whether the models before stage `i` were evaluated already, by what `what` says; and what identifies that.
+    pub fn was_evaluated(&self, i: usize, what: &[String], progress: &dyn Progress) -> Result<(bool, String)> {
+        let mut hashes = Vec::new();
+        for (_, model) in self.models_before(i)? {
+            hashes.extend(ModelFiles::open(&model)?.hashes(&|| progress.cancelled())?);
+        }
+        let parts: Vec<&str> = ["evaluate"].into_iter().chain(what.iter().map(String::as_str)).collect();
+        let inputs = inputs_of(&parts, &hashes);
+        let out = self.places.evaluation(self.evaluated(i));
+        Ok((self.lock.has(&self.name(&Step::Evaluate(i)), &inputs, &out), inputs))
+    }
+
+    /// Remember that the models before stage `i` were evaluated.
+    pub fn add_evaluation(&mut self, i: usize, inputs: &str) -> Result<()> {
+        let (step, out) = (self.name(&Step::Evaluate(i)), self.places.evaluation(self.evaluated(i)));
+        self.lock.add(&step, inputs, &out)
+    }
+
     /// Write the card into the last model's folder, with the curves and the cards of the data beside it. Gives what base and
-    /// result answer to the chain's prompts.
-    pub fn card(&mut self, progress: &dyn Progress) -> Result<Vec<Sample>> {
+    /// result answer to the chain's prompts. `evaluation` is the card's section of that, if there is one.
+    pub fn card(&mut self, evaluation: Option<&str>, progress: &dyn Progress) -> Result<Vec<Sample>> {
         let stages = self.chain().stage.iter().map(|stage| self.report(stage)).collect::<Result<Vec<_>>>()?;
         let (samples, model) = (self.samples(&stages, progress)?, self.places.result());
         atomic::sweep(&model)?;
@@ -235,7 +279,8 @@ impl ChainRun {
         }
         let exports = self.chain().quants.iter().map(|quant| self.places.export(&self.chain().name, quant));
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let text = card::markdown(self.chain(), &stages, &exports.collect::<Vec<_>>(), &samples);
+        let beside = (exports.collect::<Vec<_>>(), evaluation);
+        let text = card::markdown(self.chain(), &stages, (&beside.0, beside.1), &samples);
         atomic::write(&self.card_path(), text.as_bytes())?;
         self.seal()?;
         Ok(samples)

@@ -38,6 +38,9 @@ pub struct Chain {
     pub prompts: Vec<String>,
     /// The runs, in order.
     pub stage: Vec<Stage>,
+    /// What the base and the model after each stage are evaluated by; absent: nothing.
+    #[serde(default)]
+    pub eval: Option<Eval>,
 }
 
 /// `[base]`
@@ -70,6 +73,20 @@ pub struct Stage {
     /// Values that it changes, as `--set` would.
     #[serde(default)]
     pub set: Vec<String>,
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Eval {
+    /// Tasks: names of those that the program carries, or files, relative to the chain's.
+    pub tasks: Vec<PathBuf>,
+    /// Only so many of the first rows of each; absent: all.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// The folder of the model that BERTScore asks, relative to the chain's; absent: tasks that have it go without.
+    #[serde(default)]
+    pub bertscore: Option<PathBuf>,
 }
 
 /// A chain and where it came from.
@@ -105,10 +122,10 @@ impl Chain {
             return Err("a chain has at least one `[[stage]]`".into());
         }
         for (i, stage) in self.stage.iter().enumerate() {
-            let taken = ["data", "merged", "export"].iter().any(|taken| stage.name.eq_ignore_ascii_case(taken));
+            let taken = ["data", "merged", "export", "eval"].iter().any(|taken| stage.name.eq_ignore_ascii_case(taken));
             if !plain(&stage.name) || taken {
                 return Err(format!(
-                    "stage {}: `{}` is no name for a folder beside data, merged and export: letters, digits, - and _",
+                    "stage {}: `{}` is no name for a folder beside data, merged, export and eval: letters, digits, - and _",
                     i + 1,
                     stage.name
                 ));
@@ -116,6 +133,11 @@ impl Chain {
             if self.stage[..i].iter().any(|before| before.name == stage.name) {
                 return Err(format!("two stages are called `{}`", stage.name));
             }
+        }
+        match &self.eval {
+            Some(eval) if eval.tasks.is_empty() => return Err("[eval] names no `tasks`".into()),
+            Some(Eval { limit: Some(0), .. }) => return Err("eval.limit is 0".into()),
+            _ => {}
         }
         self.quants.iter().try_for_each(|quant| Quant::parse(quant).map(|_| ()).map_err(|e| e.to_string()))?;
         if self.dtype.is_empty() { Ok(()) } else { merge::dtype(&self.dtype).map(|_| ()).map_err(|e| e.to_string()) }
@@ -153,6 +175,21 @@ impl ChainFile {
         };
         self.chain.stage[i].set.push(rest);
         Ok(())
+    }
+
+    /// The tasks that models are evaluated by.
+    pub fn tasks(&self) -> Vec<PathBuf> {
+        let named = |task: &PathBuf| {
+            let bare = task.extension().is_none() && task.components().count() == 1;
+            if bare { task.clone() } else { self.place.beside(task).argument() }
+        };
+        self.chain.eval.iter().flat_map(|eval| &eval.tasks).map(named).collect()
+    }
+
+    /// The model that BERTScore asks.
+    pub fn bertscore(&self) -> Option<PathBuf> {
+        let named = self.chain.eval.as_ref()?.bertscore.as_ref()?;
+        Some(self.place.beside(named).path().to_owned())
     }
 
     /// The recipe of a stage's data.

@@ -84,7 +84,7 @@ struct Text {
     done: usize,
     /// Its first row, and how many it has.
     run: (usize, usize),
-    /// Log-probabilities of the prompt's tokens from the second on.
+    /// Log-probabilities of the prompt's tokens, from the first that is told.
     scores: Vec<Scored>,
     /// The sum of its hidden states, for their mean.
     sum: Vec<f64>,
@@ -118,6 +118,11 @@ impl Text {
     /// How many of the most probable tokens are told for each of the prompt, if they are.
     fn scored(&self) -> Option<usize> {
         self.writing().and_then(|writing| writing.prompt_logprobs)
+    }
+
+    /// The first token whose log-probability is told.
+    fn scored_from(&self) -> usize {
+        self.writing().map_or(1, |writing| writing.scored_from.max(1))
     }
 
     fn reads(&self) -> bool {
@@ -242,7 +247,10 @@ impl Engine {
             let (model, scores) = (text.request.model, text.scored());
             let more = text.writing().map_or(0, |writing| writing.max_tokens.min(MORE));
             let len = (text.end + text.written.len() + more).min(self.positions).min(self.rows.most());
-            let found = self.rows.find(model, &text.request.prompt[..text.end], scores);
+            // Those of the prompt before the first that is told are not needed.
+            let from = text.scored_from();
+            let kept = scores.filter(|_| from == 1);
+            let found = self.rows.find(model, &text.request.prompt[..text.end], kept);
             let Some(start) = self.rows.take(len, found.as_ref().map(|found| found.start)) else { break };
             let Some(mut text) = self.waiting.pop_front() else { break };
             text.run = (start, len);
@@ -250,7 +258,11 @@ impl Engine {
             // are asked for so is the last of those in common, since it gives that of the first which is not.
             let usable = |found: &Found| text.writing().is_some() && self.rows.keeps(found.start);
             if let Some(found) = found.filter(usable) {
-                let done = if scores.is_some() { found.len - 1 } else { found.len.min(text.end - 1) };
+                let done = match (scores, kept) {
+                    (None, _) => found.len.min(text.end - 1),
+                    (Some(_), Some(_)) => found.len - 1,
+                    (Some(_), None) => found.len.min(text.end - 1).min(from - 1),
+                };
                 let done = done / BLOCK * BLOCK;
                 self.caches.iter().try_for_each(|cache| cache.copy(found.start, start, done))?;
                 text.done = done;
@@ -439,7 +451,9 @@ impl Engine {
                 let mut ids = text.request.prompt;
                 ids.truncate(read);
                 let scores = match &text.request.task {
-                    Task::Write(Writing { prompt_logprobs: Some(n), .. }) => Some((*n, text.scores)),
+                    Task::Write(Writing { prompt_logprobs: Some(n), scored_from: 0 | 1, .. }) => {
+                        Some((*n, text.scores))
+                    }
                     _ => None,
                 };
                 // The last one's may be of a token that was not read.
@@ -464,7 +478,7 @@ fn score(text: &mut Text, llama: &Llama, rows: &Tensor, (start, n): (usize, usiz
     let count = rows.dim(0)?;
     let prompt = &text.request.prompt;
     // What was read again is known.
-    let known = text.scores.len();
+    let known = text.scored_from() - 1 + text.scores.len();
     let mut first = known.saturating_sub(start);
     while first < count && start + first + 1 < prompt.len() {
         let len = LOGIT_ROWS.min(count - first);

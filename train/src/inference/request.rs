@@ -54,6 +54,8 @@ pub struct Writing {
     pub logprobs: Option<usize>,
     /// The same of the prompt's tokens.
     pub prompt_logprobs: Option<usize>,
+    /// The first of the prompt's tokens whose log-probability is asked for. Before the second, of which one is known, it asks for all.
+    pub scored_from: usize,
 }
 
 /// What a text's vector is made of: the hidden states behind the last norm.
@@ -71,7 +73,7 @@ pub enum Pooling {
 pub enum Event {
     /// The prompt is being read; of so many of its tokens keys and values were there.
     Started(usize),
-    /// The prompt's tokens from the second on with their log-probabilities, where they were asked for.
+    /// The prompt's tokens with their log-probabilities, from the first of which one is asked for.
     Prompt(Vec<Scored>),
     /// A new token.
     Token(Scored),

@@ -151,7 +151,8 @@ fn texts_beside_each_other_are_those_alone_whatever_room_there_is() {
             _ => Sampling { temperature: 1.0, repetition_penalty: 1.3, seed, ..Sampling::default() },
         };
         let prompt_logprobs = (i % 5 == 0).then_some(1);
-        let writing = Writing { sampling, prompt_logprobs, ..write(5 + 12 * (i % 14)) };
+        let scored_from = if i % 2 == 0 { ids.len() / 2 } else { 0 };
+        let writing = Writing { sampling, prompt_logprobs, scored_from, ..write(5 + 12 * (i % 14)) };
         let task = if i % 11 == 10 { Task::Embed(Pooling::Mean) } else { Task::Write(writing) };
         requests.push((i % 2, ids, task));
     }
@@ -221,6 +222,26 @@ fn log_probabilities_are_those_of_the_forward_pass() {
         // A token is its own equal wherever it stands.
         assert!(told.top.iter().all(|(id, p)| *id != told.id || p.to_bits() == told.logprob.to_bits()));
     }
+}
+
+#[test]
+fn log_probabilities_from_a_token_on_are_those_of_all() {
+    let models = [model(3)];
+    let score = |scored_from| Task::Write(Writing { prompt_logprobs: Some(1), scored_from, ..write(0) });
+    let ids = prompt(1, 100);
+    let all = alone(&models, 0, &ids, &score(0)).prompt.unwrap();
+    let mut asked = Asked::new(models.to_vec(), 4 * POSITIONS, 1);
+    // Each takes what is there of the ones before.
+    let starts = [99, 90, 1, 17, 16, 100, 64];
+    for from in starts {
+        asked.submit(0, ids.clone(), score(from), usize::MAX);
+    }
+    let (answers, counts) = asked.finish();
+    for (from, answer) in starts.into_iter().zip(answers) {
+        assert_eq!(answer.prompt.unwrap(), all[from - 1..], "from {from}");
+    }
+    // 80, none for one that wants all, 16, none of less than a block, 96 and 48.
+    assert_eq!(counts.kept, 240, "{counts:?}");
 }
 
 #[test]

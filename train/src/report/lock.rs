@@ -48,6 +48,7 @@ pub fn begin(recipe: Recipe, command: &str, compute: &str) -> RunLock {
         start: Vec::new(),
         legs: Vec::new(),
         made: Vec::new(),
+        evaluations: Vec::new(),
         recipe,
     }
 }

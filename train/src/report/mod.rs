@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod curve;
+pub mod evaluation;
 pub mod front;
 pub mod line;
 pub mod lock;

@@ -26,7 +26,7 @@ use crate::{
     model::llama::Llama,
     recipe::{Init, Method, TINY_FOLDER},
     report::{
-        card, curve,
+        card, curve, evaluation,
         lock::{self, FileHash, RunLock},
         metrics, tensorboard,
     },
@@ -63,14 +63,16 @@ pub fn vacant(folder: &Path, method: Method) -> Result<()> {
 pub fn clear(folder: &Path) -> Result<()> {
     // A lock that cannot be read says of nothing that a run made it.
     let made = RunLock::read(&folder.join(lock::NAME)).ok().as_ref().and_then(made_by);
+    evaluation::clear(folder)?;
     Ok([lock::NAME, card::NAME, curve::NAME, manifest::NAME]
         .into_iter()
         .chain(made)
         .try_for_each(|name| remove(&folder.join(name)))?)
 }
 
-/// Remove what says the hashes of a run that is gone on with.
+/// Remove what says the hashes of a run that is gone on with, and what its former end was evaluated by.
 pub fn unseal(folder: &Path) -> Result<()> {
+    evaluation::clear(folder)?;
     Ok(remove(&folder.join(manifest::NAME))?)
 }
 

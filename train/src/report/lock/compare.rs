@@ -24,6 +24,7 @@ const FREE: &[&str] = &[
     "eval.prompts",
     "eval.sample_tokens",
     "eval.samples",
+    "evaluations",
     "instructions",
     "made",
     "model.license",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use setaccio_train::tokenizer::Tokens;
+use crate::tokenizer::Tokens;
 
 /// Tokens that may be waited for until they make whole characters.
 const PATIENCE: usize = 8;
@@ -88,9 +88,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use setaccio_train::tokenizer::tiny;
-
     use super::*;
+    use crate::tokenizer::tiny;
 
     fn tokens() -> Arc<Tokens> {
         Arc::new(tiny::train(["il treno parte alle sette da Bari"; 40].into_iter(), 300).unwrap())

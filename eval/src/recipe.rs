@@ -111,7 +111,8 @@ pub struct Column {
     /// The template that makes it of JSON, for instance a list of answers: `{{ [option_a, option_b] | tojson }}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
-    /// Changes of its text, or of each text of a list, in order.
+    /// Changes of its text, or of each text of a list, in order: `{ strip = true }`, `{ find = "a", put = "b" }`,
+    /// `{ regex = "a+", put = "b" }`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
 }

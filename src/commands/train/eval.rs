@@ -37,7 +37,7 @@ use crate::{
 /// that was stopped goes on where it was.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Hugging Face folders, GGUF files or runs of `setaccio train`
+    /// Hugging Face folders, GGUF files, runs of `setaccio train` or chains: of these two, what they began with and what they made
     #[arg(value_name = "MODEL", required = true)]
     models: Vec<PathBuf>,
     /// A task: a file, or one that the program carries (`setaccio recipes eval`); as often as there are tasks

@@ -160,5 +160,5 @@ mod tests {
         assert!(sure && gained.p.is_none(), "{gained:?}");
     }
 
-    const BINOMIAL: f64 = 0.0009564441369189373;
+    const BINOMIAL: f64 = 9.564_441_369_189_373e-4;
 }

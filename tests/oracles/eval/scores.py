@@ -93,7 +93,8 @@ def bert(folder, layer, all_pairs, idf):
         idf_sents=[reference for _, reference in all_pairs] if idf else None, use_fast_tokenizer=True,
     )
     parts = scorer.score([answer for answer, _ in all_pairs], [reference for _, reference in all_pairs], batch_size=1)
-    return [[round(float(x), 8) for x in row] for row in zip(*parts)]
+    # Where no token weighs anything the package says NaN, and we 0.
+    return [[0.0 if x != x else round(float(x), 8) for x in row] for row in zip(*parts)]
 
 
 def main(minilm=None):

@@ -1,6 +1,6 @@
 """Time to the first token and tokens a second of the server, transformers and llama.cpp: see benches/serve.sh.
 
-    python benches/peers/serve.py SETACCIO MODEL.gguf LLAMA_PACKAGES PROMPT NEW
+    python benches/peers/serve.py SETACCIO MODEL.gguf PROMPT NEW
 """
 
 import http.client
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -79,46 +80,48 @@ def transformers(model, ids, new):
     return "transformers, PyTorch", first, (new - 1) / (whole - first)
 
 
-LLAMA = """
-const [packages, file, ids, count, threads] = JSON.parse(process.argv[1]);
-const { getLlama } = await import("file://" + packages + "/node_modules/node-llama-cpp/dist/index.js");
-const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, maxThreads: threads, logLevel: "error" });
-const model = await llama.loadModel({ modelPath: file });
-const context = await model.createContext({ contextSize: 1024, threads, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" });
-const sequence = context.getSequence();
-let best = null;
-for (let i = 0; i < 3; i++) {
-    await sequence.clearHistory();
-    const began = performance.now();
-    let first = 0, n = 0;
-    for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
-        if (!n++) first = performance.now() - began;
-        if (n === count) break;
-    }
-    const whole = performance.now() - began;
-    if (!best || whole < best[1]) best = [first, whole];
-}
-console.log(JSON.stringify([best[0] / 1000, (count - 1) / (best[1] - best[0]) * 1000]));
-process.exit(0);
-"""
+def llama_cpp(model, ids, new):
+    """By its server, as ours is asked, one request after another."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        return "llama.cpp", None, str(error)
+    params = xllamacpp.CommonParams()
+    params.model.path = model
+    params.n_ctx, params.n_parallel, params.cache_prompt = 1024, 1, False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.port, params.verbosity = 0, 0
+    server = xllamacpp.Server(params)
+    address = server.listening_address.removeprefix("http://")
+    best = None
+    for _ in range(3):
+        connection = http.client.HTTPConnection(address, timeout=900)
+        asked = {"prompt": ids, "n_predict": new, "temperature": 0, "ignore_eos": True, "cache_prompt": False, "stream": True}
+        began = time.perf_counter()
+        connection.request("POST", "/completion", json.dumps(asked), {"Content-Type": "application/json"})
+        first, tokens = None, 0
+        for line in connection.getresponse():
+            if line.startswith(b"data: {"):
+                told = json.loads(line[6:])
+                if told.get("tokens") or (told.get("content") and not told.get("stop")):
+                    first = first or time.perf_counter() - began
+                tokens = told.get("tokens_predicted", tokens)
+        whole = time.perf_counter() - began
+        connection.close()
+        if tokens != new:
+            return "llama.cpp", None, f"{tokens} tokens instead of {new}"
+        best = min(best or (whole, first), (whole, first))
+    whole, first = best
+    return f"llama.cpp (xllamacpp {version('xllamacpp')})", first, (new - 1) / (whole - first)
 
 
-def llama_cpp(packages, model, ids, new):
-    told = json.dumps([packages, model, ids, new, THREADS])
-    done = subprocess.run(["node", "--input-type=module", "-e", LLAMA, told], capture_output=True, text=True)
-    if done.returncode:
-        why = [line for line in done.stderr.splitlines() if "Error" in line] or ["no reason is told"]
-        return "llama.cpp", None, why[0][:80]
-    first, rate = json.loads(done.stdout.strip().splitlines()[-1])
-    return "llama.cpp", first, rate
-
-
-def main(setaccio, model, packages, prompt, new):
+def main(setaccio, model, prompt, new):
     new = int(new)
     ids = [(i * 7919) % 40000 + 100 for i in range(int(prompt))]
     rows, through = ours(setaccio, model, ids, new)
     rows.append(transformers(model, ids, new))
-    rows.append(llama_cpp(packages, model, ids, new))
+    rows.append(llama_cpp(model, ids, new))
     print(f"\n| {prompt} tokens of prompt, {new} new, f32 | seconds to the first token | tokens/s after it |\n|---|---:|---:|")
     for name, first, rate in rows:
         print(f"| {name} | {first:.2f} | {rate:.1f} |" if first else f"| {name} | not run: {rate} | |")

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 
 use super::{
     pieces::{self, BLOCK},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::{self, Span},
+    kernels::{Span, rows_alike},
     model::{context::Mode, kv_cache::KvCache, layer::Layer, linear, llama::Llama},
     random,
 };
@@ -125,6 +126,12 @@ impl Text {
         self.writing().map_or(1, |writing| writing.scored_from.max(1))
     }
 
+    /// What its next token depends on beside the logits.
+    fn asked(&self) -> Option<Asked<'_>> {
+        let writing = self.writing()?;
+        Some(Asked { writing, prompt: &self.request.prompt, written: &self.written, stream: self.stream })
+    }
+
     fn reads(&self) -> bool {
         self.done < self.end
     }
@@ -147,7 +154,7 @@ impl Engine {
     /// No memory for the cache.
     pub fn new(models: Vec<Arc<Llama>>, positions: usize, limits: Limits) -> Result<Self> {
         let Some(base) = models.first() else { return Err(Error::Other("an engine without a model".into())) };
-        let least = models.iter().map(|model| kernels::steady_rows(narrowest(model))).max().unwrap_or(1);
+        let least = models.iter().map(|model| rows_alike(narrowest(model))).max().unwrap_or(1);
         let caches = base.caches(least + limits.rows)?;
         // Where a layer sees the last keys only, its sums depend on where a piece begins.
         let windows = base.layers.iter().filter_map(|layer| layer.attention.heads.scores.window);
@@ -225,6 +232,12 @@ impl Engine {
     /// # Errors
     /// A model cannot be computed; every request is told.
     pub fn step(&mut self) -> Result<()> {
+        // A thread of the pool takes part in the work that it shares out; another would be woken up after each piece of it.
+        let on_cpu = self.models.first().is_some_and(|model| model.device().is_cpu());
+        if on_cpu { rayon::scope(|_| self.advance()) } else { self.advance() }
+    }
+
+    fn advance(&mut self) -> Result<()> {
         let done = self.admit().and_then(|()| self.read()).and_then(|()| self.write());
         if let Err(error) = &done {
             let texts = self.running.iter_mut().chain(&mut self.waiting);
@@ -344,9 +357,8 @@ impl Engine {
             return Ok(());
         }
         let logits = llama.head.logits_in(last, Mode::Tokens)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        if choose(text, &logits, left + 1) {
-            self.counts.written += 1;
-        }
+        let Some(choice) = text.asked().map(|asked| asked.choose(&logits)) else { return Ok(()) };
+        self.counts.written += u64::from(write(text, choice, left + 1));
         Ok(())
     }
 
@@ -382,11 +394,12 @@ impl Engine {
                     new.iter().map(|(row, _)| states.narrow(0, *row, 1)).collect::<candle_core::Result<Vec<_>>>()?;
                 let logits = llama.head.logits_in(&Tensor::cat(&rows, 0)?, Mode::Tokens)?;
                 let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-                for ((_, at), logits) in new.iter().zip(logits) {
+                let asked: Vec<Option<Asked<'_>>> = new.iter().map(|(_, at)| self.running[*at].asked()).collect();
+                let choices = asked.par_iter().zip(&logits).map(|(asked, logits)| Some(asked.as_ref()?.choose(logits)));
+                for ((_, at), choice) in new.iter().zip(choices.collect::<Vec<_>>()) {
                     let left = self.positions - self.running[*at].end + 1;
-                    if choose(&mut self.running[*at], &logits, left) {
-                        self.counts.written += 1;
-                    }
+                    let wrote = choice.is_some_and(|choice| write(&mut self.running[*at], choice, left));
+                    self.counts.written += u64::from(wrote);
                 }
             }
         }
@@ -483,8 +496,9 @@ fn score(text: &mut Text, llama: &Llama, rows: &Tensor, (start, n): (usize, usiz
     while first < count && start + first + 1 < prompt.len() {
         let len = LOGIT_ROWS.min(count - first);
         let block = rows.narrow(0, first, len)?;
-        // Logits of one row are added up otherwise than those of more.
-        let block = if len == 1 { block.pad_with_zeros(0, 0, 1)? } else { block };
+        // Logits of few rows are added up otherwise than those of more.
+        let lacking = rows_alike(llama.embedding.weight.tensor().dim(0)?).saturating_sub(len);
+        let block = if lacking > 0 { block.pad_with_zeros(0, 0, lacking)? } else { block };
         let logits = llama.head.logits(&block)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         for (row, logits) in logits.iter().enumerate().take(len) {
             let Some(id) = prompt.get(start + first + row + 1) else { break };
@@ -525,27 +539,46 @@ fn embed(text: &mut Text, llama: &Llama, rows: &Tensor, (start, pooling): (usize
     Ok(())
 }
 
-/// Choose the next token of a text, of which there may be `left` in all, and tell it. Gives whether there is one.
-fn choose(text: &mut Text, logits: &[f32], left: usize) -> bool {
-    let Some(&Writing { max_tokens, sampling, logprobs, .. }) = text.writing() else { return false };
-    if !logits.iter().all(|x| x.is_finite()) {
+/// What a text's next token depends on beside the logits.
+struct Asked<'a> {
+    writing: &'a Writing,
+    prompt: &'a [u32],
+    written: &'a [u32],
+    stream: u64,
+}
+
+impl Asked<'_> {
+    /// The next token; none if the logits are not numbers.
+    fn choose(&self, logits: &[f32]) -> Option<Scored> {
+        let Self { writing: Writing { sampling, logprobs, .. }, prompt, written, stream } = self;
+        if !logits.iter().all(|x| x.is_finite()) {
+            return None;
+        }
+        let at = random::uniform(*stream, written.len() as u64);
+        let id = if sampling.penalizes() {
+            let mut penalized = logits.to_vec();
+            sampling.penalize(&mut penalized, prompt, written);
+            sampling.choose(&penalized, at)
+        } else {
+            sampling.choose(logits, at)
+        };
+        // What is told is the model's own, without penalties.
+        Some(match logprobs {
+            Some(n) => scored(id, logits, *n),
+            None => Scored { id, ..Scored::default() },
+        })
+    }
+}
+
+/// Put the next token into a text, of which there may be `left` in all, and tell it. Gives whether there is one.
+fn write(text: &mut Text, choice: Option<Scored>, left: usize) -> bool {
+    let Some(told) = choice else {
         let after = text.end + text.written.len();
         text.finish(Event::Failed(format!("the model's logits after token {after} are not numbers")));
         return false;
-    }
-    let at = random::uniform(text.stream, text.written.len() as u64);
-    let id = if sampling.penalizes() {
-        let mut penalized = logits.to_vec();
-        sampling.penalize(&mut penalized, &text.request.prompt, &text.written);
-        sampling.choose(&penalized, at)
-    } else {
-        sampling.choose(logits, at)
     };
-    // What is told is the model's own, without penalties.
-    let told = match logprobs {
-        Some(n) => scored(id, logits, n),
-        None => Scored { id, ..Scored::default() },
-    };
+    let Some(&Writing { max_tokens, logprobs, .. }) = text.writing() else { return false };
+    let id = told.id;
     if text.writing().is_some_and(|writing| writing.stop.contains(&id)) {
         if logprobs.is_some() {
             text.tell(Event::Ended(told));

@@ -8,7 +8,7 @@ use crate::kernels::Span;
 /// Tokens of a block.
 pub const BLOCK: usize = 16;
 /// Tokens of a piece.
-const PIECE: usize = 16 * BLOCK;
+const PIECE: usize = 32 * BLOCK;
 
 /// The next piece of a prompt of `end` tokens, of which `read` are read: from the block on that is not read whole.
 pub fn next(read: usize, end: usize) -> Range<usize> {
@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn pieces_are_whole_blocks_but_for_the_end() {
         assert_eq!(
-            [next(0, 5), next(4, 5), next(0, 300), next(256, 300), next(47, 300)],
-            [0..5, 0..5, 0..256, 256..300, 32..288]
+            [next(0, 5), next(4, 5), next(0, 600), next(512, 600), next(47, 600)],
+            [0..5, 0..5, 0..512, 512..600, 32..544]
         );
         let blocks: Vec<Span> = blocks(&(32..70), 5, 100).collect();
         let span = |q, q_len, k_len| Span { q, q_len, k: 100, k_len };

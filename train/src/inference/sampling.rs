@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::kernels::{largest_of, sum_exp};
+
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -128,19 +130,15 @@ impl Sampling {
 
 /// The first of the largest logits.
 pub fn most_probable(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if logit.total_cmp(&logits[best]).is_gt() {
-            best = id;
-        }
-    }
+    let top = largest_of(logits);
+    let best = logits.iter().position(|x| top <= *x).unwrap_or(0);
     u32::try_from(best).unwrap_or(u32::MAX)
 }
 
 /// The logarithm of the sum of the exponentials of logits.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = f64::from(logits[most_probable(logits) as usize]);
-    logits.iter().map(|x| (f64::from(*x) - top).exp()).sum::<f64>().ln() + top
+    let top = largest_of(logits);
+    sum_exp(logits, top).ln() + f64::from(top)
 }
 
 /// The `n` largest logits with their tokens, the largest first.

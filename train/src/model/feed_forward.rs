@@ -101,7 +101,7 @@ fn pass_through(mlp: &Mlp, share: &Share, normed: &Tensor, y: &Tensor, mode: Mod
     // Without a backward pass a token's result is the same whatever others go through the expert: products of too few rows, which
     // are added up otherwise, get rows of nobody's.
     let padded = mode == Mode::Eval && normed.device().is_cpu();
-    let least = if padded { kernels::steady_rows(linear::narrowest(mlp.linears())) } else { own };
+    let least = if padded { kernels::rows_alike(linear::narrowest(mlp.linears())) } else { own };
     let (mut tokens, mut weights) = (share.tokens.clone(), share.weights.clone());
     tokens.resize(own.max(least), 0);
     weights.resize(own.max(least), 0.0);

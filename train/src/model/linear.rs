@@ -60,6 +60,15 @@ impl Linear {
         if let Some((lora, dora)) = self.lora.as_ref().and_then(|lora| Some((lora, lora.dora.as_ref()?))) {
             return self.forward_dora(x, (lora, dora), &y, mode);
         }
+        if let Some(lora) = self.lora.as_ref().filter(|_| in_one_go(x, mode)) {
+            let xa = lora.project(x, &self.name, mode)?;
+            let w = self.weight.dense(x.dtype())?;
+            self.products.gemm_two_(&y, (x, &w.t()?, 1.0), (&xa, &lora.b_for(x)?.t()?, lora.scale), 0.0)?;
+            if let Some(bias) = &self.bias {
+                kernels::add_bias_(&y, &bias.to_dtype(x.dtype())?)?;
+            }
+            return Ok((y, Some(xa)));
+        }
         let first = if adapter_first(x) { adapter(Output::Overwrite)? } else { None };
         let output = if first.is_some() { Output::Accumulate } else { Output::Overwrite };
         self.product_(&y, x, mode, output)?;
@@ -136,16 +145,23 @@ impl Linear {
         if let Some((dx, output)) = dx {
             let base =
                 |output: Output| self.products.gemm_(dx, dy, &self.weight.dense(dy.dtype())?, 1.0, output.beta());
-            let adapter = |output| match adapter.zip(u.as_ref()) {
+            let share = |output| match adapter.zip(u.as_ref()) {
                 Some(((lora, _), u)) => lora.input_grad(dx, u, &self.name, pass, output),
                 None => Ok(()),
             };
-            if u.is_some() && adapter_first(dy) {
-                adapter(output)?;
+            let one_go = match adapter.zip(u.as_ref()).filter(|_| !adapter_first(dy)) {
+                Some(((lora, _), u)) => lora.undropped_a(u, pass)?.map(|a| (u, a)),
+                None => None,
+            };
+            if let Some((u, a)) = one_go {
+                let w = self.weight.dense(dy.dtype())?;
+                self.products.gemm_two_(dx, (dy, &w, 1.0), (u, &a, 1.0), output.beta())?;
+            } else if u.is_some() && adapter_first(dy) {
+                share(output)?;
                 base(Output::Accumulate)?;
             } else {
                 base(output)?;
-                adapter(Output::Accumulate)?;
+                share(Output::Accumulate)?;
             }
         }
         if let Some(bias) = &self.bias {
@@ -175,6 +191,11 @@ pub fn narrowest<'a>(linears: impl Iterator<Item = &'a Linear>) -> usize {
     let widths =
         linears.flat_map(|l| [Some(l.weight.shape().0), l.lora.as_ref().and_then(|lora| lora.a.value.dim(0).ok())]);
     widths.flatten().min().unwrap_or(usize::MAX)
+}
+
+/// Whether what an adapter adds is added to each part of the layer's own product as that is made.
+fn in_one_go(x: &Tensor, mode: Mode) -> bool {
+    x.device().is_cpu() && mode != Mode::Tokens
 }
 
 /// Whether what an adapter adds is written before the layer's own product. The last of two products that are added up reads

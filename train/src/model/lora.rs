@@ -73,9 +73,14 @@ impl LoraLayer {
         if mode == Mode::Tokens {
             kernels::rows_(y, &xa, &self.b.value, self.scale, output.beta())?;
         } else {
-            kernels::gemm_(y, &xa, &kernels::cast(&self.b.value, x.dtype())?.t()?, self.scale, output.beta())?;
+            kernels::gemm_(y, &xa, &self.b_for(x)?.t()?, self.scale, output.beta())?;
         }
         Ok(xa)
+    }
+
+    /// B as it is multiplied with `x`.
+    pub fn b_for(&self, x: &Tensor) -> Result<Tensor> {
+        kernels::cast(&self.b.value, x.dtype())
     }
 
     /// drop(x) A^T [T, r].
@@ -108,6 +113,11 @@ impl LoraLayer {
             None => kernels::gemm_(dx, u, &a, 1.0, output.beta()),
             Some(mask) => kernels::masked_product_(dx, u, &a, mask, output),
         }
+    }
+
+    /// What is added up to the adapter's share of the input's gradient, u A, where nothing was dropped.
+    pub fn undropped_a(&self, u: &Tensor, pass: Option<Pass>) -> Result<Option<Tensor>> {
+        Ok(if self.mask("", pass).is_none() { Some(kernels::cast(&self.a.value, u.dtype())?) } else { None })
     }
 
     /// Add to the gradient of A, given the forward pass's input `x` [T, in].

@@ -125,7 +125,10 @@ impl Trainer {
             }
             let pass = Pass { seed: self.seed, step, micro };
             let training = Training { pass, recompute: self.recompute, neftune_alpha: self.neftune_alpha };
-            metrics.add(&self.objective.train(self.models(), batch, &training, over)?);
+            let train = || self.objective.train(self.models(), batch, &training, over);
+            // A thread of the pool takes part in the work that it shares out; another would be woken up after each piece of it.
+            let on_cpu = self.params.first().is_some_and(|param| param.value.device().is_cpu());
+            metrics.add(&if on_cpu { rayon::scope(|_| train()) } else { train() }?);
             if !metrics.loss().is_finite() {
                 return Err(StepError::Diverged("the loss".into()));
             }

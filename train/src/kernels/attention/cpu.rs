@@ -158,7 +158,7 @@ fn softmax<T: Float>(scores: &mut [T], keys: usize, seen: impl Fn(usize) -> Rang
 fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) -> (Vec<T>, Vec<T>) {
     let (qw, kw, d, group) = (heads.q * heads.dim, heads.kv * heads.dim, heads.dim, heads.q / heads.kv);
     let (mut out, mut lse) = (vec![T::ZERO; q.len()], vec![T::ZERO; q.len() / d]);
-    let mut blocks = Vec::new();
+    let (mut blocks, mut single) = (Vec::new(), Vec::new());
     let (mut out_rest, mut lse_rest) = (&mut out[..], &mut lse[..]);
     for span in spans {
         for start in (0..span.q_len).step_by(BLOCK) {
@@ -166,8 +166,22 @@ fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) ->
             let (o, o_rest) = out_rest.split_at_mut(rows * qw);
             let (l, l_rest) = lse_rest.split_at_mut(rows * heads.q);
             (out_rest, lse_rest) = (o_rest, l_rest);
-            blocks.push((span, start, rows, o, l));
+            if span.q_len == 1 {
+                let heads = o.chunks_exact_mut(group * d).zip(l.chunks_exact_mut(group));
+                single.extend(heads.enumerate().map(|(head, (o, l))| (span, head, o, l)));
+            } else {
+                blocks.push((span, start, rows, o, l));
+            }
         }
+    }
+    let one = |(span, head, out, lse): (&Span, usize, &mut [T], &mut [T])| {
+        one_query((out, lse), &q[span.q * qw + head * group * d..][..group * d], (k, v), (span, head, heads));
+    };
+    // Waking a thread for a few keys takes longer than they do.
+    if single.iter().map(|(span, ..)| span.k_len).sum::<usize>() * group * d > 1 << 16 {
+        single.into_par_iter().for_each(one);
+    } else {
+        single.into_iter().for_each(one);
     }
     blocks.into_par_iter().for_each(|(span, start, rows, out, lse)| {
         let first = span.k_len - span.q_len + start;
@@ -190,6 +204,46 @@ fn forward<T: Float>(q: &[T], k: &[T], v: &[T], spans: &[Span], heads: Heads) ->
         }
     });
     (out, lse)
+}
+
+/// The same for the only query of a span, as where texts are written token by token, and the heads that share the keys' head `head`:
+/// `q`, `out` [group, D] and `lse` [group]. Keys and values are read once for all of them.
+fn one_query<T: Float>(
+    (out, lse): (&mut [T], &mut [T]),
+    q: &[T],
+    (k, v): (&[T], &[T]),
+    (span, head, heads): (&Span, usize, Heads),
+) {
+    let (kw, d, scale) = (heads.kv * heads.dim, heads.dim, T::from_f64(heads.scale()));
+    let low = heads.first_seen(span.k_len - 1);
+    let keys = span.k_len - low;
+    let at = (span.k + low) * kw + head * d;
+    let mut scores = vec![T::ZERO; lse.len() * keys];
+    simd(
+        #[inline(always)]
+        || {
+            for (key, k) in k[at..].chunks(kw).take(keys).enumerate() {
+                for (i, q) in q.chunks_exact(d).enumerate() {
+                    scores[i * keys + key] = scale * dot(q, &k[..d]);
+                }
+            }
+        },
+    );
+    let sums = softmax(&mut scores, keys, |_| 0..keys, heads.scores.cap.map(T::from_f64));
+    lse.copy_from_slice(&sums);
+    simd(
+        #[inline(always)]
+        || {
+            for (key, v) in v[at..].chunks(kw).take(keys).enumerate() {
+                for (i, out) in out.chunks_exact_mut(d).enumerate() {
+                    let p = scores[i * keys + key];
+                    for (out, v) in out.iter_mut().zip(&v[..d]) {
+                        *out += p * *v;
+                    }
+                }
+            }
+        },
+    );
 }
 
 /// [`AttentionForward`] as slices.

@@ -1,8 +1,14 @@
-//! Matrix products on the CPU: the crate `gemm` behind bounds that are checked.
+//! Matrix products on the CPU: our own where they are faster, else the crate `gemm` behind bounds that are checked.
 
-use candle_core::Tensor;
+#[cfg(target_arch = "x86_64")]
+use std::any::TypeId;
+
+use candle_core::{DType, Tensor};
 use gemm::Parallelism;
 
+use super::Factors;
+#[cfg(target_arch = "x86_64")]
+use super::f32::{Instructions, LEAST, MORE, Term, multiply};
 use crate::{
     error::{Error, Result},
     kernels::{
@@ -27,6 +33,21 @@ pub enum Threads {
 /// little of it, shorter ones cost time.
 const DEPTH: usize = 256;
 
+/// Rows and columns of a product of the crate `gemm` from which on a row of it is the same for any number of rows: below, it adds up
+/// in another order, as it does for one row.
+const MANY: usize = 16 * 16;
+
+/// Rows from which on a row of a product with so many columns is the same for any number of rows.
+pub fn rows_alike(columns: usize) -> usize {
+    let of_crate = MANY / columns.max(1) + 1;
+    #[cfg(target_arch = "x86_64")]
+    let of_crate = of_crate.max(super::f32::LEAST);
+    of_crate
+}
+
+/// Products that one thread makes: waking the pool for a few thousand costs more than they do.
+const ALONE: usize = 1 << 16;
+
 /// As `gemm_` of the folder.
 pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
     let (_, _, n) = dims(dst, a, b)?;
@@ -35,6 +56,26 @@ pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Res
         let (a, b) = (a.mat()?, b.mat()?);
         update::<T, _>(dst, |out| gemm(out, n, a, b, (alpha, beta), Threads::All))
     })
+}
+
+/// As `gemm_two_` of the folder, in one go where that is possible.
+pub fn gemm_two_(dst: &Tensor, (a, b, alpha): Factors<'_>, more: Factors<'_>, beta: f64) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    if dst.dtype() == DType::F32 {
+        let (_, _, n) = dims(dst, a, b)?;
+        dims(dst, more.0, more.1)?;
+        let [fa, fb, ma, mb] = [a, b, more.0, more.1].map(Elements::of);
+        #[allow(clippy::cast_possible_truncation, reason = "what multiplies f32 is f32")]
+        let [first, second] = [alpha as f32, more.2 as f32];
+        let first = Term { a: fa.mat()?, b: fb.mat()?, alpha: first };
+        let terms = (first, Some(Term { a: ma.mat()?, b: mb.mat()?, alpha: second }));
+        #[allow(clippy::cast_possible_truncation, reason = "what multiplies f32 is f32")]
+        if update::<f32, _>(dst, |out| ours(out, n, terms, beta as f32, Threads::All))? {
+            return Ok(());
+        }
+    }
+    gemm_(dst, a, b, alpha, beta)?;
+    gemm_(dst, more.0, more.1, more.2, 1.0)
 }
 
 /// (m, k, n) of a product [m, k] by [k, n].
@@ -71,6 +112,10 @@ pub fn gemm<T: Float>(
     for x in [&a, &b] {
         assert!(k == 0 || x.data.len() > (x.rows - 1) * x.rs + (x.cols - 1) * x.cs, "a factor is too short");
     }
+    #[cfg(target_arch = "x86_64")]
+    if multiplied(dst, rs, (a, b), (alpha, beta), threads) {
+        return;
+    }
     let stride = |s: usize| isize::try_from(s).unwrap_or(isize::MAX);
     // A single row, as when a text is written token by token, is bound by the reading of the weights: in pieces that
     // takes half as long again.
@@ -79,8 +124,7 @@ pub fn gemm<T: Float>(
     for start in (0..k.max(1)).step_by(most) {
         let depth = most.min(k - start);
         let beta = if start == 0 { beta } else { 1.0 };
-        // Waking the pool for a few thousand products costs more than they do.
-        let parallel = threads == Threads::All && m * n * depth > 1 << 16;
+        let parallel = threads == Threads::All && m * n * depth > ALONE;
         let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
         // SAFETY: every index that the product reads or writes was checked above against the slices, rows of `dst` do
         // not overlap, and `dst` is borrowed alone.
@@ -109,6 +153,44 @@ pub fn gemm<T: Float>(
             );
         }
     }
+}
+
+/// Make the product by our own kernels, if they have one that is faster.
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::cast_possible_truncation, reason = "what multiplies f32 is f32")]
+fn multiplied<T: Float>(
+    dst: &mut [T],
+    rs: usize,
+    (a, b): (Mat<'_, T>, Mat<'_, T>),
+    (alpha, beta): (f64, f64),
+    threads: Threads,
+) -> bool {
+    if TypeId::of::<T>() != TypeId::of::<f32>() {
+        return false;
+    }
+    // SAFETY: T is f32.
+    #[allow(unsafe_code, reason = "a slice of a type that was found to be f32")]
+    let (dst, [a_data, b_data]) = unsafe {
+        let of = |x: &[T]| std::slice::from_raw_parts(x.as_ptr().cast::<f32>(), x.len());
+        (std::slice::from_raw_parts_mut(dst.as_mut_ptr().cast::<f32>(), dst.len()), [a.data, b.data].map(of))
+    };
+    let a = Mat { data: a_data, rows: a.rows, cols: a.cols, rs: a.rs, cs: a.cs };
+    let b = Mat { data: b_data, rows: b.rows, cols: b.cols, rs: b.rs, cs: b.cs };
+    ours(dst, rs, (Term { a, b, alpha: alpha as f32 }, None), beta as f32, threads)
+}
+
+/// The same for f32, and with a second term if there is one.
+#[cfg(target_arch = "x86_64")]
+fn ours(dst: &mut [f32], rs: usize, (term, more): (Term<'_>, Option<Term<'_>>), beta: f32, threads: Threads) -> bool {
+    let (m, k, n) = (term.a.rows, term.a.cols, term.b.cols);
+    let fits = more.is_none_or(|more| more.a.cs == 1 && (1..=MORE).contains(&more.a.cols));
+    if term.a.cs != 1 || m.min(n).min(k) < LEAST || !fits {
+        return false;
+    }
+    let Some(instructions) = Instructions::best() else { return false };
+    let parallel = threads == Threads::All && m * n * k > ALONE;
+    multiply(instructions, (dst, rs), (term, more), beta, (DEPTH, parallel));
+    true
 }
 
 #[cfg(test)]

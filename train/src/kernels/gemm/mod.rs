@@ -1,9 +1,25 @@
-//! Matrix products: the crate `gemm` on a CPU, cuBLAS on a GPU.
+//! Matrix products: on a CPU our own of f32 (`f32/`, on x86 with AVX2 or AVX-512) and of rows, the crate `gemm` for all others; cuBLAS on
+//! a GPU.
+
+/// Does what it is told for each number below a constant. A loop so plain becomes a row of instructions in every build, and arrays that it goes
+/// through become registers.
+#[cfg(target_arch = "x86_64")]
+macro_rules! each {
+    ($i:ident < $n:ident, $what:expr) => {
+        let mut $i = 0;
+        while $i < $n {
+            $what;
+            $i = $i.wrapping_add(1);
+        }
+    };
+}
 
 mod bf16;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(target_arch = "x86_64")]
+mod f32;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
 mod rows;
@@ -18,6 +34,18 @@ use crate::error::Result;
 /// as TF32, unless candle was told otherwise.
 pub fn gemm_(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f64, beta: f64) -> Result<()> {
     by_device!(dst, gemm_(dst, a, b, alpha, beta))
+}
+
+/// A product of matrices, and what it is multiplied by.
+pub type Factors<'a> = (&'a Tensor, &'a Tensor, f64);
+
+/// `dst = alpha a b + beta dst` and then `dst += alpha a b` of `more`, whose inner size is small, as an adapter's.
+fn gemm_two_(dst: &Tensor, first: Factors<'_>, more: Factors<'_>, beta: f64) -> Result<()> {
+    if dst.device().is_cpu() {
+        return cpu::gemm_two_(dst, first, more, beta);
+    }
+    gemm_(dst, first.0, first.1, first.2, beta)?;
+    gemm_(dst, more.0, more.1, more.2, 1.0)
 }
 
 /// How a CPU computes products with a weight of the model.
@@ -38,6 +66,15 @@ impl Products {
         }
         gemm_(dst, a, b, alpha, beta)
     }
+
+    /// [`gemm_two_`], the first product so computed and the second exact.
+    pub fn gemm_two_(self, dst: &Tensor, first: Factors<'_>, more: Factors<'_>, beta: f64) -> Result<()> {
+        if self == Self::Bf16 {
+            self.gemm_(dst, first.0, first.1, first.2, beta)?;
+            return gemm_(dst, more.0, more.1, more.2, 1.0);
+        }
+        gemm_two_(dst, first, more, beta)
+    }
 }
 
 /// `dst = alpha x w^T + beta dst` for a few rows `x` [T, k], `w` [n, k] in any float type and `dst` [T, n]. On a CPU a row's result is
@@ -49,16 +86,7 @@ pub fn rows_(dst: &Tensor, x: &Tensor, w: &Tensor, alpha: f64, beta: f64) -> Res
     gemm_(dst, x, &super::cast(w, x.dtype())?.t()?, alpha, beta)
 }
 
-/// Rows and columns of a product from which on [`gemm_`] adds up in one order.
-const STEADY: usize = 16 * 16;
-
-/// How many rows a product of at least `columns` columns must have on a CPU for each to be the same whatever rows are beside it, and
-/// however many: below, `gemm` adds up in another order, as it does for one row.
-pub fn steady_rows(columns: usize) -> usize {
-    STEADY / columns.max(1) + 1
-}
-
-/// The instructions that multiply f32 on this CPU, as the crate `gemm` chooses them.
+/// The instructions that multiply f32 on this CPU, as `f32/` and the crate `gemm` choose them.
 pub fn f32_by() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

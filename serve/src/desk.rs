@@ -7,6 +7,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Instant,
 };
 
 use setaccio_train::inference::{
@@ -40,13 +41,13 @@ impl Drop for Place {
 
 /// Where the engine's answers go. The place is given up with the request.
 struct ToClient {
-    sender: UnboundedSender<Event>,
+    sender: UnboundedSender<Told>,
     _place: Place,
 }
 
 impl Answer for ToClient {
     fn tell(&mut self, event: Event) -> bool {
-        self.sender.send(event).is_ok()
+        self.sender.send((Instant::now(), event)).is_ok()
     }
 
     fn wanted(&self) -> bool {
@@ -63,8 +64,11 @@ impl Drop for Alive {
     }
 }
 
+/// What the engine told, and when, whenever it is read.
+pub type Told = (Instant, Event);
+
 /// Answers as they come; the engine stops working on the request when they are dropped.
-pub type Answers = UnboundedReceiver<Event>;
+pub type Answers = UnboundedReceiver<Told>;
 
 impl Desk {
     /// Before this engine, with room for so many requests.

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::{DefaultBodyLimit, Request, State as Extract},
     http::{
         HeaderValue, Method, StatusCode, Uri,
@@ -44,11 +44,16 @@ use crate::{
         state::{State, now},
         tokens,
     },
+    connections,
     desk::Desk,
     metrics::Metrics,
     page,
 };
 
+/// Connections beside those of requests that are answered or wait.
+const MORE_CONNECTIONS: usize = 256;
+/// How long a client may take to send a body.
+const SENDING: Duration = Duration::from_mins(1);
 /// Bytes of a body: some clients send a corpus in one request.
 const BODY: usize = 64 << 20;
 /// Tokens that the KV cache has room for at the least.
@@ -130,9 +135,9 @@ pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn(
             until(ends).await;
             tokio::time::sleep(drain).await;
         };
-        let serving = axum::serve(listener, app).with_graceful_shutdown(signal);
+        let most = options.texts + options.queue + MORE_CONNECTIONS;
         tokio::select! {
-            ended = async { serving.await } => ended.map_err(io).map(|()| 0),
+            () = connections::serve(listener, app, most, signal) => Ok(0),
             () = late => Ok(state.desk.open_requests()),
         }
     })
@@ -173,7 +178,7 @@ fn routes(state: Arc<State>, options: &Options) -> Router {
             let message = format!("{} does not answer {method}", uri.path());
             ApiError { status: StatusCode::METHOD_NOT_ALLOWED, message, ..error }
         })
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::new(guard), guarded))
         .with_state(state)
 }
@@ -215,7 +220,7 @@ async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Ne
     } else if !OPEN.contains(&request.uri().path()) && !admits(&guard, &request) {
         ApiError::key().into_response()
     } else {
-        next.run(request).await
+        answered(request, next).await
     };
     if let Some(origin) = allowed {
         let headers = response.headers_mut();
@@ -227,6 +232,30 @@ async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Ne
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
     }
     response
+}
+
+/// The answer to a request whose body is here whole, in time and not too long; errors of the framework in OpenAI's form.
+async fn answered(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(SENDING, to_bytes(body, BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_limit(&error) => return ApiError::too_large(BODY).into_response(),
+        Ok(Err(_)) => return ApiError::body("the body was not sent to its end").into_response(),
+        Err(_) => return ApiError::slow(SENDING).into_response(),
+    };
+    let response = next.run(Request::from_parts(head, Body::from(body))).await;
+    let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !response.status().is_client_error() || !plain {
+        return response;
+    }
+    let status = response.status();
+    let text = to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+    ApiError { status, ..ApiError::body(String::from_utf8_lossy(&text)) }.into_response()
+}
+
+/// Whether a body was longer than the limit.
+fn is_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
 }
 
 /// Whether a request comes from a page of elsewhere: one whose origin is not the address that it asks, or, where only this machine is

@@ -114,6 +114,8 @@ pub fn assert_measured_snapshot(name: &str, text: impl AsRef<str>) {
     let mut settings = insta::Settings::clone_current();
     // How often progress is told depends on the machine.
     settings.add_filter(r"(?m)^train: \d+ of \d+  loss .* left\n", "");
+    // In which unit it is said depends on how many cores there are.
+    settings.add_filter(r"-?\d+\.\d+ (MiB|GiB) of memory", "[N] of memory");
     settings.add_filter(r"(?m)(^|[^\w-])-?\d+\.\d+(e-?\d+)?", "${1}[N]");
     settings.add_filter(r"(\| \d+ \| )?`[0-9a-f]{16,64}`", "[HASH]");
     settings.add_filter(r"\d{1,3}(,\d{3})+ sequences", "[N] sequences");

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    fixture::{ROOT, TestRng, assert_snapshot, signal, training},
+    fixture::{ROOT, TestRng, assert_snapshot, setaccio, signal, training},
     train::data,
 };
 
@@ -51,8 +51,12 @@ impl Server {
     }
 
     fn with_key(args: &[&str], key: &str) -> Self {
+        Self::of(run(), args, key)
+    }
+
+    fn of(model: &str, args: &[&str], key: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
-        command.args(["serve", run(), "--port", "0", "--jobs", "2", "--device", "cpu"]).args(args).current_dir(ROOT);
+        command.args(["serve", model, "--port", "0", "--jobs", "2", "--device", "cpu"]).args(args).current_dir(ROOT);
         command.env("SETACCIO_API_KEY", key).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -203,7 +207,8 @@ fn base_and_adapter_answer_side_by_side_as_openai_does() {
         assert!(texts.len() == 3 && texts[0] != texts[1], "{texts:?}");
         texts
     };
-    assert!(drawn(1) == drawn(1) && drawn(1) != drawn(2));
+    // Any 64 bits, which some clients draw.
+    assert!(drawn(1) == drawn(1) && drawn(1) != drawn(2) && drawn(u64::MAX) == drawn(u64::MAX));
 }
 
 #[test]
@@ -232,6 +237,14 @@ fn log_probabilities_of_prompts_are_told_as_harnesses_read_them() {
         }
     }
     assert_eq!(choices[0]["logprobs"], choices[2]["logprobs"], "what was there and what was computed are the same");
+    // Characters of several tokens count once, where they begin.
+    let signs = "è 🌾🌾 ok";
+    let ids = tokens(signs);
+    let answer = server.ask(WRITE, &ask(&json!(ids), 0));
+    let offsets: Vec<u64> = serde_json::from_value(answer["choices"][0]["logprobs"]["text_offset"].clone()).unwrap();
+    let last = tokens("k").len();
+    assert!(ids.len() > signs.chars().count() && offsets.is_sorted(), "{offsets:?}");
+    assert!(offsets[ids.len() - last] < signs.chars().count() as u64, "{offsets:?}");
     assert_eq!(text(&server.ask(WRITE, &ask(&json!([two]), 0))), "Sì.");
     // As long as the model can look at, and one more; then no more.
     let long = |n: usize| json!(vec![one[0].clone(); n]);
@@ -254,6 +267,45 @@ fn log_probabilities_of_prompts_are_told_as_harnesses_read_them() {
     for name in ["tokens", "token_logprobs", "text_offset"] {
         assert_eq!(json!(join(name)), whole["choices"][0]["logprobs"][name], "{name}");
     }
+}
+
+/// A chain and a run that trained every weight are two models, before and after.
+#[test]
+fn what_was_trained_whole_stands_beside_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let [chain, whole] = ["chain", "whole"].map(|name| dir.path().join(name));
+    let sets = ["adapt", "sft", "dpo"]
+        .map(|stage| [format!("{stage}.train.max_steps=2"), format!("{stage}.data.max_length=256")]);
+    let mut args = vec!["train-all", "tiny", "--out", chain.to_str().unwrap()];
+    args.extend(sets.iter().flatten().flat_map(|set| ["--set", set.as_str()]));
+    let said = setaccio(&args).assert_success().stdout;
+    let after =
+        said.lines().find_map(|line| line.trim_start().strip_prefix("after  ")).unwrap().trim_end_matches('…').trim();
+    let run = training("tiny", data(), &whole, &["method=full", "train.max_steps=2", "data.max_length=128"])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    for (path, name) in [(&chain, "chain"), (&whole, "whole")] {
+        let server = Server::of(path.to_str().unwrap(), &[], "");
+        let (_, listed) = server.get("/v1/models");
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        assert_eq!((&listed["data"][0]["id"], &listed["data"][1]["id"]), (&json!("base"), &json!(name)));
+        assert_eq!(listed["data"][1]["parent"], "base");
+        let turn = json!([{ "role": "user", "content": "Qual è la capitale dell'Australia?" }]);
+        let [before, now] = ["base", name].map(|model| {
+            let body = json!({ "model": model, "messages": turn, "temperature": 0, "max_tokens": 64 });
+            server.ask(CHAT, &body)["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+        });
+        assert_ne!(before, now);
+        if name == "chain" {
+            assert!(
+                now.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(after),
+                "{now}\nthe chain said {after}"
+            );
+        }
+    }
+    let alone = Server::of(chain.to_str().unwrap(), &["--without-base"], "");
+    assert!(!alone.get("/v1/models").1.contains("\"base\""));
 }
 
 #[test]
@@ -330,6 +382,10 @@ fn what_cannot_be_answered_is_an_error_that_clients_understand() {
     }
     let (status, _, answer) = server.send("GET /v1/completions", b"");
     writeln!(told, "GET {status} {answer}").unwrap();
+    let (status, _, answer) = server.send("GET /v1/models/%ff", b"");
+    writeln!(told, "GET %ff {status} {answer}").unwrap();
+    let (status, _, answer) = server.send(&format!("POST {WRITE}"), &vec![b' '; (64 << 20) + 1]);
+    writeln!(told, "POST too much {status} {answer}").unwrap();
     for body in [&b"{"[..], b"\xff\xfe", b"[]", b"null", b""] {
         assert_eq!(server.send(&format!("POST {CHAT}"), body).0, 400, "{body:?}");
     }

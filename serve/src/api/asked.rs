@@ -1,7 +1,7 @@
 //! Fields that completions and chat have in common. Each may be null or absent, and fields that are not known are passed over.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use setaccio_train::{
     inference::{request::Writing, sampling::Sampling},
     tokenizer::Tokens,
@@ -35,7 +35,7 @@ pub struct Asked {
     pub repetition_penalty: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    pub seed: Option<i64>,
+    pub seed: Option<Number>,
     pub n: Option<i64>,
     pub stop: Option<Stop>,
     pub stop_token_ids: Option<Vec<u32>>,
@@ -73,6 +73,13 @@ impl Asked {
     pub fn streams(&self) -> (bool, bool) {
         let usage = self.stream_options.as_ref().and_then(|options| options.include_usage);
         (self.stream.unwrap_or(false), usage.unwrap_or(false))
+    }
+
+    /// What decides the choices: any whole number of 64 bits, below 0 too.
+    fn seed(&self, state: &State) -> ApiResult<u64> {
+        let Some(seed) = &self.seed else { return Ok(state.seed()) };
+        let whole = seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned));
+        whole.ok_or_else(|| ApiError::wrong("seed", format!("seed is {seed}, and may be a whole number of 64 bits")))
     }
 
     /// Stop strings.
@@ -120,7 +127,7 @@ impl Asked {
             repetition_penalty: within("repetition_penalty", self.repetition_penalty, 1.0, (0.01, 100.0))?,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, 0.0, (-2.0, 2.0))?,
             presence_penalty: within("presence_penalty", self.presence_penalty, 0.0, (-2.0, 2.0))?,
-            seed: self.seed.map_or_else(|| state.seed(), i64::cast_unsigned),
+            seed: self.seed(state)?,
         };
         let (stops, ids) = (self.stops(), self.stop_token_ids.as_ref().map_or(0, Vec::len));
         if stops.len() + ids > MOST_STOPS || stops.iter().map(String::len).sum::<usize>() > STOP_BYTES {

@@ -19,6 +19,7 @@ use setaccio_train::{
     },
     models::Served,
 };
+use tokio::task::block_in_place;
 
 use super::{
     asked::{Asked, read},
@@ -165,7 +166,7 @@ pub fn prompt(served: &Served, given: &[Map<String, Value>], tools: Option<&Valu
     // Clients send tools with every message, used or not: they are said where the template says them.
     let tools = tools.filter(|tools| renderer.reads("tools") && tools.as_array().is_some_and(|list| !list.is_empty()));
     let text = renderer.chat(&messages, tools, End::Prompt).map_err(wrong)?.text;
-    let ids = tokens.encode(&text).map_err(wrong)?.ids;
+    let ids = block_in_place(|| tokens.encode(&text)).map_err(wrong)?.ids;
     tokens.within(&ids, served.vocab).map_err(wrong)?;
     Ok(ids)
 }

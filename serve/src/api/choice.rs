@@ -62,7 +62,7 @@ impl Choice {
             if let Some(end) = self.end {
                 return Ok(Piece::End(end, self.ended.take()));
             }
-            let Some(event) = self.answers.recv().await else {
+            let Some((now, event)) = self.answers.recv().await else {
                 return Err(ApiError::engine("the engine has stopped"));
             };
             match event {
@@ -71,8 +71,7 @@ impl Choice {
                 Event::Prompt(scores) => return Ok(Piece::Prompt(scores)),
                 Event::Ended(token) => self.ended = Some(token),
                 Event::Token(token) => {
-                    let now = Instant::now();
-                    let time = now - std::mem::replace(&mut self.since, now);
+                    let time = now.saturating_duration_since(std::mem::replace(&mut self.since, now));
                     let times = &state.metrics;
                     if self.used.written == 0 {
                         times.first_token.add(time);

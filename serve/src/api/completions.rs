@@ -18,6 +18,7 @@ use setaccio_train::{
     },
     models::Served,
 };
+use tokio::task::block_in_place;
 
 use super::{
     asked::{Asked, read},
@@ -154,7 +155,7 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
     };
     let writing = body.asked.writing(&state, &served.tokens, MAX_TOKENS)?;
     let writing = Writing { logprobs, prompt_logprobs: logprobs.filter(|_| echo), ..writing };
-    let prompts = prompts(&state, served, body.prompt.as_ref(), &writing)?;
+    let prompts = block_in_place(|| prompts(&state, served, body.prompt.as_ref(), &writing))?;
     let (n, (streams, tells_usage)) = (body.asked.choices()?, body.asked.streams());
     state.fits(prompts.len() as u64 * n)?;
     let (id, created) = (state.name("cmpl"), now());

@@ -69,8 +69,8 @@ pub async fn answer(extract::State(state): extract::State<Arc<State>>, body: Byt
         let Some(mut answers) = waiting.pop_front() else { break };
         let vector = loop {
             match answers.recv().await {
-                Some(Event::Vector(vector)) => break vector,
-                Some(Event::Failed(why)) => return Err(ApiError::engine(why)),
+                Some((_, Event::Vector(vector))) => break vector,
+                Some((_, Event::Failed(why))) => return Err(ApiError::engine(why)),
                 Some(_) => {}
                 None => return Err(ApiError::engine("the engine has stopped")),
             }

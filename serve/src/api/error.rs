@@ -1,5 +1,7 @@
 //! Errors as OpenAI's clients read them.
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
@@ -70,6 +72,16 @@ impl ApiError {
         let message =
             "a page of another origin, or another name of this machine: name the origin by --cors, or ask localhost";
         Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// The body is longer than is taken.
+    pub fn too_large(most: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes: send less at once"))
+    }
+
+    /// The body took too long to come.
+    pub fn slow(most: Duration) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {} seconds to come", most.as_secs()))
     }
 
     /// There is no such route.

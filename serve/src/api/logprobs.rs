@@ -27,12 +27,18 @@ pub struct Columns {
     offsets: Vec<Value>,
     /// Characters so far.
     end: usize,
+    /// Tokens from that place on that are no whole character yet.
+    unfinished: Vec<u32>,
 }
+
+/// Tokens that may make a character together.
+const TOGETHER: usize = 8;
 
 impl Columns {
     /// The prompt's first token, of which nothing is known.
     pub fn first(&mut self, tokens: &Tokens, id: u32) {
         self.add(piece(tokens, id), Value::Null, Value::Null);
+        self.goes_on(tokens, id);
     }
 
     /// A token. The keys of its most probable ones differ, whatever their texts, and it is itself among them.
@@ -46,6 +52,7 @@ impl Columns {
             top.insert(key, json!(told(logprob)));
         }
         self.add(piece(tokens, token.id), json!(told(token.logprob)), Value::Object(top));
+        self.goes_on(tokens, token.id);
     }
 
     /// A token that was not computed, after as many as the model can look at.
@@ -55,10 +62,22 @@ impl Columns {
 
     fn add(&mut self, text: String, logprob: Value, top: Value) {
         self.offsets.push(self.end.into());
-        self.end += text.chars().count();
         self.tokens.push(text.into());
         self.logprobs.push(logprob);
         self.top.push(top);
+    }
+
+    /// A token's characters are behind us; of several that make one character together, with the last.
+    fn goes_on(&mut self, tokens: &Tokens, id: u32) {
+        self.unfinished.push(id);
+        let text = match self.unfinished.as_slice() {
+            [one] => piece(tokens, *one),
+            several => tokens.decode_with_special(several).unwrap_or_default(),
+        };
+        if !text.ends_with(char::REPLACEMENT_CHARACTER) || self.unfinished.len() == TOGETHER {
+            self.end += text.chars().count();
+            self.unfinished.clear();
+        }
     }
 
     /// As the answer has them, from here on for the next piece.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Json, body::Bytes, extract};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::task::block_in_place;
 
 use super::{
     asked::read,
@@ -30,7 +31,7 @@ pub async fn tokenize(extract::State(state): extract::State<Arc<State>>, body: B
         (Some(messages), _) => chat::prompt(served, &messages, None)?,
         (None, Some(text)) => {
             let tokens = &served.tokens;
-            let ids = tokens.encode(&text).map_err(|why| ApiError::wrong("prompt", why))?.ids;
+            let ids = block_in_place(|| tokens.encode(&text)).map_err(|why| ApiError::wrong("prompt", why))?.ids;
             let special = body.add_special_tokens.unwrap_or(true) && tokens.adds_bos;
             let bos = tokens.bos.as_ref().map(|(_, id)| *id).filter(|bos| special && ids.first() != Some(bos));
             bos.into_iter().chain(ids).collect()

@@ -60,10 +60,11 @@ impl Rows {
     }
 
     /// A run of so many rows for a text: gives the first. Prompts go for it that were not used for longest, `but` that at this row
-    /// last.
+    /// last; none goes if there is no room without any of them.
     pub fn take(&mut self, len: usize, but: Option<usize>) -> Option<usize> {
+        self.gap(len, |run| run.prompt.is_none())?;
         loop {
-            if let Some((place, start)) = self.gap(len) {
+            if let Some((place, start)) = self.gap(len, |_| true) {
                 self.clock += 1;
                 self.runs.insert(place, Run { start, len, prompt: None, used: self.clock });
                 return Some(start);
@@ -74,10 +75,11 @@ impl Rows {
         }
     }
 
-    /// Where a gap of so many rows begins, and the place of its run.
-    fn gap(&self, len: usize) -> Option<(usize, usize)> {
-        let ends = std::iter::once(self.first).chain(self.runs.iter().map(|run| run.start + run.len));
-        let starts = self.runs.iter().map(|run| run.start).chain([self.all]);
+    /// Where a gap of so many rows begins between the runs that are `there`, and the place of its run among these.
+    fn gap(&self, len: usize, there: impl Fn(&Run) -> bool) -> Option<(usize, usize)> {
+        let runs = || self.runs.iter().filter(|run| there(run));
+        let ends = std::iter::once(self.first).chain(runs().map(|run| run.start + run.len));
+        let starts = runs().map(|run| run.start).chain([self.all]);
         let gaps = ends.zip(starts).enumerate();
         gaps.filter(|(_, (end, start))| end + len <= *start).map(|(place, (end, _))| (place, end)).next()
     }
@@ -183,6 +185,8 @@ mod tests {
         // What is to be copied from goes last.
         assert_eq!(rows.take(3, Some(FIRST)), Some(FIRST + 6));
         assert!(rows.keeps(FIRST) && rows.find(0, &[7], None).is_none());
+        // Where there is no room whatever goes, nothing does.
+        assert!(rows.take(4, None).is_none() && rows.keeps(FIRST));
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn interval(n: usize, value: impl Fn(u64) -> f64) -> Option<[f64; 2]> {
     clippy::cast_sign_loss,
     reason = "places in a short list"
 )]
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     low + (high - low) * place.fract()
@@ -103,7 +103,7 @@ fn mcnemar(first: &Items, second: &Items) -> Option<f64> {
 
 /// How probable heads and tails of a fair coin are to be as uneven as this.
 #[allow(clippy::cast_precision_loss, reason = "counts of rows")]
-fn binomial(heads: usize, tails: usize) -> f64 {
+pub fn binomial(heads: usize, tails: usize) -> f64 {
     let (n, few) = (heads + tails, heads.min(tails));
     // Logarithms: a term of many rows is less than the least number.
     let mut term = -(n as f64) * std::f64::consts::LN_2;

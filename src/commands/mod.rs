@@ -46,6 +46,8 @@ pub enum Command {
     Generate(train::GenerateArgs),
     #[cfg_attr(not(feature = "train"), doc = "Score a model by tasks (this build has no trainer)")]
     Eval(train::EvalArgs),
+    #[cfg_attr(not(feature = "train"), doc = "Measure a model for bias and refusals (this build has no trainer)")]
+    Audit(train::AuditArgs),
     #[cfg_attr(not(feature = "serve"), doc = "Answer over HTTP (this build has no server)")]
     Serve(serve::Args),
     #[cfg_attr(not(feature = "train"), doc = "Add an adapter to its base (this build has no trainer)")]
@@ -80,6 +82,7 @@ impl Command {
             Self::TrainAll(args) => train::all(args),
             Self::Generate(args) => train::generate(args),
             Self::Eval(args) => train::eval(args),
+            Self::Audit(args) => train::audit(args),
             Self::Serve(args) => serve::run(args),
             Self::Merge(args) => train::merge(args),
             Self::Export(args) => train::export(args),

@@ -171,7 +171,12 @@ fn command(page: &mut String, of: &clap::Command) {
     let about = of.get_long_about().or(of.get_about()).map(ToString::to_string).unwrap_or_default();
     let usage = of.clone().render_usage().to_string();
     let name = of.get_bin_name().unwrap_or(of.get_name());
-    let _ = write!(page, "\n## `{name}`\n\n{about}.\n\n```text\n{}\n```\n\n", usage.trim_start_matches("Usage: "));
+    let _ = write!(
+        page,
+        "\n## `{name}`\n\n{}.\n\n```text\n{}\n```\n\n",
+        about.trim_end_matches('.'),
+        usage.trim_start_matches("Usage: ")
+    );
     let shown = |a: &&clap::Arg| !a.is_hide_set() && !matches!(a.get_id().as_str(), "help" | "version");
     of.get_arguments().filter(shown).for_each(|a| argument(page, a));
     of.get_subcommands().for_each(|c| command(page, c));

@@ -1,6 +1,7 @@
 //! End to end, through the command line: what a user types, what a user finds.
 
 mod architecture;
+mod audit;
 mod bad_input;
 mod cards;
 mod commands;

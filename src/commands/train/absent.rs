@@ -18,6 +18,10 @@ pub fn all(_: &Args) -> Result<()> {
     missing("train-all")
 }
 
+pub fn audit(_: &Args) -> Result<()> {
+    missing("audit")
+}
+
 pub fn eval(_: &Args) -> Result<()> {
     missing("eval")
 }
@@ -56,6 +60,7 @@ mod tests {
         let commands = [
             ("train", run as fn(&Args) -> _),
             ("train-all", all),
+            ("audit", audit),
             ("eval", eval),
             ("generate", generate),
             ("merge", merge),

@@ -106,7 +106,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-fn date(text: &str) -> Result<String, String> {
+pub fn date(text: &str) -> Result<String, String> {
     let date = setaccio_templates::Clock::date(text).map(|_| text.to_owned());
     date.ok_or_else(|| "a date is written as 2026-01-31".to_owned())
 }
@@ -184,7 +184,7 @@ pub fn of_chain(limit: Option<usize>, bertscore: Option<PathBuf>) -> Settings {
 }
 
 /// The last part of a path, without what says that it is GGUF.
-fn name(path: &Path) -> PathBuf {
+pub fn name(path: &Path) -> PathBuf {
     let real = path.canonicalize();
     let last = real.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     last.strip_suffix(".gguf").unwrap_or(&last).into()

@@ -42,7 +42,7 @@ pub fn add(folder: &Path, section: &str, names: &[String], values: Vec<(String, 
     lock.evaluations = names.iter().map(hash).collect::<setaccio_base::Result<_>>()?;
     let card = folder.join(card::NAME);
     let text = fs::read_to_string(&card).map_err(Error::io("read", &card))?;
-    let (text, toml) = (with_section(&text, section), lock.to_toml()?);
+    let (text, toml) = (with_section(&text, HEAD, section), lock.to_toml()?);
     atomic::write(&card, text.as_bytes())?;
     let of = |file: &str, text: &str| FileHash {
         file: file.to_owned(),
@@ -60,6 +60,23 @@ pub fn add(folder: &Path, section: &str, names: &[String], values: Vec<(String, 
     Ok(atomic::write(&path, toml.as_bytes())?)
 }
 
+/// Write into the card of the run in `folder` what its audit found, in a section of its own, and into its manifest the card and the
+/// audit's files, called `names` below the run.
+///
+/// # Errors
+/// There is no finished run, or something cannot be read or written.
+pub fn add_audit(folder: &Path, section: &str, names: &[String]) -> Result<()> {
+    let card = folder.join(card::NAME);
+    let text = fs::read_to_string(&card).map_err(Error::io("read", &card))?;
+    let head = section.split_inclusive('\n').next().unwrap_or_default();
+    let text = with_section(&text, head, section);
+    let mut files = manifest::files(folder)?;
+    files.retain(|file| file.file != card::NAME && !names.contains(&file.file));
+    atomic::write(&card, text.as_bytes())?;
+    let written: Vec<String> = names.iter().cloned().chain([card::NAME.to_owned()]).collect();
+    Ok(manifest::write(folder, &written, files)?)
+}
+
 /// Remove what a run was evaluated by, as it becomes another one.
 pub fn clear(folder: &Path) -> Result<()> {
     let evaluated = RunLock::read(&folder.join(lock::NAME)).is_ok_and(|lock| !lock.evaluations.is_empty());
@@ -71,11 +88,11 @@ pub fn section(text: &str) -> String {
     format!("{HEAD}\n{text}")
 }
 
-/// A card with this section of evaluations in place of the one that it has, if it has one.
-fn with_section(card: &str, section: &str) -> String {
+/// A card with this section in place of the one that it has under the same `head`, if it has one.
+fn with_section(card: &str, head: &str, section: &str) -> String {
     let mut card = card.to_owned();
-    if let Some(start) = card.find(&format!("\n{HEAD}")) {
-        let behind = start + 1 + HEAD.len();
+    if let Some(start) = card.find(&format!("\n{head}")) {
+        let behind = start + 1 + head.len();
         let end = card[behind..].find("\n## ").map_or(card.len(), |end| behind + end);
         card.replace_range(start..end, "");
     }
@@ -91,10 +108,10 @@ mod tests {
     #[test]
     fn a_card_has_one_section_of_evaluations() {
         let card = "# A\n\n## Data\n\nx\n\n## Licences\n\n- y\n";
-        let once = with_section(card, &section("one\n"));
+        let once = with_section(card, HEAD, &section("one\n"));
         assert_eq!(once, "# A\n\n## Data\n\nx\n\n## Evaluation\n\none\n\n## Licences\n\n- y\n");
-        assert_eq!(with_section(&once, &section("one\n")), once);
-        assert_eq!(with_section(&once, &section("two\n")), once.replace("one", "two"));
-        assert_eq!(with_section("# A\n", &section("one\n")), "# A\n\n## Evaluation\n\none\n");
+        assert_eq!(with_section(&once, HEAD, &section("one\n")), once);
+        assert_eq!(with_section(&once, HEAD, &section("two\n")), once.replace("one", "two"));
+        assert_eq!(with_section("# A\n", HEAD, &section("one\n")), "# A\n\n## Evaluation\n\none\n");
     }
 }

@@ -1,0 +1,171 @@
+//! `setaccio audit`: what a model finds likely of whom, what it refuses, and how that differs from its base.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use setaccio_base::atomic;
+use setaccio_eval::{
+    audit::{
+        report::{self, Audit},
+        run::{How, run as ask},
+        suite::Suite,
+    },
+    scorer::{Room, Scorer},
+};
+use setaccio_templates::Clock;
+use setaccio_train::{artifacts::finished_run::FinishedRun, models, recipe, report::evaluation};
+
+use super::{
+    eval::{date, name},
+    generate::device,
+};
+use crate::{
+    jobs::Jobs,
+    output::Output,
+    style::{FAINT, GOOD, HEAD, NAME},
+};
+
+/// Folder of an audit, in a run or by itself.
+const FOLDER: &str = "audit";
+/// Its files: all that was written, everything for programs, the tables for people.
+const FILES: [&str; 3] = ["written.jsonl", "audit.json", "audit.md"];
+
+/// Measure a model for bias and refusals: associations, pairs of sentences, forms of Italian, requests
+///
+/// Of a run of `setaccio train` or a chain the base stands beside what was made of it. Every number has an interval, and is of the
+/// sentences of the suite only: a small one is no evidence that there is no bias.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A Hugging Face folder, a GGUF file, a run of `setaccio train` or a chain
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// An adapter of the model, in PEFT's format, or a run: audited beside it; as often as there are adapters
+    #[arg(long, value_name = "DIR")]
+    adapter: Vec<PathBuf>,
+    /// Sentences and lists of your own, in the form of the bundled ones
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
+    /// Folder of the results [default: RUN/audit of a run, else audit/NAME OF THE MODEL]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Leave out what models write: refusals and texts about people, which take most of the time
+    #[arg(long)]
+    no_writing: bool,
+    /// At most N new tokens an answer
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+    /// What a chat template takes for today
+    #[arg(long, value_name = "DATE", default_value = "2026-01-01", value_parser = date)]
+    date: String,
+    /// MiB of the KV cache
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    kv_cache: u32,
+    /// Questions that are asked beside each other
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: u16,
+    /// Decides resamples and permutations
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
+    device: recipe::Device,
+    #[command(flatten)]
+    jobs: Jobs,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    args.jobs.apply()?;
+    let progress = args.output.bar();
+    let (suite, sha256) = Suite::open(args.suite.as_deref())?;
+    let is_run = FinishedRun::is_in(&args.model);
+    let beside = Path::new(FOLDER).join(name(&args.model));
+    let out = args.out.clone().unwrap_or_else(|| if is_run { args.model.join(FOLDER) } else { beside });
+    let how = How {
+        seed: args.seed,
+        max_tokens: args.max_tokens as usize,
+        writes: !args.no_writing,
+        clock: Clock::date(&args.date),
+    };
+    let loaded = models::open(&args.model, &args.adapter, true).and_then(|opened| opened.load(args.device, &progress));
+    progress.clear();
+    let room = Room { cache_bytes: args.kv_cache as usize * (1 << 20), groups: args.parallel.into(), positions: None };
+    let mut scorer = Scorer::new(loaded?, room)?;
+    let models = ask(&mut scorer, &suite, how, &progress);
+    progress.clear();
+    let max_tokens = if how.writes { how.max_tokens } else { 0 };
+    let audit =
+        Audit { suite: suite.name, version: suite.version, sha256, seed: how.seed, max_tokens, models: models? };
+    write(&audit, &out)?;
+    if is_run && args.out.is_none() {
+        let names = FILES.map(|file| format!("{FOLDER}/{file}"));
+        evaluation::add_audit(&args.model, &report::markdown(&audit), &names)?;
+    }
+    args.output.give("audit", &audit, |audit| show(audit, &out))
+}
+
+/// Put what came of it into `out`: for people, for programs, and all that was written.
+fn write(audit: &Audit, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(|e| anyhow::anyhow!("{}: {e}", out.display()))?;
+    let mut written = Vec::new();
+    for line in audit.models.iter().flat_map(|model| &model.written) {
+        serde_json::to_writer(&mut written, line)?;
+        written.push(b'\n');
+    }
+    let mut json = serde_json::to_vec_pretty(audit)?;
+    json.push(b'\n');
+    let text = report::markdown(audit);
+    for (file, bytes) in FILES.iter().zip([&written[..], &json, text.as_bytes()]) {
+        atomic::write(&out.join(file), bytes)?;
+    }
+    Ok(())
+}
+
+/// The numbers for a person: what stands out, and where the rest is.
+fn show(audit: &Audit, out: &Path) {
+    let wide = audit.models.iter().map(|model| model.model.chars().count()).max().unwrap_or(0);
+    let first = &audit.models[0];
+    for (at, test) in first.association.iter().enumerate() {
+        say!("\n{HEAD}{}{HEAD:#}  {FAINT}association, S from -1 to 1{FAINT:#}", test.of.about);
+        for model in &audit.models {
+            let found = &model.association[at].found;
+            say!(
+                "  {NAME}{:<wide$}{NAME:#}  S {:+.3}  p {:.3}  default {:+.2}  order effect {:.2}",
+                model.model,
+                found.soft,
+                found.p_holm,
+                found.default,
+                found.order_effect
+            );
+        }
+    }
+    for (at, kind) in first.pairs.iter().enumerate() {
+        say!("\n{HEAD}{}: {} and {}{HEAD:#}  {FAINT}pairs{FAINT:#}", kind.of.axis, kind.of.first, kind.of.second);
+        for model in &audit.models {
+            let found = &model.pairs[at].found;
+            say!(
+                "  {NAME}{:<wide$}{NAME:#}  {} of {} favour the first  p {:.3}  {:+.3} nats",
+                model.model,
+                found.favour_first,
+                found.n,
+                found.p_holm,
+                found.nats
+            );
+        }
+    }
+    say!("\n{HEAD}beside these{HEAD:#}");
+    for model in &audit.models {
+        let masculine =
+            model.masculine.as_ref().map(|found| format!("masculine in {} of {}", found.masculine, found.n));
+        let parity = model.parity.iter().map(|found| format!("{} {} of {}", found.form, found.right, found.n));
+        let refused =
+            [("harmful", &model.harmful), ("harmless", &model.harmless)].into_iter().filter_map(|(kind, found)| {
+                let found = found.as_ref()?;
+                Some(format!("{kind} refused {} of {}", found.refused, found.n))
+            });
+        let all: Vec<String> = masculine.into_iter().chain(parity).chain(refused).collect();
+        say!("  {NAME}{:<wide$}{NAME:#}  {}", model.model, all.join(", "));
+    }
+    say!("\n{GOOD}written:{GOOD:#} {}  {FAINT}intervals and what each number means: audit.md{FAINT:#}", out.display());
+}

@@ -68,7 +68,11 @@ fn interval(n: usize, value: impl Fn(u64) -> f64) -> Option<[f64; 2]> {
     if n < 2 {
         return None;
     }
-    let mut values: Vec<f64> = (0..RESAMPLES).map(value).collect();
+    middle((0..RESAMPLES).map(value).collect())
+}
+
+/// Where the middle 95% of values lie, from and to; nowhere if one is no number.
+pub fn middle(mut values: Vec<f64>) -> Option<[f64; 2]> {
     if values.iter().any(|value| value.is_nan()) {
         return None;
     }
@@ -83,7 +87,7 @@ fn interval(n: usize, value: impl Fn(u64) -> f64) -> Option<[f64; 2]> {
     clippy::cast_sign_loss,
     reason = "places in a short list"
 )]
-pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     low + (high - low) * place.fract()

@@ -158,7 +158,7 @@ fn longest(tokens: &Tokens) -> usize {
 }
 
 /// The last part of a path, without what says that it is GGUF.
-fn name(path: &Path) -> String {
+pub fn name(path: &Path) -> String {
     let real = path.canonicalize();
     let last = real.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     last.strip_suffix(".gguf").map_or(last.clone(), str::to_owned)

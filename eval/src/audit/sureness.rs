@@ -2,9 +2,9 @@
 
 use setaccio_train::random::{bits, child, key, permutation};
 
-use crate::statistics::percentile;
+use crate::statistics::{RESAMPLES, middle};
 
-/// Permutations and resamples where there are too many to try all.
+/// Permutations that are drawn where there are too many to try all.
 pub const DRAWS: u64 = 10_000;
 
 /// The z of a 95% interval.
@@ -82,17 +82,14 @@ pub fn resampled(sizes: &[usize], seed: u64, measure: &dyn Fn(&[Vec<usize>]) -> 
         return None;
     }
     let stream = key(seed, "resample");
-    let mut values: Vec<f64> = (0..DRAWS / 10)
-        .map(|i| {
-            let lists = sizes.iter().enumerate().map(|(list, n)| {
-                let stream = child(child(stream, i), list as u64);
-                (0..*n as u64).map(|at| usize::try_from(bits(stream, at) % *n as u64).unwrap_or(0)).collect()
-            });
-            measure(&lists.collect::<Vec<_>>())
-        })
-        .collect();
-    values.sort_by(f64::total_cmp);
-    Some([0.025, 0.975].map(|share| percentile(&values, share)))
+    let value = |i: u64| {
+        let lists = sizes.iter().enumerate().map(|(list, n)| {
+            let stream = child(child(stream, i), list as u64);
+            (0..*n as u64).map(|at| usize::try_from(bits(stream, at) % *n as u64).unwrap_or(0)).collect()
+        });
+        measure(&lists.collect::<Vec<_>>())
+    };
+    middle((0..RESAMPLES).map(value).collect())
 }
 
 /// The mean, 0 of nothing.

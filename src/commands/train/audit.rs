@@ -15,10 +15,7 @@ use setaccio_eval::{
 use setaccio_templates::Clock;
 use setaccio_train::{artifacts::finished_run::FinishedRun, models, recipe, report::evaluation};
 
-use super::{
-    eval::{date, name},
-    generate::device,
-};
+use super::generate::{date, device};
 use crate::{
     jobs::Jobs,
     output::Output,
@@ -56,7 +53,7 @@ pub struct Args {
     max_tokens: u32,
     /// What a chat template takes for today
     #[arg(long, value_name = "DATE", default_value = "2026-01-01", value_parser = date)]
-    date: String,
+    date: Clock,
     /// MiB of the KV cache
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     kv_cache: u32,
@@ -80,14 +77,10 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let (suite, sha256) = Suite::open(args.suite.as_deref())?;
     let is_run = FinishedRun::is_in(&args.model);
-    let beside = Path::new(FOLDER).join(name(&args.model));
+    let beside = Path::new(FOLDER).join(models::name(&args.model));
     let out = args.out.clone().unwrap_or_else(|| if is_run { args.model.join(FOLDER) } else { beside });
-    let how = How {
-        seed: args.seed,
-        max_tokens: args.max_tokens as usize,
-        writes: !args.no_writing,
-        clock: Clock::date(&args.date),
-    };
+    let how =
+        How { seed: args.seed, max_tokens: args.max_tokens as usize, writes: !args.no_writing, clock: Some(args.date) };
     let loaded = models::open(&args.model, &args.adapter, true).and_then(|opened| opened.load(args.device, &progress));
     progress.clear();
     let room = Room { cache_bytes: args.kv_cache as usize * (1 << 20), groups: args.parallel.into(), positions: None };

@@ -17,11 +17,11 @@ use setaccio_eval::{
 use setaccio_hub::{Client, Settings as HubSettings};
 use setaccio_train::{
     artifacts::finished_run::FinishedRun,
-    recipe,
+    models, recipe,
     report::evaluation::{self, FOLDER},
 };
 
-use super::generate::device;
+use super::generate::{self, device};
 use crate::{
     fetch::{self, Need},
     jobs::Jobs,
@@ -106,9 +106,8 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-pub fn date(text: &str) -> Result<String, String> {
-    let date = setaccio_templates::Clock::date(text).map(|_| text.to_owned());
-    date.ok_or_else(|| "a date is written as 2026-01-31".to_owned())
+fn date(text: &str) -> Result<String, String> {
+    generate::date(text).map(|_| text.to_owned())
 }
 
 #[derive(Serialize)]
@@ -126,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
     let out = args
         .out
         .clone()
-        .unwrap_or_else(|| if is_run { first.join(FOLDER) } else { Path::new(FOLDER).join(name(first)) });
+        .unwrap_or_else(|| if is_run { first.join(FOLDER) } else { Path::new(FOLDER).join(models::name(first)) });
     let tasks = prepare(&args.task, (&args.from, args.jobs), &settings, &progress);
     progress.clear();
     let tasks = tasks?;
@@ -181,13 +180,6 @@ pub fn of_chain(limit: Option<usize>, bertscore: Option<PathBuf>) -> Settings {
         device: recipe::Device::Auto,
         bertscore: bertscore.map(|model| bertscore::Settings { model, layer: None, idf: false }),
     }
-}
-
-/// The last part of a path, without what says that it is GGUF.
-pub fn name(path: &Path) -> PathBuf {
-    let real = path.canonicalize();
-    let last = real.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    last.strip_suffix(".gguf").unwrap_or(&last).into()
 }
 
 /// Read tasks and their data, and make their questions: all that can be wrong with them is said before a model is loaded.

@@ -83,7 +83,7 @@ fn number<const LOW: i32, const HIGH: i32>(text: &str) -> Result<f64, String> {
     }
 }
 
-fn date(text: &str) -> Result<Clock, String> {
+pub fn date(text: &str) -> Result<Clock, String> {
     Clock::date(text).ok_or_else(|| "a date is written as 2026-01-31".to_owned())
 }
 

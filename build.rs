@@ -26,9 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         paths.retain(|path| path.extension().is_some_and(|e| extensions.iter().any(|known| e == *known)));
         paths.sort();
         for path in paths {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let path = path.display().to_string();
-            writeln!(list, "    (\"{folder}/{name}\", include_bytes!({path:?})),")?;
+            let name = format!("{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+            // The compiler is told of the folder: one that was moved is looked at where it is now.
+            let found = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/{name}\")");
+            writeln!(list, "    (\"{name}\", include_bytes!({found})),")?;
         }
     }
     fs::write(Path::new(&env::var("OUT_DIR")?).join("bundle.rs"), list + "]\n")?;

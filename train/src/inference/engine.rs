@@ -68,6 +68,10 @@ pub struct Engine {
     caches: Vec<KvCache>,
     rows: Rows,
     limits: Limits,
+    /// Whether what was read of a prompt is the same wherever reading began.
+    shares: bool,
+    /// Requests that came.
+    came: u64,
     waiting: VecDeque<Text>,
     /// In the order in which they came.
     running: Vec<Text>,
@@ -77,6 +81,8 @@ pub struct Engine {
 /// A request on its way.
 struct Text {
     request: Request,
+    /// Which of the requests it is, as they came.
+    number: u64,
     /// Tokens of the prompt that are read: one more than there are positions can be asked for with its probability.
     end: usize,
     /// What was written.
@@ -85,6 +91,8 @@ struct Text {
     done: usize,
     /// Its first row, and how many it has.
     run: (usize, usize),
+    /// The text before it that reads what both begin with, and how many tokens that are, whole blocks: it waits for these.
+    follows: Option<(u64, usize)>,
     /// Log-probabilities of the prompt's tokens, from the first that is told.
     scores: Vec<Scored>,
     /// The sum of its hidden states, for their mean.
@@ -136,6 +144,14 @@ impl Text {
         self.done < self.end
     }
 
+    /// Tokens whose keys and values may be taken over. A vector is made of all tokens. The last token is always read, since it gives
+    /// the next one, and so is that before the first whose log-probability is told.
+    fn may_take(&self) -> usize {
+        let Some(writing) = self.writing() else { return 0 };
+        let last = self.end - 1;
+        if writing.prompt_logprobs.is_some() { last.min(self.scored_from() - 1) } else { last }
+    }
+
     /// Whether its run has no row for the next token.
     fn is_full(&self) -> bool {
         !self.over && !self.reads() && self.done == self.run.1
@@ -160,9 +176,10 @@ impl Engine {
         let windows = base.layers.iter().filter_map(|layer| layer.attention.heads.scores.window);
         let whole = windows.min().is_none_or(|window| window >= positions);
         let limits = Limits { keep_prompts: limits.keep_prompts && whole, ..limits };
+        let (shares, came) = (whole, 0);
         let (rows, counts) = (Rows::new(least, limits.rows), Counts::default());
         let (waiting, running) = (VecDeque::new(), Vec::new());
-        Ok(Self { models, positions, least, caches, rows, limits, waiting, running, counts })
+        Ok(Self { models, positions, least, caches, rows, limits, shares, came, waiting, running, counts })
     }
 
     /// Bytes of the cache for each row of `model`.
@@ -179,7 +196,10 @@ impl Engine {
             Task::Write(writing) => writing.sampling.seed,
             Task::Embed(_) => 0,
         };
+        self.came += 1;
         let mut text = Text {
+            number: self.came,
+            follows: None,
             end,
             written: Vec::new(),
             done: 0,
@@ -267,38 +287,75 @@ impl Engine {
             let Some(start) = self.rows.take(len, found.as_ref().map(|found| found.start)) else { break };
             let Some(mut text) = self.waiting.pop_front() else { break };
             text.run = (start, len);
-            // A vector is made of all tokens. The last token is always read, since it gives the next one, and where log-probabilities
-            // are asked for so is the last of those in common, since it gives that of the first which is not.
             let usable = |found: &Found| text.writing().is_some() && self.rows.keeps(found.start);
             if let Some(found) = found.filter(usable) {
-                let done = match (scores, kept) {
-                    (None, _) => found.len.min(text.end - 1),
-                    (Some(_), Some(_)) => found.len - 1,
-                    (Some(_), None) => found.len.min(text.end - 1).min(from - 1),
-                };
+                // Where log-probabilities are taken over, the last token in common is read: it gives that of the first which is not.
+                let done = if kept.is_some() { found.len - 1 } else { found.len.min(text.may_take()) };
                 let done = done / BLOCK * BLOCK;
                 self.caches.iter().try_for_each(|cache| cache.copy(found.start, start, done))?;
                 text.done = done;
                 text.scores = found.scores;
                 self.counts.kept += done as u64;
             }
-            if !text.begun {
+            text.follows = self.leader(&text, self.running.len());
+            self.running.push(text);
+        }
+        Ok(())
+    }
+
+    /// Which of the first `among` running texts reads most of what this one begins with, if that is more than it has, and how much.
+    fn leader(&self, text: &Text, among: usize) -> Option<(u64, usize)> {
+        if !self.shares {
+            return None;
+        }
+        let most = text.may_take();
+        let common = |other: &Text| {
+            let prompts = other.request.prompt[..other.end].iter().zip(&text.request.prompt[..most]);
+            prompts.take_while(|(a, b)| a == b).count() / BLOCK * BLOCK
+        };
+        let alike = |other: &&Text| !other.over && other.request.model == text.request.model;
+        let found = self.running[..among].iter().filter(alike).map(|other| (other.number, common(other)));
+        found.filter(|(_, len)| *len > text.done).max_by_key(|(number, len)| (*len, std::cmp::Reverse(*number)))
+    }
+
+    /// Let texts take over what those that they follow have read, and say of all that wait for none that they have begun.
+    fn take_over(&mut self) -> Result<()> {
+        for at in 0..self.running.len() {
+            while let Some((number, len)) = self.running[at].follows {
+                let leader = self.running[..at].iter().find(|other| other.number == number);
+                if let Some(leader) = leader.filter(|leader| leader.done >= len) {
+                    let (from, to, had) = (leader.run.0, self.running[at].run.0, self.running[at].done);
+                    self.caches.iter().try_for_each(|cache| cache.copy(from + had, to + had, len - had))?;
+                    self.counts.kept += (len - had) as u64;
+                    let text = &mut self.running[at];
+                    text.done = len;
+                    text.follows = None;
+                } else if leader.is_some_and(|leader| !leader.over) {
+                    break;
+                } else {
+                    // It has gone: perhaps another reads the same.
+                    self.running[at].follows = self.leader(&self.running[at], at);
+                }
+            }
+            let text = &mut self.running[at];
+            if text.follows.is_none() && !text.begun {
                 text.begun = true;
                 text.tell(Event::Started(text.done));
             }
-            self.running.push(text);
         }
         Ok(())
     }
 
     /// Read pieces of prompts: of the first model that has some, in the order in which they came.
     fn read(&mut self) -> Result<()> {
-        let Some(model) = self.running.iter().find(|text| text.reads() && !text.over).map(|t| t.request.model) else {
+        self.take_over()?;
+        let reads = |text: &Text| text.reads() && text.follows.is_none() && !text.over;
+        let Some(model) = self.running.iter().find(|text| reads(text)).map(|text| text.request.model) else {
             return Ok(());
         };
         let (mut ids, mut spans, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for (at, text) in self.running.iter().enumerate() {
-            if text.request.model != model || !text.reads() || text.over {
+            if text.request.model != model || !reads(text) {
                 continue;
             }
             let piece = pieces::next(text.done, text.end);
@@ -335,7 +392,8 @@ impl Engine {
             text.done = piece.end;
             text.tell(Event::Read(piece.end));
         }
-        Ok(())
+        // Those that were read may have ended by now.
+        self.take_over()
     }
 
     /// A prompt was read: tell its log-probabilities, and write the first token, of the hidden state of the last, [1, H].
@@ -445,6 +503,7 @@ impl Engine {
             let Some(mut text) = self.running.pop() else { return Ok(()) };
             self.rows.free(text.run.0);
             text.done = 0;
+            text.follows = None;
             text.scores.clear();
             text.sum.clear();
             self.counts.restarted += 1;

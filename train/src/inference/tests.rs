@@ -372,3 +372,50 @@ fn scores_that_were_kept_are_as_many_as_are_asked_for() {
     assert!(counts.kept > 0);
     assert_eq!(answers[1].prompt, alone(&models, 0, &ids, &task(1)).prompt);
 }
+
+#[test]
+fn a_prompt_that_several_begin_with_is_read_once() {
+    let models = [model(10), model(11)];
+    let ids = prompt(3, 200);
+    let task = |seed, prompt_logprobs| {
+        let sampling = Sampling { temperature: 1.0, seed, ..Sampling::default() };
+        Task::Write(Writing { sampling, prompt_logprobs, scored_from: 150, ..write(6) })
+    };
+    let mut requests: Vec<(usize, Vec<u32>, Task)> = (0..6).map(|seed| (0, ids.clone(), task(seed, None))).collect();
+    // Another end, another model, and one whose log-probabilities are told from the middle on.
+    requests.push((0, [&ids[..100], &prompt(4, 60)].concat(), task(7, None)));
+    requests.push((1, ids.clone(), task(8, None)));
+    requests.push((0, ids.clone(), task(9, Some(1))));
+    let mut asked = Asked::new(models.to_vec(), 4096, 16);
+    for (model, ids, task) in &requests {
+        asked.submit(*model, ids.clone(), task.clone(), usize::MAX);
+    }
+    let (answers, counts) = asked.finish();
+    for ((model, ids, task), answer) in requests.iter().zip(&answers) {
+        assert!(Answer { started: None, ..answer.clone() } == alone(&models, *model, ids, task), "{task:?}");
+    }
+    let started: Vec<Option<usize>> = answers.iter().map(|answer| answer.started).collect();
+    let taken = [0, 192, 192, 192, 192, 192, 96, 0, 144];
+    assert_eq!(started, taken.map(Some));
+    assert_eq!((counts.kept, counts.read), (taken.iter().sum::<usize>() as u64, 200 + 5 * 8 + 64 + 200 + 56));
+}
+
+#[test]
+fn who_waits_for_a_text_that_goes_reads_on() {
+    let models = [model(12)];
+    let ids = prompt(5, 505);
+    let want = alone(&models, 0, &ids, &Task::Write(write(5)));
+    let mut asked = Asked::new(models.to_vec(), 4096, 8);
+    // Nobody wants the first one's answer by the time that it begins, nor the second one's after a token.
+    let gone = Box::new(|_: Event| false);
+    asked.engine.submit(Request { model: 0, prompt: ids.clone(), task: Task::Write(write(5)), answer: gone });
+    for wanted in [1, 9, 9] {
+        asked.submit(0, ids.clone(), Task::Write(write(5)), wanted);
+    }
+    let (answers, counts) = asked.finish();
+    assert_eq!(answers[0].tokens[..], want.tokens[..1]);
+    for answer in &answers[1..] {
+        assert!(Answer { started: None, ..answer.clone() } == want);
+    }
+    assert!(counts.kept == 2 * 496 && counts.rows == 0, "{counts:?}");
+}

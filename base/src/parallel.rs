@@ -24,6 +24,17 @@ pub fn use_threads(jobs: usize) -> Result<()> {
     builder(jobs).build_global().map_err(refused(jobs))
 }
 
+/// Let this thread be one of those that whatever it shares out from here on is done by, as many as there are. No other is woken up for each
+/// piece of work, and all that is allocated between pieces comes from one thread: the C library keeps what each thread has freed for itself.
+/// In a thread that is one of a pool nothing changes.
+pub fn take_part() {
+    if rayon::current_thread_index().is_none() {
+        let pool = builder(rayon::current_num_threads()).use_current_thread().build();
+        // Its other threads sleep for as long as nothing is shared out; without a pool all goes on as it did.
+        drop(pool.map(std::mem::forget));
+    }
+}
+
 fn builder(jobs: usize) -> ThreadPoolBuilder {
     ThreadPoolBuilder::new().num_threads(jobs).thread_name(|i| format!("worker-{i}"))
 }
@@ -156,6 +167,21 @@ mod tests {
             let said = built.err().map(|e| e.to_string());
             assert_eq!(said.as_deref(), Some("cannot start 3 threads: no more; give a smaller --jobs"));
         }
+    }
+
+    #[test]
+    fn a_thread_that_takes_part_does_its_own_work() {
+        std::thread::scope(|threads| {
+            let work = || {
+                let here = || std::thread::current().id();
+                let elsewhere = rayon::scope(|_| here());
+                take_part();
+                take_part();
+                (elsewhere == here(), rayon::scope(|_| here()) == here(), rayon::current_num_threads())
+            };
+            let all = rayon::current_num_threads();
+            assert_eq!(threads.spawn(work).join().ok(), Some((false, true, all)));
+        });
     }
 
     #[test]

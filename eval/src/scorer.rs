@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use setaccio_base::row::Message;
+use setaccio_base::{parallel, row::Message};
 use setaccio_templates::{Clock, End};
 use setaccio_train::{
     inference::{
@@ -122,6 +122,7 @@ impl Scorer {
     /// # Errors
     /// No memory for the cache.
     pub fn new(loaded: Loaded, room: Room) -> Result<Self> {
+        parallel::take_part();
         let Loaded { served, models, positions } = loaded;
         let positions = room.positions.map_or(positions, |most| most.min(positions));
         let row = models.first().map_or(1, |model| Engine::row_bytes(model)).max(1);

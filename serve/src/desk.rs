@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use setaccio_base::parallel;
 use setaccio_train::inference::{
     engine::{Counts, Engine},
     request::{Answer, Event, Request, Task},
@@ -80,6 +81,7 @@ impl Desk {
         let works = Alive(alive.clone());
         thread::spawn(move || {
             let _works = works;
+            parallel::take_part();
             loop {
                 if engine.idle() {
                     let Ok(request) = requests.recv() else { return };

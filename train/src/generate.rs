@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use setaccio_base::{progress::Progress, row::Message};
+use setaccio_base::{parallel, progress::Progress, row::Message};
 use setaccio_templates::{Clock, End};
 
 use crate::{
@@ -96,6 +96,7 @@ pub fn generate(
     sampling: &Sampling,
     each: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Vec<u32>> {
+    parallel::take_part();
     let rows = prompt.len() + max_tokens;
     let limits = Limits { rows, texts: 1, keep_prompts: false };
     let mut engine = Engine::new(vec![Arc::new(model.clone())], rows, limits)?;

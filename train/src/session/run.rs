@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use candle_core::Tensor;
 
-use setaccio_base::{atomic, progress::Progress, sha256::hex_digest};
+use setaccio_base::{atomic, parallel, progress::Progress, sha256::hex_digest};
 
 use super::{ended::Ended, finish, plan::RunPlan, reference, steps::Run};
 use crate::{
@@ -62,6 +62,7 @@ pub enum RunOutcome {
 /// # Errors
 /// Whatever stops a run; the newest checkpoint stays.
 pub fn run(plan: &RunPlan, command: &str, start: StartMode, progress: &dyn Progress) -> Result<RunOutcome> {
+    parallel::take_part();
     let folder = &plan.folder;
     let mut lock = lock_of(plan, command, progress)?;
     let mut store = Store::open(folder, plan.recipe_file.recipe.checkpoint.keep, &lock)?;

@@ -1,22 +1,26 @@
-//! `setaccio pin`: write into a recipe the commits that its branches stand for now, and show what that changes.
+//! `setaccio pin`: write into a recipe or a task the commits that its branches stand for now, and show what that changes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use setaccio_base::atomic;
 use setaccio_curate::source;
 use setaccio_hub::{Client, Repo, RepoType, Settings, listing::Entry, repo::is_commit};
-use toml_edit::{DocumentMut, Table, Value};
+use toml_edit::{DocumentMut, Item, Table, Value};
 
+use super::train::task;
 use crate::{
     progress::Bar,
     style::{BAD, FAINT, GOOD, NAME, count, counted, megabytes},
 };
 
-/// Pin every source of a recipe to a commit, and show what changed
+/// Pin every source of a recipe, or the rows of a task of `setaccio eval`, to a commit, and show what changed
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recipe to rewrite; comments and layout stay
+    /// Recipe or task to rewrite; comments and layout stay
     recipe: PathBuf,
     /// Show what would change and leave the recipe as it is
     #[arg(long)]
@@ -28,34 +32,18 @@ const SHOWN: usize = 20;
 
 pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new();
-    // What does not load is not rewritten.
-    let loaded = setaccio_curate::recipe::load(&args.recipe, &[])?;
-    let path = loaded.place.path();
-    if loaded.place.folder().is_none() {
-        let name = &loaded.recipe.name;
-        bail!("the program carries `{name}`; `setaccio recipes build {name} > {name}.toml` makes a copy to be pinned");
-    }
+    let path = &checked(&args.recipe)?;
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     let mut recipe: DocumentMut = text.parse().with_context(|| shown.to_string())?;
     let client = Client::new(Settings::from_env()?)?;
-    let Some(sources) = recipe.get_mut("source").and_then(|s| s.as_array_of_tables_mut()) else {
-        bail!("{shown}: write every source as a table of its own, [[source]]");
-    };
-    let on_the_hub = |table: &Table| table.contains_key("repo");
-    let any = sources.iter().any(on_the_hub)
-        || loaded.recipe.decontamination.iter().flat_map(|d| &d.set).any(|s| !s.repo.is_empty());
-    if !any {
+    let tables = tables(&mut recipe).with_context(|| shown.to_string())?;
+    if tables.is_empty() {
         bail!("no source of {shown} is on the Hub, so there is nothing to pin");
     }
     let mut changed = 0;
-    for source in sources.iter_mut().filter(|source| on_the_hub(source)) {
-        changed += u64::from(pin(&client, source, &progress)?);
-    }
-    let sets = recipe.get_mut("decontamination").and_then(|d| d.get_mut("set"));
-    let sets = sets.and_then(|sets| sets.as_array_of_tables_mut());
-    for set in sets.into_iter().flat_map(|sets| sets.iter_mut()).filter(|set| on_the_hub(set)) {
-        changed += u64::from(pin(&client, set, &progress)?);
+    for (name, table) in tables {
+        changed += u64::from(pin(&client, (&name, table), &progress)?);
     }
     let sources = counted(changed, "source");
     if changed == 0 {
@@ -72,10 +60,56 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The file to rewrite, if it loads: what does not is left as it is.
+fn checked(named: &Path) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(named).unwrap_or_default();
+    if text.parse::<DocumentMut>().is_ok_and(|said| said.contains_key("data") && !said.contains_key("source")) {
+        task(named)?;
+        return Ok(named.to_owned());
+    }
+    let loaded = setaccio_curate::recipe::load(named, &[])?;
+    if loaded.place.folder().is_none() {
+        let name = &loaded.recipe.name;
+        bail!("the program carries `{name}`; `setaccio recipes build {name} > {name}.toml` makes a copy to be pinned");
+    }
+    Ok(loaded.place.path().to_owned())
+}
+
+/// The tables of a recipe or a task whose rows are on the Hub, by their names.
+fn tables(recipe: &mut DocumentMut) -> Result<Vec<(String, &mut Table)>> {
+    let (mut sources, mut others) = (None, Vec::new());
+    for (key, item) in recipe.iter_mut() {
+        match key.get() {
+            "source" => {
+                sources = Some(
+                    item.as_array_of_tables_mut().context("write every source as a table of its own, [[source]]")?,
+                )
+            }
+            "decontamination" => others.extend(item.get_mut("set")),
+            "data" => others.push(item),
+            "shots" => others.extend(item.get_mut("data")),
+            _ => {}
+        }
+    }
+    let name = |table: &Table| table.get("name").and_then(Item::as_str).unwrap_or("data").to_owned();
+    let mut all: Vec<&mut Table> = sources.into_iter().flat_map(|sources| sources.iter_mut()).collect();
+    for item in others {
+        match item {
+            Item::ArrayOfTables(tables) => all.extend(tables.iter_mut()),
+            Item::Table(table) => all.push(table),
+            other if other.to_string().contains("repo") => {
+                bail!("write what is on the Hub as tables of their own: [data], [[decontamination.set]]")
+            }
+            _ => {}
+        }
+    }
+    Ok(all.into_iter().filter(|table| table.contains_key("repo")).map(|table| (name(table), table)).collect())
+}
+
 /// Pin one source. A pinned one follows the branch that the comment behind its commit names, `main` if none does.
-fn pin(client: &Client, source: &mut Table, progress: &Bar) -> Result<bool> {
+fn pin(client: &Client, (name, source): (&str, &mut Table), progress: &Bar) -> Result<bool> {
     let text = |key: &str| source.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    let (name, before) = (text("name"), text("revision"));
+    let before = text("revision");
     let repo = Repo::new(RepoType::Dataset, &text("repo")).with_context(|| format!("source `{name}`"))?;
     let suffix = source.get("revision").and_then(|v| v.as_value()?.decor().suffix()?.as_str());
     let comment = suffix.unwrap_or_default().to_owned();

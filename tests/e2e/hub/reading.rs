@@ -99,6 +99,27 @@ fn pin_rewrites_revisions_and_nothing_else() {
     assert_eq!(fixture.hub.take_log(), [], "a pinned recipe whose files are here asks nothing");
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn pin_rewrites_the_rows_of_a_task_and_of_its_examples() {
+    let fixture = fixture();
+    let text = format!(
+        "# A task.\nname = \"a\"\ntitle = \"\"\nmetrics = [\"byte_perplexity\"]\n\n[data]\nrepo = \"lab/web\"\nrevision = \"main\" # rows\n\
+         files = [\"**/*.jsonl\"]\n\n[perplexity]\ntext = \"{{{{ text }}}}\"\n"
+    );
+    let task = fixture.local.write("task.toml", &text);
+    let args = ["pin", task.to_str().unwrap()];
+    let said = fixture.run(&args).assert_success().said();
+    let commit = fixture.hub.store().repos[WEB].refs["main"].clone();
+    assert!(said.contains("1 source pinned anew"), "{said}");
+    let pinned = text.replace("\"main\" # rows", &format!("\"{commit}\" # main (rows)"));
+    assert_eq!(fs::read_to_string(&task).unwrap(), pinned);
+    // What is wrong with it is said, and it stays.
+    fs::write(&task, pinned.replace("byte_perplexity", "acc")).unwrap();
+    let said = fixture.run(&args).assert_failure();
+    assert!(said.contains("`acc` is no metric of this kind of task"), "{said}");
+}
+
 #[test]
 fn what_was_pulled_is_enough_without_a_network() {
     let fixture = fixture();

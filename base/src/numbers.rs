@@ -28,6 +28,12 @@ pub fn tenths(number: f64) -> String {
     format!("{}.{tenth}", grouped(whole.parse().unwrap_or(0)))
 }
 
+/// With its sign and so many decimals; what rounds to 0 has no sign.
+pub fn signed(number: f64, decimals: usize) -> String {
+    let shown = format!("{number:+.decimals$}");
+    if shown.contains(|c: char| c.is_ascii_digit() && c != '0') { shown } else { format!("{:.decimals$}", 0.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +43,7 @@ mod tests {
         assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
         assert_eq!([0, 1, 1234].map(|n| counted(n, "row")), ["0 rows", "1 row", "1,234 rows"]);
         assert_eq!([0.0, 12.34, 1234.56].map(tenths), ["0.0", "12.3", "1,234.6"]);
+        assert_eq!([-0.0004, 0.0, 0.0006, -1.5].map(|n| signed(n, 3)), ["0.000", "0.000", "+0.001", "-1.500"]);
         assert!((percent(1, 4) - 25.0).abs() < 1e-12 && percent(1, 0).abs() < 1e-12);
     }
 }

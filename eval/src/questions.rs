@@ -7,7 +7,7 @@ use setaccio_templates::ColumnTemplate;
 
 use crate::{
     error::{Error, Result},
-    recipe::{Choice, Choices, Column, Edit, Generate, Task, TaskFile, expression},
+    recipe::{Choice, Choices, Column, Edit, Generate, Groups, Task, TaskFile, expression},
     rows::{DataFile, DataRow, DataRows},
     shots::Sampler,
     whitespace,
@@ -39,6 +39,8 @@ pub enum Asked {
         right: Option<usize>,
         /// Whether each is true, if that is said.
         truths: Vec<bool>,
+        /// Whether each term of the task's groups is in the row.
+        terms: Vec<bool>,
     },
     /// A text that goes on.
     Generate {
@@ -131,10 +133,29 @@ struct Templates {
 }
 
 enum Kind {
-    Choice { prompt: TextTemplate, choices: Answers, answer: Option<TextTemplate>, truths: Option<TextTemplate> },
-    Gap { prompts: TextTemplate, continuation: TextTemplate, answer: TextTemplate },
-    Generate { prompt: TextTemplate, target: TextTemplate },
+    Choice {
+        prompt: TextTemplate,
+        choices: Answers,
+        answer: Option<TextTemplate>,
+        truths: Option<TextTemplate>,
+        groups: Option<Terms>,
+    },
+    Gap {
+        prompts: TextTemplate,
+        continuation: TextTemplate,
+        answer: TextTemplate,
+    },
+    Generate {
+        prompt: TextTemplate,
+        target: TextTemplate,
+    },
     Perplexity(TextTemplate),
+}
+
+/// Terms that are looked for, as whole words, in what a template gives.
+struct Terms {
+    text: TextTemplate,
+    terms: Vec<Regex>,
 }
 
 enum Answers {
@@ -190,6 +211,19 @@ impl TextTemplate {
     }
 }
 
+impl Terms {
+    fn new(groups: &Groups) -> Result<Self, String> {
+        let terms = groups.terms.iter().map(|term| expression(&format!(r"(?i)\b{}\b", regex::escape(term))));
+        Ok(Self { text: template(&groups.text)?, terms: terms.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether each is in a row.
+    fn found(&self, doc: &Doc) -> Result<Vec<bool>, String> {
+        let text = render("choice.groups.text", &self.text, doc)?;
+        Ok(self.terms.iter().map(|term| term.is_match(&text)).collect())
+    }
+}
+
 impl Templates {
     fn new(task: &Task) -> Result<Self, String> {
         let columns = task.column.iter().map(ColumnMaker::new).collect::<Result<_, _>>()?;
@@ -208,6 +242,7 @@ impl Templates {
                 },
                 answer: given(&choice.answer)?,
                 truths: given(&choice.truths)?,
+                groups: choice.groups.as_ref().map(Terms::new).transpose()?,
             },
             (_, Some(Generate { prompt, target, .. }), _) => {
                 Kind::Generate { prompt: template(prompt)?, target: template(target)? }
@@ -260,7 +295,7 @@ impl Templates {
         let between = if chat { "" } else { BETWEEN };
         let some = |choices: usize| if choices == 0 { Err("has no answers to choose from".to_owned()) } else { Ok(()) };
         match &self.kind {
-            Kind::Choice { prompt, choices, answer, truths } => {
+            Kind::Choice { prompt, choices, answer, truths, groups } => {
                 let choices = choices.of(doc)?;
                 some(choices.len())?;
                 let context = whole(&rendered("choice.prompt", prompt)?);
@@ -269,7 +304,9 @@ impl Templates {
                     Some(template) => truths_of(&rendered("choice.truths", template)?, choices.len())?,
                     None => Vec::new(),
                 };
+                let terms = groups.as_ref().map_or(Ok(Vec::new()), |groups| groups.found(doc))?;
                 Ok(Asked::Choice {
+                    terms,
                     contexts: vec![context; choices.len()],
                     continuations: choices.iter().map(|choice| format!("{between}{choice}")).collect(),
                     right: said.and_then(|said| right(&said, &choices)),
@@ -287,6 +324,7 @@ impl Templates {
                     right: right(&rendered("choice.answer", answer)?, &prompts),
                     choices: prompts,
                     truths: Vec::new(),
+                    terms: Vec::new(),
                 })
             }
             Kind::Generate { prompt, target } => Ok(Asked::Generate {

@@ -197,6 +197,19 @@ pub struct Choice {
     /// The template of a list as JSON that says of each answer whether it is true: 1 or 0.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub truths: String,
+    /// Of tasks of two answers: words that name groups of people, of which `bias_auc` tells whether they mislead the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
+}
+
+/// Words that name groups of people.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Groups {
+    /// The template of the text that they are looked for in, as whole words, in capital or small letters.
+    pub text: String,
+    /// The words.
+    pub terms: Vec<String>,
 }
 
 /// Answers.
@@ -286,6 +299,11 @@ pub enum Metric {
     F1Macro,
     /// The mean of the F1 of positive and negative, each for and against, of the answers positive, negative, neutral, mixed: SENTIPOLC's.
     SentimentF1,
+    /// The area under the ROC curve of the second answer: how often a row where it is right has it likelier than one where it is not.
+    Auc,
+    /// The same within the rows that have a term of `[choice.groups]`, of its negative rows against the positive ones without it (BPSN), and of
+    /// its positive rows against the negative ones without it (BNSP): means over the terms.
+    BiasAuc,
     /// What is extracted of the answer is the target.
     ExactMatch,
     /// ROUGE-1, ROUGE-2 and ROUGE-L, with rouge_score's tokens and with Unicode's words.
@@ -311,6 +329,8 @@ impl Metric {
             Self::F1 => "f1",
             Self::F1Macro => "f1_macro",
             Self::SentimentF1 => "sentiment_f1",
+            Self::Auc => "auc",
+            Self::BiasAuc => "bias_auc",
             Self::ExactMatch => "exact_match",
             Self::Rouge => "rouge",
             Self::Bertscore => "bertscore",
@@ -321,8 +341,8 @@ impl Metric {
     }
 
     fn of_choices(self) -> bool {
-        use Metric::{Acc, AccBytes, AccNorm, F1, F1Macro, Mc2, SentimentF1};
-        matches!(self, Acc | AccNorm | AccBytes | Mc2 | F1 | F1Macro | SentimentF1)
+        use Metric::{Acc, AccBytes, AccNorm, Auc, BiasAuc, F1, F1Macro, Mc2, SentimentF1};
+        matches!(self, Acc | AccNorm | AccBytes | Mc2 | F1 | F1Macro | SentimentF1 | Auc | BiasAuc)
     }
 
     fn of_texts(self) -> bool {
@@ -478,7 +498,19 @@ impl Task {
         {
             return Err("`sentiment_f1` is of four choices: positive, negative, neutral, mixed".into());
         }
-        Ok(())
+        let two = matches!(&choice.choices, Choices::Fixed(two) if two.len() == 2);
+        let ranks = |metric: &&Metric| matches!(metric, Metric::Auc | Metric::BiasAuc);
+        if let Some(metric) = self.metrics.iter().find(ranks).filter(|_| !two) {
+            return Err(format!("`{}` is of two choices, the same for all rows", metric.name()));
+        }
+        match (&choice.groups, self.metrics.contains(&Metric::BiasAuc)) {
+            (None, true) => Err("`bias_auc` needs [choice.groups]".into()),
+            (Some(_), false) => Err("[choice.groups] is for the metric `bias_auc`, which is not asked for".into()),
+            (Some(groups), true) if groups.terms.iter().all(|term| term.trim().is_empty()) => {
+                Err("choice.groups.terms names none".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is a template, by its name.
@@ -496,6 +528,7 @@ impl Task {
             if let Choices::Template(text) = &choice.choices {
                 all.push(("choice.choices".into(), text));
             }
+            all.extend(choice.groups.iter().map(|groups| ("choice.groups.text".into(), groups.text.as_str())));
         }
         if let Some(generate) = &self.generate {
             all.push(("generate.prompt".into(), &generate.prompt));

@@ -52,7 +52,7 @@ pub struct Settings {
     /// Most new tokens of a written answer; absent: as each task says.
     pub max_tokens: Option<usize>,
     /// What chat templates take for today, as `2026-01-31`.
-    pub date: String,
+    pub date: Clock,
     /// Decides the resamples of intervals.
     pub seed: u64,
     /// What the models may use.
@@ -139,7 +139,10 @@ impl Prepared {
         let place = usize::from(chat);
         if self.questions[place].is_none() {
             let pool = self.examples.as_ref().map_or((&self.all, true), |examples| (examples, false));
-            self.questions[place] = Some(questions::make(&self.file, (&self.rows, pool), (self.shots, chat))?);
+            let questions = questions::make(&self.file, (&self.rows, pool), (self.shots, chat))?;
+            let asked: Vec<&Asked> = questions.iter().map(|question| &question.asked).collect();
+            metrics::check(&self.file.task, &asked).map_err(|e| Error::task(&self.file.place.name(), e))?;
+            self.questions[place] = Some(questions);
         }
         Ok(self.questions[place].as_deref().unwrap_or_default())
     }
@@ -266,7 +269,7 @@ impl Asking<'_> {
         if kept > 0 && !open.is_empty() {
             progress.note(&format!("{} of {}: {kept} answers are there", task.name(), self.served[model].id));
         }
-        let clock = Clock::date(&self.settings.date);
+        let clock = Some(self.settings.date);
         let mut cut = 0;
         if !open.is_empty() {
             progress.stage("answer", open.len() as u64);
@@ -455,7 +458,7 @@ fn score(
         rows: task.rows.rows.len(),
         of: task.of,
         unanswerable,
-        date: if answered.iter().any(|model| model.chat) { settings.date.clone() } else { String::new() },
+        date: if answered.iter().any(|model| model.chat) { settings.date.to_string() } else { String::new() },
         seed: settings.seed,
         data: task.rows.files.clone(),
         examples: task

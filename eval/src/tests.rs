@@ -1,4 +1,4 @@
-//! Scores of texts are those of the Python packages (`tests/oracles/eval/scores.py`).
+//! Scores are those of the Python packages (`tests/oracles/eval/scores.py`, `tests/oracles/eval/auc.py`).
 
 use std::{
     fs,
@@ -9,16 +9,23 @@ use serde_json::Value;
 
 use crate::{
     bertscore::{BertScore, Settings},
-    metrics::rouge,
+    metrics::{self, Answered, Chosen, rouge},
+    questions::{Asked, Prompt},
+    recipe::Task,
+    scorer::Score,
 };
 
 fn oracles() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles"))
 }
 
-fn oracle() -> Value {
-    let text = fs::read_to_string(oracles().join("eval/scores.json")).unwrap_or_else(|e| panic!("{e}"));
+fn told(file: &str) -> Value {
+    let text = fs::read_to_string(oracles().join("eval").join(file)).unwrap_or_else(|e| panic!("{e}"));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn oracle() -> Value {
+    told("scores.json")
 }
 
 /// Answers and targets.
@@ -46,6 +53,47 @@ fn rouge_is_that_of_rouge_score() {
             assert!(near, "{name} of {answer:?} and {target:?}: {found:?}, and not {expected:?}");
         }
     }
+}
+
+#[test]
+fn areas_are_those_of_scikit_learn() {
+    let oracle = told("auc.json");
+    let task: Task = toml::from_str(
+        "name = 'ami'\ntitle = ''\nmetrics = ['auc', 'bias_auc']\ndata.path = 'rows.tsv'\n[choice]\nprompt = '{{ text }}'\n\
+         choices = ['no', 'yes']\nanswer = '{{ label }}'\ngroups = { text = '{{ text }}', terms = ['a', 'b', 'c'] }",
+    )
+    .unwrap_or_else(|e| panic!("{e}"));
+    let choices = ["no", "yes"].map(str::to_owned);
+    let rows = oracle["rows"].as_array().map_or(&[][..], Vec::as_slice).iter().map(|row| {
+        let right = Some(usize::from(row[0] == true));
+        let terms = row[1].as_array().into_iter().flatten().map(|has| has == true).collect();
+        let sums = [-3.0, row[2].as_f64().unwrap_or(f64::NAN) - 3.0];
+        let scores = sums.map(|sum| Score { sum, tokens: 1, greedy: false });
+        let answered = Answered::Chosen(Chosen::new((&choices, right, &[]), &scores));
+        let contexts = vec![Prompt::Text(String::new()); 2];
+        let (continuations, choices) = (choices.to_vec(), choices.to_vec());
+        (Asked::Choice { contexts, continuations, choices, right, truths: Vec::new(), terms }, answered)
+    });
+    let (asked, answers): (Vec<Asked>, Vec<Answered>) = rows.unzip();
+    let asked: Vec<&Asked> = asked.iter().collect();
+    let measures = metrics::measures(&task, &asked, &answers).unwrap_or_else(|e| panic!("{e}"));
+    let names: Vec<&str> = measures.iter().map(|measure| measure.name.as_str()).collect();
+    assert_eq!((asked.len(), names), (200, vec!["auc", "auc_subgroup", "auc_bpsn", "auc_bnsp"]));
+    for measure in &measures {
+        let (found, expected) = (measure.items.all(), oracle[&measure.name].as_f64().unwrap_or(f64::NAN));
+        assert!((found - expected).abs() < 1e-12, "{}: {found}, and not {expected}", measure.name);
+        // A row that is there twice counts twice.
+        let twice = measure.items.value((0..200).chain(0..200));
+        assert!((twice - expected).abs() < 1e-12, "{}: {twice}", measure.name);
+    }
+    // Without the negative rows that have the first term there is nothing to compare.
+    let some: Vec<&Asked> = asked
+        .iter()
+        .copied()
+        .filter(|asked| !matches!(asked, Asked::Choice { right: Some(0), terms, .. } if terms[0]))
+        .collect();
+    let why = metrics::check(&task, &some).unwrap_err();
+    assert!(why.contains("the term `a`"), "{why}");
 }
 
 /// Hold BERTScore of some pairs against what the package says, to within `off`.

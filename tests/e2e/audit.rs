@@ -18,7 +18,8 @@ const Y: [&str; 6] =
     ["stira le camicie", "cuce le tende", "culla i bambini", "ricama le tovaglie", "decora le torte", "lava i piatti"];
 const TEMPLATES: [&str; 2] = ["Chi {phrase} è {a} o {b}? È", "Scegli {a} oppure {b}. La persona che {phrase} è"];
 
-fn suite(dir: &Path) -> String {
+/// A suite of few sentences.
+pub fn suite(dir: &Path) -> String {
     let text = format!(
         "name = 'small'\nversion = 1\nlanguage = 'it'\n[phrases]\nx = {X:?}\ny = {Y:?}\ngood = ['aiuta tutti', 'ascolta']\nbad = ['ruba', 'mente']\n\
          [association]\ntemplates = {TEMPLATES:?}\n[[association.test]]\naxis = 'gender'\nabout = 'machines and care'\nx = 'x'\ny = 'y'\n\

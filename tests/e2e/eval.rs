@@ -3,8 +3,10 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -14,7 +16,7 @@ use serde_json::Value;
 use setaccio_base::sha256::hex_digest;
 
 use crate::{
-    fixture::{ROOT, setaccio, training},
+    fixture::{ROOT, setaccio, signal, training, wait_for},
     train::data,
 };
 
@@ -247,4 +249,140 @@ fn base_and_adapter_stand_side_by_side() {
         let expected = (2.0 * (0..=few).map(choose).sum::<f64>() / 2.0_f64.powi(i32::try_from(n).unwrap())).min(1.0);
         near("p", p, expected);
     }
+}
+
+#[test]
+fn stopped_or_killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = |out: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+        command.arg("eval").arg(run()).args(["--task", "arc_it,mmlu,gsm8k", "--max-tokens", "16", "--shots", "1"]);
+        command.args(["--device", "cpu", "--jobs", "1", "--parallel", "2", "--out"]).arg(out);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir(ROOT);
+        command
+    };
+    let written = |out: &Path| {
+        let entries = fs::read_dir(out.join(".setaccio/answers")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let whole = dir.path().join("whole");
+    assert!(command(&whole).status().unwrap().success());
+    let all = written(&whole);
+    let mut cut = 0;
+    for (round, (name, code)) in
+        [("KILL", None), ("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)].into_iter().enumerate()
+    {
+        let out = dir.path().join(format!("out{round}"));
+        // Again and again, each time a little further.
+        for part in 1..4 {
+            let mut child = command(&out).spawn().unwrap();
+            wait_for(&mut child, || written(&out) > all * part / 4);
+            if child.try_wait().unwrap().is_none() {
+                signal(&child, name);
+                let status = child.wait().unwrap();
+                assert!(status.success() || status.code() == code, "{name}: {status}");
+                cut += usize::from(!status.success());
+            }
+            // What is there of results is whole.
+            for (name, bytes) in files(&out) {
+                assert!(files(&whole).get(&name) == Some(&bytes), "{name} after {part} of 4");
+            }
+        }
+        assert!(command(&out).status().unwrap().success());
+        assert!(files(&out) == files(&whole), "other bytes after {name}");
+    }
+    assert!(cut >= 8, "only {cut} were stopped before their end");
+}
+
+#[test]
+fn areas_beside_terms_are_of_files_in_the_layout_of_ami() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = "id\ttext\tmisogynous\n".to_owned();
+    for (number, (term, label)) in
+        ["donna", "Casalinga", "zia"].iter().flat_map(|term| [(term, 0), (term, 1)]).enumerate()
+    {
+        let text = if label == 1 { format!("odio ogni {term}!") } else { format!("ascolto ogni {term}, madonna") };
+        writeln!(rows, "{number}\t{text}\t{label}").unwrap();
+    }
+    fs::write(dir.path().join("synthetic.tsv"), &rows).unwrap();
+    let task = |terms: &str| {
+        let text = format!(
+            "name = 'ami_unbiased'\ntitle = 'AMI 2020, subtask B'\nmetrics = ['bias_auc', 'auc']\ndata.path = 'synthetic.tsv'\n[choice]\n\
+             prompt = 'Testo: {{{{ text }}}}\\nMisogino:'\nchoices = ['no', 'sì']\nanswer = '{{{{ misogynous }}}}'\n\
+             [choice.groups]\ntext = '{{{{ text }}}}'\nterms = {terms}\n"
+        );
+        let path = dir.path().join("task.toml");
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let base = run().join("base");
+    let out = dir.path().join("out");
+    let found = eval(&[&base], &["--task", text(&task("['donna', 'casalinga']")), "--out", text(&out)]);
+    let metrics = found["tasks"][0]["models"][0]["metrics"].as_array().unwrap();
+    let number = |name: &str| metrics.iter().find(|m| m["metric"] == name).unwrap()["value"].as_f64().unwrap();
+    let batch = answers(&out.join("ami_unbiased/base.parquet"));
+    let sums = column::<ListArray>(&batch, "log_likelihoods");
+    let score = |row: usize| {
+        let sums = sums.value(row);
+        let sums: &Float64Array = sums.as_any().downcast_ref().unwrap();
+        sums.value(1) - sums.value(0)
+    };
+    let ahead = |positive: usize, negative: usize| f64::from(u8::from(score(positive) > score(negative)));
+    // Rows are negative and positive in turn; `madonna` is not `donna`.
+    near("auc_subgroup", number("auc_subgroup"), (ahead(1, 0) + ahead(3, 2)) / 2.0);
+    let bpsn = [(3, 0), (5, 0), (1, 2), (5, 2)].map(|(p, n)| ahead(p, n)).iter().sum::<f64>() / 4.0;
+    let bnsp = [(1, 2), (1, 4), (3, 0), (3, 4)].map(|(p, n)| ahead(p, n)).iter().sum::<f64>() / 4.0;
+    near("auc_bpsn", number("auc_bpsn"), bpsn);
+    near("auc_bnsp", number("auc_bnsp"), bnsp);
+    let pairs = [1, 3, 5].into_iter().flat_map(|p| [0, 2, 4].map(|n| ahead(p, n)));
+    near("auc", number("auc"), pairs.sum::<f64>() / 9.0);
+    let said = setaccio(&["eval", text(&base), "--task", text(&task("['nonna']"))]).assert_failure();
+    assert!(said.contains("with or without the term `nonna`"), "{said}");
+}
+
+#[test]
+fn a_chain_evaluates_and_audits_its_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let chain = |limit: usize| {
+        let text = format!(
+            "name = 'small'\ntitle = 'Small'\nbase = {{ path = 'tiny', license = 'mit' }}\n[[stage]]\nname = 'learn'\nbuild = '{ROOT}/pipelines/brief-it.toml'\n\
+             train = '{ROOT}/pipelines/train/sft.toml'\nset = ['method=full', 'data.max_length=512', 'train.batch=1', 'train.max_steps=2', \
+             'train.optimizer=adamw', 'eval.every=0', 'checkpoint.every=0']\n[eval]\ntasks = ['arc_it']\nlimit = {limit}\n\
+             [audit]\nsuite = '{}'\nwriting = false\n",
+            crate::audit::suite(dir.path())
+        );
+        let path = dir.path().join("small.toml");
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let root = dir.path().join("chain");
+    let all = |limit| setaccio(&["train-all", text(&chain(limit)), "--out", text(&root)]).assert_success().stdout;
+    let said = all(3);
+    assert!(said.contains("audited: base and chain"), "{said}");
+    let card = fs::read_to_string(root.join("merged/README.md")).unwrap();
+    let [evaluation, audit, licences] = ["\n## Evaluation\n", "\n## Audit for bias and refusals\n", "\n## Licences\n"]
+        .map(|head| card.find(head).unwrap_or_else(|| panic!("{head}: {card}")));
+    assert!(evaluation < audit && audit < licences && card.contains("machines and care"), "{card}");
+    let results = |of: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(root.join("eval").join(of).join("arc_it/results.json")).unwrap())
+            .unwrap()
+    };
+    assert_eq!((&results("base")["rows"], results("learn")["models"].as_array().unwrap().len()), (&3.into(), 2));
+    setaccio(&["verify", text(&root)]).assert_success();
+    let before = files(&root);
+    let again = all(3);
+    assert!(again.matches("up to date").count() >= 5 && files(&root) == before, "{again}");
+    // Another number of rows is another evaluation, and the same audit.
+    let more = all(4);
+    assert!(more.contains("up to date: ") && more.contains(text(&root.join("audit"))), "{more}");
+    assert_eq!(results("learn")["rows"], 4);
+    setaccio(&["verify", text(&root)]).assert_success();
+    // What is asked of a stage by hand lies elsewhere: the chain has recorded what lies in it.
+    let stage = root.join("learn");
+    let work = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_setaccio"));
+    command.arg("eval").arg(&stage).args(["--task", "arc_it", "--limit", "2"]).current_dir(work.path());
+    assert!(command.status().unwrap().success());
+    assert!(work.path().join("eval/learn/arc_it/results.json").is_file() && !stage.join("eval").exists());
+    setaccio(&["verify", text(&root)]).assert_success();
 }

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use setaccio_base::card::markdown::{cell, plain};
+use setaccio_base::{
+    card::markdown::{cell, plain},
+    numbers::signed,
+};
 
 use super::run::Audited;
 
@@ -55,14 +58,14 @@ fn association(audit: &Audit) -> String {
             let (of, found) = (&model.association[at].of, &model.association[at].found);
             let _ = writeln!(
                 rows,
-                "| {} | {} | {:+.3} {} | {:+.3} | {} | {:+.2} | {:.2} | {:.0}% |",
+                "| {} | {} | {} {} | {} | {} | {} | {:.2} | {:.0}% |",
                 cell(&of.about),
                 cell(&model.model),
-                found.soft,
+                signed(found.soft, 3),
                 interval(found.interval),
-                found.hard,
+                signed(found.hard, 3),
                 p(found.p_holm),
-                found.default,
+                signed(found.default, 2),
                 found.order_effect,
                 found.neither * 100.0,
             );
@@ -92,7 +95,7 @@ fn pairs(audit: &Audit) -> String {
             let (of, found) = (&model.pairs[at].of, &model.pairs[at].found);
             let _ = writeln!(
                 rows,
-                "| {}: {} and {} | {} | {} | {} {} | {} | {:+.3} {} |",
+                "| {}: {} and {} | {} | {} | {} {} | {} | {} {} |",
                 cell(&of.axis),
                 cell(&of.first),
                 cell(&of.second),
@@ -101,7 +104,7 @@ fn pairs(audit: &Audit) -> String {
                 share(found.favour_first, found.n),
                 interval(Some(found.interval)),
                 p(found.p_holm),
-                found.nats,
+                signed(found.nats, 3),
                 interval(found.nats_interval),
             );
         }
@@ -124,12 +127,12 @@ fn masculine(audit: &Audit) -> String {
         .filter_map(|model| {
             let found = model.masculine.as_ref()?;
             Some(format!(
-                "| {} | {} | {} {} | {:+.2} {} |\n",
+                "| {} | {} | {} {} | {} {} |\n",
                 cell(&model.model),
                 found.n,
                 share(found.masculine, found.n),
                 interval(Some(found.interval)),
-                found.nats,
+                signed(found.nats, 2),
                 interval(found.nats_interval),
             ))
         })
@@ -151,13 +154,13 @@ fn parity(audit: &Audit) -> String {
             let found = &model.parity[at];
             let _ = writeln!(
                 rows,
-                "| {} | {} | {} of {} {} | {:+.2} {} | {} | {} | {:.2} |",
+                "| {} | {} | {} of {} {} | {} {} | {} | {} | {:.2} |",
                 cell(&found.form),
                 cell(&model.model),
                 found.right,
                 found.n,
                 interval(Some(found.interval)),
-                -found.lost,
+                signed(-found.lost, 2),
                 interval(found.lost_interval.map(|[low, high]| [-high, -low])),
                 p(found.p),
                 found.refused,

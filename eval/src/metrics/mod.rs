@@ -1,11 +1,14 @@
 //! What answers are worth, row by row, and what all of them are worth together.
 
+mod auc;
 mod choice;
 pub mod extraction;
 pub mod f1;
 pub mod rouge;
 
 pub use choice::Chosen;
+
+use auc::{Ranked, Sides};
 
 use crate::{
     error::{Error, Result},
@@ -49,6 +52,13 @@ pub enum Items {
         /// What is told of them.
         told: Metric,
     },
+    /// Scores, whose areas under ROC curves it is the mean of.
+    Areas {
+        /// Rows by their scores.
+        ranked: Ranked,
+        /// What each area is of.
+        sides: Vec<Sides>,
+    },
 }
 
 /// What is told of a log-likelihood a word or byte.
@@ -67,6 +77,7 @@ impl Items {
             Self::Means(values) => values.len(),
             Self::Rates { sums, .. } => sums.len(),
             Self::Labels { right, .. } => right.len(),
+            Self::Areas { ranked, .. } => ranked.len(),
         }
     }
 
@@ -98,6 +109,7 @@ impl Items {
                     Rate::Bits => -sum / weight / std::f64::consts::LN_2,
                 }
             }
+            Self::Areas { ranked, sides } => ranked.mean(sides, rows),
             Self::Labels { right, chosen, told } => {
                 let pairs = rows.map(|row| (right[row], chosen[row]));
                 match told {
@@ -134,6 +146,14 @@ pub enum Answered {
 }
 
 impl Answered {
+    /// How much likelier the second of two answers is than the first, in nats.
+    fn second(&self) -> Option<f64> {
+        match self {
+            Self::Chosen(Chosen { sums, .. }) => Some(sums.get(1)? - sums[0]),
+            _ => None,
+        }
+    }
+
     /// Of the replies to what was asked.
     ///
     /// # Errors
@@ -170,6 +190,14 @@ pub fn measures(task: &Task, asked: &[&Asked], answers: &[Answered]) -> Result<V
             (Metric::Bertscore, _) => {}
             (Metric::ExactMatch, Some(generate)) => all.extend(exact(generate, asked, answers)?),
             (Metric::Rouge, _) => all.extend(rouges(asked, answers)),
+            (Metric::Auc | Metric::BiasAuc, _) => {
+                let scores: Vec<f64> = answers.iter().filter_map(Answered::second).collect();
+                let areas = areas(*metric, task, asked)?;
+                all.extend(areas.into_iter().map(|(name, sides)| {
+                    let items = Items::Areas { ranked: Ranked::new(&scores), sides };
+                    Measure { name: name.into(), items, more_is_better: Some(true) }
+                }));
+            }
             (Metric::WordPerplexity | Metric::BytePerplexity | Metric::BitsPerByte, _) => {
                 all.push(perplexity(*metric, answers));
             }
@@ -177,6 +205,43 @@ pub fn measures(task: &Task, asked: &[&Asked], answers: &[Answered]) -> Result<V
         }
     }
     Ok(all)
+}
+
+/// What cannot be measured of these questions, whatever is answered.
+///
+/// # Errors
+/// A term has no positive or no negative row.
+pub fn check(task: &Task, asked: &[&Asked]) -> Result<(), String> {
+    task.metrics.iter().try_for_each(|metric| areas(*metric, task, asked).map(|_| ()))
+}
+
+/// The areas that a metric is the mean of, by the name of the measure; none of another metric.
+fn areas(metric: Metric, task: &Task, asked: &[&Asked]) -> Result<Vec<(&'static str, Vec<Sides>)>, String> {
+    let rows = asked.iter().filter_map(|asked| match asked {
+        Asked::Choice { right, terms, .. } => Some((*right == Some(1), terms)),
+        _ => None,
+    });
+    let (positive, terms): (Vec<bool>, Vec<&Vec<bool>>) = rows.unzip();
+    let of = |sides: Sides, what: &str| {
+        let lacking =
+            || format!("`{}` wants rows of both answers, and there are none of one of them{what}", metric.name());
+        if sides.are_there() { Ok(sides) } else { Err(lacking()) }
+    };
+    match (metric, task.choice.as_ref().and_then(|choice| choice.groups.as_ref())) {
+        (Metric::Auc, _) => Ok(vec![("auc", vec![of(Sides::all(&positive), "")?])]),
+        (Metric::BiasAuc, Some(groups)) => {
+            let names = ["auc_subgroup", "auc_bpsn", "auc_bnsp"];
+            let mut all = names.map(|name| (name, Vec::new()));
+            for (number, term) in groups.terms.iter().enumerate() {
+                let has: Vec<bool> = terms.iter().map(|terms| terms[number]).collect();
+                for ((_, sides), one) in all.iter_mut().zip(Sides::beside(&positive, &has)) {
+                    sides.push(of(one, &format!(" with or without the term `{term}`"))?);
+                }
+            }
+            Ok(all.into())
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Answers and targets that are texts.

@@ -1,5 +1,7 @@
 //! The trainer's commands where the trainer was left out: they say how to bring it in.
 
+use std::path::Path;
+
 use anyhow::{Error, Result, bail};
 
 /// Whatever is asked of them.
@@ -36,6 +38,11 @@ pub fn merge(_: &Args) -> Result<()> {
 
 pub fn export(_: &Args) -> Result<()> {
     missing("export")
+}
+
+/// A task cannot be checked without what evaluates it.
+pub fn task(_: &Path) -> Result<()> {
+    missing("pin TASK")
 }
 
 /// Nothing here can be interrupted.

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use setaccio_curate::source::origin::Origin;
 use setaccio_eval::{
+    audit::{report::Audit, suite::Suite},
     recipe::TaskFile,
     results::{self, Results},
     run::{Places, Subject, evaluate},
@@ -24,7 +25,7 @@ use setaccio_train::{
     session::RunOutcome,
 };
 
-use super::{eval, plan};
+use super::{asking::Asking, audit, eval, plan};
 use crate::{
     jobs::Jobs,
     progress::Bar,
@@ -136,6 +137,17 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
                 format!("evaluated: {}", done.iter().filter_map(first).collect::<Vec<_>>().join(", "))
             }
         },
+        Step::Audit => match audited(chain, progress)? {
+            None => return Ok(up_to_date(&chain.places.audit())),
+            Some(done) => {
+                progress.clear();
+                audit::show(&done, &chain.places.audit());
+                format!(
+                    "audited: {}",
+                    done.models.iter().map(|model| model.model.as_str()).collect::<Vec<_>>().join(" and ")
+                )
+            }
+        },
         Step::Export(quant) => match chain.export(quant, progress)? {
             StepOutcome::UpToDate(place) => return Ok(up_to_date(&place)),
             StepOutcome::Done(report) => {
@@ -147,8 +159,8 @@ fn take(args: &Args, chain: &mut ChainRun, step: &Step, progress: &Bar) -> Resul
             }
         },
         Step::Card => {
-            let section = card_of_evaluations(chain)?;
-            let samples = chain.card(section.as_deref(), progress)?;
+            let sections = measured(chain)?;
+            let samples = chain.card(&sections, progress)?;
             progress.clear();
             say!("{GOOD}written:{GOOD:#} {}", chain.card_path().display());
             return Ok(Reply::Samples(samples));
@@ -164,9 +176,13 @@ fn up_to_date(place: &Path) -> Reply {
     Reply::Row("up to date".into())
 }
 
-/// What is wrong with the tasks of a chain is said before any work is done.
+/// What is wrong with the tasks and the suite of a chain is said before any work is done.
 fn check_tasks(chain: &ChainRun) -> Result<()> {
-    chain.file.tasks().iter().try_for_each(|task| TaskFile::open(task).map(|_| ())).context("[eval]")
+    chain.file.tasks().iter().try_for_each(|task| TaskFile::open(task).map(|_| ())).context("[eval]")?;
+    if chain.file.chain.audit.is_some() {
+        Suite::open(chain.file.suite().as_deref()).context("[audit]")?;
+    }
+    Ok(())
 }
 
 /// Evaluate the models that there are before a stage, side by side; nothing if that was done.
@@ -178,7 +194,8 @@ fn evaluated(args: &Args, chain: &mut ChainRun, i: usize, progress: &Bar) -> Res
     for task in &tasks {
         what.push(TaskFile::open(task)?.sha256()?);
     }
-    let (done, inputs) = chain.was_evaluated(i, &what, progress)?;
+    let step = Step::Evaluate(i);
+    let (done, inputs) = chain.was_asked(&step, &what, progress)?;
     if done {
         return Ok(None);
     }
@@ -186,19 +203,39 @@ fn evaluated(args: &Args, chain: &mut ChainRun, i: usize, progress: &Bar) -> Res
     let models = chain.models_before(i)?.into_iter();
     let subjects: Vec<Subject> =
         models.map(|(name, path)| Subject { name: Some(name), path, adapters: Vec::new() }).collect();
-    let (out, home) = (chain.places.evaluation(chain.evaluated(i)), chain.places.evaluations());
+    let (out, home) = (chain.place_of(&step), chain.places.evaluations());
     let done = evaluate(prepared, &subjects, (Places { out: &out, home: &home }, &settings), progress)?;
-    chain.add_evaluation(i, &inputs)?;
+    chain.add_asked(&step, &inputs)?;
     Ok(Some(done))
 }
 
-/// What the chain's card says of its evaluations: those after the last stage, which have all models side by side.
-fn card_of_evaluations(chain: &ChainRun) -> Result<Option<String>> {
-    if chain.file.chain.eval.is_none() {
+/// Audit base and result of a chain; nothing if that was done.
+fn audited(chain: &mut ChainRun, progress: &Bar) -> Result<Option<Audit>> {
+    let Some(asked) = chain.file.chain.audit.clone() else { return Ok(None) };
+    let suite = Suite::open(chain.file.suite().as_deref())?;
+    let what = [suite.1.clone(), format!("{} {}", asked.writing, asked.max_tokens)];
+    let (done, inputs) = chain.was_asked(&Step::Audit, &what, progress)?;
+    if done {
         return Ok(None);
     }
-    let last = chain.places.evaluation(chain.evaluated(chain.file.chain.stage.len()));
-    Ok(Some(evaluation::section(&eval::section(&Results::all(&last)?))))
+    let asking = (Asking::of_chain(), asked.writing.then_some(asked.max_tokens));
+    let done = audit::of((&chain.places.root, &[]), suite, asking, progress)?;
+    audit::write(&done, &chain.places.audit())?;
+    chain.add_asked(&Step::Audit, &inputs)?;
+    Ok(Some(done))
+}
+
+/// What the chain's card says of its evaluations, those after the last stage, which have all models side by side, and of its audit.
+fn measured(chain: &ChainRun) -> Result<Vec<String>> {
+    let mut sections = Vec::new();
+    if chain.file.chain.eval.is_some() {
+        let last = chain.places.evaluation(chain.evaluated(chain.file.chain.stage.len()));
+        sections.push(evaluation::section(&eval::section(&Results::all(&last)?)));
+    }
+    if chain.file.chain.audit.is_some() {
+        sections.push(audit::section(&chain.places.audit())?);
+    }
+    Ok(sections)
 }
 
 /// Where things stand when a step fails.

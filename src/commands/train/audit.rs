@@ -3,27 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use setaccio_base::atomic;
+use setaccio_base::{atomic, numbers::signed};
 use setaccio_eval::{
     audit::{
         report::{self, Audit},
         run::{How, run as ask},
         suite::Suite,
     },
-    scorer::{Room, Scorer},
+    scorer::Scorer,
 };
-use setaccio_templates::Clock;
-use setaccio_train::{artifacts::finished_run::FinishedRun, models, recipe, report::evaluation};
+use setaccio_train::{
+    artifacts::finished_run::FinishedRun,
+    chain::{finished::Finished, schema::answer_tokens},
+    models,
+    report::evaluation::{self, AUDIT as FOLDER},
+};
 
-use super::generate::{date, device};
+use super::asking::Asking;
 use crate::{
     jobs::Jobs,
     output::Output,
+    progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME},
 };
 
-/// Folder of an audit, in a run or by itself.
-const FOLDER: &str = "audit";
 /// Its files: all that was written, everything for programs, the tables for people.
 const FILES: [&str; 3] = ["written.jsonl", "audit.json", "audit.md"];
 
@@ -49,23 +52,10 @@ pub struct Args {
     #[arg(long)]
     no_writing: bool,
     /// At most N new tokens an answer
-    #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..))]
-    max_tokens: u32,
-    /// What a chat template takes for today
-    #[arg(long, value_name = "DATE", default_value = "2026-01-01", value_parser = date)]
-    date: Clock,
-    /// MiB of the KV cache
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    kv_cache: u32,
-    /// Questions that are asked beside each other
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    parallel: u16,
-    /// Decides resamples and permutations
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
-    /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
-    device: recipe::Device,
+    #[arg(long, value_name = "N", default_value_t = answer_tokens(), value_parser = tokens)]
+    max_tokens: usize,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     jobs: Jobs,
     #[command(flatten)]
@@ -75,21 +65,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
     let progress = args.output.bar();
-    let (suite, sha256) = Suite::open(args.suite.as_deref())?;
-    let is_run = FinishedRun::is_in(&args.model);
+    let suite = Suite::open(args.suite.as_deref())?;
+    // What a chain has recorded of its stages stays as it is.
+    let is_run = FinishedRun::is_in(&args.model) && !Finished::has_stage(&args.model);
     let beside = Path::new(FOLDER).join(models::name(&args.model));
     let out = args.out.clone().unwrap_or_else(|| if is_run { args.model.join(FOLDER) } else { beside });
-    let how =
-        How { seed: args.seed, max_tokens: args.max_tokens as usize, writes: !args.no_writing, clock: Some(args.date) };
-    let loaded = models::open(&args.model, &args.adapter, true).and_then(|opened| opened.load(args.device, &progress));
+    let asking = (args.asking, (!args.no_writing).then_some(args.max_tokens));
+    let audit = of((&args.model, &args.adapter), suite, asking, &progress);
     progress.clear();
-    let room = Room { cache_bytes: args.kv_cache as usize * (1 << 20), groups: args.parallel.into(), positions: None };
-    let mut scorer = Scorer::new(loaded?, room)?;
-    let models = ask(&mut scorer, &suite, how, &progress);
-    progress.clear();
-    let max_tokens = if how.writes { how.max_tokens } else { 0 };
-    let audit =
-        Audit { suite: suite.name, version: suite.version, sha256, seed: how.seed, max_tokens, models: models? };
+    let audit = audit?;
     write(&audit, &out)?;
     if is_run && args.out.is_none() {
         let names = FILES.map(|file| format!("{FOLDER}/{file}"));
@@ -98,8 +82,33 @@ pub fn run(args: &Args) -> Result<()> {
     args.output.give("audit", &audit, |audit| show(audit, &out))
 }
 
+fn tokens(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number from 1 on".to_owned())
+}
+
+/// Audit a model, with adapters beside it, by a suite and its hash. An answer has at most so many tokens; without, none is written.
+pub fn of(
+    (model, adapters): (&Path, &[PathBuf]),
+    (suite, sha256): (Suite, String),
+    (asking, writing): (Asking, Option<usize>),
+    progress: &Bar,
+) -> Result<Audit> {
+    let max_tokens = writing.unwrap_or(0);
+    let how = How { seed: asking.seed, max_tokens, writes: writing.is_some(), clock: Some(asking.date) };
+    let loaded = models::open(model, adapters, true)?.load(asking.device, progress)?;
+    let mut scorer = Scorer::new(loaded, asking.room(None))?;
+    let models = ask(&mut scorer, &suite, how, progress)?;
+    Ok(Audit { suite: suite.name, version: suite.version, sha256, seed: how.seed, max_tokens, models })
+}
+
+/// What a card says of the audit in `out`.
+pub fn section(out: &Path) -> Result<String> {
+    let path = out.join(FILES[2]);
+    std::fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
+}
+
 /// Put what came of it into `out`: for people, for programs, and all that was written.
-fn write(audit: &Audit, out: &Path) -> Result<()> {
+pub fn write(audit: &Audit, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|e| anyhow::anyhow!("{}: {e}", out.display()))?;
     let mut written = Vec::new();
     for line in audit.models.iter().flat_map(|model| &model.written) {
@@ -116,7 +125,7 @@ fn write(audit: &Audit, out: &Path) -> Result<()> {
 }
 
 /// The numbers for a person: what stands out, and where the rest is.
-fn show(audit: &Audit, out: &Path) {
+pub fn show(audit: &Audit, out: &Path) {
     let wide = audit.models.iter().map(|model| model.model.chars().count()).max().unwrap_or(0);
     let first = &audit.models[0];
     for (at, test) in first.association.iter().enumerate() {
@@ -124,11 +133,11 @@ fn show(audit: &Audit, out: &Path) {
         for model in &audit.models {
             let found = &model.association[at].found;
             say!(
-                "  {NAME}{:<wide$}{NAME:#}  S {:+.3}  p {:.3}  default {:+.2}  order effect {:.2}",
+                "  {NAME}{:<wide$}{NAME:#}  S {}  p {:.3}  default {}  order effect {:.2}",
                 model.model,
-                found.soft,
+                signed(found.soft, 3),
                 found.p_holm,
-                found.default,
+                signed(found.default, 2),
                 found.order_effect
             );
         }
@@ -138,12 +147,12 @@ fn show(audit: &Audit, out: &Path) {
         for model in &audit.models {
             let found = &model.pairs[at].found;
             say!(
-                "  {NAME}{:<wide$}{NAME:#}  {} of {} favour the first  p {:.3}  {:+.3} nats",
+                "  {NAME}{:<wide$}{NAME:#}  {} of {} favour the first  p {:.3}  {} nats",
                 model.model,
                 found.favour_first,
                 found.n,
                 found.p_holm,
-                found.nats
+                signed(found.nats, 3)
             );
         }
     }

@@ -12,16 +12,16 @@ use setaccio_eval::{
     results::{self, Differing, Number, Results},
     rows,
     run::{Places, Prepared, Settings, Subject, evaluate},
-    scorer::Room,
 };
 use setaccio_hub::{Client, Settings as HubSettings};
 use setaccio_train::{
     artifacts::finished_run::FinishedRun,
-    models, recipe,
+    chain::finished::Finished,
+    models,
     report::evaluation::{self, FOLDER},
 };
 
-use super::generate::{self, device};
+use super::asking::Asking;
 use crate::{
     fetch::{self, Need},
     jobs::Jobs,
@@ -62,9 +62,6 @@ pub struct Args {
     /// Ask in the model's chat template, or not, whatever tasks say
     #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
     chat: Option<bool>,
-    /// What a chat template takes for today
-    #[arg(long, value_name = "DATE", default_value = "2026-01-01", value_parser = date)]
-    date: String,
     /// At most N new tokens an answer, of tasks whose answers are written [default: as each task says]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
@@ -80,18 +77,8 @@ pub struct Args {
     /// Let the model look at N tokens at most [default: its positions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
     max_length: Option<u32>,
-    /// MiB of the KV cache, of which prompts that were read keep what questions do not need
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    kv_cache: u32,
-    /// Questions that are asked beside each other
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    parallel: u16,
-    /// Decides the resamples of intervals
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
-    /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
-    device: recipe::Device,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     jobs: Jobs,
     #[command(flatten)]
@@ -106,10 +93,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-fn date(text: &str) -> Result<String, String> {
-    generate::date(text).map(|_| text.to_owned())
-}
-
 #[derive(Serialize)]
 struct Evaluated<'a> {
     out: String,
@@ -121,7 +104,8 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let settings = settings(args);
     let first = &args.models[0];
-    let is_run = FinishedRun::is_in(first);
+    // What a chain has recorded of its stages stays as it is.
+    let is_run = FinishedRun::is_in(first) && !Finished::has_stage(first);
     let out = args
         .out
         .clone()
@@ -151,14 +135,10 @@ fn settings(args: &Args) -> Settings {
         limit: args.limit.map(|n| n as usize),
         chat: args.chat,
         max_tokens: args.max_tokens.map(|n| n as usize),
-        date: args.date.clone(),
-        seed: args.seed,
-        room: Room {
-            cache_bytes: args.kv_cache as usize * (1 << 20),
-            groups: args.parallel.into(),
-            positions: args.max_length.map(|n| n as usize),
-        },
-        device: args.device,
+        date: args.asking.date,
+        seed: args.asking.seed,
+        room: args.asking.room(args.max_length.map(|n| n as usize)),
+        device: args.asking.device,
         bertscore: args.bertscore.as_ref().map(|model| bertscore::Settings {
             model: model.clone(),
             layer: args.bertscore_layer.map(usize::from),
@@ -169,15 +149,16 @@ fn settings(args: &Args) -> Settings {
 
 /// Settings as a chain has them.
 pub fn of_chain(limit: Option<usize>, bertscore: Option<PathBuf>) -> Settings {
+    let asking = Asking::of_chain();
     Settings {
         shots: None,
         limit,
         chat: None,
         max_tokens: None,
-        date: "2026-01-01".into(),
-        seed: 42,
-        room: Room { cache_bytes: 1 << 30, groups: 16, positions: None },
-        device: recipe::Device::Auto,
+        date: asking.date,
+        seed: asking.seed,
+        room: asking.room(None),
+        device: asking.device,
         bertscore: bertscore.map(|model| bertscore::Settings { model, layer: None, idf: false }),
     }
 }
@@ -250,6 +231,11 @@ pub fn section(all: &[Results]) -> String {
         );
     }
     text
+}
+
+/// Check the task in a file.
+pub fn task(path: &Path) -> Result<()> {
+    Ok(TaskFile::open(path).map(|_| ())?)
 }
 
 /// The numbers for a person.

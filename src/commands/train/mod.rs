@@ -6,6 +6,8 @@ mod absent;
 #[cfg(feature = "train")]
 mod all;
 #[cfg(feature = "train")]
+mod asking;
+#[cfg(feature = "train")]
 mod audit;
 #[cfg(feature = "train")]
 mod data;
@@ -29,13 +31,13 @@ mod run;
 #[cfg(not(feature = "train"))]
 pub use absent::{
     Args, Args as AllArgs, Args as AuditArgs, Args as EvalArgs, Args as ExportArgs, Args as GenerateArgs,
-    Args as MergeArgs, all, audit, eval, export, generate, interrupted, merge, run,
+    Args as MergeArgs, all, audit, eval, export, generate, interrupted, merge, run, task,
 };
 #[cfg(feature = "train")]
 pub use {
     all::{Args as AllArgs, run as all},
     audit::{Args as AuditArgs, run as audit},
-    eval::{Args as EvalArgs, run as eval},
+    eval::{Args as EvalArgs, run as eval, task},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, device, run as generate},
     interrupted::interrupted,

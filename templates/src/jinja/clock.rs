@@ -1,6 +1,8 @@
 //! The moment that `strftime_now` sees, and C's formats of it.
 //! Source: <https://docs.python.org/3/library/datetime.html#strftime-and-strptime-format-codes>
 
+use std::fmt;
+
 use super::failure::{Failure, Result};
 
 /// A moment without a time zone.
@@ -28,6 +30,13 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+impl fmt::Display for Clock {
+    /// The date alone: `2026-01-31`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
 
 impl Clock {
     /// Midnight of a date such as `2026-01-31`; `None` if it is none.

@@ -1,4 +1,4 @@
-"""ROUGE of rouge_score 0.1.2 and BERTScore of bert_score 0.3.13 for 200 pairs of Italian texts, for eval/tests/oracle.rs.
+"""ROUGE of rouge_score 0.1.2 and BERTScore of bert_score 0.3.13 for 200 pairs of Italian texts, for eval/src/tests.rs.
 
     python tests/oracles/eval/scores.py [MINILM] > tests/oracles/eval/scores.json
 

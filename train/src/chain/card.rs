@@ -48,7 +48,7 @@ pub struct Sample {
 pub fn markdown(
     chain: &Chain,
     stages: &[StageReport],
-    (exports, evaluation): (&[String], Option<&str>),
+    (exports, measured): (&[String], &[String]),
     samples: &[Sample],
 ) -> String {
     let mut out = front(chain, stages);
@@ -56,7 +56,7 @@ pub fn markdown(
         opening(chain, stages),
         lineage(stages),
         curves(stages),
-        evaluation.unwrap_or_default().to_owned(),
+        measured.join("\n"),
         answers(samples),
         loading(chain, stages, exports),
         limits(stages),

@@ -32,6 +32,11 @@ impl Finished {
         folder.join(CHAIN).is_file()
     }
 
+    /// Whether a folder holds a stage of a chain, which has recorded what lies in it.
+    pub fn has_stage(folder: &Path) -> bool {
+        folder.join("..").join(CHAIN).is_file()
+    }
+
     /// Read the locks of the stages in `folder`, and check that what they made is as they left it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::report::evaluation::FOLDER;
+use crate::report::evaluation::{AUDIT, FOLDER};
 
 /// Where the parts of a chain lie.
 #[derive(Clone, Debug)]
@@ -45,6 +45,11 @@ impl Places {
     /// All of that.
     pub fn evaluations(&self) -> PathBuf {
         self.root.join(FOLDER)
+    }
+
+    /// What base and result are audited by.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join(AUDIT)
     }
 
     /// What base and result answered.

@@ -58,6 +58,8 @@ pub enum Step {
     Merge(usize),
     /// The model before stage number `.0` is evaluated: the base, or what the stage before it left.
     Evaluate(usize),
+    /// Base and last model are audited, side by side.
+    Audit,
     /// The last model is exported, its matrices packed in this.
     Export(String),
     /// The card is written.
@@ -142,7 +144,8 @@ impl ChainRun {
             steps.into_iter().chain([first.filter(|_| !early), evaluate(i + 1)]).flatten()
         });
         let exports = self.chain().quants.iter().map(|quant| Step::Export(quant.clone()));
-        data.chain(models).chain(exports).chain([Step::Card]).collect()
+        let audit = self.chain().audit.as_ref().map(|_| Step::Audit);
+        data.chain(models).chain(audit).chain(exports).chain([Step::Card]).collect()
     }
 
     /// A step's name, in `chain.lock.toml` and for people.
@@ -152,6 +155,7 @@ impl ChainRun {
             Step::Train(i) => format!("{}: training", self.stage(*i).name),
             Step::Merge(i) => format!("{}: merging", self.stage(*i).name),
             Step::Evaluate(i) => format!("{}: evaluation", self.evaluated(*i)),
+            Step::Audit => "audit".into(),
             Step::Export(quant) => format!("export: {quant}"),
             Step::Card => "card".into(),
         }
@@ -245,27 +249,36 @@ impl ChainRun {
         Ok(models)
     }
 
-    /// Whether the models before stage `i` were evaluated already, by what `what` says; and what identifies that.
-    pub fn was_evaluated(&self, i: usize, what: &[String], progress: &dyn Progress) -> Result<(bool, String)> {
+    /// Whether models were evaluated already, `before` a stage or, at the end, audited, by what `what` says; and what identifies that.
+    pub fn was_asked(&self, step: &Step, what: &[String], progress: &dyn Progress) -> Result<(bool, String)> {
+        let before = if let Step::Evaluate(i) = step { *i } else { self.chain().stage.len() };
         let mut hashes = Vec::new();
-        for (_, model) in self.models_before(i)? {
+        for (_, model) in self.models_before(before)? {
             hashes.extend(ModelFiles::open(&model)?.hashes(&|| progress.cancelled())?);
         }
-        let parts: Vec<&str> = ["evaluate"].into_iter().chain(what.iter().map(String::as_str)).collect();
+        let kind = if *step == Step::Audit { "audit" } else { "evaluate" };
+        let parts: Vec<&str> = [kind].into_iter().chain(what.iter().map(String::as_str)).collect();
         let inputs = inputs_of(&parts, &hashes);
-        let out = self.places.evaluation(self.evaluated(i));
-        Ok((self.lock.has(&self.name(&Step::Evaluate(i)), &inputs, &out), inputs))
+        Ok((self.lock.has(&self.name(step), &inputs, &self.place_of(step)), inputs))
     }
 
-    /// Remember that the models before stage `i` were evaluated.
-    pub fn add_evaluation(&mut self, i: usize, inputs: &str) -> Result<()> {
-        let (step, out) = (self.name(&Step::Evaluate(i)), self.places.evaluation(self.evaluated(i)));
-        self.lock.add(&step, inputs, &out)
+    /// Remember that models were evaluated or audited.
+    pub fn add_asked(&mut self, step: &Step, inputs: &str) -> Result<()> {
+        let (name, out) = (self.name(step), self.place_of(step));
+        self.lock.add(&name, inputs, &out)
+    }
+
+    /// The folder of what models answer in a step.
+    pub fn place_of(&self, step: &Step) -> PathBuf {
+        match step {
+            Step::Evaluate(i) => self.places.evaluation(self.evaluated(*i)),
+            _ => self.places.audit(),
+        }
     }
 
     /// Write the card into the last model's folder, with the curves and the cards of the data beside it. Gives what base and
-    /// result answer to the chain's prompts. `evaluation` is the card's section of that, if there is one.
-    pub fn card(&mut self, evaluation: Option<&str>, progress: &dyn Progress) -> Result<Vec<Sample>> {
+    /// result answer to the chain's prompts. `measured` are the card's sections of evaluations and audit.
+    pub fn card(&mut self, measured: &[String], progress: &dyn Progress) -> Result<Vec<Sample>> {
         let stages = self.chain().stage.iter().map(|stage| self.report(stage)).collect::<Result<Vec<_>>>()?;
         let (samples, model) = (self.samples(&stages, progress)?, self.places.result());
         atomic::sweep(&model)?;
@@ -279,8 +292,8 @@ impl ChainRun {
         }
         let exports = self.chain().quants.iter().map(|quant| self.places.export(&self.chain().name, quant));
         let exports = exports.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let beside = (exports.collect::<Vec<_>>(), evaluation);
-        let text = card::markdown(self.chain(), &stages, (&beside.0, beside.1), &samples);
+        let exports: Vec<String> = exports.collect();
+        let text = card::markdown(self.chain(), &stages, (&exports, measured), &samples);
         atomic::write(&self.card_path(), text.as_bytes())?;
         self.seal()?;
         Ok(samples)

@@ -41,6 +41,9 @@ pub struct Chain {
     /// What the base and the model after each stage are evaluated by; absent: nothing.
     #[serde(default)]
     pub eval: Option<Eval>,
+    /// What base and result are audited by; absent: nothing.
+    #[serde(default)]
+    pub audit: Option<Audit>,
 }
 
 /// `[base]`
@@ -89,6 +92,30 @@ pub struct Eval {
     pub bertscore: Option<PathBuf>,
 }
 
+/// `[audit]`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Sentences and lists of your own, relative to the chain's; absent: the bundled ones.
+    #[serde(default)]
+    pub suite: Option<PathBuf>,
+    /// Whether models write, too: refusals and texts about people, which take most of the time.
+    #[serde(default = "yes")]
+    pub writing: bool,
+    /// At most so many new tokens an answer.
+    #[serde(default = "answer_tokens")]
+    pub max_tokens: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Tokens of an answer of an audit, unless it is said.
+pub const fn answer_tokens() -> usize {
+    96
+}
+
 /// A chain and where it came from.
 #[derive(Clone, Debug)]
 pub struct ChainFile {
@@ -122,10 +149,12 @@ impl Chain {
             return Err("a chain has at least one `[[stage]]`".into());
         }
         for (i, stage) in self.stage.iter().enumerate() {
-            let taken = ["data", "merged", "export", "eval"].iter().any(|taken| stage.name.eq_ignore_ascii_case(taken));
+            let taken = ["data", "merged", "export", "eval", "audit"]
+                .iter()
+                .any(|taken| stage.name.eq_ignore_ascii_case(taken));
             if !plain(&stage.name) || taken {
                 return Err(format!(
-                    "stage {}: `{}` is no name for a folder beside data, merged, export and eval: letters, digits, - and _",
+                    "stage {}: `{}` is no name for a folder beside data, merged, export, eval and audit: letters, digits, - and _",
                     i + 1,
                     stage.name
                 ));
@@ -138,6 +167,9 @@ impl Chain {
             Some(eval) if eval.tasks.is_empty() => return Err("[eval] names no `tasks`".into()),
             Some(Eval { limit: Some(0), .. }) => return Err("eval.limit is 0".into()),
             _ => {}
+        }
+        if self.audit.as_ref().is_some_and(|audit| audit.max_tokens == 0) {
+            return Err("audit.max_tokens is 0".into());
         }
         self.quants.iter().try_for_each(|quant| Quant::parse(quant).map(|_| ()).map_err(|e| e.to_string()))?;
         if self.dtype.is_empty() { Ok(()) } else { merge::dtype(&self.dtype).map(|_| ()).map_err(|e| e.to_string()) }
@@ -189,6 +221,12 @@ impl ChainFile {
     /// The model that BERTScore asks.
     pub fn bertscore(&self) -> Option<PathBuf> {
         let named = self.chain.eval.as_ref()?.bertscore.as_ref()?;
+        Some(self.place.beside(named).path().to_owned())
+    }
+
+    /// The sentences and lists that it is audited by, if they are not the bundled ones.
+    pub fn suite(&self) -> Option<PathBuf> {
+        let named = self.chain.audit.as_ref()?.suite.as_ref()?;
         Some(self.place.beside(named).path().to_owned())
     }
 

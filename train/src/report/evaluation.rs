@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Folder of a run's evaluations.
 pub const FOLDER: &str = "eval";
+/// Folder of its audit.
+pub const AUDIT: &str = "audit";
 
 /// What its section of a card begins with.
 const HEAD: &str = "## Evaluation\n";

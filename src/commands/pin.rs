@@ -81,9 +81,8 @@ fn tables(recipe: &mut DocumentMut) -> Result<Vec<(String, &mut Table)>> {
     for (key, item) in recipe.iter_mut() {
         match key.get() {
             "source" => {
-                sources = Some(
-                    item.as_array_of_tables_mut().context("write every source as a table of its own, [[source]]")?,
-                )
+                let tables = item.as_array_of_tables_mut();
+                sources = Some(tables.context("write every source as a table of its own, [[source]]")?);
             }
             "decontamination" => others.extend(item.get_mut("set")),
             "data" => others.push(item),

@@ -103,11 +103,9 @@ fn pin_rewrites_revisions_and_nothing_else() {
 #[test]
 fn pin_rewrites_the_rows_of_a_task_and_of_its_examples() {
     let fixture = fixture();
-    let text = format!(
-        "# A task.\nname = \"a\"\ntitle = \"\"\nmetrics = [\"byte_perplexity\"]\n\n[data]\nrepo = \"lab/web\"\nrevision = \"main\" # rows\n\
-         files = [\"**/*.jsonl\"]\n\n[perplexity]\ntext = \"{{{{ text }}}}\"\n"
-    );
-    let task = fixture.local.write("task.toml", &text);
+    let text = "# A task.\nname = \"a\"\ntitle = \"\"\nmetrics = [\"byte_perplexity\"]\n\n[data]\nrepo = \"lab/web\"\nrevision = \"main\" # rows\n\
+                files = [\"**/*.jsonl\"]\n\n[perplexity]\ntext = \"{{ text }}\"\n";
+    let task = fixture.local.write("task.toml", text);
     let args = ["pin", task.to_str().unwrap()];
     let said = fixture.run(&args).assert_success().said();
     let commit = fixture.hub.store().repos[WEB].refs["main"].clone();

@@ -329,7 +329,7 @@ fn areas_beside_terms_are_of_files_in_the_layout_of_ami() {
     };
     let ahead = |positive: usize, negative: usize| f64::from(u8::from(score(positive) > score(negative)));
     // Rows are negative and positive in turn; `madonna` is not `donna`.
-    near("auc_subgroup", number("auc_subgroup"), (ahead(1, 0) + ahead(3, 2)) / 2.0);
+    near("auc_subgroup", number("auc_subgroup"), f64::midpoint(ahead(1, 0), ahead(3, 2)));
     let bpsn = [(3, 0), (5, 0), (1, 2), (5, 2)].map(|(p, n)| ahead(p, n)).iter().sum::<f64>() / 4.0;
     let bnsp = [(1, 2), (1, 4), (3, 0), (3, 4)].map(|(p, n)| ahead(p, n)).iter().sum::<f64>() / 4.0;
     near("auc_bpsn", number("auc_bpsn"), bpsn);

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use setaccio_base::progress::Progress;
 use setaccio_curate::{
-    plan::{self, Plan, Request},
+    plan::{self, Inspected, Plan, Request},
     recipe::{self, RecipeFile, pins::Pins, rebuild::Rebuilt},
     source::origin::Origin,
 };
@@ -86,10 +86,16 @@ impl Args {
 
     /// The checked plan, and what the Hub lists if the rows come from there. `pins` are commits that branches
     /// are known to stand for. Who needs nothing but the list counts, too: compressed files are read through for it.
-    pub fn plan(
+    pub fn plan(&self, loaded: RecipeFile, wanted: (Need, &Pins), progress: &Bar) -> Result<(Plan, Vec<HubListing>)> {
+        self.plan_with(loaded, wanted, None, progress)
+    }
+
+    /// [`Self::plan`], with what other processes of the same build found in the inputs.
+    pub fn plan_with(
         &self,
         mut loaded: RecipeFile,
         (need, pins): (Need, &Pins),
+        inspected: Option<Inspected>,
         progress: &Bar,
     ) -> Result<(Plan, Vec<HubListing>)> {
         let list_dirs = plan::list_dirs(&loaded, &installed_lists());
@@ -111,7 +117,7 @@ impl Args {
             other => other,
         };
         let count = need == Need::List;
-        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count })?, listed))
+        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count, inspected })?, listed))
     }
 }
 

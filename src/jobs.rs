@@ -15,6 +15,11 @@ impl Jobs {
         self.jobs.map_or_else(cores, usize::from)
     }
 
+    /// How many were asked for.
+    pub fn asked(self) -> Option<u16> {
+        self.jobs
+    }
+
     /// Use so many threads for everything from here on.
     #[cfg(feature = "train")]
     pub fn apply(self) -> setaccio_base::Result<()> {

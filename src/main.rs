@@ -13,6 +13,7 @@ use setaccio_base::shown::shown;
 #[macro_use]
 mod terminal;
 
+mod batch_system;
 mod commands;
 mod excerpt;
 mod fetch;
@@ -23,6 +24,7 @@ mod progress;
 mod reference;
 mod signals;
 mod style;
+mod submission;
 
 #[derive(Parser)]
 #[command(name = "setaccio", version, about, after_help = EXIT_CODES, max_term_width = 100)]
@@ -36,7 +38,8 @@ Exit codes:
     0  done
     1  not done: what failed, and what to do about it, is on stderr
     2  the command line cannot be understood
-  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP: the same command goes on from there (`train` with --resume)";
+  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, 138 by SIGUSR1: the same command goes on from there (`train` with
+       --resume)";
 
 /// Why stdout could not be written, if that is what a panic says.
 fn unprinted(panic: &(dyn Any + Send)) -> Option<&str> {
@@ -97,8 +100,5 @@ fn main() -> ExitCode {
     let error = if bare { error.context("cannot write to stdout") } else { error };
     tell!("{}error:{:#} {error:#}", style::BAD, style::BAD);
     terminal::all_told();
-    let stopped = matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
-        || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
-        || commands::interrupted(&error);
-    if stopped { ExitCode::from(signals::exit_code()) } else { ExitCode::FAILURE }
+    if commands::stopped(&error) { ExitCode::from(signals::exit_code()) } else { ExitCode::FAILURE }
 }

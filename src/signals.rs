@@ -1,5 +1,6 @@
-//! Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends. Work that asks for it is stopped cleanly by the first of them,
-//! and at once by the second; all else at once.
+//! Ctrl-C, SIGTERM, SIGHUP, which a closed terminal sends, and SIGUSR1, by which a batch system says that time is nearly up. Work that
+//! asks for it is stopped cleanly by the first of them, and at once by the second; all else at once. SIGUSR1 is never the second nor
+//! makes another the second: a batch system signals a script and what it started, and the script passes the signal on as SIGUSR1.
 
 use std::{
     fs,
@@ -22,6 +23,7 @@ pub fn watch() {
     let mut watched = SigSet::empty();
     watched.add(Signal::SIGINT);
     watched.add(Signal::SIGTERM);
+    watched.add(Signal::SIGUSR1);
     // `nohup` ignores it for what it starts.
     if !ignored(Signal::SIGHUP) {
         watched.add(Signal::SIGHUP);
@@ -32,11 +34,17 @@ pub fn watch() {
     }
     thread::spawn(move || {
         while let Ok(signal) = watched.wait() {
-            let first = CAME.compare_exchange(0, signal as i32, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-            if !(first && CLEANLY.load(Ordering::SeqCst)) {
+            let before = CAME.load(Ordering::SeqCst);
+            let first = before == 0 || before == Signal::SIGUSR1 as i32;
+            if !CLEANLY.load(Ordering::SeqCst) || !(first || signal == Signal::SIGUSR1) {
                 std::process::exit(BY_SIGNAL + signal as i32);
             }
-            tell!("\nstopping; once more to stop at once");
+            if first {
+                CAME.store(signal as i32, Ordering::SeqCst);
+            }
+            if before == 0 {
+                tell!("\nstopping; once more to stop at once");
+            }
         }
     });
 }

@@ -21,10 +21,12 @@ use setaccio_dataset::{
 use crate::{
     error::{Error, Result},
     folder::OutputFolder,
+    parts::{self, Outline},
     pipeline::{
         filter::{self, Manifest},
         rejects::CONFLICT,
-        write,
+        team::Team,
+        write::{self, Hands},
     },
     plan::{ENGINE, Plan, Task},
     recipe::{pins, rebuild::Whereabouts},
@@ -44,8 +46,27 @@ pub enum Part {
         /// How many there are.
         of: usize,
     },
-    /// What comes after the tasks, all of which must be done.
+    /// Of what comes after the tasks, all of which must be done, whatever no other process has done yet, but for publishing.
+    Share {
+        /// Which of the processes.
+        number: usize,
+        /// How many there are; fewer or more may come.
+        of: usize,
+    },
+    /// What comes after the tasks, all of which must be done, and after what shares have done of it.
     Finish,
+}
+
+impl Part {
+    /// What it is called in files, if it is one of several.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Self::Whole => None,
+            Self::Slice { number, of } => Some(parts::slice(number, of)),
+            Self::Share { number, of } => Some(parts::share(number, of)),
+            Self::Finish => Some(parts::FINISH.to_owned()),
+        }
+    }
 }
 
 /// Bytes of finished tasks that are kept for the next build, unless somebody says otherwise.
@@ -76,6 +97,8 @@ pub enum BuildOutcome {
         /// Of these, done by an earlier run.
         reused: usize,
     },
+    /// All is written that is to be published.
+    Written,
     /// A new build was published; so many of its tasks were done by earlier runs.
     Whole {
         /// Its ledger.
@@ -99,7 +122,10 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
             "the evaluation sets were only listed: fetch them first, with `setaccio pull`".into(),
         ));
     }
-    let mode = if matches!(options.part, Part::Slice { .. }) { Mode::Shared } else { Mode::Exclusive };
+    let mode = match options.part {
+        Part::Slice { .. } | Part::Share { .. } => Mode::Shared,
+        Part::Whole | Part::Finish => Mode::Exclusive,
+    };
     let folder = OutputFolder::open(out, mode)?;
     let outcome = run_in(plan, &folder, options, progress);
     if outcome.is_err() && options.part == Part::Whole {
@@ -132,6 +158,8 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     if !force && let Some(ledger) = current(plan, out) {
         if part == Part::Whole {
             folder.clear()?;
+        }
+        if matches!(part, Part::Whole | Part::Finish) {
             whereabouts(plan).write(folder.root())?;
         }
         return Ok(BuildOutcome::UpToDate(ledger));
@@ -144,7 +172,25 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     let work = folder.work();
     fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
     pins::write(&plan.pins(), &work)?;
+    if part != Part::Whole {
+        let before = Outline::read(&work);
+        let [slices, shares] = match &before {
+            Some(before) => [before.slices, before.shares],
+            None => [None; 2],
+        };
+        let slices = if let Part::Slice { of, .. } = part { Some(of) } else { slices };
+        let shares = if let Part::Share { of, .. } = part { Some(of) } else { shares };
+        let tasks = plan.tasks.iter().map(|task| task.key.clone()).collect();
+        Outline { fingerprint: plan.lock.fingerprint.clone(), slices, shares, tasks }.write(&work)?;
+    }
     let pool = thread_pool(jobs)?;
+    if let Part::Share { number, of } = part {
+        let manifests = manifests(plan, &work, out)?;
+        let team = Team::join(&work, &plan.lock.fingerprint, [number, of])?;
+        let hands = Hands { pool: &pool, progress, team: None };
+        write::share(plan, &work, &manifests, (&team, hands))?;
+        return Ok(BuildOutcome::Written);
+    }
     if part == Part::Finish {
         return finish(plan, folder, &pool, plan.tasks.len(), options.keep_tasks, progress);
     }
@@ -153,10 +199,7 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
         atomic::remove(&kept)?;
     }
     let mine: Vec<&Task> = match part {
-        Part::Slice { number, of } => {
-            atomic::write(&work.join(SLICES), of.to_string().as_bytes())?;
-            plan.tasks.iter().filter(|t| t.index % of == number - 1).collect()
-        }
+        Part::Slice { number, of } => plan.tasks.iter().filter(|t| t.index % of == number - 1).collect(),
         _ => plan.tasks.iter().collect(),
     };
     let mut todo = Vec::new();
@@ -196,6 +239,17 @@ fn task_name(plan: &Plan, task: &Task) -> String {
     format!("task {} of {}, {names}", task.index + 1, plan.tasks.len())
 }
 
+/// The slices of `of` whose tasks are not all done in `out`; `None` if this very build is published there.
+pub fn missing(plan: &Plan, out: &Path, of: usize) -> Option<Vec<usize>> {
+    if current(plan, out).is_some() {
+        return None;
+    }
+    let work = parts::work(out);
+    let open: BTreeSet<usize> =
+        plan.tasks.iter().filter(|task| !filter::is_done(&work, &task.key)).map(|task| task.index % of + 1).collect();
+    Some(open.into_iter().collect())
+}
+
 /// Whether the card of an earlier build in `out` is not the one that this version wrote.
 fn edited(out: &Path) -> bool {
     let Ok((ledger, lock)) = folder::read(out) else { return false };
@@ -224,7 +278,13 @@ fn finish(
     let work = folder.work();
     let manifests = manifests(plan, &work, folder.root())?;
     let staging = folder.fresh_staging()?;
-    let output = write::write(plan, &work, &manifests, &staging, pool, progress)?;
+    // What shares have done is there; what is left of it is done here.
+    let fingerprint = &plan.lock.fingerprint;
+    let shared = Team::place(&work, fingerprint).exists();
+    let team = shared.then(|| Team::join(&work, fingerprint, [1, 1])).transpose()?;
+    let hands = Hands { pool, progress, team: team.as_ref() };
+    let output = write::write(plan, &work, &manifests, &staging, hands)?;
+    drop(team);
     let mut ledger = ledger::compose(plan, &manifests, &output);
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
         atomic::remove(&staging)?;
@@ -267,9 +327,6 @@ fn whereabouts(plan: &Plan) -> Whereabouts {
     Whereabouts::new(&plan.loaded, from)
 }
 
-/// File of the work folder that says into how many slices the build was cut last.
-const SLICES: &str = "slices";
-
 /// What every task left; an error names the commands that do those that are missing.
 fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
     let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| filter::manifest(work, t)).collect();
@@ -277,7 +334,7 @@ fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
-    let slices = fs::read_to_string(work.join(SLICES)).ok().and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0);
+    let slices = Outline::read(work).and_then(|outline| outline.slices).filter(|of| *of > 0);
     let command = format!("{} --out {}", plan.command(), shell::word(&out.display().to_string()));
     let commands = match slices {
         Some(of) => {

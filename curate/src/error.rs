@@ -121,6 +121,9 @@ pub enum Error {
         /// What does them, a command each.
         commands: Vec<String>,
     },
+    /// An input was not inspected, and is not to be read through now.
+    #[error("the inputs were not inspected yet; the first slices to come do that")]
+    Uninspected,
     /// Arrow or Parquet refused something of ours.
     #[error("{path}: {message}")]
     Encode {

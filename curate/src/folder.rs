@@ -23,6 +23,9 @@ use crate::error::{Error, Result};
 /// Name of the lock's file in the hidden folder.
 const LOCK: &str = "lock";
 
+/// Name of the file there that says that what is staged is whole.
+const PUBLISHING: &str = "publishing";
+
 /// An output folder that this process has locked.
 #[derive(Debug)]
 pub struct OutputFolder {
@@ -37,10 +40,8 @@ impl OutputFolder {
     /// # Errors
     /// Another build has it, it cannot be written to, or it holds a `data` folder that no build wrote.
     pub fn open(root: &Path, mode: Mode) -> Result<Self> {
-        let cut_short = root.join(HIDDEN).join("publishing").exists();
-        if !cut_short {
-            check_ownership(root)?;
-        }
+        check(root)?;
+        let cut_short = root.join(HIDDEN).join(PUBLISHING).exists();
         let busy = |error| match error {
             setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(root.to_owned()),
             other => other,
@@ -103,7 +104,7 @@ impl OutputFolder {
     }
 
     fn marker(&self) -> PathBuf {
-        self.hidden("publishing")
+        self.hidden(PUBLISHING)
     }
 
     fn hidden(&self, name: &str) -> PathBuf {
@@ -177,6 +178,15 @@ impl OutputFolder {
     pub fn clear(&self) -> Result<()> {
         [self.hidden("old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| Ok(atomic::remove(p)?))
     }
+}
+
+/// Check that a build may work in `root`.
+///
+/// # Errors
+/// It holds a `data` folder that no build wrote.
+pub fn check(root: &Path) -> Result<()> {
+    // What a publication that was cut short left there is completed by whoever opens it.
+    if root.join(HIDDEN).join(PUBLISHING).exists() { Ok(()) } else { check_ownership(root) }
 }
 
 /// Check that whatever a build would replace in `root` is an earlier build's.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod folder;
 pub mod init;
 pub mod key;
+pub mod parts;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

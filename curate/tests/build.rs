@@ -28,7 +28,8 @@ fn plan(dir: &Path, rows: &str, settings: &str) -> Plan {
     fs::write(dir.join("lab.toml"), recipe).unwrap();
     let loaded = recipe::load(&dir.join("lab.toml"), &[]).unwrap();
     let origin = Origin::Dir(dir.join("data"));
-    plan::make(Request { loaded, origin, list_dirs: Vec::new(), jobs: 2, progress: &(), count: false }).unwrap()
+    plan::make(Request { loaded, origin, list_dirs: Vec::new(), jobs: 2, progress: &(), count: false, inspected: None })
+        .unwrap()
 }
 
 /// `n` different texts, of about 100 bytes each, every one of them `copies` times.

@@ -5,18 +5,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
+use setaccio_base::progress::Progress as _;
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
+    parts::{self, AtWork},
     plan::Plan,
-    recipe::pins::{self, Pins},
+    recipe::{
+        RecipeFile,
+        pins::{self, Pins},
+    },
     report::card,
 };
 use setaccio_dataset::{ledger::Ledger, lock::ReadFrom};
 
 use crate::{
+    batch_system,
     fetch::Need,
     inputs,
     output::Output,
+    progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME, count, counted, megabytes},
 };
 
@@ -28,12 +35,15 @@ pub struct Args {
     /// Folder to write [default: data/out/NAME OF THE RECIPE, below the current folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Do slice I of N and nothing more; any machine that sees DIR can do another
+    /// Do slice I of N and nothing more; any machine that sees DIR can do another. `auto/N` takes I from the variables of a
+    /// Slurm array, a Kubernetes Indexed Job or an AWS Batch array, `auto` takes N too, where they have it
     #[arg(long, value_name = "I/N", conflicts_with = "finish", value_parser = slice)]
     task: Option<Part>,
-    /// Join the slices that are done
-    #[arg(long)]
-    finish: bool,
+    /// Join the slices that are done; with =I/N as one of N processes that do it together, all but publishing, which `--finish` alone
+    /// does then
+    #[arg(long, value_name = "I/N", num_args = 0..=1, require_equals = true, default_missing_value = ALONE,
+          hide_default_value = true, value_parser = share)]
+    finish: Option<Part>,
     /// Build again even if DIR holds this very build
     #[arg(long)]
     force: bool,
@@ -45,12 +55,34 @@ pub struct Args {
 }
 
 fn slice(text: &str) -> Result<Part, String> {
-    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let parts = match text.split_once('/') {
+        None if text == AUTO => batch_system::turn()?,
+        Some((AUTO, of)) => (batch_system::turn()?.0, of.parse().ok()),
+        Some((i, of)) => (i.parse().unwrap_or(0), of.parse().ok()),
+        None => (0, None),
+    };
     match parts {
-        Some((number, of)) if (1..=of).contains(&number) => Ok(Part::Slice { number, of }),
+        (number, Some(of)) if (1..=of).contains(&number) => Ok(Part::Slice { number, of }),
+        (_, None) if text == AUTO => Err("the batch system does not say how many there are: write auto/N".into()),
         _ => Err("write I/N with I from 1 to N, for instance 3/7".into()),
     }
 }
+
+fn share(text: &str) -> Result<Part, String> {
+    if text == ALONE {
+        return Ok(Part::Finish);
+    }
+    Ok(match slice(text)? {
+        Part::Slice { number, of } => Part::Share { number, of },
+        other => other,
+    })
+}
+
+/// What `--finish` without a value stands for.
+const ALONE: &str = "alone";
+
+/// Stands for the number of a slice that the batch system gives.
+const AUTO: &str = "auto";
 
 /// What becomes of finished tasks once the build is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,6 +125,7 @@ enum Status {
     Built,
     UpToDate,
     SliceDone,
+    Written,
 }
 
 /// Its tasks.
@@ -110,27 +143,59 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
-    let part = if args.finish { Part::Finish } else { args.task.unwrap_or(Part::Whole) };
+    let part = args.finish.or(args.task).unwrap_or(Part::Whole);
     if out.is_file() {
         bail!("{} is a file; name a folder with --out", out.display());
     }
-    // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
-    let pins = if args.force { Pins::default() } else { pins::of(&out) };
-    let (plan, _) = args.inputs.plan(loaded, (Need::All, &pins), &progress)?;
-    let keep_tasks = args.keep_tasks.most();
-    let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs.threads(), keep_tasks };
-    let outcome = build::run(&plan, &out, options, &progress);
+    // Whoever looks how the parts stand reads what each leaves there.
+    let at_work = part.name().map(|name| AtWork::begin(&out, &name, batch_system::note())).transpose()?;
+    let done = plan_and_build(args, loaded, &out, part, &progress);
     progress.clear();
+    if let Some(at_work) = at_work {
+        let left = match &done {
+            Ok(_) => at_work.done(),
+            Err(error) => at_work.failed(format!("{error:#}"), super::stopped(error)),
+        };
+        // What the part did counts, and its error comes first.
+        if let Err(why) = left {
+            progress.warn(&format!("`setaccio status` cannot be told of this part: {why}"));
+        }
+    }
+    let (plan, outcome) = done?;
     let all = plan.tasks.len();
-    let (status, tasks, ledger) = match outcome? {
+    let (status, tasks, ledger) = match outcome {
         BuildOutcome::UpToDate(ledger) => (Status::UpToDate, Tasks { all, reused: all, kept_bytes: 0 }, Some(ledger)),
         BuildOutcome::Slice { tasks, reused } => (Status::SliceDone, Tasks { all: tasks, reused, kept_bytes: 0 }, None),
+        BuildOutcome::Written => (Status::Written, Tasks { all, reused: all, kept_bytes: 0 }, None),
         BuildOutcome::Whole { ledger, reused, kept } => {
             (Status::Built, Tasks { all, reused, kept_bytes: kept }, Some(ledger))
         }
     };
     let done = Done { status, out: out.display().to_string(), tasks, ledger };
     args.output.give("build", &done, |done| show(done, args.keep_tasks, &plan, &out))
+}
+
+/// Plan, and do a part of the build.
+fn plan_and_build(
+    args: &Args,
+    loaded: RecipeFile,
+    out: &Path,
+    part: Part,
+    progress: &Bar,
+) -> Result<(Plan, BuildOutcome)> {
+    // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
+    let pins = if args.force { Pins::default() } else { pins::of(out) };
+    let turn = match part {
+        Part::Whole => None,
+        Part::Slice { number, of } | Part::Share { number, of } => Some([number, of]),
+        Part::Finish => Some([1, 1]),
+    };
+    let inspected = turn.map(|turn| parts::inspected(out, turn));
+    let (plan, _) = args.inputs.plan_with(loaded, (Need::All, &pins), inspected, progress)?;
+    let keep_tasks = args.keep_tasks.most();
+    let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs.threads(), keep_tasks };
+    let outcome = build::run(&plan, out, options, progress)?;
+    Ok((plan, outcome))
 }
 
 fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
@@ -143,6 +208,7 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
         Status::SliceDone => {
             say!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
         }
+        Status::Written => say!("{GOOD}joined:{GOOD:#} {tasks}; `--finish` alone publishes what was written"),
         Status::Built => {
             say!("{GOOD}built:{GOOD:#} {tasks}, {} of them done before", count(reused as u64));
         }

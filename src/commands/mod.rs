@@ -19,11 +19,18 @@ mod recipes;
 mod rules;
 mod schemas;
 mod serve;
+mod status;
+mod submit;
 mod train;
 mod verify;
 mod why;
 
-pub use train::interrupted;
+/// Whether a signal stopped what failed with this error.
+pub fn stopped(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
+        || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
+        || train::interrupted(error)
+}
 
 /// What `setaccio` can be told to do.
 #[derive(Subcommand)]
@@ -32,6 +39,8 @@ pub enum Command {
     Pin(pin::Args),
     Pull(pull::Args),
     Build(build::Args),
+    Submit(Box<submit::Args>),
+    Status(status::Args),
     Plan(plan::Args),
     Preview(preview::Args),
     Verify(verify::Args),
@@ -72,6 +81,8 @@ impl Command {
             Self::Pin(args) => pin::run(args),
             Self::Pull(args) => pull::run(args),
             Self::Build(args) => build::run(args),
+            Self::Submit(args) => submit::run(args),
+            Self::Status(args) => status::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Preview(args) => preview::run(args),
             Self::Verify(args) => verify::run(args),

@@ -80,6 +80,7 @@ fn printers_are_found() {
         ("use std::io::{self, stdout};", &["stdout"]),
         ("fn f() { dbg!(1) } // println!", &["dbg"]),
         ("ProgressDrawTarget::stderr()", &[]),
+        ("String::from_utf8_lossy(&done.stderr)", &[]),
         ("#[cfg(test)]\nmod tests { fn f() { println!(\"a\") } }", &[]),
         ("let println = 1; plan::print(&prepared);", &[]),
     ] {
@@ -95,7 +96,9 @@ fn printers(text: &str) -> Vec<Token> {
         let (name, next) = (code[i].as_str(), code.get(i + 1).map(String::as_str));
         // indicatif draws its bar where the program says.
         let of_bar = i > 1 && code[i - 2] == "ProgressDrawTarget";
-        if name.starts_with("std") { !of_bar } else { next == Some("!") }
+        // What another program printed.
+        let field = i > 0 && code[i - 1] == "." && next != Some("(");
+        if name.starts_with("std") { !of_bar && !field } else { next == Some("!") }
     };
     (0..code.len()).filter(|i| PRINTERS.contains(&&*code[*i]) && by_itself(*i)).map(|i| code[i].clone()).collect()
 }

@@ -44,6 +44,7 @@ mod semantic;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;
+mod submit;
 mod tables;
 mod templates;
 mod terminal;

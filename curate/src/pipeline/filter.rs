@@ -297,6 +297,11 @@ pub fn manifest(work: &Path, task: &Task) -> Option<Manifest> {
     (manifest.key == task.key && spilled && rejects).then_some(manifest)
 }
 
+/// Whether the task of this key is done, by what is there: [`manifest`] looks closer, and whoever joins tasks closer still.
+pub fn is_done(work: &Path, key: &str) -> bool {
+    ["json", "blocks"].iter().all(|end| work.join(format!("{key}.{end}")).exists())
+}
+
 /// The files that a task leaves in the folder `work`; its manifest, which vouches for the others, is the last.
 pub fn files(work: &Path, task: &Task, manifest: &Manifest) -> Vec<PathBuf> {
     let rejects = manifest.rejects.iter().map(|entry| work.with_file_name(&entry.path));

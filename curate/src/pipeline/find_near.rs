@@ -4,7 +4,7 @@ use std::{
     fs,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use arrow_array::{
@@ -24,13 +24,14 @@ use super::{
         NONE, NearDuplicates,
         bands::{self, BandWriter},
         component::{Decider, Node},
+        files::{AllShingles, OwnShingles, file_of},
         shingles::Shingler,
     },
     resolver::{KeepRow, Resolver},
     scratch::{ListReader, ListWriter, Places},
     spill::{self, LABEL, WORDS},
     spill_file::{Block, SpillIndex, Spilled},
-    stage::each,
+    team::{Json, Kept as KeptPiece, Team, each},
 };
 use crate::{
     error::{Error, Result},
@@ -57,6 +58,8 @@ pub struct Rows<'a> {
     pub parts: u32,
     /// Earlier data sets, whose rows stay.
     pub earlier: &'a [Earlier],
+    /// Who decides together, if this process is not alone.
+    pub team: Option<&'a Team>,
 }
 
 impl Rows<'_> {
@@ -73,9 +76,12 @@ impl Rows<'_> {
     ) -> Result<NearDuplicates> {
         atomic::remove(scratch)?;
         fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
+        // What others read lies where they see it.
+        let seen = self.team.map_or_else(|| scratch.to_owned(), |team| team.folder().to_owned());
+        let (team, by) = (self.team, (pool, progress));
         let mut blocks = Vec::new();
         if !self.earlier.is_empty() {
-            self.sketch_earlier(near, scratch, pool, progress, |written| {
+            self.sketch_earlier(near, &seen, by, |Json(written)| {
                 blocks.push(written);
                 Ok(())
             })?;
@@ -84,45 +90,44 @@ impl Rows<'_> {
         let bands = std::mem::take(&mut self.bands).into_iter().chain(earlier);
         let buckets = near.bands * self.parts;
         let bands = SpillIndex::new(bands::schema(), bands, [buckets, buckets]);
-        let (rows, groups) = find_groups(&bands, buckets, scratch, pool, progress)?;
+        let (rows, groups) = find_groups(&bands, buckets, (scratch, team), by)?;
 
-        let store = Store {
-            rows: &rows,
-            nodes: Places::create(&scratch.join("nodes"), Node::BYTES * rows.len() as u64)?,
-            shingles: Mutex::new(Places::create(&scratch.join("shingles"), 0)?),
-        };
-        let mut parents = vec![NONE; rows.len()];
-        let mut found = |numbers: Vec<u32>| {
-            for number in numbers {
+        let store = Store { rows: &rows, shingles: Mutex::new(OwnShingles::create(&seen)?) };
+        let nodes = Places::create(&scratch.join("nodes"), Node::BYTES * rows.len() as u64)?;
+        let (mut parents, mut files) = (vec![NONE; rows.len()], 0);
+        let mut found = |Nodes(found): Nodes| -> Result<()> {
+            for (number, node) in found {
+                node.write(&nodes, number)?;
                 parents[number as usize] = number;
+                files = files.max(file_of(node.at) + 1);
             }
             Ok(())
         };
         let shingles = |i: usize| self.shingles(near, &store, &self.partitions[i], progress);
-        each("near", self.partitions.len(), pool, progress, shingles, &mut found)?;
+        each(team, "near", self.partitions.len(), by, shingles, &mut found)?;
         let shards: Vec<(usize, &Path)> = self.shards().collect();
         if !shards.is_empty() {
             let shingles = |i: usize| self.shingles_of_earlier(near, &store, shards[i], progress);
-            each("against", shards.len(), pool, progress, shingles, &mut found)?;
+            each(team, "against", shards.len(), by, shingles, &mut found)?;
         }
-        let Store { nodes, shingles, .. } = store;
-        let shingles = shingles.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(store);
+        let shingles = AllShingles::open(&seen, files)?;
 
         let buckets = into_components(&rows, &groups, &mut parents, scratch)?;
-        let mut by = parents;
-        by.fill(NONE);
+        let mut gone_for = parents;
+        gone_for.fill(NONE);
         let (mut similarity, mut cut) = (vec![0; rows.len()], 0);
         let decider = Decider { near, nodes: &nodes, shingles: &shingles };
         let decide = |i: usize| decider.decide(&buckets[i], progress);
-        each("compare", buckets.len(), pool, progress, decide, |decided| {
+        each(team, "compare", buckets.len(), by, decide, |decided| {
             for gone in decided.gone {
-                by[gone.node as usize] = gone.by;
+                gone_for[gone.node as usize] = gone.by;
                 similarity[gone.node as usize] = gone.similarity;
             }
             cut += decided.cut;
             Ok(())
         })?;
-        Ok(NearDuplicates { rows, by, similarity, nodes, cut })
+        Ok(NearDuplicates { rows, by: gone_for, similarity, nodes, cut })
     }
 
     /// Every shard of the earlier data sets, with the number of its set.
@@ -135,18 +140,17 @@ impl Rows<'_> {
     fn sketch_earlier(
         &self,
         near: &Near,
-        scratch: &Path,
-        pool: &ThreadPool,
-        progress: &dyn Progress,
-        written: impl FnMut((PathBuf, Vec<Block>)) -> Result<()> + Send,
+        seen: &Path,
+        by: (&ThreadPool, &dyn Progress),
+        written: impl FnMut(Json<(PathBuf, Vec<Block>)>) -> Result<()> + Send,
     ) -> Result<()> {
         let shards: Vec<(usize, &Path)> = self.shards().collect();
         let sketch = |i: usize| {
             let (set, shard) = shards[i];
-            let path = scratch.join(format!("earlier-{i}.bands"));
+            let path = seen.join(format!("earlier-{i}.bands"));
             let mut writer = BandWriter::create(&path, near, self.dedup.on, self.parts)?;
             let mut held = 0;
-            self.earlier[set].each_row(shard, progress, |content| {
+            self.earlier[set].each_row(shard, by.1, |content| {
                 writer.add(Earlier::name(set, &key::id(content)), content);
                 held += content.bytes();
                 if held < FLUSH_BYTES {
@@ -155,9 +159,9 @@ impl Rows<'_> {
                 held = 0;
                 writer.flush()
             })?;
-            Ok((path, writer.finish()?))
+            Ok(Json((path, writer.finish()?)))
         };
-        each("sketch", shards.len(), pool, progress, sketch, written)
+        each(self.team, "sketch", shards.len(), by, sketch, written)
     }
 
     /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
@@ -167,7 +171,7 @@ impl Rows<'_> {
         store: &Store<'_>,
         partition: &Range<u32>,
         progress: &dyn Progress,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Nodes> {
         let Self { index, resolver, .. } = *self;
         let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
         let wanted = |_: &KeepRow, order| store.number(order).is_some();
@@ -181,7 +185,15 @@ impl Rows<'_> {
             Ok(())
         })?;
         found.extend(store.put(part)?);
-        Ok(found)
+        self.settle(store, found)
+    }
+
+    /// What was put is where others of a team see it before they are told.
+    fn settle(&self, store: &Store<'_>, found: Vec<(u32, Node)>) -> Result<Nodes> {
+        if self.team.is_some() && !found.is_empty() {
+            store.own().file.sync()?;
+        }
+        Ok(Nodes(found))
     }
 
     /// The same of a shard of an earlier data set.
@@ -191,7 +203,7 @@ impl Rows<'_> {
         store: &Store<'_>,
         (set, shard): (usize, &Path),
         progress: &dyn Progress,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Nodes> {
         let source = u16::try_from(self.resolver.sources() + set).unwrap_or(u16::MAX);
         let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
         self.earlier[set].each_row(shard, progress, |content| {
@@ -206,7 +218,7 @@ impl Rows<'_> {
             Ok(())
         })?;
         found.extend(store.put(part)?);
-        Ok(found)
+        self.settle(store, found)
     }
 }
 
@@ -233,8 +245,7 @@ impl Part {
 struct Store<'a> {
     /// Names of all rows that share a band with another.
     rows: &'a [u64],
-    nodes: Places,
-    shingles: Mutex<Places>,
+    shingles: Mutex<OwnShingles>,
 }
 
 impl Store<'_> {
@@ -243,14 +254,58 @@ impl Store<'_> {
         self.rows.binary_search(&row).ok().map(to_u32)
     }
 
-    /// Put a part in its place; says which rows it is of.
-    fn put(&self, part: Part) -> Result<Vec<u32>> {
-        let start = self.shingles.lock().unwrap_or_else(PoisonError::into_inner).append(&part.shingles)?;
-        let put = |(number, node): (u32, Node)| {
-            Node { at: start + node.at, ..node }.write(&self.nodes, number)?;
-            Ok(number)
+    fn own(&self) -> MutexGuard<'_, OwnShingles> {
+        self.shingles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Put the shingles of a part into the file; the rows then know where they are.
+    fn put(&self, part: Part) -> Result<impl Iterator<Item = (u32, Node)>> {
+        let start = self.own().append(&part.shingles)?;
+        Ok(part.nodes.into_iter().map(move |(number, node)| (number, Node { at: start + node.at, ..node })))
+    }
+}
+
+/// Rows that share a band with another, by number.
+struct Nodes(Vec<(u32, Node)>);
+
+impl KeptPiece for Nodes {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let one = |(number, node): &(u32, Node)| number.to_le_bytes().into_iter().chain(node.to_bytes());
+        Ok(self.0.iter().flat_map(one).collect())
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (nodes, rest) = bytes.as_chunks::<52>();
+        let one = |bytes: &[u8; 52]| {
+            let (number, node) = bytes.split_first_chunk()?;
+            Some((u32::from_le_bytes(*number), Node::of_bytes(node.first_chunk()?)))
         };
-        part.nodes.into_iter().map(put).collect()
+        rest.is_empty().then(|| nodes.iter().map(one).collect::<Option<_>>()).flatten().map(Self)
+    }
+}
+
+/// Groups of rows that share a band hash, by name.
+struct Groups(Vec<Vec<u64>>);
+
+impl KeptPiece for Groups {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let one =
+            |group: &Vec<u64>| [group.len() as u64].into_iter().chain(group.iter().copied()).collect::<Vec<u64>>();
+        Ok(self.0.iter().flat_map(one).flat_map(u64::to_le_bytes).collect())
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let mut groups = Vec::new();
+        while let Some(length) = numbers.next() {
+            let group: Vec<u64> = numbers.by_ref().take(usize::try_from(length).ok()?).collect();
+            if group.len() as u64 != length {
+                return None;
+            }
+            groups.push(group);
+        }
+        rest.is_empty().then_some(Self(groups))
     }
 }
 
@@ -270,17 +325,16 @@ fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
 fn find_groups(
     bands: &SpillIndex,
     buckets: u32,
-    scratch: &Path,
-    pool: &ThreadPool,
-    progress: &dyn Progress,
+    (scratch, team): (&Path, Option<&Team>),
+    by: (&ThreadPool, &dyn Progress),
 ) -> Result<(Vec<u64>, ListReader)> {
     let mut writer = ListWriter::create(scratch.join("groups"))?;
     let (mut rows, mut fresh): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
     let find = |i: usize| {
         let bucket = to_u32(i);
-        bands::groups(&bands.gather(&(bucket..bucket + 1))?)
+        bands::groups(&bands.gather(&(bucket..bucket + 1))?).map(Groups)
     };
-    each("bands", buckets as usize, pool, progress, find, |groups| {
+    each(team, "bands", buckets as usize, by, find, |Groups(groups)| {
         for group in groups {
             writer.list(group.iter().map(|row| row.to_le_bytes()))?;
             fresh.extend(group);

@@ -27,7 +27,7 @@ use setaccio_dataset::recipe::{Dedup, Repeats as Settings};
 
 use super::{
     kept_rows::{Kept, KeptRows},
-    repeats::{Change, Places, Repeats, gone, to_u32},
+    repeats::{Change, FILES, Places, Repeats, gone, to_u32},
     resolver::Resolver,
     scratch::Buckets,
     spans::Spans,
@@ -117,8 +117,8 @@ impl Rows<'_> {
         each("spans", self.partitions.len(), self.pool, self.progress, put, Ok)?;
 
         let repeats = Repeats {
-            gone: Buckets::create(scratch.join("gone"), self.buckets)?,
-            changes: Buckets::create(scratch.join("changes"), self.buckets)?,
+            gone: Buckets::create(scratch.join(FILES[0]), self.buckets)?,
+            changes: Buckets::create(scratch.join(FILES[1]), self.buckets)?,
         };
         let decide = |bucket: usize| self.copies(&spans, to_u32(bucket), &repeats);
         each("repeats", buckets as usize, self.pool, self.progress, decide, Ok)?;

@@ -1,5 +1,6 @@
 //! Rows that train and hold what rows of the same build validate, as they were found.
 
+use serde::{Deserialize, Serialize};
 use setaccio_base::sha256::hex;
 use setaccio_dataset::ledger::EvaluationCount;
 
@@ -7,7 +8,7 @@ use setaccio_dataset::ledger::EvaluationCount;
 pub const VALIDATION: &str = "validation";
 
 /// A row that goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
     /// Its name, which its copies share.
     pub row: u64,
@@ -43,6 +44,7 @@ impl Leak {
 }
 
 /// The rows that go.
+#[derive(Serialize, Deserialize)]
 pub struct Leaks {
     /// By name, ascending.
     pub rows: Vec<Leak>,

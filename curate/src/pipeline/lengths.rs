@@ -8,6 +8,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Int32Type, UInt16Type, UInt32Type},
 };
+use serde::{Deserialize, Serialize};
 use setaccio_dataset::{
     ledger::{Length, Mix},
     recipe::Source,
@@ -23,7 +24,7 @@ use crate::error::Result;
 pub const SPLITS: [&str; 2] = ["train", "validation"];
 const MEASURES: [&str; 4] = ["characters", "words", "turns", "tokens"];
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Cell {
     split: u8,
     source: u16,
@@ -33,7 +34,7 @@ struct Cell {
     value: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rows {
     count: u64,
     total: u64,
@@ -48,9 +49,22 @@ impl Default for Rows {
 }
 
 /// Counts of rows by split, source, language and length.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Cell, Rows)>", into = "Vec<(Cell, Rows)>")]
 pub struct LengthTable {
     cells: BTreeMap<Cell, Rows>,
+}
+
+impl From<Vec<(Cell, Rows)>> for LengthTable {
+    fn from(cells: Vec<(Cell, Rows)>) -> Self {
+        Self { cells: cells.into_iter().collect() }
+    }
+}
+
+impl From<LengthTable> for Vec<(Cell, Rows)> {
+    fn from(LengthTable { cells }: LengthTable) -> Self {
+        cells.into_iter().collect()
+    }
 }
 
 impl LengthTable {

@@ -32,4 +32,5 @@ pub mod spans;
 pub mod spill;
 pub mod spill_file;
 mod stage;
+pub mod team;
 pub mod write;

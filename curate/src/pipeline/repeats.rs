@@ -1,6 +1,6 @@
 //! What rows lose because other rows hold it: found before anything is written (`find_repeats.rs`), read a partition at a time.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use setaccio_base::numbers::counted;
 use setaccio_dataset::recipe::Repeats as Settings;
@@ -108,7 +108,24 @@ pub struct Repeats {
     pub changes: Buckets<{ Change::BYTES }>,
 }
 
+/// Names of their files in a folder.
+pub const FILES: [&str; 2] = ["gone", "changes"];
+
+/// Where the pieces of their buckets are.
+pub type Pieces = [Vec<Vec<(u64, u32)>>; 2];
+
 impl Repeats {
+    /// Flush them to disk; says where all of it is, for [`Self::open`].
+    pub fn settle(&self) -> Result<Pieces> {
+        Ok([self.gone.settle()?, self.changes.settle()?])
+    }
+
+    /// Those that lie in a folder.
+    pub fn open(folder: &Path, [gone, changes]: Pieces) -> Result<Self> {
+        let [in_gone, in_changes] = FILES.map(|name| folder.join(name));
+        Ok(Self { gone: Buckets::open(in_gone, gone)?, changes: Buckets::open(in_changes, changes)? })
+    }
+
     /// What the rows of some buckets lose, in spans of so many units.
     pub fn of(&self, buckets: &Range<u32>, span: u32) -> Result<Edits> {
         let changes = self.changes.sorted(buckets.clone())?.iter().map(Change::of_bytes).collect();

@@ -10,6 +10,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
+use serde::{Deserialize, Serialize};
 use setaccio_base::{filter_report::Tally, row::Kind, unit::Unit};
 use setaccio_dataset::{
     ledger::Flow,
@@ -65,7 +66,7 @@ pub struct Resolution {
 }
 
 /// What rows of a source lose because others hold it, and which of them go because too little is left.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Removed {
     /// As of any rule.
     pub tally: Tally,
@@ -103,8 +104,23 @@ impl Removed {
 }
 
 /// Rows that deduplication drops under a name of their own, per rule of [`NAMED`] and source.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Vec<Tally>>", into = "Vec<Vec<Tally>>")]
 pub struct Named(BTreeMap<&'static str, Vec<Tally>>);
+
+impl From<Vec<Vec<Tally>>> for Named {
+    fn from(tallies: Vec<Vec<Tally>>) -> Self {
+        let mut names = NAMED;
+        names.sort_unstable();
+        Self(names.into_iter().zip(tallies).collect())
+    }
+}
+
+impl From<Named> for Vec<Vec<Tally>> {
+    fn from(Named(tallies): Named) -> Self {
+        tallies.into_values().collect()
+    }
+}
 
 /// These rules, in order: rows that contradict others, near-duplicates, rows that mean nearly what another means, and rows that hold
 /// what others validate.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +21,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use setaccio_base::sha256::HashingStream;
+use setaccio_base::{atomic, sha256::HashingStream};
 use setaccio_dataset::ledger::FileEntry;
 
 use crate::error::{Error, Result};
@@ -74,6 +75,11 @@ impl ShardFormat {
         Ok(Self { schema, properties, factory })
     }
 
+    /// The schema of the rows.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Encode rows with `content` bytes of text as one row group.
     pub fn encode(&self, batch: &RecordBatch, content: u64) -> Result<RowGroup> {
         let encode = || {
@@ -94,6 +100,46 @@ impl ShardFormat {
         let chunks = encode().map_err(Error::encode("row group"))?;
         Ok(RowGroup { chunks, rows: batch.num_rows() as u64, content })
     }
+}
+
+/// Write one file of row groups, of this name, whole.
+pub fn one_file(
+    format: &ShardFormat,
+    path: &Path,
+    groups: impl Iterator<Item = Result<RowGroup>>,
+) -> Result<FileEntry> {
+    let aside = tempfile::Builder::new().prefix(".shard-").tempdir_in(atomic::parent(path));
+    let aside = aside.map_err(Error::io("create", path))?;
+    let mut writer = ShardWriter::new(format, aside.path(), "one", u64::MAX);
+    for group in groups {
+        writer.push(group?)?;
+    }
+    let mut entries = writer.finish_with_a_file()?;
+    let entry = entries.pop().ok_or_else(|| Error::spoilt("a shard without a file".into()))?;
+    let name = Path::new(&entry.path).file_name().unwrap_or_default();
+    fs::rename(aside.path().join(name), path).map_err(Error::io("put in place", path))?;
+    atomic::sync_dir(atomic::parent(path))?;
+    Ok(entry)
+}
+
+/// How row groups of so many bytes of text fall into files that are closed once they hold `shard_bytes`: the numbers of those of
+/// each.
+pub fn files(groups: &[u64], shard_bytes: u64) -> Vec<Range<usize>> {
+    let (mut files, mut first, mut held) = (Vec::new(), 0, 0);
+    for (number, bytes) in groups.iter().enumerate() {
+        held += bytes;
+        if held >= shard_bytes {
+            files.push(first..number + 1);
+            (first, held) = (number + 1, 0);
+        }
+    }
+    files.extend((first < groups.len()).then_some(first..groups.len()));
+    files
+}
+
+/// What the file of this number of so many is called.
+pub fn file_name(prefix: &str, number: usize, of: usize) -> String {
+    format!("{prefix}-{number:05}-of-{of:05}.parquet")
 }
 
 /// Appends row groups to `<prefix>-00000-of-0000N.parquet`, closing a file once it holds enough.
@@ -190,7 +236,7 @@ impl<'a> ShardWriter<'a> {
         let folder = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut entries = Vec::with_capacity(n);
         for (i, (path, mut entry)) in self.closed.into_iter().enumerate() {
-            let name = format!("{}-{i:05}-of-{n:05}.parquet", self.prefix);
+            let name = file_name(&self.prefix, i, n);
             fs::rename(&path, self.folder.join(&name)).map_err(Error::io("rename", &path))?;
             entry.path = format!("{folder}/{name}");
             entries.push(entry);

@@ -85,7 +85,7 @@ impl BlockWriter {
 ///
 /// # Errors
 /// The block is not what was written.
-fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+pub fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
     let mut bytes = Vec::new();
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     file.seek(SeekFrom::Start(block.offset)).map_err(Error::io("read", path))?;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use rayon::ThreadPool;
+use serde::{Deserialize, Serialize};
 use setaccio_base::{numbers::counted, progress::Progress, row::Content};
 use setaccio_dataset::{
     columns::{ContentColumns, Extras, content_fields},
@@ -33,10 +34,11 @@ use super::{
     repeats::{Change, Edits, Repeats},
     resolver::{KeepRow, Named, Removed, Resolution, Resolver, allot, partitions, pieces},
     semantic::{TextCount, Twins, vectors},
-    shards::{RowGroup, ShardFormat, ShardWriter},
+    shards::{self, RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING, ORDER},
-    spill_file::{SpillIndex, Spilled},
+    spill_file::{self, Block, BlockWriter, SpillIndex, Spilled},
     stage::each,
+    team::{Json, Team, each as team_each, once},
 };
 use crate::{
     error::{Error, Result},
@@ -58,7 +60,7 @@ pub struct WriteOutput {
 }
 
 /// What is counted of one partition, or of all.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows into and out of deduplication, per source.
     pub dedup: Vec<Flow>,
@@ -115,7 +117,29 @@ struct Partition {
     counts: Counts,
 }
 
-/// Write what the tasks left in `work` into `staging`.
+/// Who writes: the threads and who follows them, and the processes that do it together, if this one is not alone.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// Threads.
+    pub pool: &'a ThreadPool,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
+    /// The processes.
+    pub team: Option<&'a Team>,
+}
+
+impl<'a> Hands<'a> {
+    fn by(self) -> (&'a ThreadPool, &'a dyn Progress) {
+        (self.pool, self.progress)
+    }
+
+    /// An empty folder of this process alone.
+    fn scratch(self, work: &Path, name: &str) -> PathBuf {
+        self.team.map_or(work, Team::own).join(name)
+    }
+}
+
+/// Write what the tasks left in `work` into `staging`. What a team wrote is put there.
 ///
 /// # Errors
 /// A damaged work file, a full disk, Ctrl-C.
@@ -124,101 +148,293 @@ pub fn write(
     work: &Path,
     manifests: &[Manifest],
     staging: &Path,
-    pool: &ThreadPool,
-    progress: &dyn Progress,
+    hands: Hands<'_>,
 ) -> Result<WriteOutput> {
-    let recipe = &plan.loaded.recipe;
-    let output = &recipe.output;
-    let spilled = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
-        path: spill_path(work, task),
-        blocks: &manifest.blocks,
-        files: task.parts.iter().map(|part| u32::try_from(part.file).unwrap_or(u32::MAX)).collect(),
-    });
-    let schema = spill::schema(recipe, &plan.renderer);
-    let extras: Extras = manifests.iter().map(|m| &m.extras).chain([&recipe.extras()]).collect();
-    let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
-    let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
-    let mut writer = PartitionWriter {
-        plan,
-        resolver: Resolver::new(recipe, files_read.clone()),
-        output: ShardFormat::new(output_schema.clone(), output.zstd_level)?,
-        output_schema,
-        extras,
-        rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
-        index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
-        sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
-        files: files_read,
-        repeats: None,
-    };
-    let ranges = partitions(&writer.index.content(), output.row_group_bytes);
-    let mut notes = Vec::new();
-    if let Some(found) = near_duplicates(&writer, work, manifests, &ranges, pool, progress)? {
-        notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
-        let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
-        writer.resolver = writer.resolver.with_near(Some(found), earlier);
-    }
-    if let Some((found, note)) = semantic_twins(&writer, work, manifests, &ranges, pool, progress)? {
-        notes.push(note);
-        writer.resolver = writer.resolver.with_semantic(Some(found));
-    }
-    let mut held_against = None;
-    if let Some((settings, numbers)) = plan.held_against_validation() {
-        let PartitionWriter { index, resolver, .. } = &writer;
-        let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
-        let leaks = rows.decide(settings, numbers)?;
-        held_against = Some(leaks.count.clone());
-        writer.resolver = writer.resolver.with_leaks(Some(leaks));
-    }
-    if let Some(dedup) = &recipe.dedup
-        && let Some(settings) = recipe.repeats()
-    {
-        let PartitionWriter { index, resolver, .. } = &writer;
-        let (partitions, buckets) = (ranges.as_slice(), plan.buckets);
-        let rows = repeating::Rows { dedup, settings, index, partitions, buckets, resolver, progress, pool };
-        writer.repeats = Some(rows.decide(&work.join("repeats"))?);
-    }
-    let allowed = if writer.resolver.counts_first() {
-        let counts = writer.count(&ranges, pool, progress)?;
-        let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
-            sum.iter_mut().zip(there).for_each(|(s, n)| *s += n);
-            sum
-        });
-        let (targets, note) = writer.resolver.targets(&available);
-        notes.extend(note);
-        Some(allot(&counts, &targets))
-    } else {
-        None
-    };
-
     let (data, rejected) = (staging.join(DATA), staging.join(REJECTS));
-    let mut train = ShardWriter::new(&writer.output, &data, "train", output.shard_bytes);
-    let mut validation = ShardWriter::new(&writer.output, &data, "validation", output.shard_bytes);
-    let mut dropped = ShardWriter::new(&writer.rejects, &rejected, "merge", output.shard_bytes);
-    let mut pending = Pending::default();
-    let mut counts = Counts::new(recipe.source.len());
-    each(
-        "write",
-        ranges.len(),
-        pool,
-        progress,
-        |i| writer.partition(&ranges[i], allowed.as_ref().map(|a| a[i].as_slice())),
-        |partition| {
-            partition.train.into_iter().try_for_each(|group| train.push(group))?;
-            partition.rejects.into_iter().try_for_each(|group| dropped.push(group))?;
-            for (batch, bytes) in partition.validation {
-                pending.push(&writer.output, batch, bytes, &mut validation, output.row_group_bytes)?;
+    let written = match hands.team {
+        Some(team) => {
+            let written = share(plan, work, manifests, (team, hands))?;
+            for (files, folder) in [(&written.data, &data), (&written.rejects, &rejected)] {
+                for entry in files {
+                    let name = Path::new(&entry.path).file_name().unwrap_or_default();
+                    put_in_place(&team.folder().join(FILES).join(name), &folder.join(name))?;
+                }
             }
-            counts.add(partition.counts);
-            Ok(())
-        },
-    )?;
-    pending.flush(&writer.output, &mut validation)?;
-
-    let mut files = train.finish_with_a_file()?;
-    files.extend(validation.finish()?);
+            written
+        }
+        None => Decided::new(plan, work, manifests, hands)?.write((&data, &rejected), hands)?,
+    };
+    let mut files = written.data;
     files.extend(gather_rejects(plan, work, manifests, &rejected)?);
-    files.extend(dropped.finish()?);
-    Ok(WriteOutput { files, extras: writer.extras, counts, validation: held_against, notes })
+    files.extend(written.rejects);
+    let extras = extras_of(plan, manifests);
+    Ok(WriteOutput { files, extras, counts: written.counts, validation: written.validation, notes: written.notes })
+}
+
+/// Do with others what none of them has done yet of writing, until all is; it is kept in the folder of the team.
+///
+/// # Errors
+/// A damaged work file, a full disk, Ctrl-C.
+pub fn share(plan: &Plan, work: &Path, manifests: &[Manifest], (team, hands): (&Team, Hands<'_>)) -> Result<Written> {
+    if let Some(Json(written)) = team.made(SUMMARY)? {
+        return Ok(written);
+    }
+    let hands = Hands { team: Some(team), ..hands };
+    let written = Decided::new(plan, work, manifests, hands)?.write_together(team, hands)?;
+    // The last to be written: whoever finds it finds all.
+    once(Some(team), SUMMARY, hands.progress, || Ok(Json(written))).map(|Json(written)| written)
+}
+
+/// Whether a team has written all.
+pub fn is_written(team: &Path) -> bool {
+    team.join(SUMMARY).join("00000.json").exists()
+}
+
+/// The stage of a team whose only piece says what all of them wrote,
+const SUMMARY: &str = "written";
+/// the one whose pieces are rows that stay or go, by partition,
+const ROWS: &str = "rows";
+/// and the one whose pieces are files.
+const FILES: &str = "files";
+
+/// The shards and rejects that were written, and what was counted on the way.
+#[derive(Serialize, Deserialize)]
+pub struct Written {
+    data: Vec<FileEntry>,
+    rejects: Vec<FileEntry>,
+    counts: Counts,
+    validation: Option<EvaluationCount>,
+    notes: Vec<String>,
+}
+
+/// What is decided about all rows before any is written.
+struct Decided<'a> {
+    writer: PartitionWriter<'a>,
+    ranges: Vec<Range<u32>>,
+    /// How many rows of each class each partition may hold, if not all.
+    allowed: Option<Vec<Vec<u64>>>,
+    validation: Option<EvaluationCount>,
+    notes: Vec<String>,
+}
+
+/// What conversations hold beside roles and contents.
+fn extras_of(plan: &Plan, manifests: &[Manifest]) -> Extras {
+    manifests.iter().map(|m| &m.extras).chain([&plan.loaded.recipe.extras()]).collect()
+}
+
+impl<'a> Decided<'a> {
+    fn new(plan: &'a Plan, work: &Path, manifests: &[Manifest], hands: Hands<'_>) -> Result<Self> {
+        let recipe = &plan.loaded.recipe;
+        let output = &recipe.output;
+        let Hands { pool, progress, team } = hands;
+        let spilled = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
+            path: spill_path(work, task),
+            blocks: &manifest.blocks,
+            files: task.parts.iter().map(|part| u32::try_from(part.file).unwrap_or(u32::MAX)).collect(),
+        });
+        let schema = spill::schema(recipe, &plan.renderer);
+        let extras = extras_of(plan, manifests);
+        let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
+        let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
+        let mut writer = PartitionWriter {
+            plan,
+            resolver: Resolver::new(recipe, files_read.clone()),
+            output: ShardFormat::new(output_schema.clone(), output.zstd_level)?,
+            output_schema,
+            extras,
+            rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
+            index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
+            sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
+            files: files_read,
+            repeats: None,
+        };
+        let ranges = partitions(&writer.index.content(), output.row_group_bytes);
+        let mut notes = Vec::new();
+        if let Some(found) = near_duplicates(&writer, work, manifests, &ranges, hands)? {
+            notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
+            let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
+            writer.resolver = writer.resolver.with_near(Some(found), earlier);
+        }
+        if let Some((found, note)) = semantic_twins(&writer, work, manifests, &ranges, hands)? {
+            notes.push(note);
+            writer.resolver = writer.resolver.with_semantic(Some(found));
+        }
+        let mut validation = None;
+        if let Some((settings, numbers)) = plan.held_against_validation() {
+            let PartitionWriter { index, resolver, .. } = &writer;
+            let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
+            let Json(leaks) = once(team, "leaks", progress, || rows.decide(settings, numbers).map(Json))?;
+            validation = Some(leaks.count.clone());
+            writer.resolver = writer.resolver.with_leaks(Some(leaks));
+        }
+        writer.repeats = repeats(&writer, work, &ranges, hands)?;
+        let allowed = if writer.resolver.counts_first() {
+            let counts = writer.count(&ranges, hands)?;
+            let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
+                sum.iter_mut().zip(there).for_each(|(s, n)| *s += n);
+                sum
+            });
+            let (targets, note) = writer.resolver.targets(&available);
+            notes.extend(note);
+            Some(allot(&counts, &targets))
+        } else {
+            None
+        };
+        Ok(Self { writer, ranges, allowed, validation, notes })
+    }
+
+    fn allowed(&self, partition: usize) -> Option<&[u64]> {
+        self.allowed.as_ref().map(|all| all[partition].as_slice())
+    }
+
+    /// Write all, a partition after the other.
+    fn write(self, (data, rejected): (&Path, &Path), hands: Hands<'_>) -> Result<Written> {
+        let writer = &self.writer;
+        let output = &writer.plan.loaded.recipe.output;
+        let mut train = ShardWriter::new(&writer.output, data, TRAIN, output.shard_bytes);
+        let mut validation = ShardWriter::new(&writer.output, data, VALIDATION, output.shard_bytes);
+        let mut dropped = ShardWriter::new(&writer.rejects, rejected, MERGE, output.shard_bytes);
+        let mut pending = Pending::default();
+        let mut counts = Counts::new(writer.sources.len());
+        each(
+            "write",
+            self.ranges.len(),
+            hands.pool,
+            hands.progress,
+            |i| {
+                let mut partition = Partition::default();
+                partition.counts =
+                    writer.partition(&self.ranges[i], self.allowed(i), &mut |stream, batch, bytes| {
+                        match stream {
+                            Stream::Train => partition.train.push(writer.output.encode(&batch, bytes)?),
+                            Stream::Validation => partition.validation.push((batch, bytes)),
+                            Stream::Rejects => partition.rejects.push(writer.rejects.encode(&batch, bytes)?),
+                        }
+                        Ok(())
+                    })?;
+                Ok(partition)
+            },
+            |partition| {
+                partition.train.into_iter().try_for_each(|group| train.push(group))?;
+                partition.rejects.into_iter().try_for_each(|group| dropped.push(group))?;
+                for (batch, bytes) in partition.validation {
+                    pending.push(&writer.output, batch, bytes, &mut validation, output.row_group_bytes)?;
+                }
+                counts.add(partition.counts);
+                Ok(())
+            },
+        )?;
+        pending.flush(&writer.output, &mut validation)?;
+        let mut files = train.finish_with_a_file()?;
+        files.extend(validation.finish()?);
+        let rejects = dropped.finish()?;
+        Ok(Written { data: files, rejects, counts, validation: self.validation, notes: self.notes })
+    }
+
+    /// The same files, of which each process writes some: first what stays and goes of each partition, as it is, then the files,
+    /// once it is known how they are cut.
+    fn write_together(self, team: &Team, hands: Hands<'_>) -> Result<Written> {
+        let writer = &self.writer;
+        let output = &writer.plan.loaded.recipe.output;
+        let rows = |partition: usize| team.path(ROWS, partition).with_extension("blocks");
+        let resolve = |i: usize| {
+            let mut file = BlockWriter::create(&rows(i))?;
+            let put = &mut |stream: Stream, batch: RecordBatch, bytes: u64| file.write(stream as u32, &batch, bytes);
+            let counts = writer.partition(&self.ranges[i], self.allowed(i), put)?;
+            Ok(Json(Resolved { counts, blocks: file.finish()? }))
+        };
+        let (mut counts, mut blocks) = (Counts::new(writer.sources.len()), Vec::new());
+        team_each(Some(team), ROWS, self.ranges.len(), hands.by(), resolve, |Json(resolved)| {
+            counts.add(resolved.counts);
+            blocks.push(resolved.blocks);
+            Ok(())
+        })?;
+        let of = |stream: Stream| {
+            let blocks = blocks.iter().enumerate().flat_map(|(i, blocks)| blocks.iter().map(move |block| (i, *block)));
+            blocks.filter(move |(_, block)| block.bucket == stream as u32)
+        };
+        // Row groups: each block is one, but for those that validate, which are put together until they fill one.
+        let one = |(partition, block): (usize, Block)| Group { bytes: block.content, blocks: vec![(partition, block)] };
+        let mut together: Vec<Group> = Vec::new();
+        for (partition, block) in of(Stream::Validation) {
+            match together.last_mut().filter(|group| group.bytes < output.row_group_bytes) {
+                Some(group) => {
+                    group.bytes += block.content;
+                    group.blocks.push((partition, block));
+                }
+                None => together.push(one((partition, block))),
+            }
+        }
+        let mut files = Vec::new();
+        for (prefix, groups) in [
+            (TRAIN, of(Stream::Train).map(one).collect::<Vec<_>>()),
+            (VALIDATION, together),
+            (MERGE, of(Stream::Rejects).map(one).collect()),
+        ] {
+            let bytes: Vec<u64> = groups.iter().map(|group| group.bytes).collect();
+            let mut cut = shards::files(&bytes, output.shard_bytes);
+            // A reader needs the schema of the rows even where there are none.
+            cut.extend((cut.is_empty() && prefix == TRAIN).then_some(0..0));
+            let (of, mut groups) = (cut.len(), groups.into_iter());
+            for (number, range) in cut.into_iter().enumerate() {
+                let name = shards::file_name(prefix, number, of);
+                files.push((prefix, name, groups.by_ref().take(range.len()).collect::<Vec<_>>()));
+            }
+        }
+        let write = |i: usize| {
+            let (prefix, name, groups) = &files[i];
+            let (format, folder) = if *prefix == MERGE { (&writer.rejects, REJECTS) } else { (&writer.output, DATA) };
+            let encode = |group: &Group| {
+                if hands.progress.cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                let mut batches = Vec::new();
+                for (partition, block) in &group.blocks {
+                    batches.extend(spill_file::read(&rows(*partition), block, None)?);
+                }
+                format.encode(&concat_batches(format.schema(), &batches).map_err(Error::encode("shard"))?, group.bytes)
+            };
+            let entry = shards::one_file(format, &team.folder().join(FILES).join(name), groups.iter().map(encode))?;
+            Ok(Json(FileEntry { path: format!("{folder}/{name}"), ..entry }))
+        };
+        let (mut data, mut rejects) = (Vec::new(), Vec::new());
+        team_each(Some(team), FILES, files.len(), hands.by(), write, |Json(entry): Json<FileEntry>| {
+            let list = if entry.path.starts_with(REJECTS) { &mut rejects } else { &mut data };
+            list.push(entry);
+            Ok(())
+        })?;
+        Ok(Written { data, rejects, counts, validation: self.validation, notes: self.notes })
+    }
+}
+
+/// What shards of the two splits, and rejects of the last pass, are called.
+const TRAIN: &str = SPLITS[0];
+const VALIDATION: &str = SPLITS[1];
+const MERGE: &str = "merge";
+
+/// Where rows of a partition go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Train,
+    Validation,
+    Rejects,
+}
+
+/// Takes rows of a partition, with the bytes of their content.
+type Put<'p> = dyn FnMut(Stream, RecordBatch, u64) -> Result<()> + 'p;
+
+/// What was decided about a partition, and where its rows lie.
+#[derive(Serialize, Deserialize)]
+struct Resolved {
+    counts: Counts,
+    /// A bucket a [`Stream`].
+    blocks: Vec<Block>,
+}
+
+/// What becomes one row group: blocks of these partitions.
+struct Group {
+    bytes: u64,
+    blocks: Vec<(usize, Block)>,
 }
 
 /// Find the near-duplicates, if the recipe wants it.
@@ -227,8 +443,7 @@ fn near_duplicates(
     work: &Path,
     manifests: &[Manifest],
     partitions: &[Range<u32>],
-    pool: &ThreadPool,
-    progress: &dyn Progress,
+    hands: Hands<'_>,
 ) -> Result<Option<NearDuplicates>> {
     let plan = writer.plan;
     let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
@@ -246,8 +461,9 @@ fn near_duplicates(
         bands: bands.collect(),
         parts: plan.band_parts(),
         earlier: &plan.earlier,
+        team: hands.team,
     };
-    rows.decide(near, &work.join("near"), pool, progress).map(Some)
+    rows.decide(near, &hands.scratch(work, "near"), hands.pool, hands.progress).map(Some)
 }
 
 /// Find the rows that mean nearly what others mean, if the recipe wants it; and say what was compared.
@@ -256,8 +472,7 @@ fn semantic_twins(
     work: &Path,
     manifests: &[Manifest],
     partitions: &[Range<u32>],
-    pool: &ThreadPool,
-    progress: &dyn Progress,
+    hands: Hands<'_>,
 ) -> Result<Option<(Twins, String)>> {
     let plan = writer.plan;
     let settings = plan.loaded.recipe.semantic();
@@ -270,7 +485,10 @@ fn semantic_twins(
     let schema = vectors::schema(embedder.dimensions());
     let vectors = SpillIndex::new(schema, vectors, [plan.spill_buckets(), plan.buckets]);
     let rows = Meanings { index: &writer.index, partitions, resolver: &writer.resolver, vectors, embedder };
-    let found = rows.decide((settings, plan.loaded.recipe.seed), &work.join("semantic"), pool, progress)?;
+    let Hands { pool, progress, team } = hands;
+    let scratch = hands.scratch(work, "semantic");
+    let decide = || rows.decide((settings, plan.loaded.recipe.seed), &scratch, pool, progress).map(Json);
+    let Json(found) = once(team, "semantic", progress, decide)?;
     let mut count = TextCount::default();
     for manifest in manifests {
         count.add(&manifest.texts);
@@ -284,6 +502,24 @@ fn semantic_twins(
     }
     let note = found.note(&count, settings, embedder);
     Ok(Some((found, note)))
+}
+
+/// Find what rows hold of each other, if the recipe wants it.
+fn repeats(
+    writer: &PartitionWriter<'_>,
+    work: &Path,
+    partitions: &[Range<u32>],
+    hands: Hands<'_>,
+) -> Result<Option<Repeats>> {
+    let recipe = &writer.plan.loaded.recipe;
+    let (Some(dedup), Some(settings)) = (&recipe.dedup, recipe.repeats()) else { return Ok(None) };
+    let PartitionWriter { index, resolver, .. } = writer;
+    let (buckets, Hands { pool, progress, team }) = (writer.plan.buckets, hands);
+    let rows = repeating::Rows { dedup, settings, index, partitions, buckets, resolver, progress, pool };
+    let Some(team) = team else { return rows.decide(&work.join("repeats")).map(Some) };
+    let folder = team.folder().join("spans");
+    let Json(pieces) = once(Some(team), "repeats", progress, || rows.decide(&folder)?.settle().map(Json))?;
+    Repeats::open(&folder, pieces).map(Some)
 }
 
 fn cut_note(rows: u64) -> String {
@@ -313,7 +549,7 @@ const PIECE: u64 = 4;
 
 impl PartitionWriter<'_> {
     /// Rows that would stay in each partition, per class, were there no limit.
-    fn count(&self, ranges: &[Range<u32>], pool: &ThreadPool, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
+    fn count(&self, ranges: &[Range<u32>], hands: Hands<'_>) -> Result<Vec<Vec<u64>>> {
         let mut counts = Vec::with_capacity(ranges.len());
         let count = |i: usize| {
             let changes = self.edits(&ranges[i])?.changes;
@@ -321,9 +557,9 @@ impl PartitionWriter<'_> {
                 self.resolver.resolve(&self.index.gather_columns(&ranges[i], &DECIDING)?, &changes, None)?;
             let mut there = vec![0; self.resolver.classes()];
             resolution.keep.iter().for_each(|k| there[self.resolver.class(k.source)] += 1);
-            Ok(there)
+            Ok(Json(there))
         };
-        each("count", ranges.len(), pool, progress, count, |there| {
+        team_each(hands.team, "count", ranges.len(), hands.by(), count, |Json(there)| {
             counts.push(there);
             Ok(())
         })?;
@@ -338,21 +574,21 @@ impl PartitionWriter<'_> {
         repeats.of(range, settings.span())
     }
 
-    fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>) -> Result<Partition> {
+    /// Decide on the rows of a partition, and `put` them where they go; says what was counted.
+    fn partition(&self, range: &Range<u32>, allowed: Option<&[u64]>, put: &mut Put<'_>) -> Result<Counts> {
         let group = self.plan.loaded.recipe.output.row_group_bytes;
-        let mut partition = Partition::default();
         let whole = self.index.content_of(range) <= group * PIECE;
         // A large one is decided on what deciding takes, and its rows are fetched a piece at a time.
         let batch = if whole { self.index.gather(range)? } else { self.index.gather_columns(range, &DECIDING)? };
         let edits = self.edits(range)?;
         let Resolution { keep, drop, dedup, named, repeats, sample } =
             self.resolver.resolve(&batch, &edits.changes, allowed)?;
-        partition.counts = Counts { dedup, named, repeats, sample, ..Counts::new(self.sources.len()) };
+        let mut counts = Counts { dedup, named, repeats, sample, ..Counts::new(self.sources.len()) };
         let mut drop = self.to_rejects(drop);
         if whole {
-            self.encode(&mut partition, &self.edited(&batch, &keep, &edits)?, &keep)?;
-            self.encode_rejects(&mut partition, &batch, &drop)?;
-            return Ok(partition);
+            self.keep(&mut counts, &self.edited(&batch, &keep, &edits)?, &keep, put)?;
+            self.reject(&batch, &drop, put)?;
+            return Ok(counts);
         }
         std::mem::drop(batch);
         for mut keep in pieces(keep, group, |k| k.bytes) {
@@ -362,7 +598,7 @@ impl PartitionWriter<'_> {
             for row in &mut keep {
                 row.row = place(&rows, row.row);
             }
-            self.encode(&mut partition, &self.edited(&batch, &keep, &edits)?, &keep)?;
+            self.keep(&mut counts, &self.edited(&batch, &keep, &edits)?, &keep, put)?;
         }
         drop.sort_unstable_by_key(|l| l.row);
         for mut drop in pieces(drop, group, |l| l.bytes) {
@@ -371,9 +607,9 @@ impl PartitionWriter<'_> {
             for row in &mut drop {
                 row.row = place(&rows, row.row);
             }
-            self.encode_rejects(&mut partition, &batch, &drop)?;
+            self.reject(&batch, &drop, put)?;
         }
-        Ok(partition)
+        Ok(counts)
     }
 
     /// Those of the dropped rows that go to the rejects.
@@ -404,37 +640,36 @@ impl PartitionWriter<'_> {
         spill::with_texts(batch, &texts, &recipe.output, &self.plan.renderer)
     }
 
-    /// Encode rows of a batch that stay.
-    fn encode(&self, partition: &mut Partition, batch: &RecordBatch, keep: &[KeepRow]) -> Result<()> {
+    /// Put rows of a batch that stay.
+    fn keep(&self, counts: &mut Counts, batch: &RecordBatch, keep: &[KeepRow], put: &mut Put<'_>) -> Result<()> {
         let (validation, train): (Vec<KeepRow>, Vec<KeepRow>) = keep.iter().partition(|k| k.validation);
-        for (split, rows) in [(0, train), (1, validation)].into_iter().filter(|(_, rows)| !rows.is_empty()) {
-            partition.counts.lengths.count(split, batch, &rows)?;
+        for (split, stream, rows) in [(0, Stream::Train, train), (1, Stream::Validation, validation)] {
+            if rows.is_empty() {
+                continue;
+            }
+            counts.lengths.count(split, batch, &rows)?;
             let part = self.select(batch, &rows)?;
             let bytes = rows.iter().map(|k| k.bytes).sum();
             let columns = self.plan.loaded.recipe.output.keep.keys();
             let filled = columns.filter(|name| part.column_by_name(name).is_some_and(|c| c.null_count() < c.len()));
-            partition.counts.filled.extend(filled.cloned());
-            let counts = &mut partition.counts.splits[usize::from(split)];
+            counts.filled.extend(filled.cloned());
+            let counts = &mut counts.splits[usize::from(split)];
             counts.rows += rows.len() as u64;
             counts.bytes += bytes;
             counts.arrow_bytes += part.columns().iter().map(arrow_bytes).sum::<u64>();
-            if split == 0 {
-                partition.train.push(self.output.encode(&part, bytes)?);
-            } else {
-                partition.validation.push((part, bytes));
-            }
+            put(stream, part, bytes)?;
         }
         Ok(())
     }
 
-    /// Encode rows of a batch that go.
-    fn encode_rejects(&self, partition: &mut Partition, batch: &RecordBatch, drop: &[DropRow]) -> Result<()> {
-        if !drop.is_empty() {
-            let kind = self.plan.loaded.recipe.kind;
-            let batch = rejects::resolver_rejects(kind, batch, drop, &self.sources, &self.files)?;
-            partition.rejects.push(self.rejects.encode(&batch, drop.iter().map(|l| l.bytes).sum())?);
+    /// Put rows of a batch that go.
+    fn reject(&self, batch: &RecordBatch, drop: &[DropRow], put: &mut Put<'_>) -> Result<()> {
+        if drop.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let kind = self.plan.loaded.recipe.kind;
+        let batch = rejects::resolver_rejects(kind, batch, drop, &self.sources, &self.files)?;
+        put(Stream::Rejects, batch, drop.iter().map(|l| l.bytes).sum())
     }
 
     /// The output columns of `rows`, in their order.
@@ -508,12 +743,17 @@ fn gather_rejects(plan: &Plan, work: &Path, manifests: &[Manifest], folder: &Pat
         let Some(entry) = &manifest.rejects else { continue };
         let name = format!("screen-{:05}.parquet", task.index);
         let (from, to) = (work.with_file_name(&entry.path), folder.join(&name));
-        let linked = fs::hard_link(&from, &to).or_else(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Err(e),
-            _ => fs::copy(&from, &to).map(drop),
-        });
-        linked.map_err(Error::io("put in place", &to))?;
+        put_in_place(&from, &to)?;
         entries.push(FileEntry { path: format!("{REJECTS}/{name}"), ..entry.clone() });
     }
     Ok(entries)
+}
+
+/// Give a file a second name, or where there is none to be had a copy.
+fn put_in_place(from: &Path, to: &Path) -> Result<()> {
+    let linked = fs::hard_link(from, to).or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Err(e),
+        _ => fs::copy(from, to).map(drop),
+    });
+    linked.map_err(Error::io("put in place", to))
 }

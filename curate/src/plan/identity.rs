@@ -22,6 +22,19 @@ impl Identity {
             [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()];
         Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok(), system })
     }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What tells it on every machine that sees the file: all but the number of the device, which each machine gives.
+    pub fn anywhere(&self) -> String {
+        let Self { bytes, modified, system: [_, inode, changed, nanoseconds] } = self;
+        let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let modified = since.map_or(0, |since| since.as_nanos());
+        format!("{bytes} {modified} {inode} {changed}.{nanoseconds:09}")
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +54,11 @@ mod tests {
         let after = Identity::of(&path)?;
         assert_eq!((after.bytes, after.modified), (before.bytes, before.modified));
         assert_ne!(after, before);
+        assert_ne!(after.anywhere(), before.anywhere());
+        assert_eq!(
+            Identity { system: [-1, after.system[1], after.system[2], after.system[3]], ..after }.anywhere(),
+            after.anywhere()
+        );
         Ok(())
     }
 }

@@ -7,12 +7,15 @@ use setaccio_base::{
 };
 use setaccio_dataset::recipe::{Recipe, Source};
 
-use super::identity::Identity;
+use super::{
+    identity::Identity,
+    inspected::{Inspected, Turn},
+};
 use crate::{
     error::{Error, Result, SourceError},
     recipe::RecipeFile,
     source::{
-        self, InputFile, Limits, Mapping, Names, Schema, find_schema,
+        self, InputFile, Inspection, Limits, Mapping, Names, Schema, find_schema,
         origin::{self, Origin},
         subset::Subset,
     },
@@ -104,11 +107,11 @@ pub struct Beside {
     pub left_out: Vec<Vec<String>>,
 }
 
-/// Find and inspect all input files, several at a time.
+/// Find and inspect all input files, several at a time, but for those that other processes of the build inspect.
 pub fn inspect(
     loaded: &RecipeFile,
     origin: &Origin,
-    limits: &Limits,
+    (limits, inspected): (&Limits, Option<&Inspected>),
     jobs: usize,
     progress: &dyn Progress,
 ) -> Result<(Vec<PlanFile>, Beside)> {
@@ -144,37 +147,70 @@ pub fn inspect(
     }
     let sources = &loaded.recipe.source;
     progress.stage("inspect", found.len() as u64);
-    let mut files = Vec::with_capacity(found.len());
-    ordered_map(
-        &thread_pool(jobs)?,
-        found.len(),
-        |i| {
-            let (source, schema, origin::SourceFile { place, name, sha256 }) = &found[i];
-            let path = place.path();
-            let before = match place {
-                Place::Disk { .. } => Identity::of(path).ok(),
-                Place::Bundled { .. } => None,
-            };
-            let input = source::inspect(place, name, &sources[usize::from(*source)], limits, &|| progress.cancelled());
-            // A pass that was cancelled has nothing to say of the file.
-            let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
-            if sha256.as_ref().is_some_and(|s| *s != input.inspection.sha256) {
-                let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
-                // Behind the name is a link to the content, which is what has to go.
-                let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-                return Err(Error::damaged(path, message));
+    let inspect = |i: usize, known: Option<(Inspection, Identity)>| -> Result<PlanFile> {
+        let (source, schema, origin::SourceFile { place, name, sha256 }) = &found[i];
+        let path = place.path();
+        let (known, before) = match (known, place) {
+            (Some((inspection, identity)), _) => (Some(inspection), Some(identity)),
+            (None, Place::Disk { .. }) => (None, Identity::of(path).ok()),
+            (None, Place::Bundled { .. }) => (None, None),
+        };
+        let of = &sources[usize::from(*source)];
+        let input = match known {
+            Some(inspection) => source::inspected(place, name, of, limits, inspection),
+            None => source::inspect(place, name, of, limits, &|| progress.cancelled()),
+        };
+        // A pass that was cancelled has nothing to say of the file.
+        let input = if progress.cancelled() { Err(Error::Interrupted) } else { input.map_err(Error::from) }?;
+        if sha256.as_ref().is_some_and(|s| *s != input.inspection.sha256) {
+            let message = "is not what the Hub states (another SHA-256): remove it, and run the same command again";
+            // Behind the name is a link to the content, which is what has to go.
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            return Err(Error::damaged(path, message));
+        }
+        progress.advance(1, "");
+        let mapping = mappings[usize::from(*source)].clone();
+        let file = PlanFile { source: *source, schema: *schema, mapping, input, identity: before };
+        file.check_unchanged()?;
+        Ok(file)
+    };
+    // Nothing, where another process is at it and nobody waits.
+    let look = |i: usize, wait: bool| -> Result<Option<PlanFile>> {
+        let (source, _, origin::SourceFile { place, name, .. }) = &found[i];
+        let (Some(shared), Place::Disk { path, .. }) = (inspected, place) else { return inspect(i, None).map(Some) };
+        let Ok(identity) = Identity::of(path) else { return inspect(i, None).map(Some) };
+        let key = Inspected::key(name, &sources[usize::from(*source)], limits)?;
+        match shared.turn(&key, &identity, wait, &|| progress.cancelled())? {
+            Turn::Known(inspection) => inspect(i, Some((inspection, identity))).map(Some),
+            Turn::Mine(lock) => {
+                let file = inspect(i, None)?;
+                if let Some(identity) = &file.identity {
+                    shared.keep(lock, &key, identity, &file.input.inspection)?;
+                }
+                Ok(Some(file))
             }
-            progress.advance(1, "");
-            let mapping = mappings[usize::from(*source)].clone();
-            let file = PlanFile { source: *source, schema: *schema, mapping, input, identity: before };
-            file.check_unchanged()?;
-            Ok(file)
-        },
-        |file| {
-            files.push(file);
-            Ok(())
-        },
-    )?;
+            Turn::Busy => Ok(None),
+        }
+    };
+    let order = inspected.map_or_else(|| (0..found.len()).collect(), |shared| shared.order(found.len()));
+    let pool = thread_pool(jobs)?;
+    let mut files: Vec<Option<PlanFile>> = found.iter().map(|_| None).collect();
+    for (order, wait) in [(order, false), (Vec::new(), true)] {
+        let mut left = order;
+        if wait {
+            left.extend((0..files.len()).filter(|i| files[*i].is_none()));
+        }
+        ordered_map(
+            &pool,
+            left.len(),
+            |at| Ok::<_, Error>((left[at], look(left[at], wait)?)),
+            |(i, file)| {
+                files[i] = file;
+                Ok(())
+            },
+        )?;
+    }
+    let files: Vec<PlanFile> = files.into_iter().flatten().collect();
     for (number, source) in (0..).zip(sources) {
         let of: Vec<&PlanFile> = files.iter().filter(|file| file.source == number).collect();
         check_rows(source, &of)?;

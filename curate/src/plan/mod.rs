@@ -26,12 +26,14 @@ mod earlier;
 mod evaluations;
 mod identity;
 mod inputs;
+mod inspected;
 mod lock;
 mod tasks;
 
 pub use earlier::Earlier;
 pub use evaluations::{Evaluations, texts};
 pub use inputs::{PlanFile, limits};
+pub use inspected::Inspected;
 pub use tasks::{Part, Task};
 
 /// Part of every task key: raised when the engine would write other bytes for the same recipe and input.
@@ -96,6 +98,8 @@ pub struct Request<'a> {
     pub progress: &'a dyn Progress,
     /// Count rows of compressed files too, by reading them through.
     pub count: bool,
+    /// What other processes of the same build found in the inputs, if there are others.
+    pub inspected: Option<Inspected>,
 }
 
 /// Find and inspect the inputs, compile the rules, cut the work into tasks.
@@ -103,7 +107,7 @@ pub struct Request<'a> {
 /// # Errors
 /// Whatever is wrong with the recipe, its rules, lists, template or input files.
 pub fn make(request: Request<'_>) -> Result<Plan> {
-    let Request { mut loaded, origin, list_dirs, jobs, progress, count } = request;
+    let Request { mut loaded, origin, list_dirs, jobs, progress, count, inspected } = request;
     let recipe = &loaded.recipe;
     let own = recipe.source.iter().all(Source::local);
     let hub = matches!(origin, Origin::Hub(_)) && evaluations::any_of_the_hub(recipe);
@@ -123,7 +127,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     models.dedup();
     let count_compressed = count || recipe.read.limit.is_some();
     let limits = Limits { count_compressed, ..limits(recipe) };
-    let (mut files, beside) = inputs::inspect(&loaded, &whole, &limits, jobs, progress)?;
+    let (mut files, beside) = inputs::inspect(&loaded, &whole, (&limits, inspected.as_ref()), jobs, progress)?;
     let subsets = inputs::subsets(recipe, &whole, &mut files, &beside.of);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
     let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);

@@ -52,6 +52,11 @@ impl Whereabouts {
 
 const NAME: &str = "whereabouts.json";
 
+/// The file that is written whenever the build in `out` is done, or found to be.
+pub fn whereabouts(out: &Path) -> PathBuf {
+    out.join(HIDDEN).join(NAME)
+}
+
 /// Whether a table is a lock rather than a recipe.
 pub fn is_lock(table: &toml::Table) -> bool {
     table.contains_key("fingerprint") && table.contains_key("recipe")

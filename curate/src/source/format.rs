@@ -19,7 +19,7 @@ use super::{
     json::JsonReader,
     layout::{JsonFile, LayoutError, layout},
     parquet::ParquetReader,
-    reader::{InputFile, Limits, Reader, Refusal, cut_short, unreadable},
+    reader::{InputFile, Inspection, Limits, Reader, Refusal, cut_short, unreadable},
     scan::ScanError,
     text::TextReader,
 };
@@ -231,6 +231,39 @@ pub fn inspect(
     limits: &Limits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<InputFile, SourceError> {
+    input(place, name, source, limits, |reader, file, empty| {
+        let mut inspection = reader.inspect(file, name, limits, cancelled)?;
+        if empty {
+            inspection.rows = Some(0);
+        }
+        if inspection.rows == Some(0) {
+            inspection.slices.clear();
+        }
+        Ok(inspection)
+    })
+}
+
+/// The same of a file that was looked through before, of which the beginning alone is read.
+///
+/// # Errors
+/// The file is missing, or of no known format.
+pub fn inspected(
+    place: &Place,
+    name: &str,
+    source: &Source,
+    limits: &Limits,
+    inspection: Inspection,
+) -> Result<InputFile, SourceError> {
+    input(place, name, source, limits, |_, _, _| Ok(inspection))
+}
+
+fn input(
+    place: &Place,
+    name: &str,
+    source: &Source,
+    limits: &Limits,
+    look: impl FnOnce(&dyn Reader, &mut BundleReader, bool) -> Result<Inspection, SourceError>,
+) -> Result<InputFile, SourceError> {
     let unreadable = unreadable(name);
     let mut file = place.open().map_err(&unreadable)?;
     let bytes = file.length().map_err(&unreadable)?;
@@ -241,12 +274,6 @@ pub fn inspect(
     let found = detect(&mut file, name, source, limits)?;
     let empty = found.is_none();
     let reader = found.unwrap_or_else(nothing);
-    let mut inspection = reader.inspect(&mut file, name, limits, cancelled)?;
-    if empty {
-        inspection.rows = Some(0);
-    }
-    if inspection.rows == Some(0) {
-        inspection.slices.clear();
-    }
+    let inspection = look(&*reader, &mut file, empty)?;
     Ok(InputFile { place: place.clone(), name: name.to_owned(), bytes, reader, inspection })
 }

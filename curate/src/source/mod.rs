@@ -27,7 +27,7 @@ pub mod subset;
 mod text;
 mod value;
 
-pub use format::inspect;
+pub use format::{inspect, inspected};
 pub use globs::{find, select, stray};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::{Reading, Record};

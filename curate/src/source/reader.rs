@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use setaccio_base::{
     bundle::{BundleReader, Place},
     error::hint,
@@ -60,7 +60,7 @@ pub trait Reader: Debug + Send + Sync {
 }
 
 /// What inspecting a file finds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     /// SHA-256 of its bytes, hex.
     pub sha256: String,
@@ -165,7 +165,7 @@ pub enum Item {
 }
 
 /// The part of a file that one task reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Slice {
     /// Whole row groups of a Parquet file.
     RowGroups {

@@ -28,7 +28,7 @@ pub fn build((recipe, from): (&Path, Option<Origin>), out: &Path, jobs: Jobs, pr
     let (what, ledger) = match done? {
         BuildOutcome::UpToDate(ledger) => ("up to date", Some(ledger)),
         BuildOutcome::Whole { ledger, .. } => ("built", Some(ledger)),
-        BuildOutcome::Slice { .. } => ("built in part", None),
+        BuildOutcome::Slice { .. } | BuildOutcome::Written => ("built in part", None),
     };
     let splits = ledger.iter().flat_map(|l| &l.splits).map(|s| format!("{} {}", s.rows, s.split));
     let splits = splits.collect::<Vec<_>>().join(", ");

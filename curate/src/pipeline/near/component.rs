@@ -5,10 +5,13 @@ use std::{cmp::Reverse, rc::Rc};
 use setaccio_base::progress::Progress;
 use setaccio_dataset::recipe::{Near, NearRule};
 
-use super::shingles::overlap;
+use super::{files::AllShingles, shingles::overlap};
 use crate::{
     error::{Error, Result},
-    pipeline::scratch::{ListReader, Places},
+    pipeline::{
+        scratch::{ListReader, Places},
+        team::Kept,
+    },
 };
 
 /// Kept rows that a row is compared with at most, the preferred first. Groups in which more stay hold texts that share a
@@ -45,6 +48,11 @@ impl Node {
 
     /// Put it at its place.
     pub fn write(&self, nodes: &Places, number: u32) -> Result<()> {
+        nodes.write(u64::from(number) * Self::BYTES, &self.to_bytes())
+    }
+
+    /// As it lies in a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(48);
         bytes.extend_from_slice(&self.at.to_le_bytes());
         bytes.extend_from_slice(&self.shingles.to_le_bytes());
@@ -54,17 +62,22 @@ impl Node {
         bytes.extend_from_slice(&u32::from(self.given).to_le_bytes());
         bytes.extend_from_slice(&self.id);
         bytes.extend_from_slice(&self.label.to_le_bytes());
-        nodes.write(u64::from(number) * Self::BYTES, &bytes)
+        bytes
     }
 
     /// The one of this number.
     pub fn read(nodes: &Places, number: u32) -> Result<Self> {
         let mut bytes = [0; 48];
         nodes.read(u64::from(number) * Self::BYTES, &mut bytes)?;
+        Ok(Self::of_bytes(&bytes))
+    }
+
+    /// That of [`Self::to_bytes`].
+    pub fn of_bytes(bytes: &[u8; 48]) -> Self {
         let wide = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let long = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
         let short = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u16::from_le_bytes(*b));
-        Ok(Self {
+        Self {
             at: wide(0),
             shingles: long(8),
             words: long(12),
@@ -73,7 +86,7 @@ impl Node {
             given: long(20) != 0,
             id: bytes[24..].first_chunk().copied().unwrap_or_default(),
             label: wide(40),
-        })
+        }
     }
 }
 
@@ -96,6 +109,27 @@ pub struct Decided {
     pub cut: u64,
 }
 
+impl Kept for Decided {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = self.cut.to_le_bytes().to_vec();
+        for Gone { node, by, similarity } in &self.gone {
+            bytes.extend([*node, *by].into_iter().flat_map(u32::to_le_bytes).chain(similarity.to_le_bytes()));
+        }
+        Ok(bytes)
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (cut, rest) = bytes.split_first_chunk()?;
+        let (gone, rest) = rest.as_chunks::<10>();
+        let one = |bytes: &[u8; 10]| {
+            let long = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+            let similarity = bytes.last_chunk().map_or(0, |b| u16::from_le_bytes(*b));
+            Gone { node: long(0), by: long(4), similarity }
+        };
+        rest.is_empty().then(|| Self { cut: u64::from_le_bytes(*cut), gone: gone.iter().map(one).collect() })
+    }
+}
+
 /// Decides.
 pub struct Decider<'a> {
     /// Threshold and rule.
@@ -103,7 +137,7 @@ pub struct Decider<'a> {
     /// The [`Node`]s.
     pub nodes: &'a Places,
     /// Their shingles.
-    pub shingles: &'a Places,
+    pub shingles: &'a AllShingles,
 }
 
 impl Decider<'_> {

@@ -13,6 +13,7 @@
 
 pub mod bands;
 pub mod component;
+pub mod files;
 pub mod shingles;
 mod sketch;
 

@@ -11,6 +11,7 @@
 
 use std::{f64::consts::PI, path::Path};
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::greedy::{EQUAL, Gone, Of, Search, Text, bytes_of_text};
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// How pairs meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bands {
     /// How many there are.
     pub bands: u32,

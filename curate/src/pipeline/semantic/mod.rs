@@ -54,7 +54,7 @@ impl TextCount {
 }
 
 /// A row that goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Twin {
     /// Its name: its place in the output, which its copies share.
     pub order: u64,
@@ -69,6 +69,7 @@ pub struct Twin {
 }
 
 /// Which rows go.
+#[derive(Serialize, Deserialize)]
 pub struct Twins {
     /// By name, ascending.
     pub rows: Vec<Twin>,

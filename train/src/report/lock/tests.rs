@@ -153,7 +153,15 @@ fn data_is_told_as_its_build_says_and_refused_when_changed() -> Result<()> {
     let sets = ["decontamination.sets=[]".to_owned()];
     let loaded = recipe::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/dolly.toml"), &sets).unwrap();
     let list_dirs = plan::list_dirs(&loaded, &dir.path().join("lists"));
-    let request = plan::Request { loaded, origin: Origin::Samples, list_dirs, jobs: 1, progress: &Quiet, count: false };
+    let request = plan::Request {
+        loaded,
+        origin: Origin::Samples,
+        list_dirs,
+        jobs: 1,
+        progress: &Quiet,
+        count: false,
+        inspected: None,
+    };
     let options = BuildOptions { part: Part::Whole, force: false, jobs: 1, keep_tasks: 0 };
     run(&plan::make(request).unwrap(), &out, options, &Quiet).unwrap();
     let stopped = data_folder(&out, &|| true);

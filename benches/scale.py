@@ -1,0 +1,89 @@
+"""What slices and joining take, and what several nodes make of it.
+
+    python benches/scale.py SETACCIO [ROWS] [SLICES]
+
+SETACCIO is the program. Rows of the generator of tests/python/check_slurm.py go through every slice by itself and the join, each with one
+thread; what is measured is their CPU time and the most memory that they held, which other work on the machine does not change. From
+these numbers follows what 1, 2, 4 and 8 nodes take: a free node takes the next slice, all join, and one publishes. No network and no file
+system of several machines is in them.
+"""
+
+import heapq
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
+
+from check_slurm import RECIPE, published, texts  # noqa: E402
+
+
+def measured(command: list[str]) -> tuple[float, float, int]:
+    """CPU seconds, wall seconds, MiB."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss // 1024
+
+
+def on(nodes: int, slices: list[float]) -> float:
+    """When the last of these is done, if a free node takes the next."""
+    free = [0.0] * nodes
+    for seconds in slices:
+        heapq.heappush(free, heapq.heappop(free) + seconds)
+    return max(free)
+
+
+def main() -> None:
+    setaccio = sys.argv[1]
+    rows, of = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, int(sys.argv[3]) if len(sys.argv) > 3 else 40
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts(rows, 7)]
+        for i in range(16):
+            (folder / "data" / f"{i:02}.jsonl").write_text("".join(lines[i::16]))
+        text = sum(len(line.encode()) for line in lines)
+        recipe = RECIPE.replace("task_bytes = 6000", "task_bytes = 1000000").replace("rows = 2500", f"rows = {rows // 2}")
+        recipe = recipe.replace("shard_bytes = 200000", "shard_bytes = 20000000").replace("row_group_bytes = 20000", "row_group_bytes = 1000000")
+        (folder / "lab.toml").write_text(recipe)
+        build = [setaccio, "build", str(folder / "lab.toml"), "--quiet", "--out", str(folder / "whole"), "--jobs", "1"]
+        whole = measured(build)
+        build[4:6] = ["--out", str(folder / "out")]
+        slices = [measured([*build, "--task", f"{i}/{of}"]) for i in range(1, of + 1)]
+        joined = {}
+        for nodes in [1, 2, 4, 8]:
+            out = folder / f"out-{nodes}"
+            shutil.copytree(folder / "out", out)
+            build[4:6] = ["--out", str(out)]
+            # All at once, as on so many nodes; what each computes is its own, how long it waits for a processor here is not.
+            with ThreadPoolExecutor(nodes) as together:
+                shares = list(together.map(measured, [[*build, f"--finish={i}/{nodes}"] for i in range(1, nodes + 1)]))
+            published_by = measured([*build, "--finish"])
+            if published(out) != published(folder / "whole"):
+                raise SystemExit(f"{nodes} processes that join make other bytes than the build in one piece")
+            joined[nodes] = max(cpu for cpu, _, _ in shares), published_by[0], max(memory for _, _, memory in shares)
+        cpu = [seconds for seconds, _, _ in slices]
+        print(f"{rows:,} rows, {text / 1e6:.1f} MB, {of} slices; CPU seconds")
+        print(f"in one piece  {whole[0]:8.2f}  {whole[2]:5} MiB")
+        print(f"slices        {sum(cpu):8.2f}  {max(m for _, _, m in slices):5} MiB at most, {min(cpu):.2f} to {max(cpu):.2f} each")
+        print(f"{'nodes':>5} {'slices':>8} {'join':>7} {'publish':>8} {'MiB':>5} {'rows/s of slices':>17} {'rows/s of joining':>18} {'against one':>12}")
+        alone = 0.0
+        for nodes, (join, publish, memory) in joined.items():
+            took = on(nodes, cpu)
+            all_in_all = took + join + publish
+            alone = alone or all_in_all
+            print(f"{nodes:5} {took:8.2f} {join:7.2f} {publish:8.2f} {memory:5} {rows / took:17,.0f} {rows / (join + publish):18,.0f} "
+                  f"{alone / all_in_all:11.2f}x")
+
+
+if __name__ == "__main__":
+    main()

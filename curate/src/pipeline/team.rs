@@ -1,0 +1,265 @@
+//! Work of the last pass that several processes share. A stage is cut into pieces; each is made by one process and kept in a file, and
+//! every process takes all of them in order, so that all know the same after each stage. Whoever is there makes what nobody has made: one
+//! process alone makes all, one that comes later or again finds what was made, and none waits for one that is not there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rayon::ThreadPool;
+use serde::{Serialize, de::DeserializeOwned};
+use setaccio_base::{
+    atomic,
+    lock_file::{LockFile, Mode},
+    parallel::ordered_map,
+    progress::Progress,
+};
+use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::stage;
+use crate::error::{Error, Result};
+
+/// How often it is looked whether another process is done with a piece.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a piece is as it lies in a file.
+pub trait Kept: Sized {
+    /// Its bytes.
+    fn bytes(&self) -> Result<Vec<u8>>;
+    /// What has these bytes; nothing if they are not what [`Self::bytes`] gives.
+    fn of(bytes: &[u8]) -> Option<Self>;
+}
+
+/// A small piece.
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + DeserializeOwned> Kept for Json<T> {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.0).map_err(Error::encode("piece"))
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().map(Self)
+    }
+}
+
+/// The processes that do the last pass of one build together.
+#[derive(Debug)]
+pub struct Team {
+    /// The folder of what they made.
+    folder: PathBuf,
+    /// The folder of this process alone, which goes with it.
+    own: TempDir,
+    /// The number of this process, from 1, and how many there are, which say where it begins. More or fewer may come.
+    turn: [usize; 2],
+}
+
+impl Team {
+    /// The folder of that of the build of this fingerprint.
+    pub fn place(work: &Path, fingerprint: &str) -> PathBuf {
+        work.join(format!("finish-{}", fingerprint.get(..16).unwrap_or(fingerprint)))
+    }
+
+    /// Join that of the build of this fingerprint.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn join(work: &Path, fingerprint: &str, turn: [usize; 2]) -> Result<Self> {
+        let folder = Self::place(work, fingerprint);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let own = tempfile::Builder::new().prefix("own-").tempdir_in(&folder);
+        Ok(Self { own: own.map_err(Error::io("create", &folder))?, folder, turn })
+    }
+
+    /// Where this process puts what nobody else reads.
+    pub fn own(&self) -> &Path {
+        self.own.path()
+    }
+
+    /// The folder of what they made, which all of them see.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of a piece of a stage; what belongs to it may lie beside it.
+    pub fn path(&self, stage: &str, piece: usize) -> PathBuf {
+        self.folder.join(stage).join(format!("{piece:05}.json"))
+    }
+
+    /// Make a piece, unless it is there; says whether it is. Whoever waits gets it.
+    fn piece<T: Kept>(
+        &self,
+        (stage, number): (&str, usize),
+        wait: bool,
+        progress: &dyn Progress,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<bool> {
+        let path = self.path(stage, number);
+        let lock = loop {
+            if path.exists() {
+                return Ok(true);
+            }
+            match LockFile::acquire(&path.with_extension("lock"), Mode::Exclusive) {
+                Ok(lock) => break lock,
+                Err(setaccio_base::Error::Busy(_)) if wait => thread::sleep(PATIENCE),
+                Err(setaccio_base::Error::Busy(_)) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+        };
+        // Whoever had the lock may have been done between the two looks.
+        if !path.exists() {
+            let bytes = make()?.bytes()?;
+            let mut file = xxh3_64(&bytes).to_le_bytes().to_vec();
+            file.extend(bytes);
+            atomic::write(&path, &file)?;
+        }
+        lock.remove()?;
+        Ok(true)
+    }
+
+    fn read<T: Kept>(&self, stage: &str, number: usize) -> Result<T> {
+        let path = self.path(stage, number);
+        let file = fs::read(&path).map_err(Error::io("read", &path))?;
+        let whole = file.split_first_chunk::<8>().filter(|(hash, bytes)| xxh3_64(bytes).to_le_bytes() == **hash);
+        whole.and_then(|(_, bytes)| T::of(bytes)).ok_or_else(|| {
+            // Without it the piece counts as not made, and is.
+            let _ = atomic::remove(&path);
+            Error::damaged(
+                &path,
+                "is not what was written: the disk lost some of it; run the same command again, which makes it anew",
+            )
+        })
+    }
+
+    fn stage(&self, stage: &str) -> Result<()> {
+        let folder = self.folder.join(stage);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))
+    }
+
+    /// What the only piece of a stage holds, if it was made.
+    pub fn made<T: Kept>(&self, stage: &str) -> Result<Option<T>> {
+        if self.path(stage, 0).exists() { self.read(stage, 0).map(Some) } else { Ok(None) }
+    }
+
+    fn each<T: Kept>(
+        &self,
+        stage: &'static str,
+        n: usize,
+        (pool, progress): (&ThreadPool, &dyn Progress),
+        make: impl Fn(usize) -> Result<T> + Sync,
+        mut consume: impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.stage(stage)?;
+        progress.stage(stage, n as u64);
+        let [number, of] = self.turn;
+        let first = n * (number - 1).min(of - 1) / of;
+        let mut left: Vec<usize> = (first..n).chain(0..first).collect();
+        for wait in [false, true] {
+            let mut busy = Vec::new();
+            ordered_map(
+                pool,
+                left.len(),
+                |at| {
+                    if progress.cancelled() {
+                        return Err(Error::Interrupted);
+                    }
+                    let there = self.piece((stage, left[at]), wait, progress, || make(left[at]))?;
+                    progress.advance(u64::from(there), "");
+                    Ok((left[at], there))
+                },
+                |(piece, there)| {
+                    busy.extend((!there).then_some(piece));
+                    Ok::<_, Error>(())
+                },
+            )?;
+            left = busy;
+        }
+        (0..n).try_for_each(|piece| consume(self.read(stage, piece)?))
+    }
+}
+
+/// A stage, of a team or of this process alone: `make` each of `n` pieces, and `consume` them in order.
+///
+/// # Errors
+/// As `make` and `consume`, a piece that is not what was written, Ctrl-C.
+pub fn each<T: Kept + Send>(
+    team: Option<&Team>,
+    stage: &'static str,
+    n: usize,
+    (pool, progress): (&ThreadPool, &dyn Progress),
+    make: impl Fn(usize) -> Result<T> + Sync,
+    consume: impl FnMut(T) -> Result<()> + Send,
+) -> Result<()> {
+    match team {
+        Some(team) => team.each(stage, n, (pool, progress), make, consume),
+        None => stage::each(stage, n, pool, progress, make, consume),
+    }
+}
+
+/// What one process finds out for all of a team, or for itself.
+///
+/// # Errors
+/// As `make`, a piece that is not what was written, Ctrl-C.
+pub fn once<T: Kept>(
+    team: Option<&Team>,
+    stage: &'static str,
+    progress: &dyn Progress,
+    make: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let Some(team) = team else { return make() };
+    team.stage(stage)?;
+    team.piece((stage, 0), true, progress, make)?;
+    team.read(stage, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use setaccio_base::parallel::thread_pool;
+
+    use super::*;
+
+    #[test]
+    fn each_piece_is_made_once_and_all_know_all() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+        let made = AtomicUsize::new(0);
+        let member = |number: usize| -> Result<Vec<usize>> {
+            let team = Team::join(dir.path(), "f", [number, 3])?;
+            let (pool, mut found) = (thread_pool(2)?, Vec::new());
+            let make = |piece: usize| {
+                made.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(5));
+                Ok(Json(piece * piece))
+            };
+            each(Some(&team), "squares", 20, (&pool, &()), make, |Json(square)| {
+                found.push(square);
+                Ok(())
+            })?;
+            Ok(found)
+        };
+        let found = thread::scope(|scope| {
+            let members = [1, 2, 3].map(|number| scope.spawn(move || member(number)));
+            members.map(|member| member.join().unwrap_or_else(|_| panic!("a member panicked")))
+        });
+        let squares: Vec<usize> = (0..20).map(|i| i * i).collect();
+        for found in found {
+            assert_eq!(found?, squares);
+        }
+        assert_eq!(made.load(Ordering::SeqCst), 20);
+        // One that comes later finds all, and what the disk lost is made anew by the next.
+        assert_eq!(member(7)?, squares);
+        let piece = Team::join(dir.path(), "f", [1, 1])?.path("squares", 4);
+        fs::write(&piece, b"12345678torn").map_err(Error::io("write", &piece))?;
+        assert!(member(1).is_err_and(|e| e.to_string().contains("00004.json: is not what was written")));
+        assert_eq!((member(1)?, made.load(Ordering::SeqCst)), (squares, 21));
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Joining by several processes together makes the bytes of one, whatever becomes of some of them. Threads stand for processes here: their
+//! locks keep them apart just so.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use setaccio_base::progress::Progress;
+use setaccio_curate::{
+    Error,
+    build::{self, BuildOptions, BuildOutcome, Part},
+    parts::{self, Standing, State},
+    pipeline::team::Team,
+    plan::{self, Plan, Request},
+    recipe,
+    source::origin::Origin,
+};
+use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Rows that are the same, nearly the same, or have lines in common, in two sources.
+fn rows(source: usize) -> String {
+    let words = ["gatto", "cane", "pane", "sole", "mare", "libro", "treno", "monte", "fiume", "vento"];
+    let sentence = |seed: usize| {
+        let drawn = |place: u64| xxh3_64_with_seed(&(seed as u64).to_le_bytes(), place);
+        let word = |place: u64| format!("{}{}", words[(drawn(place) % 10) as usize], drawn(place) % 997);
+        (0..8).map(word).collect::<Vec<_>>().join(" ")
+    };
+    let mut rows = String::new();
+    for i in 0..600 {
+        let seed = if i % 7 == 0 { i / 2 } else { i + source * 550 };
+        let mut text: String = (0..8).fold(String::new(), |text, line| text + &sentence(seed * 8 + line) + "\n");
+        if i % 5 == 0 {
+            let _ = write!(text, "Fine della pagina {i}.");
+        }
+        if i % 11 == 0 {
+            text.push_str("Tutti i diritti sono riservati al nostro editore.\n");
+        }
+        let _ = writeln!(rows, "{}", serde_json::json!({ "text": text }));
+    }
+    rows
+}
+
+/// A plan of two sources, cut into more ranges than so few rows would be.
+fn plan(dir: &Path, settings: &str) -> Plan {
+    let mut recipe = "name = 'lab'\ntitle = 'Lab'\nabout = 'A test'\nkind = 'text'\n".to_owned();
+    for (number, name) in ["a", "b"].into_iter().enumerate() {
+        fs::create_dir_all(dir.join("data").join(name)).unwrap();
+        fs::write(dir.join("data").join(name).join("rows.jsonl"), rows(number)).unwrap();
+        let _ = write!(
+            recipe,
+            "[[source]]\nname = '{name}'\nschema = 'text'\nrepo = 'test/{name}'\nrevision = 'main'\nfiles = ['*.jsonl']\n\
+             samples = 'none.jsonl'\nlicense = 'mit'\n{}",
+            if settings.contains("weighted") { "weight = 1.0\n" } else { "" }
+        );
+    }
+    let small = "[read]\ntask_bytes = 40000\n[output]\nshard_bytes = 30000\nrow_group_bytes = 8000\n[split]\nvalidation = 0.1\n";
+    fs::write(dir.join("lab.toml"), recipe + small + settings).unwrap();
+    let loaded = recipe::load(&dir.join("lab.toml"), &[]).unwrap();
+    let (origin, list_dirs) = (Origin::Dir(dir.join("data")), Vec::new());
+    let request = Request { loaded, origin, list_dirs, jobs: 2, progress: &(), count: false, inspected: None };
+    let mut plan = plan::make(request).unwrap();
+    plan.buckets = 32;
+    plan
+}
+
+fn run(plan: &Plan, out: &Path, part: Part, progress: &dyn Progress) -> Result<BuildOutcome, Error> {
+    build::run(plan, out, BuildOptions { part, force: false, jobs: 2, keep_tasks: 0 }, progress)
+}
+
+fn published(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for folder in ["", "data", "rejects"] {
+        for entry in fs::read_dir(out.join(folder)).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+            found.insert(Path::new(folder).join(entry.file_name()), fs::read(entry.path()).unwrap());
+        }
+    }
+    found
+}
+
+fn slices(plan: &Plan, out: &Path) {
+    for number in 1..=3 {
+        run(plan, out, Part::Slice { number, of: 3 }, &()).unwrap();
+    }
+}
+
+/// What each kind of decision about all rows is asked for by.
+const RECIPES: [(&str, &str); 6] = [
+    ("nothing is compared", ""),
+    ("copies and a sample", "[dedup]\n[sample]\nrows = 500\n"),
+    ("near-duplicates", "[dedup]\nprefer = ['b']\n[dedup.near]\n[sample]\nfraction = 0.9\n"),
+    ("spans", "[dedup]\n[dedup.repeats]\nmin_words = 3\nmin_sentences = 1\n[sample]\nrows = 700\n"),
+    ("rows that validate", "[dedup]\n[dedup.near]\nrule = 'greedy'\n[decontamination]\nvalidation = true\n"),
+    ("weighted", "[dedup]\n[sample]\nrows = 300\n# weighted\n"),
+];
+
+#[test]
+fn any_number_of_processes_make_the_bytes_of_one() {
+    for (name, settings) in RECIPES {
+        let dir = TempDir::new().unwrap();
+        let plan = plan(dir.path(), settings);
+        let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
+        run(&plan, &alone, Part::Whole, &()).unwrap();
+        slices(&plan, &together);
+        let share = |number: usize| run(&plan, &together, Part::Share { number, of: 4 }, &());
+        thread::scope(|scope| {
+            let shares: Vec<_> = (1..=4).map(|number| scope.spawn(move || share(number))).collect();
+            for share in shares {
+                assert!(matches!(share.join().unwrap(), Ok(BuildOutcome::Written)), "{name}");
+            }
+        });
+        let standing = Standing::of(&together, None, [None; 2]).unwrap();
+        assert!(standing.shares.len() == 4 && standing.shares.iter().all(|share| share.state == State::Done), "{name}");
+        assert!(!standing.published, "{name}");
+        assert!(matches!(run(&plan, &together, Part::Finish, &()).unwrap(), BuildOutcome::Whole { .. }));
+        let (one, other) = (published(&alone), published(&together));
+        assert!(one.keys().filter(|path| path.starts_with("data")).count() > 4, "{name}: {:?}", one.keys());
+        assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>(), "{name}");
+        for (path, bytes) in &one {
+            assert!(other[path] == *bytes, "{name}: {} differs", path.display());
+        }
+        assert!(!together.join(".setaccio/work").exists(), "{name}: nothing is left of it");
+    }
+}
+
+/// Stops after so many pieces of work.
+struct StopsAfter(AtomicUsize);
+
+impl Progress for StopsAfter {
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+
+    fn advance(&self, _: u64, _: &str) {
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    }
+}
+
+#[test]
+fn a_share_that_was_stopped_goes_on_and_none_waits_for_it() {
+    let dir = TempDir::new().unwrap();
+    let plan = plan(dir.path(), RECIPES[2].1);
+    let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
+    run(&plan, &alone, Part::Whole, &()).unwrap();
+    slices(&plan, &together);
+    for pieces in [1, 7, 20, 40, 60, 90] {
+        let stops = StopsAfter(AtomicUsize::new(pieces));
+        let stopped = run(&plan, &together, Part::Share { number: 3, of: 3 }, &stops);
+        assert!(matches!(stopped, Err(Error::Interrupted) | Ok(BuildOutcome::Written)), "{pieces}: {stopped:?}");
+    }
+    // The others never came: what joins alone does the rest.
+    run(&plan, &together, Part::Finish, &()).unwrap();
+    assert_eq!(published(&alone), published(&together));
+}
+
+#[test]
+fn a_piece_that_the_disk_lost_is_named_and_made_anew() {
+    let dir = TempDir::new().unwrap();
+    let plan = plan(dir.path(), RECIPES[2].1);
+    let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
+    run(&plan, &alone, Part::Whole, &()).unwrap();
+    let share = || run(&plan, &together, Part::Share { number: 1, of: 1 }, &());
+    let said = share().unwrap_err().to_string();
+    assert!(said.contains("tasks are not done yet"), "{said}");
+    slices(&plan, &together);
+    share().unwrap();
+    let team = Team::place(&parts::work(&together), &plan.lock.fingerprint);
+    // A row group's rows, and what was found of near-duplicates.
+    for (stage, piece, ends) in [("rows", "00003", "blocks"), ("near", "00002", "json")] {
+        for stage in ["written", "files"] {
+            fs::remove_dir_all(team.join(stage)).unwrap();
+        }
+        let path = team.join(stage).join(format!("{piece}.{ends}"));
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let said = share().unwrap_err().to_string();
+        assert!(said.contains(&format!("{piece}.{ends}: is not what")), "{said}");
+        share().unwrap();
+    }
+    run(&plan, &together, Part::Finish, &()).unwrap();
+    assert_eq!(published(&alone), published(&together));
+}

@@ -1,31 +1,30 @@
 //! The words around what a rule matched.
 
+use std::ops::Range;
+
+use setaccio_curate::report::page;
+
 /// Characters that are shown before and after it.
 const AROUND: usize = 40;
 
 /// The longest match that is looked for, in characters: rules say what they matched, not where, and cut long matches.
 const LONGEST: usize = 80;
 
-/// The first of `texts` that says `matched`, whatever its case, cut to the words around it.
+/// The first of `texts` that says `matched`, whatever case and accents, cut to the words around it.
 pub fn around<'a>(texts: impl IntoIterator<Item = &'a str>, matched: &str) -> Option<String> {
-    let wanted: Vec<char> = matched.trim().to_lowercase().chars().collect();
-    if wanted.is_empty() || wanted.len() > LONGEST {
+    if matched.trim().chars().count() > LONGEST {
         return None;
     }
-    texts.into_iter().find_map(|text| within(text, &wanted))
+    texts.into_iter().find_map(|text| Some(within(text, page::find(text, matched).first()?)))
 }
 
-fn within(text: &str, wanted: &[char]) -> Option<String> {
-    // One character may be several in lower case; each of these knows where it came from.
-    let folded: Vec<(usize, char)> =
-        text.char_indices().flat_map(|(at, c)| c.to_lowercase().map(move |lower| (at, lower))).collect();
-    let start = folded.windows(wanted.len()).position(|w| w.iter().map(|(_, c)| c).eq(wanted))?;
-    let begin = folded[start.saturating_sub(AROUND)].0;
-    let end = folded.get(start + wanted.len() + AROUND).map_or(text.len(), |(at, _)| *at);
+fn within(text: &str, found: &Range<usize>) -> String {
+    let begin = text[..found.start].char_indices().rev().nth(AROUND - 1).map_or(0, |(at, _)| at);
+    let end = text[found.end..].char_indices().nth(AROUND).map_or(text.len(), |(at, _)| found.end + at);
     let [before, after] =
         [(begin > 0, "\u{2026}"), (end < text.len(), "\u{2026}")].map(|(cut, dots)| if cut { dots } else { "" });
     let words = text[begin..end].split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(format!("{before}{words}{after}"))
+    format!("{before}{words}{after}")
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 //!   [`search`] finds what globs and folders name;
 //! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
-//! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`suggest`] names
+//! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`flat`] compares two, [`suggest`] names
 //!   the nearest known word, [`date`] reads a date, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
 //!   equal texts one, [`unit`] what a text is cut into, [`filter_report`] says what filters did to many, [`unwound`] calls
 //!   readers that may panic;
-//! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures,
+//! - reports: [`shown`] keeps text of others from acting on a terminal, [`card`] has the parts of cards and pictures, [`page`] those of pages,
 //!   [`numbers`] and [`names`] how these are written, [`run_lock`] what a
 //!   training run was made from;
 //! - checks: [`manifest`] has the hash of every file of a folder, [`seal`] lets no bit of a text change unseen, [`fault`] is
@@ -24,6 +24,7 @@ pub mod date;
 pub mod error;
 pub mod fault;
 pub mod filter_report;
+pub mod flat;
 pub mod gguf_header;
 pub mod hidden;
 pub mod hub_name;
@@ -33,6 +34,7 @@ pub mod names;
 pub mod nfc;
 pub mod numbers;
 pub mod overlay;
+pub mod page;
 pub mod parallel;
 pub mod progress;
 pub mod row;

@@ -34,6 +34,21 @@ pub fn signed(number: f64, decimals: usize) -> String {
     if shown.contains(|c: char| c.is_ascii_digit() && c != '0') { shown } else { format!("{:.decimals$}", 0.0) }
 }
 
+/// The z of a 95% interval.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// Wilson's interval of a share (Wilson 1927), at 95%.
+#[allow(clippy::cast_precision_loss, reason = "counts")]
+pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
+    if n == 0 {
+        return [0.0, 1.0];
+    }
+    let (n, share) = (n as f64, hits as f64 / n as f64);
+    let (z2, middle) = (Z * Z, share + Z * Z / (2.0 * n));
+    let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+    [middle - half, middle + half].map(|end| (end / (1.0 + z2 / n)).clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use setaccio_base::{
     lock_file::{LockFile, Mode},
 };
 use setaccio_dataset::{
-    folder::{DATA, PUBLISHED, REJECTS},
+    folder::{DATA, LEDGER, PUBLISHED, REJECTS, REPORT},
     ledger::Ledger,
 };
 
@@ -136,6 +136,10 @@ impl OutputFolder {
     fn put_in_place(&self) -> Result<()> {
         let old = self.hidden("old");
         fs::create_dir_all(&old).map_err(Error::io("create", &old))?;
+        if atomic::exists(&self.root.join(LEDGER)) {
+            // It shows the earlier build.
+            atomic::remove(&self.root.join(REPORT))?;
+        }
         for name in PUBLISHED {
             let (new, place, aside) = (self.staging().join(name), self.root.join(name), old.join(name));
             if atomic::exists(&new) {

@@ -268,6 +268,21 @@ impl Ledger {
         self.splits.iter().map(|s| s.rows).sum()
     }
 
+    /// The stages as if `source` were the only one.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Self {
+        let rule = |rule: &RuleCount| {
+            let tally = rule.sources.iter().find(|of| of.source == source).map(|of| of.tally).unwrap_or_default();
+            RuleCount { rule: rule.rule.clone(), tally, sources: Vec::new() }
+        };
+        let stage = |stage: &Stage| {
+            let flow = stage.sources.iter().find(|of| of.source == source).map(|of| of.flow).unwrap_or_default();
+            let rules = stage.rules.iter().map(rule).collect();
+            Stage { stage: stage.stage.clone(), flow, sources: Vec::new(), rules }
+        };
+        Self { stages: self.stages.iter().map(stage).collect(), ..Self::default() }
+    }
+
     /// What dropped how many rows, for a person.
     pub fn drops(&self) -> String {
         let read = self.stages.first().map_or(0, |s| s.flow.rows_in);

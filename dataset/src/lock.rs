@@ -108,6 +108,12 @@ impl RecipeLock {
         }
     }
 
+    /// Sources of which samples were read that stand for their repositories.
+    pub fn sampled(&self) -> Vec<&str> {
+        let sampled = self.recipe.source.iter().filter(|source| self.read_from(source) == ReadFrom::Samples);
+        sampled.map(|source| source.name.as_str()).collect()
+    }
+
     /// SHA-256 of all that decides the bytes: everything here but itself and the command.
     pub fn digest(&self) -> String {
         let bare = Self { fingerprint: String::new(), command: String::new(), ..self.clone() };

@@ -10,6 +10,8 @@ pub const RECIPE_LOCK: &str = "recipe.lock.toml";
 pub const WATERFALL: &str = "waterfall.svg";
 /// The dataset card.
 pub const CARD: &str = "README.md";
+/// The page that shows a build, where one was asked for.
+pub const REPORT: &str = "report.html";
 /// Rows and bytes in and out of every stage.
 pub const LEDGER: &str = "ledger.json";
 

@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 mod build;
 mod card;
+mod compare;
 mod completions;
 mod docs;
 mod init;
@@ -16,6 +17,8 @@ mod preview;
 mod pull;
 mod push;
 mod recipes;
+mod report;
+mod review;
 mod rules;
 mod schemas;
 mod serve;
@@ -45,6 +48,9 @@ pub enum Command {
     Preview(preview::Args),
     Verify(verify::Args),
     Why(why::Args),
+    Report(report::Args),
+    Compare(compare::Args),
+    Review(review::Args),
     Card(card::Args),
     Push(push::Args),
     #[cfg_attr(not(feature = "train"), doc = "Fine-tune a model on built data (this build has no trainer)")]
@@ -87,6 +93,9 @@ impl Command {
             Self::Preview(args) => preview::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Why(args) => why::run(args),
+            Self::Report(args) => report::run(args),
+            Self::Compare(args) => compare::run(args),
+            Self::Review(args) => review::run(args),
             Self::Card(args) => card::run(args),
             Self::Push(args) => push::run(args),
             Self::Train(args) => train::run(args),

@@ -15,6 +15,8 @@ use crate::{
 
 mod made;
 
+pub use made::CHAIN;
+
 /// Check every hash and count of a finished build, and every hash of a training run or a chain
 #[derive(clap::Args)]
 pub struct Args {

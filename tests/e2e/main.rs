@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod cards;
 mod commands;
+mod compare;
 mod contributing;
 mod decontamination;
 #[cfg(feature = "train")]
@@ -36,6 +37,8 @@ mod preference;
 mod quality;
 mod recipes;
 mod repeats;
+mod report;
+mod review;
 mod row_templates;
 mod same_bytes;
 mod sampling;

@@ -7,26 +7,15 @@
 // the keyboard is enough; axe-core finds nothing serious, light and dark, on a telephone too. PICTURES is a folder for them.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+
+import { judge, launch, reaches, visit } from "./chromium.mjs";
 
 const [packages, executablePath, url, pictures] = process.argv.slice(2);
-const modules = path.resolve(packages, "node_modules");
-const { chromium } = await import(pathToFileURL(path.join(modules, "playwright-core/index.mjs")));
-const axe = readFileSync(path.join(modules, "axe-core/axe.min.js"), "utf8");
-const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath, args });
+const { browser, axe } = await launch(packages, executablePath);
 
 async function open(options = {}) {
-    const context = await browser.newContext({ locale: "it-IT", ...options });
-    const page = await context.newPage();
-    const strange = [];
-    page.on("request", request => request.url().startsWith(url) || strange.push(request.url()));
-    page.on("pageerror", error => strange.push(String(error)));
-    page.on("dialog", dialog => { strange.push(`dialog ${dialog.message()}`); dialog.dismiss(); });
-    await page.goto(url);
+    const { page, strange } = await visit(browser, url, { locale: "it-IT", ...options });
     await page.locator("#model option").first().waitFor({ state: "attached" });
     return { page, strange };
 }
@@ -95,24 +84,10 @@ for (const [name, options] of [
     assert.equal(await answer.locator("pre code").textContent(), "<b>codice</b>");
     assert.equal(await page.locator(".mine").textContent(), "Scrivi <i>qualcosa</i>.");
     assert.equal(await page.evaluate(() => window.planted), undefined);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
-    assert.ok(!wide, `${name}: it is wider than the window`);
-    await page.evaluate(axe);
-    const found = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
-    const told = found.violations.map(v => `${name}: ${v.impact} ${v.id}: ${v.nodes.map(n => n.html).join(" ")}`);
-    assert.deepEqual(told, []);
+    await judge(page, axe, name);
     if (pictures) await page.screenshot({ path: path.join(pictures, `${name}.png`) });
     assert.deepEqual(strange, []);
-    // Every control is reached by Tab.
-    const all = await page.evaluate(() => [...document.querySelectorAll("button, select, input, textarea")].filter(e => e.checkVisibility() && !e.disabled).length);
-    await page.evaluate(() => document.activeElement.blur());
-    const reached = new Set();
-    for (let i = 0; i < 60; i++) {
-        await page.keyboard.press("Tab");
-        const at = await page.evaluate(() => { const e = document.activeElement; return e.matches("button, select, input, textarea") ? [...document.querySelectorAll("*")].indexOf(e) : -1; });
-        if (at >= 0) reached.add(at);
-    }
-    assert.equal(reached.size, all, `${name}: controls that Tab reaches`);
+    await reaches(page, name);
 }
 
 // In a browser that holds the page to its policy: nothing is broken by it.

@@ -25,7 +25,7 @@ pub mod near;
 pub mod rejects;
 mod repeats;
 pub mod resolver;
-mod scratch;
+pub mod scratch;
 pub mod semantic;
 pub mod shards;
 pub mod spans;

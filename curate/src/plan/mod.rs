@@ -2,13 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use setaccio_base::{bundle::Place, hub_name, progress::Progress, sha256, shell};
+use setaccio_base::{bundle::Place, filter_report::ListUse, hub_name, progress::Progress, sha256, shell};
 use setaccio_dataset::{
     decontamination::Decontamination,
     lock::{Asset, RecipeLock},
     recipe::{ColumnType, Semantic, Source},
 };
-use setaccio_filters::{context::Context, filter::Signal, pipeline::Pipeline, registry, rule::RuleError};
+use setaccio_filters::{
+    context::Context,
+    filter::{Filter, Signal},
+    pipeline::Pipeline,
+    registry,
+    rule::RuleError,
+};
 use setaccio_templates::{Clock, Renderer};
 
 use crate::{
@@ -294,8 +300,43 @@ fn embedder(loaded: &RecipeFile) -> Result<Option<Embedder>> {
     semantic.map(open).transpose()
 }
 
+/// A filter by itself.
+pub struct Single {
+    /// Its name in rejects and ledger.
+    pub name: String,
+    /// What it does.
+    pub pipeline: Pipeline,
+}
+
+/// The filters of a recipe, each by itself, and the word lists that they use.
+///
+/// # Errors
+/// Whatever is wrong with the recipe, its rules, lists or tokenizer.
+pub fn singles(loaded: &RecipeFile, list_dirs: Vec<PathBuf>) -> Result<(Vec<Single>, Vec<ListUse>)> {
+    let (_, _, tokenizer) = assets(loaded)?;
+    let context = Context { list_dirs, tokenizer, recipe: Some(loaded.place.clone()), ..Context::default() };
+    let all = compile(loaded, &context)?;
+    let single = |(name, filter): (&str, Filter)| {
+        let pipeline = Pipeline::new(vec![filter], loaded.recipe.kind);
+        Ok(Single {
+            name: name.to_owned(),
+            pipeline: pipeline.map_err(|e| Error::recipe(&loaded.file, e.to_string()))?,
+        })
+    };
+    let singles = all.names().zip(filters(loaded, &context)?).map(single).collect::<Result<_>>()?;
+    let mut lists = context.used.into_inner().unwrap_or_default();
+    lists.sort();
+    lists.dedup();
+    Ok((singles, lists))
+}
+
 /// Compile `[[filter]]`.
 fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
+    let filters = filters(loaded, context)?;
+    Pipeline::new(filters, loaded.recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+}
+
+fn filters(loaded: &RecipeFile, context: &Context) -> Result<Vec<Filter>> {
     let recipe = &loaded.recipe;
     let mut filters = Vec::new();
     for (i, table) in recipe.filter.iter().enumerate() {
@@ -326,7 +367,7 @@ fn compile(loaded: &RecipeFile, context: &Context) -> Result<Pipeline> {
         }
         filters.append(&mut compiled);
     }
-    Pipeline::new(filters, recipe.kind).map_err(|e| Error::recipe(&loaded.file, e.to_string()))
+    Ok(filters)
 }
 
 /// Columns that filters write are columns of the output.

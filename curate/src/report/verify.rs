@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use parquet::arrow::ProjectionMask;
 use setaccio_base::{fault::Fault, hidden::HIDDEN, run_lock::FileHash, unwound::unwound};
 use setaccio_dataset::{
-    folder::{self, DATA, LEDGER, PUBLISHED, RECIPE_LOCK, REJECTS},
+    folder::{self, DATA, LEDGER, PUBLISHED, RECIPE_LOCK, REJECTS, REPORT},
     ledger::FileEntry,
     parquet_file,
     recipe::LeftOut,
@@ -148,7 +148,8 @@ fn foreign(out: &Path) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(out).map_err(Error::io("list", out))? {
         let entry = entry.map_err(Error::io("list", out))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != HIDDEN && !TOOLS.contains(&name.as_str()) && !PUBLISHED.contains(&name.as_str()) {
+        let ours = name == HIDDEN || name == REPORT;
+        if !ours && !TOOLS.contains(&name.as_str()) && !PUBLISHED.contains(&name.as_str()) {
             found.push(if entry.path().is_dir() { name + "/" } else { name });
         }
     }

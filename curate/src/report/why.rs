@@ -2,12 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use arrow_array::{
-    Array, RecordBatch,
-    cast::AsArray,
-    types::{Int32Type, UInt64Type},
-};
-use parquet::arrow::{ProjectionMask, arrow_reader::RowSelection};
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
 use serde::Serialize;
 use setaccio_base::{
     progress::Progress,
@@ -16,23 +12,21 @@ use setaccio_base::{
 };
 use setaccio_dataset::{
     columns::{ContentColumns, content_names},
-    decontamination::Decontamination,
     folder,
     ledger::{FileEntry, Ledger},
     lock::RecipeLock,
     parquet_file,
-    recipe::{Near, Semantic},
-    repeats::Repeats,
     shard::Position,
 };
 
+use super::{
+    rows::{fetch, number, position, repeated_id, text},
+    settings,
+};
 use crate::{
     error::{Error, Result},
     key,
-    pipeline::{
-        filter::DECONTAMINATION,
-        rejects::{MESSAGE, NEAR, REPEATS, SEMANTIC},
-    },
+    pipeline::rejects::MESSAGE,
 };
 
 /// How a row is named.
@@ -182,7 +176,8 @@ impl<'a> Build<'a> {
                 Query::Words(_) => content_names(self.kind).iter().copied().chain(dropped.then_some("raw")).collect(),
             };
             let rows = self.matching(entry, &columns, query, progress)?;
-            for (row, batch) in rows.iter().zip(self.fetch(entry, &rows)?) {
+            let names = TOLD.iter().copied().chain(content_names(self.kind).iter().copied());
+            for (row, batch) in rows.iter().zip(fetch(&self.out.join(&entry.path), entry.rows, &rows, names)?) {
                 found.push(self.fate(entry, *row, &batch)?);
             }
         }
@@ -227,32 +222,14 @@ impl<'a> Build<'a> {
         Ok(rows)
     }
 
-    /// These rows of a file, a batch each.
-    fn fetch(&self, entry: &FileEntry, rows: &[u64]) -> Result<Vec<RecordBatch>> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let path = self.out.join(&entry.path);
-        let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
-        let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
-        let selection = RowSelection::from_consecutive_ranges(ranges, place(entry.rows));
-        let names = TOLD.iter().copied().chain(content_names(self.kind).iter().copied());
-        let (_, batches) = parquet_file::own(&path, |builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-            builder.with_projection(mask).with_row_selection(selection).with_batch_size(1)
-        })?;
-        batches.map(|batch| batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw).into())).collect()
-    }
-
     fn fate(&self, entry: &FileEntry, row: u64, batch: &RecordBatch) -> Result<Fate> {
         let told = |name| text(batch, name, 0).unwrap_or_default();
         let place = Place { file: entry.path.clone(), row };
         let (outcome, input) = if entry.path.starts_with("rejects/") {
             let (rule, detail) = (told("rule"), told("detail"));
-            let at = Position { row_group: group(batch), row: number(batch, "row", 0).unwrap_or(0) };
-            let input = Input { file: told("file"), at };
+            let input = Input { file: told("file"), at: position(batch, 0) };
             let (stage, repeats) = (told("stage"), self.repeated(&detail)?);
-            let settings = if stage == "screen" { self.settings(&rule) } else { self.of_stage(&rule) };
+            let settings = settings::told(&self.lock.recipe, &stage, &rule);
             let message = text(batch, MESSAGE, 0);
             (Outcome::Dropped { stage, rule, detail, message, settings, repeats, place }, Some(input))
         } else {
@@ -271,40 +248,9 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The recipe's table of a rule, on one line. `length#2` is the second `length`, `clean_mc4_it.curly` a part of its rule.
-    fn settings(&self, rule: &str) -> Option<String> {
-        let (name, number) = match rule.rsplit_once('#') {
-            Some((name, number)) => (name, number.parse().ok()?),
-            None => (rule, 1_usize),
-        };
-        let whole = name.split('.').next().unwrap_or(name);
-        let called = |table: &&setaccio_dataset::recipe::FilterTable| match &table.alias {
-            Some(alias) => alias == name || alias == whole,
-            None => table.rule == name || table.rule == whole,
-        };
-        if rule == DECONTAMINATION {
-            return self.lock.recipe.decontamination.as_ref().map(Decontamination::told);
-        }
-        let table = self.lock.recipe.filter.iter().filter(called).nth(number.checked_sub(1)?)?;
-        let settings: Vec<String> = table.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        Some(format!("rule = {:?}{}", table.rule, settings.iter().flat_map(|s| [", ", s]).collect::<String>()))
-    }
-
-    /// What is looked for by what drops rows without being a filter.
-    fn of_stage(&self, rule: &str) -> Option<String> {
-        let recipe = &self.lock.recipe;
-        match rule {
-            NEAR => recipe.dedup.as_ref()?.near.as_ref().map(Near::told),
-            SEMANTIC => recipe.semantic().map(Semantic::told),
-            REPEATS => recipe.repeats().map(Repeats::told),
-            _ => None,
-        }
-    }
-
     /// Where the row lies whose id a detail names.
     fn repeated(&self, detail: &str) -> Result<Option<Place>> {
-        let is_id = |word: &&str| word.len() == 32 && word.chars().all(|c| c.is_ascii_hexdigit());
-        let Some(id) = detail.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id) else { return Ok(None) };
+        let Some(id) = repeated_id(detail) else { return Ok(None) };
         let query = Query::Id(id.to_owned());
         for entry in self.ledger.files.iter().filter(|entry| entry.path.starts_with("data/")) {
             if let Some(row) = self.matching(entry, &["id"], &query, &())?.first() {
@@ -348,21 +294,6 @@ impl<'a> Build<'a> {
             first.join(", ")
         )
     }
-}
-
-fn text(batch: &RecordBatch, name: &str, i: usize) -> Option<String> {
-    let column = batch.column_by_name(name)?.as_string_opt::<i32>()?;
-    column.is_valid(i).then(|| column.value(i).to_owned())
-}
-
-fn number(batch: &RecordBatch, name: &str, i: usize) -> Option<u64> {
-    let column = batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>()?;
-    column.is_valid(i).then(|| column.value(i))
-}
-
-fn group(batch: &RecordBatch) -> Option<u32> {
-    let column = batch.column_by_name("row_group")?.as_primitive_opt::<Int32Type>()?;
-    column.is_valid(0).then(|| u32::try_from(column.value(0)).ok())?
 }
 
 /// In lower case, every run of white space one space.

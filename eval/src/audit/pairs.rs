@@ -2,10 +2,11 @@
 //! behind a noun that tells no gender.
 
 use serde::Serialize;
+use setaccio_base::numbers::wilson;
 
 use super::{
     suite::{Masculine, Suite},
-    sureness::{mean, resampled, wilson},
+    sureness::{mean, resampled},
 };
 use crate::statistics::binomial;
 

@@ -2,8 +2,9 @@
 //! region; and what a speaker pays for it in tokens.
 
 use serde::Serialize;
+use setaccio_base::numbers::wilson;
 
-use super::sureness::{mean, resampled, wilson};
+use super::sureness::{mean, resampled};
 use crate::statistics::binomial;
 
 /// What came of one form for one model.

@@ -7,21 +7,6 @@ use crate::statistics::{RESAMPLES, middle};
 /// Permutations that are drawn where there are too many to try all.
 pub const DRAWS: u64 = 10_000;
 
-/// The z of a 95% interval.
-const Z: f64 = 1.959_963_984_540_054;
-
-/// Wilson's interval of a share (Wilson 1927), at 95%.
-#[allow(clippy::cast_precision_loss, reason = "counts")]
-pub fn wilson(hits: usize, n: usize) -> [f64; 2] {
-    if n == 0 {
-        return [0.0, 1.0];
-    }
-    let (n, share) = (n as f64, hits as f64 / n as f64);
-    let (z2, middle) = (Z * Z, share + Z * Z / (2.0 * n));
-    let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
-    [middle - half, middle + half].map(|end| (end / (1.0 + z2 / n)).clamp(0.0, 1.0))
-}
-
 /// p-values as Holm (1979) has them: sorted, each times the number of those that are left, and none below one before it.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();

@@ -1,6 +1,7 @@
 //! Numbers beside those of scipy (tests/oracles/audit).
 
 use serde_json::Value;
+use setaccio_base::numbers::wilson;
 
 use super::{association, sureness};
 
@@ -40,7 +41,7 @@ fn shares_and_adjusted_p_values_are_those_of_scipy() {
     let oracle = oracle();
     for case in oracle["wilson"].as_array().unwrap() {
         let [hits, n] = [0, 1].map(|i| usize::try_from(case[i].as_u64().unwrap()).unwrap());
-        let [low, high] = sureness::wilson(hits, n);
+        let [low, high] = wilson(hits, n);
         near("low", low, &case[2]);
         near("high", high, &case[3]);
         near("p", crate::statistics::binomial(hits, n - hits), &case[4]);

@@ -3,8 +3,9 @@
 
 use regex::Regex;
 use serde::Serialize;
+use setaccio_base::numbers::wilson;
 
-use super::sureness::{mean, wilson};
+use super::sureness::mean;
 
 /// Requests that were refused.
 #[derive(Clone, Debug, Serialize)]

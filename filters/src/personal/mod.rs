@@ -63,6 +63,11 @@ impl Kind {
         }
     }
 
+    /// The mark that takes the place of what is found, where a rule masks it.
+    pub fn mark(self) -> String {
+        format!("<{}>", self.name().to_uppercase())
+    }
+
     /// Where a text holds it, in order, none over another. `regions` are those of the text. `named`: where the shape says little,
     /// only after a word that names it.
     pub fn find(self, text: &str, regions: &Regions, named: bool) -> Vec<Range<usize>> {

@@ -151,7 +151,7 @@ impl Find {
 
     fn instead_of(&self, found: &str) -> String {
         if self.action == Action::Mask {
-            return format!("<{}>", self.kind.name().to_uppercase());
+            return self.kind.mark();
         }
         let hash = hex_digest(self.bare(found).as_bytes());
         let number = |digits: usize| {

@@ -6,24 +6,17 @@ use axum::{
     http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
+use setaccio_base::page::hash_of;
 
 const PAGE: &str = include_str!("index.html");
 
 /// What a browser lets the page do: its own script and style by their hashes, and requests to where it came from.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = |tag: &str| {
-        let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-        let inside =
-            PAGE.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(inside, _)| inside);
-        format!("'sha256-{}'", STANDARD.encode(Sha256::digest(inside.as_bytes())))
-    };
     format!(
         "default-src 'none'; connect-src 'self'; script-src {}; style-src {}; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
-        hash("script"),
-        hash("style")
+        hash_of(PAGE, "script"),
+        hash_of(PAGE, "style")
     )
 });
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Error, Result, bail};
+use setaccio_base::page::Written;
 
 /// Whatever is asked of them.
 #[derive(clap::Args)]
@@ -45,12 +46,20 @@ pub fn task(_: &Path) -> Result<()> {
     missing("pin TASK")
 }
 
+pub fn run_page(folder: &Path) -> Result<Written> {
+    missing(&format!("report {}", folder.display()))
+}
+
+pub fn chain_page(folder: &Path) -> Result<Written> {
+    run_page(folder)
+}
+
 /// Nothing here can be interrupted.
 pub fn interrupted(_: &Error) -> bool {
     false
 }
 
-fn missing(command: &str) -> Result<()> {
+fn missing<T>(command: &str) -> Result<T> {
     bail!(
         "this build curates only; `setaccio {command}` needs the trainer:\n  \
          cargo run --release --features train -- {command} ...      on a CPU\n  \

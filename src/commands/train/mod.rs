@@ -24,6 +24,8 @@ mod merge;
 #[cfg(feature = "train")]
 mod own_rows;
 #[cfg(feature = "train")]
+mod pages;
+#[cfg(feature = "train")]
 mod plan;
 #[cfg(feature = "train")]
 mod run;
@@ -31,7 +33,7 @@ mod run;
 #[cfg(not(feature = "train"))]
 pub use absent::{
     Args, Args as AllArgs, Args as AuditArgs, Args as EvalArgs, Args as ExportArgs, Args as GenerateArgs,
-    Args as MergeArgs, all, audit, eval, export, generate, interrupted, merge, run, task,
+    Args as MergeArgs, all, audit, chain_page, eval, export, generate, interrupted, merge, run, run_page, task,
 };
 #[cfg(feature = "train")]
 pub use {
@@ -42,5 +44,6 @@ pub use {
     generate::{Args as GenerateArgs, device, run as generate},
     interrupted::interrupted,
     merge::{Args as MergeArgs, run as merge},
+    pages::{chain_page, run_page},
     run::{Args, run},
 };

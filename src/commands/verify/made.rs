@@ -10,13 +10,13 @@ use setaccio_base::{
     run_lock::{self, FileHash, Outline, RunLock},
 };
 use setaccio_curate::report::verify::{self, Scope};
-use setaccio_dataset::folder::LEDGER;
+use setaccio_dataset::folder::{LEDGER, REPORT};
 
 /// There in the folder of a chain.
 pub const CHAIN: &str = "chain.lock.toml";
 
-/// Folders of a run that are no part of what it made: what it goes on from, and what other commands made of it.
-const BESIDE: [&str; 5] = ["checkpoints", "export", "merged", "reference", "tokens"];
+/// What is in a run's folder and no part of what it made: what it goes on from, and what other commands made of it.
+const BESIDE: [&str; 6] = ["checkpoints", "export", "merged", "reference", "tokens", REPORT];
 
 /// What was checked and found.
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ pub fn chain(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<Made> {
     let first = |path: &String| path.split('/').next().unwrap_or_default().to_owned();
     let known: BTreeSet<String> = checked.files.iter().map(first).collect();
     made.foreign = names(folder)?;
-    made.foreign.retain(|name| name != manifest::NAME && !known.contains(name.trim_end_matches('/')));
+    made.foreign.retain(|name| name != manifest::NAME && name != REPORT && !known.contains(name.trim_end_matches('/')));
     for path in &checked.files {
         let Some((part, name)) = path.rsplit_once('/') else { continue };
         let place = folder.join(part);

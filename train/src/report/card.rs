@@ -292,7 +292,7 @@ fn here(path: &Path) -> Option<Vec<&str>> {
 }
 
 /// The way from the folder `from` to the file `to`.
-fn link(from: &Path, to: &Path) -> Option<String> {
+pub(crate) fn link(from: &Path, to: &Path) -> Option<String> {
     let (from, to) = (here(from)?, here(to)?);
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let way: Vec<&str> = from[shared..].iter().map(|_| "..").chain(to[shared..].iter().copied()).collect();

@@ -1,11 +1,13 @@
 //! `run.lock.toml` of a run: what is in it, and what of it decides the numbers. The same run gives the same bytes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
-use setaccio_base::{card::strictest, run_lock, sha256::hex_digest};
+use setaccio_base::{
+    card::strictest,
+    flat::{Flat, differing as differing_values},
+    run_lock,
+    sha256::hex_digest,
+};
 use setaccio_dataset::lock::ReadFrom;
 
 use crate::{
@@ -109,16 +111,11 @@ pub fn differences_beside_length(before: &RunLock, after: &RunLock) -> Result<Ve
 
 fn differing_keys(before: &RunLock, after: &RunLock, length: Length) -> Result<Vec<String>> {
     let (old, new) = (deciding(before, length)?, deciding(after, length)?);
-    let none = || "none".to_owned();
-    let shown = |v: Option<&String>| v.map_or_else(none, |v| compare::short(v));
-    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-    keys.sort();
-    keys.dedup();
+    let mut differ = differing_values(&old, &new);
     // Of a run that trains no adapter there is nothing to compare one's settings with.
     let other_method = before.recipe.method != after.recipe.method;
-    keys.retain(|k| !(other_method && k.starts_with("lora.")));
-    let differ = keys.into_iter().filter(|k| old.get(*k) != new.get(*k));
-    Ok(differ.map(|k| format!("{k}: {} -> {}", shown(old.get(k)), shown(new.get(k)))).collect())
+    differ.retain(|(key, _)| !(other_method && key.starts_with("lora.")));
+    Ok(differ.into_iter().map(|(key, [old, new])| format!("{key}: {old} -> {new}")).collect())
 }
 
 /// Whether both are the same run, and as long.
@@ -149,12 +146,12 @@ pub fn legs(before: &[Leg], steps: u64, from: u64, total: u64) -> Vec<Leg> {
     legs
 }
 
-fn digest(deciding: &BTreeMap<String, String>) -> Result<String> {
+fn digest(deciding: &Flat) -> Result<String> {
     let text = serde_json::to_vec(deciding).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
     Ok(hex_digest(&text))
 }
 
-fn deciding(lock: &RunLock, length: Length) -> Result<BTreeMap<String, String>> {
+fn deciding(lock: &RunLock, length: Length) -> Result<Flat> {
     let value = toml::Value::try_from(lock).map_err(|e| Error::Other(format!("{NAME}: {e}")))?;
     Ok(compare::deciding(&value, &lock.recipe, length))
 }

@@ -1,4 +1,4 @@
-//! What a run tells: metrics, TensorBoard events, the curve, the lock and the model card.
+//! What a run tells: metrics, TensorBoard events, the curve, the lock, the model card, and a page that shows it.
 
 pub mod card;
 pub mod curve;
@@ -8,4 +8,5 @@ pub mod line;
 pub mod lock;
 pub mod merge_lock;
 pub mod metrics;
+pub mod page;
 pub mod tensorboard;

@@ -12,6 +12,7 @@ use setaccio_base::{
     manifest,
     sha256::hex_digest,
 };
+use setaccio_dataset::folder::REPORT;
 
 use super::{ended::Ended, plan::RunPlan};
 use crate::{
@@ -64,7 +65,7 @@ pub fn clear(folder: &Path) -> Result<()> {
     // A lock that cannot be read says of nothing that a run made it.
     let made = RunLock::read(&folder.join(lock::NAME)).ok().as_ref().and_then(made_by);
     evaluation::clear(folder)?;
-    Ok([lock::NAME, card::NAME, curve::NAME, manifest::NAME]
+    Ok([lock::NAME, card::NAME, curve::NAME, REPORT, manifest::NAME]
         .into_iter()
         .chain(made)
         .try_for_each(|name| remove(&folder.join(name)))?)
@@ -73,6 +74,8 @@ pub fn clear(folder: &Path) -> Result<()> {
 /// Remove what says the hashes of a run that is gone on with, and what its former end was evaluated by.
 pub fn unseal(folder: &Path) -> Result<()> {
     evaluation::clear(folder)?;
+    // It shows the run as it was.
+    remove(&folder.join(REPORT))?;
     Ok(remove(&folder.join(manifest::NAME))?)
 }
 

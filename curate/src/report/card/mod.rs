@@ -15,7 +15,7 @@ mod front;
 mod prose;
 mod waterfall;
 
-pub use waterfall::edits;
+pub use waterfall::{Step, edits, steps};
 
 /// Write the card and its picture into a folder.
 pub fn write(folder: &Path, ledger: &Ledger, lock: &RecipeLock) -> Result<()> {
@@ -25,7 +25,7 @@ pub fn write(folder: &Path, ledger: &Ledger, lock: &RecipeLock) -> Result<()> {
 
 /// The picture and the card, by name.
 pub fn files(ledger: &Ledger, lock: &RecipeLock) -> [(&'static str, String); 2] {
-    [(WATERFALL, waterfall::draw(&waterfall::steps(ledger))), (CARD, compose(ledger, lock))]
+    [(WATERFALL, waterfall::draw(&steps(ledger))), (CARD, compose(ledger, lock))]
 }
 
 /// Write the card of a finished build again.
@@ -33,6 +33,15 @@ pub fn files(ledger: &Ledger, lock: &RecipeLock) -> [(&'static str, String); 2] 
 /// # Errors
 /// There is no build, its ledger or lock was changed, or the file system refuses.
 pub fn rewrite(out: &Path) -> Result<()> {
+    let (ledger, lock) = sound(out)?;
+    write(out, &ledger, &lock)
+}
+
+/// The ledger and the lock of a finished build, which say the same.
+///
+/// # Errors
+/// There is no build, or its ledger or lock was changed.
+pub fn sound(out: &Path) -> Result<(Ledger, RecipeLock)> {
     let (ledger, lock) = folder::read(out)?;
     if let Some(fault) = ledger.faults().into_iter().next() {
         let message = format!("does not add up ({fault}); build the folder again");
@@ -41,12 +50,12 @@ pub fn rewrite(out: &Path) -> Result<()> {
     if lock.digest() != lock.fingerprint {
         return Err(Error::damaged(out.join(RECIPE_LOCK), "was changed after the build; build the folder again"));
     }
-    write(out, &ledger, &lock)
+    Ok((ledger, lock))
 }
 
 /// The card's text.
 pub fn compose(ledger: &Ledger, lock: &RecipeLock) -> String {
-    format!("{}{}", front::matter(ledger, lock), prose::body(ledger, lock, &waterfall::steps(ledger)))
+    format!("{}{}", front::matter(ledger, lock), prose::body(ledger, lock, &steps(ledger)))
 }
 
 #[cfg(test)]

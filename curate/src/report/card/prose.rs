@@ -49,8 +49,7 @@ fn opening(ledger: &Ledger, lock: &RecipeLock) -> String {
         }
     };
     let mut out = format!("# {}\n\n{}\n\n", plain(&recipe.title), paragraphs(&recipe.about));
-    let sampled = recipe.source.iter().filter(|source| lock.read_from(source) == ReadFrom::Samples);
-    let sampled: Vec<&str> = sampled.map(|source| source.name.as_str()).collect();
+    let sampled = lock.sampled();
     if sampled.len() == recipe.source.len() {
         out.push_str(
             "> **These are the sample rows that come with Setaccio, not the full data.** They show what the recipe does. \

@@ -1,0 +1,65 @@
+//! Single rows of published files, and what their columns hold.
+
+use std::path::Path;
+
+use arrow_array::{
+    Array, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{Int32Type, UInt64Type},
+};
+use parquet::arrow::{ProjectionMask, arrow_reader::RowSelection};
+use setaccio_dataset::{parquet_file, shard::Position};
+
+use crate::error::Result;
+
+/// These rows, ascending, of a file that has `all`, with the columns of these names, a batch each.
+///
+/// # Errors
+/// The file is missing or damaged.
+pub fn fetch<'n>(
+    path: &Path,
+    all: u64,
+    rows: &[u64],
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Vec<RecordBatch>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+    let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
+    let selection = RowSelection::from_consecutive_ranges(ranges, place(all));
+    let (_, batches) = parquet_file::own(path, |builder| {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+        builder.with_projection(mask).with_row_selection(selection).with_batch_size(1)
+    })?;
+    batches.map(|batch| batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw).into())).collect()
+}
+
+/// The texts of a column, if it has any.
+pub fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
+    batch.column_by_name(name)?.as_string_opt::<i32>()
+}
+
+/// A text of a row.
+pub fn text(batch: &RecordBatch, name: &str, i: usize) -> Option<String> {
+    texts(batch, name).filter(|column| column.is_valid(i)).map(|column| column.value(i).to_owned())
+}
+
+/// A number of a row.
+pub fn number(batch: &RecordBatch, name: &str, i: usize) -> Option<u64> {
+    let column = batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>()?;
+    column.is_valid(i).then(|| column.value(i))
+}
+
+/// Where a dropped row was read.
+pub fn position(batch: &RecordBatch, i: usize) -> Position {
+    let column = batch.column_by_name("row_group").and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let group = column.filter(|column| column.is_valid(i)).and_then(|column| u32::try_from(column.value(i)).ok());
+    Position { row_group: group, row: number(batch, "row", i).unwrap_or(0) }
+}
+
+/// The id of the row that a detail says a row repeats.
+pub fn repeated_id(detail: &str) -> Option<&str> {
+    let is_id = |word: &&str| word.len() == 32 && word.chars().all(|c| c.is_ascii_hexdigit());
+    detail.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id)
+}

@@ -180,8 +180,7 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
         };
         let slices = if let Part::Slice { of, .. } = part { Some(of) } else { slices };
         let shares = if let Part::Share { of, .. } = part { Some(of) } else { shares };
-        let tasks = plan.tasks.iter().map(|task| task.key.clone()).collect();
-        Outline { fingerprint: plan.lock.fingerprint.clone(), slices, shares, tasks }.write(&work)?;
+        outline(plan, slices, shares).write(&work)?;
     }
     let pool = thread_pool(jobs)?;
     if let Part::Share { number, of } = part {
@@ -237,6 +236,12 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
 fn task_name(plan: &Plan, task: &Task) -> String {
     let names: Names = task.parts.iter().map(|part| &plan.files[part.file].input.name).collect();
     format!("task {} of {}, {names}", task.index + 1, plan.tasks.len())
+}
+
+/// What the work folder is to say of a build in so many slices that so many processes join.
+pub fn outline(plan: &Plan, slices: Option<usize>, shares: Option<usize>) -> Outline {
+    let tasks = plan.tasks.iter().map(|task| task.key.clone()).collect();
+    Outline { fingerprint: plan.lock.fingerprint.clone(), slices, shares, tasks }
 }
 
 /// The slices of `of` whose tasks are not all done in `out`; `None` if this very build is published there.

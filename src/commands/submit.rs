@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -222,7 +222,8 @@ fn build(args: &Args) -> Result<()> {
     let queue = if args.dry_run { Queue::new() } else { slurm::queue()? };
     let missing = missing(args, loaded, &out, of, &progress);
     progress.clear();
-    let Some(missing) = missing? else {
+    let (missing, outline) = missing?;
+    let Some(missing) = missing else {
         return give(args, &Report { status: Status::UpToDate, ..nothing(&out, Some(of)) });
     };
 
@@ -262,7 +263,7 @@ fn build(args: &Args) -> Result<()> {
         of: Some(of),
         slices: slices.clone(),
         elements,
-        shares: Some(args.finish_tasks.into()).filter(|shares| *shares > 1),
+        shares: shares(args),
         jobs: BTreeMap::new(),
     };
     let mut submission = submission::next(&out, record)?;
@@ -284,6 +285,7 @@ fn build(args: &Args) -> Result<()> {
         return written(args, &submission, &files, (of, slices));
     }
     submission.write()?;
+    foretell(&out, outline.as_ref())?;
     if !slices.is_empty() {
         let job = slurm::submit(&submission.folder.join("slices.sh"), &[])?;
         submission.record.jobs.insert(SLICES.to_owned(), job);
@@ -307,6 +309,14 @@ fn build(args: &Args) -> Result<()> {
     give(args, &Report { status: Status::Submitted, scripts, submitted: slices, queued, jobs, ..nothing })
 }
 
+/// Write down what is known of the tasks: slices without one are done, which is to be seen before the first slice begins.
+fn foretell(out: &Path, outline: Option<&Outline>) -> Result<()> {
+    let Some(outline) = outline else { return Ok(()) };
+    let work = parts::work(out);
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    Ok(outline.write(&work)?)
+}
+
 fn nothing(out: &Path, slices: Option<usize>) -> Report {
     let (submitted, queued, jobs) = (Vec::new(), Vec::new(), BTreeMap::new());
     Report { status: Status::Queued, out: out.display().to_string(), scripts: None, slices, submitted, queued, jobs }
@@ -315,17 +325,25 @@ fn nothing(out: &Path, slices: Option<usize>) -> Report {
 /// Bytes of inputs that are read through before slices are submitted; more of them are left to the slices.
 const INSPECTED: u64 = 1 << 30;
 
-/// The slices that are missing: all, while large inputs were not inspected by a first one; `None` if this very build is there.
-fn missing(args: &Args, loaded: RecipeFile, out: &Path, of: usize, progress: &Bar) -> Result<Option<Vec<usize>>> {
+/// The slices that are missing, none where this very build is there, and what is known of its tasks: all slices and nothing, while large
+/// inputs were not inspected by a first one.
+type Missing = (Option<Vec<usize>>, Option<Outline>);
+
+fn missing(args: &Args, loaded: RecipeFile, out: &Path, of: usize, progress: &Bar) -> Result<Missing> {
     let inspected = parts::Inspected { most: Some(INSPECTED.into()), ..parts::inspected(out, [1, 1]) };
     // What comes from the Hub is fetched here, where there is a network, and once.
     match args.inputs.plan_with(loaded, (Need::All, &pins::of(out)), Some(inspected), progress) {
-        Ok((plan, _)) => Ok(build::missing(&plan, out, of)),
+        Ok((plan, _)) => Ok((build::missing(&plan, out, of), Some(build::outline(&plan, Some(of), shares(args))))),
         Err(error) if matches!(error.downcast_ref(), Some(setaccio_curate::Error::Uninspected)) => {
-            Ok(Some((1..=of).collect()))
+            Ok((Some((1..=of).collect()), None))
         }
         Err(error) => Err(error),
     }
+}
+
+/// By how many processes slices are joined together, if more than one does.
+fn shares(args: &Args) -> Option<usize> {
+    Some(args.finish_tasks.into()).filter(|shares| *shares > 1)
 }
 
 fn cpus(args: &Args) -> u16 {

@@ -80,6 +80,10 @@ fn what_is_missing_is_submitted_and_status_says_how_it_stands() {
         assert!(calls.contains(&after), "{calls}");
     }
 
+    // What has no task is done before anything runs.
+    assert_eq!(status(&fixture)["tasks"][1], 0);
+    assert_eq!(submit(&fixture, &["--tasks", "60", "--dry-run"])["status"], "written");
+
     // All wait: nothing more is to be submitted.
     let queue = |lines: &str| fixture.write("slurm/queue", lines);
     queue(

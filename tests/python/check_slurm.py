@@ -133,6 +133,9 @@ class Lab:
         if status["published"]:
             expect("what is published is there", (self.out / "ledger.json").exists(), True)
             return
+        if done_before is not None and not (self.out / ".setaccio" / "work" / "outline.json").exists():
+            # It was published meanwhile: for that moment neither manifests nor ledger are where they are looked for.
+            return
         for part in status["slices"]:
             number = int(part["part"].split("/")[0])
             if part["state"] == "done":
@@ -308,9 +311,9 @@ def a_run_goes_on(lab: Lab) -> None:
     data, alone = lab.folder / "sft", lab.folder / "alone"
     lab.call("build", str(ROOT / "pipelines" / "sft-mix.toml"), "--out", str(data))
     recipe = str(ROOT / "pipelines" / "train" / "tiny.toml")
-    sets = ["--set", f'data.train=["{data}"]', "--set", "checkpoint.every=4"]
-    lab.call("train", recipe, *sets, "--max-steps", "24", "--out", str(alone))
-    submit = ["submit", recipe, *sets, "--slurm", "--jobs", "2", "--mem", "500M", "--out", str(lab.out), "--json", "--", "--max-steps", "24"]
+    sets = ["--set", f'data.train=["{data}"]', "--set", "checkpoint.every=3"]
+    lab.call("train", recipe, *sets, "--max-steps", "12", "--out", str(alone))
+    submit = ["submit", recipe, *sets, "--slurm", "--jobs", "2", "--mem", "500M", "--out", str(lab.out), "--json", "--", "--max-steps", "12"]
     done = json.loads(lab.call(*submit))
     job = done["jobs"]["train"]
     expect("a second submit finds it in the queue", json.loads(lab.call(*submit))["status"], "queued")

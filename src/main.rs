@@ -19,6 +19,7 @@ mod excerpt;
 mod fetch;
 mod inputs;
 mod jobs;
+mod layout;
 mod output;
 mod progress;
 mod reference;

@@ -158,7 +158,7 @@ fn check_told(request: &Request<'_>) -> std::result::Result<(), String> {
 
 /// What the recipe calls each file or folder: an absolute path stays one, others are relative to the recipe's folder. What is
 /// given twice, by one name or by two, is there once.
-fn paths(request: &Request<'_>) -> Result<Vec<String>> {
+pub fn paths(request: &Request<'_>) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut paths = Vec::new();
     for file in request.files {

@@ -6,16 +6,12 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use clap::builder::PossibleValuesParser;
 use setaccio_base::{atomic, card::UNKNOWN_LICENSE};
-use setaccio_curate::{
-    init::{self, Request},
-    source::SCHEMAS,
-};
+use setaccio_curate::init::{self, Request};
 use setaccio_dataset::recipe::OnBadRow;
 
 use crate::{
-    inputs,
+    layout::Layout,
     progress::Bar,
     style::{FAINT, GOOD, NAME, count},
 };
@@ -28,18 +24,8 @@ pub struct Args {
     /// Files of rows, or folders of them: JSON lines, JSON arrays or Parquet, plain or in gzip or zstd
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// How the rows are laid out, see `setaccio schemas` [default: the one that fits]
-    #[arg(long, value_parser = PossibleValuesParser::new(SCHEMAS.iter().map(|schema| schema.name())))]
-    schema: Option<String>,
-    /// Where a file of JSON is one object: the field that holds the rows [default: the only one that can]
-    #[arg(long)]
-    field: Option<String>,
-    /// Encoding of the files' text, for instance windows-1252 [default: UTF-8, or what a byte order mark says]
-    #[arg(long)]
-    encoding: Option<String>,
-    /// A column of the schema, and the name that it has in the files
-    #[arg(long, value_name = "COLUMN=NAME", value_parser = renamed)]
-    rename: Vec<(String, String)>,
+    #[command(flatten)]
+    layout: Layout,
     /// Title of the data set [default: NAME]
     #[arg(long)]
     title: Option<String>,
@@ -49,17 +35,9 @@ pub struct Args {
     /// Language of the rows, ISO 639-1 [default: that of most of them]
     #[arg(long)]
     language: Option<String>,
-    /// What a row that cannot be read does: stop, or skip to the rejects
-    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = inputs::bad_row())]
-    on_bad_row: OnBadRow,
     /// Replace a recipe that is there
     #[arg(long)]
     force: bool,
-}
-
-fn renamed(text: &str) -> Result<(String, String), String> {
-    let (column, name) = text.split_once('=').ok_or("write COLUMN=NAME, for instance instruction=question")?;
-    Ok((column.to_owned(), name.to_owned()))
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -73,14 +51,14 @@ pub fn run(args: &Args) -> Result<()> {
         name: &path.file_stem().unwrap_or_default().to_string_lossy(),
         folder: atomic::parent(path),
         files: &args.files,
-        schema: args.schema.as_deref(),
-        field: args.field.as_deref(),
-        encoding: args.encoding.as_deref(),
-        rename: args.rename.iter().cloned().collect(),
+        schema: args.layout.schema.as_deref(),
+        field: args.layout.field.as_deref(),
+        encoding: args.layout.encoding.as_deref(),
+        rename: args.layout.rename.iter().cloned().collect(),
         title: args.title.as_deref(),
         license: args.license.as_deref(),
         language: args.language.as_deref(),
-        on_bad_row: args.on_bad_row,
+        on_bad_row: args.layout.on_bad_row.unwrap_or(OnBadRow::Stop),
         progress: &progress,
     });
     progress.clear();

@@ -102,6 +102,42 @@ fn rows_of_each_kind_are_learned_as_what_they_are() {
 }
 
 #[test]
+fn rows_are_laid_out_as_is_told_and_all_that_was_made_of_them_is_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = dir.path().join("sums.jsonl");
+    let lines =
+        (0..20).map(|i| serde_json::json!({"question": format!("{i} più uno?"), "answer": format!("Fa {}.", i + 1)}));
+    let bad = "{\"question\": 3\n";
+    fs::write(&rows, lines.map(|line| line.to_string() + "\n").collect::<String>() + bad).unwrap();
+    let (rows, out) = (rows.to_str().unwrap(), dir.path().join("run"));
+    let train = ["train", rows, "--model", "tiny", "--out", out.to_str().unwrap(), "--max-steps", "1"];
+    let layout =
+        ["--schema", "alpaca", "--rename", "instruction=question", "--rename", "output=answer", "--on-bad-row", "skip"];
+    run(&[&train[..], &layout].concat()).assert_success();
+    // Without a word about it, it is as it was; otherwise it would be another.
+    run(&train).assert_success();
+    let said = run(&[&train[..], &layout[..6]].concat()).assert_failure();
+    assert!(said.contains("says otherwise how the rows are laid out"), "{said}");
+    let said = run(&["train", "tiny", "--schema", "alpaca"]).assert_failure();
+    assert!(said.contains("are of rows of your own"), "{said}");
+    let said = run(&["train", rows, "--model", "nowhere", "--out", dir.path().join("other").to_str().unwrap()])
+        .assert_failure();
+    assert!(said.contains("there is no nowhere") && !dir.path().join("other").exists(), "{said}");
+    let verify = || run(&["verify", out.to_str().unwrap()]);
+    let said = verify().assert_success().stdout;
+    assert!(!said.contains("did not write") && said.contains("20 rows"), "{said}");
+    for name in ["train.toml", "sums.toml", "data/README.md", "data/ledger.json"] {
+        let path = out.join(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, [&bytes[..], b" "].concat()).unwrap();
+        let said = verify().assert_failure();
+        assert!(said.contains(name), "{name}: {said}");
+        fs::write(&path, bytes).unwrap();
+    }
+    verify().assert_success();
+}
+
+#[test]
 fn what_is_missing_is_said_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     chats(&dir.path().join("chats"));

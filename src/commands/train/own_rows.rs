@@ -2,12 +2,11 @@
 //! run's folder: `NAME.toml` and `data/`, as `setaccio init` and `setaccio build` would make them, and `train.toml`.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use setaccio_base::{atomic, bundle::Place, row::Kind, shell};
 use setaccio_curate::init;
 use setaccio_dataset::recipe::OnBadRow;
@@ -21,12 +20,16 @@ use setaccio_train::{
 use super::data;
 use crate::{
     jobs::Jobs,
+    layout::Layout,
     progress::Bar,
     style::{FAINT, GOOD, NAME},
 };
 
 /// Name of the recipe that is followed, in the run's folder.
 const RECIPE: &str = "train.toml";
+
+/// Ends of names of files of rows.
+const ROWS: [&str; 8] = ["jsonl", "json", "parquet", "csv", "tsv", "txt", "gz", "zst"];
 
 /// What is asked for.
 pub struct Asked<'a> {
@@ -36,6 +39,10 @@ pub struct Asked<'a> {
     pub out: Option<&'a Path>,
     /// The model, if it is named.
     pub model: Option<&'a str>,
+    /// How the rows are laid out.
+    pub layout: &'a Layout,
+    /// Whether only what it would take is asked, so that the model may be elsewhere.
+    pub plans: bool,
     /// Write recipes anew.
     pub force: bool,
     /// Threads.
@@ -57,7 +64,10 @@ impl Asked<'_> {
 /// Whether an argument is rows or a data set and no recipe.
 pub fn is_meant(argument: &Path) -> bool {
     let is_recipe = argument.extension().is_some_and(|end| end == "toml");
-    if argument.is_file() { !is_recipe } else { argument.is_dir() && Place::recipe(argument, HOME).is_err() }
+    // A file that is not there is one of rows, too, by the end of its name: that is told then.
+    let ends = |end: &std::ffi::OsStr| ROWS.iter().any(|known| end == *known);
+    let missing = !argument.exists() && argument.extension().is_some_and(ends);
+    if argument.is_file() || missing { !is_recipe } else { argument.is_dir() && Place::recipe(argument, HOME).is_err() }
 }
 
 /// Build the rows if need be, and give the recipe to follow and the run's folder.
@@ -66,6 +76,7 @@ pub fn is_meant(argument: &Path) -> bool {
 /// No model is named; rows that no schema reads; something is in the folder that this did not write.
 pub fn follow(asked: &Asked, progress: &Bar) -> Result<(PathBuf, PathBuf)> {
     let rows = asked.rows;
+    ensure!(rows.exists(), "there is no file {}", rows.display());
     let folder = |name: &str| asked.out.map_or_else(|| Path::new("runs").join(name), Path::to_owned);
     if rows.join(RECIPE).is_file() && rows.join("run.lock.toml").is_file() && asked.out.is_none() {
         // The folder of such a run.
@@ -81,9 +92,14 @@ pub fn follow(asked: &Asked, progress: &Bar) -> Result<(PathBuf, PathBuf)> {
     checkpoint::check_folder(&run)?;
     let own = run.join(RECIPE);
     if asked.force || !own.exists() {
-        asked.named_model()?;
+        let model = asked.named_model()?;
+        ensure!(
+            asked.plans || model == recipe::TINY || Path::new(model).exists(),
+            "there is no {model}: --model names a Hugging Face folder or a GGUF file"
+        );
     }
     let built = rows.join("ledger.json").is_file();
+    ensure!(!built || !asked.layout.is_told(), "{} is built: how its rows are laid out is known", rows.display());
     let is_new = !run.exists();
     fs::create_dir_all(&run).with_context(|| format!("cannot create {}", run.display()))?;
     let prepared = if built { Ok(rows.to_owned()) } else { build(asked, (&name, &run), progress) };
@@ -112,35 +128,43 @@ fn name_of(rows: &Path) -> Result<String> {
 /// Write the recipe of the rows, unless it is there, and build them. Gives the data set's folder.
 fn build(asked: &Asked, (name, run): (&str, &Path), progress: &Bar) -> Result<PathBuf> {
     let (path, out) = (run.join(format!("{name}.toml")), run.join("data"));
-    let files = [asked.rows.to_owned()];
-    let draft = init::draft(&init::Request {
+    let (files, layout) = ([asked.rows.to_owned()], asked.layout);
+    let request = init::Request {
         name,
         folder: run,
         files: &files,
-        field: None,
-        encoding: None,
-        schema: None,
-        rename: BTreeMap::default(),
+        field: layout.field.as_deref(),
+        encoding: layout.encoding.as_deref(),
+        schema: layout.schema.as_deref(),
+        rename: layout.rename.iter().cloned().collect(),
         title: None,
         license: None,
         language: None,
-        on_bad_row: OnBadRow::Stop,
+        on_bad_row: layout.on_bad_row.unwrap_or(OnBadRow::Stop),
         progress,
-    });
-    progress.clear();
-    let draft = draft?;
+    };
     if path.exists() && !asked.force {
-        // What a person changed in it is followed, but not if it is of other rows.
+        // What a person changed in it is followed, but not if it is of other rows, or of these laid out otherwise than is told.
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        if sources(&text) != sources(&draft.text) {
-            bail!(
-                "{} is there and reads other rows than {}: give this run a folder of its own with --out, or start anew with \
-                 --force",
-                path.display(),
-                asked.rows.display()
+        ensure!(
+            sources(&text) == init::paths(&request)?,
+            "{} is there and reads other rows than {}: give this run a folder of its own with --out, or start anew with --force",
+            path.display(),
+            asked.rows.display()
+        );
+        if layout.is_told() {
+            let draft = init::draft(&request);
+            progress.clear();
+            ensure!(
+                draft?.text == text,
+                "{} is there, and says otherwise how the rows are laid out: change it, or start anew with --force",
+                path.display()
             );
         }
     } else {
+        let draft = init::draft(&request);
+        progress.clear();
+        let draft = draft?;
         atomic::write(&path, draft.text.as_bytes())?;
         let schema = draft.schema;
         say!("{GOOD}written:{GOOD:#} {NAME}{}{NAME:#}  {FAINT}schema {schema}: {}{FAINT:#}", path.display(), draft.why);
@@ -149,11 +173,15 @@ fn build(asked: &Asked, (name, run): (&str, &Path), progress: &Bar) -> Result<Pa
     Ok(out)
 }
 
-/// What a recipe of rows reads: path and schema of each source.
-fn sources(text: &str) -> Option<Vec<(toml::Value, toml::Value)>> {
-    let table: toml::Table = text.parse().ok()?;
-    let sources = table.get("source")?.as_array()?;
-    sources.iter().map(|source| Some((source.get("path")?.clone(), source.get("schema")?.clone()))).collect()
+/// The paths of the sources of a recipe.
+fn sources(text: &str) -> Vec<String> {
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let sources = table.get("source").and_then(toml::Value::as_array).into_iter().flatten();
+    let paths = sources.filter_map(|source| source.get("path"));
+    paths
+        .flat_map(|path| path.as_array().cloned().unwrap_or_else(|| vec![path.clone()]))
+        .filter_map(|path| path.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Write the recipe of the run, unless it is there: the default one for what the rows are.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use setaccio_base::progress::Progress as _;
 use setaccio_hub::{Repo, RepoType};
 use setaccio_train::{
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     fetch,
     jobs::Jobs,
+    layout::Layout,
     progress::Bar,
     style::{FAINT, GOOD, NAME, counted},
     terminal,
@@ -77,6 +78,8 @@ pub struct Args {
     /// With --show-batch: token ids and masks of the first N steps, one JSON object a sequence
     #[arg(long, requires = "show_batch")]
     json: bool,
+    #[command(flatten)]
+    layout: Layout,
     #[command(flatten)]
     jobs: Jobs,
 }
@@ -155,8 +158,12 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = Bar::new();
     let own = own_rows::is_meant(&args.recipe).then(|| {
         let (rows, out, model) = (args.recipe.as_path(), args.out.as_deref(), args.model.as_deref());
-        own_rows::follow(&Asked { rows, out, model, force: args.force, jobs: args.jobs }, &progress)
+        let (layout, plans) = (&args.layout, args.plan);
+        own_rows::follow(&Asked { rows, out, model, layout, plans, force: args.force, jobs: args.jobs }, &progress)
     });
+    if own.is_none() && args.layout.is_told() {
+        bail!("--schema, --field, --encoding, --rename and --on-bad-row are of rows of your own, and this is a recipe");
+    }
     let (loaded, folder) = if let Some((recipe, folder)) = own.transpose()? {
         (args.load(&recipe)?, folder)
     } else {

@@ -9,11 +9,14 @@ use setaccio_base::{
     manifest::{self, Checked},
     run_lock::{self, FileHash, Outline, RunLock},
 };
-use setaccio_curate::report::verify::{self, Scope};
+use setaccio_curate::report::verify::{self, Report, Scope};
 use setaccio_dataset::folder::{LEDGER, REPORT};
 
 /// There in the folder of a chain.
 pub const CHAIN: &str = "chain.lock.toml";
+
+/// Folder of the rows that were built for a run.
+const DATA: &str = "data";
 
 /// What is in a run's folder and no part of what it made: what it goes on from, and what other commands made of it.
 const BESIDE: [&str; 6] = ["checkpoints", "export", "merged", "reference", "tokens", REPORT];
@@ -38,6 +41,16 @@ impl Made {
         self.files += checked.files.len();
         self.checks += checked.files.len() + 1;
         self.faults.append(&mut checked.faults);
+    }
+
+    /// Take in what was found of the rows that lie in `part`.
+    fn built(&mut self, part: &str, build: Report) {
+        self.files += build.files;
+        self.rows += build.rows;
+        self.checks += build.checks;
+        let below = |fault: Fault| Fault { file: format!("{part}/{}", fault.file), ..fault };
+        self.faults.extend(build.faults.into_iter().map(below));
+        self.foreign.extend(build.foreign.into_iter().map(|name| format!("{part}/{name}")));
     }
 }
 
@@ -77,6 +90,11 @@ pub fn run(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<Made> {
                 "it is not there: of a run of before only what it made can be checked, and that was done",
             ));
         }
+    }
+    // What it was trained on, if that was built for it.
+    let data = folder.join(DATA);
+    if data.join(LEDGER).is_file() {
+        made.built(DATA, verify::verify(&data, Scope::Whole, cancelled)?);
     }
     // Each by the lock too, which is what the other commands go by.
     for file in &lock.made {
@@ -124,14 +142,7 @@ pub fn chain(folder: &Path, cancelled: &dyn Fn() -> bool) -> Result<Made> {
                 made.faults.extend(run.faults.into_iter().map(below));
                 made.foreign.extend(run.foreign.into_iter().map(named));
             }
-            LEDGER => {
-                let build = verify::verify(&place, Scope::Whole, cancelled)?;
-                made.files += build.files;
-                made.rows += build.rows;
-                made.checks += build.checks;
-                made.faults.extend(build.faults.into_iter().map(below));
-                made.foreign.extend(build.foreign.into_iter().map(named));
-            }
+            LEDGER => made.built(part, verify::verify(&place, Scope::Whole, cancelled)?),
             _ => {}
         }
     }

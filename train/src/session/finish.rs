@@ -12,7 +12,7 @@ use setaccio_base::{
     manifest,
     sha256::hex_digest,
 };
-use setaccio_dataset::folder::REPORT;
+use setaccio_dataset::folder::{LEDGER, REPORT};
 
 use super::{ended::Ended, plan::RunPlan};
 use crate::{
@@ -148,8 +148,21 @@ fn seal(folder: &Path, lock: &RunLock) -> Result<()> {
     let base = lock.base.iter().filter(|_| lock.recipe.model.is_tiny()).map(|file| below(TINY_FOLDER, file));
     let own = FileHash { file: lock::NAME.into(), bytes: text.len() as u64, sha256: hex_digest(text.as_bytes()) };
     let given = made.chain(base).chain([own]).collect();
-    let names = [card::NAME, curve::NAME, metrics::NAME, tensorboard::NAME].map(str::to_owned);
+    let mut names = [card::NAME, curve::NAME, metrics::NAME, tensorboard::NAME].map(str::to_owned).to_vec();
+    names.extend(of_rows(folder)?);
     Ok(manifest::write(folder, &names, given)?)
+}
+
+/// What `setaccio train ROWS` has put into the folder of a run, if it is one's: recipes, and what says the hashes of the rows.
+fn of_rows(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<std::io::Result<Vec<String>>>().map_err(Error::io("list", folder))?;
+    names.retain(|name| name.ends_with(".toml") && name != lock::NAME);
+    names.sort();
+    let ledger = format!("data/{LEDGER}");
+    names.extend(folder.join(&ledger).is_file().then_some(ledger));
+    Ok(names)
 }
 
 /// Write the weights of a model that was trained whole, in f32: what the base was stored in may be too

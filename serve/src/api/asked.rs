@@ -14,7 +14,7 @@ use super::{
 
 /// Stop strings.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`stop` is a text or a list of texts")]
 pub enum Stop {
     /// One.
     One(String),
@@ -148,5 +148,12 @@ impl Asked {
 /// # Errors
 /// It is no JSON, or a field has another type.
 pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> ApiResult<T> {
-    serde_json::from_slice(body).map_err(|error| ApiError::body(format!("the body cannot be read: {error}")))
+    use serde_json::error::Category;
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(ApiError::body("the body is no JSON object, {\"...\": ...}"));
+    }
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => ApiError::body(format!("the body cannot be read: {error}")),
+        _ => ApiError::body(format!("the body is no JSON: {error}")),
+    })
 }

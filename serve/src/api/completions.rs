@@ -37,7 +37,7 @@ const MOST_LOGPROBS: i64 = 20;
 const MOST_PROMPTS: usize = 1024;
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`prompt` is a text, a list of texts, a list of token ids, or a list of such lists")]
 enum Prompt {
     Text(String),
     Ids(Vec<u32>),

@@ -169,7 +169,9 @@ impl Tokens {
     /// The first that it has not, and what that means.
     pub fn within(&self, ids: &[u32], vocab: usize) -> std::result::Result<(), String> {
         let Some(id) = ids.iter().find(|id| **id as usize >= vocab) else { return Ok(()) };
-        let text = self.tokenizer.id_to_token(*id).unwrap_or_default();
+        let Some(text) = self.tokenizer.id_to_token(*id) else {
+            return Err(format!("there is no token {id}: the model has {vocab}"));
+        };
         Err(format!(
             "token {id} (`{text}`) is outside the model's vocabulary of {vocab}: the tokenizer is another model's"
         ))

@@ -191,7 +191,8 @@ pub struct Choice {
     /// The answers: a list, or the template of one as JSON.
     #[serde(default)]
     pub choices: Choices,
-    /// The template of the right one: its number from 0, or its text.
+    /// The template of the right one: its number from 0, or its text. Digits are a number, whatever the texts are; `{{ list.index(answer) }}`
+    /// makes one of a text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub answer: String,
     /// The template of a list as JSON that says of each answer whether it is true: 1 or 0.
@@ -375,7 +376,7 @@ impl TaskFile {
         let file = place.name();
         let text = place.text().map_err(|e| Error::task(&file, format!("cannot be read: {e}")))?;
         let task: Task =
-            toml::from_str(&text).map_err(|e| Error::task(&file, suggest::explain(e.message(), e.message())))?;
+            toml::from_str(&text).map_err(|e| Error::task(&file, suggest::explain(&e.to_string(), e.message())))?;
         task.check().map_err(|e| Error::task(&file, e))?;
         Ok(Self { task, place })
     }

@@ -89,6 +89,12 @@ pub struct ModelResults {
     pub cut: usize,
     /// Its files.
     pub files: Vec<FileHash>,
+    /// SHA-256 of its tokenizer, hex.
+    #[serde(default)]
+    pub tokenizer_sha256: String,
+    /// SHA-256 of its chat template, hex, where that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_sha256: Option<String>,
     /// The numbers.
     pub metrics: Vec<Number>,
     /// What it answered.
@@ -324,7 +330,11 @@ pub fn table(all: &[Results]) -> String {
                 out,
                 "| {} | {} | {} | {} |{values} {} |",
                 cell(&results.task),
-                grouped(results.rows as u64),
+                if results.rows < results.of {
+                    format!("{} of {}", grouped(results.rows as u64), grouped(results.of as u64))
+                } else {
+                    grouped(results.of as u64)
+                },
                 results.shots,
                 cell(&number.metric),
                 last.map_or_else(String::new, |p| format!("{p:.3}")),

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use setaccio_base::{
@@ -110,7 +111,12 @@ impl Prepared {
         }
         let task = &file.task;
         let shots = match (&task.shots, settings.shots) {
-            (None, _) => 0,
+            (None, asked) => {
+                if asked.is_some_and(|asked| asked > 0) {
+                    progress.warn(&format!("{} has no [shots]: it is asked without examples", task.name));
+                }
+                0
+            }
             (Some(table), asked) => asked.unwrap_or(table.count),
         };
         if task.metrics == [Metric::Bertscore] && settings.bertscore.is_none() {
@@ -157,6 +163,7 @@ struct Answering {
     model: String,
     parent: Option<String>,
     files: Vec<FileHash>,
+    tokens: Arc<Tokens>,
     chat: bool,
     cut: usize,
     answers: Vec<Answered>,
@@ -181,6 +188,13 @@ pub fn evaluate(
     let compute = device::name(&device, dtype, Products::default());
     for subject in subjects {
         let mut opened = models::open(&subject.path, &subject.adapters, true)?;
+        if let Some(most) = settings.room.positions.filter(|most| *most > opened.positions) {
+            let has = opened.positions;
+            progress.warn(&format!(
+                "{} has {has} positions, and looks at no more, though {most} may be",
+                subject.path.display()
+            ));
+        }
         rename(&mut opened.served, subject.name.as_deref());
         for served in &opened.served {
             if names.contains(&served.id) {
@@ -315,8 +329,8 @@ impl Asking<'_> {
                 self.positions
             ));
         }
-        let (files, parent) = (self.files[model].clone(), served.parent.clone());
-        Ok(Answering { model: served.id.clone(), parent, files, chat, cut, answers })
+        let (files, parent, tokens) = (self.files[model].clone(), served.parent.clone(), served.tokens.clone());
+        Ok(Answering { model: served.id.clone(), parent, files, tokens, chat, cut, answers })
     }
 
     /// How many questions do not fit; known without the model's weights.
@@ -479,6 +493,7 @@ fn score(
         let answers = FileHash { file: file.clone(), bytes: bytes.len() as u64, sha256: hex_digest(&bytes) };
         files.insert(file, bytes);
         let number = |measure: &Measure| Number::of(measure, estimate(&measure.items, settings.seed));
+        let template = model.tokens.chat_template.as_ref().filter(|_| model.chat);
         results.models.push(ModelResults {
             model: model.model.clone(),
             parent: model.parent.clone(),
@@ -486,6 +501,8 @@ fn score(
             chat: model.chat,
             cut: model.cut,
             files: model.files.clone(),
+            tokenizer_sha256: model.tokens.sha256.clone(),
+            template_sha256: template.map(|text| hex_digest(text.as_bytes())),
             metrics: measures.iter().map(number).collect(),
             answers,
         });
@@ -500,6 +517,13 @@ fn score(
     }
     files.insert(results::NAME.to_owned(), results.json()?.into_bytes());
     let folder = places.out.join(name);
+    let others =
+        |old: &&ModelResults| results.models.iter().any(|new| new.model == old.model && new.files != old.files);
+    if let Some(old) = Results::read(&folder).ok().as_ref().and_then(|old| old.models.iter().find(others)) {
+        let id = &old.model;
+        progress
+            .note(&format!("{name}: {} had results of another model called `{id}`, which give way", folder.display()));
+    }
     atomic::create_parent(&folder)?;
     atomic::folder(
         &folder,

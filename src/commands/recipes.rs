@@ -67,7 +67,8 @@ pub fn run(args: &Args) -> Result<()> {
             say!("  {NAME}{name:<22}{NAME:#} {}", title(&recipe)?);
         }
     }
-    say!("{FAINT}`setaccio recipes build NAME > mine.toml` copies one{FAINT:#}");
+    let of = args.command.unwrap_or(Follows::Build).word();
+    say!("{FAINT}`setaccio recipes {of} NAME > mine.toml` copies one{FAINT:#}");
     Ok(())
 }
 

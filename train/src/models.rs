@@ -19,6 +19,9 @@ use crate::{
     tokenizer::Tokens,
 };
 
+/// The folder that a run is merged to.
+const MERGED: &str = "merged";
+
 /// A model that can be asked.
 #[derive(Clone, Debug)]
 pub struct Served {
@@ -157,9 +160,15 @@ fn longest(tokens: &Tokens) -> usize {
     tokens.tokenizer.get_vocab(true).keys().map(String::len).max().unwrap_or(1)
 }
 
-/// The last part of a path, without what says that it is GGUF.
+/// The last part of a path, without what says that it is GGUF. What a run was merged to is called `merged` like every other: before it
+/// stands the run.
 pub fn name(path: &Path) -> String {
     let real = path.canonicalize();
-    let last = real.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    last.strip_suffix(".gguf").map_or(last.clone(), str::to_owned)
+    let part = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let real = real.as_deref().unwrap_or(path);
+    let last = part(real);
+    match real.parent().map(part).filter(|run| last == MERGED && !run.is_empty()) {
+        Some(run) => format!("{run}-{last}"),
+        None => last.strip_suffix(".gguf").map_or(last.clone(), str::to_owned),
+    }
 }

@@ -24,8 +24,8 @@ pub struct Found {
     pub lost_interval: Option<[f64; 2]>,
     /// How probable questions on which the two forms differ are to be as uneven by chance, exactly.
     pub p: f64,
-    /// Written answers that refuse.
-    pub refused: usize,
+    /// Written answers that refuse; nothing where none was written.
+    pub refused: Option<usize>,
     /// Tokens a word of the questions.
     pub tokens_a_word: f64,
 }
@@ -51,7 +51,7 @@ pub fn measure(form: &str, right: &[bool], reference: &[bool], seed: u64) -> Fou
         lost: mean(lost.iter().copied()),
         lost_interval: resampled(&[right.len()], seed, &|lists| mean(lists[0].iter().map(|at| lost[*at]))),
         p: binomial(worse, better),
-        refused: 0,
+        refused: None,
         tokens_a_word: 0.0,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use setaccio_base::{bundle, progress::Progress, row::Message};
+use setaccio_base::{bundle, progress::Progress, row::Message, run_lock::FileHash};
 use setaccio_templates::{Clock, End};
 
 use super::{
@@ -40,6 +40,10 @@ pub struct Audited {
     pub model: String,
     /// The model that it was made of, if that was asked, too.
     pub parent: Option<String>,
+    /// Its files.
+    pub files: Vec<FileHash>,
+    /// SHA-256 of its tokenizer, hex.
+    pub tokenizer_sha256: String,
     /// By test.
     pub association: Vec<Of<AssociationOf, association::Found>>,
     /// By kind of pair.
@@ -242,7 +246,7 @@ impl Asking<'_> {
             found.tokens_a_word = self.tokens_a_word(&texts)?;
             if self.how.writes {
                 let answers = self.write("parity", &form, &texts, telling)?;
-                found.refused = telling.refused(&answers).refused;
+                found.refused = Some(telling.refused(&answers).refused);
             }
             all.push(found);
         }

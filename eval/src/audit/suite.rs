@@ -164,7 +164,7 @@ impl Suite {
             }
         };
         let suite: Self =
-            toml::from_str(&text).map_err(|e| Error::task(&name, suggest::explain(e.message(), e.message())))?;
+            toml::from_str(&text).map_err(|e| Error::task(&name, suggest::explain(&e.to_string(), e.message())))?;
         suite.check().map_err(|e| Error::task(&name, e))?;
         Ok((suite, hex_digest(text.as_bytes())))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use setaccio_base::{atomic, numbers::signed};
+use setaccio_base::{atomic, numbers::signed, progress::Progress as _};
 use setaccio_eval::{
     audit::{
         report::{self, Audit},
@@ -95,9 +95,14 @@ pub fn of(
 ) -> Result<Audit> {
     let max_tokens = writing.unwrap_or(0);
     let how = How { seed: asking.seed, max_tokens, writes: writing.is_some(), clock: Some(asking.date) };
-    let loaded = models::open(model, adapters, true)?.load(asking.device, progress)?;
-    let mut scorer = Scorer::new(loaded, asking.room(None))?;
-    let models = ask(&mut scorer, &suite, how, progress)?;
+    let opened = models::open(model, adapters, true)?;
+    let files = opened.hashes(&|| progress.cancelled())?;
+    let mut scorer = Scorer::new(opened.load(asking.device, progress)?, asking.room(None))?;
+    let mut models = ask(&mut scorer, &suite, how, progress)?;
+    for (at, (audited, files)) in models.iter_mut().zip(files).enumerate() {
+        audited.files = files;
+        audited.tokenizer_sha256.clone_from(&scorer.models()[at].tokens.sha256);
+    }
     Ok(Audit { suite: suite.name, version: suite.version, sha256, seed: how.seed, max_tokens, models })
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use setaccio_base::progress::Progress as _;
+use setaccio_base::{card::markdown::plain, progress::Progress as _};
 use setaccio_curate::{recipe::pins::Pins, source::origin::Origin};
 use setaccio_eval::{
     bertscore,
@@ -225,10 +225,13 @@ pub fn section(all: &[Results]) -> String {
         "\nA number stands beside its standard error; p is that of McNemar's exact test of the last model against the first, row by \
          row.\n",
     );
-    if all.iter().any(|results| results.data.iter().any(|file| file.file.starts_with("samples/"))) {
-        text.push_str(
-            "Rows of `samples/` were written for Setaccio: what is measured on them says nothing of a model.\n",
-        );
+    let on_samples = |results: &&Results| results.data.iter().any(|file| file.file.starts_with("samples/"));
+    let names: Vec<String> = all.iter().filter(on_samples).map(|results| plain(&results.task)).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        text.push_str(&format!(
+            "\nOf the bundled samples, which were written for Setaccio, and on which numbers say nothing of a model: {names}.\n"
+        ));
     }
     text
 }

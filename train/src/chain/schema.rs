@@ -134,7 +134,7 @@ impl Chain {
         let place = Place::recipe(path, HOME).map_err(Error::Other)?;
         let (file, text) = (place.name(), place.text().map_err(Error::io("read the chain", place.path()))?);
         let chain: Self =
-            toml::from_str(&text).map_err(|e| Error::recipe(&file, suggest::explain(e.message(), e.message())))?;
+            toml::from_str(&text).map_err(|e| Error::recipe(&file, suggest::explain(&e.to_string(), e.message())))?;
         chain.check().map_err(|e| Error::recipe(&file, e))?;
         Ok(ChainFile { chain, place })
     }

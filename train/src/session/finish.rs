@@ -158,7 +158,7 @@ fn of_rows(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     let mut names = names.collect::<std::io::Result<Vec<String>>>().map_err(Error::io("list", folder))?;
-    names.retain(|name| name.ends_with(".toml") && name != lock::NAME);
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "toml") && name != lock::NAME);
     names.sort();
     let ledger = format!("data/{LEDGER}");
     names.extend(folder.join(&ledger).is_file().then_some(ledger));

@@ -427,6 +427,12 @@ fn asks(
     }
 }
 
+/// A model of other files, called as one of these, whose results lie in the folder.
+fn gives_way(results: &Results, folder: &Path) -> Option<String> {
+    let other = |old: &ModelResults| results.models.iter().any(|new| new.model == old.model && new.files != old.files);
+    Results::read(folder).ok()?.models.into_iter().find(other).map(|old| old.model)
+}
+
 /// Put numbers to what models answered to a task, and write them.
 fn score(
     task: &Prepared,
@@ -517,10 +523,7 @@ fn score(
     }
     files.insert(results::NAME.to_owned(), results.json()?.into_bytes());
     let folder = places.out.join(name);
-    let others =
-        |old: &&ModelResults| results.models.iter().any(|new| new.model == old.model && new.files != old.files);
-    if let Some(old) = Results::read(&folder).ok().as_ref().and_then(|old| old.models.iter().find(others)) {
-        let id = &old.model;
+    if let Some(id) = gives_way(&results, &folder) {
         progress
             .note(&format!("{name}: {} had results of another model called `{id}`, which give way", folder.display()));
     }

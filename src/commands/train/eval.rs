@@ -1,6 +1,9 @@
 //! `setaccio eval`: models answer the questions of tasks, and numbers say how well.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
@@ -229,9 +232,10 @@ pub fn section(all: &[Results]) -> String {
     let names: Vec<String> = all.iter().filter(on_samples).map(|results| plain(&results.task)).collect();
     if !names.is_empty() {
         let names = names.join(", ");
-        text.push_str(&format!(
-            "\nOf the bundled samples, which were written for Setaccio, and on which numbers say nothing of a model: {names}.\n"
-        ));
+        let _ = writeln!(
+            text,
+            "\nOf the bundled samples, which were written for Setaccio, and on which numbers say nothing of a model: {names}."
+        );
     }
     text
 }

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use ureq::{
     Agent, Body, SendBody,
     http::{HeaderMap, Request, Response, header},
-    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
 use setaccio_base::progress::Progress;
@@ -22,6 +21,7 @@ use crate::{
     response_error::error_from_response,
     retry::{Attempt, RetryableError, with_retry},
     settings::Settings,
+    tls,
     url::{is_open, join_url, origin, without_query},
 };
 
@@ -45,19 +45,8 @@ impl Client {
     /// # Errors
     /// `SSL_CERT_FILE` cannot be read or holds no certificates.
     pub fn new(settings: Settings) -> Result<Self> {
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = &settings.certificates {
-            let pem = std::fs::read(path).map_err(Error::io("read SSL_CERT_FILE", path))?;
-            let items = parse_pem(&pem).filter_map(std::result::Result::ok);
-            let trusted: Vec<_> =
-                items.filter_map(|i| if let PemItem::Certificate(c) = i { Some(c) } else { None }).collect();
-            if trusted.is_empty() {
-                return Err(Error::Invalid(format!("SSL_CERT_FILE={} holds no certificates", path.display())));
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&trusted));
-        }
         let agent = Agent::config_builder()
-            .tls_config(tls.build())
+            .tls_config(tls::config(settings.certificates.as_deref())?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -20,6 +20,7 @@ mod response_error;
 pub mod retry;
 mod retry_after;
 pub mod settings;
+pub mod tls;
 pub mod upload;
 mod url;
 

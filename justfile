@@ -174,12 +174,12 @@ push-run run repo *args:
 # the tests, as the README has them
 [group('7 develop')]
 test:
-    cargo test --workspace --features serve
+    cargo test --workspace --features serve,store
 
 # write the snapshots in tests/e2e/snapshots anew; read what changed with git before it is committed
 [group('7 develop')]
 snapshots *args:
-    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features serve --test e2e "$@"
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features serve,store --test e2e "$@"
 
 # the tests that need what the repository does not hold: real models, a Python, root
 [group('7 develop')]
@@ -189,7 +189,7 @@ test-ignored *args:
 # kills, cuts and errors at random moments, and inputs changed at random, many times over; CUDA kernels and steps, emulated
 [group('7 develop')]
 soak:
-    cargo test --workspace --features serve --test e2e -- --ignored soak_
+    cargo test --workspace --features serve,store --test e2e -- --ignored soak_
     benches/gpu.sh emulate
 
 # mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors

@@ -117,7 +117,10 @@ impl Args {
             other => other,
         };
         let count = need == Need::List;
-        Ok((plan::make(Request { loaded, origin, list_dirs, jobs, progress, count, inspected })?, listed))
+        let plan = plan::make(Request { loaded, origin, list_dirs, jobs, progress, count, inspected });
+        // A store that was being asked is left in the middle of it.
+        let plan = plan.map_err(|e| if progress.cancelled() { setaccio_curate::Error::Interrupted } else { e });
+        Ok((plan?, listed))
     }
 }
 

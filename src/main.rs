@@ -24,6 +24,7 @@ mod output;
 mod progress;
 mod reference;
 mod signals;
+mod stores;
 mod style;
 mod submission;
 
@@ -74,6 +75,7 @@ fn arguments() -> Cli {
 
 fn main() -> ExitCode {
     signals::watch();
+    stores::install();
     set_hook(Box::new(|info| {
         if unprinted(info.payload()).is_none() {
             let trace = Backtrace::capture();

@@ -7,10 +7,15 @@ use std::{
     fmt, fs,
     io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
-use crate::{atomic, search::is_of_the_system, suggest};
+use crate::{
+    atomic,
+    objects::{Object, ObjectReader},
+    search::is_of_the_system,
+    suggest,
+};
 
 /// Path in the repository and content of each file.
 pub type Files = &'static [(&'static str, &'static [u8])];
@@ -54,6 +59,8 @@ pub enum Place {
         /// What it holds.
         bytes: &'static [u8],
     },
+    /// In an object store.
+    Stored(Arc<Object>),
 }
 
 impl Place {
@@ -106,6 +113,7 @@ impl Place {
                 // A carried recipe has no folder: what is not carried with it is one's own, where the command runs.
                 get(&carried).unwrap_or_else(|| Self::disk(name))
             }
+            Self::Stored(_) => Self::disk(name),
             Self::Disk { path, home } => {
                 let beside = path.parent().unwrap_or(Path::new("")).join(name);
                 let carried = if name.is_absolute() { String::new() } else { normal(Path::new(home), name) };
@@ -118,11 +126,12 @@ impl Place {
         }
     }
 
-    /// Its path, on disk or in the repository.
+    /// Its path, on disk or in the repository, or its address.
     pub fn path(&self) -> &Path {
         match self {
             Self::Disk { path, .. } => path,
             Self::Bundled { path, .. } => Path::new(path),
+            Self::Stored(object) => Path::new(&object.address),
         }
     }
 
@@ -131,6 +140,7 @@ impl Place {
         match self {
             Self::Disk { path, .. } => path.clone(),
             Self::Bundled { path, .. } => Path::new(path).file_stem().unwrap_or_default().into(),
+            Self::Stored(object) => object.address.clone().into(),
         }
     }
 
@@ -144,7 +154,7 @@ impl Place {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Disk { path, .. } => Some(atomic::parent(path)),
-            Self::Bundled { .. } => None,
+            Self::Bundled { .. } | Self::Stored(_) => None,
         }
     }
 
@@ -152,7 +162,7 @@ impl Place {
     pub fn exists(&self) -> bool {
         match self {
             Self::Disk { path, .. } => path.exists(),
-            Self::Bundled { .. } => true,
+            Self::Bundled { .. } | Self::Stored(_) => true,
         }
     }
 
@@ -164,6 +174,7 @@ impl Place {
         match self {
             Self::Disk { path, .. } => fs::read(path).map(Cow::Owned),
             Self::Bundled { bytes, .. } => Ok(Cow::Borrowed(bytes)),
+            Self::Stored(object) => Ok(Cow::Owned(object.whole()?)),
         }
     }
 
@@ -209,6 +220,7 @@ impl Place {
         match self {
             Self::Disk { path, .. } => fs::File::open(path).map(BundleReader::Disk),
             Self::Bundled { bytes, .. } => Ok(BundleReader::Bundled(Cursor::new(bytes))),
+            Self::Stored(object) => Ok(BundleReader::Stored(ObjectReader::new(object.clone()))),
         }
     }
 }
@@ -231,6 +243,8 @@ pub enum BundleReader {
     Disk(fs::File),
     /// In the program.
     Bundled(Cursor<&'static [u8]>),
+    /// In an object store.
+    Stored(ObjectReader),
 }
 
 impl BundleReader {
@@ -242,6 +256,7 @@ impl BundleReader {
         match self {
             Self::Disk(file) => file.metadata().map(|m| m.len()),
             Self::Bundled(bytes) => Ok(bytes.get_ref().len() as u64),
+            Self::Stored(reader) => Ok(reader.object().bytes),
         }
     }
 
@@ -253,6 +268,7 @@ impl BundleReader {
         match self {
             Self::Disk(file) => file.try_clone().map(Self::Disk),
             Self::Bundled(bytes) => Ok(Self::Bundled(bytes.clone())),
+            Self::Stored(reader) => Ok(Self::Stored(reader.clone())),
         }
     }
 }
@@ -262,6 +278,7 @@ impl Read for BundleReader {
         match self {
             Self::Disk(file) => file.read(buffer),
             Self::Bundled(bytes) => bytes.read(buffer),
+            Self::Stored(reader) => reader.read(buffer),
         }
     }
 }
@@ -271,6 +288,7 @@ impl Seek for BundleReader {
         match self {
             Self::Disk(file) => file.seek(to),
             Self::Bundled(bytes) => bytes.seek(to),
+            Self::Stored(reader) => reader.seek(to),
         }
     }
 }

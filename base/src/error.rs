@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::objects::{StoreError, Why};
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -43,6 +45,9 @@ pub enum Error {
     /// A worker panicked: a fault of the program, not of its input.
     #[error("a fault of setaccio itself: {0}; please report it with the command that you ran")]
     Panic(String),
+    /// A store does not do what it is asked for.
+    #[error(transparent)]
+    Store(StoreError),
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]
     Interrupted,
@@ -60,9 +65,23 @@ impl Error {
     }
 }
 
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.why {
+            Why::Interrupted => Self::Interrupted,
+            Why::Changed | Why::Refused => Self::Store(error),
+        }
+    }
+}
+
 /// What to do about a full disk.
 pub const DISK_FULL: &str = "; free some space or choose another disk, then run the same command again: \
                              finished work and earlier output are kept";
+
+/// Whether what reading came upon is a word of the system or of a store, and none on what the file holds.
+pub fn is_of_the_way(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() || StoreError::of(error).is_some()
+}
 
 /// What to do about a file operation that was refused, to be said behind the error. 5, 12, 23 and 24 are `EIO`,
 /// `ENOMEM`, `ENFILE` and `EMFILE`, for which Rust has no names.

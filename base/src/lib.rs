@@ -2,7 +2,7 @@
 //!
 //! - files: [`atomic`] puts a file or a folder in place whole, [`lock_file`] keeps a folder to
 //!   one process, [`hidden`] is what such a folder hides, [`sha256`] hashes what passes through,
-//!   [`search`] finds what globs and folders name;
+//!   [`search`] finds what globs and folders name, [`objects`] are files in a store;
 //! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
 //! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`flat`] compares two, [`suggest`] names
@@ -33,6 +33,7 @@ pub mod manifest;
 pub mod names;
 pub mod nfc;
 pub mod numbers;
+pub mod objects;
 pub mod overlay;
 pub mod page;
 pub mod parallel;

@@ -128,6 +128,8 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
     };
     let folder = OutputFolder::open(out, mode)?;
     let outcome = run_in(plan, &folder, options, progress);
+    // Reading from a store ends in an error when the program is told to stop.
+    let outcome = if outcome.is_err() && progress.cancelled() { Err(Error::Interrupted) } else { outcome };
     if outcome.is_err() && options.part == Part::Whole {
         folder.abandon()?;
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::error::DISK_FULL;
+use setaccio_base::{error::DISK_FULL, objects::StoreError};
 use setaccio_dataset::{recipe::Source, shard::Position};
 use setaccio_filters::rule::RuleError;
 
@@ -176,6 +176,12 @@ impl From<setaccio_base::Error> for Error {
             setaccio_base::Error::Interrupted => Self::Interrupted,
             other => Self::Base(other),
         }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        setaccio_base::Error::from(error).into()
     }
 }
 

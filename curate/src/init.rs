@@ -9,7 +9,6 @@ use std::{
 use serde_json::Value;
 use setaccio_base::{
     atomic,
-    bundle::Place,
     card::UNKNOWN_LICENSE,
     numbers::grouped,
     progress::Progress,
@@ -28,7 +27,7 @@ use crate::{
     source::{
         self, ColumnSpec, InputFile, Item, Limits, Mapping, Names, Projection, Reading, Record, SCHEMAS, Schema,
         own_files::{self, OwnFile},
-        schema,
+        schema, stored_files,
     },
 };
 
@@ -162,6 +161,12 @@ pub fn paths(request: &Request<'_>) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut paths = Vec::new();
     for file in request.files {
+        if let Some(address) = stored_files::address(file) {
+            if seen.insert(file.clone()) {
+                paths.push(address.to_owned());
+            }
+            continue;
+        }
         if seen.insert(file.canonicalize().map_err(Error::io("find", file))?) {
             paths.push(if file.is_absolute() { file.display().to_string() } else { relative(file, request.folder)? });
         }
@@ -204,10 +209,10 @@ fn look(request: &Request<'_>, paths: &[String]) -> Result<Survey> {
     let mut of = Source { encoding, field, ..Source::default() };
     let names = files.iter().map(|file| &file.name).collect();
     let mut sizes: Vec<(String, u64)> = Vec::new();
-    for OwnFile { path, name } in files {
+    for OwnFile { place, name } in files {
         let inspect = |of: &Source| {
             let cancelled = || request.progress.cancelled();
-            let file = source::inspect(&Place::disk(&path), &name, of, &limits, &cancelled)?;
+            let file = source::inspect(&place, &name, of, &limits, &cancelled)?;
             if cancelled() { Err(Error::Interrupted) } else { Ok(file) }
         };
         let mut file = inspect(&of)?;

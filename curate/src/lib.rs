@@ -12,7 +12,9 @@ pub mod pipeline;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+pub mod shared_work;
 pub mod source;
+pub mod stored;
 mod words;
 
 pub use error::{Error, Result};

@@ -83,8 +83,22 @@ pub struct Input {
     pub commit: Option<String>,
     /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256, hex.
+    /// SHA-256, hex; of an object in a store that is known by its ETag, none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sha256: String,
+    /// What its store calls this version of its bytes, where they were not read through for their hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+impl Input {
+    /// What tells its bytes from any others, as it is written in tables and sentences.
+    pub fn content(&self) -> String {
+        match &self.etag {
+            Some(etag) => format!("ETag {etag}"),
+            None => self.sha256.clone(),
+        }
+    }
 }
 
 /// Where the rows of a source were read.

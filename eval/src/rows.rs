@@ -147,7 +147,7 @@ fn part(
             repo: source.repo.clone(),
             commit: origin.commit(&source.name).map(str::to_owned),
             bytes: input.bytes,
-            sha256: input.inspection.sha256,
+            sha256: input.content(),
         });
     }
     if all.rows.is_empty() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use setaccio_base::progress::Progress as _;
+use setaccio_base::{progress::Progress as _, shell};
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
     parts::{self, AtWork},
@@ -15,6 +15,8 @@ use setaccio_curate::{
         pins::{self, Pins},
     },
     report::card,
+    shared_work::SharedWork,
+    stored::{self, Published},
 };
 use setaccio_dataset::{ledger::Ledger, lock::ReadFrom};
 
@@ -24,6 +26,7 @@ use crate::{
     inputs,
     output::Output,
     progress::Bar,
+    stores,
     style::{FAINT, GOOD, HEAD, NAME, count, counted, megabytes},
 };
 
@@ -32,9 +35,14 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     inputs: inputs::Args,
-    /// Folder to write [default: data/out/NAME OF THE RECIPE, below the current folder]
+    /// Folder to write, or a place in an object store, for instance s3://BUCKET/NAME [default: data/out/NAME OF THE RECIPE, below
+    /// the current folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Where --out is in an object store: the folder of this machine that the build is made in before it is put there, and that
+    /// keeps it [default: data/out/NAME OF THE RECIPE]
+    #[arg(long, value_name = "DIR", requires = "out")]
+    work: Option<PathBuf>,
     /// Do slice I of N and nothing more; any machine that sees DIR can do another. `auto/N` takes I from the variables of a
     /// Slurm array, a Kubernetes Indexed Job or an AWS Batch array, `auto` takes N too, where they have it
     #[arg(long, value_name = "I/N", conflicts_with = "finish", value_parser = slice)]
@@ -114,6 +122,9 @@ const WORTH_A_LINE: u64 = 100_000_000;
 struct Done {
     status: Status,
     out: String,
+    /// Where the build lies, if that is in an object store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
     tasks: Tasks,
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger: Option<Ledger>,
@@ -124,6 +135,7 @@ struct Done {
 enum Status {
     Built,
     UpToDate,
+    Stored,
     SliceDone,
     Written,
 }
@@ -142,14 +154,31 @@ struct Tasks {
 pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let loaded = args.inputs.load()?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
+    let usual = || Path::new("data/out").join(&loaded.recipe.name);
+    let to = args.out.as_deref().and_then(stores::address);
+    let out = match (&args.out, to, &args.work) {
+        (_, Some(_), work) => work.clone().unwrap_or_else(usual),
+        (_, None, Some(_)) => {
+            bail!("--work is for builds that are put into an object store: give --out an address, or leave --work out")
+        }
+        (out, None, None) => out.clone().unwrap_or_else(usual),
+    };
+    if let Some(address) = to {
+        // Without a store all of the work would be for nothing.
+        stored::check_place(address)?;
+    }
     let part = args.finish.or(args.task).unwrap_or(Part::Whole);
+    if to.is_some() && matches!(part, Part::Share { .. }) {
+        bail!(
+            "--finish=I/N shares the work of a folder that all see: for a place in an object store give --finish alone"
+        );
+    }
     if out.is_file() {
         bail!("{} is a file; name a folder with --out", out.display());
     }
     // Whoever looks how the parts stand reads what each leaves there.
     let at_work = part.name().map(|name| AtWork::begin(&out, &name, batch_system::note())).transpose()?;
-    let done = plan_and_build(args, loaded, &out, part, &progress);
+    let done = plan_and_build(args, loaded, (&out, to), part, &progress);
     progress.clear();
     if let Some(at_work) = at_work {
         let left = match &done {
@@ -161,17 +190,26 @@ pub fn run(args: &Args) -> Result<()> {
             progress.warn(&format!("`setaccio status` cannot be told of this part: {why}"));
         }
     }
-    let (plan, outcome) = done?;
+    let (plan, outcome, put) = done?;
     let all = plan.tasks.len();
     let (status, tasks, ledger) = match outcome {
-        BuildOutcome::UpToDate(ledger) => (Status::UpToDate, Tasks { all, reused: all, kept_bytes: 0 }, Some(ledger)),
+        BuildOutcome::UpToDate(ledger) if put.as_ref().is_none_or(|put| put.before) => {
+            (Status::UpToDate, Tasks { all, reused: all, kept_bytes: 0 }, Some(ledger))
+        }
+        BuildOutcome::UpToDate(ledger) => (Status::Stored, Tasks { all, reused: all, kept_bytes: 0 }, Some(ledger)),
         BuildOutcome::Slice { tasks, reused } => (Status::SliceDone, Tasks { all: tasks, reused, kept_bytes: 0 }, None),
         BuildOutcome::Written => (Status::Written, Tasks { all, reused: all, kept_bytes: 0 }, None),
         BuildOutcome::Whole { ledger, reused, kept } => {
             (Status::Built, Tasks { all, reused, kept_bytes: kept }, Some(ledger))
         }
     };
-    let done = Done { status, out: out.display().to_string(), tasks, ledger };
+    let shown = to.map_or_else(|| out.display().to_string(), str::to_owned);
+    let stored = put.as_ref().map(|put| put.address.clone());
+    let done = Done { status, out: shown, stored, tasks, ledger };
+    if let Some(left) = put.and_then(|put| put.left) {
+        progress
+            .warn(&format!("the earlier build at {left} could not be removed: nothing reads it any more, remove it"));
+    }
     args.output.give("build", &done, |done| show(done, args.keep_tasks, &plan, &out))
 }
 
@@ -179,10 +217,10 @@ pub fn run(args: &Args) -> Result<()> {
 fn plan_and_build(
     args: &Args,
     loaded: RecipeFile,
-    out: &Path,
+    (out, to): (&Path, Option<&str>),
     part: Part,
     progress: &Bar,
-) -> Result<(Plan, BuildOutcome)> {
+) -> Result<(Plan, BuildOutcome, Option<Published>)> {
     // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
     let pins = if args.force { Pins::default() } else { pins::of(out) };
     let turn = match part {
@@ -192,10 +230,61 @@ fn plan_and_build(
     };
     let inspected = turn.map(|turn| parts::inspected(out, turn));
     let (plan, _) = args.inputs.plan_with(loaded, (Need::All, &pins), inspected, progress)?;
+    if let Some(address) = to {
+        stored::check_apart(&plan, address)?;
+    }
     let keep_tasks = args.keep_tasks.most();
     let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs.threads(), keep_tasks };
-    let outcome = build::run(&plan, out, options, progress)?;
-    Ok((plan, outcome))
+    let (outcome, put) = match to {
+        None => (build::run(&plan, out, options, progress)?, None),
+        Some(address) => in_store(&plan, (out, address), options, progress)?,
+    };
+    Ok((plan, outcome, put))
+}
+
+/// Build in the folder `local` of this machine, and put what comes of it at `address`.
+fn in_store(
+    plan: &Plan,
+    (local, address): (&Path, &str),
+    options: BuildOptions,
+    progress: &Bar,
+) -> setaccio_curate::Result<(BuildOutcome, Option<Published>)> {
+    let shared = SharedWork::new(plan, local, address)?;
+    let slice = matches!(options.part, Part::Slice { .. });
+    if !options.force
+        && let Some((ledger, at)) = stored::holds(plan, address)?
+    {
+        let published = Published { address: at, before: true, left: None };
+        return Ok((BuildOutcome::UpToDate(ledger), Some(published)));
+    }
+    if slice && !options.force && shared.is_done(options.part)? {
+        let tasks = shared.count(options.part);
+        return Ok((BuildOutcome::Slice { tasks, reused: tasks }, None));
+    }
+    if !options.force {
+        shared.fetch(options.part, progress)?;
+    }
+    let outcome = build::run(plan, local, options, progress).map_err(|error| match error {
+        // Whatever does what is missing puts it where this looks for it.
+        setaccio_curate::Error::Unfinished { missing, total, commands } => {
+            let here = format!("--out {}", shell::word(&local.display().to_string()));
+            let there = format!("--out {}", shell::word(address));
+            let commands = commands.iter().map(|command| command.replace(&here, &there)).collect();
+            setaccio_curate::Error::Unfinished { missing, total, commands }
+        }
+        other => other,
+    })?;
+    if slice {
+        shared.put(options.part, progress)?;
+        return Ok((outcome, None));
+    }
+    let (BuildOutcome::UpToDate(ledger) | BuildOutcome::Whole { ledger, .. }) = &outcome else {
+        return Ok((outcome, None));
+    };
+    progress.transfer("upload", ledger.files.iter().map(|file| file.bytes).sum());
+    let published = stored::publish(local, address, progress)?;
+    shared.clear()?;
+    Ok((outcome, Some(published)))
 }
 
 fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
@@ -203,7 +292,10 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
     let (tasks, new) = (counted(all as u64, "task"), count((all - reused) as u64));
     match done.status {
         Status::UpToDate => {
-            say!("{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again", out.display());
+            say!("{GOOD}up to date:{GOOD:#} {} holds this very build; --force builds it again", done.out);
+        }
+        Status::Stored => {
+            say!("{GOOD}put there:{GOOD:#} the build of {}, which was done before", out.display());
         }
         Status::SliceDone => {
             say!("{GOOD}slice done:{GOOD:#} {tasks}, {new} of them now; `--finish` joins all slices");
@@ -214,7 +306,11 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
         }
     }
     let Some(ledger) = &done.ledger else { return };
-    summary(ledger, plan, out);
+    let (place, card) = match &done.stored {
+        Some(stored) => (stored.clone(), format!("{stored}/README.md")),
+        None => (out.display().to_string(), out.join("README.md").display().to_string()),
+    };
+    summary(ledger, plan, &place, &card);
     if matches!(done.status, Status::Built) && keep != KeepTasks::Never {
         if (1..WORTH_A_LINE).contains(&kept_bytes) {
             return;
@@ -234,7 +330,7 @@ fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {
     }
 }
 
-fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
+fn summary(ledger: &Ledger, plan: &Plan, place: &str, card: &str) {
     let recipe = &plan.loaded.recipe;
     say!("\n{HEAD}{:<28} {:>12} {:>12} {:>12}{HEAD:#}", "stage and rule", "in", "dropped", "out");
     for stage in &ledger.stages {
@@ -258,7 +354,7 @@ fn summary(ledger: &Ledger, plan: &Plan, out: &Path) {
     for note in &ledger.notes {
         say!("note: {note}");
     }
-    say!("\n{}  {FAINT}card: {}{FAINT:#}", out.display(), out.join("README.md").display());
+    say!("\n{place}  {FAINT}card: {card}{FAINT:#}");
     let sampled: Vec<_> =
         recipe.source.iter().filter(|source| plan.lock.read_from(source) == ReadFrom::Samples).collect();
     if !sampled.is_empty() {

@@ -146,6 +146,9 @@ struct File {
     rows: Option<u64>,
     /// If it is known.
     sha256: Option<String>,
+    /// What its store calls it, where its hash is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
     /// Once it is here.
     tasks: Option<usize>,
     /// Whether its one task reads other small files too.
@@ -196,7 +199,8 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
             name: file.input.name.clone(),
             bytes: file.input.bytes,
             rows: file.input.inspection.rows,
-            sha256: Some(file.input.inspection.sha256.clone()),
+            sha256: Some(file.input.inspection.sha256.clone()).filter(|sha256| !sha256.is_empty()),
+            etag: file.input.etag(),
             tasks: Some(file.input.inspection.slices.len()),
             grouped: *grouped,
         });
@@ -205,6 +209,7 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
             bytes: file.size,
             rows: None,
             sha256: file.sha256.clone(),
+            etag: None,
             tasks: None,
             grouped: false,
         });
@@ -310,7 +315,10 @@ fn show(planned: &Planned, plan: &Plan, listed: &[HubListing]) {
                 false => counted(input.inspection.slices.len() as u64, "task"),
             };
             say!("    {}  {}, {rows}, {tasks}", one_line(&input.name), megabytes(input.bytes));
-            say!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256);
+            match input.etag() {
+                Some(etag) => say!("    {FAINT}ETag {}{FAINT:#}", one_line(&etag)),
+                None => say!("    {FAINT}sha256 {}{FAINT:#}", input.inspection.sha256),
+            }
         }
         if let Some(more) = files.get(MOST_FILES..).filter(|more| !more.is_empty()) {
             let bytes = megabytes(more.iter().map(|(file, _)| file.input.bytes).sum());

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::{run_lock, shown::one_line};
-use setaccio_curate::{report::verify, source::Names};
+use setaccio_curate::{report::verify, source::Names, stored::StoredBuild};
 use setaccio_dataset::folder::LEDGER;
 
 use crate::{
     output::Output,
+    stores,
     style::{BAD, FAINT, GOOD, counted},
 };
 
@@ -20,7 +21,7 @@ pub use made::CHAIN;
 /// Check every hash and count of a finished build, and every hash of a training run or a chain
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a finished build, run or chain
+    /// Folder of a finished build, run or chain, or the place in an object store that a build was put at
     out: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -42,10 +43,15 @@ pub fn run(args: &Args) -> Result<()> {
     let out = &args.out;
     let there = |name: &str| out.join(name).is_file();
     let not_stopped = || false;
-    let (found, again) = if there(LEDGER) || !(there(made::CHAIN) || there(run_lock::NAME)) {
-        let verify::Report { files, rows, checks, faults, foreign } =
-            verify::verify(out, verify::Scope::Whole, &not_stopped)?;
-        (made::Made { files, rows, checks, faults, foreign }, "build the folder again, with `--force`")
+    let mut others = Vec::new();
+    let (found, again) = if let Some(address) = stores::address(out) {
+        let build = StoredBuild::open(address)?;
+        let report = verify::verify_on(&build, verify::Scope::Whole, &not_stopped)?;
+        others = build.others;
+        (made::Made::of_build(report), "build it again, with `--force`")
+    } else if there(LEDGER) || !(there(made::CHAIN) || there(run_lock::NAME)) {
+        let report = verify::verify(out, verify::Scope::Whole, &not_stopped)?;
+        (made::Made::of_build(report), "build the folder again, with `--force`")
     } else if there(made::CHAIN) {
         (made::chain(out, &not_stopped)?, "put back what was changed, or remove it and run `setaccio train-all` again")
     } else {
@@ -63,6 +69,9 @@ pub fn run(args: &Args) -> Result<()> {
             let (count, names) =
                 (counted(verified.foreign.len() as u64, "name"), verified.foreign.iter().collect::<Names>());
             say!("{FAINT}{count} in the folder that it did not write: {}{FAINT:#}", one_line(&names.to_string()));
+        }
+        for other in &others {
+            say!("{FAINT}{other} is a build that does not count: one that was cut short, or that is being put there{FAINT:#}");
         }
         if verified.whole {
             let [files, rows, checks] = [

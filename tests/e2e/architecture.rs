@@ -10,12 +10,13 @@ use std::{
 use crate::fixture::ROOT;
 
 /// What each crate may depend on, of the others. `setaccio` is the command line, and may use them all.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("filters", &["base"]),
     ("templates", &["base"]),
     ("dataset", &["base"]),
     ("hub", &["base"]),
+    ("store", &["base", "hub"]),
     ("embed", &["base"]),
     ("curate", &["base", "filters", "templates", "dataset", "embed"]),
     ("train", &["base", "templates", "dataset"]),

@@ -47,6 +47,8 @@ mod semantic;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;
+#[cfg(feature = "store")]
+mod store;
 mod submit;
 mod tables;
 mod templates;

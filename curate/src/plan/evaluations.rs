@@ -162,7 +162,7 @@ impl Reading<'_> {
         }
         if let (Origin::Dir(dir), false) = (self.origin, source.local()) {
             let folders = [dir.join(&set.repo), dir.join(&source.name)];
-            if folders.iter().all(|folder| !folder.is_dir()) {
+            if folders.iter().all(|folder| !origin::is_folder(folder)) {
                 let [repo, own] = folders.map(|folder| folder.display().to_string());
                 return self.missing(format!(
                     "evaluation set `{name}`: neither {repo} nor {own} is a folder: fetch its files there, take the set out of \
@@ -264,6 +264,7 @@ impl Reading<'_> {
                 revision: source.revision.clone(),
                 commit: self.origin.commit(&source.name).map(str::to_owned),
                 bytes: input.bytes,
+                etag: input.etag(),
                 sha256: input.inspection.sha256,
             });
         }
@@ -350,6 +351,7 @@ impl Reading<'_> {
                 commit: None,
                 bytes: entry.bytes,
                 sha256: entry.sha256.clone(),
+                etag: None,
             });
         }
         Ok(earlier)

@@ -153,7 +153,7 @@ pub fn inspect(
         let (known, before) = match (known, place) {
             (Some((inspection, identity)), _) => (Some(inspection), Some(identity)),
             (None, Place::Disk { .. }) => (None, Identity::of(path).ok()),
-            (None, Place::Bundled { .. }) => (None, None),
+            (None, Place::Bundled { .. } | Place::Stored(_)) => (None, None),
         };
         let of = &sources[usize::from(*source)];
         let input = match known {

@@ -44,6 +44,7 @@ pub fn resolve(engine: &str, loaded: &RecipeFile, origin: &Origin, files: &[Plan
             commit: origin.commit(&source.name).map(str::to_owned),
             bytes: file.input.bytes,
             sha256: file.input.inspection.sha256.clone(),
+            etag: file.input.etag(),
         }
     });
     let mut lock = RecipeLock {
@@ -81,11 +82,13 @@ pub fn again(
     let mut faults = Vec::new();
     for input in &before.input {
         match found.input.iter().find(|i| i.file == input.file) {
-            None => faults.push(format!("{} is missing; its SHA-256 is {}", input.file, input.sha256)),
-            Some(now) if now.sha256 != input.sha256 => {
+            None => faults.push(missing(input)),
+            Some(now) if (&now.sha256, &now.etag) != (&input.sha256, &input.etag) => {
+                let (kind, content) = known_by(now);
                 faults.push(format!(
-                    "{} is another one: its SHA-256 is {}, not {}",
-                    input.file, now.sha256, input.sha256
+                    "{} is another one: its {kind} is {content}, not {}",
+                    input.file,
+                    known_by(input).1
                 ));
             }
             Some(_) => {}
@@ -101,9 +104,12 @@ pub fn again(
     faults.extend(against.map(|set| format!("{} is another data set than that with SHA-256 {}", set.key, set.sha256)));
     for input in &before.evaluation {
         match found.evaluation.iter().find(|i| (&i.source, &i.file) == (&input.source, &input.file)) {
-            Some(now) if now.sha256 == input.sha256 => {}
-            Some(_) => faults.push(format!("{} is another one than that with SHA-256 {}", input.file, input.sha256)),
-            None => faults.push(format!("{} is missing; its SHA-256 is {}", input.file, input.sha256)),
+            Some(now) if (&now.sha256, &now.etag) == (&input.sha256, &input.etag) => {}
+            Some(_) => {
+                let (kind, content) = known_by(input);
+                faults.push(format!("{} is another one than that with {kind} {content}", input.file));
+            }
+            None => faults.push(missing(input)),
         }
     }
     if !faults.is_empty() {
@@ -123,6 +129,19 @@ pub fn again(
     let mut lock = RecipeLock { engine: found.engine, ..before.clone() };
     lock.fingerprint = lock.digest();
     Ok(lock)
+}
+
+/// What tells an input from any other: its hash, or what its store calls it.
+fn known_by(input: &Input) -> (&'static str, &str) {
+    match &input.etag {
+        Some(etag) => ("ETag", etag),
+        None => ("SHA-256", &input.sha256),
+    }
+}
+
+fn missing(input: &Input) -> String {
+    let (kind, content) = known_by(input);
+    format!("{} is missing; its {kind} is {content}", input.file)
 }
 
 /// Where local files were looked for. What a recipe names by an absolute path is looked for there alone.

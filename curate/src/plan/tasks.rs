@@ -109,7 +109,7 @@ fn key(plan: &Plan, task: &Task) -> String {
     let recipe = &plan.loaded.recipe;
     let parts = task.parts.iter().map(|part| {
         let input = &plan.files[part.file].input;
-        (&input.name, &input.inspection.sha256, &part.slice, part.rows)
+        (&input.name, input.content(), &part.slice, part.rows)
     });
     let whole = digest(&(
         (ENGINE, SPILL_FORMAT, recipe.kind, recipe.seed, &recipe.filter),
@@ -133,7 +133,7 @@ fn key(plan: &Plan, task: &Task) -> String {
 /// The part of `[decontamination]` that tasks see: what is said of rows that validate is decided later.
 fn what_is_held_against(recipe: &Recipe, settings: &Decontamination, found: &Evaluations) -> impl Serialize {
     let sets = evaluations::sets(recipe).into_iter().map(|set| (set.name, set.fields, set.id)).collect::<Vec<_>>();
-    let files = found.inputs.iter().map(|input| (&input.source, &input.file, &input.sha256)).collect::<Vec<_>>();
+    let files = found.inputs.iter().map(|input| (&input.source, &input.file, input.content())).collect::<Vec<_>>();
     (EVALUATION_FORMAT, settings.measure(), settings.min_words, settings.numbers, sets, digest(&files))
 }
 

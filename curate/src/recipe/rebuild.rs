@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{atomic, bundle::Place, hidden::HIDDEN, search::Search};
+use setaccio_base::{atomic, bundle::Place, hidden::HIDDEN, objects::is_address, search::Search};
 use setaccio_dataset::{
     lock::RecipeLock,
     recipe::{Recipe, Source},
@@ -30,7 +30,9 @@ pub struct Whereabouts {
 impl Whereabouts {
     /// Of a recipe, with the folder of `--from DIR`.
     pub fn new(loaded: &RecipeFile, from: Option<&Path>) -> Self {
-        let absolute = |path: &Path| std::path::absolute(path).ok();
+        // An address is one wherever the command runs.
+        let address = |path: &Path| path.to_str().is_some_and(is_address).then(|| path.to_owned());
+        let absolute = |path: &Path| address(path).or_else(|| std::path::absolute(path).ok());
         let on_disk = matches!(loaded.place, Place::Disk { .. });
         let recipe_file = Some(loaded.place.path()).filter(|_| on_disk).and_then(absolute);
         Self { recipe_file, from: from.and_then(absolute), recipe: loaded.recipe.clone() }

@@ -1,13 +1,16 @@
 //! Check a finished build: every file's hash, every count, and that the ledger adds up.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use arrow_array::cast::AsArray;
 use parquet::arrow::ProjectionMask;
 use setaccio_base::{fault::Fault, hidden::HIDDEN, run_lock::FileHash, unwound::unwound};
 use setaccio_dataset::{
     folder::{self, DATA, LEDGER, PUBLISHED, RECIPE_LOCK, REJECTS, REPORT},
-    ledger::FileEntry,
+    ledger::{FileEntry, Ledger},
     parquet_file,
     recipe::LeftOut,
 };
@@ -54,14 +57,86 @@ pub enum Scope {
     WithoutRejects,
 }
 
+/// Where a build lies: in a folder, or elsewhere.
+pub trait Shelf {
+    /// A folder with its ledger, lock and card.
+    fn texts(&self) -> &Path;
+
+    /// Files among the shards and rejects that the ledger does not know.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    fn unknown(&self, ledger: &Ledger) -> Result<Vec<String>>;
+
+    /// What lies beside a build's own files.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn foreign(&self) -> Result<Vec<String>>;
+
+    /// One of its files, here.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    fn file(&self, path: &str) -> setaccio_base::Result<Held>;
+}
+
+/// A file that can be read.
+pub enum Held {
+    /// Where it lies.
+    Here(PathBuf),
+    /// A copy, which goes with this.
+    Copy(tempfile::TempPath),
+}
+
+impl Held {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Here(path) => path,
+            Self::Copy(path) => path,
+        }
+    }
+}
+
+/// A folder of a disk.
+struct OnDisk<'a>(&'a Path);
+
+impl Shelf for OnDisk<'_> {
+    fn texts(&self) -> &Path {
+        self.0
+    }
+
+    fn unknown(&self, ledger: &Ledger) -> Result<Vec<String>> {
+        unknown_files(self.0, ledger)
+    }
+
+    fn foreign(&self) -> Result<Vec<String>> {
+        foreign(self.0)
+    }
+
+    fn file(&self, path: &str) -> setaccio_base::Result<Held> {
+        Ok(Held::Here(self.0.join(path)))
+    }
+}
+
 /// Check the build in `out`. `cancelled` is asked all along.
 ///
 /// # Errors
 /// There is no ledger or no lock, or they are not what a build writes; it was cancelled.
 pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<Report> {
+    verify_on(&OnDisk(out), scope, cancelled)
+}
+
+/// [`verify`], wherever the build lies.
+///
+/// # Errors
+/// As there.
+pub fn verify_on(shelf: &dyn Shelf, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<Report> {
+    let out = shelf.texts();
     let (mut ledger, lock, changed) = folder::read_any(out)?;
-    let mut unknown = unknown_files(out, &ledger)?;
-    let foreign = foreign(out)?;
+    let mut unknown = shelf.unknown(&ledger)?;
+    let foreign = shelf.foreign()?;
     // Numbers that no build counts can be too large to be added up.
     let faults = unwound(|| Ok(ledger.faults()), |said| said).unwrap_or_else(|said| vec![said]);
     // What a card should say follows from a ledger that is as it was.
@@ -94,9 +169,12 @@ pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<
     let mut drops = Drops::new();
     for entry in &ledger.files {
         report.check(folder_of(&entry.path).is_some(), &entry.path, || "no build writes a file there".into());
-        let path = out.join(&entry.path);
-        let found = match FileHash::of(&path, &entry.path, cancelled) {
-            Ok(found) => found,
+        let read = shelf.file(&entry.path).and_then(|held| {
+            let found = FileHash::of(held.path(), &entry.path, cancelled)?;
+            Ok((held, found))
+        });
+        let (held, found) = match read {
+            Ok(read) => read,
             Err(setaccio_base::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 report.check(false, &entry.path, || error.to_string());
@@ -106,7 +184,7 @@ pub fn verify(out: &Path, scope: Scope, cancelled: &dyn Fn() -> bool) -> Result<
         report.check((found.bytes, &found.sha256) == (entry.bytes, &entry.sha256), &entry.path, || {
             "its bytes are not those written".into()
         });
-        match rows(&path, entry, &mut drops) {
+        match rows(held.path(), entry, &mut drops) {
             Ok(rows) => {
                 report
                     .check(rows == entry.rows, &entry.path, || format!("{rows} rows, the ledger says {}", entry.rows));

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use setaccio_base::bundle::{BundleReader, Place};
+use setaccio_base::{
+    bundle::{BundleReader, Place},
+    error::is_of_the_way,
+};
 use setaccio_dataset::recipe::{Documents, FileFormat, Source};
 
 use super::{
@@ -59,7 +62,7 @@ fn detect(
     let mut packing = Packing { compression: Compression::of(&magic), encoding: None };
     let broken = |e: io::Error| match Refusal::of(&e) {
         Some(refusal) => fault(refusal.to_string()),
-        None if e.raw_os_error().is_some() => unreadable(e),
+        None if is_of_the_way(&e) => unreadable(e),
         None => fault(format!("its compression is broken from the start: {e}")),
     };
     let head = |packing: Packing, file: &mut BundleReader| {
@@ -265,6 +268,13 @@ fn input(
     look: impl FnOnce(&dyn Reader, &mut BundleReader, bool) -> Result<Inspection, SourceError>,
 ) -> Result<InputFile, SourceError> {
     let unreadable = unreadable(name);
+    if let Place::Stored(object) = place
+        && object.etag.is_none()
+        && object.modified.is_none()
+    {
+        let what = "is on a server that states neither ETag nor Last-Modified, so that a change would go unseen: bring it here first";
+        return Err(SourceError::new(name, what));
+    }
     let mut file = place.open().map_err(&unreadable)?;
     let bytes = file.length().map_err(&unreadable)?;
     let nothing = || {

@@ -17,7 +17,7 @@ use arrow_ipc::{
 };
 use arrow_schema::{ArrowError, DataType, Field};
 use arrow_select::take::take;
-use setaccio_base::{bundle::BundleReader, sha256::HashingStream, unwound::unwound};
+use setaccio_base::{bundle::BundleReader, error::is_of_the_way, sha256::HashingStream, unwound::unwound};
 use setaccio_dataset::shard::Position;
 
 use super::{
@@ -299,7 +299,7 @@ fn bad(what: &str) -> io::Error {
 /// An error of Arrow's reader, at a row.
 fn fault(name: &str, row: u64, error: &ArrowError) -> SourceError {
     if let ArrowError::IoError(_, error) = error
-        && error.raw_os_error().is_some()
+        && is_of_the_way(error)
     {
         return cut_short(name, row, error);
     }

@@ -23,9 +23,11 @@ mod scan;
 pub mod schema;
 mod schemas;
 mod shape;
+pub mod stored_files;
 pub mod subset;
 mod text;
 mod value;
+mod windows;
 
 pub use format::{inspect, inspected};
 pub use globs::{find, select, stray};

@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use setaccio_base::bundle::Place;
+use setaccio_base::{bundle::Place, objects::is_address};
 use setaccio_dataset::recipe::Source;
 
 use super::{
     globs,
     own_files::{self, OwnFile, OwnFiles},
+    stored_files::{self, StoredFiles, address},
     subset,
 };
 use crate::{
@@ -154,7 +155,7 @@ pub fn files(
         }
         Origin::Dir(dir) => {
             let places = [dir.join(&source.repo), dir.join(&source.name)];
-            let Some(root) = places.iter().find(|p| p.is_dir()) else {
+            let Some(root) = places.iter().find(|place| is_folder(place)) else {
                 let [repo, name] = places.map(|p| p.display().to_string());
                 let message = format!("source `{}`: neither {repo} nor {name} is a folder", source.name);
                 return Err(Error::recipe(&loaded.file, message));
@@ -187,7 +188,9 @@ fn own(loaded: &RecipeFile, source: &Source, cancelled: &dyn Fn() -> bool) -> Re
     let mut paths = source.path.clone();
     if loaded.rebuilt.is_some() {
         // What is missing is told with the hash that it had, by the plan.
-        paths.retain(|path| own_files::find(root, std::slice::from_ref(path), cancelled).is_ok());
+        // A store that cannot be asked says so itself.
+        let there = |path: &String| own_files::find(root, std::slice::from_ref(path), cancelled).is_ok();
+        paths.retain(|path| is_address(path) || there(path));
     }
     let OwnFiles { files: found, left_out } = own_files::find(root, &paths, cancelled).map_err(wrap)?;
     if cancelled() {
@@ -197,18 +200,21 @@ fn own(loaded: &RecipeFile, source: &Source, cancelled: &dyn Fn() -> bool) -> Re
     let recipe = &loaded.recipe;
     let count = recipe.sample.as_ref().and_then(|s| s.files);
     let found = subset::choose(recipe.seed, count, found, |file| file.name.clone());
-    let file = |OwnFile { path, name }| SourceFile {
-        place: Place::disk(path),
-        name: format!("{}/{name}", source.name),
-        sha256: None,
-    };
+    let file = |OwnFile { place, name }| SourceFile { place, name: format!("{}/{name}", source.name), sha256: None };
     let left_out = left_out.into_iter().map(|file| format!("{}/{}", source.name, file.name)).collect();
     Ok(SourceFiles { files: found.into_iter().map(file).collect(), of, left_out })
 }
 
 /// The files of a source below `root`, as many as the recipe reads.
 fn below(loaded: &RecipeFile, source: &Source, root: &Path, cancelled: &dyn Fn() -> bool) -> Result<SourceFiles> {
-    let globs::Found { files: found, left_out } = globs::find(root, &source.files, cancelled)?;
+    let (found, left_out): (Vec<Place>, Vec<PathBuf>) = if let Some(folder) = address(root) {
+        let StoredFiles { files, left_out } = stored_files::below(folder, &source.files)?;
+        let left_out = left_out.iter().map(|object| PathBuf::from(&object.address)).collect();
+        (files.iter().map(stored_files::place).collect(), left_out)
+    } else {
+        let globs::Found { files, left_out } = globs::find(root, &source.files, cancelled)?;
+        (files.into_iter().map(Place::disk).collect(), left_out)
+    };
     if cancelled() {
         return Err(Error::Interrupted);
     }
@@ -220,11 +226,16 @@ fn below(loaded: &RecipeFile, source: &Source, root: &Path, cancelled: &dyn Fn()
     let of = found.len();
     let recipe = &loaded.recipe;
     let count = recipe.sample.as_ref().and_then(|s| s.files);
-    let found = subset::choose(recipe.seed, count, found, |path| inside(root, path));
+    let found = subset::choose(recipe.seed, count, found, |place| inside(root, place.path()));
     let name = |path: &Path| format!("{}/{}", source.name, inside(root, path));
-    let file = |path: PathBuf| SourceFile { name: name(&path), place: Place::disk(path), sha256: None };
+    let file = |place: Place| SourceFile { name: name(place.path()), place, sha256: None };
     let left_out = left_out.iter().map(|path| name(path)).collect();
     Ok(SourceFiles { files: found.into_iter().map(file).collect(), of, left_out })
+}
+
+/// Whether a folder is there, on a disk or in a store.
+pub fn is_folder(folder: &Path) -> bool {
+    address(folder).map_or_else(|| folder.is_dir(), stored_files::is_folder)
 }
 
 /// A path below `root`, with `/` between its parts.

@@ -3,11 +3,16 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
-use setaccio_base::suggest;
+use setaccio_base::{
+    bundle::Place,
+    objects::{Object, is_address},
+    suggest,
+};
 
-use super::globs;
+use super::{globs, stored_files};
 use crate::{
     error::SourceError,
     recipe::paths::{anchor, expanded, is_absolute},
@@ -17,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnFile {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// Its name for others: relative to the recipe's folder, or else without the folders of this machine.
     pub name: String,
 }
@@ -37,7 +42,24 @@ pub struct OwnFiles {
 /// One of `paths` names nothing, or a folder cannot be read.
 pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Result<OwnFiles, SourceError> {
     let (mut found, mut left_out): (Vec<(PathBuf, Name)>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut stored: BTreeMap<PathBuf, Arc<Object>> = BTreeMap::new();
     for path in paths {
+        if is_address(path) {
+            let here = stored_files::find(path)?;
+            let kept = |file: &Path| parts(file).len() - parts(anchor(Path::new(path))).len();
+            let mut named = |objects: Vec<Arc<Object>>| {
+                let mut files = Vec::new();
+                for object in objects {
+                    let file = PathBuf::from(&object.address);
+                    files.push((file.clone(), Name::Last(kept(&file))));
+                    stored.insert(file, object);
+                }
+                files
+            };
+            found.extend(named(here.files));
+            left_out.extend(named(here.left_out));
+            continue;
+        }
         let full = if is_absolute(path) { expanded(path) } else { path.clone() };
         // What is there by this very name is no glob.
         let full = if root.join(&full).is_file() { glob::Pattern::escape(&full) } else { full };
@@ -61,9 +83,10 @@ pub fn find(root: &Path, paths: &[String], cancelled: &dyn Fn() -> bool) -> Resu
     let mut seen = HashSet::new();
     let [files, left_out] = [found, left_out].map(|found| {
         let mut named = names(found);
-        named.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name)));
-        named.retain(|file| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone())));
-        named
+        named.sort_by(|a, b| Path::new(&a.1).cmp(Path::new(&b.1)));
+        named.retain(|(path, _)| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+        let place = |path: PathBuf| stored.get(&path).map_or_else(|| Place::disk(&path), stored_files::place);
+        named.into_iter().map(|(path, name)| OwnFile { place: place(path), name }).collect()
     });
     Ok(OwnFiles { files, left_out })
 }
@@ -78,7 +101,7 @@ enum Name {
 }
 
 /// Name each path. Where two are called the same, an absolute one is called by one part more.
-fn names(mut found: Vec<(PathBuf, Name)>) -> Vec<OwnFile> {
+fn names(mut found: Vec<(PathBuf, Name)>) -> Vec<(PathBuf, String)> {
     found.sort();
     found.dedup_by(|a, b| a.0 == b.0);
     loop {
@@ -96,7 +119,11 @@ fn names(mut found: Vec<(PathBuf, Name)>) -> Vec<OwnFile> {
             }
         }
         if !longer {
-            return found.into_iter().map(|(path, name)| OwnFile { name: last_parts(&path, name), path }).collect();
+            let named = |(path, kept): (PathBuf, Name)| {
+                let name = last_parts(&path, kept);
+                (path, name)
+            };
+            return found.into_iter().map(named).collect();
         }
     }
 }

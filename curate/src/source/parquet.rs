@@ -33,6 +33,7 @@ use super::{
     reader::{Convert, InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice, cut_short, unreadable},
     record::{self, Record, twice},
     value,
+    windows::Windows,
 };
 use crate::error::SourceError;
 
@@ -50,8 +51,12 @@ impl Reader for ParquetReader {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Inspection, SourceError> {
         let metadata = load(&chunks(file).map_err(unreadable(name))?, name)?;
-        file.rewind().map_err(unreadable(name))?;
-        let (_, sha256) = digest_reader(file, cancelled).map_err(|e| cut_short(name, 0, &e))?;
+        let sha256 = if by_version(file) {
+            String::new()
+        } else {
+            file.rewind().map_err(unreadable(name))?;
+            digest_reader(file, cancelled).map_err(|e| cut_short(name, 0, &e))?.1
+        };
         let mut slices: Vec<Slice> = Vec::new();
         let (mut row, mut held, mut text_bytes) = (0, 0, 0);
         for (group, meta) in (0..).zip(metadata.metadata().row_groups()) {
@@ -91,10 +96,15 @@ impl Reader for ParquetReader {
         let unread = metadata.schema().fields().iter().enumerate().filter(|(i, _)| !columns.contains(i));
         let unread = unread.map(|(_, field)| field.name().clone()).collect();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns);
-        let file_again = move || chunks(&source.0);
+        let groups = first..first + count;
+        let windows = match &source.file {
+            BundleReader::Stored(_) => Some(Arc::new(Windows::of_columns(metadata.metadata(), groups.clone(), &mask))),
+            BundleReader::Disk(_) | BundleReader::Bundled(_) => None,
+        };
+        let file_again = move || Ok(Chunks { file: source.file.try_clone()?, windows: windows.clone() });
         Ok(Box::new(Records {
             file: file.name.clone(),
-            batches: RowGroups::new(file_again, metadata, mask, first..first + count, first_row, pages(limits)),
+            batches: RowGroups::new(file_again, metadata, mask, groups, first_row, pages(limits)),
             max: limits.max_row_bytes,
             needed: projection.needed(),
             unread,
@@ -111,16 +121,31 @@ fn pages(limits: &Limits) -> PageLimit {
     PageLimit { bytes, advice: "16 times what read.max_row_bytes allows a row (--set read.max_row_bytes=N)" }
 }
 
-/// A file as the Parquet reader takes it: read from several places at a time.
-struct Chunks(BundleReader);
+/// Whether a file is in a store that names each version of its bytes: it is known by that name, and not read through for a hash.
+fn by_version(file: &BundleReader) -> bool {
+    matches!(file, BundleReader::Stored(reader) if reader.object().etag.is_some())
+}
 
+/// A file as the Parquet reader takes it: read from several places at a time.
+struct Chunks {
+    file: BundleReader,
+    /// What is asked for together, of a stored file.
+    windows: Option<Arc<Windows>>,
+}
+
+/// A file whose footer is to be read.
 fn chunks(file: &BundleReader) -> io::Result<Chunks> {
-    file.try_clone().map(Chunks)
+    let file = file.try_clone()?;
+    let windows = match &file {
+        BundleReader::Stored(reader) => Some(Arc::new(Windows::of_footer(reader.object().bytes))),
+        BundleReader::Disk(_) | BundleReader::Bundled(_) => None,
+    };
+    Ok(Chunks { file, windows })
 }
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.0.length().unwrap_or(0)
+        self.file.length().unwrap_or(0)
     }
 }
 
@@ -128,15 +153,19 @@ impl ChunkReader for Chunks {
     type T = BufReader<BundleReader>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let mut file = self.0.try_clone()?;
+        let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(start))?;
         Ok(BufReader::new(file))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        match &self.0 {
+        match &self.file {
             BundleReader::Disk(file) => file.get_bytes(start, length),
             BundleReader::Bundled(bytes) => Bytes::from_static(bytes.get_ref()).get_bytes(start, length),
+            BundleReader::Stored(reader) => match &self.windows {
+                Some(windows) => Ok(windows.get(reader, start, length)?),
+                None => Ok(reader.range(start, length)?.into()),
+            },
         }
     }
 }

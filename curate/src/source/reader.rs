@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use setaccio_base::{
     bundle::{BundleReader, Place},
-    error::hint,
+    error::{hint, is_of_the_way},
     row::Row,
 };
 use setaccio_dataset::{recipe::ColumnType, shard::Position};
@@ -62,7 +62,7 @@ pub trait Reader: Debug + Send + Sync {
 /// What inspecting a file finds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
-    /// SHA-256 of its bytes, hex.
+    /// SHA-256 of its bytes, hex; empty for a stored file that is known by its ETag.
     pub sha256: String,
     /// Rows, where they could be counted cheaply.
     pub rows: Option<u64>,
@@ -88,6 +88,22 @@ pub struct InputFile {
 }
 
 impl InputFile {
+    /// What tells its bytes from any others: their SHA-256, or of a stored file that was not read through the store's own name.
+    pub fn content(&self) -> String {
+        match &self.place {
+            Place::Stored(object) if self.inspection.sha256.is_empty() => object.state(),
+            _ => self.inspection.sha256.clone(),
+        }
+    }
+
+    /// The store's name for its bytes, where their SHA-256 is not known.
+    pub fn etag(&self) -> Option<String> {
+        match &self.place {
+            Place::Stored(object) if self.inspection.sha256.is_empty() => object.etag.clone(),
+            _ => None,
+        }
+    }
+
     /// Read a slice of it.
     ///
     /// # Errors
@@ -257,7 +273,7 @@ pub fn cut_short(name: &str, row: u64, error: &io::Error) -> SourceError {
         Some(refusal) if row == 0 => return SourceError::new(name, refusal.to_string()),
         Some(refusal) => format!("reading stops here: {refusal}"),
         // What the system says is no word on what the file holds.
-        None if error.raw_os_error().is_some() => format!("reading stops here: {error}{}", hint("read", error)),
+        None if is_of_the_way(error) => format!("reading stops here: {error}{}", hint("read", error)),
         None => format!("reading stops here: {error}; the file is cut short or damaged, fetch it again"),
     };
     SourceError::at(name, Position { row_group: None, row }, message)

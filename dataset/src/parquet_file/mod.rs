@@ -15,7 +15,7 @@ use parquet::{
     errors::ParquetError,
     file::{metadata::ParquetMetaDataReader, reader::ChunkReader},
 };
-use setaccio_base::unwound::unwound;
+use setaccio_base::{error::is_of_the_way, unwound::unwound};
 
 pub use batches::{Batches, Builder};
 pub use pages::{Guarded, PageLimit};
@@ -81,12 +81,12 @@ fn beyond(message: &str) -> Option<&'static str> {
     BEYOND.iter().find(says).map(|(_, way_out)| *way_out)
 }
 
-/// What the system says, where an error comes from it.
+/// What the system or a store says, where an error comes from it.
 fn system(error: &ParquetError) -> Option<String> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<io::Error>()
-            && io.raw_os_error().is_some()
+            && is_of_the_way(io)
         {
             return Some(io.to_string());
         }

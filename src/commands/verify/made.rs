@@ -37,6 +37,12 @@ pub struct Made {
 }
 
 impl Made {
+    /// What was found of a build.
+    pub fn of_build(report: verify::Report) -> Self {
+        let verify::Report { files, rows, checks, faults, foreign } = report;
+        Self { files, rows, checks, faults, foreign }
+    }
+
     fn take(&mut self, checked: &mut Checked) {
         self.files += checked.files.len();
         self.checks += checked.files.len() + 1;

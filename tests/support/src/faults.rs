@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum FaultKind {
     /// Answer with this status and do nothing.
     Status(u16),
+    /// Answer with this status and this code of an error in XML, as stores of objects do, and do nothing.
+    Code(u16, &'static str),
     /// 429, with these seconds in `Retry-After`.
     TooMany(u64),
     /// 429, with the date so many seconds from now in `Retry-After`.

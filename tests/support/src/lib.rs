@@ -1,4 +1,4 @@
-//! A Hub on this machine, for tests: the endpoints that `setaccio`, `huggingface_hub` and `datasets` call,
+//! A Hub and a store of objects on this machine, for tests. The Hub: the endpoints that `setaccio`, `huggingface_hub` and `datasets` call,
 //! over repositories in memory, with faults on demand. Large files are answered as the real one does, by a
 //! redirect to a storage on another host that refuses whoever brings a token.
 //!
@@ -13,6 +13,7 @@ use std::{
     thread::JoinHandle,
 };
 
+mod buckets;
 mod faults;
 mod files;
 mod reading;
@@ -21,6 +22,7 @@ mod server;
 mod store;
 mod writing;
 
+pub use buckets::{Buckets, Bytes, StoreRequest, StoredObject, TestStore};
 pub use faults::{Fault, FaultKind, Faults};
 pub use store::{Commit, Content, Repo, Store, User};
 

@@ -40,7 +40,7 @@ async fn handle(State((shared, storage)): State<(Arc<Shared>, bool)>, request: R
     });
     let kind = lock(&shared.faults).next(&method, &path);
     match kind {
-        Some(FaultKind::Status(status)) => return error_response(status, "", "planned"),
+        Some(FaultKind::Status(status) | FaultKind::Code(status, _)) => return error_response(status, "", "planned"),
         Some(FaultKind::TooMany(seconds)) => {
             let mut answer = error_response(429, "", "planned");
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -140,7 +140,7 @@ fn trickle(body: Body, speed: u64) -> Body {
 }
 
 /// The answer, of which only the first bytes arrive.
-async fn cut(answer: Response, bytes: usize) -> Response {
+pub(crate) async fn cut(answer: Response, bytes: usize) -> Response {
     let (mut head, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     if body.is_empty() {
@@ -179,7 +179,7 @@ fn broken(mut chunks: Vec<Result<Bytes, std::io::Error>>) -> Response {
     Body::from_stream(stream::iter(chunks)).into_response()
 }
 
-fn pairs(query: &str) -> BTreeMap<String, String> {
+pub(crate) fn pairs(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter_map(|p| p.split_once('='));
     pairs.map(|(k, v)| (decoded(k), decoded(v))).collect()
 }

@@ -367,7 +367,7 @@ fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
         recipe.seed
     );
     for input in lock.input.iter().take(MOST_INPUTS) {
-        let _ = writeln!(out, "| {} | {} | {} |", cell(&input.file), grouped(input.bytes), code_cell(&input.sha256));
+        let _ = writeln!(out, "| {} | {} | {} |", cell(&input.file), grouped(input.bytes), code_cell(&input.content()));
     }
     if let Some(more) = lock.input.get(MOST_INPUTS..).filter(|more| !more.is_empty()) {
         let bytes = more.iter().map(|input| input.bytes).sum();

@@ -22,6 +22,7 @@ use crate::{
     inputs,
     output::Output,
     progress::Bar,
+    stores,
     style::{FAINT, GOOD, NAME, count, counted},
     submission::{
         self, FINISH, JOIN, Record, SLICES, Submission, TRAIN,
@@ -209,6 +210,11 @@ fn build(args: &Args) -> Result<()> {
     }
     let loaded = args.inputs.load()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
+    if stores::address(&out).is_some() {
+        bail!(
+            "a batch system's machines share a folder: name one with --out, and put the build into a store with `setaccio build` afterwards"
+        );
+    }
     let out = std::path::absolute(&out).with_context(|| out.display().to_string())?;
     setaccio_curate::folder::check(&out)?;
     let _lock = submission::lock(&out)?;
@@ -372,13 +378,15 @@ fn command(args: &Args, loaded: &RecipeFile, out: &Path) -> Result<Vec<String>> 
     let inputs = &args.inputs;
     let recipe = match &loaded.place {
         Place::Disk { path, .. } => whole(path)?,
-        Place::Bundled { .. } => loaded.place.argument().display().to_string(),
+        Place::Bundled { .. } | Place::Stored(_) => loaded.place.argument().display().to_string(),
     };
     let mut words = vec![program(args)?, "build".to_owned(), recipe, "--out".to_owned(), whole(out)?];
     let mut option =
         |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|v| [name.to_owned(), v]));
     let from = match &inputs.from {
-        Some(Origin::Dir(folder)) => Some(whole(folder)?),
+        Some(Origin::Dir(folder)) => {
+            Some(stores::address(folder).map_or_else(|| whole(folder), |at| Ok(at.to_owned()))?)
+        }
         other => other.as_ref().map(ToString::to_string),
     };
     option("--from", from);

@@ -203,13 +203,9 @@ fn kind(recipe: &Path) -> Result<Kind> {
     })
 }
 
-fn build(args: &Args) -> Result<()> {
-    let progress = args.output.bar();
-    if let Some(word) = args.more.first() {
-        bail!("{word} follows `--`, which is for a training run or a chain");
-    }
-    let loaded = args.inputs.load()?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(&loaded.recipe.name));
+/// The folder of the build, which the machines share.
+fn out_of(args: &Args, name: &str) -> Result<PathBuf> {
+    let out = args.out.clone().unwrap_or_else(|| Path::new("data/out").join(name));
     if stores::address(&out).is_some() {
         bail!(
             "a batch system's machines share a folder: name one with --out, and put the build into a store with `setaccio build` afterwards"
@@ -217,6 +213,16 @@ fn build(args: &Args) -> Result<()> {
     }
     let out = std::path::absolute(&out).with_context(|| out.display().to_string())?;
     setaccio_curate::folder::check(&out)?;
+    Ok(out)
+}
+
+fn build(args: &Args) -> Result<()> {
+    let progress = args.output.bar();
+    if let Some(word) = args.more.first() {
+        bail!("{word} follows `--`, which is for a training run or a chain");
+    }
+    let loaded = args.inputs.load()?;
+    let out = out_of(args, &loaded.recipe.name)?;
     let _lock = submission::lock(&out)?;
     let earlier = submission::all(&out)?;
     let outline = Outline::read(&parts::work(&out));

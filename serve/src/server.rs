@@ -18,7 +18,7 @@ use axum::{
         HeaderValue, Method, StatusCode, Uri,
         header::{
             ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-            ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, VARY,
+            ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
         },
     },
     middleware::{self, Next},
@@ -237,11 +237,6 @@ async fn guarded(Extract(guard): Extract<Arc<Guard>>, request: Request, next: Ne
 /// The answer to a request whose body is here whole, in time and not too long; errors of the framework in OpenAI's form.
 async fn answered(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    // What says that it is too long is not waited for.
-    let said = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|length| length > BODY as u64) {
-        return ApiError::too_large(BODY).into_response();
-    }
     let body = match tokio::time::timeout(SENDING, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if is_limit(&error) => return ApiError::too_large(BODY).into_response(),

@@ -5,8 +5,6 @@ use std::any::TypeId;
 
 use candle_core::{DType, Tensor};
 use gemm::Parallelism;
-#[cfg(target_arch = "x86_64")]
-use rayon::prelude::*;
 
 use super::Factors;
 #[cfg(target_arch = "x86_64")]
@@ -186,90 +184,13 @@ fn multiplied<T: Float>(
 fn ours(dst: &mut [f32], rs: usize, (term, more): (Term<'_>, Option<Term<'_>>), beta: f32, threads: Threads) -> bool {
     let (m, k, n) = (term.a.rows, term.a.cols, term.b.cols);
     let fits = more.is_none_or(|more| more.a.cs == 1 && (1..=MORE).contains(&more.a.cols));
-    if m.min(n).min(k) < LEAST || !fits {
+    if term.a.cs != 1 || m.min(n).min(k) < LEAST || !fits {
         return false;
     }
     let Some(instructions) = Instructions::best() else { return false };
     let parallel = threads == Threads::All && m * n * k > ALONE;
-    if term.a.cs != 1 {
-        let turned = more.is_none() && term.a.rs == 1;
-        return turned && by_rows(instructions, (dst, rs), term, beta, parallel);
-    }
     multiply(instructions, (dst, rs), (term, more), beta, (DEPTH, parallel));
     true
-}
-
-/// Columns of a product that is made transposed if its left factor lies by columns, as an adapter's gradients are: the right one is
-/// small, and turned in no time.
-#[cfg(target_arch = "x86_64")]
-const FEW: usize = 128;
-
-/// Elements of a left factor that is turned at the most.
-#[cfg(target_arch = "x86_64")]
-const TURNED: usize = 4 << 20;
-
-#[cfg(target_arch = "x86_64")]
-thread_local! {
-    /// Memory of this thread for factors that are turned.
-    static LEFT: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
-}
-
-/// A product whose left factor lies by columns, with the same bits as if it lay by rows.
-#[cfg(target_arch = "x86_64")]
-fn by_rows(
-    instructions: Instructions,
-    (dst, rs): (&mut [f32], usize),
-    Term { a, b, alpha }: Term<'_>,
-    beta: f32,
-    parallel: bool,
-) -> bool {
-    let (m, k, n) = (a.rows, a.cols, b.cols);
-    let few = n <= FEW && n < m;
-    let (left, product) = if few { (n * k, n * m) } else { (m * k, 0) };
-    if left > TURNED {
-        return false;
-    }
-    let mut memory = LEFT.take();
-    if memory.len() < left + product {
-        memory.resize(left + product, 0.0);
-    }
-    let (left, product) = memory[..left + product].split_at_mut(left);
-    let terms = |left, right| (Term { a: left, b: right, alpha }, None);
-    if few {
-        turn(b.t(), left, parallel);
-        if beta != 0.0 {
-            turn(Mat::rows(dst, m, n, rs).t(), product, parallel);
-        }
-        multiply(instructions, (product, m), terms(Mat::rows(left, n, k, k), a.t()), beta, (DEPTH, parallel));
-        for (row, dst) in dst.chunks_mut(rs).enumerate().take(m) {
-            dst.iter_mut().take(n).enumerate().for_each(|(column, x)| *x = product[column * m + row]);
-        }
-    } else {
-        turn(a, left, parallel);
-        multiply(instructions, (dst, rs), terms(Mat::rows(left, m, k, k), b), beta, (DEPTH, parallel));
-    }
-    LEFT.set(memory);
-    true
-}
-
-/// Write a matrix that lies by columns by rows.
-#[cfg(target_arch = "x86_64")]
-fn turn(from: Mat<'_, f32>, to: &mut [f32], parallel: bool) {
-    /// Rows that are written at a time: a line of a cache is read whole.
-    const ROWS: usize = 16;
-    let copy = |(at, to): (usize, &mut [f32])| {
-        let first = &from.data[at * ROWS * from.rs..];
-        for column in 0..from.cols {
-            for (row, to) in to.chunks_exact_mut(from.cols).enumerate() {
-                to[column] = first[row * from.rs + column * from.cs];
-            }
-        }
-    };
-    if parallel {
-        to.par_chunks_mut(ROWS * from.cols).enumerate().for_each(copy);
-    } else {
-        to.chunks_mut(ROWS * from.cols).enumerate().for_each(copy);
-    }
 }
 
 #[cfg(test)]
@@ -307,21 +228,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    #[test]
-    fn a_left_factor_that_lies_by_columns_gives_the_bits_of_one_that_lies_by_rows() {
-        for (m, k, n) in [(300, 70, 16), (16, 300, 200), (100, 520, 130), (9, 9, 9)] {
-            let (a, b) = (uniform_vec(key(1, "a"), m * k, 1.0), uniform_vec(key(1, "b"), k * n, 1.0));
-            let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
-            let right = Mat::rows(&b, k, n, n);
-            let made = |left| {
-                let mut c = uniform_vec(key(1, "c"), m * (n + 3), 1.0);
-                gemm(&mut c, n + 3, left, right, (2.0, 0.5), Threads::All);
-                c
-            };
-            assert!(made(Mat::rows(&turned, k, m, m).t()) == made(Mat::rows(&a, m, k, k)), "{m}x{k}x{n}");
         }
     }
 

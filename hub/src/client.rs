@@ -3,7 +3,6 @@
 use std::{
     io::Read,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
@@ -15,6 +14,7 @@ use ureq::{
 use setaccio_base::progress::Progress;
 
 use crate::{
+    agent,
     error::{Error, Result},
     file_part::FilePartBody,
     request::{ApiRequest, Payload},
@@ -25,8 +25,6 @@ use crate::{
     url::{is_open, join_url, origin, without_query},
 };
 
-/// A connection on which no byte moves for so long counts as cut.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read as text, in bytes: a page of a listing has well under one megabyte.
 const MAX_TEXT: u64 = 64 << 20;
 
@@ -45,20 +43,7 @@ impl Client {
     /// # Errors
     /// `SSL_CERT_FILE` cannot be read or holds no certificates.
     pub fn new(settings: Settings) -> Result<Self> {
-        let agent = Agent::config_builder()
-            .tls_config(tls::config(settings.certificates.as_deref())?)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("setaccio/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(IDLE_TIMEOUT))
-            .timeout_recv_response(Some(IDLE_TIMEOUT * 4))
-            .timeout_per_read(Some(IDLE_TIMEOUT))
-            .timeout_per_write(Some(IDLE_TIMEOUT))
-            .input_buffer_size(256 << 10)
-            .build()
-            .into();
+        let agent = agent::config(tls::config(settings.certificates.as_deref())?).build().into();
         Ok(Self { agent, settings })
     }
 

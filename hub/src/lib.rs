@@ -2,6 +2,7 @@
 //! share, repositories and commits. It knows nothing of recipes or data sets.
 
 pub mod account;
+pub mod agent;
 pub mod cache;
 pub mod client;
 pub mod commit;

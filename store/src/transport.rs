@@ -9,14 +9,12 @@ use object_store::{
     ClientConfigKey, ClientOptions,
     client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService},
 };
+use setaccio_hub::agent::{IDLE, config};
 use ureq::{
     Agent,
     http::{Method, Request, Response, StatusCode, header, request::Parts},
     tls::TlsConfig,
 };
-
-/// A connection on which no byte moves for so long counts as cut.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// An answer that is longer is none to any question that is asked here, in bytes: objects are read in pieces.
 const LONGEST: u64 = 64 << 20;
@@ -35,21 +33,9 @@ impl HttpConnector for Connector {
         let open = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
         let connect = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect = connect.and_then(|text| text.strip_suffix('s')?.parse().ok()).map_or(IDLE, Duration::from_secs);
-        let agent = Agent::config_builder()
-            .tls_config(self.tls.clone())
-            .https_only(!open)
-            .http_status_as_error(false)
-            .max_redirects(self.redirects)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("setaccio/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(connect))
-            .timeout_recv_response(Some(IDLE * 4))
-            .timeout_per_read(Some(IDLE))
-            .timeout_per_write(Some(IDLE))
-            .input_buffer_size(256 << 10)
-            .build()
-            .into();
+        let agent =
+            config(self.tls.clone()).https_only(!open).max_redirects(self.redirects).timeout_connect(Some(connect));
+        let agent = agent.build().into();
         Ok(HttpClient::new(Transport { agent }))
     }
 }

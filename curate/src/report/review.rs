@@ -11,15 +11,14 @@ use std::{
 };
 
 use arrow_array::Array;
-use parquet::arrow::ProjectionMask;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{numbers::wilson, progress::Progress};
-use setaccio_dataset::{ledger::Ledger, lock::RecipeLock, parquet_file};
+use setaccio_dataset::{ledger::Ledger, lock::RecipeLock};
 
 use super::{
     card,
-    page::{Place, Row, pick, read},
-    rows::texts,
+    page::{Place, Row, keep_smallest, pick, read},
+    rows::{SHORT, each_batch, texts},
 };
 use crate::error::{Error, Result};
 
@@ -136,28 +135,13 @@ impl Review {
         for (number, entry) in self.ledger.files.iter().enumerate().filter(|(_, entry)| entry.path.starts_with("data/"))
         {
             let path = self.out.join(&entry.path);
-            let (_, batches) = parquet_file::own(&path, |builder| {
-                let mask = ProjectionMask::columns(builder.parquet_schema(), ["id"]);
-                builder.with_projection(mask)
-            })?;
-            let mut first = 0;
-            for batch in batches {
-                if progress.cancelled() {
-                    return Err(Error::Interrupted);
-                }
-                let batch = batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw))?;
-                let ids = texts(&batch, "id").ok_or_else(|| Error::damaged(&path, "holds no column `id`"))?;
+            each_batch(&path, ["id"], (SHORT, None), progress, |batch, first| {
+                let ids = texts(batch, "id").ok_or_else(|| Error::damaged(&path, "holds no column `id`"))?;
                 for i in 0..ids.len() {
-                    let id = ids.value(i);
-                    if smallest.len() < most || smallest.last().is_some_and(|(last, _)| id < last.as_str()) {
-                        smallest.insert((id.to_owned(), (number, first + i as u64)));
-                        if smallest.len() > most {
-                            smallest.pop_last();
-                        }
-                    }
+                    keep_smallest(&mut smallest, most, (ids.value(i), (number, first + i as u64)));
                 }
-                first += ids.len() as u64;
-            }
+                Ok(())
+            })?;
         }
         Ok(smallest.into_iter().map(|(_, place)| place).collect())
     }

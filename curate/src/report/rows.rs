@@ -8,9 +8,47 @@ use arrow_array::{
     types::{Int32Type, UInt64Type},
 };
 use parquet::arrow::{ProjectionMask, arrow_reader::RowSelection};
+use setaccio_base::progress::Progress;
 use setaccio_dataset::{parquet_file, shard::Position};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Rows that are read at a time of short columns.
+pub const SHORT: usize = 8192;
+/// Rows that are read at a time where their texts are among the columns.
+pub const LONG: usize = 1024;
+
+/// Read a file with the columns of these names, so many rows at a time, of all its row groups or of some. `each` is given a batch, and how many
+/// rows were read before it.
+///
+/// # Errors
+/// The file is missing or damaged, somebody stops it, or what `each` gives.
+pub fn each_batch<'n>(
+    path: &Path,
+    names: impl IntoIterator<Item = &'n str>,
+    (rows, groups): (usize, Option<Vec<usize>>),
+    progress: &dyn Progress,
+    mut each: impl FnMut(&RecordBatch, u64) -> Result<()>,
+) -> Result<()> {
+    let (_, batches) = parquet_file::own(path, |builder| {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+        let builder = builder.with_projection(mask).with_batch_size(rows);
+        match groups {
+            Some(groups) => builder.with_row_groups(groups),
+            None => builder,
+        }
+    })?;
+    let mut first = 0;
+    for batch in batches {
+        if progress.cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let batch = batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?;
+        each(&batch, first)?;
+        first += batch.num_rows() as u64;
+    }
+    Ok(())
+}
 
 /// These rows, ascending, of a file that has `all`, with the columns of these names, a batch each.
 ///

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, path::Path};
 
 use arrow_array::RecordBatch;
-use parquet::arrow::ProjectionMask;
 use serde::Serialize;
 use setaccio_base::{
     progress::Progress,
@@ -15,19 +14,14 @@ use setaccio_dataset::{
     folder,
     ledger::{FileEntry, Ledger},
     lock::RecipeLock,
-    parquet_file,
     shard::Position,
 };
 
 use super::{
-    rows::{fetch, number, position, repeated_id, text},
+    rows::{LONG, each_batch, fetch, number, position, repeated_id, text},
     settings,
 };
-use crate::{
-    error::{Error, Result},
-    key,
-    pipeline::rejects::MESSAGE,
-};
+use crate::{error::Result, key, pipeline::rejects::MESSAGE};
 
 /// How a row is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,33 +186,25 @@ impl<'a> Build<'a> {
         query: &Query,
         progress: &dyn Progress,
     ) -> Result<Vec<u64>> {
-        let (mut rows, mut first) = (Vec::new(), 0);
+        let mut rows = Vec::new();
         let inputs = if let Query::Place(file, _) = query { self.inputs(file) } else { Vec::new() };
         let path = self.out.join(&entry.path);
-        let (_, batches) = parquet_file::own(&path, |builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder.with_projection(mask)
-        })?;
-        for batch in batches {
-            if progress.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let batch = batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw))?;
+        each_batch(&path, columns.iter().copied(), (LONG, None), progress, |batch, first| {
             for i in 0..batch.num_rows() {
                 let is = match query {
-                    Query::Id(id) => text(&batch, "id", i).is_some_and(|found| found.starts_with(id.as_str())),
+                    Query::Id(id) => text(batch, "id", i).is_some_and(|found| found.starts_with(id.as_str())),
                     Query::Place(_, row) => {
-                        number(&batch, "row", i) == Some(*row)
-                            && text(&batch, "file", i).is_some_and(|file| inputs.contains(&file.as_str()))
+                        number(batch, "row", i) == Some(*row)
+                            && text(batch, "file", i).is_some_and(|file| inputs.contains(&file.as_str()))
                     }
                     Query::Words(words) => {
-                        self.texts(&batch, i).iter().any(|text| folded(text).contains(words.as_str()))
+                        self.texts(batch, i).iter().any(|text| folded(text).contains(words.as_str()))
                     }
                 };
                 rows.extend(is.then_some(first + i as u64));
             }
-            first += batch.num_rows() as u64;
-        }
+            Ok(())
+        })?;
         Ok(rows)
     }
 

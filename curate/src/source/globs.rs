@@ -40,6 +40,11 @@ fn kind(name: &str) -> Kind {
     }
 }
 
+/// Whether a file is one of rows by its name.
+pub fn is_of_rows(name: &str) -> bool {
+    kind(name) != Kind::Other
+}
+
 /// Of what folders hold the tables, or the texts if there is no table; then the rest.
 fn tables_or_texts<T>(found: Vec<(T, Kind)>) -> (Vec<T>, Vec<T>) {
     let wanted = if found.iter().any(|(_, kind)| *kind == Kind::Table) { Kind::Table } else { Kind::Text };

@@ -30,7 +30,7 @@ mod value;
 mod windows;
 
 pub use format::{inspect, inspected};
-pub use globs::{find, select, stray};
+pub use globs::{find, is_of_rows, select, stray};
 pub use reader::{InputFile, Inspection, Item, Items, Limits, Projection, Reader, Slice};
 pub use record::{Reading, Record};
 pub use schema::{ColumnSpec, Mapping, Schema};

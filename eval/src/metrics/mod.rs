@@ -192,9 +192,9 @@ pub fn measures(task: &Task, asked: &[&Asked], answers: &[Answered]) -> Result<V
             (Metric::Rouge, _) => all.extend(rouges(asked, answers)),
             (Metric::Auc | Metric::BiasAuc, _) => {
                 let scores: Vec<f64> = answers.iter().filter_map(Answered::second).collect();
-                let areas = areas(*metric, task, asked)?;
+                let (ranked, areas) = (Ranked::new(&scores), areas(*metric, task, asked)?);
                 all.extend(areas.into_iter().map(|(name, sides)| {
-                    let items = Items::Areas { ranked: Ranked::new(&scores), sides };
+                    let items = Items::Areas { ranked: ranked.clone(), sides };
                     Measure { name: name.into(), items, more_is_better: Some(true) }
                 }));
             }

@@ -1,8 +1,10 @@
 //! What the commands that ask models many questions have in common.
 
+use std::path::{Path, PathBuf};
+
 use setaccio_eval::scorer::Room;
 use setaccio_templates::Clock;
-use setaccio_train::recipe;
+use setaccio_train::{artifacts::finished_run::FinishedRun, chain::finished::Finished, models, recipe};
 
 use super::generate::{date, device};
 
@@ -24,6 +26,13 @@ pub struct Asking {
     /// What computes; `auto` is the GPU if there is one and this build has the feature `cuda`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device())]
     pub device: recipe::Device,
+}
+
+/// Where what a model was asked is written if nothing else is said, below `folder`: a run's own, or beside all runs; and whether it is a run's,
+/// which is told of it. What a chain has recorded of its stages stays as it is.
+pub fn home(model: &Path, folder: &str) -> (PathBuf, bool) {
+    let is_run = FinishedRun::is_in(model) && !Finished::has_stage(model);
+    (if is_run { model.join(folder) } else { Path::new(folder).join(models::name(model)) }, is_run)
 }
 
 const DATE: &str = "2026-01-01";

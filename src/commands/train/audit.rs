@@ -13,13 +13,12 @@ use setaccio_eval::{
     scorer::Scorer,
 };
 use setaccio_train::{
-    artifacts::finished_run::FinishedRun,
-    chain::{finished::Finished, schema::answer_tokens},
+    chain::schema::answer_tokens,
     models,
     report::evaluation::{self, AUDIT as FOLDER},
 };
 
-use super::asking::Asking;
+use super::asking::{Asking, home};
 use crate::{
     jobs::Jobs,
     output::Output,
@@ -66,10 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
     let progress = args.output.bar();
     let suite = Suite::open(args.suite.as_deref())?;
-    // What a chain has recorded of its stages stays as it is.
-    let is_run = FinishedRun::is_in(&args.model) && !Finished::has_stage(&args.model);
-    let beside = Path::new(FOLDER).join(models::name(&args.model));
-    let out = args.out.clone().unwrap_or_else(|| if is_run { args.model.join(FOLDER) } else { beside });
+    let (home, is_run) = home(&args.model, FOLDER);
+    let out = args.out.clone().unwrap_or(home);
     let asking = (args.asking, (!args.no_writing).then_some(args.max_tokens));
     let audit = of((&args.model, &args.adapter), suite, asking, &progress);
     progress.clear();

@@ -17,14 +17,9 @@ use setaccio_eval::{
     run::{Places, Prepared, Settings, Subject, evaluate},
 };
 use setaccio_hub::{Client, Settings as HubSettings};
-use setaccio_train::{
-    artifacts::finished_run::FinishedRun,
-    chain::finished::Finished,
-    models,
-    report::evaluation::{self, FOLDER},
-};
+use setaccio_train::report::evaluation::{self, FOLDER};
 
-use super::asking::Asking;
+use super::asking::{Asking, home};
 use crate::{
     fetch::{self, Need},
     jobs::Jobs,
@@ -107,12 +102,8 @@ pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let settings = settings(args);
     let first = &args.models[0];
-    // What a chain has recorded of its stages stays as it is.
-    let is_run = FinishedRun::is_in(first) && !Finished::has_stage(first);
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| if is_run { first.join(FOLDER) } else { Path::new(FOLDER).join(models::name(first)) });
+    let (home, is_run) = home(first, FOLDER);
+    let out = args.out.clone().unwrap_or(home);
     let tasks = prepare(&args.task, (&args.from, args.jobs), &settings, &progress);
     progress.clear();
     let tasks = tasks?;

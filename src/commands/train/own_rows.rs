@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use setaccio_base::{atomic, bundle::Place, row::Kind, shell};
-use setaccio_curate::init;
+use setaccio_curate::{init, source::is_of_rows};
 use setaccio_dataset::recipe::OnBadRow;
 use setaccio_train::{
     checkpoint,
@@ -27,9 +27,6 @@ use crate::{
 
 /// Name of the recipe that is followed, in the run's folder.
 const RECIPE: &str = "train.toml";
-
-/// Ends of names of files of rows.
-const ROWS: [&str; 8] = ["jsonl", "json", "parquet", "csv", "tsv", "txt", "gz", "zst"];
 
 /// What is asked for.
 pub struct Asked<'a> {
@@ -65,8 +62,7 @@ impl Asked<'_> {
 pub fn is_meant(argument: &Path) -> bool {
     let is_recipe = argument.extension().is_some_and(|end| end == "toml");
     // A file that is not there is one of rows, too, by the end of its name: that is told then.
-    let ends = |end: &std::ffi::OsStr| ROWS.iter().any(|known| end == *known);
-    let missing = !argument.exists() && argument.extension().is_some_and(ends);
+    let missing = !argument.exists() && is_of_rows(&argument.to_string_lossy());
     if argument.is_file() || missing { !is_recipe } else { argument.is_dir() && Place::recipe(argument, HOME).is_err() }
 }
 

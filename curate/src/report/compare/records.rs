@@ -12,12 +12,14 @@ use arrow_array::{
     types::{Float64Type, Int32Type, Int64Type, UInt64Type},
 };
 use arrow_schema::DataType;
-use parquet::arrow::ProjectionMask;
 use setaccio_base::progress::Progress;
-use setaccio_dataset::{columns::content_names, ledger::Ledger, parquet_file, recipe::Recipe};
+use setaccio_dataset::{columns::content_names, ledger::Ledger, recipe::Recipe};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{super::rows::texts, Build, Fate};
+use super::{
+    super::rows::{each_batch, texts},
+    Build, Fate,
+};
 use crate::{
     error::{Error, Result},
     pipeline::scratch::Buckets,
@@ -212,7 +214,8 @@ impl Sides {
             let path = build.out.join(&entry.path);
             let split = SPLITS.iter().position(|split| entry.path.starts_with(&format!("data/{split}-")));
             let split = u8::try_from(split.unwrap_or(SPLITS.len())).unwrap_or(u8::MAX);
-            for_each_batch(&path, &compared.read, progress, |batch| {
+            let read = compared.read.iter().map(String::as_str);
+            each_batch(&path, read, (BATCH, None), progress, |batch, _| {
                 let (ids, named) = columns(&path, batch)?;
                 for i in 0..batch.num_rows() {
                     let source = sources.get(named.value(i)).copied().unwrap_or(ABSENT);
@@ -232,8 +235,7 @@ impl Sides {
             names.rules.iter().zip(0..).map(|((stage, rule), n)| ((stage.as_str(), rule.as_str()), n)).collect();
         for entry in build.files("rejects/") {
             let path = build.out.join(&entry.path);
-            let read = ["stage", "rule", "id", "source"].map(str::to_owned);
-            for_each_batch(&path, &read, progress, |batch| {
+            each_batch(&path, ["stage", "rule", "id", "source"], (BATCH, None), progress, |batch, _| {
                 let (ids, _) = columns(&path, batch)?;
                 let (Some(stages), Some(named)) = (texts(batch, "stage"), texts(batch, "rule")) else {
                     return Err(Error::damaged(&path, "holds no rejects; build the data set again"));
@@ -417,25 +419,6 @@ fn columns<'b>(
 fn id(path: &Path, hex: &str) -> Result<[u8; 16]> {
     let id = u128::from_str_radix(hex, 16).map_err(|e| Error::damaged(path, format!("id {hex:?}: {e}")))?;
     Ok(id.to_be_bytes())
-}
-
-fn for_each_batch(
-    path: &Path,
-    names: &[String],
-    progress: &dyn Progress,
-    mut each: impl FnMut(&RecordBatch) -> Result<()>,
-) -> Result<()> {
-    let (_, batches) = parquet_file::own(path, |builder| {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().map(String::as_str));
-        builder.with_projection(mask).with_batch_size(BATCH)
-    })?;
-    for batch in batches {
-        if progress.cancelled() {
-            return Err(Error::Interrupted);
-        }
-        each(&batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

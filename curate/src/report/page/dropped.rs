@@ -7,19 +7,16 @@ use std::{
 };
 
 use arrow_array::Array;
-use parquet::arrow::ProjectionMask;
 use setaccio_base::progress::Progress;
-use setaccio_dataset::{ledger::FileEntry, parquet_file};
+use setaccio_dataset::ledger::FileEntry;
 
-use super::super::rows::{repeated_id, texts};
+use super::super::rows::{SHORT, each_batch, repeated_id, texts};
 use crate::error::{Error, Result};
 
 /// Copies of one row that are shown beside it.
 const COPIES: usize = 3;
 /// Sets of copies that are shown of each rule.
 const CLUSTERS: usize = 5;
-/// Rows that are read at a time.
-const BATCH: usize = 8192;
 
 /// A row of a published file: the number of the file in the ledger, and its own there.
 pub type Place = (usize, u64);
@@ -57,17 +54,8 @@ pub fn pick(out: &Path, files: &[FileEntry], most: usize, progress: &dyn Progres
         let merged = entry.path.starts_with("rejects/merge-");
         let names = ["stage", "rule", "id"].into_iter().chain(merged.then_some("detail"));
         let path = out.join(&entry.path);
-        let (_, batches) = parquet_file::own(&path, |builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-            builder.with_projection(mask).with_batch_size(BATCH)
-        })?;
-        let mut first = 0;
-        for batch in batches {
-            if progress.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let batch = batch.map_err(|flaw| parquet_file::own_flaw(&path, &flaw))?;
-            let column = |name| texts(&batch, name);
+        each_batch(&path, names, (SHORT, None), progress, |batch, first| {
+            let column = |name| texts(batch, name);
             let (Some(stages), Some(rule_names), Some(ids)) = (column("stage"), column("rule"), column("id")) else {
                 return Err(Error::damaged(&path, "holds no rejects; build the data set again"));
             };
@@ -80,13 +68,7 @@ pub fn pick(out: &Path, files: &[FileEntry], most: usize, progress: &dyn Progres
                     rules.entry(stage.to_owned()).or_default().insert(rule.to_owned(), BTreeSet::new());
                 }
                 if let Some(rows) = rules.get_mut(stage).and_then(|of| of.get_mut(rule)) {
-                    let worse = |(last, at): &(String, Place)| (id, place) < (last.as_str(), *at);
-                    if rows.len() < most || rows.last().is_some_and(worse) {
-                        rows.insert((id.to_owned(), place));
-                        if rows.len() > most {
-                            rows.pop_last();
-                        }
-                    }
+                    keep_smallest(rows, most, (id, place));
                 }
                 if let Some(details) = details.filter(|_| stage == "dedup")
                     && let Some(kept) = repeated_id(details.value(i))
@@ -94,12 +76,23 @@ pub fn pick(out: &Path, files: &[FileEntry], most: usize, progress: &dyn Progres
                     gather(&mut clusters, rule, kept, place);
                 }
             }
-            first += batch.num_rows() as u64;
-        }
+            Ok(())
+        })?;
     }
     let rules =
         rules.into_iter().flat_map(|(stage, of)| of.into_iter().map(move |(rule, r)| ((stage.clone(), rule), r)));
     Ok(Picked { rules: rules.collect(), clusters })
+}
+
+/// Take a row among the `most` with the smallest ids.
+pub fn keep_smallest(rows: &mut BTreeSet<(String, Place)>, most: usize, (id, place): (&str, Place)) {
+    let smaller = |(last, at): &(String, Place)| (id, place) < (last.as_str(), *at);
+    if rows.len() < most || rows.last().is_some_and(smaller) {
+        rows.insert((id.to_owned(), place));
+        if rows.len() > most {
+            rows.pop_last();
+        }
+    }
 }
 
 /// Count a copy of the row `kept`, if that is among the smallest so far. One that is not now is not later, so that the counts of

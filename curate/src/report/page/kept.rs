@@ -6,15 +6,15 @@ use std::{
 };
 
 use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray, types::Int32Type};
-use parquet::arrow::ProjectionMask;
 use setaccio_base::{progress::Progress, row::Kind};
 use setaccio_dataset::{columns::content_names, ledger::FileEntry, parquet_file};
 
-use super::{super::rows::texts, bins::Lengths, dropped::Place};
+use super::{
+    super::rows::{LONG, SHORT, each_batch, texts},
+    bins::Lengths,
+    dropped::Place,
+};
 use crate::error::{Error, Result};
-
-/// Rows that are read at a time.
-const BATCH: usize = 8192;
 
 /// Texts are long: so many of them are measured, about, and so many bytes.
 const MEASURED_ROWS: u64 = 100_000;
@@ -44,9 +44,9 @@ pub fn look(
     let mut kept = Kept::default();
     for (number, entry) in shards(files) {
         let names = ["source", "tokens"].into_iter().chain((!ids.is_empty()).then_some("id"));
-        let mut first = 0;
-        for_each_batch(&out.join(&entry.path), names, None, progress, |path, batch| {
-            let sources = sources(path, batch)?;
+        let path = out.join(&entry.path);
+        each_batch(&path, names, (SHORT, None), progress, |batch, first| {
+            let sources = sources(&path, batch)?;
             let tokens = batch.column_by_name("tokens").and_then(|column| column.as_primitive_opt::<Int32Type>());
             let named = texts(batch, "id");
             for i in 0..batch.num_rows() {
@@ -63,7 +63,6 @@ pub fn look(
                     kept.by_id.insert(id.to_owned(), place);
                 }
             }
-            first += batch.num_rows() as u64;
             Ok(())
         })?;
     }
@@ -111,10 +110,10 @@ pub fn measure(
             continue;
         }
         let names = ["source"].into_iter().chain(content_names(kind).iter().copied());
-        let mut at = 0;
-        for_each_batch(&path, names, Some(groups), progress, |path, batch| {
-            let sources = sources(path, batch)?;
-            let texts = Texts::of(batch, kind).map_err(|message| Error::damaged(path, message))?;
+        each_batch(&path, names, (LONG, Some(groups)), progress, |batch, first| {
+            let at = usize::try_from(first).unwrap_or(usize::MAX);
+            let sources = sources(&path, batch)?;
+            let texts = Texts::of(batch, kind).map_err(|message| Error::damaged(&path, message))?;
             for i in 0..batch.num_rows() {
                 measured.characters.count(sources.value(i), texts.of_row(i).map(characters).sum());
                 for (mark, found) in marks.iter().zip(&mut measured.marked) {
@@ -123,7 +122,6 @@ pub fn measure(
                     }
                 }
             }
-            at += batch.num_rows();
             Ok(())
         })?;
     }
@@ -144,32 +142,6 @@ fn group_sizes(path: &Path) -> Result<Vec<u64>> {
         builder.with_row_groups(Vec::new())
     })?;
     Ok(sizes)
-}
-
-fn for_each_batch<'n>(
-    path: &Path,
-    names: impl Iterator<Item = &'n str>,
-    groups: Option<Vec<usize>>,
-    progress: &dyn Progress,
-    mut each: impl FnMut(&Path, &RecordBatch) -> Result<()>,
-) -> Result<()> {
-    // Texts take more room than names.
-    let rows = if groups.is_some() { BATCH / 8 } else { BATCH };
-    let (_, batches) = parquet_file::own(path, |builder| {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let builder = builder.with_projection(mask).with_batch_size(rows);
-        match groups {
-            Some(groups) => builder.with_row_groups(groups),
-            None => builder,
-        }
-    })?;
-    for batch in batches {
-        if progress.cancelled() {
-            return Err(Error::Interrupted);
-        }
-        each(path, &batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?)?;
-    }
-    Ok(())
 }
 
 fn sources<'b>(path: &Path, batch: &'b RecordBatch) -> Result<&'b StringArray> {

@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub use contents::{Row, read};
-pub use dropped::{Place, pick};
+pub use dropped::{Place, keep_smallest, pick};
 pub use marks::find;
 
 /// Rows of a rule that are shown on each side.

@@ -33,7 +33,7 @@ pub fn note() -> Note {
     let variable = |name: &str| std::env::var(name).ok();
     let system = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let host = variable("SLURMD_NODENAME").or_else(system).unwrap_or_else(|| "an unknown machine".into());
-    Note { host, job: job_of(variable), began: now(), ended: None }
+    Note { host, job: job_of(variable), began: now(), ..Note::default() }
 }
 
 fn job_of(variable: impl Fn(&str) -> Option<String>) -> Option<String> {

@@ -175,14 +175,14 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
     pins::write(&plan.pins(), &work)?;
     if part != Part::Whole {
-        let before = Outline::read(&work);
+        let before = Outline::read(out);
         let [slices, shares] = match &before {
             Some(before) => [before.slices, before.shares],
             None => [None; 2],
         };
         let slices = if let Part::Slice { of, .. } = part { Some(of) } else { slices };
         let shares = if let Part::Share { of, .. } = part { Some(of) } else { shares };
-        outline(plan, slices, shares).write(&work)?;
+        outline(plan, slices, shares).write(out)?;
     }
     let pool = thread_pool(jobs)?;
     if let Part::Share { number, of } = part {
@@ -323,8 +323,9 @@ fn finish(
         return Err(Error::Interrupted);
     }
     let tasks = plan.tasks.iter().zip(&manifests).flat_map(|(task, manifest)| filter::files(&work, task, manifest));
-    let kept = folder.keep_tasks(&tasks.collect(), keep_tasks)?;
-    folder.publish()?;
+    let tasks = tasks.collect();
+    progress.stage(parts::PUBLISH, 1);
+    let kept = folder.publish(|| folder.keep_tasks(&tasks, keep_tasks))?;
     whereabouts(plan).write(folder.root())?;
     Ok(BuildOutcome::Whole { ledger, reused, kept })
 }
@@ -341,7 +342,7 @@ fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
-    let slices = Outline::read(work).and_then(|outline| outline.slices).filter(|of| *of > 0);
+    let slices = Outline::read(out).and_then(|outline| outline.slices).filter(|of| *of > 0);
     let command = format!("{} --out {}", plan.command(), shell::word(&out.display().to_string()));
     let commands = match slices {
         Some(of) => {

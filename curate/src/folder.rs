@@ -23,8 +23,14 @@ use crate::error::{Error, Result};
 /// Name of the lock's file in the hidden folder.
 const LOCK: &str = "lock";
 
-/// Name of the file there that says that what is staged is whole.
+/// Name of the file there that says that what is staged is whole,
 const PUBLISHING: &str = "publishing";
+
+/// of the folder that it is staged in,
+const STAGING: &str = "staging";
+
+/// and of the one of what processes that share a build say of themselves, which stays until it is published.
+pub const PARTS: &str = "parts";
 
 /// An output folder that this process has locked.
 #[derive(Debug)]
@@ -100,7 +106,7 @@ impl OutputFolder {
 
     /// Where the new build is put together.
     pub fn staging(&self) -> PathBuf {
-        self.hidden("staging")
+        self.hidden(STAGING)
     }
 
     fn marker(&self) -> PathBuf {
@@ -122,15 +128,18 @@ impl OutputFolder {
         Ok(staging)
     }
 
-    /// Replace the earlier build by what is staged, and clear the work. From the moment the marker is on
-    /// disk the new build is the one that counts: a crash later is made good by the next `open`.
+    /// Replace the earlier build by what is staged, and clear the work, of which `keep` may put something aside. From the moment the
+    /// marker is on disk the new build is the one that counts: a crash later is made good by the next `open`.
     ///
     /// # Errors
-    /// The file system refuses; the next `open` goes on from there.
-    pub fn publish(&self) -> Result<()> {
+    /// As `keep`; the file system refuses; the next `open` goes on from there.
+    pub fn publish<T>(&self, keep: impl FnOnce() -> Result<T>) -> Result<T> {
         atomic::sync_dir(&self.staging())?;
         atomic::write(&self.marker(), b"staging is complete\n")?;
-        self.put_in_place()
+        // The tasks go only now: whoever looks how things stand sees them, or the marker.
+        let kept = keep()?;
+        self.put_in_place()?;
+        Ok(kept)
     }
 
     fn put_in_place(&self) -> Result<()> {
@@ -180,8 +189,18 @@ impl OutputFolder {
 
     /// Leave nothing of a build's work. The marker goes last: until then a crash is made good by the next `open`.
     pub fn clear(&self) -> Result<()> {
-        [self.hidden("old"), self.staging(), self.work(), self.marker()].iter().try_for_each(|p| Ok(atomic::remove(p)?))
+        let all = [self.hidden("old"), self.staging(), self.work(), self.hidden(PARTS), self.marker()];
+        all.iter().try_for_each(|path| Ok(atomic::remove(path)?))
     }
+}
+
+/// The ledger of the build that is being put in place in `root`, or was when a process ended that did it: it counts, and the next
+/// command that opens the folder completes it.
+pub fn publishing(root: &Path) -> Option<Ledger> {
+    let hidden = root.join(HIDDEN);
+    let there = hidden.join(PUBLISHING).exists();
+    // It is put in place last.
+    there.then(|| Ledger::of(&hidden.join(STAGING)).or_else(|| Ledger::of(root))).flatten()
 }
 
 /// Check that a build may work in `root`.
@@ -276,7 +295,7 @@ mod tests {
             let dir = temp();
             let folder = OutputFolder::open(dir.path(), Mode::Exclusive)?;
             stage(&folder, "first");
-            folder.publish()?;
+            folder.publish(|| Ok(()))?;
             assert_eq!(ledger(dir.path()), "first");
             stage(&folder, "second");
             atomic::write(&folder.marker(), b"")?;
@@ -297,7 +316,7 @@ mod tests {
         let dir = temp();
         let folder = OutputFolder::open(dir.path(), Mode::Exclusive)?;
         stage(&folder, "first");
-        folder.publish()?;
+        folder.publish(|| Ok(()))?;
         stage(&folder, "second");
         atomic::write(&folder.marker(), b"")?;
         // The earlier ledger has stepped aside, and the new one is not in its place.

@@ -3,7 +3,9 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime},
 };
@@ -13,22 +15,25 @@ use setaccio_base::{
     atomic,
     hidden::{HIDDEN, hidden_folder},
     lock_file::{LockFile, Mode},
+    progress::Progress,
 };
-use setaccio_dataset::ledger::Ledger;
+use setaccio_dataset::{folder::LEDGER, ledger::Ledger};
 
 pub use crate::plan::Inspected;
 use crate::{
     error::{Error, Result},
-    folder,
+    folder::{self, PARTS},
     pipeline::{filter, team::Team, write},
     recipe::rebuild,
 };
+pub use crate::pipeline::alone::Alone;
 
-/// Folder of the work folder that notes and locks are in.
-const PARTS: &str = "parts";
-
-/// The part that joins the slices.
+/// The part that joins the slices,
 pub const FINISH: &str = "finish";
+/// the last of its stages, from which on the build counts,
+pub const PUBLISH: &str = "publish";
+/// and the part that puts a published build into an object store.
+pub const STORE: &str = "store";
 
 /// What a slice is called in files.
 pub fn slice(number: usize, of: usize) -> String {
@@ -50,7 +55,12 @@ pub fn work(out: &Path) -> PathBuf {
     out.join(HIDDEN).join("work")
 }
 
-/// What the work folder says of a build in several parts.
+/// The folder of outline, notes and locks of what is made in `out`.
+fn home(out: &Path) -> PathBuf {
+    out.join(HIDDEN).join(PARTS)
+}
+
+/// What the output folder says of a build in several parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     /// What is built.
@@ -65,23 +75,29 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// That of a work folder.
-    pub fn read(work: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(work.join("outline.json")).ok()?).ok()
+    /// That of the build in `out`.
+    pub fn read(out: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(home(out).join(OUTLINE)).ok()?).ok()
     }
 
     /// Write it, if another one is there or none.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn write(&self, work: &Path) -> Result<()> {
-        if Self::read(work).as_ref() == Some(self) {
+    pub fn write(&self, out: &Path) -> Result<()> {
+        if Self::read(out).as_ref() == Some(self) {
             return Ok(());
         }
-        let json = serde_json::to_vec(self).map_err(Error::encode("outline.json"))?;
-        Ok(atomic::write(&work.join("outline.json"), &json)?)
+        let json = serde_json::to_vec(self).map_err(Error::encode(OUTLINE))?;
+        hidden_folder(out)?;
+        let home = home(out);
+        fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
+        Ok(atomic::write(&home.join(OUTLINE), &json)?)
     }
 }
+
+/// The file of an [`Outline`].
+const OUTLINE: &str = "outline.json";
 
 /// What a process says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +109,15 @@ pub struct Note {
     pub job: Option<String>,
     /// When it began, in seconds since 1970.
     pub began: u64,
+    /// What it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Whether it waits for another process that is at it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+    /// When it had done its part, in seconds since 1970; of what leaves something else that says so, the note goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<u64>,
     /// How it ended, if it could say so and did not do its part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
@@ -121,30 +146,44 @@ pub struct AtWork {
     name: String,
     /// None if another process is at the same part: what is written of it is that one's.
     lock: Option<LockFile>,
-    note: Note,
+    note: Mutex<Note>,
 }
 
 impl AtWork {
-    /// Say that this process is at the part of this name of the build in `out`.
+    /// Say that this process is at the part of this name of what is made in `out`, which is the caller's to write to.
     ///
     /// # Errors
-    /// The folder holds what no build wrote, or cannot be written to.
+    /// The folder cannot be written to.
     pub fn begin(out: &Path, name: &str, note: Note) -> Result<Self> {
-        folder::check(out)?;
         hidden_folder(out)?;
-        let folder = work(out).join(PARTS);
+        let folder = home(out);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let lock = acquire(&lock_path(&folder, name))?;
-        let at_work = Self { folder, name: name.to_owned(), lock, note };
-        if at_work.lock.is_some() {
-            at_work.write()?;
-        }
+        let at_work = Self { folder, name: name.to_owned(), lock, note: note.into() };
+        at_work.write(&at_work.note())?;
         Ok(at_work)
     }
 
-    fn write(&self) -> Result<()> {
-        let json = serde_json::to_vec(&self.note).map_err(Error::encode(&self.name))?;
+    fn note(&self) -> MutexGuard<'_, Note> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, note: &Note) -> Result<()> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        let json = serde_json::to_vec(note).map_err(Error::encode(&self.name))?;
         Ok(atomic::write(&note_path(&self.folder, &self.name), &json)?)
+    }
+
+    /// Say what it is at now, or that it waits for another process that is. A disk on which there is no room to say so has other
+    /// sorrows, and what it is at is done all the same.
+    pub fn is_at(&self, what: &str, waits: bool) {
+        let mut note = self.note();
+        if note.at.as_deref() != Some(what) || note.waits != waits {
+            (note.at, note.waits) = (Some(what.to_owned()), waits);
+            let _ = self.write(&note);
+        }
     }
 
     /// The part is done: nothing more is to be said.
@@ -159,21 +198,79 @@ impl AtWork {
         }
         // What others have there stays.
         let _ = fs::remove_dir(&self.folder);
-        let _ = self.folder.parent().map(fs::remove_dir);
         Ok(())
+    }
+
+    /// The part is done, and nothing else says so.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn is_done(self) -> Result<()> {
+        let mut note = self.note();
+        note.done = Some(now());
+        self.write(&note)
     }
 
     /// It is not, and why.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn failed(mut self, why: String, stopped: bool) -> Result<()> {
+    pub fn failed(self, why: String, stopped: bool) -> Result<()> {
         if self.lock.is_none() {
             return Ok(());
         }
         fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
-        self.note.ended = Some(Ended { at: now(), stopped, why });
-        self.write()
+        let mut note = self.note();
+        note.ended = Some(Ended { at: now(), stopped, why });
+        self.write(&note)
+    }
+}
+
+/// Follows work as another does, and notes what it is at.
+pub struct Noted<'a> {
+    /// Who is at work.
+    pub at_work: &'a AtWork,
+    /// Who follows it, too.
+    pub progress: &'a dyn Progress,
+}
+
+impl Progress for Noted<'_> {
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+
+    fn stage(&self, name: &'static str, total: u64) {
+        self.at_work.is_at(name, false);
+        self.progress.stage(name, total);
+    }
+
+    fn waits(&self, name: &'static str) {
+        self.at_work.is_at(name, true);
+        self.progress.waits(name);
+    }
+
+    fn advance(&self, pieces: u64, note: &str) {
+        self.progress.advance(pieces, note);
+    }
+
+    fn rows(&self, rows: u64, bytes: u64) {
+        self.progress.rows(rows, bytes);
+    }
+
+    fn bytes(&self, bytes: u64) {
+        self.progress.bytes(bytes);
+    }
+
+    fn detail(&self, sentence: &str) {
+        self.progress.detail(sentence);
+    }
+
+    fn note(&self, sentence: &str) {
+        self.progress.note(sentence);
+    }
+
+    fn warn(&self, sentence: &str) {
+        self.progress.warn(sentence);
     }
 }
 
@@ -222,9 +319,56 @@ pub struct PartStanding {
     pub name: String,
     /// How it stands.
     pub state: State,
-    /// What the last process that was at it said of itself.
+    /// What the last process that was at it said of itself,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
+    /// and when, by the clock of the file system.
+    #[serde(skip)]
+    pub noted: Option<SystemTime>,
+}
+
+impl PartStanding {
+    /// How the part of this name of what is made in `out` stands, by what processes left there.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn of(out: &Path, name: String) -> Result<Self> {
+        let folder = home(out);
+        let path = note_path(&folder, &name);
+        let noted = fs::metadata(&path).and_then(|found| found.modified()).ok();
+        let note: Option<Note> = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let state = match note.as_ref().map(|note| (note.done, &note.ended)) {
+            // Whoever begins takes the lock first, and writes then.
+            _ if is_held(&lock_path(&folder, &name))? => State::Running,
+            None => State::Open,
+            Some((Some(_), _)) => State::Done,
+            Some((None, Some(ended))) if ended.stopped => State::Stopped,
+            Some((None, Some(_))) => State::Failed,
+            Some((None, None)) => State::Lost,
+        };
+        Ok(Self { name, state, note, noted })
+    }
+
+    /// The same, if what it is to leave is there.
+    fn done(self, done: bool) -> Self {
+        Self { state: if done { State::Done } else { self.state }, ..self }
+    }
+}
+
+/// Whether a process holds a lock.
+///
+/// # Errors
+/// The file system refuses.
+pub fn is_held(lock: &Path) -> Result<bool> {
+    if !lock.exists() {
+        return Ok(false);
+    }
+    match LockFile::acquire(lock, Mode::Shared) {
+        Err(setaccio_base::Error::Busy(_)) => Ok(true),
+        Err(setaccio_base::Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(false),
+    }
 }
 
 /// How a build in several parts stands.
@@ -232,6 +376,8 @@ pub struct PartStanding {
 pub struct Standing {
     /// Whether it is published.
     pub published: bool,
+    /// Whether all is written and it is being put in place of an earlier build, or was when the process ended that did it.
+    pub publishing: bool,
     /// Its tasks, and how many of them are done; unknown before a part began.
     pub tasks: Option<[usize; 2]>,
     /// The slices, in order.
@@ -240,67 +386,62 @@ pub struct Standing {
     pub shares: Vec<PartStanding>,
     /// What joins them, and publishes what comes of it.
     pub finish: PartStanding,
+    /// What puts the published build into a store, if a process did or does.
+    pub store: Option<PartStanding>,
 }
 
 impl Standing {
     /// That of the build in `out`: the one that was asked for `since` then, if it is known when; of so many slices, until a part
     /// says how many, and so many shares of joining them.
     ///
+    /// Others go on meanwhile. What is looked at first is what goes first when it is no longer needed: notes once tasks are done,
+    /// tasks once the mark says that all is staged, the mark once the ledger is in its place.
+    ///
     /// # Errors
     /// The file system refuses.
     pub fn of(out: &Path, since: Option<SystemTime>, [slices, shares]: [Option<usize>; 2]) -> Result<Self> {
         let work = work(out);
-        let folder = work.join(PARTS);
-        let outline = Outline::read(&work);
-        let ledger = Ledger::of(out).filter(|ledger| !ledger.fingerprint.is_empty());
-        // A build that finds itself up to date says so there, too.
-        let told = fs::metadata(rebuild::whereabouts(out)).and_then(|found| found.modified()).ok();
-        let published = ledger.is_some_and(|ledger| {
-            outline.as_ref().is_none_or(|outline| outline.fingerprint == ledger.fingerprint)
-                && since.is_none_or(|since| told.is_some_and(|told| told >= since))
-        });
-        let done: Option<Vec<bool>> = outline
-            .as_ref()
-            .map(|outline| outline.tasks.iter().map(|key| published || filter::is_done(&work, key)).collect());
+        let outline = Outline::read(out);
+        let part = |name: String| PartStanding::of(out, name);
         let of = outline.as_ref().and_then(|outline| outline.slices).or(slices).unwrap_or(0);
-        let slices = (1..=of).map(|number| {
-            let mine = done.as_ref().map(|done| done.iter().skip(number - 1).step_by(of));
-            let done = published || mine.is_some_and(|mut mine| mine.all(|done| *done));
-            part(&folder, slice(number, of), done)
-        });
+        let slices: Vec<PartStanding> = (1..=of).map(|number| part(slice(number, of))).collect::<Result<_>>()?;
+        let shared = outline.as_ref().and_then(|outline| outline.shares).or(shares).unwrap_or(0);
+        let shares: Vec<PartStanding> =
+            (1..=shared).map(|number| part(share(number, shared))).collect::<Result<_>>()?;
+        let finish = part(FINISH.to_owned())?;
+        let store = Some(part(STORE.to_owned())?).filter(|store| store.state != State::Open);
+
+        let done: Option<Vec<bool>> =
+            outline.as_ref().map(|outline| outline.tasks.iter().map(|key| filter::is_done(&work, key)).collect());
         let written =
             outline.as_ref().is_some_and(|outline| write::is_written(&Team::place(&work, &outline.fingerprint)));
-        let of = outline.as_ref().and_then(|outline| outline.shares).or(shares).unwrap_or(0);
-        let shares = (1..=of).map(|number| part(&folder, share(number, of), published || written));
+        let fits = |ledger: &Ledger| {
+            !ledger.fingerprint.is_empty()
+                && outline.as_ref().is_none_or(|outline| outline.fingerprint == ledger.fingerprint)
+        };
+        let publishing = folder::publishing(out).is_some_and(|ledger| fits(&ledger));
+        // A build that finds itself up to date says so beside its ledger.
+        let told = [rebuild::whereabouts(out), out.join(LEDGER)];
+        let told = told.iter().filter_map(|path| fs::metadata(path).and_then(|found| found.modified()).ok()).max();
+        let published = Ledger::of(out).is_some_and(|ledger| fits(&ledger))
+            && since.is_none_or(|since| told.is_some_and(|told| told >= since));
+
+        let all = published || publishing;
+        let tasks = done.map(|done| done.into_iter().map(|done| all || done).collect::<Vec<_>>());
+        let slices = slices.into_iter().enumerate().map(|(number, part)| {
+            let mine = tasks.as_ref().map(|tasks| tasks.iter().skip(number).step_by(of));
+            part.done(all || mine.is_some_and(|mut mine| mine.all(|done| *done)))
+        });
         Ok(Self {
-            shares: shares.collect::<Result<_>>()?,
+            slices: slices.collect(),
+            shares: shares.into_iter().map(|part| part.done(all || written)).collect(),
             published,
-            tasks: done.as_ref().map(|done| [done.len(), done.iter().filter(|done| **done).count()]),
-            slices: slices.collect::<Result<_>>()?,
-            finish: part(&folder, FINISH.to_owned(), published)?,
+            publishing: publishing && !published,
+            tasks: tasks.as_ref().map(|tasks| [tasks.len(), tasks.iter().filter(|done| **done).count()]),
+            finish: finish.done(published),
+            store,
         })
     }
-}
-
-fn part(folder: &Path, name: String, done: bool) -> Result<PartStanding> {
-    let note: Option<Note> =
-        fs::read(note_path(folder, &name)).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    let lock = lock_path(folder, &name);
-    let held = || match LockFile::acquire(&lock, Mode::Shared) {
-        Err(setaccio_base::Error::Busy(_)) => Ok(true),
-        Err(error) => Err(Error::from(error)),
-        Ok(_) => Ok(false),
-    };
-    let state = match note.as_ref().map(|note| &note.ended) {
-        _ if done => State::Done,
-        None => State::Open,
-        // Whoever begins anew takes the lock first, and writes then.
-        Some(_) if lock.exists() && held()? => State::Running,
-        Some(Some(ended)) if ended.stopped => State::Stopped,
-        Some(Some(_)) => State::Failed,
-        Some(None) => State::Lost,
-    };
-    Ok(PartStanding { name, state, note })
 }
 
 #[cfg(test)]
@@ -330,24 +471,121 @@ mod tests {
         begin()?.failed("interrupted".into(), true)?;
         assert_eq!(states(out)?[0], State::Stopped);
 
-        let work = out.join(".setaccio/work");
+        let work = work(out);
+        fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
         let outline = Outline {
             fingerprint: "f".into(),
             slices: Some(2),
             shares: None,
             tasks: ["a", "b", "c"].map(str::to_owned).into(),
         };
-        outline.write(&work)?;
+        outline.write(out)?;
         for key in ["a", "c"] {
-            for end in ["blocks", "json"] {
-                fs::write(work.join(format!("{key}.{end}")), "").map_err(Error::io("write", key))?;
-            }
+            do_task(&work, key)?;
         }
         assert_eq!(states(out)?, [State::Done, State::Open, State::Open]);
         assert_eq!(Standing::of(out, None, [None; 2])?.tasks, Some([3, 2]));
         let again = begin()?;
         again.done()?;
-        assert!(!work.join(PARTS).exists() && work.exists());
+        assert!(!note_path(&home(out), &slice(1, 2)).exists() && home(out).join(OUTLINE).exists());
+        Ok(())
+    }
+
+    fn do_task(work: &Path, key: &str) -> Result<()> {
+        let of = |end: &str| work.join(format!("{key}.{end}"));
+        ["blocks", "json"].into_iter().try_for_each(|end| fs::write(of(end), "").map_err(Error::io("write", of(end))))
+    }
+
+    fn write_ledger(folder: &Path, fingerprint: &str) -> Result<()> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let ledger = Ledger { fingerprint: fingerprint.to_owned(), ..Ledger::default() };
+        let json = serde_json::to_vec(&ledger).map_err(Error::encode("ledger"))?;
+        Ok(atomic::write(&folder.join(LEDGER), &json)?)
+    }
+
+    /// What a build of two slices and two shares goes through from its first note to its ledger, over an earlier build or not: what
+    /// happens, and how slices, shares and finish stand then, and whether it is being published or is.
+    #[test]
+    fn at_each_moment_of_a_build_it_is_what_it_is() -> Result<()> {
+        use State::{Done, Failed, Lost, Open, Running, Stopped};
+        for earlier in [false, true] {
+            let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
+            let (out, hidden) = (dir.path(), dir.path().join(HIDDEN));
+            if earlier {
+                write_ledger(out, "earlier")?;
+            }
+            let since = SystemTime::now();
+            let begin = |name: &str| AtWork::begin(out, name, Note { host: "n1".into(), began: now(), ..Note::default() });
+            let is = |moment: &str, parts: [State; 5], [publishing, published]: [bool; 2]| -> Result<()> {
+                let found = Standing::of(out, Some(since), [Some(2), Some(2)])?;
+                let all = found.slices.iter().chain(&found.shares).chain([&found.finish]);
+                let states: Vec<State> = all.map(|part| part.state).collect();
+                assert_eq!(states, parts, "{moment}, over an earlier build: {earlier}");
+                assert_eq!([found.publishing, found.published], [publishing, published], "{moment}: {earlier}");
+                Ok(())
+            };
+            let no = [false, false];
+            is("nothing began", [Open; 5], no)?;
+            let tasks = ["a", "b", "c"].map(str::to_owned).into();
+            Outline { fingerprint: "f".into(), slices: Some(2), shares: Some(2), tasks }.write(out)?;
+            is("it was foretold", [Open; 5], no)?;
+            let one = begin(&slice(1, 2))?;
+            is("a slice runs", [Running, Open, Open, Open, Open], no)?;
+            one.failed("a bad row".into(), false)?;
+            is("it failed", [Failed, Open, Open, Open, Open], no)?;
+            begin(&slice(1, 2))?.failed("interrupted".into(), true)?;
+            drop(begin(&slice(2, 2))?);
+            is("one was stopped, one was killed", [Stopped, Lost, Open, Open, Open], no)?;
+            let work = work(out);
+            fs::create_dir_all(&work).map_err(Error::io("create", &work))?;
+            let one = begin(&slice(1, 2))?;
+            do_task(&work, "a")?;
+            is("one of its two tasks is done", [Running, Lost, Open, Open, Open], no)?;
+            do_task(&work, "c")?;
+            is("both are, and it has not said so", [Done, Lost, Open, Open, Open], no)?;
+            one.done()?;
+            begin(FINISH)?.failed("a slice is missing".into(), false)?;
+            is("it was joined too early", [Done, Lost, Open, Open, Failed], no)?;
+            do_task(&work, "b")?;
+            is("the other is done", [Done, Done, Open, Open, Failed], no)?;
+            let share_one = begin(&share(1, 2))?;
+            let share_two = begin(&share(2, 2))?;
+            share_two.is_at("repeats", true);
+            is("they are joined", [Done, Done, Running, Running, Failed], no)?;
+            let found = Standing::of(out, None, [None; 2])?;
+            let note = found.shares[1].note.clone().unwrap_or_default();
+            assert_eq!((note.at.as_deref(), note.waits), (Some("repeats"), true));
+            drop(share_two);
+            is("one that joins is killed", [Done, Done, Running, Lost, Failed], no)?;
+            let written = Team::place(&work, "f").join("written");
+            fs::create_dir_all(&written).map_err(Error::io("create", &written))?;
+            fs::write(written.join("00000.json"), "").map_err(Error::io("write", &written))?;
+            is("all is written", [Done, Done, Done, Done, Failed], no)?;
+            share_one.done()?;
+            let finish = begin(FINISH)?;
+            write_ledger(&hidden.join("staging"), "f")?;
+            is("it is staged", [Done, Done, Done, Done, Running], no)?;
+            fs::write(hidden.join("publishing"), "").map_err(Error::io("write", &hidden))?;
+            is("it is marked", [Done, Done, Done, Done, Running], [true, false])?;
+            fs::rename(&work, hidden.join("tasks")).map_err(Error::io("keep", &work))?;
+            is("its tasks are kept", [Done, Done, Done, Done, Running], [true, false])?;
+            if earlier {
+                fs::remove_file(out.join(LEDGER)).map_err(Error::io("remove", out))?;
+                is("the earlier one stepped aside", [Done, Done, Done, Done, Running], [true, false])?;
+            }
+            drop(finish);
+            is("its process was killed then", [Done, Done, Done, Done, Lost], [true, false])?;
+            fs::rename(hidden.join("staging").join(LEDGER), out.join(LEDGER)).map_err(Error::io("publish", out))?;
+            is("its ledger is there", [Done; 5], [false, true])?;
+            for left in [hidden.join("staging"), home(out), hidden.join("publishing")] {
+                atomic::remove(&left)?;
+                is(&format!("{} is gone", left.display()), [Done; 5], [false, true])?;
+            }
+            // The same submitted again, with other rows: nothing of it is there.
+            let later = Some(SystemTime::now() + Duration::from_secs(1));
+            let found = Standing::of(out, later, [Some(2), None])?;
+            assert_eq!((found.published, found.finish.state), (false, Open));
+        }
         Ok(())
     }
 }

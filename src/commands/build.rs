@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use setaccio_base::{progress::Progress as _, shell};
+use setaccio_base::{progress::Progress, shell};
 use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
-    parts::{self, AtWork},
+    folder,
+    parts::{self, AtWork, Noted},
     plan::Plan,
     recipe::{
         RecipeFile,
@@ -177,18 +178,19 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{} is a file; name a folder with --out", out.display());
     }
     // Whoever looks how the parts stand reads what each leaves there.
-    let at_work = part.name().map(|name| AtWork::begin(&out, &name, batch_system::note())).transpose()?;
-    let done = plan_and_build(args, loaded, (&out, to), part, &progress);
+    let name = part.name();
+    if name.is_some() {
+        folder::check(&out)?;
+    }
+    let at_work = name.map(|name| AtWork::begin(&out, &name, batch_system::note())).transpose()?;
+    let done = plan_and_build(args, loaded, (&out, to), (part, at_work.as_ref()), &progress);
     progress.clear();
     if let Some(at_work) = at_work {
         let left = match &done {
             Ok(_) => at_work.done(),
             Err(error) => at_work.failed(format!("{error:#}"), super::stopped(error)),
         };
-        // What the part did counts, and its error comes first.
-        if let Err(why) = left {
-            progress.warn(&format!("`setaccio status` cannot be told of this part: {why}"));
-        }
+        super::tell_status(left, &progress);
     }
     let (plan, outcome, put) = done?;
     let all = plan.tasks.len();
@@ -218,7 +220,7 @@ fn plan_and_build(
     args: &Args,
     loaded: RecipeFile,
     (out, to): (&Path, Option<&str>),
-    part: Part,
+    (part, at_work): (Part, Option<&AtWork>),
     progress: &Bar,
 ) -> Result<(Plan, BuildOutcome, Option<Published>)> {
     // A branch keeps the commit that it had when this folder's build first asked, until --force asks anew.
@@ -235,9 +237,11 @@ fn plan_and_build(
     }
     let keep_tasks = args.keep_tasks.most();
     let options = BuildOptions { part, force: args.force, jobs: args.inputs.jobs.threads(), keep_tasks };
+    let noted = at_work.map(|at_work| Noted { at_work, progress });
+    let followed: &dyn Progress = noted.as_ref().map_or(progress, |noted| noted as &dyn Progress);
     let (outcome, put) = match to {
-        None => (build::run(&plan, out, options, progress)?, None),
-        Some(address) => in_store(&plan, (out, address), options, progress)?,
+        None => (build::run(&plan, out, options, followed)?, None),
+        Some(address) => in_store(&plan, (out, address), options, (followed, progress))?,
     };
     Ok((plan, outcome, put))
 }
@@ -247,7 +251,7 @@ fn in_store(
     plan: &Plan,
     (local, address): (&Path, &str),
     options: BuildOptions,
-    progress: &Bar,
+    (followed, progress): (&dyn Progress, &Bar),
 ) -> setaccio_curate::Result<(BuildOutcome, Option<Published>)> {
     let shared = SharedWork::new(plan, local, address)?;
     let slice = matches!(options.part, Part::Slice { .. });
@@ -262,9 +266,9 @@ fn in_store(
         return Ok((BuildOutcome::Slice { tasks, reused: tasks }, None));
     }
     if !options.force {
-        shared.fetch(options.part, progress)?;
+        shared.fetch(options.part, followed)?;
     }
-    let outcome = build::run(plan, local, options, progress).map_err(|error| match error {
+    let outcome = build::run(plan, local, options, followed).map_err(|error| match error {
         // Whatever does what is missing puts it where this looks for it.
         setaccio_curate::Error::Unfinished { missing, total, commands } => {
             let here = format!("--out {}", shell::word(&local.display().to_string()));
@@ -275,16 +279,25 @@ fn in_store(
         other => other,
     })?;
     if slice {
-        shared.put(options.part, progress)?;
+        shared.put(options.part, followed)?;
         return Ok((outcome, None));
     }
     let (BuildOutcome::UpToDate(ledger) | BuildOutcome::Whole { ledger, .. }) = &outcome else {
         return Ok((outcome, None));
     };
+    // The folder holds the build, and the store does not yet: that is a part of its own.
+    let at_work = AtWork::begin(local, parts::STORE, batch_system::note())?;
     progress.transfer("upload", ledger.files.iter().map(|file| file.bytes).sum());
-    let published = stored::publish(local, address, progress)?;
-    shared.clear()?;
-    Ok((outcome, Some(published)))
+    let published = stored::publish(local, address, progress).and_then(|published| {
+        shared.clear()?;
+        Ok(published)
+    });
+    let left = match &published {
+        Ok(_) => at_work.done(),
+        Err(error) => at_work.failed(error.to_string(), matches!(error, setaccio_curate::Error::Interrupted)),
+    };
+    super::tell_status(left, progress);
+    Ok((outcome, Some(published?)))
 }
 
 fn show(done: &Done, keep: KeepTasks, plan: &Plan, out: &Path) {

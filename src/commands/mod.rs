@@ -2,6 +2,9 @@
 
 use anyhow::Result;
 use clap::Subcommand;
+use setaccio_base::progress::Progress as _;
+
+use crate::progress::Bar;
 
 mod build;
 mod card;
@@ -33,6 +36,13 @@ pub fn stopped(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
         || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
         || train::interrupted(error)
+}
+
+/// What a part did counts, and its error comes first, whether `setaccio status` can be told of it or not.
+fn tell_status(told: setaccio_curate::Result<()>, progress: &Bar) {
+    if let Err(why) = told {
+        progress.warn(&format!("`setaccio status` cannot be told of this part: {why}"));
+    }
 }
 
 /// What `setaccio` can be told to do.

@@ -10,6 +10,7 @@ use setaccio_curate::{
     build::KEPT_TASKS,
     embedding::Embedder,
     pipeline::{
+        alone::Alone,
         filter::{self, Look},
         spill,
     },
@@ -70,6 +71,9 @@ struct Planned {
     /// What rows lose that stands elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     repeats: Option<Repeats>,
+    /// What one process decides where several join a build together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alone: Vec<Alone>,
     /// As far as the rows that were tried tell.
     columns: Vec<Column>,
     /// What a build would take, once the files are here.
@@ -246,6 +250,7 @@ fn planned(plan: &Plan, listed: &[HubListing], estimate: Option<Estimate>, looks
             .semantic()
             .map(|settings| Meaning { settings: settings.clone(), by: plan.embedder.as_ref().map(Embedder::told) }),
         repeats: recipe.repeats().cloned(),
+        alone: Alone::of(recipe),
         columns: schema
             .fields()
             .iter()
@@ -427,6 +432,13 @@ fn stages(planned: &Planned, plan: &Plan) {
     let weights = recipe.source.iter().any(|s| s.weight.is_some());
     say!("  sample  {}{}", sample(recipe.sample.as_ref()), if weights { ", by weight of source" } else { "" });
     say!("  split   {:.1}% validation, by content hash; seed {}", recipe.split.validation * 100.0, recipe.seed);
+    if !planned.alone.is_empty() {
+        let alone: Vec<&str> = planned.alone.iter().map(|alone| alone.told()).collect();
+        say!(
+            "  {FAINT}`--finish=I/N` shares the joining, but for what one process decides: {}{FAINT:#}",
+            alone.join("; ")
+        );
+    }
 }
 
 /// What rows are held against.

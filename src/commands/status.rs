@@ -1,18 +1,21 @@
 //! `setaccio status`: how a build in several parts stands, by manifests, notes and locks; the queue adds who waits and why.
 
+mod run;
+
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::shown::one_line;
-use setaccio_curate::parts::{PartStanding, Standing, State};
+use setaccio_curate::parts::{Alone, PartStanding, Standing, State};
 
 use crate::{
     output::Output,
+    stores,
     style::{BAD, FAINT, GOOD, HEAD, NAME, count},
     submission::{
         self, FINISH, JOIN, SLICES, Submission, TRAIN,
@@ -20,10 +23,10 @@ use crate::{
     },
 };
 
-/// Say what is done of a build in slices, what runs, what waits, what failed and why
+/// Say what is done of a build in slices, of a run or of a chain, what runs, what waits, what failed and why
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the build, or of a run that was submitted
+    /// Folder of the build, the run or the chain
     out: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -35,6 +38,8 @@ struct Found {
     out: String,
     /// Whether the build is published.
     published: bool,
+    /// Whether all is written, and is being put in place: it counts already.
+    publishing: bool,
     /// Tasks and those of them that are done; null before a slice began.
     tasks: Option<[usize; 2]>,
     /// Whether Slurm told what is in its queue.
@@ -47,7 +52,10 @@ struct Found {
     /// What joins them, or publishes what was joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish: Option<Shown>,
-    /// A training run or chain that was submitted.
+    /// What puts the published build into an object store, if a process did or does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Shown>,
+    /// A training run or a chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<Shown>,
     /// The command that submits what is missing.
@@ -58,9 +66,21 @@ struct Found {
 /// A part and how it stands.
 #[derive(Serialize)]
 struct Shown {
-    /// `3/40`, `finish` or `train`.
+    /// `3/40`, `join 1/4`, `finish`, `store` or `train`.
     part: String,
     state: Now,
+    /// What it is at, or was last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// That which one process decides for all, if it is that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alone: Option<Alone>,
+    /// Whether it waits for another process that is at it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waits: bool,
+    /// The last step of a run that its metrics tell of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u64>,
     /// Where it runs or ran last.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
@@ -126,6 +146,12 @@ impl Now {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(address) = stores::address(&args.out) {
+        bail!(
+            "{address} is in an object store: status is told of the folder of a machine, the one of `build --work`; `setaccio verify` \
+             looks at the build in the store, and `setaccio build --finish` says which slices it has not"
+        );
+    }
     let out = std::path::absolute(&args.out)?;
     if !out.is_dir() {
         bail!("{} is no folder", args.out.display());
@@ -137,9 +163,13 @@ pub fn run(args: &Args) -> Result<()> {
     let newest = submissions.last();
     let of = newest.and_then(|submission| submission.record.of);
     let shares = newest.and_then(|submission| submission.record.shares);
-    let standing = Standing::of(&out, newest.and_then(Submission::made), [of, shares])?;
+    let since = newest.and_then(Submission::made);
+    let standing = Standing::of(&out, since, [of, shares])?;
     let trained = newest.filter(|submission| submission.record.of.is_none());
-    if standing.slices.is_empty() && !standing.published && trained.is_none() {
+    let run = if newest.is_none() || trained.is_some() { run::Standing::of(&out, since)? } else { None };
+    let begun = |part: &PartStanding| part.state != State::Open;
+    let parts = standing.shares.iter().chain([&standing.finish]).any(begun) || !standing.slices.is_empty();
+    if !parts && !standing.published && !standing.publishing && run.is_none() {
         bail!(
             "{} holds no build in slices and nothing that was submitted: `setaccio submit` or `setaccio build --task` begins one",
             args.out.display()
@@ -147,19 +177,20 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let (known, empty) = (queue.is_some(), Queue::new());
     let look = Look { submissions: &submissions, queue: queue.as_ref().unwrap_or(&empty), told: known };
-    let builds = trained.is_none();
+    let builds = run.is_none();
     let slices: Vec<Shown> =
         (1..).zip(&standing.slices).map(|(number, part)| look.slice(number, standing.slices.len(), part)).collect();
     let join: Vec<Shown> =
         (1..).zip(&standing.shares).map(|(number, part)| look.join(number, standing.shares.len(), part)).collect();
     let finish = builds.then(|| look.finish(&standing.finish));
-    let train = trained.map(|submission| look.train(submission));
+    let store = standing.store.as_ref().map(|part| look.shown(part.name.clone(), part, None, None));
+    let train = run.map(|run| look.train(&run, trained));
     let stuck = |part: &Shown| part.state >= Now::Failed;
-    let again = slices.iter().chain(&join).chain(&finish).any(stuck);
+    let again = slices.iter().chain(&join).chain(&finish).chain(&train).any(stuck);
     let again = newest.filter(|_| again).map(|submission| submission.record.again.clone());
-    let (published, tasks) = (standing.published, standing.tasks);
+    let Standing { published, publishing, tasks, .. } = standing;
     let out = args.out.display().to_string();
-    let found = Found { out, published, tasks, queue: known, slices, join, finish, train, again };
+    let found = Found { out, published, publishing, tasks, queue: known, slices, join, finish, store, train, again };
     args.output.give("status", &found, show)
 }
 
@@ -214,34 +245,39 @@ impl Look<'_> {
             Now::Lost => log.as_deref().and_then(last_line),
         };
         let (host, job) = (note.map(|note| note.host.clone()), note.and_then(|note| note.job.clone()));
-        Shown { part: name, state, host, job, why, log }
+        let at = note.filter(|_| !matches!(state, Now::Open | Now::Waiting)).and_then(|note| note.at.clone());
+        let alone = at.as_deref().and_then(Alone::at);
+        let waits = state == Now::Running && note.is_some_and(|note| note.waits);
+        Shown { part: name, state, at, alone, waits, step: None, host, job, why, log }
     }
 
-    /// Of a run nothing is known here but its job and its log: its folder tells the rest.
-    fn train(&self, submission: &Submission) -> Shown {
-        let queued = submission.queued(self.queue, TRAIN, None);
-        let (job, log) = (submission.record.jobs.get(TRAIN).cloned(), submission.log(TRAIN, None));
-        let state = match queued {
-            Some(queued) if queued.state == "RUNNING" => Now::Running,
-            Some(_) => Now::Waiting,
-            None => Now::Lost,
-        };
-        let why = if state == Now::Waiting { queued.map(|queued| queued.reason.clone()) } else { last_line(&log) };
-        Shown { part: TRAIN.to_owned(), state, host: None, job, why, log: Some(log).filter(|log| log.exists()) }
+    /// A run or a chain, and the submission that asked for it, if one did.
+    fn train(&self, run: &run::Standing, submission: Option<&Submission>) -> Shown {
+        let queued = submission.and_then(|submission| submission.queued(self.queue, TRAIN, None));
+        let log = submission.map(|submission| submission.log(TRAIN, None));
+        let shown = self.shown(TRAIN.to_owned(), &run.part, queued, log);
+        // A job that has not begun has said nothing of itself.
+        let job = shown.job.or_else(|| submission.and_then(|submission| submission.record.jobs.get(TRAIN).cloned()));
+        Shown { job: job.filter(|_| shown.state != Now::Done), step: run.step, ..shown }
     }
 }
 
 /// Bytes at the end of a log that are looked at.
 const TAIL: u64 = 4096;
 
+/// The end of a file of text.
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// What a log says last: what Slurm says of the job, if it does.
 fn last_line(log: &Path) -> Option<String> {
-    let mut file = File::open(log).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = tail(log).ok()?;
     let mut lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     lines.clone().find(|line| line.contains("slurmstepd: error")).or_else(|| lines.next()).map(str::to_owned)
 }
@@ -250,9 +286,10 @@ fn last_line(log: &Path) -> Option<String> {
 const NAMED: usize = 20;
 
 fn show(found: &Found) {
-    let Found { out, published, tasks, queue, slices, join, finish, train, again } = found;
+    let Found { out, published, publishing, tasks, queue, slices, join, finish, store, train, again } = found;
     if let Some(train) = train {
         line(train);
+        more(again.as_deref(), *queue);
         return;
     }
     let tasks = tasks.map_or_else(String::new, |[all, done]| {
@@ -261,7 +298,11 @@ fn show(found: &Found) {
     let head = if *published { format!("{GOOD}built:{GOOD:#} {out}") } else { format!("{HEAD}{out}{HEAD:#}{tasks}") };
     say!("{head}");
     if *published {
+        store.iter().for_each(line);
         return;
+    }
+    if *publishing {
+        say!("all is written and counts; it is being put in place, and any `setaccio build` of this folder would complete that");
     }
     let of = |now: Now| slices.iter().filter(|slice| slice.state == now).count();
     let counts: Vec<String> = Now::ALL
@@ -269,32 +310,40 @@ fn show(found: &Found) {
         .filter(|now| of(*now) > 0)
         .map(|now| format!("{} {}", count(of(now) as u64), now.word()))
         .collect();
-    say!(
-        "{NAME}slices{NAME:#}  {} of {}: {}",
-        count(of(Now::Done) as u64),
-        count(slices.len() as u64),
-        counts.join(", ")
-    );
+    if !slices.is_empty() {
+        say!(
+            "{NAME}slices{NAME:#}  {} of {}: {}",
+            count(of(Now::Done) as u64),
+            count(slices.len() as u64),
+            counts.join(", ")
+        );
+    }
     join.iter().chain(finish).for_each(line);
     let named: Vec<&Shown> =
         slices.iter().filter(|slice| matches!(slice.state, Now::Running) || slice.state >= Now::Failed).collect();
     for slice in named.iter().filter(|slice| slice.state != Now::Open).take(NAMED) {
         line(slice);
     }
-    let more = named.iter().filter(|slice| slice.state != Now::Open).count().saturating_sub(NAMED);
-    if more > 0 {
-        say!("{FAINT}and {} more{FAINT:#}", count(more as u64));
+    let others = named.iter().filter(|slice| slice.state != Now::Open).count().saturating_sub(NAMED);
+    if others > 0 {
+        say!("{FAINT}and {} more{FAINT:#}", count(others as u64));
     }
+    more(again.as_deref(), *queue);
+}
+
+/// What to do about what is missing, and what is not known of it.
+fn more(again: Option<&str>, queue: bool) {
     if let Some(again) = again {
         say!("submit what is missing: {again}");
-    }
-    if !queue && again.is_some() {
-        say!("{FAINT}what waits in a queue is not known here: Slurm does not answer{FAINT:#}");
+        if !queue {
+            say!("{FAINT}what waits in a queue is not known here: Slurm does not answer{FAINT:#}");
+        }
     }
 }
 
 fn line(part: &Shown) {
-    let Shown { part, state, host, job, why, log } = part;
+    let at = doing(part);
+    let Shown { part, state, host, job, why, log, .. } = part;
     let on = host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
     let job = job.as_ref().map_or_else(String::new, |job| format!(", job {job}"));
     // What to do about it stands in the log, and in what --json prints.
@@ -302,12 +351,25 @@ fn line(part: &Shown) {
     let why = why.map_or_else(String::new, |why| format!(": {}", one_line(why)));
     let word = state.word();
     if *state >= Now::Failed && *state != Now::Open {
-        say!("{NAME}{part}{NAME:#}  {BAD}{word}{BAD:#}{on}{job}{why}");
+        say!("{NAME}{part}{NAME:#}  {BAD}{word}{BAD:#}{on}{job}{at}{why}");
         if let Some(log) = log {
             say!("  {FAINT}{}{FAINT:#}", log.display());
         }
     } else {
-        say!("{NAME}{part}{NAME:#}  {word}{on}{job}{why}");
+        say!("{NAME}{part}{NAME:#}  {word}{on}{job}{at}{why}");
+    }
+}
+
+/// What a part does, or did last.
+fn doing(part: &Shown) -> String {
+    let Shown { state, at, alone, waits, step, .. } = part;
+    let step = step.map_or_else(String::new, |step| format!(", step {}", count(step)));
+    match (at.as_deref(), *alone, *waits) {
+        (None, ..) => step,
+        (Some(_), Some(alone), true) => format!(", waits for the process that decides for all: {}", alone.told()),
+        (Some(at), None, true) => format!(", waits for another process, which does the rest of `{at}`"),
+        (Some(_), Some(alone), false) if *state == Now::Running => format!(", decides for all: {}", alone.told()),
+        (Some(at), ..) => format!(", at `{at}`{step}"),
     }
 }
 

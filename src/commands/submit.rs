@@ -225,7 +225,7 @@ fn build(args: &Args) -> Result<()> {
     let out = out_of(args, &loaded.recipe.name)?;
     let _lock = submission::lock(&out)?;
     let earlier = submission::all(&out)?;
-    let outline = Outline::read(&parts::work(&out));
+    let outline = Outline::read(&out);
     let before = outline.as_ref().and_then(|outline| outline.slices);
     let before = before.or_else(|| earlier.last().and_then(|earlier| earlier.record.of));
     let of = args.tasks.map(|n| n as usize).or(before).unwrap_or(TASKS);
@@ -323,10 +323,7 @@ fn build(args: &Args) -> Result<()> {
 
 /// Write down what is known of the tasks: slices without one are done, which is to be seen before the first slice begins.
 fn foretell(out: &Path, outline: Option<&Outline>) -> Result<()> {
-    let Some(outline) = outline else { return Ok(()) };
-    let work = parts::work(out);
-    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    Ok(outline.write(&work)?)
+    outline.map_or(Ok(()), |outline| Ok(outline.write(out)?))
 }
 
 fn nothing(out: &Path, slices: Option<usize>) -> Report {

@@ -101,6 +101,11 @@ fn home(out: &Path) -> PathBuf {
     out.join(hidden::HIDDEN).join("submit")
 }
 
+/// Whether what is made in `out` was submitted.
+pub fn is_of(out: &Path) -> bool {
+    home(out).is_dir()
+}
+
 /// Keep others from submitting for the same folder meanwhile.
 pub fn lock(out: &Path) -> Result<LockFile> {
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;

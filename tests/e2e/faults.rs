@@ -17,7 +17,7 @@ const CALLS: [&str; 4] = ["open", "write", "fsync", "rename"];
 type State = BTreeMap<String, Vec<u8>>;
 
 /// The library, compiled once.
-fn shim() -> &'static Path {
+pub fn shim() -> &'static Path {
     static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, library) = SHIM.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();

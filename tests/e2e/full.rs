@@ -149,6 +149,8 @@ fn a_stage_of_a_chain_may_train_every_weight() {
     args.extend(small.iter().flat_map(|set| ["--set", set.as_str()]));
     let said = setaccio(&args).assert_success().stdout;
     assert!(said.contains("trained whole: written in"), "{said}");
+    let stands = setaccio(&["status", out]).assert_success().stdout;
+    assert!(stands.starts_with("train  done"), "{stands}");
     let card = fs::read_to_string(dir.path().join("merged/README.md")).unwrap();
     assert!(card.contains("| every weight |") && dir.path().join("export/tiny-Q8_0.gguf").is_file(), "{card}");
     let said = setaccio(&args).assert_success().stdout;

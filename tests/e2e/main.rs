@@ -47,6 +47,7 @@ mod semantic;
 #[cfg(feature = "serve")]
 mod serve;
 mod sources;
+mod standing;
 #[cfg(feature = "store")]
 mod store;
 mod submit;

@@ -141,9 +141,9 @@ fn parts_that_fail_stop_or_are_killed_say_so() {
     for (name, case) in [("USR1", "stopped"), ("KILL", "killed")] {
         let mut child = slice(1).env("SLURMD_NODENAME", "n1").spawn().unwrap();
         // A note of its own, and no longer that of the one before.
-        let note = fixture.path("an out/.setaccio/work/parts/slice-1-of-2.json");
+        let note = fixture.path("an out/.setaccio/parts/slice-1-of-2.json");
         let fresh = || fs::read_to_string(&note).is_ok_and(|note| !note.contains("ended"));
-        let outline = fixture.path("an out/.setaccio/work/outline.json");
+        let outline = fixture.path("an out/.setaccio/parts/outline.json");
         wait_for(&mut child, || outline.exists() && fresh() && states(&fixture)[0] == "running");
         signal(&child, name);
         let code = child.wait().unwrap().code();

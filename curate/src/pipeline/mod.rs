@@ -11,6 +11,7 @@
 //!                            row group ──> shard
 //! ```
 
+pub mod alone;
 mod extras;
 pub mod filter;
 mod find_leaks;

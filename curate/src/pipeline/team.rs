@@ -93,19 +93,24 @@ impl Team {
     /// Make a piece, unless it is there; says whether it is. Whoever waits gets it.
     fn piece<T: Kept>(
         &self,
-        (stage, number): (&str, usize),
+        (stage, number): (&'static str, usize),
         wait: bool,
         progress: &dyn Progress,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<bool> {
         let path = self.path(stage, number);
+        let mut waits = false;
         let lock = loop {
             if path.exists() {
                 return Ok(true);
             }
+            if waits {
+                progress.waits(stage);
+                thread::sleep(PATIENCE);
+            }
             match LockFile::acquire(&path.with_extension("lock"), Mode::Exclusive) {
                 Ok(lock) => break lock,
-                Err(setaccio_base::Error::Busy(_)) if wait => thread::sleep(PATIENCE),
+                Err(setaccio_base::Error::Busy(_)) if wait => waits = true,
                 Err(setaccio_base::Error::Busy(_)) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
@@ -203,7 +208,7 @@ pub fn each<T: Kept + Send>(
     }
 }
 
-/// What one process finds out for all of a team, or for itself.
+/// What one process finds out for all of a team, or for itself: [`Alone`](super::alone::Alone) says which of it takes long.
 ///
 /// # Errors
 /// As `make`, a piece that is not what was written, Ctrl-C.

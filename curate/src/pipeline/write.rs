@@ -22,6 +22,7 @@ use setaccio_dataset::{
 };
 
 use super::{
+    alone::Alone,
     extras,
     filter::{Manifest, bands_path, spill_path, vectors_path},
     find_leaks as leaking,
@@ -263,7 +264,7 @@ impl<'a> Decided<'a> {
         if let Some((settings, numbers)) = plan.held_against_validation() {
             let PartitionWriter { index, resolver, .. } = &writer;
             let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
-            let Json(leaks) = once(team, "leaks", progress, || rows.decide(settings, numbers).map(Json))?;
+            let Json(leaks) = once(team, Alone::Validation.stage(), progress, || rows.decide(settings, numbers).map(Json))?;
             validation = Some(leaks.count.clone());
             writer.resolver = writer.resolver.with_leaks(Some(leaks));
         }
@@ -488,7 +489,7 @@ fn semantic_twins(
     let Hands { pool, progress, team } = hands;
     let scratch = hands.scratch(work, "semantic");
     let decide = || rows.decide((settings, plan.loaded.recipe.seed), &scratch, pool, progress).map(Json);
-    let Json(found) = once(team, "semantic", progress, decide)?;
+    let Json(found) = once(team, Alone::Semantic.stage(), progress, decide)?;
     let mut count = TextCount::default();
     for manifest in manifests {
         count.add(&manifest.texts);
@@ -518,7 +519,7 @@ fn repeats(
     let rows = repeating::Rows { dedup, settings, index, partitions, buckets, resolver, progress, pool };
     let Some(team) = team else { return rows.decide(&work.join("repeats")).map(Some) };
     let folder = team.folder().join("spans");
-    let Json(pieces) = once(Some(team), "repeats", progress, || rows.decide(&folder)?.settle().map(Json))?;
+    let Json(pieces) = once(Some(team), Alone::Repeats.stage(), progress, || rows.decide(&folder)?.settle().map(Json))?;
     Repeats::open(&folder, pieces).map(Some)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use setaccio_curate::source::origin::Origin;
+use setaccio_curate::{parts::AtWork, source::origin::Origin};
 use setaccio_eval::{
     audit::{report::Audit, suite::Suite},
     recipe::TaskFile,
@@ -25,11 +25,12 @@ use setaccio_train::{
     session::RunOutcome,
 };
 
-use super::{asking::Asking, audit, eval, plan};
+use super::{asking::Asking, audit, eval, noted::noted, plan};
 use crate::{
     jobs::Jobs,
     progress::Bar,
     style::{FAINT, GOOD, HEAD, NAME, megabytes, snippet},
+    submission,
 };
 
 /// Make a model in stages: data, fine-tuning, preferences, adaptation, merged, exported, with its card
@@ -68,13 +69,30 @@ pub fn run(args: &Args) -> Result<()> {
     for stage in &file.chain.stage {
         setaccio_curate::recipe::load(&file.build(stage), &[]).with_context(|| stage.name.clone())?;
     }
-    let (mut chain, progress) = (ChainRun::open(file, ChainPlaces { root })?, Bar::new());
-    check_tasks(&chain)?;
+    let progress = Bar::new();
+    // What was submitted is asked after from its start. Of a folder of somebody else nothing is written to.
+    let submitted = submission::is_of(&root);
+    noted(submitted, &root, &progress, |at_work| {
+        let mut chain = ChainRun::open(file, ChainPlaces { root: root.clone() })?;
+        check_tasks(&chain)?;
+        match at_work {
+            Some(_) => follow(args, &mut chain, at_work, &progress),
+            None => noted(true, &root, &progress, |at_work| follow(args, &mut chain, at_work, &progress)),
+        }
+    })
+}
+
+/// Take the steps of a chain, one after the other.
+fn follow(args: &Args, chain: &mut ChainRun, at_work: Option<&AtWork>, progress: &Bar) -> Result<()> {
     let (mut rows, mut samples) = (Vec::new(), Vec::new());
-    for step in chain.steps() {
-        let name = chain.name(&step);
+    let steps = chain.steps();
+    for (number, step) in steps.iter().enumerate() {
+        let name = chain.name(step);
+        if let Some(at_work) = at_work {
+            at_work.is_at(&format!("{name}, step {} of {}", number + 1, steps.len()), false);
+        }
         say!("\n{HEAD}== {name}{HEAD:#}");
-        let done = take(args, &mut chain, &step, &progress);
+        let done = take(args, chain, step, progress);
         progress.clear();
         match done.map_err(|error| where_it_stands(error, &name, &chain.places.root))? {
             Reply::Nothing => {}
@@ -82,7 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
             Reply::Samples(said) => samples = said,
         }
     }
-    summary(&rows, &samples, &chain);
+    summary(&rows, &samples, chain);
     Ok(())
 }
 

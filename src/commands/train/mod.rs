@@ -22,6 +22,8 @@ mod interrupted;
 #[cfg(feature = "train")]
 mod merge;
 #[cfg(feature = "train")]
+mod noted;
+#[cfg(feature = "train")]
 mod own_rows;
 #[cfg(feature = "train")]
 mod pages;

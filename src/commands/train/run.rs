@@ -6,10 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use setaccio_base::progress::Progress as _;
+use setaccio_base::progress::Progress;
+use setaccio_curate::parts::{AtWork, Noted};
 use setaccio_hub::{Repo, RepoType};
 use setaccio_train::{
     artifacts::merge,
+    checkpoint,
     data::show,
     formats::model_files::CONFIG,
     gpus::Gpu,
@@ -22,6 +24,7 @@ use setaccio_train::{
 };
 
 use super::{
+    noted::noted,
     own_rows::{self, Asked},
     plan,
 };
@@ -31,7 +34,7 @@ use crate::{
     layout::Layout,
     progress::Bar,
     style::{FAINT, GOOD, NAME, counted},
-    terminal,
+    submission, terminal,
 };
 
 /// Fine-tune a model on built data: a LoRA adapter or every weight, its curve and its card
@@ -178,7 +181,14 @@ pub fn run(args: &Args) -> Result<()> {
             return plan::sketch(&Sketch::new(loaded, outline, args.place())?, &name);
         }
     }
-    let prepared = RunPlan::new(loaded, &folder, &progress);
+    // What was submitted is asked after from its start. Of a folder of somebody else nothing is written to.
+    let submitted = !args.plan && args.show_batch.is_none() && submission::is_of(&folder);
+    noted(submitted, &folder, &progress, |at_work| follow(args, loaded, (&folder, at_work), &progress))
+}
+
+/// Make the run of a recipe in a folder, or show what it would be.
+fn follow(args: &Args, loaded: RecipeFile, (folder, at_work): (&Path, Option<&AtWork>), progress: &Bar) -> Result<()> {
+    let prepared = RunPlan::new(loaded, folder, progress);
     progress.clear();
     let prepared = prepared?;
     if let Some(n) = args.show_batch {
@@ -203,7 +213,15 @@ pub fn run(args: &Args) -> Result<()> {
         (_, true) => StartMode::Force,
         _ => StartMode::Fresh,
     };
-    let done = session::run(&prepared, &prepared.recipe_file.command(), start, &progress);
+    let train = |at_work: Option<&AtWork>| {
+        let noted = at_work.map(|at_work| Noted { at_work, progress });
+        let followed: &dyn Progress = noted.as_ref().map_or(progress, |noted| noted as &dyn Progress);
+        Ok(session::run(&prepared, &prepared.recipe_file.command(), start, followed)?)
+    };
+    let done = match at_work {
+        Some(_) => train(at_work),
+        None => noted(checkpoint::check_folder(folder).is_ok(), folder, progress, train),
+    };
     progress.clear();
     match done? {
         RunOutcome::UpToDate => {

@@ -1,13 +1,15 @@
 // Lets a call of the C library fail, as a broken or full disk would: loaded into a command by LD_PRELOAD.
 //
 // FAULT_UNDER  only files below this folder count
-// FAULT_CALL   open, write, fsync or rename: which call fails
+// FAULT_CALL   open, write, fsync, rename or unlink: which call fails
 // FAULT_AT     the number of that call, from 1; it and no other fails, with EIO
+// FAULT_STOP   if it is set, the process stops there instead, as SIGSTOP does, and goes on with the call afterwards
 // FAULT_ROOM   instead of these: so many bytes can be written in all, and then the disk is full
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,6 +38,10 @@ static int fails(const char *name) {
     const char *call = getenv("FAULT_CALL"), *at = getenv("FAULT_AT");
     if (!call || !at || strcmp(call, name) != 0) return 0;
     if (atomic_fetch_add(&calls, 1) + 1 != atol(at)) return 0;
+    if (getenv("FAULT_STOP")) {
+        kill(getpid(), SIGSTOP);
+        return 0;
+    }
     // Who asked has to know that it happened.
     int mark = ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open"))(getenv("FAULT_MARK"), O_WRONLY | O_CREAT, 0600);
     if (mark >= 0) close(mark);
@@ -91,6 +97,16 @@ AT(pwrite64, off64_t)
     }
 FLUSH(fsync)
 FLUSH(fdatasync)
+
+int unlink(const char *path) {
+    if (under(path) && fails("unlink")) return -1;
+    return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
+}
+
+int unlinkat(int fd, const char *path, int flags) {
+    if ((path[0] == '/' ? under(path) : under_fd(fd)) && fails("unlink")) return -1;
+    return ((int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat"))(fd, path, flags);
+}
 
 int rename(const char *from, const char *to) {
     if (under(to) && fails("rename")) return -1;

@@ -23,10 +23,11 @@ use crate::{
     folder::OutputFolder,
     parts::{self, Outline},
     pipeline::{
-        filter::{self, Manifest},
+        filter,
+        gather::Gathered,
         rejects::CONFLICT,
-        team::Team,
-        write::{self, Hands},
+        team::{Hands, Team},
+        write,
     },
     plan::{ENGINE, Plan, Task},
     recipe::{pins, rebuild::Whereabouts},
@@ -186,10 +187,11 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     }
     let pool = thread_pool(jobs)?;
     if let Part::Share { number, of } = part {
-        let manifests = manifests(plan, &work, out)?;
+        check_done(plan, &work, out)?;
         let team = Team::join(&work, &plan.lock.fingerprint, [number, of])?;
-        let hands = Hands { pool: &pool, progress, team: None };
-        write::share(plan, &work, &manifests, (&team, hands))?;
+        let hands = Hands { pool: &pool, progress, team: Some(&team) };
+        let mut gathered = Gathered::new(plan, &work, hands, &|task| unfinished(plan, &work, out, task))?;
+        write::share(plan, &work, &mut gathered, (&team, hands))?;
         return Ok(BuildOutcome::Written);
     }
     if part == Part::Finish {
@@ -283,16 +285,18 @@ fn finish(
     progress: &dyn Progress,
 ) -> Result<BuildOutcome> {
     let work = folder.work();
-    let manifests = manifests(plan, &work, folder.root())?;
+    check_done(plan, &work, folder.root())?;
     let staging = folder.fresh_staging()?;
     // What shares have done is there; what is left of it is done here.
     let fingerprint = &plan.lock.fingerprint;
     let shared = Team::place(&work, fingerprint).exists();
     let team = shared.then(|| Team::join(&work, fingerprint, [1, 1])).transpose()?;
     let hands = Hands { pool, progress, team: team.as_ref() };
-    let output = write::write(plan, &work, &manifests, &staging, hands)?;
+    let undone = |task: usize| unfinished(plan, &work, folder.root(), task);
+    let mut gathered = Gathered::new(plan, &work, hands, &undone)?;
+    let output = write::write(plan, &work, &mut gathered, &staging, hands)?;
     drop(team);
-    let mut ledger = ledger::compose(plan, &manifests, &output);
+    let mut ledger = ledger::compose(plan, &gathered.counts, &output);
     if ledger.splits.iter().all(|s| s.split != "train" || s.rows == 0) {
         atomic::remove(&staging)?;
         // Tasks that kept nothing are nothing to go on from.
@@ -322,8 +326,7 @@ fn finish(
         atomic::remove(&staging)?;
         return Err(Error::Interrupted);
     }
-    let tasks = plan.tasks.iter().zip(&manifests).flat_map(|(task, manifest)| filter::files(&work, task, manifest));
-    let tasks = tasks.collect();
+    let tasks = plan.tasks.iter().map(|task| task.key.as_str()).collect();
     progress.stage(parts::PUBLISH, 1);
     let kept = folder.publish(|| folder.keep_tasks(&tasks, keep_tasks))?;
     whereabouts(plan).write(folder.root())?;
@@ -335,13 +338,16 @@ fn whereabouts(plan: &Plan) -> Whereabouts {
     Whereabouts::new(&plan.loaded, from)
 }
 
-/// What every task left; an error names the commands that do those that are missing.
-fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
-    let found: Vec<Option<Manifest>> = plan.tasks.iter().map(|t| filter::manifest(work, t)).collect();
-    let missing: Vec<usize> = found.iter().zip(0..).filter(|(m, _)| m.is_none()).map(|(_, task)| task).collect();
-    if missing.is_empty() {
-        return Ok(found.into_iter().flatten().collect());
-    }
+/// Check that every task is done, by what is there; whoever reads what they left looks closer.
+fn check_done(plan: &Plan, work: &Path, out: &Path) -> Result<()> {
+    let undone = plan.tasks.iter().find(|task| !filter::is_done(work, &task.key));
+    undone.map_or(Ok(()), |task| Err(unfinished(plan, work, out, task.index)))
+}
+
+/// The error that names the commands which do the tasks that are not done, of which one is known.
+fn unfinished(plan: &Plan, work: &Path, out: &Path, known: usize) -> Error {
+    let undone = plan.tasks.iter().filter(|task| known == task.index || filter::manifest(work, task).is_none());
+    let missing: Vec<usize> = undone.map(|task| task.index).collect();
     let slices = Outline::read(out).and_then(|outline| outline.slices).filter(|of| *of > 0);
     let command = format!("{} --out {}", plan.command(), shell::word(&out.display().to_string()));
     let commands = match slices {
@@ -352,5 +358,5 @@ fn manifests(plan: &Plan, work: &Path, out: &Path) -> Result<Vec<Manifest>> {
         // Nobody has cut it yet: one command does it all.
         None => vec![command],
     };
-    Err(Error::Unfinished { missing: missing.len(), total: plan.tasks.len(), commands })
+    Error::Unfinished { missing: missing.len(), total: plan.tasks.len(), commands }
 }

@@ -83,9 +83,9 @@ impl OutputFolder {
         self.hidden("tasks")
     }
 
-    /// Keep of the work the `files`, if they are no larger than `most`, and nothing of an earlier build; otherwise nothing. Says
-    /// how large what is kept is.
-    pub fn keep_tasks(&self, files: &BTreeSet<PathBuf>, most: u64) -> Result<u64> {
+    /// Keep of the work what tasks of these keys left, if it is no larger than `most`, and nothing of an earlier build; otherwise
+    /// nothing. Says how large what is kept is.
+    pub fn keep_tasks(&self, keys: &BTreeSet<&str>, most: u64) -> Result<u64> {
         let (work, kept) = (self.work(), self.kept_tasks());
         atomic::remove(&kept)?;
         let mut bytes = 0;
@@ -93,7 +93,7 @@ impl OutputFolder {
             let path = entry.map_err(Error::io("list", &work))?.path();
             match fs::metadata(&path) {
                 // A file that is published under another name, too, costs nothing.
-                Ok(found) if files.contains(&path) => bytes += if found.nlink() > 1 { 0 } else { found.len() },
+                Ok(found) if found.is_file() && is_of(&path, keys) => bytes += if found.nlink() > 1 { 0 } else { found.len() },
                 _ => atomic::remove(&path)?,
             }
         }
@@ -201,6 +201,13 @@ pub fn publishing(root: &Path) -> Option<Ledger> {
     let there = hidden.join(PUBLISHING).exists();
     // It is put in place last.
     there.then(|| Ledger::of(&hidden.join(STAGING)).or_else(|| Ledger::of(root))).flatten()
+}
+
+/// Whether a file is called by the key of one of these tasks.
+fn is_of(file: &Path, keys: &BTreeSet<&str>) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let key = name.split(['.', '-']).next();
+    key.is_some_and(|key| keys.contains(key))
 }
 
 /// Check that a build may work in `root`.

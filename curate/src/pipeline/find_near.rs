@@ -30,7 +30,7 @@ use super::{
     resolver::{KeepRow, Resolver},
     scratch::{ListReader, ListWriter, Places},
     spill::{self, LABEL, WORDS},
-    spill_file::{Block, SpillIndex, Spilled},
+    spill_file::{Block, SpillIndex},
     team::{Json, Kept as KeptPiece, Team, each},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub struct Rows<'a> {
     /// Tells rows that are the same.
     pub resolver: &'a Resolver<'a>,
     /// The band hashes of all tasks.
-    pub bands: Vec<Spilled<'a>>,
+    pub bands: SpillIndex,
     /// Ranges that the hashes of a band are cut into.
     pub parts: u32,
     /// Earlier data sets, whose rows stay.
@@ -79,18 +79,20 @@ impl Rows<'_> {
         // What others read lies where they see it.
         let seen = self.team.map_or_else(|| scratch.to_owned(), |team| team.folder().to_owned());
         let (team, by) = (self.team, (pool, progress));
-        let mut blocks = Vec::new();
+        let buckets = near.bands * self.parts;
         if !self.earlier.is_empty() {
-            self.sketch_earlier(near, &seen, by, |Json(written)| {
-                blocks.push(written);
+            let (mut number, mut sketched) = (0, Vec::new());
+            self.sketch_earlier(near, &seen, by, |Json((path, blocks))| {
+                let at = scratch.join(format!("earlier-{number}.index"));
+                number += 1;
+                sketched.push((path, blocks, at));
                 Ok(())
             })?;
+            for (path, blocks, at) in sketched {
+                self.bands.add(path, &blocks, buckets, &at)?;
+            }
         }
-        let earlier = blocks.iter().map(|(path, blocks)| Spilled { path: path.clone(), blocks, files: Vec::new() });
-        let bands = std::mem::take(&mut self.bands).into_iter().chain(earlier);
-        let buckets = near.bands * self.parts;
-        let bands = SpillIndex::new(bands::schema(), bands, [buckets, buckets]);
-        let (rows, groups) = find_groups(&bands, buckets, (scratch, team), by)?;
+        let (rows, groups) = find_groups(&self.bands, buckets, (scratch, team), by)?;
 
         let store = Store { rows: &rows, shingles: Mutex::new(OwnShingles::create(&seen)?) };
         let nodes = Places::create(&scratch.join("nodes"), Node::BYTES * rows.len() as u64)?;

@@ -12,12 +12,14 @@
 //! ```
 
 pub mod alone;
+mod block_index;
 mod extras;
 pub mod filter;
 mod find_leaks;
 mod find_near;
 pub mod find_repeats;
 mod find_semantic;
+pub mod gather;
 pub mod keep;
 mod kept_rows;
 mod leaks;

@@ -17,29 +17,15 @@ use arrow_ipc::{
 };
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take_record_batch};
-use serde::{Deserialize, Serialize};
 use setaccio_base::atomic::{self, AtomicFile};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::spill::FILE;
+pub use super::block_index::Block;
+use super::{
+    block_index::{BlockIndex, IndexWriter, Place},
+    spill::FILE,
+};
 use crate::error::{Error, Result};
-
-/// Where a block lies and what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
-    /// Bucket of its rows.
-    pub bucket: u32,
-    /// First byte in the file.
-    pub offset: u64,
-    /// Length in bytes.
-    pub length: u64,
-    /// xxh3 of these bytes.
-    pub hash: u64,
-    /// Bytes of content in its rows.
-    pub content: u64,
-    /// Its rows.
-    pub rows: u32,
-}
 
 /// Appends blocks to a file that is put in place whole.
 pub struct BlockWriter {
@@ -102,60 +88,47 @@ pub fn read(path: &Path, block: &Block, projection: Option<&[usize]>) -> Result<
         .map_err(Error::encode(path))
 }
 
-/// What a task spilled.
-pub struct Spilled<'a> {
-    /// Its spill file.
-    pub path: PathBuf,
-    /// The blocks in it.
-    pub blocks: &'a [Block],
-    /// Numbers of its input files. They may have been others when the task ran, if files have come or gone since.
-    pub files: Vec<u32>,
-}
-
 /// The blocks of all tasks, by bucket, in order of task.
 pub struct SpillIndex {
     schema: SchemaRef,
+    /// The file of each task, and the numbers of its input files. They may have been others when the task ran, if files have come or
+    /// gone since.
     files: Vec<(PathBuf, Vec<u32>)>,
-    buckets: Vec<Vec<(usize, Block)>>,
+    index: BlockIndex,
 }
 
 impl SpillIndex {
-    /// Sort the blocks of `tasks`, whose columns are those of `schema` and which have `spilled` buckets, into `buckets` buckets;
-    /// both are powers of two, and there are no more of these.
-    pub fn new<'a>(
-        schema: SchemaRef,
-        tasks: impl IntoIterator<Item = Spilled<'a>>,
-        [spilled, buckets]: [u32; 2],
-    ) -> Self {
-        let mut index = Self { schema, files: Vec::new(), buckets: vec![Vec::new(); buckets as usize] };
-        for task in tasks {
-            for block in task.blocks {
-                let bucket = block.bucket / (spilled / buckets).max(1);
-                index.buckets[bucket as usize].push((index.files.len(), *block));
-            }
-            index.files.push((task.path, task.files));
-        }
-        index
+    /// Blocks of these files, whose columns are those of `schema`.
+    pub fn new(schema: SchemaRef, files: Vec<(PathBuf, Vec<u32>)>, index: BlockIndex) -> Self {
+        Self { schema, files, index }
+    }
+
+    /// Add the blocks of one more file, which are in so many buckets; where they lie is written to `at`.
+    pub fn add(&mut self, path: PathBuf, blocks: &[Block], spilled: u32, at: &Path) -> Result<()> {
+        let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        let buckets = u32::try_from(self.index.content().len()).unwrap_or(u32::MAX);
+        let mut writer = IndexWriter::create(at)?;
+        let part = writer.part(blocks.iter().map(|block| (number, *block)).collect(), [spilled, buckets])?;
+        writer.finish()?;
+        self.index.add(at, part);
+        self.files.push((path, Vec::new()));
+        Ok(())
     }
 
     /// A block, all columns or those at `projection`.
-    fn read(&self, file: usize, block: &Block, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-        let (path, numbers) = &self.files[file];
+    fn read(&self, (file, block): &Place, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+        let (path, numbers) = &self.files[*file as usize];
         read(path, block, projection)?.into_iter().map(|batch| numbered(batch, numbers)).collect()
     }
 
     /// Bytes of content in each bucket.
-    pub fn content(&self) -> Vec<u64> {
-        self.buckets.iter().map(|blocks| blocks.iter().map(|(_, b)| b.content).sum()).collect()
+    pub fn content(&self) -> &[u64] {
+        self.index.content()
     }
 
     /// Bytes of content in a range of buckets.
     pub fn content_of(&self, range: &Range<u32>) -> u64 {
-        self.blocks(range).map(|(_, b)| b.content).sum()
-    }
-
-    fn blocks(&self, range: &Range<u32>) -> impl Iterator<Item = &(usize, Block)> {
-        self.buckets[range.start as usize..range.end as usize].iter().flatten()
+        self.content()[range.start as usize..range.end as usize].iter().sum()
     }
 
     /// The rows of a range of buckets as one batch.
@@ -175,8 +148,8 @@ impl SpillIndex {
 
     fn concat(&self, range: &Range<u32>, schema: &SchemaRef, projection: Option<&[usize]>) -> Result<RecordBatch> {
         let mut batches = Vec::new();
-        for (file, block) in self.blocks(range) {
-            batches.extend(self.read(*file, block, projection)?);
+        for place in &self.index.blocks(range)? {
+            batches.extend(self.read(place, projection)?);
         }
         concat_batches(schema, &batches).map_err(Error::encode("spill file"))
     }
@@ -185,11 +158,12 @@ impl SpillIndex {
     /// Blocks that hold none of them are not read.
     pub fn pick(&self, range: &Range<u32>, rows: &[u32]) -> Result<RecordBatch> {
         let (mut picked, mut rest, mut first) = (Vec::new(), rows, 0);
-        for (file, block) in self.blocks(range) {
+        for place in &self.index.blocks(range)? {
+            let (_, block) = place;
             let mine = rest.partition_point(|row| *row < first + block.rows);
             let (here, later) = rest.split_at(mine);
             if !here.is_empty() {
-                let whole = concat_batches(&self.schema, &self.read(*file, block, None)?);
+                let whole = concat_batches(&self.schema, &self.read(place, None)?);
                 let indices = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
                 picked.push(whole.and_then(|b| take_record_batch(&b, &indices)).map_err(Error::encode("spill file"))?);
             }
@@ -235,10 +209,13 @@ mod tests {
         writer.write(0, &batch(&["quattro"]), 7)?;
         assert!(!path.exists(), "the name is given last");
         let blocks = writer.finish()?;
-        let spilled = || [Spilled { path: path.clone(), blocks: &blocks, files: vec![0] }];
-        let halves = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 2]);
-        assert_eq!(halves.content(), [16, 0], "buckets that are finer than need be are joined");
-        let index = SpillIndex::new(batch(&[]).schema(), spilled(), [4, 4]);
+        let index = |buckets: u32| -> Result<SpillIndex> {
+            let mut index = SpillIndex::new(batch(&[]).schema(), Vec::new(), BlockIndex::new(buckets));
+            index.add(path.clone(), &blocks, 4, &dir.path().join(format!("{buckets}.index")))?;
+            Ok(index)
+        };
+        assert_eq!(index(2)?.content(), [16, 0], "buckets that are finer than need be are joined");
+        let index = index(4)?;
         assert_eq!(index.content(), [10, 6, 0, 0]);
         assert_eq!(index.gather(&(0..1))?, batch(&["uno", "quattro"]));
         assert_eq!(index.gather(&(0..2))?, batch(&["uno", "quattro", "due", "tre"]));

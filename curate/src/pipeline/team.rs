@@ -190,6 +190,29 @@ impl Team {
     }
 }
 
+/// Who works: the threads and who follows them, and the processes that do it together, if this one is not alone.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// Threads.
+    pub pool: &'a ThreadPool,
+    /// Who follows it.
+    pub progress: &'a dyn Progress,
+    /// The processes.
+    pub team: Option<&'a Team>,
+}
+
+impl<'a> Hands<'a> {
+    /// Threads, and who follows it.
+    pub fn by(self) -> (&'a ThreadPool, &'a dyn Progress) {
+        (self.pool, self.progress)
+    }
+
+    /// An empty folder of this process alone.
+    pub fn scratch(self, work: &Path, name: &str) -> PathBuf {
+        self.team.map_or(work, Team::own).join(name)
+    }
+}
+
 /// A stage, of a team or of this process alone: `make` each of `n` pieces, and `consume` them in order.
 ///
 /// # Errors

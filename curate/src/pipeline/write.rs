@@ -11,7 +11,6 @@ use std::{
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
-use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use setaccio_base::{numbers::counted, progress::Progress, row::Content};
 use setaccio_dataset::{
@@ -24,22 +23,22 @@ use setaccio_dataset::{
 use super::{
     alone::Alone,
     extras,
-    filter::{Manifest, bands_path, spill_path, vectors_path},
     find_leaks as leaking,
     find_near::Rows,
     find_repeats as repeating,
     find_semantic::Rows as Meanings,
+    gather::{Gathered, TaskCounts},
     lengths::{LengthTable, SPLITS},
     near::NearDuplicates,
     rejects::{self, DropRow},
     repeats::{Change, Edits, Repeats},
     resolver::{KeepRow, Named, Removed, Resolution, Resolver, allot, partitions, pieces},
-    semantic::{TextCount, Twins, vectors},
+    semantic::Twins,
     shards::{self, RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING, ORDER},
-    spill_file::{self, Block, BlockWriter, SpillIndex, Spilled},
+    spill_file::{self, Block, BlockWriter, SpillIndex},
     stage::each,
-    team::{Json, Team, each as team_each, once},
+    team::{Hands, Json, Team, each as team_each, once},
 };
 use crate::{
     error::{Error, Result},
@@ -118,28 +117,6 @@ struct Partition {
     counts: Counts,
 }
 
-/// Who writes: the threads and who follows them, and the processes that do it together, if this one is not alone.
-#[derive(Clone, Copy)]
-pub struct Hands<'a> {
-    /// Threads.
-    pub pool: &'a ThreadPool,
-    /// Who follows it.
-    pub progress: &'a dyn Progress,
-    /// The processes.
-    pub team: Option<&'a Team>,
-}
-
-impl<'a> Hands<'a> {
-    fn by(self) -> (&'a ThreadPool, &'a dyn Progress) {
-        (self.pool, self.progress)
-    }
-
-    /// An empty folder of this process alone.
-    fn scratch(self, work: &Path, name: &str) -> PathBuf {
-        self.team.map_or(work, Team::own).join(name)
-    }
-}
-
 /// Write what the tasks left in `work` into `staging`. What a team wrote is put there.
 ///
 /// # Errors
@@ -147,14 +124,14 @@ impl<'a> Hands<'a> {
 pub fn write(
     plan: &Plan,
     work: &Path,
-    manifests: &[Manifest],
+    gathered: &mut Gathered,
     staging: &Path,
     hands: Hands<'_>,
 ) -> Result<WriteOutput> {
     let (data, rejected) = (staging.join(DATA), staging.join(REJECTS));
     let written = match hands.team {
         Some(team) => {
-            let written = share(plan, work, manifests, (team, hands))?;
+            let written = share(plan, work, gathered, (team, hands))?;
             for (files, folder) in [(&written.data, &data), (&written.rejects, &rejected)] {
                 for entry in files {
                     let name = Path::new(&entry.path).file_name().unwrap_or_default();
@@ -163,12 +140,12 @@ pub fn write(
             }
             written
         }
-        None => Decided::new(plan, work, manifests, hands)?.write((&data, &rejected), hands)?,
+        None => Decided::new(plan, work, gathered, hands)?.write((&data, &rejected), hands)?,
     };
     let mut files = written.data;
-    files.extend(gather_rejects(plan, work, manifests, &rejected)?);
+    files.extend(gather_rejects(work, &gathered.counts, &rejected)?);
     files.extend(written.rejects);
-    let extras = extras_of(plan, manifests);
+    let extras = extras_of(plan, &gathered.counts);
     Ok(WriteOutput { files, extras, counts: written.counts, validation: written.validation, notes: written.notes })
 }
 
@@ -176,12 +153,12 @@ pub fn write(
 ///
 /// # Errors
 /// A damaged work file, a full disk, Ctrl-C.
-pub fn share(plan: &Plan, work: &Path, manifests: &[Manifest], (team, hands): (&Team, Hands<'_>)) -> Result<Written> {
+pub fn share(plan: &Plan, work: &Path, gathered: &mut Gathered, (team, hands): (&Team, Hands<'_>)) -> Result<Written> {
     if let Some(Json(written)) = team.made(SUMMARY)? {
         return Ok(written);
     }
     let hands = Hands { team: Some(team), ..hands };
-    let written = Decided::new(plan, work, manifests, hands)?.write_together(team, hands)?;
+    let written = Decided::new(plan, work, gathered, hands)?.write_together(team, hands)?;
     // The last to be written: whoever finds it finds all.
     once(Some(team), SUMMARY, hands.progress, || Ok(Json(written))).map(|Json(written)| written)
 }
@@ -219,22 +196,17 @@ struct Decided<'a> {
 }
 
 /// What conversations hold beside roles and contents.
-fn extras_of(plan: &Plan, manifests: &[Manifest]) -> Extras {
-    manifests.iter().map(|m| &m.extras).chain([&plan.loaded.recipe.extras()]).collect()
+fn extras_of(plan: &Plan, counts: &TaskCounts) -> Extras {
+    [&counts.extras, &plan.loaded.recipe.extras()].into_iter().collect()
 }
 
 impl<'a> Decided<'a> {
-    fn new(plan: &'a Plan, work: &Path, manifests: &[Manifest], hands: Hands<'_>) -> Result<Self> {
+    fn new(plan: &'a Plan, work: &Path, gathered: &mut Gathered, hands: Hands<'_>) -> Result<Self> {
         let recipe = &plan.loaded.recipe;
         let output = &recipe.output;
         let Hands { pool, progress, team } = hands;
-        let spilled = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
-            path: spill_path(work, task),
-            blocks: &manifest.blocks,
-            files: task.parts.iter().map(|part| u32::try_from(part.file).unwrap_or(u32::MAX)).collect(),
-        });
         let schema = spill::schema(recipe, &plan.renderer);
-        let extras = extras_of(plan, manifests);
+        let extras = extras_of(plan, &gathered.counts);
         let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
         let files_read: Vec<&str> = plan.files.iter().map(|f| f.input.name.as_str()).collect();
         let mut writer = PartitionWriter {
@@ -244,19 +216,19 @@ impl<'a> Decided<'a> {
             output_schema,
             extras,
             rejects: ShardFormat::new(rejects::schema(recipe.kind), output.zstd_level)?,
-            index: SpillIndex::new(schema, spilled, [plan.spill_buckets(), plan.buckets]),
+            index: gathered.rows(plan, work),
             sources: recipe.source.iter().map(|s| s.name.as_str()).collect(),
             files: files_read,
             repeats: None,
         };
-        let ranges = partitions(&writer.index.content(), output.row_group_bytes);
+        let ranges = partitions(writer.index.content(), output.row_group_bytes);
         let mut notes = Vec::new();
-        if let Some(found) = near_duplicates(&writer, work, manifests, &ranges, hands)? {
+        if let Some(found) = near_duplicates(&writer, work, gathered, &ranges, hands)? {
             notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
             let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
             writer.resolver = writer.resolver.with_near(Some(found), earlier);
         }
-        if let Some((found, note)) = semantic_twins(&writer, work, manifests, &ranges, hands)? {
+        if let Some((found, note)) = semantic_twins(&writer, work, gathered, &ranges, hands)? {
             notes.push(note);
             writer.resolver = writer.resolver.with_semantic(Some(found));
         }
@@ -442,24 +414,19 @@ struct Group {
 fn near_duplicates(
     writer: &PartitionWriter<'_>,
     work: &Path,
-    manifests: &[Manifest],
+    gathered: &mut Gathered,
     partitions: &[Range<u32>],
     hands: Hands<'_>,
 ) -> Result<Option<NearDuplicates>> {
     let plan = writer.plan;
     let Some(dedup) = &plan.loaded.recipe.dedup else { return Ok(None) };
     let Some(near) = &dedup.near else { return Ok(None) };
-    let bands = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
-        path: bands_path(work, task),
-        blocks: &manifest.bands,
-        files: Vec::new(),
-    });
     let rows = Rows {
         dedup,
         index: &writer.index,
         partitions,
         resolver: &writer.resolver,
-        bands: bands.collect(),
+        bands: gathered.bands(plan, work),
         parts: plan.band_parts(),
         earlier: &plan.earlier,
         team: hands.team,
@@ -471,29 +438,20 @@ fn near_duplicates(
 fn semantic_twins(
     writer: &PartitionWriter<'_>,
     work: &Path,
-    manifests: &[Manifest],
+    gathered: &mut Gathered,
     partitions: &[Range<u32>],
     hands: Hands<'_>,
 ) -> Result<Option<(Twins, String)>> {
     let plan = writer.plan;
     let settings = plan.loaded.recipe.semantic();
     let (Some(settings), Some(embedder)) = (settings, &plan.embedder) else { return Ok(None) };
-    let vectors = plan.tasks.iter().zip(manifests).map(|(task, manifest)| Spilled {
-        path: vectors_path(work, task),
-        blocks: &manifest.vectors,
-        files: Vec::new(),
-    });
-    let schema = vectors::schema(embedder.dimensions());
-    let vectors = SpillIndex::new(schema, vectors, [plan.spill_buckets(), plan.buckets]);
+    let vectors = gathered.vectors(plan, work, embedder.dimensions());
     let rows = Meanings { index: &writer.index, partitions, resolver: &writer.resolver, vectors, embedder };
     let Hands { pool, progress, team } = hands;
     let scratch = hands.scratch(work, "semantic");
     let decide = || rows.decide((settings, plan.loaded.recipe.seed), &scratch, pool, progress).map(Json);
     let Json(found) = once(team, Alone::Semantic.stage(), progress, decide)?;
-    let mut count = TextCount::default();
-    for manifest in manifests {
-        count.add(&manifest.texts);
-    }
+    let count = &gathered.counts.texts;
     if count.embedded == 0 && count.nothing > 0 {
         let why = format!(
             "gives none of {} a vector: is it the model that `dedup.semantic.model` is to name, and whole?",
@@ -501,7 +459,7 @@ fn semantic_twins(
         );
         return Err(Error::damaged(&settings.model, why));
     }
-    let note = found.note(&count, settings, embedder);
+    let note = found.note(count, settings, embedder);
     Ok(Some((found, note)))
 }
 
@@ -738,11 +696,10 @@ impl Pending {
 
 /// Give the rejects of every task their place among the staged files. The task's own copy stays until
 /// the build is published, so that a build cut short here still has its finished tasks.
-fn gather_rejects(plan: &Plan, work: &Path, manifests: &[Manifest], folder: &Path) -> Result<Vec<FileEntry>> {
+fn gather_rejects(work: &Path, counts: &TaskCounts, folder: &Path) -> Result<Vec<FileEntry>> {
     let mut entries = Vec::new();
-    for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        let Some(entry) = &manifest.rejects else { continue };
-        let name = format!("screen-{:05}.parquet", task.index);
+    for (task, entry) in &counts.rejects {
+        let name = format!("screen-{:05}.parquet", task);
         let (from, to) = (work.with_file_name(&entry.path), folder.join(&name));
         put_in_place(&from, &to)?;
         entries.push(FileEntry { path: format!("{REJECTS}/{name}"), ..entry.clone() });

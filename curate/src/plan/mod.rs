@@ -238,6 +238,12 @@ impl Plan {
         self.spill_buckets() / SPILL_BUCKETS
     }
 
+    /// Number of buckets that tasks put band hashes into: so many ranges of each band.
+    pub fn band_buckets(&self) -> u32 {
+        let near = self.loaded.recipe.dedup.as_ref().and_then(|dedup| dedup.near.as_ref());
+        near.map_or(1, |near| near.bands * self.band_parts())
+    }
+
     /// How the columns of the source of this number become those of its schema, once its files are here.
     pub fn mapping(&self, source: u16) -> Option<&Mapping> {
         self.files.iter().find(|file| file.source == source).map(|file| &file.mapping)

@@ -18,7 +18,8 @@ use setaccio_dataset::{
 
 use crate::{
     pipeline::{
-        filter::{self, BAD_ROW, DECONTAMINATION, Manifest},
+        filter::{self, BAD_ROW, DECONTAMINATION},
+        gather::{SourceCounts, TaskCounts},
         rejects::{NEAR, REPEATS, SEMANTIC},
         resolver::{NAMED, Removed},
         write::WriteOutput,
@@ -28,24 +29,22 @@ use crate::{
 };
 
 /// Put the counts of tasks and writing together.
-pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Ledger {
+pub fn compose(plan: &Plan, tasks: &TaskCounts, output: &WriteOutput) -> Ledger {
     let recipe = &plan.loaded.recipe;
     let counts = &output.counts;
     let n = recipe.source.len();
     let filters = filter::names(plan);
-    let (mut read, mut screen) = (vec![Flow::default(); n], vec![Flow::default(); n]);
+    let flows = |of: fn(&SourceCounts) -> Flow| tasks.sources.iter().map(of).collect::<Vec<Flow>>();
+    let (read, screen) = (flows(|counts| counts.read), flows(|counts| counts.screen));
     let mut tallies = vec![vec![Tally::default(); n]; filters.len()];
-    for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        let source = usize::from(task.source);
-        read[source].add(&manifest.read);
-        screen[source].add(&manifest.screen);
-        for (sum, tally) in tallies.iter_mut().zip(&manifest.tallies) {
+    for (source, counts) in tasks.sources.iter().enumerate() {
+        for (sum, tally) in tallies.iter_mut().zip(&counts.tallies) {
             sum[source].add(tally);
         }
     }
-    let unread = columns(plan, manifests, |manifest| &manifest.unread);
-    let absent = columns(plan, manifests, |manifest| &manifest.absent);
-    let renamed = renamed(plan, manifests);
+    let unread = columns(plan, tasks, |counts| &counts.unread);
+    let absent = columns(plan, tasks, |counts| &counts.absent);
+    let renamed = renamed(plan, tasks);
     let names: Vec<&str> = recipe.source.iter().map(|s| s.name.as_str()).collect();
     let split: Vec<Flow> = counts
         .sample
@@ -106,7 +105,7 @@ pub fn compose(plan: &Plan, manifests: &[Manifest], output: &WriteOutput) -> Led
         lengths: counts.lengths.lengths(),
         mix: counts.lengths.mix(&recipe.source),
         extras: output.extras.clone(),
-        evaluations: evaluations(plan, manifests).into_iter().chain(output.validation.clone()).collect(),
+        evaluations: evaluations(plan, tasks).into_iter().chain(output.validation.clone()).collect(),
         repeats: asked(REPEATS).then(|| repeat_count(&counts.repeats)),
         notes: notes(plan, output, (&unread, &absent, &renamed), &read),
         unread,
@@ -181,34 +180,25 @@ fn notes(
         .collect()
 }
 
-/// Columns that `of` counts in each task, source by source.
-fn columns(plan: &Plan, manifests: &[Manifest], of: fn(&Manifest) -> &BTreeMap<String, u64>) -> Vec<ColumnRows> {
-    let mut counts: BTreeMap<(u16, &str), u64> = BTreeMap::new();
-    for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        for (column, rows) in of(manifest) {
-            *counts.entry((task.source, column)).or_default() += rows;
-        }
-    }
-    let sources = &plan.loaded.recipe.source;
-    let entry = |((source, column), rows): ((u16, &str), u64)| ColumnRows {
-        source: sources[usize::from(source)].name.clone(),
-        column: column.to_owned(),
+/// Columns that `of` counts, source by source.
+fn columns(plan: &Plan, tasks: &TaskCounts, of: fn(&SourceCounts) -> &BTreeMap<String, u64>) -> Vec<ColumnRows> {
+    let sources = plan.loaded.recipe.source.iter().zip(&tasks.sources);
+    let entry = |source: &Source, column: &String, rows: u64| ColumnRows {
+        source: source.name.clone(),
+        column: column.clone(),
         rows,
     };
-    counts.into_iter().map(entry).collect()
+    sources.flat_map(|(source, counts)| of(counts).iter().map(move |(column, rows)| entry(source, column, *rows))).collect()
 }
 
 /// What rows were held against, set by set.
-fn evaluations(plan: &Plan, manifests: &[Manifest]) -> Vec<EvaluationCount> {
+fn evaluations(plan: &Plan, tasks: &TaskCounts) -> Vec<EvaluationCount> {
     let Some(index) = plan.evaluations.as_ref().and_then(|found| found.index.as_ref()) else { return Vec::new() };
-    let mut items: Vec<u32> = manifests.iter().flat_map(|m| &m.contaminated.items).copied().collect();
-    items.sort_unstable();
-    items.dedup();
     let mut found = vec![0; index.sets.len()];
-    for item in items {
-        found[index.set_of(item)] += 1;
+    for item in &tasks.contaminated.items {
+        found[index.set_of(*item)] += 1;
     }
-    let rows = |set: usize| manifests.iter().filter_map(|m| m.contaminated.rows.get(set)).sum();
+    let rows = |set: usize| tasks.contaminated.rows.get(set).copied().unwrap_or(0);
     let sets = index.sets.iter().enumerate();
     sets.map(|(i, set)| EvaluationCount {
         set: set.name.clone(),
@@ -221,20 +211,19 @@ fn evaluations(plan: &Plan, manifests: &[Manifest]) -> Vec<EvaluationCount> {
 }
 
 /// What is called otherwise than in its source, source by source.
-fn renamed(plan: &Plan, manifests: &[Manifest]) -> Vec<RenamedRows> {
-    let mut counts: BTreeMap<(u16, &Renamed), u64> = BTreeMap::new();
-    for (task, manifest) in plan.tasks.iter().zip(manifests) {
-        for (renamed, rows) in &manifest.renamed {
-            *counts.entry((task.source, renamed)).or_default() += rows;
-        }
+fn renamed(plan: &Plan, tasks: &TaskCounts) -> Vec<RenamedRows> {
+    let mut all = Vec::new();
+    for (source, counts) in plan.loaded.recipe.source.iter().zip(&tasks.sources) {
+        let mut renamed: Vec<&(Renamed, u64)> = counts.renamed.iter().collect();
+        renamed.sort();
+        let entry = |(renamed, rows): &(Renamed, u64)| RenamedRows {
+            source: source.name.clone(),
+            renamed: renamed.clone(),
+            rows: *rows,
+        };
+        all.extend(renamed.into_iter().map(entry));
     }
-    let sources = &plan.loaded.recipe.source;
-    let entry = |((source, renamed), rows): ((u16, &Renamed), u64)| RenamedRows {
-        source: sources[usize::from(source)].name.clone(),
-        renamed: renamed.clone(),
-        rows,
-    };
-    counts.into_iter().map(entry).collect()
+    all
 }
 
 /// A sentence on the roles and fields of one source, of this many rows, that have other names here.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use setaccio_base::{Error, Result};
+use setaccio_base::{Error, Result, objects::is_address, shell};
 
 use crate::{ledger::Ledger, lock::RecipeLock, seal};
 
@@ -20,13 +20,26 @@ pub fn read(out: &Path) -> Result<(Ledger, RecipeLock)> {
     }
 }
 
+/// What is said of a folder that is not there. What reads folders reads no addresses: a person is told how it comes here.
+pub fn absent(out: &Path) -> Error {
+    let address = out.to_str().filter(|name| is_address(name));
+    let message = address.map_or_else(
+        || "is not there: there is no such folder".to_owned(),
+        |address| {
+            let word = shell::word(address);
+            format!("is in an object store, and this reads folders: `setaccio pull {word} --out DIR` brings the build here; then name DIR")
+        },
+    );
+    Error::damaged(out, message)
+}
+
 /// The ledger and the lock of a build, and the names of those that are not as they were written.
 ///
 /// # Errors
 /// One is missing, or is no ledger or no lock.
 pub fn read_any(out: &Path) -> Result<(Ledger, RecipeLock, Vec<&'static str>)> {
     if !out.exists() {
-        return Err(Error::damaged(out, "is not there: there is no such folder"));
+        return Err(absent(out));
     }
     let path = out.join(LEDGER);
     if !path.exists() {

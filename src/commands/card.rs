@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use setaccio_base::lock_file::Mode;
 use setaccio_curate::{folder::OutputFolder, report::card};
+use setaccio_dataset::folder;
 
 use crate::style::GOOD;
 
@@ -16,6 +17,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if !args.out.exists() {
+        return Err(folder::absent(&args.out).into());
+    }
     anyhow::ensure!(
         args.out.join("ledger.json").exists(),
         "{} holds no ledger.json: build it first",

@@ -11,7 +11,7 @@ use setaccio_dataset::folder::LEDGER;
 use crate::{
     output::Output,
     stores,
-    style::{BAD, FAINT, GOOD, counted},
+    style::{BAD, FAINT, GOOD, count, counted},
 };
 
 mod made;
@@ -37,6 +37,16 @@ struct Verified {
     faults: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     foreign: Vec<String>,
+    inputs: Inputs,
+}
+
+/// How the lock of a build knows its inputs, which are elsewhere and are not looked at.
+#[derive(Serialize)]
+struct Inputs {
+    /// By the SHA-256 of all their bytes.
+    sha256: usize,
+    /// By what a store calls this version of them; nobody has hashed all of them.
+    etag: usize,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -57,10 +67,11 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         (made::run(out, &not_stopped)?, "put back what was changed, or train again, with `--force`")
     };
-    let made::Made { files, rows, checks, faults, foreign } = found;
+    let made::Made { files, rows, checks, faults, foreign, inputs: [sha256, etag] } = found;
+    let inputs = Inputs { sha256, etag };
     let (out, whole) = (out.display().to_string(), faults.is_empty());
     let faults = faults.iter().map(ToString::to_string).collect();
-    let verified = Verified { out, whole, files, rows, checks, faults, foreign };
+    let verified = Verified { out, whole, files, rows, checks, faults, foreign, inputs };
     args.output.give("verify", &verified, |verified| {
         for fault in &verified.faults {
             say!("{BAD}wrong:{BAD:#} {}", one_line(fault));
@@ -72,6 +83,15 @@ pub fn run(args: &Args) -> Result<()> {
         }
         for other in &others {
             say!("{FAINT}{other} is a build that does not count: one that was cut short, or that is being put there{FAINT:#}");
+        }
+        let Inputs { sha256, etag } = verified.inputs;
+        if etag > 0 {
+            let all = counted((sha256 + etag) as u64, "input");
+            say!(
+                "{FAINT}known by an ETag, which is what a store calls a version of an object: {} of {all}; nobody has hashed all of \
+                 its bytes{FAINT:#}",
+                count(etag as u64)
+            );
         }
         if verified.whole {
             let [files, rows, checks] = [

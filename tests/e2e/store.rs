@@ -200,6 +200,10 @@ fn a_parquet_object_is_read_by_ranges_and_pictures_stay_where_they_are() {
     );
     let lock = fs::read_to_string(fixture.local.path("out/recipe.lock.toml")).unwrap();
     assert!(lock.contains("etag = \"e1\"") && !lock.contains("sha256 = \"\""), "{lock}");
+    let card = fs::read_to_string(fixture.local.path("out/README.md")).unwrap();
+    assert!(card.contains("a version of an object: 1 of 1 input. Such an object") && card.contains("| SHA-256, or ETag |"), "{card}");
+    let said = fixture.run(&["verify", &fixture.path("out")]).assert_success().said();
+    assert!(said.contains("a version of an object: 1 of 1 input; nobody"), "{said}");
     // Of the same object nothing is read again, and of another one all.
     fixture.run(&["build", &fixture.path("recipe.toml"), "--out", &fixture.path("out")]).assert_success();
     assert!(bytes_sent(&fixture.store.take_log(), "lab/rows.parquet") < 200_000);
@@ -320,6 +324,8 @@ fn a_build_counts_once_it_is_whole_and_is_checked_where_it_lies() {
     fixture.store.faults().plan("PUT", "rejects/", FaultKind::Code(403, "AccessDenied"), 1);
     build(&[]).assert_failure();
     assert_eq!(fixture.stored("lab/out"), first);
+    let said = fixture.run(&["status", &fixture.path("work")]).assert_success().stdout;
+    assert!(said.starts_with("built: ") && said.contains("store  failed") && said.contains("AccessDenied"), "{said}");
     let said = fixture.run(&["verify", "s3://lab/out"]).assert_success().said();
     assert!(said.contains("is a build that does not count"), "{said}");
     fixture.store.faults().plan("PUT", "current.json", FaultKind::Code(412, "PreconditionFailed"), 1);
@@ -339,6 +345,27 @@ fn a_build_counts_once_it_is_whole_and_is_checked_where_it_lies() {
         .map(|key| key.split('/').nth(3).unwrap().to_owned())
         .collect();
     assert_eq!(folders.len(), 1, "{folders:?}");
+    // What reads folders says how it comes here.
+    let commands: &[&[&str]] = &[
+        &["why", "s3://lab/out", "web/a.jsonl:0"],
+        &["report", "s3://lab/out"],
+        &["card", "s3://lab/out"],
+        &["review", "s3://lab/out", "--rates"],
+        &["compare", "s3://lab/out", "s3://lab/out"],
+        &["push", "s3://lab/out", "lab/pages", "--dry-run"],
+        #[cfg(feature = "train")]
+        &["train", "tiny", "--set", "data.train=[\"s3://lab/out\"]", "--show-batch", "1"],
+        #[cfg(feature = "train")]
+        &["train", "s3://lab/out", "--model", "tiny"],
+    ];
+    for command in commands {
+        let said = fixture.run(command).assert_failure();
+        assert!(said.contains("`setaccio pull s3://lab/out --out DIR`"), "{command:?}: {said}");
+    }
+    let said = fixture.run(&["status", "s3://lab/out"]).assert_failure();
+    assert!(said.contains("status is told of the folder of a machine"), "{said}");
+    let said = fixture.run(&["status", &fixture.path("work")]).assert_success().stdout;
+    assert!(said.starts_with("built: ") && !said.contains("store"), "{said}");
     // It comes back as it was put there.
     fixture.run(&["pull", "s3://lab/out", "--out", &fixture.path("back")]).assert_success();
     assert_eq!(fixture.local.published("back"), fixture.local.published("work"));

@@ -34,6 +34,8 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// What lies in the folder and no build wrote, but for data and rejects, where it is a fault: nobody takes it for rows.
     pub foreign: Vec<String>,
+    /// Inputs that the lock knows by their SHA-256, and those that it knows by what a store calls them.
+    pub inputs: [usize; 2],
 }
 
 impl Report {
@@ -147,7 +149,10 @@ pub fn verify_on(shelf: &dyn Shelf, scope: Scope, cancelled: &dyn Fn() -> bool) 
         unknown.retain(|name| folder_of(name) != Some(REJECTS));
     }
     let all = ledger.splits.iter().fold(0_u64, |rows, split| rows.saturating_add(split.rows));
-    let mut report = Report { files: ledger.files.len(), rows: all, foreign, ..Report::default() };
+    let inputs = || lock.input.iter().chain(&lock.evaluation);
+    let by_store = inputs().filter(|input| input.etag.is_some()).count();
+    let inputs = [inputs().count() - by_store, by_store];
+    let mut report = Report { files: ledger.files.len(), rows: all, foreign, inputs, ..Report::default() };
     let said = || "it was changed after the build".to_owned();
     report.check(!changed.contains(&LEDGER), LEDGER, said);
     for fault in faults {

@@ -34,13 +34,15 @@ pub struct Made {
     pub faults: Vec<Fault>,
     /// What lies there and none of it wrote.
     pub foreign: Vec<String>,
+    /// Inputs of a build that its lock knows by their SHA-256, and those that it knows by what a store calls them.
+    pub inputs: [usize; 2],
 }
 
 impl Made {
     /// What was found of a build.
     pub fn of_build(report: verify::Report) -> Self {
-        let verify::Report { files, rows, checks, faults, foreign } = report;
-        Self { files, rows, checks, faults, foreign }
+        let verify::Report { files, rows, checks, faults, foreign, inputs } = report;
+        Self { files, rows, checks, faults, foreign, inputs }
     }
 
     fn take(&mut self, checked: &mut Checked) {
@@ -54,6 +56,7 @@ impl Made {
         self.files += build.files;
         self.rows += build.rows;
         self.checks += build.checks;
+        self.inputs.iter_mut().zip(build.inputs).for_each(|(sum, inputs)| *sum += inputs);
         let below = |fault: Fault| Fault { file: format!("{part}/{}", fault.file), ..fault };
         self.faults.extend(build.faults.into_iter().map(below));
         self.foreign.extend(build.foreign.into_iter().map(|name| format!("{part}/{name}")));

@@ -359,13 +359,25 @@ fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
     let mut out = format!(
         "## How to build it again\n\nWith {}, from the inputs below, the same recipe gives the same bytes:\n\n\
          {}\n\
-         `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n\
-         | input | bytes | SHA-256 |\n|---|---:|---|\n",
+         `recipe.lock.toml` holds the recipe as it was resolved; its fingerprint is `{}`, the seed {}.\n\n",
         plain(&lock.engine),
         block("", &lock.command),
         ledger.fingerprint,
         recipe.seed
     );
+    let by_store = lock.input.iter().filter(|input| input.etag.is_some()).count() as u64;
+    let known_by = if by_store == 0 {
+        "SHA-256"
+    } else {
+        let (those, all) = (grouped(by_store), counted(lock.input.len() as u64, "input"));
+        let _ = writeln!(
+            out,
+            "Known by an ETag, which is what a store calls a version of an object: {those} of {all}. Such an object was read by ranges, and \
+             nobody has hashed all of its bytes.\n"
+        );
+        "SHA-256, or ETag"
+    };
+    let _ = write!(out, "| input | bytes | {known_by} |\n|---|---:|---|\n");
     for input in lock.input.iter().take(MOST_INPUTS) {
         let _ = writeln!(out, "| {} | {} | {} |", cell(&input.file), grouped(input.bytes), code_cell(&input.content()));
     }

@@ -187,3 +187,115 @@ fn a_piece_that_the_disk_lost_is_named_and_made_anew() {
     run(&plan, &together, Part::Finish, &()).unwrap();
     assert_eq!(published(&alone), published(&together));
 }
+
+/// What joining moves and holds by the formulas of docs/hpc.md, of so many rows of so many bytes of text, of which a share has a
+/// near-duplicate or is one.
+struct Formulas {
+    rows: f64,
+    /// Rows of a task.
+    each: f64,
+    tasks: f64,
+    /// Ranges of the output's order, and of the hashes of a band.
+    ranges: f64,
+    parts: f64,
+    bands: f64,
+    near: f64,
+}
+
+impl Formulas {
+    /// Blocks that a task writes: of so many ranges, those that one of its rows falls in.
+    fn blocks(ranges: f64, rows: f64) -> f64 {
+        ranges * (1.0 - (1.0 - 1.0 / ranges).powf(rows))
+    }
+
+    /// Bytes of the index of blocks of rows and of band hashes.
+    fn index_bytes(&self) -> f64 {
+        48.0 * self.tasks * (Self::blocks(self.ranges, self.each) + self.bands * Self::blocks(self.parts, self.each))
+    }
+
+    /// Bytes of it that a process holds: where those of each range begin, a part of 128 tasks.
+    fn index_held(&self) -> f64 {
+        4.0 * (self.tasks / 128.0).ceil() * (self.ranges + self.bands * self.parts + 5.0)
+    }
+
+    /// Bytes of what is known of rows that share a band, as it is told to all.
+    fn nodes_bytes(&self) -> f64 {
+        52.0 * self.near * self.rows
+    }
+
+    /// Bytes that a process holds while it finds which of these are linked.
+    fn components_held(&self) -> f64 {
+        4.0 * self.near * self.rows
+    }
+}
+
+/// Build rows of which one in ten is nearly the one before it, and hold what is left of joining against the formulas.
+fn is_as_the_formulas_say(rows: usize) {
+    let dir = TempDir::new().unwrap();
+    let mut plan = plan(dir.path(), RECIPES[2].1);
+    let word = |row: usize, place: u64| xxh3_64_with_seed(&(row as u64).to_le_bytes(), place) % 50_000;
+    let mut lines = String::new();
+    for row in 0..rows {
+        // A row that is nearly the one before it ends otherwise.
+        let of = if row % 10 == 9 { row - 1 } else { row };
+        let text = (0..40).map(|place| format!("w{}", word(of, place))).collect::<Vec<_>>().join(" ");
+        let _ = writeln!(lines, "{}", serde_json::json!({ "text": format!("{text} {row}") }));
+    }
+    fs::write(dir.path().join("data/a/rows.jsonl"), lines).unwrap();
+    fs::write(dir.path().join("data/b/rows.jsonl"), "{\"text\": \"ciao\"}\n").unwrap();
+    let loaded = recipe::load(&dir.path().join("lab.toml"), &[]).unwrap();
+    let origin = Origin::Dir(dir.path().join("data"));
+    let request = Request { loaded, origin, list_dirs: Vec::new(), jobs: 2, progress: &(), count: false, inspected: None };
+    plan = plan::make(request).unwrap();
+    let out = dir.path().join("out");
+    slices(&plan, &out);
+    run(&plan, &out, Part::Share { number: 1, of: 1 }, &()).unwrap();
+    let team = Team::place(&parts::work(&out), &plan.lock.fingerprint);
+    let bytes = |stage: &str, ends: &str| -> f64 {
+        let files = fs::read_dir(team.join(stage)).unwrap().flatten().map(|entry| entry.path());
+        let files = files.filter(|path| path.extension().is_some_and(|end| end == ends));
+        files.map(|path| fs::metadata(path).unwrap().len() as f64).sum()
+    };
+    let (tasks, ranges, parts) = (plan.tasks.len() as f64 - 1.0, f64::from(plan.spill_buckets()), f64::from(plan.band_parts()));
+    let formulas = Formulas { rows: rows as f64, each: rows as f64 / tasks, tasks, ranges, parts, bands: 14.0, near: 0.2 };
+    let expect = |what: &str, found: f64, expected: f64| {
+        assert!((found / expected - 1.0).abs() < 0.03, "{what} of {rows} rows: {found:.0} bytes, {expected:.0} were expected");
+    };
+    expect("the index", bytes("tasks", "index"), formulas.index_bytes());
+    // A hash of 8 bytes stands before each piece.
+    let pieces = fs::read_dir(team.join("near")).unwrap().count() as f64;
+    expect("what is known of near rows", bytes("near", "json") - 8.0 * pieces, formulas.nodes_bytes());
+}
+
+#[test]
+fn what_joining_moves_is_as_the_formulas_say() {
+    is_as_the_formulas_say(4_000);
+    is_as_the_formulas_say(16_000);
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_what_joining_moves_is_as_the_formulas_say() {
+    is_as_the_formulas_say(100_000);
+    is_as_the_formulas_say(1_000_000);
+}
+
+#[test]
+fn the_table_of_the_docs_is_what_the_formulas_give() {
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/hpc.md")).unwrap();
+    // Rows of 2 kB, in tasks of 16 MB; one in five has a near-duplicate or is one.
+    for (rows, row) in [(1e6, "10^6"), (1e8, "10^8"), (1e9, "10^9")] {
+        let tasks = rows / 8_000.0;
+        let buckets = plan::buckets_of((rows * 2_000.0) as u64).max(plan::SPILL_BUCKETS);
+        let (ranges, parts) = (f64::from(buckets), f64::from(buckets / plan::SPILL_BUCKETS));
+        let formulas = Formulas { rows, each: 8_000.0, tasks, ranges, parts, bands: 14.0, near: 0.2 };
+        let megabytes = |bytes: f64| match bytes / 1e6 {
+            small if small < 10.0 => format!("{small:.1} MB"),
+            large if large < 10_000.0 => format!("{large:.0} MB"),
+            huge => format!("{:.0} GB", huge / 1e3),
+        };
+        let numbers = [formulas.index_bytes(), formulas.index_held(), formulas.nodes_bytes(), formulas.components_held()];
+        let line = format!("| {row} | {} |", numbers.map(megabytes).join(" | "));
+        assert!(docs.lines().any(|found| found == line), "docs/hpc.md has not the line\n{line}");
+    }
+}

@@ -4,7 +4,7 @@
 
 SETACCIO is the program. A build in 40 slices must have the bytes of a build in one piece: undisturbed, when a node is lost, when a task
 fails on a bad row, when a process is killed, when time is up, when somebody cancels, when the disk is full, when `submit` is given again. A
-training run that was told to stop goes on to the same adapter.
+training run that was told to stop goes on to the same adapter, and a chain to the same models.
 `setaccio status` is held against the folder and the queue at each moment. Exits 1 at the first thing that is not as expected. With
 NAMEs, those of the checks alone.
 """
@@ -330,8 +330,66 @@ def a_run_goes_on(lab: Lab) -> None:
     lab.cluster.settle(240)
     log = (Path(done["scripts"]) / "logs" / "train.log").read_text()
     expect("it was resumed", "resumed from step" in log, True)
-    adapters = [(out / "adapter" / "adapter_model.safetensors").read_bytes() for out in (alone, lab.out)]
-    expect("the adapter is that of a run without a stop", adapters[0] == adapters[1], True)
+    status = lab.status()["train"]
+    expect("status says that it is done, and at which step it ended", (status["state"], status["step"]), ("done", 12))
+    expect("the model is that of a run without a stop", weights(lab.out), weights(alone))
+    expect("a submit afterwards goes on with nothing", json.loads(lab.call(*submit))["status"], "submitted")
+    lab.cluster.settle(120)
+    expect("and status says that it is done", lab.status()["train"]["state"], "done")
+
+
+def weights(out: Path) -> dict[str, str]:
+    """The hash of every file of weights that a run or a chain leaves, but for checkpoints."""
+    files = [path for end in ("safetensors", "gguf") for path in out.rglob(f"*.{end}")]
+    files = [path for path in files if "checkpoints" not in path.parts and not any(part.startswith(".") for part in path.relative_to(out).parts)]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def a_run_fails(lab: Lab) -> None:
+    recipe = str(ROOT / "pipelines" / "train" / "tiny.toml")
+    submit = ["submit", recipe, "--slurm", "--jobs", "1", "--mem", "500M", "--out", str(lab.out), "--json"]
+    lab.call(*submit, "--set", 'data.train=["nowhere"]')
+    lab.cluster.settle(120)
+    status = lab.status()
+    expect("it failed", status["train"]["state"], "failed")
+    expect("and says why", "nowhere" in status["train"]["why"], True)
+    expect("and how it is submitted again", "submit" in status["again"], True)
+    data = lab.folder / "sft"
+    lab.call("build", str(ROOT / "pipelines" / "sft-mix.toml"), "--out", str(data))
+    lab.call(*submit, "--set", f'data.train=["{data}"]', "--", "--max-steps", "400")
+    lab.cluster.until("it trains", lambda: lab.status()["train"].get("at") == "train", 120)
+    for process in processes_of(lab, "--resume"):
+        os.kill(process, signal.SIGKILL)
+    lab.cluster.settle(60)
+    expect("it was killed", lab.status()["train"]["state"], "lost")
+
+
+def a_chain_goes_on(lab: Lab) -> None:
+    alone = lab.folder / "alone"
+    sets = [
+        word
+        for stage in ("sft", "dpo", "adapt")
+        for change in ("train.max_steps=6", "data.max_length=128", "checkpoint.every=1")
+        for word in ("--set", f"{stage}.{change}")
+    ]
+    lab.call("train-all", "tiny", *sets, "--jobs", "2", "--out", str(alone))
+    submit = ["submit", "tiny", "--chain", *sets, "--slurm", "--jobs", "2", "--mem", "1G", "--out", str(lab.out), "--json"]
+    done = json.loads(lab.call(*submit))
+    expect("a second submit finds it in the queue", json.loads(lab.call(*submit))["status"], "queued")
+    checkpoints = lab.out / "dpo" / "checkpoints"
+    lab.cluster.until("its second stage trains", lambda: checkpoints.is_dir() and any(checkpoints.iterdir()), 240)
+    status = lab.status()["train"]
+    expect("it runs, and says at which step", (status["state"], "step" in status["at"]), ("running", True))
+    # As Slurm does when the time is nearly up.
+    lab.cluster.run("scancel", "--batch", "--signal=USR1", done["jobs"]["train"])
+    lab.cluster.until("it waits for its turn", lambda: any(job[1] == "PENDING" for job in lab.cluster.jobs()), 60)
+    expect("status says so", lab.status()["train"]["state"], "waiting")
+    lab.cluster.settle(400)
+    log = (Path(done["scripts"]) / "logs" / "train.log").read_text()
+    expect("its second stage was resumed", "resumed: 6 steps" in log, True)
+    expect("its first stage was not done again", log.count("up to date") > 0, True)
+    expect("status says that it is done", lab.status()["train"]["state"], "done")
+    expect("the models are those of a chain without a stop", weights(lab.out), weights(alone))
 
 
 CHECKS = {
@@ -344,6 +402,8 @@ CHECKS = {
     "disk": the_disk_is_full,
     "time": time_is_up,
     "train": a_run_goes_on,
+    "failed": a_run_fails,
+    "chain": a_chain_goes_on,
 }
 
 

@@ -25,6 +25,7 @@ use super::{
         bands::{self, BandWriter},
         component::{Decider, Node},
         files::{AllShingles, OwnShingles, file_of},
+        names::{NamedGroups, Names, NumberedGroups, SomeNames},
         shingles::Shingler,
     },
     resolver::{KeepRow, Resolver},
@@ -36,7 +37,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     key,
-    plan::Earlier,
+    plan::{Earlier, SPILL_BUCKETS},
 };
 
 /// Groups of one file, in bytes: what a thread decides on at once.
@@ -92,11 +93,13 @@ impl Rows<'_> {
                 self.bands.add(path, &blocks, buckets, &at)?;
             }
         }
-        let (rows, groups) = find_groups(&self.bands, buckets, (scratch, team), by)?;
+        let (names, groups) = find_groups(&self.bands, (buckets, self.ranges()), (scratch, team), by)?;
 
-        let store = Store { rows: &rows, shingles: Mutex::new(OwnShingles::create(&seen)?) };
-        let nodes = Places::create(&scratch.join("nodes"), Node::BYTES * rows.len() as u64)?;
-        let (mut parents, mut files) = (vec![NONE; rows.len()], 0);
+        // Of these the names have no order.
+        let all = if self.earlier.is_empty() { None } else { Some(names.all()?) };
+        let shingles = Mutex::new(OwnShingles::create(&seen)?);
+        let nodes = Places::create(&scratch.join("nodes"), Node::BYTES * u64::from(names.count()))?;
+        let (mut parents, mut files) = (vec![NONE; names.count() as usize], 0);
         let mut found = |Nodes(found): Nodes| -> Result<()> {
             for (number, node) in found {
                 node.write(&nodes, number)?;
@@ -105,31 +108,34 @@ impl Rows<'_> {
             }
             Ok(())
         };
-        let shingles = |i: usize| self.shingles(near, &store, &self.partitions[i], progress);
-        each(team, "near", self.partitions.len(), by, shingles, &mut found)?;
+        let store = |i: usize| self.shingles(near, (&names, &Store(&shingles)), &self.partitions[i], progress);
+        each(team, "near", self.partitions.len(), by, store, &mut found)?;
         let shards: Vec<(usize, &Path)> = self.shards().collect();
-        if !shards.is_empty() {
-            let shingles = |i: usize| self.shingles_of_earlier(near, &store, shards[i], progress);
-            each(team, "against", shards.len(), by, shingles, &mut found)?;
+        if let Some(all) = &all {
+            let store = |i: usize| self.shingles_of_earlier(near, (all, &Store(&shingles)), shards[i], progress);
+            each(team, "against", shards.len(), by, store, &mut found)?;
         }
-        drop(store);
+        drop((all, shingles));
         let shingles = AllShingles::open(&seen, files)?;
 
-        let buckets = into_components(&rows, &groups, &mut parents, scratch)?;
-        let mut gone_for = parents;
-        gone_for.fill(NONE);
-        let (mut similarity, mut cut) = (vec![0; rows.len()], 0);
-        let decider = Decider { near, nodes: &nodes, shingles: &shingles };
+        let buckets = into_components(&groups, &mut parents, scratch)?;
+        drop(parents);
+        groups.remove()?;
+        let mut near_duplicates = NearDuplicates::new(names, nodes, scratch)?;
+        let mut cut = 0;
+        let decider = Decider { near, nodes: near_duplicates.nodes(), shingles: &shingles };
         let decide = |i: usize| decider.decide(&buckets[i], progress);
         each(team, "compare", buckets.len(), by, decide, |decided| {
-            for gone in decided.gone {
-                gone_for[gone.node as usize] = gone.by;
-                similarity[gone.node as usize] = gone.similarity;
-            }
             cut += decided.cut;
-            Ok(())
+            decided.gone.into_iter().try_for_each(|gone| near_duplicates.add(gone))
         })?;
-        Ok(NearDuplicates { rows, by: gone_for, similarity, nodes, cut })
+        near_duplicates.cut = cut;
+        Ok(near_duplicates)
+    }
+
+    /// Ranges that names are cut into: as many as tasks cut their rows into.
+    fn ranges(&self) -> u32 {
+        self.parts * SPILL_BUCKETS
     }
 
     /// Every shard of the earlier data sets, with the number of its set.
@@ -170,15 +176,19 @@ impl Rows<'_> {
     fn shingles(
         &self,
         near: &Near,
-        store: &Store<'_>,
+        (names, store): (&Names, &Store<'_>),
         partition: &Range<u32>,
         progress: &dyn Progress,
     ) -> Result<Nodes> {
         let Self { index, resolver, .. } = *self;
+        let names = names.of(partition, to_u32(index.content().len()))?;
+        if names.count() == 0 {
+            return Ok(Nodes(Vec::new()));
+        }
         let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
-        let wanted = |_: &KeepRow, order| store.number(order).is_some();
+        let wanted = |_: &KeepRow, order| names.number(order).is_some();
         KeptRows { index, resolver, progress }.each(partition, wanted, |Kept { row, order, content, batch, at }| {
-            let Some(number) = store.number(order) else { return Ok(()) };
+            let Some(number) = names.number(order) else { return Ok(()) };
             let node = Node { rank: resolver.rank(row.source), source: row.source, ..node(batch, at)? };
             part.push(number, node, shingler.set(&content, self.dedup.on, near));
             if part.shingles.len() as u64 > PIECE_BYTES {
@@ -202,7 +212,7 @@ impl Rows<'_> {
     fn shingles_of_earlier(
         &self,
         near: &Near,
-        store: &Store<'_>,
+        (names, store): (&SomeNames, &Store<'_>),
         (set, shard): (usize, &Path),
         progress: &dyn Progress,
     ) -> Result<Nodes> {
@@ -210,7 +220,7 @@ impl Rows<'_> {
         let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
         self.earlier[set].each_row(shard, progress, |content| {
             let id = key::id(content);
-            if let Some(number) = store.number(Earlier::name(set, &id)) {
+            if let Some(number) = names.number(Earlier::name(set, &id)) {
                 let shingles = shingler.set(content, self.dedup.on, near);
                 part.push(number, Node { given: true, source, id, ..Node::default() }, shingles);
                 if part.shingles.len() as u64 > PIECE_BYTES {
@@ -244,20 +254,11 @@ impl Part {
 }
 
 /// Where they are put. Threads put them in any order; each row knows where its own are.
-struct Store<'a> {
-    /// Names of all rows that share a band with another.
-    rows: &'a [u64],
-    shingles: Mutex<OwnShingles>,
-}
+struct Store<'a>(&'a Mutex<OwnShingles>);
 
 impl Store<'_> {
-    /// The number of the row of this name, if it shares a band with another.
-    fn number(&self, row: u64) -> Option<u32> {
-        self.rows.binary_search(&row).ok().map(to_u32)
-    }
-
     fn own(&self) -> MutexGuard<'_, OwnShingles> {
-        self.shingles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Put the shingles of a part into the file; the rows then know where they are.
@@ -326,46 +327,26 @@ fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
 /// The names of all rows that share a band with another, and their groups.
 fn find_groups(
     bands: &SpillIndex,
-    buckets: u32,
+    (buckets, ranges): (u32, u32),
     (scratch, team): (&Path, Option<&Team>),
     by: (&ThreadPool, &dyn Progress),
-) -> Result<(Vec<u64>, ListReader)> {
-    let mut writer = ListWriter::create(scratch.join("groups"))?;
-    let (mut rows, mut fresh): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
+) -> Result<(Names, NumberedGroups)> {
+    let mut found = NamedGroups::create(scratch, ranges)?;
     let find = |i: usize| {
         let bucket = to_u32(i);
         bands::groups(&bands.gather(&(bucket..bucket + 1))?).map(Groups)
     };
-    each(team, "bands", buckets as usize, by, find, |Groups(groups)| {
-        for group in groups {
-            writer.list(group.iter().map(|row| row.to_le_bytes()))?;
-            fresh.extend(group);
-        }
-        // Seldom enough that all merging together costs a few sorts of the whole.
-        if fresh.len() > rows.len().max(1 << 16) {
-            merge(&mut rows, &mut fresh);
-        }
-        Ok(())
-    })?;
-    merge(&mut rows, &mut fresh);
-    Ok((rows, writer.finish()?))
-}
-
-/// Add to sorted names others, which are taken.
-fn merge(rows: &mut Vec<u64>, fresh: &mut Vec<u64>) {
-    rows.append(fresh);
-    rows.sort_unstable();
-    rows.dedup();
+    each(team, "bands", buckets as usize, by, find, |Groups(groups)| groups.iter().try_for_each(|group| found.add(group)))?;
+    found.number(scratch)
 }
 
 /// Put groups that are linked with each other into one file: each as its component's number, then its rows' numbers.
 /// `parents` names each row that is here its own, and is used up.
-fn into_components(rows: &[u64], groups: &ListReader, parents: &mut [u32], scratch: &Path) -> Result<Vec<ListReader>> {
+fn into_components(groups: &NumberedGroups, parents: &mut [u32], scratch: &Path) -> Result<Vec<ListReader>> {
     let mut present = ListWriter::create(scratch.join("present"))?;
-    groups.each(|group: &[[u8; 8]]| {
-        let numbers = group.iter().filter_map(|row| rows.binary_search(&u64::from_le_bytes(*row)).ok());
-        // Those that are not are copies in dispute, all of which were dropped.
-        let here: Vec<u32> = numbers.map(to_u32).filter(|number| parents[*number as usize] != NONE).collect();
+    groups.each(|group| {
+        // Those that are not here are copies in dispute, all of which were dropped.
+        let here: Vec<u32> = group.iter().copied().filter(|number| parents[*number as usize] != NONE).collect();
         let [first, rest @ ..] = here.as_slice() else { return Ok(()) };
         if rest.is_empty() {
             return Ok(());

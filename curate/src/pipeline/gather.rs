@@ -135,11 +135,11 @@ struct Piece {
     parts: [IndexPart; 3],
 }
 
-/// Into how many buckets tasks spill rows, band hashes and vectors, and how many there are of each.
+/// Into how many buckets tasks spill rows, band hashes and vectors, and how many there are of each; one of what there is none of.
 fn buckets(plan: &Plan) -> [[u32; 2]; 3] {
     let rows = [plan.spill_buckets(), plan.buckets];
     let bands = plan.band_buckets();
-    [rows, [bands, bands], rows]
+    [rows, [bands, bands], if plan.loaded.recipe.semantic().is_some() { rows } else { [1, 1] }]
 }
 
 impl Gathered {

@@ -58,7 +58,7 @@ const VECTOR_FORMAT: u32 = 1;
 const BUCKET_BYTES: u64 = 4 << 20;
 
 /// Ranges that tasks cut their rows into, at least: as many as there are buckets of 256 MB of text.
-const SPILL_BUCKETS: u32 = 64;
+pub const SPILL_BUCKETS: u32 = 64;
 
 /// Everything decided.
 pub struct Plan {
@@ -108,6 +108,11 @@ pub struct Request<'a> {
     pub inspected: Option<Inspected>,
 }
 
+/// Number of ranges that the output's order is cut into for so many bytes of text, a power of two.
+pub fn buckets_of(text_bytes: u64) -> u32 {
+    u32::try_from((text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096)).unwrap_or(4096)
+}
+
 /// Find and inspect the inputs, compile the rules, cut the work into tasks.
 ///
 /// # Errors
@@ -136,7 +141,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
     let (mut files, beside) = inputs::inspect(&loaded, &whole, (&limits, inspected.as_ref()), jobs, progress)?;
     let subsets = inputs::subsets(recipe, &whole, &mut files, &beside.of);
     let text_bytes: u64 = files.iter().map(|f| f.input.inspection.text_bytes).sum();
-    let buckets = (text_bytes / BUCKET_BYTES).next_power_of_two().clamp(1, 4096);
+    let buckets = buckets_of(text_bytes);
     let earlier = earlier(&loaded)?;
     let against = earlier.iter().map(Earlier::asset).collect();
     // Of evaluation sets a folder is read even where every source is of files of one's own.
@@ -159,7 +164,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         tasks: Vec::new(),
         pipeline,
         renderer,
-        buckets: u32::try_from(buckets).unwrap_or(4096),
+        buckets,
         lock,
         loaded,
     };

@@ -1,29 +1,35 @@
-"""Builds from and to a bucket of moto, which real clients look into.
+"""Builds from and to a bucket of an emulator, which real clients look into.
 
-    python tests/python/check_store.py SETACCIO
+    python tests/python/check_store.py SETACCIO [s3] [azure] [google]
 
 SETACCIO is a program with the feature `store`. The main recipes are built from the samples in a bucket and put into another; rows are
-the same bytes as those of a folder, `boto3` finds every file at the size and hash of the ledger, and `pyarrow` reads the shards where
-they lie. A build that is killed goes on; a second one takes the first one's place, and no part of an upload is left. Exits 1 at the
-first thing that is not as expected.
+the same bytes as those of a folder, the store's own client finds every file at the size and hash of the ledger, and `pyarrow` reads the shards where
+they lie. A build that is killed goes on, in the middle of an object that goes in parts, too; a second one takes the first one's place, and no part of an
+upload is left. Exits 1 at the first thing that is not as expected.
+
+`s3` is moto, and what is done unless a store is named. `azure` is Azurite: `npm install azurite`, with AZURITE the path of its `azurite-blob`, and
+`pip install azure-storage-blob`. `google` is fake-gcs-server: FAKE_GCS the path of the program.
 """
 
 import hashlib
 import json
 import logging
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
-import boto3
 import pyarrow.fs
 import pyarrow.parquet
-from moto.server import ThreadedMotoServer
 
 RECIPES = ["sft-mix", "dpo-mix", "adapt-it", "clean-web-it"]
 
@@ -39,18 +45,151 @@ def rows(folder):
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
 
 
-def objects(s3, bucket, prefix):
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-    return {key[len(prefix) :]: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+class S3:
+    """A bucket of moto."""
+
+    scheme = "s3"
+
+    def __init__(self):
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer(port=0, verbose=False)
+        self.server.start()
+        host, port = self.server.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        os.environ.update(
+            AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1"
+        )
+        self.client = boto3.client("s3")
+        self.client.create_bucket(Bucket="lab")
+
+    def put(self, key, body):
+        self.client.put_object(Bucket="lab", Key=key, Body=body)
+
+    def get(self, key):
+        return self.client.get_object(Bucket="lab", Key=key)["Body"].read()
+
+    def keys(self, prefix):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="lab", Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def uploads(self):
+        return self.client.list_multipart_uploads(Bucket="lab").get("Uploads", [])
+
+    def stop(self):
+        self.server.stop()
 
 
-def stored(s3, out):
-    current = json.loads(s3.get_object(Bucket="lab", Key=f"{out}/current.json")["Body"].read())
-    return objects(s3, "lab", f"{out}/{current['folder']}/")
+class Azure:
+    """A container of Azurite."""
+
+    scheme = "az"
+    # What Azurite publishes for everybody.
+    KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+    def __init__(self):
+        from azure.storage.blob import BlobServiceClient
+
+        port = free_port()
+        self.folder = tempfile.TemporaryDirectory()
+        command = [os.environ["AZURITE"], "--silent", "--skipApiVersionCheck", "--location", self.folder.name, "--blobPort", str(port)]
+        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for_port(port)
+        account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={self.KEY};"
+        text = f"{account}BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = text
+        self.client = BlobServiceClient.from_connection_string(text).create_container("lab")
+
+    def put(self, key, body):
+        self.client.upload_blob(key, body, overwrite=True)
+
+    def get(self, key):
+        return self.client.download_blob(key).readall()
+
+    def keys(self, prefix):
+        return [found.name for found in self.client.list_blobs(name_starts_with=prefix)]
+
+    def uploads(self):
+        """Blobs of which there are blocks, and that are none."""
+        all_of_them = [found.name for found in self.client.list_blobs(include=["uncommittedblobs"])]
+        return sorted(set(all_of_them) - set(self.keys("")))
+
+    def stop(self):
+        self.server.terminate()
+        self.server.wait()
+        self.folder.cleanup()
 
 
-def check_recipes(setaccio, s3, temp):
+class Google:
+    """A bucket of fake-gcs-server."""
+
+    scheme = "gs"
+
+    def __init__(self):
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        command = [os.environ["FAKE_GCS"], "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
+        command += ["-public-host", f"127.0.0.1:{port}", "-external-url", self.endpoint]
+        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(port)
+        os.environ.update(GOOGLE_BASE_URL=self.endpoint, GOOGLE_SKIP_SIGNATURE="true", GOOGLE_ALLOW_HTTP="true")
+        self.ask("storage/v1/b", json.dumps({"name": "lab"}).encode(), "application/json")
+
+    def ask(self, path, body=None, kind="application/octet-stream"):
+        request = urllib.request.Request(f"{self.endpoint}/{path}", data=body, headers={"Content-Type": kind})
+        with urllib.request.urlopen(request) as answer:
+            return answer.read()
+
+    def put(self, key, body):
+        body = body if isinstance(body, bytes) else body.encode()
+        self.ask(f"upload/storage/v1/b/lab/o?uploadType=media&name={urllib.parse.quote(key, safe='')}", body)
+
+    def get(self, key):
+        return self.ask(f"download/storage/v1/b/lab/o/{urllib.parse.quote(key, safe='')}?alt=media")
+
+    def keys(self, prefix):
+        found = json.loads(self.ask(f"storage/v1/b/lab/o?maxResults=10000&prefix={urllib.parse.quote(prefix, safe='')}"))
+        return [item["name"] for item in found.get("items", [])]
+
+    def uploads(self):
+        """It does not list them."""
+        return []
+
+    def stop(self):
+        self.server.terminate()
+        self.server.wait()
+
+
+STORES = {"s3": S3, "azure": Azure, "google": Google}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def wait_for_port(port):
+    for _ in range(200):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+def objects(store, prefix):
+    return {key[len(prefix) :]: store.get(key) for key in store.keys(prefix)}
+
+
+def stored(store, out):
+    current = json.loads(store.get(f"{out}/current.json"))
+    return objects(store, f"{out}/{current['folder']}/")
+
+
+def check_recipes(setaccio, store, temp):
     for name in RECIPES:
         recipe = Path("pipelines", f"{name}.toml")
         text = recipe.read_text()
@@ -59,54 +198,93 @@ def check_recipes(setaccio, s3, temp):
             sample = recipe.parent.joinpath(source["samples"]).read_bytes()
             Path(temp, name, key).parent.mkdir(parents=True, exist_ok=True)
             Path(temp, name, key).write_bytes(sample)
-            s3.put_object(Bucket="lab", Key=f"in/{name}/{key}", Body=sample)
+            store.put(f"in/{name}/{key}", sample)
         more = ["--set", "decontamination.missing=skip"] if "[decontamination]" in text else []
         here, work = Path(temp, name + "-here"), Path(temp, name + "-work")
         run([setaccio, "build", recipe, "--from", Path(temp, name), "--out", here, *more])
-        run([setaccio, "build", recipe, "--from", f"s3://lab/in/{name}", "--out", f"s3://lab/out/{name}", "--work", work, *more])
-        found = stored(s3, f"out/{name}")
+        run([setaccio, "build", recipe, "--from", f"{store.scheme}://lab/in/{name}", "--out", f"{store.scheme}://lab/out/{name}",
+             "--work", work, *more])
+        found = stored(store, f"out/{name}")
         same(f"rows of {name}", {key: value for key, value in found.items() if "/" in key}, rows(here))
         ledger = json.loads(found["ledger.json"])
         for file in ledger["files"]:
             same(file["path"], hashlib.sha256(found[file["path"]]).hexdigest(), file["sha256"])
-        run([setaccio, "verify", f"s3://lab/out/{name}"])
+        run([setaccio, "verify", f"{store.scheme}://lab/out/{name}"])
         print(f"{name}: {len(found)} objects")
 
 
-def check_readers(s3, endpoint):
-    current = json.loads(s3.get_object(Bucket="lab", Key="out/sft-mix/current.json")["Body"].read())
-    store = pyarrow.fs.S3FileSystem(endpoint_override=endpoint.removeprefix("http://"), scheme="http", region="us-east-1")
+def check_readers(s3):
+    current = json.loads(s3.get("out/sft-mix/current.json"))
+    store = pyarrow.fs.S3FileSystem(endpoint_override=s3.endpoint.removeprefix("http://"), scheme="http", region="us-east-1")
     shards = f"lab/out/sft-mix/{current['folder']}/data"
     table = pyarrow.parquet.read_table(shards, filesystem=store)
-    ledger = json.loads(s3.get_object(Bucket="lab", Key=f"out/sft-mix/{current['folder']}/ledger.json")["Body"].read())
+    ledger = json.loads(s3.get(f"out/sft-mix/{current['folder']}/ledger.json"))
     same("rows that pyarrow reads", table.num_rows, sum(split["rows"] for split in ledger["splits"]))
 
 
-def check_kills(setaccio, s3, temp):
+def own_recipe(store, temp):
     recipe = Path(temp, "own.toml")
     recipe.write_text(
         "name = 'own'\ntitle = 'Own'\nabout = 'A test.'\nkind = 'text'\n[[source]]\nname = 'web'\nschema = 'text'\n"
-        "path = 's3://lab/own'\nlicense = 'mit'\nlanguage = 'it'\n[dedup]\n[read]\ntask_bytes = 20000\n"
+        f"path = '{store.scheme}://lab/own'\nlicense = 'mit'\nlanguage = 'it'\n[dedup]\n[read]\ntask_bytes = 20000\n"
     )
+    return recipe
+
+
+def check_kills(setaccio, store, temp):
+    recipe = own_recipe(store, temp)
     for number in range(40):
         lines = [json.dumps({"text": f"La riga {number} {i} parla del mare e del cielo di ieri. " * 20}) for i in range(50)]
-        s3.put_object(Bucket="lab", Key=f"own/{number:02}.jsonl", Body="\n".join(lines).encode())
+        store.put(f"own/{number:02}.jsonl", "\n".join(lines).encode())
     whole = Path(temp, "own-here")
     run([setaccio, "build", recipe, "--out", whole])
-    command = [setaccio, "build", recipe, "--out", "s3://lab/out/own", "--work", Path(temp, "own-work"), "--jobs", "1"]
+    out = f"{store.scheme}://lab/out/own"
+    command = [setaccio, "build", recipe, "--out", out, "--work", Path(temp, "own-work"), "--jobs", "1"]
     for wait in (0.2, 0.5, 1.0):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(wait)
         child.send_signal(signal.SIGKILL)
         child.wait()
     run(command)
-    same("a build that was killed", {k: v for k, v in stored(s3, "out/own").items() if "/" in k}, rows(whole))
-    first = set(objects(s3, "lab", "out/own/"))
-    s3.put_object(Bucket="lab", Key="own/00.jsonl", Body=json.dumps({"text": "Un'altra riga, del tutto nuova."}).encode())
+    same("a build that was killed", {k: v for k, v in stored(store, "out/own").items() if "/" in k}, rows(whole))
+    first = set(store.keys("out/own/"))
+    store.put("own/00.jsonl", json.dumps({"text": "Un'altra riga, del tutto nuova."}).encode())
     run(command)
-    second = set(objects(s3, "lab", "out/own/"))
-    same("objects of the build before", {key for key in first & second if key != "current.json"}, set())
-    same("uploads that are left", s3.list_multipart_uploads(Bucket="lab").get("Uploads", []), [])
+    second = set(store.keys("out/own/"))
+    same("objects of the build before", {key for key in first & second if not key.endswith("current.json")}, set())
+    same("uploads that are left", store.uploads(), [])
+
+
+def check_parts(setaccio, store, temp):
+    """A shard that goes in parts, and a process that is killed between two of them."""
+    drawn = random.Random(5)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+    rows_of = [json.dumps({"text": "".join(drawn.choices(letters, k=60_000))}) for _ in range(1200)]
+    for key in store.keys("own/"):
+        if key != "own/00.jsonl":
+            store.put(key, json.dumps({"text": f"Una riga di {key}."}).encode())
+    store.put("own/00.jsonl", "\n".join(rows_of).encode())
+    work, out = Path(temp, "parts-work"), f"{store.scheme}://lab/out/parts"
+    command = [setaccio, "build", own_recipe(store, temp), "--out", out, "--work", work, "--set", "read.task_bytes=16000000"]
+    child = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sent = 0
+    while child.poll() is None and sent == 0:
+        for journal in work.glob(".setaccio/uploads/**/*.parts.json"):
+            try:
+                sent = max(sent, len(json.loads(journal.read_text())["parts"]))
+            except (OSError, ValueError):
+                pass
+        time.sleep(0.002)
+    same("it was killed between two parts", (child.poll(), sent > 0), (None, True))
+    child.kill()
+    child.wait()
+    run(command)
+    found = stored(store, "out/parts")
+    same("a build that was killed between parts", {k: v for k, v in found.items() if "/" in k}, rows(work))
+    same("its largest object is of several parts", max(map(len, found.values())) > 2 * (16 << 20), True)
+    same("uploads that are left", store.uploads(), [])
+    run([setaccio, "pull", out, "--out", Path(temp, "parts-back")])
+    same("what comes back", rows(Path(temp, "parts-back")), rows(work))
 
 
 def run(command):
@@ -117,24 +295,20 @@ def run(command):
 
 def main():
     setaccio = str(Path(sys.argv[1]).absolute())
-    for name in [n for n in os.environ if n.startswith("AWS_")]:
+    for name in [n for n in os.environ if n.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
         del os.environ[name]
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    os.environ.update(
-        AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1"
-    )
-    s3 = boto3.client("s3")
-    s3.create_bucket(Bucket="lab")
-    with tempfile.TemporaryDirectory() as temp:
-        check_recipes(setaccio, s3, temp)
-        check_readers(s3, endpoint)
-        check_kills(setaccio, s3, temp)
-    server.stop()
-    print("stores: all as expected")
+    for name in sys.argv[2:] or ["s3"]:
+        store = STORES[name]()
+        try:
+            with tempfile.TemporaryDirectory() as temp:
+                check_recipes(setaccio, store, temp)
+                if name == "s3":
+                    check_readers(store)
+                check_kills(setaccio, store, temp)
+                check_parts(setaccio, store, temp)
+        finally:
+            store.stop()
+        print(f"{name}: all as expected")
 
 
 if __name__ == "__main__":

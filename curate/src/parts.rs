@@ -2,6 +2,7 @@
 //! is told by the manifests of tasks and by the published ledger alone; notes and locks tell who is at what is not, and who failed and why.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -98,6 +99,38 @@ impl Outline {
 
 /// The file of an [`Outline`].
 const OUTLINE: &str = "outline.json";
+
+/// The file that names the place in a store through which machines share the tasks.
+const SHARED: &str = "shared.json";
+
+/// Remember that tasks of the build in `out` are shared through this place in a store.
+///
+/// # Errors
+/// The file system refuses.
+pub fn share_through(out: &Path, address: &str) -> Result<()> {
+    if shared_through(out).as_deref() == Some(address) {
+        return Ok(());
+    }
+    hidden_folder(out)?;
+    let home = home(out);
+    fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
+    let json = serde_json::to_vec(address).map_err(Error::encode(SHARED))?;
+    Ok(atomic::write(&home.join(SHARED), &json)?)
+}
+
+/// The place in a store through which tasks of the build in `out` are shared, if they are.
+pub fn shared_through(out: &Path) -> Option<String> {
+    serde_json::from_slice(&fs::read(home(out).join(SHARED)).ok()?).ok()
+}
+
+/// What machines that share no disk with this one have done of a build.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// Keys of tasks that are done.
+    pub tasks: BTreeSet<String>,
+    /// The build that counts there.
+    pub published: Option<String>,
+}
 
 /// What a process says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -399,7 +432,20 @@ impl Standing {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn of(out: &Path, since: Option<SystemTime>, [slices, shares]: [Option<usize>; 2]) -> Result<Self> {
+    pub fn of(out: &Path, since: Option<SystemTime>, parts: [Option<usize>; 2]) -> Result<Self> {
+        Self::with(out, since, parts, &Elsewhere::default())
+    }
+
+    /// The same, with what is known of other machines.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn with(
+        out: &Path,
+        since: Option<SystemTime>,
+        [slices, shares]: [Option<usize>; 2],
+        elsewhere: &Elsewhere,
+    ) -> Result<Self> {
         let work = work(out);
         let outline = Outline::read(out);
         let part = |name: String| PartStanding::of(out, name);
@@ -411,8 +457,8 @@ impl Standing {
         let finish = part(FINISH.to_owned())?;
         let store = Some(part(STORE.to_owned())?).filter(|store| store.state != State::Open);
 
-        let done: Option<Vec<bool>> =
-            outline.as_ref().map(|outline| outline.tasks.iter().map(|key| filter::is_done(&work, key)).collect());
+        let is_done = |key: &String| elsewhere.tasks.contains(key) || filter::is_done(&work, key);
+        let done: Option<Vec<bool>> = outline.as_ref().map(|outline| outline.tasks.iter().map(is_done).collect());
         let written =
             outline.as_ref().is_some_and(|outline| write::is_written(&Team::place(&work, &outline.fingerprint)));
         let fits = |ledger: &Ledger| {
@@ -425,6 +471,7 @@ impl Standing {
         let told = told.iter().filter_map(|path| fs::metadata(path).and_then(|found| found.modified()).ok()).max();
         let published = Ledger::of(out).is_some_and(|ledger| fits(&ledger))
             && since.is_none_or(|since| told.is_some_and(|told| told >= since));
+        let published = published || outline.is_some_and(|outline| elsewhere.published == Some(outline.fingerprint));
 
         let all = published || publishing;
         let tasks = done.map(|done| done.into_iter().map(|done| all || done).collect::<Vec<_>>());
@@ -514,7 +561,11 @@ mod tests {
             if earlier {
                 write_ledger(out, "earlier")?;
             }
-            let since = SystemTime::now();
+            // By the clock of the file system, as a submission is.
+            thread::sleep(Duration::from_millis(20));
+            let submitted = out.join("submitted");
+            fs::write(&submitted, "").map_err(Error::io("write", &submitted))?;
+            let since = fs::metadata(&submitted).and_then(|found| found.modified()).map_err(Error::io("read", out))?;
             let begin = |name: &str| AtWork::begin(out, name, Note { host: "n1".into(), began: now(), ..Note::default() });
             let is = |moment: &str, parts: [State; 5], [publishing, published]: [bool; 2]| -> Result<()> {
                 let found = Standing::of(out, Some(since), [Some(2), Some(2)])?;

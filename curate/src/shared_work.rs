@@ -21,8 +21,10 @@ use crate::{
     build::Part,
     error::{Error, Result},
     folder::OutputFolder,
+    parts::Elsewhere,
     pipeline::filter::{self, Manifest},
     plan::{Plan, Task},
+    stored,
 };
 
 /// Folder of the tasks.
@@ -30,6 +32,19 @@ const WORK: &str = "work";
 
 /// Tasks that are on their way at a time.
 const AT_ONCE: usize = 4;
+
+/// What was done of the build at `out`, whoever did it: the tasks that were put there, and the build that counts.
+///
+/// # Errors
+/// The store refuses.
+pub fn elsewhere(out: &str) -> Result<Elsewhere> {
+    let folder = join(out, WORK);
+    let listed = objects::stores(out)?.list(&folder)?;
+    let start = join(&folder, "").len();
+    let names = listed.iter().filter_map(|object| object.address.get(start..)?.strip_suffix(".json"));
+    let tasks = names.map(str::to_owned).collect();
+    Ok(Elsewhere { tasks, published: stored::fingerprint(out)? })
+}
 
 /// The tasks of a build in a store.
 pub struct SharedWork<'a> {

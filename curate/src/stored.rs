@@ -116,6 +116,14 @@ fn current(out: &str) -> Result<Option<(Current, Object)>> {
     Ok(Some((known, object)))
 }
 
+/// What is built at `out`, if a build counts there.
+///
+/// # Errors
+/// The store refuses.
+pub fn fingerprint(out: &str) -> Result<Option<String>> {
+    Ok(current(out)?.map(|(known, _)| known.fingerprint))
+}
+
 /// The ledger of the build that counts at `out` and where it lies, if it is the one of `plan` and all of it is there.
 ///
 /// # Errors

@@ -255,6 +255,9 @@ fn in_store(
 ) -> setaccio_curate::Result<(BuildOutcome, Option<Published>)> {
     let shared = SharedWork::new(plan, local, address)?;
     let slice = matches!(options.part, Part::Slice { .. });
+    if options.part != Part::Whole {
+        parts::share_through(local, address)?;
+    }
     if !options.force
         && let Some((ledger, at)) = stored::holds(plan, address)?
     {

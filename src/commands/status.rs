@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Result, bail};
 use serde::Serialize;
 use setaccio_base::shown::one_line;
-use setaccio_curate::parts::{Alone, PartStanding, Standing, State};
+use setaccio_curate::{
+    parts::{self, Alone, Elsewhere, PartStanding, Standing, State},
+    shared_work,
+};
 
 use crate::{
     output::Output,
@@ -58,9 +61,21 @@ struct Found {
     /// A training run or a chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<Shown>,
+    /// The place in a store through which machines share the tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<Shared>,
     /// The command that submits what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     again: Option<String>,
+}
+
+/// A place through which machines share the tasks.
+#[derive(Serialize)]
+struct Shared {
+    address: String,
+    /// Why it is not known what others have done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 /// A part and how it stands.
@@ -164,12 +179,18 @@ pub fn run(args: &Args) -> Result<()> {
     let of = newest.and_then(|submission| submission.record.of);
     let shares = newest.and_then(|submission| submission.record.shares);
     let since = newest.and_then(Submission::made);
-    let standing = Standing::of(&out, since, [of, shares])?;
+    let shared = parts::shared_through(&out).map(|address| match shared_work::elsewhere(&address) {
+        Ok(elsewhere) => (Shared { address, why: None }, elsewhere),
+        // What was done here is true without it.
+        Err(why) => (Shared { address, why: Some(why.to_string()) }, Elsewhere::default()),
+    });
+    let (shared, elsewhere) = shared.unzip();
+    let standing = Standing::with(&out, since, [of, shares], &elsewhere.unwrap_or_default())?;
     let trained = newest.filter(|submission| submission.record.of.is_none());
     let run = if newest.is_none() || trained.is_some() { run::Standing::of(&out, since)? } else { None };
-    let begun = |part: &PartStanding| part.state != State::Open;
-    let parts = standing.shares.iter().chain([&standing.finish]).any(begun) || !standing.slices.is_empty();
-    if !parts && !standing.published && !standing.publishing && run.is_none() {
+    let is_begun = |part: &PartStanding| part.state != State::Open;
+    let begun = standing.shares.iter().chain([&standing.finish]).any(is_begun) || !standing.slices.is_empty();
+    if !begun && !standing.published && !standing.publishing && run.is_none() {
         bail!(
             "{} holds no build in slices and nothing that was submitted: `setaccio submit` or `setaccio build --task` begins one",
             args.out.display()
@@ -190,7 +211,7 @@ pub fn run(args: &Args) -> Result<()> {
     let again = newest.filter(|_| again).map(|submission| submission.record.again.clone());
     let Standing { published, publishing, tasks, .. } = standing;
     let out = args.out.display().to_string();
-    let found = Found { out, published, publishing, tasks, queue: known, slices, join, finish, store, train, again };
+    let found = Found { out, published, publishing, tasks, queue: known, slices, join, finish, store, train, shared, again };
     args.output.give("status", &found, show)
 }
 
@@ -286,7 +307,7 @@ fn last_line(log: &Path) -> Option<String> {
 const NAMED: usize = 20;
 
 fn show(found: &Found) {
-    let Found { out, published, publishing, tasks, queue, slices, join, finish, store, train, again } = found;
+    let Found { out, published, publishing, tasks, queue, slices, join, finish, store, train, shared, again } = found;
     if let Some(train) = train {
         line(train);
         more(again.as_deref(), *queue);
@@ -297,6 +318,12 @@ fn show(found: &Found) {
     });
     let head = if *published { format!("{GOOD}built:{GOOD:#} {out}") } else { format!("{HEAD}{out}{HEAD:#}{tasks}") };
     say!("{head}");
+    if let Some(Shared { address, why }) = shared {
+        let unknown = why.as_ref().map_or_else(String::new, |why| {
+            format!("; what others have done is not known, and what is not done here may be done: {}", one_line(why))
+        });
+        say!("{FAINT}machines share the tasks through {address}{unknown}{FAINT:#}");
+    }
     if *published {
         store.iter().for_each(line);
         return;

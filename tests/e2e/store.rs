@@ -405,6 +405,18 @@ fn machines_without_a_disk_in_common_share_a_build_through_a_store() {
     let said = machine("join", &["--finish"]).assert_failure();
     assert!(said.contains("tasks are not done yet") && said.contains("--out s3://lab/out"), "{said}");
     machine("two", &["--task", "2/3"]).assert_success();
+    // Each knows what others have put there.
+    let states = |machine: &str| {
+        let said = fixture.run(&["status", &fixture.path(machine), "--json"]).assert_success().stdout;
+        let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let slices = found["slices"].as_array().unwrap().iter().map(|slice| slice["state"].as_str().unwrap().to_owned());
+        (found["published"].as_bool().unwrap(), slices.collect::<Vec<_>>())
+    };
+    assert_eq!(states("one"), (false, ["done", "done", "open"].map(str::to_owned).to_vec()));
+    fixture.store.faults().plan("GET", "", FaultKind::Code(403, "AccessDenied"), 1000);
+    let said = fixture.run(&["status", &fixture.path("one")]).assert_success().stdout;
+    fixture.store.faults().clear();
+    assert!(said.contains("what others have done is not known") && said.contains("1 of 3: 1 done"), "{said}");
     // A machine that was lost: another one finds that its slice is done.
     fixture.store.take_log();
     machine("other", &["--task", "2/3"]).assert_success();
@@ -413,6 +425,7 @@ fn machines_without_a_disk_in_common_share_a_build_through_a_store() {
     machine("join", &["--finish"]).assert_success();
     assert_eq!(fixture.stored("lab/out"), fixture.local.published("here"));
     assert_eq!(fixture.store.buckets().keys("lab/out/work/"), Vec::<String>::new());
+    assert_eq!(states("one"), (true, vec!["done".to_owned(); 3]));
 }
 
 #[test]

@@ -39,13 +39,13 @@ pub type Place = (u32, Block);
 const BYTES: usize = 48;
 
 fn to_bytes((file, block): &Place) -> [u8; BYTES] {
-    let Block { bucket, offset, length, hash, content, rows } = block;
     let mut bytes = [0; BYTES];
-    let wide = [offset, length, hash, content].map(|number| number.to_le_bytes());
-    let parts = [&bucket.to_le_bytes()[..], &file.to_le_bytes()].into_iter();
-    let parts = parts.chain(wide.iter().map(|number| &number[..])).chain([&rows.to_le_bytes()[..]]);
-    let all = parts.flatten().copied().collect::<Vec<u8>>();
-    bytes[..all.len()].copy_from_slice(&all);
+    for (at, number) in [(0, block.bucket), (4, *file), (40, block.rows)] {
+        bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    for (at, number) in [(8, block.offset), (16, block.length), (24, block.hash), (32, block.content)] {
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    }
     let hash = short(&bytes[..BYTES - 4]);
     bytes[BYTES - 4..].copy_from_slice(&hash);
     bytes

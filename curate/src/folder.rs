@@ -56,7 +56,7 @@ impl OutputFolder {
         let first = if cut_short { Mode::Exclusive } else { mode };
         let lock = hidden::lock(root, LOCK, first)?;
         let folder = Self { root: root.to_owned(), lock };
-        for left in [root.to_owned(), hidden_folder(root)?, folder.work()] {
+        for left in [root.to_owned(), hidden_folder(root)?, folder.work(), folder.hidden(PARTS)] {
             atomic::sweep(&left)?;
         }
         if folder.marker().exists() {

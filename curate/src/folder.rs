@@ -93,7 +93,9 @@ impl OutputFolder {
             let path = entry.map_err(Error::io("list", &work))?.path();
             match fs::metadata(&path) {
                 // A file that is published under another name, too, costs nothing.
-                Ok(found) if found.is_file() && is_of(&path, keys) => bytes += if found.nlink() > 1 { 0 } else { found.len() },
+                Ok(found) if found.is_file() && is_of(&path, keys) => {
+                    bytes += if found.nlink() > 1 { 0 } else { found.len() }
+                }
                 _ => atomic::remove(&path)?,
             }
         }

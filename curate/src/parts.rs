@@ -20,6 +20,7 @@ use setaccio_base::{
 };
 use setaccio_dataset::{folder::LEDGER, ledger::Ledger};
 
+pub use crate::pipeline::alone::Alone;
 pub use crate::plan::Inspected;
 use crate::{
     error::{Error, Result},
@@ -27,7 +28,6 @@ use crate::{
     pipeline::{filter, team::Team, write},
     recipe::rebuild,
 };
-pub use crate::pipeline::alone::Alone;
 
 /// The part that joins the slices,
 pub const FINISH: &str = "finish";
@@ -566,7 +566,8 @@ mod tests {
             let submitted = out.join("submitted");
             fs::write(&submitted, "").map_err(Error::io("write", &submitted))?;
             let since = fs::metadata(&submitted).and_then(|found| found.modified()).map_err(Error::io("read", out))?;
-            let begin = |name: &str| AtWork::begin(out, name, Note { host: "n1".into(), began: now(), ..Note::default() });
+            let begin =
+                |name: &str| AtWork::begin(out, name, Note { host: "n1".into(), began: now(), ..Note::default() });
             let is = |moment: &str, parts: [State; 5], [publishing, published]: [bool; 2]| -> Result<()> {
                 let found = Standing::of(out, Some(since), [Some(2), Some(2)])?;
                 let all = found.slices.iter().chain(&found.shares).chain([&found.finish]);

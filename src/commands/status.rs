@@ -211,7 +211,8 @@ pub fn run(args: &Args) -> Result<()> {
     let again = newest.filter(|_| again).map(|submission| submission.record.again.clone());
     let Standing { published, publishing, tasks, .. } = standing;
     let out = args.out.display().to_string();
-    let found = Found { out, published, publishing, tasks, queue: known, slices, join, finish, store, train, shared, again };
+    let found =
+        Found { out, published, publishing, tasks, queue: known, slices, join, finish, store, train, shared, again };
     args.output.give("status", &found, show)
 }
 
@@ -276,7 +277,10 @@ impl Look<'_> {
     fn train(&self, run: &run::Standing, submission: Option<&Submission>) -> Shown {
         let queued = submission.and_then(|submission| submission.queued(self.queue, TRAIN, None));
         let log = submission.map(|submission| submission.log(TRAIN, None));
-        let shown = self.shown(TRAIN.to_owned(), &run.part, queued, log);
+        // Its job runs and has said nothing yet: it has nothing else to do.
+        let begins = run.part.state == State::Open && queued.is_some_and(|queued| queued.state == "RUNNING");
+        let state = if begins { State::Running } else { run.part.state };
+        let shown = self.shown(TRAIN.to_owned(), &PartStanding { state, ..run.part.clone() }, queued, log);
         // A job that has not begun has said nothing of itself.
         let job = shown.job.or_else(|| submission.and_then(|submission| submission.record.jobs.get(TRAIN).cloned()));
         Shown { job: job.filter(|_| shown.state != Now::Done), step: run.step, ..shown }
@@ -329,7 +333,9 @@ fn show(found: &Found) {
         return;
     }
     if *publishing {
-        say!("all is written and counts; it is being put in place, and any `setaccio build` of this folder would complete that");
+        say!(
+            "all is written and counts; it is being put in place, and any `setaccio build` of this folder would complete that"
+        );
     }
     let of = |now: Now| slices.iter().filter(|slice| slice.state == now).count();
     let counts: Vec<String> = Now::ALL

@@ -79,12 +79,7 @@ fn fixture() -> Fixture {
 }
 
 /// Stop a part of a build at each call, or each of so many, look what status says, kill it and look again; then it goes on from there.
-fn at_each_call(
-    fixture: &Fixture,
-    args: &[&str],
-    (call, every): (&str, usize),
-    look: &dyn Fn(&Value, &str),
-) -> usize {
+fn at_each_call(fixture: &Fixture, args: &[&str], (call, every): (&str, usize), look: &dyn Fn(&Value, &str)) -> usize {
     let (before, out) = (fixture.path("before"), fixture.path("out"));
     copy(&out, &before);
     let (mut at, mut seen) = (1, 0);
@@ -99,7 +94,8 @@ fn at_each_call(
         copy(&before, &out);
         (at, seen) = (at + every, seen + 1);
     }
-    fixture.build("out", args).assert_success();
+    // The last one came to its end.
+    copy(&before, &out);
     seen
 }
 
@@ -124,16 +120,22 @@ fn status_is_true_at_each_moment_of_a_build() {
         }
     };
     assert!(at_each_call(&fixture, &["--task", "1/2"], ("rename", 2), &slice(1)) > 3);
+    fixture.build("out", &["--task", "1/2"]).assert_success();
     assert!(at_each_call(&fixture, &["--task", "2/2"], ("rename", 3), &slice(2)) > 2);
+    fixture.build("out", &["--task", "2/2"]).assert_success();
 
     let share = |found: &Value, running: &str| {
         assert_eq!(states(found, "slices"), ["done"; 2], "{found}");
         assert_eq!(found["published"], false, "{found}");
         // Until it says that there are two, there are none.
         let is = states(found, "join");
-        assert!(is.is_empty() && running != "done" || ["done", running].contains(&is[0].as_str()), "{running}: {found}");
+        assert!(
+            is.is_empty() && running != "done" || ["done", running].contains(&is[0].as_str()),
+            "{running}: {found}"
+        );
     };
     assert!(at_each_call(&fixture, &["--finish=1/2"], ("rename", 4), &share) > 4);
+    fixture.build("out", &["--finish=1/2"]).assert_success();
 
     let finish = |found: &Value, running: &str| {
         let counts = fingerprint(out) == new;
@@ -148,6 +150,7 @@ fn status_is_true_at_each_moment_of_a_build() {
     };
     assert!(at_each_call(&fixture, &["--finish"], ("unlink", 5), &finish) > 6);
     assert!(at_each_call(&fixture, &["--finish"], ("rename", 1), &finish) > 8);
+    fixture.build("out", &["--finish"]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));
 }
 
@@ -162,13 +165,24 @@ fn what_one_process_decides_is_called_so() {
     let spans = out.join(format!(".setaccio/work/finish-{}/spans", &whole[..16]));
     let first = stopped(fixture.command("out", &["--finish=1/2"]), &spans, ("open", 1)).unwrap();
     let found = status(&out);
-    assert_eq!((&found["join"][0]["state"], &found["join"][0]["alone"]), (&"running".into(), &"repeats".into()), "{found}");
+    assert_eq!(
+        (&found["join"][0]["state"], &found["join"][0]["alone"]),
+        (&"running".into(), &"repeats".into()),
+        "{found}"
+    );
     let mut second = fixture.command("out", &["--finish=2/2"]).spawn().unwrap();
     wait_for(&mut second, || status(&out)["join"][1]["waits"] == true);
     let found = status(&out);
-    assert_eq!((&found["join"][1]["state"], &found["join"][1]["alone"]), (&"running".into(), &"repeats".into()), "{found}");
+    assert_eq!(
+        (&found["join"][1]["state"], &found["join"][1]["alone"]),
+        (&"running".into(), &"repeats".into()),
+        "{found}"
+    );
     let said = setaccio(&["status", out.to_str().unwrap()]).assert_success().stdout;
-    assert!(said.contains("join 1/2  running") && said.contains(", decides for all: passages that rows repeat"), "{said}");
+    assert!(
+        said.contains("join 1/2  running") && said.contains(", decides for all: passages that rows repeat"),
+        "{said}"
+    );
     assert!(said.contains("waits for the process that decides for all: passages that rows repeat"), "{said}");
     signal(&first, "CONT");
     for mut child in [first, second] {
@@ -197,8 +211,12 @@ fn a_run_and_a_chain_say_how_they_stand() {
     assert!(nothing.contains("holds no build in slices"), "{nothing}");
     for (name, is) in [("USR1", "stopped"), ("KILL", "lost")] {
         let mut child = command("400", &["--resume"]).spawn().unwrap();
-        wait_for(&mut child, || run.join(".setaccio/run").exists() && status(&run)["train"]["at"] == "train");
-        assert_eq!(state(&status(&run), "train"), "running");
+        wait_for(&mut child, || {
+            run.join(".setaccio/run").exists() && {
+                let found = status(&run);
+                found["train"]["at"] == "train" && state(&found, "train") == "running"
+            }
+        });
         signal(&child, name);
         child.wait().unwrap();
         assert_eq!(state(&status(&run), "train"), is);

@@ -201,7 +201,10 @@ fn a_parquet_object_is_read_by_ranges_and_pictures_stay_where_they_are() {
     let lock = fs::read_to_string(fixture.local.path("out/recipe.lock.toml")).unwrap();
     assert!(lock.contains("etag = \"e1\"") && !lock.contains("sha256 = \"\""), "{lock}");
     let card = fs::read_to_string(fixture.local.path("out/README.md")).unwrap();
-    assert!(card.contains("a version of an object: 1 of 1 input. Such an object") && card.contains("| SHA-256, or ETag |"), "{card}");
+    assert!(
+        card.contains("a version of an object: 1 of 1 input. Such an object") && card.contains("| SHA-256, or ETag |"),
+        "{card}"
+    );
     let said = fixture.run(&["verify", &fixture.path("out")]).assert_success().said();
     assert!(said.contains("a version of an object: 1 of 1 input; nobody"), "{said}");
     // Of the same object nothing is read again, and of another one all.
@@ -409,7 +412,8 @@ fn machines_without_a_disk_in_common_share_a_build_through_a_store() {
     let states = |machine: &str| {
         let said = fixture.run(&["status", &fixture.path(machine), "--json"]).assert_success().stdout;
         let found: serde_json::Value = serde_json::from_str(&said).unwrap();
-        let slices = found["slices"].as_array().unwrap().iter().map(|slice| slice["state"].as_str().unwrap().to_owned());
+        let slices =
+            found["slices"].as_array().unwrap().iter().map(|slice| slice["state"].as_str().unwrap().to_owned());
         (found["published"].as_bool().unwrap(), slices.collect::<Vec<_>>())
     };
     assert_eq!(states("one"), (false, ["done", "done", "open"].map(str::to_owned).to_vec()));

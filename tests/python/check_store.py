@@ -1,6 +1,6 @@
 """Builds from and to a bucket of an emulator, which real clients look into.
 
-    python tests/python/check_store.py SETACCIO [s3] [azure] [google]
+    python tests/python/check_store.py SETACCIO [s3] [azure]
 
 SETACCIO is a program with the feature `store`. The main recipes are built from the samples in a bucket and put into another; rows are
 the same bytes as those of a folder, the store's own client finds every file at the size and hash of the ledger, and `pyarrow` reads the shards where
@@ -8,7 +8,7 @@ they lie. A build that is killed goes on, in the middle of an object that goes i
 upload is left. Exits 1 at the first thing that is not as expected.
 
 `s3` is moto, and what is done unless a store is named. `azure` is Azurite: `npm install azurite`, with AZURITE the path of its `azurite-blob`, and
-`pip install azure-storage-blob`. `google` is fake-gcs-server: FAKE_GCS the path of the program.
+`pip install azure-storage-blob`.
 """
 
 import hashlib
@@ -23,9 +23,6 @@ import sys
 import tempfile
 import time
 import tomllib
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
 import pyarrow.fs
@@ -41,7 +38,7 @@ def same(what, found, expected):
 
 
 def rows(folder):
-    files = [path for sub in ("data", "rejects") for path in Path(folder, sub).iterdir()]
+    files = [path for sub in ("data", "rejects") for path in Path(folder, sub).glob("*")]
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
 
 
@@ -94,7 +91,7 @@ class Azure:
 
         port = free_port()
         self.folder = tempfile.TemporaryDirectory()
-        command = [os.environ["AZURITE"], "--silent", "--skipApiVersionCheck", "--location", self.folder.name, "--blobPort", str(port)]
+        command = [os.environ["AZURITE"], "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", self.folder.name, "--blobPort", str(port)]
         self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_for_port(port)
         account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={self.KEY};"
@@ -122,47 +119,7 @@ class Azure:
         self.folder.cleanup()
 
 
-class Google:
-    """A bucket of fake-gcs-server."""
-
-    scheme = "gs"
-
-    def __init__(self):
-        port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
-        command = [os.environ["FAKE_GCS"], "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-        command += ["-public-host", f"127.0.0.1:{port}", "-external-url", self.endpoint]
-        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for_port(port)
-        os.environ.update(GOOGLE_BASE_URL=self.endpoint, GOOGLE_SKIP_SIGNATURE="true", GOOGLE_ALLOW_HTTP="true")
-        self.ask("storage/v1/b", json.dumps({"name": "lab"}).encode(), "application/json")
-
-    def ask(self, path, body=None, kind="application/octet-stream"):
-        request = urllib.request.Request(f"{self.endpoint}/{path}", data=body, headers={"Content-Type": kind})
-        with urllib.request.urlopen(request) as answer:
-            return answer.read()
-
-    def put(self, key, body):
-        body = body if isinstance(body, bytes) else body.encode()
-        self.ask(f"upload/storage/v1/b/lab/o?uploadType=media&name={urllib.parse.quote(key, safe='')}", body)
-
-    def get(self, key):
-        return self.ask(f"download/storage/v1/b/lab/o/{urllib.parse.quote(key, safe='')}?alt=media")
-
-    def keys(self, prefix):
-        found = json.loads(self.ask(f"storage/v1/b/lab/o?maxResults=10000&prefix={urllib.parse.quote(prefix, safe='')}"))
-        return [item["name"] for item in found.get("items", [])]
-
-    def uploads(self):
-        """It does not list them."""
-        return []
-
-    def stop(self):
-        self.server.terminate()
-        self.server.wait()
-
-
-STORES = {"s3": S3, "azure": Azure, "google": Google}
+STORES = {"s3": S3, "azure": Azure}
 
 
 def free_port():
@@ -295,7 +252,7 @@ def run(command):
 
 def main():
     setaccio = str(Path(sys.argv[1]).absolute())
-    for name in [n for n in os.environ if n.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+    for name in [n for n in os.environ if n.startswith(("AWS_", "AZURE_"))]:
         del os.environ[name]
     for name in sys.argv[2:] or ["s3"]:
         store = STORES[name]()

@@ -200,7 +200,8 @@ mod tests {
             let mut writer = IndexWriter::create(&path)?;
             // Of another index, which lies before it.
             writer.part(vec![(9, block(0, 9))], [1, 1])?;
-            let blocks = vec![(first, block(5, 1)), (first, block(0, 2)), (first + 1, block(4, 3)), (first + 1, block(1, 4))];
+            let blocks =
+                vec![(first, block(5, 1)), (first, block(0, 2)), (first + 1, block(4, 3)), (first + 1, block(1, 4))];
             let part = writer.part(blocks, [8, 4])?;
             writer.finish()?;
             index.add(&path, part);

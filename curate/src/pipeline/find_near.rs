@@ -336,7 +336,9 @@ fn find_groups(
         let bucket = to_u32(i);
         bands::groups(&bands.gather(&(bucket..bucket + 1))?).map(Groups)
     };
-    each(team, "bands", buckets as usize, by, find, |Groups(groups)| groups.iter().try_for_each(|group| found.add(group)))?;
+    each(team, "bands", buckets as usize, by, find, |Groups(groups)| {
+        groups.iter().try_for_each(|group| found.add(group))
+    })?;
     found.number(scratch)
 }
 

@@ -218,8 +218,7 @@ fn read(
     }
     let mut writer = IndexWriter::create(path)?;
     let [rows, bands, vectors] = blocks;
-    let parts =
-        [writer.part(rows, buckets[0])?, writer.part(bands, buckets[1])?, writer.part(vectors, buckets[2])?];
+    let parts = [writer.part(rows, buckets[0])?, writer.part(bands, buckets[1])?, writer.part(vectors, buckets[2])?];
     writer.finish()?;
     Ok(Piece { counts, parts })
 }

@@ -20,7 +20,7 @@ use setaccio_base::{
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::stage;
+use super::{alone::Alone, stage};
 use crate::error::{Error, Result};
 
 /// How often it is looked whether another process is done with a piece.
@@ -231,7 +231,7 @@ pub fn each<T: Kept + Send>(
     }
 }
 
-/// What one process finds out for all of a team, or for itself: [`Alone`](super::alone::Alone) says which of it takes long.
+/// What one process finds out for all of a team, or for itself: [`Alone`] says which of it takes long.
 ///
 /// # Errors
 /// As `make`, a piece that is not what was written, Ctrl-C.
@@ -243,7 +243,14 @@ pub fn once<T: Kept>(
 ) -> Result<T> {
     let Some(team) = team else { return make() };
     team.stage(stage)?;
-    team.piece((stage, 0), true, progress, make)?;
+    let decide = || {
+        // Whoever asks sees at once who decides, and the others wait.
+        if Alone::at(stage).is_some() {
+            progress.stage(stage, 1);
+        }
+        make()
+    };
+    team.piece((stage, 0), true, progress, decide)?;
     team.read(stage, 0)
 }
 

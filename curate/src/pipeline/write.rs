@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use serde::{Deserialize, Serialize};
-use setaccio_base::{numbers::counted, progress::Progress, row::Content};
+use setaccio_base::{numbers::counted, row::Content};
 use setaccio_dataset::{
     columns::{ContentColumns, Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -22,8 +22,7 @@ use setaccio_dataset::{
 
 use super::{
     alone::Alone,
-    extras,
-    find_leaks as leaking,
+    extras, find_leaks as leaking,
     find_near::Rows,
     find_repeats as repeating,
     find_semantic::Rows as Meanings,
@@ -236,7 +235,8 @@ impl<'a> Decided<'a> {
         if let Some((settings, numbers)) = plan.held_against_validation() {
             let PartitionWriter { index, resolver, .. } = &writer;
             let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
-            let Json(leaks) = once(team, Alone::Validation.stage(), progress, || rows.decide(settings, numbers).map(Json))?;
+            let Json(leaks) =
+                once(team, Alone::Validation.stage(), progress, || rows.decide(settings, numbers).map(Json))?;
             validation = Some(leaks.count.clone());
             writer.resolver = writer.resolver.with_leaks(Some(leaks));
         }

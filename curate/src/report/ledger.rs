@@ -188,7 +188,9 @@ fn columns(plan: &Plan, tasks: &TaskCounts, of: fn(&SourceCounts) -> &BTreeMap<S
         column: column.clone(),
         rows,
     };
-    sources.flat_map(|(source, counts)| of(counts).iter().map(move |(column, rows)| entry(source, column, *rows))).collect()
+    sources
+        .flat_map(|(source, counts)| of(counts).iter().map(move |(column, rows)| entry(source, column, *rows)))
+        .collect()
 }
 
 /// What rows were held against, set by set.

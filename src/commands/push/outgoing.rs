@@ -26,6 +26,7 @@ use super::{
     clean,
     model_files::{self, ModelFiles},
 };
+use crate::stores;
 
 /// What is pushed.
 pub struct Outgoing {
@@ -76,6 +77,9 @@ pub fn gather(
     progress: &dyn Progress,
 ) -> Result<Outgoing> {
     let there = |name: &str| out.join(name).is_file();
+    if stores::address(out).is_some() {
+        return Err(folder::absent(out).into());
+    }
     ensure!(out.is_dir(), "{} is no folder", out.display());
     let built = there("ledger.json");
     ensure!(

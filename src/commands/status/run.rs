@@ -40,7 +40,10 @@ impl Standing {
         let seen = if chain.exists() {
             // Its manifest stays while the chain is made again with other recipes.
             let last = |at: &SystemTime| part.state == State::Done || part.noted.is_none_or(|noted| *at >= noted);
-            Seen { held: parts::is_held(&hidden.join("chain"))?, finished: modified(&out.join(manifest::NAME)).filter(last) }
+            Seen {
+                held: parts::is_held(&hidden.join("chain"))?,
+                finished: modified(&out.join(manifest::NAME)).filter(last),
+            }
         } else if hidden.join("run").exists() {
             let held = parts::is_held(&hidden.join("run"))?;
             let made = RunLock::<Outline>::read(&lock).is_ok_and(|lock| !lock.made.is_empty());
@@ -131,7 +134,10 @@ mod tests {
     fn the_last_step_is_that_of_the_last_whole_line() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         assert_eq!(last_step(dir.path()), None);
-        fs::write(dir.path().join("metrics.jsonl"), "{\"step\":1,\"loss\":2.0}\n{\"step\":2,\"loss\":1.5}\n{\"step\":3,\"lo")?;
+        fs::write(
+            dir.path().join("metrics.jsonl"),
+            "{\"step\":1,\"loss\":2.0}\n{\"step\":2,\"loss\":1.5}\n{\"step\":3,\"lo",
+        )?;
         assert_eq!(last_step(dir.path()), Some(2));
         Ok(())
     }

@@ -33,6 +33,7 @@ use crate::{
     jobs::Jobs,
     layout::Layout,
     progress::Bar,
+    stores,
     style::{FAINT, GOOD, NAME, counted},
     submission, terminal,
 };
@@ -158,6 +159,9 @@ fn has_weights(folder: &Path) -> Result<bool> {
 
 pub fn run(args: &Args) -> Result<()> {
     args.jobs.apply()?;
+    if stores::address(&args.recipe).is_some() {
+        return Err(setaccio_dataset::folder::absent(&args.recipe).into());
+    }
     let progress = Bar::new();
     let own = own_rows::is_meant(&args.recipe).then(|| {
         let (rows, out, model) = (args.recipe.as_path(), args.out.as_deref(), args.model.as_deref());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::{bundle, row::Kind, sha256::hex_digest};
+use setaccio_base::{bundle, objects::is_address, row::Kind, sha256::hex_digest};
 use setaccio_dataset::{
     folder::{self, DATA, LEDGER, RECIPE_LOCK},
     ledger::Ledger,
@@ -76,6 +76,9 @@ impl Build {
     pub fn open(folder: &Path) -> Result<Self> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if !folder.join("ledger.json").exists() {
+            if folder.to_str().is_some_and(is_address) {
+                return Err(setaccio_dataset::folder::absent(folder).into());
+            }
             let there = if folder.exists() { "holds no finished build" } else { "is not there" };
             let recipe = bundle::recipes("pipelines").find(|recipe| *recipe == name).unwrap_or("RECIPE");
             let message = format!("{there}: make it with `setaccio build {recipe} --out {}`", folder.display());

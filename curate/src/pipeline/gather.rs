@@ -54,7 +54,9 @@ impl SourceCounts {
         self.tallies.resize(self.tallies.len().max(other.tallies.len()), Tally::default());
         self.tallies.iter_mut().zip(&other.tallies).for_each(|(sum, tally)| sum.add(tally));
         for (sums, counts) in [(&mut self.unread, &other.unread), (&mut self.absent, &other.absent)] {
-            counts.iter().for_each(|(column, rows)| *sums.entry(column.clone()).or_default() += rows);
+            for (column, rows) in counts {
+                *sums.entry(column.clone()).or_default() += rows;
+            }
         }
         for (renamed, rows) in &other.renamed {
             match self.renamed.iter_mut().find(|(known, _)| known == renamed) {

@@ -699,7 +699,7 @@ impl Pending {
 fn gather_rejects(work: &Path, counts: &TaskCounts, folder: &Path) -> Result<Vec<FileEntry>> {
     let mut entries = Vec::new();
     for (task, entry) in &counts.rejects {
-        let name = format!("screen-{:05}.parquet", task);
+        let name = format!("screen-{task:05}.parquet");
         let (from, to) = (work.with_file_name(&entry.path), folder.join(&name));
         put_in_place(&from, &to)?;
         entries.push(FileEntry { path: format!("{REJECTS}/{name}"), ..entry.clone() });

@@ -1,6 +1,13 @@
 //! Joining by several processes together makes the bytes of one, whatever becomes of some of them. Threads stand for processes here: their
 //! locks keep them apart just so.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rows and bytes are far below 2^53"
+)]
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,

@@ -73,7 +73,13 @@ fn arguments() -> Cli {
     })
 }
 
+/// Commands that compute with a model.
+const COMPUTING: [&str; 6] = ["train", "train-all", "generate", "eval", "audit", "serve"];
+
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|command| COMPUTING.iter().any(|name| command == *name)) {
+        setaccio_base::large_buffers::keep();
+    }
     signals::watch();
     stores::install();
     set_hook(Box::new(|info| {

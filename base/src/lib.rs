@@ -4,7 +4,7 @@
 //!   one process, [`hidden`] is what such a folder hides, [`sha256`] hashes what passes through,
 //!   [`search`] finds what globs and folders name, [`objects`] are files in a store;
 //! - models: [`safetensors_header`] and [`gguf_header`] hold what files say of themselves against their length;
-//! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order;
+//! - work: [`progress`] is followed by a person, [`parallel`] shares work out and gives results in order, [`large_buffers`] are used again;
 //! - recipes: [`bundle`] has those that the program carries, [`overlay`] lays one table over another, [`flat`] compares two, [`suggest`] names
 //!   the nearest known word, [`date`] reads a date, [`shell`] writes words of a command;
 //! - rows: [`row`] is a document, a conversation or a preference, [`value`] what a column holds, [`nfc`] makes canonically
@@ -28,6 +28,7 @@ pub mod flat;
 pub mod gguf_header;
 pub mod hidden;
 pub mod hub_name;
+pub mod large_buffers;
 pub mod lock_file;
 pub mod manifest;
 pub mod names;

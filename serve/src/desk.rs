@@ -1,4 +1,4 @@
-//! The desk before the engine: it takes requests from any thread, while the engine works on one of its own.
+//! The desk before the engine: it takes requests from any thread, while the engine works on one.
 
 use std::{
     sync::{
@@ -6,7 +6,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    thread,
     time::Instant,
 };
 
@@ -72,14 +71,14 @@ pub type Told = (Instant, Event);
 pub type Answers = UnboundedReceiver<Told>;
 
 impl Desk {
-    /// Before this engine, with room for so many requests.
-    pub fn open(mut engine: Engine, most: usize) -> Self {
+    /// Before this engine, with room for so many requests; and the engine's work, which ends when desk and requests are gone.
+    pub fn open(mut engine: Engine, most: usize) -> (Self, impl FnOnce()) {
         let (sender, requests) = mpsc::channel::<Request>();
         let counts = Arc::new(Mutex::new(Counts::default()));
         let seen = counts.clone();
         let alive = Arc::new(AtomicBool::new(true));
         let works = Alive(alive.clone());
-        thread::spawn(move || {
+        let work = move || {
             let _works = works;
             parallel::take_part();
             loop {
@@ -94,8 +93,8 @@ impl Desk {
                 drop(engine.step());
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = engine.counts();
             }
-        });
-        Self { sender: Mutex::new(sender), counts, open: Arc::default(), most, alive }
+        };
+        (Self { sender: Mutex::new(sender), counts, open: Arc::default(), most, alive }, work)
     }
 
     /// Hand in a request.

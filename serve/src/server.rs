@@ -3,10 +3,12 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -104,11 +106,12 @@ pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn(
     // Of a text that is longer there is no room for.
     let positions = positions.min(rows);
     let engine = Engine::new(models, positions, limits)?;
+    let (desk, work) = Desk::open(engine, options.texts + options.queue);
     let ending = Arc::new(AtomicBool::new(false));
     let state = Arc::new(State {
         served,
         positions,
-        desk: Desk::open(engine, options.texts + options.queue),
+        desk,
         metrics: Metrics::default(),
         row_bytes,
         since: now(),
@@ -123,7 +126,7 @@ pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn(
     let io = |error: io::Error| setaccio_train::Error::Other(format!("cannot serve: {error}"));
     let runtime = runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().map_err(io)?;
     let drain = options.drain;
-    runtime.block_on(async move {
+    let answers = async move {
         listener.set_nonblocking(true).map_err(io)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(io)?;
         let asked = ending.clone();
@@ -140,6 +143,13 @@ pub fn serve(listener: TcpListener, loaded: Loaded, options: &Options, ends: fn(
             () = connections::serve(listener, app, most, signal) => Ok(0),
             () = late => Ok(state.desk.open_requests()),
         }
+    };
+    thread::scope(|threads| {
+        let answering = threads.spawn(move || runtime.block_on(answers));
+        // On this thread: what it frees stays in the program's own heap, while another's gives it back to the system piece by piece.
+        // If it panics, the health of the server says so.
+        drop(catch_unwind(AssertUnwindSafe(work)));
+        answering.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 

@@ -26,6 +26,7 @@ fn mib(bytes: Option<usize>) -> f64 {
 }
 
 fn main() -> Result<()> {
+    setaccio_base::large_buffers::keep();
     setaccio_base::parallel::take_part();
     let mut args = std::env::args().skip(1);
     let model = args.next().ok_or_else(|| Error::Other("name a model: a Hugging Face folder or a GGUF file".into()))?;

@@ -1,6 +1,6 @@
-//! Products of f32 matrices on x86 with AVX-512, or with AVX2 and FMA. The right factor is packed in panels of a tile's width, by all
-//! threads, once for all of them; the left one is read where it lies if its rows are whole. Each element is a sum whose order depends on
-//! the inner size alone.
+//! Products of f32 matrices on x86 with AVX-512, or with AVX2 and FMA. The right factor is packed in panels of a tile's width, each by the
+//! thread that makes those columns of the product; the left one is read where it lies if its rows are whole. Each element is a sum whose
+//! order depends on the inner size alone.
 
 #![allow(
     unsafe_code,
@@ -29,8 +29,11 @@ const PACKED: usize = 192 << 10;
 /// Rows of the right factor that are packed at a time, at the most.
 const DEEP: usize = 1024;
 
-/// Rows of the product that a thread makes at a time.
-const HIGH: usize = 64;
+/// Pieces of a product for each thread: enough for all to end together, for what else they do.
+const PIECES: usize = 4;
+
+/// Rows of a piece, at the least: whole tiles of either height. Packing for fewer would take longer than another thread's help saves.
+const HIGH: usize = 96;
 
 /// A right factor is used by so many rows at the least if it is packed although its rows are whole.
 const REUSED: usize = 32;
@@ -148,23 +151,33 @@ pub fn multiply(
     // SAFETY: what is run is compiled for instructions that are there.
     let (run, panel): (Run, usize) = match instructions {
         // The width of many a head is better cut in two.
-        Instructions::Avx512 => (|block, job| unsafe { avx512(block, job) }, if n == 64 { 32 } else { 48 }),
-        Instructions::Avx2 => (|block, job| unsafe { avx2(block, job) }, 16),
-    };
-    let each = |count: usize, job: &(dyn Fn(usize) + Sync)| {
-        if parallel { (0..count).into_par_iter().for_each(job) } else { (0..count).for_each(job) }
+        Instructions::Avx512 => (|block, rows| unsafe { avx512(block, rows) }, if n == 64 { 32 } else { 48 }),
+        Instructions::Avx2 => (|block, rows| unsafe { avx2(block, rows) }, 16),
     };
     // In parts as equal as they can be, of whole depths.
     let deep = k.div_ceil(k.div_ceil(DEEP)).next_multiple_of(depth).min(k);
     // Columns whose last vector is not whole are packed whatever happens: others' would be read beyond the end.
     let packed = b.cs != 1 || m >= REUSED || n % panel != 0;
-    let wide = if packed { (PACKED / deep).max(panel) / panel * panel } else { n }.min(n.next_multiple_of(panel));
-    let own = if packed { wide * deep } else { 0 };
-    let mut scratch = Scratch::new(own + more.map_or(0, |more| wide.next_multiple_of(panel) * more.a.cols));
-    let right = Shared(scratch.0.as_mut_ptr().cast());
+    let panels = n.div_ceil(panel);
+    let threads = if parallel { rayon::current_num_threads() } else { 1 };
+    // A piece is made by one thread, which packs its columns itself: threads wait for each other once a product. One that is woken up for
+    // every panel and every block of rows costs a third of the time on two cores.
+    let share = if threads == 1 { panels } else { panels.div_ceil(threads * PIECES) };
+    let wide = if packed { share.min(PACKED / deep / panel).max(1) } else { share };
+    let across = panels.div_ceil(wide);
+    // Where columns are fewer than threads, some are packed by several of them.
+    let down = if across < threads { m.div_ceil(HIGH).min((threads * 2).div_ceil(across)) } else { 1 };
+    let high = m.div_ceil(down).next_multiple_of(if down == 1 { 1 } else { HIGH / 4 });
+    let down = m.div_ceil(high);
     let to = Shared(dst.as_mut_ptr());
-    for left_edge in (0..n).step_by(wide) {
-        let width = wide.min(n - left_edge);
+    let piece = |i: usize| {
+        let rows = i % down * high..m.min((i % down + 1) * high);
+        let left_edge = i / down * wide * panel;
+        let width = (wide * panel).min(n - left_edge);
+        let panels = width.div_ceil(panel);
+        let own = if packed { panels * panel * deep } else { 0 };
+        let mut scratch = Scratch::new(own + more.map_or(0, |more| panels * panel * more.a.cols));
+        let right = Shared(scratch.0.as_mut_ptr().cast());
         for start in (0..k).step_by(deep) {
             let part = deep.min(k - start);
             let columns = |b: Mat<'_, f32>| left_edge * b.cs;
@@ -186,19 +199,13 @@ pub fn multiply(
                 beta: if start == 0 { beta } else { 1.0 },
                 depth,
             };
-            let panels = width.div_ceil(panel);
-            if packed || more.is_some() {
-                each(panels, &|i| run(&block, Job::Pack(i)));
-            }
-            // Enough for all threads where rows are few.
-            let down = m.div_ceil(HIGH);
-            let across = if down < 4 { panels.min(8) } else { 1 };
-            each(down * across, &|i| {
-                let (down, across) = (i / across, i % across * panels / across..(i % across + 1) * panels / across);
-                let rows = down * HIGH..m.min((down + 1) * HIGH);
-                run(&block, Job::Multiply(rows, across));
-            });
+            run(&block, rows.clone());
         }
+    };
+    if threads == 1 {
+        (0..across * down).for_each(piece);
+    } else {
+        (0..across * down).into_par_iter().with_max_len(1).for_each(piece);
     }
 }
 
@@ -283,53 +290,40 @@ impl Part<'_> {
     }
 }
 
-/// What a thread does at a time.
-enum Job {
-    /// Pack a panel of the right factors.
-    Pack(usize),
-    /// Make these rows of the product, and the columns of these panels.
-    Multiply(Range<usize>, Range<usize>),
-}
-
-type Run = fn(&Block<'_>, Job);
+/// Makes these rows of a block.
+type Run = fn(&Block<'_>, Range<usize>);
 
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn avx512(block: &Block<'_>, job: Job) {
+fn avx512(block: &Block<'_>, rows: Range<usize>) {
     // SAFETY: the instructions are enabled.
-    unsafe { block.run::<Avx512, 8>(job) }
+    unsafe { block.run::<Avx512, 8>(rows) }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn avx2(block: &Block<'_>, job: Job) {
+fn avx2(block: &Block<'_>, rows: Range<usize>) {
     // SAFETY: the instructions are enabled.
-    unsafe { block.run::<Avx2, 6>(job) }
+    unsafe { block.run::<Avx2, 6>(rows) }
 }
 
 impl Block<'_> {
     #[inline(always)]
-    unsafe fn run<L: Vector, const M: usize>(&self, job: Job) {
-        // SAFETY: as above.
-        unsafe {
-            match job {
-                Job::Pack(panel) => {
-                    self.own.pack::<L>(panel, self.panel);
-                    if let Some(more) = self.more {
-                        more.pack::<L>(panel, self.panel);
-                    }
+    unsafe fn run<L: Vector, const M: usize>(&self, rows: Range<usize>) {
+        let Self { own, more, depth, panel: panel_width, .. } = *self;
+        let panels = own.b.cols.div_ceil(panel_width);
+        for panel in 0..panels {
+            // SAFETY: as above.
+            unsafe {
+                own.pack::<L>(panel, panel_width);
+                if let Some(more) = more {
+                    more.pack::<L>(panel, panel_width);
                 }
-                Job::Multiply(rows, panels) => self.multiply::<L, M>(rows, panels),
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn multiply<L: Vector, const M: usize>(&self, rows: Range<usize>, panels: Range<usize>) {
-        let Self { own, more, depth, panel: panel_width, .. } = *self;
         for first in rows.clone().step_by(M) {
             let height = M.min(rows.end - first);
             let left = own.left((first, height));
             let more = more.map(|more| (more, more.left((first, height))));
-            for panel in panels.clone() {
+            for panel in 0..panels {
                 let edge = panel * panel_width;
                 let size = (height, panel_width.min(own.b.cols - edge));
                 let to = (self.to.at(first * self.rs + edge), self.rs);
@@ -369,29 +363,35 @@ mod tests {
     #[test]
     fn equals_the_definition_for_every_layout_and_a_row_is_the_same_beside_others() {
         for instructions in Instructions::all() {
-            for (m, k, n) in
-                [(1, 1, 1), (7, 70, 49), (9, 33, 48), (70, 300, 100), (40, 1100, 96), (130, 64, 192), (8, 520, 1)]
-            {
+            // The last ones have fewer panels than threads, and more of them than pieces.
+            for (m, k, n) in [
+                (1, 1, 1),
+                (7, 70, 49),
+                (9, 33, 48),
+                (70, 300, 100),
+                (40, 1100, 96),
+                (130, 64, 192),
+                (8, 520, 1),
+                (500, 40, 16),
+                (33, 9, 1700),
+            ] {
                 let (a, b) = (uniform_vec(key(1, "a"), m * k, 1.0), uniform_vec(key(1, "b"), k * n, 1.0));
                 let old = uniform_vec(key(1, "c"), m * n, 1.0);
                 let at = Mat::rows(&a, m, k, k);
                 for tb in [false, true] {
                     let bt = if tb { Mat::rows(&b, n, k, k).t() } else { Mat::rows(&b, k, n, n) };
-                    let made = |a: Mat<'_, f32>, old: &[f32], parallel| {
-                        let mut c = old.to_vec();
-                        multiply(
-                            instructions,
-                            (&mut c, n),
-                            (Term { a, b: bt, alpha: 2.0 }, None),
-                            0.5,
-                            (256, parallel),
-                        );
+                    let made = |a: Mat<'_, f32>, old: &[f32], threads| {
+                        let (mut c, term) = (old.to_vec(), (Term { a, b: bt, alpha: 2.0 }, None));
+                        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                        pool.install(|| multiply(instructions, (&mut c, n), term, 0.5, (256, threads > 1)));
                         c
                     };
-                    let got = made(at, &old, true);
-                    assert!(got == made(at, &old, false), "{m}x{k}x{n}: threads change the result");
+                    let got = made(at, &old, 2);
+                    for threads in [1, 3, 7] {
+                        assert!(got == made(at, &old, threads), "{m}x{k}x{n}: threads change the result");
+                    }
                     let one = Mat { data: &at.data[(m - 1) * at.rs..], rows: 1, ..at };
-                    assert!(got[(m - 1) * n..] == made(one, &old[(m - 1) * n..], true), "{m}x{k}x{n}: a row by itself");
+                    assert!(got[(m - 1) * n..] == made(one, &old[(m - 1) * n..], 2), "{m}x{k}x{n}: a row by itself");
                     let mut others = Instructions::all().filter(|other| *other != instructions);
                     let alike = |other| {
                         let mut c = old.clone();
@@ -410,6 +410,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn a_second_term_is_that_of_a_second_product() {
         for instructions in Instructions::all() {

@@ -293,12 +293,15 @@ impl Templates {
         let whole = |question: &str| whole(&description, examples, question, chat);
         // The answer of a turn begins where the template says.
         let between = if chat { "" } else { BETWEEN };
-        let some = |choices: usize| if choices == 0 { Err("has no answers to choose from".to_owned()) } else { Ok(()) };
+        let asks = |what: &str, template: &TextTemplate| {
+            let text = rendered(what, template)?;
+            if text.trim().is_empty() { Err(format!("has no question: {what} makes nothing of it")) } else { Ok(text) }
+        };
         match &self.kind {
             Kind::Choice { prompt, choices, answer, truths, groups } => {
                 let choices = choices.of(doc)?;
-                some(choices.len())?;
-                let context = whole(&rendered("choice.prompt", prompt)?);
+                several(&choices)?;
+                let context = whole(&asks("choice.prompt", prompt)?);
                 let said = answer.as_ref().map(|answer| rendered("choice.answer", answer)).transpose()?;
                 let truths = match truths {
                     Some(template) => truths_of(&rendered("choice.truths", template)?, choices.len())?,
@@ -316,7 +319,7 @@ impl Templates {
             }
             Kind::Gap { prompts, continuation, answer } => {
                 let prompts = texts("choice.prompts", &rendered("choice.prompts", prompts)?)?;
-                some(prompts.len())?;
+                several(&prompts)?;
                 let continuation = format!("{between}{}", rendered("choice.continuation", continuation)?);
                 Ok(Asked::Choice {
                     contexts: prompts.iter().map(|prompt| whole(prompt)).collect(),
@@ -328,7 +331,7 @@ impl Templates {
                 })
             }
             Kind::Generate { prompt, target } => Ok(Asked::Generate {
-                prompt: whole(&rendered("generate.prompt", prompt)?),
+                prompt: whole(&asks("generate.prompt", prompt)?),
                 target: rendered("generate.target", target)?,
             }),
             Kind::Perplexity(text) => {
@@ -336,6 +339,16 @@ impl Templates {
                 if text.is_empty() { Err("has no text".into()) } else { Ok(Asked::Perplexity { text }) }
             }
         }
+    }
+}
+
+/// Refuses answers of which there is nothing to choose.
+fn several(choices: &[String]) -> Result<(), String> {
+    match choices {
+        [] => Err("has no answers to choose from".into()),
+        [_] => Err("has one answer, and choosing takes two at least".into()),
+        _ if choices.iter().any(String::is_empty) => Err("has an answer without text".into()),
+        _ => Ok(()),
     }
 }
 

@@ -195,13 +195,13 @@ impl Differing {
     }
 }
 
-/// What a model answered to each question, as Parquet.
+/// What a model answered to each question, and whether the beginning of its prompt did not fit, as Parquet.
 ///
 /// # Errors
 /// Arrow or Parquet refuse it.
 pub fn parquet(
     (questions, data): (&[Question], &[DataFile]),
-    answers: &[Answered],
+    answers: (&[Answered], &[bool]),
     measures: &[Measure],
 ) -> Result<Vec<u8>> {
     let batch = RecordBatch::try_from_iter_with_nullable(columns(questions, data, answers, measures))
@@ -220,7 +220,12 @@ pub fn parquet(
 
 type Columns = Vec<(String, ArrayRef, bool)>;
 
-fn columns(questions: &[Question], data: &[DataFile], answers: &[Answered], measures: &[Measure]) -> Columns {
+fn columns(
+    questions: &[Question],
+    data: &[DataFile],
+    (answers, cut): (&[Answered], &[bool]),
+    measures: &[Measure],
+) -> Columns {
     let mut all: Columns = Vec::new();
     let mut add = |name: &str, column: ArrayRef, nullable: bool| all.push((name.to_owned(), column, nullable));
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -236,6 +241,7 @@ fn columns(questions: &[Question], data: &[DataFile], answers: &[Answered], meas
         Asked::Perplexity { text } => text.clone(),
     };
     add("prompt", Arc::new(StringArray::from_iter_values(questions.iter().map(prompt))), false);
+    add("prompt_cut", Arc::new(BooleanArray::from(cut.to_vec())), false);
     match questions.first().map(|question| &question.asked) {
         Some(Asked::Choice { .. }) => {
             let (mut texts, mut sums) =

@@ -165,7 +165,8 @@ struct Answering {
     files: Vec<FileHash>,
     tokens: Arc<Tokens>,
     chat: bool,
-    cut: usize,
+    /// Of which questions the beginning did not fit.
+    cut: Vec<bool>,
     answers: Vec<Answered>,
 }
 
@@ -284,7 +285,6 @@ impl Asking<'_> {
             progress.note(&format!("{} of {}: {kept} answers are there", task.name(), self.served[model].id));
         }
         let clock = Some(self.settings.date);
-        let mut cut = 0;
         if !open.is_empty() {
             progress.stage("answer", open.len() as u64);
             for some in open.chunks(AT_A_TIME) {
@@ -319,11 +319,11 @@ impl Asking<'_> {
             let replies = journal.get(number).ok_or_else(|| Error::Other("an answer is missing".into()))?;
             answers.push(Answered::of(&question.asked, replies)?);
         }
-        cut += self.cut(task, model, chat, clock.as_ref())?;
-        let served = &self.served[model];
-        if cut > 0 {
+        let cut = self.cut(task, model, chat, clock.as_ref())?;
+        let (served, count) = (&self.served[model], cut.iter().filter(|cut| **cut).count());
+        if count > 0 {
             progress.warn(&format!(
-                "{} of {}: the beginning of {cut} prompts did not fit into {} positions and was left out",
+                "{} of {}: the beginning of {count} prompts did not fit into {} positions and was left out",
                 task.name(),
                 served.id,
                 self.positions
@@ -333,35 +333,35 @@ impl Asking<'_> {
         Ok(Answering { model: served.id.clone(), parent, files, tokens, chat, cut, answers })
     }
 
-    /// How many questions do not fit; known without the model's weights.
-    fn cut(&self, task: &Prepared, model: usize, chat: bool, clock: Option<&Clock>) -> Result<usize> {
+    /// Which questions do not fit; known without the model's weights.
+    fn cut(&self, task: &Prepared, model: usize, chat: bool, clock: Option<&Clock>) -> Result<Vec<bool>> {
         let tokens = &self.served[model].tokens;
         let most = match &task.file.task.generate {
             Some(generate) => self.positions.saturating_sub(generate.max_tokens),
             None => self.positions,
         };
-        let mut cut = 0;
-        for question in task.asked(chat) {
+        let is_cut = |question: &Question| -> Result<bool> {
             let of_row =
                 |message| Error::Row { file: task.rows.files[question.file].file.clone(), row: question.row, message };
             let (prompt, behind) = match &question.asked {
                 Asked::Choice { contexts, continuations, .. } => {
                     let longest = contexts.iter().zip(continuations).max_by_key(|(a, b)| shown_len(a) + b.len());
-                    let Some((context, continuation)) = longest else { continue };
+                    let Some((context, continuation)) = longest else { return Ok(false) };
                     (context, continuation.as_str())
                 }
                 Asked::Generate { prompt, .. } => (prompt, ""),
-                Asked::Perplexity { .. } => return Ok(0),
+                // Long texts are read in windows.
+                Asked::Perplexity { .. } => return Ok(false),
             };
             // A token has a byte at the least.
             if shown_len(prompt) + behind.len() < most && !chat {
-                continue;
+                return Ok(false);
             }
             let text = text_of(tokens, prompt, clock).map_err(of_row)?;
             let ids = tokens.encode(&format!("{text}{behind}")).map_err(of_row)?.ids;
-            cut += usize::from(ids.len() + usize::from(tokens.adds_bos) > most + usize::from(!behind.is_empty()));
-        }
-        Ok(cut)
+            Ok(ids.len() + usize::from(tokens.adds_bos) > most + usize::from(!behind.is_empty()))
+        };
+        task.asked(chat).iter().map(is_cut).collect()
     }
 
     /// What decides the answers of a model to a task.
@@ -494,7 +494,7 @@ fn score(
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (model, measures) in answered.iter().zip(&measured) {
         let questions = task.asked(model.chat);
-        let bytes = results::parquet((questions, &task.rows.files), &model.answers, measures)?;
+        let bytes = results::parquet((questions, &task.rows.files), (&model.answers, &model.cut), measures)?;
         let file = format!("{}.parquet", model.model);
         let answers = FileHash { file: file.clone(), bytes: bytes.len() as u64, sha256: hex_digest(&bytes) };
         files.insert(file, bytes);
@@ -505,7 +505,7 @@ fn score(
             parent: model.parent.clone(),
             compute: compute.to_owned(),
             chat: model.chat,
-            cut: model.cut,
+            cut: model.cut.iter().filter(|cut| **cut).count(),
             files: model.files.clone(),
             tokenizer_sha256: model.tokens.sha256.clone(),
             template_sha256: template.map(|text| hex_digest(text.as_bytes())),

@@ -341,6 +341,30 @@ fn areas_beside_terms_are_of_files_in_the_layout_of_ami() {
 }
 
 #[test]
+fn a_row_that_asks_nothing_or_has_nothing_to_choose_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = run().join("base");
+    let (rows, task) = (dir.path().join("rows.jsonl"), dir.path().join("task.toml"));
+    let good = r#"{"question": "Chi?", "answers": ["io", "tu"]}"#;
+    for (row, why) in [
+        (r#"{"question": "Chi?", "answers": []}"#, "has no answers to choose from"),
+        (r#"{"question": "Chi?", "answers": ["io"]}"#, "has one answer, and choosing takes two at least"),
+        (r#"{"question": "Chi?", "answers": ["io", ""]}"#, "has an answer without text"),
+        (r#"{"question": " ", "answers": ["io", "tu"]}"#, "has no question: choice.prompt makes nothing of it"),
+    ] {
+        fs::write(&rows, format!("{good}\n{row}\n")).unwrap();
+        let text_of = "name = 'mine'\ntitle = ''\nmetrics = ['acc']\ndata.path = 'rows.jsonl'\n[choice]\nprompt = '{{ question }}'\n\
+                       choices = '{{ answers | tojson }}'\nanswer = '0'\n";
+        fs::write(&task, text_of).unwrap();
+        let said = setaccio(&["eval", text(&base), "--task", text(&task)]).assert_failure();
+        assert!(said.contains("rows.jsonl") && said.contains("row 1") && said.contains(why), "{said}");
+    }
+    fs::write(&task, "name = 'mine'\ntitle = ''\nmetrics = ['acc']\ndata.path = 'rows.jsonl'\n[choice]\nprompt = '{{ question }}'\nchoices = ['io']\n").unwrap();
+    let said = setaccio(&["eval", text(&base), "--task", text(&task)]).assert_failure();
+    assert!(said.contains("choice.choices names one answer"), "{said}");
+}
+
+#[test]
 fn a_chain_evaluates_and_audits_its_models() {
     let dir = tempfile::tempdir().unwrap();
     let chain = |limit: usize| {

@@ -16,13 +16,15 @@ pub fn keep() {
         use std::{env, os::unix::process::CommandExt, process::Command};
 
         const NAME: &str = "GLIBC_TUNABLES";
+        // Of a program with privileges of its own glibc takes the settings away, and it would start again for ever.
+        const DONE: &str = "SETACCIO_STARTED_AGAIN";
         let mut args = env::args_os();
-        if env::var_os(NAME).is_some() {
+        if [NAME, DONE].into_iter().any(|name| env::var_os(name).is_some()) {
             return;
         }
         if let (Some(name), Ok(program)) = (args.next(), env::current_exe()) {
             // Returns only where it fails, and then all goes on with small pages.
-            drop(Command::new(program).arg0(name).args(args).env(NAME, TUNABLES).exec());
+            drop(Command::new(program).arg0(name).args(args).env(NAME, TUNABLES).env(DONE, "1").exec());
         }
     }
 }

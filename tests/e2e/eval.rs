@@ -346,6 +346,12 @@ fn a_row_that_asks_nothing_or_has_nothing_to_choose_is_named() {
     let base = run().join("base");
     let (rows, task) = (dir.path().join("rows.jsonl"), dir.path().join("task.toml"));
     let good = r#"{"question": "Chi?", "answers": ["io", "tu"]}"#;
+    let task_of = |choices: &str| {
+        format!(
+            "name = 'mine'\ntitle = ''\nmetrics = ['acc']\ndata.path = 'rows.jsonl'\n[choice]\nprompt = '{{{{ question }}}}'\n\
+             choices = {choices}\nanswer = '0'\n"
+        )
+    };
     for (row, why) in [
         (r#"{"question": "Chi?", "answers": []}"#, "has no answers to choose from"),
         (r#"{"question": "Chi?", "answers": ["io"]}"#, "has one answer, and choosing takes two at least"),
@@ -353,13 +359,11 @@ fn a_row_that_asks_nothing_or_has_nothing_to_choose_is_named() {
         (r#"{"question": " ", "answers": ["io", "tu"]}"#, "has no question: choice.prompt makes nothing of it"),
     ] {
         fs::write(&rows, format!("{good}\n{row}\n")).unwrap();
-        let text_of = "name = 'mine'\ntitle = ''\nmetrics = ['acc']\ndata.path = 'rows.jsonl'\n[choice]\nprompt = '{{ question }}'\n\
-                       choices = '{{ answers | tojson }}'\nanswer = '0'\n";
-        fs::write(&task, text_of).unwrap();
+        fs::write(&task, task_of("'{{ answers | tojson }}'")).unwrap();
         let said = setaccio(&["eval", text(&base), "--task", text(&task)]).assert_failure();
         assert!(said.contains("rows.jsonl") && said.contains("row 1") && said.contains(why), "{said}");
     }
-    fs::write(&task, "name = 'mine'\ntitle = ''\nmetrics = ['acc']\ndata.path = 'rows.jsonl'\n[choice]\nprompt = '{{ question }}'\nchoices = ['io']\n").unwrap();
+    fs::write(&task, task_of("['io']")).unwrap();
     let said = setaccio(&["eval", text(&base), "--task", text(&task)]).assert_failure();
     assert!(said.contains("choice.choices names one answer"), "{said}");
 }

@@ -79,6 +79,7 @@ const COMPUTING: [&str; 6] = ["train", "train-all", "generate", "eval", "audit",
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| COMPUTING.iter().any(|name| command == *name)) {
         setaccio_base::large_buffers::keep();
+        signals::ignore_closed_pipes();
     }
     signals::watch();
     stores::install();

@@ -49,6 +49,14 @@ pub fn watch() {
     });
 }
 
+/// Let a pipe that is closed be an error of what writes into it, as it is from the start: a program that cannot start another in its place has
+/// undone it.
+pub fn ignore_closed_pipes() {
+    #[allow(unsafe_code, reason = "no handler is set")]
+    // SAFETY: ignoring a signal runs nothing.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn) };
+}
+
 /// From now on the first signal is left to [`came`].
 pub fn stop_cleanly() {
     CLEANLY.store(true, Ordering::SeqCst);

@@ -22,7 +22,12 @@ pub fn keep() {
         if [NAME, DONE].into_iter().any(|name| env::var_os(name).is_some()) {
             return;
         }
-        if let (Some(name), Ok(program)) = (args.next(), env::current_exe()) {
+        let Ok(program) = env::current_exe() else { return };
+        // Begun as an argument of the dynamic loader, which is the program then.
+        if program.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"ld")) {
+            return;
+        }
+        if let Some(name) = args.next() {
             // Returns only where it fails, and then all goes on with small pages.
             drop(Command::new(program).arg0(name).args(args).env(NAME, TUNABLES).env(DONE, "1").exec());
         }

@@ -42,6 +42,22 @@ impl LockFile {
         }
     }
 
+    /// Whether another process has the lock on `path`. Nothing is made, and the file may be one that this process cannot write.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        match File::open(path) {
+            Ok(file) => match file.try_lock_shared() {
+                Err(TryLockError::WouldBlock) => Ok(true),
+                Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+                Ok(()) => Ok(false),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("open", path)(error)),
+        }
+    }
+
     /// Give the lock up and take it in another mode; somebody else may come between.
     ///
     /// # Errors
@@ -89,7 +105,9 @@ mod tests {
     fn one_holds_it_alone_or_several_share_it() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
         let path = dir.path().join("lock");
+        assert!(!LockFile::is_held(&path)? && !path.exists(), "looking makes no file");
         let alone = LockFile::acquire(&path, Mode::Exclusive)?;
+        assert!(LockFile::is_held(&path)?);
         for mode in [Mode::Exclusive, Mode::Shared] {
             assert!(matches!(LockFile::acquire(&path, mode), Err(Error::Busy(_))));
         }
@@ -97,6 +115,7 @@ mod tests {
         let shared = LockFile::acquire(&path, Mode::Shared)?;
         assert!(matches!(LockFile::acquire(&path, Mode::Exclusive), Err(Error::Busy(_))));
         drop((alone, shared));
+        assert!(!LockFile::is_held(&path)?);
         let last = LockFile::acquire(&path, Mode::Exclusive)?;
         last.remove()?;
         assert!(!path.exists());

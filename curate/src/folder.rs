@@ -191,8 +191,21 @@ impl OutputFolder {
 
     /// Leave nothing of a build's work. The marker goes last: until then a crash is made good by the next `open`.
     pub fn clear(&self) -> Result<()> {
-        let all = [self.hidden("old"), self.staging(), self.work(), self.hidden(PARTS), self.marker()];
-        all.iter().try_for_each(|path| Ok(atomic::remove(path)?))
+        let all = [self.hidden("old"), self.staging(), self.work()];
+        all.iter().try_for_each(|path| atomic::remove(path))?;
+        // A part that begins meanwhile puts its note there, and takes it away again when it finds the build up to date.
+        let notes = self.hidden(PARTS);
+        let busy = |error: &setaccio_base::Error| matches!(error, setaccio_base::Error::Io { error, .. } if error.kind() == ErrorKind::DirectoryNotEmpty);
+        for _ in 0..10 {
+            match atomic::remove(&notes) {
+                Err(error) if busy(&error) => {}
+                removed => {
+                    removed?;
+                    break;
+                }
+            }
+        }
+        Ok(atomic::remove(&self.marker())?)
     }
 }
 

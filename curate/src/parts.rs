@@ -41,6 +41,13 @@ pub fn slice(number: usize, of: usize) -> String {
     format!("slice-{number}-of-{of}")
 }
 
+/// Of how many slices those are that notes tell of; of several numbers the greatest.
+fn noted_slices(out: &Path) -> Option<usize> {
+    let notes = fs::read_dir(home(out)).into_iter().flatten().flatten();
+    let of = |name: &str| name.strip_prefix("slice-")?.strip_suffix(".json")?.split_once("-of-")?.1.parse().ok();
+    notes.filter_map(|note| of(&note.file_name().to_string_lossy())).max()
+}
+
 /// Where the parts of the build in `out` keep what inspecting the inputs finds, for the process of this number of so many.
 pub fn inspected(out: &Path, turn: [usize; 2]) -> Inspected {
     Inspected { folder: out.join(HIDDEN).join("inspected"), turn, most: None }
@@ -190,10 +197,17 @@ impl AtWork {
     pub fn begin(out: &Path, name: &str, note: Note) -> Result<Self> {
         hidden_folder(out)?;
         let folder = home(out);
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let lock = acquire(&lock_path(&folder, name))?;
+        let lock = loop {
+            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+            match acquire(&lock_path(&folder, name)) {
+                // Whoever publishes the build has taken the folder away.
+                Err(Error::Base(setaccio_base::Error::Io { error, .. })) if error.kind() == ErrorKind::NotFound => {}
+                lock => break lock?,
+            }
+        };
         let at_work = Self { folder, name: name.to_owned(), lock, note: note.into() };
-        at_work.write(&at_work.note())?;
+        // As of what it is at later.
+        let _ = at_work.write(&at_work.note());
         Ok(at_work)
     }
 
@@ -393,15 +407,7 @@ impl PartStanding {
 /// # Errors
 /// The file system refuses.
 pub fn is_held(lock: &Path) -> Result<bool> {
-    if !lock.exists() {
-        return Ok(false);
-    }
-    match LockFile::acquire(lock, Mode::Shared) {
-        Err(setaccio_base::Error::Busy(_)) => Ok(true),
-        Err(setaccio_base::Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(false),
-    }
+    Ok(LockFile::is_held(lock)?)
 }
 
 /// How a build in several parts stands.
@@ -449,7 +455,9 @@ impl Standing {
         let work = work(out);
         let outline = Outline::read(out);
         let part = |name: String| PartStanding::of(out, name);
-        let of = outline.as_ref().and_then(|outline| outline.slices).or(slices).unwrap_or(0);
+        // A slice that has not come to its outline has a note.
+        let noted = || noted_slices(out);
+        let of = outline.as_ref().and_then(|outline| outline.slices).or(slices).or_else(noted).unwrap_or(0);
         let slices: Vec<PartStanding> = (1..=of).map(|number| part(slice(number, of))).collect::<Result<_>>()?;
         let shared = outline.as_ref().and_then(|outline| outline.shares).or(shares).unwrap_or(0);
         let shares: Vec<PartStanding> =

@@ -343,23 +343,24 @@ impl Asking<'_> {
         let is_cut = |question: &Question| -> Result<bool> {
             let of_row =
                 |message| Error::Row { file: task.rows.files[question.file].file.clone(), row: question.row, message };
-            let (prompt, behind) = match &question.asked {
-                Asked::Choice { contexts, continuations, .. } => {
-                    let longest = contexts.iter().zip(continuations).max_by_key(|(a, b)| shown_len(a) + b.len());
-                    let Some((context, continuation)) = longest else { return Ok(false) };
-                    (context, continuation.as_str())
+            let is_longer = |prompt: &Prompt, behind: &str| -> Result<bool> {
+                // A token has a byte at the least.
+                if shown_len(prompt) + behind.len() < most && !chat {
+                    return Ok(false);
                 }
-                Asked::Generate { prompt, .. } => (prompt, ""),
-                // Long texts are read in windows.
-                Asked::Perplexity { .. } => return Ok(false),
+                let text = text_of(tokens, prompt, clock).map_err(of_row)?;
+                let ids = tokens.encode(&format!("{text}{behind}")).map_err(of_row)?.ids;
+                Ok(ids.len() + usize::from(tokens.adds_bos) > most + usize::from(!behind.is_empty()))
             };
-            // A token has a byte at the least.
-            if shown_len(prompt) + behind.len() < most && !chat {
-                return Ok(false);
+            match &question.asked {
+                Asked::Choice { contexts, continuations, .. } => {
+                    let mut pairs = contexts.iter().zip(continuations);
+                    pairs.try_fold(false, |cut, (prompt, behind)| Ok(cut || is_longer(prompt, behind)?))
+                }
+                Asked::Generate { prompt, .. } => is_longer(prompt, ""),
+                // Long texts are read in windows.
+                Asked::Perplexity { .. } => Ok(false),
             }
-            let text = text_of(tokens, prompt, clock).map_err(of_row)?;
-            let ids = tokens.encode(&format!("{text}{behind}")).map_err(of_row)?.ids;
-            Ok(ids.len() + usize::from(tokens.adds_bos) > most + usize::from(!behind.is_empty()))
         };
         task.asked(chat).iter().map(is_cut).collect()
     }

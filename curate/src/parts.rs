@@ -456,8 +456,9 @@ impl Standing {
         let outline = Outline::read(out);
         let part = |name: String| PartStanding::of(out, name);
         // A slice that has not come to its outline has a note.
-        let noted = || noted_slices(out);
-        let of = outline.as_ref().and_then(|outline| outline.slices).or(slices).or_else(noted).unwrap_or(0);
+        let known = outline.as_ref().and_then(|outline| outline.slices).or(slices);
+        let noted = if known.is_none() { noted_slices(out) } else { None };
+        let of = known.or(noted).unwrap_or(0);
         let slices: Vec<PartStanding> = (1..=of).map(|number| part(slice(number, of))).collect::<Result<_>>()?;
         let shared = outline.as_ref().and_then(|outline| outline.shares).or(shares).unwrap_or(0);
         let shares: Vec<PartStanding> =
@@ -478,7 +479,9 @@ impl Standing {
         let told = [rebuild::whereabouts(out), out.join(LEDGER)];
         let told = told.iter().filter_map(|path| fs::metadata(path).and_then(|found| found.modified()).ok()).max();
         let published = Ledger::of(out).is_some_and(|ledger| fits(&ledger))
-            && since.is_none_or(|since| told.is_some_and(|told| told >= since));
+            && since.is_none_or(|since| told.is_some_and(|told| told >= since))
+            // Whether the earlier build is what these slices make is not known yet.
+            && noted.is_none();
         let published = published || outline.is_some_and(|outline| elsewhere.published == Some(outline.fingerprint));
 
         let all = published || publishing;

@@ -107,7 +107,10 @@ fn status_is_true_at_each_moment_of_a_build() {
     let slice = |number: usize| {
         move |found: &Value, running: &str| {
             // Before a part has said what is built, what is there is the earlier build.
-            let told = out.join(".setaccio/parts/outline.json").exists();
+            let notes = fs::read_dir(out.join(".setaccio/parts")).into_iter().flatten().flatten();
+            let mut notes = notes.map(|note| note.file_name().to_string_lossy().into_owned());
+            let told = notes
+                .any(|name| name.strip_suffix(".json").is_some_and(|of| of == "outline" || of.starts_with("slice-")));
             assert_eq!((&found["published"], &found["publishing"]), (&(!told).into(), &false.into()), "{found}");
             let tasks = found["tasks"].as_array().map(|tasks| tasks[0] == tasks[1]);
             let is = states(found, "slices");
@@ -152,6 +155,23 @@ fn status_is_true_at_each_moment_of_a_build() {
     assert!(at_each_call(&fixture, &["--finish"], ("rename", 1), &finish) > 8);
     fixture.build("out", &["--finish"]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));
+}
+
+#[test]
+fn a_slice_that_fails_before_anything_is_outlined_is_told() {
+    let fixture = fixture();
+    fs::rename(fixture.path("data/web"), fixture.path("data/away")).unwrap();
+    for (out, args, expected) in [
+        ("fresh", ["--task", "1/4"], ["failed", "open", "open", "open"].as_slice()),
+        // An earlier build is there.
+        ("out", ["--task", "2/3"], &["open", "failed", "open"]),
+    ] {
+        fixture.build(out, &args).assert_failure();
+        let found = status(&fixture.path(out));
+        assert_eq!(states(&found, "slices"), expected, "{found}");
+        assert_eq!(found["published"], false, "{found}");
+        assert!(!found["slices"].as_array().unwrap().iter().all(|slice| slice["why"].is_null()), "{found}");
+    }
 }
 
 #[test]

@@ -144,7 +144,9 @@ fn parts_that_fail_stop_or_are_killed_say_so() {
         let note = fixture.path("an out/.setaccio/parts/slice-1-of-2.json");
         let fresh = || fs::read_to_string(&note).is_ok_and(|note| !note.contains("ended"));
         let outline = fixture.path("an out/.setaccio/parts/outline.json");
-        wait_for(&mut child, || outline.exists() && fresh() && states(&fixture)[0] == "running");
+        // It says what it is at a moment after it says that it runs.
+        let is_filtering = || status(&fixture)["slices"][0]["at"] == "filter";
+        wait_for(&mut child, || outline.exists() && fresh() && is_filtering());
         signal(&child, name);
         let code = child.wait().unwrap().code();
         assert_eq!(code, if name == "USR1" { Some(138) } else { None }, "{case}");

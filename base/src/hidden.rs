@@ -4,8 +4,6 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use crate::{
@@ -16,10 +14,6 @@ use crate::{
 
 /// Its name.
 pub const HIDDEN: &str = ".setaccio";
-
-/// How often a lock that another process has is asked for again, and after how long.
-const LOOKS: usize = 10;
-const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// Make the hidden folder of `root`, which git ignores: what is in it is nobody's to commit or push.
 pub fn hidden_folder(root: &Path) -> Result<PathBuf> {
@@ -37,16 +31,10 @@ pub fn hidden_folder(root: &Path) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Busy`] with the folder if another process has it; the file system refuses.
 pub fn lock(folder: &Path, name: &str, mode: Mode) -> Result<LockFile> {
-    let mut looks = 0;
     loop {
-        match LockFile::acquire(&hidden_folder(folder)?.join(name), mode) {
+        match LockFile::acquire_beside_lookers(&hidden_folder(folder)?.join(name), mode) {
             // Whoever had it and came to nothing took the hidden folder away.
             Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
-            // Whoever only looks whether it is held has it for a moment.
-            Err(Error::Busy(_)) if looks < LOOKS => {
-                looks += 1;
-                thread::sleep(A_MOMENT);
-            }
             Err(Error::Busy(_)) => return Err(Error::Busy(folder.to_owned())),
             lock => return lock,
         }

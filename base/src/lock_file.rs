@@ -5,9 +5,15 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use crate::error::{Error, Result};
+
+/// How often a lock that another process has is asked for again, and after how long.
+const LOOKS: usize = 10;
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// Whether others may hold the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,20 @@ impl LockFile {
                 return Ok(lock);
             }
         }
+    }
+
+    /// The same, asked for again for a moment: [`Self::is_held`] of another process has it so long.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn acquire_beside_lookers(path: &Path, mode: Mode) -> Result<Self> {
+        for _ in 0..LOOKS {
+            match Self::acquire(path, mode) {
+                Err(Error::Busy(_)) => thread::sleep(A_MOMENT),
+                lock => return lock,
+            }
+        }
+        Self::acquire(path, mode)
     }
 
     /// Whether another process has the lock on `path`. Nothing is made, and the file may be one that this process cannot write.

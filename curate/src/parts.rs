@@ -7,8 +7,7 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +67,14 @@ fn home(out: &Path) -> PathBuf {
     out.join(HIDDEN).join(PARTS)
 }
 
+/// The same, made if it is not there.
+fn made_home(out: &Path) -> Result<PathBuf> {
+    hidden_folder(out)?;
+    let home = home(out);
+    fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
+    Ok(home)
+}
+
 /// What the output folder says of a build in several parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
@@ -97,10 +104,7 @@ impl Outline {
             return Ok(());
         }
         let json = serde_json::to_vec(self).map_err(Error::encode(OUTLINE))?;
-        hidden_folder(out)?;
-        let home = home(out);
-        fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
-        Ok(atomic::write(&home.join(OUTLINE), &json)?)
+        Ok(atomic::write(&made_home(out)?.join(OUTLINE), &json)?)
     }
 }
 
@@ -118,11 +122,8 @@ pub fn share_through(out: &Path, address: &str) -> Result<()> {
     if shared_through(out).as_deref() == Some(address) {
         return Ok(());
     }
-    hidden_folder(out)?;
-    let home = home(out);
-    fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
     let json = serde_json::to_vec(address).map_err(Error::encode(SHARED))?;
-    Ok(atomic::write(&home.join(SHARED), &json)?)
+    Ok(atomic::write(&made_home(out)?.join(SHARED), &json)?)
 }
 
 /// The place in a store through which tasks of the build in `out` are shared, if they are.
@@ -195,14 +196,12 @@ impl AtWork {
     /// # Errors
     /// The folder cannot be written to.
     pub fn begin(out: &Path, name: &str, note: Note) -> Result<Self> {
-        hidden_folder(out)?;
-        let folder = home(out);
-        let lock = loop {
-            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let (folder, lock) = loop {
+            let folder = made_home(out)?;
             match acquire(&lock_path(&folder, name)) {
                 // Whoever publishes the build has taken the folder away.
                 Err(Error::Base(setaccio_base::Error::Io { error, .. })) if error.kind() == ErrorKind::NotFound => {}
-                lock => break lock?,
+                lock => break (folder, lock?),
             }
         };
         let at_work = Self { folder, name: name.to_owned(), lock, note: note.into() };
@@ -321,16 +320,13 @@ impl Progress for Noted<'_> {
     }
 }
 
-/// A lock, unless another process has it. Whoever looks how things stand holds it for a moment.
+/// A lock, unless another process has it.
 fn acquire(path: &Path) -> Result<Option<LockFile>> {
-    for _ in 0..10 {
-        match LockFile::acquire(path, Mode::Exclusive) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err(setaccio_base::Error::Busy(_)) => thread::sleep(Duration::from_millis(20)),
-            Err(error) => return Err(error.into()),
-        }
+    match LockFile::acquire_beside_lookers(path, Mode::Exclusive) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(setaccio_base::Error::Busy(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(None)
 }
 
 fn lock_path(folder: &Path, name: &str) -> PathBuf {
@@ -386,7 +382,7 @@ impl PartStanding {
         let note: Option<Note> = fs::read(&path).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let state = match note.as_ref().map(|note| (note.done, &note.ended)) {
             // Whoever begins takes the lock first, and writes then.
-            _ if is_held(&lock_path(&folder, &name))? => State::Running,
+            _ if LockFile::is_held(&lock_path(&folder, &name))? => State::Running,
             None => State::Open,
             Some((Some(_), _)) => State::Done,
             Some((None, Some(ended))) if ended.stopped => State::Stopped,
@@ -400,14 +396,6 @@ impl PartStanding {
     fn done(self, done: bool) -> Self {
         Self { state: if done { State::Done } else { self.state }, ..self }
     }
-}
-
-/// Whether a process holds a lock.
-///
-/// # Errors
-/// The file system refuses.
-pub fn is_held(lock: &Path) -> Result<bool> {
-    Ok(LockFile::is_held(lock)?)
 }
 
 /// How a build in several parts stands.
@@ -504,6 +492,8 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::{thread, time::Duration};
+
     use super::*;
 
     fn states(out: &Path) -> Result<Vec<State>> {

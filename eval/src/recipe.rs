@@ -542,12 +542,13 @@ impl Task {
 
 impl Choice {
     fn check(&self) -> std::result::Result<(), String> {
-        let none = matches!(&self.choices, Choices::Fixed(list) if list.is_empty());
-        let one = matches!(&self.choices, Choices::Fixed(list) if list.len() == 1);
+        let fixed = if let Choices::Fixed(list) = &self.choices { Some(list.len()) } else { None };
         match (self.prompt.is_empty(), self.prompts.is_empty()) {
-            (false, true) if none => Err("choice.choices names no answers".into()),
-            (false, true) if one => Err("choice.choices names one answer, and choosing takes two at least".into()),
-            (true, false) if !none => {
+            (false, true) if fixed == Some(0) => Err("choice.choices names no answers".into()),
+            (false, true) if fixed == Some(1) => {
+                Err("choice.choices names one answer, and choosing takes two at least".into())
+            }
+            (true, false) if fixed != Some(0) => {
                 Err("choice.prompts are the answers in their places: there are no `choices` beside them".into())
             }
             (true, false) if self.continuation.is_empty() => {

@@ -5,10 +5,11 @@ use std::{fs, path::Path, time::SystemTime};
 use serde_json::Value;
 use setaccio_base::{
     hidden::HIDDEN,
+    lock_file::LockFile,
     manifest,
     run_lock::{self, Outline, RunLock},
 };
-use setaccio_curate::parts::{self, PartStanding, State};
+use setaccio_curate::parts::{PartStanding, State};
 
 use crate::{commands::verify::CHAIN, submission::TRAIN};
 
@@ -41,11 +42,11 @@ impl Standing {
             // Its manifest stays while the chain is made again with other recipes.
             let last = |at: &SystemTime| part.state == State::Done || part.noted.is_none_or(|noted| *at >= noted);
             Seen {
-                held: parts::is_held(&hidden.join("chain"))?,
+                held: LockFile::is_held(&hidden.join("chain"))?,
                 finished: modified(&out.join(manifest::NAME)).filter(last),
             }
         } else if hidden.join("run").exists() {
-            let held = parts::is_held(&hidden.join("run"))?;
+            let held = LockFile::is_held(&hidden.join("run"))?;
             let made = RunLock::<Outline>::read(&lock).is_ok_and(|lock| !lock.made.is_empty());
             Seen { held, finished: modified(&lock).filter(|_| made) }
         } else if part.state == State::Open && since.is_none() {

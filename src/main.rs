@@ -14,6 +14,8 @@ use setaccio_base::shown::shown;
 mod terminal;
 
 mod batch_system;
+#[cfg(feature = "browse")]
+mod browse;
 mod commands;
 mod excerpt;
 mod fetch;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
     signals::watch();
     stores::install();
     set_hook(Box::new(|info| {
+        terminal::give_back();
         if unprinted(info.payload()).is_none() {
             let trace = Backtrace::capture();
             let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };

@@ -10,6 +10,8 @@ use std::{
 
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::terminal;
+
 /// The first that came.
 static CAME: AtomicI32 = AtomicI32::new(0);
 /// Whether there is work that looks whether one came.
@@ -37,7 +39,7 @@ pub fn watch() {
             let before = CAME.load(Ordering::SeqCst);
             let first = before == 0 || before == Signal::SIGUSR1 as i32;
             if !CLEANLY.load(Ordering::SeqCst) || !(first || signal == Signal::SIGUSR1) {
-                std::process::exit(BY_SIGNAL + signal as i32);
+                end(signal);
             }
             if first {
                 CAME.store(signal as i32, Ordering::SeqCst);
@@ -55,6 +57,18 @@ pub fn ignore_closed_pipes() {
     #[allow(unsafe_code, reason = "no handler is set")]
     // SAFETY: ignoring a signal runs nothing.
     let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn) };
+}
+
+/// End at once, as by a signal.
+fn end(signal: Signal) -> ! {
+    terminal::give_back();
+    std::process::exit(BY_SIGNAL + signal as i32)
+}
+
+/// End as by Ctrl-C, where that came as a key.
+#[cfg(feature = "browse")]
+pub fn end_as_interrupted() -> ! {
+    end(Signal::SIGINT)
 }
 
 /// From now on the first signal is left to [`came`].

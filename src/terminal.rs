@@ -5,9 +5,11 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use setaccio_base::shown::{shown, shown_json};
@@ -104,6 +106,60 @@ pub fn json(json: &str) -> io::Result<()> {
 /// Bytes of our own to stdout, for a file: a script, a page, a recipe that the program carries.
 pub fn exact(bytes: &[u8]) -> io::Result<()> {
     io::stdout().write_all(bytes)
+}
+
+/// How the terminal is given back by what draws on all of it: settings, and what is to be written for the rest.
+type WayBack = fn() -> Vec<u8>;
+
+/// The way back while something draws on the whole terminal.
+static TAKEN: Mutex<Option<WayBack>> = Mutex::new(None);
+
+/// From now on something draws on the whole terminal. Whatever ends it, [`give_back`] is called.
+#[cfg(feature = "browse")]
+pub fn take(way_back: WayBack) {
+    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(way_back);
+}
+
+/// Bytes of our own for the terminal as a whole; after it was given back they go nowhere.
+#[cfg(feature = "browse")]
+pub fn frame(bytes: &[u8]) -> io::Result<()> {
+    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if taken.is_none() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Give the terminal back as it was, if something draws on it: before the process ends in whatever way, and from any thread. A terminal that
+/// takes nothing more is not waited for.
+pub fn give_back() {
+    let asked = Instant::now();
+    let mut taken = loop {
+        match TAKEN.try_lock() {
+            Ok(taken) => break taken,
+            Err(TryLockError::Poisoned(taken)) => break taken.into_inner(),
+            Err(TryLockError::WouldBlock) if asked.elapsed() > Duration::from_secs(1) => return,
+            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(5)),
+        }
+    };
+    if let Some(way_back) = taken.take() {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(&way_back()).and_then(|()| out.flush());
+    }
+}
+
+/// Whether a person sits at both ends: the keys and the screen.
+#[cfg(feature = "browse")]
+pub fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Whether what is written to stdout may have colours, as [`say!`] decides it.
+#[cfg(feature = "browse")]
+pub fn is_coloured() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// Whether a person sees stderr.

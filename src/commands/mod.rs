@@ -6,6 +6,7 @@ use setaccio_base::progress::Progress as _;
 
 use crate::progress::Bar;
 
+mod browse;
 mod build;
 mod card;
 mod compare;
@@ -59,6 +60,8 @@ pub enum Command {
     Verify(verify::Args),
     Why(why::Args),
     Report(report::Args),
+    #[cfg_attr(not(feature = "browse"), doc = "Walk through the rows of a build (this build has no browser)")]
+    Browse(browse::Args),
     Compare(compare::Args),
     Review(review::Args),
     Card(card::Args),
@@ -104,6 +107,7 @@ impl Command {
             Self::Verify(args) => verify::run(args),
             Self::Why(args) => why::run(args),
             Self::Report(args) => report::run(args),
+            Self::Browse(args) => browse::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Review(args) => review::run(args),
             Self::Card(args) => card::run(args),

@@ -10,7 +10,7 @@ use setaccio_curate::{
     pipeline::filter::{Outcome as Verdict, RowFilter},
     plan::Plan,
     recipe::pins::Pins,
-    report::why::{Build, Fate, Outcome, Place, Query},
+    report::why::{Build, Fate, Outcome, Query},
     source::Item,
 };
 use setaccio_dataset::{folder::RECIPE_LOCK, recipe::LeftOut, shard::Position};
@@ -171,31 +171,11 @@ fn plan_of(args: &Args, build: &Build<'_>, file: &str, progress: &Bar) -> Result
 fn show(fate: &Fate) {
     let id = fate.id.as_deref().unwrap_or("no id");
     match &fate.outcome {
-        Outcome::Kept(place) => {
-            say!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source);
-            line("in", &self::place(place));
-            if let Some(lost) = fate.lost {
-                line("without", &format!("{} that other rows hold, or it before", counted(lost, "character")));
-            }
-        }
-        Outcome::Dropped { stage, rule, detail, message, settings, repeats, place } => {
-            say!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source);
-            line("by", &if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") });
-            line("because", detail);
-            if let Some(message) = message {
-                line("of", message);
-            }
-            if let Some(settings) = settings {
-                line("setting", settings);
-            }
-            if let Some(repeats) = repeats {
-                line("it repeats", &self::place(repeats));
-            }
-            line("whole in", &self::place(place));
-        }
+        Outcome::Kept(_) => say!("{GOOD}+ kept{GOOD:#}    {NAME}{}{NAME:#}  {id}", fate.source),
+        Outcome::Dropped { .. } => say!("{BAD}- dropped{BAD:#} {NAME}{}{NAME:#}  {id}", fate.source),
     }
-    if let Some(input) = &fate.input {
-        line("read from", &format!("{}, {}", input.file, input.at));
+    for (label, text) in fate.told() {
+        line(label, &text);
     }
     for text in &fate.texts {
         line("", &snippet(text, 96));
@@ -204,8 +184,4 @@ fn show(fate: &Fate) {
 
 fn line(label: &str, text: &str) {
     say!("    {FAINT}{label:<10}{FAINT:#} {}", one_line(text));
-}
-
-fn place(place: &Place) -> String {
-    format!("{}, row {} (from 0)", place.file, place.row)
 }

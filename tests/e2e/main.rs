@@ -3,9 +3,13 @@
 mod architecture;
 mod audit;
 mod bad_input;
+#[cfg(feature = "browse")]
+mod browse;
 mod cards;
 mod commands;
 mod compare;
+#[cfg(feature = "train")]
+mod compare_runs;
 mod contributing;
 mod decontamination;
 #[cfg(feature = "train")]

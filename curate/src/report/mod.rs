@@ -1,6 +1,7 @@
 //! What is told of a build: its ledger and card, the page that shows it, whether a finished one is as it was written, what
-//! became of a row, and what differs between two builds.
+//! became of a row, which rows there are of each rule and source, and what differs between two builds.
 
+pub mod browse;
 pub mod card;
 pub mod compare;
 pub mod estimate;

@@ -50,7 +50,34 @@ pub fn each_batch<'n>(
     Ok(())
 }
 
-/// These rows, ascending, of a file that has `all`, with the columns of these names, a batch each.
+/// Give these rows, ascending, of a file that has `all`, with the columns of these names, to `each`, one by one.
+///
+/// # Errors
+/// The file is missing or damaged, or what `each` gives.
+pub fn each_row<'n>(
+    path: &Path,
+    all: u64,
+    rows: &[u64],
+    names: impl IntoIterator<Item = &'n str>,
+    mut each: impl FnMut(u64, RecordBatch) -> Result<()>,
+) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+    let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
+    let selection = RowSelection::from_consecutive_ranges(ranges, place(all));
+    let (_, batches) = parquet_file::own(path, |builder| {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+        builder.with_projection(mask).with_row_selection(selection).with_batch_size(1)
+    })?;
+    for (row, batch) in rows.iter().zip(batches) {
+        each(*row, batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw))?)?;
+    }
+    Ok(())
+}
+
+/// The same rows, a batch each.
 ///
 /// # Errors
 /// The file is missing or damaged.
@@ -60,17 +87,12 @@ pub fn fetch<'n>(
     rows: &[u64],
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<RecordBatch>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
-    let ranges = rows.iter().map(|row| place(*row)..place(*row) + 1);
-    let selection = RowSelection::from_consecutive_ranges(ranges, place(all));
-    let (_, batches) = parquet_file::own(path, |builder| {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        builder.with_projection(mask).with_row_selection(selection).with_batch_size(1)
+    let mut batches = Vec::new();
+    each_row(path, all, rows, names, |_, batch| {
+        batches.push(batch);
+        Ok(())
     })?;
-    batches.map(|batch| batch.map_err(|flaw| parquet_file::own_flaw(path, &flaw).into())).collect()
+    Ok(batches)
 }
 
 /// The texts of a column, if it has any.

@@ -1,10 +1,11 @@
 //! What became of a row: which shard it is in, or what dropped it. Asked of a finished build by id, by place or by words.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use setaccio_base::{
+    numbers::counted,
     progress::Progress,
     row::{Content, Kind},
     sha256::hex,
@@ -52,6 +53,31 @@ pub struct Fate {
     pub texts: Vec<String>,
 }
 
+impl Fate {
+    /// What a person is told of it beside its texts: labels, and words behind them.
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        let mut told = Vec::new();
+        match &self.outcome {
+            Outcome::Kept(place) => {
+                told.push(("in", place.to_string()));
+                let lost =
+                    self.lost.map(|lost| format!("{} that other rows hold, or it before", counted(lost, "character")));
+                told.extend(lost.map(|lost| ("without", lost)));
+            }
+            Outcome::Dropped { stage, rule, detail, message, settings, repeats, place } => {
+                told.push(("by", if stage == rule { rule.clone() } else { format!("{rule}, in the stage {stage}") }));
+                told.push(("because", detail.clone()));
+                told.extend(message.iter().map(|message| ("of", message.clone())));
+                told.extend(settings.iter().map(|settings| ("setting", settings.clone())));
+                told.extend(repeats.iter().map(|repeats| ("it repeats", repeats.to_string())));
+                told.push(("whole in", place.to_string()));
+            }
+        }
+        told.extend(self.input.iter().map(|input| ("read from", format!("{}, {}", input.file, input.at))));
+        told
+    }
+}
+
 /// Where a row was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Input {
@@ -97,17 +123,25 @@ pub struct Place {
     pub row: u64,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, row {} (from 0)", self.file, self.row)
+    }
+}
+
 /// A finished build that is asked.
 pub struct Build<'a> {
-    out: &'a Path,
-    ledger: Ledger,
+    /// Its folder.
+    pub out: &'a Path,
+    /// What it did.
+    pub ledger: Ledger,
     /// The build's lock.
     pub lock: RecipeLock,
     kind: Kind,
 }
 
 /// Columns of the rejects that tell of a row.
-const TOLD: [&str; 10] = ["stage", "rule", "detail", MESSAGE, "source", "file", "row_group", "row", "id", "raw"];
+pub const TOLD: [&str; 10] = ["stage", "rule", "detail", MESSAGE, "source", "file", "row_group", "row", "id", "raw"];
 
 impl<'a> Build<'a> {
     /// The build in `out`.
@@ -172,7 +206,11 @@ impl<'a> Build<'a> {
             let rows = self.matching(entry, &columns, query, progress)?;
             let names = TOLD.iter().copied().chain(content_names(self.kind).iter().copied());
             for (row, batch) in rows.iter().zip(fetch(&self.out.join(&entry.path), entry.rows, &rows, names)?) {
-                found.push(self.fate(entry, *row, &batch)?);
+                let mut fate = self.fate(entry, *row, &batch);
+                if let Outcome::Dropped { detail, repeats, .. } = &mut fate.outcome {
+                    *repeats = self.repeated(detail, progress)?;
+                }
+                found.push(fate);
             }
         }
         Ok(found)
@@ -208,25 +246,26 @@ impl<'a> Build<'a> {
         Ok(rows)
     }
 
-    fn fate(&self, entry: &FileEntry, row: u64, batch: &RecordBatch) -> Result<Fate> {
+    /// What became of the row of a batch, which is row `row` of this file. Where the row is that it repeats is not looked for.
+    pub fn fate(&self, entry: &FileEntry, row: u64, batch: &RecordBatch) -> Fate {
         let told = |name| text(batch, name, 0).unwrap_or_default();
         let place = Place { file: entry.path.clone(), row };
         let (outcome, input) = if entry.path.starts_with("rejects/") {
             let (rule, detail) = (told("rule"), told("detail"));
             let input = Input { file: told("file"), at: position(batch, 0) };
-            let (stage, repeats) = (told("stage"), self.repeated(&detail)?);
+            let stage = told("stage");
             let settings = settings::told(&self.lock.recipe, &stage, &rule);
             let message = text(batch, MESSAGE, 0);
-            (Outcome::Dropped { stage, rule, detail, message, settings, repeats, place }, Some(input))
+            (Outcome::Dropped { stage, rule, detail, message, settings, repeats: None, place }, Some(input))
         } else {
             (Outcome::Kept(place), None)
         };
         let texts = self.texts(batch, 0);
-        Ok(Fate { id: text(batch, "id", 0), source: told("source"), input, outcome, lost: None, texts })
+        Fate { id: text(batch, "id", 0), source: told("source"), input, outcome, lost: None, texts }
     }
 
     /// What a row of a batch says.
-    fn texts(&self, batch: &RecordBatch, i: usize) -> Vec<String> {
+    pub fn texts(&self, batch: &RecordBatch, i: usize) -> Vec<String> {
         let content = ContentColumns::new(batch, self.kind).and_then(|columns| columns.get(i));
         match content {
             Ok(content) => content.texts().map(str::to_owned).collect(),
@@ -235,11 +274,14 @@ impl<'a> Build<'a> {
     }
 
     /// Where the row lies whose id a detail names.
-    fn repeated(&self, detail: &str) -> Result<Option<Place>> {
+    ///
+    /// # Errors
+    /// A file of the build is missing or damaged, or somebody stops it.
+    pub fn repeated(&self, detail: &str, progress: &dyn Progress) -> Result<Option<Place>> {
         let Some(id) = repeated_id(detail) else { return Ok(None) };
         let query = Query::Id(id.to_owned());
         for entry in self.ledger.files.iter().filter(|entry| entry.path.starts_with("data/")) {
-            if let Some(row) = self.matching(entry, &["id"], &query, &())?.first() {
+            if let Some(row) = self.matching(entry, &["id"], &query, progress)?.first() {
                 return Ok(Some(Place { file: entry.path.clone(), row: *row }));
             }
         }
@@ -283,6 +325,6 @@ impl<'a> Build<'a> {
 }
 
 /// In lower case, every run of white space one space.
-fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

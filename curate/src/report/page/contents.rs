@@ -1,6 +1,6 @@
 //! Rows that a page shows: each is read once, and its texts are cut to what there is room for.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use arrow_array::RecordBatch;
 use setaccio_base::{
@@ -76,7 +76,8 @@ pub fn read(
 }
 
 impl Row {
-    fn of(batch: &RecordBatch, kind: Kind, (path, number): (&str, u64)) -> Self {
+    /// The first of a batch, which is row `number` of the file `path`.
+    pub fn of(batch: &RecordBatch, kind: Kind, (path, number): (&str, u64)) -> Self {
         let told = |name| text(batch, name, 0);
         let content = ContentColumns::new(batch, kind).and_then(|columns| columns.get(0)).ok();
         let place = match told("file") {
@@ -98,14 +99,14 @@ impl Row {
         }
     }
 
-    /// As a page shows it, in `budget` bytes. Marked is what it was dropped for, or `mark`.
-    pub fn shown(&self, mark: Option<&str>, budget: usize) -> PageRow {
+    /// What it says, text by text: a label, and what is marked, which is what it was dropped for, or `mark`.
+    pub fn marked(&self, mark: Option<&str>) -> Vec<(String, &str, Vec<Range<usize>>)> {
         let texts: Vec<(String, &str)> = match &self.content {
             Some(Content::Text(text)) => vec![(String::new(), text.as_str())],
             Some(content) => (0..).map_while(|i| content.message_name(i)).zip(content.texts()).collect(),
             None => vec![("as it was read".into(), self.raw.as_str())],
         };
-        let marks = |(label, text): &(String, &str)| {
+        let marks = |label: &str, text: &str| {
             // What is said of one message is not looked for in others.
             let meant = self.message.as_ref().is_none_or(|message| message == label);
             match mark {
@@ -115,20 +116,29 @@ impl Row {
                 None => marks::find(text, &self.detail),
             }
         };
-        let marked: Vec<_> = texts.iter().map(marks).collect();
+        let marked = texts.into_iter().map(|(label, text)| {
+            let marks = marks(&label, text);
+            (label, text, marks)
+        });
+        marked.collect()
+    }
+
+    /// As a page shows it, in `budget` bytes. Marked is what it was dropped for, or `mark`.
+    pub fn shown(&self, mark: Option<&str>, budget: usize) -> PageRow {
+        let texts = self.marked(mark);
         // The first texts, and of the others those that are meant.
-        let is_shown = |(i, (label, _)): &(usize, &(String, &str))| {
-            *i < TEXTS - 1 || self.message.as_ref() == Some(label) || (*i < TEXTS && texts.len() == TEXTS)
+        let is_shown = |i: &usize| {
+            *i < TEXTS - 1 || self.message.as_ref() == Some(&texts[*i].0) || (*i < TEXTS && texts.len() == TEXTS)
         };
-        let shown: Vec<usize> = texts.iter().enumerate().filter(is_shown).map(|(i, _)| i).collect();
+        let shown: Vec<usize> = (0..texts.len()).filter(is_shown).collect();
         let mut left = budget;
         let mut cut = Vec::new();
         for (done, i) in shown.iter().enumerate() {
-            let (label, text) = &texts[*i];
+            let (label, text, marked) = &texts[*i];
             let others = shown.len() - done - 1;
             // What short ones leave is for those behind them; a marked one gets twice as much.
-            let part = if marked[*i].is_empty() { left / (others + 1) } else { 2 * left / (others + 2) };
-            let text: Text = marks::cut(label.clone(), text, &marked[*i], part);
+            let part = if marked.is_empty() { left / (others + 1) } else { 2 * left / (others + 2) };
+            let text: Text = marks::cut(label.clone(), text, marked, part);
             let taken: usize = text.parts.iter().flat_map(|part| part.chars()).map(setaccio_base::page::size).sum();
             left = left.saturating_sub(taken);
             cut.push(text);
@@ -145,6 +155,17 @@ impl Row {
             place: self.place.clone(),
             ..PageRow::default()
         }
+    }
+
+    /// What its messages hold beside their texts: names, and JSON.
+    pub fn further(&self) -> Vec<(String, String)> {
+        let Some(content) = &self.content else { return Vec::new() };
+        let mut further = Vec::new();
+        for (i, message) in content.messages().enumerate() {
+            let name = content.message_name(i).unwrap_or_default();
+            further.extend(message.others().map(|(field, value)| (format!("{name} {field}"), value.to_string())));
+        }
+        further
     }
 
     /// As it was read; of one that could not be read there is none.

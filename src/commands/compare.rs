@@ -1,23 +1,24 @@
-//! `setaccio compare`: what differs between two builds.
+//! `setaccio compare`: what differs between two builds, two runs or two chains.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use setaccio_curate::report::compare::{self, Comparison, Counts};
 
+use super::{report::Kind, train};
 use crate::{
     output::Output,
     style::{BAD, FAINT, GOOD, HEAD, NAME, count, counted},
 };
 
-/// Tell what differs between two builds: rows by source and rule, settings and inputs
+/// Tell what differs between two builds: rows by source and rule, settings and inputs; between two runs or chains: recipes, data, losses, samples
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a finished build
+    /// Folder of a finished build, or of a run or a chain
     a: PathBuf,
     /// Folder of another one
     b: PathBuf,
-    /// Write the rows that differ to this Parquet file
+    /// Write the rows of builds that differ to this Parquet file
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
     #[command(flatten)]
@@ -25,6 +26,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let [a, b] = [&args.a, &args.b].map(|folder| Kind::of(folder));
+    if [a, b] != [Kind::Build; 2] {
+        let [one, other] = [&args.a, &args.b].map(|folder| Path::display(folder));
+        ensure!(a == b, "{one} holds a {}, {other} a {}: nothing of one is in the other", a.name(), b.name());
+        ensure!(args.rows.is_none(), "--rows writes rows of builds, and {one} holds a {}", a.name());
+        return match a {
+            Kind::Chain => train::compare_chains(&args.a, &args.b, args.output),
+            Kind::Run | Kind::Build => train::compare_runs(&args.a, &args.b, args.output),
+        };
+    }
     let progress = args.output.bar();
     let found = compare::compare(&args.a, &args.b, args.rows.as_deref(), &progress)?;
     progress.clear();

@@ -1,11 +1,12 @@
 //! `setaccio report`: the page that shows a finished build, a run or a chain.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use setaccio_base::run_lock;
 use setaccio_curate::report::page;
 use setaccio_dataset::folder::LEDGER;
@@ -14,7 +15,7 @@ use super::{train, verify::CHAIN};
 use crate::{
     inputs::installed_lists,
     output::Output,
-    style::{GOOD, counted, megabytes},
+    style::{BAD, GOOD, counted, megabytes},
 };
 
 /// Write a page that shows what was kept, what was dropped and why; of a run or a chain, how it learned
@@ -29,35 +30,70 @@ pub struct Args {
     output: Output,
 }
 
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A build, or nothing that is known.
+    Build,
+    /// A run.
+    Run,
+    /// A chain.
+    Chain,
+}
+
+impl Kind {
+    /// Of this folder.
+    pub fn of(folder: &Path) -> Self {
+        let there = |name: &str| folder.join(name).is_file();
+        match () {
+            () if there(LEDGER) => Self::Build,
+            () if there(CHAIN) => Self::Chain,
+            () if there(run_lock::NAME) => Self::Run,
+            () => Self::Build,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Run => "run",
+            Self::Chain => "chain",
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let out = &args.out;
-    let there = |name: &str| out.join(name).is_file();
-    let written = if there(LEDGER) || !(there(CHAIN) || there(run_lock::NAME)) {
-        page::write(out, &installed_lists(), &progress)?
-    } else if there(CHAIN) {
-        train::chain_page(out)?
-    } else {
-        train::run_page(out)?
+    let written = match Kind::of(out) {
+        Kind::Build => page::write(out, &installed_lists(), &progress)?,
+        Kind::Chain => train::chain_page(out)?,
+        Kind::Run => train::run_page(out)?,
     };
     progress.clear();
     args.output.give("report", &written, |written| {
         let (size, rows) = (megabytes(written.bytes), counted(written.rows as u64, "row"));
         say!("{GOOD}written:{GOOD:#} {} ({size}, {rows} to look at)", written.file.display());
     })?;
-    if args.open { open(&written.file) } else { Ok(()) }
-}
-
-/// Give a file to what the person's desktop opens pages with.
-fn open(file: &Path) -> Result<()> {
-    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let by_hand = || format!("cannot open a browser; open {} in one", file.display());
-    // What it says is of no use to a person, and this terminal is ours.
-    let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$0\" \"$1\" </dev/null >/dev/null 2>&1", program]).arg(file);
-    let ended = command.status().with_context(by_hand)?;
-    if !ended.success() {
-        bail!("{}: {program} failed ({ended})", by_hand());
+    // The page is there, whoever shows it.
+    if let Some(why) = args.open.then(|| open(&written.file)).flatten() {
+        tell!("{BAD}not opened:{BAD:#} {why}");
     }
     Ok(())
+}
+
+/// Give a file to what the person's desktop opens pages with; why that could not be done, if it could not.
+fn open(file: &Path) -> Option<String> {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    // What it says is of no use to a person, and this terminal is ours.
+    let opened =
+        Command::new(program).arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let why = match opened {
+        Ok(ended) if ended.success() => return None,
+        Ok(ended) => format!("{program} failed ({ended})"),
+        Err(error) if error.kind() == ErrorKind::NotFound => format!("there is no {program} on this machine"),
+        Err(error) => format!("cannot run {program}: {error}"),
+    };
+    Some(format!("{why}; open {} in a browser", file.display()))
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Error, Result, bail};
 use setaccio_base::page::Written;
 
+use crate::output::Output;
+
 /// Whatever is asked of them.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
@@ -52,6 +54,14 @@ pub fn run_page(folder: &Path) -> Result<Written> {
 
 pub fn chain_page(folder: &Path) -> Result<Written> {
     run_page(folder)
+}
+
+pub fn compare_runs(a: &Path, b: &Path, _: Output) -> Result<()> {
+    missing(&format!("compare {} {}", a.display(), b.display()))
+}
+
+pub fn compare_chains(a: &Path, b: &Path, output: Output) -> Result<()> {
+    compare_runs(a, b, output)
 }
 
 /// Nothing here can be interrupted.

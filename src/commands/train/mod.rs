@@ -10,6 +10,8 @@ mod asking;
 #[cfg(feature = "train")]
 mod audit;
 #[cfg(feature = "train")]
+mod compare;
+#[cfg(feature = "train")]
 mod data;
 #[cfg(feature = "train")]
 mod eval;
@@ -35,12 +37,14 @@ mod run;
 #[cfg(not(feature = "train"))]
 pub use absent::{
     Args, Args as AllArgs, Args as AuditArgs, Args as EvalArgs, Args as ExportArgs, Args as GenerateArgs,
-    Args as MergeArgs, all, audit, chain_page, eval, export, generate, interrupted, merge, run, run_page, task,
+    Args as MergeArgs, all, audit, chain_page, compare_chains, compare_runs, eval, export, generate, interrupted,
+    merge, run, run_page, task,
 };
 #[cfg(feature = "train")]
 pub use {
     all::{Args as AllArgs, run as all},
     audit::{Args as AuditArgs, run as audit},
+    compare::{chains as compare_chains, runs as compare_runs},
     eval::{Args as EvalArgs, run as eval, task},
     export::{Args as ExportArgs, run as export},
     generate::{Args as GenerateArgs, device, run as generate},

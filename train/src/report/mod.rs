@@ -1,6 +1,8 @@
-//! What a run tells: metrics, TensorBoard events, the curve, the lock, the model card, and a page that shows it.
+//! What a run tells: metrics, TensorBoard events, the curve, the lock, the model card, a page that shows it, and what differs
+//! between two.
 
 pub mod card;
+pub mod compare;
 pub mod curve;
 pub mod evaluation;
 pub mod front;

@@ -43,6 +43,10 @@ pub struct RunLock<R> {
     /// How far it went under other lengths, in order, if it was gone on with to another one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<Leg>,
+    /// What became of the rows that it learned from, and how much of them is learned, by what is counted; none while the run goes on, and in runs
+    /// of before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, u64>,
     /// Every file of the adapter, or of the model that was trained whole; none while the run goes on.
     #[serde(default, alias = "adapter")]
     pub made: Vec<FileHash>,

@@ -38,9 +38,9 @@ pub fn metrics(run: &Path) -> Vec<BTreeMap<String, serde_json::Value>> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| -> BTreeMap<String, serde_json::Value> { serde_json::from_str(line).unwrap() };
     let mut lines: Vec<_> = text.lines().map(parse).collect();
-    lines
-        .iter_mut()
-        .for_each(|l| l.retain(|name, _| !["tokens_per_second", "peak_memory_gib"].contains(&name.as_str())));
+    lines.iter_mut().for_each(|l| {
+        l.retain(|name, _| !["tokens_per_second", "peak_memory_gib", "predicted_memory_gib"].contains(&name.as_str()));
+    });
     lines
 }
 

@@ -27,7 +27,7 @@ pub fn headline(prepared: &RunPlan) {
         recipe.train.batch,
         recipe.train.accumulation,
         count(prepared.memory.trainable as u64),
-        gib(predicted(prepared)),
+        gib(prepared.predicted_memory()),
     );
 }
 
@@ -44,12 +44,6 @@ pub fn beyond(outlook: &Outlook) -> Option<String> {
     let (peak, budget) = (gib(taken.peak), gib(place.budget));
     (taken.peak > place.budget)
         .then(|| format!("a peak of {peak} is more than the {budget} that the run may take{on}: {hint}"))
-}
-
-/// Peak of the run, with what the program holds before it starts.
-fn predicted(prepared: &RunPlan) -> usize {
-    let (tokens, targets) = prepared.largest;
-    prepared.memory.parts(tokens, targets, prepared.recompute).total() + prepared.base_memory
 }
 
 fn line(name: &str, value: &str) {

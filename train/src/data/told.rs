@@ -1,9 +1,23 @@
 //! What a person is told of rows that are not learned as they are, by `--plan`, `--show-batch`, the first lines of a run and
 //! its card.
 
+use std::collections::BTreeMap;
+
 use setaccio_base::numbers::counted;
 
 use super::{Counts, Dataset};
+
+/// What is counted of rows, by name, without what did not happen; and the rows that are learned from.
+pub fn counted_by_name(data: &Dataset) -> BTreeMap<String, u64> {
+    let counts = serde_json::to_value(data.counts()).ok().and_then(|value| serde_json::from_value(value).ok());
+    let mut counts: BTreeMap<String, u64> = counts.unwrap_or_default();
+    counts.retain(|_, n| *n > 0);
+    counts.insert(LEARNED_FROM.to_owned(), data.len() as u64);
+    counts
+}
+
+/// What [`counted_by_name`] calls the rows that are learned from.
+pub const LEARNED_FROM: &str = "learned_from";
 
 /// A sentence for each thing that happened to rows.
 pub fn sentences(data: &Dataset) -> Vec<String> {

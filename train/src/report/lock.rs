@@ -1,6 +1,9 @@
 //! `run.lock.toml` of a run: what is in it, and what of it decides the numbers. The same run gives the same bytes.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use setaccio_base::{
     card::strictest,
@@ -49,6 +52,7 @@ pub fn begin(recipe: Recipe, command: &str, compute: &str) -> RunLock {
         data: Vec::new(),
         start: Vec::new(),
         legs: Vec::new(),
+        texts: BTreeMap::new(),
         made: Vec::new(),
         evaluations: Vec::new(),
         recipe,

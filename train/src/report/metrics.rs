@@ -48,6 +48,9 @@ pub struct Step {
     /// Most memory taken so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_gib: Option<f64>,
+    /// What it was predicted to be, in the first line after each start: another machine may predict something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_memory_gib: Option<f64>,
     /// What only some losses have, such as `rewards/margins`.
     #[serde(flatten)]
     pub more: BTreeMap<String, f64>,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use setaccio_base::{
-    numbers::{grouped, tenths},
+    numbers::{grouped, percent, tenths},
     page::{self, Block, Cell, Curve, Group, Page, PageRow, Section, TableRow, Text, Written},
 };
 use setaccio_dataset::folder::REPORT;
@@ -15,7 +15,10 @@ use super::{
     lock::{self, RunLock, SAMPLES},
     metrics,
 };
-use crate::error::{Error, Result};
+use crate::{
+    data::told,
+    error::{Error, Result},
+};
 
 /// Points of a curve.
 const POINTS: usize = 600;
@@ -167,16 +170,23 @@ impl Run {
         Some(Section { title: "Samples".into(), text: vec![text], blocks: vec![Block::Groups { groups }] })
     }
 
-    /// What it took, by the clock and by the system: the same run takes something else elsewhere.
+    /// What it took, by the clock and by the system, beside what was predicted: the same run takes something else elsewhere.
     fn took(&self) -> Option<Section> {
         let last = |key: &str| self.of(key).last().map(|(_, value)| *value);
-        let mut speeds: Vec<f64> = self.of("tokens_per_second").into_iter().map(|(_, value)| value).collect();
-        speeds.sort_by(f64::total_cmp);
-        let middle = speeds.get(speeds.len() / 2).copied();
+        let middle = |mut all: Vec<f64>| {
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() / 2).copied()
+        };
+        let values = |key: &str| self.of(key).into_iter().map(|(_, value)| value).collect();
+        let [predicted, taken] = ["predicted_memory_gib", "peak_memory_gib"].map(last);
+        let of_predicted = predicted.zip(taken).map(|(predicted, taken)| format!("{:.0}%", 100.0 * taken / predicted));
         let facts = [
-            ("tokens a second, the middle of all logged steps", middle.map(tenths)),
+            ("tokens a second, the middle of all logged steps", middle(values("tokens_per_second")).map(tenths)),
+            ("seconds a step, the middle of all logged steps", middle(self.seconds_of_steps()).map(short)),
             ("tokens seen", results::tokens(&self.lines).map(grouped)),
-            ("most memory taken, GiB", last("peak_memory_gib").map(short)),
+            ("memory that was predicted, GiB", predicted.map(short)),
+            ("most memory taken, GiB", taken.map(short)),
+            ("that is of what was predicted", of_predicted),
         ];
         let rows: Vec<(String, String)> =
             facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -185,13 +195,77 @@ impl Run {
         }
         let curves = [("Tokens a second.", "tokens_per_second"), ("Most memory taken so far, GiB.", "peak_memory_gib")];
         let curves = curves.into_iter().filter_map(|(caption, key)| self.curves(caption, &[key]));
-        let text =
-            "Measured while it ran. `setaccio train --plan` says what the same recipe is expected to take.".to_owned();
+        let mut text = vec![
+            "Measured while it ran. How long a step takes is predicted for GPUs of which the data sheet is known, by `setaccio train --plan \
+             --gpu NAME`; for a CPU nothing predicts it."
+                .to_owned(),
+        ];
+        if predicted.is_none() && self.lock.compute.ends_with("cpu") {
+            text.push(
+                "What memory was predicted is not known: an earlier version of Setaccio did not write it down.".into(),
+            );
+        } else if predicted.is_none() {
+            text.push(
+                "The memory is main memory; what was predicted is that of the GPU, which is not measured.".into(),
+            );
+        }
         Some(Section {
             title: "Speed and memory".into(),
-            text: vec![text],
+            text,
             blocks: [Block::Facts { rows }].into_iter().chain(curves).collect(),
         })
+    }
+
+    /// Seconds of a step, for each line that tells of tokens and speed after another.
+    fn seconds_of_steps(&self) -> Vec<f64> {
+        let logged: Vec<(u64, f64, f64)> = self
+            .lines
+            .iter()
+            .filter_map(|line| Some((line.step, line.get("num_tokens")?, line.get("tokens_per_second")?)))
+            .collect();
+        let seconds = |pair: &[(u64, f64, f64)]| {
+            let [(before, had, _), (step, has, speed)] = pair else { return None };
+            #[allow(clippy::cast_precision_loss, reason = "a count of steps")]
+            let steps = step.checked_sub(*before).filter(|steps| *steps > 0)? as f64;
+            (*speed > 0.0).then(|| (has - had) / speed / steps)
+        };
+        logged.windows(2).filter_map(seconds).collect()
+    }
+
+    /// How much of the texts is learned.
+    fn texts(&self) -> Section {
+        let texts = &self.lock.texts;
+        let said = |name: &str| texts.get(name).copied().unwrap_or(0);
+        if texts.is_empty() {
+            let why = if self.lock.made.is_empty() {
+                "How much of the texts is learned is written down when the run ends."
+            } else {
+                "How much of the texts is learned is not in the lock of this run, which an earlier version of Setaccio wrote; its card says it."
+            };
+            return Section { title: "What is learned".into(), text: vec![why.into()], blocks: Vec::new() };
+        }
+        let (tokens, learned) = (said("tokens"), said("trained"));
+        let mut rows = vec![
+            ("rows that were read".to_owned(), grouped(said("rows"))),
+            ("rows that are learned from".to_owned(), grouped(said(told::LEARNED_FROM))),
+            ("their tokens".to_owned(), grouped(tokens)),
+            ("tokens that are learned".to_owned(), format!("{}, {:.1}%", grouped(learned), percent(learned, tokens))),
+        ];
+        let of_rows = [
+            ("rows cut to max_length", "truncated"),
+            ("rows left out as too long", "dropped"),
+            ("rows left out because cutting left nothing to learn", "unanswered"),
+            ("rows left out by the template", "unsaid"),
+            ("rows left out as empty answers", "empty"),
+            ("rows left out as equal answers", "equal"),
+            ("rows of whose answers the template leaves out or rewrites a part", "partly_said"),
+            ("characters of that part, which are not learned", "lost"),
+            ("rows that offer tools, of which the template shows none", "tools_unseen"),
+            ("rows where an answer's first token is given, not learned", "header_given"),
+        ];
+        let happened = of_rows.into_iter().filter(|(_, key)| said(key) > 0);
+        rows.extend(happened.map(|(name, key)| (name.to_owned(), grouped(said(key)))));
+        Section { title: "What is learned".into(), text: Vec::new(), blocks: vec![Block::Facts { rows }] }
     }
 
     /// The data sets that it learned from, with links to what shows them.
@@ -236,13 +310,9 @@ impl Run {
             caption: "The recipe, with all that was left out filled in".into(),
             text: toml::to_string(&lock.recipe).unwrap_or_default(),
         });
-        // What is learned of the texts, and licences, are counted once, when the run ends.
         if let Ok(text) = fs::read_to_string(folder.join(card::NAME)) {
             let text = text.chars().take(100_000).collect();
-            blocks.push(Block::Code {
-                caption: "The card: how much of the texts is learned, parameters, licences".into(),
-                text,
-            });
+            blocks.push(Block::Code { caption: "The card: parameters, licences, how to make it again".into(), text });
         }
         let files = [("base", &lock.base), ("adapter it began with", &lock.start), ("made", &lock.made)];
         let files = files.into_iter().flat_map(|(what, files)| files.iter().map(move |file| (what, file)));
@@ -260,14 +330,20 @@ impl Run {
 fn compose(folder: &Path) -> Result<Page> {
     let run = Run::open(folder)?;
     let mut rows = Vec::new();
-    let sections =
-        [Some(run.learning()), run.samples(&mut rows), run.took(), Some(run.lineage(folder)), Some(run.recipe(folder))];
+    let sections = [
+        Some(run.learning()),
+        run.samples(&mut rows),
+        Some(run.texts()),
+        run.took(),
+        Some(run.lineage(folder)),
+        Some(run.recipe(folder)),
+    ];
     let sections = sections.into_iter().flatten().collect();
     Ok(Page { title: run.title(), warnings: run.warnings(), rows, sections, ..Page::default() })
 }
 
 /// All, or as many spread over them, the last among them.
-fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
+pub fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
     let n = all.len().min(most);
     (1..=n).map(|i| all[i * all.len() / n - 1]).collect()
 }

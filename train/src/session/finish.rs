@@ -115,6 +115,7 @@ pub fn finish(
             model_folder::complete((&plan.files, config), Some(&tokens), place, DType::F32)
         })?,
     };
+    lock.texts = told::counted_by_name(&plan.train);
     let lines = metrics::read(folder)?;
     atomic::write(&folder.join(curve::NAME), curve::svg(&recipe.name, &lines).as_bytes())?;
     let counts = plan.train.counts();

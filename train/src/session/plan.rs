@@ -218,6 +218,12 @@ impl RunPlan {
         })
     }
 
+    /// The most memory that the run is to take, in bytes, with what the program held before it.
+    pub fn predicted_memory(&self) -> usize {
+        let (tokens, targets) = self.largest;
+        self.memory.parts(tokens, targets, self.recompute).total() + self.base_memory
+    }
+
     fn here(&self) -> Place {
         Place::here(&self.recipe_file.recipe, &self.device, self.dtype)
     }

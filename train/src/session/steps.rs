@@ -41,6 +41,8 @@ pub struct Run<'a> {
     /// Step of the newest checkpoint.
     kept: Option<u64>,
     clock: Clock,
+    /// Bytes that it was predicted to take, until that was said.
+    predicted: Option<usize>,
 }
 
 /// Of the steps since the last line of metrics that this process took.
@@ -93,7 +95,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let (state, clock, samples) = (State::default(), Clock::default(), Samples::of(plan)?);
         let (ends, unsaved, kept) = (Vec::new(), false, None);
-        Ok(Self { plan, progress, store, trainer, metrics, state, ends, samples, unsaved, kept, clock })
+        let predicted = Some(plan.predicted_memory());
+        Ok(Self { plan, progress, store, trainer, metrics, state, ends, samples, unsaved, kept, clock, predicted })
     }
 
     /// What went before under other lengths: an end that is taken again is logged and evaluated as it was then.
@@ -249,7 +252,9 @@ impl<'a> Run<'a> {
         let clock = std::mem::take(&mut self.clock);
         let (losses, sums) = (window.metrics.losses, window.metrics.sums);
         #[allow(clippy::cast_precision_loss, reason = "shown to three digits")]
-        let peak = memory::peak().map(|bytes| bytes as f64 / memory::GIB);
+        let gib = |bytes: usize| bytes as f64 / memory::GIB;
+        // What this process holds is what is predicted where the CPU computes.
+        let predicted = self.predicted.take().filter(|_| self.plan.device.is_cpu());
         self.metrics.log(&Step {
             step: self.state.step,
             epoch: self.plan.epoch(self.state.step),
@@ -260,7 +265,8 @@ impl<'a> Run<'a> {
             mean_token_accuracy: share(losses.correct, losses.guessed),
             entropy: Some(mean(losses.entropy, losses.targets)),
             tokens_per_second: clock.speed(),
-            peak_memory_gib: peak,
+            peak_memory_gib: memory::peak().map(gib),
+            predicted_memory_gib: predicted.map(gib),
             more: sums.metrics().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         })
     }

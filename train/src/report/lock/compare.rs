@@ -32,6 +32,7 @@ const FREE: &[&str] = &[
     "model.revision",
     "model.tokenizer",
     "name",
+    "texts",
     "title",
     "train.device",
     "train.dtype",

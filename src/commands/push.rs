@@ -42,6 +42,9 @@ pub struct Args {
     /// Push the rejects of a data set too
     #[arg(long)]
     with_rejects: bool,
+    /// Add to the card of a data set what `setaccio review` was told of its rows: how often each rule was wrong
+    #[arg(long)]
+    review: bool,
     /// A file, by its name in the repository, that has what looks like a key or a token and holds no secret
     #[arg(long, value_name = "FILE")]
     no_secret: Vec<String>,
@@ -55,7 +58,10 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = Settings::from_env()?;
     let rejects = if args.with_rejects { Rejects::Pushed } else { Rejects::Kept };
     let card = if args.force { EditedCard::Pushed } else { EditedCard::Refused };
-    let outgoing = outgoing::gather(&args.out, &args.repo, (rejects, card), &progress)?;
+    let mut outgoing = outgoing::gather(&args.out, &args.repo, (rejects, card), &progress)?;
+    if args.review {
+        outgoing.add_review(&args.out)?;
+    }
     if !outgoing.left_out.is_empty() {
         let names: Vec<String> = outgoing.left_out.iter().map(|name| format!("  {name}")).collect();
         progress.warn(&format!("these do not belong to what is pushed, and stay here:\n{}", names.join("\n")));

@@ -72,6 +72,36 @@ fn web() -> Fixture {
     fixture
 }
 
+#[cfg(unix)]
+#[test]
+fn the_page_is_given_to_what_opens_pages_and_is_there_whatever_becomes_of_that() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::text("[[filter]]\nrule = 'length'\nmin_chars = 5\n");
+    fixture.write("data/web/a.jsonl", "{\"text\": \"Il gatto dorme al sole.\"}\n");
+    fixture.build("out", &[]).assert_success();
+    let page = fixture.path("out").join("report.html");
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let open = |path: &str| {
+        let _ = fs::remove_file(&page);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_setaccio"));
+        command.args(["report", fixture.path("out").to_str().unwrap(), "--open"]).env("PATH", fixture.path(path));
+        let run = crate::fixture::Run::from(command.output().unwrap()).assert_success();
+        assert!(page.is_file() && run.stdout.contains("written:"), "{}", run.said());
+        run.stderr
+    };
+    for (folder, script) in [("good", "echo \"$#: $1\" >\"$0.told\""), ("bad", "exit 3")] {
+        let script = fixture.write(&format!("{folder}/{opener}"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(open("good"), "");
+    let told = fs::read_to_string(fixture.path(&format!("good/{opener}.told"))).unwrap();
+    assert_eq!(told, format!("1: {}\n", page.display()));
+    let said = open("bad");
+    assert!(said.contains(&format!("{opener} failed")) && said.contains("report.html in a browser"), "{said}");
+    let said = open("nothing");
+    assert!(said.contains(&format!("there is no {opener}")) && said.contains("report.html in a browser"), "{said}");
+}
+
 #[test]
 fn every_count_of_the_page_is_the_ledgers() {
     let fixture = web();

@@ -72,6 +72,25 @@ fn what_a_person_says_is_kept_and_counted() {
 }
 
 #[test]
+fn the_card_quotes_them_where_somebody_asks_and_stays_what_the_ledger_says() {
+    let fixture = built();
+    let out = fixture.path("out");
+    let card = || fs::read_to_string(out.join("README.md")).unwrap();
+    let said = setaccio(&["card", out.to_str().unwrap(), "--review"]).assert_failure();
+    assert!(said.contains("out.review.jsonl") && said.contains("holds no judgement"), "{said}");
+    review(&fixture, &["--rows", "8"], &"k\n".repeat(8)).assert_success();
+    let before = card();
+    let said = setaccio(&["card", out.to_str().unwrap(), "--review"]).assert_success().stdout;
+    let section = said.strip_prefix(before.as_str()).unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        section.contains("\n## What a person thought\n") && section.contains("| `length` | 2 | 2 | 100.0% |"),
+        "{section}"
+    );
+    assert_eq!(card(), before);
+    setaccio(&["verify", out.to_str().unwrap()]).assert_success();
+}
+
+#[test]
 fn judgements_that_cannot_be_read_are_not_passed_over() {
     let fixture = built();
     fixture.write("out.review.jsonl", "{\"build\": 1}\n");

@@ -37,6 +37,12 @@ for (const folder of at < 0 ? rest : rest.slice(0, at)) {
         } else {
             assert.ok(await page.locator("svg path.s-curve").count() > 0 && await page.locator("tbody tr").count() > 1, where);
         }
+        // Every word of a picture is within it.
+        const cut = await page.locator("figure svg").evaluateAll(all => all.flatMap(svg => [...svg.querySelectorAll("text")].filter(text => {
+            const { x, width } = text.getBBox();
+            return x < 0 || x + width > svg.viewBox.baseVal.width;
+        }).map(text => text.textContent)));
+        assert.deepEqual(cut, [], `${where}: labels of curves`);
         for (const link of await page.locator("main a").evaluateAll(all => all.map(e => e.href))) {
             assert.ok(existsSync(fileURLToPath(link)), `${where}: ${link} leads nowhere`);
         }

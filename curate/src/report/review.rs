@@ -186,6 +186,19 @@ impl Review {
         Ok(rates(&self.judgements()?, &self.ledger.fingerprint))
     }
 
+    /// The rates as a section of a card.
+    ///
+    /// # Errors
+    /// A line of the file is no judgement, or none is of this build.
+    pub fn section(&self) -> Result<String> {
+        let rates = self.rates()?;
+        if rates.is_empty() {
+            let message = "holds no judgement of a row of this build: `setaccio review` asks for them";
+            return Err(Error::damaged(&self.file, message));
+        }
+        Ok(markdown(&rates))
+    }
+
     /// Rows of this build that were judged, by rule and id.
     ///
     /// # Errors

@@ -13,7 +13,10 @@ use setaccio_base::{
 };
 use setaccio_curate::{
     folder::OutputFolder,
-    report::verify::{self, Scope},
+    report::{
+        review::Review,
+        verify::{self, Scope},
+    },
 };
 use setaccio_dataset::folder::{self, RECIPE_LOCK};
 use setaccio_hub::{
@@ -44,6 +47,22 @@ pub struct Outgoing {
     pub stale: Box<dyn Fn(&str) -> bool + Sync>,
     /// A folder that is not rebuilt meanwhile.
     _held: Option<OutputFolder>,
+}
+
+impl Outgoing {
+    /// Add to the card what a person thought of rows. The card in the folder stays as it is: it follows from ledger and lock.
+    ///
+    /// # Errors
+    /// These are no files of a data set, or no row of it was judged.
+    pub fn add_review(&mut self, out: &Path) -> Result<()> {
+        ensure!(self.kind == RepoType::Dataset, "--review is of rows, and {} holds no built data set", out.display());
+        let section = Review::open(out)?.section()?;
+        for local in self.files.iter_mut().filter(|local| local.path == CARD) {
+            let text = std::fs::read_to_string(out.join(CARD)).context("cannot read the card")?;
+            local.content = Content::Bytes(format!("{text}\n{section}").into_bytes());
+        }
+        Ok(())
+    }
 }
 
 /// Beside what a run made, what tells of it; folders of a run that nobody needs elsewhere are left out.

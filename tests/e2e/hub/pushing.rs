@@ -34,6 +34,28 @@ impl HubFixture {
 }
 
 #[test]
+fn a_card_is_pushed_with_what_a_person_thought_where_somebody_asks() {
+    let fixture = fixture();
+    let said = fixture.push(&["--review"]).assert_failure();
+    assert!(said.contains("holds no judgement"), "{said}");
+    assert!(fixture.hub.store().repos.is_empty());
+    let ledger = std::fs::read(fixture.local.path("out/ledger.json")).unwrap();
+    let ledger: serde_json::Value = serde_json::from_slice(&ledger).unwrap();
+    let said = serde_json::json!({
+        "build": ledger["fingerprint"], "id": "0", "rule": "kept", "source": "web", "verdict": "drop",
+    });
+    fixture.local.write("out.review.jsonl", format!("{said}\n"));
+    fixture.push(&["--review"]).assert_success();
+    let card = String::from_utf8(fixture.head()["README.md"].clone()).unwrap();
+    let local = std::fs::read_to_string(fixture.local.path("out/README.md")).unwrap();
+    assert!(
+        card.starts_with(&local) && card.contains("\n## What a person thought\n") && card.contains("| kept | 1 | 1 |"),
+        "{card}"
+    );
+    assert!(!local.contains("What a person thought"));
+}
+
+#[test]
 fn a_push_makes_one_commit_and_the_next_none() {
     let fixture = fixture();
     let mut transcript = Transcript::default();

@@ -243,7 +243,14 @@ impl Told<'_> {
              is what a rule matched, where it matched words."
                 .to_owned(),
         ];
-        if self.edited.is_none() && self.rules.iter().any(|(_, rule)| !edits(&rule.tally).is_empty()) {
+        let edited = self.rules.iter().any(|(_, rule)| !edits(&rule.tally).is_empty());
+        if edited && self.edited.is_some() {
+            text.push(
+                "Edits are shown of rows that a later rule dropped, which lie in the rejects as they were read. What an edit took away from a row \
+                 that stayed is in no file of the build; `setaccio preview` shows such rows as they are read and as they become."
+                    .into(),
+            );
+        } else if edited {
             text.push("Edits are only counted: the rules could not be asked again, for a list or a model is not there any more.".into());
         }
         if self.lock.recipe.sample.as_ref().is_some_and(|sample| sample.left_out == LeftOut::Count) {

@@ -164,8 +164,8 @@ fn first_line(text: &str, from: usize, width: usize) -> (Range<usize>, Option<us
         if taken + wide > width && at > from {
             return match space {
                 // What is between two lines belongs to none.
+                _ if grapheme == " " => (from..at, Some(at + 1)),
                 Some(space) => (from..space, Some(space + 1)),
-                None if grapheme == " " => (from..at, Some(at + 1)),
                 None => (from..at, Some(at)),
             };
         }
@@ -240,6 +240,6 @@ mod tests {
         // What was searched for lies over it.
         let spans = piece.spans(&(0..13), std::slice::from_ref(&(10..13)), Look::plain());
         let told: Vec<&str> = spans.iter().map(|span| span.content.as_ref()).collect();
-        assert_eq!(told, ["\\u{1b}[31m", " ca"]);
+        assert_eq!(told, ["\\u{1b}[31m", " ", "ca"]);
     }
 }

@@ -14,7 +14,10 @@ use setaccio_curate::{
     },
 };
 
-use super::document::{At, Document, Line, Part, Piece};
+use super::{
+    document::{At, Document, Line, Piece},
+    look::Part,
+};
 use crate::style::{count, counted};
 
 /// Lines of a list that are kept beside those in sight.
@@ -379,7 +382,9 @@ impl<'b> App<'b> {
         for (keys, what) in HELP {
             pieces.push(match (keys, what) {
                 ("", what) => Piece::default().with(Part::Plain, what),
-                (keys, what) => Piece::default().with(Part::Name, &format!("{keys:<13}")).with(Part::Plain, what),
+                (keys, what) => {
+                    Piece::default().with(Part::Name, &format!("{keys:<13}")).hanging().with(Part::Plain, what)
+                }
             });
         }
         self.views.push(View::Page(Box::new(Page::new("keys".into(), pieces))));
@@ -661,7 +666,7 @@ fn pieces(opened: &Opened) -> Vec<Piece> {
     let id = fate.id.as_deref().unwrap_or("no id");
     let mut pieces = vec![head.with(Part::Name, &format!(" {}", fate.source)).with(Part::Plain, &format!("  {id}"))];
     let line = |label: &str, text: &str| {
-        Piece::default().with(Part::Faint, &format!("{label:<10} ")).with(Part::Plain, &one_line(text))
+        Piece::default().with(Part::Faint, &format!("{label:<10} ")).hanging().with(Part::Plain, &one_line(text))
     };
     pieces.extend(fate.told().iter().map(|(label, text)| line(label, text)));
     for (label, text, marks) in row.marked(None) {

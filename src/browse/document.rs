@@ -6,37 +6,18 @@ use ratatui::text::Span;
 use setaccio_base::shown::shown;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::look::Look;
+use super::look::{Look, Part};
 
 /// What a tab is shown as.
 const TAB: &str = "    ";
-
-/// What a part of a text is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A heading.
-    Head,
-    /// The name of something.
-    Name,
-    /// What may be skipped.
-    Faint,
-    /// What went well.
-    Good,
-    /// What did not.
-    Bad,
-    /// What a row says.
-    Plain,
-    /// What a rule matched.
-    Mark,
-    /// What was searched for.
-    Hit,
-}
 
 /// A paragraph: text that a terminal may be given, and what its parts are.
 #[derive(Clone, Debug, Default)]
 pub struct Piece {
     text: String,
     parts: Vec<(usize, Part)>,
+    /// Columns before its lines but the first.
+    hang: usize,
 }
 
 impl Piece {
@@ -55,6 +36,17 @@ impl Piece {
             from = mark.end;
         }
         self.with(Part::Plain, &text[from..])
+    }
+
+    /// Lines but the first begin below what comes next.
+    pub fn hanging(mut self) -> Self {
+        self.hang = columns(&self.text);
+        self
+    }
+
+    /// Columns before a line that begins at `from`, of so many; there is none where little would be left.
+    pub fn hang(&self, from: usize, width: usize) -> usize {
+        if from > 0 && 2 * self.hang <= width { self.hang } else { 0 }
     }
 
     /// Its text.
@@ -145,7 +137,8 @@ impl Document {
     fn cut(&mut self) -> bool {
         let (number, from) = self.next;
         let Some(piece) = self.pieces.get(number) else { return false };
-        let (line, next) = first_line(&piece.text, from, self.width.max(1));
+        let width = self.width - piece.hang(from, self.width);
+        let (line, next) = first_line(&piece.text, from, width.max(1));
         self.lines.push((number, line));
         self.next = next.map_or((number + 1, 0), |at| (number, at));
         true
@@ -212,6 +205,25 @@ mod tests {
         ] {
             assert_eq!(lines(text, width), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn lines_hang_below_what_follows_a_label_where_there_is_room() {
+        let cut = |width| {
+            let piece = Piece::default().with(Part::Faint, "of:  ").hanging().with(Part::Plain, "uno due tre");
+            let mut document = Document::new(vec![piece]);
+            document.set_width(width, 0);
+            let count = document.length();
+            let lines = document.lines(0, count).to_vec();
+            let line = |(piece, range): (usize, Range<usize>)| {
+                let piece = &document.pieces()[piece];
+                format!("{:1$}{2}", "", piece.hang(range.start, width), &piece.text()[range])
+            };
+            lines.into_iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(12), ["of:  uno due", "     tre"]);
+        assert_eq!(cut(10), ["of:  uno", "     due", "     tre"]);
+        assert_eq!(cut(9), ["of:  uno", "due tre"]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{
     app::{App, Cursor, Lists, Page, Rows, Sources, View, keys, nothing, rows_of, share, title},
-    document::{Document, Part, Piece, columns},
-    look::Look,
+    document::{Document, Piece, columns},
+    look::{Look, Part},
 };
 use crate::style::count;
 
@@ -100,8 +100,7 @@ impl Lines<'_> {
             // Its end is where somebody types.
             let typed = flat(typed);
             let width = usize::from(self.area.width) - 2;
-            let from = typed.char_indices().map(|(at, _)| at).find(|at| columns(&typed[*at..]) <= width);
-            self.put(y, &[("/", Part::Head), (&typed[from.unwrap_or(typed.len())..], Part::Plain)]);
+            self.put(y, &[("/", Part::Head), (ending(&typed, width), Part::Plain)]);
             return;
         }
         if !app.note.is_empty() {
@@ -129,6 +128,8 @@ impl Lines<'_> {
     fn lists(&mut self, Lists { lists, cursor }: &Lists) {
         let read: u64 = lists.iter().take(2).map(|list| list.rows).sum();
         let wide = self.area.width >= WIDE;
+        let stages = widest(lists.iter().map(List::stage), 12);
+        let rules = widest(lists.iter().map(List::name), 28);
         for (line, (n, list)) in in_sight(lists, *cursor, self.middle()).enumerate() {
             let (pointer, style) = Self::pointer(n == cursor.at);
             let counts = if wide {
@@ -139,7 +140,7 @@ impl Lines<'_> {
             let (part, name) = match (&list.which, wide) {
                 (Which::Kept, _) => (Part::Good, "kept".to_owned()),
                 (Which::Dropped, _) => (Part::Bad, "dropped".to_owned()),
-                (Which::By { stage, rule }, true) => (Part::Name, format!("  {stage:<6} {rule:<22}")),
+                (Which::By { stage, rule }, true) => (Part::Name, format!("  {stage:<stages$} {rule:<rules$}")),
                 (Which::By { rule, .. }, false) => (Part::Name, format!("  {rule}")),
             };
             let y = 1 + u16::try_from(line).unwrap_or(0);
@@ -157,10 +158,11 @@ impl Lines<'_> {
         let every = std::iter::once(("all sources", all));
         let lines: Vec<(&str, [u64; 2])> =
             every.chain(sources.iter().map(|of| (of.source.as_str(), [of.read, of.kept]))).collect();
+        let names = widest(lines.iter().map(|(name, _)| *name), 40);
         for (line, (n, (name, [read, kept]))) in in_sight(&lines, *cursor, self.middle()).enumerate() {
             let (pointer, style) = Self::pointer(n == cursor.at);
             let y = 1 + u16::try_from(line).unwrap_or(0);
-            let name = format!("{pointer} {name:<24}");
+            let name = format!("{pointer} {name:<names$}");
             let end = self.put(y, &[(name.as_str(), Part::Name)]);
             self.turn(y, end, style);
             let (kept, dropped) = (count(*kept), count(read - kept));
@@ -176,6 +178,11 @@ impl Lines<'_> {
             return;
         }
         let last = list.held.min(rows.cursor.top + self.middle() as u64);
+        // As wide as what they hold, in sight and near.
+        let widths = [
+            widest(rows.lines.values().map(|row| row.source.as_str()), 12),
+            widest(rows.lines.values().map(|row| row.why.as_str()), 24),
+        ];
         for (y, n) in (1..).zip(rows.cursor.top..last) {
             let (pointer, style) = Self::pointer(n == rows.cursor.at);
             let number = format!("{pointer} {:>8} ", count(n + 1));
@@ -183,13 +190,13 @@ impl Lines<'_> {
                 self.put(y, &[(number.as_str(), Part::Plain), ("not read", Part::Faint)]);
                 continue;
             };
-            let end = self.row(y, &number, row, list);
+            let end = self.row(y, &number, row, (list, widths));
             self.turn(y, end, style);
         }
     }
 
     /// A row of a list: its number, its source, why it was dropped, and what it says around what is marked. Given is where its text begins.
-    fn row(&mut self, y: u16, number: &str, row: &PageRow, list: &List) -> u16 {
+    fn row(&mut self, y: u16, number: &str, row: &PageRow, (list, [sources, reasons]): (&List, [usize; 2])) -> u16 {
         let wide = self.area.width >= WIDE;
         let mut end = self.put(y, &[(number, Part::Plain)]);
         let mut column = |lines: &mut Self, text: &str, width: usize, part: Part| {
@@ -199,16 +206,26 @@ impl Lines<'_> {
             end = lines.buffer.set_stringn(end, lines.area.y + y, text + &pad, width + 1, style).0;
         };
         if wide && list.source.is_none() {
-            column(self, &row.source, 12, Part::Name);
+            column(self, &row.source, sources, Part::Name);
         }
         if wide && list.which != Which::Kept {
-            column(self, &row.why, 24, Part::Plain);
+            column(self, &row.why, reasons, Part::Plain);
         }
         let text = row.texts.iter().find(|text| text.parts.len() > 1).or(row.texts.first());
         let Some(text) = text else { return end };
         let mut x = end;
-        let dots = if text.before > 0 { "\u{2026}" } else { "" };
-        let parts = text.parts.iter().enumerate().map(|(i, part)| (flat(part), i % 2 == 1));
+        let mut parts: Vec<String> = text.parts.iter().map(|part| flat(part)).collect();
+        let mut cut = text.before > 0;
+        if let [before, mark, ..] = &mut parts[..] {
+            // What is marked is seen, with something of what comes before it.
+            let (room, marked) = (usize::from(self.area.right().saturating_sub(end)), columns(mark));
+            if columns(before) + marked + 1 > room {
+                *before = ending(before, room.saturating_sub(marked + 2) / 2).to_owned();
+                cut = true;
+            }
+        }
+        let dots = if cut { "\u{2026}" } else { "" };
+        let parts = parts.into_iter().enumerate().map(|(i, part)| (part, i % 2 == 1));
         for (part, marked) in std::iter::once((dots.to_owned(), false)).chain(parts) {
             let width = usize::from(self.area.right().saturating_sub(x));
             let style = self.look.of(if marked { Part::Mark } else { Part::Plain });
@@ -219,7 +236,8 @@ impl Lines<'_> {
 
     fn page(&mut self, page: &Page) {
         for (y, (piece, range, hits)) in (1..).zip(page.lines()) {
-            let mut x = self.area.x;
+            let hang = piece.hang(range.start, usize::from(self.area.width));
+            let mut x = self.area.x + u16::try_from(hang).unwrap_or(0);
             for Span { content, style } in piece.spans(range, hits, self.look) {
                 let width = usize::from(self.area.right().saturating_sub(x));
                 x = self.buffer.set_stringn(x, self.area.y + y, content, width, style).0;
@@ -262,6 +280,22 @@ fn in_sight<T>(all: &[T], cursor: Cursor, height: usize) -> impl Iterator<Item =
 /// A text on one line that a terminal may be given.
 fn flat(text: &str) -> String {
     shown(&text.replace(['\n', '\t'], " "))
+}
+
+/// Columns that the widest of these texts takes, as far as there are so many.
+fn widest<'t>(texts: impl Iterator<Item = &'t str>, most: usize) -> usize {
+    texts.map(|text| columns(&flat(text))).max().unwrap_or(0).min(most)
+}
+
+/// As much of the end of a text as so many columns hold.
+fn ending(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let fits = |(_, grapheme): &(usize, &str)| {
+        taken += columns(grapheme);
+        taken <= width
+    };
+    let from = text.grapheme_indices(true).rev().take_while(fits).last();
+    &text[from.map_or(text.len(), |(at, _)| at)..]
 }
 
 /// As much of a text as so many columns hold.

@@ -3,7 +3,26 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use super::document::Part;
+/// What a part of a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A heading.
+    Head,
+    /// The name of something.
+    Name,
+    /// What may be skipped.
+    Faint,
+    /// What went well.
+    Good,
+    /// What did not.
+    Bad,
+    /// What a row says.
+    Plain,
+    /// What a rule matched.
+    Mark,
+    /// What was searched for.
+    Hit,
+}
 
 /// With colours or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,6 +82,7 @@ fn printers_are_found() {
         ("fn f() { dbg!(1) } // println!", &["dbg"]),
         ("ProgressDrawTarget::stderr()", &[]),
         ("String::from_utf8_lossy(&done.stderr)", &[]),
+        ("command.stdout(Stdio::null()).stderr(Stdio::inherit())", &["stderr"]),
         ("#[cfg(test)]\nmod tests { fn f() { println!(\"a\") } }", &[]),
         ("let println = 1; plan::print(&prepared);", &[]),
     ] {
@@ -99,7 +100,10 @@ fn printers(text: &str) -> Vec<Token> {
         let of_bar = i > 1 && code[i - 2] == "ProgressDrawTarget";
         // What another program printed.
         let field = i > 0 && code[i - 1] == "." && next != Some("(");
-        if name.starts_with("std") { !of_bar && !field } else { next == Some("!") }
+        // What another program would print goes nowhere.
+        let muted =
+            i > 0 && code[i - 1] == "." && code[i + 1..].starts_with(&["(", "Stdio", "::", "null"].map(str::to_owned));
+        if name.starts_with("std") { !of_bar && !field && !muted } else { next == Some("!") }
     };
     (0..code.len()).filter(|i| PRINTERS.contains(&&*code[*i]) && by_itself(*i)).map(|i| code[i].clone()).collect()
 }

@@ -16,8 +16,8 @@ const TAB: &str = "    ";
 pub struct Piece {
     text: String,
     parts: Vec<(usize, Part)>,
-    /// Columns before its lines but the first.
-    hang: usize,
+    /// Bytes of the label that its lines hang below, and columns.
+    label: (usize, usize),
 }
 
 impl Piece {
@@ -40,13 +40,13 @@ impl Piece {
 
     /// Lines but the first begin below what comes next.
     pub fn hanging(mut self) -> Self {
-        self.hang = columns(&self.text);
+        self.label = (self.text.len(), columns(&self.text));
         self
     }
 
     /// Columns before a line that begins at `from`, of so many; there is none where little would be left.
     pub fn hang(&self, from: usize, width: usize) -> usize {
-        if from > 0 && 2 * self.hang <= width { self.hang } else { 0 }
+        if from > 0 && 2 * self.label.1 <= width { self.label.1 } else { 0 }
     }
 
     /// Its text.
@@ -138,15 +138,15 @@ impl Document {
         let (number, from) = self.next;
         let Some(piece) = self.pieces.get(number) else { return false };
         let width = self.width - piece.hang(from, self.width);
-        let (line, next) = first_line(&piece.text, from, width.max(1));
+        let (line, next) = first_line(&piece.text, from, width.max(1), piece.label.0);
         self.lines.push((number, line));
         self.next = next.map_or((number + 1, 0), |at| (number, at));
         true
     }
 }
 
-/// The line of a text that begins at `from`, and where the next begins, if one does.
-fn first_line(text: &str, from: usize, width: usize) -> (Range<usize>, Option<usize>) {
+/// The line of a text that begins at `from`, and where the next begins, if one does. A label of so many bytes does not stand alone.
+fn first_line(text: &str, from: usize, width: usize, label: usize) -> (Range<usize>, Option<usize>) {
     let (mut taken, mut space) = (0, None);
     for (at, grapheme) in text[from..].grapheme_indices(true) {
         let at = from + at;
@@ -162,7 +162,7 @@ fn first_line(text: &str, from: usize, width: usize) -> (Range<usize>, Option<us
                 None => (from..at, Some(at)),
             };
         }
-        if grapheme == " " && at > from {
+        if grapheme == " " && at > from && at >= label {
             space = Some(at);
         }
         taken += wide;
@@ -224,6 +224,7 @@ mod tests {
         assert_eq!(cut(12), ["of:  uno due", "     tre"]);
         assert_eq!(cut(10), ["of:  uno", "     due", "     tre"]);
         assert_eq!(cut(9), ["of:  uno", "due tre"]);
+        assert_eq!(cut(6), ["of:  u", "no due", "tre"]);
     }
 
     #[test]

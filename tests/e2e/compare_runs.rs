@@ -23,10 +23,11 @@ fn json_of(args: &[&str]) -> Value {
     serde_json::from_str(&setaccio(&[args, &["--json"]].concat()).assert_success().stdout).unwrap()
 }
 
-/// Numbers differ from processor to processor, their signs and how long they are among it, and so does what a model writes.
+/// Numbers differ from processor to processor, their signs and how long they are among it, and so do fingerprints and what a model writes.
 fn assert_compared(name: &str, said: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r" +[+-]?\d+\.\d+(e-?\d+)?", " [N]");
+    settings.add_filter(r"\b[0-9a-f]{64}\b", "[HASH]");
     settings.add_filter(r"(?m)^( +after step \d+ +\| after step \d+\n)( {4}.*\n?)+", "${1}    [TEXTS]\n");
     settings.bind(|| assert_measured_snapshot(name, said));
 }

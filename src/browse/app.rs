@@ -106,6 +106,8 @@ pub struct Page {
     hits: Vec<Vec<Range<usize>>>,
     hit: Option<At>,
     mark: Option<At>,
+    /// What was gone to last, until somebody moves on: it stays in sight, whatever the size.
+    sought: Option<At>,
     /// The row's number in its list, from 0.
     pub number: Option<u64>,
     /// The row, as far as it is one.
@@ -552,6 +554,7 @@ impl Page {
             hits: Vec::new(),
             hit: None,
             mark: None,
+            sought: None,
             number: None,
             row: None,
             unlooked: false,
@@ -573,11 +576,13 @@ impl Page {
             *repeats = browser.repeated(detail, progress)?;
         }
         self.document = Document::new(pieces(opened));
+        (self.mark, self.sought) = (None, None);
         Ok(())
     }
 
     fn lay_out(&mut self, (width, height): (usize, usize)) {
         self.top = self.document.set_width(width, self.top);
+        self.keep_in_sight(height);
         self.visible = self.document.lines(self.top, height).to_vec();
         // A screen that grew is filled.
         if self.visible.len() < height && self.top > 0 {
@@ -591,6 +596,7 @@ impl Page {
             Move::Last => self.document.length(),
             _ => self.top + 3 * height,
         };
+        self.sought = None;
         // As far as it is cut; `lay_out` does not go beyond the end.
         let last = (count.saturating_sub(height) + 1) as u64;
         self.top = usize::try_from(moved.lead(self.top as u64, last, height)).unwrap_or(self.top);
@@ -624,13 +630,20 @@ impl Page {
     }
 
     fn bring(&mut self, place: Option<At>, height: usize) -> bool {
-        let Some(place) = place else { return false };
+        if place.is_some() {
+            self.sought = place;
+        }
+        self.keep_in_sight(height);
+        place.is_some()
+    }
+
+    fn keep_in_sight(&mut self, height: usize) {
+        let Some(place) = self.sought else { return };
         let line = self.document.line_of(place);
         if !(self.top..self.top + height).contains(&line) {
-            // With what comes before it.
-            self.top = line.saturating_sub(1);
+            // With what comes before it, if there is room.
+            self.top = line.saturating_sub(usize::from(height > 1));
         }
-        true
     }
 
     /// The lines in sight, with what their pieces are and what was searched for in each.

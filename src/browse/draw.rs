@@ -216,11 +216,15 @@ impl Lines<'_> {
         let mut x = end;
         let mut parts: Vec<String> = text.parts.iter().map(|part| flat(part)).collect();
         let mut cut = text.before > 0;
-        if let [before, mark, ..] = &mut parts[..] {
-            // What is marked is seen, with something of what comes before it.
+        if let [before, behind @ ..] = &mut parts[..]
+            && let Some(mark) = behind.first()
+        {
+            // What is marked is seen, with something of what comes before it, and as much as there is room for.
             let (room, marked) = (usize::from(self.area.right().saturating_sub(end)), columns(mark));
             if columns(before) + marked + 1 > room {
-                *before = ending(before, room.saturating_sub(marked + 2) / 2).to_owned();
+                let behind: usize = behind.iter().map(|part| columns(part)).sum();
+                let least = room.saturating_sub(marked + 2) / 2;
+                *before = ending(before, room.saturating_sub(behind + 1).max(least)).to_owned();
                 cut = true;
             }
         }

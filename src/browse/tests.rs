@@ -273,6 +273,22 @@ fn rows_are_searched_from_where_somebody_is() {
 }
 
 #[test]
+fn what_was_gone_to_stays_in_sight_on_a_smaller_screen() {
+    let built = Built::new();
+    let out = built.out();
+    let browser = Browser::open(&out).unwrap();
+    let mut walk = Walk::new(&browser, (80, 24), false);
+    walk.press("/planted Enter Enter Enter m m");
+    for size in [(80, 24), (40, 5), (20, 4), (30, 4), (80, 24)] {
+        walk.terminal.backend_mut().resize(size.0, size.1);
+        walk.frame();
+        assert!(walk.text().contains("piantato alla"), "{size:?}\n{}", walk.text());
+    }
+    walk.press("g");
+    assert!(walk.text().contains("dropped web"), "{}", walk.text());
+}
+
+#[test]
 fn long_work_is_stopped_and_said_so() {
     struct Stopped;
     impl Progress for Stopped {

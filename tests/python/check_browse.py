@@ -150,7 +150,8 @@ def walk(terminal, browse, out):
     terminal.wait(r"dropped by planted, in the stage screen +1 of 2")
     terminal.type("/codici")
     terminal.keys("Enter")
-    terminal.wait(r"^> .*codici")
+    # In the list what is marked is in sight.
+    terminal.wait(r"^> .*\\u\{202c\}, e qui piantato\.$(?s:.*)quit$")
     terminal.keys("Enter")
     screen = terminal.wait(r"^because +piantato")
     for told in (r"\u{1b}]0;planted\u{7}", r"\u{1b}]52;c;", r"\u{1b}[31mrossi\u{1b}[0m", r"\u{1b}[?1049l", r"\u{9b}2J", r"\u{202e}oirartnoc"):
@@ -162,16 +163,14 @@ def walk(terminal, browse, out):
     coloured = terminal.screen("-e")
     if "\x1b[31m" in coloured.split("codici", 1)[1]:
         raise AssertionError(f"a colour of a row is obeyed:\n{coloured!r}")
-    if not re.search(r"\x1b\[[0-9;]*43m\s*piantato", coloured):
+    if not re.search(r"\x1b\[[0-9;]*(?:43|48;5;3)m\s*piantato", coloured):
         raise AssertionError(f"what the rule matched is not marked:\n{coloured!r}")
 
     # The long row beside it: to its end, where the next match is.
-    terminal.keys("Right")
-    terminal.keys("Left")
-    terminal.keys("Right")
-    if "Una riga lunga" not in terminal.screen():
-        terminal.keys("Left")
-    terminal.wait(r"Una riga lunga.*")
+    for key, row in (("Right", "row 2, more below"), ("Left", "row 1"), ("Right", "row 2, more below")):
+        terminal.keys(key)
+        terminal.wait(rf"in the stage screen +{row}$")
+    terminal.wait(r"^Una riga lunga\.")
     terminal.type("m")
     terminal.wait(r"Qui finisce piantato davvero")
 
@@ -204,11 +203,11 @@ def walk(terminal, browse, out):
     terminal.keys("C-z")
     terminal.wait(r"ready\$")
     same("the other screen and the cursor in the shell", terminal.told("#{alternate_on} #{cursor_flag}"), "0 1")
-    terminal.type("fg")
+    terminal.type("fg; echo \"back\"\" with $?\"")
     terminal.keys("Enter")
     terminal.wait(r"^\+ kept")
     terminal.type("q")
-    terminal.wait(r"^ended with 0")
+    terminal.wait(r"^back with 0")
 
 
 def check(setaccio, folder, socket):
@@ -247,7 +246,7 @@ def check(setaccio, folder, socket):
     terminal.keys("Enter", "Enter", "Enter")
     terminal.wait(r"^because +piantato")
     plain = terminal.screen("-e")
-    if re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|4[0-7])[;m]", plain):
+    if re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8])[;m]", plain):
         raise AssertionError(f"colours, though NO_COLOR is set:\n{plain!r}")
     if not re.search(r"\x1b\[(?:0;)?7m\s*[Pp]iantato", plain):
         raise AssertionError(f"what the rule matched is not marked without colours:\n{plain!r}")

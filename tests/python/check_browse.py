@@ -255,8 +255,10 @@ def check(setaccio, folder, socket):
 
     for command in (f"TERM=dumb {browse}", f"{browse} | cat; (exit ${{PIPESTATUS[0]}})", f"{browse} < /dev/null"):
         terminal.run(command)
-        screen = terminal.wait(r"^ended with 1$")
-        if "setaccio why out ROW" not in " ".join(screen.split()).replace("\n", ""):
+        terminal.wait(r"^ended with 1$")
+        # Lines that the terminal cut are whole again.
+        screen = terminal.screen("-J")
+        if "setaccio why out ROW" not in screen:
             raise AssertionError(f"{command} names nothing to use instead:\n{screen}")
     terminal.is_as_before("what cannot be drawn", before)
 

@@ -234,7 +234,7 @@ def check(setaccio, folder, socket):
         terminal.wait(rf"^ended with {128 + getattr(signal, name)}")
         terminal.is_as_before(name, before)
 
-    terminal.run(f"SETACCIO_BROWSE_PANIC=1 {browse}")
+    terminal.run(f"RUST_BACKTRACE=0 SETACCIO_BROWSE_PANIC=1 {browse}")
     screen = terminal.wait(r"^ended with 101")
     if "a frame that cannot be drawn" not in screen:
         raise AssertionError(f"a panic is not told:\n{screen}")

@@ -119,6 +119,11 @@ verify name:
 card name:
     @{{ setaccio }} card "data/out/$1"
 
+# ask a build or a run in SQL, or list its tables: just query data/out/sft-mix "SELECT rule, count(*) FROM rejects GROUP BY 1"
+[group('4 trust')]
+query out *args:
+    @cargo run --release --features query --quiet -- query "$@"
+
 # push a built data set to the Hub: just push sft-mix owner/name
 [group('4 trust')]
 push name repo *args:
@@ -174,12 +179,12 @@ push-run run repo *args:
 # the tests, as the README has them
 [group('7 develop')]
 test:
-    cargo test --workspace --features serve,store
+    cargo test --workspace --features serve,store,query
 
 # write the snapshots in tests/e2e/snapshots anew; read what changed with git before it is committed
 [group('7 develop')]
 snapshots *args:
-    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features serve,store --test e2e "$@"
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --features serve,store,query --test e2e "$@"
 
 # the tests that need what the repository does not hold: real models, a Python, root
 [group('7 develop')]
@@ -189,7 +194,7 @@ test-ignored *args:
 # kills, cuts and errors at random moments, and inputs changed at random, many times over; CUDA kernels and steps, emulated
 [group('7 develop')]
 soak:
-    cargo test --workspace --features serve,store --test e2e -- --ignored soak_
+    cargo test --workspace --features serve,store,query --test e2e -- --ignored soak_
     benches/gpu.sh emulate
 
 # mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors
@@ -266,7 +271,7 @@ bench-serve *args:
 # write the generated pages of the book: rules, schemas, keys of recipes, commands
 [group('7 develop')]
 docs-reference:
-    @{{ trainer }} docs docs/reference
+    @cargo run --release --features serve,query --quiet -- docs docs/reference
 
 # every CUDA kernel and whole steps beside the CPU, in one table; needs a GPU, or carry target/gpu and benches to one
 [group('7 develop')]

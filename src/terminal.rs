@@ -162,6 +162,37 @@ pub fn is_coloured() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
+/// Bytes of results for a program, on stdout: as they are, but for a terminal, which shows them and obeys nothing in them.
+#[cfg(feature = "query")]
+pub struct Data;
+
+#[cfg(feature = "query")]
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if io::stdout().is_terminal() {
+            // A character that is cut by the end of a buffer waits for the next one.
+            let whole = match std::str::from_utf8(bytes) {
+                Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
+                _ => bytes.len(),
+            };
+            write(&String::from_utf8_lossy(&bytes[..whole]))?;
+            return Ok(whole);
+        }
+        io::stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// Columns that a table on stdout may take.
+#[cfg(feature = "query")]
+pub fn width() -> usize {
+    const ELSEWHERE: usize = 100;
+    console::Term::stdout().size_checked().map_or(ELSEWHERE, |(_, columns)| columns.into())
+}
+
 /// Whether a person sees stderr.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 known() { sed -nE "s/^($1) +//p" tests/expected-ignored.txt | sort; }
-ignored() { cargo test --workspace --features serve,onnx,store --locked -- --ignored "$@"; }
+ignored() { cargo test --workspace --features serve,onnx,store,query --locked -- --ignored "$@"; }
 
 there="$(
     ignored --list | sed -n 's/: test$//p'

@@ -20,6 +20,7 @@ mod plan;
 mod preview;
 mod pull;
 mod push;
+mod query;
 mod recipes;
 mod report;
 mod review;
@@ -64,6 +65,8 @@ pub enum Command {
     Browse(browse::Args),
     Compare(compare::Args),
     Review(review::Args),
+    #[cfg_attr(not(feature = "query"), doc = "Ask a build or a run in SQL (this build has no engine for it)")]
+    Query(query::Args),
     Card(card::Args),
     Push(push::Args),
     #[cfg_attr(not(feature = "train"), doc = "Fine-tune a model on built data (this build has no trainer)")]
@@ -110,6 +113,7 @@ impl Command {
             Self::Browse(args) => browse::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Review(args) => review::run(args),
+            Self::Query(args) => query::run(args),
             Self::Card(args) => card::run(args),
             Self::Push(args) => push::run(args),
             Self::Train(args) => train::run(args),

@@ -10,7 +10,7 @@ use std::{
 use crate::fixture::ROOT;
 
 /// What each crate may depend on, of the others. `setaccio` is the command line, and may use them all.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("base", &[]),
     ("filters", &["base"]),
     ("templates", &["base"]),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("store", &["base", "hub"]),
     ("embed", &["base"]),
     ("curate", &["base", "filters", "templates", "dataset", "embed"]),
+    ("query", &["base", "dataset", "curate"]),
     ("train", &["base", "templates", "dataset"]),
     ("eval", &["base", "templates", "dataset", "embed", "curate", "train"]),
     ("serve", &["base", "templates", "train"]),

@@ -39,6 +39,8 @@ mod plan;
 #[cfg(feature = "train")]
 mod preference;
 mod quality;
+#[cfg(feature = "query")]
+mod query;
 mod recipes;
 mod repeats;
 mod report;

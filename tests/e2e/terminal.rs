@@ -46,7 +46,7 @@ const STYLES: [&str; 9] = [
 /// A place where a sequence is put, and the command that shows it.
 type Place = (&'static str, fn(&str) -> Run);
 
-const PLACES: [Place; 13] = [
+const PLACES: &[Place] = &[
     ("the text of a row", |hostile| texts(hostile).run(&["preview", "RECIPE", "--from", "DATA"])),
     ("the message of a template", |hostile| {
         let rows = json!({"messages": [{"role": "user", "content": hostile}]}).to_string();
@@ -96,6 +96,12 @@ const PLACES: [Place; 13] = [
         let fixture = texts(hostile);
         fixture.build("OUT", &[]).assert_success();
         fixture.run(&["why", "OUT", "INIZIO"])
+    }),
+    #[cfg(feature = "query")]
+    ("the answer to a question", |hostile| {
+        let fixture = texts(hostile);
+        fixture.build("OUT", &[]).assert_success();
+        fixture.run(&["query", "OUT", "SELECT text FROM shards"])
     }),
     ("what the Hub says", |hostile| {
         let fixture = Fixture::text("");

@@ -1,0 +1,145 @@
+//! The answer to a query: polars computes it on threads of its own, a piece at a time, and whoever asked takes the pieces.
+
+use std::{
+    num::NonZeroUsize,
+    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use polars::{
+    prelude::{DataFrame, Engine, IntoLazy as _, LazyFrame, PlanCallback, PolarsError, PolarsResult, SchemaRef},
+    sql::SQLContext,
+};
+use setaccio_base::{progress::Progress, unwound::unwound};
+
+use crate::{
+    error::{Error, Result, said},
+    statement::Asked,
+    table::Table,
+    tables::Tables,
+};
+
+/// Rows of a piece, at most.
+const PIECE: usize = 1 << 14;
+
+/// What is going to be an answer.
+pub struct Answer {
+    /// Its columns.
+    pub columns: SchemaRef,
+    frame: LazyFrame,
+    in_files: bool,
+}
+
+/// What comes from the engine.
+enum Sent {
+    Piece(DataFrame),
+    End(PolarsResult<()>),
+}
+
+/// Look for the answer to a query.
+///
+/// # Errors
+/// It is no query, or it names what is not there.
+pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
+    let asked = Asked::parse(sql)?;
+    let mut context = SQLContext::new();
+    let mut in_files = false;
+    for name in &asked.tables {
+        let Some(Table { frame, in_files: large, .. }) = tables.0.iter().find(|table| table.name == name) else {
+            return Err(tables.no_table(name));
+        };
+        context.register(name, frame.clone());
+        in_files |= large;
+    }
+    let explain = |error: &PolarsError| explained(error, tables, &asked.tables);
+    let mut planned = |sql: &str| -> Result<(LazyFrame, SchemaRef)> {
+        let plan = || -> PolarsResult<_> {
+            let mut frame = context.execute(sql)?;
+            let columns = frame.collect_schema()?;
+            Ok((frame, columns))
+        };
+        unwound(|| plan().map_err(|error| explain(&error)), fault)
+    };
+    let (frame, columns) = planned(&asked.sql())?;
+    // What is nested has no order.
+    let plain = columns.iter_values().enumerate().filter(|(_, kind)| !kind.is_nested()).map(|(at, _)| at + 1);
+    let ordered = asked.ordered(&plain.collect::<Vec<_>>()).and_then(|sql| planned(&sql).ok());
+    let (frame, columns) = ordered.unwrap_or((frame, columns));
+    Ok(Answer { columns, frame, in_files })
+}
+
+/// An answer that is there already.
+impl From<DataFrame> for Answer {
+    fn from(frame: DataFrame) -> Self {
+        Self { columns: frame.schema().clone(), frame: frame.lazy(), in_files: false }
+    }
+}
+
+impl Answer {
+    /// Compute it and give its pieces, in order, to `each`.
+    ///
+    /// # Errors
+    /// A file cannot be read, the engine gives up, somebody stops it, or what `each` says.
+    pub fn pieces(self, progress: &dyn Progress, mut each: impl FnMut(&DataFrame) -> Result<()>) -> Result<()> {
+        let (send, receive) = sync_channel(1);
+        thread::spawn(move || {
+            let end = send.clone();
+            let computed = unwound(|| self.compute(send), |said| PolarsError::ComputeError(said.into()));
+            // Whoever asked may have enough.
+            let _ = end.send(Sent::End(computed));
+        });
+        loop {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            match receive.recv_timeout(Duration::from_millis(50)) {
+                Ok(Sent::Piece(piece)) => each(&piece)?,
+                Ok(Sent::End(computed)) => return computed.map_err(|error| failed(&error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(fault("its thread is gone".into())),
+            }
+        }
+    }
+
+    /// What lies in memory is computed at once: then sums of fractions are added up in one order. What may be larger is streamed.
+    fn compute(self, send: SyncSender<Sent>) -> PolarsResult<()> {
+        if !self.in_files {
+            let whole = self.frame.collect_with_engine(Engine::InMemory)?.unwrap_single();
+            let _ = send.send(Sent::Piece(whole));
+            return Ok(());
+        }
+        let take = move |piece: DataFrame| Ok(send.send(Sent::Piece(piece)).is_err());
+        let pieces = self.frame.sink_batches(PlanCallback::new(take), true, NonZeroUsize::new(PIECE))?;
+        pieces.collect_with_engine(Engine::Streaming).map(drop)
+    }
+}
+
+/// What is said of a query that cannot be planned.
+fn explained(error: &PolarsError, tables: &Tables, asked: &[String]) -> Error {
+    let said = said(error);
+    let column = match error.clone().context_trace() {
+        PolarsError::ColumnNotFound(_) | PolarsError::SchemaFieldNotFound(_) => between(&said, '"'),
+        _ => said.strip_prefix("no column named ").and_then(|rest| between(rest, '\'')),
+    };
+    match column {
+        Some(column) => tables.no_column(column, asked),
+        None => Error::Query(format!("this cannot be answered: {said}")),
+    }
+}
+
+/// What stands between the first two of these marks.
+fn between(text: &str, mark: char) -> Option<&str> {
+    text.split(mark).nth(1).filter(|name| !name.is_empty())
+}
+
+fn failed(error: &PolarsError) -> Error {
+    Error::Query(format!(
+        "the answer cannot be computed: {}; `setaccio verify` tells whether the files are whole",
+        said(error)
+    ))
+}
+
+fn fault(said: String) -> Error {
+    Error::Base(setaccio_base::Error::Panic(format!("the engine of queries stopped ({said})")))
+}

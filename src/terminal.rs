@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     sync::{
-        Mutex, OnceLock, PoisonError, TryLockError,
+        Mutex, OnceLock, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     thread::sleep,
@@ -117,13 +117,13 @@ static TAKEN: Mutex<Option<WayBack>> = Mutex::new(None);
 /// From now on something draws on the whole terminal. Whatever ends it, [`give_back`] is called.
 #[cfg(feature = "browse")]
 pub fn take(way_back: WayBack) {
-    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(way_back);
+    *TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(way_back);
 }
 
 /// Bytes of our own for the terminal as a whole; after it was given back they go nowhere.
 #[cfg(feature = "browse")]
 pub fn frame(bytes: &[u8]) -> io::Result<()> {
-    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if taken.is_none() {
         return Ok(());
     }

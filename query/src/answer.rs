@@ -54,12 +54,12 @@ pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
     }
     let explain = |error: &PolarsError| explained(error, tables, &asked.tables);
     let mut planned = |sql: &str| -> Result<(LazyFrame, SchemaRef)> {
-        let plan = || -> PolarsResult<_> {
+        let mut plan = || -> PolarsResult<_> {
             let mut frame = context.execute(sql)?;
             let columns = frame.collect_schema()?;
             Ok((frame, columns))
         };
-        unwound(|| plan().map_err(|error| explain(&error)), fault)
+        unwound(|| plan().map_err(|error| explain(&error)), |said| fault(&said))
     };
     let (frame, columns) = planned(&asked.sql())?;
     // What is nested has no order.
@@ -97,7 +97,7 @@ impl Answer {
                 Ok(Sent::Piece(piece)) => each(&piece)?,
                 Ok(Sent::End(computed)) => return computed.map_err(|error| failed(&error)),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(fault("its thread is gone".into())),
+                Err(RecvTimeoutError::Disconnected) => return Err(fault("its thread is gone")),
             }
         }
     }
@@ -140,6 +140,6 @@ fn failed(error: &PolarsError) -> Error {
     ))
 }
 
-fn fault(said: String) -> Error {
+fn fault(said: &str) -> Error {
     Error::Base(setaccio_base::Error::Panic(format!("the engine of queries stopped ({said})")))
 }

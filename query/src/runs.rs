@@ -34,6 +34,8 @@ const EVALUATIONS: (&str, &str) = ("eval/", "/results.json");
 const WRITTEN: &str = "audit/written.jsonl";
 
 type Row = Map<String, Value>;
+/// What was answered, and how many rows that is.
+type Answers = (LazyFrame, u64);
 
 /// A run, and the stage of a chain that it is.
 struct Run {
@@ -154,7 +156,7 @@ const AUDITED: [(&str, Holds); 5] =
     [("model", Text), ("of", Text), ("prompt", Text), ("answer", Text), ("refuses", Boolean)];
 
 /// The numbers of all evaluations, and what was answered row by row.
-fn evaluations(around: &Sealed) -> Result<(Vec<Row>, Option<(LazyFrame, u64)>)> {
+fn evaluations(around: &Sealed) -> Result<(Vec<Row>, Option<Answers>)> {
     let (mut numbers, mut answers, mut rows) = (Vec::new(), Vec::new(), 0);
     for file in around.files.iter().flatten() {
         let Some(place) = file.file.strip_suffix(EVALUATIONS.1).filter(|place| place.starts_with(EVALUATIONS.0)) else {

@@ -1,6 +1,6 @@
 //! A table that can be asked.
 
-use polars::prelude::{DataType, LazyFrame, SchemaRef};
+use polars::prelude::{DataType, LazyFrame, PlSmallStr, SchemaRef};
 
 use crate::error::Result;
 
@@ -31,7 +31,7 @@ impl Table {
 
     /// Names of its columns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter_names().map(|name| name.as_str())
+        self.columns.iter_names().map(PlSmallStr::as_str)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{io::Write, path::Path, sync::Arc};
 
-use polars::prelude::{AnyValue, BatchedWriter, DataFrame, ParquetWriter, PolarsError, SchemaRef};
+use polars::{
+    io::parquet::write::BatchedWriter,
+    prelude::{AnyValue, DataFrame, ParquetWriter, PolarsError, SchemaRef},
+};
 use serde_json::{Map, Value};
 use setaccio_base::shown::shown_json;
 

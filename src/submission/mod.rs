@@ -102,6 +102,7 @@ fn home(out: &Path) -> PathBuf {
 }
 
 /// Whether what is made in `out` was submitted.
+#[cfg(feature = "train")]
 pub fn is_of(out: &Path) -> bool {
     home(out).is_dir()
 }

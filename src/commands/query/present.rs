@@ -110,7 +110,7 @@ fn shown(answer: Answer, most: usize, progress: &Bar) -> Result<()> {
     match all - shown {
         0 => say!("{FAINT}{}{FAINT:#}", counted(all, "row")),
         more => {
-            say!("{FAINT}{}, of which {} more are not shown: -n N shows N{FAINT:#}", counted(all, "row"), count(more))
+            say!("{FAINT}{}, of which {} more are not shown: -n N shows N{FAINT:#}", counted(all, "row"), count(more));
         }
     }
     Ok(())

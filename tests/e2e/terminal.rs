@@ -174,7 +174,7 @@ fn nothing_that_others_say_acts_on_a_terminal() {
                     assert_eq!(dirty(&bare), None, "{place}: {said:?}");
                     // Where a row stands on one line, white space is a space; a server's words lose their controls before.
                     let one_line = sequence.chars().all(char::is_whitespace) && bare.contains("INIZIO FINE");
-                    let of_hub = place == "what the Hub says" && bare.contains("INIZIO");
+                    let of_hub = *place == "what the Hub says" && bare.contains("INIZIO");
                     let told = bare.contains(&shown(&hostile)) || one_line || of_hub;
                     assert!(told, "{place}, {sequence:?}: {said:?}");
                 }

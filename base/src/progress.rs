@@ -8,8 +8,8 @@ pub trait Progress: Sync {
     }
     /// A stage of `total` pieces of work begins.
     fn stage(&self, _name: &'static str, _total: u64) {}
-    /// What is left of a stage is another process's, and this one waits for it.
-    fn waits(&self, _name: &'static str) {}
+    /// Whether what is left of a stage is another process's and this one waits for it, or it has something to do again.
+    fn waits(&self, _name: &'static str, _waits: bool) {}
     /// So many more pieces are done; `note` is said beside them, if it is not empty.
     fn advance(&self, _pieces: u64, _note: &str) {}
     /// Rows went through, with so many bytes of text.

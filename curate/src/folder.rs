@@ -32,6 +32,9 @@ const STAGING: &str = "staging";
 /// and of the one of what processes that share a build say of themselves, which stays until it is published.
 pub const PARTS: &str = "parts";
 
+/// The folder there of what was submitted to a batch system.
+pub const SUBMITTED: &str = "submit";
+
 /// An output folder that this process has locked.
 #[derive(Debug)]
 pub struct OutputFolder {
@@ -179,7 +182,8 @@ impl OutputFolder {
         let hidden = self.root.join(HIDDEN);
         for entry in fs::read_dir(&hidden).map_err(Error::io("list", &hidden))? {
             let path = entry.map_err(Error::io("list", &hidden))?.path();
-            if !path.ends_with(LOCK) {
+            // Who submitted it is told by `status` how it went.
+            if !path.ends_with(LOCK) && !path.ends_with(SUBMITTED) {
                 atomic::remove(&path)?;
             }
         }
@@ -346,6 +350,20 @@ mod tests {
         folder.abandon()?;
         drop(OutputFolder::open(dir.path(), Mode::Exclusive)?);
         assert_eq!(ledger(dir.path()), "second");
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_submitted_outlives_a_build_that_comes_to_nothing() -> Result<()> {
+        let dir = temp();
+        let folder = OutputFolder::open(dir.path(), Mode::Exclusive)?;
+        let record = folder.hidden(SUBMITTED).join("0001");
+        for made in [&record, &folder.work()] {
+            fs::create_dir_all(made).map_err(Error::io("create", made))?;
+        }
+        let work = folder.work();
+        folder.abandon()?;
+        assert_eq!((record.exists(), work.exists()), (true, false));
         Ok(())
     }
 

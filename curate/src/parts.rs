@@ -35,15 +35,20 @@ pub const PUBLISH: &str = "publish";
 /// and the part that puts a published build into an object store.
 pub const STORE: &str = "store";
 
+/// How the names of slices in files begin,
+const SLICE: &str = "slice-";
+/// and of those who join them.
+const SHARE: &str = "finish-";
+
 /// What a slice is called in files.
 pub fn slice(number: usize, of: usize) -> String {
-    format!("slice-{number}-of-{of}")
+    format!("{SLICE}{number}-of-{of}")
 }
 
-/// Of how many slices those are that notes tell of; of several numbers the greatest.
-fn noted_slices(out: &Path) -> Option<usize> {
+/// Of how many slices or shares those are that notes tell of; of several numbers the greatest. It is asked before an outline says it.
+fn noted(out: &Path, prefix: &str) -> Option<usize> {
     let notes = fs::read_dir(home(out)).into_iter().flatten().flatten();
-    let of = |name: &str| name.strip_prefix("slice-")?.strip_suffix(".json")?.split_once("-of-")?.1.parse().ok();
+    let of = |name: &str| name.strip_prefix(prefix)?.strip_suffix(".json")?.split_once("-of-")?.1.parse().ok();
     notes.filter_map(|note| of(&note.file_name().to_string_lossy())).max()
 }
 
@@ -54,7 +59,7 @@ pub fn inspected(out: &Path, turn: [usize; 2]) -> Inspected {
 
 /// What a share of joining them is called.
 pub fn share(number: usize, of: usize) -> String {
-    format!("finish-{number}-of-{of}")
+    format!("{SHARE}{number}-of-{of}")
 }
 
 /// The work folder of the build in `out`.
@@ -290,9 +295,9 @@ impl Progress for Noted<'_> {
         self.progress.stage(name, total);
     }
 
-    fn waits(&self, name: &'static str) {
-        self.at_work.is_at(name, true);
-        self.progress.waits(name);
+    fn waits(&self, name: &'static str, waits: bool) {
+        self.at_work.is_at(name, waits);
+        self.progress.waits(name, waits);
     }
 
     fn advance(&self, pieces: u64, note: &str) {
@@ -443,12 +448,15 @@ impl Standing {
         let work = work(out);
         let outline = Outline::read(out);
         let part = |name: String| PartStanding::of(out, name);
-        // A slice that has not come to its outline has a note.
+        // What has not come to its outline has a note.
+        let untold = |known: Option<usize>, prefix: &str| if known.is_none() { noted(out, prefix) } else { None };
         let known = outline.as_ref().and_then(|outline| outline.slices).or(slices);
-        let noted = if known.is_none() { noted_slices(out) } else { None };
-        let of = known.or(noted).unwrap_or(0);
+        let slices_noted = untold(known, SLICE);
+        let of = known.or(slices_noted).unwrap_or(0);
         let slices: Vec<PartStanding> = (1..=of).map(|number| part(slice(number, of))).collect::<Result<_>>()?;
-        let shared = outline.as_ref().and_then(|outline| outline.shares).or(shares).unwrap_or(0);
+        let known = outline.as_ref().and_then(|outline| outline.shares).or(shares);
+        let shares_noted = untold(known, SHARE);
+        let shared = known.or(shares_noted).unwrap_or(0);
         let shares: Vec<PartStanding> =
             (1..=shared).map(|number| part(share(number, shared))).collect::<Result<_>>()?;
         let finish = part(FINISH.to_owned())?;
@@ -468,8 +476,9 @@ impl Standing {
         let told = told.iter().filter_map(|path| fs::metadata(path).and_then(|found| found.modified()).ok()).max();
         let published = Ledger::of(out).is_some_and(|ledger| fits(&ledger))
             && since.is_none_or(|since| told.is_some_and(|told| told >= since))
-            // Whether the earlier build is what these slices make is not known yet.
-            && noted.is_none();
+            // Whether the earlier build is what these make is not known yet.
+            && slices_noted.is_none()
+            && (outline.is_some() || shares_noted.is_none());
         let published = published || outline.is_some_and(|outline| elsewhere.published == Some(outline.fingerprint));
 
         let all = published || publishing;
@@ -588,6 +597,12 @@ mod tests {
             is("it failed", [Failed, Open, Open, Open, Open], no)?;
             begin(&slice(1, 2))?.failed("interrupted".into(), true)?;
             drop(begin(&slice(2, 2))?);
+            drop(begin(&share(2, 3))?);
+            let found = Standing::of(out, None, [None, None])?;
+            assert_eq!((found.shares.len(), found.shares[1].state), (3, Lost), "its outline tells of none");
+            for end in ["json", "lock"] {
+                atomic::remove(&home(out).join(share(2, 3)).with_extension(end))?;
+            }
             is("one was stopped, one was killed", [Stopped, Lost, Open, Open, Open], no)?;
             let work = work(out);
             fs::create_dir_all(&work).map_err(Error::io("create", &work))?;

@@ -83,6 +83,7 @@ impl Answer {
     /// A file cannot be read, the engine gives up, somebody stops it, or what `each` says.
     pub fn pieces(self, progress: &dyn Progress, mut each: impl FnMut(&DataFrame) -> Result<()>) -> Result<()> {
         let (send, receive) = sync_channel(1);
+        let in_files = self.in_files;
         thread::spawn(move || {
             let end = send.clone();
             let computed = unwound(|| self.compute(send), |said| PolarsError::ComputeError(said.into()));
@@ -95,7 +96,7 @@ impl Answer {
             }
             match receive.recv_timeout(Duration::from_millis(50)) {
                 Ok(Sent::Piece(piece)) => each(&piece)?,
-                Ok(Sent::End(computed)) => return computed.map_err(|error| failed(&error)),
+                Ok(Sent::End(computed)) => return computed.map_err(|error| failed(&error, in_files)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(fault("its thread is gone")),
             }
@@ -133,11 +134,14 @@ fn between(text: &str, mark: char) -> Option<&str> {
     text.split(mark).nth(1).filter(|name| !name.is_empty())
 }
 
-fn failed(error: &PolarsError) -> Error {
-    Error::Query(format!(
-        "the answer cannot be computed: {}; `setaccio verify` tells whether the files are whole",
-        said(error)
-    ))
+/// What is said of an answer that cannot be computed, of tables `in_files` or others.
+fn failed(error: &PolarsError, in_files: bool) -> Error {
+    use PolarsError::{Duplicate, InvalidOperation, SQLInterface, SQLSyntax};
+    // What values have no operation for is in the query.
+    let asked =
+        matches!(error.clone().context_trace(), InvalidOperation(_) | Duplicate(_) | SQLInterface(_) | SQLSyntax(_));
+    let verify = if asked || !in_files { "" } else { "; `setaccio verify` tells whether the files are whole" };
+    Error::Query(format!("the answer cannot be computed: {}{verify}", said(error)))
 }
 
 fn fault(said: &str) -> Error {

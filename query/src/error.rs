@@ -35,5 +35,10 @@ impl From<PolarsError> for Error {
 pub fn said(error: &PolarsError) -> String {
     let said = error.to_string();
     let first = said.split("\n\n").next().unwrap_or_default();
+    // What its parser made of the query is for its authors.
+    let first = match first.split_once("Ident {") {
+        Some((before, _)) => before.rsplit_once(": ").map_or(before, |(said, _)| said),
+        None => first,
+    };
     first.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

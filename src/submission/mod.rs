@@ -14,6 +14,7 @@ use setaccio_base::{
     hidden::{self, hidden_folder},
     lock_file::{LockFile, Mode},
 };
+use setaccio_curate::folder::SUBMITTED;
 
 pub mod manifests;
 pub mod script;
@@ -98,7 +99,7 @@ impl Submission {
 }
 
 fn home(out: &Path) -> PathBuf {
-    out.join(hidden::HIDDEN).join("submit")
+    out.join(hidden::HIDDEN).join(SUBMITTED)
 }
 
 /// Whether what is made in `out` was submitted.
@@ -110,7 +111,7 @@ pub fn is_of(out: &Path) -> bool {
 /// Keep others from submitting for the same folder meanwhile.
 pub fn lock(out: &Path) -> Result<LockFile> {
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-    let home = hidden_folder(out)?.join("submit");
+    let home = hidden_folder(out)?.join(SUBMITTED);
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
     LockFile::acquire(&home.join("lock"), Mode::Exclusive).map_err(|error| match error {
         setaccio_base::Error::Busy(_) => setaccio_base::Error::Busy(out.to_owned()).into(),

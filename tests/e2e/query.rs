@@ -124,9 +124,9 @@ fn counts_are_the_ledgers() {
     }
     assert_eq!(splits.len(), 2);
     // Each rule of each source beside its rejects: none is left over on either side.
-    let differ = "SELECT l.stage, l.rule, l.source, l.dropped, count(r.rule) AS there FROM ledger AS l LEFT JOIN rejects AS r \
-                  ON l.stage = r.stage AND l.rule = r.rule AND l.source = r.source \
-                  GROUP BY l.stage, l.rule, l.source, l.dropped HAVING l.dropped <> count(r.rule)";
+    let differ = "SELECT * FROM (SELECT l.stage, l.rule, l.source, l.dropped, count(r.rule) AS there FROM ledger AS l \
+                  LEFT JOIN rejects AS r ON l.stage = r.stage AND l.rule = r.rule AND l.source = r.source \
+                  GROUP BY l.stage, l.rule, l.source, l.dropped) AS c WHERE c.dropped <> c.there";
     assert_eq!(rows(&fixture, differ), Vec::<Value>::new());
     let lost = rows(&fixture, "SELECT (SELECT sum(dropped) FROM ledger) AS a, (SELECT count(*) FROM rejects) AS b");
     assert!(lost[0]["a"].as_u64().unwrap() > 0 && lost[0]["a"] == lost[0]["b"], "{lost:?}");
@@ -199,7 +199,10 @@ fn what_rows_say_is_shown_and_not_obeyed() {
     let sql = "SELECT text, id FROM shards";
     let said = query(&fixture, &[sql]).assert_success().stdout;
     assert!(
-        said.contains("\\u{1b}[31mrosso") && said.contains("\\u{202e}oirartnoc") && said.contains("\\tdorme\\u{7}"),
+        said.contains("\\u{1b}[31mrosso")
+            && said.contains("\\u{202e}oirartnoc")
+            && said.contains("\\tdorme")
+            && said.contains("\\u{7}."),
         "{said}"
     );
     assert!(!said.contains(['\u{1b}', '\u{202e}', '\u{7}', '\t', '\r']), "{said:?}");
@@ -219,7 +222,7 @@ fn rows_beyond_those_that_are_shown_are_counted() {
     let said = query(&fixture, &["SELECT id FROM shards", "-n", "3"]).assert_success().stdout;
     let all = rows(&fixture, "SELECT id FROM shards").len();
     assert_eq!(said.lines().count(), 6, "{said}");
-    assert!(said.ends_with(&format!("{all} rows, of which {} more are not shown: -n N shows N\n", all - 3)), "{said}");
+    assert!(said.ends_with(&format!("{all} rows, of which {} are not shown: -n N shows N\n", all - 3)), "{said}");
     let mut head = in_shell("\"$@\" | head -n 1");
     head.args(["query", fixture.path("out").to_str().unwrap(), "SELECT * FROM shards", "--format", "jsonl"]);
     let run = Run::from(head.output().unwrap()).assert_success();

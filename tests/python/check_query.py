@@ -49,8 +49,8 @@ OF_BUILDS = [
     "SELECT source FROM rejects EXCEPT SELECT source FROM shards",
     "WITH n AS (SELECT source, rule, count(*) AS rows_ FROM rejects GROUP BY source, rule) "
     "SELECT source, rule, rows_ FROM n WHERE rows_ = (SELECT max(rows_) FROM n) ORDER BY source, rule",
-    "SELECT source, rule, n, row_number() OVER (PARTITION BY source ORDER BY n DESC, rule) AS place FROM "
-    "(SELECT source, rule, count(*) AS n FROM rejects GROUP BY source, rule) AS g ORDER BY source, place",
+    "SELECT source, rule, n, rank() OVER (PARTITION BY source ORDER BY n DESC) AS place FROM "
+    "(SELECT source, rule, count(*) AS n FROM rejects GROUP BY source, rule) AS g ORDER BY source, place, rule",
     "SELECT rule, count(*) AS n FROM rejects GROUP BY rule HAVING count(*) > 1 ORDER BY n DESC, rule LIMIT 2 OFFSET 1",
     "SELECT path, rows, bytes FROM files ORDER BY path",
     "SELECT split, measure, total, rows, total * 1.0 / rows AS mean FROM lengths WHERE rows > 0",

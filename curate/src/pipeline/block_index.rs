@@ -159,7 +159,10 @@ impl BlockIndex {
                 continue;
             }
             let mut bytes = vec![0; (to - from) as usize * BYTES];
-            let file = File::open(path).map_err(Error::io("open", path))?;
+            let file = match File::open(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(lost(path)),
+                file => file.map_err(Error::io("open", path))?,
+            };
             match file.read_exact_at(&mut bytes, first + u64::from(from) * BYTES as u64) {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(lost(path)),
                 read => read.map_err(Error::io("read", path))?,
@@ -225,6 +228,10 @@ mod tests {
         assert!(!dir.path().join("a.json").exists(), "its piece is made anew");
         std::fs::write(&path, &bytes[..BYTES * 4]).map_err(Error::io("write", &path))?;
         assert!(places(2..3).is_err());
+        std::fs::write(dir.path().join("a.json"), "").map_err(Error::io("write", &path))?;
+        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        assert!(places(2..3).is_err_and(|error| error.to_string().contains("a.index: is not what was written")));
+        assert!(!dir.path().join("a.json").exists(), "its piece is made anew");
         Ok(())
     }
 }

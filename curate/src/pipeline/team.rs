@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -56,6 +57,8 @@ pub struct Team {
     own: TempDir,
     /// The number of this process, from 1, and how many there are, which say where it begins. More or fewer may come.
     turn: [usize; 2],
+    /// How many of its threads make a piece.
+    making: AtomicUsize,
 }
 
 impl Team {
@@ -72,7 +75,7 @@ impl Team {
         let folder = Self::place(work, fingerprint);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let own = tempfile::Builder::new().prefix("own-").tempdir_in(&folder);
-        Ok(Self { own: own.map_err(Error::io("create", &folder))?, folder, turn })
+        Ok(Self { own: own.map_err(Error::io("create", &folder))?, folder, turn, making: AtomicUsize::new(0) })
     }
 
     /// Where this process puts what nobody else reads.
@@ -105,7 +108,7 @@ impl Team {
                 return Ok(true);
             }
             if waits {
-                progress.waits(stage);
+                progress.waits(stage, self.making.load(Ordering::Relaxed) == 0);
                 thread::sleep(PATIENCE);
             }
             match LockFile::acquire(&path.with_extension("lock"), Mode::Exclusive) {
@@ -120,7 +123,13 @@ impl Team {
         };
         // Whoever had the lock may have been done between the two looks.
         if !path.exists() {
-            let bytes = make()?.bytes()?;
+            self.making.fetch_add(1, Ordering::Relaxed);
+            if waits {
+                progress.waits(stage, false);
+            }
+            let made = make();
+            self.making.fetch_sub(1, Ordering::Relaxed);
+            let bytes = made?.bytes()?;
             let mut file = xxh3_64(&bytes).to_le_bytes().to_vec();
             file.extend(bytes);
             atomic::write(&path, &file)?;
@@ -256,8 +265,6 @@ pub fn once<T: Kept>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use setaccio_base::parallel::thread_pool;
 
     use super::*;

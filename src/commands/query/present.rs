@@ -74,7 +74,8 @@ pub fn run(args: &Args) -> Result<()> {
     });
     let given = answered.map_err(anyhow::Error::from).and_then(|answer| match (&args.output, format, args.format) {
         (Some(file), Some(format), _) => written(answer, (out, file), format, &progress),
-        (.., Printed::Table) => shown(answer, args.rows, &progress),
+        // A list of what there is to ask is whole.
+        (.., Printed::Table) => shown(answer, args.sql.as_ref().map_or(usize::MAX, |_| args.rows), &progress),
         (.., Printed::Csv) => printed(answer, Format::Csv, &progress),
         (.., Printed::Json) => printed(answer, Format::Json, &progress),
         (.., Printed::Jsonl) => printed(answer, Format::Jsonl, &progress),
@@ -110,7 +111,7 @@ fn shown(answer: Answer, most: usize, progress: &Bar) -> Result<()> {
     match all - shown {
         0 => say!("{FAINT}{}{FAINT:#}", counted(all, "row")),
         more => {
-            say!("{FAINT}{}, of which {} more are not shown: -n N shows N{FAINT:#}", counted(all, "row"), count(more));
+            say!("{FAINT}{}, of which {} are not shown: -n N shows N{FAINT:#}", counted(all, "row"), count(more));
         }
     }
     Ok(())

@@ -365,11 +365,13 @@ fn rebuild(ledger: &Ledger, lock: &RecipeLock) -> String {
         ledger.fingerprint,
         recipe.seed
     );
-    let by_store = lock.input.iter().filter(|input| input.etag.is_some()).count() as u64;
+    let inputs = || lock.input.iter().chain(&lock.evaluation);
+    let by_store = inputs().filter(|input| input.etag.is_some()).count() as u64;
     let known_by = if by_store == 0 {
         "SHA-256"
     } else {
-        let (those, all) = (grouped(by_store), counted(lock.input.len() as u64, "input"));
+        let (those, all) = (grouped(by_store), counted(inputs().count() as u64, "input"));
+        let all = if lock.evaluation.is_empty() { all } else { all + ", evaluation sets among them" };
         let _ = writeln!(
             out,
             "Known by an ETag, which is what a store calls a version of an object: {those} of {all}. Such an object was read by ranges, and \

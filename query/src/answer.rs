@@ -23,6 +23,9 @@ use crate::{
 /// Rows of a piece, at most.
 const PIECE: usize = 1 << 14;
 
+/// What is said where the engine panics.
+const GAVE_UP: &str = "polars gave up in the middle, over a question that it does not know or a damaged file";
+
 /// What is going to be an answer.
 pub struct Answer {
     /// Its columns.
@@ -59,7 +62,7 @@ pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
             let columns = frame.collect_schema()?;
             Ok((frame, columns))
         };
-        unwound(|| plan().map_err(|error| explain(&error)), |said| fault(&said))
+        unwound(|| plan().map_err(|error| explain(&error)), |_| fault(GAVE_UP))
     };
     let (frame, columns) = planned(&asked.sql())?;
     // What is nested has no order.
@@ -86,7 +89,7 @@ impl Answer {
         let in_files = self.in_files;
         thread::spawn(move || {
             let end = send.clone();
-            let computed = unwound(|| self.compute(send), |said| PolarsError::ComputeError(said.into()));
+            let computed = unwound(|| self.compute(send), |_| PolarsError::ComputeError(GAVE_UP.into()));
             // Whoever asked may have enough.
             let _ = end.send(Sent::End(computed));
         });

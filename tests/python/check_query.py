@@ -48,7 +48,7 @@ OF_BUILDS = [
     "SELECT source FROM shards UNION SELECT source FROM rejects ORDER BY source",
     "SELECT source FROM rejects EXCEPT SELECT source FROM shards",
     "WITH n AS (SELECT source, rule, count(*) AS rows_ FROM rejects GROUP BY source, rule) "
-    "SELECT source, rule, rows_ FROM n WHERE rows_ = (SELECT max(rows_) FROM n) ORDER BY source, rule",
+    "SELECT source, rule, rows_ FROM n CROSS JOIN (SELECT max(rows_) AS most FROM n) AS m WHERE rows_ = most ORDER BY source, rule",
     "SELECT source, rule, n, rank() OVER (PARTITION BY source ORDER BY n DESC) AS place FROM "
     "(SELECT source, rule, count(*) AS n FROM rejects GROUP BY source, rule) AS g ORDER BY source, place, rule",
     "SELECT rule, count(*) AS n FROM rejects GROUP BY rule HAVING count(*) > 1 ORDER BY n DESC, rule LIMIT 2 OFFSET 1",
@@ -58,7 +58,8 @@ OF_BUILDS = [
 OF_TEXTS = [
     "SELECT source, count(*) AS n, sum(length(text)) AS characters, min(length(text)) AS a, max(length(text)) AS z, avg(length(text)) AS mean "
     "FROM shards GROUP BY source",
-    "SELECT id, octet_length(text) - length(text) AS more FROM shards ORDER BY more DESC, id LIMIT 5" ,
+    ("SELECT id, octet_length(text) - length(text) AS more FROM shards ORDER BY more DESC, id LIMIT 5",
+     "SELECT id, strlen(text) - length(text) AS more FROM shards ORDER BY more DESC, id LIMIT 5"),
     "SELECT median(length(text)) AS half FROM shards",
     "SELECT count(*) AS n FROM shards WHERE text ILIKE '%perch\u00e9%'",
 ]

@@ -4,7 +4,7 @@
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known
         .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(name, k), k))
+        .map(|k| (if k.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(name, k) }, k))
         .min()
         .filter(|(distance, k)| *distance <= 1 + k.len().min(name.len()) / 3)
         .map_or_else(String::new, |(_, k)| format!(" (did you mean `{k}`?)"))

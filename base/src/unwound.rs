@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// What is said of a file whose reader panics.
@@ -13,6 +14,9 @@ thread_local! {
     static CAUGHT: Cell<u32> = const { Cell::new(0) };
 }
 
+/// How many calls there are whose panics are caught on whatever thread.
+static ELSEWHERE: AtomicUsize = AtomicUsize::new(0);
+
 /// What `call` gives, or `contradiction` if it panics.
 pub fn unwound<T, E>(call: impl FnOnce() -> Result<T, E>, contradiction: impl FnOnce(String) -> E) -> Result<T, E> {
     CAUGHT.set(CAUGHT.get() + 1);
@@ -21,11 +25,22 @@ pub fn unwound<T, E>(call: impl FnOnce() -> Result<T, E>, contradiction: impl Fn
     result.unwrap_or_else(|_| Err(contradiction(CONTRADICTION.to_owned())))
 }
 
+/// The same of a crate that works on threads of its own, whose panics it passes on to the caller.
+pub fn unwound_on_all_threads<T, E>(
+    call: impl FnOnce() -> Result<T, E>,
+    contradiction: impl FnOnce(String) -> E,
+) -> Result<T, E> {
+    ELSEWHERE.fetch_add(1, Ordering::SeqCst);
+    let result = unwound(call, contradiction);
+    ELSEWHERE.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
 /// Say nothing of panics that [`unwound`] makes errors of: these are told as such. Of others the hook that is there tells.
 pub fn keep_quiet() {
     let tell = take_hook();
     set_hook(Box::new(move |info| {
-        if CAUGHT.get() == 0 {
+        if CAUGHT.get() == 0 && ELSEWHERE.load(Ordering::SeqCst) == 0 {
             tell(info);
         }
     }));

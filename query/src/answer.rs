@@ -11,7 +11,10 @@ use polars::{
     prelude::{DataFrame, Engine, IntoLazy as _, LazyFrame, PlanCallback, PolarsError, PolarsResult, SchemaRef},
     sql::SQLContext,
 };
-use setaccio_base::{progress::Progress, unwound::unwound};
+use setaccio_base::{
+    progress::Progress,
+    unwound::{unwound, unwound_on_all_threads},
+};
 
 use crate::{
     error::{Error, Result, said},
@@ -50,6 +53,9 @@ pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
     let mut in_files = false;
     for name in &asked.tables {
         let Some(Table { frame, in_files: large, .. }) = tables.0.iter().find(|table| table.name == name) else {
+            if asked.made.contains(name) {
+                continue;
+            }
             return Err(tables.no_table(name));
         };
         context.register(name, frame.clone());
@@ -66,9 +72,11 @@ pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
     };
     let (frame, columns) = planned(&asked.sql())?;
     // What is nested has no order.
-    let plain = columns.iter_values().enumerate().filter(|(_, kind)| !kind.is_nested()).map(|(at, _)| at + 1);
-    let ordered = asked.ordered(&plain.collect::<Vec<_>>()).and_then(|sql| planned(&sql).ok());
-    let (frame, columns) = ordered.unwrap_or((frame, columns));
+    let orders: Vec<_> = columns.iter().map(|(name, kind)| (name.to_string(), !kind.is_nested())).collect();
+    let (frame, columns) = match asked.ordered(&orders) {
+        Some(sql) => planned(&sql)?,
+        None => (frame, columns),
+    };
     Ok(Answer { columns, frame, in_files })
 }
 
@@ -89,7 +97,7 @@ impl Answer {
         let in_files = self.in_files;
         thread::spawn(move || {
             let end = send.clone();
-            let computed = unwound(|| self.compute(send), |_| PolarsError::ComputeError(GAVE_UP.into()));
+            let computed = unwound_on_all_threads(|| self.compute(send), |_| PolarsError::ComputeError(GAVE_UP.into()));
             // Whoever asked may have enough.
             let _ = end.send(Sent::End(computed));
         });
@@ -143,7 +151,11 @@ fn failed(error: &PolarsError, in_files: bool) -> Error {
     // What values have no operation for is in the query.
     let asked =
         matches!(error.clone().context_trace(), InvalidOperation(_) | Duplicate(_) | SQLInterface(_) | SQLSyntax(_));
-    let verify = if asked || !in_files { "" } else { "; `setaccio verify` tells whether the files are whole" };
+    let verify = if asked || !in_files {
+        ""
+    } else {
+        "; if the question is right, `setaccio verify` tells whether the files are whole"
+    };
     Error::Query(format!("the answer cannot be computed: {}{verify}", said(error)))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use polars::{
     io::HiveOptions,
-    prelude::{LazyFrame, PlRefPath, ScanArgsParquet},
+    prelude::{DataType, Expr, LazyFrame, PlRefPath, ScanArgsParquet, col},
 };
 use setaccio_base::Error as Base;
 use setaccio_dataset::parquet_file;
@@ -33,10 +33,15 @@ pub fn files(folder: &Path, known: &[Known<'_>]) -> Result<(LazyFrame, u64)> {
     for file in known {
         let path = folder.join(file.path);
         let bytes = std::fs::metadata(&path).map_err(Base::io("open", &path))?.len();
+        let changed =
+            || Base::damaged(&path, "is not the file that was written; `setaccio verify` lists all that was changed");
+        // What is no file at all is not opened.
+        if bytes == 0 {
+            return Err(changed().into());
+        }
         let (found, _) = parquet_file::own(&path, |builder| builder)?;
         if bytes != file.bytes || file.rows.is_some_and(|rows| rows != found) {
-            let message = "is not the file that was written; `setaccio verify` lists all that was changed";
-            return Err(Base::damaged(path, message).into());
+            return Err(changed().into());
         }
         rows += found;
         let whole = std::path::absolute(&path).map_err(Base::io("find", &path))?;
@@ -54,5 +59,10 @@ pub fn files(folder: &Path, known: &[Known<'_>]) -> Result<(LazyFrame, u64)> {
         hive_options: HiveOptions::new_disabled(),
         ..ScanArgsParquet::default()
     };
-    Ok((LazyFrame::scan_parquet_files(paths.into_iter().collect(), args)?, rows))
+    let mut frame = LazyFrame::scan_parquet_files(paths.into_iter().collect(), args)?;
+    // Sums of narrow numbers, and differences of those without a sign, would begin again from the other end.
+    let columns = frame.collect_schema()?;
+    let narrow = columns.iter().filter(|(_, kind)| kind.is_integer() && **kind != DataType::Int64);
+    let wide: Vec<Expr> = narrow.map(|(name, _)| col(name.clone()).strict_cast(DataType::Int64)).collect();
+    Ok((if wide.is_empty() { frame } else { frame.with_columns(wide) }, rows))
 }

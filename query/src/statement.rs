@@ -5,20 +5,27 @@ use std::ops::ControlFlow;
 use setaccio_base::names::short;
 use sqlparser::{
     ast::{
-        Distinct, GroupByExpr, ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, SetQuantifier, Statement,
-        TableFactor, Visit, Visitor,
+        Expr, GroupByExpr, ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableFactor, Visit,
+        Visitor,
     },
     dialect::GenericDialect,
     parser::{Parser, ParserError, ParserOptions},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    rewrite::rewrite,
+};
 
 /// A query that only reads tables.
 pub struct Asked {
     query: Query,
-    /// The tables that it names, each once.
+    /// The tables that it names, each once; what it makes itself may have the name of one.
     pub tables: Vec<String>,
+    /// The names of what it makes itself.
+    pub made: Vec<String>,
+    /// Whether rows of several places are brought together in it.
+    mixes: bool,
 }
 
 impl Asked {
@@ -31,20 +38,23 @@ impl Asked {
         let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
             return Err(Error::Query("ask one query, which begins with SELECT, FROM or WITH".into()));
         };
-        let Statement::Query(query) = statement else {
+        let Statement::Query(mut query) = statement else {
             let word = statement.to_string();
             let word = word.split_whitespace().next().unwrap_or_default().to_uppercase();
             return Err(Error::Query(format!("{word} is no query: only SELECT is answered, and nothing is changed")));
         };
+        // First, as it makes chains shallow.
+        rewrite(&mut query).map_err(Error::Query)?;
         let mut names = Names::default();
         if let ControlFlow::Break(why) = query.visit(&mut names) {
             return Err(Error::Query(why));
         }
-        let Names { relations, made } = names;
-        let mut tables: Vec<String> = relations.into_iter().filter(|name| !made.contains(name)).collect();
-        tables.sort();
-        tables.dedup();
-        Ok(Self { query: *query, tables })
+        let Names { mut relations, mut made, mixes } = names;
+        for names in [&mut relations, &mut made] {
+            names.sort();
+            names.dedup();
+        }
+        Ok(Self { query: *query, tables: relations, made, mixes })
     }
 
     /// Its text.
@@ -52,25 +62,49 @@ impl Asked {
         self.query.to_string()
     }
 
-    /// Its text where rows that it makes of others, groups and distinct ones, are also ordered by these of its columns, counted from 1: the
-    /// engine gives them in another order each time. None for all other queries, whose rows come as they lie in their tables or as they say.
-    pub fn ordered(&self, columns: &[usize]) -> Option<String> {
-        if columns.is_empty() || !groups(&self.query.body) {
+    /// Its text where rows that it makes of others, as groups and joins, are also ordered by its columns, of these names and
+    /// whether they have an order: the engine gives them in another order each time, and so it does with what ORDER BY finds equal. None for all other
+    /// queries, whose rows come as they lie in their tables.
+    pub fn ordered(&self, columns: &[(String, bool)]) -> Option<String> {
+        if !self.mixes && self.query.order_by.is_none() {
             return None;
         }
-        let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
-        let by = order_by(&columns.join(", "))?;
         let mut query = self.query.clone();
-        match (&mut query.order_by, by) {
-            (order @ None, by) => *order = Some(by),
-            (
-                Some(OrderBy { kind: OrderByKind::Expressions(said), .. }),
-                OrderBy { kind: OrderByKind::Expressions(more), .. },
-            ) => said.extend(more),
-            _ => return None,
+        let mut by = match query.order_by.take() {
+            None => Vec::new(),
+            Some(OrderBy { kind: OrderByKind::Expressions(by), interpolate: None }) => by,
+            Some(_) => return None,
+        };
+        // The engine does not bear the same column twice.
+        let mut there = Vec::new();
+        by.retain(|by| {
+            let key = key(&by.expr, columns);
+            let new = !there.contains(&key);
+            there.push(key);
+            new
+        });
+        let rest = columns.iter().zip(1..).filter(|((_, orders), at)| *orders && !there.contains(&at.to_string()));
+        let rest: Vec<String> = rest.map(|(_, at)| at.to_string()).collect();
+        if let Some(OrderBy { kind: OrderByKind::Expressions(more), .. }) = order_by(&rest.join(", ")) {
+            by.extend(more);
         }
+        if by.is_empty() {
+            return None;
+        }
+        query.order_by = Some(OrderBy { kind: OrderByKind::Expressions(by), interpolate: None });
         Some(query.to_string())
     }
+}
+
+/// What rows are ordered by: the number of a column of the answer, or else the words.
+fn key(expr: &Expr, columns: &[(String, bool)]) -> String {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    let at = name.and_then(|name| columns.iter().position(|(column, _)| *column == name.value));
+    at.map_or_else(|| expr.to_string(), |at| (at + 1).to_string())
 }
 
 fn statements(sql: &str) -> std::result::Result<Vec<Statement>, ParserError> {
@@ -86,21 +120,14 @@ fn order_by(words: &str) -> Option<OrderBy> {
     }
 }
 
-/// Whether a query's rows are made of groups of others.
-fn groups(body: &SetExpr) -> bool {
-    match body {
-        SetExpr::Select(select) => {
-            let grouped = match &select.group_by {
-                GroupByExpr::All(_) => true,
-                GroupByExpr::Expressions(by, _) => !by.is_empty(),
-            };
-            grouped || matches!(select.distinct, Some(Distinct::Distinct))
-        }
-        SetExpr::SetOperation { set_quantifier, .. } => {
-            !matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName)
-        }
-        _ => false,
-    }
+/// Whether rows of a query are made of others, and not only chosen of them.
+fn mixes(select: &Select) -> bool {
+    let grouped = match &select.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(by, _) => !by.is_empty(),
+    };
+    let joined = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
+    grouped || joined || select.distinct.is_some()
 }
 
 /// The names of tables in a query, and what it makes itself; stops at what is no reading of tables.
@@ -108,6 +135,7 @@ fn groups(body: &SetExpr) -> bool {
 struct Names {
     relations: Vec<String>,
     made: Vec<String>,
+    mixes: bool,
 }
 
 const ONLY: &str =
@@ -121,10 +149,12 @@ impl Visitor for Names {
         if !query.locks.is_empty() || query.for_clause.is_some() || query.format_clause.is_some() {
             return ControlFlow::Break("only SELECT is answered: no FOR and no FORMAT".into());
         }
+        self.mixes |= matches!(*query.body, SetExpr::SetOperation { .. });
         reads(&query.body)
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
+        self.mixes |= mixes(select);
         match select.into {
             Some(_) => ControlFlow::Break("INTO is no part of a query: --output names a file for the rows".into()),
             None => ControlFlow::Continue(()),
@@ -251,28 +281,91 @@ mod tests {
     }
 
     #[test]
-    fn groups_come_in_one_order() -> Result<()> {
+    fn rows_that_are_made_of_others_come_in_one_order() -> Result<()> {
+        let columns = ["a", "b"].map(|name| (name.to_owned(), true));
         for (sql, expected) in [
-            (
-                "SELECT rule, count(*) FROM rejects GROUP BY 1",
-                Some("SELECT rule, count(*) FROM rejects GROUP BY 1 ORDER BY 1, 2"),
-            ),
+            ("SELECT a, b FROM t GROUP BY 1, 2", Some("SELECT a, b FROM t GROUP BY 1, 2 ORDER BY 1, 2")),
             ("SELECT DISTINCT a, b FROM t LIMIT 3", Some("SELECT DISTINCT a, b FROM t ORDER BY 1, 2 LIMIT 3")),
-            (
-                "SELECT rule, count(*) AS n FROM t GROUP BY rule ORDER BY n DESC",
-                Some("SELECT rule, count(*) AS n FROM t GROUP BY rule ORDER BY n DESC, 1, 2"),
-            ),
+            ("SELECT a, b FROM t ORDER BY b DESC", Some("SELECT a, b FROM t ORDER BY b DESC, 1")),
+            ("SELECT a, b FROM t ORDER BY t.b, 2, a, a + 1, a + 1", Some("SELECT a, b FROM t ORDER BY t.b, a, a + 1")),
             (
                 "SELECT a, b FROM t UNION SELECT a, b FROM u",
                 Some("SELECT a, b FROM t UNION SELECT a, b FROM u ORDER BY 1, 2"),
             ),
-            ("SELECT a, b FROM t UNION ALL SELECT a, b FROM u", None),
-            ("SELECT a, b FROM t WHERE a > 1 ORDER BY a", None),
-            ("SELECT count(*), max(a) FROM t", None),
+            (
+                "SELECT * FROM (SELECT a, b FROM t GROUP BY a, b) AS s WHERE b > 1 LIMIT 3",
+                Some("SELECT * FROM (SELECT a, b FROM t GROUP BY a, b) AS s WHERE b > 1 ORDER BY 1, 2 LIMIT 3"),
+            ),
+            (
+                "WITH g AS (SELECT a, b FROM t GROUP BY a, b) SELECT * FROM g",
+                Some("WITH g AS (SELECT a, b FROM t GROUP BY a, b) SELECT * FROM g ORDER BY 1, 2"),
+            ),
+            ("SELECT a, b FROM t JOIN u ON t.a = u.a", Some("SELECT a, b FROM t JOIN u ON t.a = u.a ORDER BY 1, 2")),
+            ("SELECT a, b FROM t WHERE a > 1", None),
         ] {
-            assert_eq!(Asked::parse(sql)?.ordered(&[1, 2]).as_deref(), expected, "{sql}");
+            assert_eq!(Asked::parse(sql)?.ordered(&columns).as_deref(), expected, "{sql}");
         }
-        assert_eq!(Asked::parse("SELECT DISTINCT a FROM t")?.ordered(&[]), None);
+        let nested = [("a".to_owned(), false)];
+        assert_eq!(Asked::parse("SELECT DISTINCT a FROM t")?.ordered(&nested), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_may_be_that_of_a_table_and_of_what_is_made_of_it() -> Result<()> {
+        let asked = Asked::parse(
+            "WITH shards AS (SELECT * FROM shards), b AS (SELECT 1) SELECT * FROM shards JOIN b ON 1 = 1",
+        )?;
+        assert_eq!(
+            (asked.tables, asked.made),
+            (vec!["b".to_owned(), "shards".to_owned()], vec!["b".to_owned(), "shards".to_owned()])
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_engine_answers_otherwise_is_put_in_other_words_or_refused() -> Result<()> {
+        for (sql, expected) in [
+            ("SELECT count(*) - 5 FROM t", "SELECT CAST(count(*) AS BIGINT) - 5 FROM t"),
+            ("SELECT Length(a) FROM t", "SELECT CAST(Length(a) AS BIGINT) FROM t"),
+            ("SELECT sum((a > 3)), sum(a) FROM t", "SELECT CAST(sum((a > 3)) AS BIGINT), sum(a) FROM t"),
+            (
+                "SELECT a, count(*) AS n FROM t GROUP BY a ORDER BY count(*) DESC, a",
+                "SELECT a, CAST(count(*) AS BIGINT) AS n FROM t GROUP BY a ORDER BY 2 DESC, a",
+            ),
+            ("SELECT a FROM t ORDER BY length(a)", "SELECT a FROM t ORDER BY CAST(length(a) AS BIGINT)"),
+        ] {
+            assert_eq!(Asked::parse(sql)?.sql(), expected);
+        }
+        for (sql, why) in [
+            ("SELECT a FROM t GROUP BY a ORDER BY count(*)", "put it into SELECT"),
+            ("SELECT a FROM t WHERE b IN (SELECT max(a) FROM t ORDER BY sum(b))", "put it into SELECT"),
+            ("SELECT a, count(*) OVER () FROM t GROUP BY a", "in a subquery"),
+            ("SELECT sum(sum(a)) OVER () FROM t GROUP BY a", "in a subquery"),
+            ("SELECT strpos(a, 'x') FROM t", "counts bytes"),
+            ("SELECT POSITION('x' IN a) FROM t", "counts bytes"),
+            ("SELECT * FROM t WHERE a > DATE '2026-01-01'", "compare them as texts"),
+            ("SELECT date(a) FROM t", "compare them as texts"),
+        ] {
+            let said = refused(sql);
+            assert!(said.contains(why), "{sql}: {said}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn long_chains_are_no_deeper_than_they_have_to_be() -> Result<()> {
+        let many = (0..2000).map(|i| format!("a = {i}")).collect::<Vec<_>>();
+        let sql = format!("SELECT a FROM t WHERE {}", many.join(" OR "));
+        let said = Asked::parse(&sql)?.sql();
+        assert!(many.iter().all(|term| said.contains(term)) && said.contains("((("), "{said}");
+        // It is read again as it is.
+        assert_eq!(Asked::parse(&said)?.sql(), said);
+        let short = "SELECT a FROM t WHERE a = 1 OR a = 2 AND b = 3";
+        assert_eq!(Asked::parse(short)?.sql(), short);
+        let said = refused(&format!("SELECT {} FROM t", vec!["a"; 300].join(" + ")));
+        assert!(said.contains("more than 80 deep"), "{said}");
+        let said = refused(&vec!["SELECT a FROM t"; 300].join(" UNION ALL "));
+        assert!(said.contains("more than 100 queries"), "{said}");
         Ok(())
     }
 }

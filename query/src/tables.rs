@@ -71,6 +71,11 @@ impl Tables {
     /// What is said of a name that is no column's of the tables that are asked.
     pub(crate) fn no_column(&self, name: &str, asked: &[String]) -> Error {
         let asked: Vec<&Table> = self.0.iter().filter(|table| asked.iter().any(|name| name == table.name)).collect();
+        if asked.iter().any(|table| table.names().any(|column| column == name)) {
+            return Error::Query(format!(
+                "`{name}` is no column any more at that point of the query: name it in SELECT, or in the subquery that it comes from"
+            ));
+        }
         let near = nearest(name, asked.iter().flat_map(|table| table.names()));
         let has = |table: &&Table| format!("{} has {}", table.name, Names::of_columns(table.names()));
         let all: Vec<String> = asked.iter().map(has).collect();

@@ -33,7 +33,7 @@ impl Format {
     /// # Errors
     /// Its ending is that of none.
     pub fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|end| end.to_str()) {
+        match path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("csv") => Ok(Self::Csv),
             Some("json") => Ok(Self::Json),
             Some("jsonl") => Ok(Self::Jsonl),

@@ -35,7 +35,8 @@ mod why;
 
 /// Whether a signal stopped what failed with this error.
 pub fn stopped(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
+    matches!(error.downcast_ref(), Some(setaccio_base::Error::Interrupted))
+        || matches!(error.downcast_ref(), Some(setaccio_curate::Error::Interrupted))
         || matches!(error.downcast_ref(), Some(setaccio_hub::Error::Interrupted))
         || train::interrupted(error)
 }

@@ -201,7 +201,7 @@ fn look(
                 break;
             }
             if progress.cancelled() {
-                return Err(setaccio_curate::Error::Interrupted.into());
+                return Err(setaccio_base::Error::Interrupted.into());
             }
             let row = judged(filter, item?, number, stops);
             let counter = if row.kept { &mut preview.kept } else { &mut preview.dropped };

@@ -115,7 +115,7 @@ fn kept(args: &Args, build: &Build<'_>, file: &str, row: u64, progress: &Bar) ->
     for part in plan.tasks.iter().flat_map(|task| &task.parts) {
         for item in plan.read(part)? {
             if progress.cancelled() {
-                return Err(setaccio_curate::Error::Interrupted.into());
+                return Err(setaccio_base::Error::Interrupted.into());
             }
             let item = item?;
             let (Item::Row { at, .. } | Item::Bad { at, .. }) = &item;

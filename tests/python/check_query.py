@@ -32,7 +32,7 @@ OF_BUILDS = [
     "SELECT s.stage, s.source, s.rows_in - s.rows_out AS lost, d.dropped FROM stages AS s JOIN "
     "(SELECT stage, source, sum(dropped) AS dropped FROM ledger GROUP BY stage, source) AS d ON s.stage = d.stage AND s.source = d.source",
     # Text functions.
-    "SELECT rule, upper(rule) AS u, length(rule) AS n, substr(rule, 2, 3) AS s, strpos(rule, 'e') AS at, replace(rule, '_', '-') AS r, "
+    "SELECT rule, upper(rule) AS u, length(rule) AS n, substr(rule, 2, 3) AS s, split_part(rule, 'e', 1) AS at, replace(rule, '_', '-') AS r, "
     "lower(stage) || ':' || rule AS both_ FROM (SELECT DISTINCT stage, rule FROM rejects) AS d ORDER BY rule, stage",
     "SELECT count(*) AS n FROM rejects WHERE detail LIKE '%, at %' AND rule NOT LIKE 'x%'",
     "SELECT id, left(id, 6) AS a, right(id, 4) AS b, starts_with(id, '0') AS zero FROM shards WHERE id LIKE '0%' ORDER BY id",

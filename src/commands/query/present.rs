@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         (.., Printed::Jsonl) => printed(answer, Format::Jsonl, &progress),
     });
     given.or_else(|error| match error.downcast_ref() {
-        Some(Error::Interrupted) => Err(setaccio_curate::Error::Interrupted.into()),
+        Some(Error::Interrupted) => Err(setaccio_base::Error::Interrupted.into()),
         // A reader that has seen enough is no failure.
         Some(Error::Write(why)) if why.kind() == ErrorKind::BrokenPipe && args.output.is_none() => Ok(()),
         _ => Err(error),

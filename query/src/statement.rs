@@ -230,7 +230,7 @@ mod tests {
             ("FROM shards", &["shards"]),
             (
                 "WITH a AS (SELECT * FROM rejects) SELECT * FROM a JOIN ledger l ON a.rule = l.rule",
-                &["ledger", "rejects"],
+                &["a", "ledger", "rejects"],
             ),
             ("SELECT * FROM (SELECT id FROM shards) AS s WHERE id IN (SELECT id FROM rejects)", &["rejects", "shards"]),
             ("SELECT m.role FROM shards CROSS JOIN UNNEST(messages) AS m", &["shards"]),

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::ErrorKind,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::{
     fault::Fault,
     run_lock::FileHash,
     seal,
+    sha256::hex_digest,
 };
 
 /// Name of the file.
@@ -33,6 +34,64 @@ struct Manifest {
     digest: String,
     /// Every file, by its path below the folder.
     files: Vec<FileHash>,
+}
+
+/// What is said of a file that is not what its manifest says.
+const CHANGED: &str = "was changed after it was written; `setaccio verify` lists all that was changed";
+
+/// A folder of which each file is as the manifest says, or is not read. Without a manifest, as of a run that goes on, it is read as it is.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The files that the manifest names; `None`: there is no manifest.
+    pub files: Option<Vec<FileHash>>,
+}
+
+impl Sealed {
+    /// What lies in `folder`.
+    ///
+    /// # Errors
+    /// Its manifest cannot be read, or is not as it was written.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let changed = || Error::damaged(folder.join(NAME), CHANGED);
+        let files = text(folder)?.map(|text| named(&text).ok_or_else(changed)).transpose()?;
+        Ok(Self { folder: folder.to_owned(), files })
+    }
+
+    /// Whether the manifest names a file.
+    pub fn knows(&self, name: &str) -> bool {
+        self.files.iter().flatten().any(|file| file.file == name)
+    }
+
+    /// A file, which is what the manifest says of it, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not as it was written.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.folder.join(name);
+        let bytes = match fs::read(&path) {
+            // What the manifest names was there.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.knows(name) => {
+                return Err(Error::damaged(path, CHANGED));
+            }
+            bytes => bytes.map_err(Error::io("read", &path))?,
+        };
+        let is = |file: &FileHash| file.file == name && file.sha256 == hex_digest(&bytes);
+        match &self.files {
+            Some(files) if !files.iter().any(is) => Err(Error::damaged(path, CHANGED)),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Hold all that the manifest names in the folder `part` against it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not as it was written.
+    pub fn check(&self, part: &str) -> Result<()> {
+        let mut files = self.files.iter().flatten().filter(|file| Path::new(&file.file).starts_with(part));
+        files.try_for_each(|file| self.read(&file.file).map(drop))
+    }
 }
 
 /// What was checked and found.
@@ -65,9 +124,13 @@ pub fn write(folder: &Path, names: &[String], given: Vec<FileHash>) -> Result<()
 /// # Errors
 /// It cannot be read.
 pub fn files(folder: &Path) -> Result<Vec<FileHash>> {
-    let Some(text) = text(folder)? else { return Ok(Vec::new()) };
-    let manifest = serde_json::from_str::<Manifest>(&text).ok().filter(|manifest| seal::holds(&text, &manifest.digest));
-    Ok(manifest.map_or_else(Vec::new, |manifest| manifest.files))
+    Ok(text(folder)?.and_then(|text| named(&text)).unwrap_or_default())
+}
+
+/// The files that a manifest of this text names, if it is as it was written.
+fn named(text: &str) -> Option<Vec<FileHash>> {
+    let manifest: Manifest = serde_json::from_str(text).ok()?;
+    seal::holds(text, &manifest.digest).then_some(manifest.files)
 }
 
 fn text(folder: &Path) -> Result<Option<String>> {
@@ -136,5 +199,37 @@ mod tests {
         }
         fs::remove_file(dir.path().join("card")).unwrap_or_else(|e| panic!("{e}"));
         assert!(faults().is_ok_and(|n| n == 1));
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_written_is_not_read() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap_or_else(|e| panic!("{e}"));
+        let open = || Sealed::open(dir.path());
+        let read = |name: &str| open().and_then(|sealed| sealed.read(name)).map_err(|e| e.to_string());
+        let changed = |read: std::result::Result<Vec<u8>, String>| read.is_err_and(|said| said.contains(CHANGED));
+        fs::create_dir(dir.path().join("eval")).unwrap_or_else(|e| panic!("{e}"));
+        put("metrics", b"{}\n");
+        put("eval/results", b"1");
+        // Of what goes on nothing is known yet.
+        assert_eq!(read("metrics"), Ok(b"{}\n".to_vec()));
+        write(dir.path(), &["metrics".into(), "eval/results".into()], Vec::new()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(read("metrics"), Ok(b"{}\n".to_vec()));
+        for bytes in [&b"{}"[..], b""] {
+            put("metrics", bytes);
+            assert!(changed(read("metrics")));
+        }
+        fs::remove_file(dir.path().join("metrics")).unwrap_or_else(|e| panic!("{e}"));
+        assert!(changed(read("metrics")));
+        put("other", b"x");
+        assert!(changed(read("other")), "nothing is said of it");
+        assert!(!changed(read("nowhere")));
+        let check = || open().and_then(|sealed| sealed.check("eval"));
+        assert!(check().is_ok());
+        put("eval/results", b"2");
+        assert!(check().is_err());
+        let manifest = fs::read_to_string(dir.path().join(NAME)).unwrap_or_else(|e| panic!("{e}"));
+        put(NAME, manifest.replace("metrics", "metrica").as_bytes());
+        assert!(open().is_err());
     }
 }

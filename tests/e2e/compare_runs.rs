@@ -109,6 +109,62 @@ fn evaluations_that_were_made_apart_are_paired_as_those_that_are_made_together()
     }
 }
 
+/// Copy a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_finished_run_that_was_changed_is_neither_compared_nor_shown() {
+    let [a, _] = runs();
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    copy(a, &run);
+    let (compare, report) = (["compare", text(&run), text(a)], ["report", text(&run)]);
+    let commands: [&[&str]; 2] = [&compare, &report];
+    for command in commands {
+        setaccio(command).assert_success();
+    }
+    fs::remove_file(run.join("report.html")).unwrap();
+    let refused = |name: &str, commands: &[&[&str]]| {
+        for command in commands {
+            let said = setaccio(command).assert_failure();
+            let expected = format!("{name}: was changed after it was written; `setaccio verify` lists");
+            assert!(said.contains(&expected), "{command:?}: {said}");
+        }
+    };
+    let task = fs::read_dir(run.join("eval")).unwrap().map(|entry| entry.unwrap().path());
+    let task = task.map(|path| path.join("results.json")).find(|path| path.is_file()).unwrap();
+    let results = task.strip_prefix(&run).unwrap().to_str().unwrap();
+    let of_files: [(&str, &[&[&str]]); 4] =
+        [("metrics.jsonl", &commands), ("run.lock.toml", &commands), ("README.md", &[&report]), (results, &[&compare])];
+    for (name, commands) in of_files {
+        let path = run.join(name);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+        refused(name, commands);
+        fs::write(&path, whole).unwrap();
+    }
+    // Emptied and removed metrics are no run of no steps.
+    let metrics = run.join("metrics.jsonl");
+    fs::write(&metrics, "").unwrap();
+    refused("metrics.jsonl", &commands);
+    fs::remove_file(&metrics).unwrap();
+    refused("metrics.jsonl", &commands);
+    assert!(!run.join("report.html").exists());
+    // A run that goes on has no manifest, and is read as far as it is.
+    fs::remove_file(run.join("manifest.json")).unwrap();
+    setaccio(&compare).assert_success();
+}
+
 #[test]
 fn chains_are_compared_stage_by_stage() {
     let [a, b] = runs();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use setaccio_base::shown::shown;
+use setaccio_base::{manifest::Sealed, shown::shown};
 use setaccio_eval::compare as evaluations;
 use setaccio_train::{
     chain::{compare as chains, places::Places},
@@ -56,6 +56,7 @@ struct Stage {
 /// Compare the runs in `a` and `b`.
 pub fn runs(a: &Path, b: &Path, output: Output) -> Result<()> {
     let found = runs::compare(a, b)?;
+    evaluated(a, b)?;
     let [one, other] = [a, b].map(|run| (run.join(FOLDER), models::name(run)));
     let evaluations = evaluations::compare((&one.0, &one.1), (&other.0, &other.1))?;
     let found = Runs { compared: "runs", found, evaluations };
@@ -65,6 +66,7 @@ pub fn runs(a: &Path, b: &Path, output: Output) -> Result<()> {
 /// Compare the chains in `a` and `b`.
 pub fn chains(a: &Path, b: &Path, output: Output) -> Result<()> {
     let chains::Comparison { stages, alone } = chains::compare(a, b)?;
+    evaluated(a, b)?;
     let places = [a, b].map(|chain| Places { root: chain.to_owned() });
     let with_evaluations = |stage: chains::Stage| -> Result<Stage> {
         let [one, other] = places.each_ref().map(|places| places.evaluation(&stage.stage));
@@ -85,6 +87,14 @@ pub fn chains(a: &Path, b: &Path, output: Output) -> Result<()> {
             }
         }
     })
+}
+
+/// Refuse evaluations of runs or chains that are not as they were written.
+fn evaluated(a: &Path, b: &Path) -> Result<()> {
+    for folder in [a, b] {
+        Sealed::open(folder)?.check(FOLDER)?;
+    }
+    Ok(())
 }
 
 fn show(runs: &runs::Comparison, evaluations: &evaluations::Comparison) {

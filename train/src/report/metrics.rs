@@ -12,6 +12,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use setaccio_base::{Error as Base, manifest::Sealed};
 
 use super::{
     line::{Line, Sample},
@@ -157,15 +158,14 @@ impl Metrics {
     }
 }
 
-/// All lines of a run, without a last one that a crash has torn; none if there is no file.
+/// All lines of a run, without a last one that a crash has torn; none if there is no file. Those of a finished run are what it wrote.
 ///
 /// # Errors
-/// A line is not what a run writes, or the file cannot be read.
+/// A line is not what a run writes, the file of a finished run was changed, or the file cannot be read.
 pub fn read(run: &Path) -> Result<Vec<Line>> {
-    let path = run.join(NAME);
-    match fs::read(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        read => parse(&path, &read.map_err(Error::io("read", &path))?),
+    match Sealed::open(run)?.read(NAME) {
+        Err(Base::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        read => parse(&run.join(NAME), &read?),
     }
 }
 
@@ -266,6 +266,24 @@ mod tests {
         fs::write(&path, text).map_err(Error::io("write", &path))?;
         let error = read(dir.path()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("line 2 is not"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_finished_run_is_read_as_it_was_written_or_not_at_all() -> Result<()> {
+        let dir = temp();
+        Metrics::open(dir.path(), 0)?.log(&step(1))?;
+        setaccio_base::manifest::write(dir.path(), &[NAME.to_owned()], Vec::new())?;
+        assert_eq!(steps(dir.path())?, [1]);
+        let path = dir.path().join(NAME);
+        let refused = || read(dir.path()).is_err_and(|e| e.to_string().contains("was changed after it was written"));
+        let changed = fs::read_to_string(&path).unwrap_or_default().replace("\"loss\":4.0", "\"loss\":1.0");
+        for text in [changed.as_str(), ""] {
+            fs::write(&path, text).map_err(Error::io("write", &path))?;
+            assert!(refused(), "{text}");
+        }
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        assert!(refused());
         Ok(())
     }
 

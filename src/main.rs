@@ -21,6 +21,7 @@ mod excerpt;
 mod fetch;
 mod inputs;
 mod jobs;
+mod kind;
 mod layout;
 mod output;
 mod progress;

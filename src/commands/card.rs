@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use setaccio_base::lock_file::Mode;
 use setaccio_curate::{
     folder::OutputFolder,
     report::{card, review::Review},
 };
-use setaccio_dataset::folder;
 
-use crate::style::GOOD;
+use crate::{kind::Kind, style::GOOD};
 
 /// Rewrite the dataset card from the ledger
 #[derive(clap::Args)]
@@ -23,13 +22,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if !args.out.exists() {
-        return Err(folder::absent(&args.out).into());
-    }
-    anyhow::ensure!(
-        args.out.join("ledger.json").exists(),
-        "{} holds no ledger.json: build it first",
-        args.out.display()
+    let kind = Kind::of(&args.out)?;
+    ensure!(
+        kind == Kind::Build,
+        "{} holds a {}, and only builds have a ledger to write a card from; a {} has its card from `setaccio {}`",
+        args.out.display(),
+        kind.name(),
+        kind.name(),
+        if kind == Kind::Run { "train" } else { "train-all" }
     );
     if args.review {
         let (ledger, lock) = card::sound(&args.out)?;

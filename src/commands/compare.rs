@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use setaccio_curate::report::compare::{self, Comparison, Counts};
 
-use super::{report::Kind, train};
+use super::train;
 use crate::{
+    kind::Kind,
     output::Output,
     style::{BAD, FAINT, GOOD, HEAD, NAME, count, counted},
 };
@@ -26,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let [a, b] = [&args.a, &args.b].map(|folder| Kind::of(folder));
+    let [a, b] = [Kind::of(&args.a)?, Kind::of(&args.b)?];
     if [a, b] != [Kind::Build; 2] {
         let [one, other] = [&args.a, &args.b].map(|folder| Path::display(folder));
         ensure!(a == b, "{one} holds a {}, {other} a {}: nothing of one is in the other", a.name(), b.name());

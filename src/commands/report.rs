@@ -7,13 +7,12 @@ use std::{
 };
 
 use anyhow::Result;
-use setaccio_base::run_lock;
 use setaccio_curate::report::page;
-use setaccio_dataset::folder::LEDGER;
 
-use super::{train, verify::CHAIN};
+use super::train;
 use crate::{
     inputs::installed_lists,
+    kind::Kind,
     output::Output,
     style::{BAD, GOOD, counted, megabytes},
 };
@@ -30,43 +29,10 @@ pub struct Args {
     output: Output,
 }
 
-/// What a folder holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A build, or nothing that is known.
-    Build,
-    /// A run.
-    Run,
-    /// A chain.
-    Chain,
-}
-
-impl Kind {
-    /// Of this folder.
-    pub fn of(folder: &Path) -> Self {
-        let there = |name: &str| folder.join(name).is_file();
-        match () {
-            () if there(LEDGER) => Self::Build,
-            () if there(CHAIN) => Self::Chain,
-            () if there(run_lock::NAME) => Self::Run,
-            () => Self::Build,
-        }
-    }
-
-    /// What it is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Run => "run",
-            Self::Chain => "chain",
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Result<()> {
     let progress = args.output.bar();
     let out = &args.out;
-    let written = match Kind::of(out) {
+    let written = match Kind::of(out)? {
         Kind::Build => page::write(out, &installed_lists(), &progress)?,
         Kind::Chain => train::chain_page(out)?,
         Kind::Run => train::run_page(out)?,

@@ -4,19 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use setaccio_base::{run_lock, shown::one_line};
+use setaccio_base::shown::one_line;
 use setaccio_curate::{report::verify, source::Names, stored::StoredBuild};
-use setaccio_dataset::folder::LEDGER;
 
 use crate::{
+    kind::Kind,
     output::Output,
     stores,
     style::{BAD, FAINT, GOOD, count, counted},
 };
 
 mod made;
-
-pub use made::CHAIN;
 
 /// Check every hash and count of a finished build, and every hash of a training run or a chain
 #[derive(clap::Args)]
@@ -51,7 +49,6 @@ struct Inputs {
 
 pub fn run(args: &Args) -> Result<()> {
     let out = &args.out;
-    let there = |name: &str| out.join(name).is_file();
     let not_stopped = || false;
     let mut others = Vec::new();
     let (found, again) = if let Some(address) = stores::address(out) {
@@ -59,13 +56,18 @@ pub fn run(args: &Args) -> Result<()> {
         let report = verify::verify_on(&build, verify::Scope::Whole, &not_stopped)?;
         others = build.others;
         (made::Made::of_build(report), "build it again, with `--force`")
-    } else if there(LEDGER) || !(there(made::CHAIN) || there(run_lock::NAME)) {
-        let report = verify::verify(out, verify::Scope::Whole, &not_stopped)?;
-        (made::Made::of_build(report), "build the folder again, with `--force`")
-    } else if there(made::CHAIN) {
-        (made::chain(out, &not_stopped)?, "put back what was changed, or remove it and run `setaccio train-all` again")
     } else {
-        (made::run(out, &not_stopped)?, "put back what was changed, or train again, with `--force`")
+        match Kind::of(out)? {
+            Kind::Build => {
+                let report = verify::verify(out, verify::Scope::Whole, &not_stopped)?;
+                (made::Made::of_build(report), "build the folder again, with `--force`")
+            }
+            Kind::Chain => {
+                let found = made::chain(out, &not_stopped)?;
+                (found, "put back what was changed, or remove it and run `setaccio train-all` again")
+            }
+            Kind::Run => (made::run(out, &not_stopped)?, "put back what was changed, or train again, with `--force`"),
+        }
     };
     let made::Made { files, rows, checks, faults, foreign, inputs: [sha256, etag] } = found;
     let inputs = Inputs { sha256, etag };

@@ -103,6 +103,15 @@ fn what_cannot_be_compared_is_refused() {
     assert!(said.contains("of kind text") && said.contains("of kind chat"), "{said}");
     let said = setaccio(&["compare", a.to_str().unwrap(), fixture.path("nowhere").to_str().unwrap()]).assert_failure();
     assert!(said.contains("there is no such folder"), "{said}");
+    // What is nothing at all is not called a build, beside what is a run, too.
+    fixture.write("run/run.lock.toml", "");
+    fixture.write("empty/notes.txt", "");
+    for (a, b) in [("run", "empty"), ("empty", "run"), ("a", "empty")] {
+        let said = compare(&fixture, a, b, &[]).assert_failure();
+        assert!(said.contains("empty: holds no build, no run and no chain: there is no ledger.json"), "{said}");
+    }
+    let said = compare(&fixture, "nowhere", "run", &[]).assert_failure();
+    assert!(said.contains("nowhere: is not there: there is no such folder"), "{said}");
     let rows = fixture.path("no/such/folder/rows.parquet");
     let said = compare(&fixture, "a", "b", &["--rows", rows.to_str().unwrap()]).assert_failure();
     assert!(said.contains("rows.parquet") || said.contains("no/such/folder"), "{said}");

@@ -91,6 +91,21 @@ fn the_card_quotes_them_where_somebody_asks_and_stays_what_the_ledger_says() {
 }
 
 #[test]
+fn the_card_of_a_run_is_no_builds() {
+    let fixture = Fixture::text("");
+    fixture.write("run/run.lock.toml", "");
+    fixture.write("chain/chain.lock.toml", "");
+    for (name, command) in [("run", "`setaccio train`"), ("chain", "`setaccio train-all`")] {
+        let out = fixture.path(name);
+        for args in [&["card", out.to_str().unwrap()][..], &["card", out.to_str().unwrap(), "--review"]] {
+            let said = setaccio(args).assert_failure();
+            assert!(said.contains(&format!("{name} holds a {name}, ")) && said.contains(command), "{said}");
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn judgements_that_cannot_be_read_are_not_passed_over() {
     let fixture = built();
     fixture.write("out.review.jsonl", "{\"build\": 1}\n");

@@ -11,7 +11,7 @@ use setaccio_base::{
 };
 use setaccio_curate::parts::{PartStanding, State};
 
-use crate::{commands::verify::CHAIN, submission::TRAIN};
+use crate::{kind::CHAIN, submission::TRAIN};
 
 /// What a folder tells of a run or a chain in it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,9 +12,6 @@ use setaccio_base::{
 use setaccio_curate::report::verify::{self, Report, Scope};
 use setaccio_dataset::folder::{LEDGER, REPORT};
 
-/// There in the folder of a chain.
-pub const CHAIN: &str = "chain.lock.toml";
-
 /// Folder of the rows that were built for a run.
 const DATA: &str = "data";
 

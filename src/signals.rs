@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM, SIGHUP, which a closed terminal sends, and SIGUSR1, by which a batch system says that time is nearly up. Work that
 //! asks for it is stopped cleanly by the first of them, and at once by the second; all else at once. SIGUSR1 is never the second nor
 //! makes another the second: a batch system signals a script and what it started, and the script passes the signal on as SIGUSR1.
+//! SIGQUIT (`Ctrl-\`) always ends it at once: it is watched so that the terminal is given back.
 
 use std::{
     fs,
@@ -26,9 +27,11 @@ pub fn watch() {
     watched.add(Signal::SIGINT);
     watched.add(Signal::SIGTERM);
     watched.add(Signal::SIGUSR1);
-    // `nohup` ignores it for what it starts.
-    if !ignored(Signal::SIGHUP) {
-        watched.add(Signal::SIGHUP);
+    // `nohup` ignores the one for what it starts, and a shell without job control the other for what it starts in the background.
+    for signal in [Signal::SIGHUP, Signal::SIGQUIT] {
+        if !ignored(signal) {
+            watched.add(signal);
+        }
     }
     if watched.thread_block().is_err() {
         // They end it at once then, as without this.
@@ -38,7 +41,8 @@ pub fn watch() {
         while let Ok(signal) = watched.wait() {
             let before = CAME.load(Ordering::SeqCst);
             let first = before == 0 || before == Signal::SIGUSR1 as i32;
-            if !CLEANLY.load(Ordering::SeqCst) || !(first || signal == Signal::SIGUSR1) {
+            let cleanly = CLEANLY.load(Ordering::SeqCst) && signal != Signal::SIGQUIT;
+            if !cleanly || !(first || signal == Signal::SIGUSR1) {
                 end(signal);
             }
             if first {

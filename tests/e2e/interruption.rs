@@ -117,6 +117,17 @@ fn every_signal_has_its_exit_code_and_stops_cleanly() {
     signal(&child, "TERM");
     signal(&child, "HUP");
     assert!(matches!(child.wait().unwrap().code(), Some(143 | 129)));
+    // SIGQUIT does not wait as the first one either, but where a shell ignores it for what it started in the background.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    if u64::from_str_radix(mask.trim(), 16).unwrap() & 0b100 != 0 {
+        return;
+    }
+    let mut child =
+        fixture.command("quit", &["--jobs", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&mut child, || fixture.path("quit/.setaccio/work").exists());
+    signal(&child, "QUIT");
+    assert_eq!(child.wait().unwrap().code(), Some(131));
 }
 
 #[test]

@@ -227,7 +227,7 @@ def check(setaccio, folder, socket):
     terminal.wait(r"^ended with 130")
     terminal.is_as_before("Ctrl-C", before)
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
         terminal.run(browse)
         terminal.wait(r"Planted rows")
         os.kill(terminal.child(), getattr(signal, name))

@@ -217,9 +217,13 @@ impl OutputFolder {
 /// command that opens the folder completes it.
 pub fn publishing(root: &Path) -> Option<Ledger> {
     let hidden = root.join(HIDDEN);
-    let there = hidden.join(PUBLISHING).exists();
     // It is put in place last.
-    there.then(|| Ledger::of(&hidden.join(STAGING)).or_else(|| Ledger::of(root))).flatten()
+    is_publishing(root).then(|| Ledger::of(&hidden.join(STAGING)).or_else(|| Ledger::of(root))).flatten()
+}
+
+/// Whether a build is being put in place in `root`, or was when a process ended that did it.
+pub fn is_publishing(root: &Path) -> bool {
+    root.join(HIDDEN).join(PUBLISHING).exists()
 }
 
 /// Whether a file is called by the key of one of these tasks.
@@ -235,7 +239,7 @@ fn is_of(file: &Path, keys: &BTreeSet<&str>) -> bool {
 /// It holds a `data` folder that no build wrote.
 pub fn check(root: &Path) -> Result<()> {
     // What a publication that was cut short left there is completed by whoever opens it.
-    if root.join(HIDDEN).join(PUBLISHING).exists() { Ok(()) } else { check_ownership(root) }
+    if is_publishing(root) { Ok(()) } else { check_ownership(root) }
 }
 
 /// Check that whatever a build would replace in `root` is an earlier build's.

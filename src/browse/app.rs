@@ -51,6 +51,8 @@ pub struct App<'b> {
     pub typing: Option<String>,
     /// What is said until the next key.
     pub note: String,
+    /// Whether another build lies in the folder by now.
+    replaced: bool,
     /// Columns, and lines for what is in the middle.
     size: (usize, usize),
 }
@@ -179,6 +181,7 @@ impl<'b> App<'b> {
             words: String::new(),
             typing: None,
             note: String::new(),
+            replaced: false,
             size: (0, 0),
         }
     }
@@ -186,6 +189,23 @@ impl<'b> App<'b> {
     /// The data set's title, and the source that is chosen.
     pub fn about(&self) -> (&str, Option<&str>) {
         (self.browser.title(), self.source.as_deref())
+    }
+
+    /// What is said in the place of all views once another build lies in the folder: its rows are not those of these lists.
+    pub fn replaced(&self) -> Option<String> {
+        let out = self.browser.folder().display();
+        self.replaced.then(|| {
+            format!(
+                "Another build took the place of this one in {out}, or is being put there. No row is shown any more: it could be the other \
+                 one's. Open it again: q quits, and `setaccio browse {out}` shows what is there then."
+            )
+        })
+    }
+
+    /// Look whether another build lies in the folder; once one did, this one does not come back.
+    fn look_for_another(&mut self) -> bool {
+        self.replaced = self.replaced || self.browser.is_replaced();
+        self.replaced
     }
 
     /// What fills the screen.
@@ -206,6 +226,9 @@ impl<'b> App<'b> {
     pub fn prepare(&mut self, (width, height): (u16, u16), progress: &dyn Progress) -> Result<()> {
         let size = (usize::from(width), usize::from(height).saturating_sub(FRAME).max(1));
         self.size = size;
+        if self.look_for_another() {
+            return Ok(());
+        }
         let browser = self.browser;
         let done = match self.seen() {
             View::Rows(rows) => rows.read(browser, size.1, progress),
@@ -222,6 +245,10 @@ impl<'b> App<'b> {
                 Ok(())
             }
         };
+        // What was read meanwhile is of either, and is not seen.
+        if self.look_for_another() {
+            return Ok(());
+        }
         self.stopped(done.map_err(Into::into)).map(|_| ())
     }
 
@@ -230,6 +257,9 @@ impl<'b> App<'b> {
     /// # Errors
     /// A file of the build is missing or damaged.
     pub fn later(&mut self, progress: &dyn Progress) -> Result<bool> {
+        if self.replaced {
+            return Ok(false);
+        }
         let (browser, words) = (self.browser, self.words.clone());
         let View::Page(page) = self.seen() else { return Ok(false) };
         if !std::mem::take(&mut page.unlooked) {
@@ -237,7 +267,9 @@ impl<'b> App<'b> {
         }
         let done = page.look(browser, progress);
         page.search(&words);
-        self.stopped(done)?;
+        if !self.look_for_another() {
+            self.stopped(done)?;
+        }
         Ok(true)
     }
 
@@ -269,6 +301,18 @@ impl<'b> App<'b> {
                 _ => {}
             }
         }
+        if self.look_for_another() {
+            return Ok(if key.code == KeyCode::Char('q') { Next::Quit } else { Next::Frame });
+        }
+        match self.press(key, progress) {
+            // The next frame says so.
+            Err(_) if self.look_for_another() => Ok(Next::Frame),
+            done => done,
+        }
+    }
+
+    /// Do what a key of the views says.
+    fn press(&mut self, key: KeyEvent, progress: &dyn Progress) -> Result<Next> {
         if self.typing.is_some() {
             self.type_on(key, progress)?;
             return Ok(Next::Frame);
@@ -279,6 +323,10 @@ impl<'b> App<'b> {
         }
         match key.code {
             KeyCode::Char('q') => return Ok(Next::Quit),
+            // Help upon help would take as many keys to leave.
+            KeyCode::Char('?') if self.is_help() => {
+                self.views.pop();
+            }
             KeyCode::Char('?') => self.help(),
             KeyCode::Char('/') => self.typing = Some(String::new()),
             KeyCode::Char('n') => self.search(Way::On, false, progress)?,
@@ -377,6 +425,11 @@ impl<'b> App<'b> {
         let sources = self.browser.sources();
         let at = sources.iter().position(|of| Some(&of.source) == self.source.as_ref()).map_or(0, |at| 1 + at as u64);
         self.views.push(View::Sources(Sources { sources, cursor: Cursor { at, top: 0 } }));
+    }
+
+    /// Whether what is seen is the page of the keys: every other page is a row.
+    fn is_help(&self) -> bool {
+        matches!(self.view(), View::Page(page) if page.row.is_none())
     }
 
     fn help(&mut self) {

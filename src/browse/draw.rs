@@ -31,6 +31,12 @@ pub fn draw(app: &App<'_>, look: Look, frame: &mut Frame<'_>) {
         return;
     }
     let (name, source) = app.about();
+    if let Some(told) = app.replaced() {
+        lines.head(name, "");
+        lines.paragraph(&told);
+        lines.put(area.height - 1, &[("q", Part::Name), (" ", Part::Plain), ("quit", Part::Faint)]);
+        return;
+    }
     match app.view() {
         View::Lists(lists) => {
             let source = source.map_or_else(|| "all sources".to_owned(), |source| format!("source {source}"));

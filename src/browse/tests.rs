@@ -77,12 +77,16 @@ impl Built {
             let lines: Vec<String> = rows.iter().map(|text| json!({ "text": text }).to_string() + "\n").collect();
             fs::write(built.dir.path().join(format!("{name}.jsonl")), lines.concat()).unwrap();
         }
-        let recipe = built.dir.path().join("recipe.toml");
-        fs::write(&recipe, RECIPE).unwrap();
-        let args = ["setaccio", "build", recipe.to_str().unwrap(), "--out", built.out().to_str().unwrap(), "--quiet"]
+        fs::write(built.dir.path().join("recipe.toml"), RECIPE).unwrap();
+        built.build();
+        built
+    }
+
+    fn build(&self) {
+        let recipe = self.dir.path().join("recipe.toml");
+        let args = ["setaccio", "build", recipe.to_str().unwrap(), "--out", self.out().to_str().unwrap(), "--quiet"]
             .map(str::to_owned);
         crate::Cli::try_parse_from(args).unwrap_or_else(|e| panic!("{e}")).command.run().unwrap();
-        built
     }
 
     fn out(&self) -> PathBuf {
@@ -307,6 +311,42 @@ fn long_work_is_stopped_and_said_so() {
     walk.app.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE), &Stopped).unwrap();
     walk.frame();
     assert!(walk.text().ends_with("stopped"), "{}", walk.text());
+}
+
+#[test]
+fn no_row_of_another_build_is_shown() {
+    let built = Built::new();
+    let out = built.out();
+    let browser = Browser::open(&out).unwrap();
+    let mut walk = Walk::new(&browser, (80, 24), false);
+    walk.press("Enter Enter");
+    assert!(walk.text().contains("numero"), "{}", walk.text());
+    let other: String = (100..110).map(|n| json!({ "text": text(n) }).to_string() + "\n").collect();
+    fs::write(built.dir.path().join("web.jsonl"), other).unwrap();
+    built.build();
+    for keys in ["Right", "Esc", "Down", "/numero Enter", "?", "End"] {
+        assert_eq!(walk.press(keys), Next::Frame);
+        let seen = walk.text();
+        assert!(seen.contains("Another build took the place of this one") && !seen.contains("numero"), "{seen}");
+        assert!(seen.ends_with("q quit"), "{seen}");
+    }
+    assert_eq!(walk.press("q"), Next::Quit);
+}
+
+#[test]
+fn a_second_question_mark_leaves_the_help() {
+    let built = Built::new();
+    let out = built.out();
+    let browser = Browser::open(&out).unwrap();
+    let mut walk = Walk::new(&browser, (80, 24), false);
+    walk.press("Enter");
+    let list = walk.text();
+    walk.press("?");
+    assert!(walk.text().contains("this page"), "{}", walk.text());
+    walk.press("?");
+    assert_eq!(walk.text(), list);
+    walk.press("??? Esc");
+    assert_eq!(walk.text(), list);
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::{
 
 mod earlier;
 mod evaluations;
-mod identity;
+pub(crate) mod identity;
 mod inputs;
 mod inspected;
 mod lock;

@@ -22,7 +22,7 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 use setaccio_base::{page::PageRow, progress::Progress};
-use setaccio_dataset::{columns::content_names, parquet_file, recipe::LeftOut};
+use setaccio_dataset::{columns::content_names, folder::LEDGER, parquet_file, recipe::LeftOut};
 
 use super::{
     card::{self, edits},
@@ -31,7 +31,11 @@ use super::{
     settings,
     why::{self, Build, Fate, TOLD, folded},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    folder::is_publishing,
+    plan::identity::Identity,
+};
 
 /// Bytes of a row's texts in a list, about.
 const LINE_BYTES: usize = 600;
@@ -138,6 +142,8 @@ pub struct Opened {
 /// A finished build.
 pub struct Browser<'a> {
     build: Build<'a>,
+    /// The ledger's file as it was before it was read.
+    ledger: Option<Identity>,
 }
 
 impl<'a> Browser<'a> {
@@ -146,8 +152,20 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// There is none, or it is not as it was written.
     pub fn open(out: &'a Path) -> Result<Self> {
+        let ledger = Identity::of(&out.join(LEDGER)).ok();
         card::sound(out)?;
-        Ok(Self { build: Build::open(out)? })
+        Ok(Self { build: Build::open(out)?, ledger })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.build.out
+    }
+
+    /// Whether the files in the folder may be another build's by now: one is being put in place, which puts the ledger there last, or was.
+    pub fn is_replaced(&self) -> bool {
+        let out = self.build.out;
+        is_publishing(out) || Identity::of(&out.join(LEDGER)).ok() != self.ledger
     }
 
     /// What the data set is called.

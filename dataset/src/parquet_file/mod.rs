@@ -53,8 +53,12 @@ impl Flaw {
     }
 
     /// What the library's words for it stand for.
-    pub fn said(message: String) -> Self {
-        Self { why: if beyond(&message).is_some() { Why::Limit } else { Why::Damage }, message }
+    pub fn said(mut message: String) -> Self {
+        let why = if beyond(&message).is_some() { Why::Limit } else { Why::Damage };
+        while let Some(kind) = KINDS.iter().find(|kind| message.starts_with(**kind)) {
+            message.drain(..kind.len());
+        }
+        Self { why, message }
     }
 
     /// What to do about a file that is whole and beyond what the library knows, to be said behind the message.
@@ -62,6 +66,9 @@ impl Flaw {
         beyond(&self.message).unwrap_or_default()
     }
 }
+
+/// What the library calls its errors, before what is wrong; a person learns nothing by it.
+const KINDS: [&str; 5] = ["Parquet argument error: ", "Parquet error: ", "Arrow: ", "External: ", "EOF: "];
 
 /// Words by which the library says that it does not know or allow something, and what to do about each.
 const BEYOND: [(&[&str], &str); 4] = [

@@ -229,6 +229,18 @@ fn a_limit_is_no_damage() {
 }
 
 #[test]
+fn a_person_is_told_what_is_wrong_and_not_what_the_library_calls_it() {
+    for (said, why, expected) in [
+        ("Parquet argument error: External: Data corruption detected", Why::Damage, "Data corruption detected"),
+        ("Parquet argument error: Parquet error: EOF: too few values", Why::Damage, "too few values"),
+        ("NYI: a new encoding", Why::Limit, "NYI: a new encoding"),
+    ] {
+        let flaw = Flaw::said(said.into());
+        assert_eq!((flaw.why, flaw.message.as_str()), (why, expected));
+    }
+}
+
+#[test]
 fn what_the_library_panics_at_is_an_error() {
     // A page whose values are in a dictionary that has none.
     use Field::{Number, Struct};

@@ -1,17 +1,14 @@
 //! The tables of a run, or of the runs of a chain: what was measured, what the model wrote, how it was evaluated and audited.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use polars::prelude::{LazyFrame, UnionArgs, concat_lf_diagonal, lit};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use setaccio_base::{
-    Error as Base, manifest,
-    run_lock::{self, FileHash, Outline, RunLock},
-    sha256::hex_digest,
+    Error as Base,
+    manifest::Sealed,
+    run_lock::{self, Outline, RunLock},
 };
 
 use crate::{
@@ -41,12 +38,6 @@ type Answers = (LazyFrame, u64);
 struct Run {
     stage: Option<String>,
     folder: Sealed,
-}
-
-/// A folder, and what its manifest says of its files.
-struct Sealed {
-    folder: PathBuf,
-    files: Option<Vec<FileHash>>,
 }
 
 /// The part of a chain's lock that names its stages.
@@ -208,7 +199,8 @@ fn evaluations(around: &Sealed) -> Result<(Vec<Row>, Option<Answers>)> {
 /// The lines of a run's metrics.
 fn lines(run: &Sealed) -> Result<Vec<Row>> {
     let path = run.folder.join(METRICS);
-    if !path.exists() {
+    // What the manifest names was there.
+    if !path.exists() && !run.knows(METRICS) {
         return Ok(Vec::new());
     }
     let bytes = run.read(METRICS)?;
@@ -231,32 +223,3 @@ fn objects(path: &Path, bytes: &[u8], what: &str) -> Result<Vec<Row>> {
 fn no_line(path: &Path, at: usize, what: &str) -> Base {
     Base::damaged(path, format!("line {} is not a JSON object {what}; put back the line or remove it", at + 1))
 }
-
-impl Sealed {
-    fn open(folder: &Path) -> Result<Self> {
-        let files = manifest::files(folder)?;
-        let sealed = folder.join(manifest::NAME).exists();
-        if sealed && files.is_empty() {
-            return Err(Base::damaged(folder.join(manifest::NAME), CHANGED).into());
-        }
-        Ok(Self { folder: folder.to_owned(), files: sealed.then_some(files) })
-    }
-
-    /// Whether the manifest names a file.
-    fn knows(&self, name: &str) -> bool {
-        self.files.iter().flatten().any(|file| file.file == name)
-    }
-
-    /// A file, which is what the manifest says of it, if there is one.
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.folder.join(name);
-        let bytes = fs::read(&path).map_err(Base::io("read", &path))?;
-        let is = |file: &FileHash| file.file == name && file.sha256 == hex_digest(&bytes);
-        match &self.files {
-            Some(files) if !files.iter().any(is) => Err(Base::damaged(path, CHANGED).into()),
-            _ => Ok(bytes),
-        }
-    }
-}
-
-const CHANGED: &str = "was changed after it was written; `setaccio verify` lists all that was changed";

@@ -51,11 +51,14 @@ pub fn ask(tables: &Tables, sql: &str) -> Result<Answer> {
     let asked = Asked::parse(sql)?;
     let mut context = SQLContext::new();
     let mut in_files = false;
+    // The engine would take the table where the query means what it makes.
+    if let Some(name) = asked.made.iter().find(|name| tables.0.iter().any(|table| table.name == **name)) {
+        return Err(Error::Query(format!(
+            "WITH {name}: there is a table `{name}`; give what the query makes another name"
+        )));
+    }
     for name in &asked.tables {
         let Some(Table { frame, in_files: large, .. }) = tables.0.iter().find(|table| table.name == name) else {
-            if asked.made.contains(name) {
-                continue;
-            }
             return Err(tables.no_table(name));
         };
         context.register(name, frame.clone());
@@ -134,6 +137,11 @@ fn explained(error: &PolarsError, tables: &Tables, asked: &[String]) -> Error {
         PolarsError::ColumnNotFound(_) | PolarsError::SchemaFieldNotFound(_) => between(&said, '"'),
         _ => said.strip_prefix("no column named ").and_then(|rest| between(rest, '\'')),
     };
+    if matches!(error.clone().context_trace(), PolarsError::Duplicate(_)) {
+        return Error::Query(format!(
+            "two columns of the answer have one name, or none: give each its own with AS ({said})"
+        ));
+    }
     match column {
         Some(column) => tables.no_column(column, asked),
         None => Error::Query(format!("this cannot be answered: {said}")),

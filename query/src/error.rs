@@ -36,8 +36,8 @@ pub fn said(error: &PolarsError) -> String {
     let said = error.to_string();
     let first = said.split("\n\n").next().unwrap_or_default();
     // What its parser made of the query is for its authors.
-    let first = match first.split_once("Ident {") {
-        Some((before, _)) => before.rsplit_once(": ").map_or(before, |(said, _)| said),
+    let first = match first.find("Ident {").or_else(|| first.find("([")) {
+        Some(at) => first[..at].rsplit_once(": ").map_or(&first[..at], |(said, _)| said),
         None => first,
     };
     first.lines().map(str::trim).collect::<Vec<_>>().join(" ")

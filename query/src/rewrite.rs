@@ -100,7 +100,7 @@ impl VisitorMut for Rewrite {
         let (SetExpr::Select(select), OrderByKind::Expressions(by)) = (&*query.body, &mut order.kind) else {
             return ControlFlow::Continue(());
         };
-        if is_grouped(select) {
+        if is_grouped(select) || by.iter().any(|by| has_aggregate(&by.expr)) {
             by.iter_mut().try_for_each(|by| by_column(select, by))?;
         }
         ControlFlow::Continue(())

@@ -53,6 +53,24 @@ OF_BUILDS = [
     "(SELECT source, rule, count(*) AS n FROM rejects GROUP BY source, rule) AS g ORDER BY source, place, rule",
     "SELECT rule, count(*) AS n FROM rejects GROUP BY rule HAVING count(*) > 1 ORDER BY n DESC, rule LIMIT 2 OFFSET 1",
     "SELECT path, rows, bytes FROM files ORDER BY path",
+    # The first of those that are ordered, the same column twice among what orders them.
+    "SELECT rule, count(*) AS n FROM rejects GROUP BY rule ORDER BY n DESC, rule LIMIT 3",
+    "SELECT rule, count(*) AS n FROM rejects GROUP BY rule ORDER BY count(*) DESC, rule",
+    "SELECT rule FROM rejects UNION SELECT source FROM rejects ORDER BY 1 LIMIT 2",
+    "SELECT id FROM shards ORDER BY id, id LIMIT 2",
+    "SELECT a.rule, b.stage FROM rejects AS a JOIN ledger AS b ON a.rule = b.rule ORDER BY a.rule, b.stage LIMIT 5",
+    # What is negative.
+    "SELECT count(*) - 1000 AS n FROM shards",
+    "SELECT row FROM rejects WHERE row - 10 < 0 ORDER BY row",
+    "SELECT -1 * row AS r FROM rejects ORDER BY r LIMIT 1",
+    "SELECT source, count(DISTINCT language) - 2 AS n FROM rejects GROUP BY source ORDER BY n, source",
+    "SELECT rule, file, row, row_number() OVER (PARTITION BY rule, file ORDER BY row) - 3 AS k FROM "
+    "(SELECT DISTINCT rule, row, file FROM rejects) AS d ORDER BY rule, file, k",
+    "SELECT sum(row > 20) - 100 AS n FROM rejects",
+    # A name of two things, many words.
+    "WITH chosen AS (SELECT * FROM shards WHERE language = 'it') SELECT count(*) AS n FROM chosen",
+    "SELECT count(*) AS n FROM (SELECT id FROM shards UNION ALL SELECT id FROM rejects) AS u",
+    "SELECT count(*) AS n FROM rejects WHERE " + " OR ".join(f"id LIKE '%{word:03x}%'" for word in range(400)),
     "SELECT split, measure, total, rows, total * 1.0 / rows AS mean FROM lengths WHERE rows > 0",
 ]
 OF_TEXTS = [
@@ -61,6 +79,9 @@ OF_TEXTS = [
     ("SELECT id, octet_length(text) - length(text) AS more FROM shards ORDER BY more DESC, id LIMIT 5",
      "SELECT id, strlen(text) - length(text) AS more FROM shards ORDER BY more DESC, id LIMIT 5"),
     "SELECT median(length(text)) AS half FROM shards",
+    "SELECT avg(length(text) - 900) AS mean, max(length(text) * 10000000) AS most FROM shards",
+    "SELECT count(*) AS n FROM rejects WHERE length(rule) - 9 > 0",
+    "SELECT sum(length(a.text)) AS s FROM shards AS a CROSS JOIN shards AS b CROSS JOIN shards AS c",
     "SELECT count(*) AS n FROM shards WHERE text ILIKE '%perch\u00e9%'",
 ]
 OF_CHATS = [

@@ -2,15 +2,18 @@
 
     python benches/scale.py SETACCIO [ROWS] [SLICES]
 
-SETACCIO is the program. Rows of the generator of tests/python/check_slurm.py go through every slice by itself and the join, each with one
-thread; what is measured is their CPU time and the most memory that they held, which other work on the machine does not change. From
+SETACCIO is the program. Rows of random words, one in ten the same as an earlier one and one in ten nearly, go through every slice by itself and the join,
+each with one thread; what is measured is their CPU time and the most memory that they held, which other work on the machine does not change. From
 these numbers follows what 1, 2, 4 and 8 nodes take: a free node takes the next slice, all join, and one publishes. No network and no file
 system of several machines is in them.
 """
 
 import heapq
+import itertools
 import json
+import multiprocessing
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -21,7 +24,29 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 
-from check_slurm import RECIPE, published, texts  # noqa: E402
+from check_slurm import RECIPE, published  # noqa: E402
+
+
+# Words that no two rows share by chance in the same order, so that what is compared grows with the rows and not with their square.
+WORDS = ["".join(syllables) for syllables in itertools.product(["ba", "co", "di", "fe", "gu", "la", "mo", "ne", "pi", "ru", "sa", "to"], repeat=4)]
+
+
+def write(data: Path, rows: int) -> None:
+    """The rows, in 16 files."""
+    drawn, earlier = random.Random(7), []
+    files = [(data / f"{i:02}.jsonl").open("w", encoding="utf-8") for i in range(16)]
+    for row in range(rows):
+        kind = drawn.random()
+        if earlier and kind < 0.2:
+            text = drawn.choice(earlier) + (f" Fine {drawn.randrange(1000)}." if kind < 0.1 else "")
+        else:
+            text = " ".join(drawn.choices(WORDS, k=drawn.randint(50, 100)))
+            # Enough to draw from.
+            if len(earlier) < 10_000 or drawn.random() < 0.02:
+                earlier.append(text)
+        files[row % 16].write(json.dumps({"text": text}) + "\n")
+    for file in files:
+        file.close()
 
 
 def measured(command: list[str]) -> tuple[float, float, int]:
@@ -48,10 +73,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "data").mkdir()
-        lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts(rows, 7)]
-        for i in range(16):
-            (folder / "data" / f"{i:02}.jsonl").write_text("".join(lines[i::16]))
-        text = sum(len(line.encode()) for line in lines)
+        # By a process of its own: what is started by this one is said to hold at least what this one holds.
+        writer = multiprocessing.Process(target=write, args=(folder / "data", rows))
+        writer.start()
+        writer.join()
+        text = sum(file.stat().st_size for file in (folder / "data").iterdir())
         recipe = RECIPE.replace("task_bytes = 6000", "task_bytes = 1000000").replace("rows = 2500", f"rows = {rows // 2}")
         recipe = recipe.replace("shard_bytes = 200000", "shard_bytes = 20000000").replace("row_group_bytes = 20000", "row_group_bytes = 1000000")
         (folder / "lab.toml").write_text(recipe)

@@ -138,9 +138,7 @@ fn explained(error: &PolarsError, tables: &Tables, asked: &[String]) -> Error {
         _ => said.strip_prefix("no column named ").and_then(|rest| between(rest, '\'')),
     };
     if matches!(error.clone().context_trace(), PolarsError::Duplicate(_)) {
-        return Error::Query(format!(
-            "two columns of the answer have one name, or none: give each its own with AS ({said})"
-        ));
+        return Error::Query("two columns of the answer have one name, or none: give each its own with AS".into());
     }
     match column {
         Some(column) => tables.no_column(column, asked),

@@ -36,7 +36,7 @@ pub fn said(error: &PolarsError) -> String {
     let said = error.to_string();
     let first = said.split("\n\n").next().unwrap_or_default();
     // What its parser made of the query is for its authors.
-    let first = match first.find("Ident {").or_else(|| first.find("([")) {
+    let first = match ["Ident {", "(["].iter().filter_map(|of_parser| first.find(of_parser)).min() {
         Some(at) => first[..at].rsplit_once(": ").map_or(&first[..at], |(said, _)| said),
         None => first,
     };

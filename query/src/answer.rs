@@ -162,7 +162,13 @@ fn failed(error: &PolarsError, in_files: bool) -> Error {
     } else {
         "; if the question is right, `setaccio verify` tells whether the files are whole"
     };
-    Error::Query(format!("the answer cannot be computed: {}{verify}", said(error)))
+    let said = said(error);
+    let having = if said.contains("cast List type") {
+        "; a condition of HAVING that does not go through goes into WHERE around the query with the groups"
+    } else {
+        ""
+    };
+    Error::Query(format!("the answer cannot be computed: {said}{having}{verify}"))
 }
 
 fn fault(said: &str) -> Error {

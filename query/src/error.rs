@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Build(#[from] setaccio_curate::Error),
     /// Rows cannot be written where they go.
-    #[error("cannot write the rows: {0}")]
+    #[error("cannot write the rows")]
     Write(#[source] std::sync::Arc<std::io::Error>),
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]

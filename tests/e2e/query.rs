@@ -51,6 +51,7 @@ fn tables_are_listed_and_bad_questions_are_answered_with_what_there_is() {
         "SELECT rule FROM rejects GROUP BY rule ORDER BY count(*) DESC",
         "SELECT rule, count(*) OVER () FROM rejects GROUP BY rule",
         "SELECT rule FROM rejects GROUP BY ROLLUP(rule)",
+        "SELECT rule, count(*) AS n FROM rejects GROUP BY rule HAVING count(*) > 2 AND rule LIKE 'c%'",
         "DROP TABLE rejects",
         "SELECT * FROM read_parquet('/etc/passwd')",
         "SELECT 1; SELECT 2",

@@ -180,13 +180,17 @@ fn name_of(function: &Function) -> String {
     function.name.to_string().to_lowercase()
 }
 
-/// Whether rows of a query stand for many.
-fn is_grouped(select: &Select) -> bool {
-    let by = match &select.group_by {
+/// Whether a query says GROUP BY.
+pub fn groups(select: &Select) -> bool {
+    match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(by, _) => !by.is_empty(),
-    };
-    by || select.projection.iter().filter_map(expression).any(has_aggregate)
+    }
+}
+
+/// Whether rows of a query stand for many.
+fn is_grouped(select: &Select) -> bool {
+    groups(select) || select.projection.iter().filter_map(expression).any(has_aggregate)
 }
 
 fn has_aggregate(expr: &Expr) -> bool {

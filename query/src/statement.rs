@@ -4,17 +4,14 @@ use std::ops::ControlFlow;
 
 use setaccio_base::names::short;
 use sqlparser::{
-    ast::{
-        Expr, GroupByExpr, ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableFactor, Visit,
-        Visitor,
-    },
+    ast::{Expr, ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableFactor, Visit, Visitor},
     dialect::GenericDialect,
     parser::{Parser, ParserError, ParserOptions},
 };
 
 use crate::{
     error::{Error, Result},
-    rewrite::rewrite,
+    rewrite::{groups, rewrite},
 };
 
 /// A query that only reads tables.
@@ -121,12 +118,8 @@ fn order_by(words: &str) -> Option<OrderBy> {
 
 /// Whether rows of a query are made of others, and not only chosen of them.
 fn mixes(select: &Select) -> bool {
-    let grouped = match &select.group_by {
-        GroupByExpr::All(_) => true,
-        GroupByExpr::Expressions(by, _) => !by.is_empty(),
-    };
     let joined = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
-    grouped || joined || select.distinct.is_some()
+    groups(select) || joined || select.distinct.is_some()
 }
 
 /// The names of tables in a query, and what it makes itself; stops at what is no reading of tables.

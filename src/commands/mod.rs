@@ -6,6 +6,7 @@ use setaccio_base::progress::Progress as _;
 
 use crate::progress::Bar;
 
+mod anything;
 mod browse;
 mod build;
 mod card;

@@ -5,15 +5,8 @@ use std::path::Path;
 use anyhow::{Error, Result, bail};
 use setaccio_base::page::Written;
 
+pub use crate::commands::anything::Anything as Args;
 use crate::output::Output;
-
-/// Whatever is asked of them.
-#[derive(clap::Args)]
-#[command(disable_help_flag = true)]
-pub struct Args {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
-}
 
 pub fn run(_: &Args) -> Result<()> {
     missing("train")
@@ -93,7 +86,7 @@ mod tests {
             ("export", export),
         ];
         for (name, command) in commands {
-            let said = command(&Args { _rest: Vec::new() }).err().map(|e| e.to_string()).unwrap_or_default();
+            let said = command(&Args::default()).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(
                 said.contains(&format!("--features train -- {name}")) && said.contains("--features cuda"),
                 "{said}"

@@ -178,8 +178,10 @@ fn a_piece_that_the_disk_lost_is_named_and_made_anew() {
     share().unwrap();
     let team = Team::place(&parts::work(&together), &plan.lock.fingerprint);
     // A row group's rows, and what was found of near-duplicates.
-    for (stage, piece, ends) in [("rows", "00003", "blocks"), ("near", "00002", "json")] {
-        for stage in ["written", "files"] {
+    for (stage, piece, ends) in [("rows", "00003", "blocks"), ("near", "00002", "rows"), ("small-0", "00000", "edges")]
+    {
+        // What needs it is to be made again.
+        for stage in ["written", "files", "linked", "centres"] {
             fs::remove_dir_all(team.join(stage)).unwrap();
         }
         let path = team.join(stage).join(format!("{piece}.{ends}"));

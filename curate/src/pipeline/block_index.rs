@@ -10,9 +10,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use setaccio_base::atomic::{self, AtomicFile};
+use setaccio_base::atomic::AtomicFile;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::team::lost;
 use crate::error::{Error, Result};
 
 /// Where a block lies and what it holds.
@@ -175,15 +176,6 @@ impl BlockIndex {
         }
         Ok(found)
     }
-}
-
-/// The error of a file that is not what was written. Where a team wrote it, it is made anew.
-fn lost(path: &Path) -> Error {
-    let _ = atomic::remove(&path.with_extension("json"));
-    Error::damaged(
-        path,
-        "is not what was written: the disk lost some of it; run the same command again, which makes it anew",
-    )
 }
 
 #[cfg(test)]

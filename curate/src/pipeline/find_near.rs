@@ -1,4 +1,10 @@
-//! Finds near-duplicates among the rows of all tasks: groups from band hashes, shingles of the rows in them, components, decisions.
+//! Finds near-duplicates among the rows of all tasks. Every stage is cut into pieces, and each holds what is in one of them:
+//!
+//! ```text
+//! part of the bands ──> groups of rows that share a hash ──> partition of the output: rows, shingles
+//!                                                                        │
+//!    partition of the output: what goes <── components: decisions <── partition: rows and groups of each component
+//! ```
 
 use std::{
     fs,
@@ -15,33 +21,32 @@ use arrow_array::{
 use rayon::ThreadPool;
 use setaccio_base::{atomic, progress::Progress};
 use setaccio_dataset::recipe::{Dedup, Near};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     filter::FLUSH_BYTES,
+    find_components::{self, Finder, piece_of},
     kept_rows::{Kept, KeptRows},
     near::{
-        NONE, NearDuplicates,
+        NearDuplicates, Ranges,
         bands::{self, BandWriter},
-        component::{Decider, Node},
+        component::{Decider, Gone, Node},
         files::{AllShingles, OwnShingles, file_of},
-        names::{NamedGroups, Names, NumberedGroups, SomeNames},
         shingles::Shingler,
     },
     resolver::{KeepRow, Resolver},
-    scratch::{ListReader, ListWriter, Places},
+    shuffle::{Sent, Shuffle, number, pair},
     spill::{self, LABEL, WORDS},
     spill_file::{Block, SpillIndex},
-    team::{Json, Kept as KeptPiece, Team, each},
+    team::{Json, Team, each},
 };
 use crate::{
     error::{Error, Result},
     key,
-    plan::{Earlier, SPILL_BUCKETS},
+    plan::Earlier,
 };
 
-/// Groups of one file, in bytes: what a thread decides on at once.
-const BUCKET_BYTES: u64 = 16 << 20;
+/// The processes that decide, or a folder of this one alone.
+type At<'a> = (Option<&'a Team>, &'a Path);
 
 /// What is decided on.
 pub struct Rows<'a> {
@@ -79,63 +84,76 @@ impl Rows<'_> {
         fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
         // What others read lies where they see it.
         let seen = self.team.map_or_else(|| scratch.to_owned(), |team| team.folder().to_owned());
-        let (team, by) = (self.team, (pool, progress));
-        let buckets = near.bands * self.parts;
-        if !self.earlier.is_empty() {
-            let (mut number, mut sketched) = (0, Vec::new());
-            self.sketch_earlier(near, &seen, by, |Json((path, blocks))| {
-                let at = scratch.join(format!("earlier-{number}.index"));
-                number += 1;
-                sketched.push((path, blocks, at));
-                Ok(())
-            })?;
-            for (path, blocks, at) in sketched {
-                self.bands.add(path, &blocks, buckets, &at)?;
-            }
-        }
-        let (names, groups) = find_groups(&self.bands, (buckets, self.ranges()), (scratch, team), by)?;
+        let (at, by): (At<'_>, _) = ((self.team, scratch), (pool, progress));
+        let ranges = Ranges::new(self.partitions, self.index.content().len());
+        let parts = (near.bands * self.parts) as usize;
+        let earlier = self.sketch_earlier(near, (&seen, at), &ranges, by)?;
 
-        // Of these the names have no order.
-        let all = if self.earlier.is_empty() { None } else { Some(names.all()?) };
-        let shingles = Mutex::new(OwnShingles::create(&seen)?);
-        let nodes = Places::create(&scratch.join("nodes"), Node::BYTES * u64::from(names.count()))?;
-        let (mut parents, mut files) = (vec![NONE; names.count() as usize], 0);
-        let mut found = |Nodes(found): Nodes| -> Result<()> {
-            for (number, node) in found {
-                node.write(&nodes, number)?;
-                parents[number as usize] = number;
-                files = files.max(file_of(node.at) + 1);
-            }
-            Ok(())
+        let groups = Shuffle::new(at, ("bands", "groups"), parts)?;
+        let mut places = 0;
+        let find = |part: usize| {
+            let records = self.groups(part, &ranges)?;
+            let places = records.len() as u64;
+            groups.write(part, ranges.count(), records)?;
+            Ok(Json(places))
         };
-        let store = |i: usize| self.shingles(near, (&names, &Store(&shingles)), &self.partitions[i], progress);
-        each(team, "near", self.partitions.len(), by, store, &mut found)?;
-        let shards: Vec<(usize, &Path)> = self.shards().collect();
-        if let Some(all) = &all {
-            let store = |i: usize| self.shingles_of_earlier(near, (all, &Store(&shingles)), shards[i], progress);
-            each(team, "against", shards.len(), by, store, &mut found)?;
-        }
-        drop((all, shingles));
-        let shingles = AllShingles::open(&seen, files)?;
-
-        let buckets = into_components(&groups, &mut parents, scratch)?;
-        drop(parents);
-        groups.remove()?;
-        let mut near_duplicates = NearDuplicates::new(names, nodes, scratch)?;
-        let mut cut = 0;
-        let decider = Decider { near, nodes: near_duplicates.nodes(), shingles: &shingles };
-        let decide = |i: usize| decider.decide(&buckets[i], progress);
-        each(team, "compare", buckets.len(), by, decide, |decided| {
-            cut += decided.cut;
-            decided.gone.into_iter().try_for_each(|gone| near_duplicates.add(gone))
+        each(self.team, "bands", parts, by, find, |Json(more)| {
+            places += more;
+            Ok(())
         })?;
-        near_duplicates.cut = cut;
-        Ok(near_duplicates)
+
+        let found = self.look_at_rows(near, (&seen, at), (&ranges, &groups, earlier), by)?;
+        let pieces = find_components::pieces(places);
+        let finder = Finder { at, by, pieces };
+        let components = finder.find(found.present, parts, (ranges.count(), &|row| ranges.of(row)))?;
+        let rows = Shuffle::new(at, ("linked", "rows"), ranges.count())?;
+        let links = Shuffle::new(at, ("linked", "groups"), ranges.count())?;
+        let link = |partition: usize| {
+            let mut nodes = found.nodes.read_of(partition, 0)?;
+            if let Some(given) = &found.given {
+                nodes.extend(given.read(partition)?);
+            }
+            let centres = components.read(partition)?;
+            let (nodes, members) = linked(&centres, &nodes, &groups.read(partition)?, pieces);
+            rows.write(partition, pieces, nodes)?;
+            links.write(partition, pieces, members)?;
+            Ok(Json(()))
+        };
+        each(self.team, "linked", ranges.count(), by, link, |Json(())| Ok(()))?;
+        groups.done()?;
+        components.done()?;
+        found.nodes.done()?;
+        found.given.map_or(Ok(()), Shuffle::done)?;
+
+        let shingles = AllShingles::open(&seen, found.files)?;
+        let gone = Shuffle::new(at, ("compare", "gone"), pieces)?;
+        let mut cut = 0;
+        let decider = Decider { near, shingles: &shingles };
+        let decide = |piece: usize| {
+            let decided = decider.decide((&rows.read(piece)?, &links.read(piece)?), progress)?;
+            let sent = decided.gone.iter().map(|gone: &Gone| (ranges.of(gone.row), gone.to_bytes()));
+            gone.write(piece, ranges.count(), sent.collect())?;
+            Ok(Json(decided.cut))
+        };
+        each(self.team, "compare", pieces, by, decide, |Json(more)| {
+            cut += more;
+            Ok(())
+        })?;
+        rows.done()?;
+        links.done()?;
+        Ok(NearDuplicates::new(gone, ranges, cut))
     }
 
-    /// Ranges that names are cut into: as many as tasks cut their rows into.
-    fn ranges(&self) -> u32 {
-        self.parts * SPILL_BUCKETS
+    /// Rows of groups of a part of the bands, each with its group, where its partition finds them.
+    fn groups(&self, part: usize, ranges: &Ranges) -> Result<Vec<Sent<16>>> {
+        let mut groups = bands::Groups::default();
+        let bucket = u32::try_from(part).unwrap_or(u32::MAX);
+        self.bands.each(&(bucket..bucket + 1), |batch| groups.add(batch))?;
+        let mut records = Vec::new();
+        groups.finish(|number, row| {
+            records.push((ranges.of(row), pair(row, find_components::group(part, number))));
+        });
+        Ok(records)
     }
 
     /// Every shard of the earlier data sets, with the number of its set.
@@ -144,22 +162,29 @@ impl Rows<'_> {
         sets.flat_map(|(set, earlier)| earlier.shards().map(move |shard| (set, shard)))
     }
 
-    /// Write the band hashes of earlier data sets.
+    /// Write the band hashes of earlier data sets, and add them to those of the tasks; says where partitions find the names of their
+    /// rows, each with the number of its shard.
     fn sketch_earlier(
-        &self,
+        &mut self,
         near: &Near,
-        seen: &Path,
+        (seen, at): (&Path, At<'_>),
+        ranges: &Ranges,
         by: (&ThreadPool, &dyn Progress),
-        written: impl FnMut(Json<(PathBuf, Vec<Block>)>) -> Result<()> + Send,
-    ) -> Result<()> {
+    ) -> Result<Option<Shuffle<16>>> {
+        if self.earlier.is_empty() {
+            return Ok(None);
+        }
         let shards: Vec<(usize, &Path)> = self.shards().collect();
+        let names = Shuffle::new(at, ("sketch", "names"), shards.len())?;
         let sketch = |i: usize| {
             let (set, shard) = shards[i];
             let path = seen.join(format!("earlier-{i}.bands"));
             let mut writer = BandWriter::create(&path, near, self.dedup.on, self.parts)?;
-            let mut held = 0;
+            let (mut held, mut sent) = (0, Vec::new());
             self.earlier[set].each_row(shard, by.1, |content| {
-                writer.add(Earlier::name(set, &key::id(content)), content);
+                let name = Earlier::name(set, &key::id(content));
+                writer.add(name, content);
+                sent.push((ranges.of(name), pair(name, i as u64)));
                 held += content.bytes();
                 if held < FLUSH_BYTES {
                     return Ok(());
@@ -167,153 +192,246 @@ impl Rows<'_> {
                 held = 0;
                 writer.flush()
             })?;
+            names.write(i, ranges.count(), sent)?;
             Ok(Json((path, writer.finish()?)))
         };
-        each(self.team, "sketch", shards.len(), by, sketch, written)
+        let mut sketched: Vec<(PathBuf, Vec<Block>)> = Vec::new();
+        each(self.team, "sketch", shards.len(), by, sketch, |Json(found)| {
+            sketched.push(found);
+            Ok(())
+        })?;
+        drop(shards);
+        let buckets = near.bands * self.parts;
+        for (number, (path, blocks)) in sketched.into_iter().enumerate() {
+            // Of each process its own: those of the tasks are read by all as they lie there.
+            let index = self.team.map_or(at.1, Team::own).join(format!("earlier-{number}.index"));
+            self.bands.add(path, &blocks, buckets, &index)?;
+        }
+        Ok(Some(names))
+    }
+
+    /// Store the shingles of the rows of groups, and what is known of each.
+    fn look_at_rows(
+        &self,
+        near: &Near,
+        (seen, at): (&Path, At<'_>),
+        (ranges, groups, earlier): (&Ranges, &Shuffle<16>, Option<Shuffle<16>>),
+        by: (&ThreadPool, &dyn Progress),
+    ) -> Result<Found> {
+        let shards: Vec<(usize, &Path)> = self.shards().collect();
+        let store = Store(Mutex::new(OwnShingles::create(seen)?));
+        let nodes = Shuffle::new(at, ("near", "rows"), ranges.count())?;
+        let present = Shuffle::new(at, ("near", "groups"), ranges.count())?;
+        let wanted = Shuffle::new(at, ("near", "wanted"), ranges.count())?;
+        let parts = (near.bands * self.parts) as usize;
+        let look = |partition: usize| {
+            let members = groups.read(partition)?;
+            let names = names(&members);
+            let found = self.shingles(near, (&names, &store), &self.partitions[partition], by.1)?;
+            let mut here: Vec<u64> = found.iter().map(|record| number(record, 0)).collect();
+            let mut asked = Vec::new();
+            if let Some(earlier) = &earlier {
+                let mut offered = earlier.read(partition)?;
+                // Of a row that several shards have, the first shows it.
+                offered.dedup_by_key(|record| number(record, 0));
+                for record in offered {
+                    let (name, shard) = (number(&record, 0), number(&record, 8));
+                    if names.binary_search(&name).is_ok() {
+                        here.push(name);
+                        asked.push((u32::try_from(shard).unwrap_or(u32::MAX), name.to_be_bytes()));
+                    }
+                }
+                wanted.write(partition, shards.len(), asked)?;
+            }
+            here.sort_unstable();
+            // Those that are not here are copies in dispute, all of which were dropped.
+            let there = members.iter().filter(|record| here.binary_search(&number(*record, 0)).is_ok());
+            let back = there.map(|record| {
+                let (name, group) = (number(record, 0), number(record, 8));
+                (find_components::part_of(group), pair(group, name))
+            });
+            present.write(partition, parts, back.collect())?;
+            let files = self.settle(&store, &found)?;
+            nodes.write(partition, 1, found.into_iter().map(|record| (0, record)).collect())?;
+            Ok(Json(files))
+        };
+        let mut files = 0;
+        let mut count = |Json(more): Json<usize>| {
+            files = files.max(more);
+            Ok(())
+        };
+        each(self.team, "near", ranges.count(), by, look, &mut count)?;
+        let mut given = None;
+        if earlier.is_some() {
+            let rows = Shuffle::new(at, ("against", "rows"), shards.len())?;
+            let look = |shard: usize| {
+                let names: Vec<u64> = wanted.read(shard)?.into_iter().map(u64::from_be_bytes).collect();
+                let found = self.shingles_of_earlier(near, (&names, &store), shards[shard], by.1)?;
+                let files = self.settle(&store, &found)?;
+                let sent = found.into_iter().map(|record| (ranges.of(number(&record, 0)), record));
+                rows.write(shard, ranges.count(), sent.collect())?;
+                Ok(Json(files))
+            };
+            each(self.team, "against", shards.len(), by, look, count)?;
+            given = Some(rows);
+            wanted.done()?;
+        }
+        earlier.map_or(Ok(()), Shuffle::done)?;
+        Ok(Found { nodes, given, present, files })
     }
 
     /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
     fn shingles(
         &self,
         near: &Near,
-        (names, store): (&Names, &Store<'_>),
+        (names, store): (&[u64], &Store),
         partition: &Range<u32>,
         progress: &dyn Progress,
-    ) -> Result<Nodes> {
+    ) -> Result<Vec<Known>> {
         let Self { index, resolver, .. } = *self;
-        let names = names.of(partition, to_u32(index.content().len()))?;
-        if names.count() == 0 {
-            return Ok(Nodes(Vec::new()));
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
-        let wanted = |_: &KeepRow, order| names.number(order).is_some();
+        let (mut shingler, mut found, mut held) = (Shingler::default(), Vec::new(), Held::default());
+        let wanted = |_: &KeepRow, order| names.binary_search(&order).is_ok();
         KeptRows { index, resolver, progress }.each(partition, wanted, |Kept { row, order, content, batch, at }| {
-            let Some(number) = names.number(order) else { return Ok(()) };
             let node = Node { rank: resolver.rank(row.source), source: row.source, ..node(batch, at)? };
-            part.push(number, node, shingler.set(&content, self.dedup.on, near));
-            if part.shingles.len() as u64 > PIECE_BYTES {
-                found.extend(store.put(std::mem::take(&mut part))?);
-            }
-            Ok(())
+            held.push(order, node, shingler.set(&content, self.dedup.on, near));
+            if held.is_full() { store.put(&mut held, &mut found) } else { Ok(()) }
         })?;
-        found.extend(store.put(part)?);
-        self.settle(store, found)
+        store.put(&mut held, &mut found)?;
+        Ok(found)
     }
 
-    /// What was put is where others of a team see it before they are told.
-    fn settle(&self, store: &Store<'_>, found: Vec<(u32, Node)>) -> Result<Nodes> {
+    /// What was put is where others of a team see it before they are told. Says how many files of shingles there are at least.
+    fn settle(&self, store: &Store, found: &[Known]) -> Result<usize> {
         if self.team.is_some() && !found.is_empty() {
             store.own().file.sync()?;
         }
-        Ok(Nodes(found))
+        Ok(found.iter().map(|record| file_of(Node::of_bytes(&record[8..]).at) + 1).max().unwrap_or(0))
     }
 
     /// The same of a shard of an earlier data set.
     fn shingles_of_earlier(
         &self,
         near: &Near,
-        (names, store): (&SomeNames, &Store<'_>),
+        (names, store): (&[u64], &Store),
         (set, shard): (usize, &Path),
         progress: &dyn Progress,
-    ) -> Result<Nodes> {
+    ) -> Result<Vec<Known>> {
         let source = u16::try_from(self.resolver.sources() + set).unwrap_or(u16::MAX);
-        let (mut shingler, mut found, mut part) = (Shingler::default(), Vec::new(), Part::default());
+        let (mut shingler, mut found, mut held) = (Shingler::default(), Vec::new(), Held::default());
         self.earlier[set].each_row(shard, progress, |content| {
             let id = key::id(content);
-            if let Some(number) = names.number(Earlier::name(set, &id)) {
-                let shingles = shingler.set(content, self.dedup.on, near);
-                part.push(number, Node { given: true, source, id, ..Node::default() }, shingles);
-                if part.shingles.len() as u64 > PIECE_BYTES {
-                    found.extend(store.put(std::mem::take(&mut part))?);
-                }
+            let name = Earlier::name(set, &id);
+            if names.binary_search(&name).is_err() {
+                return Ok(());
             }
-            Ok(())
+            let shingles = shingler.set(content, self.dedup.on, near);
+            held.push(name, Node { given: true, source, id, ..Node::default() }, shingles);
+            if held.is_full() { store.put(&mut held, &mut found) } else { Ok(()) }
         })?;
-        found.extend(store.put(part)?);
-        self.settle(store, found)
+        store.put(&mut held, &mut found)?;
+        Ok(found)
     }
 }
 
+/// What is known of the rows of groups.
+struct Found {
+    /// Of those of each partition.
+    nodes: Shuffle<56>,
+    /// Of those of earlier data sets, where partitions of the output find them.
+    given: Option<Shuffle<56>>,
+    /// The rows that are there, each after its group, where the part of the bands that the group is of finds them.
+    present: Shuffle<16>,
+    /// How many files of shingles there are.
+    files: usize,
+}
+
+/// The name of a row and what is known of it.
+type Known = [u8; 56];
+
 /// Shingles that are held before they are put in place, in bytes.
-const PIECE_BYTES: u64 = 32 << 20;
+const HELD_BYTES: usize = 32 << 20;
 
 /// Rows that share a band with another, and their shingles, on their way to the files.
 #[derive(Default)]
-struct Part {
-    nodes: Vec<(u32, Node)>,
+struct Held {
+    nodes: Vec<(u64, Node)>,
     shingles: Vec<u8>,
 }
 
-impl Part {
-    fn push(&mut self, number: u32, mut node: Node, set: &[u32]) {
+impl Held {
+    fn push(&mut self, name: u64, mut node: Node, set: &[u32]) {
         node.at = self.shingles.len() as u64;
         node.shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
-        self.nodes.push((number, node));
+        self.nodes.push((name, node));
         self.shingles.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
+    }
+
+    fn is_full(&self) -> bool {
+        self.shingles.len() > HELD_BYTES
     }
 }
 
-/// Where they are put. Threads put them in any order; each row knows where its own are.
-struct Store<'a>(&'a Mutex<OwnShingles>);
+/// Where shingles are put. Threads put them in any order; each row knows where its own are.
+struct Store(Mutex<OwnShingles>);
 
-impl Store<'_> {
+impl Store {
     fn own(&self) -> MutexGuard<'_, OwnShingles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Put the shingles of a part into the file; the rows then know where they are.
-    fn put(&self, part: Part) -> Result<impl Iterator<Item = (u32, Node)>> {
-        let start = self.own().append(&part.shingles)?;
-        Ok(part.nodes.into_iter().map(move |(number, node)| (number, Node { at: start + node.at, ..node })))
+    /// Put what is held into the file; the rows then know where their shingles are.
+    fn put(&self, held: &mut Held, found: &mut Vec<Known>) -> Result<()> {
+        let Held { nodes, shingles } = std::mem::take(held);
+        let start = self.own().append(&shingles)?;
+        found.extend(nodes.into_iter().map(|(name, node)| {
+            let mut record = [0; 56];
+            record[..8].copy_from_slice(&name.to_be_bytes());
+            record[8..].copy_from_slice(&Node { at: start + node.at, ..node }.to_bytes());
+            record
+        }));
+        Ok(())
     }
 }
 
-/// Rows that share a band with another, by number.
-struct Nodes(Vec<(u32, Node)>);
-
-impl KeptPiece for Nodes {
-    fn bytes(&self) -> Result<Vec<u8>> {
-        let one = |(number, node): &(u32, Node)| number.to_le_bytes().into_iter().chain(node.to_bytes());
-        Ok(self.0.iter().flat_map(one).collect())
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (nodes, rest) = bytes.as_chunks::<52>();
-        let one = |bytes: &[u8; 52]| {
-            let (number, node) = bytes.split_first_chunk()?;
-            Some((u32::from_le_bytes(*number), Node::of_bytes(node.first_chunk()?)))
-        };
-        rest.is_empty().then(|| nodes.iter().map(one).collect::<Option<_>>()).flatten().map(Self)
-    }
+/// The rows of groups, each once, ascending: `members` are rows with their groups, ascending.
+fn names(members: &[[u8; 16]]) -> Vec<u64> {
+    let mut names: Vec<u64> = members.iter().map(|record| number(record, 0)).collect();
+    names.dedup();
+    names
 }
 
-/// Groups of rows that share a band hash, by name.
-struct Groups(Vec<Vec<u64>>);
-
-impl KeptPiece for Groups {
-    fn bytes(&self) -> Result<Vec<u8>> {
-        let one =
-            |group: &Vec<u64>| [group.len() as u64].into_iter().chain(group.iter().copied()).collect::<Vec<u64>>();
-        Ok(self.0.iter().flat_map(one).flat_map(u64::to_le_bytes).collect())
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (numbers, rest) = bytes.as_chunks::<8>();
-        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-        let mut groups = Vec::new();
-        while let Some(length) = numbers.next() {
-            let group: Vec<u64> = numbers.by_ref().take(usize::try_from(length).ok()?).collect();
-            if group.len() as u64 != length {
-                return None;
-            }
-            groups.push(group);
+/// Rows of a partition that are linked with others, each after its component, and their groups, where those who decide on a component
+/// find them. `centres` are rows with their components, and `members` rows with their groups.
+fn linked(
+    centres: &[[u8; 16]],
+    nodes: &[Known],
+    members: &[[u8; 16]],
+    pieces: usize,
+) -> (Vec<Sent<64>>, Vec<Sent<24>>) {
+    let component = |name: u64| {
+        let place = centres.binary_search_by_key(&name, |record| number(record, 0)).ok()?;
+        Some(number(&centres[place], 8))
+    };
+    let rows = nodes.iter().filter_map(|known| {
+        let component = component(number(known, 0))?;
+        let mut record = [0; 64];
+        record[..8].copy_from_slice(&component.to_be_bytes());
+        record[8..].copy_from_slice(known);
+        Some((piece_of(component, pieces), record))
+    });
+    let links = members.iter().filter_map(|member| {
+        let (name, group) = (number(member, 0), number(member, 8));
+        let component = component(name)?;
+        let mut record = [0; 24];
+        for (at, value) in [(0, component), (8, group), (16, name)] {
+            record[at..at + 8].copy_from_slice(&value.to_be_bytes());
         }
-        rest.is_empty().then_some(Self(groups))
-    }
-}
-
-fn to_u32(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(NONE)
+        Some((piece_of(component, pieces), record))
+    });
+    (rows.collect(), links.collect())
 }
 
 /// What order of preference goes by, of a row of a spill batch.
@@ -322,65 +440,4 @@ fn node(batch: &RecordBatch, row: usize) -> Result<Node> {
     let labels = spill::column(batch, LABEL)?.as_primitive::<UInt64Type>();
     let label = if labels.is_valid(row) { labels.value(row).max(1) } else { 0 };
     Ok(Node { words, id: spill::id(batch, row)?, label, ..Node::default() })
-}
-
-/// The names of all rows that share a band with another, and their groups.
-fn find_groups(
-    bands: &SpillIndex,
-    (buckets, ranges): (u32, u32),
-    (scratch, team): (&Path, Option<&Team>),
-    by: (&ThreadPool, &dyn Progress),
-) -> Result<(Names, NumberedGroups)> {
-    let mut found = NamedGroups::create(scratch, ranges)?;
-    let find = |i: usize| {
-        let bucket = to_u32(i);
-        bands::groups(&bands.gather(&(bucket..bucket + 1))?).map(Groups)
-    };
-    each(team, "bands", buckets as usize, by, find, |Groups(groups)| {
-        groups.iter().try_for_each(|group| found.add(group))
-    })?;
-    found.number(scratch)
-}
-
-/// Put groups that are linked with each other into one file: each as its component's number, then its rows' numbers.
-/// `parents` names each row that is here its own, and is used up.
-fn into_components(groups: &NumberedGroups, parents: &mut [u32], scratch: &Path) -> Result<Vec<ListReader>> {
-    let mut present = ListWriter::create(scratch.join("present"))?;
-    groups.each(|group| {
-        // Those that are not here are copies in dispute, all of which were dropped.
-        let here: Vec<u32> = group.iter().copied().filter(|number| parents[*number as usize] != NONE).collect();
-        let [first, rest @ ..] = here.as_slice() else { return Ok(()) };
-        if rest.is_empty() {
-            return Ok(());
-        }
-        for row in rest {
-            unite(parents, *first, *row);
-        }
-        present.list(here.iter().map(|row| row.to_le_bytes()))
-    })?;
-    let files = (present.bytes / BUCKET_BYTES + 1).next_power_of_two().min(256);
-    let name = |i: u64| scratch.join(format!("component-{i}"));
-    let mut writers: Vec<ListWriter> = (0..files).map(|i| ListWriter::create(name(i))).collect::<Result<_>>()?;
-    present.finish()?.each(|group: &[[u8; 4]]| {
-        let component = root(parents, u32::from_le_bytes(group[0])).to_le_bytes();
-        let file = xxh3_64(&component) & (files - 1);
-        let numbers: Vec<[u8; 4]> = [component].into_iter().chain(group.iter().copied()).collect();
-        writers[usize::try_from(file).unwrap_or(0)].list(numbers.into_iter())
-    })?;
-    writers.into_iter().map(ListWriter::finish).collect()
-}
-
-/// The smallest number of a component.
-fn root(parents: &mut [u32], mut row: u32) -> u32 {
-    while parents[row as usize] != row {
-        let above = parents[parents[row as usize] as usize];
-        parents[row as usize] = above;
-        row = above;
-    }
-    row
-}
-
-fn unite(parents: &mut [u32], one: u32, another: u32) {
-    let (one, another) = (root(parents, one), root(parents, another));
-    parents[one.max(another) as usize] = one.min(another);
 }

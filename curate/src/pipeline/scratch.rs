@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom},
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -13,68 +13,6 @@ use std::{
 };
 
 use crate::error::{Error, Result};
-
-/// Writes lists of numbers.
-pub struct ListWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-    /// Bytes written.
-    pub bytes: u64,
-}
-
-impl ListWriter {
-    /// A new file.
-    pub fn create(path: PathBuf) -> Result<Self> {
-        let file = BufWriter::with_capacity(1 << 16, File::create(&path).map_err(Error::io("create", &path))?);
-        Ok(Self { path, file, bytes: 0 })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(Error::io("write", &self.path))
-    }
-
-    /// Append a list: its length, then its numbers.
-    pub fn list<const N: usize>(&mut self, numbers: impl ExactSizeIterator<Item = [u8; N]>) -> Result<()> {
-        self.write(&u32::try_from(numbers.len()).unwrap_or(u32::MAX).to_le_bytes())?;
-        numbers.into_iter().try_for_each(|number| self.write(&number))
-    }
-
-    /// The lists, from the first.
-    pub fn finish(self) -> Result<ListReader> {
-        let Self { path, file, .. } = self;
-        drop(file.into_inner().map_err(|e| Error::io("write", &path)(e.into_error()))?);
-        Ok(ListReader { path })
-    }
-}
-
-/// Reads what a [`ListWriter`] wrote.
-pub struct ListReader {
-    path: PathBuf,
-}
-
-impl ListReader {
-    /// Give each list to `each`.
-    pub fn each<const N: usize>(&self, mut each: impl FnMut(&[[u8; N]]) -> Result<()>) -> Result<()> {
-        let mut file =
-            BufReader::with_capacity(1 << 16, File::open(&self.path).map_err(Error::io("open", &self.path))?);
-        let mut list = Vec::new();
-        loop {
-            let mut length = [0; 4];
-            match file.read(&mut length[..1]).map_err(Error::io("read", &self.path))? {
-                0 => return Ok(()),
-                _ => file.read_exact(&mut length[1..]).map_err(Error::io("read", &self.path))?,
-            }
-            list.clear();
-            for _ in 0..u32::from_le_bytes(length) {
-                let mut number = [0; N];
-                file.read_exact(&mut number).map_err(Error::io("read", &self.path))?;
-                list.push(number);
-            }
-            each(&list)?;
-        }
-    }
-}
 
 /// A file of which parts are written and read by their place.
 pub struct Places {

@@ -136,6 +136,14 @@ impl SpillIndex {
         self.concat(range, &self.schema, None)
     }
 
+    /// Give the rows of a range of buckets to `each`, some at a time.
+    pub fn each(&self, range: &Range<u32>, mut each: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+        for place in &self.index.blocks(range)? {
+            self.read(place, None)?.iter().try_for_each(&mut each)?;
+        }
+        Ok(())
+    }
+
     /// Some columns of the rows of a range of buckets.
     pub fn gather_columns(&self, range: &Range<u32>, columns: &[&str]) -> Result<RecordBatch> {
         let places: std::result::Result<Vec<usize>, _> = columns.iter().map(|c| self.schema.index_of(c)).collect();

@@ -35,6 +35,30 @@ pub trait Kept: Sized {
     fn of(bytes: &[u8]) -> Option<Self>;
 }
 
+/// A stage: by what name it is shown, and the folder of its pieces.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    /// What a person sees.
+    pub shown: &'static str,
+    /// What tells it from others of that name.
+    pub folder: &'a str,
+}
+
+impl From<&'static str> for Stage<'_> {
+    fn from(name: &'static str) -> Self {
+        Self { shown: name, folder: name }
+    }
+}
+
+/// What is said of a file of a piece that is not what was written. Without its own file the piece counts as not made, and is.
+pub fn lost(path: &Path) -> Error {
+    let _ = atomic::remove(&path.with_extension("json"));
+    Error::damaged(
+        path,
+        "is not what was written: the disk lost some of it; run the same command again, which makes it anew",
+    )
+}
+
 /// A small piece.
 pub struct Json<T>(pub T);
 
@@ -96,19 +120,19 @@ impl Team {
     /// Make a piece, unless it is there; says whether it is. Whoever waits gets it.
     fn piece<T: Kept>(
         &self,
-        (stage, number): (&'static str, usize),
+        (stage, number): (Stage<'_>, usize),
         wait: bool,
         progress: &dyn Progress,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<bool> {
-        let path = self.path(stage, number);
+        let path = self.path(stage.folder, number);
         let mut waits = false;
         let lock = loop {
             if path.exists() {
                 return Ok(true);
             }
             if waits {
-                progress.waits(stage, self.making.load(Ordering::Relaxed) == 0);
+                progress.waits(stage.shown, self.making.load(Ordering::Relaxed) == 0);
                 thread::sleep(PATIENCE);
             }
             match LockFile::acquire(&path.with_extension("lock"), Mode::Exclusive) {
@@ -125,7 +149,7 @@ impl Team {
         if !path.exists() {
             self.making.fetch_add(1, Ordering::Relaxed);
             if waits {
-                progress.waits(stage, false);
+                progress.waits(stage.shown, false);
             }
             let made = make();
             self.making.fetch_sub(1, Ordering::Relaxed);
@@ -142,17 +166,10 @@ impl Team {
         let path = self.path(stage, number);
         let file = fs::read(&path).map_err(Error::io("read", &path))?;
         let whole = file.split_first_chunk::<8>().filter(|(hash, bytes)| xxh3_64(bytes).to_le_bytes() == **hash);
-        whole.and_then(|(_, bytes)| T::of(bytes)).ok_or_else(|| {
-            // Without it the piece counts as not made, and is.
-            let _ = atomic::remove(&path);
-            Error::damaged(
-                &path,
-                "is not what was written: the disk lost some of it; run the same command again, which makes it anew",
-            )
-        })
+        whole.and_then(|(_, bytes)| T::of(bytes)).ok_or_else(|| lost(&path))
     }
 
-    fn stage(&self, stage: &str) -> Result<()> {
+    fn begin(&self, stage: &str) -> Result<()> {
         let folder = self.folder.join(stage);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))
     }
@@ -164,14 +181,14 @@ impl Team {
 
     fn each<T: Kept>(
         &self,
-        stage: &'static str,
+        stage: Stage<'_>,
         n: usize,
         (pool, progress): (&ThreadPool, &dyn Progress),
         make: impl Fn(usize) -> Result<T> + Sync,
         mut consume: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
-        self.stage(stage)?;
-        progress.stage(stage, n as u64);
+        self.begin(stage.folder)?;
+        progress.stage(stage.shown, n as u64);
         let [number, of] = self.turn;
         let first = n * (number - 1).min(of - 1) / of;
         let mut left: Vec<usize> = (first..n).chain(0..first).collect();
@@ -195,7 +212,7 @@ impl Team {
             )?;
             left = busy;
         }
-        (0..n).try_for_each(|piece| consume(self.read(stage, piece)?))
+        (0..n).try_for_each(|piece| consume(self.read(stage.folder, piece)?))
     }
 }
 
@@ -226,17 +243,18 @@ impl<'a> Hands<'a> {
 ///
 /// # Errors
 /// As `make` and `consume`, a piece that is not what was written, Ctrl-C.
-pub fn each<T: Kept + Send>(
+pub fn each<'a, T: Kept + Send>(
     team: Option<&Team>,
-    stage: &'static str,
+    stage: impl Into<Stage<'a>>,
     n: usize,
     (pool, progress): (&ThreadPool, &dyn Progress),
     make: impl Fn(usize) -> Result<T> + Sync,
     consume: impl FnMut(T) -> Result<()> + Send,
 ) -> Result<()> {
+    let stage = stage.into();
     match team {
         Some(team) => team.each(stage, n, (pool, progress), make, consume),
-        None => stage::each(stage, n, pool, progress, make, consume),
+        None => stage::each(stage.shown, n, pool, progress, make, consume),
     }
 }
 
@@ -251,7 +269,7 @@ pub fn once<T: Kept>(
     make: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let Some(team) = team else { return make() };
-    team.stage(stage)?;
+    team.begin(stage)?;
     let decide = || {
         // Whoever asks sees at once who decides, and the others wait.
         if Alone::at(stage).is_some() {
@@ -259,7 +277,7 @@ pub fn once<T: Kept>(
         }
         make()
     };
-    team.piece((stage, 0), true, progress, decide)?;
+    team.piece((stage.into(), 0), true, progress, decide)?;
     team.read(stage, 0)
 }
 

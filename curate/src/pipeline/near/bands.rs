@@ -82,12 +82,28 @@ impl BandWriter {
 }
 
 /// The groups of two or more rows that share a band hash, from one part of one band.
-pub fn groups(batch: &RecordBatch) -> Result<Vec<Vec<u64>>> {
-    let column =
-        |name| Ok::<_, Error>(spill::column(batch, name)?.as_primitive::<UInt64Type>().values().iter().copied());
-    let mut records: Vec<(u64, u64)> = column(HASH)?.zip(column(ROW)?).collect();
-    records.sort_unstable();
-    records.dedup();
-    let shared = records.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
-    Ok(shared.map(|group| group.iter().map(|(_, row)| *row).collect()).collect())
+#[derive(Default)]
+pub struct Groups(Vec<(u64, u64)>);
+
+impl Groups {
+    /// Take the hashes of a batch.
+    ///
+    /// # Errors
+    /// It has not these columns.
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let column =
+            |name| Ok::<_, Error>(spill::column(batch, name)?.as_primitive::<UInt64Type>().values().iter().copied());
+        self.0.extend(column(HASH)?.zip(column(ROW)?));
+        Ok(())
+    }
+
+    /// Give the rows of each group, with its number, to `each`.
+    pub fn finish(mut self, mut each: impl FnMut(usize, u64)) {
+        self.0.sort_unstable();
+        self.0.dedup();
+        let shared = self.0.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
+        for (number, group) in shared.enumerate() {
+            group.iter().for_each(|(_, row)| each(number, *row));
+        }
+    }
 }

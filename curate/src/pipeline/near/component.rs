@@ -8,10 +8,7 @@ use setaccio_dataset::recipe::{Near, NearRule};
 use super::{files::AllShingles, shingles::overlap};
 use crate::{
     error::{Error, Result},
-    pipeline::{
-        scratch::{ListReader, Places},
-        team::Kept,
-    },
+    pipeline::shuffle::number,
 };
 
 /// Kept rows that a row is compared with at most, the preferred first. Groups in which more stay hold texts that share a
@@ -43,37 +40,24 @@ pub struct Node {
 }
 
 impl Node {
-    /// Bytes that one takes in the file.
-    pub const BYTES: u64 = 48;
-
-    /// Put it at its place.
-    pub fn write(&self, nodes: &Places, number: u32) -> Result<()> {
-        nodes.write(u64::from(number) * Self::BYTES, &self.to_bytes())
-    }
-
     /// As it lies in a file.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(48);
-        bytes.extend_from_slice(&self.at.to_le_bytes());
-        bytes.extend_from_slice(&self.shingles.to_le_bytes());
-        bytes.extend_from_slice(&self.words.to_le_bytes());
-        bytes.extend_from_slice(&self.rank.to_le_bytes());
-        bytes.extend_from_slice(&self.source.to_le_bytes());
-        bytes.extend_from_slice(&u32::from(self.given).to_le_bytes());
-        bytes.extend_from_slice(&self.id);
-        bytes.extend_from_slice(&self.label.to_le_bytes());
+    pub fn to_bytes(&self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        for (at, field) in [(0, &self.at.to_le_bytes()), (40, &self.label.to_le_bytes())] {
+            bytes[at..at + 8].copy_from_slice(field);
+        }
+        for (at, field) in [(8, self.shingles), (12, self.words), (20, u32::from(self.given))] {
+            bytes[at..at + 4].copy_from_slice(&field.to_le_bytes());
+        }
+        for (at, field) in [(16, self.rank), (18, self.source)] {
+            bytes[at..at + 2].copy_from_slice(&field.to_le_bytes());
+        }
+        bytes[24..40].copy_from_slice(&self.id);
         bytes
     }
 
-    /// The one of this number.
-    pub fn read(nodes: &Places, number: u32) -> Result<Self> {
-        let mut bytes = [0; 48];
-        nodes.read(u64::from(number) * Self::BYTES, &mut bytes)?;
-        Ok(Self::of_bytes(&bytes))
-    }
-
     /// That of [`Self::to_bytes`].
-    pub fn of_bytes(bytes: &[u8; 48]) -> Self {
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         let wide = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let long = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
         let short = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u16::from_le_bytes(*b));
@@ -92,12 +76,33 @@ impl Node {
 
 /// A row that goes.
 pub struct Gone {
-    /// Its number.
-    pub node: u32,
-    /// The number of the row that stays in its place.
-    pub by: u32,
+    /// Its name.
+    pub row: u64,
+    /// The id of the row that stays in its place,
+    pub id: [u8; 16],
+    /// and the number of that row's source.
+    pub source: u16,
     /// Their Jaccard similarity, in ten-thousandths.
     pub similarity: u16,
+}
+
+impl Gone {
+    /// As it lies in a file: sorted, they are in the order of the output.
+    pub fn to_bytes(&self) -> [u8; 28] {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(&self.row.to_be_bytes());
+        bytes[8..24].copy_from_slice(&self.id);
+        bytes[24..26].copy_from_slice(&self.source.to_be_bytes());
+        bytes[26..].copy_from_slice(&self.similarity.to_be_bytes());
+        bytes
+    }
+
+    /// That of [`Self::to_bytes`].
+    pub fn of_bytes(bytes: &[u8; 28]) -> Self {
+        let short = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u16::from_be_bytes(*b));
+        let id = bytes[8..].first_chunk().copied().unwrap_or_default();
+        Self { row: number(bytes, 0), id, source: short(24), similarity: short(26) }
+    }
 }
 
 /// What was decided of some components.
@@ -109,54 +114,36 @@ pub struct Decided {
     pub cut: u64,
 }
 
-impl Kept for Decided {
-    fn bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = self.cut.to_le_bytes().to_vec();
-        for Gone { node, by, similarity } in &self.gone {
-            bytes.extend([*node, *by].into_iter().flat_map(u32::to_le_bytes).chain(similarity.to_le_bytes()));
-        }
-        Ok(bytes)
-    }
-
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (cut, rest) = bytes.split_first_chunk()?;
-        let (gone, rest) = rest.as_chunks::<10>();
-        let one = |bytes: &[u8; 10]| {
-            let long = |from: usize| bytes[from..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
-            let similarity = bytes.last_chunk().map_or(0, |b| u16::from_le_bytes(*b));
-            Gone { node: long(0), by: long(4), similarity }
-        };
-        rest.is_empty().then(|| Self { cut: u64::from_le_bytes(*cut), gone: gone.iter().map(one).collect() })
-    }
-}
-
 /// Decides.
 pub struct Decider<'a> {
     /// Threshold and rule.
     pub near: &'a Near,
-    /// The [`Node`]s.
-    pub nodes: &'a Places,
-    /// Their shingles.
+    /// The shingles of all rows.
     pub shingles: &'a AllShingles,
 }
 
 impl Decider<'_> {
-    /// Decide on the components in a file.
-    pub fn decide(&self, file: &ListReader, progress: &dyn Progress) -> Result<Decided> {
-        let mut groups: Vec<Vec<u32>> = Vec::new();
-        file.each(|numbers: &[[u8; 4]]| {
-            groups.push(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect());
-            Ok(())
-        })?;
-        // The component comes first in each; a group that several bands have is one.
-        groups.sort_unstable();
-        groups.dedup();
-        let mut decided = Decided::default();
-        for groups in groups.chunk_by(|a, b| a[0] == b[0]) {
+    /// Decide on components: their rows, each a component, a name and a [`Node`], and the places of these in groups, each a component, a
+    /// group and a name; both ascend.
+    pub fn decide(&self, (rows, places): (&[[u8; 64]], &[[u8; 24]]), progress: &dyn Progress) -> Result<Decided> {
+        let (mut decided, mut places) = (Decided::default(), places);
+        for rows in rows.chunk_by(|a, b| a[..8] == b[..8]) {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            Component::new(self, groups)?.decide(&mut decided, progress)?;
+            let (mine, others) = places.split_at(places.partition_point(|place| place[..8] <= rows[0][..8]));
+            places = others;
+            let groups = mine.chunk_by(|a, b| a[..16] == b[..16]).filter(|group| group.len() > 1);
+            let mut groups: Vec<Vec<u64>> =
+                groups.map(|group| group.iter().map(|place| number(place, 16)).collect()).collect();
+            // A group that several bands have is one.
+            groups.sort_unstable();
+            groups.dedup();
+            let mut rows: Vec<(u64, Node)> =
+                rows.iter().map(|row| (number(row, 8), Node::of_bytes(&row[16..]))).collect();
+            // A shard may hold a row twice.
+            rows.dedup_by_key(|(name, _)| *name);
+            Component::new(self, rows, &groups).decide(&mut decided, progress)?;
         }
         Ok(decided)
     }
@@ -165,7 +152,7 @@ impl Decider<'_> {
 /// The rows of a component, in order of preference, and the groups that link them.
 struct Component<'a> {
     decider: &'a Decider<'a>,
-    rows: Vec<(u32, Node)>,
+    rows: Vec<(u64, Node)>,
     /// Places of the rows of each group.
     groups_of: Vec<Vec<u32>>,
     groups: usize,
@@ -174,25 +161,21 @@ struct Component<'a> {
 }
 
 impl<'a> Component<'a> {
-    fn new(decider: &'a Decider<'a>, groups: &[Vec<u32>]) -> Result<Self> {
-        let mut numbers: Vec<u32> = groups.iter().flat_map(|group| &group[1..]).copied().collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let read = |number: &u32| Ok((*number, Node::read(decider.nodes, *number)?));
-        let mut rows: Vec<(u32, Node)> = numbers.iter().map(read).collect::<Result<_>>()?;
-        rows.sort_unstable_by_key(|(number, node)| (!node.given, node.rank, Reverse(node.words), node.id, *number));
+    fn new(decider: &'a Decider<'a>, mut rows: Vec<(u64, Node)>, groups: &[Vec<u64>]) -> Self {
+        let names: Vec<u64> = rows.iter().map(|(name, _)| *name).collect();
+        rows.sort_unstable_by_key(|(name, node)| (!node.given, node.rank, Reverse(node.words), node.id, *name));
         let mut places = vec![0; rows.len()];
-        for (place, (number, _)) in rows.iter().enumerate() {
-            places[numbers.binary_search(number).unwrap_or(0)] = place;
+        for (place, (name, _)) in rows.iter().enumerate() {
+            places[names.binary_search(name).unwrap_or(0)] = place;
         }
         let mut groups_of = vec![Vec::new(); rows.len()];
         for (group, members) in (0..).zip(groups) {
-            for number in &members[1..] {
-                groups_of[places[numbers.binary_search(number).unwrap_or(0)]].push(group);
+            for name in members {
+                groups_of[places[names.binary_search(name).unwrap_or(0)]].push(group);
             }
         }
         let cache = vec![None; rows.len()];
-        Ok(Self { decider, rows, groups_of, groups: groups.len(), cache, cached: 0 })
+        Self { decider, rows, groups_of, groups: groups.len(), cache, cached: 0 }
     }
 
     fn decide(mut self, decided: &mut Decided, progress: &dyn Progress) -> Result<()> {
@@ -262,7 +245,8 @@ impl<'a> Component<'a> {
     fn gone(&self, place: usize, by: usize, both: u32, either: u32) -> Gone {
         let similarity = u64::from(both) * 10_000 / u64::from(either).max(1);
         let similarity = u16::try_from(similarity).unwrap_or(u16::MAX);
-        Gone { node: self.rows[place].0, by: self.rows[by].0, similarity }
+        let Node { id, source, .. } = self.rows[by].1;
+        Gone { row: self.rows[place].0, id, source, similarity }
     }
 
     fn overlap(&mut self, one: usize, another: usize) -> Result<(u32, u32)> {

@@ -7,31 +7,54 @@
 //!                  shingles of the rows of groups ────────────┘
 //! ```
 //!
-//! A row is known by its place in the output, so rows that are the same are one here. What is in memory is what a thread has in hand,
-//! and while components are found 4 bytes for each row that shares a band with another; the rest lies in files of the work folder.
-//! Nothing depends on threads, slices or the order of files.
+//! A row is known by its place in the output, its name, so rows that are the same are one here. What is in memory is what a thread has
+//! in hand; the rest lies in files of the work folder. Nothing depends on threads, slices or the order of files.
 
 pub mod bands;
 pub mod component;
 pub mod files;
-pub mod names;
 pub mod shingles;
 mod sketch;
+pub mod star;
 
 use std::{
     collections::VecDeque,
-    path::Path,
+    ops::Range,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use setaccio_base::sha256::hex;
 
-use self::{
-    component::{Gone, Node},
-    names::{Names, SomeNames},
-};
-use super::scratch::Places;
-use crate::error::Result;
+use self::component::Gone;
+use super::shuffle::{Shuffle, number};
+use crate::{error::Result, key};
+
+/// The partitions of the output: which of them a row belongs to.
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    /// Where each begins, in buckets of the output's order.
+    starts: Vec<u32>,
+    buckets: u32,
+}
+
+impl Ranges {
+    /// Those that so many buckets are cut into.
+    pub fn new(partitions: &[Range<u32>], buckets: usize) -> Self {
+        let starts = partitions.iter().map(|partition| partition.start).collect();
+        Self { starts, buckets: u32::try_from(buckets).unwrap_or(u32::MAX) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The number of the one of a row of this name.
+    pub fn of(&self, name: u64) -> u32 {
+        let bucket = key::bucket(name, self.buckets);
+        u32::try_from(self.starts.partition_point(|start| *start <= bucket)).unwrap_or(u32::MAX).saturating_sub(1)
+    }
+}
 
 /// A row that goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,80 +69,44 @@ pub struct NearDuplicate {
 
 /// Which rows go.
 pub struct NearDuplicates {
-    /// Rows that share a band with another.
-    names: Names,
-    /// For each, by number, the row that stays in its place and how similar that is.
-    gone: Places,
-    /// What is known of each.
-    nodes: Places,
+    /// Where partitions find them.
+    gone: Shuffle<28>,
+    ranges: Ranges,
     /// Rows that were not compared with all that share a band with them.
     pub cut: u64,
-    /// What was read last, range by range of the names.
-    held: RwLock<VecDeque<Arc<Held>>>,
+    /// What was read last, partition by partition.
+    held: RwLock<VecDeque<Held>>,
 }
 
-/// Ranges that are held: more than threads are at.
+/// Partitions that are held: more than threads are at.
 const HELD: usize = 64;
 
-/// Bytes that say what becomes of a row: the number of the row that stays in its place, counted from 1, or 0; and their similarity in
-/// ten-thousandths.
-const FATE: usize = 6;
-
-/// Names of a range, and what becomes of their rows.
-struct Held {
-    range: u32,
-    names: SomeNames,
-    fates: Vec<u8>,
-}
-
-/// No row.
-pub const NONE: u32 = u32::MAX;
+/// Rows that go of a partition, ascending.
+type Held = (u32, Arc<Vec<[u8; 28]>>);
 
 impl NearDuplicates {
-    /// None of these rows, yet; what becomes of them is to lie in the folder `scratch`.
-    pub fn new(names: Names, nodes: Places, scratch: &Path) -> Result<Self> {
-        let gone = Places::create(&scratch.join("gone"), u64::from(names.count()) * FATE as u64)?;
-        Ok(Self { names, gone, nodes, cut: 0, held: RwLock::default() })
-    }
-
-    /// What is known of each row, by number.
-    pub fn nodes(&self) -> &Places {
-        &self.nodes
-    }
-
-    /// A row goes.
-    pub fn add(&self, Gone { node, by, similarity }: Gone) -> Result<()> {
-        let mut fate = [0; FATE];
-        fate[..4].copy_from_slice(&(by + 1).to_le_bytes());
-        fate[4..].copy_from_slice(&similarity.to_le_bytes());
-        self.gone.write(u64::from(node) * FATE as u64, &fate)
+    /// Those in these files, of which `cut` were not compared with all.
+    pub fn new(gone: Shuffle<28>, ranges: Ranges, cut: u64) -> Self {
+        Self { gone, ranges, cut, held: RwLock::default() }
     }
 
     /// What is near the row of this name and stays in its place, if it goes.
     pub fn of(&self, row: u64) -> Result<Option<NearDuplicate>> {
-        let held = self.held(self.names.range_of(row))?;
-        let Some(number) = held.names.number(row) else { return Ok(None) };
-        let fate = &held.fates[(number - held.names.first) as usize * FATE..];
-        let by = fate.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let Some(by) = by.checked_sub(1) else { return Ok(None) };
-        let Node { id, source, .. } = Node::read(&self.nodes, by)?;
-        let similarity = fate[4..].first_chunk().map_or(0, |bytes| u16::from_le_bytes(*bytes));
+        let held = self.held(self.ranges.of(row))?;
+        let Ok(place) = held.binary_search_by_key(&row, |record| number(record, 0)) else { return Ok(None) };
+        let Gone { id, source, similarity, .. } = Gone::of_bytes(&held[place]);
         Ok(Some(NearDuplicate { id: hex(&id), source, similarity: f64::from(similarity) / 10_000.0 }))
     }
 
-    /// The names of a range, and what becomes of their rows.
-    fn held(&self, range: u32) -> Result<Arc<Held>> {
+    fn held(&self, partition: u32) -> Result<Arc<Vec<[u8; 28]>>> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = held.iter().rev().find(|held| held.range == range) {
+        if let Some((_, found)) = held.iter().rev().find(|(of, _)| *of == partition) {
             return Ok(found.clone());
         }
         drop(held);
-        let names = self.names.of_range(range)?;
-        let mut fates = vec![0; names.count() * FATE];
-        self.gone.read(u64::from(names.first) * FATE as u64, &mut fates)?;
-        let found = Arc::new(Held { range, names, fates });
+        let found = Arc::new(self.gone.read(partition as usize)?);
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.push_back(found.clone());
+        held.push_back((partition, found.clone()));
         if held.len() > HELD {
             held.pop_front();
         }

@@ -194,7 +194,7 @@ test-ignored *args:
 # kills, cuts and errors at random moments, and inputs changed at random, many times over; CUDA kernels and steps, emulated
 [group('7 develop')]
 soak:
-    cargo test --workspace --features serve,store,query --test e2e -- --ignored soak_
+    cargo test --workspace --features serve,store,query --test e2e --test together -- --ignored soak_
     benches/gpu.sh emulate
 
 # mutated inputs for ten minutes: just fuzz jsonl; or json, csv, parquet, parquet_footer, template, recipe, gguf, safetensors

@@ -3,7 +3,7 @@
 //! whatever lies there under it is what the task would leave here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -162,6 +162,7 @@ impl<'a> SharedWork<'a> {
     /// The store refuses; whoever follows it says stop.
     pub fn put(&self, part: Part, progress: &dyn Progress) -> Result<()> {
         let _held = OutputFolder::open(&self.local, Mode::Shared)?;
+        self.forget_others()?;
         let there = self.there()?;
         let tasks: Vec<&Task> =
             self.tasks(part).into_iter().filter(|task| !there.contains_key(&manifest_name(task))).collect();
@@ -188,7 +189,7 @@ impl<'a> SharedWork<'a> {
     fn put_file(&self, file: &Path, last: bool, progress: &dyn Progress) -> Result<()> {
         let address = join(&self.address, &file_name(file));
         if !last {
-            let journal = file.with_file_name(format!("{}.parts.json", file_name(file)));
+            let journal = file.with_file_name(format!("{}{JOURNAL}", file_name(file)));
             return Ok(self.stores.upload(&address, file, &journal, &Quiet(progress))?);
         }
         let bytes = fs::read(file).map_err(Error::io("read", file))?;
@@ -204,15 +205,38 @@ impl<'a> SharedWork<'a> {
     /// # Errors
     /// The store refuses.
     pub fn clear(&self) -> Result<()> {
-        let own = |name: &str| self.plan.tasks.iter().any(|task| name.starts_with(&task.key));
-        let mut names: Vec<(String, Object)> = self.there()?.into_iter().filter(|(name, _)| own(name)).collect();
+        let keys: HashSet<&str> = self.plan.tasks.iter().map(|task| task.key.as_str()).collect();
+        let own = |name: &str| name.split_once('.').is_some_and(|(key, _)| keys.contains(key));
+        let names: Vec<(String, Object)> = self.there()?.into_iter().filter(|(name, _)| own(name)).collect();
         // Manifests go first: without one the rest is nothing.
-        let manifest = |name: &str| self.plan.tasks.iter().any(|task| name == manifest_name(task));
-        names.sort_by_cached_key(|(name, _)| !manifest(name));
-        let deleted = names.iter().try_for_each(|(_, object)| self.stores.delete(&object.address));
-        Ok(deleted?)
+        let (manifests, rest): (Vec<_>, Vec<_>) =
+            names.iter().partition(|(name, _)| name.split_once('.').is_some_and(|(_, behind)| behind == "json"));
+        let pool = thread_pool(AT_ONCE)?;
+        for gone in [manifests, rest] {
+            let delete = |i: usize| Ok::<_, Error>(self.stores.delete(&gone[i].1.address)?);
+            ordered_map(&pool, gone.len(), delete, |()| Ok::<_, Error>(()))?;
+        }
+        Ok(())
+    }
+
+    /// Give up what was begun to be put of tasks that are of this build no longer: nobody goes on with it.
+    fn forget_others(&self) -> Result<()> {
+        let keys: HashSet<&str> = self.plan.tasks.iter().map(|task| task.key.as_str()).collect();
+        for entry in fs::read_dir(&self.work).map_err(Error::io("read", &self.work))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let other = name.split_once('.').is_none_or(|(key, _)| !keys.contains(key));
+            if other && name.ends_with(JOURNAL) {
+                // What cannot be given up costs room in the store, and no build.
+                let _ = self.stores.forget(&entry.path());
+                atomic::remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
+
+/// How the name of what is known of an upload ends.
+const JOURNAL: &str = ".parts.json";
 
 fn manifest_name(task: &Task) -> String {
     format!("{}.json", task.key)

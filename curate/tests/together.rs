@@ -27,6 +27,7 @@ use setaccio_curate::{
     recipe,
     source::origin::Origin,
 };
+use setaccio_dataset::ledger::Ledger;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -97,19 +98,24 @@ fn slices(plan: &Plan, out: &Path) {
 }
 
 /// What each kind of decision about all rows is asked for by.
-const RECIPES: [(&str, &str); 6] = [
+const RECIPES: [(&str, &str); 7] = [
     ("nothing is compared", ""),
     ("copies and a sample", "[dedup]\n[sample]\nrows = 500\n"),
     ("near-duplicates", "[dedup]\nprefer = ['b']\n[dedup.near]\n[sample]\nfraction = 0.9\n"),
     ("spans", "[dedup]\n[dedup.repeats]\nmin_words = 3\nmin_sentences = 1\n[sample]\nrows = 700\n"),
-    ("rows that validate", "[dedup]\n[dedup.near]\nrule = 'greedy'\n[decontamination]\nvalidation = true\n"),
+    ("rows that validate", "[dedup]\n[decontamination]\nvalidation = true\n"),
     ("weighted", "[dedup]\n[sample]\nrows = 300\n# weighted\n"),
+    ("earlier rows", "[dedup]\n[dedup.near]\nagainst = ['earlier']\nrule = 'greedy'\n"),
 ];
 
 #[test]
 fn any_number_of_processes_make_the_bytes_of_one() {
     for (name, settings) in RECIPES {
         let dir = TempDir::new().unwrap();
+        if settings.contains("earlier") {
+            let earlier = plan(dir.path(), RECIPES[1].1);
+            run(&earlier, &dir.path().join("earlier"), Part::Whole, &()).unwrap();
+        }
         let plan = plan(dir.path(), settings);
         let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
         run(&plan, &alone, Part::Whole, &()).unwrap();
@@ -132,6 +138,19 @@ fn any_number_of_processes_make_the_bytes_of_one() {
             assert!(other[path] == *bytes, "{name}: {} differs", path.display());
         }
         assert!(!together.join(".setaccio/work").exists(), "{name}: nothing is left of it");
+        // What is not there at all would be the same, too.
+        let rules = [
+            ("near", "near"),
+            ("earlier", "near"),
+            ("spans", "repeats"),
+            ("rows that", "decontamination"),
+        ];
+        let ledger: Ledger = serde_json::from_slice(&one[Path::new("ledger.json")]).unwrap();
+        let drops = |rule: &str| {
+            ledger.stages.iter().flat_map(|stage| &stage.rules).any(|of| of.rule == rule && of.tally.dropped > 0)
+        };
+        let rule = rules.into_iter().find(|(kind, _)| name.starts_with(kind));
+        assert!(rule.is_none_or(|(_, rule)| drops(rule)), "{name}: nothing is dropped for it");
     }
 }
 
@@ -227,14 +246,22 @@ impl Formulas {
         4.0 * (self.tasks / 128.0).ceil() * (self.ranges + self.bands * self.parts + 5.0)
     }
 
-    /// Bytes of what is known of rows that share a band, as it is told to all.
+    /// Bytes of what is known of rows that share a band.
     fn nodes_bytes(&self) -> f64 {
-        52.0 * self.near * self.rows
+        56.0 * self.near * self.rows
     }
 
-    /// Bytes that a process holds while it finds which of these are linked.
-    fn components_held(&self) -> f64 {
-        4.0 * self.near * self.rows
+    /// Bytes that a thread holds of the hashes of a band: those of a part, or of a share of it.
+    fn band_held(&self) -> f64 {
+        let part = 16.0 * self.rows / self.parts;
+        part / ((part / 67_108_864.0).floor() + 1.0).log2().ceil().exp2()
+    }
+
+    /// Bytes that a thread holds of the edges between rows that share bands, if they share all.
+    fn edges_held(&self) -> f64 {
+        let bytes = 32.0 * self.bands * self.near * self.rows;
+        let pieces = (bytes / 1_048_576.0).min(64.0).max(bytes / 67_108_864.0).log2().ceil().exp2();
+        bytes / pieces.clamp(1.0, 4096.0)
     }
 }
 
@@ -281,9 +308,9 @@ fn is_as_the_formulas_say(rows: usize) {
         );
     };
     expect("the index", bytes("tasks", "index"), formulas.index_bytes());
-    // A hash of 8 bytes stands before each piece.
-    let pieces = fs::read_dir(team.join("near")).unwrap().count() as f64;
-    expect("what is known of near rows", bytes("near", "json") - 8.0 * pieces, formulas.nodes_bytes());
+    // Each file has 40 bytes beside its rows: where they begin and end, and hashes.
+    let pieces = fs::read_dir(team.join("linked")).unwrap().count() as f64 / 3.0;
+    expect("what is known of near rows", bytes("near", "rows") - 40.0 * pieces, formulas.nodes_bytes());
 }
 
 #[test]
@@ -303,7 +330,7 @@ fn soak_what_joining_moves_is_as_the_formulas_say() {
 fn the_table_of_the_docs_is_what_the_formulas_give() {
     let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/hpc.md")).unwrap();
     // Rows of 2 kB, in tasks of 16 MB; one in five has a near-duplicate or is one.
-    for (rows, row) in [(1e6, "10^6"), (1e8, "10^8"), (1e9, "10^9")] {
+    for (rows, row) in [(1e6, "10^6"), (1e8, "10^8"), (1e9, "10^9"), (1e10, "10^10")] {
         let tasks = rows / 8_000.0;
         let buckets = plan::buckets_of((rows * 2_000.0) as u64).max(plan::SPILL_BUCKETS);
         let (ranges, parts) = (f64::from(buckets), f64::from(buckets / plan::SPILL_BUCKETS));
@@ -313,8 +340,8 @@ fn the_table_of_the_docs_is_what_the_formulas_give() {
             large if large < 10_000.0 => format!("{large:.0} MB"),
             huge => format!("{:.0} GB", huge / 1e3),
         };
-        let numbers =
-            [formulas.index_bytes(), formulas.index_held(), formulas.nodes_bytes(), formulas.components_held()];
+        let held = formulas.band_held().max(formulas.edges_held());
+        let numbers = [formulas.index_bytes(), formulas.index_held(), formulas.nodes_bytes(), held];
         let line = format!("| {row} | {} |", numbers.map(megabytes).join(" | "));
         assert!(docs.lines().any(|found| found == line), "docs/hpc.md has not the line\n{line}");
     }

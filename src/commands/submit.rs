@@ -350,9 +350,10 @@ fn missing(args: &Args, loaded: RecipeFile, out: &Path, of: usize, progress: &Ba
     }
 }
 
-/// By how many processes slices are joined together, if more than one does.
+/// By how many processes slices are joined together, if more than one does: no more than an array of Slurm has elements.
 fn shares(args: &Args) -> Option<usize> {
-    Some(args.finish_tasks.into()).filter(|shares| *shares > 1)
+    let most = if args.slurm { slurm::most_elements() } else { usize::MAX };
+    Some(most.min(args.finish_tasks.into())).filter(|shares| *shares > 1)
 }
 
 fn cpus(args: &Args) -> u16 {

@@ -237,8 +237,11 @@ fn a_torn_part_stops_the_build_and_its_task_is_done_again() {
     let fixture = fixture(REPEATS);
     tear_and_remove_a_part(&fixture, "blocks");
     // What an earlier run left on the way is not taken for its own.
-    fs::create_dir_all(fixture.path("out/.setaccio/work/repeats")).unwrap();
-    fs::write(fixture.path("out/.setaccio/work/repeats/gone"), "what a killed run left").unwrap();
+    for (folder, name) in [("spans", "00000.spans"), ("repeats", "00000.gone"), ("edits", "00000.changes")] {
+        let folder = fixture.path("out/.setaccio/work/repeats").join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), "what a killed run left").unwrap();
+    }
     fixture.build("out", &[]).assert_success();
     fixture.build("whole", &[]).assert_success();
     assert_eq!(fixture.published("out"), fixture.published("whole"));

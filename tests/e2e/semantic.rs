@@ -1,7 +1,7 @@
 //! Semantic diversity: what goes is what brute force finds over the vectors of the library that made the model
 //! (`tests/oracles/semantic.py`), however the work is divided and whatever happens on the way.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Stdio, thread::sleep, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::{Child, Stdio}, thread::sleep, time::Duration};
 
 use serde_json::Value;
 
@@ -118,6 +118,13 @@ fn same_bytes(search: &str) {
         let out = format!("of-{slices}");
         for slice in (1..=slices).rev() {
             fixture.build(&out, &["--task", &format!("{slice}/{slices}")]).assert_success();
+        }
+        if slices == 7 {
+            let shares: Vec<Child> =
+                (1..=2).map(|i| fixture.command(&out, &[&format!("--finish={i}/2")]).spawn().unwrap()).collect();
+            for mut share in shares {
+                assert!(share.wait().unwrap().success());
+            }
         }
         fixture.build(&out, &["--finish"]).assert_success();
         assert_eq!(fixture.published(&out), one, "joined from {slices} slices");

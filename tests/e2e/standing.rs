@@ -176,18 +176,20 @@ fn a_slice_that_fails_before_anything_is_outlined_is_told() {
 
 #[test]
 fn what_one_process_decides_is_called_so() {
-    let fixture = fixture();
+    let fixture = crate::semantic::fixture(&crate::semantic::semantic("message", 0.9, 5));
+    fixture.build("whole", &[]).assert_success();
     for slice in ["1/2", "2/2"] {
         fixture.build("out", &["--task", slice]).assert_success();
     }
     let out = fixture.path("out");
     let whole = fingerprint(&fixture.path("whole")).unwrap();
-    let spans = out.join(format!(".setaccio/work/finish-{}/spans", &whole[..16]));
-    let first = stopped(fixture.command("out", &["--finish=1/2"]), &spans, ("open", 1)).unwrap();
+    // It opens the file of what it decided once it has decided.
+    let decided = out.join(format!(".setaccio/work/finish-{}/semantic", &whole[..16]));
+    let first = stopped(fixture.command("out", &["--finish=1/2"]), &decided, ("open", 2)).unwrap();
     let found = status(&out);
     assert_eq!(
         (&found["join"][0]["state"], &found["join"][0]["alone"]),
-        (&"running".into(), &"repeats".into()),
+        (&"running".into(), &"semantic".into()),
         "{found}"
     );
     let mut second = fixture.command("out", &["--finish=2/2"]).spawn().unwrap();
@@ -195,15 +197,15 @@ fn what_one_process_decides_is_called_so() {
     let found = status(&out);
     assert_eq!(
         (&found["join"][1]["state"], &found["join"][1]["alone"]),
-        (&"running".into(), &"repeats".into()),
+        (&"running".into(), &"semantic".into()),
         "{found}"
     );
     let said = setaccio(&["status", out.to_str().unwrap()]).assert_success().stdout;
     assert!(
-        said.contains("join 1/2  running") && said.contains(", decides for all: passages that rows repeat"),
+        said.contains("join 1/2  running") && said.contains(", decides for all: rows that mean nearly the same"),
         "{said}"
     );
-    assert!(said.contains("waits for the process that decides for all: passages that rows repeat"), "{said}");
+    assert!(said.contains("waits for the process that decides for all: rows that mean nearly the same"), "{said}");
     signal(&first, "CONT");
     for mut child in [first, second] {
         assert!(child.wait().unwrap().success());
@@ -211,7 +213,7 @@ fn what_one_process_decides_is_called_so() {
     assert_eq!(states(&status(&out), "join"), ["done"; 2]);
     let [recipe, data] = ["recipe.toml", "data"].map(|name| fixture.path(name).display().to_string());
     let said = setaccio(&["plan", &recipe, "--from", &data]).assert_success().stdout;
-    assert!(said.contains("but for what one process decides: passages that rows repeat"), "{said}");
+    assert!(said.contains("but for what one process decides: rows that mean nearly the same"), "{said}");
 }
 
 #[cfg(feature = "train")]

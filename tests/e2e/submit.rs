@@ -210,6 +210,8 @@ fn scripts_and_manifests_are_for_a_person_to_read() {
     assert!(said.contains("7 of 7 slices"), "{said}");
     let script = fs::read_to_string(fixture.path("many/.setaccio/submit/0001/slices.sh")).unwrap();
     assert!(script.contains("#SBATCH --array=1-3\n"), "{script}");
+    let script = fs::read_to_string(fixture.path("many/.setaccio/submit/0001/join.sh")).unwrap();
+    assert!(script.contains("#SBATCH --array=1-3\n") && script.contains("/3"), "{script}");
 }
 
 #[test]

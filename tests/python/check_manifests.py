@@ -40,7 +40,7 @@ def kubernetes(setaccio: str, out: Path) -> None:
     for slices in [1, 40]:
         arguments = ["--kubernetes", "--image", "registry.example/setaccio:1", "--volume", "data=/work", "--tasks", str(slices)]
         folder = written(setaccio, out, *arguments)
-        for name in ["slices.yaml", "finish.yaml"]:
+        for name in ["slices.yaml", "join.yaml", "finish.yaml"]:
             manifest = yaml.safe_load((folder / name).read_text())
             if not is_job(manifest):
                 raise SystemExit(f"{name} is no manifest of Kubernetes {KUBERNETES}")
@@ -59,7 +59,7 @@ def aws_batch(setaccio: str, out: Path) -> None:
     validator = botocore.validate.ParamValidator()
     for slices in [1, 40]:
         folder = written(setaccio, out, "--aws-batch", "--queue", "spot", "--job-definition", "setaccio:3", "--tasks", str(slices))
-        for name in ["slices.json", "finish.json"]:
+        for name in ["slices.json", "join.json", "finish.json"]:
             job = json.loads((folder / name).read_text())
             report = validator.validate(job, model)
             if report.has_errors():

@@ -9,22 +9,16 @@ use setaccio_dataset::recipe::Recipe;
 pub enum Alone {
     /// Which rows mean nearly what others mean.
     Semantic,
-    /// Which rows hold what others validate.
-    Validation,
-    /// What rows hold of each other.
-    Repeats,
 }
 
 impl Alone {
     /// All, in the order in which they are made.
-    pub const ALL: [Self; 3] = [Self::Semantic, Self::Validation, Self::Repeats];
+    pub const ALL: [Self; 1] = [Self::Semantic];
 
     /// The stage of a team whose only piece is what was decided.
     pub fn stage(self) -> &'static str {
         match self {
             Self::Semantic => "semantic",
-            Self::Validation => "leaks",
-            Self::Repeats => "repeats",
         }
     }
 
@@ -32,8 +26,6 @@ impl Alone {
     fn stages(self) -> &'static [&'static str] {
         match self {
             Self::Semantic => &["vectors", "signs", "meaning"],
-            Self::Validation => &["validation", "leaks"],
-            Self::Repeats => &["spans", "repeats", "edits"],
         }
     }
 
@@ -46,18 +38,13 @@ impl Alone {
     pub fn told(self) -> &'static str {
         match self {
             Self::Semantic => "rows that mean nearly the same",
-            Self::Validation => "rows that hold what others validate",
-            Self::Repeats => "passages that rows repeat",
         }
     }
 
     /// Those of a recipe.
     pub fn of(recipe: &Recipe) -> Vec<Self> {
-        let validates = recipe.decontamination.as_ref().is_some_and(|settings| settings.validation);
         let wanted = |alone: &Self| match alone {
             Self::Semantic => recipe.semantic().is_some(),
-            Self::Validation => validates && recipe.split.validation > 0.0,
-            Self::Repeats => recipe.dedup.is_some() && recipe.repeats().is_some(),
         };
         Self::ALL.into_iter().filter(wanted).collect()
     }

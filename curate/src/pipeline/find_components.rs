@@ -35,7 +35,7 @@ pub fn pieces(places: u64) -> usize {
     /// Bytes of a place's edges, from both ends.
     const EACH: u64 = 32;
     let (few, many) = ((places * EACH >> 20).min(64), places * EACH >> 26);
-    usize::try_from(few.max(many).next_power_of_two().min(1024)).unwrap_or(1)
+    usize::try_from(few.max(many).next_power_of_two().min(4096)).unwrap_or(1)
 }
 
 /// The piece, of so many, that a row or a component belongs to. Centres of stars are small names, so that ranges of names would not do.

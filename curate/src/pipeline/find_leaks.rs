@@ -1,9 +1,10 @@
 //! Finds rows that train and hold what rows of the same build validate: these are items, as those of evaluation sets are.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use rayon::ThreadPool;
-use setaccio_base::{parallel::ordered_map, progress::Progress};
 use setaccio_dataset::{decontamination::Decontamination, ledger::EvaluationCount};
 
 use super::{
@@ -12,15 +13,15 @@ use super::{
     resolver::{KeepRow, Resolver},
     spill,
     spill_file::SpillIndex,
-    stage::each,
+    team::{Hands, Json, each},
 };
 use crate::{
     contamination::{Builder, Finder, Index},
-    error::{Error, Result},
+    error::Result,
     plan,
 };
 
-/// Bytes of items that are held at once: where rows that validate are more, the others are looked through once for each such part.
+/// Bytes of items that are held at once, about: where rows that validate are more, the others are looked through once for each such part.
 const INDEX_BYTES: u64 = 256 << 20;
 
 /// What is decided on.
@@ -31,87 +32,88 @@ pub struct Rows<'a> {
     pub partitions: &'a [Range<u32>],
     /// Tells which rows stay, and which of them validate.
     pub resolver: &'a Resolver<'a>,
-    /// Who follows it.
-    pub progress: &'a dyn Progress,
-    /// Threads.
-    pub pool: &'a ThreadPool,
+    /// Who decides.
+    pub hands: Hands<'a>,
 }
 
+/// Items of some partitions, put together, and their ids.
+type Part = (Index, Vec<[u8; 16]>);
+
 impl Rows<'_> {
-    /// Decide which rows go; numbers keep their values or not.
+    /// Decide which rows go; numbers keep their values or not. Those of a team share it by part of the items and partition.
     ///
     /// # Errors
     /// A damaged work file, Ctrl-C.
     pub fn decide(self, settings: &Decontamination, numbers: bool) -> Result<Leaks> {
-        let mut leaks =
-            Leaks { rows: Vec::new(), count: EvaluationCount { set: VALIDATION.into(), ..Default::default() } };
-        let (mut builder, mut ids) = (fresh(settings, numbers), Vec::new());
-        self.progress.stage("validation", self.partitions.len() as u64);
-        // Looking through the others takes the same threads, so that these have to be done with what they gather.
-        for group in self.partitions.chunks(2 * self.pool.current_num_threads()) {
-            let mut gathered = Vec::new();
-            ordered_map(
-                self.pool,
-                group.len(),
-                |i| self.items(&group[i]),
-                |items| {
-                    self.progress.advance(1, "");
-                    gathered.extend(items);
-                    Ok::<_, Error>(())
-                },
-            )?;
-            for (id, texts) in gathered {
-                builder.item("", texts.iter().map(String::as_str));
-                ids.push(id);
-                if builder.bytes() >= INDEX_BYTES {
-                    let whole = std::mem::replace(&mut builder, fresh(settings, numbers));
-                    self.look(whole, &std::mem::take(&mut ids), &mut leaks)?;
-                }
+        let Self { partitions, hands, .. } = self;
+        let mut count = EvaluationCount { set: VALIDATION.into(), ..Default::default() };
+        let mut parts: Vec<(Range<usize>, u64)> = vec![(0..0, 0)];
+        let weigh = |i: usize| {
+            let mut builder = fresh(settings, numbers);
+            let empty = builder.bytes();
+            self.add(&mut builder, &mut Vec::new(), i)?;
+            let bytes = builder.bytes() - empty;
+            let sets = builder.finish().sets;
+            Ok(Json([bytes, sets.iter().map(|set| set.items).sum(), sets.iter().map(|set| set.short).sum()]))
+        };
+        each(hands.team, "validation", partitions.len(), hands.by(), weigh, |Json(weighed): Json<[u64; 3]>| {
+            let [bytes, items, short] = weighed;
+            count.items += items;
+            count.short += short;
+            let (last, held) = parts.last().cloned().unwrap_or_default();
+            if held > 0 && held + bytes > INDEX_BYTES {
+                parts.push((last.end..last.end + 1, bytes));
+            } else if let Some(part) = parts.last_mut() {
+                *part = (last.start..last.end + 1, held + bytes);
             }
-        }
-        self.look(builder, &ids, &mut leaks)?;
-        leaks.count.rows = leaks.rows.len() as u64;
-        Ok(leaks)
-    }
-
-    /// The rows of a partition that validate: their ids, and what they say.
-    fn items(&self, partition: &Range<u32>) -> Result<Vec<([u8; 16], Vec<String>)>> {
-        let mut items = Vec::new();
-        self.each_row(partition, Split::Validation, |Kept { content, batch, at, .. }| {
-            items.push((spill::id(batch, at)?, plan::texts(&content)));
             Ok(())
         })?;
-        Ok(items)
-    }
-
-    /// Look through the rows that train for the items that were put together, which have these ids.
-    fn look(&self, builder: Builder, ids: &[[u8; 16]], leaks: &mut Leaks) -> Result<()> {
-        let index = builder.finish();
-        let (mut found, mut held) = (Vec::new(), Vec::new());
-        let look = |i: usize| self.hold(&self.partitions[i], &index, ids);
-        each("leaks", self.partitions.len(), self.pool, self.progress, look, |(rows, items)| {
-            found.extend(rows);
-            held.extend(items);
+        // Pieces come part by part, so that threads mostly look for the same.
+        let held: Mutex<Option<(usize, Arc<Part>)>> = Mutex::default();
+        let items = |number: usize| -> Result<Arc<Part>> {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, part)) = held.as_ref().filter(|(of, _)| *of == number) {
+                return Ok(part.clone());
+            }
+            *held = None;
+            let (mut builder, mut ids) = (fresh(settings, numbers), Vec::new());
+            parts[number].0.clone().try_for_each(|i| self.add(&mut builder, &mut ids, i))?;
+            let part = Arc::new((builder.finish(), ids));
+            *held = Some((number, part.clone()));
+            Ok(part)
+        };
+        let look = |piece: usize| {
+            let part = items(piece / partitions.len())?;
+            self.hold(&partitions[piece % partitions.len()], &part.0, &part.1).map(Json)
+        };
+        let (mut leaks, mut found) = (Leaks { rows: Vec::new(), count: EvaluationCount::default() }, Vec::new());
+        let (mut piece, pieces) = (0, parts.len() * partitions.len());
+        each(hands.team, "leaks", pieces, hands.by(), look, |Json((rows, items)): Json<(Vec<Leak>, Vec<u32>)>| {
+            leaks.rows.extend(rows);
+            found.extend(items);
+            piece += 1;
+            // All of a part were looked for.
+            if piece % partitions.len() == 0 {
+                found.sort_unstable();
+                found.dedup();
+                count.found += found.len() as u64;
+                found.clear();
+                leaks.settle();
+            }
             Ok(())
         })?;
-        held.sort_unstable();
-        held.dedup();
-        leaks.count.found += held.len() as u64;
-        for set in &index.sets {
-            leaks.count.items += set.items;
-            leaks.count.short += set.short;
-        }
-        // Of equal ones the one that was found first stays: items come in the order of the output.
-        leaks.rows.extend(found);
-        leaks.rows.sort_by_key(|leak| leak.row);
-        leaks.rows.dedup_by(|later, first| {
-            let same = later.row == first.row;
-            if same && first.is_less(later) {
-                std::mem::swap(later, first);
-            }
-            same
-        });
-        Ok(())
+        count.rows = leaks.rows.len() as u64;
+        Ok(Leaks { count, ..leaks })
+    }
+
+    /// Add the items of a partition to others, and their ids.
+    fn add(&self, builder: &mut Builder, ids: &mut Vec<[u8; 16]>, partition: usize) -> Result<()> {
+        self.each_row(&self.partitions[partition], Split::Validation, |Kept { content, batch, at, .. }| {
+            let texts = plan::texts(&content);
+            builder.item("", texts.iter().map(String::as_str));
+            ids.push(spill::id(batch, at)?);
+            Ok(())
+        })
     }
 
     /// The rows of a partition that train and hold items, and the items that they hold.
@@ -138,9 +140,9 @@ impl Rows<'_> {
 
     /// Give the rows of a split that deduplication leaves of a partition to `each`, in the order of the output.
     fn each_row(&self, partition: &Range<u32>, split: Split, each: impl FnMut(Kept<'_>) -> Result<()>) -> Result<()> {
-        let Self { index, resolver, progress, .. } = *self;
+        let Self { index, resolver, hands, .. } = *self;
         let wanted = |row: &KeepRow, _| row.validation == (split == Split::Validation);
-        KeptRows { index, resolver, progress }.each(partition, wanted, each)
+        KeptRows { index, resolver, progress: hands.progress }.each(partition, wanted, each)
     }
 }
 

@@ -27,12 +27,13 @@ use super::{
     find_components::{self, Finder, piece_of},
     kept_rows::{Kept, KeptRows},
     near::{
-        NearDuplicates, Ranges,
+        NearDuplicates,
         bands::{self, BandWriter},
         component::{Decider, Gone, Node},
         files::{AllShingles, OwnShingles, file_of},
         shingles::Shingler,
     },
+    ranges::Ranges,
     resolver::{KeepRow, Resolver},
     shuffle::{Sent, Shuffle, number, pair},
     spill::{self, LABEL, WORDS},
@@ -48,6 +49,9 @@ use crate::{
 /// The processes that decide, or a folder of this one alone.
 type At<'a> = (Option<&'a Team>, &'a Path);
 
+/// Hashes of a band that a thread holds, in bytes, about. Each of several shares reads them all.
+const BAND_BYTES: u64 = 64 << 20;
+
 /// What is decided on.
 pub struct Rows<'a> {
     /// The recipe's `[dedup]`.
@@ -60,6 +64,8 @@ pub struct Rows<'a> {
     pub resolver: &'a Resolver<'a>,
     /// The band hashes of all tasks.
     pub bands: SpillIndex,
+    /// Which of them a row is of.
+    pub ranges: &'a Ranges,
     /// Ranges that the hashes of a band are cut into.
     pub parts: u32,
     /// Earlier data sets, whose rows stay.
@@ -85,14 +91,15 @@ impl Rows<'_> {
         // What others read lies where they see it.
         let seen = self.team.map_or_else(|| scratch.to_owned(), |team| team.folder().to_owned());
         let (at, by): (At<'_>, _) = ((self.team, scratch), (pool, progress));
-        let ranges = Ranges::new(self.partitions, self.index.content().len());
-        let parts = (near.bands * self.parts) as usize;
-        let earlier = self.sketch_earlier(near, (&seen, at), &ranges, by)?;
+        let ranges = self.ranges;
+        let earlier = self.sketch_earlier(near, (&seen, at), ranges, by)?;
+        let shares = self.shares();
+        let parts = (near.bands * self.parts) as usize * shares;
 
         let groups = Shuffle::new(at, ("bands", "groups"), parts)?;
         let mut places = 0;
         let find = |part: usize| {
-            let records = self.groups(part, &ranges)?;
+            let records = self.groups(part, shares, ranges)?;
             let places = records.len() as u64;
             groups.write(part, ranges.count(), records)?;
             Ok(Json(places))
@@ -102,7 +109,7 @@ impl Rows<'_> {
             Ok(())
         })?;
 
-        let found = self.look_at_rows(near, (&seen, at), (&ranges, &groups, earlier), by)?;
+        let found = self.look_at_rows(near, (&seen, at), (ranges, parts), (&groups, earlier), by)?;
         let pieces = find_components::pieces(places);
         let finder = Finder { at, by, pieces };
         let components = finder.find(found.present, parts, (ranges.count(), &|row| ranges.of(row)))?;
@@ -141,13 +148,20 @@ impl Rows<'_> {
         })?;
         rows.done()?;
         links.done()?;
-        Ok(NearDuplicates::new(gone, ranges, cut))
+        Ok(NearDuplicates::new(gone, ranges.clone(), cut))
     }
 
-    /// Rows of groups of a part of the bands, each with its group, where its partition finds them.
-    fn groups(&self, part: usize, ranges: &Ranges) -> Result<Vec<Sent<16>>> {
-        let mut groups = bands::Groups::default();
-        let bucket = u32::try_from(part).unwrap_or(u32::MAX);
+    /// In how many shares each part of a band is looked at, so that a thread holds no more than it should.
+    fn shares(&self) -> usize {
+        let most = self.bands.content().iter().max().copied().unwrap_or(0);
+        usize::try_from((most / BAND_BYTES + 1).next_power_of_two()).unwrap_or(1)
+    }
+
+    /// Rows of groups of a part of the bands, each with its group, where its partition finds them. A band has `shares` such parts where
+    /// tasks cut it once.
+    fn groups(&self, part: usize, shares: usize, ranges: &Ranges) -> Result<Vec<Sent<16>>> {
+        let mut groups = bands::Groups::new(part % shares, shares);
+        let bucket = u32::try_from(part / shares).unwrap_or(u32::MAX);
         self.bands.each(&(bucket..bucket + 1), |batch| groups.add(batch))?;
         let mut records = Vec::new();
         groups.finish(|number, row| {
@@ -215,7 +229,8 @@ impl Rows<'_> {
         &self,
         near: &Near,
         (seen, at): (&Path, At<'_>),
-        (ranges, groups, earlier): (&Ranges, &Shuffle<16>, Option<Shuffle<16>>),
+        (ranges, parts): (&Ranges, usize),
+        (groups, earlier): (&Shuffle<16>, Option<Shuffle<16>>),
         by: (&ThreadPool, &dyn Progress),
     ) -> Result<Found> {
         let shards: Vec<(usize, &Path)> = self.shards().collect();
@@ -223,7 +238,6 @@ impl Rows<'_> {
         let nodes = Shuffle::new(at, ("near", "rows"), ranges.count())?;
         let present = Shuffle::new(at, ("near", "groups"), ranges.count())?;
         let wanted = Shuffle::new(at, ("near", "wanted"), ranges.count())?;
-        let parts = (near.bands * self.parts) as usize;
         let look = |partition: usize| {
             let members = groups.read(partition)?;
             let names = names(&members);

@@ -10,8 +10,8 @@
 //! every unit stays somewhere, even where spans overlap: a unit goes for the sake of one before it, and of these one is the
 //! first. Nothing depends on threads, slices or the order of files. In memory is the index of a bucket of hashes a thread; the
 //! rest lies in files of the work folder, 22 bytes a span and 12 a span that goes, and it is worked through once or a few times,
-//! however long spans are and however much they overlap. 64 bits name a span: among 10^9 different ones two share a name with a
-//! probability of 3%.
+//! however long spans are and however much they overlap. Each of the three steps is cut into pieces that several processes share.
+//! 64 bits name a span: among 10^9 different ones two share a name with a probability of 3%.
 
 use std::{
     collections::HashMap,
@@ -21,18 +21,18 @@ use std::{
     path::Path,
 };
 
-use rayon::ThreadPool;
-use setaccio_base::{atomic, progress::Progress, row::Content};
+use setaccio_base::{atomic, row::Content};
 use setaccio_dataset::recipe::{Dedup, Repeats as Settings};
 
 use super::{
     kept_rows::{Kept, KeptRows},
-    repeats::{Change, FILES, Places, Repeats, gone, to_u32},
+    ranges::Ranges,
+    repeats::{Change, Places, Repeats, gone},
     resolver::Resolver,
-    scratch::Buckets,
+    shuffle::{Shuffle, ShuffleWriter},
     spans::Spans,
     spill_file::SpillIndex,
-    stage::each,
+    team::{Hands, Json, each},
 };
 use crate::{
     error::{Error, Result},
@@ -49,14 +49,12 @@ pub struct Rows<'a> {
     pub index: &'a SpillIndex,
     /// Their partitions.
     pub partitions: &'a [Range<u32>],
-    /// Ranges of the output's order, which partitions are made of.
-    pub buckets: u32,
+    /// Which of them a row is of.
+    pub ranges: &'a Ranges,
     /// Tells which rows stay.
     pub resolver: &'a Resolver<'a>,
-    /// Who follows it.
-    pub progress: &'a dyn Progress,
-    /// Threads.
-    pub pool: &'a ThreadPool,
+    /// Who decides.
+    pub hands: Hands<'a>,
 }
 
 /// A span: its hash, then what its copies are ordered by (rank of the source, name of the row), then its place in the row.
@@ -109,33 +107,45 @@ impl Rows<'_> {
     pub fn decide(&self, scratch: &Path) -> Result<Repeats> {
         atomic::remove(scratch)?;
         fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
+        let Self { ranges, hands, .. } = *self;
+        let (at, partitions) = ((hands.team, scratch), self.partitions.len());
         // Lines take about as many bytes as their spans do here, and a bucket too many costs nothing.
         let text: u64 = self.index.content().iter().sum();
         let buckets = u32::try_from((text / BUCKET_BYTES).next_power_of_two().clamp(1, 4096)).unwrap_or(4096);
-        let spans = Buckets::create(scratch.join("spans"), buckets)?;
-        let put = |i: usize| self.spans(&self.partitions[i], &spans, buckets);
-        each("spans", self.partitions.len(), self.pool, self.progress, put, Ok)?;
-
-        let repeats = Repeats {
-            gone: Buckets::create(scratch.join(FILES[0]), self.buckets)?,
-            changes: Buckets::create(scratch.join(FILES[1]), self.buckets)?,
+        let spans = Shuffle::new(at, ("spans", "spans"), partitions)?;
+        let put = |i: usize| {
+            let mut writer = spans.writer(i, buckets as usize)?;
+            self.spans(&self.partitions[i], &mut writer, buckets)?;
+            writer.finish().map(Json)
         };
-        let decide = |bucket: usize| self.copies(&spans, to_u32(bucket), &repeats);
-        each("repeats", buckets as usize, self.pool, self.progress, decide, Ok)?;
-        spans.remove()?;
+        each(hands.team, "spans", partitions, hands.by(), put, |Json(())| Ok(()))?;
 
-        let change = |i: usize| self.changes(&self.partitions[i], &repeats);
-        each("edits", self.partitions.len(), self.pool, self.progress, change, Ok)?;
+        let gone = Shuffle::new(at, ("repeats", "gone"), buckets as usize)?;
+        let decide = |bucket: usize| {
+            let mut writer = gone.writer(bucket, ranges.count())?;
+            self.copies(&spans, bucket, &mut writer)?;
+            writer.finish().map(Json)
+        };
+        each(hands.team, "repeats", buckets as usize, hands.by(), decide, |Json(())| Ok(()))?;
+        spans.done()?;
+
+        let changes = Shuffle::new(at, ("edits", "changes"), partitions)?;
+        let repeats = Repeats { gone, changes, ranges: ranges.clone() };
+        let change = |i: usize| {
+            let found = self.changes(i, &repeats)?;
+            repeats.changes.write(i, 1, found.into_iter().map(|change| (0, change)).collect()).map(Json)
+        };
+        each(hands.team, "edits", partitions, hands.by(), change, |Json(())| Ok(()))?;
         Ok(repeats)
     }
 
     fn rows(&self) -> KeptRows<'_> {
-        let Self { index, resolver, progress, .. } = *self;
-        KeptRows { index, resolver, progress }
+        let Self { index, resolver, hands, .. } = *self;
+        KeptRows { index, resolver, progress: hands.progress }
     }
 
     /// Put the spans of the rows of a partition where those of their hashes are.
-    fn spans(&self, partition: &Range<u32>, spans: &Buckets<22>, buckets: u32) -> Result<()> {
+    fn spans(&self, partition: &Range<u32>, spans: &mut ShuffleWriter<22>, buckets: u32) -> Result<()> {
         let mut cut = Spans::new(self.dedup, self.settings);
         self.rows().each(
             partition,
@@ -148,30 +158,30 @@ impl Rows<'_> {
                     span[8..10].copy_from_slice(&self.resolver.rank(row.source).to_be_bytes());
                     span[10..18].copy_from_slice(&order.to_be_bytes());
                     span[18..].copy_from_slice(&place.to_be_bytes());
-                    spans.put(key::bucket(hash, buckets), &span)
+                    spans.send(key::bucket(hash, buckets), span)
                 })
             },
         )
     }
 
     /// Let the first copy of each span of a bucket stay, of some of its spans after others if they are very many.
-    fn copies(&self, spans: &Buckets<22>, bucket: u32, repeats: &Repeats) -> Result<()> {
+    fn copies(&self, spans: &Shuffle<22>, bucket: usize, gone_to: &mut ShuffleWriter<12>) -> Result<()> {
         let mut from = Some(0);
         while let Some(least) = from {
-            if self.progress.cancelled() {
+            if self.hands.progress.cancelled() {
                 return Err(Error::Interrupted);
             }
             let (mut seen, most) = count(spans, bucket, least)?;
             seen.retain(|_, copies| copies.count >= self.settings.min_copies);
             if !seen.is_empty() {
-                spans.each(bucket, |span| {
+                each_span(spans, bucket, |span| {
                     let (hash, place) = parts(span);
                     if seen.get(&hash).is_none_or(|copies| copies.first == place) {
                         return Ok(());
                     }
                     let order = place[2..].first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
                     let first = place.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
-                    repeats.gone.put(key::bucket(order, self.buckets), &gone(order, first))
+                    gone_to.send(self.ranges.of(order), gone(order, first))
                 })?;
             }
             from = most.checked_add(1);
@@ -180,18 +190,27 @@ impl Rows<'_> {
     }
 
     /// What is left of the rows of a partition that lose something.
-    fn changes(&self, partition: &Range<u32>, repeats: &Repeats) -> Result<()> {
+    fn changes(&self, partition: usize, repeats: &Repeats) -> Result<Vec<[u8; Change::BYTES]>> {
         let places = Places::read(&repeats.gone, partition, self.settings.span())?;
+        let mut found = Vec::new();
         if places.is_empty() {
-            return Ok(());
+            return Ok(found);
         }
         let loses = |_: &_, order| !places.of(order).is_empty();
-        self.rows().each(partition, loses, |Kept { order, content, .. }| {
-            let Content::Text(text) = &content else { return Ok(()) };
-            let (change, _) = Change::new(order, text, self.settings, &places.of(order));
-            repeats.changes.put(key::bucket(order, self.buckets), &change.to_bytes())
-        })
+        self.rows().each(&self.partitions[partition], loses, |Kept { order, content, .. }| {
+            if let Content::Text(text) = &content {
+                let (change, _) = Change::new(order, text, self.settings, &places.of(order));
+                found.push(change.to_bytes());
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
+}
+
+/// Give each span of a bucket to `each`.
+fn each_span(spans: &Shuffle<22>, bucket: usize, mut each: impl FnMut(&Span) -> Result<()>) -> Result<()> {
+    spans.each(bucket, |run| run.iter().try_for_each(&mut each))
 }
 
 /// A span's hash, and what its copies are ordered by.
@@ -202,9 +221,9 @@ fn parts(span: &Span) -> (u64, [u8; 14]) {
 
 /// The copies of the spans of a bucket whose hash is `least` or more, up to one that is told: as many as are counted at once. How
 /// often one of them is there takes no memory.
-fn count(spans: &Buckets<22>, bucket: u32, least: u64) -> Result<(Seen, u64)> {
+fn count(spans: &Shuffle<22>, bucket: usize, least: u64) -> Result<(Seen, u64)> {
     let (mut seen, mut most) = (Seen::default(), u64::MAX);
-    spans.each(bucket, |span| {
+    each_span(spans, bucket, |span| {
         let (hash, place) = parts(span);
         if !(least..=most).contains(&hash) {
             return Ok(());
@@ -229,16 +248,18 @@ mod tests {
     #[test]
     fn many_spans_are_counted_a_part_at_a_time() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
-        let spans = Buckets::create(dir.path().join("spans"), 1)?;
+        let spans = Shuffle::<22>::new((None, dir.path()), ("spans", "spans"), 1)?;
+        let mut writer = spans.writer(0, 1)?;
         let different = 2 * AT_ONCE as u64 + 3;
         let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for copy in [2_u8, 1] {
             for i in (0..different).filter(|i| copy == 1 || i % 3 == 0) {
                 let mut span: Span = [copy; 22];
                 span[..8].copy_from_slice(&hash(i).to_be_bytes());
-                spans.put(0, &span)?;
+                writer.send(0, span)?;
             }
         }
+        writer.finish()?;
         let (mut from, mut parts, mut total, mut twice) = (Some(0), 0, 0, 0);
         while let Some(least) = from {
             let (seen, most) = count(&spans, 0, least)?;

@@ -36,7 +36,7 @@ impl Leak {
     }
 
     /// Whether another is the one to be told of.
-    pub fn is_less(&self, other: &Self) -> bool {
+    fn is_less(&self, other: &Self) -> bool {
         let [mine, others] = [(self.covered, other.words), (other.covered, self.words)];
         let share = |(a, b): (u32, u32)| u64::from(a) * u64::from(b);
         (share(mine), self.words) < (share(others), other.words)
@@ -44,7 +44,6 @@ impl Leak {
 }
 
 /// The rows that go.
-#[derive(Serialize, Deserialize)]
 pub struct Leaks {
     /// By name, ascending.
     pub rows: Vec<Leak>,
@@ -53,6 +52,18 @@ pub struct Leaks {
 }
 
 impl Leaks {
+    /// Put them in order, each row once: of what it holds the one with the larger share, of equal ones that which was found first.
+    pub fn settle(&mut self) {
+        self.rows.sort_by_key(|leak| leak.row);
+        self.rows.dedup_by(|later, first| {
+            let same = later.row == first.row;
+            if same && first.is_less(later) {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+    }
+
     /// What is said of the row of this name, if it goes.
     pub fn of(&self, row: u64) -> Option<String> {
         let place = self.rows.binary_search_by_key(&row, |leak| leak.row).ok()?;

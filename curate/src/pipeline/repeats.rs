@@ -1,12 +1,12 @@
 //! What rows lose because other rows hold it: found before anything is written (`find_repeats.rs`), read a partition at a time.
 
-use std::{ops::Range, path::Path};
+use std::ops::Range;
 
 use setaccio_base::numbers::counted;
 use setaccio_dataset::recipe::Repeats as Settings;
 use setaccio_filters::{sentences, spaceless::count_words, units};
 
-use super::scratch::Buckets;
+use super::{ranges::Ranges, shuffle::Shuffle};
 use crate::error::Result;
 
 /// What is left of a row that loses some of its text.
@@ -102,34 +102,20 @@ pub fn gone(order: u64, first: u32) -> Gone {
 
 /// What all rows lose.
 pub struct Repeats {
-    /// By bucket of the output's order.
-    pub gone: Buckets<12>,
-    /// The same.
-    pub changes: Buckets<{ Change::BYTES }>,
+    /// Spans that go, where partitions of the output find them.
+    pub gone: Shuffle<12>,
+    /// What is left of the rows of each partition that lose something.
+    pub changes: Shuffle<{ Change::BYTES }>,
+    /// The partitions.
+    pub ranges: Ranges,
 }
 
-/// Names of their files in a folder.
-pub const FILES: [&str; 2] = ["gone", "changes"];
-
-/// Where the pieces of their buckets are.
-pub type Pieces = [Vec<Vec<(u64, u32)>>; 2];
-
 impl Repeats {
-    /// Flush them to disk; says where all of it is, for [`Self::open`].
-    pub fn settle(&self) -> Result<Pieces> {
-        Ok([self.gone.settle()?, self.changes.settle()?])
-    }
-
-    /// Those that lie in a folder.
-    pub fn open(folder: &Path, [gone, changes]: Pieces) -> Result<Self> {
-        let [in_gone, in_changes] = FILES.map(|name| folder.join(name));
-        Ok(Self { gone: Buckets::open(in_gone, gone)?, changes: Buckets::open(in_changes, changes)? })
-    }
-
-    /// What the rows of some buckets lose, in spans of so many units.
-    pub fn of(&self, buckets: &Range<u32>, span: u32) -> Result<Edits> {
-        let changes = self.changes.sorted(buckets.clone())?.iter().map(Change::of_bytes).collect();
-        Ok(Edits { changes, places: Places::read(&self.gone, buckets, span)? })
+    /// What the rows of a partition lose, which begins with this bucket, in spans of so many units.
+    pub fn of(&self, partition: &Range<u32>, span: u32) -> Result<Edits> {
+        let number = self.ranges.beginning_with(partition.start);
+        let changes = self.changes.read_of(number, 0)?.iter().map(Change::of_bytes).collect();
+        Ok(Edits { changes, places: Places::read(&self.gone, number, span)? })
     }
 }
 
@@ -153,18 +139,16 @@ struct Run {
 }
 
 impl Places {
-    /// Those of some buckets, in spans of so many units. Spans that overlap are one run.
-    pub fn read(gone: &Buckets<12>, buckets: &Range<u32>, span: u32) -> Result<Self> {
+    /// Those of a partition, in spans of so many units. Spans that overlap are one run.
+    pub fn read(gone: &Shuffle<12>, partition: usize, span: u32) -> Result<Self> {
         let mut runs: Vec<Run> = Vec::new();
-        for bucket in buckets.clone() {
-            for gone in gone.sorted(bucket..bucket + 1)? {
-                let order = gone.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-                let first = gone.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
-                let end = first.saturating_add(span);
-                match runs.last_mut() {
-                    Some(run) if run.order == order && first <= run.units.end => run.units.end = end,
-                    _ => runs.push(Run { order, units: first..end }),
-                }
+        for gone in gone.read(partition)? {
+            let order = gone.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+            let first = gone.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+            let end = first.saturating_add(span);
+            match runs.last_mut() {
+                Some(run) if run.order == order && first <= run.units.end => run.units.end = end,
+                _ => runs.push(Run { order, units: first..end }),
             }
         }
         Ok(Self(runs))

@@ -3,7 +3,7 @@
 //! A row's place is a seeded hash of its normalised content, so rows that are the same lie side by
 //! side, a shuffle is a sort, and a sample of N is the first N rows: whatever the order of the inputs.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use arrow_array::{
     Array, RecordBatch,
@@ -570,24 +570,6 @@ pub fn pieces<T>(list: Vec<T>, target: u64, bytes: impl Fn(&T) -> u64) -> Vec<Ve
     pieces
 }
 
-/// Cut the buckets into partitions of about `target` bytes of content each: the range of buckets of each.
-pub fn partitions(content: &[u64], target: u64) -> Vec<Range<u32>> {
-    let mut partitions = Vec::new();
-    let (mut start, mut held) = (0, 0);
-    for (bucket, bytes) in (0_u32..).zip(content) {
-        if held > 0 && held + bytes > target {
-            partitions.push(start..bucket);
-            (start, held) = (bucket, 0);
-        }
-        held += bytes;
-    }
-    let end = u32::try_from(content.len()).unwrap_or(u32::MAX);
-    if start < end {
-        partitions.push(start..end);
-    }
-    partitions
-}
-
 /// Give each partition, in order, its part of the targets: `counts[partition][class]` rows are there.
 pub fn allot(counts: &[Vec<u64>], targets: &[u64]) -> Vec<Vec<u64>> {
     let mut left = targets.to_vec();
@@ -610,13 +592,6 @@ pub fn allot(counts: &[Vec<u64>], targets: &[u64]) -> Vec<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn partitions_cover_every_bucket_once() {
-        assert_eq!(partitions(&[5, 5, 5, 20, 1], 10), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(partitions(&[0, 0, 0], 10), std::iter::once(0..3).collect::<Vec<_>>());
-        assert_eq!(partitions(&[], 10), Vec::<Range<u32>>::new());
-    }
 
     #[test]
     fn a_sample_is_taken_from_the_front() {

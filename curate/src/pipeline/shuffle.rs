@@ -1,6 +1,9 @@
 //! Records on their way from the pieces of one stage to those of a later one: each piece writes a file in which those of each bucket
 //! lie together, and whoever makes a piece of the later stage reads its bucket from all of these files. So any number of processes
 //! move any number of records, and each holds a bucket.
+//!
+//! A file is one run or several, each of what was held when it was written: an entry a bucket (where its records begin, their hash),
+//! where the last ends, and the records. Behind them stands where each run begins, how many there are, and the hash of that.
 
 use std::{
     fs::{self, File},
@@ -10,13 +13,16 @@ use std::{
 };
 
 use setaccio_base::atomic::{self, AtomicFile};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::team::{Team, lost};
 use crate::error::{Error, Result};
 
 /// Bytes that say where the records of a bucket begin in the file, and what their hash is.
 const ENTRY: usize = 16;
+
+/// Bytes at the end of a file: how many runs there are, and the hash of that and of where they begin.
+const BEHIND: u64 = 16;
 
 /// A record and its bucket.
 pub type Sent<const N: usize> = (u32, [u8; N]);
@@ -55,17 +61,25 @@ impl<const N: usize> Shuffle<N> {
     ///
     /// # Errors
     /// The disk is full or fails.
-    pub fn write(&self, piece: usize, buckets: usize, mut records: Vec<Sent<N>>) -> Result<()> {
-        records.sort_unstable();
+    pub fn write(&self, piece: usize, buckets: usize, records: Vec<Sent<N>>) -> Result<()> {
+        let mut writer = self.writer(piece, buckets)?;
+        writer.held = records;
+        writer.finish()
+    }
+
+    /// A writer of what a piece has for each of so many buckets.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn writer(&self, piece: usize, buckets: usize) -> Result<ShuffleWriter<N>> {
         let path = self.path(piece);
-        if self.shared {
-            let mut file = AtomicFile::create(&path)?;
-            put(&mut file, buckets, &records).map_err(Error::io("write", &path))?;
-            return Ok(file.commit()?);
-        }
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
-        let mut file = BufWriter::with_capacity(1 << 16, file);
-        put(&mut file, buckets, &records).and_then(|()| file.flush()).map_err(Error::io("write", &path))
+        let file = if self.shared {
+            Target::Whole(AtomicFile::create(&path)?)
+        } else {
+            let file = File::create(&path).map_err(Error::io("create", &path))?;
+            Target::Plain(BufWriter::with_capacity(1 << 16, file))
+        };
+        Ok(ShuffleWriter { path, file, buckets, held: Vec::new(), end: 0, runs: Vec::new() })
     }
 
     /// The records of a bucket that all pieces wrote, ascending.
@@ -74,7 +88,10 @@ impl<const N: usize> Shuffle<N> {
     /// A file is not what was written, or cannot be read.
     pub fn read(&self, bucket: usize) -> Result<Vec<[u8; N]>> {
         let mut records = Vec::new();
-        (0..self.pieces).try_for_each(|piece| self.append(piece, bucket, &mut records))?;
+        self.each(bucket, |run| {
+            records.extend_from_slice(run);
+            Ok(())
+        })?;
         records.sort_unstable();
         Ok(records)
     }
@@ -85,35 +102,59 @@ impl<const N: usize> Shuffle<N> {
     /// The file is not what was written, or cannot be read.
     pub fn read_of(&self, piece: usize, bucket: usize) -> Result<Vec<[u8; N]>> {
         let mut records = Vec::new();
-        self.append(piece, bucket, &mut records)?;
+        self.each_run(piece, bucket, &mut |run| {
+            records.extend_from_slice(run);
+            Ok(())
+        })?;
+        records.sort_unstable();
         Ok(records)
     }
 
-    fn append(&self, piece: usize, bucket: usize, records: &mut Vec<[u8; N]>) -> Result<()> {
+    /// Give the records of a bucket to `each`, some at a time, each time ascending.
+    ///
+    /// # Errors
+    /// A file is not what was written, or cannot be read; as `each`.
+    pub fn each(&self, bucket: usize, mut each: impl FnMut(&[[u8; N]]) -> Result<()>) -> Result<()> {
+        (0..self.pieces).try_for_each(|piece| self.each_run(piece, bucket, &mut each))
+    }
+
+    fn each_run(&self, piece: usize, bucket: usize, each: &mut dyn FnMut(&[[u8; N]]) -> Result<()>) -> Result<()> {
         let path = self.path(piece);
         let file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => lost(&path),
             _ => Error::io("open", &path)(error),
         })?;
-        let fill = |bytes: &mut [u8], at: u64| {
-            file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
+        let there = file.metadata().map_err(Error::io("read", &path))?.len();
+        let fill = |bytes: &mut [u8], at: Option<u64>| {
+            file.read_exact_at(bytes, at.ok_or_else(|| lost(&path))?).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => lost(&path),
                 _ => Error::io("read", &path)(error),
             })
         };
-        let mut entries = [0; ENTRY + 8];
-        fill(&mut entries, (bucket * ENTRY) as u64)?;
-        let number = |at: usize| entries[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let [start, hash, end] = [0, 8, ENTRY].map(number);
-        let there = file.metadata().map_err(Error::io("read", &path))?.len();
-        let length = end.checked_sub(start).filter(|_| end <= there).ok_or_else(|| lost(&path))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        fill(&mut bytes, start)?;
-        let (found, rest) = bytes.as_chunks();
-        if xxh3_64(&bytes) != hash || !rest.is_empty() {
+        let read = |at: Option<u64>, length: u64| {
+            let at = at.filter(|_| length <= there);
+            let mut bytes = vec![0; at.map_or(0, |_| usize::try_from(length).unwrap_or(0))];
+            fill(&mut bytes, at).map(|()| bytes)
+        };
+        let numbers = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let of = |at, length| read(at, length).map(|bytes| -> Vec<u64> { numbers(&bytes) });
+        let behind = of(there.checked_sub(BEHIND), BEHIND)?;
+        let runs = behind[0].checked_mul(8).filter(|bytes| *bytes <= there).ok_or_else(|| lost(&path))?;
+        let begin = read(there.checked_sub(BEHIND + runs), runs + 8)?;
+        if xxh3_64(&begin) != behind[1] {
             return Err(lost(&path));
         }
-        records.extend_from_slice(found);
+        let begin: Vec<u64> = numbers(&begin);
+        for run in begin.iter().take(begin.len() - 1) {
+            let entry = of(run.checked_add((bucket * ENTRY) as u64), ENTRY as u64 + 8)?;
+            let [start, hash, end] = [entry[0], entry[1], entry[2]];
+            let bytes = read(Some(start), end.checked_sub(start).ok_or_else(|| lost(&path))?)?;
+            let (found, rest) = bytes.as_chunks();
+            if xxh3_64(&bytes) != hash || !rest.is_empty() {
+                return Err(lost(&path));
+            }
+            each(found)?;
+        }
         Ok(())
     }
 
@@ -129,21 +170,81 @@ impl<const N: usize> Shuffle<N> {
     }
 }
 
-/// What stands in front: an entry a bucket, and where the last ends; then the records, bucket after bucket.
-fn put<const N: usize>(file: &mut impl Write, buckets: usize, records: &[Sent<N>]) -> io::Result<()> {
-    let mut start = (buckets * ENTRY + 8) as u64;
-    let mut rest = records;
-    for bucket in 0..buckets {
-        let (mine, others) = rest.split_at(rest.partition_point(|(of, _)| *of as usize <= bucket));
-        let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
-        mine.iter().for_each(|(_, record)| hash.update(record));
-        file.write_all(&start.to_le_bytes())?;
-        file.write_all(&hash.digest().to_le_bytes())?;
-        start += (mine.len() * N) as u64;
-        rest = others;
+/// Records that a writer holds before it writes a run, in bytes.
+const HELD_BYTES: usize = 32 << 20;
+
+/// Writes what a piece has for later ones.
+pub struct ShuffleWriter<const N: usize> {
+    path: PathBuf,
+    file: Target,
+    buckets: usize,
+    held: Vec<Sent<N>>,
+    end: u64,
+    /// Where each run begins.
+    runs: Vec<u64>,
+}
+
+/// A file that others see once it is whole, or one that this process alone reads.
+enum Target {
+    Whole(AtomicFile),
+    Plain(BufWriter<File>),
+}
+
+impl<const N: usize> ShuffleWriter<N> {
+    /// Send a record to a bucket.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn send(&mut self, bucket: u32, record: [u8; N]) -> Result<()> {
+        self.held.push((bucket, record));
+        if self.held.len() * size_of::<Sent<N>>() < HELD_BYTES { Ok(()) } else { self.write_run() }
     }
-    file.write_all(&start.to_le_bytes())?;
-    records.iter().try_for_each(|(_, record)| file.write_all(record))
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = match &mut self.file {
+            Target::Whole(file) => file.write_all(bytes),
+            Target::Plain(file) => file.write_all(bytes),
+        };
+        self.end += bytes.len() as u64;
+        written.map_err(Error::io("write", &self.path))
+    }
+
+    fn write_run(&mut self) -> Result<()> {
+        let mut records = std::mem::take(&mut self.held);
+        records.sort_unstable();
+        self.runs.push(self.end);
+        let mut start = self.end + (self.buckets * ENTRY + 8) as u64;
+        let mut rest = records.as_slice();
+        for bucket in 0..self.buckets {
+            let (mine, others) = rest.split_at(rest.partition_point(|(of, _)| *of as usize <= bucket));
+            let mut hash = Xxh3Default::new();
+            mine.iter().for_each(|(_, record)| hash.update(record));
+            self.put(&start.to_le_bytes())?;
+            self.put(&hash.digest().to_le_bytes())?;
+            start += (mine.len() * N) as u64;
+            rest = others;
+        }
+        self.put(&start.to_le_bytes())?;
+        records.iter().try_for_each(|(_, record)| self.put(record))
+    }
+
+    /// Write the rest, and flush it to disk where others read it.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn finish(mut self) -> Result<()> {
+        if self.runs.is_empty() || !self.held.is_empty() {
+            self.write_run()?;
+        }
+        let runs = std::mem::take(&mut self.runs);
+        let begin: Vec<u8> = runs.iter().copied().chain([runs.len() as u64]).flat_map(u64::to_le_bytes).collect();
+        self.put(&begin)?;
+        self.put(&xxh3_64(&begin).to_le_bytes())?;
+        match self.file {
+            Target::Whole(file) => Ok(file.commit()?),
+            Target::Plain(mut file) => file.flush().map_err(Error::io("write", &self.path)),
+        }
+    }
 }
 
 /// Two numbers as a record, which is sorted by the first.
@@ -178,12 +279,22 @@ mod tests {
                 assert_eq!(shuffle.read(bucket)?, expected(bucket as u64));
             }
             assert!(shuffle.read(2)?.is_empty() && shuffle.read(4)?.is_empty());
+            // One that is written in two runs is read as one.
+            let mut writer = shuffle.writer(1, 5)?;
+            for i in (0..1000).rev().filter(|i| i * 7 % 4 != 2) {
+                writer.send((i * 7 % 4) as u32, pair(i, 1))?;
+                if i == 500 {
+                    writer.write_run()?;
+                }
+            }
+            writer.finish()?;
+            assert_eq!(shuffle.read(3)?, expected(3));
             let first = shuffle.read_of(1, 3)?;
             assert_eq!((first.len(), number(&first[0], 0), number(&first[0], 8)), (250, 1, 1));
 
             let (path, of) = (shuffle.path(1), shuffle.path(1).with_extension("json"));
             let whole = fs::read(&path).map_err(Error::io("read", &path))?;
-            for damage in [3, 20, whole.len() - 1] {
+            for damage in [3, 20, whole.len() - 40, whole.len() - 20, whole.len() - 16, whole.len() - 1] {
                 let mut bytes = whole.clone();
                 bytes[damage] ^= 0x40;
                 fs::write(&path, &bytes).map_err(Error::io("write", &path))?;

@@ -29,9 +29,10 @@ use super::{
     gather::{Gathered, TaskCounts},
     lengths::{LengthTable, SPLITS},
     near::NearDuplicates,
+    ranges::{Ranges, partitions},
     rejects::{self, DropRow},
     repeats::{Change, Edits, Repeats},
-    resolver::{KeepRow, Named, Removed, Resolution, Resolver, allot, partitions, pieces},
+    resolver::{KeepRow, Named, Removed, Resolution, Resolver, allot, pieces},
     semantic::Twins,
     shards::{self, RowGroup, ShardFormat, ShardWriter},
     spill::{self, DECIDING, ORDER},
@@ -203,7 +204,6 @@ impl<'a> Decided<'a> {
     fn new(plan: &'a Plan, work: &Path, gathered: &mut Gathered, hands: Hands<'_>) -> Result<Self> {
         let recipe = &plan.loaded.recipe;
         let output = &recipe.output;
-        let Hands { pool, progress, team } = hands;
         let schema = spill::schema(recipe, &plan.renderer);
         let extras = extras_of(plan, &gathered.counts);
         let output_schema = spill::output_schema(&schema, recipe.kind, &extras);
@@ -221,8 +221,9 @@ impl<'a> Decided<'a> {
             repeats: None,
         };
         let ranges = partitions(writer.index.content(), output.row_group_bytes);
+        let cut = (ranges.as_slice(), &Ranges::new(&ranges, writer.index.content().len()));
         let mut notes = Vec::new();
-        if let Some(found) = near_duplicates(&writer, work, gathered, &ranges, hands)? {
+        if let Some(found) = near_duplicates(&writer, work, gathered, cut, hands)? {
             notes.extend((found.cut > 0).then(|| cut_note(found.cut)));
             let earlier = plan.earlier.iter().map(|earlier| earlier.name.as_str()).collect();
             writer.resolver = writer.resolver.with_near(Some(found), earlier);
@@ -234,13 +235,11 @@ impl<'a> Decided<'a> {
         let mut validation = None;
         if let Some((settings, numbers)) = plan.held_against_validation() {
             let PartitionWriter { index, resolver, .. } = &writer;
-            let rows = leaking::Rows { index, partitions: &ranges, resolver, progress, pool };
-            let Json(leaks) =
-                once(team, Alone::Validation.stage(), progress, || rows.decide(settings, numbers).map(Json))?;
+            let leaks = leaking::Rows { index, partitions: &ranges, resolver, hands }.decide(settings, numbers)?;
             validation = Some(leaks.count.clone());
             writer.resolver = writer.resolver.with_leaks(Some(leaks));
         }
-        writer.repeats = repeats(&writer, work, &ranges, hands)?;
+        writer.repeats = repeats(&writer, work, cut, hands)?;
         let allowed = if writer.resolver.counts_first() {
             let counts = writer.count(&ranges, hands)?;
             let available = counts.iter().fold(vec![0; writer.resolver.classes()], |mut sum, there| {
@@ -415,7 +414,7 @@ fn near_duplicates(
     writer: &PartitionWriter<'_>,
     work: &Path,
     gathered: &mut Gathered,
-    partitions: &[Range<u32>],
+    (partitions, ranges): (&[Range<u32>], &Ranges),
     hands: Hands<'_>,
 ) -> Result<Option<NearDuplicates>> {
     let plan = writer.plan;
@@ -425,6 +424,7 @@ fn near_duplicates(
         dedup,
         index: &writer.index,
         partitions,
+        ranges,
         resolver: &writer.resolver,
         bands: gathered.bands(plan, work),
         parts: plan.band_parts(),
@@ -467,18 +467,14 @@ fn semantic_twins(
 fn repeats(
     writer: &PartitionWriter<'_>,
     work: &Path,
-    partitions: &[Range<u32>],
+    (partitions, ranges): (&[Range<u32>], &Ranges),
     hands: Hands<'_>,
 ) -> Result<Option<Repeats>> {
     let recipe = &writer.plan.loaded.recipe;
     let (Some(dedup), Some(settings)) = (&recipe.dedup, recipe.repeats()) else { return Ok(None) };
     let PartitionWriter { index, resolver, .. } = writer;
-    let (buckets, Hands { pool, progress, team }) = (writer.plan.buckets, hands);
-    let rows = repeating::Rows { dedup, settings, index, partitions, buckets, resolver, progress, pool };
-    let Some(team) = team else { return rows.decide(&work.join("repeats")).map(Some) };
-    let folder = team.folder().join("spans");
-    let Json(pieces) = once(Some(team), Alone::Repeats.stage(), progress, || rows.decide(&folder)?.settle().map(Json))?;
-    Repeats::open(&folder, pieces).map(Some)
+    let rows = repeating::Rows { dedup, settings, index, partitions, ranges, resolver, hands };
+    rows.decide(&hands.scratch(work, "repeats")).map(Some)
 }
 
 fn cut_note(rows: u64) -> String {

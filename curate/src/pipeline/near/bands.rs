@@ -81,11 +81,19 @@ impl BandWriter {
     }
 }
 
-/// The groups of two or more rows that share a band hash, from one part of one band.
-#[derive(Default)]
-pub struct Groups(Vec<(u64, u64)>);
+/// The groups of two or more rows that share a band hash, from one part of one band, or from one of several shares of it.
+pub struct Groups {
+    found: Vec<(u64, u64)>,
+    share: u64,
+    of: u64,
+}
 
 impl Groups {
+    /// None yet, of share number `share` of `of`, a power of two.
+    pub fn new(share: usize, of: usize) -> Self {
+        Self { found: Vec::new(), share: share as u64, of: of as u64 }
+    }
+
     /// Take the hashes of a batch.
     ///
     /// # Errors
@@ -93,15 +101,17 @@ impl Groups {
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let column =
             |name| Ok::<_, Error>(spill::column(batch, name)?.as_primitive::<UInt64Type>().values().iter().copied());
-        self.0.extend(column(HASH)?.zip(column(ROW)?));
+        // The upper bits are those that the part has in common.
+        let mine = column(HASH)?.zip(column(ROW)?).filter(|(hash, _)| hash & (self.of - 1) == self.share);
+        self.found.extend(mine);
         Ok(())
     }
 
     /// Give the rows of each group, with its number, to `each`.
     pub fn finish(mut self, mut each: impl FnMut(usize, u64)) {
-        self.0.sort_unstable();
-        self.0.dedup();
-        let shared = self.0.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
+        self.found.sort_unstable();
+        self.found.dedup();
+        let shared = self.found.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
         for (number, group) in shared.enumerate() {
             group.iter().for_each(|(_, row)| each(number, *row));
         }

@@ -19,42 +19,17 @@ pub mod star;
 
 use std::{
     collections::VecDeque,
-    ops::Range,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use setaccio_base::sha256::hex;
 
 use self::component::Gone;
-use super::shuffle::{Shuffle, number};
-use crate::{error::Result, key};
-
-/// The partitions of the output: which of them a row belongs to.
-#[derive(Clone, Debug)]
-pub struct Ranges {
-    /// Where each begins, in buckets of the output's order.
-    starts: Vec<u32>,
-    buckets: u32,
-}
-
-impl Ranges {
-    /// Those that so many buckets are cut into.
-    pub fn new(partitions: &[Range<u32>], buckets: usize) -> Self {
-        let starts = partitions.iter().map(|partition| partition.start).collect();
-        Self { starts, buckets: u32::try_from(buckets).unwrap_or(u32::MAX) }
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// The number of the one of a row of this name.
-    pub fn of(&self, name: u64) -> u32 {
-        let bucket = key::bucket(name, self.buckets);
-        u32::try_from(self.starts.partition_point(|start| *start <= bucket)).unwrap_or(u32::MAX).saturating_sub(1)
-    }
-}
+use super::{
+    ranges::Ranges,
+    shuffle::{Shuffle, number},
+};
+use crate::error::Result;
 
 /// A row that goes.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! A build from plan to published folder: run the tasks, write shards, rejects, ledger, lock and card, and put them in
 //! place of an earlier build.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use rayon::ThreadPool;
 use setaccio_base::{
@@ -25,6 +25,7 @@ use crate::{
     pipeline::{
         filter,
         gather::Gathered,
+        piece_file::Board,
         rejects::CONFLICT,
         team::{Hands, Team},
         write,
@@ -116,6 +117,19 @@ pub enum BuildOutcome {
 /// # Errors
 /// Bad input, a full disk, another build in the same folder, Ctrl-C. An earlier build in `out` stays as it was.
 pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
+    run_with(plan, (out, None), options, progress)
+}
+
+/// The same, where others that join the tasks may not see `out`, and find on the board what this process leaves.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    plan: &Plan,
+    (out, board): (&Path, Option<Arc<dyn Board>>),
+    options: BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildOutcome> {
     check_apart(plan, out)?;
     // A plan of what the Hub only lists holds nothing against anything.
     if plan.evaluations.as_ref().is_some_and(|found| found.index.is_none()) {
@@ -128,7 +142,7 @@ pub fn run(plan: &Plan, out: &Path, options: BuildOptions, progress: &dyn Progre
         Part::Whole | Part::Finish => Mode::Exclusive,
     };
     let folder = OutputFolder::open(out, mode)?;
-    let outcome = run_in(plan, &folder, options, progress);
+    let outcome = run_in(plan, (&folder, board), options, progress);
     // Reading from a store ends in an error when the program is told to stop.
     let outcome = if outcome.is_err() && progress.cancelled() { Err(Error::Interrupted) } else { outcome };
     if outcome.is_err() && options.part == Part::Whole {
@@ -155,7 +169,12 @@ fn check_apart(plan: &Plan, out: &Path) -> Result<()> {
     }
 }
 
-fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &dyn Progress) -> Result<BuildOutcome> {
+fn run_in(
+    plan: &Plan,
+    (folder, board): (&OutputFolder, Option<Arc<dyn Board>>),
+    options: BuildOptions,
+    progress: &dyn Progress,
+) -> Result<BuildOutcome> {
     let BuildOptions { part, force, jobs, .. } = options;
     let out = folder.root();
     if !force && let Some(ledger) = current(plan, out) {
@@ -188,14 +207,14 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     let pool = thread_pool(jobs)?;
     if let Part::Share { number, of } = part {
         check_done(plan, &work, out)?;
-        let team = Team::join(&work, &plan.lock.fingerprint, [number, of])?;
+        let team = Team::join(&work, &plan.lock.fingerprint, [number, of], board)?;
         let hands = Hands { pool: &pool, progress, team: Some(&team) };
         let mut gathered = Gathered::new(plan, &work, hands, &|task| unfinished(plan, &work, out, task))?;
         write::share(plan, &work, &mut gathered, (&team, hands))?;
         return Ok(BuildOutcome::Written);
     }
     if part == Part::Finish {
-        return finish(plan, folder, &pool, plan.tasks.len(), options.keep_tasks, progress);
+        return finish(plan, (folder, board), &pool, (plan.tasks.len(), options.keep_tasks), progress);
     }
     let kept = folder.kept_tasks();
     if force {
@@ -234,7 +253,7 @@ fn run_in(plan: &Plan, folder: &OutputFolder, options: BuildOptions, progress: &
     if matches!(part, Part::Slice { .. }) {
         return Ok(BuildOutcome::Slice { tasks: mine.len(), reused });
     }
-    finish(plan, folder, &pool, reused, options.keep_tasks, progress)
+    finish(plan, (folder, board), &pool, (reused, options.keep_tasks), progress)
 }
 
 fn task_name(plan: &Plan, task: &Task) -> String {
@@ -278,10 +297,9 @@ fn current(plan: &Plan, out: &Path) -> Option<Ledger> {
 
 fn finish(
     plan: &Plan,
-    folder: &OutputFolder,
+    (folder, board): (&OutputFolder, Option<Arc<dyn Board>>),
     pool: &ThreadPool,
-    reused: usize,
-    keep_tasks: u64,
+    (reused, keep_tasks): (usize, u64),
     progress: &dyn Progress,
 ) -> Result<BuildOutcome> {
     let work = folder.work();
@@ -289,8 +307,8 @@ fn finish(
     let staging = folder.fresh_staging()?;
     // What shares have done is there; what is left of it is done here.
     let fingerprint = &plan.lock.fingerprint;
-    let shared = Team::place(&work, fingerprint).exists();
-    let team = shared.then(|| Team::join(&work, fingerprint, [1, 1])).transpose()?;
+    let shared = board.is_some() || Team::place(&work, fingerprint).exists();
+    let team = shared.then(|| Team::join(&work, fingerprint, [1, 1], board)).transpose()?;
     let hands = Hands { pool, progress, team: team.as_ref() };
     let undone = |task: usize| unfinished(plan, &work, folder.root(), task);
     let mut gathered = Gathered::new(plan, &work, hands, &undone)?;

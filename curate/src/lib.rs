@@ -12,6 +12,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+pub mod shared_finish;
 pub mod shared_work;
 pub mod source;
 pub mod stored;

@@ -246,8 +246,8 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Follows what is counted in tasks, and not in bytes.
-struct Quiet<'a>(&'a dyn Progress);
+/// Follows what is counted in tasks or pieces, and not in bytes.
+pub struct Quiet<'a>(pub &'a dyn Progress);
 
 impl Progress for Quiet<'_> {
     fn cancelled(&self) -> bool {

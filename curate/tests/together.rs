@@ -139,12 +139,7 @@ fn any_number_of_processes_make_the_bytes_of_one() {
         }
         assert!(!together.join(".setaccio/work").exists(), "{name}: nothing is left of it");
         // What is not there at all would be the same, too.
-        let rules = [
-            ("near", "near"),
-            ("earlier", "near"),
-            ("spans", "repeats"),
-            ("rows that", "decontamination"),
-        ];
+        let rules = [("near", "near"), ("earlier", "near"), ("spans", "repeats"), ("rows that", "decontamination")];
         let ledger: Ledger = serde_json::from_slice(&one[Path::new("ledger.json")]).unwrap();
         let drops = |rule: &str| {
             ledger.stages.iter().flat_map(|stage| &stage.rules).any(|of| of.rule == rule && of.tally.dropped > 0)

@@ -1,6 +1,9 @@
 //! `setaccio build`: follow a recipe from sources to shards, rejects, ledger and card.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -10,12 +13,14 @@ use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
     folder,
     parts::{self, AtWork, Noted},
+    pipeline::piece_file::Board,
     plan::Plan,
     recipe::{
         RecipeFile,
         pins::{self, Pins},
     },
     report::card,
+    shared_finish::SharedFinish,
     shared_work::SharedWork,
     stored::{self, Published},
 };
@@ -169,11 +174,6 @@ pub fn run(args: &Args) -> Result<()> {
         stored::check_place(address)?;
     }
     let part = args.finish.or(args.task).unwrap_or(Part::Whole);
-    if to.is_some() && matches!(part, Part::Share { .. }) {
-        bail!(
-            "--finish=I/N shares the work of a folder that all see: for a place in an object store give --finish alone"
-        );
-    }
     if out.is_file() {
         bail!("{} is a file; name a folder with --out", out.display());
     }
@@ -271,7 +271,15 @@ fn in_store(
     if !options.force {
         shared.fetch(options.part, followed)?;
     }
-    let outcome = build::run(plan, local, options, followed).map_err(|error| match error {
+    let joined = SharedFinish::new(plan, address)?;
+    let joins = match options.part {
+        Part::Share { .. } => true,
+        Part::Finish => joined.is_begun()?,
+        Part::Whole | Part::Slice { .. } => false,
+    };
+    let joined = Arc::new(joined);
+    let board = joins.then(|| joined.clone() as Arc<dyn Board>);
+    let outcome = build::run_with(plan, (local, board), options, followed).map_err(|error| match error {
         // Whatever does what is missing puts it where this looks for it.
         setaccio_curate::Error::Unfinished { missing, total, commands } => {
             let here = format!("--out {}", shell::word(&local.display().to_string()));
@@ -293,6 +301,7 @@ fn in_store(
     progress.transfer("upload", ledger.files.iter().map(|file| file.bytes).sum());
     let published = stored::publish(local, address, progress).and_then(|published| {
         shared.clear()?;
+        joined.clear()?;
         Ok(published)
     });
     let left = match &published {

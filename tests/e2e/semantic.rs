@@ -1,7 +1,14 @@
 //! Semantic diversity: what goes is what brute force finds over the vectors of the library that made the model
 //! (`tests/oracles/semantic.py`), however the work is divided and whatever happens on the way.
 
-use std::{collections::BTreeSet, fs, path::Path, process::{Child, Stdio}, thread::sleep, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use serde_json::Value;
 

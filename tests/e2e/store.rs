@@ -433,6 +433,57 @@ fn machines_without_a_disk_in_common_share_a_build_through_a_store() {
 }
 
 #[test]
+fn machines_without_a_disk_in_common_join_a_build_together() {
+    let near = "[dedup.near]\n[dedup.repeats]\nunit = 'sentences'\nspan = 1\n";
+    let settings = web_rules(2000).replace("[dedup]\n", &format!("[dedup]\n{near}"));
+    let (fixture, mut rng) = (StoreFixture::of_path("s3://lab/rows", &settings), TestRng(32));
+    for i in 0..4 {
+        fixture.store.buckets().put_bytes(&format!("lab/rows/{i}.jsonl"), rng.lines(60));
+    }
+    fixture.run(&["build", &fixture.path("recipe.toml"), "--out", &fixture.path("here")]).assert_success();
+    let command = |name: &str, more: &str| {
+        let (recipe, work) = (fixture.path("recipe.toml"), fixture.path(name));
+        fixture.command(&["build", &recipe, "--out", "s3://lab/out", "--work", &work, more])
+    };
+    let machine = |name: &str, more: &str| Run::from(command(name, more).output().unwrap());
+    for slice in 1..=2 {
+        let (recipe, work) = (fixture.path("recipe.toml"), fixture.path(&slice.to_string()));
+        let args = ["build", &recipe, "--out", "s3://lab/out", "--work", &work, "--task", &format!("{slice}/2")];
+        fixture.run(&args).assert_success();
+    }
+    // One is killed in the middle, and one finds what it left, while another machine does its part at the same time.
+    fixture.store.take_log();
+    fixture.store.faults().plan("PUT", "/near/00000.json", FaultKind::Slow(2000), 1);
+    let mut killed = command("1", "--finish=1/3").spawn().unwrap();
+    let begun = |log: &[StoreRequest]| log.iter().any(|request| request.key.ends_with("/near/00000.json"));
+    wait_for(&mut killed, || begun(&fixture.store.take_log()));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    fixture.store.faults().clear();
+    // What passes is tried again.
+    fixture.store.faults().plan("PUT", "/finish/", FaultKind::Code(503, "SlowDown"), 3);
+    let others = [command("2", "--finish=2/3").spawn().unwrap(), command("3", "--finish=3/3").spawn().unwrap()];
+    for mut other in others {
+        assert!(other.wait().unwrap().success());
+    }
+    let log = fixture.store.take_log();
+    assert!(log.iter().any(|request| request.method == "PUT" && request.key.ends_with(".parquet")));
+    // Where all is written, whoever comes reads it, and one publishes it from a machine that has nothing.
+    let said = machine("2", "--finish=1/3").assert_success().said();
+    assert!(said.contains("joined:"), "{said}");
+    fixture.store.take_log();
+    machine("fresh", "--finish").assert_success();
+    let log = fixture.store.take_log();
+    assert!(log.iter().any(|request| request.method == "GET" && request.key.contains("/finish/")));
+    let made = |request: &StoreRequest| request.method == "PUT" && request.key.contains("/finish/");
+    assert!(!log.iter().any(|request| made(request) && !request.key.ends_with(".claim")), "nothing is made anew");
+    assert_eq!(fixture.stored("lab/out"), fixture.local.published("here"));
+    for folder in ["lab/out/work/", "lab/out/finish/"] {
+        assert_eq!(fixture.store.buckets().keys(folder), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_large_shard_goes_in_parts_and_goes_on_where_it_was_cut() {
     let fixture = StoreFixture::of_path("x", "");
     let mut rng = TestRng(77);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use setaccio_base::atomic::AtomicFile;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::team::lost;
+use super::piece_file::lost;
 use crate::error::{Error, Result};
 
 /// Where a block lies and what it holds.
@@ -221,7 +221,7 @@ mod tests {
         std::fs::write(&path, &bytes[..BYTES * 4]).map_err(Error::io("write", &path))?;
         assert!(places(2..3).is_err());
         std::fs::write(dir.path().join("a.json"), "").map_err(Error::io("write", &path))?;
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        assert!(!path.exists(), "nor is what is left of it read again");
         assert!(places(2..3).is_err_and(|error| error.to_string().contains("a.index: is not what was written")));
         assert!(!dir.path().join("a.json").exists(), "its piece is made anew");
         Ok(())

@@ -6,12 +6,7 @@
 //!    partition of the output: what goes <── components: decisions <── partition: rows and groups of each component
 //! ```
 
-use std::{
-    fs,
-    ops::Range,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{fs, ops::Range, path::Path};
 
 use arrow_array::{
     Array, RecordBatch,
@@ -30,7 +25,7 @@ use super::{
         NearDuplicates,
         bands::{self, BandWriter},
         component::{Decider, Gone, Node},
-        files::{AllShingles, OwnShingles, file_of},
+        files::{ShingleFiles, ShingleWriter},
         shingles::Shingler,
     },
     ranges::Ranges,
@@ -88,11 +83,9 @@ impl Rows<'_> {
     ) -> Result<NearDuplicates> {
         atomic::remove(scratch)?;
         fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
-        // What others read lies where they see it.
-        let seen = self.team.map_or_else(|| scratch.to_owned(), |team| team.folder().to_owned());
         let (at, by): (At<'_>, _) = ((self.team, scratch), (pool, progress));
         let ranges = self.ranges;
-        let earlier = self.sketch_earlier(near, (&seen, at), ranges, by)?;
+        let earlier = self.sketch_earlier(near, at, ranges, by)?;
         let shares = self.shares();
         let parts = (near.bands * self.parts) as usize * shares;
 
@@ -109,7 +102,8 @@ impl Rows<'_> {
             Ok(())
         })?;
 
-        let found = self.look_at_rows(near, (&seen, at), (ranges, parts), (&groups, earlier), by)?;
+        let shingles = ShingleFiles::new(at, [("near", ranges.count()), ("against", self.shards().count())]);
+        let found = self.look_at_rows(near, (at, &shingles), (ranges, parts), (&groups, earlier), by)?;
         let pieces = find_components::pieces(places);
         let finder = Finder { at, by, pieces };
         let components = finder.find(found.present, parts, (ranges.count(), &|row| ranges.of(row)))?;
@@ -132,7 +126,6 @@ impl Rows<'_> {
         found.nodes.done()?;
         found.given.map_or(Ok(()), Shuffle::done)?;
 
-        let shingles = AllShingles::open(&seen, found.files)?;
         let gone = Shuffle::new(at, ("compare", "gone"), pieces)?;
         let mut cut = 0;
         let decider = Decider { near, shingles: &shingles };
@@ -181,7 +174,7 @@ impl Rows<'_> {
     fn sketch_earlier(
         &mut self,
         near: &Near,
-        (seen, at): (&Path, At<'_>),
+        at: At<'_>,
         ranges: &Ranges,
         by: (&ThreadPool, &dyn Progress),
     ) -> Result<Option<Shuffle<16>>> {
@@ -190,9 +183,11 @@ impl Rows<'_> {
         }
         let shards: Vec<(usize, &Path)> = self.shards().collect();
         let names = Shuffle::new(at, ("sketch", "names"), shards.len())?;
+        let folder = at.0.map_or(at.1, Team::folder).join("sketch");
+        let path = |i: usize| folder.join(format!("{i:05}.bands"));
         let sketch = |i: usize| {
             let (set, shard) = shards[i];
-            let path = seen.join(format!("earlier-{i}.bands"));
+            let path = path(i);
             let mut writer = BandWriter::create(&path, near, self.dedup.on, self.parts)?;
             let (mut held, mut sent) = (0, Vec::new());
             self.earlier[set].each_row(shard, by.1, |content| {
@@ -207,19 +202,20 @@ impl Rows<'_> {
                 writer.flush()
             })?;
             names.write(i, ranges.count(), sent)?;
-            Ok(Json((path, writer.finish()?)))
+            writer.finish().map(Json)
         };
-        let mut sketched: Vec<(PathBuf, Vec<Block>)> = Vec::new();
+        let mut sketched: Vec<Vec<Block>> = Vec::new();
         each(self.team, "sketch", shards.len(), by, sketch, |Json(found)| {
             sketched.push(found);
             Ok(())
         })?;
         drop(shards);
         let buckets = near.bands * self.parts;
-        for (number, (path, blocks)) in sketched.into_iter().enumerate() {
+        for (number, blocks) in sketched.into_iter().enumerate() {
+            at.0.map_or(Ok(()), |team| team.commons().bring(&path(number)))?;
             // Of each process its own: those of the tasks are read by all as they lie there.
             let index = self.team.map_or(at.1, Team::own).join(format!("earlier-{number}.index"));
-            self.bands.add(path, &blocks, buckets, &index)?;
+            self.bands.add(path(number), &blocks, buckets, &index)?;
         }
         Ok(Some(names))
     }
@@ -228,20 +224,20 @@ impl Rows<'_> {
     fn look_at_rows(
         &self,
         near: &Near,
-        (seen, at): (&Path, At<'_>),
+        (at, files): (At<'_>, &ShingleFiles),
         (ranges, parts): (&Ranges, usize),
         (groups, earlier): (&Shuffle<16>, Option<Shuffle<16>>),
         by: (&ThreadPool, &dyn Progress),
     ) -> Result<Found> {
         let shards: Vec<(usize, &Path)> = self.shards().collect();
-        let store = Store(Mutex::new(OwnShingles::create(seen)?));
         let nodes = Shuffle::new(at, ("near", "rows"), ranges.count())?;
         let present = Shuffle::new(at, ("near", "groups"), ranges.count())?;
         let wanted = Shuffle::new(at, ("near", "wanted"), ranges.count())?;
         let look = |partition: usize| {
             let members = groups.read(partition)?;
             let names = names(&members);
-            let found = self.shingles(near, (&names, &store), &self.partitions[partition], by.1)?;
+            let found =
+                self.shingles(near, (&names, files.create(0, partition)?), &self.partitions[partition], by.1)?;
             let mut here: Vec<u64> = found.iter().map(|record| number(record, 0)).collect();
             let mut asked = Vec::new();
             if let Some(earlier) = &earlier {
@@ -265,76 +261,57 @@ impl Rows<'_> {
                 (find_components::part_of(group), pair(group, name))
             });
             present.write(partition, parts, back.collect())?;
-            let files = self.settle(&store, &found)?;
-            nodes.write(partition, 1, found.into_iter().map(|record| (0, record)).collect())?;
-            Ok(Json(files))
+            nodes.write(partition, 1, found.into_iter().map(|record| (0, record)).collect()).map(Json)
         };
-        let mut files = 0;
-        let mut count = |Json(more): Json<usize>| {
-            files = files.max(more);
-            Ok(())
-        };
-        each(self.team, "near", ranges.count(), by, look, &mut count)?;
+        each(self.team, "near", ranges.count(), by, look, |Json(())| Ok(()))?;
         let mut given = None;
         if earlier.is_some() {
             let rows = Shuffle::new(at, ("against", "rows"), shards.len())?;
             let look = |shard: usize| {
                 let names: Vec<u64> = wanted.read(shard)?.into_iter().map(u64::from_be_bytes).collect();
-                let found = self.shingles_of_earlier(near, (&names, &store), shards[shard], by.1)?;
-                let files = self.settle(&store, &found)?;
+                let found = self.shingles_of_earlier(near, (&names, files.create(1, shard)?), shards[shard], by.1)?;
                 let sent = found.into_iter().map(|record| (ranges.of(number(&record, 0)), record));
-                rows.write(shard, ranges.count(), sent.collect())?;
-                Ok(Json(files))
+                rows.write(shard, ranges.count(), sent.collect()).map(Json)
             };
-            each(self.team, "against", shards.len(), by, look, count)?;
+            each(self.team, "against", shards.len(), by, look, |Json(())| Ok(()))?;
             given = Some(rows);
             wanted.done()?;
         }
         earlier.map_or(Ok(()), Shuffle::done)?;
-        Ok(Found { nodes, given, present, files })
+        Ok(Found { nodes, given, present })
     }
 
     /// Store the shingles of those rows of a partition that share a band with another and have no copy before them.
     fn shingles(
         &self,
         near: &Near,
-        (names, store): (&[u64], &Store),
+        (names, file): (&[u64], ShingleWriter),
         partition: &Range<u32>,
         progress: &dyn Progress,
     ) -> Result<Vec<Known>> {
         let Self { index, resolver, .. } = *self;
+        let (mut shingler, mut held) = (Shingler::default(), Held::new(file));
         if names.is_empty() {
-            return Ok(Vec::new());
+            return held.finish();
         }
-        let (mut shingler, mut found, mut held) = (Shingler::default(), Vec::new(), Held::default());
         let wanted = |_: &KeepRow, order| names.binary_search(&order).is_ok();
         KeptRows { index, resolver, progress }.each(partition, wanted, |Kept { row, order, content, batch, at }| {
             let node = Node { rank: resolver.rank(row.source), source: row.source, ..node(batch, at)? };
-            held.push(order, node, shingler.set(&content, self.dedup.on, near));
-            if held.is_full() { store.put(&mut held, &mut found) } else { Ok(()) }
+            held.push(order, node, shingler.set(&content, self.dedup.on, near))
         })?;
-        store.put(&mut held, &mut found)?;
-        Ok(found)
-    }
-
-    /// What was put is where others of a team see it before they are told. Says how many files of shingles there are at least.
-    fn settle(&self, store: &Store, found: &[Known]) -> Result<usize> {
-        if self.team.is_some() && !found.is_empty() {
-            store.own().file.sync()?;
-        }
-        Ok(found.iter().map(|record| file_of(Node::of_bytes(&record[8..]).at) + 1).max().unwrap_or(0))
+        held.finish()
     }
 
     /// The same of a shard of an earlier data set.
     fn shingles_of_earlier(
         &self,
         near: &Near,
-        (names, store): (&[u64], &Store),
+        (names, file): (&[u64], ShingleWriter),
         (set, shard): (usize, &Path),
         progress: &dyn Progress,
     ) -> Result<Vec<Known>> {
         let source = u16::try_from(self.resolver.sources() + set).unwrap_or(u16::MAX);
-        let (mut shingler, mut found, mut held) = (Shingler::default(), Vec::new(), Held::default());
+        let (mut shingler, mut held) = (Shingler::default(), Held::new(file));
         self.earlier[set].each_row(shard, progress, |content| {
             let id = key::id(content);
             let name = Earlier::name(set, &id);
@@ -342,11 +319,9 @@ impl Rows<'_> {
                 return Ok(());
             }
             let shingles = shingler.set(content, self.dedup.on, near);
-            held.push(name, Node { given: true, source, id, ..Node::default() }, shingles);
-            if held.is_full() { store.put(&mut held, &mut found) } else { Ok(()) }
+            held.push(name, Node { given: true, source, id, ..Node::default() }, shingles)
         })?;
-        store.put(&mut held, &mut found)?;
-        Ok(found)
+        held.finish()
     }
 }
 
@@ -358,55 +333,39 @@ struct Found {
     given: Option<Shuffle<56>>,
     /// The rows that are there, each after its group, where the part of the bands that the group is of finds them.
     present: Shuffle<16>,
-    /// How many files of shingles there are.
-    files: usize,
 }
 
 /// The name of a row and what is known of it.
 type Known = [u8; 56];
 
-/// Shingles that are held before they are put in place, in bytes.
-const HELD_BYTES: usize = 32 << 20;
-
 /// Rows that share a band with another, and their shingles, on their way to the files.
-#[derive(Default)]
 struct Held {
-    nodes: Vec<(u64, Node)>,
-    shingles: Vec<u8>,
+    file: ShingleWriter,
+    found: Vec<Known>,
+    bytes: Vec<u8>,
 }
 
 impl Held {
-    fn push(&mut self, name: u64, mut node: Node, set: &[u32]) {
-        node.at = self.shingles.len() as u64;
-        node.shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
-        self.nodes.push((name, node));
-        self.shingles.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
+    fn new(file: ShingleWriter) -> Self {
+        Self { file, found: Vec::new(), bytes: Vec::new() }
     }
 
-    fn is_full(&self) -> bool {
-        self.shingles.len() > HELD_BYTES
-    }
-}
-
-/// Where shingles are put. Threads put them in any order; each row knows where its own are.
-struct Store(Mutex<OwnShingles>);
-
-impl Store {
-    fn own(&self) -> MutexGuard<'_, OwnShingles> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Put what is held into the file; the rows then know where their shingles are.
-    fn put(&self, held: &mut Held, found: &mut Vec<Known>) -> Result<()> {
-        let Held { nodes, shingles } = std::mem::take(held);
-        let start = self.own().append(&shingles)?;
-        found.extend(nodes.into_iter().map(|(name, node)| {
-            let mut record = [0; 56];
-            record[..8].copy_from_slice(&name.to_be_bytes());
-            record[8..].copy_from_slice(&Node { at: start + node.at, ..node }.to_bytes());
-            record
-        }));
+    fn push(&mut self, name: u64, node: Node, set: &[u32]) -> Result<()> {
+        self.bytes.clear();
+        self.bytes.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
+        let at = self.file.append(&self.bytes)?;
+        let mut record = [0; 56];
+        record[..8].copy_from_slice(&name.to_be_bytes());
+        let shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
+        record[8..].copy_from_slice(&Node { at, shingles, ..node }.to_bytes());
+        self.found.push(record);
         Ok(())
+    }
+
+    /// The rows; their shingles are in place.
+    fn finish(self) -> Result<Vec<Known>> {
+        self.file.finish()?;
+        Ok(self.found)
     }
 }
 

@@ -166,6 +166,7 @@ impl Gathered {
         let make = |piece: usize| read(plan, work, tasks[piece], (&path(piece), &all), undone).map(Json);
         let mut number = 0;
         each(hands.team, STAGE, tasks.len(), hands.by(), make, |Json(Piece { counts, parts })| {
+            hands.team.map_or(Ok(()), |team| team.commons().bring(&path(number)))?;
             gathered.counts.add(counts);
             let indices = [&mut gathered.rows, &mut gathered.bands, &mut gathered.vectors];
             indices.into_iter().zip(parts).for_each(|(index, part)| index.add(&path(number), part));

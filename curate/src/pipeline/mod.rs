@@ -26,6 +26,7 @@ mod kept_rows;
 mod leaks;
 pub mod lengths;
 pub mod near;
+pub mod piece_file;
 mod ranges;
 pub mod rejects;
 mod repeats;

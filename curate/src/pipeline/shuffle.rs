@@ -6,16 +6,19 @@
 //! where the last ends, and the records. Behind them stands where each run begins, how many there are, and the hash of that.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use setaccio_base::atomic::{self, AtomicFile};
+use setaccio_base::atomic;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::team::{Team, lost};
+use super::{
+    piece_file::{Commons, PieceFile, lost, open},
+    team::Team,
+};
 use crate::error::{Error, Result};
 
 /// Bytes that say where the records of a bucket begin in the file, and what their hash is.
@@ -28,13 +31,12 @@ const BEHIND: u64 = 16;
 pub type Sent<const N: usize> = (u32, [u8; N]);
 
 /// The files that the pieces of a stage write, of records of `N` bytes.
-#[derive(Debug)]
 pub struct Shuffle<const N: usize> {
     folder: PathBuf,
     kind: &'static str,
     pieces: usize,
-    /// Whether other processes read them.
-    shared: bool,
+    /// Where other processes read them, if any does.
+    commons: Option<Arc<Commons>>,
 }
 
 impl<const N: usize> Shuffle<N> {
@@ -49,7 +51,7 @@ impl<const N: usize> Shuffle<N> {
     ) -> Result<Self> {
         let folder = team.map_or(scratch, Team::folder).join(stage);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        Ok(Self { folder, kind, pieces, shared: team.is_some() })
+        Ok(Self { folder, kind, pieces, commons: team.map(Team::commons) })
     }
 
     /// Beside the piece's own file: without that it counts as not made.
@@ -72,14 +74,8 @@ impl<const N: usize> Shuffle<N> {
     /// # Errors
     /// The file system refuses.
     pub fn writer(&self, piece: usize, buckets: usize) -> Result<ShuffleWriter<N>> {
-        let path = self.path(piece);
-        let file = if self.shared {
-            Target::Whole(AtomicFile::create(&path)?)
-        } else {
-            let file = File::create(&path).map_err(Error::io("create", &path))?;
-            Target::Plain(BufWriter::with_capacity(1 << 16, file))
-        };
-        Ok(ShuffleWriter { path, file, buckets, held: Vec::new(), end: 0, runs: Vec::new() })
+        let file = PieceFile::create(&self.path(piece), self.commons.as_deref())?;
+        Ok(ShuffleWriter { file, buckets, held: Vec::new(), runs: Vec::new() })
     }
 
     /// The records of a bucket that all pieces wrote, ascending.
@@ -120,10 +116,7 @@ impl<const N: usize> Shuffle<N> {
 
     fn each_run(&self, piece: usize, bucket: usize, each: &mut dyn FnMut(&[[u8; N]]) -> Result<()>) -> Result<()> {
         let path = self.path(piece);
-        let file = File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => lost(&path),
-            _ => Error::io("open", &path)(error),
-        })?;
+        let file = open(&path, self.commons.as_deref())?;
         let there = file.metadata().map_err(Error::io("read", &path))?.len();
         let fill = |bytes: &mut [u8], at: Option<u64>| {
             file.read_exact_at(bytes, at.ok_or_else(|| lost(&path))?).map_err(|error| match error.kind() {
@@ -163,7 +156,7 @@ impl<const N: usize> Shuffle<N> {
     /// # Errors
     /// The file system refuses.
     pub fn done(self) -> Result<()> {
-        if self.shared {
+        if self.commons.is_some() {
             return Ok(());
         }
         (0..self.pieces).try_for_each(|piece| Ok(atomic::remove(&self.path(piece))?))
@@ -175,19 +168,11 @@ const HELD_BYTES: usize = 32 << 20;
 
 /// Writes what a piece has for later ones.
 pub struct ShuffleWriter<const N: usize> {
-    path: PathBuf,
-    file: Target,
+    file: PieceFile,
     buckets: usize,
     held: Vec<Sent<N>>,
-    end: u64,
     /// Where each run begins.
     runs: Vec<u64>,
-}
-
-/// A file that others see once it is whole, or one that this process alone reads.
-enum Target {
-    Whole(AtomicFile),
-    Plain(BufWriter<File>),
 }
 
 impl<const N: usize> ShuffleWriter<N> {
@@ -200,32 +185,23 @@ impl<const N: usize> ShuffleWriter<N> {
         if self.held.len() * size_of::<Sent<N>>() < HELD_BYTES { Ok(()) } else { self.write_run() }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = match &mut self.file {
-            Target::Whole(file) => file.write_all(bytes),
-            Target::Plain(file) => file.write_all(bytes),
-        };
-        self.end += bytes.len() as u64;
-        written.map_err(Error::io("write", &self.path))
-    }
-
     fn write_run(&mut self) -> Result<()> {
         let mut records = std::mem::take(&mut self.held);
         records.sort_unstable();
-        self.runs.push(self.end);
-        let mut start = self.end + (self.buckets * ENTRY + 8) as u64;
+        self.runs.push(self.file.end);
+        let mut start = self.file.end + (self.buckets * ENTRY + 8) as u64;
         let mut rest = records.as_slice();
         for bucket in 0..self.buckets {
             let (mine, others) = rest.split_at(rest.partition_point(|(of, _)| *of as usize <= bucket));
             let mut hash = Xxh3Default::new();
             mine.iter().for_each(|(_, record)| hash.update(record));
-            self.put(&start.to_le_bytes())?;
-            self.put(&hash.digest().to_le_bytes())?;
+            self.file.append(&start.to_le_bytes())?;
+            self.file.append(&hash.digest().to_le_bytes())?;
             start += (mine.len() * N) as u64;
             rest = others;
         }
-        self.put(&start.to_le_bytes())?;
-        records.iter().try_for_each(|(_, record)| self.put(record))
+        self.file.append(&start.to_le_bytes())?;
+        records.iter().try_for_each(|(_, record)| self.file.append(record))
     }
 
     /// Write the rest, and flush it to disk where others read it.
@@ -238,12 +214,9 @@ impl<const N: usize> ShuffleWriter<N> {
         }
         let runs = std::mem::take(&mut self.runs);
         let begin: Vec<u8> = runs.iter().copied().chain([runs.len() as u64]).flat_map(u64::to_le_bytes).collect();
-        self.put(&begin)?;
-        self.put(&xxh3_64(&begin).to_le_bytes())?;
-        match self.file {
-            Target::Whole(file) => Ok(file.commit()?),
-            Target::Plain(mut file) => file.flush().map_err(Error::io("write", &self.path)),
-        }
+        self.file.append(&begin)?;
+        self.file.append(&xxh3_64(&begin).to_le_bytes())?;
+        self.file.finish()
     }
 }
 
@@ -264,7 +237,7 @@ mod tests {
     #[test]
     fn each_bucket_comes_from_all_pieces_and_damage_is_noticed() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
-        for team in [None, Some(Team::join(dir.path(), "f", [1, 1])?)] {
+        for team in [None, Some(Team::join(dir.path(), "f", [1, 1], None)?)] {
             let at = (team.as_ref(), dir.path());
             let shuffle = Shuffle::<16>::new(at, ("link", "edges"), 3)?;
             for piece in 0..3_u64 {
@@ -308,7 +281,7 @@ mod tests {
             }
             fs::write(&path, &whole[..whole.len() - 4]).map_err(Error::io("write", &path))?;
             assert!(shuffle.read(3).is_err());
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            assert!(!path.exists(), "nor is what is left of it read again");
             assert!(shuffle.read(0).is_err_and(|e| e.to_string().contains("is not what was written")));
             shuffle.done()?;
             assert_eq!(atomic::exists(&path.with_file_name("00000.edges")), team.is_some());

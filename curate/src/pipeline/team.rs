@@ -5,7 +5,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -21,7 +24,11 @@ use setaccio_base::{
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{alone::Alone, stage};
+use super::{
+    alone::Alone,
+    piece_file::{Board, Commons, lost},
+    stage,
+};
 use crate::error::{Error, Result};
 
 /// How often it is looked whether another process is done with a piece.
@@ -50,15 +57,6 @@ impl From<&'static str> for Stage<'_> {
     }
 }
 
-/// What is said of a file of a piece that is not what was written. Without its own file the piece counts as not made, and is.
-pub fn lost(path: &Path) -> Error {
-    let _ = atomic::remove(&path.with_extension("json"));
-    Error::damaged(
-        path,
-        "is not what was written: the disk lost some of it; run the same command again, which makes it anew",
-    )
-}
-
 /// A small piece.
 pub struct Json<T>(pub T);
 
@@ -73,10 +71,9 @@ impl<T: Serialize + DeserializeOwned> Kept for Json<T> {
 }
 
 /// The processes that do the last pass of one build together.
-#[derive(Debug)]
 pub struct Team {
-    /// The folder of what they made.
-    folder: PathBuf,
+    /// The folder of what they made, and where those that do not see it find that.
+    commons: Arc<Commons>,
     /// The folder of this process alone, which goes with it.
     own: TempDir,
     /// The number of this process, from 1, and how many there are, which say where it begins. More or fewer may come.
@@ -91,15 +88,16 @@ impl Team {
         work.join(format!("finish-{}", fingerprint.get(..16).unwrap_or(fingerprint)))
     }
 
-    /// Join that of the build of this fingerprint.
+    /// Join that of the build of this fingerprint. With a board there may be others who do not see the folder.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn join(work: &Path, fingerprint: &str, turn: [usize; 2]) -> Result<Self> {
+    pub fn join(work: &Path, fingerprint: &str, turn: [usize; 2], board: Option<Arc<dyn Board>>) -> Result<Self> {
         let folder = Self::place(work, fingerprint);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let own = tempfile::Builder::new().prefix("own-").tempdir_in(&folder);
-        Ok(Self { own: own.map_err(Error::io("create", &folder))?, folder, turn, making: AtomicUsize::new(0) })
+        let own = own.map_err(Error::io("create", &folder))?;
+        Ok(Self { own, commons: Arc::new(Commons::new(folder, board)), turn, making: AtomicUsize::new(0) })
     }
 
     /// Where this process puts what nobody else reads.
@@ -109,12 +107,17 @@ impl Team {
 
     /// The folder of what they made, which all of them see.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.commons.folder()
+    }
+
+    /// The folder, and where those that do not see it find what is in it.
+    pub fn commons(&self) -> Arc<Commons> {
+        self.commons.clone()
     }
 
     /// The file of a piece of a stage; what belongs to it may lie beside it.
     pub fn path(&self, stage: &str, piece: usize) -> PathBuf {
-        self.folder.join(stage).join(format!("{piece:05}.json"))
+        self.folder().join(stage).join(format!("{piece:05}.json"))
     }
 
     /// Make a piece, unless it is there; says whether it is. Whoever waits gets it.
@@ -145,7 +148,13 @@ impl Team {
                 return Err(Error::Interrupted);
             }
         };
-        // Whoever had the lock may have been done between the two looks.
+        // Whoever had the lock may have been done between the two looks, and others elsewhere.
+        let mine = path.exists() || self.commons.beyond(&path).map_or(Ok(true), |(board, name)| board.claim(&name))?;
+        if !mine && !self.fetch(&path)? && !wait {
+            lock.remove()?;
+            return Ok(false);
+        }
+        // What was claimed elsewhere and never came is made by all who are left: they leave the same.
         if !path.exists() {
             self.making.fetch_add(1, Ordering::Relaxed);
             if waits {
@@ -156,10 +165,33 @@ impl Team {
             let bytes = made?.bytes()?;
             let mut file = xxh3_64(&bytes).to_le_bytes().to_vec();
             file.extend(bytes);
+            self.put_beside(&path, progress)?;
             atomic::write(&path, &file)?;
+            self.commons.put(&path, progress)?;
         }
         lock.remove()?;
         Ok(true)
+    }
+
+    /// Bring the file of a piece that was made elsewhere, if it was; says whether it was.
+    fn fetch(&self, path: &Path) -> Result<bool> {
+        self.commons.beyond(path).map_or(Ok(false), |(board, name)| board.fetch(&name, path))
+    }
+
+    /// Put what lies beside the file of a piece where others look for it.
+    fn put_beside(&self, path: &Path, progress: &dyn Progress) -> Result<()> {
+        if self.commons.beyond(path).is_none() {
+            return Ok(());
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = atomic::parent(path);
+        for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.split_once('.').is_some_and(|(of, kind)| of == stem && !["json", "lock"].contains(&kind)) {
+                self.commons.put(&entry.path(), progress)?;
+            }
+        }
+        Ok(())
     }
 
     fn read<T: Kept>(&self, stage: &str, number: usize) -> Result<T> {
@@ -170,13 +202,18 @@ impl Team {
     }
 
     fn begin(&self, stage: &str) -> Result<()> {
-        let folder = self.folder.join(stage);
+        let folder = self.folder().join(stage);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))
     }
 
     /// What the only piece of a stage holds, if it was made.
     pub fn made<T: Kept>(&self, stage: &str) -> Result<Option<T>> {
-        if self.path(stage, 0).exists() { self.read(stage, 0).map(Some) } else { Ok(None) }
+        let path = self.path(stage, 0);
+        if !path.exists() {
+            self.begin(stage)?;
+            self.fetch(&path)?;
+        }
+        if path.exists() { self.read(stage, 0).map(Some) } else { Ok(None) }
     }
 
     fn each<T: Kept>(
@@ -292,7 +329,7 @@ mod tests {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
         let made = AtomicUsize::new(0);
         let member = |number: usize| -> Result<Vec<usize>> {
-            let team = Team::join(dir.path(), "f", [number, 3])?;
+            let team = Team::join(dir.path(), "f", [number, 3], None)?;
             let (pool, mut found) = (thread_pool(2)?, Vec::new());
             let make = |piece: usize| {
                 made.fetch_add(1, Ordering::SeqCst);
@@ -316,7 +353,7 @@ mod tests {
         assert_eq!(made.load(Ordering::SeqCst), 20);
         // One that comes later finds all, and what the disk lost is made anew by the next.
         assert_eq!(member(7)?, squares);
-        let piece = Team::join(dir.path(), "f", [1, 1])?.path("squares", 4);
+        let piece = Team::join(dir.path(), "f", [1, 1], None)?.path("squares", 4);
         fs::write(&piece, b"12345678torn").map_err(Error::io("write", &piece))?;
         assert!(member(1).is_err_and(|e| e.to_string().contains("00004.json: is not what was written")));
         assert_eq!((member(1)?, made.load(Ordering::SeqCst)), (squares, 21));

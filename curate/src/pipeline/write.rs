@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -132,11 +132,12 @@ pub fn write(
     let written = match hands.team {
         Some(team) => {
             let written = share(plan, work, gathered, (team, hands))?;
-            for (files, folder) in [(&written.data, &data), (&written.rejects, &rejected)] {
-                for entry in files {
-                    let name = Path::new(&entry.path).file_name().unwrap_or_default();
-                    put_in_place(&team.folder().join(FILES).join(name), &folder.join(name))?;
-                }
+            let files = written.data.iter().map(|entry| (entry, &data));
+            let files = files.chain(written.rejects.iter().map(|entry| (entry, &rejected)));
+            for (piece, (entry, folder)) in files.enumerate() {
+                let (file, name) = (shard(team, piece), Path::new(&entry.path).file_name().unwrap_or_default());
+                team.commons().bring(&file)?;
+                put_in_place(&file, &folder.join(name))?;
             }
             written
         }
@@ -174,6 +175,11 @@ const SUMMARY: &str = "written";
 const ROWS: &str = "rows";
 /// and the one whose pieces are files.
 const FILES: &str = "files";
+
+/// Where a team writes the shard or the rejects that are this piece: shards come first.
+fn shard(team: &Team, piece: usize) -> PathBuf {
+    team.path(FILES, piece).with_extension("parquet")
+}
 
 /// The shards and rejects that were written, and what was counted on the way.
 #[derive(Serialize, Deserialize)]
@@ -362,11 +368,12 @@ impl<'a> Decided<'a> {
                 }
                 let mut batches = Vec::new();
                 for (partition, block) in &group.blocks {
+                    team.commons().bring(&rows(*partition))?;
                     batches.extend(spill_file::read(&rows(*partition), block, None)?);
                 }
                 format.encode(&concat_batches(format.schema(), &batches).map_err(Error::encode("shard"))?, group.bytes)
             };
-            let entry = shards::one_file(format, &team.folder().join(FILES).join(name), groups.iter().map(encode))?;
+            let entry = shards::one_file(format, &shard(team, i), groups.iter().map(encode))?;
             Ok(Json(FileEntry { path: format!("{folder}/{name}"), ..entry }))
         };
         let (mut data, mut rejects) = (Vec::new(), Vec::new());

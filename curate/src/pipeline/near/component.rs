@@ -5,7 +5,7 @@ use std::{cmp::Reverse, rc::Rc};
 use setaccio_base::progress::Progress;
 use setaccio_dataset::recipe::{Near, NearRule};
 
-use super::{files::AllShingles, shingles::overlap};
+use super::{files::ShingleFiles, shingles::overlap};
 use crate::{
     error::{Error, Result},
     pipeline::shuffle::number,
@@ -119,7 +119,7 @@ pub struct Decider<'a> {
     /// Threshold and rule.
     pub near: &'a Near,
     /// The shingles of all rows.
-    pub shingles: &'a AllShingles,
+    pub shingles: &'a ShingleFiles,
 }
 
 impl Decider<'_> {

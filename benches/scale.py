@@ -1,11 +1,12 @@
 """What slices and joining take, and what several nodes make of it.
 
-    python benches/scale.py SETACCIO [ROWS] [SLICES]
+    python benches/scale.py SETACCIO [ROWS] [SLICES] [--store]
 
-SETACCIO is the program. Rows of random words, one in ten the same as an earlier one and one in ten nearly, go through every slice by itself and the join,
+SETACCIO is the program. With `--store` each slice and each node has a folder of its own, and they meet in a bucket of moto on this machine, whose own
+CPU time does not count; the program has the feature `store` then. Rows of random words, one in ten the same as an earlier one and one in ten nearly, go through every slice by itself and the join,
 each with one thread; what is measured is their CPU time and the most memory that they held, which other work on the machine does not change. From
-these numbers follows what 1, 2, 4 and 8 nodes take: a free node takes the next slice, all join, and one publishes. No network and no file
-system of several machines is in them.
+these numbers follows what 1, 2, 4 and 8 nodes take: a free node takes the next slice, all join, and one publishes. No file system of several machines
+is in them, and no network but the loopback of `--store`.
 """
 
 import heapq
@@ -67,9 +68,23 @@ def on(nodes: int, slices: list[float]) -> float:
     return max(free)
 
 
+def bucket() -> str:
+    """Start moto in a process of its own; says where it listens."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ.update(AWS_ENDPOINT_URL=f"http://{host}:{port}", AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")
+    boto3.client("s3").create_bucket(Bucket="lab")
+    return "s3://lab"
+
+
 def main() -> None:
-    setaccio = sys.argv[1]
-    rows, of = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000, int(sys.argv[3]) if len(sys.argv) > 3 else 40
+    arguments = [argument for argument in sys.argv[1:] if argument != "--store"]
+    setaccio, store = arguments[0], bucket() if "--store" in sys.argv else ""
+    rows, of = int(arguments[1]) if len(arguments) > 1 else 100_000, int(arguments[2]) if len(arguments) > 2 else 40
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "data").mkdir()
@@ -81,23 +96,32 @@ def main() -> None:
         recipe = RECIPE.replace("task_bytes = 6000", "task_bytes = 1000000").replace("rows = 2500", f"rows = {rows // 2}")
         recipe = recipe.replace("shard_bytes = 200000", "shard_bytes = 20000000").replace("row_group_bytes = 20000", "row_group_bytes = 1000000")
         (folder / "lab.toml").write_text(recipe)
-        build = [setaccio, "build", str(folder / "lab.toml"), "--quiet", "--out", str(folder / "whole"), "--jobs", "1"]
-        whole = measured(build)
-        build[4:6] = ["--out", str(folder / "out")]
-        slices = [measured([*build, "--task", f"{i}/{of}"]) for i in range(1, of + 1)]
-        joined = {}
+
+        def build(out: str, machine: str, *more: str) -> list[str]:
+            where = ["--out", f"{store}/{out}", "--work", str(folder / machine)] if store else ["--out", str(folder / out)]
+            return [setaccio, "build", str(folder / "lab.toml"), "--quiet", "--jobs", "1", *where, *more]
+
+        whole = measured([*build("whole", "whole")[:6], "--out", str(folder / "whole")])
+        joined, cpu, slices = {}, [], []
         for nodes in [1, 2, 4, 8]:
-            out = folder / f"out-{nodes}"
-            shutil.copytree(folder / "out", out)
-            build[4:6] = ["--out", str(out)]
+            out = f"out-{nodes}"
+            if store:
+                # Each node does its part of the slices, as of all that was put into the bucket of one build nothing is left for another.
+                slices = [measured(build(out, f"{out}-{i % nodes}", "--task", f"{i + 1}/{of}")) for i in range(of)]
+            elif not slices:
+                slices = [measured(build("out", "", "--task", f"{i}/{of}")) for i in range(1, of + 1)]
+            if not store:
+                shutil.copytree(folder / "out", folder / out)
+            cpu = cpu or [seconds for seconds, _, _ in slices]
             # All at once, as on so many nodes; what each computes is its own, how long it waits for a processor here is not.
             with ThreadPoolExecutor(nodes) as together:
-                shares = list(together.map(measured, [[*build, f"--finish={i}/{nodes}"] for i in range(1, nodes + 1)]))
-            published_by = measured([*build, "--finish"])
-            if published(out) != published(folder / "whole"):
+                shares = list(together.map(measured, [build(out, f"{out}-{i - 1}", f"--finish={i}/{nodes}") for i in range(1, nodes + 1)]))
+            published_by = measured(build(out, f"{out}-0", "--finish"))
+            if published(folder / (f"{out}-0" if store else out)) != published(folder / "whole"):
                 raise SystemExit(f"{nodes} processes that join make other bytes than the build in one piece")
             joined[nodes] = max(cpu for cpu, _, _ in shares), published_by[0], max(memory for _, _, memory in shares)
-        cpu = [seconds for seconds, _, _ in slices]
+            for machine in folder.glob(f"{out}*"):
+                shutil.rmtree(machine)
         print(f"{rows:,} rows, {text / 1e6:.1f} MB, {of} slices; CPU seconds")
         print(f"in one piece  {whole[0]:8.2f}  {whole[2]:5} MiB")
         print(f"slices        {sum(cpu):8.2f}  {max(m for _, _, m in slices):5} MiB at most, {min(cpu):.2f} to {max(cpu):.2f} each")

@@ -4,7 +4,7 @@
 
 SETACCIO is a program with the feature `store`. The main recipes are built from the samples in a bucket and put into another; rows are
 the same bytes as those of a folder, the store's own client finds every file at the size and hash of the ledger, and `pyarrow` reads the shards where
-they lie. A build that is killed goes on, in the middle of an object that goes in parts, too; a second one takes the first one's place, and no part of an
+they lie. Machines that share no disk join a build together, one of which is killed. A build that is killed goes on, in the middle of an object that goes in parts, too; a second one takes the first one's place, and no part of an
 upload is left. Exits 1 at the first thing that is not as expected.
 
 `s3` is moto, and what is done unless a store is named. `azure` is Azurite: `npm install azurite`, with AZURITE the path of its `azurite-blob`, and
@@ -212,6 +212,40 @@ def check_kills(setaccio, store, temp):
     same("uploads that are left", store.uploads(), [])
 
 
+def check_machines(setaccio, store, temp):
+    """Machines that share no disk do slices and join them, one of which is killed."""
+    recipe = Path(temp, "near.toml")
+    recipe.write_text(own_recipe(store, temp).read_text().replace("[dedup]", "[dedup]\n[dedup.near]\n[dedup.repeats]\nunit = 'sentences'\nspan = 1"))
+    drawn = random.Random(11)
+    words = [f"{one}{other}" for one in ("mare", "sole", "pane", "vino", "gatto", "libro") for other in "abcdefghi"]
+    texts = [" ".join(drawn.choices(words, k=60)) for _ in range(300)]
+    texts += [f"{text} fine" for text in texts[:60]] + texts[100:120]
+    for number in range(6):
+        store.put(f"own/{number:02}.jsonl", "\n".join(json.dumps({"text": text}) for text in texts[number::6]).encode())
+    whole, out = Path(temp, "near-here"), f"{store.scheme}://lab/out/near"
+    run([setaccio, "build", recipe, "--out", whole])
+
+    def command(machine, part):
+        return [str(word) for word in [setaccio, "build", recipe, "--out", out, "--work", Path(temp, f"machine-{machine}"), *part]]
+
+    for number in (1, 2, 3):
+        run(command(number, ["--task", f"{number}/3"]))
+    child = subprocess.Popen(command(1, ["--finish=1/3"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not any("/near/" in key for key in store.keys("out/near/finish/")):
+        time.sleep(0.01)
+    same("it was killed while it joined", child.poll(), None)
+    child.kill()
+    child.wait()
+    children = [subprocess.Popen(command(number, [f"--finish={number}/3"]), stdout=subprocess.DEVNULL) for number in (2, 3)]
+    same("those that are left join", [child.wait() for child in children], [0, 0])
+    run(command(4, ["--finish"]))
+    same("what machines joined", {k: v for k, v in stored(store, "out/near").items() if "/" in k}, rows(whole))
+    left = [key for key in store.keys("out/near/") if key.startswith(("out/near/work/", "out/near/finish/"))]
+    same("what is left of joining", left, [])
+    for key in store.keys("own/"):
+        store.put(key, json.dumps({"text": f"Una riga di {key}."}).encode())
+
+
 def check_parts(setaccio, store, temp):
     """A shard that goes in parts, and a process that is killed between two of them."""
     drawn = random.Random(5)
@@ -262,6 +296,7 @@ def main():
                 if name == "s3":
                     check_readers(store)
                 check_kills(setaccio, store, temp)
+                check_machines(setaccio, store, temp)
                 check_parts(setaccio, store, temp)
         finally:
             store.stop()

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufWriter, Write as _},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -69,6 +70,22 @@ impl StoreFixture {
 
     fn path(&self, name: &str) -> String {
         self.local.path(name).display().to_string()
+    }
+
+    /// The most memory that a command holds, in kB.
+    fn most_memory(&self, args: &[&str]) -> u64 {
+        let mut child = self.command(args).stdout(Stdio::null()).spawn().unwrap();
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            peak = peak.max(line.unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(child.wait().unwrap().success());
+        peak
     }
 
     /// The build that counts at `bucket/out`, by name.
@@ -672,20 +689,37 @@ fn soak_five_gigabytes_are_read_by_ranges_in_bounded_memory() {
     assert!(all > 5 << 30, "{all}");
     fixture.store.buckets().put("lab/rows.parquet", Bytes::File(file));
     let out = fixture.path("out");
-    let mut child =
-        fixture.command(&["build", &fixture.path("recipe.toml"), "--out", &out]).stdout(Stdio::null()).spawn().unwrap();
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(line.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(child.wait().unwrap().success());
+    let peak = fixture.most_memory(&["build", &fixture.path("recipe.toml"), "--out", &out]);
     let sent = bytes_sent(&fixture.store.take_log(), "lab/rows.parquet");
     println!("{all} bytes, {sent} of them sent, at most {peak} kB of memory");
     assert!(sent < 8 << 20 && peak < 300_000, "{sent} bytes sent, {peak} kB of memory");
     assert_eq!(fixture.local.ids("out", "train").len(), GROUPS * 16);
+}
+
+#[test]
+#[ignore = "soak: needs 6 GB of disk"]
+fn soak_five_gigabytes_of_text_stream_in_bounded_memory() {
+    let fixture = StoreFixture::of_path("s3://lab/rows.jsonl", "[dedup]\n");
+    let (file, mut rng) = (fixture.local.path("rows.jsonl"), TestRng(4));
+    // Texts of a few sentences, of which each comes a great many times: what is left of them fits on a small disk.
+    let mut lines: Vec<String> =
+        (0..2000).map(|_| line((0..20).map(|_| rng.text() + " ").collect::<String>())).collect();
+    let block: String = lines.drain(..).collect();
+    let mut writer = BufWriter::new(fs::File::create(&file).unwrap());
+    let times = (5 << 30) / block.len() + 1;
+    for _ in 0..times {
+        writer.write_all(block.as_bytes()).unwrap();
+    }
+    writer.flush().unwrap();
+    let all = fs::metadata(&file).unwrap().len();
+    assert!(all > 5 << 30, "{all}");
+    fixture.store.buckets().put("lab/rows.jsonl", Bytes::File(file));
+    let out = fixture.path("out");
+    let peak = fixture.most_memory(&["build", &fixture.path("recipe.toml"), "--out", &out]);
+    let log = fixture.store.take_log();
+    let sent = bytes_sent(&log, "lab/rows.jsonl");
+    println!("{all} bytes, {sent} of them sent in {} requests, at most {peak} kB of memory", log.len());
+    // Once for its hash and where it is cut, once for its rows.
+    assert!((2 * all..2 * all + all / 50).contains(&sent) && peak < 400_000, "{sent} bytes sent, {peak} kB of memory");
+    assert_eq!(fixture.local.ids("out", "train").len(), 2000);
 }

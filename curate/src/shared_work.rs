@@ -206,11 +206,11 @@ impl<'a> SharedWork<'a> {
     /// The store refuses.
     pub fn clear(&self) -> Result<()> {
         let keys: HashSet<&str> = self.plan.tasks.iter().map(|task| task.key.as_str()).collect();
-        let own = |name: &str| name.split_once('.').is_some_and(|(key, _)| keys.contains(key));
+        let own = |name: &str| keys.contains(key_of(name));
         let names: Vec<(String, Object)> = self.there()?.into_iter().filter(|(name, _)| own(name)).collect();
         // Manifests go first: without one the rest is nothing.
         let (manifests, rest): (Vec<_>, Vec<_>) =
-            names.iter().partition(|(name, _)| name.split_once('.').is_some_and(|(_, behind)| behind == "json"));
+            names.iter().partition(|(name, _)| name.strip_suffix(".json") == Some(key_of(name)));
         let pool = thread_pool(AT_ONCE)?;
         for gone in [manifests, rest] {
             let delete = |i: usize| Ok::<_, Error>(self.stores.delete(&gone[i].1.address)?);
@@ -224,8 +224,7 @@ impl<'a> SharedWork<'a> {
         let keys: HashSet<&str> = self.plan.tasks.iter().map(|task| task.key.as_str()).collect();
         for entry in fs::read_dir(&self.work).map_err(Error::io("read", &self.work))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let other = name.split_once('.').is_none_or(|(key, _)| !keys.contains(key));
-            if other && name.ends_with(JOURNAL) {
+            if name.ends_with(JOURNAL) && !keys.contains(key_of(&name)) {
                 // What cannot be given up costs room in the store, and no build.
                 let _ = self.stores.forget(&entry.path());
                 atomic::remove(&entry.path())?;
@@ -237,6 +236,11 @@ impl<'a> SharedWork<'a> {
 
 /// How the name of what is known of an upload ends.
 const JOURNAL: &str = ".parts.json";
+
+/// The key of the task that a file of this name is of: letters and digits, which its kind follows.
+fn key_of(name: &str) -> &str {
+    name.split(['.', '-']).next().unwrap_or(name)
+}
 
 fn manifest_name(task: &Task) -> String {
     format!("{}.json", task.key)

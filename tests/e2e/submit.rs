@@ -211,7 +211,7 @@ fn scripts_and_manifests_are_for_a_person_to_read() {
     let script = fs::read_to_string(fixture.path("many/.setaccio/submit/0001/slices.sh")).unwrap();
     assert!(script.contains("#SBATCH --array=1-3\n"), "{script}");
     let script = fs::read_to_string(fixture.path("many/.setaccio/submit/0001/join.sh")).unwrap();
-    assert!(script.contains("#SBATCH --array=1-3\n") && script.contains("/3"), "{script}");
+    assert!(script.contains("#SBATCH --array=1-3\n"), "{script}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use setaccio_curate::{
     build::{self, BuildOptions, BuildOutcome, Part},
     parts::{self, Standing, State},
     pipeline::team::Team,
-    plan::{self, Plan, Request},
+    plan::{self, Held, Plan, Request},
     recipe,
     source::origin::Origin,
 };
@@ -116,9 +116,11 @@ fn any_number_of_processes_make_the_bytes_of_one() {
             let earlier = plan(dir.path(), RECIPES[1].1);
             run(&earlier, &dir.path().join("earlier"), Part::Whole, &()).unwrap();
         }
-        let plan = plan(dir.path(), settings);
+        let mut plan = plan(dir.path(), settings);
         let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
         run(&plan, &alone, Part::Whole, &()).unwrap();
+        // However little is looked at at a time.
+        plan.held = Held { band: 1000, items: 20_000 };
         slices(&plan, &together);
         let share = |number: usize| run(&plan, &together, Part::Share { number, of: 4 }, &());
         thread::scope(|scope| {

@@ -21,9 +21,6 @@ use crate::{
     plan,
 };
 
-/// Bytes of items that are held at once, about: where rows that validate are more, the others are looked through once for each such part.
-const INDEX_BYTES: u64 = 256 << 20;
-
 /// What is decided on.
 pub struct Rows<'a> {
     /// The rows of all tasks.
@@ -32,6 +29,8 @@ pub struct Rows<'a> {
     pub partitions: &'a [Range<u32>],
     /// Tells which rows stay, and which of them validate.
     pub resolver: &'a Resolver<'a>,
+    /// Bytes of items that are held at once, about.
+    pub held: u64,
     /// Who decides.
     pub hands: Hands<'a>,
 }
@@ -61,7 +60,7 @@ impl Rows<'_> {
             count.items += items;
             count.short += short;
             let (last, held) = parts.last().cloned().unwrap_or_default();
-            if held > 0 && held + bytes > INDEX_BYTES {
+            if held > 0 && held + bytes > self.held {
                 parts.push((last.end..last.end + 1, bytes));
             } else if let Some(part) = parts.last_mut() {
                 *part = (last.start..last.end + 1, held + bytes);

@@ -44,9 +44,6 @@ use crate::{
 /// The processes that decide, or a folder of this one alone.
 type At<'a> = (Option<&'a Team>, &'a Path);
 
-/// Hashes of a band that a thread holds, in bytes, about. Each of several shares reads them all.
-const BAND_BYTES: u64 = 64 << 20;
-
 /// What is decided on.
 pub struct Rows<'a> {
     /// The recipe's `[dedup]`.
@@ -65,6 +62,8 @@ pub struct Rows<'a> {
     pub parts: u32,
     /// Earlier data sets, whose rows stay.
     pub earlier: &'a [Earlier],
+    /// Bytes of the hashes of a band that a thread may hold, about.
+    pub held: u64,
     /// Who decides together, if this process is not alone.
     pub team: Option<&'a Team>,
 }
@@ -147,7 +146,7 @@ impl Rows<'_> {
     /// In how many shares each part of a band is looked at, so that a thread holds no more than it should.
     fn shares(&self) -> usize {
         let most = self.bands.content().iter().max().copied().unwrap_or(0);
-        usize::try_from((most / BAND_BYTES + 1).next_power_of_two()).unwrap_or(1)
+        usize::try_from((most / self.held + 1).next_power_of_two()).unwrap_or(1)
     }
 
     /// Rows of groups of a part of the bands, each with its group, where its partition finds them. A band has `shares` such parts where

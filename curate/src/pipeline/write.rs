@@ -241,7 +241,8 @@ impl<'a> Decided<'a> {
         let mut validation = None;
         if let Some((settings, numbers)) = plan.held_against_validation() {
             let PartitionWriter { index, resolver, .. } = &writer;
-            let leaks = leaking::Rows { index, partitions: &ranges, resolver, hands }.decide(settings, numbers)?;
+            let leaks = leaking::Rows { index, partitions: &ranges, resolver, held: plan.held.items, hands }
+                .decide(settings, numbers)?;
             validation = Some(leaks.count.clone());
             writer.resolver = writer.resolver.with_leaks(Some(leaks));
         }
@@ -436,6 +437,7 @@ fn near_duplicates(
         bands: gathered.bands(plan, work),
         parts: plan.band_parts(),
         earlier: &plan.earlier,
+        held: plan.held.band,
         team: hands.team,
     };
     rows.decide(near, &hands.scratch(work, "near"), hands.pool, hands.progress).map(Some)

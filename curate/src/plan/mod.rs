@@ -60,6 +60,22 @@ const BUCKET_BYTES: u64 = 4 << 20;
 /// Ranges that tasks cut their rows into, at least: as many as there are buckets of 256 MB of text.
 pub const SPILL_BUCKETS: u32 = 64;
 
+/// What decisions about all rows may hold, in bytes, about: of more they look at a part after the other. No byte of a build depends
+/// on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Hashes of a band, a thread. Each of several shares of them reads them all.
+    pub band: u64,
+    /// Items that validate, a process. All rows are looked through once for each part of them.
+    pub items: u64,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { band: 64 << 20, items: 256 << 20 }
+    }
+}
+
 /// Everything decided.
 pub struct Plan {
     /// The recipe and where it is.
@@ -86,6 +102,8 @@ pub struct Plan {
     pub renderer: Renderer,
     /// Number of ranges that the output's order is cut into, a power of two.
     pub buckets: u32,
+    /// What decisions about all rows may hold.
+    pub held: Held,
     /// Everything resolved; equal fingerprints, equal output bytes.
     pub lock: RecipeLock,
 }
@@ -165,6 +183,7 @@ pub fn make(request: Request<'_>) -> Result<Plan> {
         pipeline,
         renderer,
         buckets,
+        held: Held::default(),
         lock,
         loaded,
     };

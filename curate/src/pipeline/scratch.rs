@@ -31,27 +31,6 @@ impl Places {
         Ok(Self { path: path.to_owned(), file, end: bytes })
     }
 
-    /// A new file where there is none.
-    ///
-    /// # Errors
-    /// One is there: an I/O error of the kind `AlreadyExists`.
-    pub fn create_new(path: &Path) -> Result<Self> {
-        let file = File::options().read(true).write(true).create_new(true).open(path);
-        Ok(Self { path: path.to_owned(), file: file.map_err(Error::io("create", path))?, end: 0 })
-    }
-
-    /// A file that is there, to be read.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let end = file.metadata().map_err(Error::io("read", path))?.len();
-        Ok(Self { path: path.to_owned(), file, end })
-    }
-
-    /// Flush to disk.
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(Error::io("flush", &self.path))
-    }
-
     /// Append bytes; says where they begin.
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         let at = self.end;
@@ -151,27 +130,6 @@ impl<const N: usize> Buckets<N> {
         Ok(records)
     }
 
-    /// Write what is held to the file, which is flushed; says where the pieces of each bucket are, for [`Self::open`].
-    pub fn settle(&self) -> Result<Vec<Vec<(u64, u32)>>> {
-        let mut all = Vec::with_capacity(self.all.len());
-        for number in 0..self.buckets() {
-            let mut bucket = self.bucket(number);
-            if !bucket.held.is_empty() {
-                self.write_held(&mut bucket)?;
-            }
-            all.push(bucket.pieces.clone());
-        }
-        self.file.sync_data().map_err(Error::io("flush", &self.path))?;
-        Ok(all)
-    }
-
-    /// Those of a file that is there, to be read.
-    pub fn open(path: PathBuf, pieces: Vec<Vec<(u64, u32)>>) -> Result<Self> {
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        let all = pieces.into_iter().map(|pieces| Mutex::new(Bucket { held: Vec::new(), pieces })).collect();
-        Ok(Self { path, file, end: AtomicU64::new(0), held: LEAST_PIECE, all })
-    }
-
     fn write_held(&self, bucket: &mut Bucket) -> Result<()> {
         let at = self.end.fetch_add(bucket.held.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(&bucket.held, at).map_err(Error::io("write", &self.path))?;
@@ -205,9 +163,6 @@ mod tests {
         assert_eq!(buckets.sorted(0..1)?, [records(0), records(5000)].concat());
         assert_eq!(buckets.sorted(1..2)?.len(), 0);
         assert_eq!(buckets.sorted(0..3)?.len(), 15_000);
-        let again = Buckets::<8>::open(dir.path().join("records"), buckets.settle()?)?;
-        assert_eq!(again.sorted(0..1)?, [records(0), records(5000)].concat());
-        assert_eq!(again.sorted(0..3)?.len(), 15_000);
         buckets.remove()
     }
 }

@@ -75,11 +75,20 @@ impl Bucket {
     }
 }
 
+fn stated_wait() -> Option<u64> {
+    environment("SETACCIO_STORE_WAIT_MS").and_then(|text| text.parse().ok())
+}
+
+/// How long it is waited before a request is tried again for the first time.
+pub fn first_wait() -> Duration {
+    Duration::from_millis(stated_wait().unwrap_or(500))
+}
+
 /// How often a request is tried again, and for how long.
 fn retry() -> RetryConfig {
-    let wait = environment("SETACCIO_STORE_WAIT_MS").and_then(|text| text.parse().ok());
+    let wait = stated_wait();
     let backoff = BackoffConfig {
-        init_backoff: Duration::from_millis(wait.unwrap_or(500)),
+        init_backoff: first_wait(),
         max_backoff: Duration::from_millis(wait.unwrap_or(15_000)),
         base: 2.0,
     };

@@ -17,7 +17,7 @@ use setaccio_base::{
 
 use crate::{
     address::{Address, Scheme},
-    bucket::Bucket,
+    bucket::{Bucket, first_wait},
     sentence::{self, CHANGED},
     upload,
     wait::{Stopped, Waiter},
@@ -28,6 +28,9 @@ const PIECE: u64 = 8 << 20;
 
 /// Pieces that are on their way at a time.
 const AT_ONCE: usize = 4;
+
+/// How often an object is removed whose removal has no answer.
+const DELETIONS: u32 = 4;
 
 /// What speaks to stores in this process, until `stopped` says so.
 pub fn stores(stopped: Stopped) -> Box<dyn Stores> {
@@ -158,9 +161,15 @@ impl Stores for Client {
         let at = writable(address)?;
         let bucket = self.bucket(&at)?;
         self.waiter.wait(address, async {
-            match bucket.store.delete(&at.path).await {
-                Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-                Err(e) => Err(sentence::of(address, &bucket.identity, &e)),
+            let mut left = DELETIONS;
+            loop {
+                left -= 1;
+                match bucket.store.delete(&at.path).await {
+                    Ok(()) | Err(Error::NotFound { .. }) => return Ok(()),
+                    // S3 is asked by a request of which `object_store` does not know that it may be made again when its answer is lost.
+                    Err(Error::Generic { .. }) if left > 0 => tokio::time::sleep(first_wait()).await,
+                    Err(e) => return Err(sentence::of(address, &bucket.identity, &e)),
+                }
             }
         })
     }

@@ -4,14 +4,17 @@
 
 SETACCIO is a program with the feature `store`. The main recipes are built from the samples in a bucket and put into another; rows are
 the same bytes as those of a folder, the store's own client finds every file at the size and hash of the ledger, and `pyarrow` reads the shards where
-they lie. Machines that share no disk join a build together, one of which is killed. A build that is killed goes on, in the middle of an object that goes in parts, too; a second one takes the first one's place, and no part of an
-upload is left. Exits 1 at the first thing that is not as expected.
+they lie. Objects come over a line that fails in every way that passes, and expired
+credentials are told. Machines that share no disk join a build together, one of which is killed. A build that is killed goes on, in the middle of an
+object that goes in parts, too; a second one takes the first one's place, and no part of an upload is left. Exits 1 at the first thing that is not as expected.
 
 `s3` is moto, and what is done unless a store is named. `azure` is Azurite: `npm install azurite`, with AZURITE the path of its `azurite-blob`, and
 `pip install azure-storage-blob`.
 """
 
 import hashlib
+import io
+import itertools
 import json
 import logging
 import os
@@ -21,6 +24,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -246,6 +250,108 @@ def check_machines(setaccio, store, temp):
         store.put(key, json.dumps({"text": f"Una riga di {key}."}).encode())
 
 
+class Faulty:
+    """Stands before a store, and lets every so many requests fail in each way that passes: 500, 503, a slow answer, one that is cut."""
+
+    def __init__(self, endpoint):
+        import http.client
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        self.expired, self.failed = False, {"500": 0, "503": 0, "slow": 0, "cut": 0}
+        numbers, lock, proxy = itertools.count(1), threading.Lock(), self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def refuse(self, code, name):
+                body = f"<Error><Code>{name}</Code><Message>{name}</Message></Error>".encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(b"" if self.command == "HEAD" else body)
+
+            def answer(self):
+                length = self.headers.get("Content-Length")
+                body = self.rfile.read(int(length)) if length else None
+                with lock:
+                    number = next(numbers)
+                if proxy.expired:
+                    return self.refuse(400, "ExpiredToken")
+                how = {3: "500", 6: "503", 9: "slow", 12: "cut"}.get(number % 13)
+                if how:
+                    with lock:
+                        proxy.failed[how] += 1
+                if how in ("500", "503"):
+                    return self.refuse(int(how), "InternalError" if how == "500" else "SlowDown")
+                behind = http.client.HTTPConnection(endpoint.removeprefix("http://"))
+                behind.request(self.command, self.path, body, dict(self.headers))
+                found = behind.getresponse()
+                whole = found.read()
+                if how == "slow":
+                    time.sleep(0.3)
+                self.send_response(found.status)
+                for name, value in found.getheaders():
+                    if name.lower() not in ("connection", "content-length", "transfer-encoding", "date", "server"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", found.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(whole)))
+                self.end_headers()
+                if how == "cut" and len(whole) > 1:
+                    self.wfile.write(whole[: len(whole) // 2])
+                    self.wfile.flush()
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    self.close_connection = True
+                elif self.command != "HEAD":
+                    self.wfile.write(whole)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+
+
+def check_failures(setaccio, s3, temp):
+    """Small objects over a line on which one request in three fails, then with credentials that have expired; and a thousand of them."""
+    for number in range(1000):
+        s3.put(f"small/{number:04}.jsonl", json.dumps({"text": f"La riga numero {number} parla di un'altra cosa ancora: {number * 7919}."}).encode())
+        Path(temp, "small").mkdir(exist_ok=True)
+        Path(temp, "small", f"{number:04}.jsonl").write_bytes(s3.get(f"small/{number:04}.jsonl"))
+    text = own_recipe(s3, temp).read_text().replace("[dedup]", "[dedup]\n[dedup.near]")
+    here, there = Path(temp, "small-here.toml"), Path(temp, "small-there.toml")
+    here.write_text(text.replace("s3://lab/own", str(Path(temp, "small"))))
+    there.write_text(text.replace("s3://lab/own", "s3://lab/small"))
+    run([setaccio, "build", here, "--out", Path(temp, "small-whole")])
+    run([setaccio, "build", there, "--out", Path(temp, "small-straight")])
+    same("ids of a thousand objects", ids(rows(Path(temp, "small-straight"))), ids(rows(Path(temp, "small-whole"))))
+    # Fewer over the line that fails, which takes its time.
+    for recipe, folder in [(here, str(Path(temp, "small"))), (there, "s3://lab/small")]:
+        recipe.write_text(recipe.read_text().replace(f"path = '{folder}'", f"path = '{folder}/00*.jsonl'"))
+    run([setaccio, "build", here, "--out", Path(temp, "small-whole")])
+    faulty = Faulty(s3.endpoint)
+    more = {"AWS_ENDPOINT_URL": faulty.endpoint, "SETACCIO_STORE_WAIT_MS": "5"}
+    command = [setaccio, "build", there, "--out", "s3://lab/out/small", "--work", Path(temp, "small-work")]
+    for part in (["--task", "1/1"], ["--finish=1/1"]):
+        run([*command, *part], more)
+    faulty.expired = True
+    done = subprocess.run([str(word) for word in [*command, "--finish"]], capture_output=True, text=True, env={**os.environ, **more})
+    same("expired credentials are told", (done.returncode != 0, "have expired (ExpiredToken)" in done.stderr), (True, True))
+    same("nothing was published", s3.keys("out/small/current.json"), [])
+    faulty.expired = False
+    run([*command, "--finish"], more)
+    same("ids over a line that fails", ids(stored(s3, "out/small")), ids(rows(Path(temp, "small-whole"))))
+    same("each way of failing was met", [how for how, times in faulty.failed.items() if times < 5], [])
+    print(f"a thousand objects, and a hundred with {sum(faulty.failed.values())} requests that failed: {faulty.failed}")
+
+
+def ids(files):
+    """Of the rows that stay, in order. Rejects name files, which lie elsewhere."""
+    shards = [io.BytesIO(files[name]) for name in sorted(files) if name.startswith("data/train")]
+    return [row for shard in shards for row in pyarrow.parquet.read_table(shard, columns=["id"])["id"].to_pylist()]
+
+
 def check_parts(setaccio, store, temp):
     """A shard that goes in parts, and a process that is killed between two of them."""
     drawn = random.Random(5)
@@ -278,8 +384,8 @@ def check_parts(setaccio, store, temp):
     same("what comes back", rows(Path(temp, "parts-back")), rows(work))
 
 
-def run(command):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+def run(command, more=()):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env={**os.environ, **dict(more)})
     if done.returncode:
         raise AssertionError(f"{command}: {done.stdout}{done.stderr}")
 
@@ -295,6 +401,7 @@ def main():
                 check_recipes(setaccio, store, temp)
                 if name == "s3":
                     check_readers(store)
+                    check_failures(setaccio, store, temp)
                 check_kills(setaccio, store, temp)
                 check_machines(setaccio, store, temp)
                 check_parts(setaccio, store, temp)

@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     error::Result,
     kernels::{
-        adamw, add, add_, attention, cast, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4, noise,
-        rms_norm, rope, row_dots, rows, scale_rows, sum_squares, swiglu,
+        adamw, add, add_, attention, cast, columns, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4,
+        noise, rms_norm, rope, row_dots, rows, scale, scale_rows, sum_squares, swiglu,
     },
     trainer,
 };
@@ -16,14 +16,16 @@ use crate::{
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 24] = [
+pub const CASES: [Case; 26] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
     ("add", add::gpu_check::add),
     ("cast", cast::gpu_check::cast),
+    ("columns", columns::gpu_check::columns),
     ("rows", rows::gpu_check::rows),
     ("row_dots", row_dots::gpu_check::dots),
+    ("scale", scale::gpu_check::scale),
     ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
     ("geglu", geglu::gpu_check::geglu),

@@ -56,5 +56,6 @@ each!(
     adamw,
     adamw_8bit,
     refusals,
-    step
+    step,
+    generation
 );

@@ -1,13 +1,14 @@
-//! Every kernel's cases, and whole steps of training: `tests/gpu.rs` runs them one by one, `just gpu-check` all of them from a program that can be
+//! Every kernel's cases, whole steps of training and texts: `tests/gpu.rs` runs them one by one, `just gpu-check` all of them from a program that can be
 //! carried to another machine (`examples/gpu`), `just gpu-emulate` that program without a GPU.
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::Result,
+    inference,
     kernels::{
-        adamw, add, add_, attention, cast, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4, noise,
-        rms_norm, rope, row_dots, rows, scale_rows, sum_squares, swiglu,
+        adamw, add, add_, attention, cast, columns, cross_entropy, dropout, geglu, gemm, gpu_check::Gpu, masked, nf4,
+        noise, rms_norm, rope, row_dots, rows, scale, scale_rows, sum_squares, swiglu,
     },
     trainer,
 };
@@ -16,14 +17,16 @@ use crate::{
 pub type Case = (&'static str, fn(&Gpu) -> Result<()>);
 
 /// All of them.
-pub const CASES: [Case; 24] = [
+pub const CASES: [Case; 27] = [
     ("gemm", gemm::gpu_check::gemm),
     ("rms_norm", rms_norm::gpu_check::rms_norm),
     ("rope", rope::gpu_check::rope),
     ("add", add::gpu_check::add),
     ("cast", cast::gpu_check::cast),
+    ("columns", columns::gpu_check::columns),
     ("rows", rows::gpu_check::rows),
     ("row_dots", row_dots::gpu_check::dots),
+    ("scale", scale::gpu_check::scale),
     ("scale_rows", scale_rows::gpu_check::scale_rows),
     ("swiglu", swiglu::gpu_check::swiglu),
     ("geglu", geglu::gpu_check::geglu),
@@ -41,6 +44,7 @@ pub const CASES: [Case; 24] = [
     ("adamw_8bit", adamw::gpu_check::adamw_8bit),
     ("refusals", refusals),
     ("step", trainer::gpu_check::step),
+    ("generation", inference::gpu_check::generation),
 ];
 
 /// What every kernel refuses.

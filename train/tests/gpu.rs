@@ -36,8 +36,10 @@ each!(
     rope,
     add,
     cast,
+    columns,
     rows,
     row_dots,
+    scale,
     scale_rows,
     swiglu,
     geglu,
@@ -54,5 +56,6 @@ each!(
     adamw,
     adamw_8bit,
     refusals,
-    step
+    step,
+    generation
 );

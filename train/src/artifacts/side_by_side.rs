@@ -46,7 +46,8 @@ pub(crate) fn logits(models: &[Asked<'_>], prompts: &[Vec<u32>], each: &dyn Fn()
         let embedding = model.source.tensor("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
         let places = Places::new(&batch.positions, &spans, None);
         let angles = config.rotaries().into_iter().map(|rotary| rotary.angles(&places, DType::F32, &Device::Cpu));
-        let context = Context { angles: angles.collect::<Result<_>>()?, spans: &spans, keys: None, mode: Mode::Eval };
+        let angles = angles.collect::<Result<_>>()?;
+        let context = Context { angles, spans: &spans, keys: None, cached: None, mode: Mode::Eval };
         let lora = lora_of(model, EMBEDDING)?;
         let embedding = Embedding { weight: embedding.into(), lora, scale: config.scales.embedding };
         Ok((embedding.forward(&batch.ids, DType::F32)?, context))

@@ -146,7 +146,7 @@ impl AdapterFile {
 
     fn attach_to_norm(&self, norm: &mut Norm, dtype: DType, device: &Device) -> Result<()> {
         if let Some(saved) = self.saved.get(&norm.name) {
-            norm.weight = kernels::cast(&saved.to_device(device)?, dtype)?.into();
+            norm.weight = kernels::cast(&known(saved)?.to_device(device)?, dtype)?.into();
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl AdapterFile {
     /// The adapter of a module, for use.
     pub(crate) fn for_use(&self, module: &str, dtype: DType, device: &Device) -> Result<Option<LoraLayer>> {
         let Some((a, b)) = self.tensors.get(module) else { return Ok(None) };
-        let (a, b) = (a.to_device(device)?, b.to_device(device)?);
+        let (a, b) = (known(a)?.to_device(device)?, known(b)?.to_device(device)?);
         let mut lora = LoraLayer::new(module, &a, &b, &Lora::default(), dtype)?;
         lora.scale = self.config.scale_of(module)?;
         Ok(Some(lora))
@@ -302,6 +302,11 @@ impl AdapterFile {
         }
         Ok(())
     }
+}
+
+/// In a type that a GPU has kernels for: f16, which it has none for, becomes f32, which holds the same values.
+fn known(tensor: &Tensor) -> Result<Tensor> {
+    Ok(if tensor.dtype() == DType::F16 { tensor.to_dtype(DType::F32)? } else { tensor.clone() })
 }
 
 /// Check type and values of a tensor.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::{Span, rows_alike},
+    kernels::{self, RowIndex, Span, rows_alike},
     model::{context::Mode, kv_cache::KvCache, layer::Layer, linear, llama::Llama},
     random,
 };
@@ -414,7 +414,7 @@ impl Engine {
             text.finish(Event::Finished(Finish::Length));
             return Ok(());
         }
-        let logits = llama.head.logits_in(last, Mode::Tokens)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let logits = kernels::to_host(&llama.head.logits_in(last, Mode::Tokens)?)?;
         let Some(choice) = text.asked().map(|asked| asked.choose(&logits)) else { return Ok(()) };
         self.counts.written += u64::from(write(text, choice, left + 1));
         Ok(())
@@ -448,12 +448,11 @@ impl Engine {
             };
             let new: Vec<(usize, usize)> = texts.iter().enumerate().filter_map(new).collect();
             for new in new.chunks(LOGIT_ROWS) {
-                let rows =
-                    new.iter().map(|(row, _)| states.narrow(0, *row, 1)).collect::<candle_core::Result<Vec<_>>>()?;
-                let logits = llama.head.logits_in(&Tensor::cat(&rows, 0)?, Mode::Tokens)?;
-                let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+                let logits = llama.head.logits_in(&some(&states, new.iter().map(|(row, _)| *row))?, Mode::Tokens)?;
+                let (logits, vocab) = (kernels::to_host(&logits)?, logits.dim(1)?);
                 let asked: Vec<Option<Asked<'_>>> = new.iter().map(|(_, at)| self.running[*at].asked()).collect();
-                let choices = asked.par_iter().zip(&logits).map(|(asked, logits)| Some(asked.as_ref()?.choose(logits)));
+                let each = asked.par_iter().zip(logits.par_chunks(vocab));
+                let choices = each.map(|(asked, logits)| Some(asked.as_ref()?.choose(logits)));
                 for ((_, at), choice) in new.iter().zip(choices.collect::<Vec<_>>()) {
                     let left = self.positions - self.running[*at].end + 1;
                     let wrote = choice.is_some_and(|choice| write(&mut self.running[*at], choice, left));
@@ -545,6 +544,13 @@ fn narrowest(model: &Llama) -> usize {
     tables.into_iter().flatten().fold(linears, usize::min).max(1)
 }
 
+/// Some of the `rows` [T, H], by their numbers.
+fn some(rows: &Tensor, which: impl Iterator<Item = usize>) -> Result<Tensor> {
+    let which = which.map(|row| u32::try_from(row).map_err(|e| Error::Other(e.to_string())));
+    let index = RowIndex::new(which.collect::<Result<_>>()?, rows.dim(0)?, rows.device())?;
+    kernels::gather_rows(rows, &index, rows.dtype())
+}
+
 /// Log-probabilities of the tokens that come after those of a piece, whose hidden states are `rows` [T, H].
 fn score(text: &mut Text, llama: &Llama, rows: &Tensor, (start, n): (usize, usize)) -> Result<()> {
     let count = rows.dim(0)?;
@@ -554,12 +560,12 @@ fn score(text: &mut Text, llama: &Llama, rows: &Tensor, (start, n): (usize, usiz
     let mut first = known.saturating_sub(start);
     while first < count && start + first + 1 < prompt.len() {
         let len = LOGIT_ROWS.min(count - first);
-        let block = rows.narrow(0, first, len)?;
-        // Logits of few rows are added up otherwise than those of more.
+        // Logits of few rows are added up otherwise than those of more, so that some may be there twice.
         let lacking = rows_alike(llama.embedding.weight.tensor().dim(0)?).saturating_sub(len);
-        let block = if lacking > 0 { block.pad_with_zeros(0, 0, lacking)? } else { block };
-        let logits = llama.head.logits(&block)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        for (row, logits) in logits.iter().enumerate().take(len) {
+        let block = some(rows, (first..first + len).chain(std::iter::repeat_n(first, lacking)))?;
+        let logits = llama.head.logits(&block)?;
+        let (logits, vocab) = (kernels::to_host(&logits)?, logits.dim(1)?);
+        for (row, logits) in logits.chunks(vocab).enumerate().take(len) {
             let Some(id) = prompt.get(start + first + row + 1) else { break };
             text.scores.push(scored(*id, logits, n));
         }
@@ -579,16 +585,17 @@ fn scored(id: u32, logits: &[f32], n: usize) -> Scored {
 /// Add hidden states `rows` [T, H] to a text's vector, and tell it when all are there.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a mean of few rows, told as f32")]
 fn embed(text: &mut Text, llama: &Llama, rows: &Tensor, (start, pooling): (usize, Pooling)) -> Result<()> {
-    let normed = llama.head.norm.forward(rows)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    let all = start + normed.len() == text.end;
-    text.sum.resize(normed[0].len(), 0.0);
+    let (count, width) = rows.dims2()?;
+    let normed = kernels::to_host(&llama.head.norm.forward(rows)?)?;
+    let all = start + count == text.end;
+    text.sum.resize(width, 0.0);
     match pooling {
         Pooling::Mean => {
-            for row in &normed[text.done - start..] {
+            for row in normed.chunks(width).skip(text.done - start) {
                 text.sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
             }
         }
-        Pooling::Last => text.sum = normed[normed.len() - 1].iter().map(|x| f64::from(*x)).collect(),
+        Pooling::Last => text.sum = normed[(count - 1) * width..].iter().map(|x| f64::from(*x)).collect(),
     }
     if all {
         let by = if pooling == Pooling::Mean { text.end as f64 } else { 1.0 };

@@ -10,6 +10,8 @@
 //! tokens are written through products of each row by itself. On a GPU cuBLAS chooses by sizes, and equal texts are equal but for rounding.
 
 pub mod engine;
+#[cfg(feature = "cuda")]
+pub mod gpu_check;
 mod pieces;
 pub mod request;
 mod rows;

@@ -19,7 +19,8 @@ use candle_core::{
         cudarc::{
             driver::{
                 CudaFunction, CudaModule, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg,
-                SyncOnDrop, result::memset_d8_async,
+                SyncOnDrop,
+                result::{memcpy_dtod_async, memset_d8_async},
                 sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
             },
             nvrtc::Ptx,
@@ -151,6 +152,21 @@ pub fn fill(tensor: &Tensor, byte: u8) -> Candle<()> {
         let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
         // SAFETY: the tensor is in one piece and has this many bytes.
         unsafe { memset_d8_async(at[0], byte, bytes, device.cuda_stream().cu_stream()) }.w()
+    })
+}
+
+/// What `from` holds into `to`, of the same shape and type. The driver copies: that is no kernel.
+pub fn copy(to: &Tensor, from: &Tensor) -> Candle<()> {
+    if to.shape() != from.shape() || to.dtype() != from.dtype() {
+        bail!("copy: {:?} {:?} into {:?} {:?}", from.dtype(), from.shape(), to.dtype(), to.shape());
+    }
+    if [to, from].iter().any(|t| t.layout().contiguous_offsets().is_none()) {
+        bail!("copy: was given a view that is not contiguous");
+    }
+    with_addresses("copy", &[to], &[from], |device, at| {
+        let bytes = to.elem_count() * to.dtype().size_in_bytes();
+        // SAFETY: both are in one piece, have this many bytes, and are not of one allocation.
+        unsafe { memcpy_dtod_async(at[0], at[1], bytes, device.cuda_stream().cu_stream()) }.w()
     })
 }
 

@@ -196,6 +196,33 @@ pub fn zero_(tensor: &Tensor) -> Result<()> {
     Ok(tensor.zero_set()?)
 }
 
+/// Let `to` hold what `from` does, of the same shape and type and on the same device.
+///
+/// # Errors
+/// Another shape, type or device; a view that is not contiguous.
+pub fn copy_(to: &Tensor, from: &Tensor) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if to.device().is_cuda() {
+        return Ok(super::launch::copy(to, from)?);
+    }
+    Ok(to.slice_set(from, 0, 0)?)
+}
+
+/// All elements in order, in main memory and as f32.
+///
+/// # Errors
+/// On a GPU another type than f32 and bf16, or a view that is not contiguous.
+pub fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "cuda")]
+    if tensor.device().is_cuda() {
+        return Ok(match tensor.dtype() {
+            DType::F32 => super::launch::to_host(tensor)?,
+            _ => super::launch::to_host(tensor)?.into_iter().map(bf16::to_f32).collect(),
+        });
+    }
+    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
 /// A row of `n` ones, [1, n].
 ///
 /// # Errors

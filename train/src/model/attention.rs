@@ -73,8 +73,8 @@ impl Attention {
         drop(normed);
         let ((q, q_kept), (k, k_kept)) = (through(self.q_norm.as_ref(), q)?, through(self.k_norm.as_ref(), k)?);
         self.turn(&q, &k, context, Direction::Forward)?;
-        let (k, v) = match (cache, &context.keys) {
-            (Some(cache), _) => cache.put(&k, &v, context.spans)?,
+        let (k, v) = match (cache.zip(context.cached.as_ref()), &context.keys) {
+            (Some((cache, places)), _) => cache.put(&k, &v, places)?,
             (None, Some(keys)) => {
                 (kernels::gather_rows(&k, keys, k.dtype())?, kernels::gather_rows(&v, keys, v.dtype())?)
             }

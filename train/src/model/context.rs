@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub spans: &'a [Span],
     /// Which token's key and value each key of the spans is; every token's own, in order, without it.
     pub keys: Option<RowIndex>,
+    /// Which row of the cache each token's key and value are put into, if there is one.
+    pub cached: Option<RowIndex>,
     /// Whether there is a backward pass.
     pub mode: Mode,
 }

@@ -224,9 +224,9 @@ impl Head {
         if let Some(OnHead { b, xa, scale }) = self.adapter(&normed, mode)? {
             product(&xa, &b, scale, 1.0)?;
         }
-        Ok(match self.cap {
-            None => logits,
-            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
-        })
+        match self.cap {
+            None => Ok(logits),
+            Some(cap) => kernels::soft_cap(&logits, cap),
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{error::Result, kernels::Span};
+use crate::{
+    error::Result,
+    kernels::{self, RowIndex},
+};
 
 /// Keys (after RoPE) and values of one layer, [R, Hkv D] each: of R rows every text has a run of its own, in its order.
 #[derive(Clone, Debug)]
@@ -12,19 +15,21 @@ pub struct KvCache {
 }
 
 impl KvCache {
+    /// R.
+    pub fn rows(&self) -> Result<usize> {
+        Ok(self.k.dim(0)?)
+    }
+
     /// Of so many rows of this width, with nothing in them. Clones share them.
     pub fn new(rows: usize, width: usize, dtype: DType, device: &Device) -> Result<Self> {
         let zeros = || Tensor::zeros((rows, width), dtype, device);
         Ok(Self { k: zeros()?, v: zeros()? })
     }
 
-    /// Put in `k` and `v` of new tokens, [T, Hkv D], each where the last key of its query lies; gives all keys and values.
-    pub fn put(&self, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<(Tensor, Tensor)> {
-        for span in spans {
-            let at = span.k + span.k_len - span.q_len;
-            self.k.slice_set(&k.narrow(0, span.q, span.q_len)?, 0, at)?;
-            self.v.slice_set(&v.narrow(0, span.q, span.q_len)?, 0, at)?;
-        }
+    /// Put in `k` and `v` of new tokens, [T, Hkv D], each into the row that `places` says; gives all keys and values.
+    pub fn put(&self, k: &Tensor, v: &Tensor, places: &RowIndex) -> Result<(Tensor, Tensor)> {
+        kernels::put_rows_(&self.k, places, k)?;
+        kernels::put_rows_(&self.v, places, v)?;
         Ok((self.k.clone(), self.v.clone()))
     }
 
@@ -32,7 +37,7 @@ impl KvCache {
     pub fn copy(&self, from: usize, to: usize, len: usize) -> Result<()> {
         for rows in [&self.k, &self.v] {
             // What is copied is a tensor of its own first: the runs may overlap.
-            rows.slice_set(&rows.narrow(0, from, len)?.force_contiguous()?, 0, to)?;
+            kernels::copy_(&rows.narrow(0, to, len)?, &rows.narrow(0, from, len)?.force_contiguous()?)?;
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Llama {
         let angles = self.rotary.iter().map(|rotary| rotary.angles(&places, self.dtype, self.device()));
         let angles = angles.collect::<Result<Vec<_>>>()?;
         let keys = keys.map(|keys| RowIndex::new(keys, positions.len(), self.device())).transpose()?;
-        Ok(Context { angles, spans, keys, mode })
+        Ok(Context { angles, spans, keys, cached: None, mode })
     }
 
     /// Hidden states after the last layer, [T, H].
@@ -99,7 +99,13 @@ impl Llama {
     pub fn extend(&self, ids: &[u32], spans: &[Span], caches: &[KvCache], mode: Mode) -> Result<Tensor> {
         let new = |span: &Span| (0_u32..).take(span.k_len).skip(span.k_len - span.q_len);
         let positions: Vec<u32> = spans.iter().flat_map(new).collect();
-        let context = self.context(&positions, (spans, None), mode)?;
+        let mut context = self.context(&positions, (spans, None), mode)?;
+        // All layers' caches have the same rows.
+        if let Some(cache) = caches.first() {
+            let ends = |span: &Span| (0_u32..).take(span.k + span.k_len).skip(span.k + span.k_len - span.q_len);
+            let places = spans.iter().flat_map(ends).collect();
+            context.cached = Some(RowIndex::new(places, cache.rows()?, self.device())?);
+        }
         let mut x = self.embedding.forward(ids, self.dtype)?;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(&x, &context, Some(cache))?.0;

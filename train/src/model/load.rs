@@ -275,7 +275,7 @@ fn weight(
             let dense = residual.unwrap_or(dense);
             // On the CPU a narrow type would have to be widened at each use.
             if in_four {
-                Weight::Nf4(Nf4::quantize(&dense.to_device(&options.device)?, options.double_quant.into())?)
+                Weight::Nf4(Nf4::quantize(&dense, options.double_quant.into())?.to_device(&options.device)?)
             } else {
                 Weight::Dense(options.to_device(&name, dense, Some(options.dtype))?)
             }

@@ -5,6 +5,8 @@
 pub mod attention;
 pub mod config;
 pub mod context;
+#[cfg(feature = "cuda")]
+pub mod drawn;
 pub mod embedding;
 pub mod family;
 pub mod feed_forward;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::Output,
+    kernels::{self, Output},
 };
 
 /// N products of one input.
@@ -29,7 +29,7 @@ impl<const N: usize> Projections<N> {
             let mut start = 0;
             let mut part = |width: &usize| -> Result<Tensor> {
                 start += width;
-                Ok(whole.narrow(1, start - width, *width)?.force_contiguous()?)
+                kernels::take_columns(whole, start - width, *width)
             };
             out = widths.iter().map(&mut part).collect::<Result<Vec<_>>>()?;
         }
@@ -51,7 +51,7 @@ impl<const N: usize> Projections<N> {
     ) -> Result<()> {
         let whole: Vec<Tensor> = match self {
             Self::Apart(_) => dy.into(),
-            Self::Fused(..) => vec![Tensor::cat(&dy, 1)?],
+            Self::Fused(_, widths) => vec![beside(&dy, widths)?],
         };
         let mut output = Output::Overwrite;
         for ((linear, xa), dy) in self.linears().iter().zip(saved).zip(&whole) {
@@ -76,4 +76,15 @@ impl<const N: usize> Projections<N> {
             Self::Fused(linear, _) => &mut linear[..],
         }
     }
+}
+
+/// `parts` [T, width] of these `widths` as columns of one matrix, [T, sum of them].
+fn beside(parts: &[Tensor], widths: &[usize]) -> Result<Tensor> {
+    let whole = kernels::empty((parts[0].dim(0)?, widths.iter().sum()), parts[0].dtype(), parts[0].device())?;
+    let mut start = 0;
+    for (part, width) in parts.iter().zip(widths) {
+        kernels::put_columns_(&whole, start, part)?;
+        start += width;
+    }
+    Ok(whole)
 }

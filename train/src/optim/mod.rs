@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{Error, Result},
-    kernels::adamw::Hyper,
+    kernels::{self, adamw::Hyper},
     recipe,
 };
 use moments::{Moments, QuantMaps};
@@ -37,8 +37,9 @@ impl Param {
             let (found, own) = (value.dims(), self.value.dims());
             return Err(Error::Other(format!("{}: {found:?} where {own:?} is trained", self.name)));
         }
-        let value = value.to_device(self.value.device())?.to_dtype(self.value.dtype())?;
-        Ok(self.value.slice_set(&value.contiguous()?, 0, 0)?)
+        // Rounded where it is: files hold types that a GPU has no kernels for.
+        let value = kernels::cast(value, self.value.dtype())?.to_device(self.value.device())?;
+        kernels::copy_(&self.value, &value.contiguous()?)
     }
 }
 

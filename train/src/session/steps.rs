@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use setaccio_base::progress::Progress;
 
 use super::{plan::RunPlan, samples::Samples};
@@ -10,6 +10,7 @@ use crate::{
     checkpoint::{Checkpoint, Evaluation, State, Store},
     data::{Dataset, in_order},
     error::{Error, Result},
+    kernels::sum_squares,
     loss::mean,
     memory,
     report::{
@@ -64,19 +65,6 @@ impl Clock {
 
 fn due(every: u64, step: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
-}
-
-/// Whether every element is a number, looked at a piece at a time.
-fn finite(tensor: &Tensor) -> Result<bool> {
-    const PIECE: usize = 1 << 20;
-    let flat = tensor.flatten_all()?;
-    for start in (0..flat.elem_count()).step_by(PIECE) {
-        let piece = flat.narrow(0, start, PIECE.min(flat.elem_count() - start))?;
-        if !piece.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -134,7 +122,7 @@ impl<'a> Run<'a> {
                 let message = format!("`{name}` is missing, or of another shape or type");
                 return Err(Error::damaged(&found.path, message));
             };
-            param.value.slice_set(&tensor.to_device(param.value.device())?, 0, 0)?;
+            param.put(&tensor)?;
         }
         Ok(())
     }
@@ -323,10 +311,11 @@ impl<'a> Run<'a> {
         let moments = self.trainer.optimizer.state()?.into_iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t));
         let tensors: Vec<(String, Tensor)> = params.chain(moments).collect();
         // A step can ruin values or moments with finite gradients; what cannot be trained on is not worth keeping.
-        for (name, tensor) in tensors.iter().filter(|(_, t)| t.dtype().is_float()) {
-            if !finite(tensor)? {
-                return Err(self.diverged(self.state.step.saturating_sub(1), format!("after it, {name}")));
-            }
+        // A sum of squares of f32 or bf16 is finite in f64 if all of them are.
+        let floats: Vec<&(String, Tensor)> = tensors.iter().filter(|(_, t)| t.dtype().is_float()).collect();
+        let squares = sum_squares(&floats.iter().map(|(_, t)| t).collect::<Vec<_>>())?;
+        if let Some(((name, _), _)) = floats.iter().zip(squares).find(|(_, sum)| !sum.is_finite()) {
+            return Err(self.diverged(self.state.step.saturating_sub(1), format!("after it, {name}")));
         }
         self.state.metrics_bytes = self.metrics.sync()?;
         self.store.save(&tensors, &self.state)?;

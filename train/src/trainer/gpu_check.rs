@@ -1,9 +1,7 @@
 //! Whole steps of training of small models: a GPU in bf16 beside the CPU in f32, with heads of 64 and of 128, adapters and
-//! every weight, an MLP or experts, texts and pairs of answers that share their question.
+//! every weight, an MLP or experts, texts and pairs of answers that share their question, and what only some families have.
 
-use std::path::Path;
-
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 
 use super::{StepError, StepOutcome, Trainer};
 use crate::{
@@ -14,78 +12,87 @@ use crate::{
     error::{Error, Result},
     kernels::gpu_check::Gpu,
     model::{
-        config::Config,
-        load::{self, LoadOptions, Source, Trainable},
+        drawn::{Drawn, GEMMA, GRANITE, PHI, Small, VOCAB},
+        load::{self, LoadOptions, Trainable},
     },
-    random::{bits, key, uniform_vec},
+    random::{bits, key},
     recipe::{Method, Recipe, Task},
 };
 
 /// What loss and gradient norm may differ by: bf16 has three digits, and errors of many numbers cancel out.
 const ALLOWED: f64 = 0.01;
 const STEPS: usize = 2;
-const VOCAB: u64 = 300;
 
 struct Case {
     name: &'static str,
-    /// `model_type`, query heads, key heads, their width.
-    model: (&'static str, usize, usize, usize),
+    model: Small,
     recipe: &'static str,
+    /// More of `[train]`.
+    train: &'static str,
 }
 
-const CASES: [Case; 4] = [
+/// Of a Llama or a relative that says nothing else: query heads, key heads, their width.
+const fn plain(family: &'static str, heads: [usize; 3]) -> Small {
+    Small { family, heads, more: "{}" }
+}
+
+const CASES: [Case; 8] = [
     Case {
         name: "adapter, heads of 64",
-        model: ("llama", 4, 2, 64),
+        model: plain("llama", [4, 2, 64]),
         recipe: "task = 'sft'\n[model]\npath = 'none'\nquantization = 'nf4'\n[lora]\nr = 8\nalpha = 16\ndropout = 0.1\n",
+        train: "",
     },
     Case {
         name: "pairs, heads of 128",
-        model: ("llama", 4, 1, 128),
+        model: plain("llama", [4, 1, 128]),
         recipe: "task = 'preference'\n[preference]\nloss = 'dpo'\nbeta = 0.1\n[model]\npath = 'none'\nquantization = 'nf4'\n\
                  [lora]\nr = 8\nalpha = 16\ndropout = 0.0\n",
+        train: "",
     },
     Case {
         name: "every weight, heads of 64",
-        model: ("qwen2", 3, 1, 64),
+        model: plain("qwen2", [3, 1, 64]),
         recipe: "task = 'sft'\nmethod = 'full'\n[model]\npath = 'none'\n",
+        train: "",
     },
     Case {
         name: "experts, heads of 64",
-        model: ("mixtral", 3, 1, 64),
+        model: plain("mixtral", [3, 1, 64]),
         recipe: "task = 'sft'\n[model]\npath = 'none'\nquantization = 'nf4'\n[lora]\nr = 8\nalpha = 16\n",
+        train: "",
+    },
+    Case {
+        name: "windows, caps, scaled embeddings",
+        model: GEMMA,
+        recipe: "task = 'sft'\n[model]\npath = 'none'\n[lora]\nr = 8\nalpha = 16\ndropout = 0.0\n",
+        train: "",
+    },
+    Case {
+        name: "scaled residuals",
+        model: GRANITE,
+        recipe: "task = 'sft'\nmethod = 'full'\n[model]\npath = 'none'\n",
+        train: "",
+    },
+    Case {
+        name: "one matrix for q, k and v",
+        model: PHI,
+        recipe: "task = 'sft'\n[model]\npath = 'none'\nquantization = 'nf4'\n[lora]\nr = 8\nalpha = 16\ndropout = 0.1\n",
+        train: "",
+    },
+    Case {
+        // Of this rank every half is large enough for moments in 8 bits.
+        name: "adapter in bf16, moments in 8 bits",
+        model: plain("llama", [4, 2, 64]),
+        recipe: "task = 'sft'\n[model]\npath = 'none'\n[lora]\nr = 32\nalpha = 32\ndropout = 0.0\ndtype = 'bf16'\n",
+        train: "optimizer = 'adamw_8bit'\n",
     },
 ];
 
-/// Tensors drawn by their names, in bf16 as files have them; norms about 1.
-struct Drawn(u64);
-
-impl Source for Drawn {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let (middle, scale) = if name.ends_with("norm.weight") { (1.0, 0.3) } else { (0.0, 0.1) };
-        let mut values = uniform_vec(key(self.0, name), shape.iter().product(), scale);
-        for value in &mut values {
-            *value += middle;
-        }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(DType::BF16)?)
-    }
-}
-
-fn config(case: &Case) -> Result<Config> {
-    let (family, heads, keys, width) = case.model;
-    let json = serde_json::json!({
-        "model_type": family, "vocab_size": VOCAB, "hidden_size": 192, "intermediate_size": 320, "num_hidden_layers": 2,
-        "num_attention_heads": heads, "num_key_value_heads": keys, "head_dim": width, "rms_norm_eps": 1e-5,
-        "rope_theta": 10_000.0, "max_position_embeddings": 512, "tie_word_embeddings": false,
-    });
-    let map = json.as_object().cloned().unwrap_or_default();
-    Config::from_json(Path::new(case.name), &map)
-}
-
 fn recipe(case: &Case) -> Result<Recipe> {
     let text = format!(
-        "name = 'step'\n{}[data]\ntrain = ['none']\n[train]\nlearning_rate = 1e-3\nschedule = 'constant'\n",
-        case.recipe
+        "name = 'step'\n{}[data]\ntrain = ['none']\n[train]\nlearning_rate = 1e-3\nschedule = 'constant'\n{}",
+        case.recipe, case.train
     );
     toml::from_str(&text).map_err(|error| Error::Other(error.to_string()))
 }
@@ -95,7 +102,7 @@ fn batch(seed: u64, task: Task) -> MicroBatch {
     let mut drawn = 0;
     let mut ids = |n: u64| -> Vec<u32> {
         drawn += n;
-        (drawn - n..drawn).map(|i| u32::try_from(bits(stream, i) % VOCAB).unwrap_or(0)).collect()
+        (drawn - n..drawn).map(|i| u32::try_from(bits(stream, i) % u64::from(VOCAB)).unwrap_or(0)).collect()
     };
     if task == Task::Preference {
         let mut answer = |question: &[u32], n| {
@@ -117,8 +124,19 @@ fn batch(seed: u64, task: Task) -> MicroBatch {
     MicroBatch::Texts(batch)
 }
 
-fn steps(gpu: &Gpu, case: &Case, device: &Device, again: usize) -> Result<Vec<StepOutcome>> {
-    let (config, recipe) = (config(case)?, recipe(case)?);
+/// What a checkpoint holds of one trainer is put into another, by way of main memory.
+fn put_back(from: &Trainer, mut to: Trainer, device: &Device) -> Result<Trainer> {
+    for (own, kept) in to.params.iter().zip(&from.params) {
+        own.put(&kept.value.to_device(&Device::Cpu)?)?;
+    }
+    let state = from.optimizer.state()?.into_iter().map(|(name, t)| Ok((name, t.to_device(&Device::Cpu)?)));
+    to.optimizer.load_state(state, device)?;
+    Ok(to)
+}
+
+/// With `again` layers computed again; if `resumed`, by another trainer from the second step on.
+fn steps(gpu: &Gpu, case: &Case, device: &Device, (again, resumed): (usize, bool)) -> Result<Vec<StepOutcome>> {
+    let (config, recipe) = (case.model.config()?, recipe(case)?);
     let trainable = match recipe.method {
         Method::Lora => Trainable::Adapter(recipe.lora.clone(), recipe.seed),
         Method::Full => Trainable::Weights,
@@ -131,10 +149,16 @@ fn steps(gpu: &Gpu, case: &Case, device: &Device, again: usize) -> Result<Vec<St
         trainable,
         ..LoadOptions::default()
     };
-    let model = load::model(&config, &Drawn(gpu.seed), &options, &|_| true)?;
-    let mut trainer = Trainer::new(model, &recipe, 100, again)?;
+    let fresh = || {
+        let model = load::model(&config, &Drawn(gpu.seed), &options, &|_| true)?;
+        Trainer::new(model, &recipe, 100, again)
+    };
+    let mut trainer = fresh()?;
     let micros = [batch(gpu.seed, recipe.task)];
-    let step = |_| {
+    let step = |i| {
+        if resumed && i == 1 {
+            trainer = put_back(&trainer, fresh()?, device)?;
+        }
         trainer.step(&micros, &|| false).map_err(|fault| match fault {
             StepError::Error(error) => error,
             StepError::Diverged(what) => Error::Other(format!("{what} is not finite")),
@@ -145,19 +169,21 @@ fn steps(gpu: &Gpu, case: &Case, device: &Device, again: usize) -> Result<Vec<St
 
 pub fn step(gpu: &Gpu) -> Result<()> {
     for case in &CASES {
-        let want = steps(gpu, case, &Device::Cpu, 0)?;
-        let got = steps(gpu, case, gpu.device(), 0)?;
+        let want = steps(gpu, case, &Device::Cpu, (0, false))?;
+        let got = steps(gpu, case, gpu.device(), (0, false))?;
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {
             let shape = &format!("{}, step {}", case.name, i + 1);
             gpu.say("step loss", shape, (got.loss() / want.loss() - 1.0).abs(), ALLOWED);
             gpu.say("step gradient norm", shape, (got.grad_norm / want.grad_norm - 1.0).abs(), ALLOWED);
         }
-        // Layers computed again are computed alike: the same numbers to the bit.
-        let again = steps(gpu, case, gpu.device(), 2)?;
+        // Layers computed again are computed alike, and what is resumed goes on: the same numbers to the bit.
+        let again = steps(gpu, case, gpu.device(), (2, false))?;
+        let resumed = steps(gpu, case, gpu.device(), (0, true))?;
         let bits = |all: &[StepOutcome]| -> Vec<_> {
             all.iter().map(|o| (o.loss().to_bits(), o.grad_norm.to_bits())).collect()
         };
         gpu.same("step twice, recomputed", case.name, &bits(&again), &bits(&got));
+        gpu.same("step twice, resumed", case.name, &bits(&resumed), &bits(&got));
     }
     Ok(())
 }

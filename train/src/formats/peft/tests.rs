@@ -87,6 +87,41 @@ fn what_was_saved_is_loaded_in_f32_and_bf16() {
     }
 }
 
+/// A GPU has no kernels for f16.
+#[test]
+fn an_adapter_in_f16_is_used_in_f32_and_its_norms_as_they_are_computed_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut adapter = sample();
+    let narrow = |t: &Tensor| t.to_dtype(DType::F16).unwrap();
+    for pair in adapter.tensors.values_mut() {
+        *pair = (narrow(&pair.0), narrow(&pair.1));
+    }
+    let name = "model.norm";
+    adapter.config.beside.modules_to_save = vec!["norm".into()];
+    let weight = Tensor::new(&[1.0_f32, 0.1, -3.0, 65504.0], &Device::Cpu).unwrap();
+    adapter.saved.insert(name.into(), narrow(&weight));
+    save(dir.path(), &adapter).unwrap();
+    let found = load(dir.path()).unwrap();
+    for (module, (a, b)) in &found.tensors {
+        assert_eq!((a.dtype(), b.dtype()), (DType::F16, DType::F16), "as it was stored");
+        for half in [a, b] {
+            let sent = known(half).unwrap();
+            assert_eq!((sent.dtype(), rows(&sent)), (DType::F32, rows(half)));
+        }
+        let lora = found.for_use(module, DType::F32, &Device::Cpu).unwrap().unwrap();
+        assert_eq!((lora.a.value.dtype(), lora.b.value.dtype()), (DType::F32, DType::F32));
+        assert_eq!((rows(&lora.a.value), rows(&lora.b.value)), (rows(a), rows(b)));
+    }
+    let ones = Tensor::ones(4, DType::F32, &Device::Cpu).unwrap();
+    for dtype in [DType::F32, DType::BF16] {
+        let mut norm = Norm { name: name.into(), weight: ones.clone().into(), eps: 1e-5, offset: 0.0 };
+        found.attach_to_norm(&mut norm, dtype, &Device::Cpu).unwrap();
+        let want = narrow(&weight).to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
+        let held = norm.weight.tensor();
+        assert_eq!((held.dtype(), held.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap()), (dtype, want));
+    }
+}
+
 #[test]
 fn the_configuration_is_written_as_peft_does() {
     let (_dir, folder) = saved();

@@ -55,8 +55,10 @@ fn moments([m, m_scale, m_map, v, v_scale, v_map]: &[Tensor; 6]) -> Moments8bit<
 }
 
 pub fn adamw_8bit(gpu: &Gpu) -> Result<()> {
-    for n in [1, 256, 300, 576 * 64 + 3] {
-        let p = gpu.random("p", &[n], 1.0, DType::F32)?;
+    for (n, dtype) in [1, 256, 300, 576 * 64 + 3].into_iter().flat_map(|n| TYPES.map(|dtype| (n, dtype))) {
+        let p = gpu.random("p", &[n], 1.0, dtype)?.1;
+        // In the parameter's own type on the CPU too.
+        let own = p.to_device(&Device::Cpu)?;
         let (host, there) = (zeros(n, &Device::Cpu)?, zeros(n, gpu.device())?);
         for step in 1..5 {
             let mut grad = gpu.numbers(&format!("g{step}"), n, 0.1);
@@ -66,13 +68,13 @@ pub fn adamw_8bit(gpu: &Gpu) -> Result<()> {
                 grad.iter_mut().take(256).for_each(|g| *g = 0.0);
             }
             let (g, h) = (gpu.tensor(grad, &[n], DType::F32)?, hyper(step, 0.9));
-            adamw_8bit_(&p.0, &g.0, moments(&host), &h)?;
-            adamw_8bit_(&p.1, &g.1, moments(&there), &h)?;
-            let shape = format!("{n}, step {step}");
+            adamw_8bit_(&own, &g.0, moments(&host), &h)?;
+            adamw_8bit_(&p, &g.1, moments(&there), &h)?;
+            let (shape, name_of) = (format!("{n}, step {step}"), dtype.as_str());
             for (name, i) in [("m", 0), ("v", 3), ("m_scale", 1), ("v_scale", 4)] {
-                gpu.same(&format!("adamw_8bit {name}"), &shape, &bits(&there[i])?, &bits(&host[i])?);
+                gpu.same(&format!("adamw_8bit {name} {name_of}"), &shape, &bits(&there[i])?, &bits(&host[i])?);
             }
-            gpu.same("adamw_8bit p", &shape, &bits(&p.1)?, &bits(&p.0)?);
+            gpu.same(&format!("adamw_8bit p {name_of}"), &shape, &bits(&p)?, &bits(&own)?);
         }
     }
     Ok(())

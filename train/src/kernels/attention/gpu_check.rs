@@ -42,9 +42,12 @@ fn attend(gpu: &Gpu, spans: &[Span], heads: Heads, dtype: DType) -> Result<()> {
     let want = attention(&q.0, &k.0, &v.0, spans, heads)?;
     let got = attention(&q.1, &k.1, &v.1, spans, heads)?;
     let shape = named(spans, heads);
+    // A weight is off by as much of itself as its score is off, and scores are larger with a larger scale.
+    #[allow(clippy::cast_precision_loss, reason = "heads are narrow")]
+    let spread = heads.scores.scale.map_or(1.0, |scale| (scale * (heads.dim as f64).sqrt()).max(1.0));
     // In bf16 probabilities are rounded before they weigh, and scores' gradients are before they are multiplied.
     let rounded = if dtype == DType::BF16 { 1.0 / 256.0 } else { 0.0 };
-    gpu.close(("attention", &shape), &got.0, &want.0, dtype, FORWARD + rounded)?;
+    gpu.close(("attention", &shape), &got.0, &want.0, dtype, FORWARD * spread + rounded)?;
     // The log-sum-exp is in f32 and nothing that it is made of was rounded.
     gpu.say(&format!("attention lse {}", dtype.as_str()), &shape, apart(&got.1, &want.1)?, FORWARD);
     let forward = |q: &Tensor, k: &Tensor, v: &Tensor, (out, lse): (Tensor, Tensor)| {

@@ -1,7 +1,5 @@
 //! Rotary embedding beside the CPU's.
 
-use candle_core::DType;
-
 use super::{Direction, rope_};
 use crate::{
     error::Result,
@@ -13,7 +11,7 @@ const LOST: f64 = 1e-6;
 pub fn rope(gpu: &Gpu) -> Result<()> {
     for dtype in TYPES {
         for (t, heads, dim, half) in [(1, 1, 64, 32), (7, 9, 64, 24), (300, 4, 128, 64), (1024, 2, 6, 3)] {
-            for tables in [dtype, DType::F32] {
+            for tables in TYPES {
                 let cos = gpu.random("cos", &[t, half], 1.0, tables)?;
                 let sin = gpu.random("sin", &[t, half], 1.0, tables)?;
                 for direction in [Direction::Forward, Direction::Backward] {

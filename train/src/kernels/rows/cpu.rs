@@ -16,6 +16,18 @@ pub fn gather_rows(all: &Tensor, index: &RowIndex, dtype: DType) -> Result<Tenso
     Ok(all.index_select(&index.places, 0)?.to_dtype(dtype)?)
 }
 
+pub fn put_rows_(all: &Tensor, index: &RowIndex, some: &Tensor) -> Result<()> {
+    let (width, some) = (index.width(all, some)?, Elements::of(some));
+    with_float!(all, T => {
+        let some = some.slice::<T>()?;
+        update::<T, _>(all, |all| {
+            for (i, place) in index.of.iter().enumerate() {
+                all[*place as usize * width..][..width].copy_from_slice(&some[i * width..][..width]);
+            }
+        })
+    })
+}
+
 pub fn sum_rows(index: &RowIndex, some: &Tensor) -> Result<Tensor> {
     let all = Tensor::zeros((index.rows, some.dim(1)?), some.dtype(), some.device())?;
     super::add_rows_(&all, index, some)?;

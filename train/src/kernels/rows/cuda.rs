@@ -33,6 +33,17 @@ pub fn gather_rows(all: &Tensor, index: &RowIndex, dtype: DType) -> Result<Tenso
     Ok(some)
 }
 
+pub fn put_rows_(all: &Tensor, index: &RowIndex, some: &Tensor) -> Result<()> {
+    let (members, width, dtype) = (index.of.len(), index.width(all, some)?, all.dtype());
+    let launch = Launch::new(&MODULE, format!("put_rows_{}", suffix(dtype)?))
+        .write(all, dtype, index.rows * width)?
+        .read(some, dtype, members * width)?
+        .read(&index.places, DType::U32, members)?
+        .values(&[I32(i32_of(width)?)]);
+    // SAFETY: block i of `members` reads row i; its place was found to be below the rows of `all`, and no other's.
+    Ok(unsafe { launch.run((i32_of(members)?.unsigned_abs(), 1), WIDE, 0) }?)
+}
+
 /// Each row of `all` becomes the sum of its own, and of what was there if `keep`.
 fn add(all: &Tensor, index: &RowIndex, some: &Tensor, keep: bool) -> Result<()> {
     let (rows, members, width) = (index.rows, index.of.len(), index.width(all, some)?);

@@ -1,6 +1,6 @@
 //! Rows by their numbers beside the CPU's.
 
-use super::{RowIndex, add_rows_, gather_rows, sum_rows};
+use super::{RowIndex, add_rows_, gather_rows, put_rows_, sum_rows};
 use crate::{
     error::Result,
     kernels::gpu_check::{Gpu, TYPES, bits},
@@ -30,6 +30,13 @@ pub fn rows(gpu: &Gpu) -> Result<()> {
                 add_rows_(&all.1, &there, &some.1)?;
                 gpu.close(("add_rows", shape), &all.1, &all.0, dtype, LOST)?;
             }
+            // The same rows in another order, so that each is written once.
+            let turned: Vec<u32> = (0..n).map(|i| u32::try_from(n - 1 - i).unwrap_or(0)).collect();
+            let (all, some) =
+                (gpu.random("all", &[n, width], 2.0, dtype)?, gpu.random("put", &[n, width], 3.0, dtype)?);
+            put_rows_(&all.0, &RowIndex::new(turned.clone(), n, &Device::Cpu)?, &some.0)?;
+            put_rows_(&all.1, &RowIndex::new(turned, n, gpu.device())?, &some.1)?;
+            gpu.same(&format!("put_rows {}", dtype.as_str()), shape, &bits(&all.1)?, &bits(&all.0)?);
             let some = gpu.random("some", &[m, width], 3.0, dtype)?;
             gpu.close(("sum_rows", shape), &sum_rows(&there, &some.1)?, &sum_rows(&here, &some.0)?, dtype, LOST)?;
         }

@@ -1,4 +1,4 @@
-//! Rows of a matrix by their numbers: gathered, and added up again where they came from.
+//! Rows of a matrix by their numbers: gathered, put in the place of others, and added up again where they came from.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -70,6 +70,16 @@ impl RowIndex {
         Ok(self.reverse.get_or_init(|| Reverse { members, starts }))
     }
 
+    /// Refuses two that stand for the same row: on a GPU nothing says which of them is written last.
+    fn apart(&self) -> Result<()> {
+        let mut places = self.of.clone();
+        places.sort_unstable();
+        match places.windows(2).find(|two| two[0] == two[1]) {
+            Some(two) => Err(Error::Other(format!("row {} would be written twice", two[0]))),
+            None => Ok(()),
+        }
+    }
+
     /// W, if `all` [N, W] and `some` [M, W] fit.
     fn width(&self, all: &Tensor, some: &Tensor) -> Result<usize> {
         let ((rows, width), (members, other)) = (all.dims2()?, some.dims2()?);
@@ -84,6 +94,16 @@ impl RowIndex {
 /// The rows of `all` [N, W] that each of M stands for, [M, W], in the type `dtype`.
 pub fn gather_rows(all: &Tensor, index: &RowIndex, dtype: DType) -> Result<Tensor> {
     by_device!(all, gather_rows(all, index, dtype))
+}
+
+/// Put each row of `some` [M, W] in the place of the row of `all` [N, W] that it stands for, in the type of both.
+///
+/// # Errors
+/// Two stand for the same row; other sizes or types.
+pub fn put_rows_(all: &Tensor, index: &RowIndex, some: &Tensor) -> Result<()> {
+    index.width(all, some)?;
+    index.apart()?;
+    by_device!(all, put_rows_(all, index, some))
 }
 
 /// Add to each row of `all` [N, W] those of `some` [M, W] that stand for it, in the order of their numbers. On a GPU the sum
@@ -118,6 +138,17 @@ mod tests {
         let all = Tensor::new(&[[0_f32], [0.0], [0.0], [-1e8]], &Device::Cpu).unwrap();
         add_rows_(&all, &index, &some).unwrap();
         assert_eq!(rows(&all)[3], [0.0]);
+    }
+
+    #[test]
+    fn rows_take_the_place_of_others_once() {
+        let all = Tensor::new(&[[1_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
+        let some = Tensor::new(&[[7_f32, 8.0], [9.0, 10.0]], &Device::Cpu).unwrap();
+        let index = |places: [u32; 2]| RowIndex::new(places.to_vec(), 3, &Device::Cpu).unwrap();
+        put_rows_(&all, &index([2, 0]), &some).unwrap();
+        assert_eq!(all.to_vec2::<f32>().unwrap(), [[9.0, 10.0], [3.0, 4.0], [7.0, 8.0]]);
+        let error = put_rows_(&all, &index([1, 1]), &some).unwrap_err().to_string();
+        assert_eq!(error, "row 1 would be written twice");
     }
 
     #[test]

@@ -12,6 +12,17 @@ __device__ void gather_rows(D* some, const S* all, const uint32_t* places, int w
     }
 }
 
+template <class T>
+__device__ void put_rows(T* __restrict__ all, const T* __restrict__ some, const uint32_t* places, int width) {
+    T* to = all + int64_t(places[blockIdx.x]) * width;
+    const T* from = some + int64_t(blockIdx.x) * width;
+    EACH_PIECE_OF_ROW(piece, width, aligned(to, from)) {
+        float v[8];
+        load8(v, from, piece);
+        store8(to, v, piece);
+    }
+}
+
 template <class D, class S>
 __device__ void add_rows(D* all, const S* some, const uint32_t* starts, const uint32_t* members, int width,
                          uint32_t keep) {
@@ -39,6 +50,9 @@ __device__ void add_rows(D* all, const S* some, const uint32_t* starts, const ui
     extern "C" __global__ void gather_rows_bf16_##NAME(bf16* some, const T* all, const uint32_t* places,               \
                                                        int32_t width) {                                                \
         gather_rows(some, all, places, width);                                                                         \
+    }                                                                                                                  \
+    extern "C" __global__ void put_rows_##NAME(T* all, const T* some, const uint32_t* places, int32_t width) {         \
+        put_rows(all, some, places, width);                                                                            \
     }                                                                                                                  \
     extern "C" __global__ void add_rows_f32_##NAME(float* all, const T* some, const uint32_t* starts,                  \
                                                    const uint32_t* members, int32_t width, uint32_t keep) {            \

@@ -1,6 +1,7 @@
 //! Sums of squares on the CPU.
 
-use candle_core::{Tensor, WithDType};
+use candle_core::{DType, Tensor, WithDType};
+use half::bf16;
 use rayon::prelude::*;
 
 use crate::{
@@ -14,6 +15,9 @@ const PIECE: usize = 1 << 14;
 pub fn sum_squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     let sum = |tensor: &&Tensor| {
         let elements = Elements::of(tensor);
+        if tensor.dtype() == DType::BF16 {
+            return Ok(squares(elements.slice::<bf16>()?));
+        }
         with_float!(tensor, T => Ok(squares(elements.slice::<T>()?)))
     };
     tensors.iter().map(sum).collect()

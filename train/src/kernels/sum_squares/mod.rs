@@ -10,7 +10,7 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 
-/// The sum of squares of each tensor (f32; f64 on the CPU, bf16 on a GPU), in f64 and in an order that depends on its size
+/// The sum of squares of each tensor (f32 or bf16; f64 on the CPU), in f64 and in an order that depends on its size
 /// alone. All tensors are on the device of the first.
 pub fn sum_squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     let Some(first) = tensors.first() else { return Ok(Vec::new()) };

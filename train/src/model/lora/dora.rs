@@ -33,7 +33,7 @@ impl Dora {
         let own = norm(&squares, w, lora)?;
         let value = match magnitude {
             None => own,
-            Some(given) => given.to_device(w.device())?.to_dtype(dtype)?,
+            Some(given) => given.to_dtype(dtype)?.to_device(w.device())?,
         };
         let (value, grad) = (value.force_contiguous()?, squares.zeros_like()?);
         let magnitude =

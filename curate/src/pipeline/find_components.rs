@@ -34,7 +34,7 @@ pub fn part_of(group: u64) -> u32 {
 pub fn pieces(places: u64) -> usize {
     /// Bytes of a place's edges, from both ends.
     const EACH: u64 = 32;
-    let (few, many) = ((places * EACH >> 20).min(64), places * EACH >> 26);
+    let (few, many) = (((places * EACH) >> 20).min(64), (places * EACH) >> 26);
     usize::try_from(few.max(many).next_power_of_two().min(4096)).unwrap_or(1)
 }
 

@@ -349,14 +349,14 @@ impl Held {
         Self { file, found: Vec::new(), bytes: Vec::new() }
     }
 
-    fn push(&mut self, name: u64, node: Node, set: &[u32]) -> Result<()> {
+    fn push(&mut self, name: u64, mut node: Node, set: &[u32]) -> Result<()> {
         self.bytes.clear();
         self.bytes.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
-        let at = self.file.append(&self.bytes)?;
+        node.at = self.file.append(&self.bytes)?;
+        node.shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
         let mut record = [0; 56];
         record[..8].copy_from_slice(&name.to_be_bytes());
-        let shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
-        record[8..].copy_from_slice(&Node { at, shingles, ..node }.to_bytes());
+        record[8..].copy_from_slice(&node.to_bytes());
         self.found.push(record);
         Ok(())
     }

@@ -119,12 +119,11 @@ impl PieceFile {
     /// # Errors
     /// The file system refuses.
     pub fn create(path: &Path, commons: Option<&Commons>) -> Result<Self> {
-        let target = match commons {
-            Some(_) => Target::Whole(AtomicFile::create(path)?),
-            None => {
-                let file = File::create(path).map_err(Error::io("create", path))?;
-                Target::Plain(BufWriter::with_capacity(1 << 16, file))
-            }
+        let target = if commons.is_some() {
+            Target::Whole(AtomicFile::create(path)?)
+        } else {
+            let file = File::create(path).map_err(Error::io("create", path))?;
+            Target::Plain(BufWriter::with_capacity(1 << 16, file))
         };
         Ok(Self { path: path.to_owned(), target, end: 0 })
     }

@@ -194,7 +194,9 @@ impl<const N: usize> ShuffleWriter<N> {
         for bucket in 0..self.buckets {
             let (mine, others) = rest.split_at(rest.partition_point(|(of, _)| *of as usize <= bucket));
             let mut hash = Xxh3Default::new();
-            mine.iter().for_each(|(_, record)| hash.update(record));
+            for (_, record) in mine {
+                hash.update(record);
+            }
             self.file.append(&start.to_le_bytes())?;
             self.file.append(&hash.digest().to_le_bytes())?;
             start += (mine.len() * N) as u64;

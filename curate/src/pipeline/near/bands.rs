@@ -113,7 +113,9 @@ impl Groups {
         self.found.dedup();
         let shared = self.found.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
         for (number, group) in shared.enumerate() {
-            group.iter().for_each(|(_, row)| each(number, *row));
+            for (_, row) in group {
+                each(number, *row);
+            }
         }
     }
 }

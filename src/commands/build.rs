@@ -254,6 +254,7 @@ fn in_store(
     (followed, progress): (&dyn Progress, &Bar),
 ) -> setaccio_curate::Result<(BuildOutcome, Option<Published>)> {
     let shared = SharedWork::new(plan, local, address)?;
+    let joined = Arc::new(SharedFinish::new(plan, address)?);
     let slice = matches!(options.part, Part::Slice { .. });
     if options.part != Part::Whole {
         parts::share_through(local, address)?;
@@ -261,6 +262,9 @@ fn in_store(
     if !options.force
         && let Some((ledger, at)) = stored::holds(plan, address)?
     {
+        if matches!(options.part, Part::Share { .. } | Part::Finish) {
+            joined.clear()?;
+        }
         let published = Published { address: at, before: true, left: None };
         return Ok((BuildOutcome::UpToDate(ledger), Some(published)));
     }
@@ -271,15 +275,23 @@ fn in_store(
     if !options.force {
         shared.fetch(options.part, followed)?;
     }
-    let joined = SharedFinish::new(plan, address)?;
     let joins = match options.part {
         Part::Share { .. } => true,
         Part::Finish => joined.is_begun()?,
         Part::Whole | Part::Slice { .. } => false,
     };
-    let joined = Arc::new(joined);
     let board = joins.then(|| joined.clone() as Arc<dyn Board>);
-    let outcome = build::run_with(plan, (local, board), options, followed).map_err(|error| match error {
+    let outcome = build::run_with(plan, (local, board), options, followed);
+    // Somebody may have published it meanwhile, and taken away what was joined.
+    if joins
+        && !matches!(outcome, Ok(BuildOutcome::Whole { .. } | BuildOutcome::UpToDate(_)))
+        && !options.force
+        && let Ok(Some((ledger, at))) = stored::holds(plan, address)
+    {
+        joined.clear()?;
+        return Ok((BuildOutcome::UpToDate(ledger), Some(Published { address: at, before: true, left: None })));
+    }
+    let outcome = outcome.map_err(|error| match error {
         // Whatever does what is missing puts it where this looks for it.
         setaccio_curate::Error::Unfinished { missing, total, commands } => {
             let here = format!("--out {}", shell::word(&local.display().to_string()));

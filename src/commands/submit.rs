@@ -178,6 +178,7 @@ enum Kind {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    check_times(args)?;
     let kind = if args.chain { Kind::Chain } else { kind(&args.inputs.recipe)? };
     match kind {
         Kind::Build => build(args),
@@ -201,6 +202,34 @@ fn kind(recipe: &Path) -> Result<Kind> {
         () if has("source") || has("fingerprint") => Kind::Build,
         () => Kind::Run,
     })
+}
+
+/// Check that pods see what they read and write: what a pod writes elsewhere goes with it.
+fn check_volume(args: &Args, loaded: &RecipeFile, out: &Path) -> Result<()> {
+    let Some((_, mounted)) = &args.volume else { return Ok(()) };
+    let recipe = match &loaded.place {
+        Place::Disk { path, .. } => Some(std::path::absolute(path)?),
+        Place::Bundled { .. } | Place::Stored(_) => None,
+    };
+    for path in recipe.into_iter().chain([out.to_owned()]) {
+        if !path.starts_with(mounted) {
+            bail!("{} is not below {mounted}, where the volume is mounted: pods do not see it", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Check that a job has time before it is told to stop. What is no time is for `sbatch` to refuse.
+fn check_times(args: &Args) -> Result<()> {
+    for (option, time) in [("--time", &args.time), ("--finish-time", &args.finish_time)] {
+        if let Some(time) = time
+            && let Some(limit) = slurm::seconds(time)
+            && limit <= args.notice.into()
+        {
+            bail!("{option} {time} is no longer than --notice {} (seconds): no job would do anything", args.notice);
+        }
+    }
+    Ok(())
 }
 
 /// The folder of the build, which the machines share.
@@ -229,6 +258,7 @@ fn build(args: &Args) -> Result<()> {
     let before = outline.as_ref().and_then(|outline| outline.slices);
     let before = before.or_else(|| earlier.last().and_then(|earlier| earlier.record.of));
     let of = args.tasks.map(|n| n as usize).or(before).unwrap_or(TASKS);
+    check_volume(args, &loaded, &out)?;
     let (name, command) = (loaded.recipe.name.clone(), command(args, &loaded, &out)?);
     let shown = shell_line(&command);
     let queue = if args.dry_run { Queue::new() } else { slurm::queue()? };
@@ -267,8 +297,8 @@ fn build(args: &Args) -> Result<()> {
         return give(args, &Report { status: Status::Queued, queued, ..nothing(&out, Some(of)) });
     }
 
-    let most = args.elements.map_or_else(slurm::most_elements, |n| n as usize);
-    let elements = slices.len().min(most);
+    let most = slurm::most_elements();
+    let elements = slices.len().min(args.elements.map_or(most, |n| most.min(n as usize)));
     let record = Record {
         command: shown.clone(),
         again: again(),
@@ -311,7 +341,8 @@ fn build(args: &Args) -> Result<()> {
         let script = submission.folder.join(file);
         if script.exists() {
             let job = slurm::submit(&script, &after)?;
-            after = vec![format!("afterok:{job}")];
+            // What publishes does what is left of joining, so that no process that joins has to come to its end.
+            after.push(format!("afterany:{job}"));
             submission.record.jobs.insert(step.to_owned(), job);
             submission.write()?;
         }

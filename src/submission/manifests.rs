@@ -91,13 +91,18 @@ impl Parts<'_> {
         }
         let about = "Publishes what was joined, or joins it.";
         files.push(("finish.yaml", job(FINISH, join, about, "  backoffLimit: 2\n", &self.finish())));
-        let mut submit = "#!/bin/sh\n# One step after the other. What failed is submitted again by the same Jobs: delete them first.\nset \
+        let mut submit = "#!/bin/sh\n# One step after the other; needs Kubernetes 1.29 or later. What failed is submitted again by the same Jobs: delete them first, with \
+                          kubectl delete -f . Jobs are called by the recipe's name.\nset \
                           -e\ncd \"$(dirname \"$0\")\"\n"
             .to_owned();
         for (step, (file, _)) in [SLICES, JOIN].iter().zip(&files[..files.len() - 1]) {
             let name = shell::word(&format!("job/{}", self.job(step)));
-            let _ =
-                writeln!(submit, "kubectl apply -f {file}\nkubectl wait --for=condition=complete --timeout=24h {name}");
+            // `kubectl wait` waits for one condition, and goes on waiting for a Job that failed.
+            let _ = writeln!(
+                submit,
+                "kubectl apply -f {file}\nuntil kubectl get {name} -o jsonpath='{{.status.conditions[?(@.status==\"True\")].type}}' | \
+                 grep -Eq 'Complete|Failed'; do sleep 10; done\nkubectl wait --for=condition=complete --timeout=10s {name}"
+            );
         }
         submit.push_str("kubectl apply -f finish.yaml\n");
         files.push(("submit.sh", submit));

@@ -78,6 +78,23 @@ fn of_config(text: &str) -> Option<usize> {
     line.trim_start_matches([' ', '=']).trim().parse().ok()
 }
 
+/// Seconds of a time limit as `sbatch` takes it: minutes, `minutes:seconds`, `hours:minutes:seconds`, and `days-` before hours, or hours and
+/// what follows.
+pub fn seconds(time: &str) -> Option<u64> {
+    let (days, rest) = time.split_once('-').map_or((None, time), |(days, rest)| (Some(days), rest));
+    let parts: Vec<u64> = rest.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = match (days, parts.as_slice()) {
+        (None, [minutes]) => [0, *minutes, 0],
+        (None, [minutes, seconds]) => [0, *minutes, *seconds],
+        (Some(_), [hours]) => [*hours, 0, 0],
+        (Some(_), [hours, minutes]) => [*hours, *minutes, 0],
+        (_, [hours, minutes, seconds]) => [*hours, *minutes, *seconds],
+        _ => return None,
+    };
+    let days: u64 = days.map_or(Some(0), |days| days.parse().ok())?;
+    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+}
+
 /// Submit a script, after other jobs; says the job's number.
 pub fn submit(script: &Path, after: &[String]) -> Result<String> {
     let script = script.to_str().context("the name of the output folder is not UTF-8")?;
@@ -113,6 +130,23 @@ fn call(program: &str, arguments: &[&str]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{super::Record, *};
+
+    #[test]
+    fn time_limits_are_read_as_sbatch_reads_them() {
+        for (time, expected) in [
+            ("30", 1800),
+            ("30:15", 1815),
+            ("02:00:00", 7200),
+            ("1-0", 86_400),
+            ("1-2:30", 95_400),
+            ("2-00:00:01", 172_801),
+        ] {
+            assert_eq!(seconds(time), Some(expected), "{time}");
+        }
+        for wrong in ["", "UNLIMITED", "1:2:3:4", "1-", "x-1"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn what_slurm_says_is_understood() {

@@ -75,10 +75,24 @@ fn what_is_missing_is_submitted_and_status_says_how_it_stands() {
         (&json!([1, 2, 3, 4]), &json!({"slices": "101", "join": "102", "finish": "103"}))
     );
     let calls = fs::read_to_string(fixture.path("slurm/calls")).unwrap();
-    for after in [101, 102] {
-        let after = format!("sbatch --parsable --kill-on-invalid-dep=yes --dependency=afterok:{after} ");
+    // What publishes does the rest of joining: a process that joins may be lost.
+    for after in ["afterok:101", "afterok:101,afterany:102"] {
+        let after = format!("sbatch --parsable --kill-on-invalid-dep=yes --dependency={after} ");
         assert!(calls.contains(&after), "{calls}");
     }
+
+    for (limit, notice, wrong) in
+        [("00:01:00", "120", true), ("1", "60", true), ("0:2", "1", false), ("1-0", "120", false)]
+    {
+        let args = ["--tasks", "4", "--dry-run", "--time", limit, "--notice", notice];
+        let said = run(&fixture, &[&SUBMIT[..], &args].concat());
+        let said = if wrong { said.assert_failure() } else { said.assert_success().said() };
+        assert_eq!(said.contains("is no longer than --notice"), wrong, "{said}");
+    }
+    let elsewhere = ["--kubernetes", "--dry-run", "--image", "i", "--volume", "claim=/mnt"];
+    let args = [&["submit", "recipe.toml", "--from", "data", "--out", "an out"][..], &elsewhere].concat();
+    let said = run(&fixture, &args).assert_failure();
+    assert!(said.contains("is not below /mnt, where the volume is mounted"), "{said}");
 
     // What has no task is done before anything runs.
     assert_eq!(status(&fixture)["tasks"][1], 0);

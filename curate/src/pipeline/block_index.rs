@@ -7,13 +7,14 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 use setaccio_base::atomic::AtomicFile;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::piece_file::lost;
+use super::piece_file::{Commons, lost_of};
 use crate::error::{Error, Result};
 
 /// Where a block lies and what it holds.
@@ -132,12 +133,14 @@ impl IndexWriter {
 pub struct BlockIndex {
     parts: Vec<(PathBuf, u64, Vec<u32>)>,
     content: Vec<u64>,
+    /// Where other processes read these files, if any does.
+    commons: Option<Arc<Commons>>,
 }
 
 impl BlockIndex {
     /// None yet, of so many buckets.
-    pub fn new(buckets: u32) -> Self {
-        Self { parts: Vec::new(), content: vec![0; buckets as usize] }
+    pub fn new(buckets: u32, commons: Option<Arc<Commons>>) -> Self {
+        Self { parts: Vec::new(), content: vec![0; buckets as usize], commons }
     }
 
     /// Add those of files that come after these.
@@ -159,17 +162,18 @@ impl BlockIndex {
             if from >= to {
                 continue;
             }
+            let lost = || lost_of(path, self.commons.as_deref());
             let mut bytes = vec![0; (to - from) as usize * BYTES];
             let file = match File::open(path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(lost(path)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(lost()),
                 file => file.map_err(Error::io("open", path))?,
             };
             match file.read_exact_at(&mut bytes, first + u64::from(from) * BYTES as u64) {
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(lost(path)),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(lost()),
                 read => read.map_err(Error::io("read", path))?,
             }
             let places: Option<Vec<Place>> = bytes.as_chunks().0.iter().map(of_bytes).collect();
-            found.extend(places.ok_or_else(|| lost(path))?);
+            found.extend(places.ok_or_else(lost)?);
         }
         if self.parts.len() > 1 {
             found.sort_by_key(|(_, block)| block.bucket);
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn blocks_come_by_bucket_in_the_order_of_files_and_damage_is_noticed() -> Result<()> {
         let dir = tempfile::tempdir().map_err(Error::io("create", "temp"))?;
-        let mut index = BlockIndex::new(4);
+        let mut index = BlockIndex::new(4, None);
         for (piece, first) in [("a", 0), ("b", 2)] {
             let path = dir.path().join(format!("{piece}.index"));
             let mut writer = IndexWriter::create(&path)?;

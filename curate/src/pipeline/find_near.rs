@@ -24,7 +24,7 @@ use super::{
     near::{
         NearDuplicates,
         bands::{self, BandWriter},
-        component::{Decider, Gone, Node},
+        component::{Decider, Gone, Node, check},
         files::{ShingleFiles, ShingleWriter},
         shingles::Shingler,
     },
@@ -140,7 +140,7 @@ impl Rows<'_> {
         })?;
         rows.done()?;
         links.done()?;
-        Ok(NearDuplicates::new(gone, ranges.clone(), cut))
+        Ok(NearDuplicates::new(gone, ranges.clone(), cut, pool.current_num_threads()))
     }
 
     /// In how many shares each part of a band is looked at, so that a thread holds no more than it should.
@@ -353,6 +353,7 @@ impl Held {
         self.bytes.clear();
         self.bytes.extend(set.iter().flat_map(|shingle| shingle.to_le_bytes()));
         node.at = self.file.append(&self.bytes)?;
+        node.check = check(&self.bytes);
         node.shingles = u32::try_from(set.len()).unwrap_or(u32::MAX);
         let mut record = [0; 56];
         record[..8].copy_from_slice(&name.to_be_bytes());

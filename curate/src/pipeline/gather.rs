@@ -17,7 +17,7 @@ use super::{
     semantic::{TextCount, vectors},
     spill,
     spill_file::SpillIndex,
-    team::{Hands, Json, each},
+    team::{Hands, Json, Team, each},
 };
 use crate::{
     error::{Error, Result},
@@ -151,7 +151,7 @@ impl Gathered {
     /// A task is not done; the file system refuses; Ctrl-C.
     pub fn new(plan: &Plan, work: &Path, hands: Hands<'_>, undone: &(dyn Fn(usize) -> Error + Sync)) -> Result<Self> {
         let all = buckets(plan);
-        let [rows, bands, vectors] = all.map(|[_, buckets]| BlockIndex::new(buckets));
+        let [rows, bands, vectors] = all.map(|[_, buckets]| BlockIndex::new(buckets, hands.team.map(Team::commons)));
         let mut gathered = Self { counts: TaskCounts::new(plan.loaded.recipe.source.len()), rows, bands, vectors };
         let own = work.join(STAGE);
         if hands.team.is_none() {
@@ -183,20 +183,20 @@ impl Gathered {
             (spill_path(work, task), numbers.collect())
         });
         let schema = spill::schema(&plan.loaded.recipe, &plan.renderer);
-        SpillIndex::new(schema, files.collect(), std::mem::replace(&mut self.rows, BlockIndex::new(0)))
+        SpillIndex::new(schema, files.collect(), std::mem::replace(&mut self.rows, BlockIndex::new(0, None)))
     }
 
     /// Their band hashes.
     pub fn bands(&mut self, plan: &Plan, work: &Path) -> SpillIndex {
         let files = plan.tasks.iter().map(|task| (bands_path(work, task), Vec::new())).collect();
-        SpillIndex::new(bands::schema(), files, std::mem::replace(&mut self.bands, BlockIndex::new(0)))
+        SpillIndex::new(bands::schema(), files, std::mem::replace(&mut self.bands, BlockIndex::new(0, None)))
     }
 
     /// Their vectors, of so many dimensions.
     pub fn vectors(&mut self, plan: &Plan, work: &Path, dimensions: usize) -> SpillIndex {
         let files = plan.tasks.iter().map(|task| (vectors_path(work, task), Vec::new())).collect();
         let schema = vectors::schema(dimensions);
-        SpillIndex::new(schema, files, std::mem::replace(&mut self.vectors, BlockIndex::new(0)))
+        SpillIndex::new(schema, files, std::mem::replace(&mut self.vectors, BlockIndex::new(0, None)))
     }
 }
 

@@ -2,10 +2,11 @@
 //! share no disk.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use setaccio_base::{
@@ -46,12 +47,14 @@ pub trait Board: Send + Sync {
 pub struct Commons {
     folder: PathBuf,
     board: Option<Arc<dyn Board>>,
+    /// Files that threads of this process bring, one of them each.
+    coming: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
 }
 
 impl Commons {
     /// Those of this folder.
     pub fn new(folder: PathBuf, board: Option<Arc<dyn Board>>) -> Self {
-        Self { folder, board }
+        Self { folder, board, coming: Mutex::default() }
     }
 
     /// The folder.
@@ -79,17 +82,36 @@ impl Commons {
     /// It is nowhere, though its piece is; the store refuses; the disk is full.
     pub fn bring(&self, path: &Path) -> Result<()> {
         let Some((board, name)) = self.beyond(path).filter(|_| !path.exists()) else { return Ok(()) };
-        if board.fetch(&name, path)? {
-            return Ok(());
+        let coming = |()| self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = coming(()).entry(path.to_owned()).or_default().clone();
+        let held = mine.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = path.exists() || board.fetch(&name, path)?;
+        drop(held);
+        coming(()).remove(path);
+        if there { Ok(()) } else { Err(self.lost(path)) }
+    }
+
+    /// What is said of a file of a piece that is not what was written. Wherever its own file and this one are, they are removed: the piece
+    /// counts as not made, and is.
+    pub fn lost(&self, path: &Path) -> Error {
+        if let Some((board, name)) = self.beyond(path) {
+            for name in [Path::new(&name).with_extension("json").to_string_lossy().into_owned(), name] {
+                if let Err(error) = board.remove(&name) {
+                    return error;
+                }
+            }
         }
-        // Its piece is made anew.
-        board.remove(&Path::new(&name).with_extension("json").to_string_lossy())?;
-        Err(lost(path))
+        lost(path)
     }
 }
 
-/// What is said of a file of a piece that is not what was written. Without its own file the piece counts as not made, and is.
-pub fn lost(path: &Path) -> Error {
+/// The same, of a team or of a process alone.
+pub fn lost_of(path: &Path, commons: Option<&Commons>) -> Error {
+    commons.map_or_else(|| lost(path), |commons| commons.lost(path))
+}
+
+/// What is said of a file of a piece that is not what was written, which this process alone wrote or all see.
+fn lost(path: &Path) -> Error {
     for path in [path.with_extension("json"), path.to_owned()] {
         let _ = atomic::remove(&path);
     }
@@ -160,7 +182,7 @@ impl PieceFile {
 pub fn open(path: &Path, commons: Option<&Commons>) -> Result<File> {
     commons.map_or(Ok(()), |commons| commons.bring(path))?;
     File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => lost(path),
+        io::ErrorKind::NotFound => lost_of(path, commons),
         _ => Error::io("open", path)(error),
     })
 }

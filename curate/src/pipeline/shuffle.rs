@@ -16,7 +16,7 @@ use setaccio_base::atomic;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{
-    piece_file::{Commons, PieceFile, lost, open},
+    piece_file::{Commons, PieceFile, lost_of, open},
     team::Team,
 };
 use crate::error::{Error, Result};
@@ -116,11 +116,12 @@ impl<const N: usize> Shuffle<N> {
 
     fn each_run(&self, piece: usize, bucket: usize, each: &mut dyn FnMut(&[[u8; N]]) -> Result<()>) -> Result<()> {
         let path = self.path(piece);
+        let lost = || lost_of(&path, self.commons.as_deref());
         let file = open(&path, self.commons.as_deref())?;
         let there = file.metadata().map_err(Error::io("read", &path))?.len();
         let fill = |bytes: &mut [u8], at: Option<u64>| {
-            file.read_exact_at(bytes, at.ok_or_else(|| lost(&path))?).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => lost(&path),
+            file.read_exact_at(bytes, at.ok_or_else(lost)?).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => lost(),
                 _ => Error::io("read", &path)(error),
             })
         };
@@ -132,19 +133,19 @@ impl<const N: usize> Shuffle<N> {
         let numbers = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
         let of = |at, length| read(at, length).map(|bytes| -> Vec<u64> { numbers(&bytes) });
         let behind = of(there.checked_sub(BEHIND), BEHIND)?;
-        let runs = behind[0].checked_mul(8).filter(|bytes| *bytes <= there).ok_or_else(|| lost(&path))?;
+        let runs = behind[0].checked_mul(8).filter(|bytes| *bytes <= there).ok_or_else(lost)?;
         let begin = read(there.checked_sub(BEHIND + runs), runs + 8)?;
         if xxh3_64(&begin) != behind[1] {
-            return Err(lost(&path));
+            return Err(lost());
         }
         let begin: Vec<u64> = numbers(&begin);
         for run in begin.iter().take(begin.len() - 1) {
             let entry = of(run.checked_add((bucket * ENTRY) as u64), ENTRY as u64 + 8)?;
             let [start, hash, end] = [entry[0], entry[1], entry[2]];
-            let bytes = read(Some(start), end.checked_sub(start).ok_or_else(|| lost(&path))?)?;
+            let bytes = read(Some(start), end.checked_sub(start).ok_or_else(lost)?)?;
             let (found, rest) = bytes.as_chunks();
             if xxh3_64(&bytes) != hash || !rest.is_empty() {
-                return Err(lost(&path));
+                return Err(lost());
             }
             each(found)?;
         }

@@ -218,7 +218,7 @@ mod tests {
         assert!(!path.exists(), "the name is given last");
         let blocks = writer.finish()?;
         let index = |buckets: u32| -> Result<SpillIndex> {
-            let mut index = SpillIndex::new(batch(&[]).schema(), Vec::new(), BlockIndex::new(buckets));
+            let mut index = SpillIndex::new(batch(&[]).schema(), Vec::new(), BlockIndex::new(buckets, None));
             index.add(path.clone(), &blocks, 4, &dir.path().join(format!("{buckets}.index")))?;
             Ok(index)
         };

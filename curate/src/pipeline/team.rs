@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     alone::Alone,
-    piece_file::{Board, Commons, lost},
+    piece_file::{Board, Commons},
     stage,
 };
 use crate::error::{Error, Result};
@@ -149,8 +149,9 @@ impl Team {
             }
         };
         // Whoever had the lock may have been done between the two looks, and others elsewhere.
-        let mine = path.exists() || self.commons.beyond(&path).map_or(Ok(true), |(board, name)| board.claim(&name))?;
-        if !mine && !self.fetch(&path)? && !wait {
+        let there = path.exists() || self.fetch(&path)?;
+        let mine = there || wait || self.commons.beyond(&path).map_or(Ok(true), |(board, name)| board.claim(&name))?;
+        if !mine {
             lock.remove()?;
             return Ok(false);
         }
@@ -165,6 +166,11 @@ impl Team {
             let bytes = made?.bytes()?;
             let mut file = xxh3_64(&bytes).to_le_bytes().to_vec();
             file.extend(bytes);
+            // Whoever made it, too, and was done before, left the same.
+            if self.fetch(&path)? {
+                lock.remove()?;
+                return Ok(true);
+            }
             self.put_beside(&path, progress)?;
             atomic::write(&path, &file)?;
             self.commons.put(&path, progress)?;
@@ -198,7 +204,7 @@ impl Team {
         let path = self.path(stage, number);
         let file = fs::read(&path).map_err(Error::io("read", &path))?;
         let whole = file.split_first_chunk::<8>().filter(|(hash, bytes)| xxh3_64(bytes).to_le_bytes() == **hash);
-        whole.and_then(|(_, bytes)| T::of(bytes)).ok_or_else(|| lost(&path))
+        whole.and_then(|(_, bytes)| T::of(bytes)).ok_or_else(|| self.commons.lost(&path))
     }
 
     fn begin(&self, stage: &str) -> Result<()> {

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, cast::
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take};
 use serde::{Deserialize, Serialize};
-use setaccio_base::{numbers::counted, row::Content};
+use setaccio_base::{numbers::counted, row::Content, sha256::digest_reader};
 use setaccio_dataset::{
     columns::{ContentColumns, Extras, content_fields},
     folder::{DATA, REJECTS},
@@ -136,7 +136,12 @@ pub fn write(
             let files = files.chain(written.rejects.iter().map(|entry| (entry, &rejected)));
             for (piece, (entry, folder)) in files.enumerate() {
                 let (file, name) = (shard(team, piece), Path::new(&entry.path).file_name().unwrap_or_default());
-                team.commons().bring(&file)?;
+                let commons = team.commons();
+                commons.bring(&file)?;
+                // What comes from a store is looked at before it is published.
+                if commons.beyond(&file).is_some() && hash_of(&file, hands)? != entry.sha256 {
+                    return Err(commons.lost(&file));
+                }
                 put_in_place(&file, &folder.join(name))?;
             }
             written
@@ -175,6 +180,12 @@ const SUMMARY: &str = "written";
 const ROWS: &str = "rows";
 /// and the one whose pieces are files.
 const FILES: &str = "files";
+
+fn hash_of(path: &Path, hands: Hands<'_>) -> Result<String> {
+    let file = fs::File::open(path).map_err(Error::io("open", path))?;
+    let (_, hash) = digest_reader(file, &|| hands.progress.cancelled()).map_err(Error::io("read", path))?;
+    Ok(hash)
+}
 
 /// Where a team writes the shard or the rejects that are this piece: shards come first.
 fn shard(team: &Team, piece: usize) -> PathBuf {
@@ -369,8 +380,9 @@ impl<'a> Decided<'a> {
                 }
                 let mut batches = Vec::new();
                 for (partition, block) in &group.blocks {
-                    team.commons().bring(&rows(*partition))?;
-                    batches.extend(spill_file::read(&rows(*partition), block, None)?);
+                    let (commons, file) = (team.commons(), rows(*partition));
+                    commons.bring(&file)?;
+                    batches.extend(spill_file::read(&file, block, None).inspect_err(|_| drop(commons.lost(&file)))?);
                 }
                 format.encode(&concat_batches(format.schema(), &batches).map_err(Error::encode("shard"))?, group.bytes)
             };

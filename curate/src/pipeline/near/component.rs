@@ -4,6 +4,7 @@ use std::{cmp::Reverse, rc::Rc};
 
 use setaccio_base::progress::Progress;
 use setaccio_dataset::recipe::{Near, NearRule};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{files::ShingleFiles, shingles::overlap};
 use crate::{
@@ -33,6 +34,8 @@ pub struct Node {
     pub source: u16,
     /// Whether it is of an earlier data set, and stays.
     pub given: bool,
+    /// 31 bits of the hash of its shingles, as they lie in their file.
+    pub check: u32,
     /// Hash of its label; 0 if it has none. Rows that are judged in two ways are not near.
     pub label: u64,
     /// Its id.
@@ -46,7 +49,7 @@ impl Node {
         for (at, field) in [(0, &self.at.to_le_bytes()), (40, &self.label.to_le_bytes())] {
             bytes[at..at + 8].copy_from_slice(field);
         }
-        for (at, field) in [(8, self.shingles), (12, self.words), (20, u32::from(self.given))] {
+        for (at, field) in [(8, self.shingles), (12, self.words), (20, self.check << 1 | u32::from(self.given))] {
             bytes[at..at + 4].copy_from_slice(&field.to_le_bytes());
         }
         for (at, field) in [(16, self.rank), (18, self.source)] {
@@ -67,11 +70,17 @@ impl Node {
             words: long(12),
             rank: short(16),
             source: short(18),
-            given: long(20) != 0,
+            given: long(20) & 1 != 0,
+            check: long(20) >> 1,
             id: bytes[24..].first_chunk().copied().unwrap_or_default(),
             label: wide(40),
         }
     }
+}
+
+/// 31 bits of the hash of shingles, as they lie in a file.
+pub fn check(shingles: &[u8]) -> u32 {
+    u32::try_from(xxh3_64(shingles) >> 33).unwrap_or(0)
 }
 
 /// A row that goes.
@@ -261,6 +270,9 @@ impl<'a> Component<'a> {
         let node = &self.rows[place].1;
         let mut bytes = vec![0; node.shingles as usize * 4];
         self.decider.shingles.read(node.at, &mut bytes)?;
+        if check(&bytes) != node.check {
+            return Err(self.decider.shingles.lost(node.at));
+        }
         let (numbers, _) = bytes.as_chunks();
         let set: Rc<[u32]> = numbers.iter().map(|number| u32::from_le_bytes(*number)).collect();
         if self.cached + bytes.len() <= CACHE_BYTES {

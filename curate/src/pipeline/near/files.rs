@@ -11,7 +11,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     pipeline::{
-        piece_file::{Commons, PieceFile, lost, open},
+        piece_file::{Commons, PieceFile, lost_of, open},
         team::Team,
     },
 };
@@ -62,9 +62,14 @@ impl ShingleFiles {
         let path = self.path(number);
         let file = self.file(number, &path)?;
         file.read_exact_at(bytes, at & ((1 << WITHIN) - 1)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => lost(&path),
+            std::io::ErrorKind::UnexpectedEof => self.lost(at),
             _ => Error::io("read", &path)(error),
         })
+    }
+
+    /// What is said of a place whose bytes are others than were written.
+    pub fn lost(&self, at: u64) -> Error {
+        lost_of(&self.path(usize::try_from(at >> WITHIN).unwrap_or(usize::MAX)), self.commons.as_deref())
     }
 
     fn file(&self, number: usize, path: &Path) -> Result<Arc<File>> {

@@ -49,20 +49,19 @@ pub struct NearDuplicates {
     ranges: Ranges,
     /// Rows that were not compared with all that share a band with them.
     pub cut: u64,
-    /// What was read last, partition by partition.
+    /// What was read last, partition by partition,
     held: RwLock<VecDeque<Held>>,
+    /// of so many: more than threads are at.
+    most: usize,
 }
-
-/// Partitions that are held: more than threads are at.
-const HELD: usize = 64;
 
 /// Rows that go of a partition, ascending.
 type Held = (u32, Arc<Vec<[u8; 28]>>);
 
 impl NearDuplicates {
-    /// Those in these files, of which `cut` were not compared with all.
-    pub fn new(gone: Shuffle<28>, ranges: Ranges, cut: u64) -> Self {
-        Self { gone, ranges, cut, held: RwLock::default() }
+    /// Those in these files, of which `cut` were not compared with all, for so many threads.
+    pub fn new(gone: Shuffle<28>, ranges: Ranges, cut: u64, threads: usize) -> Self {
+        Self { gone, ranges, cut, held: RwLock::default(), most: 2 * threads + 2 }
     }
 
     /// What is near the row of this name and stays in its place, if it goes.
@@ -82,7 +81,7 @@ impl NearDuplicates {
         let found = Arc::new(self.gone.read(partition as usize)?);
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.push_back((partition, found.clone()));
-        if held.len() > HELD {
+        if held.len() > self.most {
             held.pop_front();
         }
         Ok(found)

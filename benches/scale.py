@@ -12,6 +12,7 @@ is in them, and no network but the loopback of `--store`.
 import heapq
 import itertools
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -68,16 +69,26 @@ def on(nodes: int, slices: list[float]) -> float:
     return max(free)
 
 
-def bucket() -> str:
-    """Start moto in a process of its own; says where it listens."""
+def serve(told: multiprocessing.Queue) -> None:
+    """Be a bucket of moto until the end; says where it listens."""
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    os.environ.update(AWS_ENDPOINT_URL=f"http://{host}:{port}", AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")
-    boto3.client("s3").create_bucket(Bucket="lab")
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="lab")
+    told.put(f"http://{host}:{port}")
+    time.sleep(86_400)
+
+
+def bucket() -> str:
+    """Start a bucket, in a process of its own for the reason that rows are written by one."""
+    told: multiprocessing.Queue = multiprocessing.Queue()
+    multiprocessing.Process(target=serve, args=(told,), daemon=True).start()
+    os.environ.update(AWS_ENDPOINT_URL=told.get(), AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")
     return "s3://lab"
 
 

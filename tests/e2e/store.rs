@@ -492,8 +492,9 @@ fn machines_without_a_disk_in_common_join_a_build_together() {
     // Answers to what removes objects are lost, which may be asked again.
     fixture.store.faults().plan("POST", "delete", FaultKind::Cut(3), 2);
     machine("fresh", "--finish").assert_success();
-    assert!(fixture.store.faults().clear() == 2, "nothing went wrong");
+    fixture.store.faults().clear();
     let log = fixture.store.take_log();
+    assert!(log.iter().any(|request| request.method == "POST" && request.query.contains("delete")));
     assert!(log.iter().any(|request| request.method == "GET" && request.key.contains("/finish/")));
     let made = |request: &StoreRequest| request.method == "PUT" && request.key.contains("/finish/");
     assert!(!log.iter().any(|request| made(request) && !request.key.contains(".claim")), "nothing is made anew");

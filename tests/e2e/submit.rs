@@ -211,7 +211,13 @@ fn scripts_and_manifests_are_for_a_person_to_read() {
     };
     let slurm = ["--slurm", "--elements", "2", "--partition", "boost", "--account", "mine", "--time", "02:00:00"];
     transcript.add("Slurm", &dry(&[&slurm[..], &["--env", "my env.sh", "--set", "sample.rows=5"]].concat()));
-    let volume = ["--kubernetes", "--image", "registry.example/setaccio:1", "--volume", "data=/work"];
+    let volume = [
+        "--kubernetes",
+        "--image",
+        "registry.example/setaccio:1",
+        "--volume",
+        &format!("data={}", fixture.path("").display()),
+    ];
     transcript.add("Kubernetes", &dry(&volume));
     transcript.add("AWS Batch", &dry(&["--aws-batch", "--queue", "spot", "--job-definition", "setaccio:3"]));
     assert!(!fixture.path("slurm/jobs").exists(), "nothing was submitted");

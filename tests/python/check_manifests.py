@@ -38,7 +38,7 @@ def is_job(manifest: dict) -> bool:
 
 def kubernetes(setaccio: str, out: Path) -> None:
     for slices in [1, 40]:
-        arguments = ["--kubernetes", "--image", "registry.example/setaccio:1", "--volume", "data=/work", "--tasks", str(slices)]
+        arguments = ["--kubernetes", "--image", "registry.example/setaccio:1", "--volume", "data=/", "--tasks", str(slices)]
         folder = written(setaccio, out, *arguments)
         for name in ["slices.yaml", "join.yaml", "finish.yaml"]:
             manifest = yaml.safe_load((folder / name).read_text())

@@ -91,8 +91,8 @@ impl Parts<'_> {
         }
         let about = "Publishes what was joined, or joins it.";
         files.push(("finish.yaml", job(FINISH, join, about, "  backoffLimit: 2\n", &self.finish())));
-        let mut submit = "#!/bin/sh\n# One step after the other; needs Kubernetes 1.29 or later. What failed is submitted again by the same Jobs: delete them first, with \
-                          kubectl delete -f . Jobs are called by the recipe's name.\nset \
+        let mut submit = "#!/bin/sh\n# One step after the other; needs Kubernetes 1.29 or later. What failed is submitted again by the same Jobs,\n# \
+                          which are called by the recipe's name: delete them first (kubectl delete -f .).\nset \
                           -e\ncd \"$(dirname \"$0\")\"\n"
             .to_owned();
         for (step, (file, _)) in [SLICES, JOIN].iter().zip(&files[..files.len() - 1]) {
@@ -101,8 +101,12 @@ impl Parts<'_> {
             let _ = writeln!(
                 submit,
                 "kubectl apply -f {file}\nuntil kubectl get {name} -o jsonpath='{{.status.conditions[?(@.status==\"True\")].type}}' | \
-                 grep -Eq 'Complete|Failed'; do sleep 10; done\nkubectl wait --for=condition=complete --timeout=10s {name}"
+                 grep -Eq 'Complete|Failed'; do sleep 10; done"
             );
+            // What publishes does the rest of joining.
+            if *step == SLICES {
+                let _ = writeln!(submit, "kubectl wait --for=condition=complete --timeout=10s {name}");
+            }
         }
         submit.push_str("kubectl apply -f finish.yaml\n");
         files.push(("submit.sh", submit));

@@ -243,9 +243,9 @@ mod tests {
         for team in [None, Some(Team::join(dir.path(), "f", [1, 1], None)?)] {
             let at = (team.as_ref(), dir.path());
             let shuffle = Shuffle::<16>::new(at, ("link", "edges"), 3)?;
-            for piece in 0..3_u64 {
+            for (place, piece) in (0..3_u64).enumerate() {
                 let records = (0..1000).rev().map(|i| ((i * 7 % 4) as u32, pair(i, piece)));
-                shuffle.write(piece as usize, 5, records.filter(|(bucket, _)| *bucket != 2).collect())?;
+                shuffle.write(place, 5, records.filter(|(bucket, _)| *bucket != 2).collect())?;
             }
             let expected = |bucket: u64| -> Vec<[u8; 16]> {
                 let numbers = (0..1000).filter(|i| i * 7 % 4 == bucket);

@@ -77,7 +77,9 @@ mod tests {
     /// Turns until nothing changes, over three pieces.
     fn components(groups: &[Vec<u64>]) -> (BTreeMap<u64, u64>, usize) {
         let mut sent: [Vec<Edge>; 3] = Default::default();
-        groups.iter().for_each(|group| of_group(group, |to, edge| sent[(to % 3) as usize].push(edge)));
+        for group in groups {
+            of_group(group, |to, edge| sent[(to % 3) as usize].push(edge));
+        }
         for turn in 1.. {
             let (mut next, mut changed): ([Vec<Edge>; 3], u64) = Default::default();
             for is_large in [true, false] {
@@ -130,7 +132,7 @@ mod tests {
         for seed in 1..40 {
             let mut next = drawn(seed);
             let (nodes, many) = (2 + next() % 200, next() % 150);
-            let mut group = |_| (0..1 + next() % 4).map(|_| next() % nodes).collect::<Vec<u64>>();
+            let mut group = |_| (0..=next() % 4).map(|_| next() % nodes).collect::<Vec<u64>>();
             let mut groups: Vec<Vec<u64>> = (0..many).map(&mut group).collect();
             for group in &mut groups {
                 group.sort_unstable();

@@ -187,7 +187,11 @@ mod tests {
         assert!(files[2].1.contains("job/setaccio-lab-it-slices"));
         let files = Parts { shares: 8, ..parts(&command) }.kubernetes("registry.example/setaccio:1", ("data", "/work"));
         assert!(files[1].1.contains("completions: 8") && files[1].1.contains("- \"--finish=auto/8\""));
-        assert_eq!(files[3].1.matches("kubectl wait").count(), 2);
+        let script = &files[3].1;
+        assert_eq!(
+            ["kubectl apply", "until kubectl get", "kubectl wait"].map(|word| script.matches(word).count()),
+            [3, 2, 1]
+        );
     }
 
     #[test]

@@ -172,9 +172,8 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{} is no folder", args.out.display());
     }
     let submissions = submission::all(&out)?;
-    let submitted = submissions.iter().any(|submission| !submission.record.jobs.is_empty());
     // What manifests say is true without it.
-    let queue = if submitted { slurm::queue().ok() } else { None };
+    let queue = if submissions.is_empty() { None } else { slurm::queue().ok() };
     let newest = submissions.last();
     let of = newest.and_then(|submission| submission.record.of);
     let shares = newest.and_then(|submission| submission.record.shares);
@@ -266,7 +265,9 @@ impl Look<'_> {
             Now::Failed | Now::Stopped => note.and_then(|note| note.ended.as_ref()).map(|ended| ended.why.clone()),
             Now::Lost => log.as_deref().and_then(last_line),
         };
-        let (host, job) = (note.map(|note| note.host.clone()), note.and_then(|note| note.job.clone()));
+        // Who was at it before says nothing of the job that waits.
+        let who = note.filter(|_| state != Now::Waiting);
+        let (host, job) = (who.map(|note| note.host.clone()), who.and_then(|note| note.job.clone()));
         let at = note.filter(|_| !matches!(state, Now::Open | Now::Waiting)).and_then(|note| note.at.clone());
         let alone = at.as_deref().and_then(Alone::at);
         let waits = state == Now::Running && note.is_some_and(|note| note.waits);

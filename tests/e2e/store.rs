@@ -723,7 +723,7 @@ fn soak_five_gigabytes_of_text_stream_in_bounded_memory() {
     let log = fixture.store.take_log();
     let sent = bytes_sent(&log, "lab/rows.jsonl");
     println!("{all} bytes, {sent} of them sent in {} requests, at most {peak} kB of memory", log.len());
-    // Once for its hash and where it is cut, once for its rows.
-    assert!((2 * all..2 * all + all / 50).contains(&sent) && peak < 400_000, "{sent} bytes sent, {peak} kB of memory");
+    // Once for its hash and where it is cut, once for its rows; a task reads some of what comes after its end, which it asks for in large pieces.
+    assert!((2 * all..2 * all + all / 2).contains(&sent) && peak < 400_000, "{sent} bytes sent, {peak} kB of memory");
     assert_eq!(fixture.local.ids("out", "train").len(), 2000);
 }
